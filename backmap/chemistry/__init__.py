@@ -1,0 +1,43 @@
+"""Proteins as residues, atoms, bonds and torsions. Depends on numpy alone."""
+
+from .residues import (
+    ATOM_MASK,
+    ATOM_SLOTS,
+    CHI_MASK,
+    CHI_SLOTS,
+    CHI_SYMMETRIC,
+    HEAVY_ATOMS,
+    RESIDUE_INDEX,
+    RESIDUE_NAMES,
+    SIDE_CHAIN,
+    SLOT_C,
+    SLOT_CA,
+    SLOT_CB,
+    SLOT_N,
+    SLOT_O,
+    SLOT_OXT,
+    standard_atom_name,
+    standard_residue_name,
+)
+from .topology import Topology
+
+__all__ = [
+    "ATOM_MASK",
+    "ATOM_SLOTS",
+    "CHI_MASK",
+    "CHI_SLOTS",
+    "CHI_SYMMETRIC",
+    "HEAVY_ATOMS",
+    "RESIDUE_INDEX",
+    "RESIDUE_NAMES",
+    "SIDE_CHAIN",
+    "SLOT_C",
+    "SLOT_CA",
+    "SLOT_CB",
+    "SLOT_N",
+    "SLOT_O",
+    "SLOT_OXT",
+    "Topology",
+    "standard_atom_name",
+    "standard_residue_name",
+]

@@ -1,0 +1,207 @@
+"""The twenty amino acids: heavy atoms, covalent bonds and side-chain torsions (IUPAC names).
+
+Every residue is stored in ``ATOM_SLOTS`` (15) slots: N, CA, C, O, then up to ten side-chain atoms in the order
+of ``HEAVY_ATOMS``, and last the terminal oxygen OXT, which only the end of a chain has. Slots without an atom
+are marked by a mask, never by a coordinate of zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+HEAVY_ATOMS: dict[str, tuple[str, ...]] = {
+    "ALA": ("N", "CA", "C", "O", "CB"),
+    "ARG": ("N", "CA", "C", "O", "CB", "CG", "CD", "NE", "CZ", "NH1", "NH2"),
+    "ASN": ("N", "CA", "C", "O", "CB", "CG", "OD1", "ND2"),
+    "ASP": ("N", "CA", "C", "O", "CB", "CG", "OD1", "OD2"),
+    "CYS": ("N", "CA", "C", "O", "CB", "SG"),
+    "GLN": ("N", "CA", "C", "O", "CB", "CG", "CD", "OE1", "NE2"),
+    "GLU": ("N", "CA", "C", "O", "CB", "CG", "CD", "OE1", "OE2"),
+    "GLY": ("N", "CA", "C", "O"),
+    "HIS": ("N", "CA", "C", "O", "CB", "CG", "ND1", "CD2", "CE1", "NE2"),
+    "ILE": ("N", "CA", "C", "O", "CB", "CG1", "CG2", "CD1"),
+    "LEU": ("N", "CA", "C", "O", "CB", "CG", "CD1", "CD2"),
+    "LYS": ("N", "CA", "C", "O", "CB", "CG", "CD", "CE", "NZ"),
+    "MET": ("N", "CA", "C", "O", "CB", "CG", "SD", "CE"),
+    "PHE": ("N", "CA", "C", "O", "CB", "CG", "CD1", "CD2", "CE1", "CE2", "CZ"),
+    "PRO": ("N", "CA", "C", "O", "CB", "CG", "CD"),
+    "SER": ("N", "CA", "C", "O", "CB", "OG"),
+    "THR": ("N", "CA", "C", "O", "CB", "OG1", "CG2"),
+    "TRP": ("N", "CA", "C", "O", "CB", "CG", "CD1", "CD2", "NE1", "CE2", "CE3", "CZ2", "CZ3", "CH2"),
+    "TYR": ("N", "CA", "C", "O", "CB", "CG", "CD1", "CD2", "CE1", "CE2", "CZ", "OH"),
+    "VAL": ("N", "CA", "C", "O", "CB", "CG1", "CG2"),
+}  # fmt: skip
+
+RESIDUE_NAMES: tuple[str, ...] = tuple(HEAVY_ATOMS)
+RESIDUE_INDEX: dict[str, int] = {name: index for index, name in enumerate(RESIDUE_NAMES)}
+ONE_LETTER: dict[str, str] = dict(zip(RESIDUE_NAMES, "ARNDCQEGHILKMFPSTWYV", strict=True))
+
+ATOM_SLOTS = 15
+SLOT_N, SLOT_CA, SLOT_C, SLOT_O, SLOT_CB = range(5)
+SLOT_OXT = 14
+SIDE_CHAIN = slice(SLOT_CB, SLOT_OXT)
+
+_BACKBONE_BONDS = (("N", "CA"), ("CA", "C"), ("C", "O"))
+_SIDE_CHAIN_BONDS: dict[str, str] = {
+    "ALA": "CA-CB",
+    "ARG": "CA-CB CB-CG CG-CD CD-NE NE-CZ CZ-NH1 CZ-NH2",
+    "ASN": "CA-CB CB-CG CG-OD1 CG-ND2",
+    "ASP": "CA-CB CB-CG CG-OD1 CG-OD2",
+    "CYS": "CA-CB CB-SG",
+    "GLN": "CA-CB CB-CG CG-CD CD-OE1 CD-NE2",
+    "GLU": "CA-CB CB-CG CG-CD CD-OE1 CD-OE2",
+    "GLY": "",
+    "HIS": "CA-CB CB-CG CG-ND1 CG-CD2 ND1-CE1 CD2-NE2 CE1-NE2",
+    "ILE": "CA-CB CB-CG1 CB-CG2 CG1-CD1",
+    "LEU": "CA-CB CB-CG CG-CD1 CG-CD2",
+    "LYS": "CA-CB CB-CG CG-CD CD-CE CE-NZ",
+    "MET": "CA-CB CB-CG CG-SD SD-CE",
+    "PHE": "CA-CB CB-CG CG-CD1 CG-CD2 CD1-CE1 CD2-CE2 CE1-CZ CE2-CZ",
+    "PRO": "CA-CB CB-CG CG-CD CD-N",
+    "SER": "CA-CB CB-OG",
+    "THR": "CA-CB CB-OG1 CB-CG2",
+    "TRP": "CA-CB CB-CG CG-CD1 CG-CD2 CD1-NE1 NE1-CE2 CD2-CE2 CD2-CE3 CE3-CZ3 CZ3-CH2 CH2-CZ2 CZ2-CE2",
+    "TYR": "CA-CB CB-CG CG-CD1 CG-CD2 CD1-CE1 CD2-CE2 CE1-CZ CE2-CZ CZ-OH",
+    "VAL": "CA-CB CB-CG1 CB-CG2",
+}
+
+BONDS: dict[str, tuple[tuple[str, str], ...]] = {
+    name: _BACKBONE_BONDS + tuple(tuple(bond.split("-")) for bond in bonds.split())  # type: ignore[misc]
+    for name, bonds in _SIDE_CHAIN_BONDS.items()
+}
+"""Covalent heavy-atom bonds within a residue; the peptide bond C(i)-N(i+1) joins residues."""
+
+_CHI_PATHS: dict[str, str] = {
+    "ARG": "N CA CB CG CD NE CZ",
+    "ASN": "N CA CB CG OD1",
+    "ASP": "N CA CB CG OD1",
+    "CYS": "N CA CB SG",
+    "GLN": "N CA CB CG CD OE1",
+    "GLU": "N CA CB CG CD OE1",
+    "HIS": "N CA CB CG ND1",
+    "ILE": "N CA CB CG1 CD1",
+    "LEU": "N CA CB CG CD1",
+    "LYS": "N CA CB CG CD CE NZ",
+    "MET": "N CA CB CG SD CE",
+    "PHE": "N CA CB CG CD1",
+    "PRO": "N CA CB CG CD",
+    "SER": "N CA CB OG",
+    "THR": "N CA CB OG1",
+    "TRP": "N CA CB CG CD1",
+    "TYR": "N CA CB CG CD1",
+    "VAL": "N CA CB CG1",
+}
+
+MAX_CHI = 4
+CHI_ATOMS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
+    name: tuple(
+        tuple(path.split()[first : first + 4])  # type: ignore[misc]
+        for first in range(len(path.split()) - 3)
+    )
+    for name, path in ((name, _CHI_PATHS.get(name, "")) for name in RESIDUE_NAMES)
+}
+"""The four atoms of every side-chain torsion chi1 ... chi4 (ARG chi5 is planar and not a torsion here)."""
+
+SYMMETRIC_CHI: frozenset[tuple[str, int]] = frozenset({("ASP", 1), ("PHE", 1), ("TYR", 1), ("GLU", 2)})
+"""(residue, chi index from 0) of torsions that look the same after half a turn."""
+
+EQUIVALENT_ATOMS: dict[str, tuple[tuple[str, str], ...]] = {
+    "ARG": (("NH1", "NH2"),),
+    "ASP": (("OD1", "OD2"),),
+    "GLU": (("OE1", "OE2"),),
+    "PHE": (("CD1", "CD2"), ("CE1", "CE2")),
+    "TYR": (("CD1", "CD2"), ("CE1", "CE2")),
+}
+"""Atoms that differ in name only: swapping them changes no structure."""
+
+AROMATIC_RINGS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "HIS": (("CG", "ND1", "CE1", "NE2", "CD2"),),
+    "PHE": (("CG", "CD1", "CE1", "CZ", "CE2", "CD2"),),
+    "PRO": (("N", "CA", "CB", "CG", "CD"),),
+    "TRP": (("CG", "CD1", "NE1", "CE2", "CD2"), ("CD2", "CE2", "CZ2", "CH2", "CZ3", "CE3")),
+    "TYR": (("CG", "CD1", "CE1", "CZ", "CE2", "CD2"),),
+}
+"""Rings a bond must not pass through, in order around the ring."""
+
+RESIDUE_SYNONYMS: dict[str, str] = {
+    **{name: name for name in RESIDUE_NAMES},
+    "MSE": "MET",
+    **dict.fromkeys(
+        ("HID", "HIE", "HIP", "HSD", "HSE", "HSP", "HISD", "HISE", "HISH", "HISA", "HISB"), "HIS"
+    ),
+    **dict.fromkeys(("CYX", "CYM", "CYS2", "CYSH", "CYN"), "CYS"),
+    **dict.fromkeys(("ASH", "ASPP", "ASPH"), "ASP"),
+    **dict.fromkeys(("GLH", "GLUP", "GLUH"), "GLU"),
+    **dict.fromkeys(("LYN", "LSN", "LYSH"), "LYS"),
+    "ARN": "ARG",
+    "TYM": "TYR",
+}
+"""Residue names as programs write them, to the standard twenty. See :func:`standard_residue_name`."""
+
+ATOM_SYNONYMS: dict[tuple[str, str], str] = {
+    ("MET", "SE"): "SD",
+    ("ILE", "CD"): "CD1",
+    **{("*", name): "O" for name in ("OT1", "O1", "OC1")},
+    **{("*", name): "OXT" for name in ("OT2", "O2", "OC2", "OT")},
+}
+"""(residue or ``*``, atom name as written) to the IUPAC name."""
+
+
+def standard_residue_name(name: str) -> str | None:
+    """Give the standard three-letter name of a residue, or None if backmap cannot build it.
+
+    Protonation states (HID, ASH, CYX ...), selenomethionine and AMBER's terminal names
+    (NALA, CALA ...) count as their parent.
+    """
+    name = name.strip().upper()
+    if name in RESIDUE_SYNONYMS:
+        return RESIDUE_SYNONYMS[name]
+    if len(name) == 4 and name[0] in "NC":
+        return RESIDUE_SYNONYMS.get(name[1:])
+    return None
+
+
+def standard_atom_name(residue: str, atom: str) -> str:
+    """Give the IUPAC name of an atom of a standard residue."""
+    atom = atom.strip().upper()
+    return ATOM_SYNONYMS.get((residue, atom), ATOM_SYNONYMS.get(("*", atom), atom))
+
+
+def element(atom: str) -> str:
+    """Give the element symbol of a protein heavy atom from its name."""
+    return atom[0]
+
+
+def _atom_mask() -> np.ndarray:
+    mask = np.zeros((len(RESIDUE_NAMES), ATOM_SLOTS), dtype=bool)
+    for index, name in enumerate(RESIDUE_NAMES):
+        mask[index, : len(HEAVY_ATOMS[name])] = True
+    return mask
+
+
+def _chi_slots() -> np.ndarray:
+    slots = np.full((len(RESIDUE_NAMES), MAX_CHI, 4), -1, dtype=np.int64)
+    for index, name in enumerate(RESIDUE_NAMES):
+        for chi, atoms in enumerate(CHI_ATOMS[name]):
+            slots[index, chi] = [HEAVY_ATOMS[name].index(atom) for atom in atoms]
+    return slots
+
+
+def _chi_symmetric() -> np.ndarray:
+    symmetric = np.zeros((len(RESIDUE_NAMES), MAX_CHI), dtype=bool)
+    for name, chi in SYMMETRIC_CHI:
+        symmetric[RESIDUE_INDEX[name], chi] = True
+    return symmetric
+
+
+ATOM_MASK: np.ndarray = _atom_mask()
+"""(20, 15) bool: which slots a residue type fills inside a chain (OXT belongs to chain ends only)."""
+
+CHI_SLOTS: np.ndarray = _chi_slots()
+"""(20, 4, 4) int64: slots of the four atoms of each torsion, -1 where the type has no such torsion."""
+
+CHI_MASK: np.ndarray = CHI_SLOTS[:, :, 0] >= 0
+"""(20, 4) bool: which torsions a residue type has."""
+
+CHI_SYMMETRIC: np.ndarray = _chi_symmetric()
+"""(20, 4) bool: torsions with a period of half a turn."""
