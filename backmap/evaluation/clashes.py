@@ -1,0 +1,53 @@
+"""Bonds off their length and residues that overlap, found together by one operator."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from backmap.chemistry import SIDE_CHAIN
+from backmap.ops import structure_score
+
+from .bonds import BOND_TOLERANCE
+
+CLASH_DISTANCE_NM = 0.12
+"""Residues clash when two of their atoms are closer; between chain neighbours only side-chain atoms count."""
+
+
+def bonds_and_clashes(
+    atoms: np.ndarray,
+    present: np.ndarray,
+    linked: np.ndarray,
+    bonds: np.ndarray,
+    reference_lengths: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the good bonds and the residues that clash.
+
+    Parameters
+    ----------
+    atoms : ndarray, (samples, frames, residues, 15, 3) float64
+        nm.
+    present : ndarray, (residues, 15) bool
+    linked : ndarray, (residues,) bool
+        Residues bonded to their successor.
+    bonds : ndarray, (bonds, 2) int64
+        Flat atom indices of bonds whose atoms are present.
+    reference_lengths : ndarray, (bonds,) or (frames, bonds) float64
+        nm.
+
+    Returns
+    -------
+    good : ndarray, (samples, frames, bonds) bool
+        Bonds within ``BOND_TOLERANCE`` of their reference length.
+    clashing : ndarray, (samples, frames, residues) bool
+    """
+    side_chain = np.zeros(present.shape, dtype=bool)
+    side_chain[:, SIDE_CHAIN] = True
+    lengths = np.broadcast_to(reference_lengths, (*atoms.shape[:2], len(bonds)))
+    deviation, clashing, _ = structure_score(
+        *(torch.tensor(array) for array in (atoms, side_chain, linked, bonds, lengths)),
+        present=torch.tensor(present),
+        bond_tolerance=BOND_TOLERANCE,
+        clash_distance=CLASH_DISTANCE_NM,
+    )
+    return np.abs(deviation.numpy()) <= BOND_TOLERANCE, clashing.numpy()

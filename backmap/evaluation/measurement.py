@@ -1,0 +1,291 @@
+"""Measure one structure or stretch of a trajectory: a value for each frame, and counts of torsions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, RESIDUE_NAMES, SLOT_CA, SLOT_OXT, Topology
+from backmap.chemistry.ideal_geometry import ideal_bond_lengths
+
+from .bonds import bond_lengths
+from .clashes import bonds_and_clashes
+from .consistency import c_alpha_rmsd
+from .dihedrals import (
+    RECOVERY_DEGREES,
+    TORSIONS,
+    angular_distance,
+    count_by_type,
+    dihedral_angles,
+    fold_symmetric,
+    torsion_atoms,
+)
+from .diversity import ATOM_GROUPS, rmsd, squared_distances
+from .regions import REGIONS, members, residue_regions, share
+from .rings import pierced_rings, ring_atoms
+from .stereochemistry import alpha_centres, beta_centres, is_cis, right_handed
+
+ANGSTROM = 10.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured on samples of one structure.
+
+    The first axis of every array is the region, in the order of ``REGIONS``.
+
+    Attributes
+    ----------
+    residues : int
+    values : dict of str to ndarray, (2, samples, frames)
+        Percent, Angstrom or rings per 1000 residues; NaN where nothing could be measured.
+    reference_values : dict of str to ndarray, (2, frames)
+        The same measures on the reference itself, where they say something.
+    between : ndarray, (2, samples, samples, frames), or None
+        RMSD between samples in Angstrom.
+    counts : ndarray, (2, 5, samples, 20, 36) int64
+        Histograms by torsion (``TORSIONS``), sample and residue type.
+    reference_counts : ndarray, (2, 5, 20, 36) int64
+    recovered, compared : ndarray, (2, 20) int64
+        Chi1 angles within 40 degrees of the reference, and all of them, by residue type.
+    """
+
+    residues: int
+    values: dict[str, np.ndarray]
+    reference_values: dict[str, np.ndarray]
+    between: np.ndarray | None
+    counts: np.ndarray
+    reference_counts: np.ndarray
+    recovered: np.ndarray
+    compared: np.ndarray
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return self.counts.shape[2]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return next(iter(self.values.values())).shape[-1]
+
+
+def join_frames(parts: Sequence[Measurement]) -> Measurement:
+    """Put measurements of successive stretches of one trajectory together."""
+    first = parts[0]
+
+    def joined(name: str) -> dict[str, np.ndarray]:
+        return {
+            key: np.concatenate([getattr(part, name)[key] for part in parts], axis=-1)
+            for key in getattr(first, name)
+        }
+
+    return Measurement(
+        residues=first.residues,
+        values=joined("values"),
+        reference_values=joined("reference_values"),
+        between=None if first.between is None else np.concatenate([p.between for p in parts], axis=-1),
+        **{
+            name: np.sum([getattr(part, name) for part in parts], axis=0)
+            for name in ("counts", "reference_counts", "recovered", "compared")
+        },
+    )
+
+
+def measure(
+    topology: Topology,
+    reference: np.ndarray | None,
+    samples: np.ndarray,
+    reference_present: np.ndarray | None = None,
+    sample_present: np.ndarray | None = None,
+    linked: np.ndarray | None = None,
+) -> Measurement:
+    """Measure samples, against a reference where there is one.
+
+    Parameters
+    ----------
+    topology : Topology
+    reference : ndarray, (frames, residues, 15, 3), or None
+        nm. With C-alphas alone it serves for the consistency of the C-alphas only.
+    samples : ndarray, (samples, frames, residues, 15, 3)
+        nm.
+    reference_present, sample_present : ndarray, (residues, 15) bool, optional
+        Atoms with known coordinates; by default all that the topology has. Measures against a reference use
+        the atoms present in both.
+    linked : ndarray, (residues,) bool, optional
+        Residues with a peptide bond to their successor; by default neighbours in a chain whose median
+        C-alpha distance in the reference (in the samples without one) is 0.27 to 0.41 nm.
+
+    Returns
+    -------
+    Measurement
+    """
+    sample_present = _known_atoms(topology, sample_present)
+    samples = _checked("samples", samples, (None, None, topology.residues, ATOM_SLOTS, 3), sample_present)
+    if reference is None:
+        linked = topology.linked(samples[..., SLOT_CA, :]) if linked is None else linked
+        return _Measurer(topology, sample_present, linked).alone(samples)
+
+    reference_present = _known_atoms(topology, reference_present)
+    reference = _checked("reference", reference, samples.shape[1:], reference_present)
+    linked = topology.linked(reference[..., SLOT_CA, :]) if linked is None else linked
+    others = np.delete(reference_present, SLOT_CA, axis=1)
+    if not others.any():
+        result = _Measurer(topology, sample_present, linked).alone(samples)
+    else:
+        result = _Measurer(topology, sample_present & reference_present, linked).against(reference, samples)
+    counted = residue_regions(topology) & (sample_present & reference_present)[:, SLOT_CA]
+    result.values["consistency"] = ANGSTROM * c_alpha_rmsd(samples, reference[..., SLOT_CA, :], counted)
+    result.values["completeness"] = _completeness(topology, reference_present, sample_present, samples)
+    return result
+
+
+class _Measurer:
+    """The tables of one structure (bonds, torsions, rings ...), and what is measured with them."""
+
+    def __init__(self, topology: Topology, present: np.ndarray, linked: np.ndarray) -> None:
+        self.topology, self.present, self.linked = topology, present, linked
+        self.types = topology.residue_types
+        self.regions = residue_regions(topology)
+        bonds = topology.bonds(linked)
+        self.bonds = bonds[self._members(bonds)[-1]]
+        self.torsions = torsion_atoms(topology, linked)
+        self.torsion_members = np.stack([self._members(atoms) for atoms in self.torsions], axis=1)
+
+    def alone(self, samples: np.ndarray) -> Measurement:
+        """Measure what needs no reference."""
+        angles = self._angles(samples)
+        lengths = ideal_bond_lengths(self.topology, self.bonds)
+        counts = self._counts(angles)
+        return Measurement(
+            residues=self.topology.residues,
+            values=self._inherent(samples, angles, lengths),
+            reference_values={},
+            between=None,
+            counts=counts,
+            reference_counts=np.zeros_like(counts[:, :, 0]),
+            recovered=np.zeros((len(REGIONS), len(RESIDUE_NAMES)), dtype=np.int64),
+            compared=np.zeros((len(REGIONS), len(RESIDUE_NAMES)), dtype=np.int64),
+        )
+
+    def against(self, reference: np.ndarray, samples: np.ndarray) -> Measurement:
+        """Measure everything."""
+        angles, reference_angles = self._angles(samples), self._angles(reference[None])
+        chi1 = self.torsion_members[:, TORSIONS.index("chi1")]
+        recovered = angular_distance(angles[0], reference_angles[0]) <= RECOVERY_DEGREES
+        lengths = bond_lengths(reference, self.bonds)
+        return Measurement(
+            residues=self.topology.residues,
+            values={
+                **self._inherent(samples, angles, lengths),
+                "chi1_recovery": share(recovered, chi1),
+                **self._distances(reference, samples),
+            },
+            reference_values={
+                name: values[:, 0]
+                for name, values in self._inherent(reference[None], reference_angles, lengths).items()
+            },
+            between=self._between(samples),
+            counts=self._counts(angles),
+            reference_counts=self._counts(reference_angles)[:, :, 0],
+            recovered=self._by_type(recovered.sum(axis=(0, 1)), chi1),
+            compared=self._by_type(np.full(len(self.types), recovered[..., 0].size), chi1),
+        )
+
+    def _members(self, indices: np.ndarray) -> np.ndarray:
+        return members(indices, self.present, self.regions)
+
+    def _by_type(self, amounts: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        sums = [np.bincount(self.types, amounts * mask, minlength=len(RESIDUE_NAMES)) for mask in counted]
+        return np.stack(sums).astype(np.int64)
+
+    def _angles(self, samples: np.ndarray) -> np.ndarray:
+        """(5, samples, frames, residues) degrees; two-fold symmetric torsions folded."""
+        return np.stack(
+            [
+                fold_symmetric(dihedral_angles(samples, atoms), torsion, self.types)
+                for torsion, atoms in zip(TORSIONS, self.torsions, strict=True)
+            ]
+        )
+
+    def _counts(self, angles: np.ndarray) -> np.ndarray:
+        """(2, 5, samples, 20, 36) histograms."""
+        return np.array(
+            [
+                [
+                    [count_by_type(sample, self.types, counted) for sample in torsion]
+                    for torsion, counted in zip(angles, region, strict=True)
+                ]
+                for region in self.torsion_members
+            ]
+        )
+
+    def _inherent(
+        self, samples: np.ndarray, angles: np.ndarray, bond_lengths: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Measure what a structure shows by itself, (2, samples, frames) each."""
+        alpha, beta = alpha_centres(self.topology), beta_centres(self.topology)
+        bonds = self._members(self.bonds)
+        good, clashing = bonds_and_clashes(samples, self.present, self.linked, self.bonds, bond_lengths)
+        pierced = pierced_rings(samples, self.bonds, ring_atoms(self.topology, self.present))
+        omega = TORSIONS.index("omega")
+        cis, peptides = is_cis(angles[omega]), self.torsion_members[:, omega]
+        proline = self.types == RESIDUE_INDEX["PRO"]
+        built = self.regions & self.present.any(axis=-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rings = 1000.0 * np.moveaxis(pierced @ bonds.T.astype(np.float64), -1, 0)
+            rings /= built.sum(axis=-1)[:, None, None]
+        return {
+            "bond": share(good, bonds),
+            "clash": share(clashing, built),
+            "chirality": share(right_handed(samples, alpha), self._members(alpha)),
+            "chirality_beta": share(right_handed(samples, beta), self._members(beta)),
+            "cis": share(cis, peptides & ~proline),
+            "cis_proline": share(cis, peptides & proline),
+            "rings": rings,
+        }
+
+    def _distances(self, reference: np.ndarray, samples: np.ndarray) -> dict[str, np.ndarray]:
+        squared = squared_distances(samples, reference, self.types, self.present)
+        return {group: ANGSTROM * rmsd(squared, self.present, self.regions, group) for group in ATOM_GROUPS}
+
+    def _between(self, samples: np.ndarray) -> np.ndarray:
+        """(2, samples, samples, frames) RMSD in Angstrom."""
+        count, frames = samples.shape[:2]
+        matrix = np.zeros((len(REGIONS), count, count, frames))
+        for first in range(count):
+            for second in range(first):
+                squared = squared_distances(samples[first], samples[second], self.types, self.present)
+                distance = ANGSTROM * rmsd(squared, self.present, self.regions)
+                matrix[:, first, second] = matrix[:, second, first] = distance
+        return matrix
+
+
+def _known_atoms(topology: Topology, present: np.ndarray | None) -> np.ndarray:
+    return topology.atom_mask if present is None else np.asarray(present, dtype=bool) & topology.atom_mask
+
+
+def _completeness(
+    topology: Topology, expected: np.ndarray, built: np.ndarray, samples: np.ndarray
+) -> np.ndarray:
+    """Give the share of the reference's atoms (OXT apart) that the samples have, (2, samples, frames)."""
+    slots = slice(0, SLOT_OXT)
+    counted = (residue_regions(topology)[:, :, None] & expected[:, slots]).reshape(len(REGIONS), -1)
+    value = share(built[:, slots].reshape(-1), counted)
+    return np.broadcast_to(value[:, None, None], (len(REGIONS), *samples.shape[:2]))
+
+
+def _checked(name: str, atoms: np.ndarray, shape: tuple[int | None, ...], present: np.ndarray) -> np.ndarray:
+    """Check shape and values; give float64 coordinates that are finite in absent atoms too."""
+    atoms = np.asarray(atoms, dtype=np.float64)
+    fits = atoms.ndim == len(shape) and all(
+        wanted in (None, size) for size, wanted in zip(atoms.shape, shape, strict=True)
+    )
+    if not fits:
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} has shape {atoms.shape}, expected ({expected})")
+    if not np.isfinite(atoms[..., present, :]).all():
+        raise ValueError(f"{name} has coordinates that are not finite")
+    return np.where(present[..., None], atoms, 0.0)

@@ -1,0 +1,108 @@
+"""Bonds that pass through a ring of another residue."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backmap.chemistry import ATOM_SLOTS, Topology
+from backmap.chemistry.residues import AROMATIC_RINGS, HEAVY_ATOMS
+
+from .regions import gather
+
+SEARCH_RADIUS_NM = 0.4
+"""Largest distance between the middle of a bond and of a ring that is looked at (bonds up to 0.5 nm long)."""
+
+_LARGEST_RING = 6
+_RINGS_AT_A_TIME = 256
+
+
+def ring_atoms(topology: Topology, present: np.ndarray) -> np.ndarray:
+    """List the rings of aromatic residues and proline whose atoms are all present.
+
+    Returns
+    -------
+    ndarray, (rings, 6) int64
+        Flat atom indices around the ring; a ring of five repeats its last atom.
+    """
+    rings = [
+        residue * ATOM_SLOTS + np.array([HEAVY_ATOMS[name].index(atom) for atom in ring])
+        for residue in range(topology.residues)
+        for name in (topology.residue_name(residue),)
+        for ring in AROMATIC_RINGS.get(name, ())
+    ]
+    rings = [np.pad(ring, (0, _LARGEST_RING - len(ring)), mode="edge") for ring in rings]
+    table = np.array(rings, dtype=np.int64).reshape(-1, _LARGEST_RING)
+    return table[present.reshape(-1)[table].all(axis=-1)]
+
+
+def pierced_rings(atoms: np.ndarray, bonds: np.ndarray, rings: np.ndarray) -> np.ndarray:
+    """Find bonds that pass through a ring.
+
+    The ring is cut into triangles between its centre and each side. A bond with an atom in the ring's own
+    residue is never counted.
+
+    Parameters
+    ----------
+    atoms : ndarray, (..., residues, 15, 3)
+        nm.
+    bonds : ndarray, (bonds, 2) int64
+        Flat atom indices of bonds whose atoms are present.
+    rings : ndarray, (rings, 6) int64
+        See :func:`ring_atoms`.
+
+    Returns
+    -------
+    ndarray, (..., bonds) bool
+    """
+    frames = atoms.reshape(-1, *atoms.shape[-3:])
+    pierced = np.zeros((len(frames), len(bonds)), dtype=bool)
+    own = rings[:, :1, None] // ATOM_SLOTS == (bonds // ATOM_SLOTS)[None]
+    apart = ~own.any(axis=-1)
+    for frame, found in zip(frames, pierced, strict=True):
+        starts, ends = gather(frame, bonds)
+        corners = gather(frame, rings).swapaxes(0, 1)
+        ring, bond = _near_pairs(corners.mean(axis=1), (starts + ends) / 2, apart)
+        found[bond[_crosses(starts[bond], ends[bond], corners[ring])]] = True
+    return pierced.reshape(*atoms.shape[:-3], len(bonds))
+
+
+def _near_pairs(
+    centres: np.ndarray, middles: np.ndarray, allowed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find pairs of a ring centre and a bond middle within the search radius."""
+    pairs = [np.empty((2, 0), dtype=np.int64)]
+    for first in range(0, len(centres), _RINGS_AT_A_TIME):
+        some = slice(first, first + _RINGS_AT_A_TIME)
+        squared = sum((centres[some, None, axis] - middles[None, :, axis]) ** 2 for axis in range(3))
+        near = np.stack(np.nonzero((squared < SEARCH_RADIUS_NM**2) & allowed[some]))
+        near[0] += first
+        pairs.append(near)
+    ring, bond = np.concatenate(pairs, axis=1)
+    return ring, bond
+
+
+def _crosses(starts: np.ndarray, ends: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Tell which segments cross the fan of triangles of their ring (Moeller and Trumbore).
+
+    Parameters
+    ----------
+    starts, ends : ndarray, (pairs, 3)
+    corners : ndarray, (pairs, 6, 3)
+
+    Returns
+    -------
+    ndarray, (pairs,) bool
+    """
+    centre = corners.mean(axis=1, keepdims=True)
+    first, second = corners - centre, np.roll(corners, -1, axis=1) - centre
+    direction = (ends - starts)[:, None]
+    normal = np.cross(direction, second)
+    volume = (first * normal).sum(axis=-1)
+    inverse = np.divide(1.0, volume, out=np.full(volume.shape, np.nan), where=np.abs(volume) > 1e-12)
+    offset = starts[:, None] - centre
+    across = np.cross(offset, first)
+    u = (offset * normal).sum(axis=-1) * inverse
+    v = (direction * across).sum(axis=-1) * inverse
+    along = (second * across).sum(axis=-1) * inverse
+    inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (along >= 0) & (along <= 1)
+    return inside.any(axis=1)

@@ -1,0 +1,389 @@
+"""Every measure of one structure, a trajectory or a set of structures, as numbers, table and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+
+from backmap.chemistry import RESIDUE_NAMES, Topology
+
+from .dihedrals import TORSIONS, divergence_by_type, jensen_shannon_distance
+from .diversity import diversity, jackknife_error, leave_one_out
+from .measurement import Measurement, measure
+from .regions import REGIONS
+
+SCHEMA = "backmap-scorecard/1"
+BLOCKS = 5
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a measure is called and which of its values is good.
+
+    Attributes
+    ----------
+    title, unit : str
+    better : str
+        ``higher``, ``lower``, ``zero`` (small magnitude) or ``reference`` (close to the reference's value).
+    digits : int
+        Decimals in tables.
+    """
+
+    title: str
+    unit: str
+    better: str
+    digits: int = 2
+
+
+MEASURES: dict[str, Kind] = {
+    "bond": Kind("bonds within 10 %", "%", "higher", 3),
+    "clash": Kind("residues that clash", "%", "lower", 3),
+    "diversity": Kind("diversity", "", "zero", 3),
+    "chirality": Kind("L residues", "%", "higher"),
+    "chirality_beta": Kind("CB of Ile, Thr right", "%", "higher"),
+    "cis": Kind("cis, not Pro", "%", "reference", 3),
+    "cis_proline": Kind("cis Pro", "%", "reference"),
+    "rings": Kind("pierced rings", "per 1000 residues", "lower"),
+    "chi1_recovery": Kind("chi1 within 40 degrees", "%", "higher"),
+    **{f"{name}_divergence": Kind(f"{name} divergence", "", "lower", 3) for name in TORSIONS},
+    "chi1_divergence_one": Kind("chi1 divergence, one sample", "", "lower", 3),
+    "rmsd": Kind("RMSD all atoms", "A", "lower"),
+    "rmsd_backbone": Kind("RMSD backbone", "A", "lower"),
+    "rmsd_side_chain": Kind("RMSD side chain", "A", "lower"),
+    "consistency": Kind("C-alpha moved", "A", "lower", 4),
+    "completeness": Kind("atoms built", "%", "higher"),
+}
+"""Every measure in the order of the table. Definitions: docs/evaluation.md."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One measure in one region.
+
+    Attributes
+    ----------
+    value : float
+    error : float or None
+        Standard error, from five blocks, for the diversity from the jackknife over samples.
+    reference : float or None
+        The same measure of the reference itself; for divergences the floor, the distance between two
+        resamples of the reference.
+    best, worst : tuple of (str, float), or None
+        Structure and value, when there are several.
+    """
+
+    value: float
+    error: float | None = None
+    reference: float | None = None
+    best: tuple[str, float] | None = None
+    worst: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The measurement of one structure or trajectory, with its name."""
+
+    name: str
+    measurement: Measurement
+
+    @cached_property
+    def values(self) -> dict[str, np.ndarray]:
+        """(2,) mean over samples and frames of every measure that a single structure has."""
+        means = {name: _mean(values, (1, 2)) for name, values in self.measurement.values.items()}
+        if self.measurement.between is not None and self.measurement.samples > 1:
+            distance = self.measurement.values["rmsd"]
+            means["diversity"] = _mean(diversity(distance, self.measurement.between), -1)
+        return means
+
+    def reference_value(self, name: str) -> np.ndarray:
+        """(2,) mean over frames of a measure of the reference itself; NaN where it has none."""
+        values = self.measurement.reference_values.get(name)
+        return np.full(len(REGIONS), np.nan) if values is None else _mean(values, -1)
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """The measures of one or several structures.
+
+    A measure on several structures is the mean over them; torsions are pooled over all of them.
+    """
+
+    parts: tuple[Part, ...]
+
+    @property
+    def residues(self) -> int:
+        """Number of residues of all structures together."""
+        return sum(part.measurement.residues for part in self.parts)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples of each structure (the smallest)."""
+        return min(part.measurement.samples for part in self.parts)
+
+    @cached_property
+    def measures(self) -> dict[str, dict[str, Estimate]]:
+        """Every measure with a value: name, then region (``interior``, ``all``)."""
+        estimates = {**self._averages(), **self._divergences()}
+        return {
+            name: {region: estimates[name][index] for index, region in enumerate(REGIONS)}
+            for name in MEASURES
+            if name in estimates and any(np.isfinite(estimate.value) for estimate in estimates[name])
+        }
+
+    @cached_property
+    def residue_types(self) -> list[dict]:
+        """Chi1 of each residue type: count, share within 40 degrees, divergence and floor, in each region."""
+        compared, recovered = self._total("compared"), self._total("recovered")
+        distance, floor = (values[:, TORSIONS.index("chi1")] for values in self._by_type)
+        return [
+            {
+                "residue": name,
+                **{
+                    region: {
+                        "count": int(compared[index, kind]),
+                        "recovery": _number(100.0 * recovered[index, kind] / compared[index, kind]),
+                        "divergence": _number(distance[index, kind]),
+                        "floor": _number(floor[index, kind]),
+                    }
+                    for index, region in enumerate(REGIONS)
+                    if compared[index, kind]
+                },
+            }
+            for kind, name in enumerate(RESIDUE_NAMES)
+            if compared[-1, kind]
+        ]
+
+    def to_dict(self) -> dict:
+        """Give everything as plain numbers, texts, lists and dictionaries, ready for JSON."""
+        return {
+            "schema": SCHEMA,
+            "structures": len(self.parts),
+            "residues": self.residues,
+            "samples": self.samples,
+            "frames": sum(part.measurement.frames for part in self.parts),
+            "measures": {
+                name: {
+                    **asdict(MEASURES[name]),
+                    **{region: asdict(estimate) for region, estimate in regions.items()},
+                }
+                for name, regions in self.measures.items()
+            },
+            "chi1_by_residue_type": self.residue_types,
+            "torsion_histograms": self._histograms(),
+            "each": [
+                {
+                    "name": part.name,
+                    "residues": part.measurement.residues,
+                    **{
+                        region: {name: _number(value[index]) for name, value in part.values.items()}
+                        for index, region in enumerate(REGIONS)
+                    },
+                }
+                for part in self.parts
+            ],
+        }
+
+    def to_json(self) -> str:
+        """Give :meth:`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+
+    def to_table(self) -> str:
+        """Give the measures as lines of text for a terminal."""
+        heads = ["measure", "interior", "all residues", "reference"]
+        heads += ["best", "worst"] if len(self.parts) > 1 else []
+        rows = [
+            [
+                format_title(name),
+                *(format_estimate(name, regions[region]) for region in REGIONS),
+                format_value(name, regions["interior"].reference),
+                *(_format_named(name, getattr(regions["interior"], end)) for end in heads[4:]),
+            ]
+            for name, regions in self.measures.items()
+        ]
+        return _align([heads, *rows])
+
+    def _averages(self) -> dict[str, list[Estimate]]:
+        names = [name for name in MEASURES if any(name in part.values for part in self.parts)]
+        return {name: [self._average(name, region) for region in range(len(REGIONS))] for name in names}
+
+    def _average(self, name: str, region: int) -> Estimate:
+        each = np.array([part.values[name][region] if name in part.values else np.nan for part in self.parts])
+        own = np.array([part.reference_value(name)[region] for part in self.parts])
+        jackknife = name == "diversity"
+        error = self._diversity_error(region) if jackknife else self._block_error(name, region, each)
+        best, worst = self._extremes(name, each, own)
+        return Estimate(float(_mean(each)), _number(error), _number(_mean(own)), best, worst)
+
+    def _extremes(
+        self, name: str, each: np.ndarray, own: np.ndarray
+    ) -> tuple[tuple[str, float] | None, tuple[str, float] | None]:
+        """Name the best and the worst structure."""
+        badness = {"zero": np.abs(each), "reference": np.abs(each - own), "lower": each, "higher": -each}[
+            MEASURES[name].better
+        ]
+        known = np.flatnonzero(np.isfinite(badness))
+        if len(self.parts) < 2 or not len(known):
+            return None, None
+        order = known[np.argsort(badness[known], kind="stable")]
+        best, worst = ((self.parts[index].name, float(each[index])) for index in order[[0, -1]])
+        return best, worst
+
+    def _block_error(self, name: str, region: int, each: np.ndarray) -> float:
+        """Standard error from five blocks: of structures, or of the frames (or samples) of a single one."""
+        if len(self.parts) > 1:
+            return block_error(each)
+        values = self.parts[0].measurement.values[name][region]
+        return block_error(_mean(values, 0) if values.shape[1] >= BLOCKS else _mean(values, 1))
+
+    def _diversity_error(self, region: int) -> float:
+        counts = {part.measurement.samples for part in self.parts if "diversity" in part.values}
+        if len(counts) != 1 or min(counts) < 3:
+            return float("nan")
+        each = [
+            leave_one_out(part.measurement.values["rmsd"][region], part.measurement.between[region])
+            for part in self.parts
+            if "diversity" in part.values
+        ]
+        return float(jackknife_error(_mean(np.array(each), 0)))
+
+    def _total(self, name: str) -> np.ndarray:
+        return np.sum([getattr(part.measurement, name) for part in self.parts], axis=0)
+
+    @cached_property
+    def _sample_counts(self) -> np.ndarray:
+        """(samples, 2, 5, 20, 36) torsion histograms of each sample over all structures."""
+        kept = [part.measurement.counts[:, :, : self.samples] for part in self.parts]
+        return np.moveaxis(np.sum(kept, axis=0), 2, 0)
+
+    @cached_property
+    def _reference_counts(self) -> np.ndarray:
+        """(2, 5, 20, 36) torsion histograms of the references."""
+        return self._total("reference_counts")
+
+    @cached_property
+    def _by_type(self) -> tuple[np.ndarray, np.ndarray]:
+        """Divergence of all samples together, and its floor, (2, 5, 20) each: region, torsion, type."""
+        return divergence_by_type(self._reference_counts, self._sample_counts.sum(axis=0))
+
+    def _divergences(self) -> dict[str, list[Estimate]]:
+        distance, floor = (_mean(values, -1) for values in self._by_type)
+        single = [jensen_shannon_distance(self._reference_counts, counts) for counts in self._sample_counts]
+        one = _mean(_mean(np.stack(single), -1), 0)
+
+        def estimates(values: np.ndarray, torsion: int) -> list[Estimate]:
+            return [
+                Estimate(float(values[region, torsion]), reference=_number(floor[region, torsion]))
+                for region in range(len(REGIONS))
+            ]
+
+        pooled = {f"{name}_divergence": estimates(distance, index) for index, name in enumerate(TORSIONS)}
+        return {**pooled, "chi1_divergence_one": estimates(one, TORSIONS.index("chi1"))}
+
+    def _histograms(self) -> dict:
+        """Counts of every torsion by residue type, all residues, for figures."""
+        sample = self._sample_counts.sum(axis=0)[-1]
+        return {
+            torsion: {
+                name: {
+                    "reference": self._reference_counts[-1, index, kind].tolist(),
+                    "sample": sample[index, kind].tolist(),
+                }
+                for kind, name in enumerate(RESIDUE_NAMES)
+                if sample[index, kind].any()
+            }
+            for index, torsion in enumerate(TORSIONS)
+        }
+
+
+def score(
+    topology: Topology,
+    reference: np.ndarray | None,
+    samples: np.ndarray,
+    reference_present: np.ndarray | None = None,
+    sample_present: np.ndarray | None = None,
+    *,
+    linked: np.ndarray | None = None,
+    name: str = "structure",
+) -> Scorecard:
+    """Score samples of one structure or trajectory.
+
+    Parameters
+    ----------
+    topology : Topology
+    reference : ndarray, (frames, residues, 15, 3), or None
+        nm. With C-alphas alone it serves for the consistency of the C-alphas only.
+    samples : ndarray, (samples, frames, residues, 15, 3)
+        nm.
+    reference_present, sample_present : ndarray, (residues, 15) bool, optional
+        Atoms with known coordinates; by default all that the topology has.
+    linked : ndarray, (residues,) bool, optional
+        Residues with a peptide bond to their successor; by default found from C-alpha distances.
+    name : str
+        Name of the structure in tables.
+
+    Returns
+    -------
+    Scorecard
+    """
+    arrays = (None if array is None else np.asarray(array) for array in (reference, samples))
+    measurement = measure(topology, *arrays, reference_present, sample_present, linked)
+    return Scorecard((Part(name, measurement),))
+
+
+def combine(scorecards: Iterable[Scorecard]) -> Scorecard:
+    """Put the scorecards of several structures into one."""
+    return Scorecard(tuple(part for scorecard in scorecards for part in scorecard.parts))
+
+
+def block_error(values: np.ndarray) -> float:
+    """Give the standard error of a mean from the means of five successive blocks; NaN with fewer values."""
+    values = values[np.isfinite(values)]
+    if len(values) < BLOCKS:
+        return float("nan")
+    means = [block.mean() for block in np.array_split(values, BLOCKS)]
+    return float(np.std(means, ddof=1) / np.sqrt(BLOCKS))
+
+
+def format_value(name: str, value: float | None) -> str:
+    """Write one value of a measure with its decimals; ``-`` where there is none."""
+    return "-" if value is None or not np.isfinite(value) else f"{value:.{MEASURES[name].digits}f}"
+
+
+def format_estimate(name: str, estimate: Estimate) -> str:
+    """Write a value with its error."""
+    error = "" if estimate.error is None else f" ± {format_value(name, estimate.error)}"
+    return format_value(name, estimate.value) + error
+
+
+def format_title(name: str) -> str:
+    """Write the name of a measure with its unit."""
+    kind = MEASURES[name]
+    return f"{kind.title}, {kind.unit}" if kind.unit else kind.title
+
+
+def _format_named(name: str, named: tuple[str, float] | None) -> str:
+    return "-" if named is None else f"{format_value(name, named[1])} ({named[0]})"
+
+
+def _align(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _mean(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.ndarray:
+    """Average without NaN; NaN where there is nothing else."""
+    known = np.isfinite(values)
+    count = known.sum(axis=axis)
+    total = np.where(known, values, 0.0).sum(axis=axis)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+
+
+def _number(value: float | np.ndarray) -> float | None:
+    """Give a plain number, None for NaN."""
+    return float(value) if np.isfinite(value) else None

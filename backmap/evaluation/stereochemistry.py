@@ -1,0 +1,58 @@
+"""Handedness of chiral centres, and cis peptide bonds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, Topology
+from backmap.chemistry.residues import HEAVY_ATOMS
+
+from .regions import gather
+
+CIS_DEGREES = 30.0
+
+_BETA_NEIGHBOURS = {"ILE": ("CA", "CG1", "CG2"), "THR": ("CA", "OG1", "CG2")}
+
+
+def alpha_centres(topology: Topology) -> np.ndarray:
+    """List the C-alpha of each residue and its neighbours N, C, CB (Gly has none: -1).
+
+    Returns
+    -------
+    ndarray, (residues, 4) int64
+        Flat atom indices, ordered so that an L residue is right-handed for :func:`right_handed`.
+    """
+    centres = np.arange(topology.residues)[:, None] * ATOM_SLOTS + [SLOT_CA, SLOT_N, SLOT_C, SLOT_CB]
+    return np.where((topology.residue_types == RESIDUE_INDEX["GLY"])[:, None], -1, centres)
+
+
+def beta_centres(topology: Topology) -> np.ndarray:
+    """List the second chiral centre, CB of Ile and Thr, like :func:`alpha_centres`; -1 for other residues."""
+    centres = np.full((topology.residues, 4), -1, dtype=np.int64)
+    for name, neighbours in _BETA_NEIGHBOURS.items():
+        slots = [SLOT_CB, *(HEAVY_ATOMS[name].index(atom) for atom in neighbours)]
+        rows = np.flatnonzero(topology.residue_types == RESIDUE_INDEX[name])
+        centres[rows] = rows[:, None] * ATOM_SLOTS + slots
+    return centres
+
+
+def right_handed(atoms: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Tell whether the three neighbours turn anticlockwise, seen from their own side.
+
+    Parameters
+    ----------
+    atoms : ndarray, (..., residues, 15, 3)
+    centres : ndarray, (groups, 4) int64
+        Centre and three neighbours. A flat centre is not right-handed.
+
+    Returns
+    -------
+    ndarray, (..., groups) bool
+    """
+    centre, first, second, third = gather(atoms, centres)
+    return (np.cross(first - centre, second - centre) * (third - centre)).sum(axis=-1) > 0
+
+
+def is_cis(omega: np.ndarray) -> np.ndarray:
+    """Tell whether a peptide bond is cis: omega within 30 degrees of 0 (degrees)."""
+    return np.abs(omega) < CIS_DEGREES
