@@ -1,0 +1,121 @@
+"""Nearest residues in local frames, and the way back."""
+
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+
+class FrameRule(IntEnum):
+    """How three points (p0, p1, p2) define a local frame.
+
+    GRAM_SCHMIDT
+        Origin p1; e1 along p2 - p1; e2 along the part of p0 - p1 orthogonal to e1; e3 = e1 x e2.
+    ISOSCELES
+        The frame of an isosceles triangle (equal sides 0.381 nm, apex angle 106 degrees at p1, centroid at
+        the origin, in the xy plane, p1 on +y, p0 on the -x side) superposed on the points by least squares.
+    """
+
+    GRAM_SCHMIDT = 0
+    ISOSCELES = 1
+
+
+def canonical_alignment(
+    atoms: Tensor,
+    query: Tensor,
+    triangle: Tensor,
+    *,
+    neighbours: int,
+    present: Tensor | None = None,
+    selectable: Tensor | None = None,
+    exclude: Tensor | None = None,
+    frame_rule: FrameRule = FrameRule.ISOSCELES,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Coordinates of the nearest residues of each query point, in the local frame of three points.
+
+    A residue's distance is that of its nearest atom which is present and selectable; among equal distances
+    the lower residue index comes first. A residue without such an atom, or at a distance that is not
+    finite, is never chosen. The result does not depend on the order of execution, except for the gradient
+    of `atoms` on CUDA, which is summed in any order.
+
+    Parameters
+    ----------
+    atoms : Tensor (*, residues, atoms, 3), float32 or float64
+        Coordinates in nm; values of atoms that are not present are never read.
+    query : Tensor (*, queries, 3), dtype of `atoms`
+        Points whose nearest residues are wanted, in nm.
+    triangle : Tensor (*, queries, 3, 3), dtype of `atoms`
+        Three points that define the local frame of each query, in nm.
+    neighbours : int
+        Number of residues to choose for each query.
+    present : Tensor (*, residues, atoms) or (residues, atoms), bool, optional
+        Atoms that exist; all by default.
+    selectable : Tensor (*, residues, atoms) or (residues, atoms), bool, optional
+        Atoms whose distance counts; all by default. With the C-alpha alone this is the plain C-alpha rule,
+        with all atoms built so far it is DiAMoNDBack's.
+    exclude : Tensor (queries,), int64, optional
+        Residue left out for each query, -1 for none (the default).
+    frame_rule : FrameRule
+        How `triangle` defines the frame.
+
+    Returns
+    -------
+    local : Tensor (*, queries, neighbours, atoms, 3)
+        Coordinates in the local frame, in nm; zero for atoms that are not present and for padding.
+    index : Tensor (*, queries, neighbours), int64
+        The residues, nearest first, padded with -1.
+    frame : Tensor (*, queries, 4, 3)
+        Unit vectors e1, e2, e3 and the origin of each frame, as rows.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong dtype.
+    ValueError
+        If an argument has the wrong shape, device or value.
+
+    Notes
+    -----
+    Gradients flow to `atoms` and `triangle`, once; `query` only selects and gets none. The frame of three
+    collinear points takes, for the direction they leave open, the coordinate axis least parallel to their
+    line (the first of equals); no gradient flows through that direction.
+
+    References
+    ----------
+    Jones, Shmilovich, Ferguson: DiAMoNDBack, J. Chem. Theory Comput. 2023.
+    """
+    slots = atoms.shape[-3:-1]
+    if present is None:
+        present = torch.ones(slots, dtype=torch.bool, device=atoms.device)
+    if selectable is None:
+        selectable = torch.ones(slots, dtype=torch.bool, device=atoms.device)
+    if exclude is None:
+        exclude = torch.full(query.shape[-2:-1], -1, dtype=torch.int64, device=atoms.device)
+    return torch.ops.backmap.canonical_alignment(
+        atoms, present, selectable, query, triangle, exclude, neighbours, int(frame_rule)
+    )
+
+
+def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
+    """Coordinates in space of points given in local frames: the inverse of `canonical_alignment`.
+
+    Parameters
+    ----------
+    frame : Tensor (*, queries, 4, 3), float32 or float64
+        Unit vectors e1, e2, e3 and the origin (nm) of each frame, as rows.
+    local : Tensor (*, queries, atoms, 3), dtype of `frame`
+        Local coordinates in nm.
+
+    Returns
+    -------
+    Tensor (*, queries, atoms, 3)
+        origin + x e1 + y e2 + z e3, in nm. Gradients flow to both arguments, once.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong dtype.
+    ValueError
+        If an argument has the wrong shape or device.
+    """
+    return torch.ops.backmap.canonical_placement(frame, local)

@@ -1,0 +1,79 @@
+"""Choice among candidate side chains."""
+
+import torch
+from torch import Tensor
+
+
+def pack_side_chains(
+    candidates: Tensor,
+    candidate_present: Tensor,
+    backbone: Tensor,
+    backbone_present: Tensor,
+    radii: Tensor,
+    backbone_radii: Tensor,
+    linked: Tensor,
+    uniforms: Tensor,
+    *,
+    strength: float,
+) -> tuple[Tensor, Tensor]:
+    """Draw one of several side chains for every residue by Gibbs sampling of their overlaps.
+
+    The energy of candidate k of residue i, in units of kT, is `strength` times the sum over its atoms a and
+    the atoms b of other residues of max(0, radius_a + radius_b - distance)^2. The atoms b are those of the
+    other residues' side chains as chosen at that moment and, except for chain neighbours of i, of their
+    backbones. All residues start with candidate 0. Even sweeps visit the residues in ascending order, odd
+    sweeps in descending order; each visit draws the choice anew, by inverse CDF, from probabilities
+    proportional to exp(-energy).
+
+    Parameters
+    ----------
+    candidates : Tensor (*, residues, candidates, side_slots, 3), float32 or float64
+        Coordinates of the side-chain atoms of each candidate, in nm.
+    candidate_present : Tensor (residues, side_slots), bool
+        Side-chain atoms that exist. Residues without any keep candidate 0.
+    backbone : Tensor (*, residues, backbone_slots, 3), dtype of `candidates`
+        Coordinates of N, CA, C, O and further atoms (OXT) in nm; slot 1 must be the C-alpha.
+    backbone_present : Tensor (*, residues, backbone_slots) or (residues, backbone_slots), bool
+        Backbone atoms that exist.
+    radii : Tensor (residues, side_slots), dtype of `candidates`
+        Radii of the side-chain atoms, in nm.
+    backbone_radii : Tensor (residues, backbone_slots), dtype of `candidates`
+        Radii of the backbone atoms, in nm.
+    linked : Tensor (residues,), bool
+        True where residues r and r + 1 are neighbours in a chain.
+    uniforms : Tensor (*, sweeps, residues), dtype of `candidates`
+        Random numbers in [0, 1), one for each visit. Without sweeps every choice is 0.
+    strength : float
+        Stiffness of the overlap in kT / nm^2.
+
+    Returns
+    -------
+    choice : Tensor (*, residues), int64
+        The candidate of each residue.
+    energy : Tensor (*, residues), dtype of `candidates`
+        Energy of that candidate among the final choices, in kT.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong dtype.
+    ValueError
+        If an argument has the wrong shape, device or value.
+
+    Notes
+    -----
+    No gradient: the results are constants, whatever the arguments require. Frames are packed independently
+    of each other, and the same arguments give the same result. CPU and CUDA sum in different orders, so a
+    draw at the very edge of an interval may differ between them.
+    """
+    return torch.ops.backmap.pack_side_chains(
+        candidates,
+        candidate_present,
+        backbone,
+        backbone_present,
+        radii,
+        backbone_radii,
+        linked,
+        uniforms,
+        strength,
+    )

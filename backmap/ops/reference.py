@@ -1,0 +1,200 @@
+"""The operators in plain PyTorch: their specification, and the oracle of their tests.
+
+Slow and hungry for memory on purpose: every line follows the definition. Arguments and results are those of
+the operators in `torch.ops.backmap`.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from backmap.ops.canonical_alignment import FrameRule
+
+SIDE = 0.381  # nm, equal sides of the isosceles triangle
+HALF_APEX = math.radians(53.0)
+
+
+def isosceles_triangle(dtype: torch.dtype = torch.float64) -> Tensor:
+    """Corners (3, 3) of the triangle on which `FrameRule.ISOSCELES` superposes."""
+    base, height = SIDE * math.sin(HALF_APEX), SIDE * math.cos(HALF_APEX)
+    corners = [[-base, -height / 3, 0.0], [0.0, 2 * height / 3, 0.0], [base, -height / 3, 0.0]]
+    return torch.tensor(corners, dtype=dtype)
+
+
+def local_frame(triangle: Tensor, frame_rule: int) -> Tensor:
+    """Frames (*, 4, 3) of points (*, 3, 3); the points must not be collinear."""
+    p0, p1, p2 = triangle.unbind(-2)
+    if frame_rule == FrameRule.GRAM_SCHMIDT:
+        e1 = _unit(p2 - p1)
+        e2 = _unit((p0 - p1) - _dot(p0 - p1, e1) * e1)
+        return torch.stack([e1, e2, torch.linalg.cross(e1, e2), p1], dim=-2)
+    centroid = triangle.mean(-2)
+    centred = triangle - centroid.unsqueeze(-2)
+    normal = _unit(torch.linalg.cross(p0 - p1, p2 - p1))
+    target = isosceles_triangle(triangle.dtype).to(triangle.device)
+    turned = torch.linalg.cross(normal.unsqueeze(-2).expand_as(centred), centred)
+    e1 = _unit((target[:, :1] * centred - target[:, 1:2] * turned).sum(-2))
+    return torch.stack([e1, torch.linalg.cross(normal, e1), normal, centroid], dim=-2)
+
+
+def canonical_alignment(
+    atoms: Tensor,
+    present: Tensor,
+    selectable: Tensor,
+    query: Tensor,
+    triangle: Tensor,
+    exclude: Tensor,
+    neighbours: int,
+    frame_rule: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Specification of `backmap::canonical_alignment` for triangles that are not collinear."""
+    present = present.expand(atoms.shape[:-1])
+    atoms = torch.where(present.unsqueeze(-1), atoms, 0.0)
+    index = nearest_residues(atoms.detach(), present & selectable, query.detach(), exclude, neighbours)
+    frame = local_frame(triangle, frame_rule)
+    chosen = _take_residues(atoms, index)  # (*, queries, neighbours, atoms, 3)
+    axes, origin = frame[..., :3, :], frame[..., 3, :]
+    local = torch.einsum("...qij,...qkaj->...qkai", axes, chosen - origin[..., None, None, :])
+    there = _take_residues(present, index) & (index >= 0).unsqueeze(-1)
+    return torch.where(there.unsqueeze(-1), local, 0.0), index, frame
+
+
+def nearest_residues(
+    atoms: Tensor, counts: Tensor, query: Tensor, exclude: Tensor, neighbours: int
+) -> Tensor:
+    """Residues (*, queries, neighbours) by smallest distance, then lowest index; padded with -1."""
+    offset = atoms.unsqueeze(-4) - query[..., None, None, :]  # (*, queries, residues, atoms, 3)
+    x, y, z = (offset**2).unbind(-1)
+    squared = torch.where(counts.unsqueeze(-3), x + y + z, math.inf)
+    squared = torch.cat([squared, torch.full_like(squared[..., :1], math.inf)], -1).amin(-1)
+    residues = torch.arange(atoms.shape[-3], device=atoms.device)
+    squared = torch.where(residues == exclude.unsqueeze(-1), math.inf, squared)
+    squared, order = squared.sort(dim=-1, stable=True)
+    index = torch.where(squared < math.inf, order, -1)[..., :neighbours]
+    return torch.nn.functional.pad(index, (0, neighbours - index.shape[-1]), value=-1)
+
+
+def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
+    """Specification of `backmap::canonical_placement`."""
+    axes, origin = frame[..., :3, :], frame[..., 3, :]
+    return torch.einsum("...qji,...qaj->...qai", axes, local) + origin.unsqueeze(-2)
+
+
+def structure_score(
+    atoms: Tensor,
+    present: Tensor,
+    side_chain: Tensor,
+    linked: Tensor,
+    bonds: Tensor,
+    reference_lengths: Tensor,
+    bond_tolerance: float,
+    clash_distance: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Specification of `backmap::structure_score`."""
+    residues, slots = side_chain.shape
+    present = present.expand(atoms.shape[:-1]).flatten(-2)
+    points = torch.where(present.unsqueeze(-1), atoms.flatten(-3, -2), 0.0)
+    i, j = bonds.unbind(-1)
+    exists = present[..., i] & present[..., j]
+    length = (points[..., i, :] - points[..., j, :]).norm(dim=-1)
+    deviation = torch.where(exists, length / reference_lengths - 1, 0.0)
+
+    distance = (points.unsqueeze(-2) - points.unsqueeze(-3)).norm(dim=-1)
+    residue = torch.arange(residues, device=atoms.device).repeat_interleave(slots)
+    side = side_chain.flatten()
+    neighbours = _are_linked(linked)[residue][:, residue]
+    counts = (residue[:, None] != residue) & (~neighbours | (side[:, None] & side))
+    close = (distance < clash_distance) & counts & present.unsqueeze(-1) & present.unsqueeze(-2)
+    clash = close.any(-1).unflatten(-1, (residues, slots)).any(-1)
+
+    within = ((deviation.abs() <= bond_tolerance) & exists).sum(-1)
+    return deviation, clash, torch.stack([within, exists.sum(-1), clash.sum(-1)], dim=-1)
+
+
+def pack_side_chains(
+    candidates: Tensor,
+    candidate_present: Tensor,
+    backbone: Tensor,
+    backbone_present: Tensor,
+    radii: Tensor,
+    backbone_radii: Tensor,
+    linked: Tensor,
+    uniforms: Tensor,
+    strength: float,
+) -> tuple[Tensor, Tensor]:
+    """Specification of `backmap::pack_side_chains`."""
+    batch = candidates.shape[:-4]
+    backbone_present = backbone_present.expand(backbone.shape[:-1])
+    frames = [
+        _pack_frame(c, candidate_present, b, there, radii, backbone_radii, linked, u, strength)
+        for c, b, there, u in zip(
+            candidates.reshape(-1, *candidates.shape[-4:]),
+            backbone.reshape(-1, *backbone.shape[-3:]),
+            backbone_present.reshape(-1, *backbone_present.shape[-2:]),
+            uniforms.reshape(-1, *uniforms.shape[-2:]),
+            strict=True,
+        )
+    ]
+    residues = candidates.shape[-4]
+    if not frames:
+        return linked.new_zeros((*batch, residues), dtype=torch.int64), candidates.new_zeros(
+            (*batch, residues)
+        )
+    choice, energy = (torch.stack(part).reshape(*batch, residues) for part in zip(*frames, strict=True))
+    return choice, energy
+
+
+def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii, linked,
+                uniforms, strength):  # fmt: skip
+    residues, count, slots, _ = candidates.shape
+    choice = torch.zeros(residues, dtype=torch.int64, device=candidates.device)
+    every = torch.arange(residues, device=candidates.device)
+    joined = _are_linked(linked)
+
+    def energies(i: int) -> Tensor:
+        """Energy of each candidate of residue i in the present state."""
+        own, own_radii = candidates[i][:, candidate_present[i]], radii[i][candidate_present[i]]
+        side = candidate_present & (every != i).unsqueeze(-1)
+        main = backbone_present & ((every != i) & ~joined[i]).unsqueeze(-1)
+        others = torch.cat([candidates[every, choice][side], backbone[main]])
+        contact = own_radii[:, None] + torch.cat([radii[side], backbone_radii[main]])
+        distance = (own[:, :, None] - others).norm(dim=-1)
+        return strength * ((contact - distance).clamp(min=0) ** 2).sum((-1, -2))
+
+    for sweep, uniform in enumerate(uniforms):
+        for i in range(residues) if sweep % 2 == 0 else reversed(range(residues)):
+            if candidate_present[i].any():
+                energy = energies(i)
+                cumulative = torch.exp(energy.min() - energy).cumsum(0)
+                choice[i] = (cumulative <= uniform[i] * cumulative[-1]).sum().clamp(max=count - 1)
+    final = [energies(i)[choice[i]] for i in range(residues)]
+    return choice, torch.stack(final) if final else candidates.new_zeros(0)
+
+
+def _are_linked(linked: Tensor) -> Tensor:
+    """(residues, residues): which pairs are neighbours in a chain."""
+    above = torch.diag(linked[:-1], 1) if len(linked) > 0 else linked.new_zeros((0, 0))
+    return above | above.T
+
+
+def _take_residues(values: Tensor, index: Tensor) -> Tensor:
+    """values (*, residues, ...) at index (*, queries, neighbours), where padding takes any residue."""
+    batch = index.shape[:-2]
+    trailing = values.shape[len(batch) + 1 :]
+    if values.shape[len(batch)] == 0:
+        return values.new_zeros((*index.shape, *trailing))
+    frames = [v[i.clamp(min=0)] for v, i in zip(
+        values.reshape(-1, *values.shape[len(batch) :]), index.reshape(-1, *index.shape[-2:]), strict=True
+    )]  # fmt: skip
+    if not frames:
+        return values.new_zeros((*index.shape, *trailing))
+    return torch.stack(frames).reshape(*index.shape, *trailing)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(-1, keepdim=True)
+
+
+def _unit(v: Tensor) -> Tensor:
+    return v / v.norm(dim=-1, keepdim=True)

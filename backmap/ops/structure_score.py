@@ -1,0 +1,73 @@
+"""Bond lengths and clashes of structures."""
+
+import torch
+from torch import Tensor
+
+
+def structure_score(
+    atoms: Tensor,
+    side_chain: Tensor,
+    linked: Tensor,
+    bonds: Tensor,
+    reference_lengths: Tensor,
+    *,
+    present: Tensor | None = None,
+    bond_tolerance: float = 0.10,
+    clash_distance: float = 0.12,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Deviation of every bond from its reference length, and the residues that clash.
+
+    A residue clashes if one of its atoms is closer than `clash_distance` to an atom of another residue;
+    between chain neighbours only side chain against side chain counts.
+
+    Parameters
+    ----------
+    atoms : Tensor (*, residues, atoms, 3), float32 or float64
+        Coordinates in nm; values of atoms that are not present are never read.
+    side_chain : Tensor (residues, atoms), bool
+        Atoms that belong to side chains.
+    linked : Tensor (residues,), bool
+        True where residues r and r + 1 are neighbours in a chain.
+    bonds : Tensor (bonds, 2), int64
+        Bonded atoms as flat indices residue * atoms + atom. An index out of range is an error on the CPU;
+        on CUDA, where finding out would stall, such a bond counts as missing.
+    reference_lengths : Tensor (bonds,) or (*, bonds), dtype of `atoms`
+        Length that each bond is compared with, in nm; no gradient.
+    present : Tensor (*, residues, atoms) or (residues, atoms), bool, optional
+        Atoms that exist; all by default.
+    bond_tolerance : float
+        Largest relative deviation of a good bond, inclusive.
+    clash_distance : float
+        Distance in nm below which (strictly) two atoms clash.
+
+    Returns
+    -------
+    deviation : Tensor (*, bonds)
+        length / reference - 1; 0 for bonds with a missing atom. Gradients flow to `atoms`, once.
+    clash : Tensor (*, residues), bool
+        Residues that clash.
+    counts : Tensor (*, 3), int64
+        Bonds within tolerance, bonds present, residues that clash.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong dtype.
+    ValueError
+        If an argument has the wrong shape, device or value.
+
+    Notes
+    -----
+    The bond score in percent is 100 counts[0] / counts[1], the clash score 100 counts[2] / residues. An
+    atom with coordinates that are not finite clashes with nothing, and its bonds are not within tolerance.
+    On CUDA the gradient is summed in any order.
+
+    References
+    ----------
+    The scores of GenZProt and DiAMoNDBack: Jones, Shmilovich, Ferguson, J. Chem. Theory Comput. 2023.
+    """
+    if present is None:
+        present = torch.ones(atoms.shape[-3:-1], dtype=torch.bool, device=atoms.device)
+    return torch.ops.backmap.structure_score(
+        atoms, present, side_chain, linked, bonds, reference_lengths, bond_tolerance, clash_distance
+    )

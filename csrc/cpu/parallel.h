@@ -1,0 +1,35 @@
+// Threads: a loop over contiguous ranges, with OpenMP so that the number of threads is torch's own.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+
+namespace backmap::cpu {
+
+// Calls body(begin, end) on disjoint ranges that cover [0, count), none smaller than `grain` if avoidable.
+template <typename Body>
+void parallel_ranges(int64_t count, int64_t grain, const Body& body) {
+  const int64_t useful = (count + grain - 1) / grain;
+  const int threads = omp_in_parallel() ? 1 : int(std::min<int64_t>(useful, omp_get_max_threads()));
+  if (threads <= 1) {
+    if (count > 0) body(int64_t(0), count);
+    return;
+  }
+  std::exception_ptr failure;  // an exception must not leave a parallel region
+#pragma omp parallel num_threads(threads)
+  {
+    const int64_t part = omp_get_thread_num(), parts = omp_get_num_threads();
+    try {
+      body(count * part / parts, count * (part + 1) / parts);
+    } catch (...) {
+#pragma omp critical
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace backmap::cpu

@@ -1,0 +1,36 @@
+// Stands in for the CUDA launchers in a library that was built without them.
+#include <stdexcept>
+
+#include "kernels.h"
+
+namespace backmap::cuda {
+namespace {
+
+[[noreturn]] void refuse() {
+  throw std::runtime_error(
+      "backmap was built without CUDA: move the tensors to the CPU, or install the CUDA toolkit (nvcc) and build "
+      "again");
+}
+
+}  // namespace
+
+#define BACKMAP_ABSENT(name, Arguments)               \
+  template <typename T>                               \
+  void name(const Arguments<T>&, void*) {             \
+    refuse();                                         \
+  }                                                   \
+  template void name(const Arguments<float>&, void*); \
+  template void name(const Arguments<double>&, void*)
+
+BACKMAP_ABSENT(canonical_alignment, AlignmentArguments);
+BACKMAP_ABSENT(canonical_alignment_backward, AlignmentBackwardArguments);
+BACKMAP_ABSENT(canonical_placement, PlacementArguments);
+BACKMAP_ABSENT(canonical_placement_backward, PlacementBackwardArguments);
+BACKMAP_ABSENT(structure_score, ScoreArguments);
+BACKMAP_ABSENT(structure_score_backward, ScoreBackwardArguments);
+BACKMAP_ABSENT(pack_side_chains, PackArguments);
+
+int64_t score_workspace(int64_t) { refuse(); }
+int64_t pack_workspace(int64_t, int64_t) { refuse(); }
+
+}  // namespace backmap::cuda

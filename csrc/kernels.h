@@ -1,0 +1,159 @@
+// The seam between tensors and kernels: raw pointers and sizes, the same for the CPU and for CUDA.
+//
+// All arrays are contiguous, row-major. `batch` counts frames, over which every array repeats unless it says
+// otherwise. A stride (`*_stride`) is the number of elements from one frame to the next of an array that may
+// be shared by all frames: then it is 0.
+#pragma once
+
+#include <cstdint>
+
+#include "core/local_frame.h"
+
+namespace backmap {
+
+// ---- Canonical alignment -----------------------------------------------------------------------
+
+template <typename T>
+struct AlignmentArguments {
+  int64_t batch, residues, slots, queries, neighbours;
+  FrameRule rule;
+  const T* atoms;       // (residues, slots, 3)
+  const bool* present;  // (residues, slots)
+  int64_t present_stride;
+  const bool* selectable;  // (residues, slots)
+  int64_t selectable_stride;
+  const T* query;          // (queries, 3)
+  const T* triangle;       // (queries, 3, 3)
+  const int64_t* exclude;  // (queries), shared by all frames
+  T* local;                // out (queries, neighbours, slots, 3)
+  int64_t* index;          // out (queries, neighbours)
+  T* frame;                // out (queries, 4, 3)
+};
+
+template <typename T>
+struct AlignmentBackwardArguments {
+  int64_t batch, residues, slots, queries, neighbours;
+  FrameRule rule;
+  const T* grad_local;  // (queries, neighbours, slots, 3)
+  const T* grad_frame;  // (queries, 4, 3)
+  const T* atoms;
+  const bool* present;
+  int64_t present_stride;
+  const int64_t* index;  // (queries, neighbours)
+  const T* triangle;
+  T* grad_atoms;     // out, zero on entry (residues, slots, 3)
+  T* grad_triangle;  // out (queries, 3, 3)
+};
+
+template <typename T>
+struct PlacementArguments {
+  int64_t queries, slots;  // frames of all structures are one list here
+  const T* frame;          // (queries, 4, 3)
+  const T* local;          // (queries, slots, 3)
+  T* placed;               // out (queries, slots, 3)
+};
+
+template <typename T>
+struct PlacementBackwardArguments {
+  int64_t queries, slots;
+  const T* grad;  // (queries, slots, 3)
+  const T* frame;
+  const T* local;
+  T* grad_frame;  // out (queries, 4, 3)
+  T* grad_local;  // out (queries, slots, 3)
+};
+
+// ---- Structure score ---------------------------------------------------------------------------
+
+template <typename T>
+struct ScoreArguments {
+  int64_t batch, residues, slots, bonds;
+  T bond_tolerance, clash_distance;
+  const T* atoms;       // (residues, slots, 3)
+  const bool* present;  // (residues, slots)
+  int64_t present_stride;
+  const bool* side_chain;  // (residues, slots), shared by all frames
+  const bool* linked;      // (residues), shared by all frames
+  const int64_t* bond;     // (bonds, 2) flat atom indices, shared by all frames
+  const T* reference;      // (bonds)
+  int64_t reference_stride;
+  T* deviation;        // out (bonds)
+  bool* clash;         // out (residues)
+  int64_t* counts;     // out (3): bonds within tolerance, bonds present, clashing residues
+  int32_t* workspace;  // CUDA only, score_workspace(residues * slots) elements a frame
+};
+
+template <typename T>
+struct ScoreBackwardArguments {
+  int64_t batch, residues, slots, bonds;
+  const T* grad_deviation;  // (bonds)
+  const T* atoms;
+  const bool* present;
+  int64_t present_stride;
+  const int64_t* bond;
+  const T* reference;
+  int64_t reference_stride;
+  T* grad_atoms;  // out, zero on entry (residues, slots, 3)
+};
+
+// ---- Side-chain packing ------------------------------------------------------------------------
+
+template <typename T>
+struct PackArguments {
+  int64_t batch, residues, candidates, side_slots, backbone_slots, sweeps;
+  T strength;
+  const T* candidate;             // (residues, candidates, side_slots, 3)
+  const bool* candidate_present;  // (residues, side_slots), shared by all frames
+  const T* backbone;              // (residues, backbone_slots, 3); slot 1 is the C-alpha
+  const bool* backbone_present;   // (residues, backbone_slots)
+  int64_t backbone_present_stride;
+  const T* side_radius;      // (residues, side_slots), shared by all frames
+  const T* backbone_radius;  // (residues, backbone_slots), shared by all frames
+  const bool* linked;        // (residues), shared by all frames
+  const T* uniform;          // (sweeps, residues)
+  int64_t* choice;           // out (residues)
+  T* energy;                 // out (residues)
+  T* workspace;              // CUDA only, pack_workspace(residues, candidates) elements a frame
+};
+
+// ---- Launchers ---------------------------------------------------------------------------------
+
+namespace cpu {
+template <typename T>
+void canonical_alignment(const AlignmentArguments<T>& args);
+template <typename T>
+void canonical_alignment_backward(const AlignmentBackwardArguments<T>& args);
+template <typename T>
+void canonical_placement(const PlacementArguments<T>& args);
+template <typename T>
+void canonical_placement_backward(const PlacementBackwardArguments<T>& args);
+template <typename T>
+void structure_score(const ScoreArguments<T>& args);
+template <typename T>
+void structure_score_backward(const ScoreBackwardArguments<T>& args);
+template <typename T>
+void pack_side_chains(const PackArguments<T>& args);
+}  // namespace cpu
+
+// `stream` is a cudaStream_t; each launcher throws std::runtime_error when CUDA reports an error.
+namespace cuda {
+template <typename T>
+void canonical_alignment(const AlignmentArguments<T>& args, void* stream);
+template <typename T>
+void canonical_alignment_backward(const AlignmentBackwardArguments<T>& args, void* stream);
+template <typename T>
+void canonical_placement(const PlacementArguments<T>& args, void* stream);
+template <typename T>
+void canonical_placement_backward(const PlacementBackwardArguments<T>& args, void* stream);
+template <typename T>
+void structure_score(const ScoreArguments<T>& args, void* stream);
+template <typename T>
+void structure_score_backward(const ScoreBackwardArguments<T>& args, void* stream);
+template <typename T>
+void pack_side_chains(const PackArguments<T>& args, void* stream);
+
+int64_t score_workspace(int64_t atoms);
+int64_t pack_workspace(int64_t residues, int64_t candidates);
+}  // namespace cuda
+
+}  // namespace backmap

@@ -1,0 +1,122 @@
+// Gradients. Each backward is an operator of its own; asking for a second derivative is an error.
+#include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "torch/operators.h"
+
+namespace backmap {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// The operator of this name, typed by the function that implements it.
+template <auto function, typename... Arguments>
+auto call(const char* name, const Arguments&... arguments) {
+  using Signature = std::remove_pointer_t<decltype(function)>;
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>().call(arguments...);
+}
+
+// The same, below autograd: its results have no history.
+template <auto function, typename... Arguments>
+auto call_below_autograd(const char* name, const Arguments&... arguments) {
+  const at::AutoDispatchBelowADInplaceOrView guard;
+  return call<function>(name, arguments...);
+}
+
+struct CanonicalAlignment : torch::autograd::Function<CanonicalAlignment> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& present,
+                               const Tensor& selectable, const Tensor& query, const Tensor& triangle,
+                               const Tensor& exclude, const c10::SymInt& neighbours, int64_t frame_rule) {
+    auto [local, index, frame] = call_below_autograd<&canonical_alignment>(
+        "backmap::canonical_alignment", atoms, present, selectable, query, triangle, exclude, neighbours, frame_rule);
+    ctx->save_for_backward({atoms, present, index, triangle});
+    ctx->saved_data["frame_rule"] = frame_rule;
+    ctx->mark_non_differentiable({index});
+    return {local, index, frame};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    auto [grad_atoms, grad_triangle] =
+        call<&canonical_alignment_backward>("backmap::canonical_alignment_backward", grads[0], grads[2], saved[0],
+                                            saved[1], saved[2], saved[3], ctx->saved_data["frame_rule"].toInt());
+    return {grad_atoms, {}, {}, {}, grad_triangle, {}, {}, {}};
+  }
+};
+
+Tensors3 differentiable_alignment(const Tensor& atoms, const Tensor& present, const Tensor& selectable,
+                                  const Tensor& query, const Tensor& triangle, const Tensor& exclude,
+                                  c10::SymInt neighbours, int64_t frame_rule) {
+  auto out = CanonicalAlignment::apply(atoms, present, selectable, query, triangle, exclude, neighbours, frame_rule);
+  return {out[0], out[1], out[2]};
+}
+
+struct CanonicalPlacement : torch::autograd::Function<CanonicalPlacement> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& frame, const Tensor& local) {
+    ctx->save_for_backward({frame, local});
+    return call_below_autograd<&canonical_placement>("backmap::canonical_placement", frame, local);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    auto [grad_frame, grad_local] =
+        call<&canonical_placement_backward>("backmap::canonical_placement_backward", grads[0], saved[0], saved[1]);
+    return {grad_frame, grad_local};
+  }
+};
+
+Tensor differentiable_placement(const Tensor& frame, const Tensor& local) {
+  return CanonicalPlacement::apply(frame, local);
+}
+
+struct StructureScore : torch::autograd::Function<StructureScore> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& present,
+                               const Tensor& side_chain, const Tensor& linked, const Tensor& bonds,
+                               const Tensor& reference_lengths, double bond_tolerance, double clash_distance) {
+    auto [deviation, clash, counts] =
+        call_below_autograd<&structure_score>("backmap::structure_score", atoms, present, side_chain, linked, bonds,
+                                              reference_lengths, bond_tolerance, clash_distance);
+    ctx->save_for_backward({atoms, present, bonds, reference_lengths});
+    ctx->mark_non_differentiable({clash, counts});
+    return {deviation, clash, counts};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor grad_atoms = call<&structure_score_backward>("backmap::structure_score_backward", grads[0], saved[0],
+                                                              saved[1], saved[2], saved[3]);
+    return {grad_atoms, {}, {}, {}, {}, {}, {}, {}};
+  }
+};
+
+Tensors3 differentiable_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain,
+                              const Tensor& linked, const Tensor& bonds, const Tensor& reference_lengths,
+                              double bond_tolerance, double clash_distance) {
+  auto out = StructureScore::apply(atoms, present, side_chain, linked, bonds, reference_lengths, bond_tolerance,
+                                   clash_distance);
+  return {out[0], out[1], out[2]};
+}
+
+// A draw has no gradient: the results are constants, whatever the arguments require.
+Tensors2 constant_packing(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
+                          const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
+                          const Tensor& linked, const Tensor& uniforms, double strength) {
+  return call_below_autograd<&pack_side_chains>("backmap::pack_side_chains", candidates, candidate_present, backbone,
+                                                backbone_present, radii, backbone_radii, linked, uniforms, strength);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(backmap, Autograd, m) {
+  m.impl("canonical_alignment", &differentiable_alignment);
+  m.impl("canonical_placement", &differentiable_placement);
+  m.impl("structure_score", &differentiable_score);
+  m.impl("pack_side_chains", &constant_packing);
+  for (const char* backward :
+       {"canonical_alignment_backward", "canonical_placement_backward", "structure_score_backward"})
+    m.impl(backward, torch::autograd::autogradNotImplementedFallback());
+}
+
+}  // namespace backmap

@@ -1,0 +1,80 @@
+// Checks of arguments. Each error names the operator and the argument, what was expected and what came.
+//
+// Sizes are symbolic (`SymInt`), because the same checks run while torch traces with symbolic shapes.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <initializer_list>
+
+namespace backmap::checks {
+
+using Sizes = c10::SymDimVector;
+
+// An argument of an operator, by its name in the schema.
+struct Argument {
+  const char* op;
+  const char* name;
+  const at::Tensor& tensor;
+};
+
+inline Sizes join(const Sizes& batch, std::initializer_list<c10::SymInt> trailing) {
+  Sizes all(batch);
+  all.append(trailing.begin(), trailing.end());
+  return all;
+}
+
+// All but the last `count` sizes.
+inline Sizes without_last(const at::Tensor& tensor, int64_t count) {
+  const auto sizes = tensor.sym_sizes();
+  return Sizes(sizes.begin(), sizes.end() - count);
+}
+
+inline void is_floating(const Argument& a) {
+  TORCH_CHECK_TYPE(a.tensor.scalar_type() == at::kFloat || a.tensor.scalar_type() == at::kDouble, a.op, ": ", a.name,
+                   " must have dtype float32 or float64, got ", a.tensor.scalar_type());
+}
+
+inline void has_dtype(const Argument& a, at::ScalarType expected) {
+  TORCH_CHECK_TYPE(a.tensor.scalar_type() == expected, a.op, ": ", a.name, " must have dtype ", expected, ", got ",
+                   a.tensor.scalar_type());
+}
+
+// `first` is the argument that sets the device.
+inline void is_beside(const Argument& a, const Argument& first) {
+  TORCH_CHECK_VALUE(a.tensor.device() == first.tensor.device(), a.op, ": ", a.name, " must be on the device of ",
+                    first.name, " (", first.tensor.device(), "), got ", a.tensor.device());
+}
+
+// At least as many dimensions as `form` names after the batch, and three coordinates last.
+inline void holds_points(const Argument& a, int64_t dimensions, const char* form) {
+  TORCH_CHECK_VALUE(a.tensor.dim() >= dimensions && a.tensor.sym_size(-1) == 3, a.op, ": ", a.name, " must have shape ",
+                    form, ", got ", a.tensor.sym_sizes());
+}
+
+inline void has_dimensions(const Argument& a, int64_t dimensions, const char* form) {
+  TORCH_CHECK_VALUE(a.tensor.dim() == dimensions, a.op, ": ", a.name, " must have shape ", form, ", got ",
+                    a.tensor.sym_sizes());
+}
+
+inline void has_shape(const Argument& a, const Sizes& expected) {
+  TORCH_CHECK_VALUE(a.tensor.sym_sizes() == c10::SymIntArrayRef(expected), a.op, ": ", a.name, " must have shape ",
+                    c10::SymIntArrayRef(expected), ", got ", a.tensor.sym_sizes());
+}
+
+// `trailing` alone (shared by all frames) or after the batch dimensions.
+inline void has_shape_or_shared(const Argument& a, const Sizes& batch, std::initializer_list<c10::SymInt> trailing) {
+  const Sizes shared(trailing);
+  if (a.tensor.sym_sizes() == c10::SymIntArrayRef(shared)) return;
+  const Sizes full = join(batch, trailing);
+  TORCH_CHECK_VALUE(a.tensor.sym_sizes() == c10::SymIntArrayRef(full), a.op, ": ", a.name, " must have shape ",
+                    c10::SymIntArrayRef(full), " or ", c10::SymIntArrayRef(shared), ", got ", a.tensor.sym_sizes());
+}
+
+// Coordinates, masks and indices that go with the first argument: right dtype, right device.
+inline void goes_with(const Argument& a, const Argument& first, at::ScalarType dtype) {
+  has_dtype(a, dtype);
+  is_beside(a, first);
+}
+
+}  // namespace backmap::checks

@@ -1,0 +1,42 @@
+// From tensors to launchers: element type, device and stream.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+namespace backmap {
+
+// Calls body with a float or a double, after the dtype of `like`.
+template <typename Body>
+void with_scalar_of(const at::Tensor& like, const Body& body) {
+  if (like.scalar_type() == at::kDouble) body(double{});
+  else body(float{});
+}
+
+// Runs on_cpu() or on_cuda(stream), after the device of `like`. The stream comes from c10's registry of
+// devices: the library refers to no CUDA symbol of torch, and loads beside a CPU-only one.
+template <typename OnCpu, typename OnCuda>
+void launch(const at::Tensor& like, const OnCpu& on_cpu, const OnCuda& on_cuda) {
+  if (!like.is_cuda()) return on_cpu();
+  const c10::DeviceGuard guard(like.device());
+  const c10::impl::VirtualGuardImpl device(like.device().type());
+  on_cuda(device.getStream(like.device()).native_handle());
+}
+
+// Elements from one frame to the next of a tensor that may lack the batch dimensions: then 0.
+inline int64_t frame_stride(const at::Tensor& tensor, int64_t trailing_dimensions) {
+  if (tensor.dim() == trailing_dimensions) return 0;
+  int64_t elements = 1;
+  for (int64_t d = 1; d <= trailing_dimensions; ++d) elements *= tensor.size(-d);
+  return elements;
+}
+
+// Number of frames: the product of all but the last dimensions.
+inline int64_t frame_count(const at::Tensor& tensor, int64_t trailing_dimensions) {
+  int64_t frames = 1;
+  for (int64_t d = 0; d < tensor.dim() - trailing_dimensions; ++d) frames *= tensor.size(d);
+  return frames;
+}
+
+}  // namespace backmap

@@ -1,0 +1,18 @@
+// Shapes without values: what torch traces with.
+#include <torch/library.h>
+
+#include "torch/operators.h"
+
+namespace backmap {
+
+TORCH_LIBRARY_IMPL(backmap, Meta, m) {
+  m.impl("canonical_alignment", &empty_canonical_alignment);
+  m.impl("canonical_alignment_backward", &empty_canonical_alignment_backward);
+  m.impl("canonical_placement", &empty_canonical_placement);
+  m.impl("canonical_placement_backward", &empty_canonical_placement_backward);
+  m.impl("structure_score", &empty_structure_score);
+  m.impl("structure_score_backward", &empty_structure_score_backward);
+  m.impl("pack_side_chains", &empty_pack_side_chains);
+}
+
+}  // namespace backmap

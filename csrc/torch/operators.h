@@ -1,0 +1,55 @@
+// The operators as C++ functions.
+//
+// `empty_*` checks the arguments and allocates the results: all that Meta tensors need. The function of the
+// same name without the prefix fills them, on the CPU or on CUDA by where the arguments are.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <tuple>
+
+namespace backmap {
+
+using at::Tensor;
+using Tensors2 = std::tuple<Tensor, Tensor>;
+using Tensors3 = std::tuple<Tensor, Tensor, Tensor>;
+
+Tensors3 empty_canonical_alignment(const Tensor& atoms, const Tensor& present, const Tensor& selectable,
+                                   const Tensor& query, const Tensor& triangle, const Tensor& exclude,
+                                   c10::SymInt neighbours, int64_t frame_rule);
+Tensors3 canonical_alignment(const Tensor& atoms, const Tensor& present, const Tensor& selectable, const Tensor& query,
+                             const Tensor& triangle, const Tensor& exclude, c10::SymInt neighbours, int64_t frame_rule);
+
+Tensors2 empty_canonical_alignment_backward(const Tensor& grad_local, const Tensor& grad_frame, const Tensor& atoms,
+                                            const Tensor& present, const Tensor& index, const Tensor& triangle,
+                                            int64_t frame_rule);
+Tensors2 canonical_alignment_backward(const Tensor& grad_local, const Tensor& grad_frame, const Tensor& atoms,
+                                      const Tensor& present, const Tensor& index, const Tensor& triangle,
+                                      int64_t frame_rule);
+
+Tensor empty_canonical_placement(const Tensor& frame, const Tensor& local);
+Tensor canonical_placement(const Tensor& frame, const Tensor& local);
+
+Tensors2 empty_canonical_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local);
+Tensors2 canonical_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local);
+
+Tensors3 empty_structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain,
+                               const Tensor& linked, const Tensor& bonds, const Tensor& reference_lengths,
+                               double bond_tolerance, double clash_distance);
+Tensors3 structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain, const Tensor& linked,
+                         const Tensor& bonds, const Tensor& reference_lengths, double bond_tolerance,
+                         double clash_distance);
+
+Tensor empty_structure_score_backward(const Tensor& grad_deviation, const Tensor& atoms, const Tensor& present,
+                                      const Tensor& bonds, const Tensor& reference_lengths);
+Tensor structure_score_backward(const Tensor& grad_deviation, const Tensor& atoms, const Tensor& present,
+                                const Tensor& bonds, const Tensor& reference_lengths);
+
+Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
+                                const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
+                                const Tensor& linked, const Tensor& uniforms, double strength);
+Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
+                          const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
+                          const Tensor& linked, const Tensor& uniforms, double strength);
+
+}  // namespace backmap

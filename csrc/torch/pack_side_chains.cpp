@@ -1,0 +1,91 @@
+// Side-chain packing: from tensors to launchers.
+#include <cmath>
+
+#include "kernels.h"
+#include "torch/checks.h"
+#include "torch/launch.h"
+#include "torch/operators.h"
+
+namespace backmap {
+
+Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
+                                const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
+                                const Tensor& linked, const Tensor& uniforms, double strength) {
+  using namespace checks;
+  const char* op = "pack_side_chains";
+  const Argument first{op, "candidates", candidates};
+  const auto dtype = candidates.scalar_type();
+  is_floating(first);
+  holds_points(first, 4, "(*, residues, candidates, side_slots, 3)");
+  TORCH_CHECK_VALUE(candidates.sym_size(-3) >= 1, op, ": candidates must hold 1 candidate or more, got shape ",
+                    candidates.sym_sizes());
+  const Sizes batch = without_last(candidates, 4);
+  const auto residues = candidates.sym_size(-4), side_slots = candidates.sym_size(-2);
+  goes_with({op, "candidate_present", candidate_present}, first, at::kBool);
+  has_shape({op, "candidate_present", candidate_present}, {residues, side_slots});
+  goes_with({op, "backbone", backbone}, first, dtype);
+  holds_points({op, "backbone", backbone}, 3, "(*, residues, backbone_slots, 3)");
+  const auto backbone_slots = backbone.sym_size(-2);
+  has_shape({op, "backbone", backbone}, join(batch, {residues, backbone_slots, 3}));
+  TORCH_CHECK_VALUE(backbone_slots >= 2, op, ": backbone must hold 2 atoms or more (slot 1 is the C-alpha), got shape ",
+                    backbone.sym_sizes());
+  goes_with({op, "backbone_present", backbone_present}, first, at::kBool);
+  has_shape_or_shared({op, "backbone_present", backbone_present}, batch, {residues, backbone_slots});
+  goes_with({op, "radii", radii}, first, dtype);
+  has_shape({op, "radii", radii}, {residues, side_slots});
+  goes_with({op, "backbone_radii", backbone_radii}, first, dtype);
+  has_shape({op, "backbone_radii", backbone_radii}, {residues, backbone_slots});
+  goes_with({op, "linked", linked}, first, at::kBool);
+  has_shape({op, "linked", linked}, {residues});
+  goes_with({op, "uniforms", uniforms}, first, dtype);
+  TORCH_CHECK_VALUE(uniforms.dim() >= 2, op, ": uniforms must have shape (*, sweeps, residues), got ",
+                    uniforms.sym_sizes());
+  has_shape({op, "uniforms", uniforms}, join(batch, {uniforms.sym_size(-2), residues}));
+  TORCH_CHECK_VALUE(strength >= 0 && std::isfinite(strength), op, ": strength must be finite and 0 or more, got ",
+                    strength);
+  return {at::empty_symint(join(batch, {residues}), candidates.options().dtype(at::kLong)),
+          at::empty_symint(join(batch, {residues}), candidates.options())};
+}
+
+Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
+                          const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
+                          const Tensor& linked, const Tensor& uniforms, double strength) {
+  auto [choice, energy] = empty_pack_side_chains(candidates, candidate_present, backbone, backbone_present, radii,
+                                                 backbone_radii, linked, uniforms, strength);
+  const Tensor candidates_ = candidates.contiguous(), candidate_present_ = candidate_present.contiguous(),
+               backbone_ = backbone.contiguous(), backbone_present_ = backbone_present.contiguous(),
+               radii_ = radii.contiguous(), backbone_radii_ = backbone_radii.contiguous(),
+               linked_ = linked.contiguous(), uniforms_ = uniforms.contiguous();
+  const int64_t frames = frame_count(candidates, 4), residues = candidates.size(-4);
+  const int64_t workspace_size =
+      candidates.is_cuda() ? frames * cuda::pack_workspace(residues, candidates.size(-3)) : 0;
+  const Tensor workspace = at::empty({workspace_size}, candidates.options());
+  with_scalar_of(candidates, [&](auto scalar) {
+    using T = decltype(scalar);
+    const PackArguments<T> args{
+        .batch = frames,
+        .residues = residues,
+        .candidates = candidates.size(-3),
+        .side_slots = candidates.size(-2),
+        .backbone_slots = backbone.size(-2),
+        .sweeps = uniforms.size(-2),
+        .strength = T(strength),
+        .candidate = candidates_.const_data_ptr<T>(),
+        .candidate_present = candidate_present_.const_data_ptr<bool>(),
+        .backbone = backbone_.const_data_ptr<T>(),
+        .backbone_present = backbone_present_.const_data_ptr<bool>(),
+        .backbone_present_stride = frame_stride(backbone_present, 2),
+        .side_radius = radii_.const_data_ptr<T>(),
+        .backbone_radius = backbone_radii_.const_data_ptr<T>(),
+        .linked = linked_.const_data_ptr<bool>(),
+        .uniform = uniforms_.const_data_ptr<T>(),
+        .choice = choice.mutable_data_ptr<int64_t>(),
+        .energy = energy.mutable_data_ptr<T>(),
+        .workspace = workspace.mutable_data_ptr<T>(),
+    };
+    launch(candidates, [&] { cpu::pack_side_chains(args); }, [&](void* s) { cuda::pack_side_chains(args, s); });
+  });
+  return {choice, energy};
+}
+
+}  // namespace backmap

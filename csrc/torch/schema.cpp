@@ -1,0 +1,50 @@
+// Schemas, and the functions behind them on the CPU and on CUDA.
+#include <torch/library.h>
+
+#include "torch/operators.h"
+
+namespace backmap {
+
+TORCH_LIBRARY(backmap, m) {
+  m.def(
+      "canonical_alignment(Tensor atoms, Tensor present, Tensor selectable, Tensor query, Tensor triangle, "
+      "Tensor exclude, SymInt neighbours, int frame_rule) -> (Tensor local, Tensor index, Tensor frame)");
+  m.def(
+      "canonical_alignment_backward(Tensor grad_local, Tensor grad_frame, Tensor atoms, Tensor present, Tensor index, "
+      "Tensor triangle, int frame_rule) -> (Tensor grad_atoms, Tensor grad_triangle)");
+  m.def("canonical_placement(Tensor frame, Tensor local) -> Tensor");
+  m.def(
+      "canonical_placement_backward(Tensor grad, Tensor frame, Tensor local) "
+      "-> (Tensor grad_frame, Tensor grad_local)");
+  m.def(
+      "structure_score(Tensor atoms, Tensor present, Tensor side_chain, Tensor linked, Tensor bonds, "
+      "Tensor reference_lengths, float bond_tolerance, float clash_distance) "
+      "-> (Tensor deviation, Tensor clash, Tensor counts)");
+  m.def(
+      "structure_score_backward(Tensor grad_deviation, Tensor atoms, Tensor present, Tensor bonds, "
+      "Tensor reference_lengths) -> Tensor");
+  m.def(
+      "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
+      "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength) "
+      "-> (Tensor choice, Tensor energy)");
+}
+
+namespace {
+
+// Each function finds its device by its arguments, so both keys lead to the same ones.
+void implement(torch::Library& m) {
+  m.impl("canonical_alignment", &canonical_alignment);
+  m.impl("canonical_alignment_backward", &canonical_alignment_backward);
+  m.impl("canonical_placement", &canonical_placement);
+  m.impl("canonical_placement_backward", &canonical_placement_backward);
+  m.impl("structure_score", &structure_score);
+  m.impl("structure_score_backward", &structure_score_backward);
+  m.impl("pack_side_chains", &pack_side_chains);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(backmap, CPU, m) { implement(m); }
+TORCH_LIBRARY_IMPL(backmap, CUDA, m) { implement(m); }
+
+}  // namespace backmap
