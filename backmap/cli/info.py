@@ -1,0 +1,43 @@
+"""``backmap info``: versions, how the native library was built, and what there is to run on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb: there are none."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what to know for a report of a problem."""
+    for name, value in {**_versions(), **_native_library(), **_devices()}.items():
+        print(f"{name:<12} {value}")
+    return 0
+
+
+def _versions() -> dict[str, str]:
+    from backmap.io.manifest import versions
+
+    return versions()
+
+
+def _native_library() -> dict[str, str]:
+    try:
+        from backmap import _native
+
+        build = _native.build_description()
+    except ImportError as error:
+        return {"native": f"missing: {error}"}
+    return {"native": ", ".join(f"{key} {value}" for key, value in build.items() if value)}
+
+
+def _devices() -> dict[str, str]:
+    import torch
+
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "cuda": ", ".join(names) if names else "no device",
+        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
+    }

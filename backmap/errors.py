@@ -1,0 +1,11 @@
+"""What backmap tells its user: one sentence about the input, without a traceback."""
+
+from __future__ import annotations
+
+
+class InputError(Exception):
+    """The input or the request cannot be used. The message is one sentence: what, where, and the remedy."""
+
+
+class InputWarning(UserWarning):
+    """Something in the input was left out or is built in a way its author may not expect."""

@@ -1,0 +1,24 @@
+"""Files: reading structures and trajectories as streams of frames, and writing them whole or not at all."""
+
+from .manifest import describe_file, write_manifest
+from .mdtraj_objects import from_mdtraj, to_mdtraj
+from .naming import manifest_path, sample_paths
+from .reader import FrameChunk, Source, open_source, source_from_mdtraj
+from .staging import StagedFiles
+from .writer import create_writer, open_writer
+
+__all__ = [
+    "FrameChunk",
+    "Source",
+    "StagedFiles",
+    "create_writer",
+    "describe_file",
+    "from_mdtraj",
+    "manifest_path",
+    "open_source",
+    "open_writer",
+    "sample_paths",
+    "source_from_mdtraj",
+    "to_mdtraj",
+    "write_manifest",
+]

@@ -1,0 +1,48 @@
+"""A small JSON file beside every output: what went in, which model, which seed, which versions."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+from .staging import explain_writing
+
+
+def sha256(path: str | Path) -> str:
+    """Give the SHA-256 of a file in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_file(path: str | Path) -> dict[str, str]:
+    """Give name and SHA-256 of a file."""
+    return {"path": str(path), "sha256": sha256(path)}
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("backmap", "torch", "numpy", "mdtraj", "gemmi"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def write_manifest(path: Path, entries: Mapping[str, object]) -> None:
+    """Write how an output was made, with the versions that made it.
+
+    Parameters
+    ----------
+    path : Path
+        File to write, ``<output>.backmap.json``.
+    entries : mapping
+        What to record; anything JSON can hold.
+    """
+    with explain_writing(path):
+        path.write_text(json.dumps({**entries, "versions": versions()}, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,82 @@
+"""File names: which suffix means which format, and what the files of several samples are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backmap.errors import InputError
+
+PDB_SUFFIXES = (".pdb", ".ent", ".pdb.gz", ".ent.gz")
+MMCIF_SUFFIXES = (".cif", ".mmcif", ".cif.gz", ".mmcif.gz")
+STRUCTURE_SUFFIXES = PDB_SUFFIXES + MMCIF_SUFFIXES
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+NETCDF_SUFFIXES = (".nc", ".netcdf", ".ncdf")
+STREAMED_SUFFIXES = (".xtc", ".trr", ".dcd", *HDF5_SUFFIXES, *NETCDF_SUFFIXES)
+"""Trajectory formats that are read and written piece by piece."""
+
+LOADED_SUFFIXES = (
+    ".gro",
+    ".xyz",
+    ".xyz.gz",
+    ".mdcrd",
+    ".crd",
+    ".lammpstrj",
+    ".rst7",
+    ".restrt",
+    ".inpcrd",
+    ".ncrst",
+    ".mol2",
+)  # fmt: skip
+"""Formats that mdtraj reads whole."""
+
+TOPOLOGY_SUFFIXES = (
+    *STRUCTURE_SUFFIXES, ".gro", ".psf", ".prmtop", ".parm7", ".prm7", ".mol2", ".hoomdxml", *HDF5_SUFFIXES
+)  # fmt: skip
+"""Formats that say which residues there are."""
+
+INPUT_SUFFIXES = STRUCTURE_SUFFIXES + STREAMED_SUFFIXES + LOADED_SUFFIXES
+OUTPUT_SUFFIXES = STRUCTURE_SUFFIXES + STREAMED_SUFFIXES
+
+
+def suffix_of(path: str | Path) -> str:
+    """Give the lower-case suffix that names a format, ``.pdb.gz`` counting as one."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    if len(suffixes) > 1 and suffixes[-1] == ".gz":
+        return suffixes[-2] + suffixes[-1]
+    return suffixes[-1] if suffixes else ""
+
+
+def stem_of(path: str | Path) -> str:
+    """Give the file name without the suffix of :func:`suffix_of`."""
+    name = Path(path).name
+    return name[: len(name) - len(suffix_of(name))]
+
+
+def with_suffix(path: str | Path, suffix: str) -> Path:
+    """Replace the suffix of :func:`suffix_of`."""
+    return Path(path).with_name(stem_of(path) + suffix)
+
+
+def require_suffix(path: str | Path, known: tuple[str, ...], purpose: str) -> str:
+    """Give the suffix of a path, or refuse one that is not known, listing those that are."""
+    suffix = suffix_of(path)
+    if suffix not in known:
+        shown = f"extension {suffix}" if suffix else "name without an extension"
+        raise InputError(
+            f"{path}: cannot tell the {purpose} format from the {shown}; use one of {' '.join(known)}"
+        )
+    return suffix
+
+
+def sample_paths(path: str | Path, samples: int) -> list[Path]:
+    """Name one output file a sample: ``out.pdb``, or ``out_1.pdb``, ``out_2.pdb`` ... of several."""
+    path = Path(path)
+    if samples == 1:
+        return [path]
+    return [path.with_name(f"{stem_of(path)}_{sample + 1}{suffix_of(path)}") for sample in range(samples)]
+
+
+def manifest_path(path: str | Path) -> Path:
+    """Name the file that says how an output was made: ``out.backmap.json``."""
+    return with_suffix(path, ".backmap.json")

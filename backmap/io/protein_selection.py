@@ -1,0 +1,254 @@
+"""From the residues of a file to the protein in it: names, alternate locations, what is refused."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from backmap.chemistry import (
+    RESIDUE_INDEX,
+    SLOT_CA,
+    SLOT_OXT,
+    Topology,
+    standard_atom_name,
+    standard_residue_name,
+)
+from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS
+from backmap.errors import InputError, InputWarning
+
+CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
+"""Groups that close a chain end; they have no C-alpha and are passed over."""
+
+WATERS = frozenset(
+    {
+        "HOH",
+        "DOD",
+        "WAT",
+        "H2O",
+        "SOL",
+        "TIP",
+        "TIP2",
+        "TIP3",
+        "TIP3P",
+        "TIP4",
+        "TIP4P",
+        "T3P",
+        "T4P",
+        "SPC",
+        "SPCE",
+    }
+)
+IONS = frozenset(
+    {"NA", "NA+", "SOD", "CL", "CL-", "CLA", "K", "K+", "POT", "CA", "CA2+", "CAL", "MG", "MG2+", "ZN"}
+    | {"LI", "LI+", "LIT", "RB", "CS", "CES", "BR", "BR-", "IOD", "I-", "BA", "BAR", "CU", "FE", "MN", "CD"}
+    | {"NI", "CO", "ZN2+", "ION", "NIO", "CIO", "CIP", "CIM", "IP", "IM"}
+)  # fmt: skip
+
+_NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class AtomRecord:
+    """One atom of a file. ``index`` is its place in the coordinates of a frame."""
+
+    name: str
+    index: int
+    alternate: str = ""
+    occupancy: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResidueRecord:
+    """One residue of a file, of any kind. ``ligand`` marks what the file says is no part of a chain."""
+
+    chain: int
+    chain_id: str
+    number: int
+    insertion_code: str
+    name: str
+    atoms: tuple[AtomRecord, ...]
+    ligand: bool = False
+
+    def describe(self) -> str:
+        """Name the residue for a message: ``chain A residue 27B SEP``."""
+        chain = f"chain {self.chain_id} " if self.chain_id else ""
+        return f"{chain}residue {self.number}{self.insertion_code} {self.name}"
+
+
+@dataclass(frozen=True)
+class ProteinSelection:
+    """The protein of a file.
+
+    Parameters
+    ----------
+    topology : Topology
+        Its residues.
+    atom_index : ndarray, (residues, 15) int64
+        Place of each atom in the coordinates of a frame, -1 where the file lacks the atom.
+    """
+
+    topology: Topology
+    atom_index: np.ndarray
+
+    @property
+    def present(self) -> np.ndarray:
+        """(residues, 15) bool: atoms that the file has."""
+        return self.atom_index >= 0
+
+
+def select_protein(
+    residues: Sequence[ResidueRecord], *, file: str, skip_unknown: bool = False
+) -> ProteinSelection:
+    """Find the protein among the residues of a file.
+
+    Water, ions, ligands and caps are passed over with a warning. A residue that is none of the twenty amino
+    acids (or of their usual variants), or lacks its C-alpha, is refused.
+
+    Parameters
+    ----------
+    residues : sequence of ResidueRecord
+        All residues of one frame, in file order.
+    file : str
+        Name of the file, for messages.
+    skip_unknown : bool
+        Leave refused residues out instead, with a warning.
+    """
+    protein, passed_over, unknown = _sort_out(_one_variant_each(residues))
+    if unknown and not skip_unknown:
+        raise InputError(
+            f"{file}: {_listed(unknown)} cannot be built (not one of the twenty amino acids); "
+            "remove it or give --skip-unknown to leave it out"
+        )
+    _require_c_alphas(protein, file)
+    chosen = [(residue, _choose_atoms(residue, file)) for residue in protein]
+    incomplete = [residue for residue, atoms in chosen if atoms[SLOT_CA] < 0]
+    if incomplete and not skip_unknown:
+        raise InputError(
+            f"{file}: {_listed(incomplete)} has no C-alpha; add it, remove the residue or give "
+            "--skip-unknown to leave it out"
+        )
+    if passed_over:
+        _warn(f"{file}: passed over {_listed(passed_over)}: not part of a protein chain")
+    if unknown or incomplete:
+        _warn(
+            f"{file}: left out {_listed(unknown + incomplete)} as --skip-unknown asks; the chain breaks there"
+        )
+    return _assemble([(residue, atoms) for residue, atoms in chosen if atoms[SLOT_CA] >= 0])
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, InputWarning, stacklevel=2)
+
+
+def _listed(residues: Sequence[ResidueRecord]) -> str:
+    """Name the first of several residues and say how many more there are."""
+    if len(residues) == 1:
+        return residues[0].describe()
+    counts = Counter(residue.name for residue in residues).most_common()
+    shown = ", ".join(f"{count} {name}" for name, count in counts[:_NAMES_SHOWN])
+    others = " ..." if len(counts) > _NAMES_SHOWN else ""
+    return f"{residues[0].describe()} and {len(residues) - 1} more ({shown}{others})"
+
+
+def _one_variant_each(residues: Iterable[ResidueRecord]) -> Iterator[ResidueRecord]:
+    """Where a file gives one place two residue names (microheterogeneity), keep the more occupied one."""
+    for _, variants in groupby(residues, key=lambda r: (r.chain, r.number, r.insertion_code)):
+        group = list(variants)
+        if len(group) > 1 and all(atom.alternate for residue in group for atom in residue.atoms):
+            yield max(group, key=lambda residue: max(atom.occupancy for atom in residue.atoms))
+        else:
+            yield from group
+
+
+def _sort_out(
+    residues: Iterable[ResidueRecord],
+) -> tuple[list[ResidueRecord], list[ResidueRecord], list[ResidueRecord]]:
+    """Sort residues into protein, passed over and unknown."""
+    protein: list[ResidueRecord] = []
+    passed_over: list[ResidueRecord] = []
+    unknown: list[ResidueRecord] = []
+    for residue in residues:
+        if residue.ligand or residue.name in CAPS | WATERS or _is_ion(residue):
+            passed_over.append(residue)
+        elif standard_residue_name(residue.name) is None:
+            unknown.append(residue)
+        else:
+            protein.append(residue)
+    return protein, passed_over, unknown
+
+
+def _is_ion(residue: ResidueRecord) -> bool:
+    return residue.name in IONS and len(residue.atoms) == 1
+
+
+def _require_c_alphas(protein: Sequence[ResidueRecord], file: str) -> None:
+    """Refuse a file that has no C-alpha at all."""
+    if not protein:
+        raise InputError(f"{file}: holds no residue of a protein, and backmap builds proteins from C-alphas")
+    names = {atom.name.upper() for residue in protein for atom in residue.atoms}
+    if "CA" in names:
+        return
+    if "BB" in names:
+        raise InputError(
+            f"{file}: the beads named BB (Martini) are centres of the backbone, and backmap needs C-alpha "
+            "positions; use a tool made for that model"
+        )
+    raise InputError(f"{file}: has no C-alpha (no atom named CA in any residue of its protein)")
+
+
+def _choose_atoms(residue: ResidueRecord, file: str) -> np.ndarray:
+    """Find the atoms of a residue.
+
+    Returns
+    -------
+    ndarray, (15,) int64
+        Place of each atom in the coordinates of a frame, -1 where it is missing.
+    """
+    name = standard_residue_name(residue.name)
+    slots = {atom: slot for slot, atom in enumerate(HEAVY_ATOMS[name])} | {"OXT": SLOT_OXT}
+    location = _main_location(residue.atoms)
+    candidates: dict[int, list[AtomRecord]] = {}
+    for atom in residue.atoms:
+        slot = slots.get(standard_atom_name(name, atom.name))
+        if slot is not None:
+            candidates.setdefault(slot, []).append(atom)
+    chosen = np.full(ATOM_SLOTS, -1, dtype=np.int64)
+    for slot, atoms in candidates.items():
+        if len({atom.alternate for atom in atoms}) < len(atoms):
+            raise InputError(
+                f"{file}: {residue.describe()} has {len(atoms)} atoms {atoms[0].name}; remove all but one, "
+                "or number the residues apart"
+            )
+        chosen[slot] = max(atoms, key=lambda atom: (atom.alternate in ("", location), atom.occupancy)).index
+    return chosen
+
+
+def _main_location(atoms: Iterable[AtomRecord]) -> str:
+    """Name the alternate location of highest occupancy, the first of equals; empty if there are none."""
+    occupancy: dict[str, float] = {}
+    for atom in atoms:
+        if atom.alternate:
+            occupancy[atom.alternate] = max(atom.occupancy, occupancy.get(atom.alternate, 0.0))
+    return max(occupancy, key=lambda location: occupancy[location], default="")
+
+
+def _assemble(chosen: Sequence[tuple[ResidueRecord, np.ndarray]]) -> ProteinSelection:
+    residues = [residue for residue, _ in chosen]
+    chains, first, chain_index = np.unique(
+        [residue.chain for residue in residues], return_index=True, return_inverse=True
+    )
+    topology = Topology(
+        residue_types=np.array(
+            [RESIDUE_INDEX[standard_residue_name(r.name)] for r in residues], dtype=np.int64
+        ),
+        chain_index=chain_index.astype(np.int64).reshape(len(residues)),
+        chain_ids=tuple(residues[index].chain_id for index in first),
+        residue_numbers=np.array([residue.number for residue in residues], dtype=np.int64),
+        insertion_codes=tuple(residue.insertion_code for residue in residues),
+    )
+    return ProteinSelection(topology, np.stack([atoms for _, atoms in chosen]))

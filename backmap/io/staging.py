@@ -1,0 +1,122 @@
+"""Output files that appear when they are whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from backmap.errors import InputError
+
+from .naming import stem_of, suffix_of
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
+    errno.EFBIG: "it would be larger than the file-size limit; raise the limit or write less",
+    errno.EROFS: "the file system is read-only; write elsewhere",
+    errno.EACCES: "there is no permission to write there; write elsewhere",
+    errno.EPERM: "there is no permission to write there; write elsewhere",
+}
+
+
+def writing_error(path: Path, error: Exception) -> InputError:
+    """Say in one sentence why an output could not be written."""
+    number = error.errno if isinstance(error, OSError) else None
+    reason = _REASONS.get(number, " ".join(str(error).split()) or type(error).__name__)
+    return InputError(f"{path}: cannot be written: {reason}")
+
+
+class StagedFiles:
+    """Files written under hidden names in their own folder and renamed together at the end.
+
+    Used in a ``with`` statement: leaving it renames every file, leaving it by an exception (an interrupt too)
+    removes them all, so that no partial output stays behind.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Whether files of the final names may be replaced.
+    inputs : iterable of path
+        Files that are being read and must never be replaced.
+    """
+
+    def __init__(self, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()) -> None:
+        self._overwrite = overwrite
+        self._inputs = [Path(path) for path in inputs]
+        self._final: dict[Path, Path] = {}
+
+    def add(self, final: str | Path) -> Path:
+        """Reserve an output file and give the hidden path to write it to.
+
+        Raises
+        ------
+        InputError
+            If the file exists and must stay, or its folder cannot be written.
+        """
+        final = Path(final)
+        self._refuse(final)
+        hidden = final.with_name(f".{stem_of(final)}.{os.getpid()}.partial{suffix_of(final)}")
+        try:
+            hidden.open("xb").close()
+        except OSError as error:
+            raise writing_error(final, error) from error
+        self._final[hidden] = final
+        return hidden
+
+    def final_path(self, hidden: Path) -> Path:
+        """Give the name a hidden file will have."""
+        return self._final.get(hidden, hidden)
+
+    def _refuse(self, final: Path) -> None:
+        folder = final.parent
+        if not folder.exists():
+            raise InputError(f"{final}: the folder {folder} does not exist; create it first")
+        if not folder.is_dir():
+            raise InputError(f"{final}: {folder} is not a folder")
+        if final.exists() and any(path.exists() and final.samefile(path) for path in self._inputs):
+            raise InputError(f"{final}: is an input of this run; give the output another name")
+        if final in self._final.values():
+            raise InputError(
+                f"{final}: two outputs of this run would have this name; give the output another name"
+            )
+        if final.is_dir():
+            raise InputError(f"{final}: is a folder; give the name of a file")
+        if final.exists() and not self._overwrite:
+            raise InputError(f"{final}: exists already; give --overwrite to replace it")
+
+    def __enter__(self) -> StagedFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            self._discard()
+
+    def _publish(self) -> None:
+        for hidden, final in self._final.items():
+            try:
+                os.replace(hidden, final)
+            except OSError as problem:
+                raise writing_error(final, problem) from problem
+
+    def _discard(self) -> None:
+        for hidden in self._final:
+            with suppress(OSError):
+                hidden.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_writing(path: Path) -> Iterator[None]:
+    """Turn failures of the system while a file is written into one sentence about that file."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise writing_error(path, error) from error

@@ -1,0 +1,187 @@
+"""PDB and mmCIF files, read model by model through gemmi: chain names and insertion codes are kept."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from backmap.errors import InputError
+
+from .naming import PDB_SUFFIXES, suffix_of
+from .protein_selection import AtomRecord, ResidueRecord
+
+NM_PER_ANGSTROM = 0.1
+_COORDINATES = slice(30, 54)
+_THREE_NUMBERS = re.compile(r"(?: *[-+]?(?:\d+\.?\d*|\.\d+|nan|inf)(?:[eE][-+]?\d+)? *){3}", re.IGNORECASE)
+_END_OF_MODEL = ("ENDMDL", "END   ", "END\n", "END\r")
+
+
+@dataclass(frozen=True)
+class RawFrames:
+    """Coordinates of all atoms of a file for some frames.
+
+    Parameters
+    ----------
+    coordinates : ndarray, (frames, atoms, 3)
+        Positions in nm.
+    time : ndarray, (frames,), optional
+        Time in ps.
+    unitcell_vectors : ndarray, (frames, 3, 3), optional
+        Box vectors in nm.
+    """
+
+    coordinates: np.ndarray
+    time: np.ndarray | None = None
+    unitcell_vectors: np.ndarray | None = None
+
+
+class StructureFile:
+    """A PDB or mmCIF file, plain or gzipped. Its models are frames."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._is_pdb = suffix_of(path) in PDB_SUFFIXES
+
+    @cached_property
+    def residues(self) -> list[ResidueRecord]:
+        """All residues of the first model, in file order."""
+        first = next(self._structures(), None)
+        if first is None or not len(first):
+            return []
+        first.setup_entities()
+        return _residue_records(first[0])
+
+    @cached_property
+    def atoms(self) -> int:
+        """Number of atoms in a model, alternate locations included."""
+        return sum(len(residue.atoms) for residue in self.residues)
+
+    @cached_property
+    def frames(self) -> int:
+        """Number of models."""
+        if self._is_pdb:
+            return sum(1 for _ in self._model_texts())
+        return sum(len(structure) for structure in self._structures())
+
+    def read(self, frames_per_read: int) -> Iterator[RawFrames]:
+        """Read the models, a few at a time."""
+        waiting: list[np.ndarray] = []
+        cell = None
+        for structure in self._structures():
+            if cell is None and structure.cell.is_crystal():
+                cell = _cell_vectors(structure.cell)
+            for model in structure:
+                waiting.append(self._positions(model))
+                if len(waiting) == frames_per_read:
+                    yield _raw_frames(waiting, cell)
+                    waiting = []
+        if waiting:
+            yield _raw_frames(waiting, cell)
+
+    def _positions(self, model: gemmi.Model) -> np.ndarray:
+        """Give the (atoms, 3) positions of a model in nm, after making sure it has the atoms of the first."""
+        atoms = [atom for chain in model for residue in chain for atom in residue]
+        if [atom.name for atom in atoms] != self._atom_names:
+            raise InputError(
+                f"{self.path}: model {model.num} has other atoms than the first model; give every "
+                "model the same atoms or split the file"
+            )
+        return np.array([atom.pos.tolist() for atom in atoms]).reshape(-1, 3) * NM_PER_ANGSTROM
+
+    @cached_property
+    def _atom_names(self) -> list[str]:
+        return [atom.name for residue in self.residues for atom in residue.atoms]
+
+    def _structures(self) -> Iterator[gemmi.Structure]:
+        """Read the file: a PDB file one model at a time, an mmCIF file whole."""
+        try:
+            if self._is_pdb:
+                for text in self._model_texts():
+                    yield gemmi.read_pdb_string(text, split_chain_on_ter=True)
+            else:
+                yield gemmi.read_structure(
+                    str(self.path), merge_chain_parts=False, format=gemmi.CoorFormat.Mmcif
+                )
+        except InputError:
+            raise
+        except EOFError as error:
+            raise InputError(
+                f"{self.path}: ends too early (the gzip file is cut off); copy it again"
+            ) from error
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            kind = "PDB" if self._is_pdb else "mmCIF"
+            raise InputError(f"{self.path}: cannot be read as {kind} ({reason})") from error
+
+    def _model_texts(self) -> Iterator[str]:
+        """Cut a PDB file at ENDMDL and END records; only pieces that hold atoms count."""
+        lines: list[str] = []
+        has_atoms = False
+        opener = gzip.open if suffix_of(self.path).endswith(".gz") else open
+        with opener(self.path, "rt", encoding="latin-1") as file:
+            for number, line in enumerate(file, start=1):
+                if line.startswith(("ATOM  ", "HETATM")):
+                    self._check_numbers(line, number)
+                    has_atoms = True
+                lines.append(line)
+                if has_atoms and line.startswith(_END_OF_MODEL):
+                    yield "".join(lines)
+                    lines, has_atoms = [], False
+        if has_atoms:
+            yield "".join(lines)
+
+    def _check_numbers(self, line: str, number: int) -> None:
+        """Refuse coordinates that are no numbers, which gemmi would read as zero."""
+        if not _THREE_NUMBERS.fullmatch(line[_COORDINATES]):
+            raise InputError(
+                f"{self.path}: line {number} has no three coordinates in columns 31 to 54 "
+                f"({line[_COORDINATES].strip() or 'nothing there'}); the file is damaged or not PDB"
+            )
+
+
+def _residue_records(model: gemmi.Model) -> list[ResidueRecord]:
+    """List the residues of a model; a chain ends at TER, or where chain name or segment changes."""
+    records: list[ResidueRecord] = []
+    chain_number = -1
+    atom_number = 0
+    for chain in model:
+        segment = None
+        for residue in chain:
+            if residue.segment != segment:
+                segment = residue.segment
+                chain_number += 1
+            atoms = tuple(
+                AtomRecord(atom.name, atom_number + offset, atom.altloc.strip("\0 "), atom.occ)
+                for offset, atom in enumerate(residue)
+            )
+            atom_number += len(atoms)
+            records.append(
+                ResidueRecord(
+                    chain=chain_number,
+                    chain_id=chain.name.strip(),
+                    number=residue.seqid.num,
+                    insertion_code=residue.seqid.icode.strip(),
+                    name=residue.name.strip().upper(),
+                    atoms=atoms,
+                    ligand=residue.het_flag == "H" and residue.entity_type != gemmi.EntityType.Polymer,
+                )
+            )
+    return records
+
+
+def _cell_vectors(cell: gemmi.UnitCell) -> np.ndarray:
+    """Give the (3, 3) box vectors in nm, one a row."""
+    return np.array(cell.orth.mat.tolist()).T * NM_PER_ANGSTROM
+
+
+def _raw_frames(models: list[np.ndarray], cell: np.ndarray | None) -> RawFrames:
+    coordinates = np.stack(models)
+    vectors = None if cell is None else np.broadcast_to(cell, (len(models), 3, 3))
+    return RawFrames(coordinates, unitcell_vectors=vectors)
