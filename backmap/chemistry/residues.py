@@ -1,7 +1,7 @@
 """The twenty amino acids: heavy atoms, covalent bonds and side-chain torsions (IUPAC names).
 
-Every residue is stored in ``ATOM_SLOTS`` (15) slots: N, CA, C, O, then up to ten side-chain atoms in the order
-of ``HEAVY_ATOMS``, and last the terminal oxygen OXT, which only the end of a chain has. Slots without an atom
+Every residue is stored in ``ATOM_SLOTS`` (15) slots: N, CA, C, O, then up to ten side-chain atoms in the
+order of ``HEAVY_ATOMS``, and last the terminal oxygen OXT, which only the end of a chain has. Slots without an atom
 are marked by a mask, never by a coordinate of zero.
 """
 
@@ -126,6 +126,7 @@ AROMATIC_RINGS: dict[str, tuple[tuple[str, ...], ...]] = {
 RESIDUE_SYNONYMS: dict[str, str] = {
     **{name: name for name in RESIDUE_NAMES},
     "MSE": "MET",
+    "HISH": "HIS",
     **dict.fromkeys(
         ("HID", "HIE", "HIP", "HSD", "HSE", "HSP", "HISD", "HISE", "HISH", "HISA", "HISB"), "HIS"
     ),

@@ -1,0 +1,90 @@
+"""Ideal covalent geometry: medians over crystal structures, and how each side-chain atom hangs on its parents."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .residues import ATOM_SLOTS, BONDS, CHI_ATOMS, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_C, SLOT_N, SLOT_OXT
+from .topology import Topology
+
+RESOURCE = Path(__file__).with_name("ideal_geometry.json")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How one side-chain atom beyond CB is placed from three atoms that stand already.
+
+    Attributes
+    ----------
+    atom : str
+        The atom to place.
+    parents : tuple of str
+        Three atoms a, b, c: the bond is c-atom, the angle b-c-atom, the torsion a-b-c-atom.
+    chi : int or None
+        The torsion is this chi (from 0) plus a constant, or the constant alone.
+    """
+
+    atom: str
+    parents: tuple[str, str, str]
+    chi: int | None
+
+
+def _placements(name: str) -> tuple[Placement, ...]:
+    atoms = HEAVY_ATOMS[name]
+    parent = {"CA": "N", "CB": "CA"}
+    placements = []
+    for atom in atoms[5:]:
+        bonded = [other for bond in BONDS[name] if atom in bond for other in bond if other != atom]
+        parent[atom] = min((other for other in bonded if other != "N"), key=atoms.index)
+        axis = (parent[parent[parent[atom]]], parent[parent[atom]], parent[atom])
+        chi = next((i for i, quadruple in enumerate(CHI_ATOMS[name]) if quadruple[:3] == axis), None)
+        placements.append(Placement(atom, axis, chi))
+    return tuple(placements)
+
+
+PLACEMENTS: dict[str, tuple[Placement, ...]] = {name: _placements(name) for name in RESIDUE_NAMES}
+"""Side-chain atoms after CB in the order in which they are placed. (Proline's CD closes the ring instead.)"""
+
+
+@functools.cache
+def ideal_geometry() -> dict:
+    """Read the measured medians; lengths in nm, angles in radians."""
+    return json.loads(RESOURCE.read_text())
+
+
+@functools.cache
+def _length_table() -> np.ndarray:
+    table = np.full((len(RESIDUE_NAMES), ATOM_SLOTS, ATOM_SLOTS), np.nan)
+    for kind, name in enumerate(RESIDUE_NAMES):
+        for bond, length in ideal_geometry()["residues"][name]["bonds"].items():
+            first, second = (HEAVY_ATOMS[name].index(atom) for atom in bond.split("-"))
+            table[kind, first, second] = table[kind, second, first] = length
+    table[:, SLOT_C, SLOT_OXT] = ideal_geometry()["terminal"]["C-OXT"]
+    return table
+
+
+def ideal_bond_lengths(topology: Topology, bonds: np.ndarray) -> np.ndarray:
+    """Look up the ideal length of every bond of ``topology.bonds()``.
+
+    Parameters
+    ----------
+    topology : Topology
+        Whose bonds they are.
+    bonds : ndarray, (bonds, 2) int64
+        Flat atom indices ``residue * 15 + slot``.
+
+    Returns
+    -------
+    ndarray, (bonds,) float64
+        Lengths in nm.
+    """
+    residue, slot = np.divmod(bonds, ATOM_SLOTS)
+    lengths = _length_table()[topology.residue_types[residue[:, 0]], slot[:, 0], slot[:, 1]]
+    peptide = (residue[:, 0] != residue[:, 1]) & (slot[:, 0] == SLOT_C) & (slot[:, 1] == SLOT_N)
+    lengths[peptide] = ideal_geometry()["peptide"]["trans"]["C-N"]
+    return lengths

@@ -1,0 +1,197 @@
+"""A corpus of protein structures as flat arrays: read once, cached, the same for every run."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from ..chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CA, SLOT_OXT
+from ..chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, MIN_LINKED_CA_DISTANCE_NM
+
+NM_PER_ANGSTROM = 0.1
+_CACHE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All residues of one split, structure after structure.
+
+    Attributes
+    ----------
+    coordinates : ndarray, (residues, 15, 3) float32
+        Positions in nm in the slots of :mod:`backmap.chemistry`; meaningless where ``present`` is False.
+    present : ndarray, (residues, 15) bool
+        Which atoms the deposited structure holds.
+    residue_types, chain_index, residue_position : ndarray, (residues,) int64
+        Type; chain, counted through the corpus; position in sequence within the chain.
+    linked : ndarray, (residues,) bool
+        Residue i is bonded to i + 1.
+    trusted : ndarray, (residues,) bool
+        Complete, occupied and of sound geometry: a residue to learn from.
+    offsets : ndarray, (structures + 1,) int64
+        Where each structure begins.
+    weights : ndarray, (structures,) float64
+        Sampling weight, one over the square root of the size of the structure's sequence cluster.
+    data_hash : str
+        SHA-256 of the manifest, the masks and every structure file of the split.
+    """
+
+    coordinates: np.ndarray
+    present: np.ndarray
+    residue_types: np.ndarray
+    chain_index: np.ndarray
+    residue_position: np.ndarray
+    linked: np.ndarray
+    trusted: np.ndarray
+    offsets: np.ndarray
+    weights: np.ndarray
+    data_hash: str
+
+    @property
+    def structures(self) -> int:
+        """Number of structures."""
+        return len(self.offsets) - 1
+
+    def select(self, structures: np.ndarray) -> Corpus:
+        """Take some structures, in the order given (one may come twice)."""
+        spans = [np.arange(self.offsets[s], self.offsets[s + 1]) for s in structures]
+        rows = np.concatenate(spans)
+        lengths = np.array([len(span) for span in spans])
+        owner = np.repeat(np.arange(len(spans)), lengths)
+        chain = self.chain_index[rows] + owner * (int(self.chain_index.max()) + 1)
+        return Corpus(
+            coordinates=self.coordinates[rows],
+            present=self.present[rows],
+            residue_types=self.residue_types[rows],
+            chain_index=chain,
+            residue_position=self.residue_position[rows],
+            linked=self.linked[rows],
+            trusted=self.trusted[rows],
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            weights=self.weights[structures],
+            data_hash=self.data_hash,
+        )
+
+
+def load_corpus(folder: str | Path, split: str, cache: str | Path | None = None) -> Corpus:
+    """Read one split of a structure corpus, from a cache when it is still true to the files.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``manifest.csv``, ``masks.jsonl.gz`` and a folder of ``*.pdb.gz`` for each split.
+    split : str
+        ``train``, ``validation`` or ``test-dev``.
+    cache : path, optional
+        Folder for the cached arrays, by default ``~/.cache/backmap``.
+
+    Raises
+    ------
+    ValueError
+        If the folder is not such a corpus or a file disagrees with its mask.
+    """
+    folder = Path(folder)
+    if not (folder / "manifest.csv").is_file():
+        raise ValueError(f"{folder} is not a structure corpus: it holds no manifest.csv")
+    with open(folder / "manifest.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    if not rows:
+        raise ValueError(f"{folder / 'manifest.csv'} names no structure of split {split!r}")
+    data_hash = _hash_files(folder, split, rows)
+    cache_folder = Path(cache) if cache else Path.home() / ".cache" / "backmap"
+    path = cache_folder / f"corpus-{split}-{data_hash[:16]}-{_CACHE_FORMAT}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as arrays:
+            return Corpus(data_hash=data_hash, **{name: arrays[name] for name in arrays.files})
+    corpus = _read_corpus(folder, split, rows, data_hash)
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.npz")
+    np.savez(temporary, **{f.name: getattr(corpus, f.name) for f in fields(corpus) if f.name != "data_hash"})
+    temporary.replace(path)
+    return corpus
+
+
+def _hash_files(folder: Path, split: str, rows: list[dict[str, str]]) -> str:
+    digest = hashlib.sha256()
+    names = ["manifest.csv", "masks.jsonl.gz", *(f"{split}/{row['id']}.pdb.gz" for row in rows)]
+    for name in names:
+        digest.update(name.encode())
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _read_corpus(folder: Path, split: str, rows: list[dict[str, str]], data_hash: str) -> Corpus:
+    with gzip.open(folder / "masks.jsonl.gz", "rt") as file:
+        masks = {entry["id"]: entry for entry in map(json.loads, file)}
+    cluster_size: dict[str, int] = {}
+    for row in rows:
+        cluster_size[row["cluster"]] = cluster_size.get(row["cluster"], 0) + 1
+
+    with ThreadPoolExecutor() as pool:
+        paths = [folder / split / f"{row['id']}.pdb.gz" for row in rows]
+        structures = list(pool.map(_read_structure, paths, [masks[row["id"]] for row in rows]))
+
+    chains_before = np.cumsum([0, *(structure["chains"] for structure in structures)])
+    lengths = [len(structure["residue_types"]) for structure in structures]
+
+    def concatenate(name: str) -> np.ndarray:
+        return np.concatenate([structure[name] for structure in structures])
+
+    return Corpus(
+        coordinates=concatenate("coordinates"),
+        present=concatenate("present"),
+        residue_types=concatenate("residue_types"),
+        chain_index=concatenate("chain_index") + np.repeat(chains_before[:-1], lengths),
+        residue_position=concatenate("residue_position"),
+        linked=concatenate("linked"),
+        trusted=concatenate("trusted"),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        weights=np.array([cluster_size[row["cluster"]] ** -0.5 for row in rows]),
+        data_hash=data_hash,
+    )
+
+
+def _read_structure(path: Path, mask: dict) -> dict:
+    model = gemmi.read_structure(str(path))[0]
+    sequences = [chain["seq"] for chain in mask["chains"]]
+    residues = sum(len(sequence) for sequence in sequences)
+    coordinates = np.zeros((residues, ATOM_SLOTS, 3), dtype=np.float32)
+    present = np.zeros((residues, ATOM_SLOTS), dtype=bool)
+    types = np.zeros(residues, dtype=np.int64)
+    read = [residue for chain in model for residue in chain]
+    if len(read) != residues:
+        raise ValueError(f"{path} holds {len(read)} residues but its mask {residues}")
+    for row, residue in enumerate(read):
+        types[row] = RESIDUE_INDEX[residue.name]
+        slots = {name: slot for slot, name in enumerate(HEAVY_ATOMS[residue.name])} | {"OXT": SLOT_OXT}
+        for atom in residue:
+            slot = slots[atom.name]
+            coordinates[row, slot] = atom.pos.tolist()
+            present[row, slot] = True
+    coordinates *= NM_PER_ANGSTROM
+    chain_index = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
+    return {
+        "coordinates": coordinates,
+        "present": present,
+        "residue_types": types,
+        "chain_index": chain_index,
+        "chains": len(sequences),
+        "residue_position": np.concatenate([np.arange(len(sequence)) for sequence in sequences]),
+        "linked": _linked(coordinates[:, SLOT_CA], chain_index),
+        "trusted": np.array([flag == "1" for chain in mask["chains"] for flag in chain["mask"]]),
+    }
+
+
+def _linked(c_alpha: np.ndarray, chain_index: np.ndarray) -> np.ndarray:
+    distance = np.linalg.norm(c_alpha[1:] - c_alpha[:-1], axis=-1)
+    bonded = (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < MAX_LINKED_CA_DISTANCE_NM)
+    return np.append(bonded & (chain_index[1:] == chain_index[:-1]), False)

@@ -1,0 +1,145 @@
+"""Trained models in one file: weights, configuration and card together; never a pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+FORMAT_VERSION = 1
+SHIPPED = Path(__file__).parent.parent / "weights"
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a model file holds.
+
+    Attributes
+    ----------
+    family : str
+        Which kind of model: ``protein``, ``diamondback`` or ``temporal``.
+    config : dict
+        The model's configuration.
+    tensors : dict of Tensor
+        Its weights.
+    provenance : dict
+        Training configuration, data hash, seed, history and whatever else tells how the weights came to be.
+    """
+
+    family: str
+    config: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def shipped_models() -> dict[str, Path]:
+    """Name and file of every model that comes with the package."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+
+
+def config_from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
+    """Make a (nested) configuration dataclass from plain values.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown or a value has the wrong type; the message names it.
+    """
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    arguments = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"unknown key {name!r}: {kind.__name__} has {', '.join(known)}")
+        default = known[name].default
+        if isinstance(value, dict):
+            arguments[name] = config_from_dict(_nested_type(kind, name), value)
+        elif isinstance(default, float) and isinstance(value, int):
+            arguments[name] = float(value)
+        elif default is not dataclasses.MISSING and not isinstance(value, type(default)):
+            raise ValueError(f"{name} is {value!r}, but {type(default).__name__} is wanted")
+        else:
+            arguments[name] = value
+    return kind(**arguments)
+
+
+def _nested_type(kind: type, name: str) -> type:
+    hint = typing.get_type_hints(kind)[name]
+    if not dataclasses.is_dataclass(hint):
+        raise ValueError(f"{name} is a single value, not a table")
+    return hint  # type: ignore[return-value]
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write a model file."""
+    metadata = {
+        "format": str(FORMAT_VERSION),
+        "family": checkpoint.family,
+        "config": json.dumps(checkpoint.config),
+        "provenance": json.dumps(checkpoint.provenance),
+    }
+    save_file({n: t.detach().cpu().contiguous() for n, t in checkpoint.tensors.items()}, path, metadata)
+
+
+def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    """Read a model file, or a shipped model by name.
+
+    Raises
+    ------
+    ValueError
+        With one sentence for the user, if there is no such model or the file is not one.
+    """
+    path = _find(str(name_or_path))
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a model file ({error}): give a .safetensors file") from None
+    if "family" not in metadata or "config" not in metadata:
+        raise ValueError(f"{path} is not a backmap model: it holds tensors but no model configuration")
+    if int(metadata["format"]) > FORMAT_VERSION:
+        raise ValueError(f"{path} has format {metadata['format']}, newer than this backmap reads: update it")
+    provenance = json.loads(metadata.get("provenance", "{}"))
+    return Checkpoint(metadata["family"], json.loads(metadata["config"]), tensors, provenance)
+
+
+def _find(name_or_path: str) -> Path:
+    shipped = shipped_models()
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    path = Path(name_or_path)
+    if not path.is_file():
+        names = ", ".join(shipped) or "none"
+        raise ValueError(f"no model {name_or_path!r}: give a file or the name of a shipped model ({names})")
+    return path
+
+
+def load_model(name_or_path: str | Path, device: torch.device | str = "cpu") -> torch.nn.Module:
+    """Load a model ready for inference.
+
+    Raises
+    ------
+    ValueError
+        With one sentence for the user, if there is no such model, the file is not one, or its family is unknown.
+    """
+    from .protein.model import ProteinModel
+
+    families = {"protein": ProteinModel}
+    checkpoint = load_checkpoint(name_or_path)
+    if checkpoint.family not in families:
+        raise ValueError(f"{name_or_path} is a {checkpoint.family!r} model, which this backmap does not know")
+    return families[checkpoint.family].from_checkpoint(checkpoint).to(device).eval()
+
+
+def to_checkpoint(family: str, config: Any, module: torch.nn.Module, provenance: dict[str, Any]) -> Checkpoint:
+    """Gather a trained module into a checkpoint."""
+    return Checkpoint(family, asdict(config), dict(module.named_parameters()), provenance)

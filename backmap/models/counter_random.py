@@ -1,0 +1,72 @@
+"""Random numbers that belong to what they are for, not to the order in which they are asked.
+
+Every number is a hash of (seed, sample, frame, purpose, residue, draw), so batch size, chunking and resumption
+do not change a result. The hash is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), absorbed word by word.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer
+_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Shift an int64 right, filling with zeros."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _absorb(state: Tensor, word: Tensor) -> Tensor:
+    x = (state ^ word) + _GOLDEN
+    x = (x ^ _shift_right(x, 30)) * _MIX_1
+    x = (x ^ _shift_right(x, 27)) * _MIX_2
+    return x ^ _shift_right(x, 31)
+
+
+def stream_keys(seed: int, samples: int, first_frame: int, frames: int, device: torch.device) -> Tensor:
+    """Make one key for every sample of every frame.
+
+    Parameters
+    ----------
+    seed : int
+        Any 64-bit integer.
+    samples, frames : int
+        How many keys.
+    first_frame : int
+        Number of the first frame in its trajectory.
+    device : torch.device
+        Where the keys live.
+
+    Returns
+    -------
+    Tensor, (samples, frames) int64
+    """
+    state = torch.full((samples, frames), seed, dtype=torch.int64, device=device)
+    sample = torch.arange(samples, device=device)[:, None]
+    frame = torch.arange(first_frame, first_frame + frames, device=device)[None, :]
+    return _absorb(_absorb(state, sample), frame)
+
+
+def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
+    """Draw uniform numbers in [0, 1).
+
+    Parameters
+    ----------
+    keys : Tensor, (samples, frames) int64
+        From :func:`stream_keys`.
+    purpose : int
+        Separates the uses of one key.
+    counters : Tensor, (...) int64
+        One number for each counter (residue, draw ...), shared by all keys.
+
+    Returns
+    -------
+    Tensor, (samples, frames, ...) float32
+    """
+    state = _absorb(keys, torch.full_like(keys, purpose))
+    state = state.reshape(keys.shape + (1,) * counters.dim())
+    bits = _absorb(_absorb(state, counters), torch.zeros_like(counters))
+    return _shift_right(bits, 40).to(torch.float32) * (1.0 / (1 << 24))

@@ -1,0 +1,55 @@
+"""The sequence of a structure as tensors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NO_RESIDUE = 20
+"""Type of a residue that is not there: before a chain's start or behind its end."""
+
+
+class Chain(NamedTuple):
+    """Residues of a structure in order; one or several chains.
+
+    Attributes
+    ----------
+    types : Tensor, (residues,) int64
+        Index into ``RESIDUE_NAMES``.
+    chain_index : Tensor, (residues,) int64
+        Which chain each residue belongs to.
+    linked : Tensor, (residues,) bool
+        Residue i is bonded to i + 1.
+    """
+
+    types: Tensor
+    chain_index: Tensor
+    linked: Tensor
+
+    @property
+    def residues(self) -> int:
+        """Number of residues."""
+        return self.types.shape[0]
+
+    def has_neighbour(self, offset: int) -> Tensor:
+        """(residues,) bool: residues i ... i + offset are bonded without a break."""
+        reached = torch.ones_like(self.linked)
+        for step in range(abs(offset)):
+            reached &= shift(self.linked, step if offset > 0 else -step - 1, False)
+        return reached
+
+    def neighbour_types(self, offset: int) -> Tensor:
+        """(residues,) int64: type of residue i + offset, ``NO_RESIDUE`` across a chain end or break."""
+        return torch.where(self.has_neighbour(offset), shift(self.types, offset, NO_RESIDUE), NO_RESIDUE)
+
+
+def shift(values: Tensor, offset: int, fill: bool | int | float, dim: int = 0) -> Tensor:
+    """Give every entry the value ``offset`` places later along ``dim``, ``fill`` beyond the ends."""
+    shifted = torch.full_like(values, fill)
+    length = values.shape[dim] - abs(offset)
+    if length > 0:
+        source, target = max(offset, 0), max(-offset, 0)
+        shifted.narrow(dim, target, length).copy_(values.narrow(dim, source, length))
+    return shifted

@@ -1,0 +1,199 @@
+"""Atoms from angles: peptide planes between C-alphas, and atoms on ideal bonds. Lengths in nm, angles in radians."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...chemistry.ideal_geometry import ideal_geometry
+
+MAX_CIS_CA_DISTANCE_NM = 0.34
+"""A C-alpha distance below this is a cis peptide (cis 0.295 +- 0.01, trans 0.380 +- 0.005)."""
+
+_SHORTEST_NM, _LONGEST_NM, _TABLE_STEP_NM = 0.20, 0.4302, 0.0002
+
+
+def normalise(vector: Tensor) -> Tensor:
+    """Scale vectors (..., 3) to unit length; a zero vector stays zero."""
+    return vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+
+
+def place_atom(
+    a: Tensor, b: Tensor, c: Tensor, length: float, angle: Tensor | float, torsion: Tensor
+) -> Tensor:
+    """Place an atom at a bond length from c, an angle b-c-atom and a torsion a-b-c-atom.
+
+    Parameters
+    ----------
+    a, b, c : Tensor, (..., 3)
+        Parents in nm.
+    length : float
+        In nm.
+    angle : Tensor, (...), or float
+        In radians.
+    torsion : Tensor, (...)
+        In radians; broadcasts against the parents.
+
+    Returns
+    -------
+    Tensor, (..., 3)
+    """
+    axis = normalise(c - b)
+    normal = normalise(torch.linalg.cross(b - a, axis, dim=-1))
+    inward = torch.linalg.cross(normal, axis, dim=-1)
+    bend = torch.as_tensor(angle, dtype=c.dtype, device=c.device)
+    radius = length * torch.sin(bend)
+    return (
+        c
+        - (length * torch.cos(bend)).unsqueeze(-1) * axis
+        + (radius * torch.cos(torsion)).unsqueeze(-1) * inward
+        + (radius * torch.sin(torsion)).unsqueeze(-1) * normal
+    )
+
+
+def torsion_angle(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """IUPAC torsion a-b-c-d in radians, of points (..., 3)."""
+    axis = c - b
+    before, after = torch.linalg.cross(b - a, axis, dim=-1), torch.linalg.cross(axis, d - c, dim=-1)
+    sine = (torch.linalg.cross(before, after, dim=-1) * axis).sum(-1) / axis.norm(dim=-1).clamp_min(1e-9)
+    return torch.atan2(sine, (before * after).sum(-1))
+
+
+def place_c_beta(n: Tensor, c_alpha: Tensor, c: Tensor, direction: Tensor, length: Tensor) -> Tensor:
+    """Place CB of an L-amino acid symmetrically between N and C.
+
+    Parameters
+    ----------
+    n, c_alpha, c : Tensor, (..., 3)
+        Backbone atoms in nm.
+    direction : Tensor, (..., 2)
+        Components of the unit vector CA-CB along the bisector of N and C and along their cross product.
+    length : Tensor, (...)
+        CA-CB in nm.
+    """
+    to_n, to_c = normalise(n - c_alpha), normalise(c - c_alpha)
+    bisector = normalise(to_n + to_c)
+    normal = normalise(torch.linalg.cross(to_n, to_c, dim=-1))
+    unit = direction[..., :1] * bisector + direction[..., 1:] * normal
+    return c_alpha + length.unsqueeze(-1) * unit
+
+
+_PROLINE_MAX_PUCKER = math.radians(42.0)
+
+
+def place_proline_ring(n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor) -> tuple[Tensor, Tensor]:
+    """Place CG and CD of proline so that the ring closes: CG-CD and CD-N both have their ideal length.
+
+    The angle at CB narrows with the pucker, as it does in crystal structures; CD lies on the circle about the
+    axis CA-N at its ideal length and angle from N, at the right distance from CG.
+
+    Parameters
+    ----------
+    n, c_alpha, c_beta : Tensor, (..., 3)
+        Ring atoms in nm.
+    chi1 : Tensor, (...)
+        Torsion N-CA-CB-CG in radians; held within 42 degrees, the widest pucker.
+
+    Returns
+    -------
+    Tensor, Tensor, both (..., 3)
+        CG and CD in nm.
+    """
+    bonds = ideal_geometry()["residues"]["PRO"]["bonds"]
+    pucker = chi1.clamp(-_PROLINE_MAX_PUCKER, _PROLINE_MAX_PUCKER)
+    angle_at_beta = math.radians(106.9) - 0.178 * pucker * pucker
+    c_gamma = place_atom(n, c_alpha, c_beta, bonds["CB-CG"], angle_at_beta, pucker)
+    return c_gamma, _close_ring(n, c_alpha, c_beta, c_gamma, bonds["CD-N"], bonds["CG-CD"])
+
+
+def _close_ring(
+    n: Tensor, c_alpha: Tensor, c_beta: Tensor, c_gamma: Tensor, length: float, reach: float
+) -> Tensor:
+    angle = math.radians(111.7)
+    axis = normalise(n - c_alpha)
+    inward = normalise(c_beta - n - ((c_beta - n) * axis).sum(-1, keepdim=True) * axis)
+    normal = torch.linalg.cross(axis, inward, dim=-1)
+    centre = n - (length * math.cos(angle)) * axis
+    radius = length * math.sin(angle)
+    to_gamma = c_gamma - centre
+    x, y = (to_gamma * inward).sum(-1), (to_gamma * normal).sum(-1)
+    in_plane = torch.sqrt(x * x + y * y).clamp_min(1e-9)
+    squared = (to_gamma * to_gamma).sum(-1)
+    cosine = ((squared + radius**2 - reach**2) / (2 * radius * in_plane)).clamp(-1, 1)
+    # Ring torsions alternate in sign, so CD turns away from CG's side of the plane N, CA, CB.
+    turn = torch.atan2(y, x) - torch.where(y >= 0, 1.0, -1.0) * torch.acos(cosine)
+    return centre + radius * (torch.cos(turn).unsqueeze(-1) * inward + torch.sin(turn).unsqueeze(-1) * normal)
+
+
+@functools.cache
+def peptide_table() -> np.ndarray:
+    """In-plane positions of C, O, N for every C-alpha distance: bonds exact, angles as near ideal as they can be.
+
+    Returns
+    -------
+    ndarray, (distances, 3, 2) float32
+        Along the axis from the first C-alpha (for N: from the second, so that bonds keep their length within a
+        step of the table), and across it towards O, in nm.
+    """
+    distances = np.arange(_SHORTEST_NM, _LONGEST_NM, _TABLE_STEP_NM)
+    table = np.stack([_peptide_in_plane(float(d)) for d in distances])
+    table[:, 2, 0] -= distances
+    return table.astype(np.float32)
+
+
+def _peptide_in_plane(distance: float) -> np.ndarray:
+    """Solve the planar linkage CA-C-N-CA: scan the angle at CA, keep the best of the exact solutions."""
+    cis = distance < MAX_CIS_CA_DISTANCE_NM
+    ideal = ideal_geometry()["peptide"]["cis" if cis else "trans"]
+    opening = np.radians(np.linspace(-5.0, 100.0, 1051))
+    c = ideal["CA-C"] * np.stack([np.cos(opening), np.sin(opening)], axis=1)
+    to_end = np.array([distance, 0.0]) - c
+    reach = np.linalg.norm(to_end, axis=1)
+    along = (reach**2 + ideal["C-N"] ** 2 - ideal["N-CA"] ** 2) / (2 * reach)
+    square = ideal["C-N"] ** 2 - along**2
+    height = np.sqrt(np.maximum(square, 0)) * (1 if cis else -1)
+    unit = to_end / reach[:, None]
+    n = c + along[:, None] * unit + height[:, None] * np.stack([-unit[:, 1], unit[:, 0]], axis=1)
+    angle_c, angle_n = _angle(-c, n - c), _angle(c - n, np.array([distance, 0.0]) - n)
+    misfit = (angle_c - ideal["angle CA-C-N"]) ** 2 + (angle_n - ideal["angle C-N-CA"]) ** 2
+    best = int(np.argmin(np.where(square >= 0, misfit, np.inf)))
+    return np.stack([c[best], _oxygen(c[best], n[best], angle_c[best], ideal), n[best]])
+
+
+def _oxygen(c: np.ndarray, n: np.ndarray, angle_c: float, ideal: dict[str, float]) -> np.ndarray:
+    """Share what the angle CA-C-N leaves of the turn about C in the ideal proportion."""
+    share = ideal["angle CA-C-O"] / (2 * math.pi - ideal["angle CA-C-N"])
+    turn = share * (2 * math.pi - angle_c)
+    back = -c / np.linalg.norm(c)
+    rotation = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    direction = rotation @ back
+    if back[0] * (n - c)[1] - back[1] * (n - c)[0] < 0:
+        direction = rotation.T @ back
+    return c + ideal["C-O"] * direction
+
+
+def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    return np.arccos(np.clip(cosine, -1, 1))
+
+
+class PeptideTemplate(torch.nn.Module):
+    """Where C, O and N of a peptide lie in the plane through its C-alpha axis.
+
+    ``forward(distance (...)) -> (..., 3, 2)`` looks up positions along and across the axis in nm; N's position
+    along the axis is counted from the second C-alpha.
+    """
+
+    table: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.from_numpy(peptide_table()), persistent=False)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        row = torch.round((distance - _SHORTEST_NM) / _TABLE_STEP_NM).long()
+        return self.table[row.clamp(0, self.table.shape[0] - 1)].to(distance.dtype)

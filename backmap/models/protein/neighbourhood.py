@@ -1,0 +1,149 @@
+"""What a residue sees: its nearest residues in its own frame, and the network that reads them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...ops import FrameRule, canonical_alignment
+from .chain import NO_RESIDUE, Chain
+
+MAX_SEQUENCE_OFFSET = 8
+OFFSETS = 2 * MAX_SEQUENCE_OFFSET + 2
+"""Classes of sequence offset: -8 (or further) ... 8 (or further) within the chain, and other chains."""
+
+
+class Neighbourhood(NamedTuple):
+    """Nearest residues of each of n sites.
+
+    Attributes
+    ----------
+    positions : Tensor, (n, neighbours, points, 3)
+        In the site's frame, nm.
+    types : Tensor, (n, neighbours) uint8
+        Residue types; ``NO_RESIDUE`` where there are fewer residues than neighbours.
+    offsets : Tensor, (n, neighbours) uint8
+        Classes of sequence offset.
+    """
+
+    positions: Tensor
+    types: Tensor
+    offsets: Tensor
+
+
+def gather_neighbourhood(
+    points: Tensor, query: Tensor, triangle: Tensor, chain: Chain, neighbours: int
+) -> tuple[Neighbourhood, Tensor]:
+    """Find the nearest residues of every residue's query point and turn them into its frame.
+
+    Parameters
+    ----------
+    points : Tensor, (frames, residues, points, 3)
+        Points of each residue in nm, the C-alpha first; the C-alpha alone decides who is near.
+    query : Tensor, (frames, residues, 3)
+        Where each residue looks from.
+    triangle : Tensor, (frames, residues, 3, 3)
+        Three points that define each residue's frame (Gram-Schmidt, origin on the second).
+    chain : Chain
+        The sequence.
+    neighbours : int
+        How many residues to take.
+
+    Returns
+    -------
+    Neighbourhood
+        Of frames x residues sites.
+    Tensor, (frames, residues, 4, 3)
+        Frames: three axes and the origin.
+    """
+    selectable = torch.zeros(points.shape[1:3], dtype=torch.bool, device=points.device)
+    selectable[:, 0] = True
+    own = torch.arange(chain.residues, device=points.device)
+    local, index, frame = canonical_alignment(
+        points,
+        query,
+        triangle,
+        neighbours=neighbours,
+        selectable=selectable,
+        exclude=own,
+        frame_rule=FrameRule.GRAM_SCHMIDT,
+    )
+    found = index >= 0
+    row = index.clamp_min(0)
+    types = torch.where(found, chain.types[row], NO_RESIDUE)
+    offset = (row - own[:, None]).clamp(-MAX_SEQUENCE_OFFSET, MAX_SEQUENCE_OFFSET) + MAX_SEQUENCE_OFFSET
+    same_chain = chain.chain_index[row] == chain.chain_index[:, None]
+    offsets = torch.where(same_chain, offset, OFFSETS - 1)
+    return Neighbourhood(
+        local.flatten(0, 1), types.flatten(0, 1).to(torch.uint8), offsets.flatten(0, 1).to(torch.uint8)
+    ), frame
+
+
+class NeighbourhoodEncoder(nn.Module):
+    """Reads a neighbourhood with a few attention queries chosen by the site itself.
+
+    Parameters
+    ----------
+    points : int
+        Points of each neighbour.
+    width : int
+        Features of each neighbour.
+    queries : int
+        Attention queries.
+    own_width : int
+        Features of the site.
+    """
+
+    def __init__(self, points: int, width: int, queries: int, own_width: int) -> None:
+        super().__init__()
+        self.queries = queries
+        self.position = nn.Linear(4 * points + 3, width)
+        self.type_embedding = nn.Embedding(NO_RESIDUE + 1, width)
+        self.offset_embedding = nn.Embedding(OFFSETS, width)
+        self.inner = nn.Linear(width, width)
+        self.query = nn.Linear(own_width, queries * width)
+
+    def forward(self, neighbourhood: Neighbourhood, own: Tensor) -> Tensor:
+        """Summarise neighbourhoods.
+
+        Parameters
+        ----------
+        neighbourhood : Neighbourhood
+            Of n sites.
+        own : Tensor, (n, own_width)
+            Features of the sites.
+
+        Returns
+        -------
+        Tensor, (n, queries * width)
+        """
+        types = neighbourhood.types.long()
+        positions = neighbourhood.positions
+        distance = positions.norm(dim=-1)
+        direction = positions[:, :, 0] / distance[:, :, :1].clamp_min(0.05)
+        numbers = torch.cat([positions.flatten(2), distance, direction], dim=-1)
+        features = self.position(numbers) + self.type_embedding(types) + self.offset_embedding(neighbourhood.offsets.long())
+        features = functional.silu(self.inner(functional.silu(features)))
+        query = self.query(own).view(own.shape[0], self.queries, -1)
+        score = torch.matmul(query, features.transpose(1, 2)) * features.shape[-1] ** -0.5
+        score = score.masked_fill((types == NO_RESIDUE)[:, None, :], -1e4)
+        return torch.matmul(torch.softmax(score, dim=-1), features).flatten(1)
+
+
+class Trunk(nn.Module):
+    """One layer in, then residual layers."""
+
+    def __init__(self, inputs: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.entry = nn.Linear(inputs, width)
+        self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(layers)])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(n, inputs) to (n, width)."""
+        hidden = functional.silu(self.entry(inputs))
+        for layer in self.layers:
+            hidden = hidden + functional.silu(layer(hidden))
+        return hidden

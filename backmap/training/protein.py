@@ -1,0 +1,335 @@
+"""Training of the protein model: first the peptide planes, then the side chains on backbones the first one draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..chemistry import RESIDUE_NAMES, SLOT_O
+from ..datasets.corpus import Corpus
+from ..datasets.residue_environments import Structure, draw_structures, iterate_structures
+from ..models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
+from ..models.protein.chain import Chain, shift
+from ..models.protein.config import ProteinConfig
+from ..models.protein.peptide_planes import (
+    PeptideFrames,
+    PeptidePlaneNetwork,
+    PeptideSites,
+    draw_angles,
+    measure_angle,
+    peptide_sites,
+)
+from ..models.protein.side_chains import (
+    CBetaGeometry,
+    SideChainNetwork,
+    SideChainSites,
+    measure_chi,
+    side_chain_sites,
+)
+from .loop import LoopConfig, TrainingLoop
+
+
+@dataclass(frozen=True)
+class ProteinTrainingConfig:
+    """How the protein model is trained.
+
+    Attributes
+    ----------
+    seed : int
+        Decides weights, draws, noise and order.
+    noise_share, max_noise_nm : float
+        See :func:`backmap.datasets.residue_environments.draw_structures`.
+    drawn_backbone_share : float
+        Share of structures whose side chains are learned on a backbone drawn by the trained peptide network; on
+        the others the deposited peptide angles are used.
+    peptide_planes, side_chains : LoopConfig
+        The two stages.
+    """
+
+    peptide_planes: LoopConfig
+    side_chains: LoopConfig
+    seed: int = 0
+    noise_share: float = 0.3
+    max_noise_nm: float = 0.03
+    drawn_backbone_share: float = 0.6
+
+
+class PeptideBatch(NamedTuple):
+    """Sites of peptides with their own class and the angle of the peptide before, (n,) each."""
+
+    sites: PeptideSites
+    previous_angle: Tensor
+    target: Tensor
+
+
+class SideChainBatch(NamedTuple):
+    """Sites of residues with their torsions (n, 4), which of them exist (n, 4), and residue types (n,)."""
+
+    sites: SideChainSites
+    torsions: Tensor
+    exists: Tensor
+    types: Tensor
+
+
+class ProteinTrainingResult(NamedTuple):
+    """Both networks with their mean weights, the history of each stage, validation loss by residue type."""
+
+    peptide_planes: PeptidePlaneNetwork
+    side_chains: SideChainNetwork
+    history: dict[str, list[dict[str, float]]]
+    loss_by_type: dict[str, float]
+
+
+def train_protein(
+    model: ProteinConfig,
+    training: ProteinTrainingConfig,
+    data: Corpus,
+    held_out: Corpus,
+    folder: Path,
+    device: torch.device,
+    resume: bool,
+) -> ProteinTrainingResult:
+    """Train both networks.
+
+    Parameters
+    ----------
+    model, training
+        Configurations.
+    data, held_out : Corpus
+        Training and validation structures.
+    folder : Path
+        Where the state of each stage is kept.
+    device : torch.device
+        Where to train.
+    resume : bool
+        Go on from the states in ``folder``.
+    """
+    torch.manual_seed(training.seed)
+    planes = PeptidePlaneNetwork(model.peptide_planes).to(device)
+    stage = TrainingLoop(planes, training.peptide_planes, folder / "peptide_planes.state", "peptide planes")
+    if resume:
+        stage.resume()
+    PeptideStage(planes, training, data, held_out, device).run(stage)
+
+    torch.manual_seed(training.seed + 1)
+    chains = SideChainNetwork(model.side_chains).to(device)
+    second = TrainingLoop(chains, training.side_chains, folder / "side_chains.state", "side chains")
+    if resume:
+        second.resume()
+    side_chains = SideChainStage(chains, planes.eval(), training, data, held_out, device)
+    side_chains.run(second)
+    history = {"peptide_planes": stage.history, "side_chains": second.history}
+    return ProteinTrainingResult(planes, chains, history, side_chains.loss_by_type())
+
+
+class PeptideStage:
+    """Data and loss of the peptide planes' network."""
+
+    def __init__(
+        self,
+        network: PeptidePlaneNetwork,
+        config: ProteinTrainingConfig,
+        data: Corpus,
+        held_out: Corpus,
+        device: torch.device,
+    ) -> None:
+        self.network, self.config, self.data, self.device = network, config, data, device
+        self.held_out = _concatenate([self._sites(s) for s in iterate_structures(held_out)])
+
+    def run(self, loop: TrainingLoop) -> None:
+        """Train to the end."""
+        batch = loop.config.batch
+        loop.run(
+            lambda epoch: self._draw(epoch, loop.config.structures_per_epoch),
+            lambda drawn, epoch: _batches(drawn, batch, np.random.default_rng((self.config.seed, 2, epoch))),
+            self._loss,
+            lambda: _mean_loss(self.held_out, self._loss),
+        )
+
+    def _draw(self, epoch: int, count: int) -> PeptideBatch:
+        generator = np.random.default_rng((self.config.seed, 1, epoch))
+        drawn = draw_structures(
+            self.data, count, generator, self.config.noise_share, self.config.max_noise_nm
+        )
+        return _concatenate([self._sites(structure) for structure in drawn])
+
+    @torch.no_grad()
+    def _sites(self, structure: Structure) -> PeptideBatch:
+        chain, c_alpha = _to_device(structure, self.device)
+        oxygen = torch.from_numpy(structure.coordinates[None, :, SLOT_O]).to(self.device)
+        neighbours = self.network.config.neighbours
+        sites, frames = peptide_sites(c_alpha, chain, neighbours, self.network.template)
+        angle = measure_angle(frames, c_alpha, oxygen)[0]
+        trusted = torch.from_numpy(structure.trusted).to(self.device)
+        known = trusted & chain.linked
+        before_known = shift(known, -1, False) | ~chain.has_neighbour(-1)
+        rows = torch.nonzero(known & shift(trusted, 1, False) & before_known).squeeze(-1)
+        batch = PeptideBatch(sites, shift(angle, -1, 0.0), self.network.classify(angle))
+        return _take(batch, rows)
+
+    def _loss(self, batch: PeptideBatch) -> Tensor:
+        return functional.cross_entropy(self.network(batch.sites, batch.previous_angle), batch.target)
+
+
+class SideChainStage:
+    """Data and loss of the side chains' network."""
+
+    def __init__(
+        self,
+        network: SideChainNetwork,
+        planes: PeptidePlaneNetwork,
+        config: ProteinTrainingConfig,
+        data: Corpus,
+        held_out: Corpus,
+        device: torch.device,
+    ) -> None:
+        self.network, self.planes, self.config = network, planes, config
+        self.data, self.device = data, device
+        self.builder, self.c_beta = BackboneBuilder().to(device), CBetaGeometry().to(device)
+        generator = np.random.default_rng((config.seed, 6))
+        self.held_out = self._sites(list(iterate_structures(held_out)), 1.0, generator)
+
+    def run(self, loop: TrainingLoop) -> None:
+        """Train to the end."""
+        batch = loop.config.batch
+        loop.run(
+            lambda epoch: self._draw(epoch, loop.config.structures_per_epoch),
+            lambda drawn, epoch: _batches(drawn, batch, np.random.default_rng((self.config.seed, 4, epoch))),
+            self._loss,
+            lambda: _mean_loss(self.held_out, self._loss),
+        )
+
+    def _draw(self, epoch: int, count: int) -> SideChainBatch:
+        generator = np.random.default_rng((self.config.seed, 3, epoch))
+        structures = draw_structures(
+            self.data, count, generator, self.config.noise_share, self.config.max_noise_nm
+        )
+        return self._sites(list(structures), self.config.drawn_backbone_share, generator)
+
+    @torch.no_grad()
+    def _sites(
+        self, structures: list[Structure], drawn_share: float, generator: np.random.Generator
+    ) -> SideChainBatch:
+        """Describe the residues of structures on backbones as inference builds them.
+
+        A share of the structures gets peptide angles from the trained network, the others the deposited ones.
+        """
+        uniforms = _Uniforms(generator, self.device)
+        described = [self._peptides(structure) for structure in structures]
+        drawn = self._draw_angles([context for *_, context in described], uniforms)
+        batches = []
+        for structure, (chain, c_alpha, frames, _), angle in zip(structures, described, drawn, strict=True):
+            if generator.random() >= drawn_share:
+                oxygen = torch.from_numpy(structure.coordinates[None, :, SLOT_O]).to(self.device)
+                angle = measure_angle(frames, c_alpha, oxygen)
+            ends = sum(len(rows) for rows in chain_ends(chain))
+            backbone = self.builder(
+                c_alpha, frames, angle, chain, uniforms(1, ends, END_CANDIDATES, END_UNIFORMS)
+            )
+            batches.append(self._describe(structure, chain, backbone.atoms))
+        return _concatenate(batches)
+
+    def _peptides(self, structure: Structure) -> tuple[Chain, Tensor, PeptideFrames, tuple[Tensor, Tensor]]:
+        chain, c_alpha = _to_device(structure, self.device)
+        neighbours = self.planes.config.neighbours
+        sites, frames = peptide_sites(c_alpha, chain, neighbours, self.planes.template)
+        return chain, c_alpha, frames, self.planes.encode(sites)
+
+    def _draw_angles(self, encoded: list[tuple[Tensor, Tensor]], uniforms: _Uniforms) -> list[Tensor]:
+        """Draw the angles of all structures side by side; one tensor (1, residues) for each."""
+        pad = nn.utils.rnn.pad_sequence
+        context, before = (pad([e[part] for e in encoded], batch_first=True) for part in (0, 1))
+        angles = draw_angles(self.planes, (context, before), uniforms(1, *context.shape[:2], 2))[0]
+        return [row[None, : len(own)] for row, (own, _) in zip(angles, encoded, strict=True)]
+
+    def _describe(self, structure: Structure, chain: Chain, backbone: Tensor) -> SideChainBatch:
+        atoms = torch.from_numpy(structure.coordinates).to(self.device)
+        present = torch.from_numpy(structure.present).to(self.device)
+        c_beta = self.c_beta(backbone, chain.types)
+        sites = side_chain_sites(backbone, c_beta, chain, self.network.config.neighbours)
+        torsions, exists = measure_chi(atoms, present, chain.types)
+        trusted = torch.from_numpy(structure.trusted).to(self.device)
+        rows = torch.nonzero(trusted & exists.any(dim=-1)).squeeze(-1)
+        return _take(SideChainBatch(sites, torsions, exists, chain.types), rows)
+
+    def _loss(self, batch: SideChainBatch) -> Tensor:
+        """Mean over residues of the summed negative log-likelihoods of their torsions."""
+        classes = self.network.classify(batch.torsions)
+        logits = self.network(batch.sites, batch.torsions)
+        total = torch.zeros((), device=classes.device)
+        for chi, values in enumerate(logits):
+            losses = functional.cross_entropy(values, classes[:, chi], reduction="none")
+            total = total + (losses * batch.exists[:, chi]).sum()
+        return total / len(classes)
+
+    @torch.no_grad()
+    def loss_by_type(self) -> dict[str, float]:
+        """Validation loss of each residue type that has torsions."""
+        self.network.eval()
+        by_type = {}
+        for kind, name in enumerate(RESIDUE_NAMES):
+            rows = torch.nonzero(self.held_out.types == kind).squeeze(-1)
+            if len(rows):
+                by_type[name] = _mean_loss(_take(self.held_out, rows), self._loss)
+        return by_type
+
+
+class _Uniforms:
+    """Uniform random numbers in [0, 1) on a device, from a numpy generator."""
+
+    def __init__(self, generator: np.random.Generator, device: torch.device) -> None:
+        self.generator, self.device = generator, device
+
+    def __call__(self, *shape: int) -> Tensor:
+        return torch.from_numpy(self.generator.random(shape, dtype=np.float32)).to(self.device)
+
+
+def _to_device(structure: Structure, device: torch.device) -> tuple[Chain, Tensor]:
+    arrays = (structure.residue_types, structure.chain_index, structure.linked)
+    chain = Chain(*(torch.from_numpy(array).to(device) for array in arrays))
+    return chain, torch.from_numpy(structure.c_alpha).to(device).unsqueeze(0)
+
+
+def _map(function, *values):
+    """Apply a function to the matching tensors of nested named tuples."""
+    if isinstance(values[0], Tensor):
+        return function(*values)
+    return type(values[0])(*(_map(function, *parts) for parts in zip(*values, strict=True)))
+
+
+def _take(batch, rows: Tensor):
+    return _map(lambda tensor: tensor[rows], batch)
+
+
+def _concatenate(parts: list):
+    return _map(lambda *tensors: torch.cat(tensors), *parts)
+
+
+def _size(batch) -> int:
+    return len(batch) if isinstance(batch, Tensor) else _size(batch[0])
+
+
+def _batches(data, batch: int, generator: np.random.Generator) -> Iterator[tuple]:
+    order = torch.from_numpy(generator.permutation(_size(data)))
+    for first in range(0, len(order) - batch + 1, batch):
+        yield _take(data, order[first : first + batch]), batch
+
+
+def _mean_loss(data, loss, batch: int = 4096) -> float:
+    size, total = _size(data), 0.0
+    for first in range(0, size, batch):
+        part = _map(lambda tensor, first=first: tensor[first : first + batch], data)
+        total += float(loss(part)) * _size(part)
+    return total / size
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trained numbers in a module."""
+    return sum(p.numel() for p in module.parameters())
