@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "protein"
 MAX_SEED = 2**63 - 1
-WEIGHTS = Path(__file__).with_name("weights")
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,11 @@ class ShippedModel:
         return " ".join(first.split())
 
 
-def shipped_models(folder: Path = WEIGHTS) -> dict[str, ShippedModel]:
+def shipped_models() -> dict[str, ShippedModel]:
     """List the models that come with backmap, by name."""
-    return {path.stem: ShippedModel(path.stem, path) for path in sorted(folder.glob("*.safetensors"))}
+    from backmap.models import checkpoint
+
+    return {name: ShippedModel(name, path) for name, path in checkpoint.shipped_models().items()}
 
 
 def select_device(name: str) -> torch.device:

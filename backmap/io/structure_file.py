@@ -55,8 +55,9 @@ class StructureFile:
         first = next(self._structures(), None)
         if first is None or not len(first):
             return []
+        parts = [(residue.segment, residue.subchain) for chain in first[0] for residue in chain]
         first.setup_entities()
-        return _residue_records(first[0])
+        return _residue_records(first[0], parts)
 
     @cached_property
     def atoms(self) -> int:
@@ -146,16 +147,16 @@ class StructureFile:
             )
 
 
-def _residue_records(model: gemmi.Model) -> list[ResidueRecord]:
-    """List the residues of a model; a chain ends at TER, or where chain name or segment changes."""
+def _residue_records(model: gemmi.Model, parts: list[tuple[str, str]]) -> list[ResidueRecord]:
+    """List the residues of a model; a chain ends at TER, or where its name or the given part changes."""
     records: list[ResidueRecord] = []
     chain_number = -1
     atom_number = 0
     for chain in model:
-        segment = None
+        part = None
         for residue in chain:
-            if residue.segment != segment:
-                segment = residue.segment
+            if parts[len(records)] != part:
+                part = parts[len(records)]
                 chain_number += 1
             atoms = tuple(
                 AtomRecord(atom.name, atom_number + offset, atom.altloc.strip("\0 "), atom.occ)

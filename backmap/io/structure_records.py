@@ -102,7 +102,7 @@ def mmcif_template(topology: Topology, present: np.ndarray) -> str:
         names = atom_names(name)
         chain = int(topology.chain_index[residue])
         label = f"{name} {asym[chain]} {chain + 1} {position} {topology.insertion_codes[residue] or '?'}"
-        author = f"{topology.residue_numbers[residue]} {_cif_word(topology.chain_ids[chain])}"
+        author = f"{topology.residue_numbers[residue]} {_cif_word(topology.chain_ids[chain] or asym[chain])}"
         label, author = label.replace("%", "%%"), author.replace("%", "%%")
         lines += [
             f"ATOM %d {element(names[slot])} {names[slot]} . {label} %.3f %.3f %.3f 1.00 0.00 {author} %d\n"
