@@ -1,6 +1,6 @@
 """Proteins as residues, atoms, bonds and torsions. Depends on numpy alone."""
 
-from .residues import (
+from backmap.chemistry.residues import (
     ATOM_MASK,
     ATOM_SLOTS,
     CHI_MASK,
@@ -19,7 +19,7 @@ from .residues import (
     standard_atom_name,
     standard_residue_name,
 )
-from .topology import Topology
+from backmap.chemistry.topology import Topology
 
 __all__ = [
     "ATOM_MASK",

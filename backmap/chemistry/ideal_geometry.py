@@ -1,4 +1,4 @@
-"""Ideal covalent geometry: medians over crystal structures, and how each side-chain atom hangs on its parents."""
+"""Ideal covalent geometry, medians over crystal structures, and how side-chain atoms hang on their parents."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .residues import ATOM_SLOTS, BONDS, CHI_ATOMS, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_C, SLOT_N, SLOT_OXT
-from .topology import Topology
+from backmap.chemistry.residues import (
+    ATOM_SLOTS,
+    BONDS,
+    CHI_ATOMS,
+    HEAVY_ATOMS,
+    RESIDUE_NAMES,
+    SLOT_C,
+    SLOT_N,
+    SLOT_OXT,
+)
+from backmap.chemistry.topology import Topology
 
 RESOURCE = Path(__file__).with_name("ideal_geometry.json")
 

@@ -1,8 +1,8 @@
 """The twenty amino acids: heavy atoms, covalent bonds and side-chain torsions (IUPAC names).
 
 Every residue is stored in ``ATOM_SLOTS`` (15) slots: N, CA, C, O, then up to ten side-chain atoms in the
-order of ``HEAVY_ATOMS``, and last the terminal oxygen OXT, which only the end of a chain has. Slots without an atom
-are marked by a mask, never by a coordinate of zero.
+order of ``HEAVY_ATOMS``, and last the terminal oxygen OXT, which only the end of a chain has. Slots without
+an atom are marked by a mask, never by a coordinate of zero.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .residues import (
+from backmap.chemistry.residues import (
     ATOM_MASK,
     ATOM_SLOTS,
     BONDS,

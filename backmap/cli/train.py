@@ -8,13 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from backmap.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("family", choices=["protein"], help="which kind of model to train")
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="TOML file; see backmap/weights/protein.toml")
+    parser.add_argument(
+        "config", type=Path, metavar="CONFIG", help="TOML file; see backmap/weights/protein.toml"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for states, model and log")
     parser.add_argument("--resume", action="store_true", help="go on from the states in the output folder")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
@@ -25,10 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and write the model file."""
     import torch
 
-    from ..datasets.corpus import load_corpus
-    from ..models.checkpoint import save_checkpoint, to_checkpoint
-    from ..models.protein.model import ProteinModel
-    from ..training.protein import train_protein
+    from backmap.datasets.corpus import load_corpus
+    from backmap.models.checkpoint import save_checkpoint, to_checkpoint
+    from backmap.models.protein.model import ProteinModel
+    from backmap.training.protein import train_protein
 
     table = _read_config(arguments.config)
     model, training = _configurations(arguments.config, table)
@@ -40,7 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
         corpus = table.get("data", {})["corpus"]
         data, held_out = load_corpus(corpus, "train"), load_corpus(corpus, "validation")
     except (ValueError, KeyError) as error:
-        raise InputError(f"{arguments.config}: [data] corpus names no usable structure corpus ({error})") from None
+        raise InputError(
+            f"{arguments.config}: [data] corpus names no usable structure corpus ({error})"
+        ) from None
     result = train_protein(model, training, data, held_out, arguments.output, device, arguments.resume)
     provenance = {
         "training": asdict(training),
@@ -52,7 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
         "validation_loss_by_type": result.loss_by_type,
     }
     network = ProteinModel(model, result.peptide_planes, result.side_chains)
-    save_checkpoint(arguments.output / "protein.safetensors", to_checkpoint("protein", model, network, provenance))
+    save_checkpoint(
+        arguments.output / "protein.safetensors", to_checkpoint("protein", model, network, provenance)
+    )
     print(f"wrote {arguments.output / 'protein.safetensors'}")
     return 0
 
@@ -65,9 +71,9 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _configurations(path: Path, table: dict[str, Any]) -> tuple[Any, Any]:
-    from ..models.checkpoint import config_from_dict
-    from ..models.protein.config import ProteinConfig
-    from ..training.protein import ProteinTrainingConfig
+    from backmap.models.checkpoint import config_from_dict
+    from backmap.models.protein.config import ProteinConfig
+    from backmap.training.protein import ProteinTrainingConfig
 
     unknown = set(table) - {"data", "model", "training"}
     if unknown:
@@ -93,4 +99,6 @@ def _prepare_folder(folder: Path, resume: bool) -> None:
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error}") from None
     if not resume and any(folder.glob("*.state")):
-        raise InputError(f"{folder} holds the state of an earlier training: add --resume or name another folder")
+        raise InputError(
+            f"{folder} holds the state of an earlier training: add --resume or name another folder"
+        )

@@ -14,8 +14,8 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
-from ..chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CA, SLOT_OXT
-from ..chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, MIN_LINKED_CA_DISTANCE_NM
+from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CA, SLOT_OXT
+from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, MIN_LINKED_CA_DISTANCE_NM
 
 NM_PER_ANGSTROM = 0.1
 _CACHE_FORMAT = 1

@@ -11,10 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..chemistry import HEAVY_ATOMS, RESIDUE_INDEX, RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_N, SLOT_O, SLOT_OXT
-from ..chemistry.ideal_geometry import PLACEMENTS, RESOURCE, Placement
-from ..chemistry.residues import BONDS, CHI_ATOMS
-from .corpus import Corpus, load_corpus
+from backmap.chemistry import (
+    HEAVY_ATOMS,
+    RESIDUE_INDEX,
+    RESIDUE_NAMES,
+    SLOT_C,
+    SLOT_CA,
+    SLOT_N,
+    SLOT_O,
+    SLOT_OXT,
+)
+from backmap.chemistry.ideal_geometry import PLACEMENTS, RESOURCE, Placement
+from backmap.chemistry.residues import BONDS, CHI_ATOMS
+from backmap.datasets.corpus import Corpus, load_corpus
 
 
 def bond_length(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -133,7 +142,7 @@ _TORSION_BINS = 36
 
 
 def _end_torsions(corpus: Corpus) -> dict[str, list[float]]:
-    """Cumulative histograms over [-180, 180) of psi of chain starts and phi of chain ends, and of phi of proline."""
+    """Cumulative histograms over [-180, 180): psi of chain starts, phi of chain ends, phi of proline."""
     atoms, trusted, linked = corpus.coordinates, corpus.trusted, corpus.linked
     n, ca, c = (atoms[:, slot] for slot in (SLOT_N, SLOT_CA, SLOT_C))
     joined = np.flatnonzero(linked[:-1] & trusted[:-1] & trusted[1:])

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..chemistry import ATOM_SLOTS, SLOT_CA
-from .corpus import Corpus
+from backmap.chemistry import ATOM_SLOTS, SLOT_CA
+from backmap.datasets.corpus import Corpus
 
 
 class Structure(NamedTuple):

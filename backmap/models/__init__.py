@@ -1,1 +1,1 @@
-"""Generative models of all-atom structure. They know chemistry and operators, but no files and no command line."""
+"""Generative models of all-atom structure, which know chemistry and operators."""

@@ -129,9 +129,9 @@ def load_model(name_or_path: str | Path, device: torch.device | str = "cpu") -> 
     Raises
     ------
     ValueError
-        With one sentence for the user, if there is no such model, the file is not one, or its family is unknown.
+        With one sentence for the user, if there is no such model or the file is not one backmap knows.
     """
-    from .protein.model import ProteinModel
+    from backmap.models.protein.model import ProteinModel
 
     families = {"protein": ProteinModel}
     checkpoint = load_checkpoint(name_or_path)
@@ -140,6 +140,8 @@ def load_model(name_or_path: str | Path, device: torch.device | str = "cpu") -> 
     return families[checkpoint.family].from_checkpoint(checkpoint).to(device).eval()
 
 
-def to_checkpoint(family: str, config: Any, module: torch.nn.Module, provenance: dict[str, Any]) -> Checkpoint:
+def to_checkpoint(
+    family: str, config: Any, module: torch.nn.Module, provenance: dict[str, Any]
+) -> Checkpoint:
     """Gather a trained module into a checkpoint."""
     return Checkpoint(family, asdict(config), dict(module.named_parameters()), provenance)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .ema import ExponentialMovingAverage
+from backmap.training.ema import ExponentialMovingAverage
 
 
 @dataclass(frozen=True)

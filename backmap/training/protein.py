@@ -1,4 +1,4 @@
-"""Training of the protein model: first the peptide planes, then the side chains on backbones the first one draws."""
+"""Training of the protein model: the peptide planes, then the side chains on backbones the planes give."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..chemistry import RESIDUE_NAMES, SLOT_O
-from ..datasets.corpus import Corpus
-from ..datasets.residue_environments import Structure, draw_structures, iterate_structures
-from ..models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
-from ..models.protein.chain import Chain, shift
-from ..models.protein.config import ProteinConfig
-from ..models.protein.peptide_planes import (
+from backmap.chemistry import RESIDUE_NAMES, SLOT_O
+from backmap.datasets.corpus import Corpus
+from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
+from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
+from backmap.models.protein.chain import Chain, shift
+from backmap.models.protein.config import ProteinConfig
+from backmap.models.protein.peptide_planes import (
     PeptideFrames,
     PeptidePlaneNetwork,
     PeptideSites,
@@ -26,14 +26,14 @@ from ..models.protein.peptide_planes import (
     measure_angle,
     peptide_sites,
 )
-from ..models.protein.side_chains import (
+from backmap.models.protein.side_chains import (
     CBetaGeometry,
     SideChainNetwork,
     SideChainSites,
     measure_chi,
     side_chain_sites,
 )
-from .loop import LoopConfig, TrainingLoop
+from backmap.training.loop import LoopConfig, TrainingLoop
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class ProteinTrainingConfig:
     noise_share, max_noise_nm : float
         See :func:`backmap.datasets.residue_environments.draw_structures`.
     drawn_backbone_share : float
-        Share of structures whose side chains are learned on a backbone drawn by the trained peptide network; on
-        the others the deposited peptide angles are used.
+        Share of structures whose side chains are learned on a backbone drawn by the trained peptide network;
+        on the others the deposited peptide angles are used.
     peptide_planes, side_chains : LoopConfig
         The two stages.
     """

@@ -1,4 +1,4 @@
-"""The whole backbone from peptide angles: N, CA, C, O of every residue, ends of chains and breaks included."""
+"""The whole backbone from peptide angles: N, CA, C, O of every residue, ends of chains included."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_N, SLOT_O
-from ...chemistry.ideal_geometry import ideal_geometry
-from .chain import Chain, shift
-from .geometry import PeptideTemplate, normalise, place_atom
-from .peptide_planes import PeptideFrames, place_peptides
+from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_N, SLOT_O
+from backmap.chemistry.ideal_geometry import ideal_geometry
+from backmap.models.protein.chain import Chain, shift
+from backmap.models.protein.geometry import PeptideTemplate, normalise, place_atom
+from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides
 
 END_CANDIDATES = 12
 """Trial torsions at each end; the one that overlaps least with the rest of the backbone stays."""
@@ -74,14 +74,13 @@ class BackboneBuilder(nn.Module):
         starts, ends = chain_ends(chain)
         here = end_uniforms.split([len(starts), len(ends)], dim=1)
         for residue, uniforms in zip(starts.tolist(), here[0].unbind(dim=1), strict=True):
-            atoms = self._start(atoms, residue, bool(chain.linked[residue]), chain, uniforms)
+            self._start(atoms, residue, bool(chain.linked[residue]), chain, uniforms)
         for residue, uniforms in zip(ends.tolist(), here[1].unbind(dim=1), strict=True):
-            atoms, oxygen = self._end(atoms, residue, chain, uniforms)
-            oxt[:, residue] = oxygen
+            oxt[:, residue] = self._end(atoms, residue, chain, uniforms)
         return Backbone(atoms, oxt)
 
-    def _start(self, atoms: Tensor, residue: int, linked: bool, chain: Chain, uniforms: Tensor) -> Tensor:
-        """Place N of the first residue of a segment; a lone residue gets C in a random direction first."""
+    def _start(self, atoms: Tensor, residue: int, linked: bool, chain: Chain, uniforms: Tensor) -> None:
+        """Write N of the first residue of a segment; a lone residue gets C in a random direction first."""
         ideal = ideal_geometry()["peptide"]["trans"]
         c_alpha = atoms[:, residue, SLOT_CA]
         if linked:
@@ -90,16 +89,16 @@ class BackboneBuilder(nn.Module):
             direction = _random_direction(uniforms[:, 0])
             c = c_alpha + ideal["CA-C"] * direction
             reference = c + _any_perpendicular(direction)
-            atoms = _replace(atoms, residue, SLOT_C, c)
+            atoms[:, residue, SLOT_C] = c
         psi = _inverse_cumulative(self.psi_of_starts, uniforms[:, :, 0], uniforms[:, :, 1])
         trial = place_atom(
             reference[:, None], c[:, None], c_alpha[:, None], ideal["N-CA"], self.mean_angle, psi
         )
         best = self._least_overlap(trial.unsqueeze(2), atoms, residue, chain)
-        return _replace(atoms, residue, SLOT_N, _take(trial, best))
+        atoms[:, residue, SLOT_N] = _take(trial, best)
 
-    def _end(self, atoms: Tensor, residue: int, chain: Chain, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Place C, O and the terminal oxygen of the last residue of a segment."""
+    def _end(self, atoms: Tensor, residue: int, chain: Chain, uniforms: Tensor) -> Tensor:
+        """Write C and O of the last residue of a segment and give its terminal oxygen."""
         ideal, terminal = ideal_geometry()["peptide"]["trans"], ideal_geometry()["terminal"]
         n, c_alpha = atoms[:, residue, None, SLOT_N], atoms[:, residue, None, SLOT_CA]
         if chain.has_neighbour(-1)[residue]:
@@ -112,12 +111,11 @@ class BackboneBuilder(nn.Module):
             c = atoms[:, residue, None, SLOT_C].expand(-1, uniforms.shape[1], -1)
         turn = (2 * math.pi) * uniforms[:, :, 2]
         o = place_atom(n, c_alpha, c, ideal["C-O"], ideal["angle CA-C-O"], turn)
-        oxt = place_atom(
-            n, c_alpha, c, terminal["C-OXT"], terminal["angle CA-C-OXT"], turn + math.pi
-        )
+        oxt = place_atom(n, c_alpha, c, terminal["C-OXT"], terminal["angle CA-C-OXT"], turn + math.pi)
         best = self._least_overlap(torch.stack([c, o, oxt], dim=2), atoms, residue, chain)
-        atoms = _replace(atoms, residue, SLOT_C, _take(c, best))
-        return _replace(atoms, residue, SLOT_O, _take(o, best)), _take(oxt, best)
+        atoms[:, residue, SLOT_C] = _take(c, best)
+        atoms[:, residue, SLOT_O] = _take(o, best)
+        return _take(oxt, best)
 
     def _least_overlap(self, trial: Tensor, atoms: Tensor, residue: int, chain: Chain) -> Tensor:
         """Index (frames,) of the trial (frames, trials, atoms, 3) that overlaps least with other residues."""
@@ -134,12 +132,6 @@ def chain_ends(chain: Chain) -> tuple[Tensor, Tensor]:
     """Residues at which a segment starts, and residues at which one ends."""
     starts = torch.nonzero(~shift(chain.linked, -1, False)).squeeze(-1)
     return starts, torch.nonzero(~chain.linked).squeeze(-1)
-
-
-def _replace(atoms: Tensor, residue: int, slot: int, position: Tensor) -> Tensor:
-    atoms = atoms.clone()
-    atoms[:, residue, slot] = position
-    return atoms
 
 
 def _take(trial: Tensor, best: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class PeptidePlaneConfig:
 
 @dataclass(frozen=True)
 class SideChainConfig:
-    """Network that draws side-chain torsions one after the other. Attributes as in the peptide planes' network."""
+    """Network that draws side-chain torsions one by one; attributes as in the peptide planes' network."""
 
     classes: int = 36
     neighbours: int = 24

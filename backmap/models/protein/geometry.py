@@ -1,4 +1,4 @@
-"""Atoms from angles: peptide planes between C-alphas, and atoms on ideal bonds. Lengths in nm, angles in radians."""
+"""Atoms from angles: planar peptides between C-alphas, atoms on ideal bonds. In nm and radians."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...chemistry.ideal_geometry import ideal_geometry
+from backmap.chemistry.ideal_geometry import ideal_geometry
 
 MAX_CIS_CA_DISTANCE_NM = 0.34
 """A C-alpha distance below this is a cis peptide (cis 0.295 +- 0.01, trans 0.380 +- 0.005)."""
@@ -131,13 +131,13 @@ def _close_ring(
 
 @functools.cache
 def peptide_table() -> np.ndarray:
-    """In-plane positions of C, O, N for every C-alpha distance: bonds exact, angles as near ideal as they can be.
+    """In-plane positions of C, O, N for every C-alpha distance: bonds exact, angles as near ideal as possible.
 
     Returns
     -------
     ndarray, (distances, 3, 2) float32
-        Along the axis from the first C-alpha (for N: from the second, so that bonds keep their length within a
-        step of the table), and across it towards O, in nm.
+        Along the axis from the first C-alpha (for N: from the second, so that bonds keep their length within
+        a step of the table), and across it towards O, in nm.
     """
     distances = np.arange(_SHORTEST_NM, _LONGEST_NM, _TABLE_STEP_NM)
     table = np.stack([_peptide_in_plane(float(d)) for d in distances])
@@ -184,8 +184,8 @@ def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 class PeptideTemplate(torch.nn.Module):
     """Where C, O and N of a peptide lie in the plane through its C-alpha axis.
 
-    ``forward(distance (...)) -> (..., 3, 2)`` looks up positions along and across the axis in nm; N's position
-    along the axis is counted from the second C-alpha.
+    ``forward(distance (...)) -> (..., 3, 2)`` looks up positions along and across the axis in nm; N's
+    position along the axis is counted from the second C-alpha.
     """
 
     table: Tensor

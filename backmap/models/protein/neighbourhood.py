@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...ops import FrameRule, canonical_alignment
-from .chain import NO_RESIDUE, Chain
+from backmap.models.protein.chain import NO_RESIDUE, Chain
+from backmap.ops import FrameRule, canonical_alignment
 
 MAX_SEQUENCE_OFFSET = 8
 OFFSETS = 2 * MAX_SEQUENCE_OFFSET + 2
@@ -125,7 +125,11 @@ class NeighbourhoodEncoder(nn.Module):
         distance = positions.norm(dim=-1)
         direction = positions[:, :, 0] / distance[:, :, :1].clamp_min(0.05)
         numbers = torch.cat([positions.flatten(2), distance, direction], dim=-1)
-        features = self.position(numbers) + self.type_embedding(types) + self.offset_embedding(neighbourhood.offsets.long())
+        features = (
+            self.position(numbers)
+            + self.type_embedding(types)
+            + self.offset_embedding(neighbourhood.offsets.long())
+        )
         features = functional.silu(self.inner(functional.silu(features)))
         query = self.query(own).view(own.shape[0], self.queries, -1)
         score = torch.matmul(query, features.transpose(1, 2)) * features.shape[-1] ** -0.5

@@ -1,7 +1,7 @@
 """The backbone: one angle per peptide plane, drawn along the chain, each given the one before.
 
-For neighbours i, i+1 the axis e1 runs from CA_i to CA_{i+1}, e2 is the part of CA_{i-1} - CA_i orthogonal to it,
-e3 = e1 x e2. C, O and N lie in a plane through the axis; the angle is that of O about e1, counted from e2.
+For neighbours i, i+1 the axis e1 runs from CA_i to CA_{i+1}, e2 is the part of CA_{i-1} - CA_i orthogonal to
+it, e3 = e1 x e2. C, O and N lie in a plane through the axis; the angle is that of O about e1, from e2.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .chain import NO_RESIDUE, Chain, shift
-from .config import PeptidePlaneConfig
-from .geometry import PeptideTemplate
-from .neighbourhood import Neighbourhood, NeighbourhoodEncoder, Trunk, gather_neighbourhood
+from backmap.models.protein.chain import NO_RESIDUE, Chain, shift
+from backmap.models.protein.config import PeptidePlaneConfig
+from backmap.models.protein.geometry import PeptideTemplate
+from backmap.models.protein.neighbourhood import (
+    Neighbourhood,
+    NeighbourhoodEncoder,
+    Trunk,
+    gather_neighbourhood,
+)
 
 _WINDOW = (-2, -1, 1, 2, 3)
 _TYPE_WINDOW = (-1, 0, 1, 2)
@@ -36,8 +41,8 @@ class PeptideSites(NamedTuple):
     types : Tensor, (n, 4) uint8
         Residue types i-1 ... i+2.
     before : Tensor, (n, 3, 7)
-        Coefficients (constant, cosine, sine) of what the peptide before contributes: C and N of that peptide in
-        this frame, as a function of its angle, and whether it exists.
+        Coefficients (constant, cosine, sine) of what the peptide before contributes: C and N of that peptide
+        in this frame, as a function of its angle, and whether it exists.
     """
 
     neighbourhood: Neighbourhood
@@ -47,7 +52,7 @@ class PeptideSites(NamedTuple):
 
 
 class PeptideFrames(NamedTuple):
-    """Frames of the peptide axes: ``axes`` (frames, residues, 3, 3) rows e1, e2, e3; ``distance`` CA-CA, nm."""
+    """Frames of the peptide axes: ``axes`` (frames, residues, 3, 3), rows e1, e2, e3; CA-CA ``distance``, nm."""
 
     axes: Tensor
     distance: Tensor
@@ -101,7 +106,7 @@ def peptide_sites(
 
 
 def _before(c_alpha: Tensor, frames: PeptideFrames, chain: Chain, template: PeptideTemplate) -> Tensor:
-    """Positions of C and N of the previous peptide in this frame, as (constant, cosine, sine) of its angle."""
+    """C and N of the previous peptide in this frame, as (constant, cosine, sine) of its angle."""
     plane = template(frames.distance)
     e1, e2, e3 = frames.axes.unbind(dim=2)
     backward = c_alpha - shift(c_alpha, 1, 0.0, dim=1)
@@ -118,7 +123,9 @@ def _before(c_alpha: Tensor, frames: PeptideFrames, chain: Chain, template: Pept
     return torch.cat([*coefficients, flag], dim=-1) * there[:, None, None]
 
 
-def place_peptides(c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, template: PeptideTemplate) -> Tensor:
+def place_peptides(
+    c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, template: PeptideTemplate
+) -> Tensor:
     """Place C, O of residue i and N of residue i + 1 from the peptide's angle.
 
     Parameters
@@ -183,7 +190,7 @@ class PeptidePlaneNetwork(nn.Module):
         return context, self.before(sites.before / 0.15)
 
     def forward(self, sites: PeptideSites, previous_angle: Tensor) -> Tensor:
-        """Log-probabilities of the classes, unnormalised: (n, classes), given (n,) angles of the peptides before."""
+        """Unnormalised log-probabilities (n, classes), given the angles (n,) of the peptides before."""
         context, before = self.encode(sites)
         return self.logits(context, before, torch.cos(previous_angle), torch.sin(previous_angle))
 

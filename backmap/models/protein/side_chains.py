@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...chemistry import (
+from backmap.chemistry import (
     ATOM_SLOTS,
     CHI_MASK,
     CHI_SLOTS,
@@ -23,13 +23,18 @@ from ...chemistry import (
     SLOT_N,
     SLOT_O,
 )
-from ...chemistry.ideal_geometry import PLACEMENTS, ideal_geometry
-from ...chemistry.residues import MAX_CHI
-from .chain import NO_RESIDUE, Chain, shift
-from .config import SideChainConfig
-from .geometry import place_atom, place_c_beta, place_proline_ring, torsion_angle
-from .neighbourhood import Neighbourhood, NeighbourhoodEncoder, Trunk, gather_neighbourhood
-from .peptide_planes import draw_class
+from backmap.chemistry.ideal_geometry import PLACEMENTS, ideal_geometry
+from backmap.chemistry.residues import MAX_CHI
+from backmap.models.protein.chain import NO_RESIDUE, Chain, shift
+from backmap.models.protein.config import SideChainConfig
+from backmap.models.protein.geometry import place_atom, place_c_beta, place_proline_ring, torsion_angle
+from backmap.models.protein.neighbourhood import (
+    Neighbourhood,
+    NeighbourhoodEncoder,
+    Trunk,
+    gather_neighbourhood,
+)
+from backmap.models.protein.peptide_planes import draw_class
 
 _QUERY_DISTANCE_NM = 0.24
 _TYPE_WINDOW = (-1, 0, 1)
@@ -59,7 +64,7 @@ class SideChainSites(NamedTuple):
 
 
 class CBetaGeometry(nn.Module):
-    """Places CB (for glycine, where it would be) from the backbone: (..., residues, 4+, 3) to (..., residues, 3)."""
+    """Places CB (for glycine, where it would be): backbone (..., residues, 4, 3) to (..., residues, 3)."""
 
     direction: Tensor
     length: Tensor
@@ -196,9 +201,7 @@ class SideChainNetwork(nn.Module):
     def forward(self, sites: SideChainSites, torsions: Tensor) -> list[Tensor]:
         """Logits of all torsions given the true earlier ones: four of (n, classes)."""
         hidden = self.encode(sites)
-        return [
-            self.logits(hidden, chi, torsions[:, None, :chi]).squeeze(1) for chi in range(MAX_CHI)
-        ]
+        return [self.logits(hidden, chi, torsions[:, None, :chi]).squeeze(1) for chi in range(MAX_CHI)]
 
     def classify(self, angle: Tensor) -> Tensor:
         """Bin of an angle in radians."""

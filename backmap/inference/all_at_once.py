@@ -1,0 +1,59 @@
+"""Models that build every frame on its own: a chunk of frames in one batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backmap.chemistry import Topology
+from backmap.models.counter_random import stream_keys
+from backmap.models.protein.chain import Chain
+from backmap.models.protein.model import ProteinModel
+
+
+class AllAtOnce:
+    """Runs the protein model on chunks of a trajectory.
+
+    Parameters
+    ----------
+    model : ProteinModel
+        Trained model.
+    topology : Topology
+        The residues of every frame.
+    linked : ndarray, (residues,) bool
+        Which residues are bonded to their successor.
+    device : torch.device or str
+        Where to compute.
+    """
+
+    def __init__(
+        self, model: ProteinModel, topology: Topology, linked: np.ndarray, device: torch.device | str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        arrays = (topology.residue_types, topology.chain_index, linked)
+        self.chain = Chain(*(torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in arrays))
+
+    def reconstruct(self, c_alpha: Tensor, *, first_frame: int, samples: int, seed: int) -> Tensor:
+        """Build all heavy atoms of a chunk of frames.
+
+        Parameters
+        ----------
+        c_alpha : Tensor, (frames, residues, 3)
+            In nm.
+        first_frame : int
+            Number of the chunk's first frame in the trajectory: the random numbers of a frame belong to its
+            number, so that chunks of any size give the same atoms.
+        samples : int
+            Independent structures for each frame.
+        seed : int
+            Seed of the random numbers.
+
+        Returns
+        -------
+        Tensor, (samples, frames, residues, 15, 3) float32
+            In nm, on the model's device.
+        """
+        keys = stream_keys(seed, samples, first_frame, len(c_alpha), self.device)
+        return self.model.draw(c_alpha.to(self.device, torch.float32), self.chain, keys)

@@ -1,0 +1,180 @@
+"""The protein model: C-alphas in, all heavy atoms out, every residue of every frame in one batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from backmap.chemistry import ATOM_SLOTS, SLOT_CB, SLOT_OXT
+from backmap.models.checkpoint import Checkpoint, config_from_dict
+from backmap.models.counter_random import uniform
+from backmap.models.protein.backbone import (
+    END_CANDIDATES,
+    END_UNIFORMS,
+    Backbone,
+    BackboneBuilder,
+    chain_ends,
+)
+from backmap.models.protein.chain import Chain
+from backmap.models.protein.config import ProteinConfig
+from backmap.models.protein.packing import Packer
+from backmap.models.protein.peptide_planes import PeptidePlaneNetwork, draw_angles, peptide_sites
+from backmap.models.protein.side_chains import (
+    CBetaGeometry,
+    SideChainNetwork,
+    draw_torsions,
+    place_side_chains,
+    side_chain_sites,
+)
+
+_PEPTIDE_STREAM, _END_STREAM, _TORSION_STREAM, _CANDIDATE_STREAM, _PACKING_STREAM = range(5)
+_SITES_AT_ONCE = 2048
+"""Sites a network reads at once on a CPU: large enough for matrix products, small enough for the cache."""
+
+
+class ProteinModel(nn.Module):
+    """Draws all heavy atoms of proteins from C-alpha positions.
+
+    Parameters
+    ----------
+    config : ProteinConfig
+        Sizes.
+    peptide_planes : PeptidePlaneNetwork, optional
+        Trained network; a new one by default.
+    side_chains : SideChainNetwork, optional
+        Trained network; a new one by default.
+    """
+
+    def __init__(
+        self,
+        config: ProteinConfig,
+        peptide_planes: PeptidePlaneNetwork | None = None,
+        side_chains: SideChainNetwork | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.peptide_planes = peptide_planes or PeptidePlaneNetwork(config.peptide_planes)
+        self.side_chains = side_chains or SideChainNetwork(config.side_chains)
+        self.backbone = BackboneBuilder()
+        self.c_beta = CBetaGeometry()
+        self.packer = Packer(config.packing)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> ProteinModel:
+        """Make the model a checkpoint describes.
+
+        Raises
+        ------
+        ValueError
+            If weights and configuration do not fit.
+        """
+        model = cls(config_from_dict(ProteinConfig, checkpoint.config))
+        try:
+            model.load_state_dict(checkpoint.tensors)
+        except RuntimeError as error:
+            raise ValueError(f"weights do not fit the configuration: {error}") from None
+        return model
+
+    @torch.inference_mode()
+    def draw(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Tensor:
+        """Draw structures.
+
+        Parameters
+        ----------
+        c_alpha : Tensor, (frames, residues, 3) float32
+            In nm.
+        chain : Chain
+            The sequence.
+        keys : Tensor, (samples, frames) int64
+            Random streams, from :func:`backmap.models.counter_random.stream_keys`.
+
+        Returns
+        -------
+        Tensor, (samples, frames, residues, 15, 3)
+            Atoms in nm in the slots of :mod:`backmap.chemistry`. OXT is given wherever a residue has no
+            bonded successor, and zero elsewhere.
+        """
+        backbone = self._draw_backbone(c_alpha, chain, keys)
+        side_chains = self._draw_side_chains(backbone, chain, keys)
+        shape = (len(backbone.atoms), chain.residues, ATOM_SLOTS, 3)
+        atoms = c_alpha.new_zeros(shape)
+        atoms[:, :, :SLOT_CB] = backbone.atoms
+        atoms[:, :, SLOT_CB:SLOT_OXT] = side_chains
+        atoms[:, :, SLOT_OXT] = backbone.terminal_oxygen
+        return atoms.view(*keys.shape, *shape[1:])
+
+    def _draw_backbone(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Backbone:
+        """Backbones of samples x frames, samples first."""
+        network = self.peptide_planes
+        neighbours = self.config.peptide_planes.neighbours
+        sites, frames = peptide_sites(c_alpha, chain, neighbours, network.template)
+        encoded = [network.encode(part) for part in _slices(sites)]
+        context, before = (
+            torch.cat(parts).unflatten(0, c_alpha.shape[:2]) for parts in zip(*encoded, strict=True)
+        )
+        angles = draw_angles(
+            network, (context, before), uniform(keys, _PEPTIDE_STREAM, _counters(c_alpha, chain.residues, 2))
+        )
+        ends = torch.cat(chain_ends(chain))
+        draws = ends[:, None] * (END_CANDIDATES * END_UNIFORMS) + torch.arange(
+            END_CANDIDATES * END_UNIFORMS, device=ends.device
+        )
+        end_uniforms = uniform(keys, _END_STREAM, draws).unflatten(-1, (END_CANDIDATES, END_UNIFORMS))
+        samples = keys.shape[0]
+        return self.backbone(
+            c_alpha.repeat(samples, 1, 1),
+            type(frames)(frames.axes.repeat(samples, 1, 1, 1), frames.distance.repeat(samples, 1)),
+            angles.flatten(0, 1),
+            chain,
+            end_uniforms.flatten(0, 1),
+        )
+
+    def _draw_side_chains(self, backbone: Backbone, chain: Chain, keys: Tensor) -> Tensor:
+        """Side chains (samples x frames, residues, 10, 3)."""
+        c_beta = self.c_beta(backbone.atoms, chain.types)
+        sites = side_chain_sites(backbone.atoms, c_beta, chain, self.config.side_chains.neighbours)
+        types = chain.types.repeat(len(backbone.atoms))
+        uniforms = self._torsion_uniforms(chain, keys)
+        atoms, beta = backbone.atoms.flatten(0, 1), c_beta.flatten(0, 1)
+        candidates = []
+        for part, rows in zip(_slices(sites), torch.arange(len(types)).split(_SITES_AT_ONCE), strict=True):
+            span = slice(int(rows[0]), int(rows[-1]) + 1)
+            hidden = self.side_chains.encode(part)
+            torsions = draw_torsions(self.side_chains, hidden, types[span], uniforms[span])
+            candidates.append(place_side_chains(atoms[span], beta[span], types[span], torsions))
+        sweeps = _counters(c_beta, self.config.packing.sweeps, chain.residues)
+        return self.packer(
+            torch.cat(candidates).unflatten(0, c_beta.shape[:2]),
+            backbone,
+            chain,
+            uniform(keys, _PACKING_STREAM, sweeps).flatten(0, 1),
+        )
+
+    def _torsion_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
+        """Random numbers (samples x frames x residues, candidates, 4, 2) of the torsions.
+
+        The candidates' numbers for the class of chi1 are spread evenly over [0, 1), which covers the rotamers
+        better than independent ones.
+        """
+        count = self.config.packing.candidates
+        device = chain.types.device
+        uniforms = uniform(keys, _TORSION_STREAM, _counters(chain.types, chain.residues, count, 4, 2))
+        spread = torch.arange(count, device=device) / count
+        first = uniform(keys, _CANDIDATE_STREAM, torch.arange(chain.residues, device=device))
+        uniforms[..., 0, 0] = torch.remainder(first.unsqueeze(-1) + spread, 1.0)
+        return uniforms.flatten(0, 2)
+
+
+def _counters(like: Tensor, *shape: int) -> Tensor:
+    """Number the entries of a shape."""
+    count = 1
+    for size in shape:
+        count *= size
+    return torch.arange(count, device=like.device).view(shape)
+
+
+def _slices(sites):
+    """Cut nested named tuples of (n, ...) tensors into slices that fit the cache; whole on an accelerator."""
+    if isinstance(sites, Tensor):
+        return sites.split(_SITES_AT_ONCE if sites.device.type == "cpu" else len(sites))
+    return [type(sites)(*parts) for parts in zip(*(_slices(part) for part in sites), strict=True)]

@@ -1,0 +1,71 @@
+"""Side chains chosen together: candidates of every residue, weighed by their overlaps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from backmap.chemistry import ATOM_MASK, ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SIDE_CHAIN, SLOT_OXT
+from backmap.models.protein.backbone import Backbone
+from backmap.models.protein.chain import Chain
+from backmap.models.protein.config import PackingConfig
+from backmap.ops import pack_side_chains
+
+_RADII_NM = {"C": 0.160, "N": 0.145, "O": 0.140, "S": 0.165}
+_CYSTEINE_SULFUR_RADIUS_NM = 0.100
+"""Small, so that two of them may stand at the distance of a disulfide bond."""
+
+
+class Packer(nn.Module):
+    """Chooses among candidate side chains by Gibbs sampling of their overlaps; has no parameters."""
+
+    radii: Tensor
+
+    def __init__(self, config: PackingConfig) -> None:
+        super().__init__()
+        self.config = config
+        radii = torch.zeros(len(RESIDUE_NAMES), ATOM_SLOTS)
+        for kind, name in enumerate(RESIDUE_NAMES):
+            for slot, atom in enumerate(HEAVY_ATOMS[name]):
+                cysteine = (name, atom) == ("CYS", "SG")
+                radii[kind, slot] = _CYSTEINE_SULFUR_RADIUS_NM if cysteine else _RADII_NM[atom[0]]
+        radii[:, SLOT_OXT] = _RADII_NM["O"]
+        self.register_buffer("radii", radii, persistent=False)
+        self.register_buffer("mask", torch.from_numpy(ATOM_MASK), persistent=False)
+
+    def forward(self, candidates: Tensor, backbone: Backbone, chain: Chain, uniforms: Tensor) -> Tensor:
+        """Choose one candidate for every residue.
+
+        Parameters
+        ----------
+        candidates : Tensor, (frames, residues, candidates, 10, 3)
+            Side-chain atoms in nm.
+        backbone : Backbone
+            The rest.
+        chain : Chain
+            The sequence.
+        uniforms : Tensor, (frames, sweeps, residues)
+            Random numbers in [0, 1).
+
+        Returns
+        -------
+        Tensor, (frames, residues, 10, 3)
+            The chosen side chains in nm.
+        """
+        radii, mask = self.radii[chain.types], self.mask[chain.types]
+        fixed = torch.cat([backbone.atoms, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
+        fixed_present = torch.cat([torch.ones_like(mask[:, :4]), ~chain.linked[:, None]], dim=1)
+        fixed_radii = torch.cat([radii[:, :4], radii[:, SLOT_OXT:]], dim=1)
+        choice, _ = pack_side_chains(
+            candidates,
+            mask[:, SIDE_CHAIN],
+            fixed,
+            fixed_present,
+            radii[:, SIDE_CHAIN].contiguous(),
+            fixed_radii,
+            chain.linked,
+            uniforms,
+            strength=self.config.strength_per_nm2,
+        )
+        index = choice[:, :, None, None, None].expand(-1, -1, -1, *candidates.shape[3:])
+        return candidates.gather(2, index).squeeze(2)
