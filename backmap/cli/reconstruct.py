@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backmap.api import DEFAULT_MODEL, MAX_SEED, make_reconstructor, require_model, select_device
+from backmap import api
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="INPUT", help="structure or trajectory: PDB, mmCIF, XTC, DCD, HDF5 ...")
     add("--top", metavar="TOPOLOGY", help="topology of a trajectory that holds no residue names")
     add("-o", "--output", required=True, metavar="OUTPUT", help="file to write; its suffix gives the format")
-    add("--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or file (%(default)s)")
+    add("--model", default=api.DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or file (%(default)s)")
     add("--samples", type=_positive, default=1, metavar="G", help="structures per frame (%(default)s)")
     add("--seed", type=_seed, default=0, metavar="S", help="seed of the random numbers (%(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (%(default)s)")
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from backmap.io.writer import finishing, require_output_format
 
     require_output_format(arguments.output)
-    require_model(arguments.model)
+    api.require_model(arguments.model)
     paths = sample_paths(arguments.output, arguments.samples)
     inputs = [path for path in (arguments.input, arguments.top) if path]
     device = _prepare_torch(arguments)
@@ -70,7 +70,7 @@ def _prepare_torch(arguments: argparse.Namespace) -> torch.device:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    return select_device(arguments.device)
+    return api.select_device(arguments.device)
 
 
 def _reconstruct(
@@ -81,7 +81,7 @@ def _reconstruct(
 
     from backmap.inference.frame_stream import build_frames, frames_per_chunk
 
-    reconstructor = make_reconstructor(arguments.model, source.topology, source.linked, device)
+    reconstructor = api.make_reconstructor(arguments.model, source.topology, source.linked, device)
     residues, samples = source.topology.residues, arguments.samples
     start = time.perf_counter()
     hidden = arguments.quiet or not sys.stderr.isatty()
@@ -100,7 +100,7 @@ def _manifest(source: Source, arguments: argparse.Namespace) -> dict[str, object
 
     return {
         "input": [describe_file(path) for path in source.files],
-        "model": {"name": arguments.model, **describe_file(require_model(arguments.model))},
+        "model": {"name": arguments.model, **describe_file(api.require_model(arguments.model))},
         "seed": arguments.seed,
         "samples": arguments.samples,
         "stride": arguments.stride,
@@ -134,6 +134,6 @@ def _positive(text: str) -> int:
 
 
 def _seed(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) > MAX_SEED:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {MAX_SEED}")
+    if not text.isascii() or not text.isdecimal() or int(text) > api.MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {api.MAX_SEED}")
     return int(text)
