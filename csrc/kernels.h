@@ -104,7 +104,7 @@ struct PackArguments {
   T strength;
   const T* candidate;             // (residues, candidates, side_slots, 3)
   const bool* candidate_present;  // (residues, side_slots), shared by all frames
-  const T* backbone;              // (residues, backbone_slots, 3); slot 1 is the C-alpha
+  const T* backbone;              // (residues, backbone_slots, 3)
   const bool* backbone_present;   // (residues, backbone_slots)
   int64_t backbone_present_stride;
   const T* side_radius;      // (residues, side_slots), shared by all frames

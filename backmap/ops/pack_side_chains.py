@@ -32,7 +32,7 @@ def pack_side_chains(
     candidate_present : Tensor (residues, side_slots), bool
         Side-chain atoms that exist. Residues without any keep candidate 0.
     backbone : Tensor (*, residues, backbone_slots, 3), dtype of `candidates`
-        Coordinates of N, CA, C, O and further atoms (OXT) in nm; slot 1 must be the C-alpha.
+        Coordinates of N, CA, C, O and further atoms (OXT), in any order, in nm.
     backbone_present : Tensor (*, residues, backbone_slots) or (residues, backbone_slots), bool
         Backbone atoms that exist.
     radii : Tensor (residues, side_slots), dtype of `candidates`

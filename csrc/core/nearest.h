@@ -8,12 +8,18 @@
 
 namespace backmap {
 
-// Squared distance and index of a residue; the initial value means "no residue" and is farther than any.
+// Squared distance and index of a residue.
 template <typename T>
 struct Neighbour {
-  T squared = std::numeric_limits<T>::infinity();
-  int32_t residue = std::numeric_limits<int32_t>::max();
+  T squared;
+  int32_t residue;
 };
+
+// Stands for no residue: farther than any.
+template <typename T>
+BACKMAP_HD Neighbour<T> nobody() {
+  return {std::numeric_limits<T>::infinity(), std::numeric_limits<int32_t>::max()};
+}
 
 template <typename T>
 BACKMAP_HD bool nearer(const Neighbour<T>& a, const Neighbour<T>& b) {

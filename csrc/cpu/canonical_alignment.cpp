@@ -200,7 +200,7 @@ void canonical_alignment(const AlignmentArguments<T>& args) {
       const int64_t excluded = args.exclude[item % args.queries];
       if (scanned) rows.find(query, excluded, found);
       else cells.find(query, excluded, args.neighbours, found);
-      found.resize(keep_nearest(found, args.neighbours));
+      found.resize(keep_nearest(found, args.neighbours), nobody<T>());
       write_environment(args, atoms, present, found, item);
     }
   });

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/bounding_sphere.h"
 #include "core/pair_terms.h"
 #include "core/rotamer_draw.h"
 #include "cpu/cell_grid.h"
@@ -46,8 +47,8 @@ class Surroundings {
     ++count_;
   }
 
-  T overlap_with(const Vec3<T>& atom, T radius) const {
-    return overlap(atom, radius, x_.data(), y_.data(), z_.data(), r_.data(), int64_t(count_));
+  T overlap_with(const Sphere<T>& atom) const {
+    return overlap(atom.centre, atom.radius, x_.data(), y_.data(), z_.data(), r_.data(), int64_t(count_));
   }
 
  private:
@@ -55,12 +56,54 @@ class Surroundings {
   std::vector<T> x_, y_, z_, r_;
 };
 
+// ---- Which residues are near -------------------------------------------------------------------
+
+// One sphere a residue, and a cell list of their centres.
+template <typename T>
+class ResidueSpheres {
+ public:
+  void assign(const std::vector<Sphere<T>>& spheres) {
+    spheres_ = spheres;
+    points_.clear();
+    residue_.clear();
+    widest_ = T(0);
+    for (size_t i = 0; i < spheres.size(); ++i) {
+      if (spheres[i].radius < T(0)) continue;
+      points_.push_back(spheres[i].centre);
+      residue_.push_back(int32_t(i));
+      widest_ = std::max(widest_, spheres[i].radius);
+    }
+  }
+
+  T widest() const { return widest_; }
+
+  // Prepares searches by spheres of at most this radius.
+  void prepare(T widest_probe) { grid_.build(points_, 1.001 * (double(widest_) + double(widest_probe))); }
+
+  // Appends the residues whose sphere may touch the probe, in ascending order, so that sums over them are
+  // the same however the cells lie.
+  void find(const Sphere<T>& probe, std::vector<int32_t>& found) const {
+    const size_t first = found.size();
+    grid_.for_surroundings(probe.centre, [&](int32_t p) {
+      if (may_touch(probe, spheres_[residue_[p]])) found.push_back(residue_[p]);
+    });
+    std::sort(found.begin() + first, found.end());
+  }
+
+ private:
+  std::vector<Sphere<T>> spheres_;
+  std::vector<Vec3<T>> points_;
+  std::vector<int32_t> residue_;
+  T widest_ = T(0);
+  CellGrid<T> grid_;
+};
+
 // ---- Packing of one frame ----------------------------------------------------------------------
 
 template <typename T>
 class FramePacker {
  public:
-  explicit FramePacker(const PackArguments<T>& args) : a_(args), weights_(args.candidates) {}
+  explicit FramePacker(const PackArguments<T>& args) : a_(args), energies_(args.candidates) { list_side_slots(); }
 
   void pack(int64_t b) {
     enter(b);
@@ -72,13 +115,23 @@ class FramePacker {
       const T* uniform = uniform_ + sweep * a_.residues;
       for (int64_t step = 0; step < a_.residues; ++step) {
         const int64_t i = sweep % 2 == 0 ? step : a_.residues - 1 - step;
-        if (side_reach_[i] > T(0)) redraw(i, uniform[i]);
+        if (has_side_chain(i)) redraw(i, uniform[i]);
       }
     }
-    for (int64_t i = 0; i < a_.residues; ++i) energy_[i] = final_energy(i);
+    for (int64_t i = 0; i < a_.residues; ++i) energy_[i] = has_side_chain(i) ? final_energy(i) : T(0);
   }
 
  private:
+  // The side-chain slots in use, residue by residue: the same in all frames.
+  void list_side_slots() {
+    slot_start_.assign(1, 0);
+    for (int64_t i = 0; i < a_.residues; ++i) {
+      for (int64_t s = 0; s < a_.side_slots; ++s)
+        if (a_.candidate_present[i * a_.side_slots + s]) slot_.push_back(int32_t(s));
+      slot_start_.push_back(int32_t(slot_.size()));
+    }
+  }
+
   void enter(int64_t b) {
     candidate_ = a_.candidate + b * a_.residues * a_.candidates * a_.side_slots * 3;
     backbone_ = a_.backbone + b * a_.residues * a_.backbone_slots * 3;
@@ -88,109 +141,74 @@ class FramePacker {
     energy_ = a_.energy + b * a_.residues;
   }
 
-  const T* side_atom(int64_t i, int64_t k, int64_t s) const {
-    return candidate_ + 3 * ((i * a_.candidates + k) * a_.side_slots + s);
-  }
-  bool side_present(int64_t i, int64_t s) const { return a_.candidate_present[i * a_.side_slots + s]; }
-  T side_radius(int64_t i, int64_t s) const { return a_.side_radius[i * a_.side_slots + s]; }
+  bool has_side_chain(int64_t i) const { return slot_start_[i] < slot_start_[i + 1]; }
 
-  // Where a residue is: its C-alpha, or another atom where that is missing.
-  Vec3<T> centre_of(int64_t i) const {
-    const bool* there = backbone_present_ + i * a_.backbone_slots;
-    if (there[1]) return load(backbone_ + 3 * (i * a_.backbone_slots + 1));
-    for (int64_t t = 0; t < a_.backbone_slots; ++t)
-      if (there[t]) return load(backbone_ + 3 * (i * a_.backbone_slots + t));
-    for (int64_t s = 0; s < a_.side_slots; ++s)
-      if (side_present(i, s)) return load(side_atom(i, 0, s));
-    return {T(0), T(0), T(0)};
+  // Atom `n` of those in `slot_`, in candidate k of its residue i.
+  Sphere<T> side_atom(int64_t i, int64_t k, int64_t n) const {
+    const int64_t s = slot_[n];
+    return {load(candidate_ + 3 * ((i * a_.candidates + k) * a_.side_slots + s)),
+            a_.side_radius[i * a_.side_slots + s]};
   }
 
-  // Radius around the centre within which all spheres of a residue stay, for any choice; 0 if it has none.
+  Sphere<T> backbone_atom(int64_t at) const { return {load(backbone_ + 3 * at), a_.backbone_radius[at]}; }
+
   void bound_residues() {
-    centre_.resize(a_.residues);
-    side_reach_.assign(a_.residues, T(0));
-    backbone_reach_.assign(a_.residues, T(0));
+    side_bound_.resize(a_.residues);
+    backbone_bound_.resize(a_.residues);
     for (int64_t i = 0; i < a_.residues; ++i) {
-      centre_[i] = centre_of(i);
-      for (int64_t s = 0; s < a_.side_slots; ++s) {
-        if (!side_present(i, s)) continue;
-        for (int64_t k = 0; k < a_.candidates; ++k)
-          widen(side_reach_[i], load(side_atom(i, k, s)) - centre_[i], side_radius(i, s));
-      }
-      for (int64_t t = 0; t < a_.backbone_slots; ++t) {
-        const int64_t at = i * a_.backbone_slots + t;
-        if (backbone_present_[at])
-          widen(backbone_reach_[i], load(backbone_ + 3 * at) - centre_[i], a_.backbone_radius[at]);
-      }
+      const int64_t first = slot_start_[i], slots = slot_start_[i + 1] - first;
+      side_bound_[i] = bounding_sphere<T>(a_.candidates * slots, [&](int64_t n, Sphere<T>& atom) {
+        atom = side_atom(i, n / slots, first + n % slots);
+        return true;
+      });
+      backbone_bound_[i] = bounding_sphere<T>(a_.backbone_slots, [&](int64_t t, Sphere<T>& atom) {
+        atom = backbone_atom(i * a_.backbone_slots + t);
+        return backbone_present_[i * a_.backbone_slots + t];
+      });
     }
   }
 
-  static void widen(T& reach, const Vec3<T>& offset, T radius) {
-    const T needed = norm(offset) + radius;
-    if (needed > reach) reach = needed;
-  }
-
-  // Residues whose spheres may overlap the side chain of i, in ascending order so that sums are the same
-  // whichever way they were found.
   void find_neighbours() {
-    located_.clear();
-    points_.clear();
-    T widest = T(0);
-    for (int64_t i = 0; i < a_.residues; ++i) {
-      if (!is_finite(centre_[i])) continue;
-      located_.push_back(int32_t(i));
-      points_.push_back(centre_[i]);
-      const T reach = std::max(side_reach_[i], backbone_reach_[i]);
-      if (reach - reach == T(0)) widest = std::max(widest, reach);
-    }
-    grid_.build(points_, 2.001 * double(widest));
+    sides_.assign(side_bound_);
+    backbones_.assign(backbone_bound_);
+    sides_.prepare(sides_.widest());
+    backbones_.prepare(sides_.widest());
     neighbour_start_.assign(1, 0);
     neighbour_.clear();
     for (int64_t i = 0; i < a_.residues; ++i) {
-      if (side_reach_[i] > T(0) && is_finite(centre_[i])) append_neighbours(i);
+      if (side_bound_[i].radius >= T(0)) sides_.find(side_bound_[i], neighbour_);
       neighbour_start_.push_back(int64_t(neighbour_.size()));
     }
   }
 
-  void append_neighbours(int64_t i) {
-    const size_t first = neighbour_.size();
-    grid_.for_surroundings(centre_[i], [&](int32_t p) {
-      const int32_t j = located_[p];
-      const T reach = side_reach_[i] + std::max(side_reach_[j], backbone_reach_[j]);
-      if (j != i && squared_distance(centre_[i], centre_[j]) < reach * reach) neighbour_.push_back(j);
-    });
-    std::sort(neighbour_.begin() + first, neighbour_.end());
-  }
-
-  // Adds a sphere of another residue if it can overlap the side chain of i at all.
-  void surround(int64_t i, const Vec3<T>& p, T radius) {
-    const T reach = side_reach_[i] + radius;
-    if (squared_distance(centre_[i], p) < reach * reach) surroundings_.add(p, radius);
+  // Adds an atom of another residue if it can touch the side chain of i at all.
+  void surround(int64_t i, const Sphere<T>& atom) {
+    if (may_touch(side_bound_[i], atom)) surroundings_.add(atom.centre, atom.radius);
   }
 
   void surround_by_backbones(int64_t i) {
     surroundings_.clear();
-    for (int64_t n = neighbour_start_[i]; n < neighbour_start_[i + 1]; ++n) {
-      const int64_t j = neighbour_[n];
-      if (are_linked(i, j, a_.linked)) continue;
-      for (int64_t t = j * a_.backbone_slots; t < (j + 1) * a_.backbone_slots; ++t)
-        if (backbone_present_[t]) surround(i, load(backbone_ + 3 * t), a_.backbone_radius[t]);
+    near_backbone_.clear();
+    if (side_bound_[i].radius >= T(0)) backbones_.find(side_bound_[i], near_backbone_);
+    for (const int64_t j : near_backbone_) {
+      if (i == j || are_linked(i, j, a_.linked)) continue;
+      for (int64_t at = j * a_.backbone_slots; at < (j + 1) * a_.backbone_slots; ++at)
+        if (backbone_present_[at]) surround(i, backbone_atom(at));
     }
   }
 
   void surround_by_side_chains(int64_t i) {
     surroundings_.clear();
-    for (int64_t n = neighbour_start_[i]; n < neighbour_start_[i + 1]; ++n) {
-      const int64_t j = neighbour_[n];
-      for (int64_t s = 0; s < a_.side_slots; ++s)
-        if (side_present(j, s)) surround(i, load(side_atom(j, choice_[j], s)), side_radius(j, s));
+    for (int64_t at = neighbour_start_[i]; at < neighbour_start_[i + 1]; ++at) {
+      const int64_t j = neighbour_[at];
+      if (i == j) continue;
+      for (int64_t n = slot_start_[j]; n < slot_start_[j + 1]; ++n) surround(i, side_atom(j, choice_[j], n));
     }
   }
 
   T energy_in_surroundings(int64_t i, int64_t k) const {
     T sum = T(0);
-    for (int64_t s = 0; s < a_.side_slots; ++s)
-      if (side_present(i, s)) sum += surroundings_.overlap_with(load(side_atom(i, k, s)), side_radius(i, s));
+    for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) sum += surroundings_.overlap_with(side_atom(i, k, n));
     return a_.strength * sum;
   }
 
@@ -198,7 +216,7 @@ class FramePacker {
   void compute_backbone_energies() {
     backbone_energy_.assign(a_.residues * a_.candidates, T(0));
     for (int64_t i = 0; i < a_.residues; ++i) {
-      if (!(side_reach_[i] > T(0))) continue;
+      if (!has_side_chain(i)) continue;
       surround_by_backbones(i);
       for (int64_t k = 0; k < a_.candidates; ++k)
         backbone_energy_[i * a_.candidates + k] = energy_in_surroundings(i, k);
@@ -208,12 +226,11 @@ class FramePacker {
   void redraw(int64_t i, T uniform) {
     surround_by_side_chains(i);
     for (int64_t k = 0; k < a_.candidates; ++k)
-      weights_[k] = backbone_energy_[i * a_.candidates + k] + energy_in_surroundings(i, k);
-    choice_[i] = draw(weights_.data(), a_.candidates, uniform);
+      energies_[k] = backbone_energy_[i * a_.candidates + k] + energy_in_surroundings(i, k);
+    choice_[i] = draw(energies_.data(), a_.candidates, uniform);
   }
 
   T final_energy(int64_t i) {
-    if (!(side_reach_[i] > T(0))) return T(0);
     surround_by_side_chains(i);
     return backbone_energy_[i * a_.candidates + choice_[i]] + energy_in_surroundings(i, choice_[i]);
   }
@@ -226,11 +243,12 @@ class FramePacker {
   int64_t* choice_ = nullptr;
   T* energy_ = nullptr;
 
-  std::vector<Vec3<T>> centre_, points_;
-  std::vector<T> side_reach_, backbone_reach_, backbone_energy_, weights_;
-  std::vector<int32_t> located_, neighbour_;
+  std::vector<int32_t> slot_, slot_start_;
+  std::vector<Sphere<T>> side_bound_, backbone_bound_;
+  ResidueSpheres<T> sides_, backbones_;
+  std::vector<int32_t> neighbour_, near_backbone_;  // of side chain and side chain; of one side chain and backbones
   std::vector<int64_t> neighbour_start_;
-  CellGrid<T> grid_;
+  std::vector<T> backbone_energy_, energies_;
   Surroundings<T> surroundings_;
 };
 

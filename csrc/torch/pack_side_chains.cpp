@@ -27,8 +27,6 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
   holds_points({op, "backbone", backbone}, 3, "(*, residues, backbone_slots, 3)");
   const auto backbone_slots = backbone.sym_size(-2);
   has_shape({op, "backbone", backbone}, join(batch, {residues, backbone_slots, 3}));
-  TORCH_CHECK_VALUE(backbone_slots >= 2, op, ": backbone must hold 2 atoms or more (slot 1 is the C-alpha), got shape ",
-                    backbone.sym_sizes());
   goes_with({op, "backbone_present", backbone_present}, first, at::kBool);
   has_shape_or_shared({op, "backbone_present", backbone_present}, batch, {residues, backbone_slots});
   goes_with({op, "radii", radii}, first, dtype);

@@ -1,0 +1,45 @@
+// Spheres around groups of atoms, to tell early that two groups cannot touch.
+#pragma once
+
+#include <cstdint>
+
+#include "core/vec3.h"
+
+namespace backmap {
+
+template <typename T>
+struct Sphere {
+  Vec3<T> centre;
+  T radius;  // negative for a group without atoms
+};
+
+// Sphere that holds the spheres of a group: atom(n, sphere) sets the n-th and says whether it exists. Its
+// centre is the mean, which for a side chain is much tighter than the C-alpha. Not finite: does not exist.
+template <typename T, typename Atom>
+BACKMAP_HD Sphere<T> bounding_sphere(int64_t count, const Atom& atom) {
+  Sphere<T> part{};
+  Vec3<T> sum{T(0), T(0), T(0)};
+  int64_t existing = 0;
+  for (int64_t n = 0; n < count; ++n) {
+    if (!atom(n, part) || !is_finite(part.centre)) continue;
+    sum += part.centre;
+    ++existing;
+  }
+  if (existing == 0 || !is_finite(sum)) return {{T(0), T(0), T(0)}, T(-1)};
+  Sphere<T> whole{(T(1) / T(existing)) * sum, T(0)};
+  for (int64_t n = 0; n < count; ++n) {
+    if (!atom(n, part) || !is_finite(part.centre)) continue;
+    const T needed = norm(part.centre - whole.centre) + part.radius;
+    whole.radius = needed > whole.radius ? needed : whole.radius;
+  }
+  return whole;
+}
+
+// A little more than the sum of the radii, so that rounding never hides a contact.
+template <typename T>
+BACKMAP_HD bool may_touch(const Sphere<T>& a, const Sphere<T>& b) {
+  const T reach = T(1.0001) * (a.radius + b.radius);
+  return a.radius >= T(0) && b.radius >= T(0) && squared_distance(a.centre, b.centre) < reach * reach;
+}
+
+}  // namespace backmap

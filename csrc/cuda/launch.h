@@ -1,0 +1,66 @@
+// Launching kernels, and what kernels share: warps, block sums.
+//
+// The kernels use few means: one-dimensional grids, static shared memory, whole warps. So they also compile
+// as plain C++ under a small emulation, which is how they are tested where there is no GPU.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "core/vec3.h"
+
+#if defined(BACKMAP_CUDA_ON_CPU)
+#include "cuda_on_cpu.h"
+#else
+#include <cuda_runtime.h>
+#define BACKMAP_LAUNCH(kernel, blocks, threads, stream, ...) \
+  kernel<<<unsigned(blocks), unsigned(threads), 0, static_cast<cudaStream_t>(stream)>>>(__VA_ARGS__)
+#endif
+
+namespace backmap::cuda {
+
+constexpr int warp_size = 32;
+constexpr unsigned whole_warp = 0xffffffffu;
+
+inline int64_t blocks_for(int64_t items, int64_t threads) { return (items + threads - 1) / threads; }
+
+// Throws what CUDA reports about the last launch, by the operator's name.
+inline void check_launch(const char* op) {
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess) throw std::runtime_error(std::string(op) + ": CUDA error: " + cudaGetErrorString(error));
+}
+
+// Index of this thread in the whole grid.
+__device__ inline int64_t thread_of_grid() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
+
+// Sum over the lanes of a warp, in a fixed order; every lane gets it.
+template <typename T>
+__device__ T warp_sum(T value) {
+  for (int step = warp_size / 2; step > 0; step /= 2) value += __shfl_xor_sync(whole_warp, value, step);
+  return value;
+}
+
+// Sum over a block of whole warps, in a fixed order; every thread gets it.
+template <typename T>
+__device__ T block_sum(T value) {
+  __shared__ T of_warp[warp_size];
+  const int warp = threadIdx.x / warp_size;
+  value = warp_sum(value);
+  __syncthreads();  // the array may still be read from the call before
+  if (threadIdx.x % warp_size == 0) of_warp[warp] = value;
+  __syncthreads();
+  T sum = T(0);
+  for (int w = 0; w < int(blockDim.x) / warp_size; ++w) sum += of_warp[w];
+  return sum;
+}
+
+// Sums of many threads into one place: the order, and so the last bits, vary from run to run.
+template <typename T>
+__device__ void add_atomically(T* p, const Vec3<T>& v) {
+  atomicAdd(p, v.x);
+  atomicAdd(p + 1, v.y);
+  atomicAdd(p + 2, v.z);
+}
+
+}  // namespace backmap::cuda
