@@ -124,21 +124,22 @@ def measure(
     """
     sample_present = _known_atoms(topology, sample_present)
     samples = _checked("samples", samples, (None, None, topology.residues, ATOM_SLOTS, 3), sample_present)
-    if reference is None:
-        linked = topology.linked(samples[..., SLOT_CA, :]) if linked is None else linked
-        return _Measurer(topology, sample_present, linked).alone(samples)
-
-    reference_present = _known_atoms(topology, reference_present)
-    reference = _checked("reference", reference, samples.shape[1:], reference_present)
-    linked = topology.linked(reference[..., SLOT_CA, :]) if linked is None else linked
-    others = np.delete(reference_present, SLOT_CA, axis=1)
-    if not others.any():
-        result = _Measurer(topology, sample_present, linked).alone(samples)
-    else:
+    if reference is not None:
+        reference_present = _known_atoms(topology, reference_present)
+        reference = _checked("reference", reference, samples.shape[1:], reference_present)
+    if linked is None:
+        linked = topology.linked((samples if reference is None else reference)[..., SLOT_CA, :])
+    true_atoms = reference is not None and np.delete(reference_present, SLOT_CA, axis=1).any()
+    if true_atoms:
         result = _Measurer(topology, sample_present & reference_present, linked).against(reference, samples)
-    counted = residue_regions(topology) & (sample_present & reference_present)[:, SLOT_CA]
-    result.values["consistency"] = ANGSTROM * c_alpha_rmsd(samples, reference[..., SLOT_CA, :], counted)
-    result.values["completeness"] = _completeness(topology, reference_present, sample_present, samples)
+    else:
+        result = _Measurer(topology, sample_present, linked).alone(samples)
+    if reference is not None:
+        counted = residue_regions(topology) & (sample_present & reference_present)[:, SLOT_CA]
+        result.values["consistency"] = ANGSTROM * c_alpha_rmsd(samples, reference[..., SLOT_CA, :], counted)
+    expected = reference_present if true_atoms else topology.atom_mask
+    completeness = _completeness(topology, expected, sample_present)[:, None, None]
+    result.values["completeness"] = np.broadcast_to(completeness, (len(REGIONS), *samples.shape[:2]))
     return result
 
 
@@ -267,14 +268,11 @@ def _known_atoms(topology: Topology, present: np.ndarray | None) -> np.ndarray:
     return topology.atom_mask if present is None else np.asarray(present, dtype=bool) & topology.atom_mask
 
 
-def _completeness(
-    topology: Topology, expected: np.ndarray, built: np.ndarray, samples: np.ndarray
-) -> np.ndarray:
-    """Give the share of the reference's atoms (OXT apart) that the samples have, (2, samples, frames)."""
+def _completeness(topology: Topology, expected: np.ndarray, built: np.ndarray) -> np.ndarray:
+    """Give the share of the expected atoms (OXT apart) that the samples have, (2,)."""
     slots = slice(0, SLOT_OXT)
     counted = (residue_regions(topology)[:, :, None] & expected[:, slots]).reshape(len(REGIONS), -1)
-    value = share(built[:, slots].reshape(-1), counted)
-    return np.broadcast_to(value[:, None, None], (len(REGIONS), *samples.shape[:2]))
+    return share(built[:, slots].reshape(-1), counted)
 
 
 def _checked(name: str, atoms: np.ndarray, shape: tuple[int | None, ...], present: np.ndarray) -> np.ndarray:

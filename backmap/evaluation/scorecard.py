@@ -193,7 +193,7 @@ class Scorecard:
 
     def to_table(self) -> str:
         """Give the measures as lines of text for a terminal."""
-        heads = ["measure", "interior", "all residues", "reference"]
+        heads = ["measure", "interior", "all residues", "reference or floor"]
         heads += ["best", "worst"] if len(self.parts) > 1 else []
         rows = [
             [

@@ -1,0 +1,129 @@
+"""Score opened files or trajectories in memory: what stands behind both forms of ``backmap evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backmap.chemistry import SLOT_CA
+from backmap.errors import InputError
+from backmap.evaluation.measurement import Measurement, join_frames, measure
+from backmap.evaluation.scorecard import Part, Scorecard
+from backmap.io import Source, source_from_mdtraj
+
+if TYPE_CHECKING:
+    import mdtraj
+
+RESIDUES_AT_A_TIME = 50_000
+"""Frames are scored in stretches of about so many residues, all samples together."""
+
+
+def evaluate(
+    reference: mdtraj.Trajectory | None,
+    samples: mdtraj.Trajectory | Sequence[mdtraj.Trajectory],
+    *,
+    skip_unknown: bool = False,
+) -> Scorecard:
+    """Score all-atom trajectories, against a reference where there is one.
+
+    Parameters
+    ----------
+    reference : mdtraj.Trajectory, or None
+        The true atoms. With C-alphas alone, or None, only what needs no true atoms is measured.
+    samples : mdtraj.Trajectory or sequence of them
+        Samples of the same residues, each with as many frames as the reference.
+    skip_unknown : bool
+        Leave out residues that backmap does not know, with a warning, instead of refusing them.
+
+    Returns
+    -------
+    Scorecard
+        ``print(scores.to_table())`` shows it; ``scores.measures["clash"]["interior"].value`` is one number.
+
+    Raises
+    ------
+    InputError
+        If residues or frames differ, saying where first.
+    """
+    sequence = samples if isinstance(samples, Sequence) else [samples]
+
+    def opened(trajectory: mdtraj.Trajectory) -> Source:
+        return source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
+
+    sources = {f"sample {number}": opened(sample) for number, sample in enumerate(sequence, 1)}
+    return score_sources(None if reference is None else ("the reference", opened(reference)), sources)
+
+
+def score_sources(
+    reference: tuple[str, Source] | None, samples: dict[str, Source], *, title: str = "structure"
+) -> Scorecard:
+    """Score samples frame by frame in constant memory.
+
+    Parameters
+    ----------
+    reference : tuple of (str, Source), or None
+        Its name for messages, and the true atoms or the C-alphas alone.
+    samples : dict of str to Source
+        Samples of one trace by name.
+    title : str
+        Name of the structure in the scorecard.
+
+    Returns
+    -------
+    Scorecard
+
+    Raises
+    ------
+    InputError
+        If residues or frames differ, saying where first.
+    """
+    if not samples:
+        raise InputError("there are no samples to score; give at least one")
+    base_name, base = reference or next(iter(samples.items()))
+    for name, source in samples.items():
+        if not np.delete(source.present, SLOT_CA, axis=1).any():
+            raise InputError(f"{name}: holds C-alphas alone; build its atoms first, with backmap reconstruct")
+        _require_same_residues(base_name, base, name, source)
+        _require_same_frames(base_name, base, name, source)
+    true_atoms = None if reference is None else base
+    parts = list(_measurements(base, true_atoms, list(samples.values())))
+    return Scorecard((Part(title, join_frames(parts)),))
+
+
+def _measurements(base: Source, reference: Source | None, samples: list[Source]) -> Iterator[Measurement]:
+    """Measure stretch after stretch of all files in step."""
+    present = np.logical_and.reduce([source.present for source in samples])
+    frames = max(1, RESIDUES_AT_A_TIME // (base.topology.residues * len(samples)))
+    streams = [source.chunks(frames) for source in ([] if reference is None else [reference]) + samples]
+    for chunks in zip(*streams, strict=True):
+        stretches = [chunk.coordinates for chunk in chunks]
+        true_atoms = None if reference is None else stretches.pop(0)
+        known = None if reference is None else reference.present
+        yield measure(base.topology, true_atoms, np.stack(stretches), known, present, base.linked)
+
+
+def _require_same_residues(base_name: str, base: Source, name: str, source: Source) -> None:
+    expected, found = base.topology, source.topology
+    shared = min(expected.residues, found.residues)
+    differing = np.flatnonzero(expected.residue_types[:shared] != found.residue_types[:shared])
+    if len(differing):
+        first = int(differing[0])
+        raise InputError(
+            f"{name}: has {found.describe(first)} where {base_name} has {expected.describe(first)}; "
+            "the residues must be the same, in the same order"
+        )
+    if expected.residues != found.residues:
+        longer = (base_name, expected) if expected.residues > found.residues else (name, found)
+        raise InputError(
+            f"{name}: has {found.residues} residues, but {base_name} has {expected.residues}; "
+            f"{longer[1].describe(shared)} stands in {longer[0]} alone"
+        )
+
+
+def _require_same_frames(base_name: str, base: Source, name: str, source: Source) -> None:
+    if source.frames != base.frames:
+        raise InputError(
+            f"{name}: has {source.frames} frames, but {base_name} has {base.frames}; give the same frames"
+        )

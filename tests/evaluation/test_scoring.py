@@ -1,0 +1,65 @@
+"""Scoring trajectories in memory."""
+
+import mdtraj
+import numpy as np
+import pytest
+
+from backmap import scoring
+from backmap.errors import InputError
+from backmap.io import to_mdtraj
+from backmap.scoring import evaluate
+
+from .peptide import build
+
+
+def trajectory(
+    sequence: str = "AFLWKA", frames: int = 1, noise: float = 0.0, seed: int = 0
+) -> mdtraj.Trajectory:
+    topology, atoms = build(sequence)
+    present = np.isfinite(atoms[..., 0])
+    shifts = np.random.default_rng(seed).normal(0, noise, (frames, *atoms.shape))
+    return to_mdtraj(topology, (atoms + shifts).astype(np.float32), present)
+
+
+def test_a_trajectory_against_itself_is_perfect():
+    reference = trajectory(frames=3)
+    measures = evaluate(reference, reference).measures
+    assert measures["bond"]["all"].value == 100
+    assert measures["chi1_recovery"]["interior"].value == 100
+    assert measures["rmsd"]["all"].value == pytest.approx(0, abs=1e-5)
+
+
+def test_several_samples_give_a_diversity():
+    card = evaluate(trajectory(), [trajectory(noise=0.01, seed=seed) for seed in range(3)])
+    assert card.samples == 3
+    assert "diversity" in card.measures
+
+
+def test_stretches_do_not_change_the_scores(monkeypatch):
+    reference = trajectory(frames=7)
+    samples = [trajectory(frames=7, noise=0.01, seed=seed) for seed in range(2)]
+    whole = evaluate(reference, samples).to_dict()
+    monkeypatch.setattr(scoring, "RESIDUES_AT_A_TIME", 3 * 2 * 6)
+    assert evaluate(reference, samples).to_dict() == whole
+
+
+def test_without_a_reference():
+    assert "chi1_recovery" not in evaluate(None, trajectory()).measures
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([], "no samples"),
+        (
+            [trajectory("AFLWRA")],
+            "sample 1: has chain A residue 5 ARG where the reference has .* residue 5 LYS",
+        ),
+        ([trajectory("AFLW")], "sample 1: has 4 residues, but the reference has 6; chain A residue 5 LYS"),
+        ([trajectory(), trajectory(frames=2)], "sample 2: has 2 frames, but the reference has 1"),
+        ([trajectory().atom_slice(trajectory().top.select("name CA"))], "C-alphas alone"),
+    ],
+)
+def test_what_does_not_fit_is_refused(samples, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(trajectory(), samples)
