@@ -1,4 +1,4 @@
-"""Ideal covalent geometry, medians over crystal structures, and how side-chain atoms hang on their parents."""
+"""Ideal covalent geometry: medians over crystal structures, and what each side-chain atom hangs on."""
 
 from __future__ import annotations
 

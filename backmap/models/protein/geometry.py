@@ -82,7 +82,7 @@ def place_c_beta(n: Tensor, c_alpha: Tensor, c: Tensor, direction: Tensor, lengt
     return c_alpha + length.unsqueeze(-1) * unit
 
 
-_PROLINE_MAX_PUCKER = math.radians(42.0)
+_PROLINE_MAX_PUCKER = math.radians(39.0)
 
 
 def place_proline_ring(n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,7 @@ def place_proline_ring(n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor)
     n, c_alpha, c_beta : Tensor, (..., 3)
         Ring atoms in nm.
     chi1 : Tensor, (...)
-        Torsion N-CA-CB-CG in radians; held within 42 degrees, the widest pucker.
+        Torsion N-CA-CB-CG in radians; held within 39 degrees, the widest pucker.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def place_proline_ring(n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor)
     """
     bonds = ideal_geometry()["residues"]["PRO"]["bonds"]
     pucker = chi1.clamp(-_PROLINE_MAX_PUCKER, _PROLINE_MAX_PUCKER)
-    angle_at_beta = math.radians(106.9) - 0.178 * pucker * pucker
+    angle_at_beta = math.radians(107.0) - 0.21 * pucker * pucker
     c_gamma = place_atom(n, c_alpha, c_beta, bonds["CB-CG"], angle_at_beta, pucker)
     return c_gamma, _close_ring(n, c_alpha, c_beta, c_gamma, bonds["CD-N"], bonds["CG-CD"])
 
@@ -131,7 +131,7 @@ def _close_ring(
 
 @functools.cache
 def peptide_table() -> np.ndarray:
-    """In-plane positions of C, O, N for every C-alpha distance: bonds exact, angles as near ideal as possible.
+    """In-plane positions of C, O, N for every C-alpha distance, with exact bonds and near-ideal angles.
 
     Returns
     -------

@@ -52,7 +52,7 @@ class PeptideSites(NamedTuple):
 
 
 class PeptideFrames(NamedTuple):
-    """Frames of the peptide axes: ``axes`` (frames, residues, 3, 3), rows e1, e2, e3; CA-CA ``distance``, nm."""
+    """Peptide frames: ``axes`` (frames, residues, 3, 3), rows e1, e2, e3; CA-CA ``distance`` in nm."""
 
     axes: Tensor
     distance: Tensor

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from backmap.chemistry import SLOT_CA
+from backmap.datasets.corpus import load_corpus
+from backmap.datasets.residue_environments import draw_structures, iterate_structures
+
+
+def test_structures_are_read_with_masks(corpus_folder, tmp_path):
+    corpus = load_corpus(corpus_folder, "train", tmp_path / "cache")
+    assert corpus.structures == 4 and len(corpus.present) == 4 * 15
+    assert not corpus.present[13, 13] and not corpus.trusted[13]
+    assert corpus.trusted.sum() == 4 * 15 - 1
+    assert corpus.linked[:15].tolist() == [True] * 11 + [False, True, True, False]
+    assert np.allclose(corpus.coordinates[1, SLOT_CA], [0.38, 0, 0], atol=1e-4)
+    assert len(np.unique(corpus.chain_index)) == 8
+
+
+def test_clusters_share_their_weight(corpus_folder, tmp_path):
+    corpus = load_corpus(corpus_folder, "train", tmp_path)
+    assert np.allclose(corpus.weights, [3**-0.5] * 3 + [1.0])
+
+
+def test_cache_gives_the_same_and_notices_a_change(corpus_folder, tmp_path):
+    first = load_corpus(corpus_folder, "train", tmp_path / "cache")
+    second = load_corpus(corpus_folder, "train", tmp_path / "cache")
+    assert first.data_hash == second.data_hash
+    assert np.array_equal(first.coordinates, second.coordinates)
+    (corpus_folder / "train" / "s1.pdb.gz").write_bytes((corpus_folder / "train" / "s0.pdb.gz").read_bytes())
+    assert load_corpus_hash(corpus_folder, tmp_path) != first.data_hash
+
+
+def load_corpus_hash(folder, tmp_path):
+    try:
+        return load_corpus(folder, "train", tmp_path / "cache").data_hash
+    except (ValueError, KeyError):
+        return "the changed file was read and does not fit its mask"
+
+
+def test_not_a_corpus(tmp_path, corpus_folder):
+    with pytest.raises(ValueError, match="holds no manifest.csv"):
+        load_corpus(tmp_path, "train")
+    with pytest.raises(ValueError, match="no structure of split 'test'"):
+        load_corpus(corpus_folder, "test")
+
+
+def test_draws_are_deterministic_and_noise_is_as_asked(corpus_folder, tmp_path):
+    corpus = load_corpus(corpus_folder, "train", tmp_path)
+
+    def draw(seed, noise):
+        return list(draw_structures(corpus, 3, np.random.default_rng(seed), noise, 0.03))
+
+    for one, two in zip(draw(1, 1.0), draw(1, 1.0), strict=True):
+        assert np.array_equal(one.c_alpha, two.c_alpha)
+    for structure in draw(1, 0.0):
+        assert np.array_equal(structure.c_alpha, structure.coordinates[:, SLOT_CA])
+    for structure in draw(2, 1.0):
+        moved = structure.c_alpha - structure.coordinates[:, SLOT_CA]
+        assert 0 < moved.std() < 0.04
+    assert len(list(iterate_structures(corpus))) == 4

@@ -1,0 +1,77 @@
+import math
+
+import pytest
+import torch
+
+from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
+from backmap.models.protein.chain import Chain, shift
+from backmap.models.protein.peptide_planes import PeptideTemplate, measure_angle, peptide_sites
+from tests.models.conftest import helix
+
+
+def make_chain(lengths: list[int]) -> Chain:
+    index = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+    linked = torch.cat([index[1:] == index[:-1], torch.tensor([False])])
+    return Chain(torch.zeros(len(index), dtype=torch.int64), index, linked)
+
+
+def build(c_alpha: torch.Tensor, chain: Chain, angle: float = 1.0):
+    template = PeptideTemplate()
+    _, frames = peptide_sites(c_alpha[None], chain, 4, template)
+    ends = sum(len(rows) for rows in chain_ends(chain))
+    generator = torch.Generator().manual_seed(0)
+    uniforms = torch.rand(1, ends, END_CANDIDATES, END_UNIFORMS, generator=generator)
+    angles = torch.full(c_alpha.shape[:1], angle)[None]
+    return frames, BackboneBuilder()(c_alpha[None], frames, angles, chain, uniforms)
+
+
+def test_shift():
+    values = torch.tensor([1, 2, 3])
+    assert shift(values, 1, 0).tolist() == [2, 3, 0]
+    assert shift(values, -1, 9).tolist() == [9, 1, 2]
+    assert shift(values, 5, 7).tolist() == [7, 7, 7]
+
+
+def test_neighbours_end_at_breaks():
+    chain = make_chain([3, 2])
+    assert chain.has_neighbour(1).tolist() == [True, True, False, True, False]
+    assert chain.has_neighbour(-1).tolist() == [False, True, True, False, True]
+    assert chain.has_neighbour(2).tolist() == [True, False, False, False, False]
+    assert chain.neighbour_types(-2).tolist() == [20, 20, 0, 20, 20]
+
+
+@pytest.mark.parametrize("lengths", [[1], [2], [3], [1, 1], [1, 4, 2], [12]])
+def test_every_residue_is_built_with_covalent_bonds(lengths):
+    chain = make_chain(lengths)
+    c_alpha = torch.cat([helix(length, offset=1.2 * k) for k, length in enumerate(lengths)])
+    _, backbone = build(c_alpha, chain)
+    n, ca, c, o = backbone.atoms[0].unbind(1)
+    assert torch.equal(ca, c_alpha)
+    assert torch.isfinite(backbone.atoms).all()
+    for first, second, ideal in ((n, ca, 0.1459), (ca, c, 0.1524), (c, o, 0.1232)):
+        assert torch.allclose((first - second).norm(dim=-1), torch.tensor(ideal), atol=8e-4)
+    bonded = chain.linked[:-1]
+    assert torch.allclose((c[:-1] - n[1:]).norm(dim=-1)[bonded], torch.tensor(0.133), atol=8e-4)
+    ends = ~chain.linked
+    assert torch.allclose(
+        (backbone.terminal_oxygen[0] - c).norm(dim=-1)[ends], torch.tensor(0.1241), atol=1e-4
+    )
+
+
+def test_angle_placed_is_angle_measured():
+    chain, c_alpha = make_chain([9]), helix(9)
+    for angle in (-2.5, 0.3, 3.0):
+        frames, backbone = build(c_alpha, chain, angle)
+        measured = measure_angle(frames, c_alpha[None], backbone.atoms[:, :, 3])[0, :-1]
+        assert torch.allclose(measured, torch.full_like(measured, angle), atol=1e-4)
+
+
+def test_previous_peptide_is_where_it_was_placed():
+    """What the network is told of the peptide before is what the builder places."""
+    chain, c_alpha, angle = make_chain([9]), helix(9), 0.7
+    sites, frames = peptide_sites(c_alpha[None], chain, 4, PeptideTemplate())
+    _, backbone = build(c_alpha, chain, angle)
+    told = sites.before[:, 0] + math.cos(angle) * sites.before[:, 1] + math.sin(angle) * sites.before[:, 2]
+    nitrogen = torch.einsum("rij,rj->ri", frames.axes[0], backbone.atoms[0, :, 0] - c_alpha)
+    assert torch.allclose(told[1:, 3:6], nitrogen[1:], atol=1e-5)
+    assert not told[0].any() and told[1:, 6].eq(1).all()

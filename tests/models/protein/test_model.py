@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from backmap.chemistry import SLOT_CA
+from backmap.inference.all_at_once import AllAtOnce
+from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint, to_checkpoint
+from backmap.models.protein.config import PackingConfig, PeptidePlaneConfig, ProteinConfig, SideChainConfig
+from backmap.models.protein.model import ProteinModel
+from backmap.models.protein.peptide_planes import draw_class
+
+SMALL = ProteinConfig(
+    PeptidePlaneConfig(neighbours=6, neighbour_width=16, queries=2, trunk_width=16, head_width=16),
+    SideChainConfig(neighbours=6, neighbour_width=16, queries=2, trunk_width=16, head_width=16),
+    PackingConfig(candidates=4, sweeps=2),
+)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return ProteinModel(SMALL)
+
+
+@pytest.fixture
+def engine(model, two_helices):
+    topology, _ = two_helices
+    return AllAtOnce(model, topology, topology.linked())
+
+
+def test_all_atoms_are_built_and_c_alphas_stay(engine, two_helices):
+    topology, c_alpha = two_helices
+    atoms = engine.reconstruct(c_alpha[None], first_frame=0, samples=3, seed=0)
+    assert atoms.shape == (3, 1, 25, 15, 3)
+    assert torch.equal(atoms[:, 0, :, SLOT_CA], c_alpha.expand(3, -1, -1))
+    built = torch.from_numpy(topology.atom_mask)
+    assert torch.isfinite(atoms).all()
+    assert (atoms[:, 0] != 0).any(dim=-1)[:, built].all()
+
+
+def test_rotation_and_translation_turn_the_atoms(engine, two_helices, random_rotation):
+    _, c_alpha = two_helices
+    atoms = engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=0)
+    moved = c_alpha @ random_rotation.T + torch.tensor([0.3, -0.2, 0.1])
+    turned = engine.reconstruct(moved[None], first_frame=0, samples=1, seed=0)
+    expected = atoms @ random_rotation.T + torch.tensor([0.3, -0.2, 0.1])
+    built = torch.from_numpy(two_helices[0].atom_mask)
+    error = (turned - expected).norm(dim=-1)[0, 0][built]
+    # Rounding may tip one draw at the very edge of a bin, not more.
+    assert (error > 1e-3).float().mean() < 0.05
+
+
+def test_batch_of_one_equals_batch_of_many(engine, two_helices):
+    _, c_alpha = two_helices
+    frames = c_alpha + 0.01 * torch.randn(7, 25, 3, generator=torch.Generator().manual_seed(2))
+    together = engine.reconstruct(frames, first_frame=0, samples=2, seed=4)
+    alone = torch.cat(
+        [engine.reconstruct(frames[i : i + 1], first_frame=i, samples=2, seed=4) for i in range(7)], dim=1
+    )
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_seed_decides(engine, two_helices):
+    _, c_alpha = two_helices
+    draw = [engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=seed) for seed in (1, 1, 2)]
+    assert torch.equal(draw[0], draw[1])
+    assert not torch.equal(draw[0], draw[2])
+
+
+def test_another_chain_far_away_changes_nothing_but_itself(model, two_helices):
+    topology, c_alpha = two_helices
+    engine = AllAtOnce(model, topology, topology.linked())
+    c_alpha = c_alpha.clone()
+    c_alpha[20:] += 50.0
+    near = engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=0)
+    c_alpha[20:] += 1.0
+    far = engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=0)
+    # Neighbours are the nearest residues at any distance, so only geometry close by may not move.
+    assert torch.allclose(near[..., :20, SLOT_CA, :], far[..., :20, SLOT_CA, :])
+
+
+def test_draw_class_follows_the_probabilities():
+    logits = torch.log(torch.tensor([0.1, 0.6, 0.0, 0.3]))
+    uniforms = (torch.arange(1000) + 0.5) / 1000
+    counts = torch.bincount(draw_class(logits.expand(1000, -1), uniforms), minlength=4)
+    assert counts.tolist() == [100, 600, 0, 300]
+    assert draw_class(logits, torch.tensor(0.99999994)) == 3
+
+
+def test_checkpoint_gives_the_same_model(model, engine, two_helices, tmp_path):
+    topology, c_alpha = two_helices
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, to_checkpoint("protein", SMALL, model, {"seed": 0}))
+    again = AllAtOnce(load_model(path), topology, topology.linked())
+    assert load_checkpoint(path).provenance == {"seed": 0}
+    same = again.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=3)
+    assert torch.equal(same, engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=3))
+
+
+def test_bad_checkpoints_are_refused(tmp_path, model):
+    with pytest.raises(ValueError, match="no model 'nothing'"):
+        load_model("nothing")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"not a model")
+    with pytest.raises(ValueError, match="is not a model file"):
+        load_model(broken)
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, to_checkpoint("alchemy", SMALL, model, {}))
+    with pytest.raises(ValueError, match="'alchemy' model"):
+        load_model(other)
+    wrong = tmp_path / "wrong.safetensors"
+    save_checkpoint(wrong, to_checkpoint("protein", ProteinConfig(), model, {}))
+    with pytest.raises(ValueError, match="do not fit"):
+        load_model(wrong)

@@ -1,0 +1,33 @@
+import torch
+
+from backmap.models.counter_random import stream_keys, uniform
+
+CPU = torch.device("cpu")
+
+
+def test_numbers_are_uniform_and_uncorrelated():
+    draws = uniform(stream_keys(7, 4, 0, 50, CPU), 1, torch.arange(1000)).double()
+    assert draws.min() >= 0 and draws.max() < 1
+    assert abs(draws.mean() - 0.5) < 0.003
+    assert abs(draws.var() - 1 / 12) < 0.001
+    for shifted in (draws.roll(1, 0), draws.roll(1, 1), draws.roll(1, 2)):
+        assert abs(((draws - 0.5) * (shifted - 0.5)).mean()) < 0.001
+    counts = torch.histc(draws.float(), 64, 0, 1)
+    assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 110  # chi-squared, 63 degrees of freedom
+
+
+def test_a_frame_keeps_its_numbers_in_any_chunk():
+    whole = uniform(stream_keys(5, 3, 0, 20, CPU), 2, torch.arange(6).view(2, 3))
+    part = uniform(stream_keys(5, 2, 12, 4, CPU), 2, torch.arange(6).view(2, 3))
+    assert torch.equal(whole[:2, 12:16], part)
+
+
+def test_seed_purpose_and_sample_matter():
+    first = uniform(stream_keys(1, 2, 0, 1, CPU), 1, torch.arange(8))
+    assert not torch.equal(first, uniform(stream_keys(2, 2, 0, 1, CPU), 1, torch.arange(8)))
+    assert not torch.equal(first, uniform(stream_keys(1, 2, 0, 1, CPU), 2, torch.arange(8)))
+    assert not torch.equal(first[0], first[1])
+
+
+def test_largest_seed():
+    assert uniform(stream_keys(2**63 - 1, 1, 0, 1, CPU), 0, torch.arange(3)).shape == (1, 1, 3)
