@@ -1,0 +1,39 @@
+# Thin: every line below is a command a person could type. `make demo` and `make test` set up what they need.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+SOURCES := $(shell git ls-files '*.cpp' '*.h' '*.cu')
+
+.PHONY: demo test lint bench
+
+demo: .venv/installed
+	mkdir -p demo
+	$(BIN)/backmap reconstruct examples/2bf5.pdb.gz -o demo/2bf5.pdb --samples 5 --overwrite
+	$(BIN)/backmap evaluate --reference examples/2bf5.pdb.gz demo/2bf5_1.pdb demo/2bf5_2.pdb demo/2bf5_3.pdb demo/2bf5_4.pdb demo/2bf5_5.pdb
+	$(BIN)/backmap reconstruct examples/ww_c_alpha.xtc --top examples/ww_c_alpha.pdb -o demo/ww.xtc --overwrite
+	$(BIN)/backmap evaluate --reference examples/ww_c_alpha.xtc --reference-top examples/ww_c_alpha.pdb --top demo/ww.pdb demo/ww.xtc
+
+test: .venv/installed-dev lint
+	$(BIN)/pytest -q
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/quality.py --structures ../shared/data/pdb/test-dev --samples 5
+
+# torch comes first and alone, so that nothing after it chooses another build of it. CUDA kernels are compiled
+# if nvcc is found.
+.venv/installed: pyproject.toml CMakeLists.txt $(SOURCES) $(shell git ls-files 'backmap/*__init__.py')
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet scikit-build-core pybind11 cmake ninja
+	$(BIN)/pip install --quiet --no-build-isolation -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet pytest hypothesis ruff clang-format
+	touch $@
