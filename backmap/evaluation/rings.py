@@ -13,7 +13,7 @@ SEARCH_RADIUS_NM = 0.4
 """Largest distance between the middle of a bond and of a ring that is looked at (bonds up to 0.5 nm long)."""
 
 _LARGEST_RING = 6
-_RINGS_AT_A_TIME = 256
+_RINGS_AT_A_TIME = 64
 
 
 def ring_atoms(topology: Topology, present: np.ndarray) -> np.ndarray:
@@ -56,25 +56,24 @@ def pierced_rings(atoms: np.ndarray, bonds: np.ndarray, rings: np.ndarray) -> np
     """
     frames = atoms.reshape(-1, *atoms.shape[-3:])
     pierced = np.zeros((len(frames), len(bonds)), dtype=bool)
-    own = rings[:, :1, None] // ATOM_SLOTS == (bonds // ATOM_SLOTS)[None]
-    apart = ~own.any(axis=-1)
+    ring_residue, bond_residues = rings[:, :1] // ATOM_SLOTS, bonds // ATOM_SLOTS
     for frame, found in zip(frames, pierced, strict=True):
         starts, ends = gather(frame, bonds)
         corners = gather(frame, rings).swapaxes(0, 1)
-        ring, bond = _near_pairs(corners.mean(axis=1), (starts + ends) / 2, apart)
+        ring, bond = _near_pairs(corners.mean(axis=1), (starts + ends) / 2)
+        apart = (ring_residue[ring] != bond_residues[bond]).all(axis=-1)
+        ring, bond = ring[apart], bond[apart]
         found[bond[_crosses(starts[bond], ends[bond], corners[ring])]] = True
     return pierced.reshape(*atoms.shape[:-3], len(bonds))
 
 
-def _near_pairs(
-    centres: np.ndarray, middles: np.ndarray, allowed: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _near_pairs(centres: np.ndarray, middles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find pairs of a ring centre and a bond middle within the search radius."""
     pairs = [np.empty((2, 0), dtype=np.int64)]
     for first in range(0, len(centres), _RINGS_AT_A_TIME):
         some = slice(first, first + _RINGS_AT_A_TIME)
         squared = sum((centres[some, None, axis] - middles[None, :, axis]) ** 2 for axis in range(3))
-        near = np.stack(np.nonzero((squared < SEARCH_RADIUS_NM**2) & allowed[some]))
+        near = np.stack(np.nonzero(squared < SEARCH_RADIUS_NM**2))
         near[0] += first
         pairs.append(near)
     ring, bond = np.concatenate(pairs, axis=1)
