@@ -124,30 +124,28 @@ def pack_side_chains(
     strength: float,
 ) -> tuple[Tensor, Tensor]:
     """Specification of `backmap::pack_side_chains`."""
-    batch = candidates.shape[:-4]
+    batch, residues = candidates.shape[:-4], candidates.shape[-4]
     backbone_present = backbone_present.expand(backbone.shape[:-1])
     frames = [
         _pack_frame(c, candidate_present, b, there, radii, backbone_radii, linked, u, strength)
         for c, b, there, u in zip(
-            candidates.reshape(-1, *candidates.shape[-4:]),
-            backbone.reshape(-1, *backbone.shape[-3:]),
-            backbone_present.reshape(-1, *backbone_present.shape[-2:]),
-            uniforms.reshape(-1, *uniforms.shape[-2:]),
+            _frames(candidates, 4),
+            _frames(backbone, 3),
+            _frames(backbone_present, 2),
+            _frames(uniforms, 2),
             strict=True,
         )
     ]
-    residues = candidates.shape[-4]
     if not frames:
-        return linked.new_zeros((*batch, residues), dtype=torch.int64), candidates.new_zeros(
-            (*batch, residues)
-        )
+        empty = candidates.new_zeros((*batch, residues))
+        return empty.long(), empty
     choice, energy = (torch.stack(part).reshape(*batch, residues) for part in zip(*frames, strict=True))
     return choice, energy
 
 
 def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii, linked,
                 uniforms, strength):  # fmt: skip
-    residues, count, slots, _ = candidates.shape
+    residues, count = candidates.shape[:2]
     choice = torch.zeros(residues, dtype=torch.int64, device=candidates.device)
     every = torch.arange(residues, device=candidates.device)
     joined = _are_linked(linked)
@@ -184,12 +182,18 @@ def _take_residues(values: Tensor, index: Tensor) -> Tensor:
     trailing = values.shape[len(batch) + 1 :]
     if values.shape[len(batch)] == 0:
         return values.new_zeros((*index.shape, *trailing))
-    frames = [v[i.clamp(min=0)] for v, i in zip(
-        values.reshape(-1, *values.shape[len(batch) :]), index.reshape(-1, *index.shape[-2:]), strict=True
-    )]  # fmt: skip
+    pairs = zip(_frames(values, 1 + len(trailing)), _frames(index, 2), strict=True)
+    frames = [v[i.clamp(min=0)] for v, i in pairs]
     if not frames:
         return values.new_zeros((*index.shape, *trailing))
     return torch.stack(frames).reshape(*index.shape, *trailing)
+
+
+def _frames(tensor: Tensor, trailing: int) -> list[Tensor]:
+    """The frames of a tensor (*, ...), whose last `trailing` dimensions belong to one frame."""
+    for _ in range(tensor.dim() - trailing - 1):
+        tensor = tensor.flatten(0, 1)
+    return list(tensor.unbind(0)) if tensor.dim() > trailing else [tensor]
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

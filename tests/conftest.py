@@ -1,0 +1,22 @@
+"""What all tests share: reproducible random numbers, and a GPU where there is one."""
+
+import os
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """A GPU; without one the test is skipped, or fails if BACKMAP_REQUIRE_CUDA=1."""
+    if not torch.cuda.is_available():
+        reason = "no GPU, or torch without CUDA"
+        if os.environ.get("BACKMAP_REQUIRE_CUDA") == "1":
+            pytest.fail(f"BACKMAP_REQUIRE_CUDA=1, but {reason}")
+        pytest.skip(reason)
+    return torch.device("cuda")

@@ -1,0 +1,33 @@
+"""Helpers of the operator tests, as fixtures."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+
+@pytest.fixture
+def rotation() -> Tensor:
+    """A random proper rotation (3, 3), float64."""
+    q, r = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
+    q = q * r.diagonal().sign()
+    return q if torch.linalg.det(q) > 0 else -q
+
+
+@pytest.fixture
+def scattered() -> Callable[[Tensor], Tensor]:
+    """Makes a copy of a tensor that is not contiguous in any dimension longer than 1."""
+
+    def scatter(tensor: Tensor) -> Tensor:
+        wide = tensor.repeat_interleave(2, -1) if tensor.dim() else tensor
+        turned = wide.movedim(0, -1).contiguous().movedim(-1, 0)
+        return turned[..., ::2] if tensor.dim() else tensor
+
+    return scatter
+
+
+@pytest.fixture
+def to_device() -> Callable[[Sequence, torch.device | str], list]:
+    """Moves the tensors among arguments to a device."""
+    return lambda arguments, device: [a.to(device) if isinstance(a, Tensor) else a for a in arguments]

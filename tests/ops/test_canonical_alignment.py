@@ -1,0 +1,325 @@
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backmap.ops import FrameRule, canonical_alignment, reference
+
+operator = torch.ops.backmap.canonical_alignment.default
+NAMES = ["atoms", "present", "selectable", "query", "triangle", "exclude", "neighbours", "frame_rule"]
+RULES = [FrameRule.GRAM_SCHMIDT, FrameRule.ISOSCELES]
+
+
+def arguments(batch=(2,), residues=30, slots=4, queries=5, neighbours=6, rule=FrameRule.ISOSCELES,
+              dtype=torch.float64):  # fmt: skip
+    extent = residues ** (1 / 3)
+    return [
+        torch.rand(*batch, residues, slots, 3, dtype=dtype) * extent,
+        torch.rand(*batch, residues, slots) < 0.8,
+        torch.rand(residues, slots) < 0.7,
+        torch.rand(*batch, queries, 3, dtype=dtype) * extent,
+        torch.rand(*batch, queries, 3, 3, dtype=dtype),
+        torch.randint(-1, max(residues, 1), (queries,)),
+        neighbours,
+        int(rule),
+    ]
+
+
+def assert_same(actual, expected, **tolerance):
+    assert torch.equal(actual[1], expected[1])
+    torch.testing.assert_close(actual[0], expected[0], **tolerance)
+    torch.testing.assert_close(actual[2], expected[2], **tolerance)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
+@pytest.mark.parametrize("residues, neighbours", [(2, 3), (40, 7), (600, 20)])  # the last by cells
+def test_matches_reference(batch, residues, neighbours, dtype, rule):
+    args = arguments(batch, residues, neighbours=neighbours, rule=rule, dtype=dtype)
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {}
+    assert_same(operator(*args), reference.canonical_alignment(*args), **tolerance)
+
+
+@pytest.mark.parametrize("offset", [0.0, 300.0, -1e5])
+def test_cells_find_what_a_scan_finds(offset):
+    """Queries far away, stretched and clustered structures, few selectable residues."""
+    args = arguments((), residues=700, queries=40, neighbours=30)
+    args[0][:350] *= torch.tensor([30.0, 0.01, 0.01])
+    args[2] &= torch.rand(700, 1) < 0.2
+    args[3] *= 3
+    args[3][:5] += offset
+    assert_same(operator(*args), reference.canonical_alignment(*args), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("residues", [100, 1000])
+def test_ties_go_to_the_lower_index(residues):
+    atoms = torch.randint(-3, 4, (residues, 2, 3), dtype=torch.float64)
+    query = torch.zeros(1, 3, dtype=torch.float64)
+    _, index, _ = canonical_alignment(atoms, query, torch.rand(1, 3, 3, dtype=torch.float64), neighbours=40)
+    nearest = (atoms**2).sum(-1).amin(-1)
+    expected = sorted(range(residues), key=lambda r: (nearest[r].item(), r))[:40]
+    assert index[0].tolist() == expected
+
+
+def test_selects_by_selectable_atoms_and_returns_present_ones():
+    atoms = torch.tensor([[[5.0, 0, 0], [0.1, 0, 0]], [[1.0, 0, 0], [9.0, 0, 0]], [[2.0, 0, 0], [7.0, 0, 0]]])
+    present = torch.tensor([[True, True], [True, False], [True, True]])
+    c_alpha = torch.tensor([[True, False]] * 3)
+    query, triangle = torch.zeros(1, 3), torch.tensor([[[0.0, 1, 0], [0, 0, 0], [1, 0, 0]]])
+    options = dict(neighbours=3, present=present, frame_rule=FrameRule.GRAM_SCHMIDT)
+    by_c_alpha = canonical_alignment(atoms, query, triangle, selectable=c_alpha, **options)
+    by_any = canonical_alignment(atoms, query, triangle, **options)
+    assert by_c_alpha[1].tolist() == [[1, 2, 0]]
+    assert by_any[1].tolist() == [[0, 1, 2]]
+    torch.testing.assert_close(by_any[0][0, 1], torch.tensor([[1.0, 0, 0], [0, 0, 0]]))
+    excluded = canonical_alignment(atoms, query, triangle, exclude=torch.tensor([1]), **options)
+    assert excluded[1].tolist() == [[0, 2, -1]]
+    assert not excluded[0][0, 2].any()
+
+
+@pytest.mark.parametrize("residues", [10, 600])
+def test_values_that_are_not_finite_are_never_chosen(residues):
+    args = arguments((), residues, neighbours=residues, queries=3)
+    args[1][:], args[2][:], args[5][:] = True, True, -1
+    args[0][4] = float("nan")
+    args[0][5] = float("inf")
+    args[3][2] = float("nan")
+    index = operator(*args)[1]
+    assert set(index[0].tolist()) == set(range(residues)) - {4, 5} | {-1}
+    assert (index[2] == -1).all()
+
+
+def test_isosceles_is_the_least_squares_superposition():
+    """Against the rotation of Kabsch, by singular value decomposition."""
+    triangle = torch.rand(100, 3, 3, dtype=torch.float64)
+    frame = reference.local_frame(triangle, FrameRule.ISOSCELES)
+    target = reference.isosceles_triangle()
+    torch.testing.assert_close((target[0] - target[1]).norm().item(), 0.381)
+    assert target.mean(0).abs().max() < 1e-15
+    centred = triangle - triangle.mean(1, keepdim=True)
+    u, _, vt = torch.linalg.svd(centred.mT @ target)
+    sign = torch.ones(100, 3, dtype=torch.float64)
+    sign[:, 2] = torch.linalg.det(u @ vt).sign()
+    rotation = (u * sign.unsqueeze(1)) @ vt  # centred @ rotation is nearest to the target
+    torch.testing.assert_close(frame[:, :3], rotation.mT)
+
+
+def test_gram_schmidt_axes():
+    triangle = torch.tensor([[[1.0, 3.0, 0], [1, 1, 0], [4, 1, 0]]])
+    frame = canonical_alignment(
+        torch.zeros(1, 1, 3), torch.zeros(1, 3), triangle, neighbours=1, frame_rule=FrameRule.GRAM_SCHMIDT
+    )[2]
+    torch.testing.assert_close(frame[0], torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]]))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "points",
+    [[[0, 0, 0]] * 3, [[0, 0, 0], [1, 1, 1], [2, 2, 2]], [[0, 0, 1], [0, 0, 0], [0, 0, 0]],
+     [[0, 0, 0], [0, 0, 0], [0, 3, 0]], [[1, 0, 0], [0, 0, 0], [2, 0, 0]]],
+)  # fmt: skip
+def test_collinear_points_give_a_finite_frame(points, rule):
+    triangle = torch.tensor([points], dtype=torch.float64, requires_grad=True)
+    atoms = torch.rand(3, 2, 3, dtype=torch.float64, requires_grad=True)
+    query = torch.zeros(1, 3, dtype=torch.float64)
+    local, _, frame = canonical_alignment(atoms, query, triangle, neighbours=3, frame_rule=rule)
+    axes = frame[0, :3]
+    torch.testing.assert_close(axes @ axes.T, torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(torch.linalg.det(axes).item(), 1.0)
+    (local.sum() + frame.sum()).backward()
+    assert triangle.grad.isfinite().all() and atoms.grad.isfinite().all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=9, max_size=9), st.sampled_from(RULES))
+def test_every_frame_is_a_rotation(values, rule):
+    triangle = torch.tensor(values, dtype=torch.float64).reshape(1, 3, 3)
+    args = torch.zeros(1, 1, 3, dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64)
+    axes = canonical_alignment(*args, triangle, neighbours=1, frame_rule=rule)[2][0, :3]
+    torch.testing.assert_close(axes @ axes.T, torch.eye(3, dtype=torch.float64), atol=1e-5, rtol=0)
+    assert torch.linalg.det(axes) > 0
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_gradcheck(batch, rule):
+    args = arguments(batch, residues=8, slots=3, queries=3, neighbours=4, rule=rule)
+    args[0].requires_grad_()
+    args[4].requires_grad_()
+
+    def differentiable(atoms, triangle):
+        return operator(atoms, *args[1:4], triangle, *args[5:])[::2]
+
+    assert torch.autograd.gradcheck(differentiable, (args[0], args[4]))
+
+
+def test_only_atoms_and_triangle_have_gradients():
+    args = arguments()
+    for i in (0, 3, 4):
+        args[i].requires_grad_()
+    local, index, frame = operator(*args)
+    assert local.requires_grad and frame.requires_grad and not index.requires_grad
+    (local.sum() + frame.sum()).backward()
+    assert args[0].grad is not None and args[4].grad is not None and args[3].grad is None
+
+
+def test_second_derivative_is_refused():
+    args = arguments()
+    args[0].requires_grad_()
+    (grad,) = torch.autograd.grad((operator(*args)[0] ** 2).sum(), args[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="not implemented"):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_opcheck(rule):
+    args = arguments(rule=rule)
+    torch.library.opcheck(operator, args)
+    args[0].requires_grad_()
+    args[4].requires_grad_()
+    torch.library.opcheck(operator, args)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cuda_matches_cpu(cuda, to_device, dtype, rule):
+    for residues in (1, 40, 600):
+        args = arguments(residues=residues, neighbours=16, rule=rule, dtype=dtype)
+        on_gpu = to_device(args, cuda)
+        with torch.cuda.stream(torch.cuda.Stream()):
+            actual = operator(*on_gpu)
+        torch.cuda.synchronize()
+        assert_same(to_device(actual, "cpu"), operator(*args))
+        for a in (args, on_gpu):
+            a[0].requires_grad_()
+            a[4].requires_grad_()
+            (operator(*a)[0] ** 2).sum().backward()
+        torch.testing.assert_close(on_gpu[0].grad.cpu(), args[0].grad, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(on_gpu[4].grad.cpu(), args[4].grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rotation_translation(rotation, rule):
+    """Local coordinates and neighbours do not change when everything moves; frames move along."""
+    args = arguments(rule=rule)
+    shift = torch.randn(3, dtype=torch.float64)
+    moved = [a @ rotation.T + shift if i in (0, 3, 4) else a for i, a in enumerate(args)]
+    before, after = operator(*args), operator(*moved)
+    assert torch.equal(before[1], after[1]), rotation
+    torch.testing.assert_close(after[0], before[0])
+    torch.testing.assert_close(after[2][..., :3, :], before[2][..., :3, :] @ rotation.T)
+
+
+@pytest.mark.parametrize("batch", [(), (0,), (2, 0)])
+@pytest.mark.parametrize(
+    "residues, slots, queries, neighbours",
+    [(0, 2, 1, 3), (1, 1, 1, 1), (3, 0, 2, 2), (2, 1, 0, 1), (3, 2, 1, 0)],
+)
+def test_empty_and_single(batch, residues, slots, queries, neighbours):
+    args = arguments(batch, residues, slots, queries, neighbours)
+    local, index, frame = operator(*args)
+    assert local.shape == (*batch, queries, neighbours, slots, 3)
+    assert index.shape == (*batch, queries, neighbours)
+    assert frame.shape == (*batch, queries, 4, 3)
+    if residues == 0 or slots == 0:
+        assert (index == -1).all()
+
+
+def test_non_contiguous(scattered):
+    args = arguments()
+    spread = [scattered(a) if isinstance(a, torch.Tensor) else a for a in args]
+    assert not spread[0].is_contiguous() and torch.equal(spread[0], args[0])
+    for a, b in zip(operator(*spread), operator(*args), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_masks_of_all_frames_or_of_each():
+    args = arguments(batch=(2, 3))
+    each = [*args[:2], args[2].expand(2, 3, -1, -1).clone(), *args[3:]]
+    for a, b in zip(operator(*each), operator(*args), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "name, change, error, message",
+    [
+        ("atoms", lambda a: a.half(), TypeError, "atoms must have dtype float32 or float64, got Half"),
+        ("atoms", lambda a: a[..., :2], ValueError, r"atoms must have shape \(\*, residues, atoms, 3\), got"),
+        ("atoms", lambda a: a[0, 0], ValueError, r"atoms must have shape .*, got \[4, 3\]"),
+        ("present", lambda a: a.float(), TypeError, "present must have dtype Bool, got Float"),
+        ("present", lambda a: a[:1], ValueError, r"present must have shape \[2, 30, 4\] or \[30, 4\], got"),
+        ("selectable", lambda a: a.int(), TypeError, "selectable must have dtype Bool, got Int"),
+        ("selectable", lambda a: a[1:], ValueError, r"selectable must have shape .* got \[29, 4\]"),
+        ("query", lambda a: a.float(), TypeError, "query must have dtype Double, got Float"),
+        ("query", lambda a: a[:1], ValueError, r"query must have shape \[2, 5, 3\], got \[1, 5, 3\]"),
+        ("triangle", lambda a: a.float(), TypeError, "triangle must have dtype Double, got Float"),
+        ("triangle", lambda a: a[:, 1:], ValueError, r"triangle must have shape \[2, 5, 3, 3\], got \[2, 4,"),
+        ("exclude", lambda a: a.int(), TypeError, "exclude must have dtype Long, got Int"),
+        ("exclude", lambda a: a[1:], ValueError, r"exclude must have shape \[5\], got \[4\]"),
+        ("neighbours", lambda a: -1, ValueError, "neighbours must be 0 or more, got -1"),
+        ("frame_rule", lambda a: 2, ValueError, "frame_rule must be 0 .* or 1 .*, got 2"),
+        *((n, lambda a: a.to("meta"), ValueError, rf"{n} must be on the device of atoms \(cpu\), got meta")
+          for n in NAMES[1:6]),
+    ],
+)  # fmt: skip
+def test_bad_input(name, change, error, message):
+    args = arguments()
+    i = NAMES.index(name)
+    args[i] = change(args[i])
+    with pytest.raises(error, match=f"canonical_alignment: {message}"):
+        operator(*args)
+
+
+def test_torchscript(tmp_path):
+    @torch.jit.script
+    def aligned(atoms, present, selectable, query, triangle, exclude, neighbours: int, frame_rule: int):
+        return torch.ops.backmap.canonical_alignment(
+            atoms, present, selectable, query, triangle, exclude, neighbours, frame_rule
+        )
+
+    args = arguments()
+    path = str(tmp_path / "aligned.pt")
+    aligned.save(path)
+    for a, b in zip(torch.jit.load(path)(*args), operator(*args), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_export_keeps_the_batch_dynamic():
+    class Aligned(torch.nn.Module):
+        def forward(self, atoms, present, selectable, query, triangle, exclude):
+            return operator(atoms, present, selectable, query, triangle, exclude, 6, 1)
+
+    args = arguments(batch=(3,))
+    frames = torch.export.Dim("frames", min=2)
+    shapes = tuple({0: frames} if i in (0, 1, 3, 4) else None for i in range(6))
+    program = torch.export.export(Aligned(), tuple(args[:6]), dynamic_shapes=(*shapes,))
+    other = arguments(batch=(5,))
+    for a, b in zip(program.module()(*other[:6]), operator(*other[:6], 6, 1), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_threads_do_not_change_the_result():
+    args = arguments(batch=(4,), residues=100, queries=90)
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(operator(*args))
+    torch.set_num_threads(before)
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_gradients_flow_to_what_asks_for_them():
+    for wanted in itertools.product([False, True], repeat=2):
+        args = arguments()
+        args[0].requires_grad_(wanted[0])
+        args[4].requires_grad_(wanted[1])
+        local, _, frame = operator(*args)
+        assert local.requires_grad == any(wanted) and frame.requires_grad == any(wanted)
+        if any(wanted):
+            local.sum().backward()
+        assert (args[0].grad is not None, args[4].grad is not None) == wanted
