@@ -98,7 +98,7 @@ def make_reconstructor(
     try:
         return AllAtOnce(load_model(str(path), device), topology, linked, device)
     except (OSError, ValueError) as error:
-        raise InputError(f"model {model}: {' '.join(str(error).split())}") from error
+        raise InputError(" ".join(str(error).split())) from error
 
 
 def reconstruct(

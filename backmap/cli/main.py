@@ -36,8 +36,11 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser(verb: str | None) -> argparse.ArgumentParser:
     """Make the parser of the command line, with the arguments of one verb only."""
-    parser = _Parser(prog="backmap", description="Backmapping of coarse-grained proteins to all atoms.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    usage, description = "backmap VERB [ARGUMENTS]", "Backmapping of coarse-grained proteins to all atoms."
+    parser = _Parser(prog="backmap", usage=usage, description=description)
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, title="verbs", metavar="VERB [ARGUMENTS]", prog="backmap"
+    )
     for name, summary in VERBS.items():
         subparser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == verb:

@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with StagedFiles(overwrite=arguments.overwrite, inputs=inputs) as files:
         present = source.topology.atom_mask
-        record = files.add(manifest_path(arguments.output))
         with finishing([create_writer(files, path, source.topology, present) for path in paths]) as writers:
+            record = files.add(manifest_path(arguments.output))
             seconds = _reconstruct(source, writers, device, arguments)
         write_manifest(record, _manifest(source, arguments))
     if not arguments.quiet:

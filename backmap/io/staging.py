@@ -23,10 +23,9 @@ _REASONS = {
 }
 
 
-def writing_error(path: Path, error: Exception) -> InputError:
+def writing_error(path: Path, error: OSError) -> InputError:
     """Say in one sentence why an output could not be written."""
-    number = error.errno if isinstance(error, OSError) else None
-    reason = _REASONS.get(number, " ".join(str(error).split()) or type(error).__name__)
+    reason = _REASONS.get(error.errno, " ".join(str(error).split()) or type(error).__name__)
     return InputError(f"{path}: cannot be written: {reason}")
 
 
@@ -118,5 +117,5 @@ def explain_writing(path: Path) -> Iterator[None]:
     """Turn failures of the system while a file is written into one sentence about that file."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise writing_error(path, error) from error

@@ -337,7 +337,7 @@ class TrajectoryWriter:
         try:
             with explain_writing(self._final):
                 yield
-        except TypeError as error:  # mdtraj's DCD writer when a write fails
+        except (RuntimeError, TypeError) as error:  # how mdtraj's writers tell of a failed write
             raise writing_error(self._final, OSError("a write failed; is the disk full?")) from error
         except ImportError as error:
             needed = "tables" if self._suffix in HDF5_SUFFIXES else error.name or "another package"
