@@ -41,6 +41,23 @@ BACKMAP_CLONES void scan(const double* x, const double* y, const double* z, int6
   scan_rows(x, y, z, rows, residues, query, squared);
 }
 
+// minima[g] = smallest of the values g, g + groups, g + 2 groups...
+template <typename T>
+BACKMAP_HD void minima_of_groups(const T* values, int64_t count, int64_t groups, T* minima) {
+  for (int64_t g = 0; g < groups; ++g) minima[g] = values[g];
+  for (int64_t first = groups; first < count; first += groups) {
+    const int64_t members = count - first < groups ? count - first : groups;
+    for (int64_t g = 0; g < members; ++g) minima[g] = values[first + g] < minima[g] ? values[first + g] : minima[g];
+  }
+}
+
+BACKMAP_CLONES void group_minima(const float* values, int64_t count, int64_t groups, float* minima) {
+  minima_of_groups(values, count, groups, minima);
+}
+BACKMAP_CLONES void group_minima(const double* values, int64_t count, int64_t groups, double* minima) {
+  minima_of_groups(values, count, groups, minima);
+}
+
 // The selectable atoms of one structure, atom by atom of all residues, so that a scan reads contiguous
 // coordinates; residues with fewer atoms are filled up with points at infinity, which are never nearest.
 template <typename T>
@@ -62,17 +79,29 @@ class AtomRows {
     }
   }
 
-  // Candidates at a finite distance, without the excluded residue.
-  void find(const Vec3<T>& query, int64_t excluded, std::vector<Neighbour<T>>& found) {
+  // At least the `wanted` nearest residues if there are so many, and others.
+  void find(const Vec3<T>& query, int64_t excluded, int64_t wanted, std::vector<Neighbour<T>>& found) {
     squared_.resize(residues_);
     scan(x_.data(), y_.data(), z_.data(), rows_, residues_, query, squared_.data());
     if (0 <= excluded && excluded < residues_) squared_[excluded] = std::numeric_limits<T>::infinity();
+    const T bound = bound_of_nearest(wanted);
     found.clear();
     for (int64_t r = 0; r < residues_; ++r)
-      if (reachable(squared_[r])) found.push_back({squared_[r], int32_t(r)});
+      if (squared_[r] <= bound && reachable(squared_[r])) found.push_back({squared_[r], int32_t(r)});
   }
 
  private:
+  // A squared distance that at least `wanted` residues do not exceed, cheap to find: few are left to sort. It
+  // is the wanted-th smallest of the minima of somewhat more groups, each of which has a member that near.
+  T bound_of_nearest(int64_t wanted) {
+    const int64_t groups = (wanted + wanted / 3 + 16) / 16 * 16;
+    if (wanted == 0 || residues_ < 3 * groups) return std::numeric_limits<T>::infinity();
+    minima_.resize(groups);
+    group_minima(squared_.data(), residues_, groups, minima_.data());
+    std::nth_element(minima_.begin(), minima_.begin() + (wanted - 1), minima_.end());
+    return minima_[wanted - 1];
+  }
+
   void add_row() {
     const size_t size = ++rows_ * residues_;
     for (std::vector<T>* v : {&x_, &y_, &z_}) {
@@ -82,7 +111,7 @@ class AtomRows {
   }
 
   int64_t residues_ = 0, rows_ = 0;
-  std::vector<T> x_, y_, z_, squared_;
+  std::vector<T> x_, y_, z_, squared_, minima_;
 };
 
 // ---- Cell list ---------------------------------------------------------------------------------
@@ -198,7 +227,7 @@ void canonical_alignment(const AlignmentArguments<T>& args) {
       }
       const Vec3<T> query = load(args.query + 3 * item);
       const int64_t excluded = args.exclude[item % args.queries];
-      if (scanned) rows.find(query, excluded, found);
+      if (scanned) rows.find(query, excluded, args.neighbours, found);
       else cells.find(query, excluded, args.neighbours, found);
       found.resize(keep_nearest(found, args.neighbours), nobody<T>());
       write_environment(args, atoms, present, found, item);
