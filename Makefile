@@ -35,5 +35,5 @@ bench: .venv/installed-dev
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet pytest hypothesis ruff clang-format
+	$(BIN)/pip install --quiet pytest hypothesis tables ruff==0.17.5 clang-format==23.1.5
 	touch $@

@@ -18,7 +18,7 @@ from .naming import PDB_SUFFIXES, suffix_of
 from .protein_selection import AtomRecord, ResidueRecord
 
 NM_PER_ANGSTROM = 0.1
-_COORDINATES = slice(30, 54)
+_ALTERNATE, _RESIDUE, _COORDINATES, _SEGMENT = 16, slice(17, 27), slice(30, 54), slice(72, 76)
 _THREE_NUMBERS = re.compile(r"(?: *[-+]?(?:\d+\.?\d*|\.\d+|nan|inf)(?:[eE][-+]?\d+)? *){3}", re.IGNORECASE)
 _END_OF_MODEL = ("ENDMDL", "END   ", "END\n", "END\r")
 
@@ -125,16 +125,18 @@ class StructureFile:
         """Cut a PDB file at ENDMDL and END records; only pieces that hold atoms count."""
         lines: list[str] = []
         has_atoms = False
+        parts = _ChainParts()
         opener = gzip.open if suffix_of(self.path).endswith(".gz") else open
         with opener(self.path, "rt", encoding="latin-1") as file:
             for number, line in enumerate(file, start=1):
                 if line.startswith(("ATOM  ", "HETATM")):
                     self._check_numbers(line, number)
+                    line = parts.mark(line)
                     has_atoms = True
                 lines.append(line)
                 if has_atoms and line.startswith(_END_OF_MODEL):
                     yield "".join(lines)
-                    lines, has_atoms = [], False
+                    lines, has_atoms, parts = [], False, _ChainParts()
         if has_atoms:
             yield "".join(lines)
 
@@ -145,6 +147,32 @@ class StructureFile:
                 f"{self.path}: line {number} has no three coordinates in columns 31 to 54 "
                 f"({line[_COORDINATES].strip() or 'nothing there'}); the file is damaged or not PDB"
             )
+
+
+class _ChainParts:
+    """Keeps apart residues of one chain name that share a number.
+
+    That happens where chains have no names, and where the numbers of many waters start again. gemmi takes
+    such residues for one, unless their segments differ: from the first repetition on, segments are numbered.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._last = ""
+        self._segment = ""
+        self._part = 0
+
+    def mark(self, line: str) -> str:
+        """Give the record of an atom, with the number of its part as segment where there are several."""
+        residue, segment = line[_RESIDUE], line[_SEGMENT]
+        if residue != self._last and residue in self._seen and line[_ALTERNATE] == " ":
+            self._part += 1
+            self._seen.clear()
+        elif self._part and segment != self._segment:
+            self._part += 1
+        self._last, self._segment = residue, segment
+        self._seen.add(residue)
+        return f"{line[:72]:<72}{self._part:>4}{line[76:]}" if self._part else line
 
 
 def _residue_records(model: gemmi.Model, parts: list[tuple[str, str]]) -> list[ResidueRecord]:

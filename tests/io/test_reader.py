@@ -16,6 +16,8 @@ from backmap.io import from_mdtraj, open_source, to_mdtraj
 
 from .conftest import atom_line, helix
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
+
 TRAJECTORY_SUFFIXES = (".xtc", ".trr", ".dcd", ".nc")
 
 
@@ -61,6 +63,22 @@ def test_segments_separate_chains_without_names(c_alpha_lines, write_text):
         warnings.simplefilter("ignore", InputWarning)
         topology = open_source(write_text(lines)).topology
     assert topology.chain_index.tolist() == [0, 0, 1, 1]
+
+
+def test_numbers_that_start_again(c_alpha_lines, write_text, tmp_path):
+    chains = c_alpha_lines("ALA GLY", chain=" ") + c_alpha_lines("ALA GLY", chain=" ")
+    chains[2:] = [line[:46] + f"{20 + index:8.3f}" + line[54:] for index, line in enumerate(chains[2:])]
+    waters = [atom_line("O", "HOH", number % 10, (0.4 * number, 3, 3)) for number in range(30)]
+    path = write_text([*waters, *chains, *waters])
+    with pytest.warns(InputWarning, match="passed over chain A residue 0 HOH and 59 more"):
+        source = open_source(path)
+    assert source.topology.chain_index.tolist() == [0, 0, 1, 1]
+    in_file_order = np.random.default_rng(0).normal(size=(1, 64, 3)).astype(np.float32)
+    with mdtraj.open(str(tmp_path / "water.dcd"), "w") as file:
+        file.write(10 * in_file_order)
+    with pytest.warns(InputWarning):
+        read = all_coordinates(open_source(tmp_path / "water.dcd", path))
+    np.testing.assert_allclose(read[0, :, SLOT_CA], in_file_order[0, 30:34], atol=1e-5)
 
 
 @pytest.mark.parametrize("end", ["ENDMDL\n", "END\n"])

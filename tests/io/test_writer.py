@@ -16,6 +16,8 @@ from backmap.errors import InputError
 from backmap.io import StagedFiles, manifest_path, open_source, open_writer, sample_paths, write_manifest
 from backmap.io.structure_records import hybrid_36, pdb_template
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
+
 FORMATS = (".pdb", ".pdb.gz", ".cif", ".xtc", ".trr", ".dcd", ".nc", ".h5")
 
 
