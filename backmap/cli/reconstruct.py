@@ -85,7 +85,9 @@ def _reconstruct(
     residues, samples = source.topology.residues, arguments.samples
     start = time.perf_counter()
     hidden = arguments.quiet or not sys.stderr.isatty()
-    with tqdm(total=source.frames * residues * samples, unit="res", unit_scale=True, disable=hidden) as bar:
+    with tqdm(
+        total=source.frames * residues * samples, unit=" residues", unit_scale=True, disable=hidden
+    ) as bar:
         chunks = source.chunks(frames_per_chunk(residues, samples))
         for built in build_frames(reconstructor, chunks, samples=samples, seed=arguments.seed):
             for writer, coordinates in zip(writers, built.coordinates, strict=True):

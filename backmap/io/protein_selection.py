@@ -133,7 +133,7 @@ def select_protein(
             "--skip-unknown to leave it out"
         )
     if passed_over:
-        _warn(f"{file}: passed over {_listed(passed_over)}: not part of a protein chain")
+        _warn(f"{file}: passed over what is not part of a protein chain: {_counted(passed_over)}")
     if unknown or incomplete:
         _warn(
             f"{file}: left out {_listed(unknown + incomplete)} as --skip-unknown asks; the chain breaks there"
@@ -149,10 +149,14 @@ def _listed(residues: Sequence[ResidueRecord]) -> str:
     """Name the first of several residues and say how many more there are."""
     if len(residues) == 1:
         return residues[0].describe()
+    return f"{residues[0].describe()} and {len(residues) - 1} more ({_counted(residues)})"
+
+
+def _counted(residues: Sequence[ResidueRecord]) -> str:
+    """Count residues by name, the most frequent first: ``98 HOH, 2 GOL, 1 ACE``."""
     counts = Counter(residue.name for residue in residues).most_common()
-    shown = ", ".join(f"{count} {name}" for name, count in counts[:_NAMES_SHOWN])
     others = " ..." if len(counts) > _NAMES_SHOWN else ""
-    return f"{residues[0].describe()} and {len(residues) - 1} more ({shown}{others})"
+    return ", ".join(f"{count} {name}" for name, count in counts[:_NAMES_SHOWN]) + others
 
 
 def _one_variant_each(residues: Iterable[ResidueRecord]) -> Iterator[ResidueRecord]:
