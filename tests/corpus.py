@@ -36,7 +36,7 @@ def _write_structure(path, chains, missing=()):
 
 @pytest.fixture
 def corpus_folder(tmp_path):
-    """A corpus of six structures: four of one sequence cluster, one with a missing atom, two for validation."""
+    """A corpus of six structures: three of one cluster, one with a missing atom, two for validation."""
     folder = tmp_path / "corpus"
     rows, masks = [], []
     for number in range(6):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,13 @@ from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, Backbo
 from backmap.models.protein.chain import Chain, shift
 from backmap.models.protein.config import ProteinConfig
 from backmap.models.protein.peptide_planes import (
+    EncodedPeptides,
     PeptideFrames,
     PeptidePlaneNetwork,
     PeptideSites,
     draw_angles,
+    draw_twists,
+    encode_peptides,
     measure_angle,
     peptide_sites,
 )
@@ -223,31 +227,42 @@ class SideChainStage:
         """
         uniforms = _Uniforms(generator, self.device)
         described = [self._peptides(structure) for structure in structures]
-        drawn = self._draw_angles([context for *_, context in described], uniforms)
+        drawn = self._draw_angles([encoded for *_, encoded in described], uniforms)
         batches = []
         for structure, (chain, c_alpha, frames, _), angle in zip(structures, described, drawn, strict=True):
             if generator.random() >= drawn_share:
                 oxygen = torch.from_numpy(structure.coordinates[None, :, SLOT_O]).to(self.device)
                 angle = measure_angle(frames, c_alpha, oxygen)
-            ends = sum(len(rows) for rows in chain_ends(chain))
-            backbone = self.builder(
-                c_alpha, frames, angle, chain, uniforms(1, ends, END_CANDIDATES, END_UNIFORMS)
-            )
-            batches.append(self._describe(structure, chain, backbone.atoms))
+            backbone = self._backbone(c_alpha, chain, frames, angle, uniforms)
+            batches.append(self._describe(structure, chain, backbone))
         return _concatenate(batches)
 
-    def _peptides(self, structure: Structure) -> tuple[Chain, Tensor, PeptideFrames, tuple[Tensor, Tensor]]:
+    def _peptides(self, structure: Structure) -> tuple[Chain, Tensor, PeptideFrames, EncodedPeptides]:
         chain, c_alpha = _to_device(structure, self.device)
-        neighbours = self.planes.config.neighbours
-        sites, frames = peptide_sites(c_alpha, chain, neighbours, self.planes.template)
-        return chain, c_alpha, frames, self.planes.encode(sites)
+        encoded, frames = encode_peptides(self.planes, c_alpha, chain, chain.residues)
+        return chain, c_alpha, frames, encoded
 
-    def _draw_angles(self, encoded: list[tuple[Tensor, Tensor]], uniforms: _Uniforms) -> list[Tensor]:
+    def _draw_angles(self, encoded: list[EncodedPeptides], uniforms: _Uniforms) -> list[Tensor]:
         """Draw the angles of all structures side by side; one tensor (1, residues) for each."""
         pad = nn.utils.rnn.pad_sequence
-        context, before = (pad([e[part] for e in encoded], batch_first=True) for part in (0, 1))
-        angles = draw_angles(self.planes, (context, before), uniforms(1, *context.shape[:2], 2))[0]
-        return [row[None, : len(own)] for row, (own, _) in zip(angles, encoded, strict=True)]
+        padded = EncodedPeptides(
+            *(pad([own[0] for own in parts], batch_first=True) for parts in zip(*encoded, strict=True))
+        )
+        structures, longest = padded.context.shape[:2]
+        whole = torch.arange(longest, device=self.device).unsqueeze(0)
+        angles = draw_angles(self.planes, padded, whole, uniforms(1, structures, longest, 2))[0]
+        return [row[None, : own.context.shape[1]] for row, own in zip(angles, encoded, strict=True)]
+
+    def _backbone(
+        self, c_alpha: Tensor, chain: Chain, frames: PeptideFrames, angle: Tensor, uniforms: _Uniforms
+    ) -> Tensor:
+        deviation = math.radians(self.planes.config.twist_deviation_degrees)
+        twist = draw_twists(
+            frames, angle, chain, self.planes.template, deviation, uniforms(1, chain.residues, 2)
+        )
+        ends = sum(len(rows) for rows in chain_ends(chain))
+        end_uniforms = uniforms(1, ends, END_CANDIDATES, END_UNIFORMS)
+        return self.builder(c_alpha, frames, angle, twist, chain, end_uniforms).atoms
 
     def _describe(self, structure: Structure, chain: Chain, backbone: Tensor) -> SideChainBatch:
         atoms = torch.from_numpy(structure.coordinates).to(self.device)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_N, SLOT_O
 from backmap.chemistry.ideal_geometry import ideal_geometry
 from backmap.models.protein.chain import Chain, shift
-from backmap.models.protein.geometry import PeptideTemplate, normalise, place_atom
+from backmap.models.protein.geometry import PeptideTemplate, mean_backbone_angle, normalise, place_atom
 from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides
 
 END_CANDIDATES = 12
@@ -46,11 +46,16 @@ class BackboneBuilder(nn.Module):
         phi = [terminal["phi of proline" if name == "PRO" else "phi of ends"] for name in RESIDUE_NAMES]
         self.register_buffer("psi_of_starts", torch.tensor(terminal["psi of starts"]), persistent=False)
         self.register_buffer("phi_of_ends", torch.tensor(phi), persistent=False)
-        angles = [ideal_geometry()["residues"][name]["angle N-CA-C"] for name in RESIDUE_NAMES]
-        self.mean_angle = sum(angles) / len(angles)
+        self.mean_angle = mean_backbone_angle()
 
     def forward(
-        self, c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, chain: Chain, end_uniforms: Tensor
+        self,
+        c_alpha: Tensor,
+        frames: PeptideFrames,
+        angle: Tensor,
+        twist: Tensor,
+        chain: Chain,
+        end_uniforms: Tensor,
     ) -> Backbone:
         """Build backbones.
 
@@ -62,12 +67,14 @@ class BackboneBuilder(nn.Module):
             Of the peptide axes.
         angle : Tensor, (frames, residues)
             Peptide angles in radians; ignored where a residue has no bonded successor.
+        twist : Tensor, (frames, residues)
+            Turn of N out of its peptide's plane in radians; ignored likewise.
         chain : Chain
             The sequence.
         end_uniforms : Tensor, (frames, ends, END_CANDIDATES, END_UNIFORMS)
             Random numbers in [0, 1), one row for each of :func:`chain_ends`' residues.
         """
-        peptides = place_peptides(c_alpha, frames, angle, self.template)
+        peptides = place_peptides(c_alpha, frames, angle, twist, self.template)
         nitrogen = shift(peptides[:, :, 2], -1, 0.0, dim=1)
         atoms = torch.stack([nitrogen, c_alpha, peptides[:, :, 0], peptides[:, :, 1]], dim=2)
         oxt = torch.zeros_like(c_alpha)

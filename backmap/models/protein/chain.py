@@ -44,6 +44,15 @@ class Chain(NamedTuple):
         """(residues,) int64: type of residue i + offset, ``NO_RESIDUE`` across a chain end or break."""
         return torch.where(self.has_neighbour(offset), shift(self.types, offset, NO_RESIDUE), NO_RESIDUE)
 
+    def segments(self) -> Tensor:
+        """(segments, longest) int64: residues of each run without a break, padded with -1."""
+        number = torch.cumsum(~shift(self.linked, -1, False), dim=0) - 1
+        lengths = torch.bincount(number)
+        place = torch.arange(self.residues, device=number.device) - (lengths.cumsum(0) - lengths)[number]
+        table = number.new_full((len(lengths), int(lengths.max())), -1)
+        table[number, place] = torch.arange(self.residues, device=number.device)
+        return table
+
 
 def shift(values: Tensor, offset: int, fill: bool | int | float, dim: int = 0) -> Tensor:
     """Give every entry the value ``offset`` places later along ``dim``, ``fill`` beyond the ends."""

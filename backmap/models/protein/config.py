@@ -17,6 +17,10 @@ class PeptidePlaneConfig:
         Nearest C-alphas of the middle of the axis that the network sees.
     neighbour_width, queries, trunk_width, trunk_layers, head_width : int
         Sizes of the layers.
+    hinge_deviation_degrees : float
+        Standard deviation allowed to the angle N-CA-C between two peptides.
+    twist_deviation_degrees : float
+        Standard deviation of N's turn about the axis out of the plane of C and O.
     """
 
     classes: int = 72
@@ -26,6 +30,8 @@ class PeptidePlaneConfig:
     trunk_width: int = 320
     trunk_layers: int = 2
     head_width: int = 160
+    hinge_deviation_degrees: float = 6.0
+    twist_deviation_degrees: float = 10.0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,12 @@ MAX_CIS_CA_DISTANCE_NM = 0.34
 _SHORTEST_NM, _LONGEST_NM, _TABLE_STEP_NM = 0.20, 0.4302, 0.0002
 
 
+def mean_backbone_angle() -> float:
+    """Mean over residue types of the ideal angle N-CA-C."""
+    residues = ideal_geometry()["residues"].values()
+    return sum(residue["angle N-CA-C"] for residue in residues) / len(residues)
+
+
 def normalise(vector: Tensor) -> Tensor:
     """Scale vectors (..., 3) to unit length; a zero vector stays zero."""
     return vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +19,15 @@ from backmap.models.protein.backbone import (
 )
 from backmap.models.protein.chain import Chain
 from backmap.models.protein.config import ProteinConfig
+from backmap.models.protein.neighbourhood import slice_sites
 from backmap.models.protein.packing import Packer
-from backmap.models.protein.peptide_planes import PeptidePlaneNetwork, draw_angles, peptide_sites
+from backmap.models.protein.peptide_planes import (
+    PeptideFrames,
+    PeptidePlaneNetwork,
+    draw_angles,
+    draw_twists,
+    encode_peptides,
+)
 from backmap.models.protein.side_chains import (
     CBetaGeometry,
     SideChainNetwork,
@@ -28,8 +37,6 @@ from backmap.models.protein.side_chains import (
 )
 
 _PEPTIDE_STREAM, _END_STREAM, _TORSION_STREAM, _CANDIDATE_STREAM, _PACKING_STREAM = range(5)
-_SITES_AT_ONCE = 2048
-"""Sites a network reads at once on a CPU: large enough for matrix products, small enough for the cache."""
 
 
 class ProteinModel(nn.Module):
@@ -106,27 +113,22 @@ class ProteinModel(nn.Module):
     def _draw_backbone(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Backbone:
         """Backbones of samples x frames, samples first."""
         network = self.peptide_planes
-        neighbours = self.config.peptide_planes.neighbours
-        sites, frames = peptide_sites(c_alpha, chain, neighbours, network.template)
-        encoded = [network.encode(part) for part in _slices(sites)]
-        context, before = (
-            torch.cat(parts).unflatten(0, c_alpha.shape[:2]) for parts in zip(*encoded, strict=True)
-        )
-        angles = draw_angles(
-            network, (context, before), uniform(keys, _PEPTIDE_STREAM, _counters(c_alpha, chain.residues, 2))
-        )
+        encoded, frames = encode_peptides(network, c_alpha, chain, _sites_at_once(c_alpha))
+        uniforms = uniform(keys, _PEPTIDE_STREAM, _counters(c_alpha, chain.residues, 4))
+        angles = draw_angles(network, encoded, chain.segments(), uniforms[..., :2]).flatten(0, 1)
         ends = torch.cat(chain_ends(chain))
         draws = ends[:, None] * (END_CANDIDATES * END_UNIFORMS) + torch.arange(
             END_CANDIDATES * END_UNIFORMS, device=ends.device
         )
         end_uniforms = uniform(keys, _END_STREAM, draws).unflatten(-1, (END_CANDIDATES, END_UNIFORMS))
         samples = keys.shape[0]
+        frames = PeptideFrames(frames.axes.repeat(samples, 1, 1, 1), frames.distance.repeat(samples, 1))
+        deviation = math.radians(self.config.peptide_planes.twist_deviation_degrees)
+        twists = draw_twists(
+            frames, angles, chain, network.template, deviation, uniforms[..., 2:].flatten(0, 1)
+        )
         return self.backbone(
-            c_alpha.repeat(samples, 1, 1),
-            type(frames)(frames.axes.repeat(samples, 1, 1, 1), frames.distance.repeat(samples, 1)),
-            angles.flatten(0, 1),
-            chain,
-            end_uniforms.flatten(0, 1),
+            c_alpha.repeat(samples, 1, 1), frames, angles, twists, chain, end_uniforms.flatten(0, 1)
         )
 
     def _draw_side_chains(self, backbone: Backbone, chain: Chain, keys: Tensor) -> Tensor:
@@ -137,8 +139,9 @@ class ProteinModel(nn.Module):
         uniforms = self._torsion_uniforms(chain, keys)
         atoms, beta = backbone.atoms.flatten(0, 1), c_beta.flatten(0, 1)
         candidates = []
-        for part, rows in zip(_slices(sites), torch.arange(len(types)).split(_SITES_AT_ONCE), strict=True):
-            span = slice(int(rows[0]), int(rows[-1]) + 1)
+        size = _sites_at_once(atoms)
+        for number, part in enumerate(slice_sites(sites, size)):
+            span = slice(number * size, (number + 1) * size)
             hidden = self.side_chains.encode(part)
             torsions = draw_torsions(self.side_chains, hidden, types[span], uniforms[span])
             candidates.append(place_side_chains(atoms[span], beta[span], types[span], torsions))
@@ -173,8 +176,6 @@ def _counters(like: Tensor, *shape: int) -> Tensor:
     return torch.arange(count, device=like.device).view(shape)
 
 
-def _slices(sites):
-    """Cut nested named tuples of (n, ...) tensors into slices that fit the cache; whole on an accelerator."""
-    if isinstance(sites, Tensor):
-        return sites.split(_SITES_AT_ONCE if sites.device.type == "cpu" else len(sites))
-    return [type(sites)(*parts) for parts in zip(*(_slices(part) for part in sites), strict=True)]
+def _sites_at_once(like: Tensor) -> int:
+    """Sites a network reads at once: on a CPU as many as fit the cache, elsewhere all."""
+    return 2048 if like.device.type == "cpu" else 2**62

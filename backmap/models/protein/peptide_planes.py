@@ -15,12 +15,13 @@ from torch.nn import functional
 
 from backmap.models.protein.chain import NO_RESIDUE, Chain, shift
 from backmap.models.protein.config import PeptidePlaneConfig
-from backmap.models.protein.geometry import PeptideTemplate
+from backmap.models.protein.geometry import PeptideTemplate, mean_backbone_angle
 from backmap.models.protein.neighbourhood import (
     Neighbourhood,
     NeighbourhoodEncoder,
     Trunk,
     gather_neighbourhood,
+    slice_sites,
 )
 
 _WINDOW = (-2, -1, 1, 2, 3)
@@ -49,6 +50,28 @@ class PeptideSites(NamedTuple):
     window: Tensor
     types: Tensor
     before: Tensor
+
+
+class EncodedPeptides(NamedTuple):
+    """All that drawing an angle needs besides the angle before, over (frames, residues).
+
+    Attributes
+    ----------
+    context : Tensor, (frames, residues, head_width)
+        What C-alphas say.
+    before : Tensor, (frames, residues, 3, head_width)
+        What the previous peptide adds: coefficients of (1, cosine, sine) of its angle.
+    nitrogen : Tensor, (frames, residues, 3, 3)
+        N of the previous peptide in this frame, nm, as coefficients of (1, cosine, sine) of its angle; zero
+        where there is none.
+    carbon : Tensor, (frames, residues, 2)
+        C along and across the axis, nm.
+    """
+
+    context: Tensor
+    before: Tensor
+    nitrogen: Tensor
+    carbon: Tensor
 
 
 class PeptideFrames(NamedTuple):
@@ -124,7 +147,7 @@ def _before(c_alpha: Tensor, frames: PeptideFrames, chain: Chain, template: Pept
 
 
 def place_peptides(
-    c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, template: PeptideTemplate
+    c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, twist: Tensor, template: PeptideTemplate
 ) -> Tensor:
     """Place C, O of residue i and N of residue i + 1 from the peptide's angle.
 
@@ -134,19 +157,22 @@ def place_peptides(
         In nm.
     frames : PeptideFrames
         From :func:`peptide_sites`.
-    angle : Tensor, (..., frames, residues)
+    angle : Tensor, (frames, residues)
         In radians.
+    twist : Tensor, (frames, residues)
+        Turn of N about the axis out of the plane of C and O, radians.
     template : PeptideTemplate
         Planar peptide geometry.
 
     Returns
     -------
-    Tensor, (..., frames, residues, 3, 3)
+    Tensor, (frames, residues, 3, 3)
         C and O of each residue and N of its successor, nm.
     """
     plane = template(frames.distance)
     e1, e2, e3 = (axis.unsqueeze(2) for axis in frames.axes.unbind(dim=2))
-    outward = torch.cos(angle)[..., None, None] * e2 + torch.sin(angle)[..., None, None] * e3
+    turn = torch.stack([angle, angle, angle + twist], dim=-1).unsqueeze(-1)
+    outward = torch.cos(turn) * e2 + torch.sin(turn) * e3
     atoms = c_alpha.unsqueeze(2) + plane[..., :1] * e1 + plane[..., 1:] * outward
     step = torch.where(torch.tensor([False, False, True], device=angle.device)[:, None], 1.0, 0.0)
     return atoms + step * (frames.distance[..., None, None] * e1)
@@ -158,8 +184,33 @@ def measure_angle(frames: PeptideFrames, c_alpha: Tensor, oxygen: Tensor) -> Ten
     return torch.atan2(local[..., 2], local[..., 1])
 
 
+def encode_peptides(
+    network: PeptidePlaneNetwork, c_alpha: Tensor, chain: Chain, sites_at_once: int
+) -> tuple[EncodedPeptides, PeptideFrames]:
+    """Describe and encode every peptide of every frame, a slice of sites at a time.
+
+    Parameters
+    ----------
+    network : PeptidePlaneNetwork
+        The trained network.
+    c_alpha : Tensor, (frames, residues, 3)
+        In nm.
+    chain : Chain
+        The sequence.
+    sites_at_once : int
+        Sites in a slice.
+    """
+    sites, frames = peptide_sites(c_alpha, chain, network.config.neighbours, network.template)
+    parts = [network.encode(part) for part in slice_sites(sites, sites_at_once)]
+    context, before = (torch.cat(part).unflatten(0, c_alpha.shape[:2]) for part in zip(*parts, strict=True))
+    nitrogen = sites.before[..., 3:6].unflatten(0, c_alpha.shape[:2])
+    return EncodedPeptides(context, before, nitrogen, network.template(frames.distance)[:, :, 0]), frames
+
+
 class PeptidePlaneNetwork(nn.Module):
     """Classifies the angle of each peptide, given C-alphas and the angle of the peptide before."""
+
+    class_directions: Tensor
 
     def __init__(self, config: PeptidePlaneConfig) -> None:
         super().__init__()
@@ -173,6 +224,11 @@ class PeptidePlaneNetwork(nn.Module):
         self.context = nn.Linear(config.trunk_width, config.head_width)
         self.before = nn.Linear(7, config.head_width, bias=False)
         self.output = nn.Linear(config.head_width, config.classes)
+        self.hinge = mean_backbone_angle()
+        self.hinge_deviation = math.radians(config.hinge_deviation_degrees)
+        centres = (torch.arange(config.classes) + 0.5) / config.classes * (2 * math.pi) - math.pi
+        directions = torch.stack([torch.cos(centres), torch.sin(centres)])
+        self.register_buffer("class_directions", directions, persistent=False)
 
     def encode(self, sites: PeptideSites) -> tuple[Tensor, Tensor]:
         """Do all work that does not need the previous angle.
@@ -194,6 +250,32 @@ class PeptidePlaneNetwork(nn.Module):
         context, before = self.encode(sites)
         return self.logits(context, before, torch.cos(previous_angle), torch.sin(previous_angle))
 
+    def hinge_penalty(self, nitrogen: Tensor, carbon: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """Strain of the angle N-CA-C for every class, in nats: what a blurred classifier cannot know exactly.
+
+        Parameters
+        ----------
+        nitrogen : Tensor, (..., 3, 3)
+            As in :class:`EncodedPeptides`.
+        carbon : Tensor, (..., 2)
+            As in :class:`EncodedPeptides`.
+        cosine, sine : Tensor, (...)
+            Of the angle of the peptide before.
+
+        Returns
+        -------
+        Tensor, (..., classes)
+        """
+        constant, with_cosine, with_sine = nitrogen.unbind(dim=-2)
+        n = constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
+        n = n / n.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        along, across = (carbon / carbon.norm(dim=-1, keepdim=True).clamp_min(1e-6)).unbind(dim=-1)
+        waves = torch.matmul(n[..., 1:], self.class_directions)
+        bend = (n[..., 0] * along).unsqueeze(-1) + across.unsqueeze(-1) * waves
+        strain = (bend - math.cos(self.hinge)) / (math.sin(self.hinge) * self.hinge_deviation)
+        there = n.square().sum(dim=-1, keepdim=True)
+        return 0.5 * there * strain.square()
+
     def logits(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Combine what :meth:`encode` gave with the previous angle; leading dimensions broadcast."""
         constant, with_cosine, with_sine = before.unbind(dim=-2)
@@ -206,15 +288,19 @@ class PeptidePlaneNetwork(nn.Module):
         return (turn * self.config.classes).long().clamp_max(self.config.classes - 1)
 
 
-def draw_angles(network: PeptidePlaneNetwork, encoded: tuple[Tensor, Tensor], uniforms: Tensor) -> Tensor:
-    """Draw the angles along the chain, each given the one before; exact ancestral sampling.
+def draw_angles(
+    network: PeptidePlaneNetwork, encoded: EncodedPeptides, segments: Tensor, uniforms: Tensor
+) -> Tensor:
+    """Draw the angles along all segments at once, each given the one before; exact ancestral sampling.
 
     Parameters
     ----------
     network : PeptidePlaneNetwork
         The trained network.
-    encoded : tuple of Tensor
-        From :meth:`PeptidePlaneNetwork.encode`, reshaped to (frames, residues, ...).
+    encoded : EncodedPeptides
+        What the network knows.
+    segments : Tensor, (segments, longest) int64
+        Residues of each segment in order, padded with -1.
     uniforms : Tensor, (samples, frames, residues, 2)
         Random numbers in [0, 1): for the class, and for the place in its bin.
 
@@ -223,15 +309,84 @@ def draw_angles(network: PeptidePlaneNetwork, encoded: tuple[Tensor, Tensor], un
     Tensor, (samples, frames, residues)
         In radians.
     """
-    context, before = encoded
-    angle = torch.zeros_like(uniforms[:, :, 0, 0])
-    angles = []
-    for residue in range(context.shape[1]):
-        logits = network.logits(context[:, residue], before[:, residue], torch.cos(angle), torch.sin(angle))
-        chosen = draw_class(logits, uniforms[:, :, residue, 0])
-        angle = ((chosen + uniforms[:, :, residue, 1]) / network.config.classes - 0.5) * (2 * math.pi)
-        angles.append(angle)
-    return torch.stack(angles, dim=2)
+    rows = segments.clamp_min(0)
+    encoded = EncodedPeptides(*(part[:, rows] for part in encoded))
+    uniforms = uniforms[:, :, rows]
+    angle = torch.zeros_like(uniforms[:, :, :, 0, 0])
+    steps = []
+    for step in range(segments.shape[1]):
+        cosine, sine = torch.cos(angle), torch.sin(angle)
+        here = EncodedPeptides(*(part[:, :, step] for part in encoded))
+        logits = network.logits(here.context, here.before, cosine, sine)
+        logits = logits - network.hinge_penalty(here.nitrogen, here.carbon, cosine, sine)
+        chosen = draw_class(logits, uniforms[:, :, :, step, 0])
+        angle = ((chosen + uniforms[:, :, :, step, 1]) / network.config.classes - 0.5) * (2 * math.pi)
+        steps.append(angle)
+    drawn = torch.stack(steps, dim=3)[:, :, segments >= 0]
+    angles = torch.empty_like(drawn)
+    angles[:, :, segments[segments >= 0]] = drawn
+    return angles
+
+
+_TWIST_STEPS = 21
+_MAX_TWIST = math.radians(25.0)
+_HINGE_DEVIATION = math.radians(2.7)
+"""Standard deviation of the angle N-CA-C in crystal structures."""
+
+
+def draw_twists(
+    frames: PeptideFrames,
+    angle: Tensor,
+    chain: Chain,
+    template: PeptideTemplate,
+    deviation: float,
+    uniforms: Tensor,
+) -> Tensor:
+    """Draw how far each N leaves the plane: as peptides do, and so that the angle N-CA-C relaxes.
+
+    Each turn is drawn on a grid from a normal distribution times that of the angle N-CA-C it leads to; the
+    peptide's omega follows (about 0.43 degrees a degree).
+
+    Parameters
+    ----------
+    frames : PeptideFrames
+        Of the peptide axes.
+    angle : Tensor, (frames, residues)
+        Peptide angles in radians.
+    chain : Chain
+        The sequence.
+    template : PeptideTemplate
+        Planar peptide geometry.
+    deviation : float
+        Standard deviation of the turn in radians.
+    uniforms : Tensor, (frames, residues, 2)
+        Random numbers in [0, 1): for the grid point, and for the place around it.
+
+    Returns
+    -------
+    Tensor, (frames, residues)
+        In radians.
+    """
+    plane = template(frames.distance)
+    carbon, nitrogen = plane[:, :, 0], plane[:, :, 2]
+    e1, e2, e3 = frames.axes.unbind(dim=2)
+    outward = torch.cos(angle).unsqueeze(-1) * e2 + torch.sin(angle).unsqueeze(-1) * e3
+    to_carbon = carbon[..., :1] * e1 + carbon[..., 1:] * outward
+    to_carbon = shift(to_carbon / to_carbon.norm(dim=-1, keepdim=True), 1, 0.0, dim=1)
+    ahead = torch.matmul(frames.axes, to_carbon.unsqueeze(-1))
+    twist = torch.linspace(-_MAX_TWIST, _MAX_TWIST, _TWIST_STEPS, device=angle.device)
+    turn = angle.unsqueeze(-1) + twist
+    sideways = torch.cos(turn) * ahead[:, :, 1] + torch.sin(turn) * ahead[:, :, 2]
+    bend = (nitrogen[..., :1] * ahead[:, :, 0] + nitrogen[..., 1:] * sideways) / nitrogen.norm(
+        dim=-1, keepdim=True
+    )
+    hinge = mean_backbone_angle()
+    strain = (bend - math.cos(hinge)) / (math.sin(hinge) * _HINGE_DEVIATION)
+    hinged = chain.has_neighbour(2).unsqueeze(-1)
+    logits = -0.5 * (twist / deviation).square() - 0.5 * torch.where(hinged, strain.square(), 0.0)
+    chosen = draw_class(logits, uniforms[..., 0])
+    step = 2 * _MAX_TWIST / (_TWIST_STEPS - 1)
+    return twist[chosen] + (uniforms[..., 1] - 0.5) * step
 
 
 def draw_class(logits: Tensor, uniforms: Tensor) -> Tensor:

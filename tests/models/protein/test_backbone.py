@@ -5,7 +5,13 @@ import torch
 
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
 from backmap.models.protein.chain import Chain, shift
-from backmap.models.protein.peptide_planes import PeptideTemplate, measure_angle, peptide_sites
+from backmap.models.protein.peptide_planes import (
+    PeptideTemplate,
+    draw_twists,
+    measure_angle,
+    peptide_sites,
+    place_peptides,
+)
 from tests.models.conftest import helix
 
 
@@ -22,7 +28,7 @@ def build(c_alpha: torch.Tensor, chain: Chain, angle: float = 1.0):
     generator = torch.Generator().manual_seed(0)
     uniforms = torch.rand(1, ends, END_CANDIDATES, END_UNIFORMS, generator=generator)
     angles = torch.full(c_alpha.shape[:1], angle)[None]
-    return frames, BackboneBuilder()(c_alpha[None], frames, angles, chain, uniforms)
+    return frames, BackboneBuilder()(c_alpha[None], frames, angles, torch.zeros_like(angles), chain, uniforms)
 
 
 def test_shift():
@@ -37,6 +43,7 @@ def test_neighbours_end_at_breaks():
     assert chain.has_neighbour(1).tolist() == [True, True, False, True, False]
     assert chain.has_neighbour(-1).tolist() == [False, True, True, False, True]
     assert chain.has_neighbour(2).tolist() == [True, False, False, False, False]
+    assert chain.segments().tolist() == [[0, 1, 2], [3, 4, -1]]
     assert chain.neighbour_types(-2).tolist() == [20, 20, 0, 20, 20]
 
 
@@ -75,3 +82,22 @@ def test_previous_peptide_is_where_it_was_placed():
     nitrogen = torch.einsum("rij,rj->ri", frames.axes[0], backbone.atoms[0, :, 0] - c_alpha)
     assert torch.allclose(told[1:, 3:6], nitrogen[1:], atol=1e-5)
     assert not told[0].any() and told[1:, 6].eq(1).all()
+
+
+def test_twists_relax_the_angle_at_c_alpha():
+    """N leaves the plane by as much as asked on average, and the angle N-CA-C spreads less for it."""
+    chain, c_alpha = make_chain([40]), helix(40).repeat(50, 1, 1)
+    template, generator = PeptideTemplate(), torch.Generator().manual_seed(1)
+    _, frames = peptide_sites(c_alpha, chain, 4, template)
+    angles = 1.0 + 0.3 * torch.randn(50, 40, generator=generator)
+    uniforms = torch.rand(50, 40, 2, generator=generator)
+    twists = draw_twists(frames, angles, chain, template, math.radians(10), uniforms)
+    assert 5 < math.degrees(float(twists.std())) < 15 and twists.abs().max() < math.radians(27)
+
+    def spread(twist: torch.Tensor) -> float:
+        peptides = place_peptides(c_alpha, frames, angles, twist, template)
+        to_n = peptides[:, :-2, 2] - c_alpha[:, 1:-1]
+        to_c = peptides[:, 1:-1, 0] - c_alpha[:, 1:-1]
+        return float(torch.acos(torch.nn.functional.cosine_similarity(to_n, to_c, dim=-1)).std())
+
+    assert spread(twists) < 0.9 * spread(torch.zeros_like(twists))
