@@ -30,6 +30,8 @@ class LoopConfig:
         Draws of structures.
     structures_per_epoch : int
         Structures in each draw.
+    passes : int
+        Times an epoch goes through its structures.
     batch : int
         Sites in a batch.
     learning_rate : float
@@ -44,6 +46,7 @@ class LoopConfig:
 
     epochs: int
     structures_per_epoch: int = 256
+    passes: int = 1
     batch: int = 1024
     learning_rate: float = 1e-3
     warm_up_epochs: int = 2

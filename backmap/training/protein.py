@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -149,10 +149,11 @@ class PeptideStage:
 
     def run(self, loop: TrainingLoop) -> None:
         """Train to the end."""
-        batch = loop.config.batch
         loop.run(
             lambda epoch: self._draw(epoch, loop.config.structures_per_epoch),
-            lambda drawn, epoch: _batches(drawn, batch, np.random.default_rng((self.config.seed, 2, epoch))),
+            lambda drawn, epoch: _batches(
+                drawn, loop.config, np.random.default_rng((self.config.seed, 2, epoch))
+            ),
             self._loss,
             lambda: _mean_loss(self.held_out, self._loss),
         )
@@ -202,10 +203,11 @@ class SideChainStage:
 
     def run(self, loop: TrainingLoop) -> None:
         """Train to the end."""
-        batch = loop.config.batch
         loop.run(
             lambda epoch: self._draw(epoch, loop.config.structures_per_epoch),
-            lambda drawn, epoch: _batches(drawn, batch, np.random.default_rng((self.config.seed, 4, epoch))),
+            lambda drawn, epoch: _batches(
+                drawn, loop.config, np.random.default_rng((self.config.seed, 4, epoch))
+            ),
             self._loss,
             lambda: _mean_loss(self.held_out, self._loss),
         )
@@ -331,10 +333,12 @@ def _size(batch) -> int:
     return len(batch) if isinstance(batch, Tensor) else _size(batch[0])
 
 
-def _batches(data, batch: int, generator: np.random.Generator) -> Iterator[tuple]:
-    order = torch.from_numpy(generator.permutation(_size(data)))
-    for first in range(0, len(order) - batch + 1, batch):
-        yield _take(data, order[first : first + batch]), batch
+def _batches(data: Any, config: LoopConfig, generator: np.random.Generator) -> Iterator[tuple[Any, int]]:
+    """Whole batches in random order, and their size."""
+    for _ in range(config.passes):
+        order = torch.from_numpy(generator.permutation(_size(data)))
+        for rows in order.split(config.batch)[: len(order) // config.batch]:
+            yield _take(data, rows), config.batch
 
 
 def _mean_loss(data, loss, batch: int = 4096) -> float:

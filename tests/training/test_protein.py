@@ -55,7 +55,7 @@ def test_loss_falls_on_data_seen_again(corpora, tmp_path):
     config = training(60)
     network = PeptidePlaneNetwork(SMALL.peptide_planes)
     loop = TrainingLoop(
-        network, LoopConfig(60, 4, 16, learning_rate=1e-2, validate_every=60), tmp_path / "s.state", "overfit"
+        network, LoopConfig(60, 4, batch=16, learning_rate=1e-2, validate_every=60), tmp_path / "s.state", "overfit"
     )
     PeptideStage(network, ProteinTrainingConfig(loop.config, config.side_chains, noise_share=0.0),
                  corpora[0], corpora[1], torch.device("cpu")).run(loop)  # fmt: skip

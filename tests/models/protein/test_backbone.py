@@ -85,7 +85,7 @@ def test_previous_peptide_is_where_it_was_placed():
 
 
 def test_twists_relax_the_angle_at_c_alpha():
-    """N leaves the plane by as much as asked on average, and the angle N-CA-C spreads less for it."""
+    """N leaves the plane by as much as asked on average, and so as to relax the angle N-CA-C."""
     chain, c_alpha = make_chain([40]), helix(40).repeat(50, 1, 1)
     template, generator = PeptideTemplate(), torch.Generator().manual_seed(1)
     _, frames = peptide_sites(c_alpha, chain, 4, template)
@@ -100,4 +100,4 @@ def test_twists_relax_the_angle_at_c_alpha():
         to_c = peptides[:, 1:-1, 0] - c_alpha[:, 1:-1]
         return float(torch.acos(torch.nn.functional.cosine_similarity(to_n, to_c, dim=-1)).std())
 
-    assert spread(twists) < 0.9 * spread(torch.zeros_like(twists))
+    assert spread(twists) < spread(torch.zeros_like(twists)) < spread(twists.roll(1, dims=0))
