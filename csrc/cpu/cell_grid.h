@@ -24,7 +24,7 @@ class CellGrid {
   double side() const { return side_; }
 
   // The cell of any point, inside the grid or not.
-  Cell cell(const Vec3<T>& point) const { return cell_of(point - origin_, 1.0 / side_); }
+  Cell cell(const Vec3<T>& point) const { return cell_of(widened(point) - origin_, 1.0 / side_); }
 
   // Number of rings around `centre` up to the first and the last that contain cells of the grid.
   int32_t first_ring(const Cell& centre) const {
@@ -60,6 +60,8 @@ class CellGrid {
   }
 
  private:
+  static Vec3<double> widened(const Vec3<T>& v) { return {double(v.x), double(v.y), double(v.z)}; }
+
   static int32_t gap(int32_t c, int32_t n) { return c < 0 ? -c : std::max(c - (n - 1), 0); }
   static int32_t reach(int32_t c, int32_t n) { return std::max(c, n - 1 - c); }
 
@@ -73,21 +75,21 @@ class CellGrid {
   }
 
   void find_bounds(const std::vector<Vec3<T>>& points) {
-    origin_ = extent_ = Vec3<T>{T(0), T(0), T(0)};
+    origin_ = extent_ = Vec3<double>{0, 0, 0};
     if (points.empty()) return;
     Vec3<T> low = points[0], high = points[0];
     for (const Vec3<T>& p : points) {
       low = {std::min(low.x, p.x), std::min(low.y, p.y), std::min(low.z, p.z)};
       high = {std::max(high.x, p.x), std::max(high.y, p.y), std::max(high.z, p.z)};
     }
-    origin_ = low;
-    extent_ = high - low;
+    origin_ = widened(low);
+    extent_ = widened(high) - widened(low);
   }
 
   // Grows the cells until their number is in proportion to the number of points.
   void choose_side(size_t points, double smallest_side) {
     const double limit = 2.0 * double(points) + 8.0;
-    const double widest = std::max({double(extent_.x), double(extent_.y), double(extent_.z)});
+    const double widest = std::max({extent_.x, extent_.y, extent_.z});
     side_ = std::max({smallest_side, widest * 1e-6, 1e-12});
     const auto cells = [&] {
       return (std::floor(extent_.x / side_) + 1) * (std::floor(extent_.y / side_) + 1) *
@@ -115,7 +117,7 @@ class CellGrid {
     for (size_t i = 0; i < points.size(); ++i) order_[next_[cell_of_point_[i]]++] = int32_t(i);
   }
 
-  Vec3<T> origin_{}, extent_{};
+  Vec3<double> origin_{}, extent_{};
   double side_ = 1;
   int32_t nx_ = 1, ny_ = 1, nz_ = 1;
   std::vector<int32_t> start_, next_, order_, cell_of_point_;

@@ -110,7 +110,7 @@ class FramePacker {
     bound_residues();
     find_neighbours();
     compute_backbone_energies();
-    std::fill(choice_, choice_ + a_.residues, int64_t(0));
+    for (int64_t i = 0; i < a_.residues; ++i) choose(i, 0);
     for (int64_t sweep = 0; sweep < a_.sweeps; ++sweep) {
       const T* uniform = uniform_ + sweep * a_.residues;
       for (int64_t step = 0; step < a_.residues; ++step) {
@@ -130,6 +130,7 @@ class FramePacker {
         if (a_.candidate_present[i * a_.side_slots + s]) slot_.push_back(int32_t(s));
       slot_start_.push_back(int32_t(slot_.size()));
     }
+    chosen_.resize(slot_.size());
   }
 
   void enter(int64_t b) {
@@ -202,7 +203,7 @@ class FramePacker {
     for (int64_t at = neighbour_start_[i]; at < neighbour_start_[i + 1]; ++at) {
       const int64_t j = neighbour_[at];
       if (i == j) continue;
-      for (int64_t n = slot_start_[j]; n < slot_start_[j + 1]; ++n) surround(i, side_atom(j, choice_[j], n));
+      for (int64_t n = slot_start_[j]; n < slot_start_[j + 1]; ++n) surround(i, chosen_[n]);
     }
   }
 
@@ -223,11 +224,16 @@ class FramePacker {
     }
   }
 
+  void choose(int64_t i, int64_t k) {
+    choice_[i] = k;
+    for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) chosen_[n] = side_atom(i, k, n);
+  }
+
   void redraw(int64_t i, T uniform) {
     surround_by_side_chains(i);
     for (int64_t k = 0; k < a_.candidates; ++k)
       energies_[k] = backbone_energy_[i * a_.candidates + k] + energy_in_surroundings(i, k);
-    choice_[i] = draw(energies_.data(), a_.candidates, uniform);
+    choose(i, draw(energies_.data(), a_.candidates, uniform));
   }
 
   T final_energy(int64_t i) {
@@ -244,6 +250,7 @@ class FramePacker {
   T* energy_ = nullptr;
 
   std::vector<int32_t> slot_, slot_start_;
+  std::vector<Sphere<T>> chosen_;  // the atoms of `slot_` in the candidates chosen now
   std::vector<Sphere<T>> side_bound_, backbone_bound_;
   ResidueSpheres<T> sides_, backbones_;
   std::vector<int32_t> neighbour_, near_backbone_;  // of side chain and side chain; of one side chain and backbones
