@@ -1,6 +1,8 @@
 """Backmapping of coarse-grained protein trajectories to all atoms."""
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from backmap import _native
 
@@ -10,3 +12,23 @@ except PackageNotFoundError:  # imported from a source folder that was never ins
     __version__ = "unknown"
 
 _native.load()
+
+_HOMES = {
+    "reconstruct": "backmap.api",
+    "evaluate": "backmap.scoring",
+    "Topology": "backmap.chemistry",
+    "InputError": "backmap.errors",
+}
+"""Public names and the modules they come from when first used: `import backmap` stays quick."""
+
+__all__ = ["InputError", "Topology", "__version__", "evaluate", "reconstruct"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'backmap' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

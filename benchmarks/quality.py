@@ -141,10 +141,11 @@ def _place_pdb_atoms(text: str, rows: np.ndarray, atoms: np.ndarray) -> None:
 
 def backmap_model(model: str, samples: int, device: str) -> Rebuild:
     """Make backmap rebuild with a shipped or trained model."""
+    from backmap.api import require_model
     from backmap.inference.all_at_once import AllAtOnce
     from backmap.models.checkpoint import load_model
 
-    loaded = load_model(model)
+    loaded = load_model(require_model(model))
 
     def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
         c_alpha = torch.tensor(structure.c_alpha, dtype=torch.float32)

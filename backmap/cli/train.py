@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from backmap.api import select_device
 from backmap.errors import InputError
 
 
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     model, training = _configurations(arguments.config, table)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    device = _device(arguments.device)
+    device = select_device(arguments.device)
     _prepare_folder(arguments.output, arguments.resume)
     try:
         corpus = table.get("data", {})["corpus"]
@@ -83,14 +84,6 @@ def _configurations(path: Path, table: dict[str, Any]) -> tuple[Any, Any]:
         return model, config_from_dict(ProteinTrainingConfig, table.get("training", {}))
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _prepare_folder(folder: Path, resume: bool) -> None:

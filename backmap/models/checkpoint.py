@@ -14,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 FORMAT_VERSION = 1
-SHIPPED = Path(__file__).parent.parent / "weights"
 
 Config = TypeVar("Config")
 
@@ -39,11 +38,6 @@ class Checkpoint:
     config: dict[str, Any]
     tensors: dict[str, torch.Tensor]
     provenance: dict[str, Any] = field(default_factory=dict)
-
-
-def shipped_models() -> dict[str, Path]:
-    """Name and file of every model that comes with the package."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
 
 
 def config_from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
@@ -89,15 +83,14 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     save_file({n: t.detach().cpu().contiguous() for n, t in checkpoint.tensors.items()}, path, metadata)
 
 
-def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
-    """Read a model file, or a shipped model by name.
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a model file.
 
     Raises
     ------
     ValueError
-        With one sentence for the user, if there is no such model or the file is not one.
+        With one sentence for the user, if the file is not a model.
     """
-    path = _find(str(name_or_path))
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -112,18 +105,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     return Checkpoint(metadata["family"], json.loads(metadata["config"]), tensors, provenance)
 
 
-def _find(name_or_path: str) -> Path:
-    shipped = shipped_models()
-    if name_or_path in shipped:
-        return shipped[name_or_path]
-    path = Path(name_or_path)
-    if not path.is_file():
-        names = ", ".join(shipped) or "none"
-        raise ValueError(f"no model {name_or_path!r}: give a file or the name of a shipped model ({names})")
-    return path
-
-
-def load_model(name_or_path: str | Path, device: torch.device | str = "cpu") -> torch.nn.Module:
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> torch.nn.Module:
     """Load a model ready for inference.
 
     Raises
@@ -134,9 +116,9 @@ def load_model(name_or_path: str | Path, device: torch.device | str = "cpu") -> 
     from backmap.models.protein.model import ProteinModel
 
     families = {"protein": ProteinModel}
-    checkpoint = load_checkpoint(name_or_path)
+    checkpoint = load_checkpoint(path)
     if checkpoint.family not in families:
-        raise ValueError(f"{name_or_path} is a {checkpoint.family!r} model, which this backmap does not know")
+        raise ValueError(f"{path} is a {checkpoint.family!r} model, which this backmap does not know")
     return families[checkpoint.family].from_checkpoint(checkpoint).to(device).eval()
 
 

@@ -52,13 +52,11 @@ def test_loss_falls_on_data_seen_again(corpora, tmp_path):
     from backmap.models.protein.peptide_planes import PeptidePlaneNetwork
 
     torch.manual_seed(0)
-    config = training(60)
     network = PeptidePlaneNetwork(SMALL.peptide_planes)
-    loop = TrainingLoop(
-        network, LoopConfig(60, 4, batch=16, learning_rate=1e-2, validate_every=60), tmp_path / "s.state", "overfit"
-    )
-    PeptideStage(network, ProteinTrainingConfig(loop.config, config.side_chains, noise_share=0.0),
-                 corpora[0], corpora[1], torch.device("cpu")).run(loop)  # fmt: skip
+    stage = LoopConfig(60, 4, batch=16, learning_rate=1e-2, validate_every=60)
+    loop = TrainingLoop(network, stage, tmp_path / "s.state", "overfit")
+    settings = ProteinTrainingConfig(stage, stage, noise_share=0.0)
+    PeptideStage(network, settings, *corpora, torch.device("cpu")).run(loop)
     assert loop.history[-1]["loss"] < 0.5 * loop.history[0]["loss"]
 
 
