@@ -40,6 +40,8 @@ class LoopConfig:
         Epochs of the rise.
     weight_decay, gradient_clip, ema_decay : float
         As usual.
+    smoothing : float
+        Probability given to the two classes beside the true one.
     validate_every : int
         Epochs between validations and saved states.
     """
@@ -50,9 +52,10 @@ class LoopConfig:
     batch: int = 1024
     learning_rate: float = 1e-3
     warm_up_epochs: int = 2
-    weight_decay: float = 1e-3
+    weight_decay: float = 0.05
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
+    smoothing: float = 0.0
     validate_every: int = 5
 
 
@@ -121,6 +124,9 @@ class TrainingLoop:
 
     def _train_epoch(self, batches: Iterator[Any], loss: Callable[[Any], Tensor]) -> tuple[float, float]:
         total, steps, sites, start = 0.0, 0, 0, time.perf_counter()
+        torch.manual_seed(
+            self.epoch
+        )  # dropout of an epoch belongs to its number, so that a resumed run is the same
         self.module.train()
         batches = list(batches)
         for step, (batch, size) in enumerate(batches):

@@ -60,7 +60,7 @@ class ProteinTrainingConfig:
     peptide_planes: LoopConfig
     side_chains: LoopConfig
     seed: int = 0
-    noise_share: float = 0.3
+    noise_share: float = 0.5
     max_noise_nm: float = 0.03
     drawn_backbone_share: float = 0.6
 
@@ -180,7 +180,9 @@ class PeptideStage:
         return _take(batch, rows)
 
     def _loss(self, batch: PeptideBatch) -> Tensor:
-        return functional.cross_entropy(self.network(batch.sites, batch.previous_angle), batch.target)
+        smoothing = self.config.peptide_planes.smoothing if self.network.training else 0.0
+        logits = self.network(batch.sites, batch.previous_angle)
+        return circular_cross_entropy(logits, batch.target, smoothing).mean()
 
 
 class SideChainStage:
@@ -278,11 +280,12 @@ class SideChainStage:
 
     def _loss(self, batch: SideChainBatch) -> Tensor:
         """Mean over residues of the summed negative log-likelihoods of their torsions."""
+        smoothing = self.config.side_chains.smoothing if self.network.training else 0.0
         classes = self.network.classify(batch.torsions)
         logits = self.network(batch.sites, batch.torsions)
         total = torch.zeros((), device=classes.device)
         for chi, values in enumerate(logits):
-            losses = functional.cross_entropy(values, classes[:, chi], reduction="none")
+            losses = circular_cross_entropy(values, classes[:, chi], smoothing)
             total = total + (losses * batch.exists[:, chi]).sum()
         return total / len(classes)
 
@@ -296,6 +299,15 @@ class SideChainStage:
             if len(rows):
                 by_type[name] = _mean_loss(_take(self.held_out, rows), self._loss)
         return by_type
+
+
+def circular_cross_entropy(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy (n,) of classes on a circle; the two beside the target share ``smoothing``."""
+    log_probability = functional.log_softmax(logits, dim=-1)
+    classes = logits.shape[-1]
+    beside = torch.stack([target - 1, target, target + 1], dim=-1).remainder(classes)
+    before, at, after = log_probability.gather(-1, beside).unbind(dim=-1)
+    return -((1 - smoothing) * at + 0.5 * smoothing * (before + after))
 
 
 class _Uniforms:

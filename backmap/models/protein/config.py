@@ -17,6 +17,8 @@ class PeptidePlaneConfig:
         Nearest C-alphas of the middle of the axis that the network sees.
     neighbour_width, queries, trunk_width, trunk_layers, head_width : int
         Sizes of the layers.
+    dropout : float
+        Share of neighbours and of trunk activations left out in training.
     hinge_deviation_degrees : float
         Standard deviation allowed to the angle N-CA-C between two peptides.
     twist_deviation_degrees : float
@@ -30,6 +32,7 @@ class PeptidePlaneConfig:
     trunk_width: int = 320
     trunk_layers: int = 2
     head_width: int = 160
+    dropout: float = 0.1
     hinge_deviation_degrees: float = 6.0
     twist_deviation_degrees: float = 10.0
 
@@ -45,6 +48,7 @@ class SideChainConfig:
     trunk_width: int = 384
     trunk_layers: int = 2
     head_width: int = 160
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True)

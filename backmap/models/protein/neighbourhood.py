@@ -95,11 +95,14 @@ class NeighbourhoodEncoder(nn.Module):
         Attention queries.
     own_width : int
         Features of the site.
+    dropout : float
+        Share of neighbours hidden in training, so that no structure is learned by heart.
     """
 
-    def __init__(self, points: int, width: int, queries: int, own_width: int) -> None:
+    def __init__(self, points: int, width: int, queries: int, own_width: int, dropout: float) -> None:
         super().__init__()
         self.queries = queries
+        self.dropout = dropout
         self.position = nn.Linear(4 * points + 3, width)
         self.type_embedding = nn.Embedding(NO_RESIDUE + 1, width)
         self.offset_embedding = nn.Embedding(OFFSETS, width)
@@ -133,15 +136,19 @@ class NeighbourhoodEncoder(nn.Module):
         features = functional.silu(self.inner(functional.silu(features)))
         query = self.query(own).view(own.shape[0], self.queries, -1)
         score = torch.matmul(query, features.transpose(1, 2)) * features.shape[-1] ** -0.5
-        score = score.masked_fill((types == NO_RESIDUE)[:, None, :], -1e4)
+        hidden = types == NO_RESIDUE
+        if self.training:
+            hidden = hidden | (torch.rand(types.shape, device=types.device) < self.dropout)
+        score = score.masked_fill(hidden[:, None, :], -1e4)
         return torch.matmul(torch.softmax(score, dim=-1), features).flatten(1)
 
 
 class Trunk(nn.Module):
     """One layer in, then residual layers."""
 
-    def __init__(self, inputs: int, width: int, layers: int) -> None:
+    def __init__(self, inputs: int, width: int, layers: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.entry = nn.Linear(inputs, width)
         self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(layers)])
 
@@ -149,8 +156,8 @@ class Trunk(nn.Module):
         """(n, inputs) to (n, width)."""
         hidden = functional.silu(self.entry(inputs))
         for layer in self.layers:
-            hidden = hidden + functional.silu(layer(hidden))
-        return hidden
+            hidden = hidden + functional.silu(layer(self.dropout(hidden)))
+        return self.dropout(hidden)
 
 
 def slice_sites(sites: Any, size: int) -> list[Any]:

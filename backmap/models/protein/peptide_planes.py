@@ -217,9 +217,14 @@ class PeptidePlaneNetwork(nn.Module):
         self.config = config
         self.template = PeptideTemplate()
         self.type_embedding = nn.Embedding(NO_RESIDUE + 1, _TYPE_WIDTH)
-        self.encoder = NeighbourhoodEncoder(1, config.neighbour_width, config.queries, _OWN_WIDTH)
+        self.encoder = NeighbourhoodEncoder(
+            1, config.neighbour_width, config.queries, _OWN_WIDTH, config.dropout
+        )
         self.trunk = Trunk(
-            config.queries * config.neighbour_width + _OWN_WIDTH, config.trunk_width, config.trunk_layers
+            config.queries * config.neighbour_width + _OWN_WIDTH,
+            config.trunk_width,
+            config.trunk_layers,
+            config.dropout,
         )
         self.context = nn.Linear(config.trunk_width, config.head_width)
         self.before = nn.Linear(7, config.head_width, bias=False)

@@ -159,9 +159,14 @@ class SideChainNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.type_embedding = nn.Embedding(NO_RESIDUE + 1, _TYPE_WIDTH)
-        self.encoder = NeighbourhoodEncoder(3, config.neighbour_width, config.queries, _OWN_WIDTH)
+        self.encoder = NeighbourhoodEncoder(
+            3, config.neighbour_width, config.queries, _OWN_WIDTH, config.dropout
+        )
         self.trunk = Trunk(
-            config.queries * config.neighbour_width + _OWN_WIDTH, config.trunk_width, config.trunk_layers
+            config.queries * config.neighbour_width + _OWN_WIDTH,
+            config.trunk_width,
+            config.trunk_layers,
+            config.dropout,
         )
         self.context = nn.ModuleList(
             [nn.Linear(config.trunk_width, config.head_width) for _ in range(MAX_CHI)]
