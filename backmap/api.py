@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "protein"
 MAX_SEED = 2**63 - 1
+_WEIGHTS = Path(__file__).with_name("weights")
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,7 @@ class ShippedModel:
 
 def shipped_models() -> dict[str, ShippedModel]:
     """List the models that come with backmap, by name."""
-    from backmap.models import checkpoint
-
-    return {name: ShippedModel(name, path) for name, path in checkpoint.shipped_models().items()}
+    return {path.stem: ShippedModel(path.stem, path) for path in sorted(_WEIGHTS.glob("*.safetensors"))}
 
 
 def select_device(name: str) -> torch.device:
@@ -61,6 +60,13 @@ def select_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def count_workers(device: torch.device, threads: int | None = None) -> int:
+    """Say how many chunks of frames to build at once: one a processor core, or one on a GPU."""
+    import torch
+
+    return 1 if device.type != "cpu" else threads or torch.get_num_threads()
 
 
 def require_model(model: str | PathLike[str]) -> Path:
@@ -150,9 +156,11 @@ def reconstruct(
         source = open_source(trajectory, top, skip_unknown=skip_unknown)
     else:
         source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
-    reconstructor = make_reconstructor(model, source.topology, source.linked, select_device(device))
+    place = select_device(device)
+    reconstructor = make_reconstructor(model, source.topology, source.linked, place)
     chunks = source.chunks(frames_per_chunk(source.topology.residues, samples))
-    built = list(build_frames(reconstructor, chunks, samples=samples, seed=seed))
+    workers = count_workers(place)
+    built = list(build_frames(reconstructor, chunks, samples=samples, seed=seed, workers=workers))
     coordinates = np.concatenate([frames.coordinates for frames in built], axis=1)
     time = _joined([frames.time for frames in built])
     box = _joined([frames.unitcell_vectors for frames in built])

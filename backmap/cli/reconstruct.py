@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--samples", type=_positive, default=1, metavar="G", help="structures per frame (%(default)s)")
     add("--seed", type=_seed, default=0, metavar="S", help="seed of the random numbers (%(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (%(default)s)")
-    add("--threads", type=_positive, metavar="N", help="processor threads to use (as PyTorch chooses)")
+    add("--threads", type=_positive, metavar="N", help="processor threads to use (all cores)")
     add("--stride", type=_positive, default=1, metavar="N", help="build every N-th frame (%(default)s)")
     add("--skip-unknown", action="store_true", help="leave out residues that cannot be built")
     add("--overwrite", action="store_true", help="replace existing output")
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     api.require_model(arguments.model)
     paths = sample_paths(arguments.output, arguments.samples)
     inputs = [path for path in (arguments.input, arguments.top) if path]
-    device = _prepare_torch(arguments)
+    device = api.select_device(arguments.device)
     source = open_source(
         arguments.input, arguments.top, skip_unknown=arguments.skip_unknown, stride=arguments.stride
     )
@@ -63,14 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print(_closing_line(source, paths, seconds), file=sys.stderr)
     return 0
-
-
-def _prepare_torch(arguments: argparse.Namespace) -> torch.device:
-    import torch
-
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    return api.select_device(arguments.device)
 
 
 def _reconstruct(
@@ -89,7 +81,9 @@ def _reconstruct(
         total=source.frames * residues * samples, unit=" residues", unit_scale=True, disable=hidden
     ) as bar:
         chunks = source.chunks(frames_per_chunk(residues, samples))
-        for built in build_frames(reconstructor, chunks, samples=samples, seed=arguments.seed):
+        workers = api.count_workers(device, arguments.threads)
+        stream = build_frames(reconstructor, chunks, samples=samples, seed=arguments.seed, workers=workers)
+        for built in stream:
             for writer, coordinates in zip(writers, built.coordinates, strict=True):
                 writer.write(coordinates, built.time, built.unitcell_vectors)
             bar.update(built.coordinates[..., 0, 0].size)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +13,7 @@ import torch
 
 from backmap.chemistry import SLOT_CA
 
-RESIDUES_PER_CHUNK = 20_000
+RESIDUES_PER_CHUNK = 8_000
 """Residues built together: enough to fill a processor, few enough for little memory."""
 
 
@@ -58,9 +60,17 @@ def frames_per_chunk(residues: int, samples: int) -> int:
 
 
 def build_frames(
-    reconstructor: Reconstructor, chunks: Iterable[Frames], *, samples: int = 1, seed: int = 0
+    reconstructor: Reconstructor,
+    chunks: Iterable[Frames],
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    workers: int = 1,
 ) -> Iterator[BuiltFrames]:
-    """Build all atoms of every chunk of frames.
+    """Build all atoms of every chunk of frames, while the next is read and the last is written.
+
+    Each worker builds its own chunk on one thread: the model is many small steps, which threads within a step
+    would slow down.
 
     Parameters
     ----------
@@ -72,25 +82,33 @@ def build_frames(
         Independent structures to draw for each frame.
     seed : int
         Seed of the random numbers. The result does not depend on how the frames are cut into chunks.
+    workers : int
+        Chunks built at once.
     """
-    for chunk in chunks:
-        c_alpha = np.asarray(chunk.coordinates[:, :, SLOT_CA], dtype=np.float64)
-        atoms = _build(reconstructor, c_alpha, first_frame=chunk.first_frame, samples=samples, seed=seed)
-        yield BuiltFrames(atoms, chunk.time, chunk.unitcell_vectors)
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    pending: deque[Future[BuiltFrames]] = deque()
+    try:
+        for chunk in chunks:
+            pending.append(pool.submit(_build, reconstructor, chunk, samples, seed))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _build(
-    reconstructor: Reconstructor, c_alpha: np.ndarray, *, first_frame: int, samples: int, seed: int
-) -> np.ndarray:
+def _build(reconstructor: Reconstructor, chunk: Frames, samples: int, seed: int) -> BuiltFrames:
     """Build atoms around C-alphas moved to the origin, and move them back in double precision.
 
     The model works in single precision, which far from the origin would cost accuracy. C-alphas are returned
     as they came.
     """
+    c_alpha = np.asarray(chunk.coordinates[:, :, SLOT_CA], dtype=np.float64)
     origin = c_alpha[:, :1]
     near = torch.from_numpy((c_alpha - origin).astype(np.float32))
     with torch.inference_mode():
-        built = reconstructor.reconstruct(near, first_frame=first_frame, samples=samples, seed=seed)
+        built = reconstructor.reconstruct(near, first_frame=chunk.first_frame, samples=samples, seed=seed)
     atoms = built.cpu().numpy().astype(np.float64) + origin[:, :, None]
     atoms[..., SLOT_CA, :] = c_alpha
-    return atoms
+    return BuiltFrames(atoms, chunk.time, chunk.unitcell_vectors)
