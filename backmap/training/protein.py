@@ -19,6 +19,7 @@ from backmap.datasets.residue_environments import Structure, draw_structures, it
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
 from backmap.models.protein.chain import Chain, shift
 from backmap.models.protein.config import ProteinConfig
+from backmap.models.protein.geometry import classify_angle
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideFrames,
@@ -176,7 +177,7 @@ class PeptideStage:
         known = trusted & chain.linked
         before_known = shift(known, -1, False) | ~chain.has_neighbour(-1)
         rows = torch.nonzero(known & shift(trusted, 1, False) & before_known).squeeze(-1)
-        batch = PeptideBatch(sites, shift(angle, -1, 0.0), self.network.classify(angle))
+        batch = PeptideBatch(sites, shift(angle, -1, 0.0), classify_angle(angle, self.network.config.classes))
         return _take(batch, rows)
 
     def _loss(self, batch: PeptideBatch) -> Tensor:
@@ -281,7 +282,7 @@ class SideChainStage:
     def _loss(self, batch: SideChainBatch) -> Tensor:
         """Mean over residues of the summed negative log-likelihoods of their torsions."""
         smoothing = self.config.side_chains.smoothing if self.network.training else 0.0
-        classes = self.network.classify(batch.torsions)
+        classes = classify_angle(batch.torsions, self.network.config.classes)
         logits = self.network(batch.sites, batch.torsions)
         total = torch.zeros((), device=classes.device)
         for chi, values in enumerate(logits):

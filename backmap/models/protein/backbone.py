@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_N, SLOT_O
 from backmap.chemistry.ideal_geometry import ideal_geometry
 from backmap.models.protein.chain import Chain, shift
-from backmap.models.protein.geometry import PeptideTemplate, mean_backbone_angle, normalise, place_atom
+from backmap.models.protein.geometry import (
+    PeptideTemplate,
+    angle_in_class,
+    mean_backbone_angle,
+    normalise,
+    place_atom,
+)
 from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides
 
 END_CANDIDATES = 12
@@ -147,7 +153,7 @@ def _take(trial: Tensor, best: Tensor) -> Tensor:
 
 def _inverse_cumulative(cumulative: Tensor, class_uniform: Tensor, bin_uniform: Tensor) -> Tensor:
     chosen = (cumulative <= class_uniform.unsqueeze(-1)).sum(-1).clamp_max(len(cumulative) - 1)
-    return ((chosen + bin_uniform) / len(cumulative) - 0.5) * (2 * math.pi)
+    return angle_in_class(chosen, bin_uniform, len(cumulative))
 
 
 def _random_direction(uniforms: Tensor) -> Tensor:

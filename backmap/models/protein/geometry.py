@@ -23,6 +23,17 @@ def mean_backbone_angle() -> float:
     return sum(residue["angle N-CA-C"] for residue in residues) / len(residues)
 
 
+def classify_angle(angle: Tensor, classes: int) -> Tensor:
+    """Bin of an angle in radians, of equal bins that start at -pi."""
+    turn = torch.remainder(angle / (2 * math.pi) + 0.5, 1.0)
+    return (turn * classes).long().clamp_max(classes - 1)
+
+
+def angle_in_class(chosen: Tensor, place: Tensor, classes: int) -> Tensor:
+    """Angle in radians, in [-pi, pi), of a bin and a place in it in [0, 1)."""
+    return ((chosen + place) / classes - 0.5) * (2 * math.pi)
+
+
 def normalise(vector: Tensor) -> Tensor:
     """Scale vectors (..., 3) to unit length; a zero vector stays zero."""
     return vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-9)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from backmap.models.protein.chain import NO_RESIDUE, Chain, shift
 from backmap.models.protein.config import PeptidePlaneConfig
-from backmap.models.protein.geometry import PeptideTemplate, mean_backbone_angle
+from backmap.models.protein.geometry import PeptideTemplate, angle_in_class, mean_backbone_angle
 from backmap.models.protein.neighbourhood import (
     Neighbourhood,
     NeighbourhoodEncoder,
@@ -287,11 +287,6 @@ class PeptidePlaneNetwork(nn.Module):
         hidden = context + constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
         return self.output(functional.silu(hidden))
 
-    def classify(self, angle: Tensor) -> Tensor:
-        """Bin of an angle in radians."""
-        turn = torch.remainder(angle / (2 * math.pi) + 0.5, 1.0)
-        return (turn * self.config.classes).long().clamp_max(self.config.classes - 1)
-
 
 def draw_angles(
     network: PeptidePlaneNetwork, encoded: EncodedPeptides, segments: Tensor, uniforms: Tensor
@@ -325,7 +320,7 @@ def draw_angles(
         logits = network.logits(here.context, here.before, cosine, sine)
         logits = logits - network.hinge_penalty(here.nitrogen, here.carbon, cosine, sine)
         chosen = draw_class(logits, uniforms[:, :, :, step, 0])
-        angle = ((chosen + uniforms[:, :, :, step, 1]) / network.config.classes - 0.5) * (2 * math.pi)
+        angle = angle_in_class(chosen, uniforms[:, :, :, step, 1], network.config.classes)
         steps.append(angle)
     drawn = torch.stack(steps, dim=3)[:, :, segments >= 0]
     angles = torch.empty_like(drawn)

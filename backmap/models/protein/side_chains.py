@@ -27,7 +27,13 @@ from backmap.chemistry.ideal_geometry import PLACEMENTS, ideal_geometry
 from backmap.chemistry.residues import MAX_CHI
 from backmap.models.protein.chain import NO_RESIDUE, Chain, shift
 from backmap.models.protein.config import SideChainConfig
-from backmap.models.protein.geometry import place_atom, place_c_beta, place_proline_ring, torsion_angle
+from backmap.models.protein.geometry import (
+    angle_in_class,
+    place_atom,
+    place_c_beta,
+    place_proline_ring,
+    torsion_angle,
+)
 from backmap.models.protein.neighbourhood import (
     Neighbourhood,
     NeighbourhoodEncoder,
@@ -208,11 +214,6 @@ class SideChainNetwork(nn.Module):
         hidden = self.encode(sites)
         return [self.logits(hidden, chi, torsions[:, None, :chi]).squeeze(1) for chi in range(MAX_CHI)]
 
-    def classify(self, angle: Tensor) -> Tensor:
-        """Bin of an angle in radians."""
-        turn = torch.remainder(angle / (2 * math.pi) + 0.5, 1.0)
-        return (turn * self.config.classes).long().clamp_max(self.config.classes - 1)
-
 
 def draw_torsions(network: SideChainNetwork, hidden: Tensor, types: Tensor, uniforms: Tensor) -> Tensor:
     """Draw candidates of all torsions of each residue.
@@ -239,8 +240,7 @@ def draw_torsions(network: SideChainNetwork, hidden: Tensor, types: Tensor, unif
         rows = torch.nonzero(has[:, chi]).squeeze(-1)
         logits = network.logits(hidden[rows], chi, torsions[rows, :, :chi])
         classes = draw_class(logits.expand(-1, uniforms.shape[1], -1), uniforms[rows, :, chi, 0])
-        turn = (classes + uniforms[rows, :, chi, 1]) / network.config.classes - 0.5
-        torsions[rows, :, chi] = turn * (2 * math.pi)
+        torsions[rows, :, chi] = angle_in_class(classes, uniforms[rows, :, chi, 1], network.config.classes)
     return torsions
 
 
