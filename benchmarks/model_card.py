@@ -1,0 +1,128 @@
+"""Write the card of a model from what its file says of its training and what `quality.py --json` measured.
+
+Run from the repository root::
+
+    python benchmarks/model_card.py backmap/weights/protein.safetensors QUALITY.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from backmap.evaluation.scorecard import format_title, format_value
+from backmap.models.checkpoint import Checkpoint, load_checkpoint
+
+SUMMARY = """All heavy atoms of any protein of the twenty amino acids from its C-alphas: peptide angles drawn
+along each chain, side-chain torsions on ideal geometry, side chains packed together."""
+
+MEASURES = ("bond", "clash", "diversity", "chi1_recovery", "chi1_divergence", "rmsd", "rmsd_backbone")
+
+LIMITS = """- Input is C-alphas alone; other beads are refused. Hydrogens are not built.
+- Trained on crystal structures of folded proteins; disordered chains and strained traces are extrapolation,
+  with noise on the C-alphas in training as the only preparation.
+- Atoms are drawn from geometry, not from an energy: minimise before a molecular-dynamics run. Rings are not
+  kept free of bonds by construction; the packing makes penetration rare.
+- Peptides with a C-alpha distance under 0.34 nm are built cis, all others trans.
+- Ligands, metals and modified residues are not seen; side chains that bind them are drawn without them.
+- Frames of a trajectory are drawn independently of each other."""
+
+
+def training_table(checkpoint: Checkpoint) -> str:
+    """What went into the training."""
+    provenance, training = checkpoint.provenance, checkpoint.provenance["training"]
+    parameters = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    rows = [
+        ("parameters", f"{parameters:,}".replace(",", " ")),
+        ("training data, SHA-256", provenance["data_sha256"]),
+        ("validation data, SHA-256", provenance["validation_sha256"]),
+        ("seed", provenance["seed"]),
+        ("PyTorch", provenance["torch"]),
+    ]
+    for stage, title in (("peptide_planes", "peptide planes"), ("side_chains", "side chains")):
+        history, settings = provenance["history"][stage], training[stage]
+        validation = [e["validation_loss"] for e in history if "validation_loss" in e]
+        draws = f"{settings['epochs']} epochs of {settings['structures_per_epoch']} structures"
+        passes = f", {settings['passes']} passes each" if settings["passes"] > 1 else ""
+        losses = f"loss {history[-1]['loss']:.3f}, validation {validation[-1]:.3f} nats"
+        rows.append((title, f"{draws}{passes}; {losses}"))
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def quality_table(scores: dict) -> str:
+    """The leading measures on structures the model never saw."""
+    lines = ["| measure | interior | all residues |", "| --- | --- | --- |"]
+    for name in MEASURES:
+        regions = (scores["measures"][name][region]["value"] for region in ("interior", "all"))
+        lines.append(f"| {format_title(name)} | {' | '.join(format_value(name, v) for v in regions)} |")
+    return "\n".join(lines)
+
+
+def residue_table(scores: dict, checkpoint: Checkpoint) -> str:
+    """Recovery and loss of each residue type."""
+    loss = checkpoint.provenance["validation_loss_by_type"]
+    lines = [
+        "| residue | chi1 compared | chi1 within 40 degrees, % | chi1 divergence | validation loss, nats |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in scores["chi1_by_residue_type"]:
+        name, whole = row["residue"], row["all"]
+        lines.append(
+            f"| {name} | {whole['count']} | {whole['recovery']:.1f} | {whole['divergence']:.3f} "
+            f"| {loss.get(name, float('nan')):.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def card(model: Path, checkpoint: Checkpoint, scores: dict) -> str:
+    """The whole card."""
+    measured = (
+        f"{scores['structures']} structures, {scores['residues']} residues, {scores['samples']} samples"
+    )
+    return f"""# {model.stem}
+
+{SUMMARY}
+
+## Quality
+
+Test-dev split of the structure corpus, never trained on: {measured}.
+Command: `python benchmarks/quality.py --samples {scores["samples"]}`.
+
+{quality_table(scores)}
+
+{residue_table(scores, checkpoint)}
+
+## Training
+
+`backmap train {checkpoint.family} backmap/weights/{model.stem}.toml -o FOLDER`
+
+{training_table(checkpoint)}
+
+Configuration of the model (`docs/models.md` explains it):
+
+```json
+{json.dumps(checkpoint.config, indent=1)}
+```
+
+## Limits
+
+{LIMITS}
+"""
+
+
+def main() -> int:
+    """Write the card beside the model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("quality", type=Path)
+    arguments = parser.parse_args()
+    scores = json.loads(arguments.quality.read_text())["backmap"]
+    text = card(arguments.model, load_checkpoint(arguments.model), scores)
+    arguments.model.with_suffix(".md").write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
