@@ -33,8 +33,8 @@ class PeptidePlaneConfig:
     trunk_layers: int = 2
     head_width: int = 160
     dropout: float = 0.1
-    hinge_deviation_degrees: float = 6.0
-    twist_deviation_degrees: float = 10.0
+    hinge_deviation_degrees: float = 7.0
+    twist_deviation_degrees: float = 15.0
 
 
 @dataclass(frozen=True)

@@ -328,8 +328,8 @@ def draw_angles(
     return angles
 
 
-_TWIST_STEPS = 21
-_MAX_TWIST = math.radians(25.0)
+_TWIST_STEPS = 33
+_MAX_TWIST = math.radians(40.0)
 _HINGE_DEVIATION = math.radians(2.7)
 """Standard deviation of the angle N-CA-C in crystal structures."""
 

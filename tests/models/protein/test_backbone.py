@@ -92,7 +92,7 @@ def test_twists_relax_the_angle_at_c_alpha():
     angles = 1.0 + 0.3 * torch.randn(50, 40, generator=generator)
     uniforms = torch.rand(50, 40, 2, generator=generator)
     twists = draw_twists(frames, angles, chain, template, math.radians(10), uniforms)
-    assert 5 < math.degrees(float(twists.std())) < 15 and twists.abs().max() < math.radians(27)
+    assert 5 < math.degrees(float(twists.std())) < 20 and twists.abs().max() < math.radians(42)
 
     def spread(twist: torch.Tensor) -> float:
         peptides = place_peptides(c_alpha, frames, angles, twist, template)
