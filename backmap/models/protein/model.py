@@ -178,4 +178,4 @@ def _counters(like: Tensor, *shape: int) -> Tensor:
 
 def _sites_at_once(like: Tensor) -> int:
     """Sites a network reads at once: on a CPU as many as fit the cache, elsewhere all."""
-    return 2048 if like.device.type == "cpu" else 2**62
+    return 512 if like.device.type == "cpu" else 2**62
