@@ -330,6 +330,8 @@ def draw_angles(
 
 _TWIST_STEPS = 33
 _MAX_TWIST = math.radians(40.0)
+_TRANS_DISTANCE_NM = 0.038
+"""Distance of N from the C-alpha axis in a trans peptide."""
 _HINGE_DEVIATION = math.radians(2.7)
 """Standard deviation of the angle N-CA-C in crystal structures."""
 
@@ -358,7 +360,7 @@ def draw_twists(
     template : PeptideTemplate
         Planar peptide geometry.
     deviation : float
-        Standard deviation of the turn in radians.
+        Standard deviation of a trans peptide's turn in radians.
     uniforms : Tensor, (frames, residues, 2)
         Random numbers in [0, 1): for the grid point, and for the place around it.
 
@@ -375,7 +377,9 @@ def draw_twists(
     to_carbon = shift(to_carbon / to_carbon.norm(dim=-1, keepdim=True), 1, 0.0, dim=1)
     ahead = torch.matmul(frames.axes, to_carbon.unsqueeze(-1))
     twist = torch.linspace(-_MAX_TWIST, _MAX_TWIST, _TWIST_STEPS, device=angle.device)
-    turn = angle.unsqueeze(-1) + twist
+    # N of a cis peptide stands three times as far from the axis: the same shift sideways is a smaller turn.
+    scale = (_TRANS_DISTANCE_NM / nitrogen[..., 1:].abs()).clamp_max(1.0)
+    turn = angle.unsqueeze(-1) + twist * scale
     sideways = torch.cos(turn) * ahead[:, :, 1] + torch.sin(turn) * ahead[:, :, 2]
     bend = (nitrogen[..., :1] * ahead[:, :, 0] + nitrogen[..., 1:] * sideways) / nitrogen.norm(
         dim=-1, keepdim=True
@@ -386,7 +390,7 @@ def draw_twists(
     logits = -0.5 * (twist / deviation).square() - 0.5 * torch.where(hinged, strain.square(), 0.0)
     chosen = draw_class(logits, uniforms[..., 0])
     step = 2 * _MAX_TWIST / (_TWIST_STEPS - 1)
-    return twist[chosen] + (uniforms[..., 1] - 0.5) * step
+    return (twist[chosen] + (uniforms[..., 1] - 0.5) * step) * scale.squeeze(-1)
 
 
 def draw_class(logits: Tensor, uniforms: Tensor) -> Tensor:

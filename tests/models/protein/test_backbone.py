@@ -5,6 +5,7 @@ import torch
 
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
 from backmap.models.protein.chain import Chain, shift
+from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.peptide_planes import (
     PeptideTemplate,
     draw_twists,
@@ -101,3 +102,22 @@ def test_twists_relax_the_angle_at_c_alpha():
         return float(torch.acos(torch.nn.functional.cosine_similarity(to_n, to_c, dim=-1)).std())
 
     assert spread(twists) < spread(torch.zeros_like(twists)) < spread(twists.roll(1, dims=0))
+
+
+def test_cis_peptides_stay_cis_and_keep_their_bonds():
+    chain, generator = make_chain([30]), torch.Generator().manual_seed(1)
+    turn = torch.arange(30) * 2.5
+    radius = 0.295 / math.sqrt((2 * math.sin(1.25)) ** 2 + 1)
+    c_alpha = torch.stack([radius * torch.cos(turn), radius * torch.sin(turn), radius * torch.arange(30)], 1)
+    template = PeptideTemplate()
+    _, frames = peptide_sites(c_alpha.expand(40, -1, -1), chain, 4, template)
+    assert torch.allclose(frames.distance[:, :-1], torch.tensor(0.295), atol=1e-4)
+    angles = 6.28 * torch.rand(40, 30, generator=generator)
+    uniforms = torch.rand(40, 30, 2, generator=generator)
+    twists = draw_twists(frames, angles, chain, template, math.radians(15), uniforms)
+    c, _, n = place_peptides(c_alpha.expand(40, -1, -1), frames, angles, twists, template).unbind(2)
+    omega = torsion_angle(
+        c_alpha[:-1].expand(40, -1, -1), c[:, :-1], n[:, :-1], c_alpha[1:].expand(40, -1, -1)
+    )
+    assert math.degrees(float(omega.abs().max())) < 30
+    assert torch.allclose((c - n).norm(dim=-1)[:, :-1], torch.tensor(0.134), rtol=0.03)
