@@ -124,9 +124,8 @@ class TrainingLoop:
 
     def _train_epoch(self, batches: Iterator[Any], loss: Callable[[Any], Tensor]) -> tuple[float, float]:
         total, steps, sites, start = 0.0, 0, 0, time.perf_counter()
-        torch.manual_seed(
-            self.epoch
-        )  # dropout of an epoch belongs to its number, so that a resumed run is the same
+        # Dropout belongs to the epoch's number, so that a resumed run is the same as an uninterrupted one.
+        torch.manual_seed(self.epoch)
         self.module.train()
         batches = list(batches)
         for step, (batch, size) in enumerate(batches):
