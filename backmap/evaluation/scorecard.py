@@ -67,6 +67,7 @@ class Estimate:
     Attributes
     ----------
     value : float
+        NaN where the region holds nothing to measure; null in JSON.
     error : float or None
         Standard error, from five blocks, for the diversity from the jackknife over samples.
     reference : float or None
@@ -168,7 +169,10 @@ class Scorecard:
             "measures": {
                 name: {
                     **asdict(MEASURES[name]),
-                    **{region: asdict(estimate) for region, estimate in regions.items()},
+                    **{
+                        region: {**asdict(estimate), "value": _number(estimate.value)}
+                        for region, estimate in regions.items()
+                    },
                 }
                 for name, regions in self.measures.items()
             },

@@ -134,6 +134,14 @@ def test_json_is_plain_and_complete():
     assert sum(numbers["torsion_histograms"]["chi1"]["TRP"]["sample"]) == 10
 
 
+def test_json_of_a_region_with_nothing_to_measure():
+    """The only proline is at the end of the chain, so the interior has no proline peptide."""
+    card = card_of(sequence="GAVLIP", frames=7)
+    cis = json.loads(card.to_json())["measures"]["cis_proline"]
+    assert cis["interior"]["value"] is None
+    assert cis["all"]["value"] is not None
+
+
 def test_table_has_a_line_a_measure():
     card = card_of()
     lines = card.to_table().splitlines()
