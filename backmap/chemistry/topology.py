@@ -23,6 +23,11 @@ MAX_LINKED_CA_DISTANCE_NM = 0.41
 """Neighbours in sequence whose C-alphas lie outside this range are not bonded: a chain break."""
 
 
+def in_bonding_range(distance: np.ndarray) -> np.ndarray:
+    """Say which distances in nm C-alphas of bonded neighbours may have."""
+    return (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < MAX_LINKED_CA_DISTANCE_NM)
+
+
 @dataclass(frozen=True)
 class Topology:
     """Residues of a structure in chain order.
@@ -118,7 +123,7 @@ class Topology:
         if c_alpha is not None and self.residues > 1:
             frames = np.asarray(c_alpha).reshape(-1, self.residues, 3)
             distance = np.median(np.linalg.norm(frames[:, 1:] - frames[:, :-1], axis=-1), axis=0)
-            linked[:-1] &= (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < MAX_LINKED_CA_DISTANCE_NM)
+            linked[:-1] &= in_bonding_range(distance)
         return linked
 
     def bonds(self, linked: np.ndarray | None = None) -> np.ndarray:

@@ -15,7 +15,7 @@ import gemmi
 import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CA, SLOT_OXT
-from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, MIN_LINKED_CA_DISTANCE_NM
+from backmap.chemistry.topology import in_bonding_range
 
 NM_PER_ANGSTROM = 0.1
 _CACHE_FORMAT = 1
@@ -60,26 +60,6 @@ class Corpus:
     def structures(self) -> int:
         """Number of structures."""
         return len(self.offsets) - 1
-
-    def select(self, structures: np.ndarray) -> Corpus:
-        """Take some structures, in the order given (one may come twice)."""
-        spans = [np.arange(self.offsets[s], self.offsets[s + 1]) for s in structures]
-        rows = np.concatenate(spans)
-        lengths = np.array([len(span) for span in spans])
-        owner = np.repeat(np.arange(len(spans)), lengths)
-        chain = self.chain_index[rows] + owner * (int(self.chain_index.max()) + 1)
-        return Corpus(
-            coordinates=self.coordinates[rows],
-            present=self.present[rows],
-            residue_types=self.residue_types[rows],
-            chain_index=chain,
-            residue_position=self.residue_position[rows],
-            linked=self.linked[rows],
-            trusted=self.trusted[rows],
-            offsets=np.concatenate([[0], np.cumsum(lengths)]),
-            weights=self.weights[structures],
-            data_hash=self.data_hash,
-        )
 
 
 def load_corpus(folder: str | Path, split: str, cache: str | Path | None = None) -> Corpus:
@@ -193,5 +173,4 @@ def _read_structure(path: Path, mask: dict) -> dict:
 
 def _linked(c_alpha: np.ndarray, chain_index: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(c_alpha[1:] - c_alpha[:-1], axis=-1)
-    bonded = (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < MAX_LINKED_CA_DISTANCE_NM)
-    return np.append(bonded & (chain_index[1:] == chain_index[:-1]), False)
+    return np.append(in_bonding_range(distance) & (chain_index[1:] == chain_index[:-1]), False)

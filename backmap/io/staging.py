@@ -66,10 +66,6 @@ class StagedFiles:
         self._final[hidden] = final
         return hidden
 
-    def final_path(self, hidden: Path) -> Path:
-        """Give the name a hidden file will have."""
-        return self._final.get(hidden, hidden)
-
     def _refuse(self, final: Path) -> None:
         folder = final.parent
         if not folder.exists():

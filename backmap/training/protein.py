@@ -360,8 +360,3 @@ def _mean_loss(data, loss, batch: int = 4096) -> float:
         part = _map(lambda tensor, first=first: tensor[first : first + batch], data)
         total += float(loss(part)) * _size(part)
     return total / size
-
-
-def parameter_count(module: nn.Module) -> int:
-    """Number of trained numbers in a module."""
-    return sum(p.numel() for p in module.parameters())
