@@ -6,6 +6,7 @@ from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, sample_paths
 from .reader import FrameChunk, Source, open_source, source_from_mdtraj
 from .staging import StagedFiles
+from .whole_trajectory import holds_times, load_trajectory
 from .writer import create_writer, open_writer
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "create_writer",
     "describe_file",
     "from_mdtraj",
+    "holds_times",
+    "load_trajectory",
     "manifest_path",
     "open_source",
     "open_writer",
