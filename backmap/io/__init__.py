@@ -1,5 +1,6 @@
 """Files: reading structures and trajectories as streams of frames, and writing them whole or not at all."""
 
+from .atom_list import AtomList
 from .manifest import describe_file, write_manifest
 from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, sample_paths
@@ -8,6 +9,7 @@ from .staging import StagedFiles
 from .writer import create_writer, open_writer
 
 __all__ = [
+    "AtomList",
     "FrameChunk",
     "Source",
     "StagedFiles",
