@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -81,10 +83,26 @@ def require_model(model: str | PathLike[str]) -> Path:
     raise InputError(f"model {model}: neither a shipped model ({names}) nor a file; see `backmap models`")
 
 
+def model_family(model: str | PathLike[str]) -> str:
+    """Say which kind of model the user named: ``protein`` or ``temporal``."""
+    from backmap.models.checkpoint import load_checkpoint
+
+    with _explained():
+        return load_checkpoint(require_model(model)).family
+
+
+def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Module:
+    """Load the model the user named, ready for inference."""
+    from backmap.models import checkpoint
+
+    with _explained():
+        return checkpoint.load_model(str(require_model(model)), device)
+
+
 def make_reconstructor(
     model: str | PathLike[str], topology: Topology, linked: np.ndarray, device: torch.device
 ) -> Reconstructor:
-    """Load a model and make it ready for a topology.
+    """Load a model of the protein family and make it ready for a topology.
 
     Parameters
     ----------
@@ -97,12 +115,16 @@ def make_reconstructor(
     device : torch.device
         Where to compute.
     """
-    path = require_model(model)
     from backmap.inference.all_at_once import AllAtOnce
-    from backmap.models.checkpoint import load_model
 
+    return AllAtOnce(load_model(model, device), topology, linked, device)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what is wrong with a model file into one sentence for the user."""
     try:
-        return AllAtOnce(load_model(str(path), device), topology, linked, device)
+        yield
     except (OSError, ValueError) as error:
         raise InputError(" ".join(str(error).split())) from error
 
@@ -117,14 +139,14 @@ def reconstruct(
     device: str = "auto",
     skip_unknown: bool = False,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
-    """Build all heavy atoms on the C-alphas of a protein trajectory.
+    """Build all atoms of a coarse-grained trajectory: a protein without, a molecule with hydrogens.
 
     Everything is held in memory; ``backmap reconstruct`` works on files of any length.
 
     Parameters
     ----------
     trajectory : mdtraj.Trajectory or path
-        C-alphas alone, or more atoms, of which the C-alphas are taken.
+        The model's beads alone (C-alphas for the protein model), or more atoms, from which they are taken.
     top : path, optional
         Topology of a trajectory file that holds coordinates alone.
     model : str or path
@@ -141,17 +163,34 @@ def reconstruct(
     Returns
     -------
     mdtraj.Trajectory or list of mdtraj.Trajectory
-        All heavy atoms in nm, hydrogens left out; a list where more than one sample was asked for.
+        All atoms in nm, a protein's without hydrogens; a list where more than one sample was asked for.
 
     Raises
     ------
     backmap.errors.InputError
         If the input cannot be used; the message says why and what to do.
     """
+    _require_counts(samples, seed)
+    if model_family(model) == "temporal":
+        results = _roll_out(trajectory, top, model, samples, seed, device)
+    else:
+        results = _build(trajectory, top, model, samples, seed, device, skip_unknown)
+    return results[0] if samples == 1 else results
+
+
+def _build(
+    trajectory: mdtraj.Trajectory | str | PathLike[str],
+    top: str | PathLike[str] | None,
+    model: str | PathLike[str],
+    samples: int,
+    seed: int,
+    device: str,
+    skip_unknown: bool,
+) -> list[mdtraj.Trajectory]:
+    """Build proteins, one trajectory a sample."""
     from backmap.inference.frame_stream import build_frames, frames_per_chunk
     from backmap.io import AtomList, open_source, source_from_mdtraj, to_mdtraj
 
-    _require_counts(samples, seed)
     if isinstance(trajectory, str | PathLike):
         source = open_source(trajectory, top, skip_unknown=skip_unknown)
     else:
@@ -165,8 +204,36 @@ def reconstruct(
     time = _joined([frames.time for frames in built])
     box = _joined([frames.unitcell_vectors for frames in built])
     atoms = AtomList.of_protein(source.topology, source.topology.atom_mask)
-    results = [to_mdtraj(atoms, sample, time, box) for sample in coordinates]
-    return results[0] if samples == 1 else results
+    return [to_mdtraj(atoms, sample, time, box) for sample in coordinates]
+
+
+def _roll_out(
+    trajectory: mdtraj.Trajectory | str | PathLike[str],
+    top: str | PathLike[str] | None,
+    model: str | PathLike[str],
+    samples: int,
+    seed: int,
+    device: str,
+) -> list[mdtraj.Trajectory]:
+    """Roll a temporal model along a trajectory, one trajectory a sample."""
+    from backmap.inference.along_time import AlongTime
+    from backmap.io import AtomList, beads_from_mdtraj, open_beads, to_mdtraj
+    from backmap.rollout import check_source, roll_out
+
+    place = select_device(device)
+    loaded = load_model(model, place)
+    if isinstance(trajectory, str | PathLike):
+        source = open_beads(trajectory, loaded.molecule, loaded.mapping, top)
+    else:
+        source = beads_from_mdtraj(trajectory, loaded.molecule, loaded.mapping)
+    check_source(source, loaded)
+    roller = AlongTime(loaded, samples=samples, seed=seed, device=place)
+    pieces = [piece for (piece,) in roll_out(roller, [source])]
+    coordinates = np.concatenate([rolled.coordinates for _, rolled in pieces], axis=1)
+    time = _joined([chunk.time for chunk, _ in pieces])
+    box = _joined([chunk.unitcell_vectors for chunk, _ in pieces])
+    atoms = AtomList.of_molecule(loaded.molecule)
+    return [to_mdtraj(atoms, sample, time, box) for sample in coordinates]
 
 
 def _require_counts(samples: int, seed: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 POSITIONS_PER_CHUNK = 300_000
 """Atom positions built between two reports of what was done: little memory, and little lost by a kill."""
-
-SeedFrames = Callable[[Tensor], Tensor]
-"""Beads (batch, beads, 3) to the frames a trajectory starts from (batch, k, atoms, 3), the newest last."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +130,6 @@ class AlongTime:
         Numbers of the trajectories, which their random numbers belong to.
     patience : Patience
         How often an unphysical frame is drawn again.
-    seed_frames : callable, optional
-        Where trajectories start; by default from the model's own library.
     device : torch.device or str
         Where to compute.
     """
@@ -147,7 +142,6 @@ class AlongTime:
         seed: int = 0,
         trajectories: Sequence[int] = (0,),
         patience: Patience = Patience(),
-        seed_frames: SeedFrames | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
@@ -157,7 +151,6 @@ class AlongTime:
         self._seed = seed
         self._numbers = torch.tensor(trajectories, dtype=torch.int64, device=self.device)
         self._patience = patience
-        self._seed_frames = seed_frames or model.seed_frames
         shape = (len(trajectories), samples, model.previous_frames, model.molecule.atoms, 3)
         self._previous = torch.zeros(shape, device=self.device)
         self._origin = np.zeros((len(trajectories), 3))
@@ -213,7 +206,7 @@ class AlongTime:
         for step in range(longest):
             alive = torch.from_numpy(np.flatnonzero(lengths > step)).to(self.device)
             if first + step == 0:
-                seeds = self._seed_frames(beads[alive, step])
+                seeds = self.model.seed_frames(beads[alive, step])
                 self._previous[alive] = seeds[:, None].expand(-1, self.samples, -1, -1, -1)
             else:
                 self._previous[alive] += shifts[alive, step, None, None, None]
@@ -281,7 +274,7 @@ class AlongTime:
         waiting = self._draw(rows, torch.arange(len(rows.atoms), device=self.device), range(tries))
         if not len(waiting):
             return waiting
-        rows.previous[waiting] = self._seed_frames(rows.c_g[waiting])
+        rows.previous[waiting] = self.model.seed_frames(rows.c_g[waiting])
         self._count(self.tally.reseeds, rows.trajectory[waiting])
         waiting = self._draw(rows, waiting, range(tries, 2 * tries))
         self._count(self.tally.unphysical, rows.trajectory[waiting])

@@ -162,18 +162,6 @@ def test_what_stays_unphysical_is_counted_and_harms_no_other_frame(bad_value):
     assert (distance[6] > 1) == np.isfinite(bad_value)
 
 
-def test_seeds_of_the_caller():
-    model = ToyTemporal()
-    asked = []
-
-    def seeds(c_g):
-        asked.append(len(c_g))
-        return model.seed_frames(c_g)
-
-    roll(AlongTime(model, samples=4, trajectories=(0, 1), seed_frames=seeds), [beads(3), beads(3)])
-    assert asked == [2]
-
-
 def test_empty_and_single():
     roller = AlongTime(ToyTemporal())
     assert roller.reconstruct([np.empty((0, 6, 3))])[0].atoms.shape == (1, 0, 22, 3)
