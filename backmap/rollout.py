@@ -40,7 +40,7 @@ OUTPUTS_AT_ONCE = 64
 """Files written side by side: there is a limit to how many may be open."""
 
 _USUAL_SIZE = (0.4, 2.5)
-"""The beads spread over this many times what they do in the training data, whatever the molecule does."""
+"""Lengths are this many times those of the model's most similar frame, whatever the molecule does."""
 
 
 @dataclass(frozen=True)
@@ -121,19 +121,45 @@ def check_source(source: BeadSource, model: TemporalModel) -> None:
 
 
 def _check_unit(source: BeadSource, model: TemporalModel) -> None:
-    """Judge the unit of length by how far apart the model's own beads are."""
-    first = next(source.chunks(1)).coordinates
+    """Judge the unit of length by the distances of successive beads in the model's own frames."""
+    first = next(source.chunks(1)).coordinates[0]
     try:
-        near = torch.from_numpy((first - first[:, :1]).astype(np.float32))
-        seed = model.seed_frames(near.to(next(model.buffers()).device))
+        usual, found = (_neighbour_distance(beads) for beads in (_like(first, model), first))
     except ValueError as error:
         raise InputError(f"the model cannot start: {error}; give some with --seed-from TRAJECTORY") from error
-    usual, found = (_spread(beads) for beads in (model.mapping.apply(seed[0, -1].cpu().numpy()), first[0]))
     meaning = wrong_unit(found / usual, *_USUAL_SIZE)
     if meaning:
         raise InputError(
-            f"{source.name}: the beads lie {found:.3g} nm from their centre instead of about {usual:.3g} nm, "
+            f"{source.name}: successive beads are {found:.3g} nm apart instead of about {usual:.3g} nm, "
             f"{meaning}"
+        )
+
+
+def _like(beads: np.ndarray, model: TemporalModel) -> np.ndarray:
+    """Beads (beads, 3) of the model's own frame that is most like the given ones."""
+    near = torch.from_numpy((beads - beads[:1]).astype(np.float32)[None])
+    seed = model.seed_frames(near.to(next(model.buffers()).device))
+    return model.mapping.apply(seed[0, -1].cpu().numpy())
+
+
+def _neighbour_distance(beads: np.ndarray) -> float:
+    """Median distance of successive beads, which hardly changes where one is on the wrong side of a box."""
+    return float(np.median(np.linalg.norm(np.diff(beads, axis=0), axis=-1)))
+
+
+def _spread(beads: np.ndarray) -> np.ndarray:
+    """Root-mean-square distance (...) of beads (..., beads, 3) from their centre."""
+    return np.sqrt(((beads - beads.mean(axis=-2, keepdims=True)) ** 2).sum(axis=-1).mean(axis=-1))
+
+
+def _require_whole(chunk: FrameChunk, source: BeadSource, usual: float) -> None:
+    """Refuse frames whose beads lie much further apart than the usual spread."""
+    spread = _spread(chunk.coordinates)
+    for frame in np.flatnonzero(spread > _USUAL_SIZE[1] * usual)[:1]:
+        raise InputError(
+            f"{source.name}: frame {(chunk.first_frame + frame) * source.stride + 1}: its beads lie "
+            f"{spread[frame]:.3g} nm from their centre instead of about {usual:.3g} nm; "
+            "if the molecule is broken across the periodic box, make it whole first"
         )
 
 
@@ -155,15 +181,23 @@ def roll_out(
     ------
     list of (FrameChunk, RolledFrames)
         One a trajectory: the frames read, and with all atoms. Both are empty after its end.
+
+    Raises
+    ------
+    InputError
+        If a frame's beads are no numbers, or lie so far apart that the molecule cannot be whole.
     """
     rows = len(sources) * roller.samples
     frames = frames_per_chunk(rows, roller.model.molecule.atoms)
     readers = [source.chunks(frames, first_frame) for source in sources]
+    usual = [_spread(_like(next(source.chunks(1)).coordinates[0], roller.model)) for source in sources]
     ended = FrameChunk(0, np.empty((0, roller.model.mapping.beads, 3)))
     while True:
         chunks = [next(reader, ended) for reader in readers]
         if not any(map(len, chunks)):
             return
+        for chunk, source, spread in zip(chunks, sources, usual, strict=True):
+            _require_whole(chunk, source, spread)
         rolled = roller.reconstruct([chunk.coordinates for chunk in chunks])
         yield list(zip(chunks, rolled, strict=True))
 
@@ -230,8 +264,3 @@ def describe_tally(tally: Tally, names: Sequence[str]) -> list[dict[str, object]
         }
         for index, name in enumerate(names)
     ]
-
-
-def _spread(beads: np.ndarray) -> float:
-    """Root-mean-square distance of beads (beads, 3) from their centre."""
-    return float(np.sqrt(((beads - beads.mean(axis=0)) ** 2).sum(axis=-1).mean()))

@@ -203,7 +203,7 @@ def _rollout_line(
     mean = tally.residual_sum.sum() / tally.frames.sum()
     return (
         f"rolled out {' x '.join(sizes)} in {seconds:.1f} s ({speed}); {watched}; "
-        f"coarse-grained residual {mean:.5f} nm, at most {tally.largest_residual.max():.5f} nm "
+        f"coarse-grained residual {mean:.2g} nm, at most {tally.largest_residual.max():.2g} nm "
         f"-> {_named(sum(outputs.paths, []))}"
     )
 
