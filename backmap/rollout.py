@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -38,6 +39,9 @@ SEED_FRAMES = 5_000
 
 OUTPUTS_AT_ONCE = 64
 """Files written side by side: there is a limit to how many may be open."""
+
+_OTHER_FILES = 200
+"""Libraries, pipes, the journal, and a file of names beside every output."""
 
 _USUAL_SIZE = (0.4, 2.5)
 """Lengths are this many times those of the model's most similar frame, whatever the molecule does."""
@@ -93,6 +97,19 @@ class Outputs:
 def _output_name(given: Path) -> str:
     """Name the output of one of several inputs: its own name, as DCD where its format cannot be written."""
     return given.name if suffix_of(given) in OUTPUT_SUFFIXES else stem_of(given) + ".dcd"
+
+
+def allow_open_files(inputs: int) -> None:
+    """Let the process hold so many inputs open side by side, as far as the system permits."""
+    needed = inputs + OUTPUTS_AT_ONCE + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise InputError(
+            f"{inputs} inputs side by side need {needed} open files, the system allows {hard}; "
+            "give fewer at a time"
+        )
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def use_seeds(model: TemporalModel, path: str | PathLike[str]) -> None:

@@ -131,6 +131,7 @@ def _run_temporal(arguments: argparse.Namespace) -> int:
     model = api.load_model(arguments.model, device)
     if arguments.seed_from:
         rollout.use_seeds(model, arguments.seed_from)
+    rollout.allow_open_files(len(arguments.input))
     sources = [
         open_beads(given, model.molecule, model.mapping, arguments.top, stride=arguments.stride)
         for given in arguments.input

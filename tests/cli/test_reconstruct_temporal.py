@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tracemalloc
@@ -139,6 +140,24 @@ def test_several_trajectories_in_one_batch(toy, given, tmp_path, capsys, monkeyp
     np.testing.assert_allclose(
         load(tmp_path / "alone_2.xtc").xyz, load(tmp_path / "out" / "cg_2.xtc").xyz, atol=1.1e-3
     )
+
+
+def test_more_inputs_than_files_may_be_open(toy, tmp_path, monkeypatch):
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(rollout, "OUTPUTS_AT_ONCE", 10)
+    monkeypatch.setattr(rollout, "_OTHER_FILES", 50)
+    (tmp_path / "in").mkdir()
+    inputs = [save(tmp_path / "in" / f"{number}.dcd", 2, number) for number in range(40)]
+    used = len(os.listdir("/proc/self/fd"))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, limit[1]))
+        assert run(inputs, tmp_path / "out", "--quiet") == 0
+        monkeypatch.setattr(rollout, "_OTHER_FILES", 10**9)
+        with pytest.raises(InputError, match="40 inputs side by side need .* open files, the system allows"):
+            rollout.allow_open_files(40)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert len(list((tmp_path / "out").glob("*.dcd"))) == 40
 
 
 def test_chunks_do_not_change_the_result(toy, given, tmp_path, monkeypatch):
