@@ -17,7 +17,9 @@ from tests.models.temporal.dipeptide import STRUCTURE, dipeptide, moving_dipepti
 
 CPU = torch.device("cpu")
 INTERNAL = TemporalConfig("internal-coordinates", internal=InternalConfig(hidden=32, layers=1, latent=8))
-VOXELS = TemporalConfig("voxels", voxels=VoxelConfig(channels=4, latent=8))
+VOXELS = TemporalConfig(
+    "voxels", voxels=VoxelConfig(grid_points=6, width_nm=1.2, sigma_nm=0.095, channels=2, latent=8)
+)
 
 
 def training(epochs: int, **settings) -> TemporalTrainingConfig:
