@@ -15,8 +15,12 @@ from backmap.models.counter_random import trajectory_keys, uniform
 if TYPE_CHECKING:
     from backmap.models.temporal.model import TemporalModel
 
-POSITIONS_PER_CHUNK = 300_000
-"""Atom positions built between two reports of what was done: little memory, and little lost by a kill."""
+POSITIONS_PER_CHUNK = 1_000_000
+FRAMES_PER_CHUNK = 2_000
+"""Atom positions and frames built before they are handed on: little memory, and little lost by a kill."""
+
+ROWS_PER_SEARCH = 64
+"""Rows looked up in the library together: enough to fill a processor, few enough for little memory."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ class AlongTime:
         for step in range(longest):
             alive = torch.from_numpy(np.flatnonzero(lengths > step)).to(self.device)
             if first + step == 0:
-                seeds = self.model.seed_frames(beads[alive, step])
+                seeds = self._seed_frames(beads[alive, step])
                 self._previous[alive] = seeds[:, None].expand(-1, self.samples, -1, -1, -1)
             else:
                 self._previous[alive] += shifts[alive, step, None, None, None]
@@ -274,7 +278,7 @@ class AlongTime:
         waiting = self._draw(rows, torch.arange(len(rows.atoms), device=self.device), range(tries))
         if not len(waiting):
             return waiting
-        rows.previous[waiting] = self.model.seed_frames(rows.c_g[waiting])
+        rows.previous[waiting] = self._seed_frames(rows.c_g[waiting])
         self._count(self.tally.reseeds, rows.trajectory[waiting])
         waiting = self._draw(rows, waiting, range(tries, 2 * tries))
         self._count(self.tally.unphysical, rows.trajectory[waiting])
@@ -297,6 +301,10 @@ class AlongTime:
             waiting = waiting[~self.model.is_physical(drawn, c_g)]
         return waiting
 
+    def _seed_frames(self, c_g: Tensor) -> Tensor:
+        """Frames of the library to start rows from, some rows at a time: each is compared with all of it."""
+        return torch.cat([self.model.seed_frames(part) for part in c_g.split(ROWS_PER_SEARCH)])
+
     @staticmethod
     def _count(counts: np.ndarray, trajectory: Tensor) -> None:
         counts += np.bincount(trajectory.cpu().numpy(), minlength=len(counts))
@@ -313,5 +321,5 @@ class AlongTime:
 
 
 def frames_per_chunk(rows: int, atoms: int) -> int:
-    """Say how many frames of so many rows to build between two reports."""
-    return max(1, POSITIONS_PER_CHUNK // max(1, rows * atoms))
+    """Say how many frames of so many rows to build before they are handed on."""
+    return max(1, min(FRAMES_PER_CHUNK, POSITIONS_PER_CHUNK // max(1, rows * atoms)))

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -21,7 +22,8 @@ from .staging import explain_writing, synchronise
 
 _REQUEST = "journal.json"
 _PUBLISHING = "publishing"
-_PIECE = "piece-{:012d}.safetensors"
+_FINISHED = "finished"
+_PIECE = "piece-{:012d}-{:012d}.safetensors"
 _ANY_PIECE = "piece-*.safetensors"
 _HIDDEN = ".partial"
 
@@ -56,7 +58,7 @@ class Journal:
         self, folder: Path, request: Mapping[str, object], *, resume: bool = False, overwrite: bool = False
     ) -> None:
         self.folder = folder
-        if folder.exists() and not resume and not overwrite:
+        if folder.exists() and not _is_finished(folder) and not resume and not overwrite:
             raise InputError(
                 f"{folder}: an unfinished run lies there; give --resume to go on with it, "
                 "or --overwrite to start anew"
@@ -75,7 +77,7 @@ class Journal:
     @property
     def frames_done(self) -> int:
         """Number of frames in the pieces."""
-        return self._ends[-1] if self._ends else 0
+        return self._bounds[-1]
 
     @property
     def is_publishing(self) -> bool:
@@ -85,18 +87,18 @@ class Journal:
     def append(self, arrays: Mapping[str, np.ndarray], frames_done: int) -> None:
         """Add a piece that ends after so many frames of the run."""
         data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-        self._write(_PIECE.format(frames_done), data)
-        self._ends.append(frames_done)
+        self._write(_PIECE.format(self.frames_done, frames_done), data)
+        self._bounds.append(frames_done)
 
     def pieces(self) -> Iterator[Piece]:
         """Go through the pieces in order."""
-        for end in self._ends:
-            with _opened(self.folder / _PIECE.format(end)) as piece:
+        for begin, end in pairwise(self._bounds):
+            with _opened(self.folder / _PIECE.format(begin, end)) as piece:
                 yield piece
 
     def last(self, prefix: str) -> dict[str, np.ndarray]:
         """Arrays of the last piece whose names begin with a prefix, which is taken off."""
-        with _opened(self.folder / _PIECE.format(self.frames_done)) as piece:
+        with _opened(self.folder / _PIECE.format(*self._bounds[-2:])) as piece:
             return {name.removeprefix(prefix): piece[name] for name in piece if name.startswith(prefix)}
 
     def publish(self) -> None:
@@ -106,8 +108,14 @@ class Journal:
             synchronise(self.folder)
 
     def remove(self) -> None:
-        """Remove the folder: the output is whole."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the folder: the output is whole, or there is nothing to keep."""
+        with suppress(OSError):
+            (self.folder / _FINISHED).touch()
+            synchronise(self.folder)
+            for path in self.folder.iterdir():
+                if path.name != _FINISHED:
+                    path.unlink()
+            shutil.rmtree(self.folder)
 
     def __enter__(self) -> Journal:
         return self
@@ -115,7 +123,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and not self._ends:
+        if kind is not None and not self.frames_done:
             self.remove()
         self._release()
 
@@ -125,22 +133,34 @@ class Journal:
             self._lock = None
 
     def _begin(self, request: dict[str, object], resume: bool) -> None:
-        before = _read_request(self.folder / _REQUEST) if resume else None
-        self._ends: list[int] = []
+        goes_on = resume and not _is_finished(self.folder)
+        before = _read_request(self.folder / _REQUEST) if goes_on else None
+        self._bounds = [0]
         kept: set[str] = set()
         if before is not None:
             _require_same(self.folder, before, json.loads(json.dumps(request)))
-            pieces = {int(path.stem.split("-")[1]): path.name for path in self.folder.glob(_ANY_PIECE)}
-            self._ends = sorted(pieces)
-            kept = {_REQUEST, _PUBLISHING, *pieces.values()}
+            kept = {_REQUEST, _PUBLISHING, *self._find_pieces()}
         found = list(self.folder.iterdir())
-        if found and not {path.name for path in found} & {_REQUEST, _REQUEST + _HIDDEN}:
+        if found and not {path.name for path in found} & {_REQUEST, _REQUEST + _HIDDEN, _FINISHED}:
             raise InputError(f"{self.folder}: holds other files; move them, or give the output another name")
         for path in found:
             if path.name not in kept:  # it was being written when the run was killed, or is not wanted
                 path.unlink()
         if before is None:
             self._write(_REQUEST, json.dumps(request, indent=2).encode())
+
+    def _find_pieces(self) -> list[str]:
+        """Find the pieces of the run before, and make sure that none is missing."""
+        names = sorted(path.name for path in self.folder.glob(_ANY_PIECE))
+        for name in names:
+            begin, end = map(int, name.removesuffix(".safetensors").split("-")[1:])
+            if begin != self.frames_done:
+                raise InputError(
+                    f"{self.folder}: the piece from frame {self.frames_done + 1} on is missing; "
+                    "give --overwrite to start anew"
+                )
+            self._bounds.append(end)
+        return names
 
     def _write(self, name: str, data: bytes) -> None:
         """Make a file that appears whole and is on the disk then."""
@@ -196,6 +216,11 @@ def _lock(folder: Path) -> int:
     except OSError:  # a file system without locks
         pass
     return descriptor
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether a run was through and only its folder was not removed yet."""
+    return (folder / _FINISHED).exists()
 
 
 def _read_request(file: Path) -> dict[str, object] | None:

@@ -378,7 +378,7 @@ def test_killed_at_any_moment(toy, tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.parametrize("moment", ["writing", "publishing", "removing"])
+@pytest.mark.parametrize("moment", ["writing", "publishing", "published"])
 def test_stopped_after_the_last_frame(toy, given, tmp_path, monkeypatch, moment):
     """The output is being written, given its name, or has it already."""
     assert run(given, tmp_path / "whole.dcd") == 0
@@ -392,7 +392,7 @@ def test_stopped_after_the_last_frame(toy, given, tmp_path, monkeypatch, moment)
     where = {
         "writing": "backmap.rollout.write_from_journal",
         "publishing": "backmap.io.staging.os.replace",
-        "removing": "backmap.io.journal.shutil.rmtree",
+        "published": "backmap.io.Journal.remove",
     }[moment]
     with monkeypatch.context() as patch:
         if moment == "publishing":

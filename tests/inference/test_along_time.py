@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.inference.along_time import AlongTime, Patience, RolledFrames, frames_per_chunk
+from backmap.inference.along_time import (
+    FRAMES_PER_CHUNK,
+    AlongTime,
+    Patience,
+    RolledFrames,
+    frames_per_chunk,
+)
 from tests.toy_temporal import BEAD_ATOMS, SHAPE_NM, ToyTemporal, beads
 
 
@@ -180,4 +186,5 @@ def test_bad_input():
 
 def test_chunks_hold_at_least_one_frame():
     assert frames_per_chunk(10**7, 22) == 1
-    assert frames_per_chunk(1, len(SHAPE_NM)) > 1000
+    assert frames_per_chunk(1, len(SHAPE_NM)) == FRAMES_PER_CHUNK
+    assert 1 < frames_per_chunk(1000, len(SHAPE_NM)) < 100

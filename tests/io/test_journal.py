@@ -53,14 +53,14 @@ def test_nothing_done_leaves_nothing(folder):
 
 
 def test_what_was_being_written_is_swept_away(begun):
-    for name in ("piece-000000000020.safetensors.partial", "out.dcd"):
+    for name in ("piece-000000000009-000000000020.safetensors.partial", "out.dcd"):
         (begun / name).write_text("half")
     with Journal(begun, REQUEST, resume=True) as journal:
         assert journal.frames_done == 9
     assert sorted(path.name for path in begun.iterdir()) == [
         "journal.json",
-        "piece-000000000005.safetensors",
-        "piece-000000000009.safetensors",
+        "piece-000000000000-000000000005.safetensors",
+        "piece-000000000005-000000000009.safetensors",
     ]
 
 
@@ -69,6 +69,31 @@ def test_killed_before_the_request_was_whole(folder):
     (folder / "journal.json.partial").write_text("{")
     with Journal(folder, REQUEST, resume=True) as journal:
         assert journal.frames_done == 0
+
+
+def test_killed_while_it_was_removed(begun, monkeypatch):
+    """What is left of the pieces then must not be taken for an unfinished run."""
+    unlink = Path.unlink
+
+    def unlink_one(path: Path) -> None:
+        unlink(path)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Journal(begun, REQUEST, resume=True) as journal:
+        monkeypatch.setattr(Path, "unlink", unlink_one)
+        journal.remove()
+    monkeypatch.undo()
+    for options in ({}, {"resume": True}):
+        with Journal(begun, REQUEST | {"seed": 9}, **options) as journal:
+            assert journal.frames_done == 0
+            (begun / "finished").touch()
+
+
+def test_a_missing_piece_is_named(begun):
+    (begun / "piece-000000000000-000000000005.safetensors").unlink()
+    assert refusal(begun, REQUEST, resume=True) == (
+        "the piece from frame 1 on is missing; give --overwrite to start anew"
+    )
 
 
 def test_overwrite_starts_anew(begun):
@@ -105,11 +130,12 @@ def test_refusals(begun, tmp_path):
 
 
 def test_a_damaged_piece_is_named(begun):
-    path = begun / "piece-000000000005.safetensors"
+    path = begun / "piece-000000000000-000000000005.safetensors"
     path.write_bytes(path.read_bytes()[:20])
     with Journal(begun, REQUEST, resume=True) as journal:
         with pytest.raises(
-            InputError, match="piece-000000000005.safetensors: cannot be read .*start the run anew"
+            InputError,
+            match="piece-000000000000-000000000005.safetensors: cannot be read .*start the run anew",
         ):
             list(journal.pieces())
 
@@ -135,7 +161,7 @@ def test_everything_is_on_the_disk_before_it_counts(folder, monkeypatch):
     with Journal(folder, REQUEST) as journal:
         events.clear()
         journal.append(piece(1), 5)
-        path = folder / "piece-000000000005.safetensors"
+        path = folder / "piece-000000000000-000000000005.safetensors"
         assert events == [f"{path}.partial", f"-> {path}", str(folder)]
         events.clear()
         with StagedFiles(folder=folder) as files:
