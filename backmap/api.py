@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import torch
 
     from backmap.chemistry import Topology
-    from backmap.inference.frame_stream import Reconstructor
+    from backmap.inference.frame_stream import BuiltFrames, Reconstructor
+    from backmap.io import AtomList, BeadSource, FrameChunk, Source
+    from backmap.models.temporal.model import TemporalModel
 
 DEFAULT_MODEL = "protein"
 MAX_SEED = 2**63 - 1
@@ -172,53 +174,54 @@ def reconstruct(
     """
     _require_counts(samples, seed)
     if model_family(model) == "temporal":
-        results = _roll_out(trajectory, top, model, samples, seed, device)
+        opened = _open_temporal(trajectory, top, model, device)
+        results = _roll_out(*opened, samples, seed)
     else:
-        results = _build(trajectory, top, model, samples, seed, device, skip_unknown)
+        opened = _open_protein(trajectory, top, model, device, skip_unknown)
+        results = _build(*opened, samples, seed)
     return results[0] if samples == 1 else results
 
 
-def _build(
+def _open_protein(
     trajectory: mdtraj.Trajectory | str | PathLike[str],
     top: str | PathLike[str] | None,
     model: str | PathLike[str],
-    samples: int,
-    seed: int,
     device: str,
     skip_unknown: bool,
-) -> list[mdtraj.Trajectory]:
-    """Build proteins, one trajectory a sample."""
-    from backmap.inference.frame_stream import build_frames, frames_per_chunk
-    from backmap.io import AtomList, open_source, source_from_mdtraj, to_mdtraj
+) -> tuple[Source, Reconstructor, int]:
+    """Find the protein in a trajectory and make a model ready for it; say how many workers to use."""
+    from backmap.io import open_source, source_from_mdtraj
 
     if isinstance(trajectory, str | PathLike):
         source = open_source(trajectory, top, skip_unknown=skip_unknown)
     else:
         source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
     place = select_device(device)
-    reconstructor = make_reconstructor(model, source.topology, source.linked, place)
+    return source, make_reconstructor(model, source.topology, source.linked, place), count_workers(place)
+
+
+def _build(
+    source: Source, reconstructor: Reconstructor, workers: int, samples: int, seed: int
+) -> list[mdtraj.Trajectory]:
+    """Build all frames of a protein, one trajectory a sample."""
+    from backmap.inference.frame_stream import build_frames, frames_per_chunk
+    from backmap.io import AtomList
+
     chunks = source.chunks(frames_per_chunk(source.topology.residues, samples))
-    workers = count_workers(place)
     built = list(build_frames(reconstructor, chunks, samples=samples, seed=seed, workers=workers))
-    coordinates = np.concatenate([frames.coordinates for frames in built], axis=1)
-    time = _joined([frames.time for frames in built])
-    box = _joined([frames.unitcell_vectors for frames in built])
     atoms = AtomList.of_protein(source.topology, source.topology.atom_mask)
-    return [to_mdtraj(atoms, sample, time, box) for sample in coordinates]
+    return _trajectories(atoms, [frames.coordinates for frames in built], built)
 
 
-def _roll_out(
+def _open_temporal(
     trajectory: mdtraj.Trajectory | str | PathLike[str],
     top: str | PathLike[str] | None,
     model: str | PathLike[str],
-    samples: int,
-    seed: int,
     device: str,
-) -> list[mdtraj.Trajectory]:
-    """Roll a temporal model along a trajectory, one trajectory a sample."""
-    from backmap.inference.along_time import AlongTime
-    from backmap.io import AtomList, beads_from_mdtraj, open_beads, to_mdtraj
-    from backmap.rollout import check_source, roll_out
+) -> tuple[BeadSource, TemporalModel, torch.device]:
+    """Load a temporal model and find its beads in a trajectory."""
+    from backmap.io import beads_from_mdtraj, open_beads
+    from backmap.rollout import check_source
 
     place = select_device(device)
     loaded = load_model(model, place)
@@ -227,13 +230,32 @@ def _roll_out(
     else:
         source = beads_from_mdtraj(trajectory, loaded.molecule, loaded.mapping)
     check_source(source, loaded)
-    roller = AlongTime(loaded, samples=samples, seed=seed, device=place)
+    return source, loaded, place
+
+
+def _roll_out(
+    source: BeadSource, model: TemporalModel, device: torch.device, samples: int, seed: int
+) -> list[mdtraj.Trajectory]:
+    """Roll a temporal model along a trajectory, one trajectory a sample."""
+    from backmap.inference.along_time import AlongTime
+    from backmap.io import AtomList
+    from backmap.rollout import roll_out
+
+    roller = AlongTime(model, samples=samples, seed=seed, device=device)
     pieces = [piece for (piece,) in roll_out(roller, [source])]
-    coordinates = np.concatenate([rolled.coordinates for _, rolled in pieces], axis=1)
-    time = _joined([chunk.time for chunk, _ in pieces])
-    box = _joined([chunk.unitcell_vectors for chunk, _ in pieces])
-    atoms = AtomList.of_molecule(loaded.molecule)
-    return [to_mdtraj(atoms, sample, time, box) for sample in coordinates]
+    coordinates = [rolled.coordinates for _, rolled in pieces]
+    return _trajectories(AtomList.of_molecule(model.molecule), coordinates, [read for read, _ in pieces])
+
+
+def _trajectories(
+    atoms: AtomList, coordinates: list[np.ndarray], frames: Sequence[BuiltFrames | FrameChunk]
+) -> list[mdtraj.Trajectory]:
+    """Join pieces (samples, frames, ..., 3) into one trajectory a sample, with the times and boxes read."""
+    from backmap.io import to_mdtraj
+
+    time = _joined([piece.time for piece in frames])
+    box = _joined([piece.unitcell_vectors for piece in frames])
+    return [to_mdtraj(atoms, sample, time, box) for sample in np.concatenate(coordinates, axis=1)]
 
 
 def _require_counts(samples: int, seed: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from backmap.inference.along_time import AlongTime, Tally
     from backmap.io import BeadSource, Journal, Source
     from backmap.io.writer import Writer
+    from backmap.models.temporal.model import TemporalModel
     from backmap.rollout import Outputs
 
 
@@ -119,32 +120,14 @@ def _run_temporal(arguments: argparse.Namespace) -> int:
     """Roll a model along all inputs side by side."""
     from backmap import rollout
     from backmap.inference.along_time import AlongTime
-    from backmap.io import AtomList, Journal, StagedFiles, open_beads, write_manifest
+    from backmap.io import AtomList, Journal, StagedFiles, write_manifest
 
     _refuse_options(arguments, "temporal", skip_unknown="--skip-unknown")
     outputs = rollout.Outputs.plan(arguments.output, arguments.input, arguments.samples)
     device = api.select_device(arguments.device)
-    if arguments.threads:
-        import torch
-
-        torch.set_num_threads(arguments.threads)
-    model = api.load_model(arguments.model, device)
-    if arguments.seed_from:
-        rollout.use_seeds(model, arguments.seed_from)
-    rollout.allow_open_files(len(arguments.input))
-    sources = [
-        open_beads(given, model.molecule, model.mapping, arguments.top, stride=arguments.stride)
-        for given in arguments.input
-    ]
-    for source in sources:
-        rollout.check_source(source, model)
-    roller = AlongTime(
-        model,
-        samples=arguments.samples,
-        seed=arguments.seed,
-        trajectories=range(len(sources)),
-        device=device,
-    )
+    model, sources = _open_temporal(arguments, device)
+    samples, seed, numbers = arguments.samples, arguments.seed, range(len(sources))
+    roller = AlongTime(model, samples=samples, seed=seed, trajectories=numbers, device=device)
     atoms = AtomList.of_molecule(model.molecule)
     inputs = list(dict.fromkeys(path for source in sources for path in source.files))
     manifest = _manifest(inputs, arguments)
@@ -165,6 +148,30 @@ def _run_temporal(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print(_rollout_line(roller.tally, sources, outputs, built, seconds), file=sys.stderr)
     return 0
+
+
+def _open_temporal(
+    arguments: argparse.Namespace, device: torch.device
+) -> tuple[TemporalModel, list[BeadSource]]:
+    """Load the model and open the inputs, having looked at the first frames of each."""
+    import torch
+
+    from backmap import rollout
+    from backmap.io import open_beads
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    model = api.load_model(arguments.model, device)
+    if arguments.seed_from:
+        rollout.use_seeds(model, arguments.seed_from)
+    rollout.allow_open_files(len(arguments.input))
+    sources = [
+        open_beads(given, model.molecule, model.mapping, arguments.top, stride=arguments.stride)
+        for given in arguments.input
+    ]
+    for source in sources:
+        rollout.check_source(source, model)
+    return model, sources
 
 
 def _roll_out(
