@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 SOURCES := $(shell git ls-files '*.cpp' '*.h' '*.cu')
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench bench-kernels
 
 demo: .venv/installed
 	mkdir -p demo
@@ -24,6 +24,9 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/quality.py --structures ../shared/data/pdb/test-dev --samples 5
+
+bench-kernels: .venv/installed-dev
+	$(BIN)/python benchmarks/kernels.py --threads 1 2
 
 # torch comes first and alone, so that nothing after it chooses another build of it. CUDA kernels are compiled
 # if nvcc is found.
