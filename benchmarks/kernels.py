@@ -33,6 +33,14 @@ def run(device: str, threads: list[int], seconds: float) -> list[str]:
     return failed
 
 
+def forget(path: Path) -> None:
+    """Take out what earlier runs measured."""
+    if path.exists():
+        results = json.loads(path.read_text())
+        results.pop("benchmarks", None)
+        path.write_text(json.dumps(results, indent=1) + "\n")
+
+
 def markdown(results: dict) -> str:
     """A table for each benchmark: a row for each implementation of each case."""
     lines = [f"torch {results.get('torch', '-')}"]
@@ -73,7 +81,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help="time to spend on each measurement")
     options = parser.parse_args()
     path = results_path(options.device)
-    path.unlink(missing_ok=True)
+    forget(path)
     failed = run(options.device, options.threads, options.seconds)
     if path.exists():
         table = markdown(json.loads(path.read_text()))
