@@ -1,23 +1,14 @@
 // The CUDA kernels, run on the CPU by emulation, against the CPU kernels.
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <limits>
 
-#include "core/cell_hash.h"
+#include "check.h"
 #include "kernels.h"
 #include "random_structures.h"
 
 namespace backmap::testing {
 namespace {
-
-int failures = 0;
-
-void check(bool condition, const char* what) {
-  if (condition) return;
-  std::printf("FAILED: %s\n", what);
-  ++failures;
-}
 
 template <typename T>
 double difference(const std::vector<T>& a, const std::vector<T>& b) {
@@ -190,24 +181,6 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
   check(difference(c.energy, g.energy) < 1e3 * tolerance<T>, "pack_side_chains: energy");
 }
 
-// ---- Spatial hash ------------------------------------------------------------------------------
-
-// The eight cells of a ball contain every point of it, wherever it is, far outside the integers too.
-void test_cells() {
-  Random random(3);
-  const double reach = 0.12, inverse_side = 1.0 / cell_side(reach);
-  for (int n = 0; n < 100000; ++n) {
-    const double scale = std::pow(10.0, random.uniform() * 6 - 2);
-    const Vec3<float> a{float(scale * (random.uniform() - 0.5)), float(scale * random.uniform()), float(-scale)};
-    const Vec3<float> b{a.x + float(reach * (2 * random.uniform() - 1)), a.y, a.z};
-    if (!(squared_distance(a, b) < float(reach) * float(reach))) continue;
-    const Cell low = lower_cell_of(a, inverse_side), at = cell_of(b, inverse_side);
-    if (at.x < low.x || at.x > low.x + 1 || at.y < low.y || at.y > low.y + 1) return check(false, "cell_hash");
-  }
-  const Cell far = cell_of(Vec3<float>{3e38f, -3e38f, 0}, inverse_side);
-  check(far.x == 1000000000 && far.y == -1000000000, "cell_hash: clamped");
-}
-
 template <typename T>
 void test_all() {
   for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
@@ -234,9 +207,7 @@ void test_all() {
 }  // namespace backmap::testing
 
 int main() {
-  backmap::testing::test_cells();
   backmap::testing::test_all<float>();
   backmap::testing::test_all<double>();
-  std::printf("%d failures\n", backmap::testing::failures);
-  return backmap::testing::failures != 0;
+  return backmap::testing::finish();
 }

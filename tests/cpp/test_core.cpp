@@ -1,0 +1,424 @@
+// The formulas of csrc/core, one function a header: gradients against finite differences, and what happens
+// where a formula has no answer of its own (collinear points, coinciding atoms, zero vectors, values that are
+// not finite).
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/bounding_sphere.h"
+#include "core/cell_hash.h"
+#include "core/local_frame.h"
+#include "core/nearest.h"
+#include "core/pair_terms.h"
+#include "core/rotamer_draw.h"
+#include "random_structures.h"
+
+namespace backmap::testing {
+namespace {
+
+template <typename T>
+constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
+template <typename T>
+constexpr T infinite = std::numeric_limits<T>::infinity();
+template <typename T>
+constexpr T rounding = std::numeric_limits<T>::epsilon();
+
+using Values = std::vector<double>;
+
+// A formula of several numbers, and its backward: gradients with respect to its inputs, from its inputs and
+// the gradients with respect to its outputs.
+using Formula = std::function<Values(const Values&)>;
+using Backward = std::function<Values(const Values&, const Values&)>;
+
+// Compares the backward at `inputs` with central differences of the formula.
+void check_gradient(const char* what, const Formula& formula, const Backward& backward, const Values& inputs,
+                    Random& random) {
+  const Values grad = random.uniforms<double>(int64_t(formula(inputs).size()), -1, 1);
+  const Values actual = backward(inputs, grad);
+  check(actual.size() == inputs.size(), what);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const double step = 1e-6;
+    Values above = inputs, below = inputs;
+    above[i] += step;
+    below[i] -= step;
+    const Values high = formula(above), low = formula(below);
+    double expected = 0;
+    for (size_t o = 0; o < grad.size(); ++o) expected += grad[o] * (high[o] - low[o]) / (2 * step);
+    if (std::fabs(actual[i] - expected) <= 1e-6 * (1 + std::fabs(expected))) continue;
+    std::printf("input %zu: gradient %g, finite difference %g\n", i, actual[i], expected);
+    return check(false, what);
+  }
+}
+
+// Scales over which geometry is tried: far below and far above the sizes of molecules in nm.
+const double scales[] = {1e-6, 1e-2, 1, 1e2, 1e6};
+
+template <typename T>
+Vec3<T> random_vector(Random& random, double scale = 1) {
+  const auto v = random.uniforms<T>(3, -scale, scale);
+  return load(v.data());
+}
+
+template <typename T>
+bool near_zero(T value) {
+  return std::fabs(value) <= 16 * rounding<T>;
+}
+
+// ---- vec3.h ------------------------------------------------------------------------------------
+
+template <typename T>
+void test_vec3() {
+  Random random(1);
+  for (int n = 0; n < 1000; ++n) {
+    const Vec3<T> a = random_vector<T>(random), b = random_vector<T>(random), c = cross(a, b);
+    check(near_zero(dot(a, c)) && near_zero(dot(b, c)), "vec3: cross product is orthogonal to both");
+    const T area = dot(a, a) * dot(b, b) - dot(a, b) * dot(a, b);
+    check(near_zero(dot(c, c) - area), "vec3: length of the cross product");
+    check(squared_distance(a, b) == squared_distance(b, a), "vec3: a distance is symmetric to the last bit");
+  }
+  for (const T bad : {not_a_number<T>, infinite<T>, -infinite<T>}) {
+    check(!is_finite(Vec3<T>{bad, T(0), T(0)}) && !is_finite(Vec3<T>{T(0), bad, T(0)}) &&
+              !is_finite(Vec3<T>{T(0), T(0), bad}),
+          "vec3: not finite");
+  }
+  check(is_finite(Vec3<T>{std::numeric_limits<T>::max(), T(0), std::numeric_limits<T>::denorm_min()}), "vec3: finite");
+}
+
+// ---- local_frame.h -----------------------------------------------------------------------------
+
+Values flat(const Frame<double>& f) {
+  Values v(12);
+  store_frame(v.data(), f);
+  return v;
+}
+
+Values flat(const Triangle<double>& t) {
+  Values v(9);
+  store_triangle(v.data(), t);
+  return v;
+}
+
+void test_frame_gradients() {
+  Random random(2);
+  for (int n = 0; n < 100; ++n) {
+    for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
+      check_gradient(
+          "frame_backward", [&](const Values& x) { return flat(frame_of(rule, load_triangle(x.data()))); },
+          [&](const Values& x, const Values& grad) {
+            return flat(frame_backward(rule, load_triangle(x.data()), load_frame(grad.data())));
+          },
+          random.uniforms<double>(9, -1, 1), random);
+    }
+    check_gradient(
+        "direction_backward",
+        [](const Values& x) {
+          Values unit(3);
+          store(unit.data(), direction(load(x.data())));
+          return unit;
+        },
+        [](const Values& x, const Values& grad) {
+          Values out(3);
+          const Vec3<double> v = load(x.data());
+          store(out.data(), direction_backward(v, direction(v), load(grad.data())));
+          return out;
+        },
+        random.uniforms<double>(3, -1, 1), random);
+    // The frame and the point as 15 independent numbers.
+    const auto moved = [](const auto& move) {
+      return [move](const Values& x) {
+        Values out(3);
+        store(out.data(), move(load_frame(x.data()), load(x.data() + 12)));
+        return out;
+      };
+    };
+    const auto moved_back = [](const auto& backward) {
+      return [backward](const Values& x, const Values& grad) {
+        Frame<double> grad_frame{};
+        Values out(15);
+        store(out.data() + 12, backward(load_frame(x.data()), load(x.data() + 12), load(grad.data()), grad_frame));
+        store_frame(out.data(), grad_frame);
+        return out;
+      };
+    };
+    // A basis that is not orthonormal would have another inverse: only the true one is asked for.
+    Values inputs = flat(gram_schmidt_frame(load_triangle(random.uniforms<double>(9, -1, 1).data())));
+    for (const double v : random.uniforms<double>(3, -1, 1)) inputs.push_back(v);
+    check_gradient("to_local_backward", moved([](const auto& f, const auto& p) { return to_local(f, p); }),
+                   moved_back([](const auto& f, const auto& p, const auto& g, auto& grad_frame) {
+                     return to_local_backward(f, p, g, grad_frame);
+                   }),
+                   inputs, random);
+    check_gradient("to_global_backward", moved([](const auto& f, const auto& p) { return to_global(f, p); }),
+                   moved_back([](const auto& f, const auto& p, const auto& g, auto& grad_frame) {
+                     return to_global_backward(f, p, g, grad_frame);
+                   }),
+                   inputs, random);
+  }
+}
+
+template <typename T>
+bool is_rotation(const Frame<T>& f) {
+  const auto unit = [](const Vec3<T>& v) { return near_zero(dot(v, v) - T(1)); };
+  return unit(f.e1) && unit(f.e2) && unit(f.e3) && near_zero(dot(f.e1, f.e2)) && near_zero(dot(f.e2, f.e3)) &&
+         near_zero(dot(f.e3, f.e1)) && near_zero(dot(cross(f.e1, f.e2), f.e3) - T(1));
+}
+
+template <typename T>
+bool is_finite(const Triangle<T>& t) {
+  return is_finite(t.p0) && is_finite(t.p1) && is_finite(t.p2);
+}
+
+// Points on one line in any order, coinciding points, and points almost on one line, anywhere and of any size.
+template <typename T>
+std::vector<Triangle<T>> degenerate_triangles(Random& random) {
+  std::vector<Triangle<T>> triangles;
+  const Vec3<T> axes[] = {
+      {T(1), T(0), T(0)}, {T(0), T(-1), T(0)}, {T(0), T(0), T(1)}, random_vector<T>(random), {T(1), T(1), T(1)}};
+  const T places[][3] = {{-1, 0, 1}, {1, 0, 1}, {0, 0, 1}, {1, 0, 0}, {1, 0, 1}, {0, 1, 0}, {0, 0, 0}, {2, 0, 1}};
+  for (const double scale : scales)
+    for (const Vec3<T>& axis : axes)
+      for (const auto& place : places) {
+        const Vec3<T> origin = random_vector<T>(random, scale);
+        const auto point = [&](T x) { return origin + (x * T(scale)) * axis; };
+        triangles.push_back({point(place[0]), point(place[1]), point(place[2])});
+        for (const double bend : {1e-2, 1e-4, 1e-6, 1e-9, 1e-12}) {
+          const Vec3<T> nudge = random_vector<T>(random, scale * bend);
+          triangles.push_back({point(place[0]) + nudge, point(place[1]), point(place[2])});
+        }
+      }
+  return triangles;
+}
+
+template <typename T>
+void test_frames() {
+  Random random(3);
+  const Frame<T> grad{random_vector<T>(random), random_vector<T>(random), random_vector<T>(random),
+                      random_vector<T>(random)};
+  for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
+    for (const Triangle<T>& t : degenerate_triangles<T>(random)) {
+      check(is_rotation(frame_of(rule, t)), "frame_of: degenerate points give a rotation");
+      check(is_finite(frame_backward(rule, t, grad)), "frame_backward: degenerate points give a finite gradient");
+    }
+    for (const double scale : scales) {
+      const Vec3<T> a = random_vector<T>(random), b = random_vector<T>(random), c = random_vector<T>(random);
+      const Frame<T> f = frame_of(rule, Triangle<T>{a, b, c});
+      const T s = T(scale);
+      const Frame<T> larger = frame_of(rule, Triangle<T>{s * a, s * b, s * c});
+      check(is_rotation(f) && is_rotation(larger), "frame_of: a rotation");
+      check(near_zero(norm(f.e1 - larger.e1)) && near_zero(norm(f.e2 - larger.e2)), "frame_of: any size, one basis");
+      const Vec3<T> there = to_global(f, to_local(f, a));
+      check(near_zero(norm(there - a)), "to_global undoes to_local");
+    }
+  }
+  const Vec3<T> zero{T(0), T(0), T(0)};
+  check(direction(zero).x == T(1) && norm(direction(zero)) == T(1), "direction: of a zero vector");
+  check(norm(direction_backward(zero, direction(zero), grad.e1)) == T(0), "direction_backward: of a zero vector");
+  for (int n = 0; n < 1000; ++n) {
+    Vec3<T> axis = direction(random_vector<T>(random));
+    if (n < 3) axis = {T(n == 0), T(n == 1), T(n == 2)};
+    const Vec3<T> v = any_perpendicular(axis);
+    check(near_zero(dot(v, axis)) && near_zero(norm(v) - T(1)), "any_perpendicular");
+  }
+}
+
+// ---- pair_terms.h ------------------------------------------------------------------------------
+
+void test_pair_gradients() {
+  Random random(4);
+  for (int n = 0; n < 200; ++n) {
+    const double reference = 0.1 + 0.1 * random.uniform();
+    check_gradient(
+        "bond_deviation_backward",
+        [&](const Values& x) { return Values{bond_deviation(load(x.data()), load(x.data() + 3), reference)}; },
+        [&](const Values& x, const Values& grad) {
+          const Vec3<double> g = bond_deviation_backward(load(x.data()), load(x.data() + 3), reference, grad[0]);
+          return Values{g.x, g.y, g.z, -g.x, -g.y, -g.z};
+        },
+        random.uniforms<double>(6, -1, 1), random);
+  }
+}
+
+template <typename T>
+void test_pair_terms() {
+  const Vec3<T> a{T(1), T(2), T(3)}, next{T(1), T(2), std::nextafter(T(3), T(4))};
+  check(bond_deviation(a, a, T(0.15)) == T(-1), "bond_deviation: coinciding atoms");
+  check(norm(bond_deviation_backward(a, a, T(0.15), T(1))) == T(0), "bond_deviation_backward: coinciding atoms");
+  check(is_finite(bond_deviation_backward(a, next, T(0.15), T(1))), "bond_deviation_backward: atoms one bit apart");
+  check(!within_tolerance(not_a_number<T>, T(1)), "within_tolerance: NaN is not");
+  check(within_tolerance(T(-0.1), T(0.1)) && !within_tolerance(T(-0.2), T(0.1)), "within_tolerance: either sign");
+  check(squared_overlap(T(0), T(0.3)) == T(0.3) * T(0.3), "squared_overlap: coinciding atoms");
+  check(squared_overlap(T(0.09), T(0.2)) == T(0), "squared_overlap: apart");
+  check(squared_overlap(not_a_number<T>, T(0.2)) == T(0), "squared_overlap: NaN");
+  const bool linked[] = {true, false, true, false};
+  for (int64_t i = 0; i < 4; ++i)
+    for (int64_t j = 0; j < 4; ++j)
+      for (const bool i_side : {false, true})
+        for (const bool j_side : {false, true}) {
+          const bool neighbours = std::abs(i - j) == 1 && linked[std::min(i, j)];
+          const bool expected = i != j && (!neighbours || (i_side && j_side));
+          check(may_clash(i, i_side, j, j_side, linked) == expected, "may_clash");
+        }
+}
+
+// ---- bounding_sphere.h -------------------------------------------------------------------------
+
+template <typename T>
+void test_bounding_sphere() {
+  Random random(5);
+  const auto around = [](const std::vector<Sphere<T>>& atoms) {
+    return bounding_sphere<T>(int64_t(atoms.size()), [&](int64_t n, Sphere<T>& s) {
+      s = atoms[n];
+      return s.radius >= T(0);
+    });
+  };
+  const auto group = [&](double scale) {
+    std::vector<Sphere<T>> atoms;
+    const Vec3<T> centre = random_vector<T>(random, scale);
+    for (int n = 0; n < 6; ++n)
+      atoms.push_back({centre + random_vector<T>(random, 0.3 * scale), T(0.2 * scale * random.uniform())});
+    return atoms;
+  };
+  for (const double scale : scales)
+    for (int n = 0; n < 200; ++n) {
+      auto first = group(scale), second = group(scale);
+      first[1].radius = T(-1);  // does not exist
+      second[2].centre.y = not_a_number<T>;
+      const Sphere<T> a = around(first), b = around(second);
+      check(may_touch(a, b) == may_touch(b, a), "may_touch: symmetric");
+      for (const Sphere<T>& p : first)
+        for (const Sphere<T>& q : second) {
+          if (p.radius < T(0)) continue;
+          const T reach = p.radius + q.radius;
+          if (squared_distance(p.centre, q.centre) < reach * reach) check(may_touch(a, b), "may_touch: hides none");
+        }
+    }
+  const Vec3<T> nowhere{T(0), infinite<T>, T(0)};
+  check(around({}).radius < T(0), "bounding_sphere: of nothing");
+  check(around({{nowhere, T(1)}}).radius < T(0), "bounding_sphere: of what is not finite");
+  const Sphere<T> point = around({{{T(1), T(1), T(1)}, T(0)}, {{T(1), T(1), T(1)}, T(0)}});
+  check(point.radius == T(0), "bounding_sphere: of coinciding points");
+  check(!may_touch(around({}), around({{{T(0), T(0), T(0)}, T(9)}})), "may_touch: nothing touches nothing");
+}
+
+// ---- cell_hash.h -------------------------------------------------------------------------------
+
+bool is_one_of_two(int32_t cell, int32_t lower) { return cell == lower || cell == lower + 1; }
+
+// The eight cells of a ball contain every point of it, wherever it is.
+template <typename T>
+void test_balls_lie_in_their_cells() {
+  Random random(6);
+  const double reach = 0.12, inverse_side = 1.0 / cell_side(reach);
+  int pairs = 0;
+  for (int n = 0; n < 100000; ++n) {
+    const double scale = std::pow(10.0, random.uniform() * 6 - 2);
+    const Vec3<T> a = random_vector<T>(random, scale), b = a + random_vector<T>(random, reach);
+    if (!(squared_distance(a, b) < T(reach) * T(reach))) continue;
+    ++pairs;
+    const Cell low = lower_cell_of(a, inverse_side), at = cell_of(b, inverse_side);
+    if (!is_one_of_two(at.x, low.x) || !is_one_of_two(at.y, low.y) || !is_one_of_two(at.z, low.z))
+      return check(false, "cell_hash: a ball lies in its eight cells");
+  }
+  check(pairs > 10000, "cell_hash: pairs within reach were drawn");
+}
+
+template <typename T>
+void test_cell_hash() {
+  test_balls_lie_in_their_cells<T>();
+  const T huge = std::numeric_limits<T>::max();
+  const Cell far = cell_of(Vec3<T>{huge, -huge, T(0)}, 5.0);
+  check(far.x == 1000000000 && far.y == -1000000000 && far.z == 0, "cell_hash: clamped");
+  Random random(7);
+  for (int n = 0; n < 10000; ++n) {  // two points in order lie in cells in order
+    const T a = T(std::pow(10.0, 40 * random.uniform() - 20)), b = a * T(1 + random.uniform());
+    const Cell lower = cell_of(Vec3<T>{a, -a, T(0)}, 5.0), upper = cell_of(Vec3<T>{b, -b, T(0)}, 5.0);
+    check(lower.x <= upper.x && lower.y >= upper.y, "cell_hash: keeps the order");
+  }
+}
+
+void test_buckets() {
+  for (int64_t atoms = 0; atoms < 5000; ++atoms) {
+    const int64_t buckets = bucket_count(atoms);
+    check(buckets >= 1 && buckets >= atoms && (buckets & (buckets - 1)) == 0, "bucket_count: a power of two");
+    check(buckets == 1 || buckets / 2 < atoms, "bucket_count: the smallest");
+  }
+  // A block of neighbouring cells spreads over the buckets: a random hash would put about 7 in the fullest.
+  const int32_t edge = 16;
+  const uint32_t buckets = uint32_t(bucket_count(int64_t(edge) * edge * edge));
+  std::vector<int> filled(buckets);
+  for (int32_t x = -edge / 2; x < edge / 2; ++x)
+    for (int32_t y = -edge / 2; y < edge / 2; ++y)
+      for (int32_t z = -edge / 2; z < edge / 2; ++z) {
+        const uint32_t bucket = bucket_of({x, y, z}, buckets - 1);
+        check(bucket < buckets, "bucket_of: in range");
+        ++filled[bucket];
+      }
+  check(*std::max_element(filled.begin(), filled.end()) <= 16, "bucket_of: spreads neighbouring cells");
+}
+
+// ---- nearest.h ---------------------------------------------------------------------------------
+
+template <typename T>
+void test_nearest() {
+  const Neighbour<T> a{T(1), 4}, b{T(1), 5}, c{T(2), 0};
+  check(nearer(a, b) && !nearer(b, a) && !nearer(a, a), "nearer: the lower index on ties");
+  check(nearer(b, c) && !nearer(c, b), "nearer: the smaller distance first");
+  check(nearer(c, nobody<T>()) && !nearer(nobody<T>(), c), "nearer: nobody is last");
+  check(reachable(T(0)) && reachable(std::numeric_limits<T>::max()), "reachable");
+  check(!reachable(infinite<T>) && !reachable(not_a_number<T>), "reachable: not what is not finite");
+}
+
+// ---- rotamer_draw.h ----------------------------------------------------------------------------
+
+template <typename T>
+void test_draw() {
+  const auto drawn = [](std::vector<T> energies, T uniform) {
+    return draw(energies.data(), int64_t(energies.size()), uniform);
+  };
+  check(drawn({T(7)}, T(0.5)) == 0, "draw: one candidate");
+  check(drawn({T(0), T(1000)}, T(0.999)) == 0 && drawn({T(1000), T(0)}, T(0)) == 1, "draw: never the impossible");
+  check(drawn({T(0), T(0), infinite<T>}, T(1)) == 1, "draw: a uniform of 1 gives the last that is possible");
+  check(drawn({T(1e30), T(1e30)}, T(0.75)) == 1, "draw: huge energies");
+  const std::vector<T> energies{T(0.3), T(-1), T(2)};
+  T total = T(0), below = T(0);
+  for (const T e : energies) total += std::exp(-e);
+  for (int64_t k = 0; k < 3; ++k) {
+    const T share = std::exp(-energies[k]) / total;
+    check(drawn(energies, below + T(0.01) * share) == k && drawn(energies, below + T(0.99) * share) == k,
+          "draw: shares of the uniform by Boltzmann weight");
+    below += share;
+  }
+  for (const T bad : {not_a_number<T>, infinite<T>}) {  // whatever comes, an index in range
+    const int64_t k = drawn({bad, bad, bad}, T(0.5));
+    check(k >= 0 && k < 3, "draw: in range");
+  }
+}
+
+template <typename T>
+void test_all() {
+  test_vec3<T>();
+  test_frames<T>();
+  test_pair_terms<T>();
+  test_bounding_sphere<T>();
+  test_cell_hash<T>();
+  test_nearest<T>();
+  test_draw<T>();
+}
+
+}  // namespace
+}  // namespace backmap::testing
+
+int main() {
+  using namespace backmap::testing;
+  test_frame_gradients();
+  test_pair_gradients();
+  test_buckets();
+  test_all<float>();
+  test_all<double>();
+  return finish();
+}
