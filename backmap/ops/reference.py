@@ -67,7 +67,7 @@ def nearest_residues(
     offset = atoms.unsqueeze(-4) - query[..., None, None, :]  # (*, queries, residues, atoms, 3)
     x, y, z = (offset**2).unbind(-1)
     squared = torch.where(counts.unsqueeze(-3), x + y + z, math.inf)
-    squared = torch.cat([squared, torch.full_like(squared[..., :1], math.inf)], -1).amin(-1)
+    squared = torch.nn.functional.pad(squared, (0, 1), value=math.inf).amin(-1)  # there may be no atoms
     residues = torch.arange(atoms.shape[-3], device=atoms.device)
     squared = torch.where(residues == exclude.unsqueeze(-1), math.inf, squared)
     squared, order = squared.sort(dim=-1, stable=True)

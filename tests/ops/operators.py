@@ -1,0 +1,202 @@
+"""Valid arguments of every operator, for the tests that treat all operators alike.
+
+A new operator becomes part of those tests by an entry in `OPERATORS`, and one for its backward.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Arguments = dict[str, Any]
+"""Values by the names in the schema, in its order."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """How an operator of `torch.ops.backmap` is called, and how it may not be.
+
+    `make(batch, dtype, **sizes)` gives valid arguments; every tensor that may have the batch dimensions has
+    them, except those named in `shared`.
+    """
+
+    name: str
+    make: Callable[..., Arguments]
+    sizes: dict[str, int]
+    """Sizes and the smallest value of each."""
+    shared: frozenset[str] = frozenset()
+    differentiable: tuple[str, ...] = ()
+    free: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Dimensions, counted from the last as -1, whose size nothing fixes, for a batch of one dimension."""
+    bad_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Numbers of the right type that must be refused."""
+    index_ends: dict[str, Callable[[Arguments], int]] = field(default_factory=dict)
+    """Index tensors whose values must lie in [0, end)."""
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        return getattr(torch.ops.backmap, self.name).default
+
+    @property
+    def is_backward(self) -> bool:
+        return self.name.endswith("_backward")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+def points(*shape: int, dtype: torch.dtype) -> Tensor:
+    return torch.rand(*shape, 3, dtype=dtype)
+
+
+def mask(*shape: int) -> Tensor:
+    return torch.rand(shape) < 0.8
+
+
+# ---- Canonical alignment -----------------------------------------------------------------------
+
+
+def alignment(batch, dtype, residues, slots, queries, neighbours) -> Arguments:
+    return {
+        "atoms": points(*batch, residues, slots, dtype=dtype),
+        "present": mask(*batch, residues, slots),
+        "selectable": mask(*batch, residues, slots),
+        "query": points(*batch, queries, dtype=dtype),
+        "triangle": points(*batch, queries, 3, dtype=dtype),
+        "exclude": torch.randint(-1, max(residues, 1), (queries,)),
+        "neighbours": neighbours,
+        "frame_rule": 1,
+    }
+
+
+def alignment_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = alignment(batch, dtype, **sizes)
+    local, index, frame = torch.ops.backmap.canonical_alignment(*forward.values())
+    return {
+        "grad_local": torch.randn_like(local),
+        "grad_frame": torch.randn_like(frame),
+        "atoms": forward["atoms"],
+        "present": forward["present"],
+        "index": index,
+        "triangle": forward["triangle"],
+        "frame_rule": forward["frame_rule"],
+    }
+
+
+BAD_RULES = (-1, 2, 2**40)
+
+
+def placement(batch, dtype, queries, slots) -> Arguments:
+    return {
+        "frame": points(*batch, queries, 4, dtype=dtype),
+        "local": points(*batch, queries, slots, dtype=dtype),
+    }
+
+
+def placement_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = placement(batch, dtype, **sizes)
+    return {"grad": torch.randn_like(forward["local"]), **forward}
+
+
+# ---- Structure score ---------------------------------------------------------------------------
+
+
+def score(batch, dtype, residues, slots, bonds) -> Arguments:
+    bonds = bonds if residues * slots > 0 else 0
+    return {
+        "atoms": points(*batch, residues, slots, dtype=dtype),
+        "present": mask(*batch, residues, slots),
+        "side_chain": mask(residues, slots),
+        "linked": mask(residues),
+        "bonds": torch.randint(0, max(residues * slots, 1), (bonds, 2)),
+        "reference_lengths": torch.rand(*batch, bonds, dtype=dtype) + 0.1,
+        "bond_tolerance": 0.3,
+        "clash_distance": 0.12,
+    }
+
+
+def score_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = score(batch, dtype, **sizes)
+    kept = {name: forward[name] for name in ("atoms", "present", "bonds", "reference_lengths")}
+    return {"grad_deviation": torch.randn_like(forward["reference_lengths"]), **kept}
+
+
+def atom_count(arguments: Arguments) -> int:
+    return arguments["atoms"].shape[-3] * arguments["atoms"].shape[-2]
+
+
+# ---- Side-chain packing ------------------------------------------------------------------------
+
+
+def packing(batch, dtype, residues, candidates, side_slots, backbone_slots, sweeps) -> Arguments:
+    return {
+        "candidates": points(*batch, residues, candidates, side_slots, dtype=dtype),
+        "candidate_present": mask(residues, side_slots),
+        "backbone": points(*batch, residues, backbone_slots, dtype=dtype),
+        "backbone_present": mask(*batch, residues, backbone_slots),
+        "radii": torch.full((residues, side_slots), 0.17, dtype=dtype),
+        "backbone_radii": torch.full((residues, backbone_slots), 0.16, dtype=dtype),
+        "linked": mask(residues),
+        "uniforms": torch.rand(*batch, sweeps, residues, dtype=dtype),
+        "strength": 300.0,
+    }
+
+
+# ---- All ---------------------------------------------------------------------------------------
+
+ALIGNMENT_SIZES = {"residues": 0, "slots": 0, "queries": 0, "neighbours": 0}
+
+OPERATORS = [
+    Operator(
+        "canonical_alignment",
+        alignment,
+        ALIGNMENT_SIZES,
+        shared=frozenset({"exclude"}),
+        differentiable=("atoms", "triangle"),
+        bad_values={"neighbours": (-1, -(2**62), 2**62), "frame_rule": BAD_RULES},
+    ),
+    Operator(
+        "canonical_alignment_backward",
+        alignment_backward,
+        ALIGNMENT_SIZES,
+        bad_values={"frame_rule": BAD_RULES},
+    ),
+    Operator(
+        "canonical_placement",
+        placement,
+        {"queries": 0, "slots": 0},
+        differentiable=("frame", "local"),
+        free={"local": (-2,)},
+    ),
+    Operator("canonical_placement_backward", placement_backward, {"queries": 0, "slots": 0}),
+    Operator(
+        "structure_score",
+        score,
+        {"residues": 0, "slots": 0, "bonds": 0},
+        shared=frozenset({"side_chain", "linked", "bonds"}),
+        differentiable=("atoms",),
+        bad_values={"bond_tolerance": (-0.1, NAN), "clash_distance": (0.0, -0.1, NAN)},
+        index_ends={"bonds": atom_count},
+    ),
+    Operator(
+        "structure_score_backward",
+        score_backward,
+        {"residues": 0, "slots": 0, "bonds": 0},
+        shared=frozenset({"bonds"}),
+    ),
+    Operator(
+        "pack_side_chains",
+        packing,
+        {"residues": 0, "candidates": 1, "side_slots": 0, "backbone_slots": 0, "sweeps": 0},
+        shared=frozenset({"candidate_present", "radii", "backbone_radii", "linked"}),
+        free={"candidates": (-3,), "uniforms": (-2,)},
+        bad_values={"strength": (-1.0, NAN, INFINITE)},
+    ),
+]
+
+FORWARD_OPERATORS = [operator for operator in OPERATORS if not operator.is_backward]
