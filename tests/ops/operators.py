@@ -43,6 +43,15 @@ class Operator:
     def is_backward(self) -> bool:
         return self.name.endswith("_backward")
 
+    @property
+    def schema_types(self) -> dict[str, str]:
+        """Types of the arguments by their names, as torch writes them."""
+        return {argument.name: str(argument.type) for argument in self.call._schema.arguments}
+
+    @property
+    def required_arguments(self) -> int:
+        return sum(not argument.has_default_value() for argument in self.call._schema.arguments)
+
     def __str__(self) -> str:
         return self.name
 
