@@ -15,8 +15,6 @@ import torch
 from operators import OPERATORS, Arguments, Operator
 from torch import Tensor
 
-import backmap  # noqa: F401  # registers the operators
-
 BAD_CALLS = 10_000
 WILD_CALLS = 2_000
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import backmap  # noqa: F401  # registers the operators
+
 Arguments = dict[str, Any]
 """Values by the names in the schema, in its order."""
 
@@ -38,6 +40,19 @@ class Operator:
     @property
     def call(self) -> Callable[..., Any]:
         return getattr(torch.ops.backmap, self.name).default
+
+    def evaluate(self, arguments: Arguments) -> tuple[Tensor, ...]:
+        """Results as a tuple; of an operator without results, the arguments that it writes."""
+        found = self.call(**arguments)
+        if found is None:
+            return tuple(arguments[name] for name in self.written)
+        return (found,) if isinstance(found, Tensor) else tuple(found)
+
+    @property
+    def written(self) -> list[str]:
+        """Arguments that the operator changes."""
+        schema = self.call._schema.arguments
+        return [a.name for a in schema if a.alias_info is not None and a.alias_info.is_write]
 
     @property
     def is_backward(self) -> bool:
