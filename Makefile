@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 SOURCES := $(shell git ls-files '*.cpp' '*.h' '*.cu')
 
-.PHONY: demo test lint bench bench-kernels
+.PHONY: demo test sanitize lint bench bench-kernels
 
 demo: .venv/installed
 	mkdir -p demo
@@ -16,6 +16,9 @@ demo: .venv/installed
 
 test: .venv/installed-dev lint
 	$(BIN)/pytest -q
+
+sanitize: .venv/installed-dev
+	tests/sanitize.sh $(BIN)/python
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
