@@ -12,10 +12,14 @@
 #include "check.h"
 #include "core/bounding_sphere.h"
 #include "core/cell_hash.h"
+#include "core/density_moments.h"
+#include "core/exponential.h"
+#include "core/gaussian_density.h"
 #include "core/local_frame.h"
 #include "core/nearest.h"
 #include "core/pair_terms.h"
 #include "core/rotamer_draw.h"
+#include "core/voxel_grid.h"
 #include "random_structures.h"
 
 namespace backmap::testing {
@@ -265,6 +269,123 @@ void test_pair_terms() {
         }
 }
 
+// ---- exponential.h, gaussian_density.h, voxel_grid.h -------------------------------------------
+
+template <typename T>
+void test_exponential() {
+  Random random(8);
+  check(decaying_exponential(T(0)) == T(1) && decaying_exponential(-T(0)) == T(1), "decaying_exponential: of zero");
+  for (int n = 0; n < 100000; ++n) {
+    const T x = ExponentialParts<T>::lowest * T(random.uniform()), expected = std::exp(x);
+    const T error = std::fabs(decaying_exponential(x) - expected) / expected;
+    if (!(error <= 2 * rounding<T>)) return check(false, "decaying_exponential: accuracy");
+  }
+  for (const T low : {std::nextafter(ExponentialParts<T>::lowest, -infinite<T>), T(-1e30), -infinite<T>})
+    check(decaying_exponential(low) == T(0), "decaying_exponential: zero where it would be subnormal");
+  check(std::isnan(decaying_exponential(not_a_number<T>)), "decaying_exponential: of NaN");
+}
+
+template <typename T>
+void test_gaussian() {
+  const Gaussian<T> narrow = gaussian<T>(1e-300), usual = gaussian<T>(0.05);
+  check(axis_factor(usual, T(0)) == T(1) && axis_slope(usual, T(0), T(1)) == T(0), "axis_factor: on the particle");
+  check(axis_factor(narrow, T(0.1)) == T(0) && axis_slope(narrow, T(0.1), T(0)) == T(0), "axis_factor: no width");
+  for (const T far : {T(1e30), infinite<T>, -infinite<T>}) {
+    check(axis_factor(usual, far) == T(0) && axis_slope(usual, far, T(0)) == T(0), "axis_factor: infinitely far");
+  }
+  check(std::isnan(axis_factor(usual, not_a_number<T>)), "axis_factor: of NaN");
+  for (T x = T(0); x < T(1); x += T(0.001)) {
+    const T factor = axis_factor(usual, x);
+    check(factor == axis_factor(usual, -x), "axis_factor: even");
+    check(factor == T(0) || factor * factor * factor >= std::numeric_limits<T>::min(), "axis_factor: never subnormal");
+  }
+  for (const int64_t points : {1, 2, 3, 12, 511, 512}) {
+    const VoxelGrid<T> grid = voxel_grid<T>(points, 1.2);
+    for (int32_t k = 0; k < grid.points; ++k)
+      check(grid.centre(k) == -grid.centre(grid.points - 1 - k), "voxel_grid: symmetric");
+    check(near_zero(grid.centre(grid.points - 1) + grid.half_spacing - T(0.6)), "voxel_grid: width");
+  }
+}
+
+// The factor of a voxel at 0.03 nm, of a particle at x.
+void test_gaussian_gradient() {
+  Random random(9);
+  for (int n = 0; n < 100; ++n) {
+    const Gaussian<double> g = gaussian<double>(0.02 + 0.1 * random.uniform());
+    const auto offset = [](const Values& x) { return 0.03 - x[0]; };
+    check_gradient(
+        "axis_slope", [&](const Values& x) { return Values{axis_factor(g, offset(x))}; },
+        [&](const Values& x, const Values& grad) {
+          return Values{grad[0] * axis_slope(g, offset(x), axis_factor(g, offset(x)))};
+        },
+        random.uniforms<double>(1, -0.1, 0.1), random);
+  }
+}
+
+// ---- density_moments.h -------------------------------------------------------------------------
+
+constexpr int32_t edge = 3;
+
+Moments<double> moments_of(const VoxelGrid<double>& grid, const Values& weights) {
+  Moments<double> m{0, {0, 0, 0}};
+  for (int32_t n = 0; n < grid.cube(); ++n) {
+    const int32_t i = n / grid.plane(), j = n / edge % edge, k = n % edge;
+    m.total += weights[n];
+    m.first += weights[n] * Vec3<double>{grid.half_steps(i), grid.half_steps(j), grid.half_steps(k)};
+  }
+  return m;
+}
+
+void test_moment_gradients() {
+  Random random(10);
+  const VoxelGrid<double> grid = voxel_grid<double>(edge, 1.2);
+  const Formula centre = [&](const Values& weights) {
+    Values out(3);
+    store(out.data(), centre_of(grid, moments_of(grid, weights)));
+    return out;
+  };
+  const Backward backward = [&](const Values& weights, const Values& grad) {
+    const Moments<double> m = moments_of(grid, weights);
+    const auto slope = centre_backward(grid, centre_of(grid, m), m.total, load(grad.data()));
+    Values out;
+    for (int32_t n = 0; n < grid.cube(); ++n)
+      out.push_back(slope.x(n / grid.plane()) + slope.y(n / edge % edge) + slope.z(n % edge));
+    return out;
+  };
+  for (int n = 0; n < 50; ++n) {
+    check_gradient("centre_backward", centre, backward, random.uniforms<double>(grid.cube(), 0.1, 1), random);
+    check_gradient(
+        "logistic", [](const Values& x) { return Values{voxel_weight<true>(x[0])}; },
+        [](const Values& x, const Values& grad) { return Values{grad[0] * voxel_weight_slope<true>(x[0])}; },
+        random.uniforms<double>(1, -20, 20), random);
+    check_gradient(
+        "voxel_weight_slope", [](const Values& x) { return Values{voxel_weight<false>(x[0])}; },
+        [](const Values& x, const Values& grad) { return Values{grad[0] * voxel_weight_slope<false>(x[0])}; },
+        random.uniforms<double>(1, -1, 1), random);
+  }
+  const Values nothing(grid.cube(), 0.0);
+  check(centre(nothing) == Values(3, 0.0), "centre_of: no weight, centre of the grid");
+  check(backward(nothing, {1, 1, 1}) == nothing, "centre_backward: no weight, no gradient");
+}
+
+template <typename T>
+void test_weights() {
+  for (T x = T(-200); x < T(200); x += T(0.5)) {
+    const Logistic<T> l = logistic(x), mirrored = logistic(-x);
+    check(l.value >= T(0) && l.value <= T(1) && near_zero(l.value + mirrored.value - T(1)), "logistic: value");
+    check(l.slope >= T(0) && l.slope == mirrored.slope, "logistic: slope");
+  }
+  check(voxel_weight<true>(infinite<T>) == T(1) && voxel_weight<true>(-infinite<T>) == T(0), "logistic: infinity");
+  check(voxel_weight<false>(T(-3)) == T(0) && voxel_weight<false>(T(3)) == T(3), "voxel_weight: none if negative");
+  for (const T bad : {not_a_number<T>, -infinite<T>})
+    check(std::isnan(voxel_weight<false>(bad)), "voxel_weight: what is not finite is not hidden");
+  const VoxelGrid<T> grid = voxel_grid<T>(4, 1.2);
+  for (const T bad : {not_a_number<T>, infinite<T>}) {
+    const Vec3<T> c = centre_of(grid, Moments<T>{T(1), {bad, T(0), T(0)}});
+    check(std::isnan(c.x) && std::isnan(c.y) && std::isnan(c.z), "centre_of: a sum that is not finite");
+  }
+}
+
 // ---- bounding_sphere.h -------------------------------------------------------------------------
 
 template <typename T>
@@ -404,6 +525,9 @@ void test_all() {
   test_vec3<T>();
   test_frames<T>();
   test_pair_terms<T>();
+  test_exponential<T>();
+  test_gaussian<T>();
+  test_weights<T>();
   test_bounding_sphere<T>();
   test_cell_hash<T>();
   test_nearest<T>();
@@ -417,6 +541,8 @@ int main() {
   using namespace backmap::testing;
   test_frame_gradients();
   test_pair_gradients();
+  test_gaussian_gradient();
+  test_moment_gradients();
   test_buckets();
   test_all<float>();
   test_all<double>();

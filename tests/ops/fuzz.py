@@ -99,7 +99,10 @@ def break_argument(
 ) -> list[list[Broken]]:
     """All ways to break an argument, by their kinds."""
     value = arguments[name]
-    optional = operator.schema_types[name].startswith("Optional")
+    schema_type = operator.schema_types[name]
+    if schema_type == "bool":
+        return []  # torch takes the truth of anything
+    optional = schema_type.startswith("Optional")
     kinds = [[(f"is {wrong!r}", wrong) for wrong in NO_TENSORS if not (wrong is None and optional)]]
     if isinstance(value, Tensor):
         kinds.append(break_shape(operator, arguments, name))
@@ -145,7 +148,7 @@ class Target:
             return "one argument more", lambda: call(*values, 1)
         if way == 2:
             return "an unknown keyword", lambda: call(*values, no_such_argument=1)
-        name = chance.choice(list(self.arguments))
+        name = chance.choice([name for name, ways in self.ways.items() if ways])
         words, broken = chance.choice(chance.choice(self.ways[name]))
         return f"{name} {words}", lambda: call(*{**self.arguments, name: broken}.values())
 

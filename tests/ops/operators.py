@@ -171,8 +171,63 @@ def packing(batch, dtype, residues, candidates, side_slots, backbone_slots, swee
     }
 
 
+# ---- Densities ---------------------------------------------------------------------------------
+
+
+def particles(batch, dtype, particles, grid_points) -> Arguments:
+    return {
+        "coordinates": points(*batch, particles, dtype=dtype) - 0.5,
+        "grid_points": grid_points,
+        "width": 1.2,
+        "sigma": 0.1,
+    }
+
+
+def particles_into(batch, dtype, particles, grid_points) -> Arguments:
+    return {
+        "coordinates": points(*batch, particles, dtype=dtype) - 0.5,
+        "out": cubes(*batch, particles, grid_points=grid_points, dtype=dtype),
+        "width": 1.2,
+        "sigma": 0.1,
+    }
+
+
+def voxelize_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = particles_into(batch, dtype, **sizes)
+    return {"grad": torch.randn_like(forward["out"]), **{n: v for n, v in forward.items() if n != "out"}}
+
+
+def density(batch, dtype, particles, grid_points) -> Arguments:
+    return {
+        "density": cubes(*batch, particles, grid_points=grid_points, dtype=dtype),
+        "width": 1.2,
+        "logits": False,
+    }
+
+
+def density_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = density(batch, dtype, **sizes)
+    coordinates, total = torch.ops.backmap.density_to_coordinates(*forward.values())
+    return {
+        "grad": torch.randn_like(coordinates),
+        "density": forward["density"],
+        "coordinates": coordinates,
+        "total": total,
+        "width": 1.2,
+        "logits": False,
+    }
+
+
+def cubes(*shape: int, grid_points: int, dtype: torch.dtype) -> Tensor:
+    return torch.rand(*shape, grid_points, grid_points, grid_points, dtype=dtype)
+
+
+BAD_LENGTHS = (0.0, -0.1, NAN, INFINITE)
+BAD_GAUSSIANS = {"width": BAD_LENGTHS, "sigma": BAD_LENGTHS}
+
 # ---- All ---------------------------------------------------------------------------------------
 
+DENSITY_SIZES = {"particles": 0, "grid_points": 1}
 ALIGNMENT_SIZES = {"residues": 0, "slots": 0, "queries": 0, "neighbours": 0}
 
 OPERATORS = [
@@ -220,6 +275,27 @@ OPERATORS = [
         shared=frozenset({"candidate_present", "radii", "backbone_radii", "linked"}),
         free={"candidates": (-3,), "uniforms": (-2,)},
         bad_values={"strength": (-1.0, NAN, INFINITE)},
+    ),
+    Operator(
+        "voxelize",
+        particles,
+        DENSITY_SIZES,
+        differentiable=("coordinates",),
+        free={"coordinates": (-2, -3)},
+        bad_values={"grid_points": (0, -1, 513, 2**31, 2**62), **BAD_GAUSSIANS},
+    ),
+    Operator("voxelize_into", particles_into, DENSITY_SIZES, bad_values=BAD_GAUSSIANS),
+    Operator("voxelize_backward", voxelize_backward, DENSITY_SIZES, bad_values=BAD_GAUSSIANS),
+    Operator(
+        "density_to_coordinates",
+        density,
+        DENSITY_SIZES,
+        differentiable=("density",),
+        free={"density": (-4, -5)},
+        bad_values={"width": BAD_LENGTHS},
+    ),
+    Operator(
+        "density_to_coordinates_backward", density_backward, DENSITY_SIZES, bad_values={"width": BAD_LENGTHS}
     ),
 ]
 
