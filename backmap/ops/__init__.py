@@ -1,6 +1,7 @@
 """Operators on tensors: one thin function each over the native library."""
 
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
+from backmap.ops.overlapping_placement import overlapping_placement
 from backmap.ops.pack_side_chains import pack_side_chains
 from backmap.ops.structure_score import structure_score
 
@@ -8,6 +9,7 @@ __all__ = [
     "FrameRule",
     "canonical_alignment",
     "canonical_placement",
+    "overlapping_placement",
     "pack_side_chains",
     "structure_score",
 ]
