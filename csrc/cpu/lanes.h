@@ -6,6 +6,11 @@
 
 #include "core/host_device.h"
 
+// Vectors are passed between inlined functions only, so that how they are passed does not matter.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
 namespace backmap::cpu {
 
 // 32 bytes: 8 floats or 4 doubles, with integers of the same width for the results of comparisons.
