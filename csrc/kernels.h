@@ -65,6 +65,32 @@ struct PlacementBackwardArguments {
   T* grad_local;  // out (queries, slots, 3)
 };
 
+// ---- Placement with overlaps -------------------------------------------------------------------
+
+template <typename T>
+struct OverlapArguments {
+  int64_t batch, atoms, queries, slots;  // atoms of one frame, all residues together
+  const T* atom;                         // (atoms, 3)
+  const T* frame;                        // (queries, 4, 3)
+  const T* local;                        // (queries, slots, 3)
+  const int64_t* target;                 // (queries, slots) indices of atoms, shared by all frames
+  int64_t* winner;                       // workspace (atoms), shared by all frames
+  T* placed;                             // out (atoms, 3)
+};
+
+template <typename T>
+struct OverlapBackwardArguments {
+  int64_t batch, atoms, queries, slots;
+  const T* grad;  // (atoms, 3)
+  const T* frame;
+  const T* local;
+  const int64_t* target;
+  int64_t* winner;  // workspace (atoms), shared by all frames
+  T* grad_atoms;    // out (atoms, 3)
+  T* grad_frame;    // out (queries, 4, 3)
+  T* grad_local;    // out (queries, slots, 3)
+};
+
 // ---- Structure score ---------------------------------------------------------------------------
 
 template <typename T>
@@ -169,6 +195,10 @@ void canonical_placement(const PlacementArguments<T>& args);
 template <typename T>
 void canonical_placement_backward(const PlacementBackwardArguments<T>& args);
 template <typename T>
+void overlapping_placement(const OverlapArguments<T>& args);
+template <typename T>
+void overlapping_placement_backward(const OverlapBackwardArguments<T>& args);
+template <typename T>
 void structure_score(const ScoreArguments<T>& args);
 template <typename T>
 void structure_score_backward(const ScoreBackwardArguments<T>& args);
@@ -194,6 +224,10 @@ template <typename T>
 void canonical_placement(const PlacementArguments<T>& args, void* stream);
 template <typename T>
 void canonical_placement_backward(const PlacementBackwardArguments<T>& args, void* stream);
+template <typename T>
+void overlapping_placement(const OverlapArguments<T>& args, void* stream);
+template <typename T>
+void overlapping_placement_backward(const OverlapBackwardArguments<T>& args, void* stream);
 template <typename T>
 void structure_score(const ScoreArguments<T>& args, void* stream);
 template <typename T>

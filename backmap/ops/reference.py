@@ -81,6 +81,18 @@ def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
     return torch.einsum("...qji,...qaj->...qai", axes, local) + origin.unsqueeze(-2)
 
 
+def overlapping_placement(atoms: Tensor, frame: Tensor, local: Tensor, target: Tensor) -> Tensor:
+    """Specification of `backmap::overlapping_placement`: the queries write one after the other."""
+    placed = atoms.flatten(-3, -2)
+    points = canonical_placement(frame, local)
+    for query, atoms_of_query in enumerate(target.tolist()):
+        for slot, atom in enumerate(atoms_of_query):
+            if atom >= 0:
+                written = torch.arange(placed.shape[-2], device=atoms.device) == atom
+                placed = torch.where(written.unsqueeze(-1), points[..., query, slot, None, :], placed)
+    return placed.unflatten(-2, atoms.shape[-3:-1])
+
+
 def structure_score(
     atoms: Tensor,
     present: Tensor,

@@ -26,6 +26,8 @@ BACKMAP_ABSENT(canonical_alignment, AlignmentArguments);
 BACKMAP_ABSENT(canonical_alignment_backward, AlignmentBackwardArguments);
 BACKMAP_ABSENT(canonical_placement, PlacementArguments);
 BACKMAP_ABSENT(canonical_placement_backward, PlacementBackwardArguments);
+BACKMAP_ABSENT(overlapping_placement, OverlapArguments);
+BACKMAP_ABSENT(overlapping_placement_backward, OverlapBackwardArguments);
 BACKMAP_ABSENT(structure_score, ScoreArguments);
 BACKMAP_ABSENT(structure_score_backward, ScoreBackwardArguments);
 BACKMAP_ABSENT(pack_side_chains, PackArguments);

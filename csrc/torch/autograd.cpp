@@ -71,6 +71,25 @@ Tensor differentiable_placement(const Tensor& frame, const Tensor& local) {
   return CanonicalPlacement::apply(frame, local);
 }
 
+struct OverlappingPlacement : torch::autograd::Function<OverlappingPlacement> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& frame, const Tensor& local,
+                        const Tensor& target) {
+    ctx->save_for_backward({frame, local, target});
+    return call_below_autograd<&overlapping_placement>("backmap::overlapping_placement", atoms, frame, local, target);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    auto [grad_atoms, grad_frame, grad_local] = call<&overlapping_placement_backward>(
+        "backmap::overlapping_placement_backward", grads[0], saved[0], saved[1], saved[2]);
+    return {grad_atoms, grad_frame, grad_local, {}};
+  }
+};
+
+Tensor differentiable_overlap(const Tensor& atoms, const Tensor& frame, const Tensor& local, const Tensor& target) {
+  return OverlappingPlacement::apply(atoms, frame, local, target);
+}
+
 struct StructureScore : torch::autograd::Function<StructureScore> {
   static variable_list forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& present,
                                const Tensor& side_chain, const Tensor& linked, const Tensor& bonds,
@@ -167,13 +186,15 @@ Tensors2 differentiable_centres(const Tensor& density, double width, bool logits
 TORCH_LIBRARY_IMPL(backmap, Autograd, m) {
   m.impl("canonical_alignment", &differentiable_alignment);
   m.impl("canonical_placement", &differentiable_placement);
+  m.impl("overlapping_placement", &differentiable_overlap);
   m.impl("structure_score", &differentiable_score);
   m.impl("pack_side_chains", &constant_packing);
   m.impl("voxelize", &differentiable_voxelize);
   m.impl("voxelize_into", &constant_voxelize_into);
   m.impl("density_to_coordinates", &differentiable_centres);
-  for (const char* backward : {"canonical_alignment_backward", "canonical_placement_backward",
-                               "structure_score_backward", "voxelize_backward", "density_to_coordinates_backward"})
+  for (const char* backward :
+       {"canonical_alignment_backward", "canonical_placement_backward", "overlapping_placement_backward",
+        "structure_score_backward", "voxelize_backward", "density_to_coordinates_backward"})
     m.impl(backward, torch::autograd::autogradNotImplementedFallback());
 }
 

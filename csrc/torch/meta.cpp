@@ -10,6 +10,8 @@ TORCH_LIBRARY_IMPL(backmap, Meta, m) {
   m.impl("canonical_alignment_backward", &empty_canonical_alignment_backward);
   m.impl("canonical_placement", &empty_canonical_placement);
   m.impl("canonical_placement_backward", &empty_canonical_placement_backward);
+  m.impl("overlapping_placement", &empty_overlapping_placement);
+  m.impl("overlapping_placement_backward", &empty_overlapping_placement_backward);
   m.impl("structure_score", &empty_structure_score);
   m.impl("structure_score_backward", &empty_structure_score_backward);
   m.impl("pack_side_chains", &empty_pack_side_chains);

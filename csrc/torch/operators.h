@@ -33,6 +33,14 @@ Tensor canonical_placement(const Tensor& frame, const Tensor& local);
 Tensors2 empty_canonical_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local);
 Tensors2 canonical_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local);
 
+Tensor empty_overlapping_placement(const Tensor& atoms, const Tensor& frame, const Tensor& local, const Tensor& target);
+Tensor overlapping_placement(const Tensor& atoms, const Tensor& frame, const Tensor& local, const Tensor& target);
+
+Tensors3 empty_overlapping_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local,
+                                              const Tensor& target);
+Tensors3 overlapping_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local,
+                                        const Tensor& target);
+
 Tensors3 empty_structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain,
                                const Tensor& linked, const Tensor& bonds, const Tensor& reference_lengths,
                                double bond_tolerance, double clash_distance);

@@ -16,6 +16,10 @@ TORCH_LIBRARY(backmap, m) {
   m.def(
       "canonical_placement_backward(Tensor grad, Tensor frame, Tensor local) "
       "-> (Tensor grad_frame, Tensor grad_local)");
+  m.def("overlapping_placement(Tensor atoms, Tensor frame, Tensor local, Tensor target) -> Tensor");
+  m.def(
+      "overlapping_placement_backward(Tensor grad, Tensor frame, Tensor local, Tensor target) "
+      "-> (Tensor grad_atoms, Tensor grad_frame, Tensor grad_local)");
   m.def(
       "structure_score(Tensor atoms, Tensor present, Tensor side_chain, Tensor linked, Tensor bonds, "
       "Tensor reference_lengths, float bond_tolerance, float clash_distance) "
@@ -44,6 +48,8 @@ void implement(torch::Library& m) {
   m.impl("canonical_alignment_backward", &canonical_alignment_backward);
   m.impl("canonical_placement", &canonical_placement);
   m.impl("canonical_placement_backward", &canonical_placement_backward);
+  m.impl("overlapping_placement", &overlapping_placement);
+  m.impl("overlapping_placement_backward", &overlapping_placement_backward);
   m.impl("structure_score", &structure_score);
   m.impl("structure_score_backward", &structure_score_backward);
   m.impl("pack_side_chains", &pack_side_chains);

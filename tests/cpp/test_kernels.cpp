@@ -28,12 +28,12 @@ constexpr double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-12;
 // ---- Canonical alignment -----------------------------------------------------------------------
 
 template <typename T>
-void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t queries, int64_t neighbours,
-                    FrameRule rule) {
+void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t queries, int64_t neighbours, FrameRule rule,
+                    double extent = 3) {
   Random random{unsigned(residues * 31 + neighbours)};
   const int64_t atoms_of_frame = residues * slots;
   // A coarse lattice, so that many distances tie.
-  auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, 0, 3);
+  auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, 0, extent);
   for (size_t i = 0; i < atoms.size(); i += 2) atoms[i] = std::round(atoms[i] * 2) / 2;
   const Flags present = random.flags(batch * atoms_of_frame, 0.7), selectable = random.flags(atoms_of_frame, 0.6);
   auto query = random.uniforms<T>(batch * queries * 3, -1, 4);
@@ -94,6 +94,43 @@ void test_placement(int64_t queries, int64_t slots) {
       PlacementBackwardArguments<T>{queries, slots, grad.data(), frame.data(), local.data(), fb.data(), lb.data()},
       nullptr);
   check(difference(fa, fb) == 0 && difference(la, lb) == 0, "canonical_placement_backward");
+}
+
+// ---- Placement with overlaps -------------------------------------------------------------------
+
+template <typename T>
+void test_overlap(int64_t batch, int64_t atoms, int64_t queries, int64_t slots) {
+  Random random{unsigned(atoms)};
+  const auto atom = random.uniforms<T>(batch * atoms * 3, -1, 1),
+             frame = random.uniforms<T>(batch * queries * 12, -1, 1),
+             local = random.uniforms<T>(batch * queries * slots * 3, -1, 1),
+             grad = random.uniforms<T>(batch * atoms * 3, -1, 1);
+  const auto target = random.integers(queries * slots, -2, atoms + 1);  // out of range: none
+  std::vector<int64_t> winner(atoms, 12345);
+  const auto run = [&](auto&& launch) {
+    std::vector<T> placed(atom.size(), T(9));
+    launch(OverlapArguments<T>{batch, atoms, queries, slots, atom.data(), frame.data(), local.data(), target.data(),
+                               winner.data(), placed.data()});
+    return placed;
+  };
+  check(difference(run([](const auto& a) { cpu::overlapping_placement(a); }),
+                   run([](const auto& a) { cuda::overlapping_placement(a, nullptr); })) == 0,
+        "overlapping_placement");
+  struct Gradient {
+    std::vector<T> atoms, frame, local;
+  };
+  const auto run_backward = [&](auto&& launch) {
+    Gradient r{std::vector<T>(atom.size(), T(9)), std::vector<T>(frame.size(), T(9)),
+               std::vector<T>(local.size(), T(9))};
+    launch(OverlapBackwardArguments<T>{batch, atoms, queries, slots, grad.data(), frame.data(), local.data(),
+                                       target.data(), winner.data(), r.atoms.data(), r.frame.data(), r.local.data()});
+    return r;
+  };
+  const Gradient c = run_backward([](const auto& a) { cpu::overlapping_placement_backward(a); });
+  const Gradient g = run_backward([](const auto& a) { cuda::overlapping_placement_backward(a, nullptr); });
+  check(difference(c.atoms, g.atoms) == 0, "overlapping_placement_backward: atoms");
+  check(difference(c.frame, g.frame) == 0, "overlapping_placement_backward: frame");
+  check(difference(c.local, g.local) == 0, "overlapping_placement_backward: local");
 }
 
 // ---- Structure score ---------------------------------------------------------------------------
@@ -185,14 +222,23 @@ template <typename T>
 void test_all() {
   for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
     test_alignment<T>(2, 200, 3, 3, 12, rule);
-    test_alignment<T>(1, 520, 2, 3, 5, rule);  // by cells on the CPU
-    test_alignment<T>(3, 6, 4, 3, 9, rule);    // more neighbours than residues
+    test_alignment<T>(1, 1200, 3, 40, 20, rule);     // sorted on the CPU; partly measured twice on CUDA
+    test_alignment<T>(2, 1200, 3, 33, 20, rule, 9);  // the same, less dense
+    test_alignment<T>(1, 1500, 2, 2, 500, rule);     // in three rounds on CUDA
+    test_alignment<T>(1, 900, 2, 2, 10, rule, 0);    // all atoms in one place
+    test_alignment<T>(3, 6, 4, 3, 9, rule);          // more neighbours than residues
+    test_alignment<T>(2, 40, 3, 5, 1, rule);
     test_alignment<T>(1, 1, 1, 1, 1, rule);
     test_alignment<T>(1, 0, 2, 2, 3, rule);
     test_alignment<T>(0, 5, 2, 2, 3, rule);
   }
   test_placement<T>(5, 14);
   test_placement<T>(0, 14);
+  test_overlap<T>(3, 50, 20, 7);
+  test_overlap<T>(1, 1, 1, 1);
+  test_overlap<T>(2, 5, 0, 3);
+  test_overlap<T>(2, 0, 4, 3);
+  test_overlap<T>(0, 5, 4, 3);
   test_score<T>(3, 60, 9, 50);
   test_score<T>(1, 1, 1, 1);
   test_score<T>(1, 0, 4, 0);
