@@ -2,6 +2,7 @@
 
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.pack_side_chains import pack_side_chains
+from backmap.ops.structure_penalty import structure_penalty
 from backmap.ops.structure_score import structure_score
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     "canonical_alignment",
     "canonical_placement",
     "pack_side_chains",
+    "structure_penalty",
     "structure_score",
 ]

@@ -28,9 +28,25 @@ BACKMAP_ABSENT(canonical_placement, PlacementArguments);
 BACKMAP_ABSENT(canonical_placement_backward, PlacementBackwardArguments);
 BACKMAP_ABSENT(structure_score, ScoreArguments);
 BACKMAP_ABSENT(structure_score_backward, ScoreBackwardArguments);
+BACKMAP_ABSENT(structure_penalty, PenaltyArguments);
+BACKMAP_ABSENT(structure_penalty_backward, PenaltyBackwardArguments);
 BACKMAP_ABSENT(pack_side_chains, PackArguments);
 
-int64_t score_workspace(int64_t) { refuse(); }
+template <typename T>
+int64_t score_workspace(int64_t, int64_t) {
+  refuse();
+}
+template int64_t score_workspace<float>(int64_t, int64_t);
+template int64_t score_workspace<double>(int64_t, int64_t);
+
+template <typename T>
+int64_t penalty_workspace(int64_t, int64_t, int64_t, int64_t) {
+  refuse();
+}
+template int64_t penalty_workspace<float>(int64_t, int64_t, int64_t, int64_t);
+template int64_t penalty_workspace<double>(int64_t, int64_t, int64_t, int64_t);
+
+int64_t score_backward_workspace(int64_t, int64_t) { refuse(); }
 int64_t pack_workspace(int64_t, int64_t) { refuse(); }
 
 }  // namespace backmap::cuda

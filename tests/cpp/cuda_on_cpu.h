@@ -178,6 +178,13 @@ T atomicAdd(T* p, T value) {
 }
 
 template <typename T>
+T atomicMax(T* p, T value) {
+  const T before = *p;
+  *p = value > before ? value : before;
+  return before;
+}
+
+template <typename T>
 T atomicExch(T* p, T value) {
   const T before = *p;
   *p = value;
