@@ -1,11 +1,13 @@
 """Proteins as residues, atoms, bonds and torsions. Depends on numpy alone."""
 
+from backmap.chemistry.penalty_terms import penalty_terms
 from backmap.chemistry.residues import (
     ATOM_MASK,
     ATOM_SLOTS,
     CHI_MASK,
     CHI_SLOTS,
     CHI_SYMMETRIC,
+    CONTACT_RADII,
     HEAVY_ATOMS,
     RESIDUE_INDEX,
     RESIDUE_NAMES,
@@ -27,6 +29,7 @@ __all__ = [
     "CHI_MASK",
     "CHI_SLOTS",
     "CHI_SYMMETRIC",
+    "CONTACT_RADII",
     "HEAVY_ATOMS",
     "RESIDUE_INDEX",
     "RESIDUE_NAMES",
@@ -38,6 +41,7 @@ __all__ = [
     "SLOT_O",
     "SLOT_OXT",
     "Topology",
+    "penalty_terms",
     "standard_atom_name",
     "standard_residue_name",
 ]

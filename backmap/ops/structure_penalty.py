@@ -23,9 +23,9 @@ def structure_penalty(
 ) -> Tensor:
     """Energies that pull a structure towards good bonds, good angles and no overlaps.
 
-    Bonds and angles cost ``k (d - d0)^2``: an angle acts through the distance of its outer atoms. Two atoms that
-    no exclusion names repel each other by ``k max(0, scale (radius_i + radius_j) - d)^2``. Every term and its
-    first derivative are continuous, but at distance zero.
+    Bonds and angles cost ``k (d - d0)^2``: an angle acts through the distance of its outer atoms. Two atoms
+    that no exclusion names repel each other by ``k max(0, scale (radius_i + radius_j) - d)^2``. Every term
+    and its first derivative are continuous, but at distance zero.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def structure_penalty(
     exclusion_start : Tensor (residues * atoms + 1,), int64
         Where the exclusions of each atom start in `exclusions`; ascending from 0 to their number.
     exclusions : Tensor (exclusions,), int64
-        For one atom after the other, the atoms it does not repel, as flat indices. If j stands in the list of i,
-        i must stand in the list of j; :func:`backmap.chemistry.penalty_terms` makes such lists.
+        For one atom after the other, the atoms it does not repel, as flat indices. If j stands in the list of
+        i, i must stand in the list of j; :func:`backmap.chemistry.penalty_terms` makes such lists.
     present : Tensor (*, residues, atoms) or (residues, atoms), bool, optional
         Atoms that exist; all by default.
     box : Tensor (3, 3) or (*, 3, 3), dtype of `atoms`, optional
@@ -67,14 +67,16 @@ def structure_penalty(
     TypeError
         If an argument has the wrong dtype.
     ValueError
-        If an argument has the wrong shape, device or value. The values of tensors are checked on the CPU alone.
+        If an argument has the wrong shape, device or value. The values of tensors are checked on the CPU
+        alone.
 
     Notes
     -----
-    Bonds and angles of an atom whose coordinates are not finite make the energy of their term, and the gradient
-    of their atoms, not finite; it repels nothing. Coinciding atoms feel no force from each other. Results and
-    gradients are the same in every run, and on the CPU for any number of threads. On CUDA an atom with a
-    negative or infinite radius repels nothing, and a box that would be refused on the CPU gives wrong distances.
+    Bonds and angles of an atom whose coordinates are not finite make the energy of their term, and the
+    gradient of their atoms, not finite; it repels nothing. Coinciding atoms feel no force from each other.
+    Results and gradients are the same in every run, and on the CPU for any number of threads. On CUDA an atom
+    with a negative or infinite radius repels nothing, and a box that would be refused on the CPU gives wrong
+    distances.
 
     Examples
     --------
