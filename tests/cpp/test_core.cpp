@@ -17,7 +17,9 @@
 #include "core/gaussian_density.h"
 #include "core/local_frame.h"
 #include "core/nearest.h"
+#include "core/overlap.h"
 #include "core/pair_terms.h"
+#include "core/periodic_box.h"
 #include "core/rotamer_draw.h"
 #include "core/voxel_grid.h"
 #include "random_structures.h"
@@ -232,27 +234,51 @@ void test_frames() {
 
 // ---- pair_terms.h ------------------------------------------------------------------------------
 
+// A term of the difference d of two atoms, and its gradient; the other number is a constant.
+void check_pair_term(const char* what, Random& random, const Values& difference,
+                     const std::function<double(const Vec3<double>&)>& term,
+                     const std::function<Vec3<double>(const Vec3<double>&, double)>& backward) {
+  check_gradient(
+      what, [&](const Values& x) { return Values{term(load(x.data()))}; },
+      [&](const Values& x, const Values& grad) {
+        Values out(3);
+        store(out.data(), backward(load(x.data()), grad[0]));
+        return out;
+      },
+      difference, random);
+}
+
 void test_pair_gradients() {
   Random random(4);
   for (int n = 0; n < 200; ++n) {
-    const double reference = 0.1 + 0.1 * random.uniform();
-    check_gradient(
-        "bond_deviation_backward",
-        [&](const Values& x) { return Values{bond_deviation(load(x.data()), load(x.data() + 3), reference)}; },
-        [&](const Values& x, const Values& grad) {
-          const Vec3<double> g = bond_deviation_backward(load(x.data()), load(x.data() + 3), reference, grad[0]);
-          return Values{g.x, g.y, g.z, -g.x, -g.y, -g.z};
-        },
-        random.uniforms<double>(6, -1, 1), random);
+    const double length = 0.1 + random.uniform();
+    const Values d = random.uniforms<double>(3, -1, 1);
+    check_pair_term(
+        "bond_deviation_backward", random, d, [&](const auto& v) { return bond_deviation(v, length); },
+        [&](const auto& v, double grad) { return bond_deviation_backward(v, length, grad); });
+    check_pair_term(
+        "squared_stretch_backward", random, d, [&](const auto& v) { return squared_stretch(v, length); },
+        [&](const auto& v, double grad) { return squared_stretch_backward(v, length, grad); });
+    check_pair_term(
+        "squared_overlap_backward", random, d, [&](const auto& v) { return squared_overlap(dot(v, v), length); },
+        [&](const auto& v, double grad) { return squared_overlap_backward(v, length, grad); });
   }
 }
 
 template <typename T>
 void test_pair_terms() {
-  const Vec3<T> a{T(1), T(2), T(3)}, next{T(1), T(2), std::nextafter(T(3), T(4))};
-  check(bond_deviation(a, a, T(0.15)) == T(-1), "bond_deviation: coinciding atoms");
-  check(norm(bond_deviation_backward(a, a, T(0.15), T(1))) == T(0), "bond_deviation_backward: coinciding atoms");
-  check(is_finite(bond_deviation_backward(a, next, T(0.15), T(1))), "bond_deviation_backward: atoms one bit apart");
+  const Vec3<T> zero{T(0), T(0), T(0)}, tiny{T(0), T(0), 4 * rounding<T>};
+  check(bond_deviation(zero, T(0.15)) == T(-1), "bond_deviation: coinciding atoms");
+  check(norm(bond_deviation_backward(zero, T(0.15), T(1))) == T(0), "bond_deviation_backward: coinciding atoms");
+  check(norm(squared_stretch_backward(zero, T(0.15), T(1))) == T(0), "squared_stretch_backward: coinciding atoms");
+  check(norm(squared_overlap_backward(zero, T(0.3), T(1))) == T(0), "squared_overlap_backward: coinciding atoms");
+  check(is_finite(bond_deviation_backward(tiny, T(0.15), T(1))) &&
+            is_finite(squared_stretch_backward(tiny, T(0.15), T(1))) &&
+            is_finite(squared_overlap_backward(tiny, T(0.3), T(1))),
+        "pair_terms: atoms almost in one place");
+  const Vec3<T> apart{T(0.4), T(0), T(0)};
+  check(norm(squared_overlap_backward(apart, T(0.3), T(1))) == T(0), "squared_overlap_backward: apart");
+  check(is_radius(T(0)) && !is_radius(T(-1)) && !is_radius(infinite<T>) && !is_radius(not_a_number<T>), "is_radius");
   check(!within_tolerance(not_a_number<T>, T(1)), "within_tolerance: NaN is not");
   check(within_tolerance(T(-0.1), T(0.1)) && !within_tolerance(T(-0.2), T(0.1)), "within_tolerance: either sign");
   check(squared_overlap(T(0), T(0.3)) == T(0.3) * T(0.3), "squared_overlap: coinciding atoms");
@@ -426,31 +452,96 @@ void test_bounding_sphere() {
   check(!may_touch(around({}), around({{{T(0), T(0), T(0)}, T(9)}})), "may_touch: nothing touches nothing");
 }
 
+// ---- periodic_box.h ----------------------------------------------------------------------------
+
+// None, a cube, a brick, and boxes as slanted as the reduced form allows; all wider than `narrowest`.
+template <typename T>
+std::vector<PeriodicBox<T>> boxes(double narrowest) {
+  const T w = T(1.01 * narrowest);
+  return {{false, {}, {}, {}},
+          {true, {w, T(0), T(0)}, {T(0), w, T(0)}, {T(0), T(0), w}},
+          {true, {3 * w, T(0), T(0)}, {T(0), w, T(0)}, {T(0), T(0), 9 * w}},
+          {true, {w, T(0), T(0)}, {w / 2, w, T(0)}, {-w / 2, w / 2, w}},
+          {true, {5 * w, T(0), T(0)}, {T(-2) * w, 4 * w, T(0)}, {2 * w, T(-1.5) * w, 3 * w}}};
+}
+
+template <typename T>
+Vec3<T> whole_vectors(const PeriodicBox<T>& box, Random& random) {
+  const auto turns = random.integers(3, -3, 4);
+  return T(turns[0]) * box.a + T(turns[1]) * box.b + T(turns[2]) * box.c;
+}
+
+template <typename T>
+void test_periodic_box() {
+  Random random(11);
+  for (const PeriodicBox<T>& box : boxes<T>(0.24)) {
+    const T close = T(256) * rounding<T>;
+    for (int n = 0; n < 1000; ++n) {
+      const Vec3<T> v = random_vector<T>(random, 2);
+      if (!box.exists) {
+        const Vec3<T> image = minimum_image(v, box), moved = moved_into_box(v, box);
+        check(norm(image - v) == T(0) && norm(moved - v) == T(0), "periodic_box: none");
+        continue;
+      }
+      const Vec3<T> shift = whole_vectors(box, random), near = random_vector<T>(random, 0.065);
+      check(norm(minimum_image(near + shift, box) - near) <= close, "minimum_image: finds the shortest");
+      const Vec3<T> moved = moved_into_box(v + shift, box);
+      const Vec3<double> s = box_fractions(moved, box);
+      for (const double fraction : {s.x, s.y, s.z})
+        check(fraction >= -1e-5 && fraction <= 1 + 1e-5, "moved_into_box: lies in the box");
+      check(norm(minimum_image(moved - v, box)) <= close, "moved_into_box: by whole vectors");
+    }
+    if (!box.exists) continue;
+    const Vec3<T> overflowing =
+        moved_into_box(Vec3<T>{std::numeric_limits<T>::max(), infinite<T>, not_a_number<T>}, box);
+    check(is_finite(overflowing), "moved_into_box: what overflows");
+    const Vec3<double> faces = face_distances(box);
+    check(faces.x <= double(box.a.x) * 1.0001 && faces.y <= double(box.b.y) * 1.0001 &&
+              std::fabs(faces.z - double(box.c.z)) <= 1e-6 * double(box.c.z),
+          "face_distances");
+  }
+}
+
 // ---- cell_hash.h -------------------------------------------------------------------------------
 
-bool is_one_of_two(int32_t cell, int32_t lower) { return cell == lower || cell == lower + 1; }
-
-// The eight cells of a ball contain every point of it, wherever it is.
+// How often the atoms near `a` are found to hold `b`, both moved into the box.
 template <typename T>
-void test_balls_lie_in_their_cells() {
+int times_found(const Vec3<T>& a, const Vec3<T>& b, const CellSpace<T>& space) {
+  const Cell cell = cell_of(b, space);
+  int found = 0;
+  for_rows_near(a, space, [&](uint32_t row, int32_t x, int32_t count, const Vec3<T>& shift) {
+    const bool holds = row == row_of(cell.y, cell.z) && cell.x >= x && cell.x < x + count;
+    if (holds && squared_distance(a - shift, b) < space.limit) ++found;
+  });
+  return found;
+}
+
+// Every atom within reach is found once, in boxes hardly wider than twice the reach too, and anywhere without one.
+template <typename T>
+void test_cells_near() {
   Random random(6);
-  const double reach = 0.12, inverse_side = 1.0 / cell_side(reach);
-  int pairs = 0;
-  for (int n = 0; n < 100000; ++n) {
-    const double scale = std::pow(10.0, random.uniform() * 6 - 2);
-    const Vec3<T> a = random_vector<T>(random, scale), b = a + random_vector<T>(random, reach);
-    if (!(squared_distance(a, b) < T(reach) * T(reach))) continue;
-    ++pairs;
-    const Cell low = lower_cell_of(a, inverse_side), at = cell_of(b, inverse_side);
-    if (!is_one_of_two(at.x, low.x) || !is_one_of_two(at.y, low.y) || !is_one_of_two(at.z, low.z))
-      return check(false, "cell_hash: a ball lies in its eight cells");
+  const double reach = 0.12;
+  for (const PeriodicBox<T>& box : boxes<T>(2 * reach)) {
+    const CellSpace<T> space = cell_space(reach, box);
+    int pairs = 0;
+    for (int n = 0; n < 50000; ++n) {
+      const double scale = box.exists ? 3 : std::pow(10.0, random.uniform() * 6 - 2);
+      const Vec3<T> a = moved_into_box(random_vector<T>(random, scale), box);
+      const Vec3<T> b = moved_into_box(a + random_vector<T>(random, 1.2 * reach), box);
+      const T length = norm(minimum_image(a - b, box));
+      const bool near = length<T(0.999 * reach) - space.slack, far = length> T(1.001 * reach) + 2 * space.slack;
+      pairs += near;
+      const int found = times_found(a, b, space);
+      if (near && found != 1) return check(false, "cell_hash: an atom within reach is found once");
+      if (far && found != 0) return check(false, "cell_hash: an atom out of reach is not found");
+    }
+    check(pairs > 5000, "cell_hash: pairs within reach were drawn");
   }
-  check(pairs > 10000, "cell_hash: pairs within reach were drawn");
 }
 
 template <typename T>
 void test_cell_hash() {
-  test_balls_lie_in_their_cells<T>();
+  test_cells_near<T>();
   const T huge = std::numeric_limits<T>::max();
   const Cell far = cell_of(Vec3<T>{huge, -huge, T(0)}, 5.0);
   check(far.x == 1000000000 && far.y == -1000000000 && far.z == 0, "cell_hash: clamped");
@@ -460,14 +551,21 @@ void test_cell_hash() {
     const Cell lower = cell_of(Vec3<T>{a, -a, T(0)}, 5.0), upper = cell_of(Vec3<T>{b, -b, T(0)}, 5.0);
     check(lower.x <= upper.x && lower.y >= upper.y, "cell_hash: keeps the order");
   }
+  check(cells_that_fit(1e30, 1e-3) == 1000000 && cells_that_fit(1e-3, 1) == 1, "cells_that_fit: within bounds");
+  check(cells_that_fit(not_a_number<double>, 1) == 1, "cells_that_fit: NaN");
 }
 
 void test_buckets() {
   for (int64_t atoms = 0; atoms < 5000; ++atoms) {
     const int64_t buckets = bucket_count(atoms);
-    check(buckets >= 1 && buckets >= atoms && (buckets & (buckets - 1)) == 0, "bucket_count: a power of two");
-    check(buckets == 1 || buckets / 2 < atoms, "bucket_count: the smallest");
+    check(buckets >= 8 && buckets >= atoms && (buckets & (buckets - 1)) == 0, "bucket_count: a power of two");
+    check(buckets == 8 || buckets / 2 < atoms, "bucket_count: the smallest");
   }
+  for (int32_t cell = -20; cell < 20; ++cell)
+    for (int32_t cells = 1; cells < 6; ++cells) {
+      const int32_t within = cell - image_of(cell, cells) * cells;
+      check(within >= 0 && within < cells, "image_of");
+    }
   // A block of neighbouring cells spreads over the buckets: a random hash would put about 7 in the fullest.
   const int32_t edge = 16;
   const uint32_t buckets = uint32_t(bucket_count(int64_t(edge) * edge * edge));
@@ -475,11 +573,18 @@ void test_buckets() {
   for (int32_t x = -edge / 2; x < edge / 2; ++x)
     for (int32_t y = -edge / 2; y < edge / 2; ++y)
       for (int32_t z = -edge / 2; z < edge / 2; ++z) {
-        const uint32_t bucket = bucket_of({x, y, z}, buckets - 1);
+        const uint32_t bucket = bucket_of(row_of(y, z), x, buckets - 1);
         check(bucket < buckets, "bucket_of: in range");
         ++filled[bucket];
       }
   check(*std::max_element(filled.begin(), filled.end()) <= 16, "bucket_of: spreads neighbouring cells");
+}
+
+// ---- overlap.h ---------------------------------------------------------------------------------
+
+void test_overlap() {
+  check(claims_an_atom(0, 1) && claims_an_atom(4, 5), "claims_an_atom");
+  check(!claims_an_atom(nothing_placed, 5) && !claims_an_atom(5, 5) && !claims_an_atom(0, 0), "claims_an_atom: none");
 }
 
 // ---- nearest.h ---------------------------------------------------------------------------------
@@ -529,6 +634,7 @@ void test_all() {
   test_gaussian<T>();
   test_weights<T>();
   test_bounding_sphere<T>();
+  test_periodic_box<T>();
   test_cell_hash<T>();
   test_nearest<T>();
   test_draw<T>();
@@ -544,6 +650,7 @@ int main() {
   test_gaussian_gradient();
   test_moment_gradients();
   test_buckets();
+  test_overlap();
   test_all<float>();
   test_all<double>();
   return finish();

@@ -82,15 +82,17 @@ def break_kind(arguments: Arguments, name: str) -> list[Broken]:
     return found
 
 
-def break_indices(operator: Operator, arguments: Arguments, name: str, chance: random.Random) -> list[Broken]:
-    if name not in operator.index_ends:
-        return []
-    end = operator.index_ends[name](arguments)
-    found = []
-    for value in (-1, end, -(2**63), 2**63 - 1, end + chance.randrange(1000)):
-        tensor = arguments[name].clone()
-        tensor.view(-1)[chance.randrange(tensor.numel())] = value
-        found.append((f"holds {value}", tensor))
+def break_values(operator: Operator, arguments: Arguments, name: str, chance: random.Random) -> list[Broken]:
+    """An index out of range, or values that make no sense."""
+    tensor = arguments[name]
+    made = operator.bad_contents.get(name, lambda tensor: [])(tensor)
+    found = [(f"holds bad values ({n})", values) for n, values in enumerate(made)]
+    if name in operator.index_ranges:
+        valid = operator.index_ranges[name](arguments)
+        for value in (valid.start - 1, valid.stop, -(2**63), 2**63 - 1, valid.stop + chance.randrange(1000)):
+            changed = tensor.clone()
+            changed.view(-1)[chance.randrange(tensor.numel())] = value
+            found.append((f"holds {value}", changed))
     return found
 
 
@@ -107,7 +109,7 @@ def break_argument(
     if isinstance(value, Tensor):
         kinds.append(break_shape(operator, arguments, name))
         kinds.append(break_kind(arguments, name))
-        kinds.append(break_indices(operator, arguments, name, chance))
+        kinds.append(break_values(operator, arguments, name, chance))
     else:
         kinds.append([(f"is {bad!r}", bad) for bad in operator.bad_values.get(name, ())])
     return [kind for kind in kinds if kind]

@@ -34,8 +34,11 @@ class Operator:
     """Dimensions, counted from the last as -1, whose size nothing fixes, for a batch of one dimension."""
     bad_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     """Numbers of the right type that must be refused."""
-    index_ends: dict[str, Callable[[Arguments], int]] = field(default_factory=dict)
-    """Index tensors whose values must lie in [0, end)."""
+    index_ranges: dict[str, Callable[[Arguments], range]] = field(default_factory=dict)
+    """Index tensors whose values must lie in a range."""
+    bad_contents: dict[str, Callable[[Tensor], list[Tensor]]] = field(default_factory=dict)
+    """Tensors of the right kind, made of the valid one, that must be refused for their values."""
+    variant: str = ""
 
     @property
     def call(self) -> Callable[..., Any]:
@@ -68,7 +71,7 @@ class Operator:
         return sum(not argument.has_default_value() for argument in self.call._schema.arguments)
 
     def __str__(self) -> str:
-        return self.name
+        return self.name + self.variant
 
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -127,7 +130,23 @@ def placement_backward(batch, dtype, **sizes: int) -> Arguments:
     return {"grad": torch.randn_like(forward["local"]), **forward}
 
 
-# ---- Structure score ---------------------------------------------------------------------------
+def overlap(batch, dtype, residues, atom_slots, queries, slots) -> Arguments:
+    return {
+        "atoms": points(*batch, residues, atom_slots, dtype=dtype),
+        "frame": points(*batch, queries, 4, dtype=dtype),
+        "local": points(*batch, queries, slots, dtype=dtype),
+        "target": torch.randint(-1, max(residues * atom_slots, 1), (queries, slots)).clamp(
+            max=residues * atom_slots - 1
+        ),
+    }
+
+
+def overlap_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = overlap(batch, dtype, **sizes)
+    return {"grad": torch.randn_like(forward.pop("atoms")), **forward}
+
+
+# ---- Structure score and penalty ---------------------------------------------------------------------------
 
 
 def score(batch, dtype, residues, slots, bonds) -> Arguments:
@@ -150,8 +169,60 @@ def score_backward(batch, dtype, **sizes: int) -> Arguments:
     return {"grad_deviation": torch.randn_like(forward["reference_lengths"]), **kept}
 
 
-def atom_count(arguments: Arguments) -> int:
-    return arguments["atoms"].shape[-3] * arguments["atoms"].shape[-2]
+def penalty(batch, dtype, residues, slots, bonds, angles) -> Arguments:
+    """Every atom excludes those before and after it."""
+    atoms = residues * slots
+    excluded = [[b for b in (a - 1, a + 1) if 0 <= b < atoms] for a in range(atoms)]
+    bonds, angles = (bonds, angles) if atoms > 0 else (0, 0)
+    return {
+        "atoms": points(*batch, residues, slots, dtype=dtype),
+        "present": mask(*batch, residues, slots),
+        "bonds": torch.randint(0, max(atoms, 1), (bonds, 2)),
+        "bond_lengths": torch.rand(*batch, bonds, dtype=dtype) + 0.1,
+        "angle_ends": torch.randint(0, max(atoms, 1), (angles, 2)),
+        "angle_spans": torch.rand(*batch, angles, dtype=dtype) + 0.1,
+        "radii": 0.1 + 0.1 * torch.rand(residues, slots, dtype=dtype),
+        "exclusion_start": torch.tensor([0, *map(len, excluded)]).cumsum(0),
+        "exclusions": torch.tensor([b for row in excluded for b in row], dtype=torch.int64),
+        "bond_kt_per_nm2": 2.0,
+        "angle_kt_per_nm2": 0.5,
+        "repulsion_kt_per_nm2": 1.0,
+        "radius_scale": 1.0,
+    }
+
+
+def penalty_backward(batch, dtype, **sizes: int) -> Arguments:
+    return {"grad": torch.randn(*batch, 3, dtype=dtype), **penalty(batch, dtype, **sizes)}
+
+
+def in_a_box(make: Callable[..., Arguments]) -> Callable[..., Arguments]:
+    """The same arguments and a triclinic box, smaller than the structure."""
+    box = [[0.9, 0.0, 0.0], [0.3, 0.95, 0.0], [-0.4, 0.2, 0.85]]
+
+    def make_in_box(batch, dtype, **sizes: int) -> Arguments:
+        return {**make(batch, dtype, **sizes), "box": torch.tensor(box, dtype=dtype).repeat(*batch, 1, 1)}
+
+    return make_in_box
+
+
+def flat_atoms(arguments: Arguments) -> range:
+    return range(arguments["atoms"].shape[-3] * arguments["atoms"].shape[-2])
+
+
+def flat_atoms_or_none(arguments: Arguments) -> range:
+    return range(-1, flat_atoms(arguments).stop)
+
+
+def bad_boxes(box: Tensor) -> list[Tensor]:
+    return [0 * box, 0.1 * box, -box, NAN * box, box.mT]
+
+
+def bad_radii(radii: Tensor) -> list[Tensor]:
+    return [-radii, NAN * radii, INFINITE * radii]
+
+
+def bad_row_starts(start: Tensor) -> list[Tensor]:
+    return [start.flip(0), start + 1, start - 1, 2 * start]
 
 
 # ---- Side-chain packing ------------------------------------------------------------------------
@@ -229,6 +300,67 @@ BAD_GAUSSIANS = {"width": BAD_LENGTHS, "sigma": BAD_LENGTHS}
 
 DENSITY_SIZES = {"particles": 0, "grid_points": 1}
 ALIGNMENT_SIZES = {"residues": 0, "slots": 0, "queries": 0, "neighbours": 0}
+OVERLAP_SIZES = {"residues": 0, "atom_slots": 0, "queries": 0, "slots": 0}
+SCORE_SIZES = {"residues": 0, "slots": 0, "bonds": 0}
+PENALTY_SIZES = {**SCORE_SIZES, "angles": 0}
+PENALTY_SHARED = frozenset({"bonds", "angle_ends", "radii", "exclusion_start", "exclusions"})
+PENALTY_INDICES = dict.fromkeys(("bonds", "angle_ends", "exclusions"), flat_atoms)
+BAD_STRENGTHS = dict.fromkeys(
+    ("bond_kt_per_nm2", "angle_kt_per_nm2", "repulsion_kt_per_nm2", "radius_scale"), (-1.0, NAN, INFINITE)
+)
+
+
+def bonded_operators(
+    variant: str = "",
+    changed: Callable[[Callable], Callable] = lambda make: make,
+    bad_contents: dict[str, Callable[[Tensor], list[Tensor]]] | None = None,
+) -> list[Operator]:
+    """Score and penalty, with or without a periodic box."""
+    bad_box = bad_contents or {}
+    bad_lists = {"radii": bad_radii, "exclusion_start": bad_row_starts, **bad_box}
+    return [
+        Operator(
+            "structure_score",
+            changed(score),
+            SCORE_SIZES,
+            shared=frozenset({"side_chain", "linked", "bonds"}),
+            differentiable=("atoms",),
+            bad_values={"bond_tolerance": (-0.1, NAN), "clash_distance": (0.0, -0.1, NAN)},
+            index_ranges={"bonds": flat_atoms},
+            bad_contents=bad_box,
+            variant=variant,
+        ),
+        Operator(
+            "structure_score_backward",
+            changed(score_backward),
+            SCORE_SIZES,
+            shared=frozenset({"bonds"}),
+            index_ranges={"bonds": flat_atoms},
+            variant=variant,
+        ),
+        Operator(
+            "structure_penalty",
+            changed(penalty),
+            PENALTY_SIZES,
+            shared=PENALTY_SHARED,
+            differentiable=("atoms",),
+            bad_values=BAD_STRENGTHS,
+            index_ranges=PENALTY_INDICES,
+            bad_contents=bad_lists,
+            variant=variant,
+        ),
+        Operator(
+            "structure_penalty_backward",
+            changed(penalty_backward),
+            PENALTY_SIZES,
+            shared=PENALTY_SHARED,
+            bad_values=BAD_STRENGTHS,
+            index_ranges=PENALTY_INDICES,
+            bad_contents=bad_lists,
+            variant=variant,
+        ),
+    ]
+
 
 OPERATORS = [
     Operator(
@@ -254,20 +386,23 @@ OPERATORS = [
     ),
     Operator("canonical_placement_backward", placement_backward, {"queries": 0, "slots": 0}),
     Operator(
-        "structure_score",
-        score,
-        {"residues": 0, "slots": 0, "bonds": 0},
-        shared=frozenset({"side_chain", "linked", "bonds"}),
-        differentiable=("atoms",),
-        bad_values={"bond_tolerance": (-0.1, NAN), "clash_distance": (0.0, -0.1, NAN)},
-        index_ends={"bonds": atom_count},
+        "overlapping_placement",
+        overlap,
+        OVERLAP_SIZES,
+        shared=frozenset({"target"}),
+        differentiable=("atoms", "frame", "local"),
+        free={"atoms": (-2, -3)},
+        index_ranges={"target": flat_atoms_or_none},
     ),
     Operator(
-        "structure_score_backward",
-        score_backward,
-        {"residues": 0, "slots": 0, "bonds": 0},
-        shared=frozenset({"bonds"}),
+        "overlapping_placement_backward",
+        overlap_backward,
+        OVERLAP_SIZES,
+        shared=frozenset({"target"}),
+        free={"grad": (-2, -3)},
     ),
+    *bonded_operators(),
+    *bonded_operators(" in a box", in_a_box, {"box": bad_boxes}),
     Operator(
         "pack_side_chains",
         packing,
