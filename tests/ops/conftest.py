@@ -31,3 +31,17 @@ def scattered() -> Callable[[Tensor], Tensor]:
 def to_device() -> Callable[[Sequence, torch.device | str], list]:
     """Moves the tensors among arguments to a device."""
     return lambda arguments, device: [a.to(device) if isinstance(a, Tensor) else a for a in arguments]
+
+
+@pytest.fixture
+def allocated() -> Callable[[Callable[[], object]], int]:
+    """Bytes of all CPU tensors that a call allocates: what it holds at its peak, or more."""
+
+    def count(call: Callable[[], object]) -> int:
+        call()  # what is allocated once only does not count
+        with torch.profiler.profile(profile_memory=True) as profiler:
+            kept = call()
+        del kept
+        return sum(max(0, event.self_cpu_memory_usage) for event in profiler.events())
+
+    return count
