@@ -212,7 +212,7 @@ def pack_side_chains(
 
 
 def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
-    """Coordinates (grid_points,) of the voxels' centres along an axis, on the device and of the dtype of `like`."""
+    """Coordinates (grid_points,) of the voxels' centres along an axis, of the dtype and device of `like`."""
     k = torch.arange(grid_points, dtype=like.dtype, device=like.device)
     return (k - grid_points / 2 + 1 / 2) * width / grid_points
 

@@ -218,6 +218,64 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
   check(difference(c.energy, g.energy) < 1e3 * tolerance<T>, "pack_side_chains: energy");
 }
 
+// ---- Densities on voxels -----------------------------------------------------------------------
+
+// Cubes inside a larger array, after `shift` elements and with `gap` cubes between frames.
+template <typename T>
+struct Frames {
+  Frames(int64_t batch, int64_t particles, int32_t points, int64_t gap, int64_t shift)
+      : values(batch * (particles + gap) * points * points * points + shift, T(9)),
+        batch(batch),
+        particles(particles),
+        cube(int64_t(points) * points * points),
+        frame((particles + gap) * cube),
+        shift(shift) {}
+
+  Cubes<T> cubes() { return {values.data() + shift, batch, particles, frame, cube}; }
+  Cubes<const T> inputs() const { return {values.data() + shift, batch, particles, frame, cube}; }
+
+  std::vector<T> values;
+  int64_t batch, particles, cube, frame, shift;
+};
+
+template <typename T>
+void test_densities(int64_t batch, int64_t particles, int32_t points, int64_t gap, int64_t shift) {
+  Random random{unsigned(points)};
+  const auto grid = voxel_grid<T>(points, 1.8);
+  const auto shape = gaussian<T>(0.12);
+  auto coordinates = random.uniforms<T>(batch * particles * 3, -1, 1);
+  if (!coordinates.empty()) coordinates[1] = std::numeric_limits<T>::infinity();
+  Frames<T> c(batch, particles, points, gap, shift), g = c;
+  cpu::voxelize(VoxelizeArguments<T>{grid, shape, coordinates.data(), c.cubes()});
+  cuda::voxelize(VoxelizeArguments<T>{grid, shape, coordinates.data(), g.cubes()}, nullptr);
+  check(difference(c.values, g.values) == 0, "voxelize");
+
+  Frames<T> weights(batch, particles, points, gap, shift);
+  weights.values = random.uniforms<T>(int64_t(weights.values.size()), -1, 2);
+  std::vector<T> a(coordinates.size()), b(coordinates.size());
+  cpu::voxelize_backward(VoxelizeBackwardArguments<T>{grid, shape, weights.inputs(), coordinates.data(), a.data()});
+  cuda::voxelize_backward(VoxelizeBackwardArguments<T>{grid, shape, weights.inputs(), coordinates.data(), b.data()},
+                          nullptr);
+  check(difference(a, b) < 1e2 * tolerance<T>, "voxelize_backward");
+
+  const auto grad = random.uniforms<T>(batch * particles * 3, -1, 1);
+  for (const bool logits : {false, true}) {
+    std::vector<T> total_a(batch * particles), total_b(batch * particles);
+    cpu::density_to_coordinates(MomentsArguments<T>{grid, logits, weights.inputs(), a.data(), total_a.data()});
+    cuda::density_to_coordinates(MomentsArguments<T>{grid, logits, weights.inputs(), b.data(), total_b.data()},
+                                 nullptr);
+    check(difference(a, b) < tolerance<T>, "density_to_coordinates: coordinates");
+    check(difference(total_a, total_b) < 1e2 * tolerance<T>, "density_to_coordinates: total");
+    const auto gradient = [&](Frames<T>& out) {
+      return MomentsBackwardArguments<T>{grid,     logits,         grad.data(), weights.inputs(),
+                                         a.data(), total_a.data(), out.cubes()};
+    };
+    cpu::density_to_coordinates_backward(gradient(c));
+    cuda::density_to_coordinates_backward(gradient(g), nullptr);
+    check(difference(c.values, g.values) == 0, "density_to_coordinates_backward");
+  }
+}
+
 template <typename T>
 void test_all() {
   for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
@@ -247,6 +305,12 @@ void test_all() {
   test_packing<T>(2, 1, 1, 1, 5, 2, 1);
   test_packing<T>(1, 5, 2, 0, 4, 2, 1);
   test_packing<T>(0, 5, 2, 3, 4, 2, 1);
+  for (const int32_t points : {1, 5, 8, 12, 16, 20}) {
+    test_densities<T>(2, 9, points, 3, 0);  // more cubes than a block has warps
+    test_densities<T>(1, 2, points, 0, 1);  // not on 16 bytes
+    test_densities<T>(0, 5, points, 0, 0);
+    test_densities<T>(3, 0, points, 0, 0);
+  }
 }
 
 }  // namespace

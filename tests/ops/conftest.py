@@ -39,6 +39,7 @@ def allocated() -> Callable[[Callable[[], object]], int]:
     """Most bytes of CPU memory that torch holds at any time of a call, beyond those it held before."""
 
     def peak(call: Callable[[], object]) -> int:
+        call()  # what is allocated once only does not count
         activities = [torch.profiler.ProfilerActivity.CPU]
         with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
             kept = call()
