@@ -92,7 +92,8 @@ LAYOUTS = [spread, turned, shifted, repeated]
 def test_layout_changes_nothing(operator, case, layouts):
     laid_out = case.arguments(operator)
     for (name, value), layout in zip(laid_out.items(), layouts, strict=False):
-        if isinstance(value, Tensor) and name not in operator.written:
+        fixed = name in operator.written or (layout is repeated and name in operator.bad_contents)
+        if isinstance(value, Tensor) and not fixed:
             laid_out[name] = layout(value)
     plain = {
         name: value.clone(memory_format=torch.contiguous_format) if isinstance(value, Tensor) else value
