@@ -149,7 +149,7 @@ def reconstruct(
         If the input cannot be used; the message says why and what to do.
     """
     from backmap.inference.frame_stream import build_frames, frames_per_chunk
-    from backmap.io import open_source, source_from_mdtraj, to_mdtraj
+    from backmap.io import AtomList, open_source, source_from_mdtraj, to_mdtraj
 
     _require_counts(samples, seed)
     if isinstance(trajectory, str | PathLike):
@@ -164,8 +164,8 @@ def reconstruct(
     coordinates = np.concatenate([frames.coordinates for frames in built], axis=1)
     time = _joined([frames.time for frames in built])
     box = _joined([frames.unitcell_vectors for frames in built])
-    present = source.topology.atom_mask
-    results = [to_mdtraj(source.topology, present, sample, time, box) for sample in coordinates]
+    atoms = AtomList.of_protein(source.topology, source.topology.atom_mask)
+    results = [to_mdtraj(atoms, sample, time, box) for sample in coordinates]
     return results[0] if samples == 1 else results
 
 

@@ -1,9 +1,10 @@
 """How fast are nearest residues in local frames, against batched PyTorch (cdist, topk, gather, einsum)?"""
 
+from argparse import Namespace
 from functools import partial
 
 import torch
-from compare import arguments, measure, report
+from compare import arguments, every, measure, report
 
 from backmap.ops import FrameRule, canonical_alignment, reference
 
@@ -29,8 +30,7 @@ def batched_pytorch(atoms, query, triangle, exclude, neighbours):
     return local, index, frame
 
 
-def main() -> None:
-    options = arguments(__doc__)
+def run(options: Namespace) -> None:
     cases = [(16, 300, 2, 24), (16, 300, 11, 14), (2, 2000, 2, 24), (2, 2000, 11, 14)]
     for frames, residues, slots, neighbours in cases:
         atoms, triangle = structures(frames, residues, slots, options.device)
@@ -44,4 +44,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for options in every(arguments(__doc__)):
+        run(options)

@@ -1,9 +1,10 @@
 """How fast are side chains packed, against the same sweeps in PyTorch?"""
 
+from argparse import Namespace
 from functools import partial
 
 import torch
-from compare import arguments, measure, report
+from compare import arguments, every, measure, report
 from torch.nn.functional import normalize
 
 from backmap.ops import pack_side_chains, reference
@@ -41,8 +42,7 @@ def proteins(frames: int, residues: int, candidates: int, sweeps: int, device: s
     return [t.to(device) for t in inputs]
 
 
-def main() -> None:
-    options = arguments(__doc__)
+def run(options: Namespace) -> None:
     for frames, residues, candidates, sweeps in [(16, 76, 16, 4), (8, 300, 16, 4), (2, 2000, 16, 4)]:
         inputs = proteins(frames, residues, candidates, sweeps, options.device)
         items = frames * residues
@@ -57,4 +57,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for options in every(arguments(__doc__)):
+        run(options)

@@ -1,9 +1,10 @@
 """How fast are bond and clash scores, against batched PyTorch (cdist of all atoms)?"""
 
+from argparse import Namespace
 from functools import partial
 
 import torch
-from compare import arguments, measure, report
+from compare import arguments, every, measure, report
 
 from backmap.ops import structure_score
 
@@ -28,8 +29,7 @@ def batched_pytorch(atoms, side_chain, linked, bonds, lengths, present):
     return deviation, clash, clash.sum(-1)
 
 
-def main() -> None:
-    options = arguments(__doc__)
+def run(options: Namespace) -> None:
     for frames, residues in [(50, 76), (10, 300), (1, 3000)]:
         extent = (residues / 7.5) ** (1 / 3)
         atoms = torch.rand(frames, residues, 1, 3) * extent + 0.15 * torch.randn(frames, residues, SLOTS, 3)
@@ -47,4 +47,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for options in every(arguments(__doc__)):
+        run(options)

@@ -4,14 +4,27 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+
+COPIED_BYTES = {"cpu": 1 << 29, "cuda": 1 << 32}
+"""Size of the array whose copy measures the bandwidth: far beyond any cache."""
+
+MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}
+"""Rows of the square matrices whose product measures the arithmetic rate."""
+
+BATCH_SECONDS = 0.01
+"""On a GPU calls are timed in batches of about this length, so that launches overlap with work."""
 
 
 @dataclass(frozen=True)
@@ -35,65 +48,167 @@ class Timing:
         return Timing(self.name, *parts, items=self.items * factor)
 
 
+@dataclass(frozen=True)
+class Work:
+    """What one call must do at least: bytes read and written once each, and float32 operations."""
+
+    bytes_moved: float
+    operations: float
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Seconds below which no call can go, and whether memory or arithmetic sets them."""
+
+    seconds: float
+    limit: str
+
+
 def arguments(description: str) -> argparse.Namespace:
-    """The options that every benchmark has; sets the number of threads."""
+    """The options that every benchmark has; `every` makes use of them."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1], help="CPU threads, in turn (default 1)"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="time to spend on each measurement")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}/<machine>.json")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    return options
+    return parser.parse_args()
+
+
+def every(options: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """The options for each number of threads, set in torch, with the same random numbers each time."""
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        torch.compiler.reset()  # compiled code may hold on to the number of threads
+        torch.manual_seed(0)
+        yield argparse.Namespace(**{**vars(options), "threads": threads})
 
 
 def measure(name: str, call: Callable[[], object], items: int, options: argparse.Namespace) -> Timing:
     """Time `call` after a warm-up, again and again for `options.seconds`, three times at least."""
     _timed(call, options.device)
     seconds = [_timed(call, options.device)]
-    while len(seconds) < 3 or sum(seconds) < options.seconds:
-        seconds.append(_timed(call, options.device))
-    lower, median, upper = statistics.quantiles(seconds, n=4)
+    calls = max(1, round(BATCH_SECONDS / seconds[0])) if _kind(options.device) == "cuda" else 1
+    while len(seconds) < 3 or calls * sum(seconds) < options.seconds:
+        seconds.append(_timed(call, options.device, calls))
+    lower, median, upper = statistics.quantiles(seconds[1:] if calls > 1 else seconds, n=4)
     return Timing(name, median, lower, upper, items)
 
 
-def report(title: str, timings: list[Timing], unit: str, options: argparse.Namespace) -> None:
-    """Print rates and how many times faster the first timing is than each; save them if asked."""
+def compiled(call: Callable[[], object]) -> Callable[[], object] | None:
+    """`torch.compile` of a call without arguments; None, with the reason printed, where it does not work."""
+    faster = torch.compile(call)
+    try:
+        faster()
+    except Exception as error:  # whatever a compiler may raise
+        reason, *_ = f"{type(error).__name__}: {error}".splitlines()
+        print(f"  torch.compile: {reason}")
+        return None
+    return faster
+
+
+def bandwidth(options: argparse.Namespace) -> float:
+    """Bytes per second, read and written, of a copy between arrays far beyond the cache."""
+    return _bandwidth(options.device, options.threads)
+
+
+def arithmetic_rate(options: argparse.Namespace) -> float:
+    """Float32 operations per second of a large matrix product (a multiply-add is two)."""
+    return _arithmetic_rate(options.device, options.threads)
+
+
+def roofline(work: Work, options: argparse.Namespace) -> Roofline:
+    """The larger of bytes over measured bandwidth and operations over measured rate."""
+    moving, computing = work.bytes_moved / bandwidth(options), work.operations / arithmetic_rate(options)
+    return Roofline(moving, "memory") if moving > computing else Roofline(computing, "arithmetic")
+
+
+def report(
+    title: str, timings: list[Timing], unit: str, options: argparse.Namespace, work: Work | None = None
+) -> None:
+    """Print rates and how many times faster the first timing is than each; save them if asked.
+
+    With the `work` of one call, say also what share of the possible speed the first timing reaches.
+    """
     print(f"\n{title} ({options.device}, {options.threads} thread{'s' * (options.threads > 1)})")
     for t in timings:
         middle = f"{t.lower * 1e3:.2f}-{t.upper * 1e3:.2f} ms"
         ratio = t.seconds / timings[0].seconds
         print(f"  {t.name:34s} {t.rate:14,.0f} {unit}/s   {middle:>22s}   {ratio:8.1f} x")
+    bound = roofline(work, options) if work else None
+    if bound:
+        rate, share = timings[0].items / bound.seconds, bound.seconds / timings[0].seconds
+        name = f"roofline ({bound.limit})"
+        print(f"  {name:34s} {rate:14,.0f} {unit}/s   {bound.seconds * 1e3:19.2f} ms   {share:8.0%} reached")
     if options.save:
-        _save(title, timings, unit, options)
+        _save(title, timings, unit, options, bound)
 
 
-def _timed(call: Callable[[], object], device: str) -> float:
+@cache
+def _bandwidth(device: str, threads: int) -> float:
+    size = COPIED_BYTES[_kind(device)]
+    source = torch.ones(size, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)  # written once, so that its pages are mapped
+    if _kind(device) == "cuda":
+        return 2 * size / _fastest(lambda: target.copy_(source), device)
+    # numpy copies large arrays past the cache, which torch does not: only so does memory show what it can do.
+    parts = np.array_split(target.numpy(), threads), np.array_split(source.numpy(), threads)
+    with ThreadPoolExecutor(threads) as pool:
+        return 2 * size / _fastest(lambda: list(pool.map(np.copyto, *parts)), device)
+
+
+@cache
+def _arithmetic_rate(device: str, threads: int) -> float:
+    size = MATRIX_SIZE[_kind(device)]
+    a, b = torch.rand(2, size, size, device=device)
+    out = torch.empty_like(a)
+    return 2 * size**3 / _fastest(lambda: torch.mm(a, b, out=out), device)
+
+
+def _fastest(call: Callable[[], object], device: str) -> float:
+    """Seconds of the fastest of some calls: what the machine can do if nothing disturbs it."""
+    return min(_timed(call, device) for _ in range(10))
+
+
+def _timed(call: Callable[[], object], device: str, calls: int = 1) -> float:
+    """Seconds of one of some calls in a row."""
     _synchronize(device)
     start = time.perf_counter()
-    call()
+    for _ in range(calls):
+        call()
     _synchronize(device)
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / calls
+
+
+def _kind(device: str) -> str:
+    return torch.device(device).type
 
 
 def _synchronize(device: str) -> None:
-    if torch.device(device).type == "cuda":
+    if _kind(device) == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _save(title: str, timings: list[Timing], unit: str, options: argparse.Namespace) -> None:
-    on_gpu = torch.device(options.device).type == "cuda"
-    machine = torch.cuda.get_device_name(options.device) if on_gpu else _processor()
-    path = RESULTS / f"{'-'.join(machine.split())}.json"
+def _save(
+    title: str, timings: list[Timing], unit: str, options: argparse.Namespace, bound: Roofline | None
+) -> None:
+    path = RESULTS / f"{'-'.join(machine(options.device).split())}.json"
     path.parent.mkdir(exist_ok=True)
     results = json.loads(path.read_text()) if path.exists() else {}
-    results[f"{title}, {options.threads} threads"] = {
+    benchmark = Path(sys.argv[0]).stem.removeprefix("bench_")
+    results.setdefault(benchmark, {})[f"{title}, {options.device}, threads: {options.threads}"] = {
         "unit": unit,
         "torch": torch.__version__,
         "timings": [asdict(t) for t in timings],
+        "roofline": asdict(bound) if bound else None,
     }
     path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def machine(device: str) -> str:
+    """Name of the processor, or of the GPU, that a device stands for."""
+    return torch.cuda.get_device_name(device) if _kind(device) == "cuda" else _processor()
 
 
 def _processor() -> str:

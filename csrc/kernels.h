@@ -7,7 +7,9 @@
 
 #include <cstdint>
 
+#include "core/gaussian_density.h"
 #include "core/local_frame.h"
+#include "core/voxel_grid.h"
 
 namespace backmap {
 
@@ -142,6 +144,45 @@ struct PackArguments {
   T* workspace;              // CUDA only, pack_workspace(residues, candidates) elements a frame
 };
 
+// ---- Densities on voxels -----------------------------------------------------------------------
+
+template <typename T>
+struct VoxelizeArguments {
+  VoxelGrid<T> grid;
+  Gaussian<T> gaussian;
+  const T* coordinates;  // (particles, 3)
+  Cubes<T> density;      // out
+};
+
+template <typename T>
+struct VoxelizeBackwardArguments {
+  VoxelGrid<T> grid;
+  Gaussian<T> gaussian;
+  Cubes<const T> grad;
+  const T* coordinates;  // (particles, 3)
+  T* grad_coordinates;   // out (particles, 3)
+};
+
+template <typename T>
+struct MomentsArguments {
+  VoxelGrid<T> grid;
+  bool logits;
+  Cubes<const T> density;
+  T* coordinates;  // out (particles, 3)
+  T* total;        // out (particles)
+};
+
+template <typename T>
+struct MomentsBackwardArguments {
+  VoxelGrid<T> grid;
+  bool logits;
+  const T* grad;  // (particles, 3)
+  Cubes<const T> density;
+  const T* coordinates;   // (particles, 3)
+  const T* total;         // (particles)
+  Cubes<T> grad_density;  // out
+};
+
 // ---- Launchers ---------------------------------------------------------------------------------
 
 namespace cpu {
@@ -163,6 +204,14 @@ template <typename T>
 void structure_score_backward(const ScoreBackwardArguments<T>& args);
 template <typename T>
 void pack_side_chains(const PackArguments<T>& args);
+template <typename T>
+void voxelize(const VoxelizeArguments<T>& args);
+template <typename T>
+void voxelize_backward(const VoxelizeBackwardArguments<T>& args);
+template <typename T>
+void density_to_coordinates(const MomentsArguments<T>& args);
+template <typename T>
+void density_to_coordinates_backward(const MomentsBackwardArguments<T>& args);
 }  // namespace cpu
 
 // `stream` is a cudaStream_t; each launcher throws std::runtime_error when CUDA reports an error.
@@ -185,6 +234,14 @@ template <typename T>
 void structure_score_backward(const ScoreBackwardArguments<T>& args, void* stream);
 template <typename T>
 void pack_side_chains(const PackArguments<T>& args, void* stream);
+template <typename T>
+void voxelize(const VoxelizeArguments<T>& args, void* stream);
+template <typename T>
+void voxelize_backward(const VoxelizeBackwardArguments<T>& args, void* stream);
+template <typename T>
+void density_to_coordinates(const MomentsArguments<T>& args, void* stream);
+template <typename T>
+void density_to_coordinates_backward(const MomentsBackwardArguments<T>& args, void* stream);
 
 int64_t score_workspace(int64_t atoms);
 int64_t pack_workspace(int64_t residues, int64_t candidates);

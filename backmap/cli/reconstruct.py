@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Reconstruct the input as the arguments ask."""
     from backmap.io import (
+        AtomList,
         StagedFiles,
         create_writer,
         manifest_path,
@@ -55,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.input, arguments.top, skip_unknown=arguments.skip_unknown, stride=arguments.stride
     )
     with StagedFiles(overwrite=arguments.overwrite, inputs=inputs) as files:
-        present = source.topology.atom_mask
-        with finishing([create_writer(files, path, source.topology, present) for path in paths]) as writers:
+        atoms = AtomList.of_protein(source.topology, source.topology.atom_mask)
+        with finishing([create_writer(files, path, atoms) for path in paths]) as writers:
             record = files.add(manifest_path(arguments.output))
             seconds = _reconstruct(source, writers, device, arguments)
         write_manifest(record, _manifest(source, arguments))

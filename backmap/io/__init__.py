@@ -1,19 +1,24 @@
 """Files: reading structures and trajectories as streams of frames, and writing them whole or not at all."""
 
+from .atom_list import AtomList
 from .manifest import describe_file, write_manifest
 from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, sample_paths
 from .reader import FrameChunk, Source, open_source, source_from_mdtraj
 from .staging import StagedFiles
+from .whole_trajectory import holds_times, load_trajectory
 from .writer import create_writer, open_writer
 
 __all__ = [
+    "AtomList",
     "FrameChunk",
     "Source",
     "StagedFiles",
     "create_writer",
     "describe_file",
     "from_mdtraj",
+    "holds_times",
+    "load_trajectory",
     "manifest_path",
     "open_source",
     "open_writer",

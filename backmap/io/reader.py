@@ -184,9 +184,9 @@ def open_source(
     InputWarning
         Of residues passed over or left out, and of chain breaks.
     """
-    path = _require_file(path)
+    path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
-    top = None if top is None else _require_file(top)
+    top = None if top is None else require_file(top)
     files = (path,) if top is None else (path, top)
     if top is not None:
         require_suffix(top, TOPOLOGY_SUFFIXES, "topology")
@@ -215,7 +215,8 @@ def source_from_mdtraj(trajectory: mdtraj.Trajectory, *, skip_unknown: bool = Fa
     return source
 
 
-def _require_file(path: str | Path) -> Path:
+def require_file(path: str | Path) -> Path:
+    """Give a path back if it is a readable file with something in it, or say what is wrong with it."""
     path = Path(path)
     try:
         if path.is_dir():

@@ -155,6 +155,32 @@ def pack_side_chains(
     return choice, energy
 
 
+def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
+    """Coordinates (grid_points,) of the voxels' centres along an axis, on the device and of the dtype of `like`."""
+    k = torch.arange(grid_points, dtype=like.dtype, device=like.device)
+    return (k - grid_points / 2 + 1 / 2) * width / grid_points
+
+
+def voxelize(coordinates: Tensor, grid_points: int, width: float, sigma: float) -> Tensor:
+    """Specification of `backmap::voxelize` (but for factors that count as zero)."""
+    centres = voxel_centres(grid_points, width, coordinates)
+    voxels = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), -1)
+    offset = voxels - coordinates[..., None, None, None, :]
+    return torch.exp(-(offset**2).sum(-1) / (2 * sigma**2))
+
+
+def density_to_coordinates(density: Tensor, width: float, logits: bool) -> tuple[Tensor, Tensor]:
+    """Specification of `backmap::density_to_coordinates`."""
+    weight = torch.sigmoid(density) if logits else density.clamp(min=0)
+    if not logits:
+        weight = torch.where(density == -math.inf, math.nan, weight)
+    total = weight.sum((-1, -2, -3))
+    centres = voxel_centres(density.shape[-1], width, density)
+    voxels = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), -1)
+    first = (weight.unsqueeze(-1) * voxels).sum((-2, -3, -4))
+    return first / torch.where(total == 0, 1, total).unsqueeze(-1), total
+
+
 def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii, linked,
                 uniforms, strength):  # fmt: skip
     residues, count = candidates.shape[:2]

@@ -60,4 +60,22 @@ Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_pres
                           const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
                           const Tensor& linked, const Tensor& uniforms, double strength);
 
+Tensor empty_voxelize(const Tensor& coordinates, c10::SymInt grid_points, double width, double sigma);
+Tensor voxelize(const Tensor& coordinates, c10::SymInt grid_points, double width, double sigma);
+
+// Only checks: the caller allocated.
+void empty_voxelize_into(const Tensor& coordinates, const Tensor& out, double width, double sigma);
+void voxelize_into(const Tensor& coordinates, const Tensor& out, double width, double sigma);
+
+Tensor empty_voxelize_backward(const Tensor& grad, const Tensor& coordinates, double width, double sigma);
+Tensor voxelize_backward(const Tensor& grad, const Tensor& coordinates, double width, double sigma);
+
+Tensors2 empty_density_to_coordinates(const Tensor& density, double width, bool logits);
+Tensors2 density_to_coordinates(const Tensor& density, double width, bool logits);
+
+Tensor empty_density_to_coordinates_backward(const Tensor& grad, const Tensor& density, const Tensor& coordinates,
+                                             const Tensor& total, double width, bool logits);
+Tensor density_to_coordinates_backward(const Tensor& grad, const Tensor& density, const Tensor& coordinates,
+                                       const Tensor& total, double width, bool logits);
+
 }  // namespace backmap

@@ -31,6 +31,13 @@ TORCH_LIBRARY(backmap, m) {
       "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
       "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength) "
       "-> (Tensor choice, Tensor energy)");
+  m.def("voxelize(Tensor coordinates, SymInt grid_points, float width, float sigma) -> Tensor");
+  m.def("voxelize_into(Tensor coordinates, Tensor(a!) out, float width, float sigma) -> ()");
+  m.def("voxelize_backward(Tensor grad, Tensor coordinates, float width, float sigma) -> Tensor");
+  m.def("density_to_coordinates(Tensor density, float width, bool logits) -> (Tensor coordinates, Tensor total)");
+  m.def(
+      "density_to_coordinates_backward(Tensor grad, Tensor density, Tensor coordinates, Tensor total, float width, "
+      "bool logits) -> Tensor");
 }
 
 namespace {
@@ -46,6 +53,11 @@ void implement(torch::Library& m) {
   m.impl("structure_score", &structure_score);
   m.impl("structure_score_backward", &structure_score_backward);
   m.impl("pack_side_chains", &pack_side_chains);
+  m.impl("voxelize", &voxelize);
+  m.impl("voxelize_into", &voxelize_into);
+  m.impl("voxelize_backward", &voxelize_backward);
+  m.impl("density_to_coordinates", &density_to_coordinates);
+  m.impl("density_to_coordinates_backward", &density_to_coordinates_backward);
 }
 
 }  // namespace
