@@ -43,7 +43,7 @@ struct AlignmentBackwardArguments {
   int64_t present_stride;
   const int64_t* index;  // (queries, neighbours)
   const T* triangle;
-  T* grad_atoms;     // out, zero on entry (residues, slots, 3)
+  T* grad_atoms;     // out (residues, slots, 3), zero on entry on CUDA
   T* grad_triangle;  // out (queries, 3, 3)
 };
 

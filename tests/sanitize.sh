@@ -25,6 +25,6 @@ tests/cpp/build.sh "$folder/test_kernels" $flags
   -C build-dir="$folder/library" -C cmake.define.BACKMAP_SANITIZE=ON -C cmake.define.BACKMAP_CUDA=OFF .
 
 library() { "${CXX:-g++}" -print-file-name="$1"; }
-# Without the source folder on the path, where the package is not sanitised.
+# Without the source folder on the path, where the package is not sanitised; stderr shows what is found.
 PYTHONSAFEPATH=1 LD_PRELOAD="$(library libasan.so) $(library libubsan.so) $(library libstdc++.so.6)" \
-  "$environment/bin/python" -m pytest -q tests/ops "$@"
+  "$environment/bin/python" -m pytest -q --capture=sys tests/ops "$@"

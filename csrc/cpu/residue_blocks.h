@@ -4,7 +4,8 @@
 // atoms... Residues with fewer atoms are filled up with points at infinity. In a sorted structure the residues
 // of a block are near each other, and blocks whose bounding box is too far away are not searched. That is exact,
 // ties included: rounding is monotonic, so the squared distance to a box, computed in the order of
-// `squared_distance`, never exceeds a computed one to an atom inside.
+// `squared_distance`, never exceeds a computed one to an atom inside. Boxes around chunks of blocks keep the cost of
+// looking at boxes low.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 
 #include "core/nearest.h"
 #include "core/vec3.h"
+#include "cpu/boxes.h"
 #include "cpu/lanes.h"
 #include "cpu/smallest.h"
 
@@ -33,18 +35,17 @@ class ResidueBlocks {
       partition(0, int64_t(members_.size()));
     }
     fill_blocks(atoms);
-    if (sorted_) find_boxes();
+    if (sorted_) find_boxes(atoms);
     reserve();
   }
 
   // Writes the `wanted` nearest residues in order, and -1 where they run out.
   BACKMAP_HD void find(const Vec3<T>& query, int64_t excluded, int64_t wanted, int64_t* nearest) {
     if (wanted == 0) return;
-    visited_ = 0;
+    visited_ = measured_ = 0;
     if (sorted_) visit_near_blocks(query, wanted + 1);  // one of them may be the excluded one
     else visit_all_blocks(query);
-    const T bound = bound_of_smallest(squared_.data(), visited_ * L, wanted + 1, least_);
-    collect_candidates(bound, excluded);
+    collect_candidates(bound(squared_.data(), visited_ * L, wanted + 1), excluded);
     std::fill(nearest + write_in_order(wanted, nearest), nearest + wanted, int64_t(-1));
   }
 
@@ -90,16 +91,10 @@ class ResidueBlocks {
   // Halves the members across their longest extent again and again, down to whole blocks.
   void partition(int64_t begin, int64_t end) {
     if (end - begin <= L) return;
-    Vec3<T> low = members_[begin].centre, high = low;
-    for (int64_t m = begin + 1; m < end; ++m) {
-      const Vec3<T>& c = members_[m].centre;
-      low = {std::min(low.x, c.x), std::min(low.y, c.y), std::min(low.z, c.z)};
-      high = {std::max(high.x, c.x), std::max(high.y, c.y), std::max(high.z, c.z)};
-    }
-    const Vec3<T> extent = high - low;
-    const auto axis = extent.x >= extent.y && extent.x >= extent.z ? &Vec3<T>::x
-                      : extent.y >= extent.z                       ? &Vec3<T>::y
-                                                                   : &Vec3<T>::z;
+    Extent<T> extent;
+    for (int64_t m = begin; m < end; ++m) extent.include(members_[m].centre);
+    const Vec3<T> size = extent.high - extent.low;
+    const auto axis = size.x >= size.y && size.x >= size.z ? &Vec3<T>::x : size.y >= size.z ? &Vec3<T>::y : &Vec3<T>::z;
     const int64_t middle = begin + ((end - begin) / 2 + L - 1) / L * L;
     std::nth_element(members_.begin() + begin, members_.begin() + middle, members_.begin() + end,
                      [axis](const Member& a, const Member& b) { return a.centre.*axis < b.centre.*axis; });
@@ -131,27 +126,30 @@ class ResidueBlocks {
     }
   }
 
-  void find_boxes() {
-    const Lanes<T> far = broadcast(infinity);
-    boxes_.assign(whole_chunks(blocks_) * 6, infinity);
-    for (int64_t b = 0; b < blocks_; ++b) {
-      for (int64_t d = 0; d < 3; ++d) {
-        Lanes<T> low = far, high = -far;
-        for (int64_t i = start_[b] + d * L; i < start_[b + 1]; i += 3 * L) {
-          const Lanes<T> v = load_lanes(coordinates_.data() + i), filled = v == far ? -far : v;
-          low = v < low ? v : low;
-          high = filled > high ? filled : high;
-        }
-        T* box = boxes_.data() + (b / L * 6 + d) * L + b % L;
-        box[0] = least_lane<T>(low);
-        box[3 * L] = -least_lane<T>(-high);
+  void find_boxes(const T* atoms) {
+    regions_ = (blocks_ + chunk - 1) / chunk;
+    box_of_block_.resize(blocks_);
+    box_of_region_.resize(regions_);
+    for (int64_t region = 0; region < regions_; ++region) {
+      Extent<T> of_region;
+      for (int64_t b = region * chunk; b < std::min((region + 1) * chunk, blocks_); ++b) {
+        Extent<T> of_block;
+        for (int64_t m = b * L; m < std::min<int64_t>((b + 1) * L, members_.size()); ++m)
+          for (int32_t a = members_[m].begin; a < members_[m].end; ++a)
+            of_block.include(load(atoms + 3 * int64_t(atom_[a])));
+        box_of_block_.set(b, of_block);
+        of_region.include(of_block.low);
+        of_region.include(of_block.high);
       }
+      box_of_region_.set(region, of_region);
     }
   }
 
   void reserve() {
     const int64_t blocks = whole_chunks(blocks_), residues = whole_chunks(blocks_ * L);
     near_.resize(std::max<size_t>(near_.size(), blocks));
+    near_region_.resize(std::max<size_t>(near_region_.size(), whole_chunks(blocks / chunk)));
+    region_.resize(near_region_.size());
     visit_.resize(std::max<size_t>(visit_.size(), blocks));
     squared_.resize(std::max<size_t>(squared_.size(), residues));
     candidate_squared_.resize(std::max<size_t>(candidate_squared_.size(), residues + 1));
@@ -166,33 +164,41 @@ class ResidueBlocks {
     measure(query, 0);
   }
 
-  // First the blocks that are nearest for sure contain `wanted` residues, then all that may hold nearer ones.
+  // Bounds the distance of the wanted-th residue by the blocks with the nearest boxes; then no box beyond counts.
   BACKMAP_HD void visit_near_blocks(const Vec3<T>& query, int64_t wanted) {
-    measure_boxes(query);
-    const T first = std::min(bound_of_smallest(near_.data(), blocks_, (wanted + L - 1) / L + 1, least_), largest);
-    visit_blocks(query, T(-1), first);
-    visit_blocks(query, first, std::min(bound_of_smallest(squared_.data(), visited_ * L, wanted, least_), largest));
+    for (int64_t first = 0; first < regions_; first += chunk)
+      box_of_region_.measure(query, first / chunk, near_region_.data() + first);
+    const int64_t some_regions = std::min<int64_t>(2, regions_), some_blocks = (wanted + L - 1) / L + 1;
+    const T region_bound = bound(near_region_.data(), regions_, some_regions);
+    measure_blocks_of_regions(query, T(-1), region_bound);
+    const int64_t measured = chunk * measured_;
+    const T block_bound = bound(near_.data(), measured, some_blocks);
+    visit_blocks(query, 0, measured, T(-1), block_bound);
+    const T residue_bound = bound(squared_.data(), visited_ * L, wanted);
+    visit_blocks(query, 0, measured, block_bound, residue_bound);
+    measure_blocks_of_regions(query, region_bound, residue_bound);
+    visit_blocks(query, measured, chunk * measured_, T(-1), residue_bound);
   }
 
-  BACKMAP_HD void measure_boxes(const Vec3<T>& query) {
-    const Lanes<T> zero{}, x = broadcast(query.x), y = broadcast(query.y), z = broadcast(query.z);
-    const auto outside = [&](const T* low, const Lanes<T>& q) __attribute__((always_inline)) {
-      const Lanes<T> below = load_lanes(low) - q, above = q - load_lanes(low + 3 * L);
-      const Lanes<T> d = below > above ? below : above;
-      return d > zero ? d : zero;
-    };
-    const int64_t count = whole_chunks(blocks_);
-    const T* box = boxes_.data();
-    for (int64_t b = 0; b < count; b += L, box += 6 * L) {
-      const Lanes<T> dx = outside(box, x), dy = outside(box + L, y), dz = outside(box + 2 * L, z);
-      store_lanes(near_.data() + b, dx * dx + dy * dy + dz * dz);
-    }
+  // A finite bound: what lies at infinity is never visited.
+  BACKMAP_HD T bound(const T* values, int64_t count, int64_t wanted) {
+    return std::min(bound_of_smallest(values, count, wanted, least_), largest);
   }
 
-  // Visits blocks b with low < near_[b] <= high.
-  BACKMAP_HD void visit_blocks(const Vec3<T>& query, T low, T high) {
+  // Distances to the boxes of the blocks in regions whose own boxes are within the limits.
+  BACKMAP_HD void measure_blocks_of_regions(const Vec3<T>& query, T low, T high) {
+    for_values_within(near_region_.data(), regions_, low, high, [&](int64_t region) {
+      box_of_block_.measure(query, region, near_.data() + chunk * measured_);
+      region_[measured_++] = int32_t(region);
+    });
+  }
+
+  // Visits those of the blocks measured from number `first` up to `end` whose boxes are within the limits.
+  BACKMAP_HD void visit_blocks(const Vec3<T>& query, int64_t first, int64_t end, T low, T high) {
     const int64_t before = visited_;
-    for_values_within(near_.data(), blocks_, low, high, [&](int64_t b) { visit_[visited_++] = int32_t(b); });
+    for_values_within(near_.data() + first, end - first, low, high, [&](int64_t i) {
+      visit_[visited_++] = int32_t(region_[(first + i) / chunk] * chunk + i % chunk);
+    });
     measure(query, before);
   }
 
@@ -207,7 +213,7 @@ class ResidueBlocks {
       const T *p = coordinates + start[visit[v]], *last = coordinates + start[visit[v] + 1];
       Lanes<T> least = none;
       do {
-        const Lanes<T> dx = load_lanes(p) - x, dy = load_lanes(p + L) - y, dz = load_lanes(p + 2 * L) - z;
+        const Lanes<T> dx = x - load_lanes(p), dy = y - load_lanes(p + L), dz = z - load_lanes(p + 2 * L);
         const Lanes<T> d = dx * dx + dy * dy + dz * dz;
         least = d < least ? d : least;
         p += 3 * L;
@@ -223,7 +229,7 @@ class ResidueBlocks {
     const T* all = squared_.data();
     const int32_t *residue_of = residue_.data(), *visit = visit_.data();
     int64_t n = 0;
-    for_values_within(all, visited_ * L, T(-1), std::min(bound, largest), [&](int64_t i) {
+    for_values_within(all, visited_ * L, T(-1), bound, [&](int64_t i) {
       squared[n] = all[i];
       residue[n] = residue_of[visit[i / L] * L + i % L];
       n += residue[n] != excluded;
@@ -263,16 +269,17 @@ class ResidueBlocks {
   }
 
   bool sorted_ = false;
-  int64_t blocks_ = 0, visited_ = 0, candidates_ = 0;
+  int64_t blocks_ = 0, regions_ = 0, measured_ = 0, visited_ = 0, candidates_ = 0;
   std::vector<Member> members_;
   std::vector<int32_t> atom_;     // those that count, residue by residue
   std::vector<int32_t> residue_;  // of each lane of each block
   std::vector<int64_t> start_;    // of each block in `coordinates_`
-  std::vector<T> coordinates_, boxes_;
+  std::vector<T> coordinates_;
+  Boxes<T> box_of_block_, box_of_region_;  // a region is a chunk of blocks
 
-  std::vector<T> near_;         // squared distance to the box of each block
-  std::vector<int32_t> visit_;  // blocks
-  std::vector<T> squared_;      // of the residues of the blocks visited
+  std::vector<T> near_region_, near_;    // squared distances to the boxes of regions, and of blocks in `region_`
+  std::vector<int32_t> region_, visit_;  // regions whose blocks are measured, blocks visited
+  std::vector<T> squared_;               // of the residues of the blocks visited
   std::vector<T> candidate_squared_;
   std::vector<int32_t> candidate_residue_;
   std::vector<Neighbour<T>> sorted_candidates_;

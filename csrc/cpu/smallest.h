@@ -77,6 +77,7 @@ BACKMAP_HD T bound_of_smallest(const T* values, int64_t count, int64_t wanted, s
   if (count < wanted) return infinity;
   const int64_t groups = std::min((wanted + wanted / 3 + 16) / 16 * 16, (count + 15) / 16 * 16);
   least.resize(std::max<size_t>(least.size(), groups));
+  Lanes<T> largest{};
   for (int64_t g = 0; g < groups; g += L) {
     Lanes<T> of_group = load_lanes(values + g);
     for (int64_t i = g + groups; i < count; i += groups) {
@@ -84,18 +85,18 @@ BACKMAP_HD T bound_of_smallest(const T* values, int64_t count, int64_t wanted, s
       of_group = v < of_group ? v : of_group;
     }
     store_lanes(least.data() + g, of_group);
+    largest = of_group > largest ? of_group : largest;
   }
   const Lanes<T> a = load_lanes(least.data()), b = load_lanes(least.data() + L);
   IntegerLanes<T> within_a{}, within_b{};
-  T largest = T(0);
+  const T* all = least.data();
   for (int64_t g = 0; g < groups; ++g) {
-    const Lanes<T> v = broadcast(least[g]);
+    const Lanes<T> v = broadcast(all[g]);
     within_a -= v <= a;
     within_b -= v <= b;
-    largest = least[g] > largest ? least[g] : largest;
   }
   const typename LanesOf<T>::Integer enough = wanted;
-  const Lanes<T> none = broadcast(largest);
+  const Lanes<T> none = broadcast(-least_lane<T>(-largest));
   const Lanes<T> bound_a = within_a >= enough ? a : none, bound_b = within_b >= enough ? b : none;
   return least_lane<T>(bound_a < bound_b ? bound_a : bound_b);
 }

@@ -38,6 +38,7 @@ void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t quer
   const Flags present = random.flags(batch * atoms_of_frame, 0.7), selectable = random.flags(atoms_of_frame, 0.6);
   auto query = random.uniforms<T>(batch * queries * 3, -1, 4);
   for (size_t i = 0; i < query.size(); ++i) query[i] = std::round(query[i] * 2) / 2;
+  if (queries > 2) query[3] = std::numeric_limits<T>::quiet_NaN(), query[6] = std::numeric_limits<T>::infinity();
   const auto triangle = random.uniforms<T>(batch * queries * 9, 0, 1);
   const auto exclude = random.integers(queries, -1, residues > 0 ? residues : 1);
   struct Result {
