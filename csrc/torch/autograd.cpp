@@ -116,9 +116,9 @@ struct StructurePenalty : torch::autograd::Function<StructurePenalty> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto v = ctx->get_saved_variables();
     const auto s = ctx->saved_data["strengths"].toDoubleVector();
-    const Tensor grad_atoms = call<&structure_penalty_backward>("backmap::structure_penalty_backward", grads[0], v[0],
-                                                                v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], s[0],
-                                                                s[1], s[2], s[3], if_defined(v[9]));
+    const Tensor grad_atoms =
+        call<&structure_penalty_backward>("backmap::structure_penalty_backward", grads[0], v[0], v[1], v[2], v[3], v[4],
+                                          v[5], v[6], v[7], v[8], s[0], s[1], s[2], s[3], if_defined(v[9]));
     variable_list of_arguments(14);
     of_arguments[0] = grad_atoms;
     return of_arguments;
@@ -143,9 +143,8 @@ TORCH_LIBRARY_IMPL(backmap, Autograd, m) {
   m.impl("structure_score", &differentiable_score);
   m.impl("structure_penalty", &differentiable_penalty);
   m.impl("pack_side_chains", &constant_packing);
-  for (const char* backward :
-       {"canonical_alignment_backward", "canonical_placement_backward", "structure_score_backward",
-        "structure_penalty_backward"})
+  for (const char* backward : {"canonical_alignment_backward", "canonical_placement_backward",
+                               "structure_score_backward", "structure_penalty_backward"})
     m.impl(backward, torch::autograd::autogradNotImplementedFallback());
 }
 

@@ -107,8 +107,22 @@ void test_placement(int64_t queries, int64_t slots) {
 
 // ---- Structure score ---------------------------------------------------------------------------
 
+// Triclinic boxes in reduced form, for each frame its own; of about `width`.
 template <typename T>
-void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
+std::vector<T> random_boxes(Random& random, int64_t batch, double width) {
+  std::vector<T> boxes;
+  for (int64_t b = 0; b < batch; ++b) {
+    const auto between = [&](double low, double high) { return T(low + (high - low) * random.uniform()); };
+    const T ax = between(width, 1.5 * width), by = between(width, 1.5 * width), cz = between(width, 1.5 * width);
+    for (const T v :
+         {ax, T(0), T(0), between(-0.5, 0.5) * ax, by, T(0), between(-0.5, 0.5) * ax, between(-0.5, 0.5) * by, cz})
+      boxes.push_back(v);
+  }
+  return boxes;
+}
+
+template <typename T>
+void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, double width = 0) {
   Random random{unsigned(residues)};
   const int64_t atoms_of_frame = residues * slots;
   auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, -1, 1);
@@ -118,7 +132,9 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
   auto bond = random.integers(2 * bonds, 0, atoms_of_frame);
   if (bonds > 0) bond[1] = atoms_of_frame;  // out of range: missing
   const auto reference = random.uniforms<T>(batch * bonds, 0.1, 0.5);
-  std::vector<int32_t> workspace(batch * cuda::score_workspace(atoms_of_frame), 12345);
+  const auto boxes = random_boxes<T>(random, width > 0 ? batch : 0, width);
+  const T* box = boxes.empty() ? nullptr : boxes.data();
+  std::vector<char> workspace(cuda::score_workspace<T>(batch, atoms_of_frame), 77);
   struct Result {
     std::vector<T> deviation;
     Flags clash;
@@ -126,9 +142,26 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
   };
   const auto run = [&](auto&& launch) {
     Result r{std::vector<T>(batch * bonds, T(9)), Flags(batch * residues), std::vector<int64_t>(batch * 3, 9)};
-    launch(ScoreArguments<T>{batch, residues, slots, bonds, T(0.8), T(0.15), atoms.data(), present.data(), 0,
-                             side.data(), linked.data(), bond.data(), reference.data(), bonds, r.deviation.data(),
-                             r.clash.data(), r.counts.data(), workspace.data()});
+    launch(ScoreArguments<T>{batch,
+                             residues,
+                             slots,
+                             bonds,
+                             T(0.8),
+                             T(0.15),
+                             atoms.data(),
+                             present.data(),
+                             0,
+                             side.data(),
+                             linked.data(),
+                             bond.data(),
+                             reference.data(),
+                             bonds,
+                             box,
+                             9,
+                             r.deviation.data(),
+                             r.clash.data(),
+                             r.counts.data(),
+                             workspace.data()});
     return r;
   };
   const Result c = run([](const auto& a) { cpu::structure_score(a); });
@@ -139,16 +172,79 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
   check(c.counts == g.counts, "structure_score: counts");
 
   const auto grad = random.uniforms<T>(batch * bonds, -1, 1);
-  std::vector<T> a(atoms.size()), b(atoms.size());
+  std::vector<T> a(atoms.size(), T(9)), b(atoms.size(), T(9));
+  std::vector<char> backward_workspace(cuda::score_backward_workspace(atoms_of_frame, bonds), 77);
   if (!atoms.empty()) atoms[0] = T(0.5);
   const auto arguments = [&](std::vector<T>& out) {
-    return ScoreBackwardArguments<T>{batch,       residues,         slots,          bonds,
-                                     grad.data(), atoms.data(),     present.data(), 0,
-                                     bond.data(), reference.data(), bonds,          out.data()};
+    return ScoreBackwardArguments<T>{
+        batch,       residues,         slots, bonds, grad.data(), atoms.data(), present.data(),           0,
+        bond.data(), reference.data(), bonds, box,   9,           out.data(),   backward_workspace.data()};
   };
   cpu::structure_score_backward(arguments(a));
   cuda::structure_score_backward(arguments(b), nullptr);
-  check(difference(a, b) < 10 * tolerance<T>, "structure_score_backward");
+  check(same_bytes(a.data(), b.data(), a.size() * sizeof(T)), "structure_score_backward");
+}
+
+// ---- Structure penalty -------------------------------------------------------------------------
+
+template <typename T>
+void test_penalty(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, int64_t angles, double width = 0,
+                  bool broken_lists = false) {
+  Random random{unsigned(residues + angles)};
+  const int64_t atoms_of_frame = residues * slots;
+  auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, -1, 1);
+  if (atoms.size() > 9) atoms[5] = std::numeric_limits<T>::infinity();
+  const Flags present = random.flags(batch * atoms_of_frame, 0.8);
+  auto bond = random.integers(2 * bonds, 2, atoms_of_frame), angle = random.integers(2 * angles, 2, atoms_of_frame);
+  if (bonds > 0) bond[1] = -1;  // out of range: missing
+  const auto bond_length = random.uniforms<T>(batch * bonds, 0.1, 0.5), angle_span = random.uniforms<T>(angles, 0, 1);
+  auto radius = random.uniforms<T>(atoms_of_frame, 0, 0.15);
+  if (atoms_of_frame > 4) radius[3] = -1, radius[4] = std::numeric_limits<T>::infinity();
+  std::vector<int64_t> start{0}, exclusion;
+  for (int64_t i = 0; i < atoms_of_frame; ++i) {
+    for (const int64_t j : {i - 7, i - 1, i + 1, i + 7})
+      if (0 <= j && j < atoms_of_frame) exclusion.push_back(j);
+    start.push_back(int64_t(exclusion.size()));
+  }
+  if (broken_lists) start[5] = -3, start[6] = 1 << 30;  // read within bounds, whatever that excludes
+  const auto boxes = random_boxes<T>(random, width > 0 ? batch : 0, width);
+  std::vector<char> workspace(cuda::penalty_workspace<T>(batch, atoms_of_frame, bonds, angles), 77);
+  const PenaltyInputs<T> inputs{batch,
+                                residues,
+                                slots,
+                                bonds,
+                                angles,
+                                int64_t(exclusion.size()),
+                                T(10),
+                                T(20),
+                                T(300),
+                                T(1.1),
+                                atoms.data(),
+                                present.data(),
+                                atoms_of_frame,
+                                bond.data(),
+                                bond_length.data(),
+                                bonds,
+                                angle.data(),
+                                angle_span.data(),
+                                0,
+                                radius.data(),
+                                start.data(),
+                                exclusion.data(),
+                                boxes.empty() ? nullptr : boxes.data(),
+                                9,
+                                workspace.data()};
+  std::vector<T> a(3 * batch, T(9)), b(3 * batch, T(9));
+  cpu::structure_penalty(PenaltyArguments<T>{inputs, a.data()});
+  cuda::structure_penalty(PenaltyArguments<T>{inputs, b.data()}, nullptr);
+  check(broken_lists || difference(a, b) < 1e3 * tolerance<T>, "structure_penalty");
+  check(residues < 20 || a[2] > T(0), "structure_penalty: nothing overlaps");
+
+  const auto grad = random.uniforms<T>(3 * batch, -1, 1);
+  std::vector<T> c(atoms.size(), T(9)), d(atoms.size(), T(9));
+  cpu::structure_penalty_backward(PenaltyBackwardArguments<T>{inputs, grad.data(), c.data()});
+  cuda::structure_penalty_backward(PenaltyBackwardArguments<T>{inputs, grad.data(), d.data()}, nullptr);
+  check(difference(c, d) < 1e3 * tolerance<T>, "structure_penalty_backward");
 }
 
 // ---- Side-chain packing ------------------------------------------------------------------------
@@ -192,20 +288,48 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
 
 // ---- Spatial hash ------------------------------------------------------------------------------
 
-// The eight cells of a ball contain every point of it, wherever it is, far outside the integers too.
+// The rows near a point hold every point within reach, wherever it is, far outside the integers too.
 void test_cells() {
   Random random(3);
-  const double reach = 0.12, inverse_side = 1.0 / cell_side(reach);
+  const double reach = 0.12;
+  const CellSpace<float> space = cell_space(reach, PeriodicBox<float>{});
   for (int n = 0; n < 100000; ++n) {
     const double scale = std::pow(10.0, random.uniform() * 6 - 2);
     const Vec3<float> a{float(scale * (random.uniform() - 0.5)), float(scale * random.uniform()), float(-scale)};
-    const Vec3<float> b{a.x + float(reach * (2 * random.uniform() - 1)), a.y, a.z};
+    const auto shaken = [&](float x) { return x + float(reach * (2 * random.uniform() - 1)); };
+    const Vec3<float> b{shaken(a.x), shaken(a.y), shaken(a.z)};
     if (!(squared_distance(a, b) < float(reach) * float(reach))) continue;
-    const Cell low = lower_cell_of(a, inverse_side), at = cell_of(b, inverse_side);
-    if (at.x < low.x || at.x > low.x + 1 || at.y < low.y || at.y > low.y + 1) return check(false, "cell_hash");
+    const Cell at = cell_of(b, space);
+    int visits = 0;
+    for_rows_near(a, space, [&](uint32_t row, int32_t x, int32_t count, const Vec3<float>&) {
+      visits += row == row_of(at.y, at.z) && x <= at.x && at.x < x + count;
+    });
+    if (visits != 1) return check(false, "cell_hash");
   }
-  const Cell far = cell_of(Vec3<float>{3e38f, -3e38f, 0}, inverse_side);
+  const Cell far = cell_of(Vec3<float>{3e38f, -3e38f, 0}, space);
   check(far.x == 1000000000 && far.y == -1000000000, "cell_hash: clamped");
+}
+
+// In a box every pair within reach is met once, in the image that is near; also where one cell fills the box.
+void test_periodic_cells() {
+  Random random(4);
+  for (int n = 0; n < 20000; ++n) {
+    const double width = n % 2 == 0 ? 1.0 : 4.0, reach = 0.49 * width / (1 + int(6 * random.uniform()));
+    const auto boxes = random_boxes<double>(random, 1, width);
+    const PeriodicBox<double> box = box_of_frame(boxes.data(), 0, 0);
+    const CellSpace<double> space = cell_space(reach, box);
+    const auto v = random.uniforms<double>(6, -9, 9);
+    const Vec3<double> a{v[0], v[1], v[2]}, d{v[3] / 9 * reach, v[4] / 9 * reach, v[5] / 9 * reach};
+    if (!(norm(d) < 0.9999 * reach)) continue;
+    const Vec3<double> b = moved_into_box(a + d, box), from = moved_into_box(a, box);
+    const Cell at = cell_of(b, space);
+    int visits = 0;
+    for_rows_near(from, space, [&](uint32_t row, int32_t x, int32_t count, const Vec3<double>& shift) {
+      if (row == row_of(at.y, at.z) && x <= at.x && at.x < x + count) visits += norm(from - shift - b) < reach;
+    });
+    if (visits != 1) return check(false, "cell_hash: periodic");
+    if (!(norm(minimum_image(b - from, box) - d) < 1e-9)) return check(false, "periodic_box: nearest image");
+  }
 }
 
 template <typename T>
@@ -221,8 +345,17 @@ void test_all() {
   test_placement<T>(5, 14);
   test_placement<T>(0, 14);
   test_score<T>(3, 60, 9, 50);
+  test_score<T>(3, 60, 9, 50, 1.5);
+  test_score<T>(3, 60, 9, 50, 0.31);  // one cell an axis
   test_score<T>(1, 1, 1, 1);
   test_score<T>(1, 0, 4, 0);
+  test_penalty<T>(3, 60, 9, 50, 70);
+  test_penalty<T>(3, 60, 9, 50, 400, 1.5);
+  test_penalty<T>(2, 40, 5, 300, 20, 0.7);  // one cell an axis
+  test_penalty<T>(1, 20, 5, 9, 9, 0, true);
+  test_penalty<T>(1, 1, 1, 0, 0);
+  test_penalty<T>(2, 0, 3, 0, 0);
+  test_penalty<T>(0, 5, 3, 2, 2);
   test_packing<T>(2, 20, 9, 5, 4, 3, 1.2);
   test_packing<T>(1, 270, 3, 2, 4, 1, 2.5);  // more residues than threads
   test_packing<T>(2, 1, 1, 1, 5, 2, 1);
@@ -235,6 +368,7 @@ void test_all() {
 
 int main() {
   backmap::testing::test_cells();
+  backmap::testing::test_periodic_cells();
   backmap::testing::test_all<float>();
   backmap::testing::test_all<double>();
   std::printf("%d failures\n", backmap::testing::failures);
