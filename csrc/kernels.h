@@ -142,8 +142,8 @@ struct PenaltyInputs {
   const int64_t* bond;   // (bonds, 2) flat atom indices, shared by all frames
   const T* bond_length;  // (bonds)
   int64_t bond_length_stride;
-  const int64_t* angle;   // (angles, 2) flat indices of the outer atoms, shared by all frames
-  const T* angle_span;  // (angles)
+  const int64_t* angle;  // (angles, 2) flat indices of the outer atoms, shared by all frames
+  const T* angle_span;   // (angles)
   int64_t angle_span_stride;
   const T* radius;                 // (residues, slots), shared by all frames
   const int64_t* exclusion_start;  // (residues * slots + 1), shared by all frames

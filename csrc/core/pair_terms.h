@@ -99,11 +99,11 @@ BACKMAP_HD RowOfList row_of_list(const int64_t* start, int64_t atom, int64_t cou
   return {begin > 0 ? begin : 0, end < count ? end : count};
 }
 
-// Whether an atom of this number stands in the row.
+// Whether an atom of this number stands in the row; rows are short, and to stop early would cost more.
 BACKMAP_HD bool is_listed(const int64_t* list, const RowOfList& row, int64_t atom) {
-  for (int64_t n = row.begin; n < row.end; ++n)
-    if (list[n] == atom) return true;
-  return false;
+  bool listed = false;
+  for (int64_t n = row.begin; n < row.end; ++n) listed |= list[n] == atom;
+  return listed;
 }
 
 }  // namespace backmap

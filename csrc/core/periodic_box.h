@@ -55,8 +55,7 @@ BACKMAP_HD Vec3<T> moved_into_box(const Vec3<T>& v, const PeriodicBox<T>& box) {
     return fraction >= 0 && fraction < 1 ? fraction : 0.0;
   };
   const Vec3<double> s = box_fractions(v, box);
-  const Vec3<double> w =
-      wrapped(s.x) * widened(box.a) + wrapped(s.y) * widened(box.b) + wrapped(s.z) * widened(box.c);
+  const Vec3<double> w = wrapped(s.x) * widened(box.a) + wrapped(s.y) * widened(box.b) + wrapped(s.z) * widened(box.c);
   return {T(w.x), T(w.y), T(w.z)};
 }
 

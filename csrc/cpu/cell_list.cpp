@@ -1,4 +1,4 @@
-// The inner loop of the search for atoms that touch.
+// Sorting atoms by cell: the inner loops.
 #include "cpu/cell_list.h"
 
 #include "cpu/clones.h"
@@ -7,35 +7,47 @@ namespace backmap::cpu {
 namespace {
 
 template <typename T>
-BACKMAP_HD int64_t collect_overlaps(const Spheres<T>& s, int64_t begin, int64_t end, const Vec3<T>& centre, T radius,
-                                    uint32_t row, int32_t* found) {
-  int64_t count = 0;
-  for (int64_t k = begin; k < end; k += sphere_padding) {
-    T gap[sphere_padding];
-#pragma omp simd
-    for (int n = 0; n < sphere_padding; ++n) {
-      const T contact = radius + s.radius[k + n];
-      gap[n] = squared_distance(centre, Vec3<T>{s.x[k + n], s.y[k + n], s.z[k + n]}) - contact * contact;
-    }
-    const int64_t last = std::min<int64_t>(end - k, sphere_padding);
-    for (int64_t n = 0; n < last; ++n) {  // without branches, which nobody could predict
-      found[count] = int32_t(k + n);
-      count += int(gap[n] < T(0)) & int(s.row[k + n] == row);
-    }
+BACKMAP_HD void assign(const SphereSource<T>& source, const CellSpace<T>& space, uint32_t mask, int64_t begin,
+                       int64_t end, uint32_t* bucket) {
+  for (int64_t i = begin; i < end; ++i) {
+    bucket[i] = no_bucket;
+    if (!source.exists(i)) continue;
+    const Cell cell = cell_of(moved_into_box(load(source.atoms + 3 * i), space.box), space);
+    bucket[i] = bucket_of(row_of(cell.y, cell.z), cell.x, mask);
   }
-  return count;
+}
+
+template <typename T>
+BACKMAP_HD void fill(const SphereSource<T>& source, const CellSpace<T>& space, int64_t begin, int64_t end,
+                     const SortedSpheres<T>& spheres) {
+  for (int64_t p = begin; p < end; ++p) {
+    const int64_t i = spheres.index[p];
+    const Vec3<T> position = moved_into_box(load(source.atoms + 3 * i), space.box);
+    const Cell cell = cell_of(position, space);
+    spheres.x[p] = position.x, spheres.y[p] = position.y, spheres.z[p] = position.z;
+    spheres.radius[p] = source.scaled_radius(i) + space.slack / 2;
+    spheres.row[p] = row_of(cell.y, cell.z);
+  }
 }
 
 }  // namespace
 
-BACKMAP_CLONES int64_t find_overlaps(const Spheres<float>& spheres, int64_t begin, int64_t end,
-                                     const Vec3<float>& centre, float radius, uint32_t row, int32_t* found) {
-  return collect_overlaps(spheres, begin, end, centre, radius, row, found);
+BACKMAP_CLONES void assign_buckets(const SphereSource<float>& source, const CellSpace<float>& space, uint32_t mask,
+                                   int64_t begin, int64_t end, uint32_t* bucket) {
+  assign(source, space, mask, begin, end, bucket);
+}
+BACKMAP_CLONES void assign_buckets(const SphereSource<double>& source, const CellSpace<double>& space, uint32_t mask,
+                                   int64_t begin, int64_t end, uint32_t* bucket) {
+  assign(source, space, mask, begin, end, bucket);
 }
 
-BACKMAP_CLONES int64_t find_overlaps(const Spheres<double>& spheres, int64_t begin, int64_t end,
-                                     const Vec3<double>& centre, double radius, uint32_t row, int32_t* found) {
-  return collect_overlaps(spheres, begin, end, centre, radius, row, found);
+BACKMAP_CLONES void fill_spheres(const SphereSource<float>& source, const CellSpace<float>& space, int64_t begin,
+                                 int64_t end, const SortedSpheres<float>& spheres) {
+  fill(source, space, begin, end, spheres);
+}
+BACKMAP_CLONES void fill_spheres(const SphereSource<double>& source, const CellSpace<double>& space, int64_t begin,
+                                 int64_t end, const SortedSpheres<double>& spheres) {
+  fill(source, space, begin, end, spheres);
 }
 
 }  // namespace backmap::cpu

@@ -5,6 +5,7 @@
 
 #include "core/pair_terms.h"
 #include "cpu/cell_list.h"
+#include "cpu/clones.h"
 #include "cpu/pair_sums.h"
 #include "cpu/parallel.h"
 #include "kernels.h"
@@ -39,32 +40,47 @@ void score_bonds(const ScoreArguments<T>& args, int64_t b) {
   args.counts[3 * b + 1] = all_existing;
 }
 
+// Flags the clashes of the atoms from `begin` to `end` in the list with those after each.
+template <typename T>
+BACKMAP_HD void flag_clashes(const ScoreArguments<T>& args, int64_t b, const CellList<T>& cells, int64_t begin,
+                             int64_t end) {
+  const T* atoms = args.atoms + 3 * args.residues * args.slots * b;
+  const PeriodicBox<T> box = box_of_frame(args.box, args.box_stride, b);
+  const T limit = args.clash_distance * args.clash_distance;
+  bool* clash = args.clash + b * args.residues;
+  std::vector<int32_t> found;
+  for (int64_t p = begin; p < end; ++p) {
+    const int64_t i = cells.index(p), residue = i / args.slots;
+    cells.for_overlaps(p, p + 1, found, [&](int64_t q) {
+      const int64_t j = cells.index(q), other = j / args.slots;
+      if (!may_clash(residue, args.side_chain[i], other, args.side_chain[j], args.linked)) return;
+      const Vec3<T> d = minimum_image(load(atoms + 3 * i) - load(atoms + 3 * j), box);
+      if (!(dot(d, d) < limit)) return;
+      for (const int64_t r : {residue, other})  // which another thread may be flagging too
+        std::atomic_ref<bool>(clash[r]).store(true, std::memory_order_relaxed);
+    });
+  }
+}
+
+BACKMAP_CLONES void find_clashes(const ScoreArguments<float>& args, int64_t b, const CellList<float>& cells,
+                                 int64_t begin, int64_t end) {
+  flag_clashes(args, b, cells, begin, end);
+}
+BACKMAP_CLONES void find_clashes(const ScoreArguments<double>& args, int64_t b, const CellList<double>& cells,
+                                 int64_t begin, int64_t end) {
+  flag_clashes(args, b, cells, begin, end);
+}
+
 template <typename T>
 void score_clashes(const ScoreArguments<T>& args, int64_t b, CellList<T>& cells) {
   const int64_t atoms_of_frame = args.residues * args.slots;
-  const T* atoms = args.atoms + 3 * atoms_of_frame * b;
-  const bool* present = args.present + args.present_stride * b;
-  const PeriodicBox<T> box = box_of_frame(args.box, args.box_stride, b);
-  const T radius = args.clash_distance / 2, limit = args.clash_distance * args.clash_distance;
-  cells.build(
-      atoms, atoms_of_frame, double(args.clash_distance), box, [&](int64_t i) { return present[i]; },
-      [&](int64_t) { return radius; });
+  const SphereSource<T> source{atoms_of_frame, args.atoms + 3 * atoms_of_frame * b,
+                               args.present + args.present_stride * b, nullptr, args.clash_distance / 2};
+  cells.build(source, double(args.clash_distance), box_of_frame(args.box, args.box_stride, b));
   bool* clash = args.clash + b * args.residues;
   std::fill(clash, clash + args.residues, false);
-  parallel_ranges(cells.size(), atoms_a_thread, [&](int64_t begin, int64_t end) {
-    std::vector<int32_t> found;
-    for (int64_t p = begin; p < end; ++p) {
-      const int64_t i = cells.index(p), residue = i / args.slots;
-      cells.for_overlaps(p, p + 1, found, [&](int64_t q) {
-        const int64_t j = cells.index(q), other = j / args.slots;
-        if (!may_clash(residue, args.side_chain[i], other, args.side_chain[j], args.linked)) return;
-        const Vec3<T> d = minimum_image(load(atoms + 3 * i) - load(atoms + 3 * j), box);
-        if (!(dot(d, d) < limit)) return;
-        for (const int64_t r : {residue, other})  // which another thread may be setting too
-          std::atomic_ref<bool>(clash[r]).store(true, std::memory_order_relaxed);
-      });
-    }
-  });
+  parallel_ranges(cells.size(), atoms_a_thread,
+                  [&](int64_t begin, int64_t end) { find_clashes(args, b, cells, begin, end); });
   args.counts[3 * b + 2] = std::count(clash, clash + args.residues, true);
 }
 
@@ -95,8 +111,7 @@ void structure_score_backward(const ScoreBackwardArguments<T>& args) {
       add_pair_gradients(
           args.bond, args.bonds, atoms_of_frame, args.present + args.present_stride * b, first, last,
           [&](int64_t m) {
-            return bond_deviation_backward(pair_vector(args.bond + 2 * m, atoms, box), reference[m],
-                                           grad_deviation[m]);
+            return bond_deviation_backward(pair_vector(args.bond + 2 * m, atoms, box), reference[m], grad_deviation[m]);
           },
           grad_atoms);
     });

@@ -84,8 +84,8 @@ inline void list_pairs_of_atoms(const int64_t* pairs, int64_t count, const Linke
 
 // Sum of gradient(m), with respect to the first atom of pair m, over the pairs of an atom.
 template <typename T, typename Gradient>
-__device__ Vec3<T> sum_pair_gradients(const int64_t* pairs, const LinkedLists& lists, int64_t atom,
-                                      const bool* present, const Gradient& gradient) {
+__device__ Vec3<T> sum_pair_gradients(const int64_t* pairs, const LinkedLists& lists, int64_t atom, const bool* present,
+                                      const Gradient& gradient) {
   Vec3<T> sum{T(0), T(0), T(0)};
   for (int32_t node = lists.first[atom]; node != end_of_list; node = lists.next[node]) {
     const int64_t m = node / 2;

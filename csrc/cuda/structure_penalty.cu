@@ -53,8 +53,8 @@ template <typename T>
 void sort_atoms(const PenaltyInputs<T>& args, const PenaltyMemory<T>& memory, void* stream) {
   BACKMAP_LAUNCH(clear_reach, 1, 1, stream, memory.reach);
   BACKMAP_LAUNCH(find_reach<T>, blocks_for(args.residues * args.slots, threads), threads, stream, args, memory.reach);
-  const CellSource<T> source{args.atoms, args.present,    args.present_stride, args.radius,
-                             args.box,   args.box_stride, 0,                   memory.reach};
+  const CellSource<T> source{args.atoms, args.present, args.present_stride, args.radius, args.box, args.box_stride,
+                             0,          memory.reach};
   build_cell_lists(source, memory.cells, stream);
   const LinkedLists& lists = memory.cells.lists;
   BACKMAP_LAUNCH(sort_lists, blocks_for(lists.count, threads), threads, stream, lists);
@@ -143,12 +143,11 @@ __global__ void penalty_backward(PenaltyBackwardArguments<T> all, PenaltyMemory<
   const T* grad = all.grad + 3 * b;
   Vec3<T> sum = stretch_gradient(args, b, i, args.bond, args.bond_length + args.bond_length_stride * b,
                                  memory.bonds_of_atom, grad[0] * args.bond_strength);
-  sum += stretch_gradient(args, b, i, args.angle, args.angle_span + args.angle_span_stride * b,
-                          memory.angles_of_atom, grad[1] * args.angle_strength);
+  sum += stretch_gradient(args, b, i, args.angle, args.angle_span + args.angle_span_stride * b, memory.angles_of_atom,
+                          grad[1] * args.angle_strength);
   const T strength = grad[2] * args.repulsion_strength;
-  for_contacts(args, memory.cells, b, i, [&](int64_t, const Vec3<T>& d, T contact) {
-    sum += squared_overlap_backward(d, contact, strength);
-  });
+  for_contacts(args, memory.cells, b, i,
+               [&](int64_t, const Vec3<T>& d, T contact) { sum += squared_overlap_backward(d, contact, strength); });
   store(all.grad_atoms + 3 * item, sum);
 }
 

@@ -47,7 +47,8 @@ inline void check_atom_range(const Argument& indices, int64_t atoms) {
                     ") (residues * atoms), got ", lowest < 0 ? lowest : highest);
 }
 
-// That every box is in reduced form and wider than twice the reach. `reach_name` says what the reach is.
+// That every box is in reduced form and wider than twice the reach, and a little more, so that rounding shows no
+// pair in two images. `reach_name` says what the reach is.
 inline void check_box_values(const char* op, const std::optional<at::Tensor>& box, double reach,
                              const char* reach_name) {
   if (!box || !box->is_cpu() || box->numel() == 0) return;
@@ -63,7 +64,7 @@ inline void check_box_values(const char* op, const std::optional<at::Tensor>& bo
                       "|cx| at most ax / 2 and |cy| at most by / 2, got ((", ax, ", ", v[1], ", ", v[2], "), (", bx,
                       ", ", by, ", ", v[5], "), (", cx, ", ", cy, ", ", cz, "))");
     const double narrowest = std::min({ax, by, cz});
-    TORCH_CHECK_VALUE(narrowest > 2 * reach, op, ": box must be wider than twice ", reach_name, " (", 2 * reach,
+    TORCH_CHECK_VALUE(narrowest > 2.0002 * reach, op, ": box must be wider than twice ", reach_name, " (", 2 * reach,
                       " nm) along x, y and z, got ", narrowest, " nm");
   }
 }

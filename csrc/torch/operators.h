@@ -53,14 +53,13 @@ Tensor empty_structure_score_backward(const Tensor& grad_deviation, const Tensor
                                       const Tensor& bonds, const Tensor& reference_lengths,
                                       const std::optional<Tensor>& box);
 Tensor structure_score_backward(const Tensor& grad_deviation, const Tensor& atoms, const Tensor& present,
-                                const Tensor& bonds, const Tensor& reference_lengths,
-                                const std::optional<Tensor>& box);
+                                const Tensor& bonds, const Tensor& reference_lengths, const std::optional<Tensor>& box);
 
 // The parameters of the penalty, which its backward has too, and their names in the same order.
-#define BACKMAP_PENALTY_PARAMETERS                                                                                   \
-  const Tensor &atoms, const Tensor &present, const Tensor &bonds, const Tensor &bond_lengths,                       \
-      const Tensor &angle_ends, const Tensor &angle_spans, const Tensor &radii, const Tensor &exclusion_start,       \
-      const Tensor &exclusions, double bond_kt_per_nm2, double angle_kt_per_nm2, double repulsion_kt_per_nm2,        \
+#define BACKMAP_PENALTY_PARAMETERS                                                                             \
+  const Tensor &atoms, const Tensor &present, const Tensor &bonds, const Tensor &bond_lengths,                 \
+      const Tensor &angle_ends, const Tensor &angle_spans, const Tensor &radii, const Tensor &exclusion_start, \
+      const Tensor &exclusions, double bond_kt_per_nm2, double angle_kt_per_nm2, double repulsion_kt_per_nm2,  \
       double radius_scale, const std::optional<Tensor>&box
 #define BACKMAP_PENALTY_ARGUMENTS                                                                                    \
   atoms, present, bonds, bond_lengths, angle_ends, angle_spans, radii, exclusion_start, exclusions, bond_kt_per_nm2, \

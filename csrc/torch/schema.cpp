@@ -3,7 +3,7 @@
 
 #include "torch/operators.h"
 
-#define BACKMAP_PENALTY_SCHEMA                                                                              \
+#define BACKMAP_PENALTY_SCHEMA                                                                               \
   "Tensor atoms, Tensor present, Tensor bonds, Tensor bond_lengths, Tensor angle_ends, Tensor angle_spans, " \
   "Tensor radii, Tensor exclusion_start, Tensor exclusions, float bond_kt_per_nm2, float angle_kt_per_nm2, " \
   "float repulsion_kt_per_nm2, float radius_scale, Tensor? box=None"

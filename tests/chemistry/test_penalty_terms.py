@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, SLOT_C, SLOT_CA, SLOT_N, SLOT_O, Topology, penalty_terms
+from backmap.chemistry import (
+    ATOM_SLOTS,
+    HEAVY_ATOMS,
+    SLOT_C,
+    SLOT_CA,
+    SLOT_N,
+    SLOT_O,
+    Topology,
+    penalty_terms,
+)
 from backmap.chemistry.residues import ONE_LETTER, RESIDUE_NAMES
 from backmap.io.reader import open_source
 

@@ -521,10 +521,13 @@ template <typename T>
 void test_cells_near() {
   Random random(6);
   const double reach = 0.12;
-  for (const PeriodicBox<T>& box : boxes<T>(2 * reach)) {
+  auto spaces = boxes<T>(2 * reach);
+  for (const double width : {0.25, 0.5, 1.0, 4.0})
+    for (int n = 0; n < 5; ++n) spaces.push_back(box_of_frame(random_boxes<T>(random, 1, width).data(), 0, 0));
+  for (const PeriodicBox<T>& box : spaces) {
     const CellSpace<T> space = cell_space(reach, box);
     int pairs = 0;
-    for (int n = 0; n < 50000; ++n) {
+    for (int n = 0; n < 20000; ++n) {
       const double scale = box.exists ? 3 : std::pow(10.0, random.uniform() * 6 - 2);
       const Vec3<T> a = moved_into_box(random_vector<T>(random, scale), box);
       const Vec3<T> b = moved_into_box(a + random_vector<T>(random, 1.2 * reach), box);
@@ -535,7 +538,7 @@ void test_cells_near() {
       if (near && found != 1) return check(false, "cell_hash: an atom within reach is found once");
       if (far && found != 0) return check(false, "cell_hash: an atom out of reach is not found");
     }
-    check(pairs > 5000, "cell_hash: pairs within reach were drawn");
+    check(pairs > 2000, "cell_hash: pairs within reach were drawn");
   }
 }
 

@@ -137,7 +137,7 @@ void test_overlap(int64_t batch, int64_t atoms, int64_t queries, int64_t slots) 
 // ---- Structure score ---------------------------------------------------------------------------
 
 template <typename T>
-void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
+void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, double width = 0) {
   Random random{unsigned(residues)};
   const int64_t atoms_of_frame = residues * slots;
   auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, -1, 1);
@@ -147,7 +147,9 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
   auto bond = random.integers(2 * bonds, 0, atoms_of_frame);
   if (bonds > 0) bond[1] = atoms_of_frame;  // out of range: missing
   const auto reference = random.uniforms<T>(batch * bonds, 0.1, 0.5);
-  std::vector<int32_t> workspace(batch * cuda::score_workspace(atoms_of_frame), 12345);
+  const auto boxes = random_boxes<T>(random, width > 0 ? batch : 0, width);
+  const T* box = boxes.empty() ? nullptr : boxes.data();
+  std::vector<char> workspace(cuda::score_workspace<T>(batch, atoms_of_frame), 77);
   struct Result {
     std::vector<T> deviation;
     Flags clash;
@@ -155,9 +157,26 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
   };
   const auto run = [&](auto&& launch) {
     Result r{std::vector<T>(batch * bonds, T(9)), Flags(batch * residues), std::vector<int64_t>(batch * 3, 9)};
-    launch(ScoreArguments<T>{batch, residues, slots, bonds, T(0.8), T(0.15), atoms.data(), present.data(), 0,
-                             side.data(), linked.data(), bond.data(), reference.data(), bonds, r.deviation.data(),
-                             r.clash.data(), r.counts.data(), workspace.data()});
+    launch(ScoreArguments<T>{batch,
+                             residues,
+                             slots,
+                             bonds,
+                             T(0.8),
+                             T(0.15),
+                             atoms.data(),
+                             present.data(),
+                             0,
+                             side.data(),
+                             linked.data(),
+                             bond.data(),
+                             reference.data(),
+                             bonds,
+                             box,
+                             9,
+                             r.deviation.data(),
+                             r.clash.data(),
+                             r.counts.data(),
+                             workspace.data()});
     return r;
   };
   const Result c = run([](const auto& a) { cpu::structure_score(a); });
@@ -168,16 +187,79 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
   check(c.counts == g.counts, "structure_score: counts");
 
   const auto grad = random.uniforms<T>(batch * bonds, -1, 1);
-  std::vector<T> a(atoms.size()), b(atoms.size());
+  std::vector<T> a(atoms.size(), T(9)), b(atoms.size(), T(9));
+  std::vector<char> backward_workspace(cuda::score_backward_workspace(atoms_of_frame, bonds), 77);
   if (!atoms.empty()) atoms[0] = T(0.5);
   const auto arguments = [&](std::vector<T>& out) {
-    return ScoreBackwardArguments<T>{batch,       residues,         slots,          bonds,
-                                     grad.data(), atoms.data(),     present.data(), 0,
-                                     bond.data(), reference.data(), bonds,          out.data()};
+    return ScoreBackwardArguments<T>{
+        batch,       residues,         slots, bonds, grad.data(), atoms.data(), present.data(),           0,
+        bond.data(), reference.data(), bonds, box,   9,           out.data(),   backward_workspace.data()};
   };
   cpu::structure_score_backward(arguments(a));
   cuda::structure_score_backward(arguments(b), nullptr);
-  check(difference(a, b) < 10 * tolerance<T>, "structure_score_backward");
+  check(same_bytes(a.data(), b.data(), a.size() * sizeof(T)), "structure_score_backward");
+}
+
+// ---- Structure penalty -------------------------------------------------------------------------
+
+template <typename T>
+void test_penalty(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, int64_t angles, double width = 0,
+                  bool broken_lists = false) {
+  Random random{unsigned(residues + angles)};
+  const int64_t atoms_of_frame = residues * slots;
+  auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, -1, 1);
+  if (atoms.size() > 9) atoms[5] = std::numeric_limits<T>::infinity();
+  const Flags present = random.flags(batch * atoms_of_frame, 0.8);
+  auto bond = random.integers(2 * bonds, 2, atoms_of_frame), angle = random.integers(2 * angles, 2, atoms_of_frame);
+  if (bonds > 0) bond[1] = -1;  // out of range: missing
+  const auto bond_length = random.uniforms<T>(batch * bonds, 0.1, 0.5), angle_span = random.uniforms<T>(angles, 0, 1);
+  auto radius = random.uniforms<T>(atoms_of_frame, 0, 0.15);
+  if (atoms_of_frame > 4) radius[3] = -1, radius[4] = std::numeric_limits<T>::infinity();
+  std::vector<int64_t> start{0}, exclusion;
+  for (int64_t i = 0; i < atoms_of_frame; ++i) {
+    for (const int64_t j : {i - 7, i - 1, i + 1, i + 7})
+      if (0 <= j && j < atoms_of_frame) exclusion.push_back(j);
+    start.push_back(int64_t(exclusion.size()));
+  }
+  if (broken_lists) start[5] = -3, start[6] = 1 << 30;  // read within bounds, whatever that excludes
+  const auto boxes = random_boxes<T>(random, width > 0 ? batch : 0, width);
+  std::vector<char> workspace(cuda::penalty_workspace<T>(batch, atoms_of_frame, bonds, angles), 77);
+  const PenaltyInputs<T> inputs{batch,
+                                residues,
+                                slots,
+                                bonds,
+                                angles,
+                                int64_t(exclusion.size()),
+                                T(10),
+                                T(20),
+                                T(300),
+                                T(1.1),
+                                atoms.data(),
+                                present.data(),
+                                atoms_of_frame,
+                                bond.data(),
+                                bond_length.data(),
+                                bonds,
+                                angle.data(),
+                                angle_span.data(),
+                                0,
+                                radius.data(),
+                                start.data(),
+                                exclusion.data(),
+                                boxes.empty() ? nullptr : boxes.data(),
+                                9,
+                                workspace.data()};
+  std::vector<T> a(3 * batch, T(9)), b(3 * batch, T(9));
+  cpu::structure_penalty(PenaltyArguments<T>{inputs, a.data()});
+  cuda::structure_penalty(PenaltyArguments<T>{inputs, b.data()}, nullptr);
+  check(broken_lists || difference(a, b) < 1e3 * tolerance<T>, "structure_penalty");
+  check(residues < 20 || a[2] > T(0), "structure_penalty: nothing overlaps");
+
+  const auto grad = random.uniforms<T>(3 * batch, -1, 1);
+  std::vector<T> c(atoms.size(), T(9)), d(atoms.size(), T(9));
+  cpu::structure_penalty_backward(PenaltyBackwardArguments<T>{inputs, grad.data(), c.data()});
+  cuda::structure_penalty_backward(PenaltyBackwardArguments<T>{inputs, grad.data(), d.data()}, nullptr);
+  check(difference(c, d) < 1e3 * tolerance<T>, "structure_penalty_backward");
 }
 
 // ---- Side-chain packing ------------------------------------------------------------------------
@@ -299,8 +381,17 @@ void test_all() {
   test_overlap<T>(2, 0, 4, 3);
   test_overlap<T>(0, 5, 4, 3);
   test_score<T>(3, 60, 9, 50);
+  test_score<T>(3, 60, 9, 50, 1.5);
+  test_score<T>(3, 60, 9, 50, 0.31);  // one cell an axis
   test_score<T>(1, 1, 1, 1);
   test_score<T>(1, 0, 4, 0);
+  test_penalty<T>(3, 60, 9, 50, 70);
+  test_penalty<T>(3, 60, 9, 50, 400, 1.5);
+  test_penalty<T>(2, 40, 5, 300, 20, 0.7);  // one cell an axis
+  test_penalty<T>(1, 20, 5, 9, 9, 0, true);
+  test_penalty<T>(1, 1, 1, 0, 0);
+  test_penalty<T>(2, 0, 3, 0, 0);
+  test_penalty<T>(0, 5, 3, 2, 2);
   test_packing<T>(2, 20, 9, 5, 4, 3, 1.2);
   test_packing<T>(1, 270, 3, 2, 4, 1, 2.5);  // more residues than threads
   test_packing<T>(2, 1, 1, 1, 5, 2, 1);
