@@ -1,5 +1,6 @@
 """Helpers of the operator tests, as fixtures."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -31,3 +32,33 @@ def scattered() -> Callable[[Tensor], Tensor]:
 def to_device() -> Callable[[Sequence, torch.device | str], list]:
     """Moves the tensors among arguments to a device."""
     return lambda arguments, device: [a.to(device) if isinstance(a, Tensor) else a for a in arguments]
+
+
+@pytest.fixture
+def allocated() -> Callable[[Callable[[], object]], int]:
+    """Most bytes of CPU memory that torch holds at any time of a call, beyond those it held before."""
+
+    def peak(call: Callable[[], object]) -> int:
+        call()  # what is allocated once only does not count
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+            kept = call()
+        events = profile.profiler.kineto_results.events()
+        changes = [e.nbytes() for e in events if e.name() == "[memory]"]
+        del kept
+        return max(itertools.accumulate(changes), default=0)
+
+    return peak
+
+
+@pytest.fixture
+def boxes() -> dict[str, Tensor]:
+    """Periodic boxes: of many cells for contacts of 0.17 nm, and of one or two along an axis."""
+    rows = {
+        "orthorhombic": [[1.0, 0, 0], [0, 0.8, 0], [0, 0, 1.2]],
+        "triclinic": [[1.0, 0, 0], [-0.4, 0.9, 0], [0.45, -0.4, 0.8]],
+        "one cell": [[0.36, 0, 0], [0.17, 0.355, 0], [-0.17, 0.17, 0.4]],
+        "two cells": [[0.75, 0, 0], [0.3, 0.8, 0], [-0.3, 0.3, 0.75]],
+        "long and narrow": [[4.0, 0, 0], [2.0, 0.4, 0], [-2.0, 0.2, 0.4]],
+    }
+    return {name: torch.tensor(box, dtype=torch.float64) for name, box in rows.items()}
