@@ -302,7 +302,7 @@ void test_cells() {
     const Cell at = cell_of(b, space);
     int visits = 0;
     for_rows_near(a, space, [&](uint32_t row, int32_t x, int32_t count, const Vec3<float>&) {
-      visits += row == row_of(at.y, at.z) && x <= at.x && at.x < x + count;
+      visits += row == row_of(at.y, at.z, space) && x <= at.x && at.x < x + count;
     });
     if (visits != 1) return check(false, "cell_hash");
   }
@@ -325,7 +325,7 @@ void test_periodic_cells() {
     const Cell at = cell_of(b, space);
     int visits = 0;
     for_rows_near(from, space, [&](uint32_t row, int32_t x, int32_t count, const Vec3<double>& shift) {
-      if (row == row_of(at.y, at.z) && x <= at.x && at.x < x + count) visits += norm(from - shift - b) < reach;
+      if (row == row_of(at.y, at.z, space) && x <= at.x && at.x < x + count) visits += norm(from - shift - b) < reach;
     });
     if (visits != 1) return check(false, "cell_hash: periodic");
     if (!(norm(minimum_image(b - from, box) - d) < 1e-9)) return check(false, "periodic_box: nearest image");
