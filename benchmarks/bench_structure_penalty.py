@@ -1,4 +1,4 @@
-"""How fast is the penalty of bonds, angles and overlaps, and its gradient, against batched PyTorch (cdist)?"""
+"""How fast is the penalty of bonds, angles and overlaps, and its gradient, against batched PyTorch?"""
 
 from argparse import Namespace
 from functools import partial

@@ -39,17 +39,26 @@ BACKMAP_HD Cell cell_of(const Vec3<T>& v, double inverse_side) {
 template <typename T>
 struct CellSpace {
   PeriodicBox<T> box;
-  Vec3<double> density;  // cells a nm, without a box
-  Cell cells;            // along the box vectors, in a box
-  Vec3<double> reach;    // the reach along each axis, in cells
-  T slack;               // what rounding may add to the distance of two atoms moved into the box
-  T limit;               // squared distance at which they touch no more
+  Vec3<double> density;     // cells a nm, without a box
+  Cell cells;               // along the box vectors, in a box
+  Vec3<double> reach;       // the reach along each axis, in cells
+  uint32_t step_y, step_z;  // from the name of a row of cells to that of the next
+  T slack;                  // what rounding may add to the distance of two atoms moved into the box
+  T limit;                  // squared distance at which they touch no more
 };
 
 // As many cells as fit, each at least `side` wide; one at least, whatever the box.
 BACKMAP_HD int32_t cells_that_fit(double width, double side) {
   const double cells = std::floor(width / side);
   return cells >= 1 ? (cells < 1e6 ? int32_t(cells) : 1000000) : 1;
+}
+
+// Names the rows so that atoms within so many cells along x and y fill the buckets in order, without gaps: then
+// atoms near each other in space are mostly near in memory. Odd steps spread what lies beyond.
+template <typename T>
+BACKMAP_HD void name_rows_in_order(CellSpace<T>& space, int64_t cells_x, int64_t cells_y) {
+  space.step_y = uint32_t(cells_x) | 1u;
+  space.step_z = (space.step_y * uint32_t(cells_y < 8 ? 8 : cells_y)) | 1u;  // 8: no row has a namesake nearby
 }
 
 template <typename T>
@@ -61,6 +70,7 @@ BACKMAP_HD CellSpace<T> cell_space(double reach, const PeriodicBox<T>& box) {
     space.density = {1 / padded, 0.5 / padded, 0.5 / padded};
     space.reach = {1, 0.5, 0.5};
     space.limit = T(reach) * T(reach);
+    space.step_y = 73856093u, space.step_z = 19349663u;  // anywhere
     return space;
   }
   const double extent = norm(widened(box.a)) + norm(widened(box.b)) + norm(widened(box.c));
@@ -70,6 +80,7 @@ BACKMAP_HD CellSpace<T> cell_space(double reach, const PeriodicBox<T>& box) {
   const Vec3<double> width = face_distances(box);
   space.cells = {cells_that_fit(width.x, padded), cells_that_fit(width.y, 2 * padded),
                  cells_that_fit(width.z, 2 * padded)};
+  name_rows_in_order(space, space.cells.x, space.cells.y);
   // Two cells would be too few only in boxes narrower than twice the reach, which are not promised to work.
   const auto reach_along = [&](double face_distance, int32_t cells) {
     const double reach_in_cells = padded * cells / face_distance;
@@ -102,15 +113,13 @@ BACKMAP_HD Cell cell_of(const Vec3<T>& v, const CellSpace<T>& space) {
 }
 
 // Name of a row of cells, different for rows near each other.
-BACKMAP_HD uint32_t row_of(int32_t y, int32_t z) { return uint32_t(y) * 73856093u + uint32_t(z) * 19349663u; }
+template <typename T>
+BACKMAP_HD uint32_t row_of(int32_t y, int32_t z, const CellSpace<T>& space) {
+  return uint32_t(y) * space.step_y + uint32_t(z) * space.step_z;
+}
 
 // Bucket of a cell, for a power of two of buckets: mask = buckets - 1.
-BACKMAP_HD uint32_t bucket_of(uint32_t row, int32_t x, uint32_t mask) {
-  row ^= row >> 16;  // the low bits alone would see little of the high ones
-  row *= 0x7feb352du;
-  row ^= row >> 15;
-  return (row + uint32_t(x)) & mask;
-}
+BACKMAP_HD uint32_t bucket_of(uint32_t row, int32_t x, uint32_t mask) { return (row + uint32_t(x)) & mask; }
 
 // Smallest power of two of buckets that leaves about one atom a bucket, and a row in reach no bucket twice.
 BACKMAP_HD int64_t bucket_count(int64_t atoms) {
@@ -138,7 +147,7 @@ BACKMAP_HD void for_rows_near(const Vec3<T>& v, const CellSpace<T>& space, const
     const int32_t image_z = periodic ? image_of(z, space.cells.z) : 0;
     for (int32_t y = int32_t(std::floor(low.y)); y <= y_last; ++y) {
       const int32_t image_y = periodic ? image_of(y, space.cells.y) : 0;
-      const uint32_t row = row_of(y - image_y * space.cells.y, z - image_z * space.cells.z);
+      const uint32_t row = row_of(y - image_y * space.cells.y, z - image_z * space.cells.z, space);
       for (int32_t x = int32_t(std::floor(low.x)); x <= x_last;) {
         const int32_t image_x = periodic ? image_of(x, space.cells.x) : 0;
         const int32_t next_image = (image_x + 1) * space.cells.x;

@@ -7,13 +7,19 @@ namespace backmap::cpu {
 namespace {
 
 template <typename T>
+BACKMAP_HD void bound(const SphereSource<T>& source, int64_t begin, int64_t end, Bounds<T>& bounds) {
+  for (int64_t i = begin; i < end; ++i)
+    if (source.exists(i)) bounds.include(load(source.atoms + 3 * i));
+}
+
+template <typename T>
 BACKMAP_HD void assign(const SphereSource<T>& source, const CellSpace<T>& space, uint32_t mask, int64_t begin,
                        int64_t end, uint32_t* bucket) {
   for (int64_t i = begin; i < end; ++i) {
     bucket[i] = no_bucket;
     if (!source.exists(i)) continue;
     const Cell cell = cell_of(moved_into_box(load(source.atoms + 3 * i), space.box), space);
-    bucket[i] = bucket_of(row_of(cell.y, cell.z), cell.x, mask);
+    bucket[i] = bucket_of(row_of(cell.y, cell.z, space), cell.x, mask);
   }
 }
 
@@ -26,11 +32,20 @@ BACKMAP_HD void fill(const SphereSource<T>& source, const CellSpace<T>& space, i
     const Cell cell = cell_of(position, space);
     spheres.x[p] = position.x, spheres.y[p] = position.y, spheres.z[p] = position.z;
     spheres.radius[p] = source.scaled_radius(i) + space.slack / 2;
-    spheres.row[p] = row_of(cell.y, cell.z);
+    spheres.row[p] = row_of(cell.y, cell.z, space);
   }
 }
 
 }  // namespace
+
+BACKMAP_CLONES void bound_spheres(const SphereSource<float>& source, int64_t begin, int64_t end,
+                                  Bounds<float>& bounds) {
+  bound(source, begin, end, bounds);
+}
+BACKMAP_CLONES void bound_spheres(const SphereSource<double>& source, int64_t begin, int64_t end,
+                                  Bounds<double>& bounds) {
+  bound(source, begin, end, bounds);
+}
 
 BACKMAP_CLONES void assign_buckets(const SphereSource<float>& source, const CellSpace<float>& space, uint32_t mask,
                                    int64_t begin, int64_t end, uint32_t* bucket) {

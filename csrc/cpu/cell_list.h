@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <mutex>
 #include <vector>
 
 #include "core/cell_hash.h"
@@ -28,6 +30,17 @@ struct SphereSource {
   T scaled_radius(int64_t i) const { return radius == nullptr ? scale : scale * radius[i]; }
 };
 
+// The smallest and the largest x and y; z does not matter.
+template <typename T>
+struct Bounds {
+  T low_x = std::numeric_limits<T>::max(), low_y = low_x, high_x = -low_x, high_y = -low_x;
+
+  BACKMAP_HD void include(const Vec3<T>& v) {
+    low_x = std::min(low_x, v.x), high_x = std::max(high_x, v.x);
+    low_y = std::min(low_y, v.y), high_y = std::max(high_y, v.y);
+  }
+};
+
 // Spheres sorted by bucket, coordinate by coordinate so that many are compared with one at once; the row of cells
 // in which each stands, and its number in the frame.
 template <typename T>
@@ -41,6 +54,8 @@ constexpr int sphere_padding = 8;  // so many more may be read than there are
 constexpr uint32_t no_bucket = 0xffffffffu;
 
 // The inner loops over a range, for each instruction set.
+void bound_spheres(const SphereSource<float>& source, int64_t begin, int64_t end, Bounds<float>& bounds);
+void bound_spheres(const SphereSource<double>& source, int64_t begin, int64_t end, Bounds<double>& bounds);
 void assign_buckets(const SphereSource<float>& source, const CellSpace<float>& space, uint32_t mask, int64_t begin,
                     int64_t end, uint32_t* bucket);
 void assign_buckets(const SphereSource<double>& source, const CellSpace<double>& space, uint32_t mask, int64_t begin,
@@ -80,6 +95,7 @@ class CellList {
     space_ = cell_space(reach, box);
     const int64_t buckets = bucket_count(source.count);
     mask_ = uint32_t(buckets - 1);
+    if (!box.exists) name_rows(source);
     bucket_.resize(source.count);
     parallel_ranges(source.count, atoms_a_thread, [&](int64_t begin, int64_t end) {
       assign_buckets(source, space_, mask_, begin, end, bucket_.data());
@@ -122,6 +138,23 @@ class CellList {
   }
 
  private:
+  // In order, unless the structure is so thin that its frame has many more cells than there are buckets.
+  void name_rows(const SphereSource<T>& source) {
+    Bounds<T> bounds;
+    std::mutex one_at_a_time;
+    parallel_ranges(source.count, atoms_a_thread, [&](int64_t begin, int64_t end) {
+      Bounds<T> part;
+      bound_spheres(source, begin, end, part);
+      const std::lock_guard lock(one_at_a_time);
+      bounds.include({part.low_x, part.low_y, T(0)});
+      bounds.include({part.high_x, part.high_y, T(0)});
+    });
+    const double cells_x = (double(bounds.high_x) - double(bounds.low_x)) * space_.density.x + 1,
+                 cells_y = (double(bounds.high_y) - double(bounds.low_y)) * space_.density.y + 1;
+    if (cells_x >= 1 && cells_y >= 1 && cells_x * cells_y < double(mask_))
+      name_rows_in_order(space_, int64_t(cells_x), int64_t(cells_y));
+  }
+
   // Sorts the buckets from `first` to `last`, in the order of the atoms. Whoever does so looks at all atoms, and so
   // shares nothing with other threads; what comes out is the same however many there are.
   void sort(int64_t first, int64_t last) {

@@ -78,7 +78,7 @@ __global__ void insert_atoms(CellSource<T> source, CellLists<T> cells) {
   const CellSpace<T>& space = cells.space[b];
   const Vec3<T> position = moved_into_box(v, space.box);
   const Cell cell = cell_of(position, space);
-  const uint32_t row = row_of(cell.y, cell.z);
+  const uint32_t row = row_of(cell.y, cell.z, space);
   cells.atom[item] = {position, row};
   push(cells.lists, b * cells.buckets + bucket_of(row, cell.x, uint32_t(cells.buckets - 1)), item);
 }
