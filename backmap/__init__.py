@@ -16,12 +16,13 @@ _native.load()
 _HOMES = {
     "reconstruct": "backmap.api",
     "evaluate": "backmap.scoring",
+    "evaluate_trajectory": "backmap.trajectory_scoring",
     "Topology": "backmap.chemistry",
     "InputError": "backmap.errors",
 }
 """Public names and the modules they come from when first used: `import backmap` stays quick."""
 
-__all__ = ["InputError", "Topology", "__version__", "evaluate", "reconstruct"]
+__all__ = ["InputError", "Topology", "__version__", "evaluate", "evaluate_trajectory", "reconstruct"]
 
 
 def __getattr__(name: str) -> Any:

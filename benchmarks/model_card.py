@@ -44,7 +44,7 @@ def training_table(checkpoint: Checkpoint) -> str:
     for stage, title in (("peptide_planes", "peptide planes"), ("side_chains", "side chains")):
         history, settings = provenance["history"][stage], training[stage]
         validation = [e["validation_loss"] for e in history if "validation_loss" in e]
-        draws = f"{settings['epochs']} epochs of {settings['structures_per_epoch']} structures"
+        draws = f"{settings['epochs']} epochs of {settings['drawn_per_epoch']} structures"
         passes = f", {settings['passes']} passes each" if settings["passes"] > 1 else ""
         losses = f"loss {history[-1]['loss']:.3f}, validation {validation[-1]:.3f} nats"
         rows.append((title, f"{draws}{passes}; {losses}"))

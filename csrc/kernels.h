@@ -7,7 +7,9 @@
 
 #include <cstdint>
 
+#include "core/gaussian_density.h"
 #include "core/local_frame.h"
+#include "core/voxel_grid.h"
 
 namespace backmap {
 
@@ -41,7 +43,7 @@ struct AlignmentBackwardArguments {
   int64_t present_stride;
   const int64_t* index;  // (queries, neighbours)
   const T* triangle;
-  T* grad_atoms;     // out, zero on entry (residues, slots, 3)
+  T* grad_atoms;     // out (residues, slots, 3), zero on entry on CUDA
   T* grad_triangle;  // out (queries, 3, 3)
 };
 
@@ -61,6 +63,32 @@ struct PlacementBackwardArguments {
   const T* local;
   T* grad_frame;  // out (queries, 4, 3)
   T* grad_local;  // out (queries, slots, 3)
+};
+
+// ---- Placement with overlaps -------------------------------------------------------------------
+
+template <typename T>
+struct OverlapArguments {
+  int64_t batch, atoms, queries, slots;  // atoms of one frame, all residues together
+  const T* atom;                         // (atoms, 3)
+  const T* frame;                        // (queries, 4, 3)
+  const T* local;                        // (queries, slots, 3)
+  const int64_t* target;                 // (queries, slots) indices of atoms, shared by all frames
+  int64_t* winner;                       // workspace (atoms), shared by all frames
+  T* placed;                             // out (atoms, 3)
+};
+
+template <typename T>
+struct OverlapBackwardArguments {
+  int64_t batch, atoms, queries, slots;
+  const T* grad;  // (atoms, 3)
+  const T* frame;
+  const T* local;
+  const int64_t* target;
+  int64_t* winner;  // workspace (atoms), shared by all frames
+  T* grad_atoms;    // out (atoms, 3)
+  T* grad_frame;    // out (queries, 4, 3)
+  T* grad_local;    // out (queries, slots, 3)
 };
 
 // ---- Structure score ---------------------------------------------------------------------------
@@ -158,6 +186,45 @@ struct PackArguments {
   T* workspace;              // CUDA only, pack_workspace(residues, candidates) elements a frame
 };
 
+// ---- Densities on voxels -----------------------------------------------------------------------
+
+template <typename T>
+struct VoxelizeArguments {
+  VoxelGrid<T> grid;
+  Gaussian<T> gaussian;
+  const T* coordinates;  // (particles, 3)
+  Cubes<T> density;      // out
+};
+
+template <typename T>
+struct VoxelizeBackwardArguments {
+  VoxelGrid<T> grid;
+  Gaussian<T> gaussian;
+  Cubes<const T> grad;
+  const T* coordinates;  // (particles, 3)
+  T* grad_coordinates;   // out (particles, 3)
+};
+
+template <typename T>
+struct MomentsArguments {
+  VoxelGrid<T> grid;
+  bool logits;
+  Cubes<const T> density;
+  T* coordinates;  // out (particles, 3)
+  T* total;        // out (particles)
+};
+
+template <typename T>
+struct MomentsBackwardArguments {
+  VoxelGrid<T> grid;
+  bool logits;
+  const T* grad;  // (particles, 3)
+  Cubes<const T> density;
+  const T* coordinates;   // (particles, 3)
+  const T* total;         // (particles)
+  Cubes<T> grad_density;  // out
+};
+
 // ---- Launchers ---------------------------------------------------------------------------------
 
 namespace cpu {
@@ -170,6 +237,10 @@ void canonical_placement(const PlacementArguments<T>& args);
 template <typename T>
 void canonical_placement_backward(const PlacementBackwardArguments<T>& args);
 template <typename T>
+void overlapping_placement(const OverlapArguments<T>& args);
+template <typename T>
+void overlapping_placement_backward(const OverlapBackwardArguments<T>& args);
+template <typename T>
 void structure_score(const ScoreArguments<T>& args);
 template <typename T>
 void structure_score_backward(const ScoreBackwardArguments<T>& args);
@@ -179,6 +250,14 @@ template <typename T>
 void structure_penalty_backward(const PenaltyBackwardArguments<T>& args);
 template <typename T>
 void pack_side_chains(const PackArguments<T>& args);
+template <typename T>
+void voxelize(const VoxelizeArguments<T>& args);
+template <typename T>
+void voxelize_backward(const VoxelizeBackwardArguments<T>& args);
+template <typename T>
+void density_to_coordinates(const MomentsArguments<T>& args);
+template <typename T>
+void density_to_coordinates_backward(const MomentsBackwardArguments<T>& args);
 }  // namespace cpu
 
 // `stream` is a cudaStream_t; each launcher throws std::runtime_error when CUDA reports an error.
@@ -192,6 +271,10 @@ void canonical_placement(const PlacementArguments<T>& args, void* stream);
 template <typename T>
 void canonical_placement_backward(const PlacementBackwardArguments<T>& args, void* stream);
 template <typename T>
+void overlapping_placement(const OverlapArguments<T>& args, void* stream);
+template <typename T>
+void overlapping_placement_backward(const OverlapBackwardArguments<T>& args, void* stream);
+template <typename T>
 void structure_score(const ScoreArguments<T>& args, void* stream);
 template <typename T>
 void structure_score_backward(const ScoreBackwardArguments<T>& args, void* stream);
@@ -201,6 +284,14 @@ template <typename T>
 void structure_penalty_backward(const PenaltyBackwardArguments<T>& args, void* stream);
 template <typename T>
 void pack_side_chains(const PackArguments<T>& args, void* stream);
+template <typename T>
+void voxelize(const VoxelizeArguments<T>& args, void* stream);
+template <typename T>
+void voxelize_backward(const VoxelizeBackwardArguments<T>& args, void* stream);
+template <typename T>
+void density_to_coordinates(const MomentsArguments<T>& args, void* stream);
+template <typename T>
+void density_to_coordinates_backward(const MomentsBackwardArguments<T>& args, void* stream);
 
 template <typename T>
 int64_t score_workspace(int64_t batch, int64_t atoms);

@@ -1,5 +1,7 @@
-"""Proteins as residues, atoms, bonds and torsions. Depends on numpy alone."""
+"""Molecules as atoms and bonds, proteins as residues and torsions. Depends on numpy alone."""
 
+from backmap.chemistry.mapping import LinearMapping
+from backmap.chemistry.molecule import Molecule
 from backmap.chemistry.penalty_terms import penalty_terms
 from backmap.chemistry.residues import (
     ATOM_MASK,
@@ -31,6 +33,8 @@ __all__ = [
     "CHI_SYMMETRIC",
     "CONTACT_RADII",
     "HEAVY_ATOMS",
+    "LinearMapping",
+    "Molecule",
     "RESIDUE_INDEX",
     "RESIDUE_NAMES",
     "SIDE_CHAIN",

@@ -1,4 +1,4 @@
-"""``backmap evaluate``: how good are built structures, by themselves and against a reference."""
+"""``backmap evaluate``: how good are built structures, and do trajectories move as the reference does."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 from backmap.errors import InputError
 
 if TYPE_CHECKING:
+    import mdtraj
+    import numpy as np
+
     from backmap.evaluation import Scorecard
-    from backmap.io import Source
+    from backmap.evaluation.trajectory_scorecard import TrajectoryScorecard
+    from backmap.io import Source, StagedFiles
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,16 +39,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-unknown", action="store_true", help="leave out residues backmap does not know"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing OUT")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    _add_kinetics_arguments(parser)
+
+
+def _add_kinetics_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "comparing how molecules move",
+        "With --kinetics, all atoms of any peptide count, caps and hydrogens included. Frames need not agree "
+        "in number; several SAMPLEs are pooled.",
+    )
+    group.add_argument(
+        "--kinetics",
+        action="store_true",
+        help="compare distributions, free energies, time scales and velocities with the reference's",
+    )
+    group.add_argument("--frame-interval", type=float, metavar="PS", help="time between frames")
+    group.add_argument(
+        "--lag", type=float, metavar="PS", help="lag time of the Markov models; by default five frames"
+    )
+    group.add_argument(
+        "--lag-times",
+        type=float,
+        nargs="+",
+        metavar="PS",
+        help="lag times of the implied time scales; by default 1, 2, 5, 10 and 20 frames",
+    )
+    group.add_argument("--states", type=int, default=100, metavar="N", help="k-means states (default 100)")
+    group.add_argument(
+        "--metastable",
+        type=int,
+        metavar="N",
+        help="metastable states; by default one more than the reference has time scales above the lag time",
+    )
+    group.add_argument(
+        "--temperature", type=float, default=300.0, metavar="K", help="for free energies (default 300)"
+    )
+    group.add_argument(
+        "--force-field", nargs="+", metavar="XML", help="force field of OpenMM, for energies; several files"
+    )
+    group.add_argument("--codes", metavar="NPY", help="latent codes of the samples' frames, a row a frame")
+    group.add_argument("--one-frame", metavar="FILE", help="many structures of one coarse-grained frame")
+    group.add_argument("--seed", type=int, default=0, metavar="S", help="of the Markov models (default 0)")
+    group.add_argument("--figures", metavar="FOLDER", help="write figures, PDF and PNG, into this folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the files as the arguments ask."""
+    return _run_kinetics(arguments) if arguments.kinetics else _run_structures(arguments)
+
+
+def _run_structures(arguments: argparse.Namespace) -> int:
     from backmap.io import StagedFiles
     from backmap.scoring import score_sources
 
-    inputs = [arguments.reference, arguments.top, arguments.reference_top, *arguments.samples]
-    with StagedFiles(overwrite=arguments.overwrite, inputs=filter(None, inputs)) as files:
+    needing_kinetics = {"--figures": arguments.figures, "--force-field": arguments.force_field}
+    for option, value in needing_kinetics.items():
+        if value is not None:
+            raise InputError(f"{option} belongs to --kinetics; give that as well")
+    with StagedFiles(overwrite=arguments.overwrite, inputs=_inputs(arguments)) as files:
         output = None if arguments.json is None else files.add(arguments.json)
         samples = _open_samples(arguments)
         reference = _open_reference(arguments)
@@ -56,10 +109,133 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open_samples(arguments: argparse.Namespace) -> dict[str, Source]:
-    repeated = {name for name in arguments.samples if arguments.samples.count(name) > 1}
+def _run_kinetics(arguments: argparse.Namespace) -> int:
+    from backmap.io import StagedFiles
+
+    if arguments.reference is None:
+        raise InputError("--kinetics compares with a reference; give one with --reference")
+    with StagedFiles(overwrite=arguments.overwrite, inputs=_inputs(arguments)) as files:
+        output = None if arguments.json is None else files.add(arguments.json)
+        figures = _reserve_figures(arguments, files)
+        scorecard = _score_kinetics(arguments)
+        for name, paths in figures.items():
+            _draw(name, scorecard, paths, arguments.figures)
+        if output is not None:
+            _write(output, scorecard, arguments)
+    system = scorecard.system
+    heading = (
+        f"{system.atoms} atoms, {system.frames['sample']} frames of {system.interval:g} ps, "
+        f"against {system.frames['reference']} of {arguments.reference}"
+    )
+    print(heading, scorecard.to_table(), sep="\n\n")
+    return 0
+
+
+def _score_kinetics(arguments: argparse.Namespace) -> TrajectoryScorecard:
+    from backmap.trajectory_scoring import energy_function, evaluate_trajectory
+
+    _require_once(arguments.samples)
+    reference = _load(arguments.reference, arguments.reference_top or arguments.top)
+    energy = (
+        None if arguments.force_field is None else energy_function(reference.topology, arguments.force_field)
+    )
+    return evaluate_trajectory(
+        reference,
+        [_load(name, arguments.top) for name in arguments.samples],
+        frame_interval=_frame_interval(arguments),
+        lag=arguments.lag,
+        lag_times=arguments.lag_times,
+        states=arguments.states,
+        metastable=arguments.metastable,
+        temperature=arguments.temperature,
+        energy=energy,
+        codes=None if arguments.codes is None else _load_codes(Path(arguments.codes)),
+        one_frame=None if arguments.one_frame is None else _load(arguments.one_frame, arguments.top),
+        seed=arguments.seed,
+    )
+
+
+def _load(name: str, top: str | None) -> mdtraj.Trajectory:
+    from backmap.io import load_trajectory
+
+    return load_trajectory(name, top)
+
+
+def _load_codes(path: Path) -> np.ndarray:
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as an array of numpy ({error})") from error
+
+
+def _frame_interval(arguments: argparse.Namespace) -> float | None:
+    """Take the time between frames as given, or leave it to the files if all of them hold times."""
+    from backmap.io import holds_times
+
+    if arguments.frame_interval is None:
+        for name in (arguments.reference, *arguments.samples):
+            if not holds_times(name):
+                raise InputError(
+                    f"{name}: does not hold the time between frames; give it with --frame-interval, in ps"
+                )
+    return arguments.frame_interval
+
+
+def _reserve_figures(arguments: argparse.Namespace, files: StagedFiles) -> dict[str, list[Path]]:
+    """Name the figures that will be drawn and their files, before anything slow is done."""
+    if arguments.figures is None:
+        return {}
+    from backmap.io.staging import explain_writing
+    from backmap.report.figures import FIGURES
+
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise InputError("figures need matplotlib; pip install matplotlib") from error
+    folder = Path(arguments.figures)
+    with explain_writing(folder):
+        folder.mkdir(exist_ok=True)
+    needed = {
+        "energies": arguments.force_field,
+        "latent": arguments.codes,
+        "code_diversity": arguments.one_frame,
+    }
+    return {
+        name: [files.add(folder / f"{name}{suffix}") for suffix in (".pdf", ".png")]
+        for name, (_, part) in FIGURES.items()
+        if needed.get(part, "measured always") is not None
+    }
+
+
+def _draw(name: str, scorecard: TrajectoryScorecard, paths: list[Path], folder: str) -> None:
+    from backmap.io.staging import explain_writing
+    from backmap.report.figures import draw
+
+    with explain_writing(Path(folder)):
+        draw(name, scorecard.to_dict(), *paths)
+
+
+def _inputs(arguments: argparse.Namespace) -> list[str]:
+    optional = [
+        arguments.reference,
+        arguments.top,
+        arguments.reference_top,
+        arguments.codes,
+        arguments.one_frame,
+    ]
+    return [name for name in (*optional, *arguments.samples) if name is not None]
+
+
+def _require_once(names: list[str]) -> None:
+    repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise InputError(f"{min(repeated)}: is given twice; give every sample once")
+
+
+def _open_samples(arguments: argparse.Namespace) -> dict[str, Source]:
+    _require_once(arguments.samples)
     return {name: _open(name, arguments.top, arguments) for name in arguments.samples}
 
 
@@ -87,7 +263,7 @@ def _heading(scorecard: Scorecard, arguments: argparse.Namespace) -> str:
     return f"{', '.join(counted)}, {against}"
 
 
-def _write(output: Path, scorecard: Scorecard, arguments: argparse.Namespace) -> None:
+def _write(output: Path, scorecard: Scorecard | TrajectoryScorecard, arguments: argparse.Namespace) -> None:
     from backmap.io import describe_file
     from backmap.io.manifest import versions
     from backmap.io.staging import explain_writing

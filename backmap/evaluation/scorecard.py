@@ -208,7 +208,7 @@ class Scorecard:
             ]
             for name, regions in self.measures.items()
         ]
-        return _align([heads, *rows])
+        return align_columns([heads, *rows])
 
     def _averages(self) -> dict[str, list[Estimate]]:
         names = [name for name in MEASURES if any(name in part.values for part in self.parts)]
@@ -373,7 +373,8 @@ def _format_named(name: str, named: tuple[str, float] | None) -> str:
     return "-" if named is None else f"{format_value(name, named[1])} ({named[0]})"
 
 
-def _align(rows: list[list[str]]) -> str:
+def align_columns(rows: list[list[str]]) -> str:
+    """Lay out rows of cells as text, the first one as the heading."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "-" * len(lines[0]))

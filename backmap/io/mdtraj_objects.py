@@ -1,4 +1,4 @@
-"""Between mdtraj's trajectories and backmap's topology and (frames, residues, 15, 3) coordinates."""
+"""Between mdtraj's trajectories and backmap's atoms and coordinates."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backmap.chemistry import Topology
-from backmap.chemistry.residues import ATOM_SLOTS, element
 
+from .atom_list import AtomList
 from .reader import source_from_mdtraj
-from .structure_records import atom_names
 
 if TYPE_CHECKING:
     import mdtraj
@@ -42,39 +41,25 @@ def from_mdtraj(
     return source.topology, np.concatenate(coordinates), source.present
 
 
-def mdtraj_topology(topology: Topology, present: np.ndarray) -> mdtraj.Topology:
-    """Make an mdtraj topology of the present atoms, with its bonds. Insertion codes have no place in it.
-
-    Parameters
-    ----------
-    topology : Topology
-        The residues.
-    present : ndarray, (residues, 15) bool
-        Atoms to include.
-    """
+def mdtraj_topology(atoms: AtomList) -> mdtraj.Topology:
+    """Make an mdtraj topology of listed atoms, with their bonds. Insertion codes have no place in it."""
     import mdtraj
     from mdtraj.core.element import Element
 
     result = mdtraj.Topology()
-    chains = [result.add_chain(chain_id=name or None) for name in topology.chain_ids]
-    atoms = {}
-    for index in range(topology.residues):
-        name = topology.residue_name(index)
-        chain = chains[topology.chain_index[index]]
-        residue = result.add_residue(name, chain, resSeq=int(topology.residue_numbers[index]))
-        names = atom_names(name)
-        for slot in np.flatnonzero(present[index]):
-            symbol = Element.getBySymbol(element(names[slot]))
-            atoms[index * ATOM_SLOTS + slot] = result.add_atom(names[slot], symbol, residue)
-    for first, second in topology.bonds():
-        if first in atoms and second in atoms:
-            result.add_bond(atoms[first], atoms[second])
+    chains = [result.add_chain(chain_id=name or None) for name in atoms.chain_ids]
+    made = []
+    for listed in atoms.residues:
+        residue = result.add_residue(listed.name, chains[listed.chain], resSeq=listed.number)
+        for name, symbol in zip(listed.atom_names, listed.elements, strict=True):
+            made.append(result.add_atom(name, Element.getBySymbol(symbol), residue))
+    for first, second in atoms.bonds:
+        result.add_bond(made[first], made[second])
     return result
 
 
 def to_mdtraj(
-    topology: Topology,
-    present: np.ndarray,
+    atoms: AtomList,
     coordinates: np.ndarray,
     time: np.ndarray | None = None,
     unitcell_vectors: np.ndarray | None = None,
@@ -83,11 +68,9 @@ def to_mdtraj(
 
     Parameters
     ----------
-    topology : Topology
-        The residues.
-    present : ndarray, (residues, 15) bool
+    atoms : AtomList
         Atoms to include.
-    coordinates : ndarray, (frames, residues, 15, 3)
+    coordinates : ndarray, (frames, residues, 15, 3) of a protein or (frames, atoms, 3) of a molecule
         Positions in nm.
     time : ndarray, (frames,), optional
         Time in ps.
@@ -96,8 +79,7 @@ def to_mdtraj(
     """
     import mdtraj
 
-    trajectory = mdtraj.Trajectory(
-        np.asarray(coordinates[:, present], dtype=np.float32), mdtraj_topology(topology, present), time=time
-    )
+    positions = np.asarray(coordinates[:, atoms.present], dtype=np.float32)
+    trajectory = mdtraj.Trajectory(positions, mdtraj_topology(atoms), time=time)
     trajectory.unitcell_vectors = unitcell_vectors
     return trajectory

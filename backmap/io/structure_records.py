@@ -5,21 +5,15 @@ from __future__ import annotations
 import string
 from itertools import product
 
-import numpy as np
-
-from backmap.chemistry import Topology
-from backmap.chemistry.residues import HEAVY_ATOMS, element
 from backmap.errors import InputError
 
+from .atom_list import AtomList
+
 _PDB_CHAIN_NAME = 2
+_PDB_RESIDUE_NAME = 3
+_PDB_ATOM_NAME = 4
 _HYBRID_DIGITS = string.digits + string.ascii_uppercase
 _NO_VALUE = "."
-
-
-def atom_names(residue_name: str) -> tuple[str, ...]:
-    """Give the atom names of a residue slot by slot, OXT last; unused slots are empty."""
-    names = HEAVY_ATOMS[residue_name]
-    return names + ("",) * (14 - len(names)) + ("OXT",)
 
 
 def hybrid_36(number: int, width: int) -> str:
@@ -36,36 +30,40 @@ def hybrid_36(number: int, width: int) -> str:
     return digits
 
 
-def fits_pdb(topology: Topology) -> bool:
-    """Whether the chain names fit into the columns of a PDB file."""
-    return all(len(name) <= _PDB_CHAIN_NAME for name in topology.chain_ids)
+def too_long_for_pdb(atoms: AtomList) -> str | None:
+    """Name what does not fit into the columns of a PDB file, ``chain name LONG``, or None if all does."""
+    names = (
+        ("chain", _PDB_CHAIN_NAME, atoms.chain_ids),
+        ("residue", _PDB_RESIDUE_NAME, [residue.name for residue in atoms.residues]),
+        ("atom", _PDB_ATOM_NAME, [name for residue in atoms.residues for name in residue.atom_names]),
+    )
+    for kind, columns, found in names:
+        longest = max(found, key=len, default="")
+        if len(longest) > columns:
+            return f"{kind} name {longest}"
+    return None
 
 
-def pdb_template(topology: Topology, present: np.ndarray) -> str:
-    """Write a model as PDB records with ``%8.3f`` in place of every coordinate, TER after each chain.
-
-    Parameters
-    ----------
-    topology : Topology
-        The residues.
-    present : ndarray, (residues, 15) bool
-        Atoms to write.
-    """
+def pdb_template(atoms: AtomList) -> str:
+    """Write a model as PDB records with ``%8.3f`` in place of every coordinate, TER after each chain."""
     lines: list[str] = []
-    for residue, slots, end in _residues(topology, present):
-        name = topology.residue_name(residue)
-        names = atom_names(name)
-        chain = topology.chain_ids[topology.chain_index[residue]].replace("%", "%%")
-        number = hybrid_36(int(topology.residue_numbers[residue]), 4)
-        place = f"{name:>3}{chain:>2}{number}{topology.insertion_codes[residue] or ' '}"
-        for slot in slots:
+    for index, residue in enumerate(atoms.residues):
+        chain = atoms.chain_ids[residue.chain]
+        number = hybrid_36(residue.number, 4)
+        place = f"{residue.name:>3}{chain:>2}{number}{residue.insertion_code or ' '}".replace("%", "%%")
+        for name, symbol in zip(residue.atom_names, residue.elements, strict=True):
             lines.append(
-                f"ATOM  {hybrid_36(len(lines) + 1, 5)}  {names[slot]:<3} {place}"
-                f"   %8.3f%8.3f%8.3f  1.00  0.00          {element(names[slot]):>2}  \n"
+                f"ATOM  {hybrid_36(len(lines) + 1, 5)} {_pdb_atom_name(name, symbol)} {place}"
+                f"   %8.3f%8.3f%8.3f  1.00  0.00          {symbol.upper():>2}  \n"
             )
-        if end:
+        if atoms.ends_chain(index):
             lines.append(f"TER   {hybrid_36(len(lines) + 1, 5)}      {place}\n")
     return "".join(lines)
+
+
+def _pdb_atom_name(name: str, symbol: str) -> str:
+    """Put an atom name into its four columns: the element symbol ends in the second where there is room."""
+    return f"{name if len(symbol) > 1 else ' ' + name:<4}" if len(name) < _PDB_ATOM_NAME else name
 
 
 MMCIF_HEADER = """\
@@ -91,31 +89,21 @@ _atom_site.pdbx_PDB_model_num
 """
 
 
-def mmcif_template(topology: Topology, present: np.ndarray) -> str:
+def mmcif_template(atoms: AtomList) -> str:
     """Write a model as mmCIF rows with ``%d`` for atom id and model number and ``%.3f`` for coordinates."""
     lines: list[str] = []
-    asym = _asym_names(topology.chain_ids)
+    asym = _asym_names(atoms.chain_ids)
     position = 0
-    for residue, slots, end in _residues(topology, present):
+    for index, residue in enumerate(atoms.residues):
         position += 1
-        name = topology.residue_name(residue)
-        names = atom_names(name)
-        chain = int(topology.chain_index[residue])
-        label = f"{name} {asym[chain]} {chain + 1} {position} {topology.insertion_codes[residue] or '?'}"
-        author = f"{topology.residue_numbers[residue]} {_cif_word(topology.chain_ids[chain] or asym[chain])}"
-        label, author = label.replace("%", "%%"), author.replace("%", "%%")
-        lines += [
-            f"ATOM %d {element(names[slot])} {names[slot]} . {label} %.3f %.3f %.3f 1.00 0.00 {author} %d\n"
-            for slot in slots
-        ]
-        position = 0 if end else position
+        chain = residue.chain
+        place = f"{residue.name} {asym[chain]} {chain + 1} {position} {residue.insertion_code or '?'}"
+        author = f"{residue.number} {_cif_word(atoms.chain_ids[chain] or asym[chain])}".replace("%", "%%")
+        for name, symbol in zip(residue.atom_names, residue.elements, strict=True):
+            label = f"{symbol} {_cif_word(name)} . {place}".replace("%", "%%")
+            lines.append(f"ATOM %d {label} %.3f %.3f %.3f 1.00 0.00 {author} %d\n")
+        position = 0 if atoms.ends_chain(index) else position
     return "".join(lines)
-
-
-def _residues(topology: Topology, present: np.ndarray):
-    """Go through residues as (index, slots in writing order, whether the chain ends here)."""
-    for residue, end in enumerate(topology.chain_ends):
-        yield residue, np.flatnonzero(present[residue]), bool(end)
 
 
 def _asym_names(chain_ids: tuple[str, ...]) -> list[str]:
@@ -134,7 +122,7 @@ def _asym_names(chain_ids: tuple[str, ...]) -> list[str]:
 
 
 def _cif_word(text: str) -> str:
-    """Write a chain name as one mmCIF word, quoted where it must be."""
+    """Write a name as one mmCIF word, quoted where it must be."""
     if not text:
         return _NO_VALUE
     plain = text.replace("_", "").replace("-", "").replace("+", "").isalnum() and text[0] != "_"

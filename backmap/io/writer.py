@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from backmap.chemistry import Topology
 from backmap.errors import InputError
 
+from .atom_list import AtomList
 from .mdtraj_objects import mdtraj_topology
 from .naming import (
     HDF5_SUFFIXES,
@@ -27,7 +27,7 @@ from .naming import (
     with_suffix,
 )
 from .staging import StagedFiles, explain_writing, writing_error
-from .structure_records import MMCIF_HEADER, fits_pdb, mmcif_template, pdb_template
+from .structure_records import MMCIF_HEADER, mmcif_template, pdb_template, too_long_for_pdb
 from .trajectory_file import open_quietly
 
 ANGSTROM_PER_NM = 10.0
@@ -44,7 +44,17 @@ class Writer(Protocol):
         time: np.ndarray | None = None,
         unitcell_vectors: np.ndarray | None = None,
     ) -> None:
-        """Append frames: coordinates (frames, residues, 15, 3) in nm, time in ps, box vectors in nm."""
+        """Append frames.
+
+        Parameters
+        ----------
+        coordinates : ndarray, (frames, residues, 15, 3) of a protein or (frames, atoms, 3) of a molecule
+            Positions in nm.
+        time : ndarray, (frames,), optional
+            Time in ps.
+        unitcell_vectors : ndarray, (frames, 3, 3), optional
+            Box vectors in nm.
+        """
 
     def close(self) -> None:
         """Finish the file, making sure that all of it arrived."""
@@ -58,7 +68,7 @@ def require_output_format(path: str | Path) -> str:
     return require_suffix(path, OUTPUT_SUFFIXES, "output")
 
 
-def create_writer(files: StagedFiles, path: str | Path, topology: Topology, present: np.ndarray) -> Writer:
+def create_writer(files: StagedFiles, path: str | Path, atoms: AtomList) -> Writer:
     """Start an output file within a set of files that appear together.
 
     Parameters
@@ -68,28 +78,30 @@ def create_writer(files: StagedFiles, path: str | Path, topology: Topology, pres
     path : path
         Final name; its suffix gives the format. Trajectory formats without residue names get a PDB file of
         their first frame beside them (mmCIF where chain names are too long for PDB).
-    topology : Topology
-        The residues.
-    present : ndarray, (residues, 15) bool
+    atoms : AtomList
         Atoms to write.
     """
     path = Path(path)
     suffix = require_output_format(path)
     if suffix in PDB_SUFFIXES + MMCIF_SUFFIXES:
-        return _create_text_writer(files, path, topology, present)
+        return _create_text_writer(files, path, atoms)
+    _, *beside = output_files(path, atoms)
     hidden = files.add(path)
-    names = None
-    if suffix not in HDF5_SUFFIXES:
-        beside = with_suffix(path, ".pdb" if fits_pdb(topology) else ".cif")
-        names = _create_text_writer(files, beside, topology, present)
-    return TrajectoryWriter(hidden, path, topology, present, names)
+    names = _create_text_writer(files, beside[0], atoms) if beside else None
+    return TrajectoryWriter(hidden, path, atoms, names)
+
+
+def output_files(path: Path, atoms: AtomList) -> list[Path]:
+    """Name the files that :func:`create_writer` makes: the output, and what names its atoms if it cannot."""
+    if suffix_of(path) in PDB_SUFFIXES + MMCIF_SUFFIXES + HDF5_SUFFIXES:
+        return [path]
+    return [path, with_suffix(path, ".cif" if too_long_for_pdb(atoms) else ".pdb")]
 
 
 @contextmanager
 def open_writer(
     path: str | Path,
-    topology: Topology,
-    present: np.ndarray,
+    atoms: AtomList,
     *,
     overwrite: bool = False,
     inputs: Iterable[str | Path] = (),
@@ -98,7 +110,7 @@ def open_writer(
 
     Parameters
     ----------
-    path, topology, present
+    path, atoms
         As for :func:`create_writer`.
     overwrite : bool
         Whether an existing file may be replaced.
@@ -106,7 +118,7 @@ def open_writer(
         Files that are being read and must not be replaced.
     """
     with StagedFiles(overwrite=overwrite, inputs=inputs) as files:
-        with finishing([create_writer(files, path, topology, present)]) as (writer,):
+        with finishing([create_writer(files, path, atoms)]) as (writer,):
             yield writer
 
 
@@ -123,15 +135,13 @@ def finishing(writers: list[Writer]) -> Iterator[list[Writer]]:
         raise
 
 
-def _create_text_writer(files: StagedFiles, path: Path, topology: Topology, present: np.ndarray) -> Writer:
+def _create_text_writer(files: StagedFiles, path: Path, atoms: AtomList) -> Writer:
     if suffix_of(path) in MMCIF_SUFFIXES:
-        return MmcifWriter(files.add(path), path, topology, present)
-    if not fits_pdb(topology):
-        longest = max(topology.chain_ids, key=len)
-        raise InputError(
-            f"{path}: chain name {longest} is too long for a PDB file; write mmCIF (.cif) instead"
-        )
-    return PdbWriter(files.add(path), path, topology, present)
+        return MmcifWriter(files.add(path), path, atoms)
+    too_long = too_long_for_pdb(atoms)
+    if too_long:
+        raise InputError(f"{path}: {too_long} is too long for a PDB file; write mmCIF (.cif) instead")
+    return PdbWriter(files.add(path), path, atoms)
 
 
 class _TextFile:
@@ -164,10 +174,10 @@ class _TextFile:
 class PdbWriter:
     """PDB text. Several frames become MODEL records, a single one has none."""
 
-    def __init__(self, hidden: Path, final: Path, topology: Topology, present: np.ndarray) -> None:
+    def __init__(self, hidden: Path, final: Path, atoms: AtomList) -> None:
         self._final = final
-        self._present = present
-        self._template = pdb_template(topology, present)
+        self._present = atoms.present
+        self._template = pdb_template(atoms)
         self._waiting: str | None = None
         self._models = 0
         self._file = _TextFile(hidden, final)
@@ -178,7 +188,7 @@ class PdbWriter:
         time: np.ndarray | None = None,
         unitcell_vectors: np.ndarray | None = None,
     ) -> None:
-        """Append frames: coordinates (frames, residues, 15, 3) and box vectors in nm; time is not stored."""
+        """Append frames: coordinates (frames, ..., 3) and box vectors in nm; time is not stored."""
         angstrom = np.asarray(coordinates, dtype=np.float64)[:, self._present] * ANGSTROM_PER_NM
         self._check_range(angstrom)
         if not self._models and self._waiting is None and unitcell_vectors is not None and len(angstrom):
@@ -223,9 +233,9 @@ class PdbWriter:
 class MmcifWriter:
     """mmCIF text: one table of atoms, frames told apart by their model number."""
 
-    def __init__(self, hidden: Path, final: Path, topology: Topology, present: np.ndarray) -> None:
-        self._present = present
-        self._template = mmcif_template(topology, present)
+    def __init__(self, hidden: Path, final: Path, atoms: AtomList) -> None:
+        self._present = atoms.present
+        self._template = mmcif_template(atoms)
         self._models = 0
         self._name = stem_of(final).replace(" ", "_") or "backmap"
         self._file = _TextFile(hidden, final)
@@ -236,7 +246,7 @@ class MmcifWriter:
         time: np.ndarray | None = None,
         unitcell_vectors: np.ndarray | None = None,
     ) -> None:
-        """Append frames: coordinates (frames, residues, 15, 3) and box vectors in nm; time is not stored."""
+        """Append frames: coordinates (frames, ..., 3) and box vectors in nm; time is not stored."""
         angstrom = np.asarray(coordinates, dtype=np.float64)[:, self._present] * ANGSTROM_PER_NM
         if not self._models and len(angstrom):
             cell = "" if unitcell_vectors is None else _mmcif_cell(unitcell_vectors[0])
@@ -260,12 +270,10 @@ class MmcifWriter:
 class TrajectoryWriter:
     """A trajectory in a format of mdtraj, with a text file of the first frame for the residue names."""
 
-    def __init__(
-        self, hidden: Path, final: Path, topology: Topology, present: np.ndarray, names: Writer | None
-    ) -> None:
+    def __init__(self, hidden: Path, final: Path, atoms: AtomList, names: Writer | None) -> None:
         self._hidden = hidden
         self._final = final
-        self._present = present
+        self._present = atoms.present
         self._suffix = suffix_of(final)
         self._names = names
         self._frames = 0
@@ -274,7 +282,7 @@ class TrajectoryWriter:
 
             self._file = mdtraj.open(str(hidden), "w", force_overwrite=True)
             if self._suffix in HDF5_SUFFIXES:
-                self._file.topology = mdtraj_topology(topology, present)
+                self._file.topology = mdtraj_topology(atoms)
 
     def write(
         self,
@@ -282,7 +290,7 @@ class TrajectoryWriter:
         time: np.ndarray | None = None,
         unitcell_vectors: np.ndarray | None = None,
     ) -> None:
-        """Append frames: coordinates (frames, residues, 15, 3) in nm, time in ps, box vectors in nm."""
+        """Append frames: coordinates (frames, ..., 3) in nm, time in ps, box vectors in nm."""
         if not len(coordinates):
             return
         if not self._frames and self._names is not None:

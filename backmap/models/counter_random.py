@@ -1,8 +1,8 @@
 """Random numbers that belong to what they are for, not to the order in which they are asked.
 
-Every number is a hash of (seed, sample, frame, purpose, residue, draw), so batch size, chunking and
-resumption do not change a result. The hash is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), absorbed word
-by word.
+Every number is a hash of (seed, sample, frame, purpose, residue, draw), and of the trajectory where several
+are built together, so batch size, chunking and resumption do not change a result. The hash is SplitMix64
+(Steele, Lea and Flood, OOPSLA 2014), absorbed word by word.
 """
 
 from __future__ import annotations
@@ -51,13 +51,35 @@ def stream_keys(seed: int, samples: int, first_frame: int, frames: int, device: 
     return _absorb(_absorb(state, sample), frame)
 
 
+def trajectory_keys(seed: int, trajectories: Tensor, samples: int, frame: int) -> Tensor:
+    """Make one key for every sample of one frame of several trajectories.
+
+    Parameters
+    ----------
+    seed : int
+        Any 64-bit integer.
+    trajectories : Tensor, (trajectories,) int64
+        Number of each trajectory. The keys live on its device.
+    samples : int
+        How many keys a trajectory.
+    frame : int
+        Number of the frame, the same for all.
+
+    Returns
+    -------
+    Tensor, (trajectories, samples) int64
+    """
+    keys = stream_keys(seed, samples, frame, 1, trajectories.device)[:, 0]
+    return _absorb(keys[None, :], trajectories[:, None])
+
+
 def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
     """Draw uniform numbers in [0, 1).
 
     Parameters
     ----------
-    keys : Tensor, (samples, frames) int64
-        From :func:`stream_keys`.
+    keys : Tensor, (...) int64
+        From :func:`stream_keys` or :func:`trajectory_keys`.
     purpose : int
         Separates the uses of one key.
     counters : Tensor, (...) int64
@@ -65,7 +87,7 @@ def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, (samples, frames, ...) float32
+    Tensor, shape of the keys followed by that of the counters, float32
     """
     state = _absorb(keys, torch.full_like(keys, purpose))
     state = state.reshape(keys.shape + (1,) * counters.dim())

@@ -80,6 +80,10 @@ def canonical_alignment(
     collinear points takes, for the direction they leave open, the coordinate axis least parallel to their
     line (the first of equals); no gradient flows through that direction.
 
+    Neither the operator nor its backward allocates tensors beside its results. On the CPU each thread holds
+    the selectable atoms of one frame a second time (about 20 bytes an atom and 100 a residue in float32), in
+    the backward the gradients of one frame (16 bytes an atom in float32).
+
     References
     ----------
     Jones, Shmilovich, Ferguson: DiAMoNDBack, J. Chem. Theory Comput. 2023.
@@ -117,5 +121,10 @@ def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
         If an argument has the wrong dtype.
     ValueError
         If an argument has the wrong shape or device.
+
+    Notes
+    -----
+    Neither the operator nor its backward allocates memory beside its results. Where several residues place
+    the same atom, see `overlapping_placement`.
     """
     return torch.ops.backmap.canonical_placement(frame, local)

@@ -67,7 +67,7 @@ def nearest_residues(
     offset = atoms.unsqueeze(-4) - query[..., None, None, :]  # (*, queries, residues, atoms, 3)
     x, y, z = (offset**2).unbind(-1)
     squared = torch.where(counts.unsqueeze(-3), x + y + z, math.inf)
-    squared = torch.cat([squared, torch.full_like(squared[..., :1], math.inf)], -1).amin(-1)
+    squared = torch.nn.functional.pad(squared, (0, 1), value=math.inf).amin(-1)  # there may be no atoms
     residues = torch.arange(atoms.shape[-3], device=atoms.device)
     squared = torch.where(residues == exclude.unsqueeze(-1), math.inf, squared)
     squared, order = squared.sort(dim=-1, stable=True)
@@ -79,6 +79,18 @@ def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
     """Specification of `backmap::canonical_placement`."""
     axes, origin = frame[..., :3, :], frame[..., 3, :]
     return torch.einsum("...qji,...qaj->...qai", axes, local) + origin.unsqueeze(-2)
+
+
+def overlapping_placement(atoms: Tensor, frame: Tensor, local: Tensor, target: Tensor) -> Tensor:
+    """Specification of `backmap::overlapping_placement`: the queries write one after the other."""
+    placed = atoms.flatten(-3, -2)
+    points = canonical_placement(frame, local)
+    for query, atoms_of_query in enumerate(target.tolist()):
+        for slot, atom in enumerate(atoms_of_query):
+            if atom >= 0:
+                written = torch.arange(placed.shape[-2], device=atoms.device) == atom
+                placed = torch.where(written.unsqueeze(-1), points[..., query, slot, None, :], placed)
+    return placed.unflatten(-2, atoms.shape[-3:-1])
 
 
 def minimum_image(difference: Tensor, box: Tensor | None) -> Tensor:
@@ -197,6 +209,32 @@ def pack_side_chains(
         return empty.long(), empty
     choice, energy = (torch.stack(part).reshape(*batch, residues) for part in zip(*frames, strict=True))
     return choice, energy
+
+
+def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
+    """Coordinates (grid_points,) of the voxels' centres along an axis, of the dtype and device of `like`."""
+    k = torch.arange(grid_points, dtype=like.dtype, device=like.device)
+    return (k - grid_points / 2 + 1 / 2) * width / grid_points
+
+
+def voxelize(coordinates: Tensor, grid_points: int, width: float, sigma: float) -> Tensor:
+    """Specification of `backmap::voxelize` (but for factors that count as zero)."""
+    centres = voxel_centres(grid_points, width, coordinates)
+    voxels = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), -1)
+    offset = voxels - coordinates[..., None, None, None, :]
+    return torch.exp(-(offset**2).sum(-1) / (2 * sigma**2))
+
+
+def density_to_coordinates(density: Tensor, width: float, logits: bool) -> tuple[Tensor, Tensor]:
+    """Specification of `backmap::density_to_coordinates`."""
+    weight = torch.sigmoid(density) if logits else density.clamp(min=0)
+    if not logits:
+        weight = torch.where(density == -math.inf, math.nan, weight)
+    total = weight.sum((-1, -2, -3))
+    centres = voxel_centres(density.shape[-1], width, density)
+    voxels = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), -1)
+    first = (weight.unsqueeze(-1) * voxels).sum((-2, -3, -4))
+    return first / torch.where(total == 0, 1, total).unsqueeze(-1), total
 
 
 def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii, linked,

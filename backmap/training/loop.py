@@ -27,17 +27,19 @@ class LoopConfig:
     Attributes
     ----------
     epochs : int
-        Draws of structures.
-    structures_per_epoch : int
-        Structures in each draw.
+        Draws of structures, or of frames.
+    drawn_per_epoch : int
+        Structures or frames in each draw.
     passes : int
-        Times an epoch goes through its structures.
+        Times an epoch goes through what it drew.
     batch : int
-        Sites in a batch.
+        Sites or frames in a batch.
     learning_rate : float
-        At the top; rises linearly over the first epochs and falls to zero along a cosine.
+        At the top.
+    schedule : str
+        ``cosine``: the learning rate falls to zero along a cosine; ``constant``: it stays.
     warm_up_epochs : int
-        Epochs of the rise.
+        Epochs over which the learning rate first rises linearly.
     weight_decay, gradient_clip, ema_decay : float
         As usual.
     smoothing : float
@@ -47,16 +49,21 @@ class LoopConfig:
     """
 
     epochs: int
-    structures_per_epoch: int = 256
+    drawn_per_epoch: int = 256
     passes: int = 1
     batch: int = 1024
     learning_rate: float = 1e-3
+    schedule: str = "cosine"
     warm_up_epochs: int = 2
     weight_decay: float = 0.05
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     smoothing: float = 0.0
     validate_every: int = 5
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("cosine", "constant"):
+            raise ValueError(f"schedule is {self.schedule!r}; cosine and constant are known")
 
 
 class TrainingLoop:
@@ -83,6 +90,7 @@ class TrainingLoop:
             module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
         )
         self.ema = ExponentialMovingAverage(module, config.ema_decay)
+        self.gradient_clip = config.gradient_clip
         self.epoch = 0
         self.history: list[dict[str, float]] = []
 
@@ -92,6 +100,7 @@ class TrainingLoop:
         batches: Callable[[Any, int], Iterable[Any]],
         loss: Callable[[Any], Tensor],
         validate: Callable[[], float],
+        describe: Callable[[], dict[str, float]] = dict,
     ) -> None:
         """Train from the present epoch to the last.
 
@@ -104,20 +113,23 @@ class TrainingLoop:
         loss : callable
             Mean loss of a batch.
         validate : callable
-            Loss on data held out, with the module's present weights.
+            Loss on data held out, with the module's mean weights.
+        describe : callable
+            What else to note about the epoch that ended, such as the terms of its loss.
         """
         progress = tqdm(total=self.config.epochs, initial=self.epoch, desc=self.name, unit="epoch")
         while self.epoch < self.config.epochs:
             mean_loss, rate = self._train_epoch(batches(draw_epoch(self.epoch), self.epoch), loss)
             self.epoch += 1
-            entry = {"epoch": self.epoch, "loss": mean_loss, "samples_per_s": rate}
+            entry = {"epoch": self.epoch, "loss": mean_loss, "samples_per_s": rate, **describe()}
             if self.epoch % self.config.validate_every == 0 or self.epoch == self.config.epochs:
                 entry["validation_loss"] = self._with_mean_weights(validate)
                 tqdm.write(f"{self.name} " + " ".join(f"{k}={v:.5g}" for k, v in entry.items()))
             self.history.append(entry)
+            self._write_history()
             if "validation_loss" in entry:
                 self.save()
-            progress.set_postfix(loss=f"{mean_loss:.4f}", samples_per_s=f"{rate:.0f}")
+            progress.set_postfix({name: f"{value:.4g}" for name, value in entry.items() if name != "epoch"})
             progress.update()
         progress.close()
         self.ema.copy_to(self.module)
@@ -133,7 +145,7 @@ class TrainingLoop:
             value = loss(batch)
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.config.gradient_clip)
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.gradient_clip)
             self.optimizer.step()
             self.ema.update(self.module)
             total, steps, sites = total + float(value.detach()), steps + 1, sites + size
@@ -142,7 +154,8 @@ class TrainingLoop:
     def _set_learning_rate(self, progress: float) -> None:
         config = self.config
         rise = min(1.0, (progress + 0.01) / max(config.warm_up_epochs, 0.01))
-        fall = 0.5 * (1 + math.cos(math.pi * progress / config.epochs))
+        cosine = 0.5 * (1 + math.cos(math.pi * progress / config.epochs))
+        fall = cosine if config.schedule == "cosine" else 1.0
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * rise * fall
 
@@ -154,6 +167,17 @@ class TrainingLoop:
             result = validate()
         self.module.load_state_dict(present, strict=False)
         return result
+
+    def _write_history(self) -> None:
+        """Write what is known of each epoch as a table, for a person or a plot to follow."""
+        columns = list(dict.fromkeys(name for entry in self.history for name in entry))
+        lines = [",".join(columns)]
+        lines += [
+            ",".join(f"{entry[c]:.8g}" if c in entry else "" for c in columns) for entry in self.history
+        ]
+        temporary = self.state_path.with_suffix(".csv.partial")
+        temporary.write_text("\n".join(lines) + "\n")
+        os.replace(temporary, self.state_path.with_suffix(".csv"))
 
     def save(self) -> None:
         """Write weights, mean weights, optimiser moments and history whole or not at all."""

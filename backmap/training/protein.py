@@ -151,7 +151,7 @@ class PeptideStage:
     def run(self, loop: TrainingLoop) -> None:
         """Train to the end."""
         loop.run(
-            lambda epoch: self._draw(epoch, loop.config.structures_per_epoch),
+            lambda epoch: self._draw(epoch, loop.config.drawn_per_epoch),
             lambda drawn, epoch: _batches(
                 drawn, loop.config, np.random.default_rng((self.config.seed, 2, epoch))
             ),
@@ -207,7 +207,7 @@ class SideChainStage:
     def run(self, loop: TrainingLoop) -> None:
         """Train to the end."""
         loop.run(
-            lambda epoch: self._draw(epoch, loop.config.structures_per_epoch),
+            lambda epoch: self._draw(epoch, loop.config.drawn_per_epoch),
             lambda drawn, epoch: _batches(
                 drawn, loop.config, np.random.default_rng((self.config.seed, 4, epoch))
             ),

@@ -26,11 +26,17 @@ BACKMAP_ABSENT(canonical_alignment, AlignmentArguments);
 BACKMAP_ABSENT(canonical_alignment_backward, AlignmentBackwardArguments);
 BACKMAP_ABSENT(canonical_placement, PlacementArguments);
 BACKMAP_ABSENT(canonical_placement_backward, PlacementBackwardArguments);
+BACKMAP_ABSENT(overlapping_placement, OverlapArguments);
+BACKMAP_ABSENT(overlapping_placement_backward, OverlapBackwardArguments);
 BACKMAP_ABSENT(structure_score, ScoreArguments);
 BACKMAP_ABSENT(structure_score_backward, ScoreBackwardArguments);
 BACKMAP_ABSENT(structure_penalty, PenaltyArguments);
 BACKMAP_ABSENT(structure_penalty_backward, PenaltyBackwardArguments);
 BACKMAP_ABSENT(pack_side_chains, PackArguments);
+BACKMAP_ABSENT(voxelize, VoxelizeArguments);
+BACKMAP_ABSENT(voxelize_backward, VoxelizeBackwardArguments);
+BACKMAP_ABSENT(density_to_coordinates, MomentsArguments);
+BACKMAP_ABSENT(density_to_coordinates_backward, MomentsBackwardArguments);
 
 template <typename T>
 int64_t score_workspace(int64_t, int64_t) {

@@ -1,4 +1,4 @@
-// Nearest residues of a point in a local frame, and the placement back; one block a point.
+// Nearest residues of a point in a local frame, and the placement back; one warp a point.
 #include "core/local_frame.h"
 #include "core/nearest.h"
 #include "cuda/launch.h"
@@ -7,7 +7,11 @@
 namespace backmap::cuda {
 namespace {
 
-constexpr int threads = 128;
+constexpr int threads = 128, warps = threads / warp_size;
+
+// The point of this warp; the last block may have warps without one.
+__device__ int64_t warp_of_grid() { return int64_t(blockIdx.x) * warps + threadIdx.x / warp_size; }
+__device__ int lane_of_warp() { return threadIdx.x % warp_size; }
 
 template <typename T>
 __device__ T squared_distance_to_residue(const T* atoms, const bool* present, const bool* selectable, int64_t residue,
@@ -31,78 +35,166 @@ struct Query {
   int64_t excluded;
 };
 
-// The nearest of this thread's share of the residues that comes after `last` in the order of the rule.
-// Nothing is kept between calls: only the thread whose residue was chosen computes its distances again.
+// What a warp keeps in shared memory: the distances of the first residues, and candidates for the nearest ones.
 template <typename T>
-__device__ Neighbour<T> nearest_of_share(const AlignmentArguments<T>& args, const Query<T>& query,
-                                         const Neighbour<T>& last) {
-  Neighbour<T> nearest = nobody<T>();
-  for (int64_t r = threadIdx.x; r < args.residues; r += blockDim.x) {
-    if (r == query.excluded) continue;
-    const Neighbour<T> n{
-        squared_distance_to_residue(query.atoms, query.present, query.selectable, r, args.slots, query.point),
-        int32_t(r)};
-    if (reachable(n.squared) && nearer(last, n) && nearer(n, nearest)) nearest = n;
+struct Search {
+  static constexpr int known = 4096 / sizeof(T), room = 256;
+  // As many as are chosen at once: there remains room for one residue a lane.
+  static constexpr int most_chosen = room - warp_size;
+
+  T squared_of_first[known];
+  T squared[room];
+  int32_t residue[room];
+
+  __device__ Neighbour<T> candidate(int i) const { return {squared[i], residue[i]}; }
+  __device__ void put(int i, const Neighbour<T>& n) {
+    squared[i] = n.squared;
+    residue[i] = n.residue;
   }
-  return nearest;
+};
+
+// This lane's residue among those from `first` on, if it comes after `last` and may be chosen. Distances are
+// computed once where they fit into the search, and again where not.
+template <typename T>
+__device__ Neighbour<T> measure(const AlignmentArguments<T>& args, const Query<T>& query, int64_t first,
+                                const Neighbour<T>& last, bool again, Search<T>& search) {
+  const int64_t r = first + lane_of_warp();
+  if (r >= args.residues || r == query.excluded) return nobody<T>();
+  Neighbour<T> n{T(0), int32_t(r)};
+  if (again && r < Search<T>::known) {
+    n.squared = search.squared_of_first[r];
+  } else {
+    n.squared = squared_distance_to_residue(query.atoms, query.present, query.selectable, r, args.slots, query.point);
+    if (r < Search<T>::known) search.squared_of_first[r] = n.squared;
+  }
+  return nearer(last, n) ? n : nobody<T>();
 }
 
-// The nearest of the whole block, for every thread.
+// The wanted-th smallest of two numbers a lane; infinity if there are fewer.
 template <typename T>
-__device__ Neighbour<T> nearest_of_block(Neighbour<T> n) {
-  __shared__ Neighbour<T> of_warp[threads / warp_size];
+__device__ T smallest_of_warp(T a, T b, int wanted) {
+  int not_above_a = 0, not_above_b = 0;
+#pragma unroll
+  for (int lane = 0; lane < warp_size; ++lane) {
+    const T other_a = __shfl_xor_sync(whole_warp, a, lane), other_b = __shfl_xor_sync(whole_warp, b, lane);
+    not_above_a += (other_a <= a) + (other_b <= a);
+    not_above_b += (other_a <= b) + (other_b <= b);
+  }
+  T smallest = std::numeric_limits<T>::infinity();
+  if (not_above_a >= wanted) smallest = a;
+  if (not_above_b >= wanted && b < smallest) smallest = b;
   for (int step = warp_size / 2; step > 0; step /= 2) {
-    const Neighbour<T> other{__shfl_xor_sync(whole_warp, n.squared, step),
-                             __shfl_xor_sync(whole_warp, n.residue, step)};
-    if (nearer(other, n)) n = other;
+    const T other = __shfl_xor_sync(whole_warp, smallest, step);
+    smallest = other < smallest ? other : smallest;
   }
-  __syncthreads();  // the array may still be read from the round before
-  if (threadIdx.x % warp_size == 0) of_warp[threadIdx.x / warp_size] = n;
-  __syncthreads();
-  for (const Neighbour<T>& other : of_warp)
-    if (nearer(other, n)) n = other;
-  return n;
+  return smallest;
 }
 
+// A squared distance that at least `wanted` residues do not exceed: from the nearest ones of two groups a lane.
 template <typename T>
-__device__ void choose(const AlignmentArguments<T>& args, const Query<T>& query, int64_t* index) {
-  Neighbour<T> mine = nearest_of_share(args, query, Neighbour<T>{T(-1), -1});
-  for (int64_t k = 0; k < args.neighbours; ++k) {
-    const Neighbour<T> chosen = nearest_of_block(mine);
-    const bool found = reachable(chosen.squared);
-    if (threadIdx.x == 0) index[k] = found ? chosen.residue : -1;
-    if (found && mine.residue == chosen.residue) mine = nearest_of_share(args, query, chosen);
+__device__ T bound_of_nearest(const AlignmentArguments<T>& args, const Query<T>& query, const Neighbour<T>& last,
+                              bool again, int wanted, Search<T>& search) {
+  T even = std::numeric_limits<T>::infinity(), odd = even;
+  for (int64_t first = 0; first < args.residues; first += 2 * warp_size) {
+    const T a = measure(args, query, first, last, again, search).squared;
+    const T b = measure(args, query, first + warp_size, last, again, search).squared;
+    even = a < even ? a : even;
+    odd = b < odd ? b : odd;
   }
-  __syncthreads();  // all threads see `index`
+  return smallest_of_warp(even, odd, wanted);
+}
+
+// Puts the candidates in order and drops all but the first `kept`; returns how many remain.
+template <typename T>
+__device__ int keep_nearest(Search<T>& search, int count, int kept) {
+  constexpr int share = Search<T>::room / warp_size;
+  Neighbour<T> own[share];
+  int rank[share];
+#pragma unroll
+  for (int s = 0; s < share; ++s) {
+    const int i = s * warp_size + lane_of_warp();
+    rank[s] = kept;
+    if (i >= count) continue;
+    own[s] = search.candidate(i);
+    rank[s] = 0;
+    for (int j = 0; j < count; ++j) rank[s] += nearer(search.candidate(j), own[s]);
+  }
+  __syncwarp();  // all have read before any writes
+#pragma unroll
+  for (int s = 0; s < share; ++s)
+    if (rank[s] < kept) search.put(rank[s], own[s]);
+  __syncwarp();
+  return count < kept ? count : kept;
+}
+
+// Finds the `wanted` nearest residues that come after `last`, in order; returns how many there are.
+template <typename T>
+__device__ int choose(const AlignmentArguments<T>& args, const Query<T>& query, const Neighbour<T>& last, bool again,
+                      int wanted, Search<T>& search) {
+  T bound = bound_of_nearest(args, query, last, again, wanted, search);
+  int count = 0;
+  for (int64_t first = 0; first < args.residues; first += warp_size) {
+    const Neighbour<T> n = measure(args, query, first, last, true, search);
+    const bool may_be_chosen = reachable(n.squared) && n.squared <= bound;
+    const unsigned votes = __ballot_sync(whole_warp, may_be_chosen);
+    if (may_be_chosen) search.put(count + __popc(votes & ((1u << lane_of_warp()) - 1)), n);
+    count += __popc(votes);
+    __syncwarp();
+    if (count <= Search<T>::most_chosen) continue;
+    count = keep_nearest(search, count, wanted);
+    bound = search.squared[wanted - 1];
+  }
+  return keep_nearest(search, count, wanted);
+}
+
+// Writes the nearest residues in order, and -1 where they run out; in rounds if a warp cannot hold so many.
+template <typename T>
+__device__ void choose_all(const AlignmentArguments<T>& args, const Query<T>& query, int64_t* index) {
+  __shared__ Search<T> of_warp[warps];
+  Search<T>& search = of_warp[threadIdx.x / warp_size];
+  Neighbour<T> last{T(-1), -1};
+  for (int64_t done = 0; done < args.neighbours; done += Search<T>::most_chosen) {
+    const int64_t left = args.neighbours - done;
+    const int wanted = int(left < Search<T>::most_chosen ? left : Search<T>::most_chosen);
+    const int found = choose(args, query, last, done > 0, wanted, search);
+    for (int k = lane_of_warp(); k < wanted; k += warp_size) index[done + k] = k < found ? search.residue[k] : -1;
+    last = found == wanted ? search.candidate(wanted - 1) : nobody<T>();
+    __syncwarp();  // all lanes see `index`, and have read the candidates
+  }
 }
 
 template <typename T>
 __global__ void align(AlignmentArguments<T> args) {
-  const int64_t item = blockIdx.x, b = item / args.queries, atoms_of_frame = args.residues * args.slots;
+  const int64_t item = warp_of_grid();
+  if (item >= args.batch * args.queries) return;
+  const int64_t b = item / args.queries, atoms_of_frame = args.residues * args.slots;
   const Query<T> query{args.atoms + 3 * atoms_of_frame * b, args.present + args.present_stride * b,
                        args.selectable + args.selectable_stride * b, load(args.query + 3 * item),
                        args.exclude[item % args.queries]};
   int64_t* index = args.index + item * args.neighbours;
-  choose(args, query, index);
+  choose_all(args, query, index);
 
   const Frame<T> frame = frame_of(args.rule, load_triangle(args.triangle + 9 * item));
-  if (threadIdx.x == 0) store_frame(args.frame + 12 * item, frame);
+  if (lane_of_warp() == 0) store_frame(args.frame + 12 * item, frame);
   T* local = args.local + 3 * args.slots * args.neighbours * item;
-  for (int64_t i = threadIdx.x; i < args.neighbours * args.slots; i += blockDim.x) {
-    const int64_t residue = index[i / args.slots], atom = residue * args.slots + i % args.slots;
+  const unsigned slots = unsigned(args.slots), points = unsigned(args.neighbours) * slots;
+  for (unsigned i = lane_of_warp(); i < points; i += warp_size) {
+    const int64_t residue = index[i / slots], atom = residue * slots + i % slots;
     const bool there = residue >= 0 && query.present[atom];
-    store(local + 3 * i, there ? to_local(frame, load(query.atoms + 3 * atom)) : Vec3<T>{T(0), T(0), T(0)});
+    store(local + 3 * int64_t(i), there ? to_local(frame, load(query.atoms + 3 * atom)) : Vec3<T>{T(0), T(0), T(0)});
   }
 }
 
 template <typename T>
-__device__ Vec3<T> block_sum_of(const Vec3<T>& v) {
-  return {block_sum(v.x), block_sum(v.y), block_sum(v.z)};
+__device__ Vec3<T> warp_sum_of(const Vec3<T>& v) {
+  return {warp_sum(v.x), warp_sum(v.y), warp_sum(v.z)};
 }
 
 template <typename T>
 __global__ void align_backward(AlignmentBackwardArguments<T> args) {
-  const int64_t item = blockIdx.x, b = item / args.queries, atoms_of_frame = args.residues * args.slots;
+  const int64_t item = warp_of_grid();
+  if (item >= args.batch * args.queries) return;
+  const int64_t b = item / args.queries, atoms_of_frame = args.residues * args.slots;
   const T* atoms = args.atoms + 3 * atoms_of_frame * b;
   const bool* present = args.present + args.present_stride * b;
   const int64_t* index = args.index + item * args.neighbours;
@@ -110,19 +202,20 @@ __global__ void align_backward(AlignmentBackwardArguments<T> args) {
   T* grad_atoms = args.grad_atoms + 3 * atoms_of_frame * b;
   const Triangle<T> triangle = load_triangle(args.triangle + 9 * item);
   const Frame<T> frame = frame_of(args.rule, triangle);
+  const unsigned slots = unsigned(args.slots), points = unsigned(args.neighbours) * slots;
   Frame<T> part{};
-  for (int64_t i = threadIdx.x; i < args.neighbours * args.slots; i += blockDim.x) {
-    const int64_t residue = index[i / args.slots], atom = residue * args.slots + i % args.slots;
+  for (unsigned i = lane_of_warp(); i < points; i += warp_size) {
+    const int64_t residue = index[i / slots], atom = residue * slots + i % slots;
     if (residue < 0 || residue >= args.residues || !present[atom]) continue;
     add_atomically(grad_atoms + 3 * atom,
-                   to_local_backward(frame, load(atoms + 3 * atom), load(grad_local + 3 * i), part));
+                   to_local_backward(frame, load(atoms + 3 * atom), load(grad_local + 3 * int64_t(i)), part));
   }
   Frame<T> grad = load_frame(args.grad_frame + 12 * item);
-  grad.e1 += block_sum_of(part.e1);
-  grad.e2 += block_sum_of(part.e2);
-  grad.e3 += block_sum_of(part.e3);
-  grad.origin += block_sum_of(part.origin);
-  if (threadIdx.x == 0) store_triangle(args.grad_triangle + 9 * item, frame_backward(args.rule, triangle, grad));
+  grad.e1 += warp_sum_of(part.e1);
+  grad.e2 += warp_sum_of(part.e2);
+  grad.e3 += warp_sum_of(part.e3);
+  grad.origin += warp_sum_of(part.origin);
+  if (lane_of_warp() == 0) store_triangle(args.grad_triangle + 9 * item, frame_backward(args.rule, triangle, grad));
 }
 
 // One thread an atom.
@@ -150,17 +243,17 @@ __global__ void place_backward(PlacementBackwardArguments<T> args) {
 
 template <typename T>
 void canonical_alignment(const AlignmentArguments<T>& args, void* stream) {
-  const int64_t blocks = args.batch * args.queries;
-  if (blocks == 0) return;
-  BACKMAP_LAUNCH(align<T>, blocks, threads, stream, args);
+  const int64_t points = args.batch * args.queries;
+  if (points == 0) return;
+  BACKMAP_LAUNCH(align<T>, blocks_for(points, warps), threads, stream, args);
   check_launch("canonical_alignment");
 }
 
 template <typename T>
 void canonical_alignment_backward(const AlignmentBackwardArguments<T>& args, void* stream) {
-  const int64_t blocks = args.batch * args.queries;
-  if (blocks == 0) return;
-  BACKMAP_LAUNCH(align_backward<T>, blocks, threads, stream, args);
+  const int64_t points = args.batch * args.queries;
+  if (points == 0) return;
+  BACKMAP_LAUNCH(align_backward<T>, blocks_for(points, warps), threads, stream, args);
   check_launch("canonical_alignment_backward");
 }
 

@@ -71,6 +71,25 @@ Tensor differentiable_placement(const Tensor& frame, const Tensor& local) {
   return CanonicalPlacement::apply(frame, local);
 }
 
+struct OverlappingPlacement : torch::autograd::Function<OverlappingPlacement> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& frame, const Tensor& local,
+                        const Tensor& target) {
+    ctx->save_for_backward({frame, local, target});
+    return call_below_autograd<&overlapping_placement>("backmap::overlapping_placement", atoms, frame, local, target);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    auto [grad_atoms, grad_frame, grad_local] = call<&overlapping_placement_backward>(
+        "backmap::overlapping_placement_backward", grads[0], saved[0], saved[1], saved[2]);
+    return {grad_atoms, grad_frame, grad_local, {}};
+  }
+};
+
+Tensor differentiable_overlap(const Tensor& atoms, const Tensor& frame, const Tensor& local, const Tensor& target) {
+  return OverlappingPlacement::apply(atoms, frame, local, target);
+}
+
 std::optional<Tensor> if_defined(const Tensor& tensor) {
   return tensor.defined() ? std::optional<Tensor>(tensor) : std::nullopt;
 }
@@ -135,16 +154,76 @@ Tensors2 constant_packing(const Tensor& candidates, const Tensor& candidate_pres
                                                 backbone_present, radii, backbone_radii, linked, uniforms, strength);
 }
 
+struct Voxelize : torch::autograd::Function<Voxelize> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& coordinates, const c10::SymInt& grid_points, double width,
+                        double sigma) {
+    ctx->save_for_backward({coordinates});
+    ctx->saved_data["width"] = width;
+    ctx->saved_data["sigma"] = sigma;
+    return call_below_autograd<&voxelize>("backmap::voxelize", coordinates, grid_points, width, sigma);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const Tensor grad_coordinates =
+        call<&voxelize_backward>("backmap::voxelize_backward", grads[0], ctx->get_saved_variables()[0],
+                                 ctx->saved_data["width"].toDouble(), ctx->saved_data["sigma"].toDouble());
+    return {grad_coordinates, {}, {}, {}};
+  }
+};
+
+Tensor differentiable_voxelize(const Tensor& coordinates, c10::SymInt grid_points, double width, double sigma) {
+  return Voxelize::apply(coordinates, grid_points, width, sigma);
+}
+
+// Written in place, so there is no history to give: an error where one is asked for, as torch's own out= is.
+void constant_voxelize_into(const Tensor& coordinates, const Tensor& out, double width, double sigma) {
+  TORCH_CHECK(!at::GradMode::is_enabled() || !(coordinates.requires_grad() || out.requires_grad()),
+              "voxelize_into: out= has no gradient, but ", coordinates.requires_grad() ? "coordinates" : "out",
+              " requires grad: leave out= away, or call it under torch.no_grad()");
+  call_below_autograd<&voxelize_into>("backmap::voxelize_into", coordinates, out, width, sigma);
+  torch::autograd::impl::bump_version(out);
+}
+
+struct DensityToCoordinates : torch::autograd::Function<DensityToCoordinates> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& density, double width, bool logits) {
+    auto [coordinates, total] =
+        call_below_autograd<&density_to_coordinates>("backmap::density_to_coordinates", density, width, logits);
+    ctx->save_for_backward({density, coordinates, total});
+    ctx->saved_data["width"] = width;
+    ctx->saved_data["logits"] = logits;
+    ctx->mark_non_differentiable({total});
+    return {coordinates, total};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor grad_density = call<&density_to_coordinates_backward>(
+        "backmap::density_to_coordinates_backward", grads[0], saved[0], saved[1], saved[2],
+        ctx->saved_data["width"].toDouble(), ctx->saved_data["logits"].toBool());
+    return {grad_density, {}, {}};
+  }
+};
+
+Tensors2 differentiable_centres(const Tensor& density, double width, bool logits) {
+  auto out = DensityToCoordinates::apply(density, width, logits);
+  return {out[0], out[1]};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_IMPL(backmap, Autograd, m) {
   m.impl("canonical_alignment", &differentiable_alignment);
   m.impl("canonical_placement", &differentiable_placement);
+  m.impl("overlapping_placement", &differentiable_overlap);
   m.impl("structure_score", &differentiable_score);
   m.impl("structure_penalty", &differentiable_penalty);
   m.impl("pack_side_chains", &constant_packing);
+  m.impl("voxelize", &differentiable_voxelize);
+  m.impl("voxelize_into", &constant_voxelize_into);
+  m.impl("density_to_coordinates", &differentiable_centres);
   for (const char* backward : {"canonical_alignment_backward", "canonical_placement_backward",
-                               "structure_score_backward", "structure_penalty_backward"})
+                               "overlapping_placement_backward", "structure_score_backward",
+                               "structure_penalty_backward", "voxelize_backward", "density_to_coordinates_backward"})
     m.impl(backward, torch::autograd::autogradNotImplementedFallback());
 }
 

@@ -115,7 +115,7 @@ Tensors2 canonical_alignment_backward(const Tensor& grad_local, const Tensor& gr
                                       int64_t frame_rule) {
   auto [grad_atoms, grad_triangle] =
       empty_canonical_alignment_backward(grad_local, grad_frame, atoms, present, index, triangle, frame_rule);
-  grad_atoms.zero_();
+  if (grad_atoms.is_cuda()) grad_atoms.zero_();
   const Tensor grad_local_ = grad_local.contiguous(), grad_frame_ = grad_frame.contiguous(),
                atoms_ = atoms.contiguous(), present_ = present.contiguous(), index_ = index.contiguous(),
                triangle_ = triangle.contiguous();

@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <initializer_list>
 
 namespace backmap::checks {
@@ -60,6 +61,27 @@ inline void has_dimensions(const Argument& a, int64_t dimensions, const char* fo
 inline void has_shape(const Argument& a, const Sizes& expected) {
   TORCH_CHECK_VALUE(a.tensor.sym_sizes() == c10::SymIntArrayRef(expected), a.op, ": ", a.name, " must have shape ",
                     c10::SymIntArrayRef(expected), ", got ", a.tensor.sym_sizes());
+}
+
+// A scalar argument in nm.
+inline void is_length(const char* op, const char* name, double value) {
+  TORCH_CHECK_VALUE(value > 0 && std::isfinite(value), op, ": ", name, " must be finite and more than 0 nm, got ",
+                    value);
+}
+
+// The number of voxels along the edge of a cube: their number in a cube is an int32 in the kernels, and the factors
+// of a particle fit into the shared memory of a block.
+inline void is_grid(const char* op, const char* name, const c10::SymInt& points) {
+  TORCH_CHECK_VALUE(points >= 1 && points <= 512, op, ": ", name, " must lie in [1, 512], got ", points);
+}
+
+// Values on a cubic grid, a cube for each particle. Returns the dimensions of the particles.
+inline Sizes holds_cubes(const Argument& a) {
+  const bool cubic = a.tensor.dim() >= 4 && a.tensor.sym_size(-1) == a.tensor.sym_size(-2) &&
+                     a.tensor.sym_size(-1) == a.tensor.sym_size(-3);
+  TORCH_CHECK_VALUE(cubic, a.op, ": ", a.name, " must have shape (*, particles, d, d, d), got ", a.tensor.sym_sizes());
+  is_grid(a.op, a.name, a.tensor.sym_size(-1));
+  return without_last(a.tensor, 3);
 }
 
 // `trailing` alone (shared by all frames) or after the batch dimensions.

@@ -34,6 +34,14 @@ Tensor canonical_placement(const Tensor& frame, const Tensor& local);
 Tensors2 empty_canonical_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local);
 Tensors2 canonical_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local);
 
+Tensor empty_overlapping_placement(const Tensor& atoms, const Tensor& frame, const Tensor& local, const Tensor& target);
+Tensor overlapping_placement(const Tensor& atoms, const Tensor& frame, const Tensor& local, const Tensor& target);
+
+Tensors3 empty_overlapping_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local,
+                                              const Tensor& target);
+Tensors3 overlapping_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local,
+                                        const Tensor& target);
+
 Tensors3 empty_structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain,
                                const Tensor& linked, const Tensor& bonds, const Tensor& reference_lengths,
                                double bond_tolerance, double clash_distance, const std::optional<Tensor>& box);
@@ -68,5 +76,23 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
 Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                           const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
                           const Tensor& linked, const Tensor& uniforms, double strength);
+
+Tensor empty_voxelize(const Tensor& coordinates, c10::SymInt grid_points, double width, double sigma);
+Tensor voxelize(const Tensor& coordinates, c10::SymInt grid_points, double width, double sigma);
+
+// Only checks: the caller allocated.
+void empty_voxelize_into(const Tensor& coordinates, const Tensor& out, double width, double sigma);
+void voxelize_into(const Tensor& coordinates, const Tensor& out, double width, double sigma);
+
+Tensor empty_voxelize_backward(const Tensor& grad, const Tensor& coordinates, double width, double sigma);
+Tensor voxelize_backward(const Tensor& grad, const Tensor& coordinates, double width, double sigma);
+
+Tensors2 empty_density_to_coordinates(const Tensor& density, double width, bool logits);
+Tensors2 density_to_coordinates(const Tensor& density, double width, bool logits);
+
+Tensor empty_density_to_coordinates_backward(const Tensor& grad, const Tensor& density, const Tensor& coordinates,
+                                             const Tensor& total, double width, bool logits);
+Tensor density_to_coordinates_backward(const Tensor& grad, const Tensor& density, const Tensor& coordinates,
+                                       const Tensor& total, double width, bool logits);
 
 }  // namespace backmap

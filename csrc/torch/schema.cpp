@@ -21,6 +21,10 @@ TORCH_LIBRARY(backmap, m) {
   m.def(
       "canonical_placement_backward(Tensor grad, Tensor frame, Tensor local) "
       "-> (Tensor grad_frame, Tensor grad_local)");
+  m.def("overlapping_placement(Tensor atoms, Tensor frame, Tensor local, Tensor target) -> Tensor");
+  m.def(
+      "overlapping_placement_backward(Tensor grad, Tensor frame, Tensor local, Tensor target) "
+      "-> (Tensor grad_atoms, Tensor grad_frame, Tensor grad_local)");
   m.def(
       "structure_score(Tensor atoms, Tensor present, Tensor side_chain, Tensor linked, Tensor bonds, "
       "Tensor reference_lengths, float bond_tolerance, float clash_distance, Tensor? box=None) "
@@ -34,6 +38,13 @@ TORCH_LIBRARY(backmap, m) {
       "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
       "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength) "
       "-> (Tensor choice, Tensor energy)");
+  m.def("voxelize(Tensor coordinates, SymInt grid_points, float width, float sigma) -> Tensor");
+  m.def("voxelize_into(Tensor coordinates, Tensor(a!) out, float width, float sigma) -> ()");
+  m.def("voxelize_backward(Tensor grad, Tensor coordinates, float width, float sigma) -> Tensor");
+  m.def("density_to_coordinates(Tensor density, float width, bool logits) -> (Tensor coordinates, Tensor total)");
+  m.def(
+      "density_to_coordinates_backward(Tensor grad, Tensor density, Tensor coordinates, Tensor total, float width, "
+      "bool logits) -> Tensor");
 }
 
 namespace {
@@ -44,11 +55,18 @@ void implement(torch::Library& m) {
   m.impl("canonical_alignment_backward", &canonical_alignment_backward);
   m.impl("canonical_placement", &canonical_placement);
   m.impl("canonical_placement_backward", &canonical_placement_backward);
+  m.impl("overlapping_placement", &overlapping_placement);
+  m.impl("overlapping_placement_backward", &overlapping_placement_backward);
   m.impl("structure_score", &structure_score);
   m.impl("structure_score_backward", &structure_score_backward);
   m.impl("structure_penalty", &structure_penalty);
   m.impl("structure_penalty_backward", &structure_penalty_backward);
   m.impl("pack_side_chains", &pack_side_chains);
+  m.impl("voxelize", &voxelize);
+  m.impl("voxelize_into", &voxelize_into);
+  m.impl("voxelize_backward", &voxelize_backward);
+  m.impl("density_to_coordinates", &density_to_coordinates);
+  m.impl("density_to_coordinates_backward", &density_to_coordinates_backward);
 }
 
 }  // namespace

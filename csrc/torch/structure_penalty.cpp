@@ -52,8 +52,8 @@ struct Penalty {
     if (!atoms.is_cpu()) return;
     check_atom_range({op, "bonds", bonds}, atoms_of_frame());
     check_atom_range({op, "angle_ends", angle_ends}, atoms_of_frame());
+    check_exclusion_start();  // first: it bounds the number of exclusions
     check_atom_range({op, "exclusions", exclusions}, atoms_of_frame());
-    check_exclusion_start();
     check_radii();
   }
 

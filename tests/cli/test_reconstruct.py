@@ -18,7 +18,7 @@ from backmap.chemistry import SLOT_CA, SLOT_OXT, Topology
 from backmap.cli.main import main
 from backmap.errors import InputError
 from backmap.inference import frame_stream
-from backmap.io import open_source, open_writer, to_mdtraj
+from backmap.io import AtomList, open_source, open_writer, to_mdtraj
 
 
 class FixedOffsets:
@@ -51,6 +51,7 @@ def model(monkeypatch, tmp_path) -> FixedOffsets:
     weights.write_text("weights")
     fixed = FixedOffsets()
     monkeypatch.setattr(backmap.api, "require_model", lambda name: weights)
+    monkeypatch.setattr(backmap.api, "model_family", lambda name: "protein")
     monkeypatch.setattr(backmap.api, "make_reconstructor", lambda *arguments: fixed)
     return fixed
 
@@ -66,7 +67,7 @@ def c_alphas(tmp_path) -> Path:
     coordinates = np.full((5, 7, 15, 3), np.nan)
     coordinates[:, :, SLOT_CA] = line + 0.01 * np.arange(5)[:, None, None]
     (tmp_path / "in").mkdir()
-    with open_writer(tmp_path / "in" / "ca.xtc", topology, only) as writer:
+    with open_writer(tmp_path / "in" / "ca.xtc", AtomList.of_protein(topology, only)) as writer:
         writer.write(coordinates, time=10.0 * np.arange(5))
     return tmp_path / "in" / "ca.xtc"
 
@@ -159,7 +160,7 @@ def test_all_atoms_in_are_ignored_but_for_c_alphas(model, c_alphas, tmp_path):
     topology = Topology.from_sequences("MKWA", "GPC")
     full = np.random.default_rng(0).normal(size=(5, 7, 15, 3))
     full[:, :, SLOT_CA] = trajectory.xyz
-    built = backmap.api.reconstruct(to_mdtraj(topology, topology.atom_mask, full))
+    built = backmap.api.reconstruct(to_mdtraj(AtomList.of_protein(topology, topology.atom_mask), full))
     np.testing.assert_array_equal(built.xyz, backmap.api.reconstruct(trajectory).xyz)
 
 

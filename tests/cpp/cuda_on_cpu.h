@@ -147,6 +147,8 @@ T from_word(uint64_t word) {
 
 inline void __syncthreads() { cuda_on_cpu::wait(cuda_on_cpu::block.all, int(blockDim.x)); }
 
+inline void __syncwarp() { cuda_on_cpu::wait_for_warp(); }
+
 template <typename T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
   using namespace cuda_on_cpu;
@@ -180,7 +182,7 @@ T atomicAdd(T* p, T value) {
 template <typename T>
 T atomicMax(T* p, T value) {
   const T before = *p;
-  *p = value > before ? value : before;
+  if (value > before) *p = value;
   return before;
 }
 

@@ -1,23 +1,14 @@
 // The CUDA kernels, run on the CPU by emulation, against the CPU kernels.
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <limits>
 
-#include "core/cell_hash.h"
+#include "check.h"
 #include "kernels.h"
 #include "random_structures.h"
 
 namespace backmap::testing {
 namespace {
-
-int failures = 0;
-
-void check(bool condition, const char* what) {
-  if (condition) return;
-  std::printf("FAILED: %s\n", what);
-  ++failures;
-}
 
 template <typename T>
 double difference(const std::vector<T>& a, const std::vector<T>& b) {
@@ -37,16 +28,17 @@ constexpr double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-12;
 // ---- Canonical alignment -----------------------------------------------------------------------
 
 template <typename T>
-void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t queries, int64_t neighbours,
-                    FrameRule rule) {
+void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t queries, int64_t neighbours, FrameRule rule,
+                    double extent = 3) {
   Random random{unsigned(residues * 31 + neighbours)};
   const int64_t atoms_of_frame = residues * slots;
   // A coarse lattice, so that many distances tie.
-  auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, 0, 3);
+  auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, 0, extent);
   for (size_t i = 0; i < atoms.size(); i += 2) atoms[i] = std::round(atoms[i] * 2) / 2;
   const Flags present = random.flags(batch * atoms_of_frame, 0.7), selectable = random.flags(atoms_of_frame, 0.6);
   auto query = random.uniforms<T>(batch * queries * 3, -1, 4);
   for (size_t i = 0; i < query.size(); ++i) query[i] = std::round(query[i] * 2) / 2;
+  if (queries > 2) query[3] = std::numeric_limits<T>::quiet_NaN(), query[6] = std::numeric_limits<T>::infinity();
   const auto triangle = random.uniforms<T>(batch * queries * 9, 0, 1);
   const auto exclude = random.integers(queries, -1, residues > 0 ? residues : 1);
   struct Result {
@@ -105,21 +97,44 @@ void test_placement(int64_t queries, int64_t slots) {
   check(difference(fa, fb) == 0 && difference(la, lb) == 0, "canonical_placement_backward");
 }
 
-// ---- Structure score ---------------------------------------------------------------------------
+// ---- Placement with overlaps -------------------------------------------------------------------
 
-// Triclinic boxes in reduced form, for each frame its own; of about `width`.
 template <typename T>
-std::vector<T> random_boxes(Random& random, int64_t batch, double width) {
-  std::vector<T> boxes;
-  for (int64_t b = 0; b < batch; ++b) {
-    const auto between = [&](double low, double high) { return T(low + (high - low) * random.uniform()); };
-    const T ax = between(width, 1.5 * width), by = between(width, 1.5 * width), cz = between(width, 1.5 * width);
-    for (const T v :
-         {ax, T(0), T(0), between(-0.5, 0.5) * ax, by, T(0), between(-0.5, 0.5) * ax, between(-0.5, 0.5) * by, cz})
-      boxes.push_back(v);
-  }
-  return boxes;
+void test_overlap(int64_t batch, int64_t atoms, int64_t queries, int64_t slots) {
+  Random random{unsigned(atoms)};
+  const auto atom = random.uniforms<T>(batch * atoms * 3, -1, 1),
+             frame = random.uniforms<T>(batch * queries * 12, -1, 1),
+             local = random.uniforms<T>(batch * queries * slots * 3, -1, 1),
+             grad = random.uniforms<T>(batch * atoms * 3, -1, 1);
+  const auto target = random.integers(queries * slots, -2, atoms + 1);  // out of range: none
+  std::vector<int64_t> winner(atoms, 12345);
+  const auto run = [&](auto&& launch) {
+    std::vector<T> placed(atom.size(), T(9));
+    launch(OverlapArguments<T>{batch, atoms, queries, slots, atom.data(), frame.data(), local.data(), target.data(),
+                               winner.data(), placed.data()});
+    return placed;
+  };
+  check(difference(run([](const auto& a) { cpu::overlapping_placement(a); }),
+                   run([](const auto& a) { cuda::overlapping_placement(a, nullptr); })) == 0,
+        "overlapping_placement");
+  struct Gradient {
+    std::vector<T> atoms, frame, local;
+  };
+  const auto run_backward = [&](auto&& launch) {
+    Gradient r{std::vector<T>(atom.size(), T(9)), std::vector<T>(frame.size(), T(9)),
+               std::vector<T>(local.size(), T(9))};
+    launch(OverlapBackwardArguments<T>{batch, atoms, queries, slots, grad.data(), frame.data(), local.data(),
+                                       target.data(), winner.data(), r.atoms.data(), r.frame.data(), r.local.data()});
+    return r;
+  };
+  const Gradient c = run_backward([](const auto& a) { cpu::overlapping_placement_backward(a); });
+  const Gradient g = run_backward([](const auto& a) { cuda::overlapping_placement_backward(a, nullptr); });
+  check(difference(c.atoms, g.atoms) == 0, "overlapping_placement_backward: atoms");
+  check(difference(c.frame, g.frame) == 0, "overlapping_placement_backward: frame");
+  check(difference(c.local, g.local) == 0, "overlapping_placement_backward: local");
 }
+
+// ---- Structure score ---------------------------------------------------------------------------
 
 template <typename T>
 void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, double width = 0) {
@@ -286,49 +301,61 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
   check(difference(c.energy, g.energy) < 1e3 * tolerance<T>, "pack_side_chains: energy");
 }
 
-// ---- Spatial hash ------------------------------------------------------------------------------
+// ---- Densities on voxels -----------------------------------------------------------------------
 
-// The rows near a point hold every point within reach, wherever it is, far outside the integers too.
-void test_cells() {
-  Random random(3);
-  const double reach = 0.12;
-  const CellSpace<float> space = cell_space(reach, PeriodicBox<float>{});
-  for (int n = 0; n < 100000; ++n) {
-    const double scale = std::pow(10.0, random.uniform() * 6 - 2);
-    const Vec3<float> a{float(scale * (random.uniform() - 0.5)), float(scale * random.uniform()), float(-scale)};
-    const auto shaken = [&](float x) { return x + float(reach * (2 * random.uniform() - 1)); };
-    const Vec3<float> b{shaken(a.x), shaken(a.y), shaken(a.z)};
-    if (!(squared_distance(a, b) < float(reach) * float(reach))) continue;
-    const Cell at = cell_of(b, space);
-    int visits = 0;
-    for_rows_near(a, space, [&](uint32_t row, int32_t x, int32_t count, const Vec3<float>&) {
-      visits += row == row_of(at.y, at.z, space) && x <= at.x && at.x < x + count;
-    });
-    if (visits != 1) return check(false, "cell_hash");
-  }
-  const Cell far = cell_of(Vec3<float>{3e38f, -3e38f, 0}, space);
-  check(far.x == 1000000000 && far.y == -1000000000, "cell_hash: clamped");
-}
+// Cubes inside a larger array, after `shift` elements and with `gap` cubes between frames.
+template <typename T>
+struct Frames {
+  Frames(int64_t batch, int64_t particles, int32_t points, int64_t gap, int64_t shift)
+      : values(batch * (particles + gap) * points * points * points + shift, T(9)),
+        batch(batch),
+        particles(particles),
+        cube(int64_t(points) * points * points),
+        frame((particles + gap) * cube),
+        shift(shift) {}
 
-// In a box every pair within reach is met once, in the image that is near; also where one cell fills the box.
-void test_periodic_cells() {
-  Random random(4);
-  for (int n = 0; n < 20000; ++n) {
-    const double width = n % 2 == 0 ? 1.0 : 4.0, reach = 0.49 * width / (1 + int(6 * random.uniform()));
-    const auto boxes = random_boxes<double>(random, 1, width);
-    const PeriodicBox<double> box = box_of_frame(boxes.data(), 0, 0);
-    const CellSpace<double> space = cell_space(reach, box);
-    const auto v = random.uniforms<double>(6, -9, 9);
-    const Vec3<double> a{v[0], v[1], v[2]}, d{v[3] / 9 * reach, v[4] / 9 * reach, v[5] / 9 * reach};
-    if (!(norm(d) < 0.9999 * reach)) continue;
-    const Vec3<double> b = moved_into_box(a + d, box), from = moved_into_box(a, box);
-    const Cell at = cell_of(b, space);
-    int visits = 0;
-    for_rows_near(from, space, [&](uint32_t row, int32_t x, int32_t count, const Vec3<double>& shift) {
-      if (row == row_of(at.y, at.z, space) && x <= at.x && at.x < x + count) visits += norm(from - shift - b) < reach;
-    });
-    if (visits != 1) return check(false, "cell_hash: periodic");
-    if (!(norm(minimum_image(b - from, box) - d) < 1e-9)) return check(false, "periodic_box: nearest image");
+  Cubes<T> cubes() { return {values.data() + shift, batch, particles, frame, cube}; }
+  Cubes<const T> inputs() const { return {values.data() + shift, batch, particles, frame, cube}; }
+
+  std::vector<T> values;
+  int64_t batch, particles, cube, frame, shift;
+};
+
+template <typename T>
+void test_densities(int64_t batch, int64_t particles, int32_t points, int64_t gap, int64_t shift) {
+  Random random{unsigned(points)};
+  const auto grid = voxel_grid<T>(points, 1.8);
+  const auto shape = gaussian<T>(0.12);
+  auto coordinates = random.uniforms<T>(batch * particles * 3, -1, 1);
+  if (!coordinates.empty()) coordinates[1] = std::numeric_limits<T>::infinity();
+  Frames<T> c(batch, particles, points, gap, shift), g = c;
+  cpu::voxelize(VoxelizeArguments<T>{grid, shape, coordinates.data(), c.cubes()});
+  cuda::voxelize(VoxelizeArguments<T>{grid, shape, coordinates.data(), g.cubes()}, nullptr);
+  check(difference(c.values, g.values) == 0, "voxelize");
+
+  Frames<T> weights(batch, particles, points, gap, shift);
+  weights.values = random.uniforms<T>(int64_t(weights.values.size()), -1, 2);
+  std::vector<T> a(coordinates.size()), b(coordinates.size());
+  cpu::voxelize_backward(VoxelizeBackwardArguments<T>{grid, shape, weights.inputs(), coordinates.data(), a.data()});
+  cuda::voxelize_backward(VoxelizeBackwardArguments<T>{grid, shape, weights.inputs(), coordinates.data(), b.data()},
+                          nullptr);
+  check(difference(a, b) < 1e2 * tolerance<T>, "voxelize_backward");
+
+  const auto grad = random.uniforms<T>(batch * particles * 3, -1, 1);
+  for (const bool logits : {false, true}) {
+    std::vector<T> total_a(batch * particles), total_b(batch * particles);
+    cpu::density_to_coordinates(MomentsArguments<T>{grid, logits, weights.inputs(), a.data(), total_a.data()});
+    cuda::density_to_coordinates(MomentsArguments<T>{grid, logits, weights.inputs(), b.data(), total_b.data()},
+                                 nullptr);
+    check(difference(a, b) < tolerance<T>, "density_to_coordinates: coordinates");
+    check(difference(total_a, total_b) <= tolerance<T> * double(grid.cube()), "density_to_coordinates: total");
+    const auto gradient = [&](Frames<T>& out) {
+      return MomentsBackwardArguments<T>{grid,     logits,         grad.data(), weights.inputs(),
+                                         a.data(), total_a.data(), out.cubes()};
+    };
+    cpu::density_to_coordinates_backward(gradient(c));
+    cuda::density_to_coordinates_backward(gradient(g), nullptr);
+    check(difference(c.values, g.values) == 0, "density_to_coordinates_backward");
   }
 }
 
@@ -336,14 +363,23 @@ template <typename T>
 void test_all() {
   for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
     test_alignment<T>(2, 200, 3, 3, 12, rule);
-    test_alignment<T>(1, 520, 2, 3, 5, rule);  // by cells on the CPU
-    test_alignment<T>(3, 6, 4, 3, 9, rule);    // more neighbours than residues
+    test_alignment<T>(1, 1200, 3, 40, 20, rule);     // sorted on the CPU; partly measured twice on CUDA
+    test_alignment<T>(2, 1200, 3, 33, 20, rule, 9);  // the same, less dense
+    test_alignment<T>(1, 1500, 2, 2, 500, rule);     // in three rounds on CUDA
+    test_alignment<T>(1, 900, 2, 2, 10, rule, 0);    // all atoms in one place
+    test_alignment<T>(3, 6, 4, 3, 9, rule);          // more neighbours than residues
+    test_alignment<T>(2, 40, 3, 5, 1, rule);
     test_alignment<T>(1, 1, 1, 1, 1, rule);
     test_alignment<T>(1, 0, 2, 2, 3, rule);
     test_alignment<T>(0, 5, 2, 2, 3, rule);
   }
   test_placement<T>(5, 14);
   test_placement<T>(0, 14);
+  test_overlap<T>(3, 50, 20, 7);
+  test_overlap<T>(1, 1, 1, 1);
+  test_overlap<T>(2, 5, 0, 3);
+  test_overlap<T>(2, 0, 4, 3);
+  test_overlap<T>(0, 5, 4, 3);
   test_score<T>(3, 60, 9, 50);
   test_score<T>(3, 60, 9, 50, 1.5);
   test_score<T>(3, 60, 9, 50, 0.31);  // one cell an axis
@@ -361,16 +397,19 @@ void test_all() {
   test_packing<T>(2, 1, 1, 1, 5, 2, 1);
   test_packing<T>(1, 5, 2, 0, 4, 2, 1);
   test_packing<T>(0, 5, 2, 3, 4, 2, 1);
+  for (const int32_t points : {1, 5, 8, 12, 16, 20}) {
+    test_densities<T>(2, 9, points, 3, 0);  // more cubes than a block has warps
+    test_densities<T>(1, 2, points, 0, 1);  // not on 16 bytes
+    test_densities<T>(0, 5, points, 0, 0);
+    test_densities<T>(3, 0, points, 0, 0);
+  }
 }
 
 }  // namespace
 }  // namespace backmap::testing
 
 int main() {
-  backmap::testing::test_cells();
-  backmap::testing::test_periodic_cells();
   backmap::testing::test_all<float>();
   backmap::testing::test_all<double>();
-  std::printf("%d failures\n", backmap::testing::failures);
-  return backmap::testing::failures != 0;
+  return backmap::testing::finish();
 }

@@ -6,7 +6,7 @@ import pytest
 
 from backmap import scoring
 from backmap.errors import InputError
-from backmap.io import to_mdtraj
+from backmap.io import AtomList, to_mdtraj
 from backmap.scoring import evaluate
 
 from .peptide import build
@@ -18,7 +18,7 @@ def trajectory(
     topology, atoms = build(sequence)
     present = np.isfinite(atoms[..., 0])
     shifts = np.random.default_rng(seed).normal(0, noise, (frames, *atoms.shape))
-    return to_mdtraj(topology, present, (atoms + shifts).astype(np.float32))
+    return to_mdtraj(AtomList.of_protein(topology, present), (atoms + shifts).astype(np.float32))
 
 
 def test_a_trajectory_against_itself_is_perfect():

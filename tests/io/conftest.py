@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backmap.chemistry import SLOT_CA, Topology
-from backmap.io import open_writer
+from backmap.io import AtomList, open_writer
 
 RISE_NM, RADIUS_NM, TURN = 0.15, 0.23, np.radians(100.0)
 
@@ -88,7 +88,7 @@ def write_frames(tmp_path: Path) -> Callable[..., Path]:
         name: str, topology: Topology, present: np.ndarray, coordinates: np.ndarray, **extras: np.ndarray
     ) -> Path:
         path = tmp_path / name
-        with open_writer(path, topology, present) as writer:
+        with open_writer(path, AtomList.of_protein(topology, present)) as writer:
             writer.write(coordinates, **extras)
         return path
 

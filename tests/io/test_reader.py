@@ -12,7 +12,7 @@ import pytest
 
 from backmap.chemistry import SLOT_C, SLOT_CA, SLOT_CB, SLOT_N
 from backmap.errors import InputError, InputWarning
-from backmap.io import from_mdtraj, open_source, to_mdtraj
+from backmap.io import AtomList, from_mdtraj, open_source, to_mdtraj
 
 from .conftest import atom_line, helix
 
@@ -142,7 +142,7 @@ def test_stride(two_chains, write_frames, suffix, frames_per_chunk):
 
 def test_gro_restarts_numbers_at_every_chain(two_chains, tmp_path):
     topology, present, coordinates = two_chains
-    trajectory = to_mdtraj(topology, present, coordinates)
+    trajectory = to_mdtraj(AtomList.of_protein(topology, present), coordinates)
     trajectory.unitcell_vectors = np.tile(5 * np.eye(3), (3, 1, 1))
     trajectory[0].save_gro(str(tmp_path / "in.gro"))
     source = open_source(tmp_path / "in.gro")
@@ -152,7 +152,7 @@ def test_gro_restarts_numbers_at_every_chain(two_chains, tmp_path):
 
 def test_mdtraj_and_back(two_chains):
     topology, present, coordinates = two_chains
-    back, positions, found = from_mdtraj(to_mdtraj(topology, present, coordinates))
+    back, positions, found = from_mdtraj(to_mdtraj(AtomList.of_protein(topology, present), coordinates))
     np.testing.assert_array_equal(back.residue_types, topology.residue_types)
     assert back.chain_ids == ("A", "B")
     np.testing.assert_array_equal(found, present)

@@ -13,7 +13,15 @@ import pytest
 
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.errors import InputError
-from backmap.io import StagedFiles, manifest_path, open_source, open_writer, sample_paths, write_manifest
+from backmap.io import (
+    AtomList,
+    StagedFiles,
+    manifest_path,
+    open_source,
+    open_writer,
+    sample_paths,
+    write_manifest,
+)
 from backmap.io.structure_records import hybrid_36, pdb_template
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
@@ -55,9 +63,9 @@ def test_frames_in_pieces_equal_frames_at_once(two_chains, tmp_path):
     topology, present, coordinates = two_chains
     for name in ("a.pdb", "b.cif"):
         at_once, in_pieces = tmp_path / name, tmp_path / f"pieces_{name}"
-        with open_writer(at_once, topology, present) as writer:
+        with open_writer(at_once, AtomList.of_protein(topology, present)) as writer:
             writer.write(coordinates)
-        with open_writer(in_pieces, topology, present) as writer:
+        with open_writer(in_pieces, AtomList.of_protein(topology, present)) as writer:
             for frame in coordinates:
                 writer.write(frame[None])
         assert at_once.read_text().split("\n")[1:] == in_pieces.read_text().split("\n")[1:]
@@ -73,7 +81,7 @@ def test_insertion_codes_and_chain_names_come_back(tmp_path):
     )
     coordinates = np.random.default_rng(0).uniform(0, 3, (1, 4, 15, 3))
     for name in ("out.pdb", "out.cif"):
-        with open_writer(tmp_path / name, topology, topology.atom_mask) as writer:
+        with open_writer(tmp_path / name, AtomList.of_protein(topology, topology.atom_mask)) as writer:
             writer.write(coordinates)
         with pytest.warns(UserWarning, match="chain break"):
             back = open_source(tmp_path / name).topology
@@ -87,10 +95,10 @@ def test_long_chain_names_need_mmcif(tmp_path):
     topology = Topology(np.array([0]), np.array([0]), ("LONG",), np.array([1]))
     coordinates = np.zeros((1, 1, 15, 3))
     with pytest.raises(InputError, match="chain name LONG is too long for a PDB file; write mmCIF"):
-        with open_writer(tmp_path / "out.pdb", topology, topology.atom_mask):
+        with open_writer(tmp_path / "out.pdb", AtomList.of_protein(topology, topology.atom_mask)):
             pass
     for name in ("out.cif", "other.xtc"):
-        with open_writer(tmp_path / name, topology, topology.atom_mask) as writer:
+        with open_writer(tmp_path / name, AtomList.of_protein(topology, topology.atom_mask)) as writer:
             writer.write(coordinates)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.cif", "other.xtc", "out.cif"]
     assert open_source(tmp_path / "out.cif").topology.chain_ids == ("LONG",)
@@ -107,7 +115,7 @@ def test_hybrid_36(number, width, text):
 def test_more_atoms_than_serial_numbers():
     topology = Topology.from_sequences("G" * 26_000)
     mask = topology.atom_mask
-    text = pdb_template(topology, mask) % tuple(np.zeros(3 * mask.sum()))
+    text = pdb_template(AtomList.of_protein(topology, mask)) % tuple(np.zeros(3 * mask.sum()))
     structure = gemmi.read_pdb_string(text)
     last = structure[0][0][-1]
     assert last.seqid.num == 26_000
@@ -117,10 +125,10 @@ def test_more_atoms_than_serial_numbers():
 def test_far_coordinates_do_not_fit_pdb(two_chains, tmp_path):
     topology, present, coordinates = two_chains
     with pytest.raises(InputError, match="do not fit into a PDB file; write mmCIF"):
-        with open_writer(tmp_path / "out.pdb", topology, present) as writer:
+        with open_writer(tmp_path / "out.pdb", AtomList.of_protein(topology, present)) as writer:
             writer.write(coordinates + 1000)
     assert not list(tmp_path.iterdir())
-    with open_writer(tmp_path / "out.cif", topology, present) as writer:
+    with open_writer(tmp_path / "out.cif", AtomList.of_protein(topology, present)) as writer:
         writer.write(coordinates + 1000)
     (chunk,) = open_source(tmp_path / "out.cif").chunks(9)
     np.testing.assert_allclose(chunk.coordinates[:, present], coordinates[:, present] + 1000, atol=6e-5)
@@ -133,7 +141,7 @@ def test_nothing_stays_after_trouble(two_chains, tmp_path, suffix, trouble):
         pytest.importorskip("tables")
     topology, present, coordinates = two_chains
     with pytest.raises(trouble):
-        with open_writer(tmp_path / f"out{suffix}", topology, present) as writer:
+        with open_writer(tmp_path / f"out{suffix}", AtomList.of_protein(topology, present)) as writer:
             writer.write(coordinates)
             raise trouble
     assert not list(tmp_path.iterdir())
@@ -147,7 +155,7 @@ def test_full_disk(two_chains, tmp_path, suffix, limit):
     topology, present, coordinates = two_chains
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match=r"out.*: cannot be written"), file_size_limit(limit):
-        with open_writer(tmp_path / f"out{suffix}", topology, present) as writer:
+        with open_writer(tmp_path / f"out{suffix}", AtomList.of_protein(topology, present)) as writer:
             for _ in range(20):
                 writer.write(coordinates + rng.uniform(0, 1, coordinates.shape))
     assert not list(tmp_path.iterdir())
@@ -162,7 +170,7 @@ def test_existing_output(two_chains, write_frames, tmp_path):
     path.rename(tmp_path / "moved.xtc")
     with pytest.raises(InputError, match="out.pdb: exists already"):
         write_frames("out.xtc", topology, present, coordinates)
-    with open_writer(path, topology, present, overwrite=True) as writer:
+    with open_writer(path, AtomList.of_protein(topology, present), overwrite=True) as writer:
         writer.write(coordinates)
     assert path.read_bytes() == before
 
@@ -177,7 +185,10 @@ def test_output_in_a_bad_place(two_chains, tmp_path):
         (tmp_path / "folder.pdb", "is a folder; give the name of a file"),
         (tmp_path / "out.docx", "cannot tell the output format"),
     ):
-        with pytest.raises(InputError, match=message), open_writer(path, topology, present, overwrite=True):
+        with (
+            pytest.raises(InputError, match=message),
+            open_writer(path, AtomList.of_protein(topology, present), overwrite=True),
+        ):
             pass
 
 
@@ -189,7 +200,7 @@ def test_folder_without_permission(two_chains, tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.open", refuse)
     with pytest.raises(InputError, match="out.pdb: cannot be written: there is no permission"):
-        with open_writer(tmp_path / "out.pdb", topology, present):
+        with open_writer(tmp_path / "out.pdb", AtomList.of_protein(topology, present)):
             pass
 
 
@@ -198,7 +209,7 @@ def test_input_is_never_replaced(two_chains, write_frames):
     path = write_frames("in.pdb", topology, present, coordinates)
     for output in (path, path.with_suffix(".xtc")):
         with pytest.raises(InputError, match="in.pdb: is an input of this run"):
-            with open_writer(output, topology, present, overwrite=True, inputs=[path]):
+            with open_writer(output, AtomList.of_protein(topology, present), overwrite=True, inputs=[path]):
                 pass
 
 

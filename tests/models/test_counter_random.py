@@ -1,6 +1,6 @@
 import torch
 
-from backmap.models.counter_random import stream_keys, uniform
+from backmap.models.counter_random import stream_keys, trajectory_keys, uniform
 
 CPU = torch.device("cpu")
 
@@ -31,3 +31,14 @@ def test_seed_purpose_and_sample_matter():
 
 def test_largest_seed():
     assert uniform(stream_keys(2**63 - 1, 1, 0, 1, CPU), 0, torch.arange(3)).shape == (1, 1, 3)
+
+
+def test_a_trajectory_keeps_its_numbers_in_any_batch():
+    numbers = torch.tensor([0, 3, 9])
+    several, alone = trajectory_keys(5, numbers, 4, 7), trajectory_keys(5, numbers[1:2], 2, 7)
+    assert several.shape == (3, 4) and len(several.unique()) == 12
+    assert torch.equal(several[1:2, :2], alone)
+    assert not (several == trajectory_keys(5, numbers, 4, 8)).any()
+    rows = several.flatten()
+    drawn = uniform(rows, 1, torch.arange(6))
+    assert torch.equal(drawn[[2, 5]], uniform(rows[[2, 5]], 1, torch.arange(6)))

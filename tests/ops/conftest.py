@@ -1,5 +1,6 @@
 """Helpers of the operator tests, as fixtures."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -31,6 +32,23 @@ def scattered() -> Callable[[Tensor], Tensor]:
 def to_device() -> Callable[[Sequence, torch.device | str], list]:
     """Moves the tensors among arguments to a device."""
     return lambda arguments, device: [a.to(device) if isinstance(a, Tensor) else a for a in arguments]
+
+
+@pytest.fixture
+def allocated() -> Callable[[Callable[[], object]], int]:
+    """Most bytes of CPU memory that torch holds at any time of a call, beyond those it held before."""
+
+    def peak(call: Callable[[], object]) -> int:
+        call()  # what is allocated once only does not count
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+            kept = call()
+        events = profile.profiler.kineto_results.events()
+        changes = [e.nbytes() for e in events if e.name() == "[memory]"]
+        del kept
+        return max(itertools.accumulate(changes), default=0)
+
+    return peak
 
 
 @pytest.fixture

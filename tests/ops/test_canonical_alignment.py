@@ -36,32 +36,76 @@ def assert_same(actual, expected, **tolerance):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
-@pytest.mark.parametrize("residues, neighbours", [(2, 3), (40, 7), (600, 20)])  # the last by cells
+@pytest.mark.parametrize("residues, neighbours", [(2, 3), (40, 7), (600, 20)])
 def test_matches_reference(batch, residues, neighbours, dtype, rule):
     args = arguments(batch, residues, neighbours=neighbours, rule=rule, dtype=dtype)
     tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {}
     assert_same(operator(*args), reference.canonical_alignment(*args), **tolerance)
 
 
+LONG = dict(residues=1500, queries=40)
+"""Enough atoms and queries that the CPU sorts residues into blocks, of which it visits the near ones."""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("neighbours", [1, 24, 200, 1600])
+def test_blocks_match_reference(neighbours, dtype):
+    args = arguments(**LONG, neighbours=neighbours, dtype=dtype)
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {}
+    assert_same(operator(*args), reference.canonical_alignment(*args), **tolerance)
+
+
 @pytest.mark.parametrize("offset", [0.0, 300.0, -1e5])
-def test_cells_find_what_a_scan_finds(offset):
+def test_blocks_of_odd_structures(offset):
     """Queries far away, stretched and clustered structures, few selectable residues."""
-    args = arguments((), residues=700, queries=40, neighbours=30)
-    args[0][:350] *= torch.tensor([30.0, 0.01, 0.01])
-    args[2] &= torch.rand(700, 1) < 0.2
+    args = arguments((), residues=5000, queries=40, neighbours=30)
+    args[0][:2500] *= torch.tensor([30.0, 0.01, 0.01])
+    args[2] &= torch.rand(5000, 1) < 0.2
     args[3] *= 3
     args[3][:5] += offset
     assert_same(operator(*args), reference.canonical_alignment(*args), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("residues", [100, 1000])
-def test_ties_go_to_the_lower_index(residues):
-    atoms = torch.randint(-3, 4, (residues, 2, 3), dtype=torch.float64)
-    query = torch.zeros(1, 3, dtype=torch.float64)
-    _, index, _ = canonical_alignment(atoms, query, torch.rand(1, 3, 3, dtype=torch.float64), neighbours=40)
+def test_one_query_is_scanned_and_many_are_sorted_with_the_same_result():
+    args = arguments((), **LONG, dtype=torch.float32)
+    args[0], args[3] = (a.mul(4).round().div(4) for a in (args[0], args[3]))  # many ties
+    together = operator(*args)
+    for q in range(LONG["queries"]):
+        alone = operator(*args[:3], *(a[q : q + 1] for a in args[3:6]), *args[6:])
+        for a, b in zip(alone, together, strict=True):
+            assert torch.equal(a[0], b[q])
+
+
+@pytest.mark.parametrize("residues, queries", [(100, 1), (1000, 1), (1000, 40)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ties_go_to_the_lower_index(residues, queries, dtype):
+    atoms = torch.randint(-3, 4, (residues, 2, 3), dtype=dtype)
+    query = torch.zeros(queries, 3, dtype=dtype)
+    _, index, _ = canonical_alignment(atoms, query, torch.rand(queries, 3, 3, dtype=dtype), neighbours=40)
     nearest = (atoms**2).sum(-1).amin(-1)
     expected = sorted(range(residues), key=lambda r: (nearest[r].item(), r))[:40]
-    assert index[0].tolist() == expected
+    assert index.tolist() == [expected] * queries
+
+
+@pytest.mark.parametrize("residues", [5, 300, 1500])
+def test_all_atoms_in_one_place(residues):
+    atoms, query = torch.ones(residues, 2, 3), torch.ones(40, 3)
+    _, index, _ = canonical_alignment(atoms, query, torch.rand(40, 3, 3), neighbours=30)
+    expected = torch.arange(30).where(torch.arange(30) < residues, -1)
+    assert torch.equal(index, expected.expand(40, 30))
+
+
+def test_chains_and_breaks():
+    """Nearness alone counts: beyond a break, and of another chain as soon as the own one is used up."""
+    chain = torch.cumsum(torch.rand(12, 3) * 0.3, 0)
+    chain[6:] += 20.0
+    exclude = torch.arange(12)
+    triangle = torch.rand(12, 3, 3)
+    _, index, _ = canonical_alignment(chain[:, None], chain, triangle, neighbours=8, exclude=exclude)
+    first = exclude < 6
+    assert ((index[first, :5] < 6).all() and (index[first, 5:] >= 6).all())  # fmt: skip
+    assert ((index[~first, :5] >= 6).all() and (index[~first, 5:] < 6).all())  # fmt: skip
+    assert not (index == exclude[:, None]).any()
 
 
 def test_selects_by_selectable_atoms_and_returns_present_ones():
@@ -82,14 +126,15 @@ def test_selects_by_selectable_atoms_and_returns_present_ones():
 
 @pytest.mark.parametrize("residues", [10, 600])
 def test_values_that_are_not_finite_are_never_chosen(residues):
-    args = arguments((), residues, neighbours=residues, queries=3)
+    args = arguments((), residues, neighbours=residues, queries=40)
     args[1][:], args[2][:], args[5][:] = True, True, -1
     args[0][4] = float("nan")
     args[0][5] = float("inf")
     args[3][2] = float("nan")
+    args[3][3] = float("inf")
     index = operator(*args)[1]
     assert set(index[0].tolist()) == set(range(residues)) - {4, 5} | {-1}
-    assert (index[2] == -1).all()
+    assert (index[2:4] == -1).all()
 
 
 def test_isosceles_is_the_least_squares_superposition():
@@ -287,18 +332,41 @@ def test_torchscript(tmp_path):
         assert torch.equal(a, b)
 
 
-def test_export_keeps_the_batch_dynamic():
+def test_export_of_any_size():
     class Aligned(torch.nn.Module):
         def forward(self, atoms, present, selectable, query, triangle, exclude):
             return operator(atoms, present, selectable, query, triangle, exclude, 6, 1)
 
     args = arguments(batch=(3,))
-    frames = torch.export.Dim("frames", min=2)
-    shapes = tuple({0: frames} if i in (0, 1, 3, 4) else None for i in range(6))
-    program = torch.export.export(Aligned(), tuple(args[:6]), dynamic_shapes=(*shapes,))
-    other = arguments(batch=(5,))
+    frames, residues, queries = (torch.export.Dim(n, min=2) for n in ("frames", "residues", "queries"))
+    of_atoms, of_queries = {0: frames, 1: residues}, {0: frames, 1: queries}
+    shapes = (of_atoms, of_atoms, {0: residues}, of_queries, of_queries, {0: queries})
+    program = torch.export.export(Aligned(), tuple(args[:6]), dynamic_shapes=shapes)
+    other = arguments(batch=(5,), residues=47, queries=9)
     for a, b in zip(program.module()(*other[:6]), operator(*other[:6], 6, 1), strict=True):
         assert torch.equal(a, b)
+
+
+def test_compile_of_any_size():
+    @torch.compile(fullgraph=True, dynamic=True)
+    def aligned(atoms, query, triangle, neighbours: int):
+        return canonical_alignment(atoms, query, triangle, neighbours=neighbours)
+
+    for batch, residues, queries, neighbours in [((2,), 30, 5, 6), ((3,), 41, 7, 8), ((4,), 35, 6, 3)]:
+        atoms, _, _, query, triangle, *_ = arguments(batch, residues, queries=queries)
+        expected = canonical_alignment(atoms, query, triangle, neighbours=neighbours)
+        for a, b in zip(aligned(atoms, query, triangle, neighbours), expected, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_memory_is_the_output_alone(allocated):
+    args = arguments((4,), residues=300, queries=50)
+    local, index, frame = operator(*args)
+    assert allocated(lambda: operator(*args)) == local.nbytes + index.nbytes + frame.nbytes
+    backward = torch.ops.backmap.canonical_alignment_backward
+    grads = torch.ones_like(local), torch.ones_like(frame)
+    outputs = args[0].nbytes + args[4].nbytes
+    assert allocated(lambda: backward(*grads, *args[:2], index, args[4], 1)) == outputs
 
 
 def test_threads_do_not_change_the_result():

@@ -99,3 +99,10 @@ def test_torchscript():
 
     args = arguments()
     assert torch.equal(placed(*args), operator(*args))
+
+
+def test_memory_is_the_output_alone(allocated):
+    frame, local = arguments(queries=50)
+    assert allocated(lambda: operator(frame, local)) == local.nbytes
+    backward = torch.ops.backmap.canonical_placement_backward
+    assert allocated(lambda: backward(local, frame, local)) == frame.nbytes + local.nbytes

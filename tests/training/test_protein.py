@@ -11,7 +11,7 @@ from tests.models.protein.test_model import SMALL
 
 
 def training(epochs: int) -> ProteinTrainingConfig:
-    stage = LoopConfig(epochs, structures_per_epoch=3, batch=8, warm_up_epochs=1, validate_every=1)
+    stage = LoopConfig(epochs, drawn_per_epoch=3, batch=8, warm_up_epochs=1, validate_every=1)
     return ProteinTrainingConfig(stage, stage, seed=5, noise_share=0.5)
 
 
@@ -74,7 +74,7 @@ def test_mean_weights_follow():
 def test_command_trains_and_resumes(corpus_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     config = tmp_path / "protein.toml"
-    stage = "epochs = 1\nstructures_per_epoch = 2\nbatch = 8\nvalidate_every = 1\n"
+    stage = "epochs = 1\ndrawn_per_epoch = 2\nbatch = 8\nvalidate_every = 1\n"
     config.write_text(
         f'[data]\ncorpus = "{corpus_folder}"\n[model.packing]\ncandidates = 4\n'
         f"[training.peptide_planes]\n{stage}[training.side_chains]\n{stage}"

@@ -1,0 +1,98 @@
+"""A molecule of any kind: its atoms in the order of the coordinates, and its bonds."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """Atoms and bonds, caps and hydrogens included.
+
+    Parameters
+    ----------
+    atom_names, elements, residue_names : tuple of str
+        One entry an atom; elements by symbol.
+    residue_numbers : tuple of int
+        One entry an atom.
+    bonds : tuple of pairs of int
+        Indices of bonded atoms.
+
+    Raises
+    ------
+    ValueError
+        If the entries do not agree in number or a bond names an atom that is not there.
+    """
+
+    atom_names: tuple[str, ...]
+    elements: tuple[str, ...]
+    residue_names: tuple[str, ...]
+    residue_numbers: tuple[int, ...]
+    bonds: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        per_atom = self.atom_names, self.elements, self.residue_names, self.residue_numbers
+        if len({len(entries) for entries in per_atom}) > 1:
+            raise ValueError("a molecule needs one name, element, residue name and residue number an atom")
+        for first, second in self.bonds:
+            if not (0 <= first < self.atoms and 0 <= second < self.atoms):
+                raise ValueError(
+                    f"bond {first}-{second} names an atom beyond the {self.atoms} of the molecule"
+                )
+
+    @property
+    def atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.atom_names)
+
+    def describe(self, atom: int) -> str:
+        """Name an atom for a message: ``residue 2 ALA atom CA``."""
+        return f"residue {self.residue_numbers[atom]} {self.residue_names[atom]} atom {self.atom_names[atom]}"
+
+    @cached_property
+    def bonded(self) -> tuple[tuple[int, ...], ...]:
+        """Atoms bonded to each atom, in ascending order."""
+        neighbours: list[list[int]] = [[] for _ in range(self.atoms)]
+        for first, second in self.bonds:
+            neighbours[first].append(second)
+            neighbours[second].append(first)
+        return tuple(tuple(sorted(atoms)) for atoms in neighbours)
+
+    def bond_distances(self, atom: int) -> np.ndarray:
+        """Number of bonds from an atom to every atom (atoms,), -1 to those it is not connected with."""
+        distances = np.full(self.atoms, -1, dtype=np.int64)
+        distances[atom] = 0
+        waiting = deque([atom])
+        while waiting:
+            here = waiting.popleft()
+            for there in self.bonded[here]:
+                if distances[there] < 0:
+                    distances[there] = distances[here] + 1
+                    waiting.append(there)
+        return distances
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a model file."""
+        return {
+            "atom_names": list(self.atom_names),
+            "elements": list(self.elements),
+            "residue_names": list(self.residue_names),
+            "residue_numbers": list(self.residue_numbers),
+            "bonds": [list(bond) for bond in self.bonds],
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Molecule:
+        """The molecule of :meth:`to_dict`."""
+        return cls(
+            tuple(values["atom_names"]),
+            tuple(values["elements"]),
+            tuple(values["residue_names"]),
+            tuple(int(number) for number in values["residue_numbers"]),
+            tuple((int(first), int(second)) for first, second in values["bonds"]),
+        )

@@ -1,0 +1,273 @@
+"""The Markov models of a reference and a sample side by side, on the reference's states. Times are in ps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from backmap.errors import InputError
+
+from .distributions import SIDES
+from .markov_model import (
+    ChapmanKolmogorov,
+    Interval,
+    StateModel,
+    assign,
+    chapman_kolmogorov,
+    cluster,
+    cosine_similarities,
+    estimate,
+    metastable_count,
+    metastable_sets,
+    populations,
+    posterior,
+    time_scale_interval,
+)
+
+NAMES = dict(zip(SIDES, ("the reference", "the sample"), strict=True))
+TEST_MULTIPLES = (1, 2, 3, 4, 5)
+"""The Chapman-Kolmogorov test looks at these multiples of the lag time."""
+
+
+@dataclass(frozen=True)
+class Lags:
+    """Lag times in frames, and what a frame is worth.
+
+    Attributes
+    ----------
+    interval : float
+        ps between frames.
+    main : int
+        Of the models that are compared.
+    others : tuple of int
+        All lag times at which implied time scales are estimated, the main one among them, rising.
+    """
+
+    interval: float
+    main: int
+    others: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Connectivity:
+    """How much of a trajectory a Markov model covers.
+
+    Attributes
+    ----------
+    visited, active : int
+        States that were visited, and those of the largest connected set.
+    frame_share : float
+        Percent of the frames in that set.
+    """
+
+    visited: int
+    active: int
+    frame_share: float
+
+
+@dataclass(frozen=True)
+class Process:
+    """One slow process, at the main lag time.
+
+    Attributes
+    ----------
+    time_scale : dict of str to Interval
+        ps, by side.
+    resolved : bool
+        Whether the reference's time scale is longer than the lag time.
+    agrees : bool
+        Whether the sample's lies in the reference's interval.
+    cosine_similarity : float
+        Of the two right eigenvectors; NaN where there is none.
+    """
+
+    time_scale: dict[str, Interval]
+    resolved: bool
+    agrees: bool
+    cosine_similarity: float
+
+
+@dataclass(frozen=True)
+class Kinetics:
+    """Markov models of both sides.
+
+    Attributes
+    ----------
+    lag : float
+        Main lag time, ps.
+    states : int
+        Number of k-means centres, found in the reference.
+    connectivity : dict of str to Connectivity
+        At the main lag time, by side.
+    processes : list of Process
+        Slowest first.
+    cosine_similarities : ndarray, (processes, processes)
+        Reference's process by sample's process.
+    lag_times : ndarray, (lags,)
+        ps.
+    time_scales : dict of str to Interval of (lags, processes)
+        ps, by side.
+    metastable_count : dict of str to int
+        One more than there are time scales above the lag time, by side.
+    populations : dict of str to Interval of (sets,)
+        Stationary populations of the reference's metastable sets.
+    chapman_kolmogorov : dict of str to ChapmanKolmogorov
+        Between the same sets; its lags are in frames.
+    test_lag_times : ndarray, (lags,)
+        Those lags in ps.
+    """
+
+    lag: float
+    states: int
+    connectivity: dict[str, Connectivity]
+    processes: list[Process]
+    cosine_similarities: np.ndarray
+    lag_times: np.ndarray
+    time_scales: dict[str, Interval]
+    metastable_count: dict[str, int]
+    populations: dict[str, Interval]
+    chapman_kolmogorov: dict[str, ChapmanKolmogorov]
+    test_lag_times: np.ndarray
+
+
+@dataclass(frozen=True)
+class Models:
+    """What the models rest on, for weights and further analysis.
+
+    Attributes
+    ----------
+    centres : ndarray, (states, features)
+    assignments : dict of str to list of ndarray, (frames,) int
+        State of each frame of each trajectory, by side.
+    main : dict of str to StateModel
+        Models at the main lag time.
+    sets : ndarray, (states,) int64
+        Metastable set of each state, -1 for none.
+    """
+
+    centres: np.ndarray
+    assignments: dict[str, list[np.ndarray]]
+    main: dict[str, StateModel]
+    sets: np.ndarray
+
+
+def compare_kinetics(
+    features: dict[str, Sequence[np.ndarray]],
+    lags: Lags,
+    *,
+    states: int = 100,
+    metastable: int | None = None,
+    seed: int = 0,
+) -> tuple[Kinetics, Models]:
+    """Cluster the reference, and model both sides on its states.
+
+    Parameters
+    ----------
+    features : dict of str to sequence of ndarray, (frames, features)
+        Trajectories by side (``reference``, ``sample``), in coordinates in which k-means makes sense.
+    lags : Lags
+    states : int
+        Number of states.
+    metastable : int, optional
+        Number of metastable sets; by default :func:`~backmap.evaluation.markov_model.metastable_count` of
+        the reference.
+    seed : int
+        Of the clustering and of the posterior samples.
+
+    Returns
+    -------
+    Kinetics, Models
+
+    Raises
+    ------
+    InputError
+        If a side is too short or not connected, saying which.
+    """
+    _require_length(features, lags)
+    centres = cluster(features["reference"], states, seed)
+    assignments = {side: assign(features[side], centres) for side in SIDES}
+
+    def models(lag: int) -> dict[str, StateModel]:
+        return {side: estimate(assignments[side], lag, states, NAMES[side]) for side in SIDES}
+
+    wanted = {*lags.others, *(lags.main * multiple for multiple in TEST_MULTIPLES)}
+    by_lag = {lag: models(lag) for lag in sorted(wanted)}
+    drawn = {lag: {side: posterior(by_lag[lag][side], seed) for side in SIDES} for lag in lags.others}
+    main, samples = by_lag[lags.main], drawn[lags.main]
+    count = metastable or metastable_count(main["reference"])
+    sets = metastable_sets(main["reference"], count, NAMES["reference"])
+    longer = [by_lag[lags.main * multiple] for multiple in TEST_MULTIPLES]
+    scales = {
+        side: [time_scale_interval(by_lag[lag][side], drawn[lag][side]) for lag in lags.others]
+        for side in SIDES
+    }
+    similarities = cosine_similarities(main["reference"], main["sample"])
+    place = lags.others.index(lags.main)
+    kinetics = Kinetics(
+        lag=lags.main * lags.interval,
+        states=states,
+        connectivity={
+            side: Connectivity(model.visited, len(model.active), model.frame_share)
+            for side, model in main.items()
+        },
+        processes=_processes(
+            {side: _scaled(scales[side][place], lags.interval) for side in SIDES},
+            similarities,
+            lags.main * lags.interval,
+        ),
+        cosine_similarities=similarities,
+        lag_times=np.array(lags.others) * lags.interval,
+        time_scales={side: _scaled(_stack(scales[side]), lags.interval) for side in SIDES},
+        metastable_count={side: metastable_count(model) for side, model in main.items()},
+        populations={side: populations(main[side], samples[side], sets, count) for side in SIDES},
+        chapman_kolmogorov={
+            side: chapman_kolmogorov(
+                main[side], samples[side], [models[side] for models in longer], sets, count
+            )
+            for side in SIDES
+        },
+        test_lag_times=lags.main * lags.interval * np.array(TEST_MULTIPLES),
+    )
+    return kinetics, Models(centres, assignments, main, sets)
+
+
+def _require_length(features: dict[str, Sequence[np.ndarray]], lags: Lags) -> None:
+    """Refuse trajectories that cannot be tested at the longest lag time, before anything slow is done."""
+    longest_lag = max(*lags.others, lags.main * TEST_MULTIPLES[-1])
+    for side in SIDES:
+        longest = max(map(len, features[side]))
+        if longest <= longest_lag:
+            raise InputError(
+                f"{NAMES[side]}: its longest trajectory has {longest} frames, too short for lag times up to "
+                f"{longest_lag} frames; give a longer one or a shorter lag time"
+            )
+
+
+def _processes(time_scales: dict[str, Interval], similarities: np.ndarray, lag: float) -> list[Process]:
+    reference, sample = (time_scales[side] for side in SIDES)
+    known = np.flatnonzero(np.isfinite(reference.value))
+    return [
+        Process(
+            time_scale={side: _at(each, index) for side, each in time_scales.items()},
+            resolved=bool(reference.value[index] > lag),
+            agrees=bool(reference.low[index] <= sample.value[index] <= reference.high[index]),
+            cosine_similarity=float(similarities[index, index]),
+        )
+        for index in known
+    ]
+
+
+def _scaled(values: Interval, factor: float) -> Interval:
+    return Interval(values.value * factor, values.low * factor, values.high * factor)
+
+
+def _at(values: Interval, index: int) -> Interval:
+    return Interval(values.value[index], values.low[index], values.high[index])
+
+
+def _stack(values: Sequence[Interval]) -> Interval:
+    return Interval(
+        *(np.stack([getattr(each, name) for each in values]) for name in ("value", "low", "high"))
+    )

@@ -1,0 +1,360 @@
+"""Markov models on states of the reference: time scales, processes, metastable sets, and a test.
+
+The estimators are those of deeptime; connected sets, seeds and the comparison of two models are settled here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backmap.errors import InputError
+
+if TYPE_CHECKING:
+    from deeptime.markov.msm import MarkovStateModel
+
+PROCESSES = 5
+"""Slow processes looked at, at most."""
+
+POSTERIOR_SAMPLES = 100
+INTERVAL_PERCENT = (2.5, 97.5)
+FRAMES_CLUSTERED = 100_000
+"""k-means looks at so many frames of the reference at most, evenly chosen."""
+
+
+@dataclass(frozen=True)
+class StateModel:
+    """A Markov model of one side at one lag time, on its largest connected set of states.
+
+    Attributes
+    ----------
+    lag : int
+        Frames.
+    states, visited : int
+        Number of all states, and of those that were visited.
+    active : ndarray, (active states,) int64
+        States of the connected set: all of them are reached from all others.
+    frame_share : float
+        Percent of the frames that lie in the connected set.
+    model : deeptime.markov.msm.MarkovStateModel
+        Reversible maximum-likelihood model of the active states.
+    """
+
+    lag: int
+    states: int
+    visited: int
+    active: np.ndarray
+    frame_share: float
+    model: MarkovStateModel
+
+    def time_scales(self, processes: int = PROCESSES) -> np.ndarray:
+        """Give the slowest implied time scales in frames, (processes,), NaN beyond those there are."""
+        return _time_scales(self.model, processes)
+
+    def stationary(self) -> np.ndarray:
+        """Give the stationary probabilities of all states, (states,), 0 where not active."""
+        everywhere = np.zeros(self.states)
+        everywhere[self.active] = self.model.stationary_distribution
+        return everywhere
+
+    def right_eigenvectors(self, processes: int = PROCESSES) -> np.ndarray:
+        """Give the right eigenvectors of the slow processes, (processes, states), NaN where not active."""
+        count = min(processes, len(self.active) - 1)
+        vectors = np.full((processes, self.states), np.nan)
+        vectors[:count, self.active] = self.model.eigenvectors_right(count + 1)[:, 1:].real.T
+        return vectors
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Values with their Bayesian 95 % intervals, all of one shape."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class ChapmanKolmogorov:
+    """Transition probabilities between metastable sets, predicted and estimated.
+
+    Attributes
+    ----------
+    lags : ndarray, (lags,) int64
+        Frames, multiples of the model's lag time.
+    predicted : Interval of (lags, sets, sets)
+        Powers of the model at its lag time, and their 95 % intervals.
+    estimated : ndarray, (lags, sets, sets)
+        Models estimated at each lag time.
+    largest_error : float
+        Largest difference of the two.
+    """
+
+    lags: np.ndarray
+    predicted: Interval
+    estimated: np.ndarray
+    largest_error: float
+
+
+def cluster(features: Sequence[np.ndarray], states: int, seed: int) -> np.ndarray:
+    """Find the centres of the reference's states by k-means.
+
+    Parameters
+    ----------
+    features : sequence of ndarray, (frames, features)
+        The reference's trajectories.
+    states : int
+        Number of centres.
+    seed : int
+        From 0 to 2^32 - 1.
+
+    Returns
+    -------
+    ndarray, (states, features)
+
+    Raises
+    ------
+    InputError
+        If there are fewer different frames than states.
+    """
+    from deeptime.clustering import KMeans
+
+    frames = np.concatenate(features)
+    frames = np.ascontiguousarray(frames[:: -(-len(frames) // FRAMES_CLUSTERED)])
+    different = len(np.unique(frames, axis=0))
+    if different < states:
+        raise InputError(
+            f"the reference: has {different} different frames, too few for {states} states; "
+            "give a longer trajectory or ask for fewer states"
+        )
+    return KMeans(states, max_iter=200, fixed_seed=seed, n_jobs=1).fit_fetch(frames).cluster_centers
+
+
+def assign(features: Sequence[np.ndarray], centres: np.ndarray) -> list[np.ndarray]:
+    """Name the nearest centre of each frame, one array a trajectory."""
+    from deeptime.clustering import ClusterModel
+
+    model = ClusterModel(centres)
+    return [model.transform(np.ascontiguousarray(each, dtype=centres.dtype), n_jobs=1) for each in features]
+
+
+def estimate(assignments: Sequence[np.ndarray], lag: int, states: int, name: str) -> StateModel:
+    """Estimate a reversible Markov model on the largest connected set of states.
+
+    Parameters
+    ----------
+    assignments : sequence of ndarray, (frames,) int
+        State of each frame of each trajectory.
+    lag : int
+        Lag time in frames.
+    states : int
+        Number of all states.
+    name : str
+        Whose model it is, for messages.
+
+    Returns
+    -------
+    StateModel
+        From counts of all pairs of frames a lag time apart, divided by the lag time: only every lag-th pair
+        is independent, and the width of the intervals hangs on it.
+
+    Raises
+    ------
+    InputError
+        If no trajectory is longer than the lag time, or it never returns to a state it left.
+    """
+    from deeptime.markov import TransitionCountEstimator
+    from deeptime.markov.msm import MaximumLikelihoodMSM
+
+    long_enough = [states_of for states_of in assignments if len(states_of) > lag]
+    if not long_enough:
+        longest = max(map(len, assignments))
+        raise InputError(
+            f"{name}: its longest trajectory has {longest} frames, too short for a lag time of {lag} frames"
+        )
+    counts = TransitionCountEstimator(lag, "sliding-effective", n_states=states).fit_fetch(long_enough)
+    connected = counts.submodel_largest()
+    if connected.n_states < 2:
+        raise InputError(
+            f"{name}: no two states are connected at a lag time of {lag} frames, "
+            "so that it has no time scales; it is too short, or stuck in one state"
+        )
+    visits = np.bincount(np.concatenate(assignments), minlength=states)
+    active = np.asarray(connected.state_symbols, dtype=np.int64)
+    return StateModel(
+        lag=lag,
+        states=states,
+        visited=int(np.count_nonzero(visits)),
+        active=active,
+        frame_share=100.0 * float(visits[active].sum() / visits.sum()),
+        model=MaximumLikelihoodMSM(reversible=True).fit_fetch(connected),
+    )
+
+
+def posterior(state_model: StateModel, seed: int, count: int = POSTERIOR_SAMPLES) -> list[MarkovStateModel]:
+    """Draw reversible transition matrices from the posterior of the counts, by Gibbs sampling.
+
+    The sampler and the number of steps between samples are those of ``deeptime.markov.msm.BayesianMSM``,
+    which offers no seed.
+    """
+    from deeptime.markov.msm import MarkovStateModel
+    from deeptime.markov.tools.estimation.dense.tmat_sampling.tmatrix_sampler import TransitionMatrixSampler
+
+    model = state_model.model
+    sampler = TransitionMatrixSampler(
+        model.count_model.count_matrix,
+        reversible=True,
+        P0=model.transition_matrix,
+        n_steps=max(1, int(np.sqrt(state_model.states))),
+        seed=seed,
+    )
+    matrices, stationary = sampler.sample(count, return_statdist=True)
+    return [
+        MarkovStateModel(matrix, distribution, reversible=True, count_model=model.count_model)
+        for matrix, distribution in zip(matrices, stationary, strict=True)
+    ]
+
+
+def time_scale_interval(state_model: StateModel, samples: Sequence[MarkovStateModel]) -> Interval:
+    """Give the implied time scales in frames, (processes,), with their 95 % intervals."""
+    return interval(state_model.time_scales(), np.stack([_time_scales(each, PROCESSES) for each in samples]))
+
+
+def interval(value: np.ndarray, samples: np.ndarray) -> Interval:
+    """Put values and the 95 % range of their posterior samples, (samples, ...), together."""
+    low, high = np.percentile(samples, INTERVAL_PERCENT, axis=0)
+    return Interval(value, low, high)
+
+
+def cosine_similarities(first: StateModel, second: StateModel, processes: int = PROCESSES) -> np.ndarray:
+    """Compare right eigenvectors on the states that are active in both models.
+
+    Returns
+    -------
+    ndarray, (processes, processes)
+        Absolute cosine between process i of the first and j of the second model; NaN beyond those there
+        are, and throughout where the models share fewer than two states.
+    """
+    shared = np.intersect1d(first.active, second.active)
+    if len(shared) < 2:
+        return np.full((processes, processes), np.nan)
+    rows, columns = (model.right_eigenvectors(processes)[:, shared] for model in (first, second))
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    columns = columns / np.linalg.norm(columns, axis=1, keepdims=True)
+    return np.abs(rows @ columns.T)
+
+
+def metastable_count(state_model: StateModel) -> int:
+    """Count metastable sets: one more than there are time scales longer than the lag time, at least two."""
+    slow = int((state_model.time_scales() > state_model.lag).sum())
+    return max(2, slow + 1)
+
+
+def metastable_sets(state_model: StateModel, count: int, name: str) -> np.ndarray:
+    """Sort the states into metastable sets by PCCA+, the most populated first.
+
+    Returns
+    -------
+    ndarray, (states,) int64
+        Set of each state, -1 where not active.
+
+    Raises
+    ------
+    InputError
+        If there are fewer active states than sets.
+    """
+    if count > len(state_model.active):
+        raise InputError(
+            f"{name}: has {len(state_model.active)} connected states, too few for {count} metastable sets"
+        )
+    found = state_model.model.pcca(count).assignments
+    populations = np.bincount(found, state_model.model.stationary_distribution, minlength=count)
+    rank = np.empty(count, dtype=np.int64)
+    rank[np.argsort(-populations, kind="stable")] = np.arange(count)
+    sets = np.full(state_model.states, -1)
+    sets[state_model.active] = rank[found]
+    return sets
+
+
+def populations(
+    state_model: StateModel, samples: Sequence[MarkovStateModel], sets: np.ndarray, count: int
+) -> Interval:
+    """Give the stationary population of each metastable set, (sets,), with 95 % intervals.
+
+    States of no set are left out, and the rest made to sum to 1.
+    """
+    own = sets[state_model.active]
+
+    def of(stationary: np.ndarray) -> np.ndarray:
+        total = np.bincount(own[own >= 0], stationary[own >= 0], minlength=count)
+        return total / total.sum()
+
+    each = np.stack([of(sample.stationary_distribution) for sample in samples])
+    return interval(of(state_model.model.stationary_distribution), each)
+
+
+def chapman_kolmogorov(
+    state_model: StateModel,
+    samples: Sequence[MarkovStateModel],
+    longer: Sequence[StateModel],
+    sets: np.ndarray,
+    count: int,
+) -> ChapmanKolmogorov:
+    """Test whether powers of a model predict the models of longer lag times: T(k tau) = T(tau)^k.
+
+    Parameters
+    ----------
+    state_model : StateModel
+        The model to test.
+    samples : sequence of MarkovStateModel
+        Its posterior, for the intervals.
+    longer : sequence of StateModel
+        Models at multiples of its lag time.
+    sets : ndarray, (states,) int64
+        Metastable set of each state, -1 for none.
+    count : int
+        Number of sets.
+
+    Returns
+    -------
+    ChapmanKolmogorov
+        Probabilities to go from set to set, starting from the stationary distribution within the first. NaN
+        from a set that the model does not have.
+    """
+
+    def between(matrix: np.ndarray, active: np.ndarray, stationary: np.ndarray) -> np.ndarray:
+        membership = (sets[active][:, None] == np.arange(count)).astype(np.float64)
+        start = membership * stationary[:, None]
+        with np.errstate(invalid="ignore"):
+            return (start / start.sum(axis=0)).T @ matrix @ membership
+
+    def predicted(model: MarkovStateModel, power: int) -> np.ndarray:
+        matrix = np.linalg.matrix_power(model.transition_matrix, power)
+        return between(matrix, state_model.active, state_model.model.stationary_distribution)
+
+    powers = [each.lag // state_model.lag for each in longer]
+    value = np.stack([predicted(state_model.model, power) for power in powers])
+    each = np.stack([[predicted(sample, power) for power in powers] for sample in samples])
+    estimated = np.stack(
+        [
+            between(long.model.transition_matrix, long.active, long.model.stationary_distribution)
+            for long in longer
+        ]
+    )
+    difference = np.abs(value - estimated)
+    return ChapmanKolmogorov(
+        lags=np.array([each.lag for each in longer], dtype=np.int64),
+        predicted=interval(value, each),
+        estimated=estimated,
+        largest_error=float(np.nanmax(difference)) if np.isfinite(difference).any() else float("nan"),
+    )
+
+
+def _time_scales(model: MarkovStateModel, processes: int) -> np.ndarray:
+    count = min(processes, model.n_states - 1)
+    found = np.full(processes, np.nan)
+    found[:count] = model.timescales(count)
+    return found

@@ -1,0 +1,184 @@
+"""Everything measured on a trajectory against a reference, as numbers, table and JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, is_dataclass
+
+import numpy as np
+
+from .bond_angle_histograms import BondsAndAngles
+from .distributions import SIDES
+from .energy import Energies
+from .free_energy_surface import Surfaces
+from .kinetics import Kinetics
+from .latent_codes import CodeDiversity, LatentCorrelation
+from .markov_model import Interval
+from .scorecard import align_columns
+from .velocities import Velocities
+
+SCHEMA = "backmap-trajectory-scorecard/1"
+SIGNIFICANT_DIGITS = 7
+
+
+@dataclass(frozen=True)
+class System:
+    """What was compared, and how.
+
+    Attributes
+    ----------
+    atoms : int
+    frames, trajectories : dict of str to int
+        By side.
+    interval : float
+        ps between frames.
+    temperature : float
+        K, for free energies.
+    coordinates : tuple of str
+        The two coordinates of the free-energy surface, with units.
+    tica_time_scales : ndarray, (2,), or None
+        ps; None where the coordinates are torsions.
+    seed : int
+    """
+
+    atoms: int
+    frames: dict[str, int]
+    trajectories: dict[str, int]
+    interval: float
+    temperature: float
+    coordinates: tuple[str, str]
+    tica_time_scales: np.ndarray | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrajectoryScorecard:
+    """A sample against a reference. Definitions: docs/evaluation.md.
+
+    Attributes
+    ----------
+    system : System
+    geometry : BondsAndAngles
+    surface : Surfaces
+    velocities : Velocities
+    kinetics : Kinetics
+    energies : Energies, or None
+        None without a way to compute them.
+    latent : LatentCorrelation, or None
+        None without latent codes.
+    code_diversity : CodeDiversity, or None
+        None without several structures of one frame.
+    """
+
+    system: System
+    geometry: BondsAndAngles
+    surface: Surfaces
+    velocities: Velocities
+    kinetics: Kinetics
+    energies: Energies | None = None
+    latent: LatentCorrelation | None = None
+    code_diversity: CodeDiversity | None = None
+
+    def to_dict(self) -> dict:
+        """Give everything as plain numbers, lists and names; null for NaN and infinity."""
+        return {"schema": SCHEMA, **_plain(self)}
+
+    def to_json(self) -> str:
+        """Give :meth:`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+
+    def to_table(self) -> str:
+        """Give the main numbers as lines of text for a terminal."""
+        return "\n\n".join(
+            align_columns(rows)
+            for rows in (self._distribution_rows(), self._process_rows(), self._other_rows())
+        )
+
+    def _distribution_rows(self) -> list[list[str]]:
+        compared = {
+            "RMS velocity, nm/ps": self.velocities.plain,
+            "RMS velocity, scaled": self.velocities.scaled,
+            **{f"bond {name}, nm": each for name, each in self.geometry.bonds.items()},
+            **{f"angle {name}, degrees": each for name, each in self.geometry.angles.items()},
+        }
+        if self.energies is not None:
+            compared = {"energy, kJ/mol": self.energies.distribution, **compared}
+        surface, names = self.surface, " x ".join(name.split(",")[0] for name in self.system.coordinates)
+        rows = [
+            [f"{names}, reweighted", "", "", f"{surface.divergence:.3f}", f"{surface.floor:.3f}"],
+            [names, "", "", f"{surface.plain_divergence:.3f}", f"{surface.plain_floor:.3f}"],
+        ]
+        rows += [
+            [
+                name,
+                *(f"{each.mean[side]:.4g} ± {each.deviation[side]:.3g}" for side in SIDES),
+                f"{each.divergence:.3f}",
+                f"{each.floor:.3f}",
+            ]
+            for name, each in compared.items()
+        ]
+        return [["distribution", "reference", "sample", "divergence", "floor"], *rows]
+
+    def _process_rows(self) -> list[list[str]]:
+        rows = [
+            [
+                f"{number}" if process.resolved else f"{number} (below the lag time)",
+                *(_in_interval(process.time_scale[side]) for side in SIDES),
+                "yes" if process.agrees else "no",
+                f"{process.cosine_similarity:.3f}",
+            ]
+            for number, process in enumerate(self.kinetics.processes, 1)
+        ]
+        head = f"time scale at lag {self.kinetics.lag:g} ps, ps"
+        return [[head, "reference", "sample", "in the interval", "cosine similarity"], *rows]
+
+    def _other_rows(self) -> list[list[str]]:
+        kinetics = self.kinetics
+        both = {
+            "bonds within 10 %, %": {side: f"{self.geometry.bond_score[side]:.3f}" for side in SIDES},
+            "frames with all bonds so, %": {
+                side: f"{self.geometry.whole_frames[side]:.3f}" for side in SIDES
+            },
+            "metastable states": {side: str(kinetics.metastable_count[side]) for side in SIDES},
+            "their populations, %": {
+                side: " ".join(f"{100 * share:.2f}" for share in kinetics.populations[side].value)
+                for side in SIDES
+            },
+            "connected states": {
+                side: f"{kinetics.connectivity[side].active} of {kinetics.states}" for side in SIDES
+            },
+            "frames in them, %": {side: f"{kinetics.connectivity[side].frame_share:.2f}" for side in SIDES},
+            "largest Chapman-Kolmogorov error": {
+                side: f"{kinetics.chapman_kolmogorov[side].largest_error:.3f}" for side in SIDES
+            },
+        }
+        rows = [[name, *values.values()] for name, values in both.items()]
+        rows.append(["factor to the reference's velocities", "", f"{self.velocities.scale:.4f}"])
+        if self.energies is not None:
+            rows.append(["Wasserstein distance of energies, kJ/mol", "", f"{self.energies.wasserstein:.3g}"])
+            rows.append(["energies above the 99.9 percentile, %", "0.1", f"{self.energies.beyond:.3g}"])
+        if self.latent is not None:
+            rows.append(["latent component against energy", "", f"{self.latent.correlation:.3f}"])
+        if self.code_diversity is not None:
+            rows.append(["RMSD between codes of one frame, nm", "", f"{self.code_diversity.rmsd:.4f}"])
+            rows.append(["sound structures of one frame, %", "", f"{self.code_diversity.valid:.2f}"])
+        return [["measure", "reference", "sample"], *rows]
+
+
+def _in_interval(values: Interval) -> str:
+    return f"{values.value:.4g} ({values.low:.4g}-{values.high:.4g})"
+
+
+def _plain(value: object) -> object:
+    """Turn dataclasses and arrays into what JSON holds."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if np.isfinite(value) else None
+    return value

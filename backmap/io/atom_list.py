@@ -1,0 +1,110 @@
+"""The atoms of an output, residue by residue: what all formats need to know of a protein or a molecule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from backmap.chemistry import Molecule, Topology
+from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, element
+
+MOLECULE_CHAIN = "A"
+"""A molecule is written as one chain of this name."""
+
+
+@dataclass(frozen=True)
+class ListedResidue:
+    """One residue of an output. ``chain`` is the index of its chain."""
+
+    name: str
+    chain: int
+    number: int
+    insertion_code: str
+    atom_names: tuple[str, ...]
+    elements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AtomList:
+    """Atoms in the order in which they are written.
+
+    Parameters
+    ----------
+    residues : tuple of ListedResidue
+        Residues with their atoms.
+    chain_ids : tuple of str
+        Name of each chain.
+    bonds : tuple of pairs of int
+        Bonded atoms, numbered in the order of the list.
+    present : ndarray of bool
+        Which entries of a frame's coordinates are written, in all axes but the last: (residues, 15) for a
+        protein, (atoms,) for a molecule.
+    """
+
+    residues: tuple[ListedResidue, ...]
+    chain_ids: tuple[str, ...]
+    bonds: tuple[tuple[int, int], ...]
+    present: np.ndarray
+
+    @classmethod
+    def of_protein(cls, topology: Topology, present: np.ndarray) -> AtomList:
+        """List the present atoms of a protein.
+
+        Parameters
+        ----------
+        topology : Topology
+            The residues.
+        present : ndarray, (residues, 15) bool
+            Atoms to list.
+        """
+        residues = []
+        for index in range(topology.residues):
+            names = atom_names(topology.residue_name(index))
+            listed = tuple(names[slot] for slot in np.flatnonzero(present[index]))
+            residues.append(
+                ListedResidue(
+                    name=topology.residue_name(index),
+                    chain=int(topology.chain_index[index]),
+                    number=int(topology.residue_numbers[index]),
+                    insertion_code=topology.insertion_codes[index],
+                    atom_names=listed,
+                    elements=tuple(element(name) for name in listed),
+                )
+            )
+        number = np.where(present.ravel(), np.cumsum(present.ravel()) - 1, -1)
+        bonds = number[topology.bonds()]
+        bonds = bonds[(bonds >= 0).all(axis=1)]
+        return cls(tuple(residues), topology.chain_ids, tuple(map(tuple, bonds.tolist())), present)
+
+    @classmethod
+    def of_molecule(cls, molecule: Molecule) -> AtomList:
+        """List all atoms of a molecule."""
+        residues = []
+        places = zip(molecule.residue_numbers, molecule.residue_names, strict=True)
+        for (number, name), group in groupby(enumerate(places), key=lambda entry: entry[1]):
+            atoms = [atom for atom, _ in group]
+            names, elements = (
+                tuple(entries[atom] for atom in atoms) for entries in (molecule.atom_names, molecule.elements)
+            )
+            residues.append(ListedResidue(name, 0, number, "", names, elements))
+        return cls(tuple(residues), (MOLECULE_CHAIN,), molecule.bonds, np.ones(molecule.atoms, dtype=bool))
+
+    @property
+    def atoms(self) -> int:
+        """Number of atoms."""
+        return sum(len(residue.atom_names) for residue in self.residues)
+
+    def ends_chain(self, residue: int) -> bool:
+        """Whether a residue is the last of its chain."""
+        following = residue + 1
+        return following == len(self.residues) or (
+            self.residues[following].chain != self.residues[residue].chain
+        )
+
+
+def atom_names(residue_name: str) -> tuple[str, ...]:
+    """Give the atom names of an amino acid slot by slot, OXT last; unused slots are empty."""
+    names = HEAVY_ATOMS[residue_name]
+    return names + ("",) * (ATOM_SLOTS - 1 - len(names)) + ("OXT",)

@@ -1,0 +1,77 @@
+"""A trajectory of any molecule, read whole with all its atoms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backmap.errors import InputError
+
+from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix
+from .reader import require_file
+from .trajectory_file import TopologyFile, explain_reading, open_trajectory
+
+if TYPE_CHECKING:
+    import mdtraj
+
+FRAMES_PER_READ = 10_000
+
+TIMED_SUFFIXES = (".xtc", ".trr", ".h5", ".hdf5", ".nc", ".netcdf", ".ncdf")
+"""Formats that hold the time of each frame in ps."""
+
+
+def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.Trajectory:
+    """Read a whole trajectory with all its atoms, whatever the molecule.
+
+    Parameters
+    ----------
+    path : path
+        Any structure or trajectory mdtraj reads.
+    top : path, optional
+        Topology, for files that hold coordinates alone.
+
+    Returns
+    -------
+    mdtraj.Trajectory
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used, saying why and what to do.
+    """
+    import mdtraj
+
+    path = require_file(path)
+    suffix = require_suffix(path, INPUT_SUFFIXES, "input")
+    if suffix in STRUCTURE_SUFFIXES:
+        with explain_reading(path):
+            return mdtraj.load(str(path))
+    if top is None and suffix not in TOPOLOGY_SUFFIXES:
+        raise InputError(
+            f"{path}: holds coordinates but no atom names; give its topology (a PDB file, say) with --top"
+        )
+    names = path if top is None else require_file(top)
+    require_suffix(names, TOPOLOGY_SUFFIXES, "topology")
+    topology = TopologyFile(names).topology
+    file = open_trajectory(path, topology.n_atoms)
+    if file.atoms != topology.n_atoms:
+        raise InputError(
+            f"{path}: has {file.atoms} atoms, but its topology {names} has {topology.n_atoms}; "
+            "give the topology it was written with"
+        )
+    parts = list(file.read(FRAMES_PER_READ))
+    if not parts:
+        raise InputError(f"{path}: holds no frames")
+    times = [part.time for part in parts]
+    return mdtraj.Trajectory(
+        np.concatenate([part.coordinates for part in parts]),
+        topology,
+        time=None if any(time is None for time in times) else np.concatenate(times),
+    )
+
+
+def holds_times(path: str | Path) -> bool:
+    """Tell whether a file says when its frames were taken."""
+    return Path(path).suffix.lower() in TIMED_SUFFIXES

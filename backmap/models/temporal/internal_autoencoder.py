@@ -1,0 +1,227 @@
+"""Networks on internal coordinates: the same conditional autoencoder without a grid.
+
+Each internal coordinate is scaled by its own spread, so the rigid bonds count as much as the soft torsions;
+what the networks see does not change when everything is rotated or moved. The decoder gives the mean of a
+normal distribution with a learned variance for each coordinate, and draws from it (sigma-VAE: Rybkin,
+Daniilidis and Levine, ICML 2021).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backmap.chemistry import LinearMapping, Molecule
+from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
+from backmap.models.temporal.config import InternalConfig
+from backmap.models.temporal.internal_coordinates import InternalCoordinates, InternalValues
+
+_RIGID_NM = 1e-4
+"""A bond that varies less than this is kept at its mean: it is constrained."""
+
+_FREE_TORSION = 0.7
+"""Torsions that spread more than this (radians) enter by cosine and sine."""
+
+_CIRCLE_SCALE = math.sqrt(2.0)
+_LOG_VARIANCE = (-14.0, 4.0)
+_LOG_SIGMA = (-3.5, 1.0)
+
+
+class ScaledCoordinates(nn.Module):
+    """Internal coordinates as numbers of mean 0 and variance 1, and back.
+
+    Parameters
+    ----------
+    placed : int
+        Atoms that are placed.
+    """
+
+    def __init__(self, placed: int) -> None:
+        super().__init__()
+        for name in ("length_mean", "angle_mean", "torsion_mean"):
+            self.register_buffer(name, torch.zeros(placed))
+        for name in ("length_spread", "angle_spread", "torsion_spread"):
+            self.register_buffer(name, torch.ones(placed))
+        self.register_buffer("rigid", torch.zeros(placed, dtype=torch.bool))
+        self.register_buffer("free", torch.zeros(placed, dtype=torch.bool))
+
+    @torch.no_grad()
+    def fit(self, values: InternalValues) -> None:
+        """Take means and spreads from data (frames, placed)."""
+        self.length_mean.copy_(values.length.mean(0))
+        self.length_spread.copy_(values.length.std(0))
+        self.rigid.copy_(self.length_spread < _RIGID_NM)
+        self.angle_mean.copy_(values.angle.mean(0))
+        self.angle_spread.copy_(values.angle.std(0).clamp(min=1e-4))
+        self.torsion_mean.copy_(torch.atan2(values.torsion.sin().mean(0), values.torsion.cos().mean(0)))
+        self.torsion_spread.copy_(_wrap(values.torsion - self.torsion_mean).std(0))
+        self.free.copy_(self.torsion_spread > _FREE_TORSION)
+
+    def encode(self, values: InternalValues) -> Tensor:
+        """Scaled coordinates (batch, 4 placed): length, angle, and the torsion as one number or two.
+
+        What is constant (rigid bonds; the second number of a narrow torsion) is zero.
+        """
+        length = ((values.length - self.length_mean) / self.length_spread).masked_fill(self.rigid, 0.0)
+        angle = (values.angle - self.angle_mean) / self.angle_spread
+        turn = _wrap(values.torsion - self.torsion_mean)
+        first = torch.where(self.free, _CIRCLE_SCALE * turn.cos(), turn / self.torsion_spread)
+        second = (_CIRCLE_SCALE * turn.sin()).masked_fill(~self.free, 0.0)
+        return torch.cat([length, angle, first, second], dim=-1)
+
+    def decode(self, scaled: Tensor) -> InternalValues:
+        """Internal coordinates of scaled ones (batch, 4 placed)."""
+        length, angle, first, second = scaled.chunk(4, dim=-1)
+        turn = torch.where(self.free, torch.atan2(second, first), first * self.torsion_spread)
+        return InternalValues(
+            self.length_mean + (length * self.length_spread).masked_fill(self.rigid, 0.0),
+            self.angle_mean + angle * self.angle_spread,
+            self.torsion_mean + turn,
+        )
+
+    @property
+    def varies(self) -> Tensor:
+        """Which scaled coordinates (4 placed,) are not constant."""
+        always = torch.ones_like(self.rigid)
+        return torch.cat([~self.rigid, always, always, self.free])
+
+
+class InternalAutoencoder(nn.Module):
+    """Conditional autoencoder of internal coordinates.
+
+    Parameters
+    ----------
+    config : InternalConfig
+        Sizes.
+    molecule : Molecule
+        Atoms and bonds.
+    mapping : LinearMapping
+        Beads, each a single atom.
+    previous_frames : int
+        Frames before the present one that are seen.
+    """
+
+    def __init__(
+        self, config: InternalConfig, molecule: Molecule, mapping: LinearMapping, previous_frames: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.latent = config.latent
+        self.coordinates = InternalCoordinates(molecule, mapping)
+        self.scale = ScaledCoordinates(self.coordinates.placed)
+        self.shape = BeadShape(mapping.beads)
+        self.bead_atoms = list(mapping.bead_atoms or ())
+        size = 4 * self.coordinates.placed
+        condition = (1 + previous_frames) * self.shape.size + previous_frames * size
+        self.normals_per_frame = size
+        self.encoder = ResidualNetwork(condition + size, 2 * config.latent, config)
+        self.decoder = ResidualNetwork(condition + config.latent, size, config)
+        self.log_sigma = nn.Parameter(torch.full((size,), -0.5))
+
+    @torch.no_grad()
+    def fit_scale(self, frames: Tensor) -> None:
+        """Take means and spreads of all that the networks see from training frames (frames, atoms, 3)."""
+        self.scale.fit(self.coordinates.measure(frames))
+        self.shape.fit(frames[:, self.bead_atoms])
+
+    def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
+        """Scaled internal coordinates of the frame, and the condition."""
+        condition = self.condition(beads, previous)
+        return Observation(torch.cat([self._scaled(frame), condition], dim=-1), condition)
+
+    def condition(self, beads: Tensor, previous: Tensor) -> Tensor:
+        """Shapes of present and previous beads, and scaled internal coordinates of the previous frames."""
+        parts = [self.shape(beads)]
+        for frame in previous.unbind(1):
+            parts += [self.shape(frame[:, self.bead_atoms]), self._scaled(frame)]
+        return torch.cat(parts, dim=-1)
+
+    def encode(self, observation: Observation) -> Posterior:
+        """Distribution of the latent code."""
+        mean, log_variance = self.encoder(observation.everything).chunk(2, dim=-1)
+        return Posterior(mean, log_variance.clamp(*_LOG_VARIANCE))
+
+    def decode(
+        self, code: Tensor, condition: Tensor, beads: Tensor, normals: Tensor | None = None
+    ) -> Decoded:
+        """Frame of a latent code on its beads: the likeliest, or a drawn one if normal numbers are given."""
+        mean = self.decoder(torch.cat([code, condition], dim=-1))
+        scaled = mean if normals is None else mean + self._log_sigma().exp() * normals
+        return Decoded(self.coordinates.place(beads, self.scale.decode(scaled)), mean)
+
+    def reconstruction_loss(self, decoded: Decoded, frame: Tensor, observation: Observation) -> Tensor:
+        """Mean negative log-likelihood of a frame's scaled coordinates, nats."""
+        target = observation.everything[:, : decoded.output.shape[1]]
+        log_sigma = self._log_sigma()
+        deviation = (decoded.output - target) * torch.exp(-log_sigma)
+        terms = 0.5 * deviation.square() + log_sigma + 0.5 * math.log(2 * math.pi)
+        return (terms * self.scale.varies).sum(dim=-1).mean()
+
+    def _scaled(self, frame: Tensor) -> Tensor:
+        return self.scale.encode(self.coordinates.measure(frame))
+
+    def _log_sigma(self) -> Tensor:
+        return self.log_sigma.clamp(*_LOG_SIGMA)
+
+
+class BeadShape(nn.Module):
+    """The shape of a set of beads: all distances, and torsions of consecutive ones as cosine and sine."""
+
+    def __init__(self, beads: int) -> None:
+        super().__init__()
+        pairs = torch.triu_indices(beads, beads, offset=1)
+        self.register_buffer("pairs", pairs, persistent=False)
+        self.size = pairs.shape[1] + 2 * max(beads - 3, 0)
+        self.register_buffer("mean", torch.zeros(self.size))
+        self.register_buffer("spread", torch.ones(self.size))
+
+    @torch.no_grad()
+    def fit(self, beads: Tensor) -> None:
+        """Take mean and spread from data (frames, beads, 3)."""
+        described = self._describe(beads)
+        self.mean.copy_(described.mean(0))
+        self.spread.copy_(described.std(0).clamp(min=1e-4))
+
+    def forward(self, beads: Tensor) -> Tensor:
+        """Scaled shape (batch, size) of beads (batch, beads, 3) in nm."""
+        return (self._describe(beads) - self.mean) / self.spread
+
+    def _describe(self, beads: Tensor) -> Tensor:
+        first, second = self.pairs.unbind(0)
+        distances = (beads.index_select(1, first) - beads.index_select(1, second)).norm(dim=-1)
+        step = beads[:, 1:] - beads[:, :-1]
+        normal = torch.linalg.cross(step[:, :-1], step[:, 1:])
+        before, after, axis = normal[:, :-1], normal[:, 1:], functional.normalize(step[:, 1:-1], dim=-1)
+        cosine = (before * after).sum(-1)
+        sine = (torch.linalg.cross(before, after) * axis).sum(-1)
+        size = torch.hypot(cosine, sine).clamp(min=1e-12)
+        return torch.cat([distances, cosine / size, sine / size], dim=-1)
+
+
+class ResidualNetwork(nn.Module):
+    """Perceptron with residual layers: x + W2 SiLU(W1 LayerNorm(x))."""
+
+    def __init__(self, size_in: int, size_out: int, config: InternalConfig) -> None:
+        super().__init__()
+        width = config.hidden
+        self.enter = nn.Linear(size_in, width)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+            for _ in range(config.layers)
+        )
+        self.leave = nn.Linear(width, size_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, size_in) to (batch, size_out)."""
+        x = self.enter(x)
+        for layer in self.layers:
+            x = x + layer(x)
+        return self.leave(functional.silu(x))
+
+
+def _wrap(angle: Tensor) -> Tensor:
+    """Bring angles into [-pi, pi]."""
+    return torch.atan2(angle.sin(), angle.cos())

@@ -1,0 +1,210 @@
+"""The temporal model: beads of a frame and the frames before it in, the next frame out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backmap.chemistry import LinearMapping, Molecule
+from backmap.models.checkpoint import Checkpoint, config_from_dict
+from backmap.models.normals import normals_from_uniforms
+from backmap.models.temporal.autoencoder import Autoencoder
+from backmap.models.temporal.config import Representation, TemporalConfig
+from backmap.models.temporal.internal_autoencoder import InternalAutoencoder
+from backmap.models.temporal.latent_mixture import LatentMixture
+from backmap.models.temporal.superposition import root_mean_square_distance, superpose
+from backmap.models.temporal.voxel_autoencoder import VoxelAutoencoder
+
+
+def make_autoencoder(config: TemporalConfig, molecule: Molecule, mapping: LinearMapping) -> Autoencoder:
+    """Make untrained networks.
+
+    Raises
+    ------
+    ValueError
+        If the representation cannot describe the molecule.
+    """
+    if config.representation == Representation.VOXELS:
+        return VoxelAutoencoder(config.voxels, molecule.atoms, mapping.beads, config.previous_frames)
+    return InternalAutoencoder(config.internal, molecule, mapping, config.previous_frames)
+
+
+class TemporalModel(nn.Module):
+    """Draws all atoms of a frame from its beads and the frames before it.
+
+    Parameters
+    ----------
+    config : TemporalConfig
+        Representation and sizes.
+    molecule : Molecule
+        Atoms and bonds, in the order of the coordinates.
+    mapping : LinearMapping
+        How beads follow from atoms.
+    autoencoder : Autoencoder, optional
+        Trained networks; new ones by default.
+    """
+
+    def __init__(
+        self,
+        config: TemporalConfig,
+        molecule: Molecule,
+        mapping: LinearMapping,
+        autoencoder: Autoencoder | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.molecule = molecule
+        self.mapping = mapping
+        self.autoencoder = autoencoder or make_autoencoder(config, molecule, mapping)
+        self.mixture = LatentMixture.standard_normal(config.latent)
+        self.register_buffer(
+            "mapping_weights", torch.from_numpy(mapping.weights).to(torch.float32), persistent=False
+        )
+        bonds = torch.tensor(molecule.bonds, dtype=torch.int64).reshape(-1, 2)
+        self.register_buffer("bonds", bonds, persistent=False)
+        self.register_buffer("bond_range", torch.tensor([[0.0, torch.inf]]).repeat(len(bonds), 1))
+        self.register_buffer("residual_limit", torch.tensor(torch.inf))
+        self.register_buffer("library", torch.zeros(0, self.previous_frames + 1, molecule.atoms, 3))
+
+    # ---- What a user of the model needs to know ------------------------------------------------
+
+    @property
+    def previous_frames(self) -> int:
+        """Frames before the present one that the model sees."""
+        return self.config.previous_frames
+
+    @property
+    def frame_interval_ps(self) -> float:
+        """Time between the frames of the training data."""
+        return self.config.frame_interval_ps
+
+    @property
+    def uniforms_per_frame(self) -> int:
+        """Uniform random numbers that one frame is drawn from."""
+        normals = self.autoencoder.normals_per_frame
+        return self.mixture.uniforms_per_code + normals + normals % 2
+
+    # ---- Checkpoints ---------------------------------------------------------------------------
+
+    def to_checkpoint(self, provenance: dict[str, Any]) -> Checkpoint:
+        """Gather everything needed to run: weights, mixture, library, molecule, mapping, configuration."""
+        config = {
+            "model": asdict(self.config),
+            "molecule": self.molecule.to_dict(),
+            "mapping": self.mapping.to_dict(),
+        }
+        return Checkpoint("temporal", config, dict(self.state_dict()), provenance)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> TemporalModel:
+        """Make the model a checkpoint describes.
+
+        Raises
+        ------
+        ValueError
+            If weights and configuration do not fit.
+        """
+        tensors = checkpoint.tensors
+        try:
+            model = cls(
+                config_from_dict(TemporalConfig, checkpoint.config["model"]),
+                Molecule.from_dict(checkpoint.config["molecule"]),
+                LinearMapping.from_dict(checkpoint.config["mapping"]),
+            )
+            model.mixture = LatentMixture(
+                tensors["mixture.weights"], tensors["mixture.means"], tensors["mixture.factors"]
+            )
+            model.library = torch.empty_like(tensors["library"])
+            model.load_state_dict(tensors)
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"weights do not fit the configuration: {error}") from None
+        return model
+
+    # ---- Drawing frames ------------------------------------------------------------------------
+
+    def beads_of(self, atoms: Tensor) -> Tensor:
+        """Beads (..., beads, 3) of atoms (..., atoms, 3)."""
+        return torch.einsum("ba,...ax->...bx", self.mapping_weights.to(atoms.dtype), atoms)
+
+    @torch.no_grad()
+    def seed_frames(self, beads: Tensor) -> Tensor:
+        """Frames to start from: those before the frame of the library whose beads are most alike.
+
+        Parameters
+        ----------
+        beads : Tensor, (batch, beads, 3)
+            Beads of the first frame, nm.
+
+        Returns
+        -------
+        Tensor, (batch, previous_frames, atoms, 3)
+            The newest last, moved by the rigid motion that superposes the library's beads on the given ones.
+
+        Raises
+        ------
+        ValueError
+            If the model has no library.
+        """
+        if len(self.library) == 0:
+            raise ValueError("this model holds no frames to start from")
+        known = self.beads_of(self.library[:, -1])
+        motion = superpose(known.unsqueeze(0), beads.unsqueeze(1))
+        apart = root_mean_square_distance(motion.apply(known.unsqueeze(0)), beads.unsqueeze(1))
+        nearest = apart.argmin(dim=1)
+        chosen = self.library[nearest]
+        motion = superpose(self.beads_of(chosen[:, -1]), beads)
+        moved = motion.rotation.unsqueeze(1), motion.translation.unsqueeze(1)
+        return type(motion)(*moved).apply(chosen[:, :-1])
+
+    @torch.no_grad()
+    def step(self, beads: Tensor, previous: Tensor, uniforms: Tensor) -> Tensor:
+        """Draw the next frame.
+
+        Parameters
+        ----------
+        beads : Tensor, (batch, beads, 3)
+            Beads of the frame, nm, in any place and orientation.
+        previous : Tensor, (batch, previous_frames, atoms, 3)
+            Frames before it, nm, the newest last.
+        uniforms : Tensor, (batch, uniforms_per_frame)
+            Random numbers in [0, 1).
+
+        Returns
+        -------
+        Tensor, (batch, atoms, 3)
+            In nm; the centre of its beads is that of the given ones.
+        """
+        codes = self.mixture.uniforms_per_code
+        code = self.mixture.draw(uniforms[:, :codes])
+        normals = normals_from_uniforms(uniforms[:, codes:])[:, : self.autoencoder.normals_per_frame]
+        return self.decode(code, beads, previous, normals)
+
+    def decode(self, code: Tensor, beads: Tensor, previous: Tensor, normals: Tensor | None = None) -> Tensor:
+        """Frame (batch, atoms, 3) of a latent code (batch, latent), where its beads are; see :meth:`step`."""
+        condition = self.autoencoder.condition(beads, previous)
+        atoms = self.autoencoder.decode(code, condition, beads, normals).coordinates
+        shift = beads.mean(dim=1, keepdim=True) - self.beads_of(atoms).mean(dim=1, keepdim=True)
+        return atoms + shift
+
+    @torch.no_grad()
+    def encode(self, frame: Tensor, previous: Tensor) -> Tensor:
+        """Mean latent codes (batch, latent) of frames (batch, atoms, 3) after their previous ones."""
+        return self.autoencoder.encode(self.autoencoder.observe(frame, self.beads_of(frame), previous)).mean
+
+    # ---- Watching ------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def residual(self, atoms: Tensor, beads: Tensor) -> Tensor:
+        """Root-mean-square distance (batch,) in nm of the beads of atoms from the given beads."""
+        return root_mean_square_distance(self.beads_of(atoms), beads)
+
+    @torch.no_grad()
+    def is_physical(self, atoms: Tensor, beads: Tensor) -> Tensor:
+        """Whether frames (batch,) have bonds as long as in the training data, and lie on their beads."""
+        first, second = self.bonds.unbind(1)
+        length = (atoms[:, first] - atoms[:, second]).norm(dim=-1)
+        bonded = ((length >= self.bond_range[:, 0]) & (length <= self.bond_range[:, 1])).all(dim=-1)
+        return bonded & (self.residual(atoms, beads) <= self.residual_limit)

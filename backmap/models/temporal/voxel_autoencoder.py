@@ -1,0 +1,157 @@
+"""The published networks: convolutions on Gaussian densities (J. Phys. Chem. A 2022, 126, 9124)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
+from backmap.models.temporal.config import VoxelConfig
+from backmap.ops import density_to_coordinates, voxelize
+
+_LATENT_EDGE = 2
+"""The latent code enters the decoder as channels on a grid of this edge."""
+
+_ENCODER_STRIDES = (1, 2, 1, 2, 1)
+_MAX_LOG_VARIANCE = 10.0
+
+
+class VoxelAutoencoder(nn.Module):
+    """Conditional autoencoder of voxel densities, one channel a particle.
+
+    Parameters
+    ----------
+    config : VoxelConfig
+        Grid and sizes.
+    atoms, beads, previous_frames : int
+        Particles of the molecule, and how many frames before the present one are seen.
+    """
+
+    normals_per_frame = 0
+
+    def __init__(self, config: VoxelConfig, atoms: int, beads: int, previous_frames: int) -> None:
+        super().__init__()
+        self.config = config
+        self.latent = config.latent
+        self.atoms = atoms
+        seen = beads + previous_frames * atoms
+        self.encoder = VoxelEncoder(config, atoms + seen)
+        self.decoder = VoxelDecoder(config, seen, atoms)
+
+    def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
+        """Densities [frame, beads, previous] by channel, written where they belong, without a copy."""
+        densities = self._densities(frame, beads, *previous.unbind(1))
+        return Observation(densities, densities[:, self.atoms :])
+
+    def condition(self, beads: Tensor, previous: Tensor) -> Tensor:
+        """Densities [beads, previous] by channel."""
+        return self._densities(beads, *previous.unbind(1))
+
+    def encode(self, observation: Observation) -> Posterior:
+        """Distribution of the latent code."""
+        return self.encoder(observation.everything)
+
+    def decode(
+        self, code: Tensor, condition: Tensor, beads: Tensor, normals: Tensor | None = None
+    ) -> Decoded:
+        """Frame of a latent code; the decoder is deterministic."""
+        logits = self.decoder(code, condition)
+        coordinates = density_to_coordinates(logits.float(), width=self.config.width_nm, logits=True)
+        return Decoded(coordinates, logits)
+
+    def reconstruction_loss(self, decoded: Decoded, frame: Tensor, observation: Observation) -> Tensor:
+        """Mean squared error of the densities, L_vox."""
+        return functional.mse_loss(decoded.output.float().sigmoid(), observation.everything[:, : self.atoms])
+
+    def _densities(self, *particles: Tensor) -> Tensor:
+        """Densities of sets of particles (batch, count, 3), each set centred on its mean."""
+        edge = self.config.grid_points
+        channels = sum(part.shape[1] for part in particles)
+        densities = particles[0].new_empty(len(particles[0]), channels, edge, edge, edge)
+        first = 0
+        for part in particles:
+            centred = part - part.mean(dim=1, keepdim=True)
+            voxelize(
+                centred.detach(),
+                width=self.config.width_nm,
+                sigma=self.config.sigma_nm,
+                out=densities[:, first : first + part.shape[1]],
+            )
+            first += part.shape[1]
+        return densities
+
+
+class ResidualBlock(nn.Module):
+    """LeakyReLU(0.5 * (block(x) + skip(x))), block = conv, GroupNorm, LeakyReLU, conv, GroupNorm."""
+
+    def __init__(self, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Conv3d(channels, channels, 3, stride, padding=1),
+            nn.GroupNorm(1, channels),
+            nn.LeakyReLU(),
+            nn.Conv3d(channels, channels, 3, padding=1),
+            nn.GroupNorm(1, channels),
+        )
+        self.skip = nn.Identity() if stride == 1 else nn.Conv3d(channels, channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, edge, edge, edge), edges divided by the stride."""
+        return functional.leaky_relu(0.5 * (self.block(x) + self.skip(x)))
+
+
+class VoxelEncoder(nn.Module):
+    """Densities to the distribution of the latent code."""
+
+    def __init__(self, config: VoxelConfig, channels_in: int) -> None:
+        super().__init__()
+        width, edge = config.channels, config.grid_points
+        for stride in _ENCODER_STRIDES:
+            edge = (edge - 1) // stride + 1
+        self.trunk = nn.Sequential(
+            nn.Conv3d(channels_in, width, 5, padding=2),
+            nn.GroupNorm(1, width),
+            nn.LeakyReLU(),
+            *(ResidualBlock(width, stride) for stride in _ENCODER_STRIDES),
+            nn.Flatten(),
+        )
+        self.mean = nn.Linear(width * edge**3, config.latent)
+        self.log_variance = nn.Linear(width * edge**3, config.latent)
+
+    def forward(self, densities: Tensor) -> Posterior:
+        """Densities (batch, channels, d, d, d) to mean and log variance (batch, latent)."""
+        hidden = self.trunk(densities)
+        return Posterior(self.mean(hidden), self.log_variance(hidden).clamp(max=_MAX_LOG_VARIANCE))
+
+
+class VoxelDecoder(nn.Module):
+    """Latent code and conditioning densities to logits of the atoms' densities."""
+
+    def __init__(self, config: VoxelConfig, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        width, edge = config.channels, config.grid_points
+        before = (edge - _LATENT_EDGE) // 2
+        self.padding = [before, edge - _LATENT_EDGE - before] * 3
+        self.code_shape = (config.latent // _LATENT_EDGE**3, _LATENT_EDGE, _LATENT_EDGE, _LATENT_EDGE)
+        self.condition = nn.Sequential(
+            nn.Conv3d(channels_in, width, 3, padding=1),
+            nn.GroupNorm(1, width),
+            nn.LeakyReLU(),
+            ResidualBlock(width),
+            ResidualBlock(width),
+        )
+        self.code = nn.Conv3d(self.code_shape[0], width, 5, padding=2)
+        self.head = nn.Sequential(
+            nn.Conv3d(2 * width, 2 * width, 3, padding=1),
+            nn.GroupNorm(1, 2 * width),
+            nn.LeakyReLU(),
+            ResidualBlock(2 * width),
+            ResidualBlock(2 * width),
+            nn.Conv3d(2 * width, channels_out, 1),
+        )
+
+    def forward(self, code: Tensor, condition: Tensor) -> Tensor:
+        """Code (batch, latent) and densities (batch, channels, d, d, d) to logits (batch, atoms, d, d, d)."""
+        spread = functional.pad(code.unflatten(1, self.code_shape), self.padding, mode="replicate")
+        return self.head(torch.cat([self.code(spread), self.condition(condition)], dim=1))

@@ -1,0 +1,331 @@
+"""Compare how molecules move: what stands behind ``backmap evaluate --kinetics`` and its Python twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backmap.errors import InputError
+from backmap.evaluation.bond_angle_histograms import bond_lengths, compare_bonds_and_angles
+from backmap.evaluation.distributions import SIDES, require_finite
+from backmap.evaluation.energy import compare_energies
+from backmap.evaluation.free_energy_surface import (
+    backbone_torsions,
+    compare_surfaces,
+    frame_weights,
+    periodic_features,
+    spanning_edges,
+    torsion_edges,
+)
+from backmap.evaluation.kinetics import NAMES, Lags, compare_kinetics
+from backmap.evaluation.latent_codes import CodeDiversity, correlate_with_energy, diversity_of_codes
+from backmap.evaluation.tica import c_alpha_distances, project
+from backmap.evaluation.trajectory_scorecard import System, TrajectoryScorecard
+from backmap.evaluation.velocities import compare_velocities
+
+if TYPE_CHECKING:
+    import mdtraj
+
+DEFAULT_LAG_FRAMES = 5
+DEFAULT_LAGS_FRAMES = (1, 2, 5, 10, 20)
+SHORTEST_IN_LAGS = 10
+"""Of the default lag times, those are used that the longest trajectory holds ten times."""
+
+FEWEST_C_ALPHAS = 3
+
+EnergyFunction = Callable[[np.ndarray], np.ndarray]
+"""Positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol."""
+
+
+def evaluate_trajectory(
+    reference: mdtraj.Trajectory | Sequence[mdtraj.Trajectory],
+    samples: mdtraj.Trajectory | Sequence[mdtraj.Trajectory],
+    *,
+    frame_interval: float | None = None,
+    lag: float | None = None,
+    lag_times: Sequence[float] | None = None,
+    states: int = 100,
+    metastable: int | None = None,
+    temperature: float = 300.0,
+    energy: EnergyFunction | None = None,
+    codes: np.ndarray | None = None,
+    one_frame: mdtraj.Trajectory | None = None,
+    seed: int = 0,
+) -> TrajectoryScorecard:
+    """Compare sampled trajectories of a molecule with reference trajectories of the same atoms.
+
+    With a single residue that has both phi and psi, those are the coordinates of the free-energy surface and
+    of the Markov states; otherwise the two slowest components of the C-alpha distances in the reference are.
+
+    Parameters
+    ----------
+    reference, samples : mdtraj.Trajectory or sequence of them
+        All atoms. Several trajectories of a side are pooled; none needs the length of another.
+    frame_interval : float, optional
+        ps between frames; by default what the reference's times say.
+    lag : float, optional
+        Lag time of the Markov models, ps; by default five frames.
+    lag_times : sequence of float, optional
+        Lag times at which implied time scales are estimated, ps; by default 1, 2, 5, 10 and 20 frames.
+    states : int
+        Number of k-means states.
+    metastable : int, optional
+        Number of metastable sets; by default one more than the reference has time scales above the lag time.
+    temperature : float
+        K, for free energies.
+    energy : callable, optional
+        Positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol, such as
+        :func:`energy_function` gives.
+    codes : ndarray, (frames, size), optional
+        Latent codes of the samples' frames, one trajectory after the other; needs ``energy``.
+    one_frame : mdtraj.Trajectory, optional
+        Many structures built from one and the same coarse-grained frame.
+    seed : int
+        Of the clustering and of the posterior samples.
+
+    Returns
+    -------
+    TrajectoryScorecard
+        ``print(scores.to_table())`` shows it, ``scores.to_json()`` holds everything, figures included.
+
+    Raises
+    ------
+    InputError
+        If atoms or times differ, or a trajectory is too short, saying what and where.
+    """
+    _require_deeptime()
+    sides = {side: _listed(given) for side, given in zip(SIDES, (reference, samples), strict=True)}
+    first = sides["reference"][0]
+    if codes is not None and energy is None:
+        raise InputError("latent codes are compared with energies; give a way to compute those as well")
+    for side, trajectories in sides.items():
+        for trajectory in trajectories:
+            _check(first, trajectory, NAMES[side])
+    interval = _frame_interval(sides, frame_interval)
+    longest = min(max(map(len, trajectories)) for trajectories in sides.values())
+    lags = _lags(interval, lag, lag_times, longest)
+
+    positions = {side: [each.xyz for each in trajectories] for side, trajectories in sides.items()}
+    pooled = {side: np.concatenate(each) for side, each in positions.items()}
+    labels, coordinates, features, edges, tica_times = _collective(first.topology, positions, lags)
+    kinetics, models = compare_kinetics(features, lags, states=states, metastable=metastable, seed=seed)
+    weights = {
+        side: frame_weights(models.assignments[side], models.main[side].stationary()) for side in SIDES
+    }
+    bonds = _bonds(first.topology)
+    elements = [atom.element.symbol for atom in first.topology.atoms]
+    energies = {} if energy is None else {side: _energies(energy, pooled[side]) for side in SIDES}
+    return TrajectoryScorecard(
+        system=System(
+            atoms=first.n_atoms,
+            frames={side: len(pooled[side]) for side in SIDES},
+            trajectories={side: len(sides[side]) for side in SIDES},
+            interval=interval,
+            temperature=temperature,
+            coordinates=labels,
+            tica_time_scales=tica_times,
+            seed=seed,
+        ),
+        geometry=compare_bonds_and_angles(pooled["reference"], pooled["sample"], elements, bonds),
+        surface=compare_surfaces(
+            {side: np.concatenate(coordinates[side]) for side in SIDES}, weights, edges, temperature
+        ),
+        velocities=compare_velocities(positions["reference"], positions["sample"], interval),
+        kinetics=kinetics,
+        energies=compare_energies(energies["reference"], energies["sample"]) if energies else None,
+        latent=None if codes is None else correlate_with_energy(np.asarray(codes), energies["sample"]),
+        code_diversity=None if one_frame is None else _code_diversity(first, one_frame, pooled, bonds),
+    )
+
+
+def energy_function(topology: mdtraj.Topology, force_field: Sequence[str]) -> EnergyFunction:
+    """Make a function of positions that gives potential energies by a force field of OpenMM.
+
+    Parameters
+    ----------
+    topology : mdtraj.Topology
+        All atoms, hydrogens included, with names the force field knows.
+    force_field : sequence of str
+        Files of OpenMM's, ``amber99sbildn.xml`` and ``amber99_obc.xml`` say. Bonds that a simulation would
+        constrain keep their energy here, so that a sample that stretches them pays for it.
+
+    Returns
+    -------
+    callable
+        Positions (frames, atoms, 3) in nm to energies (frames,) in kJ/mol, without cutoff.
+
+    Raises
+    ------
+    InputError
+        If OpenMM is missing, or it cannot make a system of these atoms.
+    """
+    import torch
+
+    from backmap.chemistry.force_field import ForceField
+    from backmap.physics.potential import Potential
+
+    try:
+        import openmm.app
+    except ImportError as error:
+        raise InputError("energies need OpenMM; pip install openmm") from error
+    try:
+        system = openmm.app.ForceField(*force_field).createSystem(topology.to_openmm())
+        potential = Potential(ForceField.from_openmm(system), torch.float64)
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the force field {' '.join(force_field)} cannot be used: {reason}") from error
+
+    def energies(positions: np.ndarray) -> np.ndarray:
+        return potential(torch.as_tensor(positions, dtype=torch.float64)).numpy()
+
+    return energies
+
+
+def _require_deeptime() -> None:
+    try:
+        import deeptime  # noqa: F401
+    except ImportError as error:
+        raise InputError("Markov models need deeptime; pip install deeptime") from error
+
+
+def _listed(given: mdtraj.Trajectory | Sequence[mdtraj.Trajectory]) -> list[mdtraj.Trajectory]:
+    listed = list(given) if isinstance(given, Sequence) else [given]
+    if not listed:
+        raise InputError("there is no trajectory to compare; give at least one of each side")
+    return listed
+
+
+def _check(first: mdtraj.Trajectory, trajectory: mdtraj.Trajectory, name: str) -> None:
+    """Refuse other atoms than the first trajectory's, and positions that are no numbers."""
+    expected, found = ([str(atom) for atom in each.topology.atoms] for each in (first, trajectory))
+    if len(found) != len(expected):
+        raise InputError(
+            f"{name}: has {len(found)} atoms, but the reference has {len(expected)}; give the same atoms"
+        )
+    for index, (own, other) in enumerate(zip(expected, found, strict=True)):
+        if _atom_name(own) != _atom_name(other):
+            raise InputError(
+                f"{name}: atom {index + 1} is {other}, but {own} in the reference; "
+                "give the same atoms in the same order"
+            )
+    require_finite(trajectory.xyz, name)
+
+
+def _atom_name(written: str) -> str:
+    return written.rsplit("-", 1)[-1]
+
+
+def _frame_interval(sides: dict[str, list[mdtraj.Trajectory]], given: float | None) -> float:
+    """Give ps between frames: as told, or as the times of all trajectories say alike."""
+    if given is not None:
+        if not given > 0.0:
+            raise InputError(f"the frame interval is {given:g} ps; give one above 0")
+        return given
+    expected: float | None = None
+    for side in SIDES:
+        for trajectory in sides[side]:
+            if len(trajectory) < 2:
+                continue
+            found = _own_interval(trajectory, NAMES[side])
+            expected = found if expected is None else expected
+            if not np.isclose(found, expected, rtol=1e-3):
+                raise InputError(
+                    f"the time between frames differs: {expected:g} ps in the reference and {found:g} ps in "
+                    f"{NAMES[side]}; give frames of one spacing"
+                )
+    if expected is None:
+        raise InputError("the reference: has a single frame; a trajectory is needed")
+    return expected
+
+
+def _own_interval(trajectory: mdtraj.Trajectory, name: str) -> float:
+    steps = np.diff(trajectory.time.astype(np.float64))
+    interval = float(np.median(steps))
+    uneven = np.abs(steps - interval) > 0.01 * abs(interval)
+    if interval <= 0.0 or uneven.any():
+        frame = int(np.argmax(uneven)) + 1
+        raise InputError(
+            f"{name}: its frames are not evenly spaced in time (frame {frame}); "
+            "give evenly spaced frames, or their spacing if the times are wrong"
+        )
+    return interval
+
+
+def _lags(interval: float, lag: float | None, lag_times: Sequence[float] | None, longest: int) -> Lags:
+    main = DEFAULT_LAG_FRAMES if lag is None else _in_frames(lag, interval)
+    if lag_times is None:
+        others = {count for count in DEFAULT_LAGS_FRAMES if count * SHORTEST_IN_LAGS <= longest}
+    else:
+        others = {_in_frames(time, interval) for time in lag_times}
+    return Lags(interval, main, tuple(sorted({*others, main})))
+
+
+def _in_frames(time: float, interval: float) -> int:
+    frames = round(time / interval)
+    if frames < 1 or abs(frames * interval - time) > 1e-3 * interval:
+        raise InputError(
+            f"the lag time {time:g} ps is not a multiple of the time between frames, {interval:g} ps; "
+            f"give {max(frames, 1) * interval:g} ps, say"
+        )
+    return frames
+
+
+def _collective(
+    topology: mdtraj.Topology, positions: dict[str, list[np.ndarray]], lags: Lags
+) -> tuple[
+    tuple[str, str],
+    dict[str, list[np.ndarray]],
+    dict[str, list[np.ndarray]],
+    tuple[np.ndarray, np.ndarray],
+    np.ndarray | None,
+]:
+    """Choose the two coordinates: names, values, what is clustered, bins, and time scales in ps."""
+    torsions = _phi_psi(topology)
+    if torsions is not None:
+        angles = {side: [backbone_torsions(each, torsions) for each in positions[side]] for side in SIDES}
+        features = {side: [periodic_features(each) for each in angles[side]] for side in SIDES}
+        return ("phi, degrees", "psi, degrees"), angles, features, torsion_edges(), None
+    c_alphas = topology.select("name CA and element C")
+    if len(c_alphas) < FEWEST_C_ALPHAS:
+        raise InputError(
+            f"the reference: has {len(c_alphas)} C-alphas and not exactly one pair of phi and psi, "
+            "so that there are no slow coordinates to look at; give a peptide"
+        )
+    distances = {side: [c_alpha_distances(each, c_alphas) for each in positions[side]] for side in SIDES}
+    found = project(distances["reference"], distances["sample"], lags.main)
+    components = {"reference": found.reference, "sample": found.samples}
+    edges = spanning_edges(np.concatenate(found.reference))
+    return ("component 1", "component 2"), components, components, edges, found.time_scales * lags.interval
+
+
+def _phi_psi(topology: mdtraj.Topology) -> np.ndarray | None:
+    """Give the atoms of phi and psi, (2, 4), of a molecule with one residue that has both; else None."""
+    from mdtraj.geometry.dihedral import indices_phi, indices_psi
+
+    phi, psi = (
+        np.array(found(topology), dtype=np.int64).reshape(-1, 4) for found in (indices_phi, indices_psi)
+    )
+    return np.concatenate([phi, psi]) if len(phi) == len(psi) == 1 else None
+
+
+def _bonds(topology: mdtraj.Topology) -> np.ndarray:
+    bonds = np.array([[bond[0].index, bond[1].index] for bond in topology.bonds], dtype=np.int64)
+    if not len(bonds):
+        raise InputError(
+            "the reference: its topology names no bonds; give one with CONECT records or usual residue names"
+        )
+    return bonds
+
+
+def _energies(energy: EnergyFunction, positions: np.ndarray) -> np.ndarray:
+    return np.asarray(energy(positions), dtype=np.float64)
+
+
+def _code_diversity(
+    first: mdtraj.Trajectory, one_frame: mdtraj.Trajectory, pooled: dict[str, np.ndarray], bonds: np.ndarray
+) -> CodeDiversity:
+    _check(first, one_frame, "the structures of one frame")
+    usual = bond_lengths(pooled["reference"], bonds).mean(axis=0, dtype=np.float64)
+    return diversity_of_codes(one_frame.xyz, bonds, usual)

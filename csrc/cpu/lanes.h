@@ -1,0 +1,62 @@
+// Short vectors of numbers, by the compiler's vector extension: the same source for every instruction set.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/host_device.h"
+
+// Vectors are passed between inlined functions only, so that how they are passed does not matter.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
+namespace backmap::cpu {
+
+// 32 bytes: 8 floats or 4 doubles, with integers of the same width for the results of comparisons.
+template <typename T>
+struct LanesOf;
+template <>
+struct LanesOf<float> {
+  using Values __attribute__((vector_size(32))) = float;
+  using Integers __attribute__((vector_size(32))) = int32_t;
+  using Integer = int32_t;
+  using Parts __attribute__((vector_size(8))) = uint8_t;  // as many integers in 64 bits
+};
+template <>
+struct LanesOf<double> {
+  using Values __attribute__((vector_size(32))) = double;
+  using Integers __attribute__((vector_size(32))) = int64_t;
+  using Integer = int64_t;
+  using Parts __attribute__((vector_size(8))) = uint16_t;
+};
+
+template <typename T>
+using Lanes = typename LanesOf<T>::Values;
+template <typename T>
+using IntegerLanes = typename LanesOf<T>::Integers;
+
+template <typename T>
+constexpr int64_t lane_count = 32 / sizeof(T);
+
+template <typename T>
+BACKMAP_HD Lanes<T> load_lanes(const T* p) {
+  Lanes<T> v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+template <typename T>
+BACKMAP_HD void store_lanes(T* p, const Lanes<T>& v) {
+  std::memcpy(p, &v, sizeof(v));
+}
+
+// One number in all lanes. By way of an array: this becomes one instruction where {v, v...} becomes many.
+template <typename T>
+BACKMAP_HD Lanes<T> broadcast(T value) {
+  T values[lane_count<T>];
+  for (T& v : values) v = value;
+  return load_lanes(values);
+}
+
+}  // namespace backmap::cpu

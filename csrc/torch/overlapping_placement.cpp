@@ -1,0 +1,110 @@
+// Placement with overlaps: from tensors to launchers.
+#include "kernels.h"
+#include "torch/checks.h"
+#include "torch/launch.h"
+#include "torch/operators.h"
+
+namespace backmap {
+namespace {
+
+using namespace checks;
+
+// What the operator and its backward share; `first` are coordinates (*, residues, atoms, 3).
+void check_placement(const Argument& first, const Tensor& frame, const Tensor& local, const Tensor& target) {
+  const char* op = first.op;
+  is_floating(first);
+  holds_points(first, 3, "(*, residues, atoms, 3)");
+  const Sizes batch = without_last(first.tensor, 3);
+  const auto dtype = first.tensor.scalar_type();
+  goes_with({op, "frame", frame}, first, dtype);
+  holds_points({op, "frame", frame}, 3, "(*, queries, 4, 3)");
+  const auto queries = frame.sym_size(-3);
+  has_shape({op, "frame", frame}, join(batch, {queries, 4, 3}));
+  goes_with({op, "local", local}, first, dtype);
+  holds_points({op, "local", local}, 3, "(*, queries, slots, 3)");
+  const auto slots = local.sym_size(-2);
+  has_shape({op, "local", local}, join(batch, {queries, slots, 3}));
+  goes_with({op, "target", target}, first, at::kLong);
+  has_shape({op, "target", target}, {queries, slots});
+}
+
+// Only where reading the values costs no synchronisation; CUDA takes a target out of range for -1.
+void check_target_range(const Tensor& target, int64_t atoms) {
+  if (!target.is_cpu() || target.numel() == 0) return;
+  const int64_t lowest = target.min().item<int64_t>(), highest = target.max().item<int64_t>();
+  TORCH_CHECK_VALUE(lowest >= -1 && highest < atoms, "overlapping_placement: target must lie in [-1, ", atoms,
+                    ") (residues * atoms), got ", lowest < -1 ? lowest : highest);
+}
+
+}  // namespace
+
+Tensor empty_overlapping_placement(const Tensor& atoms, const Tensor& frame, const Tensor& local,
+                                   const Tensor& target) {
+  check_placement({"overlapping_placement", "atoms", atoms}, frame, local, target);
+  return at::empty_symint(atoms.sym_sizes(), atoms.options());
+}
+
+Tensor overlapping_placement(const Tensor& atoms, const Tensor& frame, const Tensor& local, const Tensor& target) {
+  Tensor placed = empty_overlapping_placement(atoms, frame, local, target);
+  const int64_t atoms_of_frame = atoms.size(-3) * atoms.size(-2);
+  check_target_range(target, atoms_of_frame);
+  const Tensor atoms_ = atoms.contiguous(), frame_ = frame.contiguous(), local_ = local.contiguous(),
+               target_ = target.contiguous();
+  const Tensor winner = at::empty({atoms_of_frame}, target.options());
+  with_scalar_of(atoms, [&](auto scalar) {
+    using T = decltype(scalar);
+    const OverlapArguments<T> args{
+        .batch = frame_count(atoms, 3),
+        .atoms = atoms_of_frame,
+        .queries = frame.size(-3),
+        .slots = local.size(-2),
+        .atom = atoms_.const_data_ptr<T>(),
+        .frame = frame_.const_data_ptr<T>(),
+        .local = local_.const_data_ptr<T>(),
+        .target = target_.const_data_ptr<int64_t>(),
+        .winner = winner.mutable_data_ptr<int64_t>(),
+        .placed = placed.mutable_data_ptr<T>(),
+    };
+    launch(atoms, [&] { cpu::overlapping_placement(args); }, [&](void* s) { cuda::overlapping_placement(args, s); });
+  });
+  return placed;
+}
+
+Tensors3 empty_overlapping_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local,
+                                              const Tensor& target) {
+  check_placement({"overlapping_placement_backward", "grad", grad}, frame, local, target);
+  return {at::empty_symint(grad.sym_sizes(), grad.options()), at::empty_symint(frame.sym_sizes(), frame.options()),
+          at::empty_symint(local.sym_sizes(), local.options())};
+}
+
+Tensors3 overlapping_placement_backward(const Tensor& grad, const Tensor& frame, const Tensor& local,
+                                        const Tensor& target) {
+  auto [grad_atoms, grad_frame, grad_local] = empty_overlapping_placement_backward(grad, frame, local, target);
+  const int64_t atoms_of_frame = grad.size(-3) * grad.size(-2);
+  const Tensor grad_ = grad.contiguous(), frame_ = frame.contiguous(), local_ = local.contiguous(),
+               target_ = target.contiguous();
+  const Tensor winner = at::empty({atoms_of_frame}, target.options());
+  with_scalar_of(grad, [&](auto scalar) {
+    using T = decltype(scalar);
+    const OverlapBackwardArguments<T> args{
+        .batch = frame_count(grad, 3),
+        .atoms = atoms_of_frame,
+        .queries = frame.size(-3),
+        .slots = local.size(-2),
+        .grad = grad_.const_data_ptr<T>(),
+        .frame = frame_.const_data_ptr<T>(),
+        .local = local_.const_data_ptr<T>(),
+        .target = target_.const_data_ptr<int64_t>(),
+        .winner = winner.mutable_data_ptr<int64_t>(),
+        .grad_atoms = grad_atoms.mutable_data_ptr<T>(),
+        .grad_frame = grad_frame.mutable_data_ptr<T>(),
+        .grad_local = grad_local.mutable_data_ptr<T>(),
+    };
+    launch(
+        grad, [&] { cpu::overlapping_placement_backward(args); },
+        [&](void* s) { cuda::overlapping_placement_backward(args, s); });
+  });
+  return {grad_atoms, grad_frame, grad_local};
+}
+
+}  // namespace backmap
