@@ -169,15 +169,11 @@ class ResidueBlocks {
     for (int64_t first = 0; first < regions_; first += chunk)
       box_of_region_.measure(query, first / chunk, near_region_.data() + first);
     const int64_t some_regions = std::min<int64_t>(2, regions_), some_blocks = (wanted + L - 1) / L + 1;
-    const T region_bound = bound(near_region_.data(), regions_, some_regions);
-    measure_blocks_of_regions(query, T(-1), region_bound);
-    const int64_t measured = chunk * measured_;
-    const T block_bound = bound(near_.data(), measured, some_blocks);
-    visit_blocks(query, 0, measured, T(-1), block_bound);
-    const T residue_bound = bound(squared_.data(), visited_ * L, wanted);
-    visit_blocks(query, 0, measured, block_bound, residue_bound);
-    measure_blocks_of_regions(query, region_bound, residue_bound);
-    visit_blocks(query, measured, chunk * measured_, T(-1), residue_bound);
+    measure_blocks_of_regions(query, bound(near_region_.data(), regions_, some_regions));
+    visit_blocks(query, bound(near_.data(), chunk * measured_, some_blocks));
+    const T of_residues = bound(squared_.data(), visited_ * L, wanted);
+    measure_blocks_of_regions(query, of_residues);
+    visit_blocks(query, of_residues);
   }
 
   // A finite bound: what lies at infinity is never visited.
@@ -185,19 +181,21 @@ class ResidueBlocks {
     return std::min(bound_of_smallest(values, count, wanted, least_), largest);
   }
 
-  // Distances to the boxes of the blocks in regions whose own boxes are within the limits.
-  BACKMAP_HD void measure_blocks_of_regions(const Vec3<T>& query, T low, T high) {
-    for_values_within(near_region_.data(), regions_, low, high, [&](int64_t region) {
+  // Distances to the boxes of the blocks in regions whose own boxes are that near; no region comes twice.
+  BACKMAP_HD void measure_blocks_of_regions(const Vec3<T>& query, T high) {
+    for_values_within(near_region_.data(), regions_, high, [&](int64_t region) {
+      near_region_[region] = infinity;
       box_of_block_.measure(query, region, near_.data() + chunk * measured_);
       region_[measured_++] = int32_t(region);
     });
   }
 
-  // Visits those of the blocks measured from number `first` up to `end` whose boxes are within the limits.
-  BACKMAP_HD void visit_blocks(const Vec3<T>& query, int64_t first, int64_t end, T low, T high) {
+  // Visits those of the measured blocks whose boxes are that near; no block comes twice.
+  BACKMAP_HD void visit_blocks(const Vec3<T>& query, T high) {
     const int64_t before = visited_;
-    for_values_within(near_.data() + first, end - first, low, high, [&](int64_t i) {
-      visit_[visited_++] = int32_t(region_[(first + i) / chunk] * chunk + i % chunk);
+    for_values_within(near_.data(), chunk * measured_, high, [&](int64_t i) {
+      near_[i] = infinity;
+      visit_[visited_++] = int32_t(region_[i / chunk] * chunk + i % chunk);
     });
     measure(query, before);
   }
@@ -229,7 +227,7 @@ class ResidueBlocks {
     const T* all = squared_.data();
     const int32_t *residue_of = residue_.data(), *visit = visit_.data();
     int64_t n = 0;
-    for_values_within(all, visited_ * L, T(-1), bound, [&](int64_t i) {
+    for_values_within(all, visited_ * L, bound, [&](int64_t i) {
       squared[n] = all[i];
       residue[n] = residue_of[visit[i / L] * L + i % L];
       n += residue[n] != excluded;

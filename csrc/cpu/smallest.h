@@ -39,16 +39,15 @@ BACKMAP_HD void rank(const T* values, int64_t count, IntegerLanes<T>* ranks) {
   if (v < vectors) count_lesser<1>(values, count, v, ranks);
 }
 
-// visit(i) for all low < values[i] <= high, in no particular order.
+// visit(i) for all values[i] <= high, in no particular order.
 template <typename T, typename Visit>
-BACKMAP_HD void for_values_within(const T* values, int64_t count, T low, T high, const Visit& visit) {
+BACKMAP_HD void for_values_within(const T* values, int64_t count, T high, const Visit& visit) {
   constexpr int64_t L = lane_count<T>, bits = chunk / L;
-  const Lanes<T> lows = broadcast(low), highs = broadcast(high);
+  const Lanes<T> highs = broadcast(high);
   for (int64_t first = 0; first < count; first += chunk) {
     IntegerLanes<T> of_lane{};
     for (int64_t bit = 0; bit < bits; ++bit) {
-      const Lanes<T> v = load_lanes(values + first + bit * L);
-      of_lane |= (v > lows) & (v <= highs) & (typename LanesOf<T>::Integer(1) << bit);
+      of_lane |= (load_lanes(values + first + bit * L) <= highs) & (typename LanesOf<T>::Integer(1) << bit);
     }
     const auto parts = __builtin_convertvector(of_lane, typename LanesOf<T>::Parts);
     uint64_t mask;  // bit `b` is number b % bits of lane b / bits
