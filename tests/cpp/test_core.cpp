@@ -510,7 +510,7 @@ int times_found(const Vec3<T>& a, const Vec3<T>& b, const CellSpace<T>& space) {
   const Cell cell = cell_of(b, space);
   int found = 0;
   for_rows_near(a, space, [&](uint32_t row, int32_t x, int32_t count, const Vec3<T>& shift) {
-    const bool holds = row == row_of(cell.y, cell.z) && cell.x >= x && cell.x < x + count;
+    const bool holds = row == row_of(cell.y, cell.z, space) && cell.x >= x && cell.x < x + count;
     if (holds && squared_distance(a - shift, b) < space.limit) ++found;
   });
   return found;
@@ -572,15 +572,27 @@ void test_buckets() {
   // A block of neighbouring cells spreads over the buckets: a random hash would put about 7 in the fullest.
   const int32_t edge = 16;
   const uint32_t buckets = uint32_t(bucket_count(int64_t(edge) * edge * edge));
-  std::vector<int> filled(buckets);
-  for (int32_t x = -edge / 2; x < edge / 2; ++x)
-    for (int32_t y = -edge / 2; y < edge / 2; ++y)
-      for (int32_t z = -edge / 2; z < edge / 2; ++z) {
-        const uint32_t bucket = bucket_of(row_of(y, z), x, buckets - 1);
-        check(bucket < buckets, "bucket_of: in range");
-        ++filled[bucket];
-      }
-  check(*std::max_element(filled.begin(), filled.end()) <= 16, "bucket_of: spreads neighbouring cells");
+  const auto fullest = [&](const CellSpace<float>& space) {
+    std::vector<int> filled(buckets);
+    for (int32_t x = -edge / 2; x < edge / 2; ++x)
+      for (int32_t y = -edge / 2; y < edge / 2; ++y)
+        for (int32_t z = -edge / 2; z < edge / 2; ++z) {
+          const uint32_t bucket = bucket_of(row_of(y, z, space), x, buckets - 1);
+          check(bucket < buckets, "bucket_of: in range");
+          ++filled[bucket];
+        }
+    return *std::max_element(filled.begin(), filled.end());
+  };
+  CellSpace<float> space = cell_space(0.1, PeriodicBox<float>{});
+  check(fullest(space) <= 16, "bucket_of: spreads neighbouring cells");
+  name_rows_in_order(space, edge, edge);
+  check(fullest(space) <= 2, "name_rows_in_order: fills the buckets in order");
+  for (const int64_t cells : {1, 2, 7, 8, 100}) {  // no row has the name of another nearby
+    name_rows_in_order(space, cells, cells);
+    for (int32_t y = -5; y <= 5; ++y)
+      for (int32_t z = -5; z <= 5; ++z)
+        check((row_of(y, z, space) == row_of(0, 0, space)) == (y == 0 && z == 0), "row_of: names");
+  }
 }
 
 // ---- overlap.h ---------------------------------------------------------------------------------
