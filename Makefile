@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 SOURCES := $(shell git ls-files '*.cpp' '*.h' '*.cu')
 
-.PHONY: demo test lint bench
+.PHONY: demo test sanitize lint bench bench-kernels
 
 demo: .venv/installed
 	mkdir -p demo
@@ -17,6 +17,9 @@ demo: .venv/installed
 test: .venv/installed-dev lint
 	$(BIN)/pytest -q
 
+sanitize: .venv/installed-dev
+	tests/sanitize.sh $(BIN)/python
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -24,6 +27,9 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/quality.py --structures ../shared/data/pdb/test-dev --samples 5
+
+bench-kernels: .venv/installed-dev
+	$(BIN)/python benchmarks/kernels.py --threads 1 2
 
 # torch comes first and alone, so that nothing after it chooses another build of it. CUDA kernels are compiled
 # if nvcc is found.

@@ -1,17 +1,61 @@
-"""How fast are bond and clash scores, against batched PyTorch (cdist of all atoms)?"""
+"""How fast are bond and clash scores, against batched PyTorch (cdist of all atoms)? Linear in size?"""
 
 from argparse import Namespace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
-from compare import arguments, every, measure, report
+from compare import Timing, Work, arguments, compiled, every, measure, report
+from torch import Tensor
 
 from backmap.ops import structure_score
 
-SLOTS, ATOMS_OF_RESIDUE, BONDS_OF_RESIDUE = 14, 8, 8
+SLOTS, ATOMS_OF_RESIDUE, BONDS_OF_RESIDUE, SPACING = 14, 8, 8, 0.51
 
 
-def batched_pytorch(atoms, side_chain, linked, bonds, lengths, present):
+@dataclass(frozen=True)
+class Structures:
+    """Synthetic proteins: residues on a winding lattice, as dense as in globular proteins."""
+
+    atoms: Tensor
+    present: Tensor
+    side_chain: Tensor
+    linked: Tensor
+    bonds: Tensor
+    lengths: Tensor
+    box: Tensor
+
+    @property
+    def residues(self) -> int:
+        """Residues of all frames together."""
+        return self.atoms.shape[0] * self.atoms.shape[1]
+
+
+def structures(frames: int, residues: int, device: str) -> Structures:
+    """Frames of a structure of so many residues, and the box that it fills."""
+    edge = int(residues ** (1 / 3)) + 1
+    layer, place = (
+        torch.arange(residues).div(edge**2, rounding_mode="floor"),
+        torch.arange(residues) % edge**2,
+    )
+    row, column = place.div(edge, rounding_mode="floor"), place % edge
+    row = torch.where(layer % 2 == 1, edge - 1 - row, row)
+    column = torch.where((layer + row) % 2 == 1, edge - 1 - column, column)
+    centre = SPACING * torch.stack([column, row, layer], dim=-1)
+    within = torch.randint(0, SLOTS, (residues, BONDS_OF_RESIDUE, 2))
+    parts = (
+        centre[:, None] + 0.12 * torch.randn(frames, residues, SLOTS, 3),
+        torch.rand(residues, SLOTS).argsort(-1) < ATOMS_OF_RESIDUE,
+        (torch.arange(SLOTS) >= 4).expand(residues, -1).contiguous(),
+        torch.ones(residues, dtype=torch.bool),
+        (torch.arange(residues)[:, None, None] * SLOTS + within).flatten(0, 1),
+        torch.full((residues * BONDS_OF_RESIDUE,), 0.15),
+        SPACING * edge * torch.eye(3),
+    )
+    return Structures(*(part.to(device) for part in parts))
+
+
+def batched_pytorch(atoms, present, side_chain, linked, bonds, lengths):
     """The same with all pairs of atoms: (frames, atoms, atoms) of memory, the mask computed once."""
     points = atoms.flatten(1, 2)
     i, j = bonds.unbind(-1)
@@ -22,30 +66,55 @@ def batched_pytorch(atoms, side_chain, linked, bonds, lengths, present):
     side = side_chain.flatten()[there]
     gap = (residue[:, None] - residue).abs()
     counts = (gap > 1) | ((gap == 1) & ((side[:, None] & side) | ~linked[residue]))
-    close = (torch.cdist(points[:, there], points[:, there]) < 0.12) & counts
-    clash = torch.zeros(len(atoms), len(linked), dtype=torch.bool, device=atoms.device)
-    frame, atom = close.any(-1).nonzero(as_tuple=True)
-    clash[frame, residue[atom]] = True
+    close = ((torch.cdist(points[:, there], points[:, there]) < 0.12) & counts).any(-1)
+    clash = torch.zeros(len(atoms), len(linked), device=atoms.device)
+    clash = clash.index_add(1, residue, close.float()) > 0
     return deviation, clash, clash.sum(-1)
 
 
-def run(options: Namespace) -> None:
-    for frames, residues in [(50, 76), (10, 300), (1, 3000)]:
-        extent = (residues / 7.5) ** (1 / 3)
-        atoms = torch.rand(frames, residues, 1, 3) * extent + 0.15 * torch.randn(frames, residues, SLOTS, 3)
-        present = torch.rand(residues, SLOTS).argsort(-1) < ATOMS_OF_RESIDUE
-        side_chain = (torch.arange(SLOTS) >= 4).expand(residues, -1).contiguous()
-        linked = torch.ones(residues, dtype=torch.bool)
-        bonds = torch.randint(0, residues * SLOTS, (residues * BONDS_OF_RESIDUE, 2))
-        lengths = torch.full((len(bonds),), 0.15)
-        inputs = [t.to(options.device) for t in (atoms, side_chain, linked, bonds, lengths, present)]
-        calls = {"backmap": partial(structure_score, *inputs[:5], present=inputs[5])}
-        if residues < 1000:  # beyond, all pairs would take gigabytes
-            calls["batched PyTorch"] = partial(batched_pytorch, *inputs)
-        timings = [measure(name, call, frames * residues, options) for name, call in calls.items()]
-        report(f"{frames} frames of {residues} residues", timings, "residues", options)
+def least_work(s: Structures) -> Work:
+    """All read or written once; a place among the cells and one distance for each atom."""
+    frames, residues = s.atoms.shape[:2]
+    bonds = residues * BONDS_OF_RESIDUE
+    of_frame = residues * SLOTS * 12 + bonds * 4 + residues
+    shared = residues * SLOTS * 2 + bonds * 20
+    return Work(frames * of_frame + shared, frames * (bonds * 12 + residues * ATOMS_OF_RESIDUE * 20))
+
+
+def compare_with_pytorch(options: Namespace) -> None:
+    for frames, residues in [(50, 76), (10, 300)]:
+        s = structures(frames, residues, options.device)
+        plain = partial(batched_pytorch, s.atoms, s.present, s.side_chain, s.linked, s.bonds, s.lengths)
+        calls = {
+            "backmap": partial(score, s),
+            "backmap, in a box": partial(score, s, s.box),
+            "batched PyTorch": plain,
+            "torch.compile of it": compiled(plain),
+        }
+        timings = [measure(name, call, s.residues, options) for name, call in calls.items() if call]
+        report(f"{frames} frames of {residues} residues", timings, "residues", options, least_work(s))
+
+
+def grow(options: Namespace) -> None:
+    for residues in (1_000, 10_000, 100_000):
+        s = structures(1, residues, options.device)
+        timings = [
+            measure("backmap", partial(score, s), residues, options),
+            measure("backmap, in a box", partial(score, s, s.box), residues, options),
+        ]
+        report(f"1 frame of {residues} residues", timings, "residues", options, least_work(s))
+        show_nanoseconds(timings)
+
+
+def show_nanoseconds(timings: list[Timing]) -> None:
+    print("  " + ", ".join(f"{t.name}: {1e9 / t.rate:.0f} ns a residue" for t in timings))
+
+
+def score(s: Structures, box: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    return structure_score(s.atoms, s.side_chain, s.linked, s.bonds, s.lengths, present=s.present, box=box)
 
 
 if __name__ == "__main__":
     for options in every(arguments(__doc__)):
-        run(options)
+        compare_with_pytorch(options)
+        grow(options)

@@ -86,13 +86,19 @@ def every(options: argparse.Namespace) -> Iterator[argparse.Namespace]:
 
 
 def measure(name: str, call: Callable[[], object], items: int, options: argparse.Namespace) -> Timing:
-    """Time `call` after a warm-up, again and again for `options.seconds`, three times at least."""
-    _timed(call, options.device)
-    seconds = [_timed(call, options.device)]
-    calls = max(1, round(BATCH_SECONDS / seconds[0])) if _kind(options.device) == "cuda" else 1
+    """Time `call` after a warm-up, again and again for `options.seconds`, three times at least.
+
+    What takes ten times as long as that is timed once, with no warm-up.
+    """
+    first = _timed(call, options.device)
+    if first > 10 * options.seconds:
+        return Timing(name, first, first, first, items)
+    second = _timed(call, options.device)
+    calls = max(1, round(BATCH_SECONDS / second)) if _kind(options.device) == "cuda" else 1
+    seconds: list[float] = []
     while len(seconds) < 3 or calls * sum(seconds) < options.seconds:
         seconds.append(_timed(call, options.device, calls))
-    lower, median, upper = statistics.quantiles(seconds[1:] if calls > 1 else seconds, n=4)
+    lower, median, upper = statistics.quantiles(seconds, n=4)
     return Timing(name, median, lower, upper, items)
 
 
@@ -193,22 +199,23 @@ def _synchronize(device: str) -> None:
 def _save(
     title: str, timings: list[Timing], unit: str, options: argparse.Namespace, bound: Roofline | None
 ) -> None:
-    path = RESULTS / f"{'-'.join(machine(options.device).split())}.json"
-    path.parent.mkdir(exist_ok=True)
+    path = results_path(options.device)
     results = json.loads(path.read_text()) if path.exists() else {}
-    benchmark = Path(sys.argv[0]).stem.removeprefix("bench_")
-    results.setdefault(benchmark, {})[f"{title}, {options.device}, threads: {options.threads}"] = {
+    results["torch"] = torch.__version__
+    benchmark = results.setdefault("benchmarks", {}).setdefault(Path(sys.argv[0]).stem, {})
+    benchmark[f"{title} ({options.threads} thread{'s' * (options.threads > 1)})"] = {
         "unit": unit,
-        "torch": torch.__version__,
         "timings": [asdict(t) for t in timings],
         "roofline": asdict(bound) if bound else None,
     }
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def machine(device: str) -> str:
-    """Name of the processor, or of the GPU, that a device stands for."""
-    return torch.cuda.get_device_name(device) if _kind(device) == "cuda" else _processor()
+def results_path(device: str) -> Path:
+    """Where results are saved: named after the processor, or the GPU, that a device stands for."""
+    machine = torch.cuda.get_device_name(device) if _kind(device) == "cuda" else _processor()
+    return RESULTS / f"{'-'.join(machine.split())}.json"
 
 
 def _processor() -> str:

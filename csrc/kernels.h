@@ -105,10 +105,12 @@ struct ScoreArguments {
   const int64_t* bond;     // (bonds, 2) flat atom indices, shared by all frames
   const T* reference;      // (bonds)
   int64_t reference_stride;
-  T* deviation;        // out (bonds)
-  bool* clash;         // out (residues)
-  int64_t* counts;     // out (3): bonds within tolerance, bonds present, clashing residues
-  int32_t* workspace;  // CUDA only, score_workspace(residues * slots) elements a frame
+  const T* box;  // (3, 3), null for none
+  int64_t box_stride;
+  T* deviation;     // out (bonds)
+  bool* clash;      // out (residues)
+  int64_t* counts;  // out (3): bonds within tolerance, bonds present, clashing residues
+  void* workspace;  // CUDA only, score_workspace bytes
 };
 
 template <typename T>
@@ -121,7 +123,47 @@ struct ScoreBackwardArguments {
   const int64_t* bond;
   const T* reference;
   int64_t reference_stride;
-  T* grad_atoms;  // out, zero on entry (residues, slots, 3)
+  const T* box;  // (3, 3), null for none
+  int64_t box_stride;
+  T* grad_atoms;    // out (residues, slots, 3)
+  void* workspace;  // CUDA only, score_backward_workspace bytes
+};
+
+// ---- Structure penalty -------------------------------------------------------------------------
+
+template <typename T>
+struct PenaltyInputs {
+  int64_t batch, residues, slots, bonds, angles, exclusions;
+  T bond_strength, angle_strength, repulsion_strength;  // kT / nm^2
+  T radius_scale;
+  const T* atoms;       // (residues, slots, 3)
+  const bool* present;  // (residues, slots)
+  int64_t present_stride;
+  const int64_t* bond;   // (bonds, 2) flat atom indices, shared by all frames
+  const T* bond_length;  // (bonds)
+  int64_t bond_length_stride;
+  const int64_t* angle;  // (angles, 2) flat indices of the outer atoms, shared by all frames
+  const T* angle_span;   // (angles)
+  int64_t angle_span_stride;
+  const T* radius;                 // (residues, slots), shared by all frames
+  const int64_t* exclusion_start;  // (residues * slots + 1), shared by all frames
+  const int64_t* exclusion;        // (exclusions), shared by all frames
+  const T* box;                    // (3, 3), null for none
+  int64_t box_stride;
+  void* workspace;  // CUDA only, penalty_workspace bytes
+};
+
+template <typename T>
+struct PenaltyArguments {
+  PenaltyInputs<T> inputs;
+  T* energy;  // out (3): bonds, angles, repulsion, in kT
+};
+
+template <typename T>
+struct PenaltyBackwardArguments {
+  PenaltyInputs<T> inputs;
+  const T* grad;  // (3)
+  T* grad_atoms;  // out (residues, slots, 3)
 };
 
 // ---- Side-chain packing ------------------------------------------------------------------------
@@ -203,6 +245,10 @@ void structure_score(const ScoreArguments<T>& args);
 template <typename T>
 void structure_score_backward(const ScoreBackwardArguments<T>& args);
 template <typename T>
+void structure_penalty(const PenaltyArguments<T>& args);
+template <typename T>
+void structure_penalty_backward(const PenaltyBackwardArguments<T>& args);
+template <typename T>
 void pack_side_chains(const PackArguments<T>& args);
 template <typename T>
 void voxelize(const VoxelizeArguments<T>& args);
@@ -233,6 +279,10 @@ void structure_score(const ScoreArguments<T>& args, void* stream);
 template <typename T>
 void structure_score_backward(const ScoreBackwardArguments<T>& args, void* stream);
 template <typename T>
+void structure_penalty(const PenaltyArguments<T>& args, void* stream);
+template <typename T>
+void structure_penalty_backward(const PenaltyBackwardArguments<T>& args, void* stream);
+template <typename T>
 void pack_side_chains(const PackArguments<T>& args, void* stream);
 template <typename T>
 void voxelize(const VoxelizeArguments<T>& args, void* stream);
@@ -243,7 +293,11 @@ void density_to_coordinates(const MomentsArguments<T>& args, void* stream);
 template <typename T>
 void density_to_coordinates_backward(const MomentsBackwardArguments<T>& args, void* stream);
 
-int64_t score_workspace(int64_t atoms);
+template <typename T>
+int64_t score_workspace(int64_t batch, int64_t atoms);
+int64_t score_backward_workspace(int64_t atoms, int64_t bonds);
+template <typename T>
+int64_t penalty_workspace(int64_t batch, int64_t atoms, int64_t bonds, int64_t angles);
 int64_t pack_workspace(int64_t residues, int64_t candidates);
 }  // namespace cuda
 

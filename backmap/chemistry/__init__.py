@@ -2,12 +2,14 @@
 
 from backmap.chemistry.mapping import LinearMapping
 from backmap.chemistry.molecule import Molecule
+from backmap.chemistry.penalty_terms import penalty_terms
 from backmap.chemistry.residues import (
     ATOM_MASK,
     ATOM_SLOTS,
     CHI_MASK,
     CHI_SLOTS,
     CHI_SYMMETRIC,
+    CONTACT_RADII,
     HEAVY_ATOMS,
     RESIDUE_INDEX,
     RESIDUE_NAMES,
@@ -29,6 +31,7 @@ __all__ = [
     "CHI_MASK",
     "CHI_SLOTS",
     "CHI_SYMMETRIC",
+    "CONTACT_RADII",
     "HEAVY_ATOMS",
     "LinearMapping",
     "Molecule",
@@ -42,6 +45,7 @@ __all__ = [
     "SLOT_O",
     "SLOT_OXT",
     "Topology",
+    "penalty_terms",
     "standard_atom_name",
     "standard_residue_name",
 ]

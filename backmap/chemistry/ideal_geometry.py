@@ -16,10 +16,14 @@ from backmap.chemistry.residues import (
     HEAVY_ATOMS,
     RESIDUE_NAMES,
     SLOT_C,
+    SLOT_CA,
     SLOT_N,
+    SLOT_O,
     SLOT_OXT,
 )
 from backmap.chemistry.topology import Topology
+
+SLOT_PROLINE_CD = HEAVY_ATOMS["PRO"].index("CD")
 
 RESOURCE = Path(__file__).with_name("ideal_geometry.json")
 
@@ -66,15 +70,39 @@ def ideal_geometry() -> dict:
     return json.loads(RESOURCE.read_text())
 
 
-@functools.cache
-def _length_table() -> np.ndarray:
+def _length_table(kind: str) -> np.ndarray:
+    """(20, 15, 15) lengths in nm between slots of one residue; NaN where nothing was measured."""
     table = np.full((len(RESIDUE_NAMES), ATOM_SLOTS, ATOM_SLOTS), np.nan)
-    for kind, name in enumerate(RESIDUE_NAMES):
-        for bond, length in ideal_geometry()["residues"][name]["bonds"].items():
-            first, second = (HEAVY_ATOMS[name].index(atom) for atom in bond.split("-"))
-            table[kind, first, second] = table[kind, second, first] = length
+    for index, name in enumerate(RESIDUE_NAMES):
+        for pair, length in ideal_geometry()["residues"][name][kind].items():
+            first, second = (HEAVY_ATOMS[name].index(atom) for atom in pair.split("-"))
+            table[index, first, second] = table[index, second, first] = length
+    return table
+
+
+@functools.cache
+def _bond_table() -> np.ndarray:
+    table = _length_table("bonds")
     table[:, SLOT_C, SLOT_OXT] = ideal_geometry()["terminal"]["C-OXT"]
     return table
+
+
+@functools.cache
+def _span_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Within a residue (20, 15, 15), and from a residue to its successor (15, 15)."""
+    within, terminal, peptide = (
+        _length_table("angle spans"),
+        ideal_geometry()["terminal"],
+        ideal_geometry()["peptide"],
+    )
+    within[:, SLOT_CA, SLOT_OXT] = terminal["span CA-OXT"]
+    within[:, SLOT_O, SLOT_OXT] = terminal["span O-OXT"]
+    across = np.full((ATOM_SLOTS, ATOM_SLOTS), np.nan)
+    across[SLOT_CA, SLOT_N] = peptide["trans"]["span CA-N"]
+    across[SLOT_O, SLOT_N] = peptide["trans"]["span O-N"]
+    across[SLOT_C, SLOT_CA] = peptide["trans"]["span C-CA"]
+    across[SLOT_C, SLOT_PROLINE_CD] = peptide["trans"]["span C-CD"]
+    return within, across
 
 
 def ideal_bond_lengths(topology: Topology, bonds: np.ndarray) -> np.ndarray:
@@ -93,7 +121,28 @@ def ideal_bond_lengths(topology: Topology, bonds: np.ndarray) -> np.ndarray:
         Lengths in nm.
     """
     residue, slot = np.divmod(bonds, ATOM_SLOTS)
-    lengths = _length_table()[topology.residue_types[residue[:, 0]], slot[:, 0], slot[:, 1]]
+    lengths = _bond_table()[topology.residue_types[residue[:, 0]], slot[:, 0], slot[:, 1]]
     peptide = (residue[:, 0] != residue[:, 1]) & (slot[:, 0] == SLOT_C) & (slot[:, 1] == SLOT_N)
     lengths[peptide] = ideal_geometry()["peptide"]["trans"]["C-N"]
     return lengths
+
+
+def ideal_angle_spans(topology: Topology, ends: np.ndarray) -> np.ndarray:
+    """Look up the ideal distance of the outer atoms of bond angles.
+
+    Parameters
+    ----------
+    topology : Topology
+        Whose atoms they are.
+    ends : ndarray, (angles, 2) int64
+        Flat atom indices ``residue * 15 + slot``, ascending in each row. Peptides count as trans.
+
+    Returns
+    -------
+    ndarray, (angles,) float64
+        Distances in nm; NaN for atoms that are not the ends of an angle.
+    """
+    residue, slot = np.divmod(ends, ATOM_SLOTS)
+    within, across = _span_tables()
+    spans = within[topology.residue_types[residue[:, 0]], slot[:, 0], slot[:, 1]]
+    return np.where(residue[:, 0] == residue[:, 1], spans, across[slot[:, 0], slot[:, 1]])

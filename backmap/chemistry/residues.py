@@ -7,6 +7,8 @@ an atom are marked by a mask, never by a coordinate of zero.
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 
 HEAVY_ATOMS: dict[str, tuple[str, ...]] = {
@@ -70,6 +72,20 @@ BONDS: dict[str, tuple[tuple[str, str], ...]] = {
     for name, bonds in _SIDE_CHAIN_BONDS.items()
 }
 """Covalent heavy-atom bonds within a residue; the peptide bond C(i)-N(i+1) joins residues."""
+
+
+def _angle_ends(name: str) -> tuple[tuple[str, str], ...]:
+    atoms = HEAVY_ATOMS[name]
+    bonded = {atom: [other for bond in BONDS[name] if atom in bond for other in bond if other != atom]
+              for atom in atoms}  # fmt: skip
+    pairs = {
+        tuple(sorted(pair, key=atoms.index)) for near in bonded.values() for pair in combinations(near, 2)
+    }
+    return tuple(sorted(pairs, key=lambda pair: [atoms.index(atom) for atom in pair]))  # type: ignore[misc]
+
+
+ANGLE_ENDS: dict[str, tuple[tuple[str, str], ...]] = {name: _angle_ends(name) for name in RESIDUE_NAMES}
+"""Outer atoms of the bond angles within a residue."""
 
 _CHI_PATHS: dict[str, str] = {
     "ARG": "N CA CB CG CD NE CZ",
@@ -180,6 +196,19 @@ def _atom_mask() -> np.ndarray:
     return mask
 
 
+_CONTACT_RADII_NM = {"C": 0.160, "N": 0.145, "O": 0.140, "S": 0.165}
+_CYSTEINE_SULFUR_RADIUS_NM = 0.100
+
+
+def _contact_radii() -> np.ndarray:
+    radii = np.zeros((len(RESIDUE_NAMES), ATOM_SLOTS))
+    for index, name in enumerate(RESIDUE_NAMES):
+        radii[index, : len(HEAVY_ATOMS[name])] = [_CONTACT_RADII_NM[element(a)] for a in HEAVY_ATOMS[name]]
+    radii[RESIDUE_INDEX["CYS"], HEAVY_ATOMS["CYS"].index("SG")] = _CYSTEINE_SULFUR_RADIUS_NM
+    radii[:, SLOT_OXT] = _CONTACT_RADII_NM["O"]
+    return radii
+
+
 def _chi_slots() -> np.ndarray:
     slots = np.full((len(RESIDUE_NAMES), MAX_CHI, 4), -1, dtype=np.int64)
     for index, name in enumerate(RESIDUE_NAMES):
@@ -197,6 +226,10 @@ def _chi_symmetric() -> np.ndarray:
 
 ATOM_MASK: np.ndarray = _atom_mask()
 """(20, 15) bool: which slots a residue type fills inside a chain (OXT belongs to chain ends only)."""
+
+CONTACT_RADII: np.ndarray = _contact_radii()
+"""(20, 15) nm: atoms closer than the sum of their radii overlap; hydrogen bonds are allowed for. The radius of
+cysteine's sulfur is small, so that two of them may stand at the distance of a disulfide bond."""
 
 CHI_SLOTS: np.ndarray = _chi_slots()
 """(20, 4, 4) int64: slots of the four atoms of each torsion, -1 where the type has no such torsion."""

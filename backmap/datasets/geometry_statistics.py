@@ -1,4 +1,4 @@
-"""Measure ideal bond lengths, angles and torsion offsets in a structure corpus.
+"""Measure ideal bond lengths, angles, their spans and torsion offsets in a structure corpus.
 
 ``python -m backmap.datasets.geometry_statistics CORPUS`` writes ``backmap/chemistry/ideal_geometry.json``.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ from backmap.chemistry import (
     SLOT_O,
     SLOT_OXT,
 )
-from backmap.chemistry.ideal_geometry import PLACEMENTS, RESOURCE, Placement
-from backmap.chemistry.residues import BONDS, CHI_ATOMS
+from backmap.chemistry.ideal_geometry import PLACEMENTS, RESOURCE, SLOT_PROLINE_CD, Placement
+from backmap.chemistry.residues import ANGLE_ENDS, BONDS, CHI_ATOMS
 from backmap.datasets.corpus import Corpus, load_corpus
 
 
@@ -57,13 +58,18 @@ def _residue_geometry(name: str, atoms: np.ndarray) -> dict:
     at = {atom: atoms[:, index] for atom, index in slot.items()}
     chi = [torsion(*(at[atom] for atom in quadruple)) for quadruple in CHI_ATOMS[name]]
     geometry = {
-        "bonds": {f"{a}-{b}": round(float(np.median(bond_length(at[a], at[b]))), 5) for a, b in BONDS[name]},
+        "bonds": _median_lengths(at, BONDS[name]),
+        "angle spans": _median_lengths(at, ANGLE_ENDS[name]),
         "angle N-CA-C": round(float(np.median(bond_angle(at["N"], at["CA"], at["C"]))), 5),
         "placements": [_measure(placement, at, chi) for placement in PLACEMENTS[name]],
     }
     if name != "GLY":
         geometry["c_beta"] = _c_beta(at)
     return geometry
+
+
+def _median_lengths(at: dict[str, np.ndarray], pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
+    return {f"{a}-{b}": round(float(np.median(bond_length(at[a], at[b]))), 5) for a, b in pairs}
 
 
 def _measure(placement: Placement, at: dict[str, np.ndarray], chi: list[np.ndarray]) -> list:
@@ -122,19 +128,31 @@ def _peptide(corpus: Corpus) -> dict:
         "angle CA-C-N": bond_angle(ca, c, n),
         "angle C-N-CA": bond_angle(c, n, next_ca),
         "angle CA-C-O": bond_angle(ca, c, o),
+        "span CA-N": bond_length(ca, n),
+        "span O-N": bond_length(o, n),
+        "span C-CA": bond_length(c, next_ca),
+        "span C-CD": _only_proline(
+            bond_length(c, after[:, SLOT_PROLINE_CD]), corpus.residue_types[first + 1]
+        ),
     }
     return {
-        kind: {name: round(float(np.median(values[rows])), 5) for name, values in measured.items()}
+        kind: {name: round(float(np.nanmedian(values[rows])), 5) for name, values in measured.items()}
         for kind, rows in (("trans", trans), ("cis", ~trans))
     }
 
 
+def _only_proline(values: np.ndarray, residue_types: np.ndarray) -> np.ndarray:
+    return np.where(residue_types == RESIDUE_INDEX["PRO"], values, np.nan)
+
+
 def _terminal(corpus: Corpus) -> dict:
     atoms = corpus.coordinates[corpus.trusted & corpus.present[:, SLOT_OXT]]
-    ca, c, oxt = atoms[:, SLOT_CA], atoms[:, SLOT_C], atoms[:, SLOT_OXT]
+    ca, c, o, oxt = (atoms[:, slot] for slot in (SLOT_CA, SLOT_C, SLOT_O, SLOT_OXT))
     return {
         "C-OXT": round(float(np.median(bond_length(c, oxt))), 5),
         "angle CA-C-OXT": round(float(np.median(bond_angle(ca, c, oxt))), 5),
+        "span CA-OXT": round(float(np.median(bond_length(ca, oxt))), 5),
+        "span O-OXT": round(float(np.median(bond_length(o, oxt))), 5),
     }
 
 

@@ -4,6 +4,7 @@ from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, cano
 from backmap.ops.density_to_coordinates import density_to_coordinates
 from backmap.ops.overlapping_placement import overlapping_placement
 from backmap.ops.pack_side_chains import pack_side_chains
+from backmap.ops.structure_penalty import structure_penalty
 from backmap.ops.structure_score import structure_score
 from backmap.ops.voxelize import voxelize
 
@@ -14,6 +15,7 @@ __all__ = [
     "density_to_coordinates",
     "overlapping_placement",
     "pack_side_chains",
+    "structure_penalty",
     "structure_score",
     "voxelize",
 ]

@@ -33,10 +33,10 @@ def density_to_coordinates(density: Tensor, *, width: float, logits: bool = Fals
     Notes
     -----
     Negative densities count as zero and get a zero gradient, so that the result lies inside the grid. A
-    particle without any density stands at the centre of the grid, and its gradient is zero. A density that is
-    not finite, or a sum of them that overflows, makes this particle's position and gradient NaN and no other's.
-    With `logits`, infinite values are the densities 0 and 1, those whose logistic function is below the
-    smallest normal number (-87 in float32, -708 in float64) are 0, and only NaN gives NaN.
+    particle without any density stands at the centre of the grid, and its gradient is zero. A density that
+    is not finite, or a sum of them that overflows, makes this particle's position and gradient NaN, and no
+    other's. With `logits`, infinite values are the densities 0 and 1, values below -87 (float32) or -708
+    (float64) are the density 0, and only NaN gives NaN.
 
     Where the summed density is below about 1e-38 (float32) the gradient may overflow.
 

@@ -67,7 +67,7 @@ def nearest_residues(
     offset = atoms.unsqueeze(-4) - query[..., None, None, :]  # (*, queries, residues, atoms, 3)
     x, y, z = (offset**2).unbind(-1)
     squared = torch.where(counts.unsqueeze(-3), x + y + z, math.inf)
-    squared = torch.cat([squared, torch.full_like(squared[..., :1], math.inf)], -1).amin(-1)
+    squared = torch.nn.functional.pad(squared, (0, 1), value=math.inf).amin(-1)  # there may be no atoms
     residues = torch.arange(atoms.shape[-3], device=atoms.device)
     squared = torch.where(residues == exclude.unsqueeze(-1), math.inf, squared)
     squared, order = squared.sort(dim=-1, stable=True)
@@ -93,6 +93,19 @@ def overlapping_placement(atoms: Tensor, frame: Tensor, local: Tensor, target: T
     return placed.unflatten(-2, atoms.shape[-3:-1])
 
 
+def minimum_image(difference: Tensor, box: Tensor | None) -> Tensor:
+    """Nearest images of differences (*, ..., 3) in boxes (3, 3) or (*, 3, 3), by c, b and a in turn."""
+    if box is None:
+        return difference
+    batch = box.shape[:-2]
+    box = box.reshape(*batch, *(1,) * (difference.dim() - 1 - len(batch)), 3, 3)
+    for axis in (2, 1, 0):
+        vector = box[..., axis, :]
+        turns = (difference[..., axis] / vector[..., axis]).round().detach()
+        difference = difference - turns.unsqueeze(-1) * vector
+    return difference
+
+
 def structure_score(
     atoms: Tensor,
     present: Tensor,
@@ -102,26 +115,69 @@ def structure_score(
     reference_lengths: Tensor,
     bond_tolerance: float,
     clash_distance: float,
+    box: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Specification of `backmap::structure_score`."""
     residues, slots = side_chain.shape
     present = present.expand(atoms.shape[:-1]).flatten(-2)
     points = torch.where(present.unsqueeze(-1), atoms.flatten(-3, -2), 0.0)
-    i, j = bonds.unbind(-1)
-    exists = present[..., i] & present[..., j]
-    length = (points[..., i, :] - points[..., j, :]).norm(dim=-1)
+    length, exists = _pair_lengths(points, present, bonds, box)
     deviation = torch.where(exists, length / reference_lengths - 1, 0.0)
 
-    distance = (points.unsqueeze(-2) - points.unsqueeze(-3)).norm(dim=-1)
     residue = torch.arange(residues, device=atoms.device).repeat_interleave(slots)
     side = side_chain.flatten()
     neighbours = _are_linked(linked)[residue][:, residue]
     counts = (residue[:, None] != residue) & (~neighbours | (side[:, None] & side))
+    distance = _all_distances(points, box)
     close = (distance < clash_distance) & counts & present.unsqueeze(-1) & present.unsqueeze(-2)
     clash = close.any(-1).unflatten(-1, (residues, slots)).any(-1)
 
     within = ((deviation.abs() <= bond_tolerance) & exists).sum(-1)
     return deviation, clash, torch.stack([within, exists.sum(-1), clash.sum(-1)], dim=-1)
+
+
+def structure_penalty(
+    atoms: Tensor,
+    present: Tensor,
+    bonds: Tensor,
+    bond_lengths: Tensor,
+    angle_ends: Tensor,
+    angle_spans: Tensor,
+    radii: Tensor,
+    exclusion_start: Tensor,
+    exclusions: Tensor,
+    bond_kt_per_nm2: float,
+    angle_kt_per_nm2: float,
+    repulsion_kt_per_nm2: float,
+    radius_scale: float,
+    box: Tensor | None = None,
+) -> Tensor:
+    """Specification of `backmap::structure_penalty`."""
+    present = present.expand(atoms.shape[:-1]).flatten(-2)
+    points = torch.where(present.unsqueeze(-1), atoms.flatten(-3, -2), 0.0)
+
+    def stretch(pairs: Tensor, lengths: Tensor) -> Tensor:
+        distance, exists = _pair_lengths(points, present, pairs, box)
+        return torch.where(exists, (distance - lengths) ** 2, 0.0).sum(-1)
+
+    count = present.shape[-1]
+    atom = torch.arange(count, device=atoms.device)
+    touching = atom[:, None] < atom  # each pair once
+    touching[atom.repeat_interleave(exclusion_start.diff()), exclusions] = False
+    finite = present & points.isfinite().all(-1)
+    touching = touching & finite.unsqueeze(-1) & finite.unsqueeze(-2)
+    radius = radius_scale * radii.flatten()
+    contact = radius[:, None] + radius
+    distance = _all_distances(torch.where(finite.unsqueeze(-1), points, 0.0), box)
+    overlap = torch.where(touching, contact - distance, 0.0).clamp(min=0)
+    return torch.stack(
+        [
+            bond_kt_per_nm2 * stretch(bonds, bond_lengths),
+            angle_kt_per_nm2 * stretch(angle_ends, angle_spans),
+            repulsion_kt_per_nm2 * (overlap**2).sum((-1, -2)),
+        ],
+        dim=-1,
+    )
 
 
 def pack_side_chains(
@@ -156,7 +212,7 @@ def pack_side_chains(
 
 
 def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
-    """Coordinates (grid_points,) of the voxels' centres along an axis, on the device and of the dtype of `like`."""
+    """Coordinates (grid_points,) of the voxels' centres along an axis, of the dtype and device of `like`."""
     k = torch.arange(grid_points, dtype=like.dtype, device=like.device)
     return (k - grid_points / 2 + 1 / 2) * width / grid_points
 
@@ -206,6 +262,19 @@ def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii
                 choice[i] = (cumulative <= uniform[i] * cumulative[-1]).sum().clamp(max=count - 1)
     final = [energies(i)[choice[i]] for i in range(residues)]
     return choice, torch.stack(final) if final else candidates.new_zeros(0)
+
+
+def _pair_lengths(
+    points: Tensor, present: Tensor, pairs: Tensor, box: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Distances (*, pairs) of pairs of points (*, atoms, 3), and whether both exist."""
+    i, j = pairs.unbind(-1)
+    distance = minimum_image(points[..., i, :] - points[..., j, :], box).norm(dim=-1)
+    return distance, present[..., i] & present[..., j]
+
+
+def _all_distances(points: Tensor, box: Tensor | None) -> Tensor:
+    return minimum_image(points.unsqueeze(-2) - points.unsqueeze(-3), box).norm(dim=-1)
 
 
 def _are_linked(linked: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ def structure_score(
     reference_lengths: Tensor,
     *,
     present: Tensor | None = None,
+    box: Tensor | None = None,
     bond_tolerance: float = 0.10,
     clash_distance: float = 0.12,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,6 +36,11 @@ def structure_score(
         Length that each bond is compared with, in nm; no gradient.
     present : Tensor (*, residues, atoms) or (residues, atoms), bool, optional
         Atoms that exist; all by default.
+    box : Tensor (3, 3) or (*, 3, 3), dtype of `atoms`, optional
+        Box vectors in nm as rows, of a periodic box in reduced form: (ax, 0, 0), (bx, by, 0), (cx, cy, cz)
+        with ax, by, cz > 0, abs(bx) and abs(cx) at most ax / 2, abs(cy) at most by / 2. Bonds and clashes are
+        then measured between nearest images, wherever the atoms are. ax, by and cz must exceed twice
+        `clash_distance`. No box by default; no gradient.
     bond_tolerance : float
         Largest relative deviation of a good bond, inclusive.
     clash_distance : float
@@ -54,13 +60,18 @@ def structure_score(
     TypeError
         If an argument has the wrong dtype.
     ValueError
-        If an argument has the wrong shape, device or value.
+        If an argument has the wrong shape, device or value. The values of `bonds` and `box` are checked on
+        the CPU alone.
 
     Notes
     -----
-    The bond score in percent is 100 counts[0] / counts[1], the clash score 100 counts[2] / residues. An
-    atom with coordinates that are not finite clashes with nothing, and its bonds are not within tolerance.
-    On CUDA the gradient is summed in any order.
+    The bond score in percent is 100 counts[0] / counts[1], the clash score 100 counts[2] / residues. An atom
+    with coordinates that are not finite clashes with nothing, and its bonds are not within tolerance. Results
+    and gradients are the same in every run, and on the CPU for any number of threads. On CUDA a box that
+    would be refused on the CPU gives wrong distances and may miss clashes.
+
+    The nearest image is found by subtracting rounded multiples of c, b and a in turn, which is exact for
+    distances below half of ax, by and cz. A bond longer than that may be measured to another image.
 
     References
     ----------
@@ -69,5 +80,5 @@ def structure_score(
     if present is None:
         present = torch.ones(atoms.shape[-3:-1], dtype=torch.bool, device=atoms.device)
     return torch.ops.backmap.structure_score(
-        atoms, present, side_chain, linked, bonds, reference_lengths, bond_tolerance, clash_distance
+        atoms, present, side_chain, linked, bonds, reference_lengths, bond_tolerance, clash_distance, box
     )

@@ -138,6 +138,13 @@ BACKMAP_HD Vec3<T> direction_backward(const Vec3<T>& v, const Vec3<T>& unit, con
   return length > T(0) ? (T(1) / length) * orthogonal_part(grad, unit) : Vec3<T>{T(0), T(0), T(0)};
 }
 
+// `direction` of a vector that is orthogonal to the unit vector `axis` but for its rounding, which weighs
+// much where the vector is a small difference: projecting once more makes it orthogonal to the last bit.
+template <typename T>
+BACKMAP_HD Vec3<T> orthogonal_direction(const Vec3<T>& v, const Vec3<T>& axis) {
+  return direction(orthogonal_part(direction(v), axis));
+}
+
 // ---- Gram-Schmidt ------------------------------------------------------------------------------
 
 template <typename T>
@@ -146,7 +153,7 @@ BACKMAP_HD Frame<T> gram_schmidt_frame(const Triangle<T>& t) {
   const Vec3<T> w = t.p0 - t.p1;
   const Vec3<T> v = orthogonal_part(w, e1);
   const bool collinear = norm(v) <= collinear_sine<T>() * norm(w);
-  const Vec3<T> e2 = collinear ? any_perpendicular(e1) : direction(v);
+  const Vec3<T> e2 = collinear ? any_perpendicular(e1) : orthogonal_direction(v, e1);
   return {e1, e2, cross(e1, e2), t.p1};
 }
 
@@ -204,7 +211,7 @@ BACKMAP_HD IsoscelesParts<T> isosceles_parts(const Triangle<T>& t) {
 template <typename T>
 BACKMAP_HD Frame<T> isosceles_frame(const Triangle<T>& t) {
   const IsoscelesParts<T> s = isosceles_parts(t);
-  const Vec3<T> e1 = direction(s.in_plane);
+  const Vec3<T> e1 = orthogonal_direction(s.in_plane, s.normal);
   return {e1, cross(s.normal, e1), s.normal, t.p1 - s.apex};
 }
 
@@ -212,7 +219,7 @@ template <typename T>
 BACKMAP_HD Triangle<T> isosceles_backward(const Triangle<T>& t, const Frame<T>& grad) {
   const T b = IsoscelesTemplate<T>::half_base, h = IsoscelesTemplate<T>::height;
   const IsoscelesParts<T> s = isosceles_parts(t);
-  const Vec3<T> e1 = direction(s.in_plane);
+  const Vec3<T> e1 = orthogonal_direction(s.in_plane, s.normal);
   // e2 = n x e1 and e3 = n
   const Vec3<T> grad_e1 = grad.e1 + cross(grad.e2, s.normal);
   Vec3<T> grad_normal = grad.e3 + cross(e1, grad.e2);

@@ -25,10 +25,12 @@ void overlapping_placement(const OverlapArguments<T>& args) {
   parallel_ranges(args.batch * args.atoms, atoms_per_thread, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t b = i / args.atoms, winner = args.winner[i % args.atoms];
-      const T* frame = args.frame + 12 * (b * args.queries + winner / args.slots);
-      store(args.placed + 3 * i, winner == nothing_placed
-                                     ? load(args.atom + 3 * i)
-                                     : to_global(load_frame(frame), load(args.local + 3 * (b * points + winner))));
+      if (winner == nothing_placed) {  // always so where there are no slots
+        store(args.placed + 3 * i, load(args.atom + 3 * i));
+        continue;
+      }
+      const Frame<T> frame = load_frame(args.frame + 12 * (b * args.queries + winner / args.slots));
+      store(args.placed + 3 * i, to_global(frame, load(args.local + 3 * (b * points + winner))));
     }
   });
 }

@@ -32,4 +32,14 @@ void parallel_ranges(int64_t count, int64_t grain, const Body& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
+// Calls body(begin, end) on ranges of frames, one frame a thread at a time; the frames left over in the end go to
+// one call outside of parallel regions, where the body's own loops can use all threads. Small frames never do.
+template <typename Body>
+void parallel_frames(int64_t frames, int64_t items_of_frame, int64_t grain, const Body& body) {
+  const int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+  const int64_t left_over = items_of_frame >= grain * threads ? frames % threads : 0;
+  parallel_ranges(frames - left_over, 1, body);
+  if (left_over > 0) body(frames - left_over, frames);
+}
+
 }  // namespace backmap::cpu

@@ -30,13 +30,29 @@ BACKMAP_ABSENT(overlapping_placement, OverlapArguments);
 BACKMAP_ABSENT(overlapping_placement_backward, OverlapBackwardArguments);
 BACKMAP_ABSENT(structure_score, ScoreArguments);
 BACKMAP_ABSENT(structure_score_backward, ScoreBackwardArguments);
+BACKMAP_ABSENT(structure_penalty, PenaltyArguments);
+BACKMAP_ABSENT(structure_penalty_backward, PenaltyBackwardArguments);
 BACKMAP_ABSENT(pack_side_chains, PackArguments);
 BACKMAP_ABSENT(voxelize, VoxelizeArguments);
 BACKMAP_ABSENT(voxelize_backward, VoxelizeBackwardArguments);
 BACKMAP_ABSENT(density_to_coordinates, MomentsArguments);
 BACKMAP_ABSENT(density_to_coordinates_backward, MomentsBackwardArguments);
 
-int64_t score_workspace(int64_t) { refuse(); }
+template <typename T>
+int64_t score_workspace(int64_t, int64_t) {
+  refuse();
+}
+template int64_t score_workspace<float>(int64_t, int64_t);
+template int64_t score_workspace<double>(int64_t, int64_t);
+
+template <typename T>
+int64_t penalty_workspace(int64_t, int64_t, int64_t, int64_t) {
+  refuse();
+}
+template int64_t penalty_workspace<float>(int64_t, int64_t, int64_t, int64_t);
+template int64_t penalty_workspace<double>(int64_t, int64_t, int64_t, int64_t);
+
+int64_t score_backward_workspace(int64_t, int64_t) { refuse(); }
 int64_t pack_workspace(int64_t, int64_t) { refuse(); }
 
 }  // namespace backmap::cuda

@@ -55,6 +55,21 @@ __device__ T block_sum(T value) {
   return sum;
 }
 
+// Largest value of a block of whole warps; every thread gets it.
+template <typename T>
+__device__ T block_max(T value) {
+  __shared__ T of_warp[warp_size];
+  for (int step = warp_size / 2; step > 0; step /= 2) {
+    const T other = __shfl_xor_sync(whole_warp, value, step);
+    value = other > value ? other : value;
+  }
+  __syncthreads();  // the array may still be read from the call before
+  if (threadIdx.x % warp_size == 0) of_warp[threadIdx.x / warp_size] = value;
+  __syncthreads();
+  for (int w = 0; w < int(blockDim.x) / warp_size; ++w) value = of_warp[w] > value ? of_warp[w] : value;
+  return value;
+}
+
 // Sums of many threads into one place: the order, and so the last bits, vary from run to run.
 template <typename T>
 __device__ void add_atomically(T* p, const Vec3<T>& v) {

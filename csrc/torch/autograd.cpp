@@ -90,14 +90,19 @@ Tensor differentiable_overlap(const Tensor& atoms, const Tensor& frame, const Te
   return OverlappingPlacement::apply(atoms, frame, local, target);
 }
 
+std::optional<Tensor> if_defined(const Tensor& tensor) {
+  return tensor.defined() ? std::optional<Tensor>(tensor) : std::nullopt;
+}
+
 struct StructureScore : torch::autograd::Function<StructureScore> {
   static variable_list forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& present,
                                const Tensor& side_chain, const Tensor& linked, const Tensor& bonds,
-                               const Tensor& reference_lengths, double bond_tolerance, double clash_distance) {
+                               const Tensor& reference_lengths, double bond_tolerance, double clash_distance,
+                               const std::optional<Tensor>& box) {
     auto [deviation, clash, counts] =
         call_below_autograd<&structure_score>("backmap::structure_score", atoms, present, side_chain, linked, bonds,
-                                              reference_lengths, bond_tolerance, clash_distance);
-    ctx->save_for_backward({atoms, present, bonds, reference_lengths});
+                                              reference_lengths, bond_tolerance, clash_distance, box);
+    ctx->save_for_backward({atoms, present, bonds, reference_lengths, box.value_or(Tensor())});
     ctx->mark_non_differentiable({clash, counts});
     return {deviation, clash, counts};
   }
@@ -105,18 +110,41 @@ struct StructureScore : torch::autograd::Function<StructureScore> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor grad_atoms = call<&structure_score_backward>("backmap::structure_score_backward", grads[0], saved[0],
-                                                              saved[1], saved[2], saved[3]);
-    return {grad_atoms, {}, {}, {}, {}, {}, {}, {}};
+                                                              saved[1], saved[2], saved[3], if_defined(saved[4]));
+    return {grad_atoms, {}, {}, {}, {}, {}, {}, {}, {}};
   }
 };
 
 Tensors3 differentiable_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain,
                               const Tensor& linked, const Tensor& bonds, const Tensor& reference_lengths,
-                              double bond_tolerance, double clash_distance) {
+                              double bond_tolerance, double clash_distance, const std::optional<Tensor>& box) {
   auto out = StructureScore::apply(atoms, present, side_chain, linked, bonds, reference_lengths, bond_tolerance,
-                                   clash_distance);
+                                   clash_distance, box);
   return {out[0], out[1], out[2]};
 }
+
+struct StructurePenalty : torch::autograd::Function<StructurePenalty> {
+  static Tensor forward(AutogradContext* ctx, BACKMAP_PENALTY_PARAMETERS) {
+    ctx->save_for_backward({atoms, present, bonds, bond_lengths, angle_ends, angle_spans, radii, exclusion_start,
+                            exclusions, box.value_or(Tensor())});
+    ctx->saved_data["strengths"] =
+        std::vector<double>{bond_kt_per_nm2, angle_kt_per_nm2, repulsion_kt_per_nm2, radius_scale};
+    return call_below_autograd<&structure_penalty>("backmap::structure_penalty", BACKMAP_PENALTY_ARGUMENTS);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto v = ctx->get_saved_variables();
+    const auto s = ctx->saved_data["strengths"].toDoubleVector();
+    const Tensor grad_atoms =
+        call<&structure_penalty_backward>("backmap::structure_penalty_backward", grads[0], v[0], v[1], v[2], v[3], v[4],
+                                          v[5], v[6], v[7], v[8], s[0], s[1], s[2], s[3], if_defined(v[9]));
+    variable_list of_arguments(14);
+    of_arguments[0] = grad_atoms;
+    return of_arguments;
+  }
+};
+
+Tensor differentiable_penalty(BACKMAP_PENALTY_PARAMETERS) { return StructurePenalty::apply(BACKMAP_PENALTY_ARGUMENTS); }
 
 // A draw has no gradient: the results are constants, whatever the arguments require.
 Tensors2 constant_packing(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
@@ -188,13 +216,14 @@ TORCH_LIBRARY_IMPL(backmap, Autograd, m) {
   m.impl("canonical_placement", &differentiable_placement);
   m.impl("overlapping_placement", &differentiable_overlap);
   m.impl("structure_score", &differentiable_score);
+  m.impl("structure_penalty", &differentiable_penalty);
   m.impl("pack_side_chains", &constant_packing);
   m.impl("voxelize", &differentiable_voxelize);
   m.impl("voxelize_into", &constant_voxelize_into);
   m.impl("density_to_coordinates", &differentiable_centres);
-  for (const char* backward :
-       {"canonical_alignment_backward", "canonical_placement_backward", "overlapping_placement_backward",
-        "structure_score_backward", "voxelize_backward", "density_to_coordinates_backward"})
+  for (const char* backward : {"canonical_alignment_backward", "canonical_placement_backward",
+                               "overlapping_placement_backward", "structure_score_backward",
+                               "structure_penalty_backward", "voxelize_backward", "density_to_coordinates_backward"})
     m.impl(backward, torch::autograd::autogradNotImplementedFallback());
 }
 

@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "torch/checks.h"
 #include "torch/cubes.h"
+#include "torch/large_pages.h"
 #include "torch/launch.h"
 #include "torch/operators.h"
 
@@ -55,7 +56,8 @@ Tensor empty_density_to_coordinates_backward(const Tensor& grad, const Tensor& d
 
 Tensor density_to_coordinates_backward(const Tensor& grad, const Tensor& density, const Tensor& coordinates,
                                        const Tensor& total, double width, bool logits) {
-  const Tensor grad_density = empty_density_to_coordinates_backward(grad, density, coordinates, total, width, logits);
+  const Tensor grad_density =
+      in_large_pages(empty_density_to_coordinates_backward(grad, density, coordinates, total, width, logits));
   if (density.numel() == 0) return grad_density;
   const Tensor grad_ = grad.contiguous(), density_ = with_cubes(density), coordinates_ = coordinates.contiguous(),
                total_ = total.contiguous();

@@ -5,6 +5,8 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <optional>
+
 namespace backmap {
 
 // Calls body with a float or a double, after the dtype of `like`.
@@ -37,6 +39,23 @@ inline int64_t frame_count(const at::Tensor& tensor, int64_t trailing_dimensions
   int64_t frames = 1;
   for (int64_t d = 0; d < tensor.dim() - trailing_dimensions; ++d) frames *= tensor.size(d);
   return frames;
+}
+
+// ---- Arguments that may be missing -------------------------------------------------------------
+
+inline at::Tensor contiguous_or_undefined(const std::optional<at::Tensor>& tensor) {
+  return tensor ? tensor->contiguous() : at::Tensor();
+}
+
+template <typename T>
+const T* data_or_null(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<T>() : nullptr;
+}
+
+// Memory for a kernel to work in, of bytes() bytes; empty on the CPU, where kernels see to it themselves.
+template <typename Bytes>
+at::Tensor cuda_workspace(const at::Tensor& like, const Bytes& bytes) {
+  return at::empty({like.is_cuda() ? bytes() : 0}, like.options().dtype(at::kByte));
 }
 
 }  // namespace backmap

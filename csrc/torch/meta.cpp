@@ -14,6 +14,8 @@ TORCH_LIBRARY_IMPL(backmap, Meta, m) {
   m.impl("overlapping_placement_backward", &empty_overlapping_placement_backward);
   m.impl("structure_score", &empty_structure_score);
   m.impl("structure_score_backward", &empty_structure_score_backward);
+  m.impl("structure_penalty", &empty_structure_penalty);
+  m.impl("structure_penalty_backward", &empty_structure_penalty_backward);
   m.impl("pack_side_chains", &empty_pack_side_chains);
   m.impl("voxelize", &empty_voxelize);
   m.impl("voxelize_into", &empty_voxelize_into);

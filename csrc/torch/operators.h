@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
 #include <tuple>
 
 namespace backmap {
@@ -43,15 +44,31 @@ Tensors3 overlapping_placement_backward(const Tensor& grad, const Tensor& frame,
 
 Tensors3 empty_structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain,
                                const Tensor& linked, const Tensor& bonds, const Tensor& reference_lengths,
-                               double bond_tolerance, double clash_distance);
+                               double bond_tolerance, double clash_distance, const std::optional<Tensor>& box);
 Tensors3 structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain, const Tensor& linked,
                          const Tensor& bonds, const Tensor& reference_lengths, double bond_tolerance,
-                         double clash_distance);
+                         double clash_distance, const std::optional<Tensor>& box);
 
 Tensor empty_structure_score_backward(const Tensor& grad_deviation, const Tensor& atoms, const Tensor& present,
-                                      const Tensor& bonds, const Tensor& reference_lengths);
+                                      const Tensor& bonds, const Tensor& reference_lengths,
+                                      const std::optional<Tensor>& box);
 Tensor structure_score_backward(const Tensor& grad_deviation, const Tensor& atoms, const Tensor& present,
-                                const Tensor& bonds, const Tensor& reference_lengths);
+                                const Tensor& bonds, const Tensor& reference_lengths, const std::optional<Tensor>& box);
+
+// The parameters of the penalty, which its backward has too, and their names in the same order.
+#define BACKMAP_PENALTY_PARAMETERS                                                                             \
+  const Tensor &atoms, const Tensor &present, const Tensor &bonds, const Tensor &bond_lengths,                 \
+      const Tensor &angle_ends, const Tensor &angle_spans, const Tensor &radii, const Tensor &exclusion_start, \
+      const Tensor &exclusions, double bond_kt_per_nm2, double angle_kt_per_nm2, double repulsion_kt_per_nm2,  \
+      double radius_scale, const std::optional<Tensor>&box
+#define BACKMAP_PENALTY_ARGUMENTS                                                                                    \
+  atoms, present, bonds, bond_lengths, angle_ends, angle_spans, radii, exclusion_start, exclusions, bond_kt_per_nm2, \
+      angle_kt_per_nm2, repulsion_kt_per_nm2, radius_scale, box
+
+Tensor empty_structure_penalty(BACKMAP_PENALTY_PARAMETERS);
+Tensor structure_penalty(BACKMAP_PENALTY_PARAMETERS);
+Tensor empty_structure_penalty_backward(const Tensor& grad, BACKMAP_PENALTY_PARAMETERS);
+Tensor structure_penalty_backward(const Tensor& grad, BACKMAP_PENALTY_PARAMETERS);
 
 Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                                 const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,

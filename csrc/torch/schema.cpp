@@ -3,6 +3,11 @@
 
 #include "torch/operators.h"
 
+#define BACKMAP_PENALTY_SCHEMA                                                                               \
+  "Tensor atoms, Tensor present, Tensor bonds, Tensor bond_lengths, Tensor angle_ends, Tensor angle_spans, " \
+  "Tensor radii, Tensor exclusion_start, Tensor exclusions, float bond_kt_per_nm2, float angle_kt_per_nm2, " \
+  "float repulsion_kt_per_nm2, float radius_scale, Tensor? box=None"
+
 namespace backmap {
 
 TORCH_LIBRARY(backmap, m) {
@@ -22,11 +27,13 @@ TORCH_LIBRARY(backmap, m) {
       "-> (Tensor grad_atoms, Tensor grad_frame, Tensor grad_local)");
   m.def(
       "structure_score(Tensor atoms, Tensor present, Tensor side_chain, Tensor linked, Tensor bonds, "
-      "Tensor reference_lengths, float bond_tolerance, float clash_distance) "
+      "Tensor reference_lengths, float bond_tolerance, float clash_distance, Tensor? box=None) "
       "-> (Tensor deviation, Tensor clash, Tensor counts)");
   m.def(
       "structure_score_backward(Tensor grad_deviation, Tensor atoms, Tensor present, Tensor bonds, "
-      "Tensor reference_lengths) -> Tensor");
+      "Tensor reference_lengths, Tensor? box=None) -> Tensor");
+  m.def("structure_penalty(" BACKMAP_PENALTY_SCHEMA ") -> Tensor");
+  m.def("structure_penalty_backward(Tensor grad, " BACKMAP_PENALTY_SCHEMA ") -> Tensor");
   m.def(
       "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
       "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength) "
@@ -52,6 +59,8 @@ void implement(torch::Library& m) {
   m.impl("overlapping_placement_backward", &overlapping_placement_backward);
   m.impl("structure_score", &structure_score);
   m.impl("structure_score_backward", &structure_score_backward);
+  m.impl("structure_penalty", &structure_penalty);
+  m.impl("structure_penalty_backward", &structure_penalty_backward);
   m.impl("pack_side_chains", &pack_side_chains);
   m.impl("voxelize", &voxelize);
   m.impl("voxelize_into", &voxelize_into);

@@ -7,6 +7,7 @@
 #include "kernels.h"
 #include "torch/checks.h"
 #include "torch/cubes.h"
+#include "torch/large_pages.h"
 #include "torch/launch.h"
 #include "torch/operators.h"
 
@@ -78,7 +79,7 @@ Tensor empty_voxelize(const Tensor& coordinates, c10::SymInt grid_points, double
 }
 
 Tensor voxelize(const Tensor& coordinates, c10::SymInt grid_points, double width, double sigma) {
-  const Tensor density = empty_voxelize(coordinates, grid_points, width, sigma);
+  const Tensor density = in_large_pages(empty_voxelize(coordinates, grid_points, width, sigma));
   fill(coordinates.contiguous(), density, width, sigma);
   return density;
 }

@@ -46,4 +46,18 @@ class Random {
   std::mt19937 engine_;
 };
 
+// Triclinic boxes in reduced form, for each frame its own; of about `width`.
+template <typename T>
+std::vector<T> random_boxes(Random& random, int64_t batch, double width) {
+  std::vector<T> boxes;
+  for (int64_t b = 0; b < batch; ++b) {
+    const auto between = [&](double low, double high) { return T(low + (high - low) * random.uniform()); };
+    const T ax = between(width, 1.5 * width), by = between(width, 1.5 * width), cz = between(width, 1.5 * width);
+    for (const T v :
+         {ax, T(0), T(0), between(-0.5, 0.5) * ax, by, T(0), between(-0.5, 0.5) * ax, between(-0.5, 0.5) * by, cz})
+      boxes.push_back(v);
+  }
+  return boxes;
+}
+
 }  // namespace backmap::testing

@@ -1,23 +1,14 @@
 // The CUDA kernels, run on the CPU by emulation, against the CPU kernels.
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <limits>
 
-#include "core/cell_hash.h"
+#include "check.h"
 #include "kernels.h"
 #include "random_structures.h"
 
 namespace backmap::testing {
 namespace {
-
-int failures = 0;
-
-void check(bool condition, const char* what) {
-  if (condition) return;
-  std::printf("FAILED: %s\n", what);
-  ++failures;
-}
 
 template <typename T>
 double difference(const std::vector<T>& a, const std::vector<T>& b) {
@@ -146,7 +137,7 @@ void test_overlap(int64_t batch, int64_t atoms, int64_t queries, int64_t slots) 
 // ---- Structure score ---------------------------------------------------------------------------
 
 template <typename T>
-void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
+void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, double width = 0) {
   Random random{unsigned(residues)};
   const int64_t atoms_of_frame = residues * slots;
   auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, -1, 1);
@@ -156,7 +147,9 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
   auto bond = random.integers(2 * bonds, 0, atoms_of_frame);
   if (bonds > 0) bond[1] = atoms_of_frame;  // out of range: missing
   const auto reference = random.uniforms<T>(batch * bonds, 0.1, 0.5);
-  std::vector<int32_t> workspace(batch * cuda::score_workspace(atoms_of_frame), 12345);
+  const auto boxes = random_boxes<T>(random, width > 0 ? batch : 0, width);
+  const T* box = boxes.empty() ? nullptr : boxes.data();
+  std::vector<char> workspace(cuda::score_workspace<T>(batch, atoms_of_frame), 77);
   struct Result {
     std::vector<T> deviation;
     Flags clash;
@@ -164,9 +157,26 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
   };
   const auto run = [&](auto&& launch) {
     Result r{std::vector<T>(batch * bonds, T(9)), Flags(batch * residues), std::vector<int64_t>(batch * 3, 9)};
-    launch(ScoreArguments<T>{batch, residues, slots, bonds, T(0.8), T(0.15), atoms.data(), present.data(), 0,
-                             side.data(), linked.data(), bond.data(), reference.data(), bonds, r.deviation.data(),
-                             r.clash.data(), r.counts.data(), workspace.data()});
+    launch(ScoreArguments<T>{batch,
+                             residues,
+                             slots,
+                             bonds,
+                             T(0.8),
+                             T(0.15),
+                             atoms.data(),
+                             present.data(),
+                             0,
+                             side.data(),
+                             linked.data(),
+                             bond.data(),
+                             reference.data(),
+                             bonds,
+                             box,
+                             9,
+                             r.deviation.data(),
+                             r.clash.data(),
+                             r.counts.data(),
+                             workspace.data()});
     return r;
   };
   const Result c = run([](const auto& a) { cpu::structure_score(a); });
@@ -177,16 +187,79 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds) {
   check(c.counts == g.counts, "structure_score: counts");
 
   const auto grad = random.uniforms<T>(batch * bonds, -1, 1);
-  std::vector<T> a(atoms.size()), b(atoms.size());
+  std::vector<T> a(atoms.size(), T(9)), b(atoms.size(), T(9));
+  std::vector<char> backward_workspace(cuda::score_backward_workspace(atoms_of_frame, bonds), 77);
   if (!atoms.empty()) atoms[0] = T(0.5);
   const auto arguments = [&](std::vector<T>& out) {
-    return ScoreBackwardArguments<T>{batch,       residues,         slots,          bonds,
-                                     grad.data(), atoms.data(),     present.data(), 0,
-                                     bond.data(), reference.data(), bonds,          out.data()};
+    return ScoreBackwardArguments<T>{
+        batch,       residues,         slots, bonds, grad.data(), atoms.data(), present.data(),           0,
+        bond.data(), reference.data(), bonds, box,   9,           out.data(),   backward_workspace.data()};
   };
   cpu::structure_score_backward(arguments(a));
   cuda::structure_score_backward(arguments(b), nullptr);
-  check(difference(a, b) < 10 * tolerance<T>, "structure_score_backward");
+  check(same_bytes(a.data(), b.data(), a.size() * sizeof(T)), "structure_score_backward");
+}
+
+// ---- Structure penalty -------------------------------------------------------------------------
+
+template <typename T>
+void test_penalty(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, int64_t angles, double width = 0,
+                  bool broken_lists = false) {
+  Random random{unsigned(residues + angles)};
+  const int64_t atoms_of_frame = residues * slots;
+  auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, -1, 1);
+  if (atoms.size() > 9) atoms[5] = std::numeric_limits<T>::infinity();
+  const Flags present = random.flags(batch * atoms_of_frame, 0.8);
+  auto bond = random.integers(2 * bonds, 2, atoms_of_frame), angle = random.integers(2 * angles, 2, atoms_of_frame);
+  if (bonds > 0) bond[1] = -1;  // out of range: missing
+  const auto bond_length = random.uniforms<T>(batch * bonds, 0.1, 0.5), angle_span = random.uniforms<T>(angles, 0, 1);
+  auto radius = random.uniforms<T>(atoms_of_frame, 0, 0.15);
+  if (atoms_of_frame > 4) radius[3] = -1, radius[4] = std::numeric_limits<T>::infinity();
+  std::vector<int64_t> start{0}, exclusion;
+  for (int64_t i = 0; i < atoms_of_frame; ++i) {
+    for (const int64_t j : {i - 7, i - 1, i + 1, i + 7})
+      if (0 <= j && j < atoms_of_frame) exclusion.push_back(j);
+    start.push_back(int64_t(exclusion.size()));
+  }
+  if (broken_lists) start[5] = -3, start[6] = 1 << 30;  // read within bounds, whatever that excludes
+  const auto boxes = random_boxes<T>(random, width > 0 ? batch : 0, width);
+  std::vector<char> workspace(cuda::penalty_workspace<T>(batch, atoms_of_frame, bonds, angles), 77);
+  const PenaltyInputs<T> inputs{batch,
+                                residues,
+                                slots,
+                                bonds,
+                                angles,
+                                int64_t(exclusion.size()),
+                                T(10),
+                                T(20),
+                                T(300),
+                                T(1.1),
+                                atoms.data(),
+                                present.data(),
+                                atoms_of_frame,
+                                bond.data(),
+                                bond_length.data(),
+                                bonds,
+                                angle.data(),
+                                angle_span.data(),
+                                0,
+                                radius.data(),
+                                start.data(),
+                                exclusion.data(),
+                                boxes.empty() ? nullptr : boxes.data(),
+                                9,
+                                workspace.data()};
+  std::vector<T> a(3 * batch, T(9)), b(3 * batch, T(9));
+  cpu::structure_penalty(PenaltyArguments<T>{inputs, a.data()});
+  cuda::structure_penalty(PenaltyArguments<T>{inputs, b.data()}, nullptr);
+  check(broken_lists || difference(a, b) < 1e3 * tolerance<T>, "structure_penalty");
+  check(residues < 20 || a[2] > T(0), "structure_penalty: nothing overlaps");
+
+  const auto grad = random.uniforms<T>(3 * batch, -1, 1);
+  std::vector<T> c(atoms.size(), T(9)), d(atoms.size(), T(9));
+  cpu::structure_penalty_backward(PenaltyBackwardArguments<T>{inputs, grad.data(), c.data()});
+  cuda::structure_penalty_backward(PenaltyBackwardArguments<T>{inputs, grad.data(), d.data()}, nullptr);
+  check(difference(c, d) < 1e3 * tolerance<T>, "structure_penalty_backward");
 }
 
 // ---- Side-chain packing ------------------------------------------------------------------------
@@ -228,22 +301,62 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
   check(difference(c.energy, g.energy) < 1e3 * tolerance<T>, "pack_side_chains: energy");
 }
 
-// ---- Spatial hash ------------------------------------------------------------------------------
+// ---- Densities on voxels -----------------------------------------------------------------------
 
-// The eight cells of a ball contain every point of it, wherever it is, far outside the integers too.
-void test_cells() {
-  Random random(3);
-  const double reach = 0.12, inverse_side = 1.0 / cell_side(reach);
-  for (int n = 0; n < 100000; ++n) {
-    const double scale = std::pow(10.0, random.uniform() * 6 - 2);
-    const Vec3<float> a{float(scale * (random.uniform() - 0.5)), float(scale * random.uniform()), float(-scale)};
-    const Vec3<float> b{a.x + float(reach * (2 * random.uniform() - 1)), a.y, a.z};
-    if (!(squared_distance(a, b) < float(reach) * float(reach))) continue;
-    const Cell low = lower_cell_of(a, inverse_side), at = cell_of(b, inverse_side);
-    if (at.x < low.x || at.x > low.x + 1 || at.y < low.y || at.y > low.y + 1) return check(false, "cell_hash");
+// Cubes inside a larger array, after `shift` elements and with `gap` cubes between frames.
+template <typename T>
+struct Frames {
+  Frames(int64_t batch, int64_t particles, int32_t points, int64_t gap, int64_t shift)
+      : values(batch * (particles + gap) * points * points * points + shift, T(9)),
+        batch(batch),
+        particles(particles),
+        cube(int64_t(points) * points * points),
+        frame((particles + gap) * cube),
+        shift(shift) {}
+
+  Cubes<T> cubes() { return {values.data() + shift, batch, particles, frame, cube}; }
+  Cubes<const T> inputs() const { return {values.data() + shift, batch, particles, frame, cube}; }
+
+  std::vector<T> values;
+  int64_t batch, particles, cube, frame, shift;
+};
+
+template <typename T>
+void test_densities(int64_t batch, int64_t particles, int32_t points, int64_t gap, int64_t shift) {
+  Random random{unsigned(points)};
+  const auto grid = voxel_grid<T>(points, 1.8);
+  const auto shape = gaussian<T>(0.12);
+  auto coordinates = random.uniforms<T>(batch * particles * 3, -1, 1);
+  if (!coordinates.empty()) coordinates[1] = std::numeric_limits<T>::infinity();
+  Frames<T> c(batch, particles, points, gap, shift), g = c;
+  cpu::voxelize(VoxelizeArguments<T>{grid, shape, coordinates.data(), c.cubes()});
+  cuda::voxelize(VoxelizeArguments<T>{grid, shape, coordinates.data(), g.cubes()}, nullptr);
+  check(difference(c.values, g.values) == 0, "voxelize");
+
+  Frames<T> weights(batch, particles, points, gap, shift);
+  weights.values = random.uniforms<T>(int64_t(weights.values.size()), -1, 2);
+  std::vector<T> a(coordinates.size()), b(coordinates.size());
+  cpu::voxelize_backward(VoxelizeBackwardArguments<T>{grid, shape, weights.inputs(), coordinates.data(), a.data()});
+  cuda::voxelize_backward(VoxelizeBackwardArguments<T>{grid, shape, weights.inputs(), coordinates.data(), b.data()},
+                          nullptr);
+  check(difference(a, b) < 1e2 * tolerance<T>, "voxelize_backward");
+
+  const auto grad = random.uniforms<T>(batch * particles * 3, -1, 1);
+  for (const bool logits : {false, true}) {
+    std::vector<T> total_a(batch * particles), total_b(batch * particles);
+    cpu::density_to_coordinates(MomentsArguments<T>{grid, logits, weights.inputs(), a.data(), total_a.data()});
+    cuda::density_to_coordinates(MomentsArguments<T>{grid, logits, weights.inputs(), b.data(), total_b.data()},
+                                 nullptr);
+    check(difference(a, b) < tolerance<T>, "density_to_coordinates: coordinates");
+    check(difference(total_a, total_b) <= tolerance<T> * double(grid.cube()), "density_to_coordinates: total");
+    const auto gradient = [&](Frames<T>& out) {
+      return MomentsBackwardArguments<T>{grid,     logits,         grad.data(), weights.inputs(),
+                                         a.data(), total_a.data(), out.cubes()};
+    };
+    cpu::density_to_coordinates_backward(gradient(c));
+    cuda::density_to_coordinates_backward(gradient(g), nullptr);
+    check(difference(c.values, g.values) == 0, "density_to_coordinates_backward");
   }
-  const Cell far = cell_of(Vec3<float>{3e38f, -3e38f, 0}, inverse_side);
-  check(far.x == 1000000000 && far.y == -1000000000, "cell_hash: clamped");
 }
 
 template <typename T>
@@ -268,22 +381,35 @@ void test_all() {
   test_overlap<T>(2, 0, 4, 3);
   test_overlap<T>(0, 5, 4, 3);
   test_score<T>(3, 60, 9, 50);
+  test_score<T>(3, 60, 9, 50, 1.5);
+  test_score<T>(3, 60, 9, 50, 0.31);  // one cell an axis
   test_score<T>(1, 1, 1, 1);
   test_score<T>(1, 0, 4, 0);
+  test_penalty<T>(3, 60, 9, 50, 70);
+  test_penalty<T>(3, 60, 9, 50, 400, 1.5);
+  test_penalty<T>(2, 40, 5, 300, 20, 0.7);  // one cell an axis
+  test_penalty<T>(1, 20, 5, 9, 9, 0, true);
+  test_penalty<T>(1, 1, 1, 0, 0);
+  test_penalty<T>(2, 0, 3, 0, 0);
+  test_penalty<T>(0, 5, 3, 2, 2);
   test_packing<T>(2, 20, 9, 5, 4, 3, 1.2);
   test_packing<T>(1, 270, 3, 2, 4, 1, 2.5);  // more residues than threads
   test_packing<T>(2, 1, 1, 1, 5, 2, 1);
   test_packing<T>(1, 5, 2, 0, 4, 2, 1);
   test_packing<T>(0, 5, 2, 3, 4, 2, 1);
+  for (const int32_t points : {1, 5, 8, 12, 16, 20}) {
+    test_densities<T>(2, 9, points, 3, 0);  // more cubes than a block has warps
+    test_densities<T>(1, 2, points, 0, 1);  // not on 16 bytes
+    test_densities<T>(0, 5, points, 0, 0);
+    test_densities<T>(3, 0, points, 0, 0);
+  }
 }
 
 }  // namespace
 }  // namespace backmap::testing
 
 int main() {
-  backmap::testing::test_cells();
   backmap::testing::test_all<float>();
   backmap::testing::test_all<double>();
-  std::printf("%d failures\n", backmap::testing::failures);
-  return backmap::testing::failures != 0;
+  return backmap::testing::finish();
 }

@@ -39,6 +39,7 @@ def allocated() -> Callable[[Callable[[], object]], int]:
     """Most bytes of CPU memory that torch holds at any time of a call, beyond those it held before."""
 
     def peak(call: Callable[[], object]) -> int:
+        call()  # what is allocated once only does not count
         activities = [torch.profiler.ProfilerActivity.CPU]
         with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
             kept = call()
@@ -48,3 +49,16 @@ def allocated() -> Callable[[Callable[[], object]], int]:
         return max(itertools.accumulate(changes), default=0)
 
     return peak
+
+
+@pytest.fixture
+def boxes() -> dict[str, Tensor]:
+    """Periodic boxes: of many cells for contacts of 0.17 nm, and of one or two along an axis."""
+    rows = {
+        "orthorhombic": [[1.0, 0, 0], [0, 0.8, 0], [0, 0, 1.2]],
+        "triclinic": [[1.0, 0, 0], [-0.4, 0.9, 0], [0.45, -0.4, 0.8]],
+        "one cell": [[0.36, 0, 0], [0.17, 0.355, 0], [-0.17, 0.17, 0.4]],
+        "two cells": [[0.75, 0, 0], [0.3, 0.8, 0], [-0.3, 0.3, 0.75]],
+        "long and narrow": [[4.0, 0, 0], [2.0, 0.4, 0], [-2.0, 0.2, 0.4]],
+    }
+    return {name: torch.tensor(box, dtype=torch.float64) for name, box in rows.items()}

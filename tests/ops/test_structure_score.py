@@ -5,7 +5,8 @@ from backmap.ops import reference, structure_score
 
 operator = torch.ops.backmap.structure_score.default
 NAMES = ["atoms", "present", "side_chain", "linked", "bonds", "reference_lengths", "bond_tolerance",
-         "clash_distance"]  # fmt: skip
+         "clash_distance", "box"]  # fmt: skip
+BOXES = ["orthorhombic", "triclinic", "one cell", "two cells", "long and narrow"]
 
 
 def arguments(batch=(2,), residues=30, slots=6, bonds=40, dtype=torch.float64):
@@ -33,6 +34,75 @@ def test_matches_reference(batch, residues, dtype):
     torch.testing.assert_close(actual[0], expected[0])
     assert torch.equal(actual[1], expected[1]) and torch.equal(actual[2], expected[2])
     assert residues < 30 or actual[2].min() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", BOXES)
+def test_matches_reference_in_a_box(boxes, name, dtype):
+    """Atoms lie some boxes away; all that counts is the nearest image."""
+    args = [*arguments((3,), residues=60, dtype=dtype), boxes[name].to(dtype)]
+    args[0] = 5 * args[0] - 2
+    actual, expected = operator(*args), reference.structure_score(*args)
+    torch.testing.assert_close(actual[0], expected[0])
+    assert torch.equal(actual[1], expected[1]) and torch.equal(actual[2], expected[2])
+    assert actual[2][:, 2].min() > 0
+
+
+def test_minimum_image_is_the_nearest(boxes):
+    """Up to half of the narrowest direction, against all 125 images around."""
+    shifts = torch.cartesian_prod(*[torch.arange(-2.0, 3.0, dtype=torch.float64)] * 3)
+    for box in boxes.values():
+        difference = torch.rand(500, 3, dtype=torch.float64) @ box
+        nearest = (difference[:, None] + shifts @ box).norm(dim=-1).amin(1)
+        near = nearest < box.diagonal().min() / 2
+        found = reference.minimum_image(difference, box).norm(dim=-1)
+        torch.testing.assert_close(found[near], nearest[near])
+        assert near.sum() > 10
+
+
+def test_a_box_for_each_frame(boxes):
+    args = [*arguments((2,)), torch.stack([boxes["orthorhombic"], boxes["triclinic"]])]
+    args[0] = 3 * args[0]
+    for a, b in zip(operator(*args), reference.structure_score(*args), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_lattice_vectors_change_nothing(boxes, name):
+    """Moving single atoms by whole boxes."""
+    box = boxes[name]
+    args = [*arguments(), box]
+    turns = torch.randint(-3, 4, args[0].shape).double()
+    before, after = operator(*args), operator(args[0] + turns @ box, *args[1:])
+    torch.testing.assert_close(after[0], before[0])
+    assert torch.equal(after[1], before[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_huge_box_is_no_box(dtype):
+    args = arguments(residues=100, dtype=dtype)
+    args[0] = args[0] - 0.5
+    for a, b in zip(operator(*args), operator(*args, 1000 * torch.eye(3, dtype=dtype)), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("in_box", [False, True])
+def test_any_number_of_threads(in_box):
+    """Large frames are shared among threads, which changes nothing."""
+    args = arguments((3,), residues=3000, bonds=40000, dtype=torch.float32)
+    args[0] = args[0] * 4
+    if in_box:
+        args.append(4 * torch.eye(3))
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        atoms = args[0].clone().requires_grad_()
+        result = operator(atoms, *args[1:])
+        result[0].square().sum().backward()
+        results.append([*result, atoms.grad])
+    torch.set_num_threads(1)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(other, results[0], strict=True))
 
 
 @pytest.mark.parametrize("scale", [1e-2, 1e2, 1e6])
@@ -103,9 +173,12 @@ def test_reference_lengths_of_each_frame():
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("in_box", [False, True])
 @pytest.mark.parametrize("batch", [(), (2,)])
-def test_gradcheck(batch):
+def test_gradcheck(batch, in_box, boxes):
     args = arguments(batch, residues=5, slots=3, bonds=8)
+    if in_box:
+        args.append(boxes["triclinic"])
     args[0].requires_grad_()
     assert torch.autograd.gradcheck(lambda atoms: operator(atoms, *args[1:])[0], args[:1])
 
@@ -117,17 +190,20 @@ def test_gradient_at_zero_length_is_zero():
     assert not atoms.grad.any()
 
 
-def test_opcheck():
-    args = arguments()
+@pytest.mark.parametrize("in_box", [False, True])
+def test_opcheck(in_box, boxes):
+    args = [*arguments(), boxes["triclinic"] if in_box else None]
     torch.library.opcheck(operator, args)
     args[0].requires_grad_()
     torch.library.opcheck(operator, args)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_cuda_matches_cpu(cuda, to_device, dtype):
-    for residues in (1, 30, 300):
+def test_cuda_matches_cpu(cuda, to_device, boxes, dtype):
+    for residues, box in ((1, None), (30, None), (300, None), (300, "triclinic"), (30, "one cell")):
         args = arguments(residues=residues, dtype=dtype)
+        if box:
+            args = [3 * args[0], *args[1:], boxes[box].to(dtype)]
         on_gpu = to_device(args, cuda)
         actual, expected = to_device(operator(*on_gpu), "cpu"), operator(*args)
         torch.testing.assert_close(actual[0], expected[0])
@@ -189,12 +265,20 @@ def replaced(bonds, value):
         ("reference_lengths", lambda a: a[1:], ValueError, r"reference_lengths must have shape \[2, 40\] or"),
         ("bond_tolerance", lambda a: -0.1, ValueError, "bond_tolerance must be 0 or more, got -0.1"),
         ("clash_distance", lambda a: 0.0, ValueError, "clash_distance must be more than 0 nm, got 0"),
+        ("box", lambda a: a.float(), TypeError, "box must have dtype Double, got Float"),
+        ("box", lambda a: a[0], ValueError, r"box must have shape \[2, 3, 3\] or \[3, 3\], got \[3\]"),
+        ("box", lambda a: 0 * a, ValueError, r"box must have rows \(ax, 0, 0\), .*, got \(\(0, 0, 0\), "),
+        ("box", lambda a: a.T, ValueError, r"box must have rows \(ax, 0, 0\), \(bx, by, 0\), "),
+        ("box", lambda a: -a, ValueError, "box must have rows .* with ax, by, cz > 0"),
+        ("box", lambda a: a * float("nan"), ValueError, "box must have rows"),
+        ("box", lambda a: a + torch.eye(3).roll(1, 0), ValueError, "box must have rows"),
+        ("box", lambda a: 0.29 * a, ValueError, r"box must be wider than twice clash_distance \(0.24 nm\)"),
         *((n, lambda a: a.to("meta"), ValueError, rf"{n} must be on the device of atoms \(cpu\), got meta")
-          for n in NAMES[1:6]),
+          for n in (*NAMES[1:6], "box")),
     ],
 )  # fmt: skip
-def test_bad_input(name, change, error, message):
-    args = arguments()
+def test_bad_input(name, change, error, message, boxes):
+    args = [*arguments(), boxes["triclinic"]]
     i = NAMES.index(name)
     args[i] = change(args[i])
     with pytest.raises(error, match=f"structure_score: {message}"):
@@ -210,4 +294,32 @@ def test_torchscript():
 
     args = arguments()
     for a, b in zip(scored(*args), operator(*args), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_compile(boxes):
+    args = [*arguments(), boxes["triclinic"]]
+    compiled = torch.compile(lambda *a: operator(*a)[0].square().sum(), fullgraph=True, backend="aot_eager")
+    gradients = []
+    for function in (compiled, lambda *a: operator(*a)[0].square().sum()):
+        atoms = args[0].clone().requires_grad_()
+        function(atoms, *args[1:]).backward()
+        gradients.append(atoms.grad)
+    assert torch.equal(*gradients)
+
+
+def test_export_with_a_dynamic_batch(boxes):
+    class Score(torch.nn.Module):
+        def forward(self, atoms, present, side_chain, linked, bonds, lengths, box):
+            return operator(atoms, present, side_chain, linked, bonds, lengths, 0.3, 0.12, box)
+
+    def inputs(batch):
+        args = arguments((batch,))
+        return (*args[:6], boxes["triclinic"].expand(batch, 3, 3))
+
+    batch = torch.export.Dim("batch")
+    dynamic = ({0: batch}, {0: batch}, None, None, None, None, {0: batch})
+    program = torch.export.export(Score(), inputs(3), dynamic_shapes=dynamic)
+    args = inputs(5)
+    for a, b in zip(program.module()(*args), Score()(*args), strict=True):
         assert torch.equal(a, b)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from backmap.chemistry import ATOM_MASK, ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SIDE_CHAIN, SLOT_OXT
+from backmap.chemistry import ATOM_MASK, CONTACT_RADII, SIDE_CHAIN, SLOT_OXT
 from backmap.models.protein.backbone import Backbone
 from backmap.models.protein.chain import Chain
 from backmap.models.protein.config import PackingConfig
 from backmap.ops import pack_side_chains
-
-_RADII_NM = {"C": 0.160, "N": 0.145, "O": 0.140, "S": 0.165}
-_CYSTEINE_SULFUR_RADIUS_NM = 0.100
-"""Small, so that two of them may stand at the distance of a disulfide bond."""
 
 
 class Packer(nn.Module):
@@ -24,13 +20,7 @@ class Packer(nn.Module):
     def __init__(self, config: PackingConfig) -> None:
         super().__init__()
         self.config = config
-        radii = torch.zeros(len(RESIDUE_NAMES), ATOM_SLOTS)
-        for kind, name in enumerate(RESIDUE_NAMES):
-            for slot, atom in enumerate(HEAVY_ATOMS[name]):
-                cysteine = (name, atom) == ("CYS", "SG")
-                radii[kind, slot] = _CYSTEINE_SULFUR_RADIUS_NM if cysteine else _RADII_NM[atom[0]]
-        radii[:, SLOT_OXT] = _RADII_NM["O"]
-        self.register_buffer("radii", radii, persistent=False)
+        self.register_buffer("radii", torch.tensor(CONTACT_RADII, dtype=torch.float32), persistent=False)
         self.register_buffer("mask", torch.from_numpy(ATOM_MASK), persistent=False)
 
     def forward(self, candidates: Tensor, backbone: Backbone, chain: Chain, uniforms: Tensor) -> Tensor:

@@ -1,0 +1,77 @@
+// What the operators on bonded structures check alike: pairs of atoms, their lengths, and the periodic box.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <optional>
+
+#include "torch/checks.h"
+
+namespace backmap::checks {
+
+// Coordinates (*, residues, atoms, 3) and their mask. Returns the batch dimensions.
+inline Sizes check_atoms(const char* op, const at::Tensor& atoms, const at::Tensor& present) {
+  const Argument first{op, "atoms", atoms};
+  is_floating(first);
+  holds_points(first, 3, "(*, residues, atoms, 3)");
+  const Sizes batch = without_last(atoms, 3);
+  goes_with({op, "present", present}, first, at::kBool);
+  has_shape_or_shared({op, "present", present}, batch, {atoms.sym_size(-3), atoms.sym_size(-2)});
+  return batch;
+}
+
+// Pairs of atoms and a length for each; `form` is the shape that the pairs should have, in words.
+inline void check_pairs(const Argument& pairs, const char* form, const Argument& lengths, const Argument& first,
+                        const Sizes& batch) {
+  goes_with(pairs, first, at::kLong);
+  has_dimensions(pairs, 2, form);
+  has_shape(pairs, {pairs.tensor.sym_size(0), 2});
+  goes_with(lengths, first, first.tensor.scalar_type());
+  has_shape_or_shared(lengths, batch, {pairs.tensor.sym_size(0)});
+}
+
+inline void check_box(const char* op, const std::optional<at::Tensor>& box, const Argument& first, const Sizes& batch) {
+  if (!box) return;
+  goes_with({op, "box", *box}, first, first.tensor.scalar_type());
+  has_shape_or_shared({op, "box", *box}, batch, {3, 3});
+}
+
+// ---- Values: only where reading them costs no synchronisation ----------------------------------
+
+// CUDA takes an atom out of range as missing.
+inline void check_atom_range(const Argument& indices, int64_t atoms) {
+  if (!indices.tensor.is_cpu() || indices.tensor.numel() == 0) return;
+  const auto [low, high] = indices.tensor.aminmax();
+  const int64_t lowest = low.item<int64_t>(), highest = high.item<int64_t>();
+  TORCH_CHECK_VALUE(lowest >= 0 && highest < atoms, indices.op, ": ", indices.name, " must lie in [0, ", atoms,
+                    ") (residues * atoms), got ", lowest < 0 ? lowest : highest);
+}
+
+// That every box is in reduced form and wider than twice the reach, and a little more, so that rounding shows no
+// pair in two images. `reach_name` says what the reach is.
+inline void check_box_values(const char* op, const std::optional<at::Tensor>& box, double reach,
+                             const char* reach_name) {
+  if (!box || !box->is_cpu() || box->numel() == 0) return;
+  const at::Tensor boxes = box->to(at::kDouble).reshape({-1, 9}).contiguous();
+  const double slope = 0.5001;  // half, and what rounding in files may add
+  for (int64_t b = 0; b < boxes.size(0); ++b) {
+    const double* v = boxes.const_data_ptr<double>() + 9 * b;
+    const double ax = v[0], bx = v[3], by = v[4], cx = v[6], cy = v[7], cz = v[8];
+    const bool finite = ax + by + cz < INFINITY;
+    TORCH_CHECK_VALUE(finite && v[1] == 0 && v[2] == 0 && v[5] == 0 && ax > 0 && by > 0 && cz > 0 &&
+                          std::abs(bx) <= slope * ax && std::abs(cx) <= slope * ax && std::abs(cy) <= slope * by,
+                      op, ": box must have rows (ax, 0, 0), (bx, by, 0), (cx, cy, cz) with ax, by, cz > 0, |bx| and ",
+                      "|cx| at most ax / 2 and |cy| at most by / 2, got ((", ax, ", ", v[1], ", ", v[2], "), (", bx,
+                      ", ", by, ", ", v[5], "), (", cx, ", ", cy, ", ", cz, "))");
+    const double narrowest = std::min({ax, by, cz});
+    TORCH_CHECK_VALUE(narrowest > 2.0002 * reach, op, ": box must be wider than twice ", reach_name, " (", 2 * reach,
+                      " nm) along x, y and z, got ", narrowest, " nm");
+  }
+}
+
+// Kernels number atoms and pairs with 32 bits.
+inline void check_count(const char* op, const char* what, int64_t count) {
+  TORCH_CHECK_VALUE(count < int64_t(1) << 30, op, ": at most 2^30 - 1 ", what, ", got ", count);
+}
+
+}  // namespace backmap::checks

@@ -1,0 +1,178 @@
+// Structure penalty: from tensors to launchers.
+#include "kernels.h"
+#include "torch/bonded_checks.h"
+#include "torch/launch.h"
+#include "torch/operators.h"
+
+namespace backmap {
+namespace {
+
+using namespace checks;
+
+// The arguments of the operator, which its backward takes too.
+struct Penalty {
+  const char* op;
+  const Tensor &atoms, &present, &bonds, &bond_lengths, &angle_ends, &angle_spans, &radii, &exclusion_start,
+      &exclusions;
+  double bond_strength, angle_strength, repulsion_strength, radius_scale;
+  const std::optional<Tensor>& box;
+
+  int64_t frames() const { return frame_count(atoms, 3); }
+  int64_t atoms_of_frame() const { return atoms.size(-3) * atoms.size(-2); }
+
+  // Returns the batch dimensions.
+  Sizes check() const {
+    const Argument first{op, "atoms", atoms};
+    const Sizes batch = check_atoms(op, atoms, present);
+    check_pairs({op, "bonds", bonds}, "(bonds, 2)", {op, "bond_lengths", bond_lengths}, first, batch);
+    check_pairs({op, "angle_ends", angle_ends}, "(angles, 2)", {op, "angle_spans", angle_spans}, first, batch);
+    const auto residues = atoms.sym_size(-3), slots = atoms.sym_size(-2);
+    goes_with({op, "radii", radii}, first, atoms.scalar_type());
+    has_shape({op, "radii", radii}, {residues, slots});
+    goes_with({op, "exclusion_start", exclusion_start}, first, at::kLong);
+    has_shape({op, "exclusion_start", exclusion_start}, {residues * slots + 1});
+    goes_with({op, "exclusions", exclusions}, first, at::kLong);
+    has_dimensions({op, "exclusions", exclusions}, 1, "(exclusions,)");
+    check_box(op, box, first, batch);
+    check_strength("bond_kt_per_nm2", bond_strength);
+    check_strength("angle_kt_per_nm2", angle_strength);
+    check_strength("repulsion_kt_per_nm2", repulsion_strength);
+    check_strength("radius_scale", radius_scale);
+    return batch;
+  }
+
+  void check_strength(const char* name, double value) const {
+    TORCH_CHECK_VALUE(value >= 0 && value < INFINITY, op, ": ", name, " must be 0 or more, got ", value);
+  }
+
+  void check_values() const {
+    check_count(op, "atoms", atoms_of_frame());
+    check_count(op, "bonds", bonds.size(0));
+    check_count(op, "angle_ends", angle_ends.size(0));
+    if (!atoms.is_cpu()) return;
+    check_atom_range({op, "bonds", bonds}, atoms_of_frame());
+    check_atom_range({op, "angle_ends", angle_ends}, atoms_of_frame());
+    check_exclusion_start();  // first: it bounds the number of exclusions
+    check_atom_range({op, "exclusions", exclusions}, atoms_of_frame());
+    check_radii();
+  }
+
+  void check_exclusion_start() const {
+    const Tensor start = exclusion_start.contiguous();
+    const int64_t *first = start.const_data_ptr<int64_t>(), *last = first + start.numel();
+    TORCH_CHECK_VALUE(*first == 0 && last[-1] == exclusions.numel() && std::is_sorted(first, last), op,
+                      ": exclusion_start must ascend from 0 to the number of exclusions (", exclusions.numel(), ")");
+  }
+
+  void check_radii() const {
+    if (radii.numel() == 0) return check_box_values(op, box, 0, "the largest contact");
+    const auto [low, high] = radii.aminmax();
+    const double smallest = low.item<double>(), largest = high.item<double>();
+    TORCH_CHECK_VALUE(smallest >= 0 && largest < INFINITY, op, ": radii must be 0 nm or more and finite, got ",
+                      smallest >= 0 ? largest : smallest);
+    check_box_values(op, box, 2 * radius_scale * largest, "the largest contact");
+  }
+};
+
+// The kernel's arguments, and the tensors in whose memory they point.
+template <typename T>
+struct PenaltyMemory {
+  Tensor atoms, present, bonds, bond_lengths, angle_ends, angle_spans, radii, exclusion_start, exclusions, box,
+      workspace;
+
+  explicit PenaltyMemory(const Penalty& p)
+      : atoms(p.atoms.contiguous()),
+        present(p.present.contiguous()),
+        bonds(p.bonds.contiguous()),
+        bond_lengths(p.bond_lengths.contiguous()),
+        angle_ends(p.angle_ends.contiguous()),
+        angle_spans(p.angle_spans.contiguous()),
+        radii(p.radii.contiguous()),
+        exclusion_start(p.exclusion_start.contiguous()),
+        exclusions(p.exclusions.contiguous()),
+        box(contiguous_or_undefined(p.box)),
+        workspace(cuda_workspace(p.atoms, [&] {
+          return cuda::penalty_workspace<T>(p.frames(), p.atoms_of_frame(), p.bonds.size(0), p.angle_ends.size(0));
+        })) {}
+
+  PenaltyInputs<T> inputs(const Penalty& p) const {
+    return {
+        .batch = p.frames(),
+        .residues = p.atoms.size(-3),
+        .slots = p.atoms.size(-2),
+        .bonds = p.bonds.size(0),
+        .angles = p.angle_ends.size(0),
+        .exclusions = p.exclusions.size(0),
+        .bond_strength = T(p.bond_strength),
+        .angle_strength = T(p.angle_strength),
+        .repulsion_strength = T(p.repulsion_strength),
+        .radius_scale = T(p.radius_scale),
+        .atoms = atoms.const_data_ptr<T>(),
+        .present = present.const_data_ptr<bool>(),
+        .present_stride = frame_stride(present, 2),
+        .bond = bonds.const_data_ptr<int64_t>(),
+        .bond_length = bond_lengths.const_data_ptr<T>(),
+        .bond_length_stride = frame_stride(bond_lengths, 1),
+        .angle = angle_ends.const_data_ptr<int64_t>(),
+        .angle_span = angle_spans.const_data_ptr<T>(),
+        .angle_span_stride = frame_stride(angle_spans, 1),
+        .radius = radii.const_data_ptr<T>(),
+        .exclusion_start = exclusion_start.const_data_ptr<int64_t>(),
+        .exclusion = exclusions.const_data_ptr<int64_t>(),
+        .box = data_or_null<T>(box),
+        .box_stride = p.box ? frame_stride(*p.box, 2) : 0,
+        .workspace = workspace.mutable_data_ptr(),
+    };
+  }
+};
+
+Tensor empty_energies(const Penalty& p) { return at::empty_symint(join(p.check(), {3}), p.atoms.options()); }
+
+Tensor empty_gradient(const Penalty& p, const Tensor& grad) {
+  const Sizes batch = p.check();
+  goes_with({p.op, "grad", grad}, {p.op, "atoms", p.atoms}, p.atoms.scalar_type());
+  has_shape({p.op, "grad", grad}, join(batch, {3}));
+  return at::empty_symint(p.atoms.sym_sizes(), p.atoms.options());
+}
+
+}  // namespace
+
+Tensor empty_structure_penalty(BACKMAP_PENALTY_PARAMETERS) {
+  return empty_energies({"structure_penalty", BACKMAP_PENALTY_ARGUMENTS});
+}
+
+Tensor structure_penalty(BACKMAP_PENALTY_PARAMETERS) {
+  const Penalty p{"structure_penalty", BACKMAP_PENALTY_ARGUMENTS};
+  const Tensor energy = empty_energies(p);
+  p.check_values();
+  with_scalar_of(atoms, [&](auto scalar) {
+    using T = decltype(scalar);
+    const PenaltyMemory<T> memory(p);
+    const PenaltyArguments<T> args{.inputs = memory.inputs(p), .energy = energy.mutable_data_ptr<T>()};
+    launch(atoms, [&] { cpu::structure_penalty(args); }, [&](void* s) { cuda::structure_penalty(args, s); });
+  });
+  return energy;
+}
+
+Tensor empty_structure_penalty_backward(const Tensor& grad, BACKMAP_PENALTY_PARAMETERS) {
+  return empty_gradient({"structure_penalty_backward", BACKMAP_PENALTY_ARGUMENTS}, grad);
+}
+
+Tensor structure_penalty_backward(const Tensor& grad, BACKMAP_PENALTY_PARAMETERS) {
+  const Penalty p{"structure_penalty_backward", BACKMAP_PENALTY_ARGUMENTS};
+  const Tensor grad_atoms = empty_gradient(p, grad), grad_ = grad.contiguous();
+  p.check_values();
+  with_scalar_of(atoms, [&](auto scalar) {
+    using T = decltype(scalar);
+    const PenaltyMemory<T> memory(p);
+    const PenaltyBackwardArguments<T> args{.inputs = memory.inputs(p),
+                                           .grad = grad_.template const_data_ptr<T>(),
+                                           .grad_atoms = grad_atoms.template mutable_data_ptr<T>()};
+    launch(
+        atoms, [&] { cpu::structure_penalty_backward(args); },
+        [&](void* s) { cuda::structure_penalty_backward(args, s); });
+  });
+  return grad_atoms;
+}
+
+}  // namespace backmap

@@ -1,0 +1,660 @@
+// The formulas of csrc/core, one function a header: gradients against finite differences, and what happens
+// where a formula has no answer of its own (collinear points, coinciding atoms, zero vectors, values that are
+// not finite).
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/bounding_sphere.h"
+#include "core/cell_hash.h"
+#include "core/density_moments.h"
+#include "core/exponential.h"
+#include "core/gaussian_density.h"
+#include "core/local_frame.h"
+#include "core/nearest.h"
+#include "core/overlap.h"
+#include "core/pair_terms.h"
+#include "core/periodic_box.h"
+#include "core/rotamer_draw.h"
+#include "core/voxel_grid.h"
+#include "random_structures.h"
+
+namespace backmap::testing {
+namespace {
+
+template <typename T>
+constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
+template <typename T>
+constexpr T infinite = std::numeric_limits<T>::infinity();
+template <typename T>
+constexpr T rounding = std::numeric_limits<T>::epsilon();
+
+using Values = std::vector<double>;
+
+// A formula of several numbers, and its backward: gradients with respect to its inputs, from its inputs and
+// the gradients with respect to its outputs.
+using Formula = std::function<Values(const Values&)>;
+using Backward = std::function<Values(const Values&, const Values&)>;
+
+// Compares the backward at `inputs` with central differences of the formula.
+void check_gradient(const char* what, const Formula& formula, const Backward& backward, const Values& inputs,
+                    Random& random) {
+  const Values grad = random.uniforms<double>(int64_t(formula(inputs).size()), -1, 1);
+  const Values actual = backward(inputs, grad);
+  check(actual.size() == inputs.size(), what);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const double step = 1e-6;
+    Values above = inputs, below = inputs;
+    above[i] += step;
+    below[i] -= step;
+    const Values high = formula(above), low = formula(below);
+    double expected = 0;
+    for (size_t o = 0; o < grad.size(); ++o) expected += grad[o] * (high[o] - low[o]) / (2 * step);
+    if (std::fabs(actual[i] - expected) <= 1e-6 * (1 + std::fabs(expected))) continue;
+    std::printf("input %zu: gradient %g, finite difference %g\n", i, actual[i], expected);
+    return check(false, what);
+  }
+}
+
+// Scales over which geometry is tried: far below and far above the sizes of molecules in nm.
+const double scales[] = {1e-6, 1e-2, 1, 1e2, 1e6};
+
+template <typename T>
+Vec3<T> random_vector(Random& random, double scale = 1) {
+  const auto v = random.uniforms<T>(3, -scale, scale);
+  return load(v.data());
+}
+
+template <typename T>
+bool near_zero(T value) {
+  return std::fabs(value) <= 16 * rounding<T>;
+}
+
+// ---- vec3.h ------------------------------------------------------------------------------------
+
+template <typename T>
+void test_vec3() {
+  Random random(1);
+  for (int n = 0; n < 1000; ++n) {
+    const Vec3<T> a = random_vector<T>(random), b = random_vector<T>(random), c = cross(a, b);
+    check(near_zero(dot(a, c)) && near_zero(dot(b, c)), "vec3: cross product is orthogonal to both");
+    const T area = dot(a, a) * dot(b, b) - dot(a, b) * dot(a, b);
+    check(near_zero(dot(c, c) - area), "vec3: length of the cross product");
+    check(squared_distance(a, b) == squared_distance(b, a), "vec3: a distance is symmetric to the last bit");
+  }
+  for (const T bad : {not_a_number<T>, infinite<T>, -infinite<T>}) {
+    check(!is_finite(Vec3<T>{bad, T(0), T(0)}) && !is_finite(Vec3<T>{T(0), bad, T(0)}) &&
+              !is_finite(Vec3<T>{T(0), T(0), bad}),
+          "vec3: not finite");
+  }
+  check(is_finite(Vec3<T>{std::numeric_limits<T>::max(), T(0), std::numeric_limits<T>::denorm_min()}), "vec3: finite");
+}
+
+// ---- local_frame.h -----------------------------------------------------------------------------
+
+Values flat(const Frame<double>& f) {
+  Values v(12);
+  store_frame(v.data(), f);
+  return v;
+}
+
+Values flat(const Triangle<double>& t) {
+  Values v(9);
+  store_triangle(v.data(), t);
+  return v;
+}
+
+void test_frame_gradients() {
+  Random random(2);
+  for (int n = 0; n < 100; ++n) {
+    for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
+      check_gradient(
+          "frame_backward", [&](const Values& x) { return flat(frame_of(rule, load_triangle(x.data()))); },
+          [&](const Values& x, const Values& grad) {
+            return flat(frame_backward(rule, load_triangle(x.data()), load_frame(grad.data())));
+          },
+          random.uniforms<double>(9, -1, 1), random);
+    }
+    check_gradient(
+        "direction_backward",
+        [](const Values& x) {
+          Values unit(3);
+          store(unit.data(), direction(load(x.data())));
+          return unit;
+        },
+        [](const Values& x, const Values& grad) {
+          Values out(3);
+          const Vec3<double> v = load(x.data());
+          store(out.data(), direction_backward(v, direction(v), load(grad.data())));
+          return out;
+        },
+        random.uniforms<double>(3, -1, 1), random);
+    // The frame and the point as 15 independent numbers.
+    const auto moved = [](const auto& move) {
+      return [move](const Values& x) {
+        Values out(3);
+        store(out.data(), move(load_frame(x.data()), load(x.data() + 12)));
+        return out;
+      };
+    };
+    const auto moved_back = [](const auto& backward) {
+      return [backward](const Values& x, const Values& grad) {
+        Frame<double> grad_frame{};
+        Values out(15);
+        store(out.data() + 12, backward(load_frame(x.data()), load(x.data() + 12), load(grad.data()), grad_frame));
+        store_frame(out.data(), grad_frame);
+        return out;
+      };
+    };
+    // A basis that is not orthonormal would have another inverse: only the true one is asked for.
+    Values inputs = flat(gram_schmidt_frame(load_triangle(random.uniforms<double>(9, -1, 1).data())));
+    for (const double v : random.uniforms<double>(3, -1, 1)) inputs.push_back(v);
+    check_gradient("to_local_backward", moved([](const auto& f, const auto& p) { return to_local(f, p); }),
+                   moved_back([](const auto& f, const auto& p, const auto& g, auto& grad_frame) {
+                     return to_local_backward(f, p, g, grad_frame);
+                   }),
+                   inputs, random);
+    check_gradient("to_global_backward", moved([](const auto& f, const auto& p) { return to_global(f, p); }),
+                   moved_back([](const auto& f, const auto& p, const auto& g, auto& grad_frame) {
+                     return to_global_backward(f, p, g, grad_frame);
+                   }),
+                   inputs, random);
+  }
+}
+
+template <typename T>
+bool is_rotation(const Frame<T>& f) {
+  const auto unit = [](const Vec3<T>& v) { return near_zero(dot(v, v) - T(1)); };
+  return unit(f.e1) && unit(f.e2) && unit(f.e3) && near_zero(dot(f.e1, f.e2)) && near_zero(dot(f.e2, f.e3)) &&
+         near_zero(dot(f.e3, f.e1)) && near_zero(dot(cross(f.e1, f.e2), f.e3) - T(1));
+}
+
+template <typename T>
+bool is_finite(const Triangle<T>& t) {
+  return is_finite(t.p0) && is_finite(t.p1) && is_finite(t.p2);
+}
+
+// Points on one line in any order, coinciding points, and points almost on one line, anywhere and of any size.
+template <typename T>
+std::vector<Triangle<T>> degenerate_triangles(Random& random) {
+  std::vector<Triangle<T>> triangles;
+  const Vec3<T> axes[] = {
+      {T(1), T(0), T(0)}, {T(0), T(-1), T(0)}, {T(0), T(0), T(1)}, random_vector<T>(random), {T(1), T(1), T(1)}};
+  const T places[][3] = {{-1, 0, 1}, {1, 0, 1}, {0, 0, 1}, {1, 0, 0}, {1, 0, 1}, {0, 1, 0}, {0, 0, 0}, {2, 0, 1}};
+  for (const double scale : scales)
+    for (const Vec3<T>& axis : axes)
+      for (const auto& place : places) {
+        const Vec3<T> origin = random_vector<T>(random, scale);
+        const auto point = [&](T x) { return origin + (x * T(scale)) * axis; };
+        triangles.push_back({point(place[0]), point(place[1]), point(place[2])});
+        for (const double bend : {1e-2, 1e-4, 1e-6, 1e-9, 1e-12}) {
+          const Vec3<T> nudge = random_vector<T>(random, scale * bend);
+          triangles.push_back({point(place[0]) + nudge, point(place[1]), point(place[2])});
+        }
+      }
+  return triangles;
+}
+
+template <typename T>
+void test_frames() {
+  Random random(3);
+  const Frame<T> grad{random_vector<T>(random), random_vector<T>(random), random_vector<T>(random),
+                      random_vector<T>(random)};
+  for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
+    for (const Triangle<T>& t : degenerate_triangles<T>(random)) {
+      check(is_rotation(frame_of(rule, t)), "frame_of: degenerate points give a rotation");
+      check(is_finite(frame_backward(rule, t, grad)), "frame_backward: degenerate points give a finite gradient");
+    }
+    for (const double scale : scales) {
+      const Vec3<T> a = random_vector<T>(random), b = random_vector<T>(random), c = random_vector<T>(random);
+      const Frame<T> f = frame_of(rule, Triangle<T>{a, b, c});
+      const T s = T(scale);
+      const Frame<T> larger = frame_of(rule, Triangle<T>{s * a, s * b, s * c});
+      check(is_rotation(f) && is_rotation(larger), "frame_of: a rotation");
+      check(near_zero(norm(f.e1 - larger.e1)) && near_zero(norm(f.e2 - larger.e2)), "frame_of: any size, one basis");
+      const Vec3<T> there = to_global(f, to_local(f, a));
+      check(near_zero(norm(there - a)), "to_global undoes to_local");
+    }
+  }
+  const Vec3<T> zero{T(0), T(0), T(0)};
+  check(direction(zero).x == T(1) && norm(direction(zero)) == T(1), "direction: of a zero vector");
+  check(norm(direction_backward(zero, direction(zero), grad.e1)) == T(0), "direction_backward: of a zero vector");
+  for (int n = 0; n < 1000; ++n) {
+    Vec3<T> axis = direction(random_vector<T>(random));
+    if (n < 3) axis = {T(n == 0), T(n == 1), T(n == 2)};
+    const Vec3<T> v = any_perpendicular(axis);
+    check(near_zero(dot(v, axis)) && near_zero(norm(v) - T(1)), "any_perpendicular");
+  }
+}
+
+// ---- pair_terms.h ------------------------------------------------------------------------------
+
+// A term of the difference d of two atoms, and its gradient; the other number is a constant.
+void check_pair_term(const char* what, Random& random, const Values& difference,
+                     const std::function<double(const Vec3<double>&)>& term,
+                     const std::function<Vec3<double>(const Vec3<double>&, double)>& backward) {
+  check_gradient(
+      what, [&](const Values& x) { return Values{term(load(x.data()))}; },
+      [&](const Values& x, const Values& grad) {
+        Values out(3);
+        store(out.data(), backward(load(x.data()), grad[0]));
+        return out;
+      },
+      difference, random);
+}
+
+void test_pair_gradients() {
+  Random random(4);
+  for (int n = 0; n < 200; ++n) {
+    const double length = 0.1 + random.uniform();
+    const Values d = random.uniforms<double>(3, -1, 1);
+    check_pair_term(
+        "bond_deviation_backward", random, d, [&](const auto& v) { return bond_deviation(v, length); },
+        [&](const auto& v, double grad) { return bond_deviation_backward(v, length, grad); });
+    check_pair_term(
+        "squared_stretch_backward", random, d, [&](const auto& v) { return squared_stretch(v, length); },
+        [&](const auto& v, double grad) { return squared_stretch_backward(v, length, grad); });
+    check_pair_term(
+        "squared_overlap_backward", random, d, [&](const auto& v) { return squared_overlap(dot(v, v), length); },
+        [&](const auto& v, double grad) { return squared_overlap_backward(v, length, grad); });
+  }
+}
+
+template <typename T>
+void test_pair_terms() {
+  const Vec3<T> zero{T(0), T(0), T(0)}, tiny{T(0), T(0), 4 * rounding<T>};
+  check(bond_deviation(zero, T(0.15)) == T(-1), "bond_deviation: coinciding atoms");
+  check(norm(bond_deviation_backward(zero, T(0.15), T(1))) == T(0), "bond_deviation_backward: coinciding atoms");
+  check(norm(squared_stretch_backward(zero, T(0.15), T(1))) == T(0), "squared_stretch_backward: coinciding atoms");
+  check(norm(squared_overlap_backward(zero, T(0.3), T(1))) == T(0), "squared_overlap_backward: coinciding atoms");
+  check(is_finite(bond_deviation_backward(tiny, T(0.15), T(1))) &&
+            is_finite(squared_stretch_backward(tiny, T(0.15), T(1))) &&
+            is_finite(squared_overlap_backward(tiny, T(0.3), T(1))),
+        "pair_terms: atoms almost in one place");
+  const Vec3<T> apart{T(0.4), T(0), T(0)};
+  check(norm(squared_overlap_backward(apart, T(0.3), T(1))) == T(0), "squared_overlap_backward: apart");
+  check(is_radius(T(0)) && !is_radius(T(-1)) && !is_radius(infinite<T>) && !is_radius(not_a_number<T>), "is_radius");
+  check(!within_tolerance(not_a_number<T>, T(1)), "within_tolerance: NaN is not");
+  check(within_tolerance(T(-0.1), T(0.1)) && !within_tolerance(T(-0.2), T(0.1)), "within_tolerance: either sign");
+  check(squared_overlap(T(0), T(0.3)) == T(0.3) * T(0.3), "squared_overlap: coinciding atoms");
+  check(squared_overlap(T(0.09), T(0.2)) == T(0), "squared_overlap: apart");
+  check(squared_overlap(not_a_number<T>, T(0.2)) == T(0), "squared_overlap: NaN");
+  const bool linked[] = {true, false, true, false};
+  for (int64_t i = 0; i < 4; ++i)
+    for (int64_t j = 0; j < 4; ++j)
+      for (const bool i_side : {false, true})
+        for (const bool j_side : {false, true}) {
+          const bool neighbours = std::abs(i - j) == 1 && linked[std::min(i, j)];
+          const bool expected = i != j && (!neighbours || (i_side && j_side));
+          check(may_clash(i, i_side, j, j_side, linked) == expected, "may_clash");
+        }
+}
+
+// ---- exponential.h, gaussian_density.h, voxel_grid.h -------------------------------------------
+
+template <typename T>
+void test_exponential() {
+  check(decaying_exponential(T(0)) == T(1) && decaying_exponential(-T(0)) == T(1), "decaying_exponential: of zero");
+  for (int n = 0; n <= 1000000; ++n) {
+    const T x = T(0.999999 * double(ExponentialParts<T>::lowest) * n / 1000000);
+    const double exact = std::exp(double(x));
+    if (!(std::fabs(double(decaying_exponential(x)) - exact) <= 2 * double(rounding<T>) * exact))
+      return check(false, "decaying_exponential: two units in the last place");
+  }
+  for (const T low : {std::nextafter(ExponentialParts<T>::lowest, -infinite<T>), T(-1e30), -infinite<T>})
+    check(decaying_exponential(low) == T(0), "decaying_exponential: zero where it would be subnormal");
+  check(std::isnan(decaying_exponential(not_a_number<T>)), "decaying_exponential: of NaN");
+}
+
+template <typename T>
+void test_gaussian() {
+  const Gaussian<T> narrow = gaussian<T>(1e-300), usual = gaussian<T>(0.05);
+  check(axis_factor(usual, T(0)) == T(1) && axis_slope(usual, T(0), T(1)) == T(0), "axis_factor: on the particle");
+  check(axis_factor(narrow, T(0.1)) == T(0) && axis_slope(narrow, T(0.1), T(0)) == T(0), "axis_factor: no width");
+  for (const T far : {T(1e30), infinite<T>, -infinite<T>}) {
+    check(axis_factor(usual, far) == T(0) && axis_slope(usual, far, T(0)) == T(0), "axis_factor: infinitely far");
+  }
+  check(std::isnan(axis_factor(usual, not_a_number<T>)), "axis_factor: of NaN");
+  for (T x = T(0); x < T(1); x += T(0.001)) {
+    const T factor = axis_factor(usual, x);
+    check(factor == axis_factor(usual, -x), "axis_factor: even");
+    check(factor == T(0) || factor * factor * factor >= std::numeric_limits<T>::min(), "axis_factor: never subnormal");
+  }
+  for (const int64_t points : {1, 2, 3, 12, 511, 512}) {
+    const VoxelGrid<T> grid = voxel_grid<T>(points, 1.2);
+    for (int32_t k = 0; k < grid.points; ++k)
+      check(grid.centre(k) == -grid.centre(grid.points - 1 - k), "voxel_grid: symmetric");
+    check(near_zero(grid.centre(grid.points - 1) + grid.half_spacing - T(0.6)), "voxel_grid: width");
+  }
+}
+
+// The factor of a voxel at 0.03 nm, of a particle at x.
+void test_gaussian_gradient() {
+  Random random(9);
+  for (int n = 0; n < 100; ++n) {
+    const Gaussian<double> g = gaussian<double>(0.02 + 0.1 * random.uniform());
+    const auto offset = [](const Values& x) { return 0.03 - x[0]; };
+    check_gradient(
+        "axis_slope", [&](const Values& x) { return Values{axis_factor(g, offset(x))}; },
+        [&](const Values& x, const Values& grad) {
+          return Values{grad[0] * axis_slope(g, offset(x), axis_factor(g, offset(x)))};
+        },
+        random.uniforms<double>(1, -0.1, 0.1), random);
+  }
+}
+
+// ---- density_moments.h -------------------------------------------------------------------------
+
+constexpr int32_t edge = 3;
+
+Moments<double> moments_of(const VoxelGrid<double>& grid, const Values& weights) {
+  Moments<double> m{0, {0, 0, 0}};
+  for (int32_t n = 0; n < grid.cube(); ++n) {
+    const int32_t i = n / grid.plane(), j = n / edge % edge, k = n % edge;
+    m.total += weights[n];
+    m.first += weights[n] * Vec3<double>{grid.half_steps(i), grid.half_steps(j), grid.half_steps(k)};
+  }
+  return m;
+}
+
+void test_moment_gradients() {
+  Random random(10);
+  const VoxelGrid<double> grid = voxel_grid<double>(edge, 1.2);
+  const Formula centre = [&](const Values& weights) {
+    Values out(3);
+    store(out.data(), centre_of(grid, moments_of(grid, weights)));
+    return out;
+  };
+  const Backward backward = [&](const Values& weights, const Values& grad) {
+    const Moments<double> m = moments_of(grid, weights);
+    const auto slope = centre_backward(grid, centre_of(grid, m), m.total, load(grad.data()));
+    Values out;
+    for (int32_t n = 0; n < grid.cube(); ++n)
+      out.push_back(slope.x(n / grid.plane()) + slope.y(n / edge % edge) + slope.z(n % edge));
+    return out;
+  };
+  for (int n = 0; n < 50; ++n) {
+    check_gradient("centre_backward", centre, backward, random.uniforms<double>(grid.cube(), 0.1, 1), random);
+    check_gradient(
+        "logistic", [](const Values& x) { return Values{voxel_weight<true>(x[0])}; },
+        [](const Values& x, const Values& grad) { return Values{grad[0] * voxel_weight_slope<true>(x[0])}; },
+        random.uniforms<double>(1, -20, 20), random);
+    check_gradient(
+        "voxel_weight_slope", [](const Values& x) { return Values{voxel_weight<false>(x[0])}; },
+        [](const Values& x, const Values& grad) { return Values{grad[0] * voxel_weight_slope<false>(x[0])}; },
+        random.uniforms<double>(1, -1, 1), random);
+  }
+  const Values nothing(grid.cube(), 0.0);
+  check(centre(nothing) == Values(3, 0.0), "centre_of: no weight, centre of the grid");
+  check(backward(nothing, {1, 1, 1}) == nothing, "centre_backward: no weight, no gradient");
+}
+
+template <typename T>
+void test_weights() {
+  for (T x = T(-200); x < T(200); x += T(0.5)) {
+    const Logistic<T> l = logistic(x), mirrored = logistic(-x);
+    check(l.value >= T(0) && l.value <= T(1) && near_zero(l.value + mirrored.value - T(1)), "logistic: value");
+    check(l.slope >= T(0) && l.slope == mirrored.slope, "logistic: slope");
+  }
+  check(voxel_weight<true>(infinite<T>) == T(1) && voxel_weight<true>(-infinite<T>) == T(0), "logistic: infinity");
+  check(voxel_weight<false>(T(-3)) == T(0) && voxel_weight<false>(T(3)) == T(3), "voxel_weight: none if negative");
+  for (const T bad : {not_a_number<T>, -infinite<T>})
+    check(std::isnan(voxel_weight<false>(bad)), "voxel_weight: what is not finite is not hidden");
+  const VoxelGrid<T> grid = voxel_grid<T>(4, 1.2);
+  for (const T bad : {not_a_number<T>, infinite<T>}) {
+    const Vec3<T> c = centre_of(grid, Moments<T>{T(1), {bad, T(0), T(0)}});
+    check(std::isnan(c.x) && std::isnan(c.y) && std::isnan(c.z), "centre_of: a sum that is not finite");
+  }
+}
+
+// ---- bounding_sphere.h -------------------------------------------------------------------------
+
+template <typename T>
+void test_bounding_sphere() {
+  Random random(5);
+  const auto around = [](const std::vector<Sphere<T>>& atoms) {
+    return bounding_sphere<T>(int64_t(atoms.size()), [&](int64_t n, Sphere<T>& s) {
+      s = atoms[n];
+      return s.radius >= T(0);
+    });
+  };
+  const auto group = [&](double scale) {
+    std::vector<Sphere<T>> atoms;
+    const Vec3<T> centre = random_vector<T>(random, scale);
+    for (int n = 0; n < 6; ++n)
+      atoms.push_back({centre + random_vector<T>(random, 0.3 * scale), T(0.2 * scale * random.uniform())});
+    return atoms;
+  };
+  for (const double scale : scales)
+    for (int n = 0; n < 200; ++n) {
+      auto first = group(scale), second = group(scale);
+      first[1].radius = T(-1);  // does not exist
+      second[2].centre.y = not_a_number<T>;
+      const Sphere<T> a = around(first), b = around(second);
+      check(may_touch(a, b) == may_touch(b, a), "may_touch: symmetric");
+      for (const Sphere<T>& p : first)
+        for (const Sphere<T>& q : second) {
+          if (p.radius < T(0)) continue;
+          const T reach = p.radius + q.radius;
+          if (squared_distance(p.centre, q.centre) < reach * reach) check(may_touch(a, b), "may_touch: hides none");
+        }
+    }
+  const Vec3<T> nowhere{T(0), infinite<T>, T(0)};
+  check(around({}).radius < T(0), "bounding_sphere: of nothing");
+  check(around({{nowhere, T(1)}}).radius < T(0), "bounding_sphere: of what is not finite");
+  const Sphere<T> point = around({{{T(1), T(1), T(1)}, T(0)}, {{T(1), T(1), T(1)}, T(0)}});
+  check(point.radius == T(0), "bounding_sphere: of coinciding points");
+  check(!may_touch(around({}), around({{{T(0), T(0), T(0)}, T(9)}})), "may_touch: nothing touches nothing");
+}
+
+// ---- periodic_box.h ----------------------------------------------------------------------------
+
+// None, a cube, a brick, and boxes as slanted as the reduced form allows; all wider than `narrowest`.
+template <typename T>
+std::vector<PeriodicBox<T>> boxes(double narrowest) {
+  const T w = T(1.01 * narrowest);
+  return {{false, {}, {}, {}},
+          {true, {w, T(0), T(0)}, {T(0), w, T(0)}, {T(0), T(0), w}},
+          {true, {3 * w, T(0), T(0)}, {T(0), w, T(0)}, {T(0), T(0), 9 * w}},
+          {true, {w, T(0), T(0)}, {w / 2, w, T(0)}, {-w / 2, w / 2, w}},
+          {true, {5 * w, T(0), T(0)}, {T(-2) * w, 4 * w, T(0)}, {2 * w, T(-1.5) * w, 3 * w}}};
+}
+
+template <typename T>
+Vec3<T> whole_vectors(const PeriodicBox<T>& box, Random& random) {
+  const auto turns = random.integers(3, -3, 4);
+  return T(turns[0]) * box.a + T(turns[1]) * box.b + T(turns[2]) * box.c;
+}
+
+template <typename T>
+void test_periodic_box() {
+  Random random(11);
+  for (const PeriodicBox<T>& box : boxes<T>(0.24)) {
+    const T close = T(256) * rounding<T>;
+    for (int n = 0; n < 1000; ++n) {
+      const Vec3<T> v = random_vector<T>(random, 2);
+      if (!box.exists) {
+        const Vec3<T> image = minimum_image(v, box), moved = moved_into_box(v, box);
+        check(norm(image - v) == T(0) && norm(moved - v) == T(0), "periodic_box: none");
+        continue;
+      }
+      const Vec3<T> shift = whole_vectors(box, random), near = random_vector<T>(random, 0.065);
+      check(norm(minimum_image(near + shift, box) - near) <= close, "minimum_image: finds the shortest");
+      const Vec3<T> moved = moved_into_box(v + shift, box);
+      const Vec3<double> s = box_fractions(moved, box);
+      for (const double fraction : {s.x, s.y, s.z})
+        check(fraction >= -1e-5 && fraction <= 1 + 1e-5, "moved_into_box: lies in the box");
+      check(norm(minimum_image(moved - v, box)) <= close, "moved_into_box: by whole vectors");
+    }
+    if (!box.exists) continue;
+    const Vec3<T> overflowing =
+        moved_into_box(Vec3<T>{std::numeric_limits<T>::max(), infinite<T>, not_a_number<T>}, box);
+    check(is_finite(overflowing), "moved_into_box: what overflows");
+    const Vec3<double> faces = face_distances(box);
+    check(faces.x <= double(box.a.x) * 1.0001 && faces.y <= double(box.b.y) * 1.0001 &&
+              std::fabs(faces.z - double(box.c.z)) <= 1e-6 * double(box.c.z),
+          "face_distances");
+  }
+}
+
+// ---- cell_hash.h -------------------------------------------------------------------------------
+
+// How often the atoms near `a` are found to hold `b`, both moved into the box.
+template <typename T>
+int times_found(const Vec3<T>& a, const Vec3<T>& b, const CellSpace<T>& space) {
+  const Cell cell = cell_of(b, space);
+  int found = 0;
+  for_rows_near(a, space, [&](uint32_t row, int32_t x, int32_t count, const Vec3<T>& shift) {
+    const bool holds = row == row_of(cell.y, cell.z) && cell.x >= x && cell.x < x + count;
+    if (holds && squared_distance(a - shift, b) < space.limit) ++found;
+  });
+  return found;
+}
+
+// Every atom within reach is found once, in boxes hardly wider than twice the reach too, and anywhere without one.
+template <typename T>
+void test_cells_near() {
+  Random random(6);
+  const double reach = 0.12;
+  auto spaces = boxes<T>(2 * reach);
+  for (const double width : {0.25, 0.5, 1.0, 4.0})
+    for (int n = 0; n < 5; ++n) spaces.push_back(box_of_frame(random_boxes<T>(random, 1, width).data(), 0, 0));
+  for (const PeriodicBox<T>& box : spaces) {
+    const CellSpace<T> space = cell_space(reach, box);
+    int pairs = 0;
+    for (int n = 0; n < 20000; ++n) {
+      const double scale = box.exists ? 3 : std::pow(10.0, random.uniform() * 6 - 2);
+      const Vec3<T> a = moved_into_box(random_vector<T>(random, scale), box);
+      const Vec3<T> b = moved_into_box(a + random_vector<T>(random, 1.2 * reach), box);
+      const T length = norm(minimum_image(a - b, box));
+      const bool near = length<T(0.999 * reach) - space.slack, far = length> T(1.001 * reach) + 2 * space.slack;
+      pairs += near;
+      const int found = times_found(a, b, space);
+      if (near && found != 1) return check(false, "cell_hash: an atom within reach is found once");
+      if (far && found != 0) return check(false, "cell_hash: an atom out of reach is not found");
+    }
+    check(pairs > 2000, "cell_hash: pairs within reach were drawn");
+  }
+}
+
+template <typename T>
+void test_cell_hash() {
+  test_cells_near<T>();
+  const T huge = std::numeric_limits<T>::max();
+  const Cell far = cell_of(Vec3<T>{huge, -huge, T(0)}, 5.0);
+  check(far.x == 1000000000 && far.y == -1000000000 && far.z == 0, "cell_hash: clamped");
+  Random random(7);
+  for (int n = 0; n < 10000; ++n) {  // two points in order lie in cells in order
+    const T a = T(std::pow(10.0, 40 * random.uniform() - 20)), b = a * T(1 + random.uniform());
+    const Cell lower = cell_of(Vec3<T>{a, -a, T(0)}, 5.0), upper = cell_of(Vec3<T>{b, -b, T(0)}, 5.0);
+    check(lower.x <= upper.x && lower.y >= upper.y, "cell_hash: keeps the order");
+  }
+  check(cells_that_fit(1e30, 1e-3) == 1000000 && cells_that_fit(1e-3, 1) == 1, "cells_that_fit: within bounds");
+  check(cells_that_fit(not_a_number<double>, 1) == 1, "cells_that_fit: NaN");
+}
+
+void test_buckets() {
+  for (int64_t atoms = 0; atoms < 5000; ++atoms) {
+    const int64_t buckets = bucket_count(atoms);
+    check(buckets >= 8 && buckets >= atoms && (buckets & (buckets - 1)) == 0, "bucket_count: a power of two");
+    check(buckets == 8 || buckets / 2 < atoms, "bucket_count: the smallest");
+  }
+  for (int32_t cell = -20; cell < 20; ++cell)
+    for (int32_t cells = 1; cells < 6; ++cells) {
+      const int32_t within = cell - image_of(cell, cells) * cells;
+      check(within >= 0 && within < cells, "image_of");
+    }
+  // A block of neighbouring cells spreads over the buckets: a random hash would put about 7 in the fullest.
+  const int32_t edge = 16;
+  const uint32_t buckets = uint32_t(bucket_count(int64_t(edge) * edge * edge));
+  std::vector<int> filled(buckets);
+  for (int32_t x = -edge / 2; x < edge / 2; ++x)
+    for (int32_t y = -edge / 2; y < edge / 2; ++y)
+      for (int32_t z = -edge / 2; z < edge / 2; ++z) {
+        const uint32_t bucket = bucket_of(row_of(y, z), x, buckets - 1);
+        check(bucket < buckets, "bucket_of: in range");
+        ++filled[bucket];
+      }
+  check(*std::max_element(filled.begin(), filled.end()) <= 16, "bucket_of: spreads neighbouring cells");
+}
+
+// ---- overlap.h ---------------------------------------------------------------------------------
+
+void test_overlap() {
+  check(claims_an_atom(0, 1) && claims_an_atom(4, 5), "claims_an_atom");
+  check(!claims_an_atom(nothing_placed, 5) && !claims_an_atom(5, 5) && !claims_an_atom(0, 0), "claims_an_atom: none");
+}
+
+// ---- nearest.h ---------------------------------------------------------------------------------
+
+template <typename T>
+void test_nearest() {
+  const Neighbour<T> a{T(1), 4}, b{T(1), 5}, c{T(2), 0};
+  check(nearer(a, b) && !nearer(b, a) && !nearer(a, a), "nearer: the lower index on ties");
+  check(nearer(b, c) && !nearer(c, b), "nearer: the smaller distance first");
+  check(nearer(c, nobody<T>()) && !nearer(nobody<T>(), c), "nearer: nobody is last");
+  check(reachable(T(0)) && reachable(std::numeric_limits<T>::max()), "reachable");
+  check(!reachable(infinite<T>) && !reachable(not_a_number<T>), "reachable: not what is not finite");
+}
+
+// ---- rotamer_draw.h ----------------------------------------------------------------------------
+
+template <typename T>
+void test_draw() {
+  const auto drawn = [](std::vector<T> energies, T uniform) {
+    return draw(energies.data(), int64_t(energies.size()), uniform);
+  };
+  check(drawn({T(7)}, T(0.5)) == 0, "draw: one candidate");
+  check(drawn({T(0), T(1000)}, T(0.999)) == 0 && drawn({T(1000), T(0)}, T(0)) == 1, "draw: never the impossible");
+  check(drawn({T(0), T(0), infinite<T>}, T(1)) == 1, "draw: a uniform of 1 gives the last that is possible");
+  check(drawn({T(1e30), T(1e30)}, T(0.75)) == 1, "draw: huge energies");
+  const std::vector<T> energies{T(0.3), T(-1), T(2)};
+  T total = T(0), below = T(0);
+  for (const T e : energies) total += std::exp(-e);
+  for (int64_t k = 0; k < 3; ++k) {
+    const T share = std::exp(-energies[k]) / total;
+    check(drawn(energies, below + T(0.01) * share) == k && drawn(energies, below + T(0.99) * share) == k,
+          "draw: shares of the uniform by Boltzmann weight");
+    below += share;
+  }
+  for (const T bad : {not_a_number<T>, infinite<T>}) {  // whatever comes, an index in range
+    const int64_t k = drawn({bad, bad, bad}, T(0.5));
+    check(k >= 0 && k < 3, "draw: in range");
+  }
+}
+
+template <typename T>
+void test_all() {
+  test_vec3<T>();
+  test_frames<T>();
+  test_pair_terms<T>();
+  test_exponential<T>();
+  test_gaussian<T>();
+  test_weights<T>();
+  test_bounding_sphere<T>();
+  test_periodic_box<T>();
+  test_cell_hash<T>();
+  test_nearest<T>();
+  test_draw<T>();
+}
+
+}  // namespace
+}  // namespace backmap::testing
+
+int main() {
+  using namespace backmap::testing;
+  test_frame_gradients();
+  test_pair_gradients();
+  test_gaussian_gradient();
+  test_moment_gradients();
+  test_buckets();
+  test_overlap();
+  test_all<float>();
+  test_all<double>();
+  return finish();
+}

@@ -1,0 +1,437 @@
+"""Valid arguments of every operator, for the tests that treat all operators alike.
+
+A new operator becomes part of those tests by an entry in `OPERATORS`, and one for its backward.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import backmap  # noqa: F401  # registers the operators
+
+Arguments = dict[str, Any]
+"""Values by the names in the schema, in its order."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """How an operator of `torch.ops.backmap` is called, and how it may not be.
+
+    `make(batch, dtype, **sizes)` gives valid arguments; every tensor that may have the batch dimensions has
+    them, except those named in `shared`.
+    """
+
+    name: str
+    make: Callable[..., Arguments]
+    sizes: dict[str, int]
+    """Sizes and the smallest value of each."""
+    shared: frozenset[str] = frozenset()
+    differentiable: tuple[str, ...] = ()
+    free: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Dimensions, counted from the last as -1, whose size nothing fixes, for a batch of one dimension."""
+    bad_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Numbers of the right type that must be refused."""
+    index_ranges: dict[str, Callable[[Arguments], range]] = field(default_factory=dict)
+    """Index tensors whose values must lie in a range."""
+    bad_contents: dict[str, Callable[[Tensor], list[Tensor]]] = field(default_factory=dict)
+    """Tensors of the right kind, made of the valid one, that must be refused for their values."""
+    variant: str = ""
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        return getattr(torch.ops.backmap, self.name).default
+
+    def evaluate(self, arguments: Arguments) -> tuple[Tensor, ...]:
+        """Results as a tuple; of an operator without results, the arguments that it writes."""
+        found = self.call(**arguments)
+        if found is None:
+            return tuple(arguments[name] for name in self.written)
+        return (found,) if isinstance(found, Tensor) else tuple(found)
+
+    @property
+    def written(self) -> list[str]:
+        """Arguments that the operator changes."""
+        schema = self.call._schema.arguments
+        return [a.name for a in schema if a.alias_info is not None and a.alias_info.is_write]
+
+    @property
+    def is_backward(self) -> bool:
+        return self.name.endswith("_backward")
+
+    @property
+    def schema_types(self) -> dict[str, str]:
+        """Types of the arguments by their names, as torch writes them."""
+        return {argument.name: str(argument.type) for argument in self.call._schema.arguments}
+
+    @property
+    def required_arguments(self) -> int:
+        return sum(not argument.has_default_value() for argument in self.call._schema.arguments)
+
+    def __str__(self) -> str:
+        return self.name + self.variant
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+def points(*shape: int, dtype: torch.dtype) -> Tensor:
+    return torch.rand(*shape, 3, dtype=dtype)
+
+
+def mask(*shape: int) -> Tensor:
+    return torch.rand(shape) < 0.8
+
+
+# ---- Canonical alignment -----------------------------------------------------------------------
+
+
+def alignment(batch, dtype, residues, slots, queries, neighbours) -> Arguments:
+    return {
+        "atoms": points(*batch, residues, slots, dtype=dtype),
+        "present": mask(*batch, residues, slots),
+        "selectable": mask(*batch, residues, slots),
+        "query": points(*batch, queries, dtype=dtype),
+        "triangle": points(*batch, queries, 3, dtype=dtype),
+        "exclude": torch.randint(-1, max(residues, 1), (queries,)),
+        "neighbours": neighbours,
+        "frame_rule": 1,
+    }
+
+
+def alignment_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = alignment(batch, dtype, **sizes)
+    local, index, frame = torch.ops.backmap.canonical_alignment(*forward.values())
+    return {
+        "grad_local": torch.randn_like(local),
+        "grad_frame": torch.randn_like(frame),
+        "atoms": forward["atoms"],
+        "present": forward["present"],
+        "index": index,
+        "triangle": forward["triangle"],
+        "frame_rule": forward["frame_rule"],
+    }
+
+
+BAD_RULES = (-1, 2, 2**40)
+
+
+def placement(batch, dtype, queries, slots) -> Arguments:
+    return {
+        "frame": points(*batch, queries, 4, dtype=dtype),
+        "local": points(*batch, queries, slots, dtype=dtype),
+    }
+
+
+def placement_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = placement(batch, dtype, **sizes)
+    return {"grad": torch.randn_like(forward["local"]), **forward}
+
+
+def overlap(batch, dtype, residues, atom_slots, queries, slots) -> Arguments:
+    return {
+        "atoms": points(*batch, residues, atom_slots, dtype=dtype),
+        "frame": points(*batch, queries, 4, dtype=dtype),
+        "local": points(*batch, queries, slots, dtype=dtype),
+        "target": torch.randint(-1, max(residues * atom_slots, 1), (queries, slots)).clamp(
+            max=residues * atom_slots - 1
+        ),
+    }
+
+
+def overlap_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = overlap(batch, dtype, **sizes)
+    return {"grad": torch.randn_like(forward.pop("atoms")), **forward}
+
+
+# ---- Structure score and penalty ---------------------------------------------------------------------------
+
+
+def score(batch, dtype, residues, slots, bonds) -> Arguments:
+    bonds = bonds if residues * slots > 0 else 0
+    return {
+        "atoms": points(*batch, residues, slots, dtype=dtype),
+        "present": mask(*batch, residues, slots),
+        "side_chain": mask(residues, slots),
+        "linked": mask(residues),
+        "bonds": torch.randint(0, max(residues * slots, 1), (bonds, 2)),
+        "reference_lengths": torch.rand(*batch, bonds, dtype=dtype) + 0.1,
+        "bond_tolerance": 0.3,
+        "clash_distance": 0.12,
+    }
+
+
+def score_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = score(batch, dtype, **sizes)
+    kept = {name: forward[name] for name in ("atoms", "present", "bonds", "reference_lengths")}
+    return {"grad_deviation": torch.randn_like(forward["reference_lengths"]), **kept}
+
+
+def penalty(batch, dtype, residues, slots, bonds, angles) -> Arguments:
+    """Every atom excludes those before and after it."""
+    atoms = residues * slots
+    excluded = [[b for b in (a - 1, a + 1) if 0 <= b < atoms] for a in range(atoms)]
+    bonds, angles = (bonds, angles) if atoms > 0 else (0, 0)
+    return {
+        "atoms": points(*batch, residues, slots, dtype=dtype),
+        "present": mask(*batch, residues, slots),
+        "bonds": torch.randint(0, max(atoms, 1), (bonds, 2)),
+        "bond_lengths": torch.rand(*batch, bonds, dtype=dtype) + 0.1,
+        "angle_ends": torch.randint(0, max(atoms, 1), (angles, 2)),
+        "angle_spans": torch.rand(*batch, angles, dtype=dtype) + 0.1,
+        "radii": 0.1 + 0.1 * torch.rand(residues, slots, dtype=dtype),
+        "exclusion_start": torch.tensor([0, *map(len, excluded)]).cumsum(0),
+        "exclusions": torch.tensor([b for row in excluded for b in row], dtype=torch.int64),
+        "bond_kt_per_nm2": 2.0,
+        "angle_kt_per_nm2": 0.5,
+        "repulsion_kt_per_nm2": 1.0,
+        "radius_scale": 1.0,
+    }
+
+
+def penalty_backward(batch, dtype, **sizes: int) -> Arguments:
+    return {"grad": torch.randn(*batch, 3, dtype=dtype), **penalty(batch, dtype, **sizes)}
+
+
+def in_a_box(make: Callable[..., Arguments]) -> Callable[..., Arguments]:
+    """The same arguments and a triclinic box, smaller than the structure."""
+    box = [[0.9, 0.0, 0.0], [0.3, 0.95, 0.0], [-0.4, 0.2, 0.85]]
+
+    def make_in_box(batch, dtype, **sizes: int) -> Arguments:
+        return {**make(batch, dtype, **sizes), "box": torch.tensor(box, dtype=dtype).repeat(*batch, 1, 1)}
+
+    return make_in_box
+
+
+def flat_atoms(arguments: Arguments) -> range:
+    return range(arguments["atoms"].shape[-3] * arguments["atoms"].shape[-2])
+
+
+def flat_atoms_or_none(arguments: Arguments) -> range:
+    return range(-1, flat_atoms(arguments).stop)
+
+
+def bad_boxes(box: Tensor) -> list[Tensor]:
+    return [0 * box, 0.1 * box, -box, NAN * box, box.mT]
+
+
+def bad_radii(radii: Tensor) -> list[Tensor]:
+    return [-radii, NAN * radii, INFINITE * radii]
+
+
+def bad_row_starts(start: Tensor) -> list[Tensor]:
+    return [start.flip(0), start + 1, start - 1, 2 * start]
+
+
+# ---- Side-chain packing ------------------------------------------------------------------------
+
+
+def packing(batch, dtype, residues, candidates, side_slots, backbone_slots, sweeps) -> Arguments:
+    return {
+        "candidates": points(*batch, residues, candidates, side_slots, dtype=dtype),
+        "candidate_present": mask(residues, side_slots),
+        "backbone": points(*batch, residues, backbone_slots, dtype=dtype),
+        "backbone_present": mask(*batch, residues, backbone_slots),
+        "radii": torch.full((residues, side_slots), 0.17, dtype=dtype),
+        "backbone_radii": torch.full((residues, backbone_slots), 0.16, dtype=dtype),
+        "linked": mask(residues),
+        "uniforms": torch.rand(*batch, sweeps, residues, dtype=dtype),
+        "strength": 300.0,
+    }
+
+
+# ---- Densities ---------------------------------------------------------------------------------
+
+
+def particles(batch, dtype, particles, grid_points) -> Arguments:
+    return {
+        "coordinates": points(*batch, particles, dtype=dtype) - 0.5,
+        "grid_points": grid_points,
+        "width": 1.2,
+        "sigma": 0.1,
+    }
+
+
+def particles_into(batch, dtype, particles, grid_points) -> Arguments:
+    return {
+        "coordinates": points(*batch, particles, dtype=dtype) - 0.5,
+        "out": cubes(*batch, particles, grid_points=grid_points, dtype=dtype),
+        "width": 1.2,
+        "sigma": 0.1,
+    }
+
+
+def voxelize_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = particles_into(batch, dtype, **sizes)
+    return {"grad": torch.randn_like(forward["out"]), **{n: v for n, v in forward.items() if n != "out"}}
+
+
+def density(batch, dtype, particles, grid_points) -> Arguments:
+    return {
+        "density": cubes(*batch, particles, grid_points=grid_points, dtype=dtype),
+        "width": 1.2,
+        "logits": False,
+    }
+
+
+def density_backward(batch, dtype, **sizes: int) -> Arguments:
+    forward = density(batch, dtype, **sizes)
+    coordinates, total = torch.ops.backmap.density_to_coordinates(*forward.values())
+    return {
+        "grad": torch.randn_like(coordinates),
+        "density": forward["density"],
+        "coordinates": coordinates,
+        "total": total,
+        "width": 1.2,
+        "logits": False,
+    }
+
+
+def cubes(*shape: int, grid_points: int, dtype: torch.dtype) -> Tensor:
+    return torch.rand(*shape, grid_points, grid_points, grid_points, dtype=dtype)
+
+
+BAD_LENGTHS = (0.0, -0.1, NAN, INFINITE)
+BAD_GAUSSIANS = {"width": BAD_LENGTHS, "sigma": BAD_LENGTHS}
+
+# ---- All ---------------------------------------------------------------------------------------
+
+DENSITY_SIZES = {"particles": 0, "grid_points": 1}
+ALIGNMENT_SIZES = {"residues": 0, "slots": 0, "queries": 0, "neighbours": 0}
+OVERLAP_SIZES = {"residues": 0, "atom_slots": 0, "queries": 0, "slots": 0}
+SCORE_SIZES = {"residues": 0, "slots": 0, "bonds": 0}
+PENALTY_SIZES = {**SCORE_SIZES, "angles": 0}
+PENALTY_SHARED = frozenset({"bonds", "angle_ends", "radii", "exclusion_start", "exclusions"})
+PENALTY_INDICES = dict.fromkeys(("bonds", "angle_ends", "exclusions"), flat_atoms)
+BAD_STRENGTHS = dict.fromkeys(
+    ("bond_kt_per_nm2", "angle_kt_per_nm2", "repulsion_kt_per_nm2", "radius_scale"), (-1.0, NAN, INFINITE)
+)
+
+
+def bonded_operators(
+    variant: str = "",
+    changed: Callable[[Callable], Callable] = lambda make: make,
+    bad_contents: dict[str, Callable[[Tensor], list[Tensor]]] | None = None,
+) -> list[Operator]:
+    """Score and penalty, with or without a periodic box."""
+    bad_box = bad_contents or {}
+    bad_lists = {"radii": bad_radii, "exclusion_start": bad_row_starts, **bad_box}
+    return [
+        Operator(
+            "structure_score",
+            changed(score),
+            SCORE_SIZES,
+            shared=frozenset({"side_chain", "linked", "bonds"}),
+            differentiable=("atoms",),
+            bad_values={"bond_tolerance": (-0.1, NAN), "clash_distance": (0.0, -0.1, NAN)},
+            index_ranges={"bonds": flat_atoms},
+            bad_contents=bad_box,
+            variant=variant,
+        ),
+        Operator(
+            "structure_score_backward",
+            changed(score_backward),
+            SCORE_SIZES,
+            shared=frozenset({"bonds"}),
+            index_ranges={"bonds": flat_atoms},
+            variant=variant,
+        ),
+        Operator(
+            "structure_penalty",
+            changed(penalty),
+            PENALTY_SIZES,
+            shared=PENALTY_SHARED,
+            differentiable=("atoms",),
+            bad_values=BAD_STRENGTHS,
+            index_ranges=PENALTY_INDICES,
+            bad_contents=bad_lists,
+            variant=variant,
+        ),
+        Operator(
+            "structure_penalty_backward",
+            changed(penalty_backward),
+            PENALTY_SIZES,
+            shared=PENALTY_SHARED,
+            bad_values=BAD_STRENGTHS,
+            index_ranges=PENALTY_INDICES,
+            bad_contents=bad_lists,
+            variant=variant,
+        ),
+    ]
+
+
+OPERATORS = [
+    Operator(
+        "canonical_alignment",
+        alignment,
+        ALIGNMENT_SIZES,
+        shared=frozenset({"exclude"}),
+        differentiable=("atoms", "triangle"),
+        bad_values={"neighbours": (-1, -(2**62), 2**62), "frame_rule": BAD_RULES},
+    ),
+    Operator(
+        "canonical_alignment_backward",
+        alignment_backward,
+        ALIGNMENT_SIZES,
+        bad_values={"frame_rule": BAD_RULES},
+    ),
+    Operator(
+        "canonical_placement",
+        placement,
+        {"queries": 0, "slots": 0},
+        differentiable=("frame", "local"),
+        free={"local": (-2,)},
+    ),
+    Operator("canonical_placement_backward", placement_backward, {"queries": 0, "slots": 0}),
+    Operator(
+        "overlapping_placement",
+        overlap,
+        OVERLAP_SIZES,
+        shared=frozenset({"target"}),
+        differentiable=("atoms", "frame", "local"),
+        free={"atoms": (-2, -3)},
+        index_ranges={"target": flat_atoms_or_none},
+    ),
+    Operator(
+        "overlapping_placement_backward",
+        overlap_backward,
+        OVERLAP_SIZES,
+        shared=frozenset({"target"}),
+        free={"grad": (-2, -3)},
+    ),
+    *bonded_operators(),
+    *bonded_operators(" in a box", in_a_box, {"box": bad_boxes}),
+    Operator(
+        "pack_side_chains",
+        packing,
+        {"residues": 0, "candidates": 1, "side_slots": 0, "backbone_slots": 0, "sweeps": 0},
+        shared=frozenset({"candidate_present", "radii", "backbone_radii", "linked"}),
+        free={"candidates": (-3,), "uniforms": (-2,)},
+        bad_values={"strength": (-1.0, NAN, INFINITE)},
+    ),
+    Operator(
+        "voxelize",
+        particles,
+        DENSITY_SIZES,
+        differentiable=("coordinates",),
+        free={"coordinates": (-2, -3)},
+        bad_values={"grid_points": (0, -1, 513, 2**31, 2**62), **BAD_GAUSSIANS},
+    ),
+    Operator("voxelize_into", particles_into, DENSITY_SIZES, bad_values=BAD_GAUSSIANS),
+    Operator("voxelize_backward", voxelize_backward, DENSITY_SIZES, bad_values=BAD_GAUSSIANS),
+    Operator(
+        "density_to_coordinates",
+        density,
+        DENSITY_SIZES,
+        differentiable=("density",),
+        free={"density": (-4, -5)},
+        bad_values={"width": BAD_LENGTHS},
+    ),
+    Operator(
+        "density_to_coordinates_backward", density_backward, DENSITY_SIZES, bad_values={"width": BAD_LENGTHS}
+    ),
+]
+
+FORWARD_OPERATORS = [operator for operator in OPERATORS if not operator.is_backward]

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Runs the C++ tests and the tests of the operators under AddressSanitizer and UndefinedBehaviorSanitizer:
+# tests/sanitize.sh PYTHON [arguments of pytest]. All is built in build/sanitize; what is installed stays.
+set -e
+cd "$(dirname "$0")/.."
+python=$1
+shift
+folder=$PWD/build/sanitize
+environment=$folder/environment
+# The emulation of CUDA has stacks of its own, which the checks of the stack and of leaks do not know.
+export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+
+mkdir -p "$folder"
+flags="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+tests/cpp/build_core.sh "$folder/test_core" $flags
+"$folder/test_core"
+tests/cpp/build.sh "$folder/test_kernels" $flags
+"$folder/test_kernels"
+
+# An environment that sees the packages of the given Python behind a sanitised backmap of its own.
+"$python" -m venv --without-pip --clear "$environment"
+"$python" -c "import sys; print(*[p for p in sys.path if p.endswith('site-packages')], sep='\n')" \
+  >"$("$environment/bin/python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/packages.pth"
+"$python" -m pip --python "$environment/bin/python" install --quiet --no-build-isolation --no-deps \
+  -C build-dir="$folder/library" -C cmake.define.BACKMAP_SANITIZE=ON -C cmake.define.BACKMAP_CUDA=OFF .
+
+library() { "${CXX:-g++}" -print-file-name="$1"; }
+# Without the source folder on the path, where the package is not sanitised; stderr shows what is found.
+PYTHONSAFEPATH=1 LD_PRELOAD="$(library libasan.so) $(library libubsan.so) $(library libstdc++.so.6)" \
+  "$environment/bin/python" -m pytest -q --capture=sys tests/ops "$@"
