@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     import torch
 
     from backmap.chemistry import Topology
-    from backmap.inference.frame_stream import Reconstructor
+    from backmap.inference.frame_stream import BuiltFrames, Reconstructor
+    from backmap.io import AtomList, BeadSource, FrameChunk, Source
+    from backmap.models.temporal.model import TemporalModel
 
 DEFAULT_MODEL = "protein"
 MAX_SEED = 2**63 - 1
@@ -81,10 +85,26 @@ def require_model(model: str | PathLike[str]) -> Path:
     raise InputError(f"model {model}: neither a shipped model ({names}) nor a file; see `backmap models`")
 
 
+def model_family(model: str | PathLike[str]) -> str:
+    """Say which kind of model the user named: ``protein`` or ``temporal``."""
+    from backmap.models.checkpoint import load_checkpoint
+
+    with _explained():
+        return load_checkpoint(require_model(model)).family
+
+
+def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Module:
+    """Load the model the user named, ready for inference."""
+    from backmap.models import checkpoint
+
+    with _explained():
+        return checkpoint.load_model(str(require_model(model)), device)
+
+
 def make_reconstructor(
     model: str | PathLike[str], topology: Topology, linked: np.ndarray, device: torch.device
 ) -> Reconstructor:
-    """Load a model and make it ready for a topology.
+    """Load a model of the protein family and make it ready for a topology.
 
     Parameters
     ----------
@@ -97,12 +117,16 @@ def make_reconstructor(
     device : torch.device
         Where to compute.
     """
-    path = require_model(model)
     from backmap.inference.all_at_once import AllAtOnce
-    from backmap.models.checkpoint import load_model
 
+    return AllAtOnce(load_model(model, device), topology, linked, device)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what is wrong with a model file into one sentence for the user."""
     try:
-        return AllAtOnce(load_model(str(path), device), topology, linked, device)
+        yield
     except (OSError, ValueError) as error:
         raise InputError(" ".join(str(error).split())) from error
 
@@ -117,14 +141,14 @@ def reconstruct(
     device: str = "auto",
     skip_unknown: bool = False,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
-    """Build all heavy atoms on the C-alphas of a protein trajectory.
+    """Build all atoms of a coarse-grained trajectory: a protein without, a molecule with hydrogens.
 
     Everything is held in memory; ``backmap reconstruct`` works on files of any length.
 
     Parameters
     ----------
     trajectory : mdtraj.Trajectory or path
-        C-alphas alone, or more atoms, of which the C-alphas are taken.
+        The model's beads alone (C-alphas for the protein model), or more atoms, from which they are taken.
     top : path, optional
         Topology of a trajectory file that holds coordinates alone.
     model : str or path
@@ -141,32 +165,97 @@ def reconstruct(
     Returns
     -------
     mdtraj.Trajectory or list of mdtraj.Trajectory
-        All heavy atoms in nm, hydrogens left out; a list where more than one sample was asked for.
+        All atoms in nm, a protein's without hydrogens; a list where more than one sample was asked for.
 
     Raises
     ------
     backmap.errors.InputError
         If the input cannot be used; the message says why and what to do.
     """
-    from backmap.inference.frame_stream import build_frames, frames_per_chunk
-    from backmap.io import AtomList, open_source, source_from_mdtraj, to_mdtraj
-
     _require_counts(samples, seed)
+    if model_family(model) == "temporal":
+        opened = _open_temporal(trajectory, top, model, device)
+        results = _roll_out(*opened, samples, seed)
+    else:
+        opened = _open_protein(trajectory, top, model, device, skip_unknown)
+        results = _build(*opened, samples, seed)
+    return results[0] if samples == 1 else results
+
+
+def _open_protein(
+    trajectory: mdtraj.Trajectory | str | PathLike[str],
+    top: str | PathLike[str] | None,
+    model: str | PathLike[str],
+    device: str,
+    skip_unknown: bool,
+) -> tuple[Source, Reconstructor, int]:
+    """Find the protein in a trajectory and make a model ready for it; say how many workers to use."""
+    from backmap.io import open_source, source_from_mdtraj
+
     if isinstance(trajectory, str | PathLike):
         source = open_source(trajectory, top, skip_unknown=skip_unknown)
     else:
         source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
     place = select_device(device)
-    reconstructor = make_reconstructor(model, source.topology, source.linked, place)
+    return source, make_reconstructor(model, source.topology, source.linked, place), count_workers(place)
+
+
+def _build(
+    source: Source, reconstructor: Reconstructor, workers: int, samples: int, seed: int
+) -> list[mdtraj.Trajectory]:
+    """Build all frames of a protein, one trajectory a sample."""
+    from backmap.inference.frame_stream import build_frames, frames_per_chunk
+    from backmap.io import AtomList
+
     chunks = source.chunks(frames_per_chunk(source.topology.residues, samples))
-    workers = count_workers(place)
     built = list(build_frames(reconstructor, chunks, samples=samples, seed=seed, workers=workers))
-    coordinates = np.concatenate([frames.coordinates for frames in built], axis=1)
-    time = _joined([frames.time for frames in built])
-    box = _joined([frames.unitcell_vectors for frames in built])
     atoms = AtomList.of_protein(source.topology, source.topology.atom_mask)
-    results = [to_mdtraj(atoms, sample, time, box) for sample in coordinates]
-    return results[0] if samples == 1 else results
+    return _trajectories(atoms, [frames.coordinates for frames in built], built)
+
+
+def _open_temporal(
+    trajectory: mdtraj.Trajectory | str | PathLike[str],
+    top: str | PathLike[str] | None,
+    model: str | PathLike[str],
+    device: str,
+) -> tuple[BeadSource, TemporalModel, torch.device]:
+    """Load a temporal model and find its beads in a trajectory."""
+    from backmap.io import beads_from_mdtraj, open_beads
+    from backmap.rollout import check_source
+
+    place = select_device(device)
+    loaded = load_model(model, place)
+    if isinstance(trajectory, str | PathLike):
+        source = open_beads(trajectory, loaded.molecule, loaded.mapping, top)
+    else:
+        source = beads_from_mdtraj(trajectory, loaded.molecule, loaded.mapping)
+    check_source(source, loaded)
+    return source, loaded, place
+
+
+def _roll_out(
+    source: BeadSource, model: TemporalModel, device: torch.device, samples: int, seed: int
+) -> list[mdtraj.Trajectory]:
+    """Roll a temporal model along a trajectory, one trajectory a sample."""
+    from backmap.inference.along_time import AlongTime
+    from backmap.io import AtomList
+    from backmap.rollout import roll_out
+
+    roller = AlongTime(model, samples=samples, seed=seed, device=device)
+    pieces = [piece for (piece,) in roll_out(roller, [source])]
+    coordinates = [rolled.coordinates for _, rolled in pieces]
+    return _trajectories(AtomList.of_molecule(model.molecule), coordinates, [read for read, _ in pieces])
+
+
+def _trajectories(
+    atoms: AtomList, coordinates: list[np.ndarray], frames: Sequence[BuiltFrames | FrameChunk]
+) -> list[mdtraj.Trajectory]:
+    """Join pieces (samples, frames, ..., 3) into one trajectory a sample, with the times and boxes read."""
+    from backmap.io import to_mdtraj
+
+    time = _joined([piece.time for piece in frames])
+    box = _joined([piece.unitcell_vectors for piece in frames])
+    return [to_mdtraj(atoms, sample, time, box) for sample in np.concatenate(coordinates, axis=1)]
 
 
 def _require_counts(samples: int, seed: int) -> None:

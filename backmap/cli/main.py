@@ -17,7 +17,7 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 VERBS: dict[str, str] = {
-    "reconstruct": "build all atoms of a C-alpha structure or trajectory",
+    "reconstruct": "build all atoms of a coarse-grained structure or trajectory",
     "evaluate": "score built structures against a reference",
     "train": "train a model",
     "models": "list the models that come with backmap, or show a model's card",

@@ -228,9 +228,8 @@ def _energy(
 
     structure = app.PDBFile(topology)
     force_field = app.ForceField(*table["force_field"])
-    system = force_field.createSystem(
-        structure.topology, nonbondedMethod=app.NoCutoff, constraints=app.HBonds
-    )
+    # Without constraints, so that the energy holds every bond.
+    system = force_field.createSystem(structure.topology, nonbondedMethod=app.NoCutoff, constraints=None)
     return Potential(ForceField.from_openmm(system)).to(device)
 
 

@@ -135,8 +135,8 @@ def _make_whole(trajectory: mdtraj.Trajectory, molecule: Molecule, path: str) ->
     torn = _first_torn(trajectory.xyz, molecule)
     if torn is not None:
         raise ValueError(
-            f"{path}: frame {torn + 1} has a bond longer than {LONGEST_BOND_NM} nm, as across a periodic box; "
-            "make the molecule whole first (mdtraj: make_molecules_whole, GROMACS: trjconv -pbc whole)"
+            f"{path}: frame {torn + 1} has a bond longer than {LONGEST_BOND_NM} nm, as across a periodic "
+            "box; make the molecule whole first (mdtraj: make_molecules_whole, GROMACS: trjconv -pbc whole)"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,12 @@ from backmap.models.counter_random import trajectory_keys, uniform
 if TYPE_CHECKING:
     from backmap.models.temporal.model import TemporalModel
 
-POSITIONS_PER_CHUNK = 300_000
-"""Atom positions built between two reports of what was done: little memory, and little lost by a kill."""
+POSITIONS_PER_CHUNK = 1_000_000
+FRAMES_PER_CHUNK = 2_000
+"""Atom positions and frames built before they are handed on: little memory, and little lost by a kill."""
 
-SeedFrames = Callable[[Tensor], Tensor]
-"""Beads (batch, beads, 3) to the frames a trajectory starts from (batch, k, atoms, 3), the newest last."""
+ROWS_PER_SEARCH = 64
+"""Rows looked up in the library together: enough to fill a processor, few enough for little memory."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,6 @@ class AlongTime:
         Numbers of the trajectories, which their random numbers belong to.
     patience : Patience
         How often an unphysical frame is drawn again.
-    seed_frames : callable, optional
-        Where trajectories start; by default from the model's own library.
     device : torch.device or str
         Where to compute.
     """
@@ -147,7 +146,6 @@ class AlongTime:
         seed: int = 0,
         trajectories: Sequence[int] = (0,),
         patience: Patience = Patience(),
-        seed_frames: SeedFrames | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
@@ -157,7 +155,6 @@ class AlongTime:
         self._seed = seed
         self._numbers = torch.tensor(trajectories, dtype=torch.int64, device=self.device)
         self._patience = patience
-        self._seed_frames = seed_frames or model.seed_frames
         shape = (len(trajectories), samples, model.previous_frames, model.molecule.atoms, 3)
         self._previous = torch.zeros(shape, device=self.device)
         self._origin = np.zeros((len(trajectories), 3))
@@ -304,6 +301,10 @@ class AlongTime:
             waiting = waiting[~self.model.is_physical(drawn, c_g)]
         return waiting
 
+    def _seed_frames(self, c_g: Tensor) -> Tensor:
+        """Frames of the library to start rows from, some rows at a time: each is compared with all of it."""
+        return torch.cat([self.model.seed_frames(part) for part in c_g.split(ROWS_PER_SEARCH)])
+
     @staticmethod
     def _count(counts: np.ndarray, trajectory: Tensor) -> None:
         counts += np.bincount(trajectory.cpu().numpy(), minlength=len(counts))
@@ -320,5 +321,5 @@ class AlongTime:
 
 
 def frames_per_chunk(rows: int, atoms: int) -> int:
-    """Say how many frames of so many rows to build between two reports."""
-    return max(1, POSITIONS_PER_CHUNK // max(1, rows * atoms))
+    """Say how many frames of so many rows to build before they are handed on."""
+    return max(1, min(FRAMES_PER_CHUNK, POSITIONS_PER_CHUNK // max(1, rows * atoms)))

@@ -92,12 +92,19 @@ def check_unit(c_alpha: np.ndarray, topology: Topology, file: str) -> None:
     if not within.any() or not len(c_alpha):
         return
     distance = float(np.median(np.linalg.norm(np.diff(c_alpha, axis=1), axis=-1)[:, within]))
-    low, high = USUAL_DISTANCE_NM
+    meaning = wrong_unit(distance, *USUAL_DISTANCE_NM)
+    if meaning:
+        raise InputError(
+            f"{file}: neighbouring C-alphas are {distance:.3g} nm apart instead of 0.38 nm, {meaning}"
+        )
+
+
+def wrong_unit(length: float, low: float, high: float) -> str | None:
+    """Say which mistake of units explains a length in nm that should lie in a range, or None if none does."""
     for factor, meaning in _WRONG_UNITS:
-        if low * factor < distance < high * factor:
-            raise InputError(
-                f"{file}: neighbouring C-alphas are {distance:.3g} nm apart instead of 0.38 nm, {meaning}"
-            )
+        if low * factor < length < high * factor:
+            return meaning
+    return None
 
 
 def warn_of_breaks(linked: np.ndarray, c_alpha: np.ndarray, topology: Topology, file: str) -> None:

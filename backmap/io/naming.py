@@ -77,6 +77,12 @@ def sample_paths(path: str | Path, samples: int) -> list[Path]:
     return [path.with_name(f"{stem_of(path)}_{sample + 1}{suffix_of(path)}") for sample in range(samples)]
 
 
+def unfinished_path(path: str | Path) -> Path:
+    """Name the folder that holds an output until it is whole: ``out.dcd.partial``."""
+    path = Path(path)
+    return path.with_name(path.name + ".partial")
+
+
 def manifest_path(path: str | Path) -> Path:
     """Name the file that says how an output was made: ``out.backmap.json``."""
     return with_suffix(path, ".backmap.json")

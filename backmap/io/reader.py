@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +44,7 @@ class FrameChunk:
     ----------
     first_frame : int
         Number of the first of them, counted from 0 after the stride.
-    coordinates : ndarray, (frames, residues, 15, 3) float
+    coordinates : ndarray, (frames, residues, 15, 3) float, or (frames, beads, 3)
         Positions in nm, NaN where an atom is missing.
     time : ndarray, (frames,), optional
         Time in ps.
@@ -56,6 +56,34 @@ class FrameChunk:
     coordinates: np.ndarray
     time: np.ndarray | None = None
     unitcell_vectors: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    def __getitem__(self, kept: slice) -> FrameChunk:
+        """Give some consecutive frames."""
+        return FrameChunk(
+            self.first_frame + kept.indices(len(self))[0],
+            self.coordinates[kept],
+            None if self.time is None else self.time[kept],
+            None if self.unitcell_vectors is None else self.unitcell_vectors[kept],
+        )
+
+
+def joined(chunks: Sequence[FrameChunk]) -> FrameChunk:
+    """Join consecutive chunks."""
+    if len(chunks) == 1:
+        return chunks[0]
+
+    def together(parts: list[np.ndarray | None]) -> np.ndarray | None:
+        return None if any(part is None for part in parts) else np.concatenate(parts)
+
+    return FrameChunk(
+        chunks[0].first_frame,
+        np.concatenate([chunk.coordinates for chunk in chunks]),
+        together([chunk.time for chunk in chunks]),
+        together([chunk.unitcell_vectors for chunk in chunks]),
+    )
 
 
 class Source:
@@ -108,16 +136,11 @@ class Source:
         InputError
             If a coordinate is no finite number or two C-alphas lie in one place.
         """
-        first_in_file = 0
-        first_frame = 0
-        for raw in self._file.read(frames_per_chunk * self._stride):
-            kept = slice(-first_in_file % self._stride, None, self._stride)
-            chunk = self._chunk(raw, kept, first_frame)
+        for first_frame, raw in every_nth(self._file, self._stride, frames_per_chunk):
+            chunk = self._chunk(raw, first_frame)
+            first_in_file = first_frame * self._stride
             check_positions(chunk.coordinates, self.present, self.topology, first_in_file, self.name)
-            first_in_file += len(raw.coordinates)
-            first_frame += len(chunk.coordinates)
-            if len(chunk.coordinates):
-                yield chunk
+            yield chunk
 
     def check(self) -> None:
         """Look at the first frames: refuse a wrong unit or damaged positions, warn of chain breaks."""
@@ -141,16 +164,27 @@ class Source:
             else np.empty((0, self.topology.residues, 3))
         )
 
-    def _chunk(self, raw: RawFrames, kept: slice, first_frame: int) -> FrameChunk:
-        positions = raw.coordinates[kept]
+    def _chunk(self, raw: RawFrames, first_frame: int) -> FrameChunk:
+        positions = raw.coordinates
         coordinates = np.full((len(positions), *self.present.shape, 3), np.nan, dtype=positions.dtype)
         coordinates[:, self.present] = positions[:, self._atom_index]
-        return FrameChunk(
-            first_frame=first_frame,
-            coordinates=coordinates,
-            time=None if raw.time is None else raw.time[kept],
-            unitcell_vectors=None if raw.unitcell_vectors is None else raw.unitcell_vectors[kept],
-        )
+        return FrameChunk(first_frame, coordinates, raw.time, raw.unitcell_vectors)
+
+
+def every_nth(
+    file: FrameFile, stride: int, frames_per_chunk: int, first_frame: int = 0
+) -> Iterator[tuple[int, RawFrames]]:
+    """Read every so many frames, at most so many at a time, each piece with the number of its first frame.
+
+    Numbers count from 0 after the stride; frames before ``first_frame`` are passed over.
+    """
+    first_in_file = 0
+    for raw in file.read(frames_per_chunk * stride):
+        start = max(first_in_file + -first_in_file % stride, first_frame * stride)
+        kept = raw[start - first_in_file :: stride] if start < first_in_file + len(raw.coordinates) else None
+        if kept is not None:
+            yield start // stride, kept
+        first_in_file += len(raw.coordinates)
 
 
 def open_source(
@@ -184,24 +218,14 @@ def open_source(
     InputWarning
         Of residues passed over or left out, and of chain breaks.
     """
-    path = require_file(path)
-    suffix = require_suffix(path, INPUT_SUFFIXES, "input")
-    top = None if top is None else require_file(top)
-    files = (path,) if top is None else (path, top)
-    if top is not None:
-        require_suffix(top, TOPOLOGY_SUFFIXES, "topology")
-    elif suffix not in TOPOLOGY_SUFFIXES:
-        raise InputError(
-            f"{path}: holds coordinates but no residue names; give its topology (a PDB file, say) with --top"
+    opened = open_files(path, top)
+    selection = select_protein(opened.names.residues, file=str(opened.files[-1]), skip_unknown=skip_unknown)
+    if opened.frames.atoms == selection.topology.residues:
+        opened.require_same_atoms(
+            "it seems to hold the C-alphas alone: give a topology of the C-alphas alone"
         )
-    names = _open_names(path if top is None else top)
-    frames_file = (
-        names if isinstance(names, StructureFile) and top is None else _open_frames(path, names.atoms)
-    )
-    selection = select_protein(names.residues, file=str(top or path), skip_unknown=skip_unknown)
-    if top is not None:
-        _require_same_atoms(path, frames_file, top, names, selection)
-    source = Source(str(path), frames_file, selection, stride=stride, files=files)
+    opened.require_same_atoms("give the topology it was written with")
+    source = Source(str(path), opened.frames, selection, stride=stride, files=opened.files)
     source.check()
     return source
 
@@ -232,6 +256,41 @@ def require_file(path: str | Path) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class OpenedFiles:
+    """A file of frames and what names its atoms. ``files`` are their paths, one where they are the same."""
+
+    frames: FrameFile
+    names: StructureFile | TopologyFile
+    files: tuple[Path, ...]
+
+    def require_same_atoms(self, remedy: str) -> None:
+        """Refuse a topology of another number of atoms than the frames have."""
+        if self.frames.atoms != self.names.atoms:
+            path, top = self.files
+            raise InputError(
+                f"{path}: has {self.frames.atoms} atoms, "
+                f"but its topology {top} has {self.names.atoms}; {remedy}"
+            )
+
+
+def open_files(path: str | Path, top: str | Path | None = None) -> OpenedFiles:
+    """Open a structure or trajectory and its topology, or say which of them is missing."""
+    path = require_file(path)
+    suffix = require_suffix(path, INPUT_SUFFIXES, "input")
+    if top is not None:
+        top = require_file(top)
+        require_suffix(top, TOPOLOGY_SUFFIXES, "topology")
+    elif suffix not in TOPOLOGY_SUFFIXES:
+        raise InputError(
+            f"{path}: holds coordinates but no residue names; give its topology (a PDB file, say) with --top"
+        )
+    names = _open_names(path if top is None else top)
+    is_both = top is None and isinstance(names, StructureFile)
+    frames = names if is_both else _open_frames(path, names.atoms)
+    return OpenedFiles(frames, names, (path,) if top is None else (path, top))
+
+
 def _open_names(path: Path) -> StructureFile | TopologyFile:
     return StructureFile(path) if suffix_of(path) in STRUCTURE_SUFFIXES else TopologyFile(path)
 
@@ -240,20 +299,3 @@ def _open_frames(path: Path, expected_atoms: int) -> FrameFile:
     if suffix_of(path) in STRUCTURE_SUFFIXES:
         return StructureFile(path)
     return open_trajectory(path, expected_atoms)
-
-
-def _require_same_atoms(
-    path: Path,
-    frames_file: FrameFile,
-    top: Path,
-    names: StructureFile | TopologyFile,
-    selection: ProteinSelection,
-) -> None:
-    if frames_file.atoms == names.atoms:
-        return
-    remedy = "give the topology it was written with"
-    if frames_file.atoms == selection.topology.residues:
-        remedy = "it seems to hold the C-alphas alone: give a topology of the C-alphas alone"
-    raise InputError(
-        f"{path}: has {frames_file.atoms} atoms, but its topology {top} has {names.atoms}; {remedy}"
-    )

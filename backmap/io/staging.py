@@ -41,10 +41,15 @@ class StagedFiles:
         Whether files of the final names may be replaced.
     inputs : iterable of path
         Files that are being read and must never be replaced.
+    folder : Path, optional
+        Where to write them until then, on the same file system; by default beside their final names.
     """
 
-    def __init__(self, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()) -> None:
+    def __init__(
+        self, *, overwrite: bool = False, inputs: Iterable[str | Path] = (), folder: Path | None = None
+    ) -> None:
         self._overwrite = overwrite
+        self._folder = folder
         self._inputs = [Path(path) for path in inputs]
         self._final: dict[Path, Path] = {}
 
@@ -57,8 +62,10 @@ class StagedFiles:
             If the file exists and must stay, or its folder cannot be written.
         """
         final = Path(final)
-        self._refuse(final)
+        self.require_free(final)
         hidden = final.with_name(f".{stem_of(final)}.{os.getpid()}.partial{suffix_of(final)}")
+        if self._folder is not None:
+            hidden = self._folder / final.name
         try:
             hidden.open("xb").close()
         except OSError as error:
@@ -66,7 +73,8 @@ class StagedFiles:
         self._final[hidden] = final
         return hidden
 
-    def _refuse(self, final: Path) -> None:
+    def require_free(self, final: Path) -> None:
+        """Refuse a name that cannot be given to an output, saying why."""
         folder = final.parent
         if not folder.exists():
             raise InputError(f"{final}: the folder {folder} does not exist; create it first")
@@ -97,10 +105,10 @@ class StagedFiles:
 
     def _publish(self) -> None:
         for hidden, final in self._final.items():
-            try:
+            with explain_writing(final):
+                synchronise(hidden)
                 os.replace(hidden, final)
-            except OSError as problem:
-                raise writing_error(final, problem) from problem
+                synchronise(final.parent)
 
     def _discard(self) -> None:
         for hidden in self._final:
@@ -115,3 +123,12 @@ def explain_writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise writing_error(path, error) from error
+
+
+def synchronise(path: Path) -> None:
+    """Wait until a file, or the list of names of a folder, is on the disk: it outlives a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -41,6 +41,14 @@ class RawFrames:
     time: np.ndarray | None = None
     unitcell_vectors: np.ndarray | None = None
 
+    def __getitem__(self, kept: slice) -> RawFrames:
+        """Give some of the frames."""
+        return RawFrames(
+            self.coordinates[kept],
+            None if self.time is None else self.time[kept],
+            None if self.unitcell_vectors is None else self.unitcell_vectors[kept],
+        )
+
 
 class StructureFile:
     """A PDB or mmCIF file, plain or gzipped. Its models are frames."""

@@ -85,12 +85,17 @@ def create_writer(files: StagedFiles, path: str | Path, atoms: AtomList) -> Writ
     suffix = require_output_format(path)
     if suffix in PDB_SUFFIXES + MMCIF_SUFFIXES:
         return _create_text_writer(files, path, atoms)
+    _, *beside = output_files(path, atoms)
     hidden = files.add(path)
-    names = None
-    if suffix not in HDF5_SUFFIXES:
-        beside = with_suffix(path, ".cif" if too_long_for_pdb(atoms) else ".pdb")
-        names = _create_text_writer(files, beside, atoms)
+    names = _create_text_writer(files, beside[0], atoms) if beside else None
     return TrajectoryWriter(hidden, path, atoms, names)
+
+
+def output_files(path: Path, atoms: AtomList) -> list[Path]:
+    """Name the files that :func:`create_writer` makes: the output, and what names its atoms if it cannot."""
+    if suffix_of(path) in PDB_SUFFIXES + MMCIF_SUFFIXES + HDF5_SUFFIXES:
+        return [path]
+    return [path, with_suffix(path, ".cif" if too_long_for_pdb(atoms) else ".pdb")]
 
 
 @contextmanager

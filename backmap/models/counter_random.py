@@ -1,8 +1,8 @@
 """Random numbers that belong to what they are for, not to the order in which they are asked.
 
-Every number is a hash of (seed, sample, frame, purpose, residue, draw), and of the trajectory where several are
-built together, so batch size, chunking and resumption do not change a result. The hash is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), absorbed word
-by word.
+Every number is a hash of (seed, sample, frame, purpose, residue, draw), and of the trajectory where several
+are built together, so batch size, chunking and resumption do not change a result. The hash is SplitMix64
+(Steele, Lea and Flood, OOPSLA 2014), absorbed word by word.
 """
 
 from __future__ import annotations

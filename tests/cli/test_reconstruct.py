@@ -51,6 +51,7 @@ def model(monkeypatch, tmp_path) -> FixedOffsets:
     weights.write_text("weights")
     fixed = FixedOffsets()
     monkeypatch.setattr(backmap.api, "require_model", lambda name: weights)
+    monkeypatch.setattr(backmap.api, "model_family", lambda name: "protein")
     monkeypatch.setattr(backmap.api, "make_reconstructor", lambda *arguments: fixed)
     return fixed
 

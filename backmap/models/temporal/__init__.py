@@ -1,1 +1,1 @@
-"""Temporally coherent backmapping: P(atoms at t | beads at t, atoms at t - 1) by a variational autoencoder."""
+"""Temporally coherent backmapping: P(atoms at t | beads at t, atoms at t - 1) by an autoencoder."""

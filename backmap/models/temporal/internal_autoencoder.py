@@ -2,8 +2,8 @@
 
 Each internal coordinate is scaled by its own spread, so the rigid bonds count as much as the soft torsions;
 what the networks see does not change when everything is rotated or moved. The decoder gives the mean of a
-normal distribution with a learned variance for each coordinate, and draws from it (sigma-VAE: Rybkin, Daniilidis
-and Levine, ICML 2021).
+normal distribution with a learned variance for each coordinate, and draws from it (sigma-VAE: Rybkin,
+Daniilidis and Levine, ICML 2021).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class InternalValues(NamedTuple):
     angle : Tensor
         At the parent, between the atom and the second reference atom, radians in [0, pi].
     torsion : Tensor
-        About the line through parent and second reference atom, radians in [-pi, pi].
+        Third, second, parent, atom, by the sign of IUPAC, radians in [-pi, pi].
     """
 
     length: Tensor
@@ -117,7 +117,7 @@ class InternalCoordinates(nn.Module):
         to_third = third - second
         other = torch.linalg.cross(axis, to_third)
         torsion = torch.atan2(
-            (torch.linalg.cross(other, normal) * axis).sum(-1) / _norm(axis), (normal * other).sum(-1)
+            (torch.linalg.cross(normal, other) * axis).sum(-1) / _norm(axis), (normal * other).sum(-1)
         )
         return InternalValues(length, angle, torsion)
 
@@ -135,7 +135,7 @@ class InternalCoordinates(nn.Module):
             normal = _unit(torch.linalg.cross(axis, positions[:, third] - positions[:, second]))
             sideways = torch.linalg.cross(normal, axis)
             along, across, up = local[:, rows].unsqueeze(-1).unbind(2)
-            positions = torch.cat([positions, origin + along * axis + across * sideways + up * normal], dim=1)
+            positions = torch.cat([positions, origin + along * axis + across * sideways - up * normal], dim=1)
         return positions.index_select(1, self.final_order)
 
 

@@ -26,7 +26,9 @@ def bead_loss(decoded_beads: Tensor, beads: Tensor) -> Tensor:
 
 def distance_loss(decoded: Tensor, frame: Tensor) -> Tensor:
     """Half the mean squared error of the matrices of distances between atoms: L_edm, nm^2."""
-    return 0.5 * functional.mse_loss(_distances(decoded), _distances(frame))
+    atoms = frame.shape[1]
+    pairs = (_distances(decoded) - _distances(frame)).square().sum(dim=-1)
+    return pairs.mean() / atoms**2  # each pair stands twice in the matrix
 
 
 def energy_loss(decoded_energy: Tensor, energy: Tensor, mean: Tensor, spread: Tensor, limit: float) -> Tensor:

@@ -1,0 +1,226 @@
+"""Parameters of a molecular-mechanics force field, atom by atom, as arrays that travel in a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import openmm
+
+SOLVENT_PREFIX = "solvent."
+
+
+@dataclass(frozen=True)
+class ImplicitSolvent:
+    """Generalised Born solvent of Onufriev, Bashford and Case, model II (OBC2), with a surface term.
+
+    Attributes
+    ----------
+    charges : ndarray, (atoms,)
+        In elementary charges.
+    radii : ndarray, (atoms,)
+        Atomic radii in nm, before the offset of 0.009 nm is taken off.
+    scales : ndarray, (atoms,)
+        By how much the reduced radius of each atom is scaled where it screens another.
+    dielectrics : ndarray, (2,)
+        Of the solute and of the solvent.
+    surface_tension : ndarray, ()
+        Surface energy in kJ/mol/nm^2; 0 leaves the surface term out.
+    """
+
+    charges: np.ndarray
+    radii: np.ndarray
+    scales: np.ndarray
+    dielectrics: np.ndarray
+    surface_tension: np.ndarray
+
+
+@dataclass(frozen=True)
+class ForceField:
+    """Everything a potential energy needs, in nm, rad, kJ/mol, elementary charges and daltons.
+
+    Bonds that a simulation constrains carry no energy: OpenMM leaves them out of the System, and so does
+    this. Make the System with ``constraints=None`` where bonds to hydrogen are to count.
+
+    Attributes
+    ----------
+    masses : ndarray, (atoms,)
+    bonds : ndarray, (bonds, 2) int64
+    bond_parameters : ndarray, (bonds, 2)
+        Length and force constant k of k / 2 (r - length)^2.
+    angles : ndarray, (angles, 3) int64
+    angle_parameters : ndarray, (angles, 2)
+        Angle and force constant, as for bonds.
+    torsions : ndarray, (torsions, 4) int64
+        Proper and improper, one row a Fourier term.
+    torsion_parameters : ndarray, (torsions, 3)
+        Periodicity n, phase and barrier k of k (1 + cos(n phi - phase)).
+    harmonic_torsions : ndarray, (impropers, 4) int64
+    harmonic_torsion_parameters : ndarray, (impropers, 2)
+        Angle and force constant k of k (phi - angle)^2, the difference taken within half a turn.
+    correction_torsions : ndarray, (corrections, 8) int64
+        Two torsions whose energy a CMAP table gives.
+    correction_index : ndarray, (corrections,) int64
+        Which table.
+    correction_maps : ndarray, (maps, points, points)
+        Energies at equidistant angles from 0, the first torsion along the first axis.
+    charges : ndarray, (atoms,)
+    kinds : ndarray, (atoms,) int64
+        Index of each atom into the Lennard-Jones tables.
+    repulsion, attraction : ndarray, (kinds, kinds)
+        A and B of A / r^12 - B / r^6, in kJ/mol nm^12 and kJ/mol nm^6.
+    exceptions : ndarray, (exceptions, 2) int64
+        Pairs whose non-bonded energy is their own: excluded and 1-4 pairs.
+    exception_parameters : ndarray, (exceptions, 3)
+        Charge product, A and B; zero for excluded pairs.
+    constraints : ndarray, (constraints, 2) int64
+    constraint_lengths : ndarray, (constraints,)
+    solvent : ImplicitSolvent, optional
+    """
+
+    masses: np.ndarray
+    bonds: np.ndarray
+    bond_parameters: np.ndarray
+    angles: np.ndarray
+    angle_parameters: np.ndarray
+    torsions: np.ndarray
+    torsion_parameters: np.ndarray
+    harmonic_torsions: np.ndarray
+    harmonic_torsion_parameters: np.ndarray
+    correction_torsions: np.ndarray
+    correction_index: np.ndarray
+    correction_maps: np.ndarray
+    charges: np.ndarray
+    kinds: np.ndarray
+    repulsion: np.ndarray
+    attraction: np.ndarray
+    exceptions: np.ndarray
+    exception_parameters: np.ndarray
+    constraints: np.ndarray
+    constraint_lengths: np.ndarray
+    solvent: ImplicitSolvent | None = None
+
+    @classmethod
+    def from_openmm(cls, system: openmm.System) -> ForceField:
+        """Read an OpenMM System.
+
+        Parameters
+        ----------
+        system : openmm.System
+            Without cutoffs. Understood are HarmonicBondForce, HarmonicAngleForce, PeriodicTorsionForce,
+            CMAPTorsionForce, NonbondedForce, GBSAOBCForce, the CustomGBForce of OBC2, and the custom forces
+            that OpenMM makes of CHARMM's impropers and Lennard-Jones tables.
+
+        Raises
+        ------
+        ValueError
+            If a force is of another kind or uses a cutoff or periodic boundaries; the message names it.
+        """
+        from backmap.chemistry.openmm_system import read_system
+
+        return read_system(system)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ForceField:
+        """Rebuild what `to_arrays` gave.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing; the message names it.
+        """
+        solvent = None
+        if any(name.startswith(SOLVENT_PREFIX) for name in arrays):
+            solvent = ImplicitSolvent(**_named(arrays, ImplicitSolvent, SOLVENT_PREFIX))
+        return cls(**_named(arrays, cls, ""), solvent=solvent)
+
+    @property
+    def atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.masses)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Give all parameters as a flat dictionary of arrays, ready for safetensors."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "solvent"}
+        if self.solvent is not None:
+            arrays |= {SOLVENT_PREFIX + f.name: getattr(self.solvent, f.name) for f in fields(self.solvent)}
+        return arrays
+
+    def select(self, atoms: np.ndarray) -> ForceField:
+        """Restrict to some atoms, as the solute of a solvated system.
+
+        Parameters
+        ----------
+        atoms : ndarray, (selected,) int
+            Different indices; the result's atoms stand in this order.
+
+        Returns
+        -------
+        ForceField
+            The energy of the selected atoms alone.
+
+        Raises
+        ------
+        ValueError
+            If indices repeat or lie outside the system, or if the selection cuts a molecule.
+        TypeError
+            If `atoms` holds no integers.
+        """
+        atoms = np.asarray(atoms)
+        if not np.issubdtype(atoms.dtype, np.integer):
+            raise TypeError(f"atoms holds {atoms.dtype}, but indices are wanted")
+        if len(np.unique(atoms)) != len(atoms):
+            raise ValueError("atoms holds an index twice")
+        if len(atoms) and not 0 <= atoms.min() <= atoms.max() < self.atoms:
+            raise ValueError(
+                f"atoms runs from {atoms.min()} to {atoms.max()}, but there are {self.atoms} atoms"
+            )
+        position = np.full(self.atoms, -1, dtype=np.int64)
+        position[atoms] = np.arange(len(atoms))
+
+        changes: dict[str, np.ndarray] = {name: getattr(self, name)[atoms] for name in _PER_ATOM}
+        for name, companions in _PER_TERM.items():
+            groups = position[getattr(self, name)]
+            kept = (groups >= 0).all(axis=1)
+            cut = (groups >= 0).any(axis=1) & ~kept
+            if cut.any():
+                members = ", ".join(map(str, getattr(self, name)[cut][0]))
+                raise ValueError(
+                    f"the selection cuts a molecule: {name} has the atoms {members}, and some are left out"
+                )
+            changes[name] = groups[kept]
+            changes |= {companion: getattr(self, companion)[kept] for companion in companions}
+        solvent = self.solvent
+        if solvent is not None:
+            solvent = replace(
+                solvent,
+                charges=solvent.charges[atoms],
+                radii=solvent.radii[atoms],
+                scales=solvent.scales[atoms],
+            )
+        return replace(self, **changes, solvent=solvent)
+
+
+_PER_ATOM = ("masses", "charges", "kinds")
+_PER_TERM = {
+    "bonds": ("bond_parameters",),
+    "constraints": ("constraint_lengths",),
+    "angles": ("angle_parameters",),
+    "torsions": ("torsion_parameters",),
+    "harmonic_torsions": ("harmonic_torsion_parameters",),
+    "correction_torsions": ("correction_index",),
+    "exceptions": ("exception_parameters",),
+}
+"""Arrays with a row an atom, and arrays of atom indices with the arrays that go with them row by row."""
+
+
+def _named(arrays: Mapping[str, np.ndarray], kind: type, prefix: str) -> dict[str, np.ndarray]:
+    names = [f.name for f in fields(kind) if f.name != "solvent"]
+    missing = [prefix + name for name in names if prefix + name not in arrays]
+    if missing:
+        raise ValueError(f"the force field lacks {', '.join(missing)}")
+    return {name: np.asarray(arrays[prefix + name]) for name in names}

@@ -1,0 +1,167 @@
+"""The molecular-mechanics energy of a molecule, for many frames at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from backmap.chemistry.force_field import ForceField
+from backmap.physics.bonded import Bonded
+from backmap.physics.nonbonded import PAIRS_AT_ONCE, Nonbonded
+
+FRAMES_AT_ONCE = 64
+"""Frames of a large molecule computed together; of a small one, as many as its pairs of atoms allow."""
+
+COMPILATION = {"realize_opcount_threshold": 15}
+"""Keep intermediate results of this many operations rather than repeat them for each pair of atoms."""
+
+
+class Potential(torch.nn.Module):
+    """Potential energy by a force field, differentiable once with respect to positions.
+
+    Energies and gradients come from one pass of hand-written formulas, so memory does not grow with the
+    number of frames beyond positions and gradients. Non-bonded terms take all pairs of atoms, without cutoff.
+    On CUDA the gradient is a sum of atomic additions: its last bits depend on their order.
+
+    Parameters
+    ----------
+    force_field : ForceField
+    dtype : torch.dtype
+        float32 or float64: of the parameters, and of positions.
+    compiled : bool
+        Let torch.compile fuse the formulas into few loops. It needs a C++ compiler (on CUDA: Triton), takes
+        some seconds at the first call, with and without gradient, and is several times faster on small
+        molecules.
+
+    Notes
+    -----
+    Parameters are buffers that a state dictionary leaves out; a checkpoint keeps `ForceField.to_arrays`.
+    """
+
+    def __init__(
+        self, force_field: ForceField, dtype: torch.dtype = torch.float32, *, compiled: bool = False
+    ) -> None:
+        super().__init__()
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"dtype is {dtype}, but float32 or float64 is wanted")
+        self.atoms = force_field.atoms
+        self.bonded = Bonded(force_field, dtype)
+        self.nonbonded = Nonbonded(force_field, dtype)
+        self._of_chunk = (
+            torch.compile(self._evaluate_chunk, options=COMPILATION) if compiled else self._evaluate_chunk
+        )
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        """Give the energy of each frame.
+
+        Parameters
+        ----------
+        positions : Tensor, (..., atoms, 3)
+            In nm; of the module's dtype and device.
+
+        Returns
+        -------
+        Tensor, (...,)
+            In kJ/mol. Its gradient is that of `energy_and_gradient`.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not (..., atoms, 3) or the device is another.
+        TypeError
+            If the dtype is another.
+        RuntimeError
+            On the backward pass, if second derivatives are asked for.
+        """
+        if torch.is_grad_enabled() and positions.requires_grad:
+            return _Energy.apply(positions, self)
+        return sum(self.terms(positions).values())
+
+    @torch.no_grad()
+    def terms(self, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Give the energy of each frame term by term, without gradient.
+
+        Parameters
+        ----------
+        positions : Tensor, (..., atoms, 3)
+            In nm.
+
+        Returns
+        -------
+        dict of Tensor, (...,)
+            In kJ/mol: ``bonds``, ``angles``, ``torsions`` (improper ones too), ``corrections`` (CMAP),
+            ``lennard_jones``, ``coulomb`` and, with an implicit solvent, ``solvent``.
+        """
+        return self._evaluate(positions, derivative=False)[0]
+
+    @torch.no_grad()
+    def energy_and_gradient(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give energy and its gradient, the negative forces, without recording for autograd.
+
+        Parameters
+        ----------
+        positions : Tensor, (..., atoms, 3)
+            In nm.
+
+        Returns
+        -------
+        energy : Tensor, (...,)
+            In kJ/mol.
+        gradient : Tensor, (..., atoms, 3)
+            In kJ/mol/nm.
+        """
+        energies, gradient = self._evaluate(positions, derivative=True)
+        return sum(energies.values()), gradient
+
+    def _evaluate(
+        self, positions: torch.Tensor, derivative: bool
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        self._check(positions)
+        size = max(FRAMES_AT_ONCE, PAIRS_AT_ONCE[positions.device.type] // max(1, self.atoms**2))
+        chunks = positions.reshape(-1, self.atoms, 3).split(size)
+        energies, gradients = zip(*(self._of_chunk(chunk, derivative) for chunk in chunks), strict=True)
+        shape = positions.shape[:-2]
+        together = {name: _joined([part[name] for part in energies]).view(shape) for name in energies[0]}
+        return together, _joined(gradients).view(positions.shape) if derivative else None
+
+    def _evaluate_chunk(
+        self, frames: torch.Tensor, derivative: bool
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        by_component = frames.permute(2, 1, 0).contiguous()
+        gradient = torch.zeros_like(by_component) if derivative else None
+        energies = self.bonded(by_component, gradient) | self.nonbonded(by_component, gradient)
+        return energies, gradient.permute(2, 1, 0).contiguous() if gradient is not None else None
+
+    def _check(self, positions: torch.Tensor) -> None:
+        expected = self.nonbonded.repulsion
+        if positions.shape[-2:] != (self.atoms, 3):
+            raise ValueError(
+                f"positions has the shape {tuple(positions.shape)}, but (..., {self.atoms}, 3) is wanted"
+            )
+        if positions.dtype != expected.dtype:
+            raise TypeError(f"positions is {positions.dtype}, but the potential is {expected.dtype}")
+        if positions.device != expected.device:
+            raise ValueError(f"positions is on {positions.device}, but the potential is on {expected.device}")
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+class _Energy(torch.autograd.Function):
+    """The energy, whose gradient is computed along with it."""
+
+    @staticmethod
+    def forward(ctx: Any, positions: torch.Tensor, potential: Potential) -> torch.Tensor:
+        energy, gradient = potential.energy_and_gradient(positions)
+        ctx.save_for_backward(gradient)
+        return energy
+
+    @staticmethod
+    def backward(ctx: Any, by_energy: torch.Tensor) -> tuple[torch.Tensor, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("a potential has first derivatives alone; differentiate without create_graph")
+        (gradient,) = ctx.saved_tensors
+        return by_energy[..., None, None] * gradient, None

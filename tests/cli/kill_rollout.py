@@ -1,0 +1,51 @@
+"""Start ``backmap reconstruct --resume`` again and again, killing it at random moments, until it is through.
+
+A script of its own that builds nothing itself: every run is a fork of it, which costs no start of Python.
+Arguments: folder of the tests, number of kills, file in the place of the model, arguments of the command.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def start(arguments: list[str]) -> int:
+    """Run the command in a process of its own and give its number."""
+    child = os.fork()
+    if not child:
+        os._exit(toy_temporal.main(arguments))
+    return child
+
+
+def kill_in_the_middle(arguments: list[str], generator: random.Random) -> bool:
+    """Kill a run some time after it has begun to write; say whether it was still going."""
+    unfinished = Path(arguments[arguments.index("-o") + 1] + ".partial")
+    before = sorted(unfinished.glob("*"))
+    child = start(arguments)
+    until = time.monotonic() + 20
+    while sorted(unfinished.glob("*")) == before and time.monotonic() < until:
+        time.sleep(0.001)
+    time.sleep(generator.uniform(0, 0.15))
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[1])
+    import mdtraj  # noqa: F401
+
+    import backmap.rollout  # noqa: F401
+    from backmap.inference import along_time
+    from tests import toy_temporal
+
+    along_time.POSITIONS_PER_CHUNK = 22 * 16
+    generator = random.Random(0)
+    kills = sum(kill_in_the_middle(sys.argv[3:], generator) for _ in range(int(sys.argv[2])))
+    code = os.waitstatus_to_exitcode(os.waitpid(start(sys.argv[3:]), 0)[1])
+    print(kills)
+    sys.exit(code)

@@ -1,0 +1,111 @@
+import pytest
+import torch
+
+from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint
+from backmap.models.temporal.config import InternalConfig, TemporalConfig, VoxelConfig
+from backmap.models.temporal.model import TemporalModel
+from backmap.models.temporal.superposition import root_mean_square_distance
+
+from .dipeptide import dipeptide, following_frames, moving_dipeptide
+
+INTERNAL = TemporalConfig("internal-coordinates", internal=InternalConfig(hidden=32, layers=1, latent=8))
+VOXELS = TemporalConfig("voxels", voxels=VoxelConfig(grid_points=8, sigma_nm=0.11, channels=2, latent=8))
+
+
+@pytest.fixture(params=[INTERNAL, VOXELS], ids=["internal", "voxels"])
+def model(request) -> TemporalModel:
+    torch.manual_seed(1)
+    molecule, mapping, _ = dipeptide()
+    model = TemporalModel(request.param, molecule, mapping).eval()
+    frames = torch.from_numpy(moving_dipeptide(60).coordinates)
+    if request.param is INTERNAL:
+        model.autoencoder.fit_scale(frames)
+    frame, previous = following_frames(59)
+    model.library = torch.cat([previous, frame.unsqueeze(1)], dim=1)
+    return model
+
+
+def turned(points: torch.Tensor) -> torch.Tensor:
+    turn = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    return points @ turn.T + torch.tensor([3.0, -2.0, 1.0])
+
+
+def test_output_lies_where_the_beads_are(model):
+    frame, previous = following_frames(4, seed=3)
+    beads, uniforms = model.beads_of(frame), torch.rand(4, model.uniforms_per_frame)
+    here = model.step(beads, previous, uniforms)
+    assert torch.allclose(model.beads_of(here).mean(1), beads.mean(1), atol=1e-5)
+    moved = model.step(beads + 7, previous + 7, uniforms)
+    assert torch.allclose(moved, here + 7, atol=1e-4)
+    if model.config is INTERNAL:
+        assert model.residual(here, beads).max() < 1e-6
+        there = model.step(turned(beads), turned(previous), uniforms)
+        assert torch.allclose(there, turned(here), atol=1e-4)
+
+
+def test_rows_of_a_batch_do_not_touch(model):
+    frame, previous = following_frames(4, seed=3)
+    beads, uniforms = model.beads_of(frame), torch.rand(4, model.uniforms_per_frame)
+    together = model.step(beads, previous, uniforms)
+    for row in range(4):
+        alone = model.step(beads[row : row + 1], previous[row : row + 1], uniforms[row : row + 1])
+        assert torch.allclose(alone[0], together[row], atol=1e-5)
+
+
+def test_the_seed_is_the_frame_of_the_library_with_such_beads(model):
+    beads = turned(model.beads_of(model.library[[17, 4], -1]))
+    seeds = model.seed_frames(beads)
+    assert seeds.shape == (2, 1, 22, 3)
+    assert torch.allclose(seeds, turned(model.library[[17, 4], :-1]), atol=1e-4)
+
+
+def test_a_model_without_a_library_says_so(model):
+    model.library = model.library[:0]
+    with pytest.raises(ValueError, match="holds no frames to start from"):
+        model.seed_frames(torch.zeros(1, 6, 3))
+
+
+def test_checkpoint_gives_the_same_model_back(model, tmp_path):
+    model.bond_range = torch.rand_like(model.bond_range)
+    model.residual_limit = torch.tensor(0.01)
+    save_checkpoint(tmp_path / "m.safetensors", model.to_checkpoint({"seed": 1}))
+    again = load_model(tmp_path / "m.safetensors")
+    assert load_checkpoint(tmp_path / "m.safetensors").provenance == {"seed": 1}
+    assert again.config == model.config
+    assert again.molecule == model.molecule
+    frame, previous = following_frames(2)
+    uniforms = torch.rand(2, model.uniforms_per_frame)
+    beads = model.beads_of(frame)
+    assert torch.equal(again.step(beads, previous, uniforms), model.step(beads, previous, uniforms))
+    assert torch.equal(again.bond_range, model.bond_range)
+
+
+def test_weights_of_another_molecule_are_refused(model):
+    checkpoint = model.to_checkpoint({})
+    checkpoint.config["mapping"]["bead_names"].append("X")
+    checkpoint.config["mapping"]["bead_atoms"].append([3])
+    checkpoint.config["mapping"]["bead_weights"].append([1.0])
+    with pytest.raises(ValueError, match="weights do not fit the configuration"):
+        TemporalModel.from_checkpoint(checkpoint)
+
+
+def test_what_is_physical(model):
+    frames = torch.from_numpy(moving_dipeptide(4).coordinates)
+    first, second = model.bonds.unbind(1)
+    length = (frames[:, first] - frames[:, second]).norm(dim=-1)
+    model.bond_range = torch.stack([length.amin(0) - 0.001, length.amax(0) + 0.001], dim=-1)
+    model.residual_limit = torch.tensor(0.01)
+    beads = model.beads_of(frames)
+    frames[1, 0] += 0.05  # a long bond
+    frames[2, 0] = torch.nan
+    beads[3] += 0.02  # elsewhere
+    assert model.is_physical(frames, beads).tolist() == [True, False, False, False]
+
+
+def test_encoding_and_decoding_have_a_gradient_for_guidance(model):
+    frame, previous = following_frames(2)
+    code = torch.zeros(2, 8, requires_grad=True)
+    decoded = model.decode(code, model.beads_of(frame), previous)
+    root_mean_square_distance(decoded, frame).sum().backward()
+    assert torch.isfinite(code.grad).all() and code.grad.abs().max() > 0
+    assert model.encode(frame, previous).shape == (2, 8)
