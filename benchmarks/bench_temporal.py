@@ -1,7 +1,7 @@
-"""How fast do temporal models roll out, 64 trajectories at once: the shipped one against the published networks?
+"""How fast do temporal models roll 64 trajectories at once: the shipped one, the published networks?
 
-The published networks run on plain PyTorch densities, each voxel of each particle an exponential of its own, and on
-backmap's operators; the shares of voxelization and reduction are measured by themselves.
+The published networks run on plain PyTorch densities, each voxel of each particle an exponential of its own,
+and on backmap's operators; the shares of voxelization and reduction are measured by themselves.
 """
 
 from argparse import Namespace

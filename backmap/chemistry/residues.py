@@ -228,8 +228,8 @@ ATOM_MASK: np.ndarray = _atom_mask()
 """(20, 15) bool: which slots a residue type fills inside a chain (OXT belongs to chain ends only)."""
 
 CONTACT_RADII: np.ndarray = _contact_radii()
-"""(20, 15) nm: atoms closer than the sum of their radii overlap, and hydrogen bonds are allowed for. Cysteine's
-sulfur has a small radius, so that two of them may stand at the distance of a disulfide bond."""
+"""(20, 15) nm: atoms closer than the sum of their radii overlap; hydrogen bonds are allowed for. The radius
+of cysteine's sulfur is small, so that two of them may stand at the distance of a disulfide bond."""
 
 CHI_SLOTS: np.ndarray = _chi_slots()
 """(20, 4, 4) int64: slots of the four atoms of each torsion, -1 where the type has no such torsion."""

@@ -21,34 +21,8 @@ class CellGrid {
     sort(points);
   }
 
-  double side() const { return side_; }
-
   // The cell of any point, inside the grid or not.
   Cell cell(const Vec3<T>& point) const { return cell_of(widened(point) - origin_, 1.0 / side_); }
-
-  // Number of rings around `centre` up to the first and the last that contain cells of the grid.
-  int32_t first_ring(const Cell& centre) const {
-    return std::max({gap(centre.x, nx_), gap(centre.y, ny_), gap(centre.z, nz_)});
-  }
-  int32_t last_ring(const Cell& centre) const {
-    return std::max({reach(centre.x, nx_), reach(centre.y, ny_), reach(centre.z, nz_)});
-  }
-
-  // visit(point index) for the points of the cells at Chebyshev distance `ring` from `centre`.
-  template <typename Visit>
-  void for_ring(const Cell& centre, int32_t ring, const Visit& visit) const {
-    for (int32_t z = std::max(centre.z - ring, 0); z <= std::min(centre.z + ring, nz_ - 1); ++z) {
-      for (int32_t y = std::max(centre.y - ring, 0); y <= std::min(centre.y + ring, ny_ - 1); ++y) {
-        const bool on_face = std::abs(z - centre.z) == ring || std::abs(y - centre.y) == ring;
-        if (on_face) {
-          for_row(y, z, centre.x - ring, centre.x + ring, visit);
-        } else {
-          for_row(y, z, centre.x - ring, centre.x - ring, visit);
-          for_row(y, z, centre.x + ring, centre.x + ring, visit);
-        }
-      }
-    }
-  }
 
   // visit(point index) for the points of the 27 cells around a point: all within one side of it.
   template <typename Visit>
@@ -61,9 +35,6 @@ class CellGrid {
 
  private:
   static Vec3<double> widened(const Vec3<T>& v) { return {double(v.x), double(v.y), double(v.z)}; }
-
-  static int32_t gap(int32_t c, int32_t n) { return c < 0 ? -c : std::max(c - (n - 1), 0); }
-  static int32_t reach(int32_t c, int32_t n) { return std::max(c, n - 1 - c); }
 
   template <typename Visit>
   void for_row(int32_t y, int32_t z, int32_t x_first, int32_t x_last, const Visit& visit) const {

@@ -2,9 +2,9 @@
 
     python simulate.py --nanoseconds 2 --seed 1 -o train.dcd
 
-The force field is AMBER ff99SB-ILDN at 300 K, one frame a picosecond. The solvent is OBC2 (quick); --explicit puts
-the molecule into a box of TIP3P water, as published (J. Phys. Chem. A 2022, 126, 9124), and writes the solute
-without the water.
+The force field is AMBER ff99SB-ILDN at 300 K, one frame a picosecond. The solvent is OBC2 (quick); --explicit
+puts the molecule into a box of TIP3P water, as published (J. Phys. Chem. A 2022, 126, 9124), and writes the
+solute without the water.
 """
 
 import argparse
