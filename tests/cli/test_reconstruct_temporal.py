@@ -364,7 +364,7 @@ def test_resume_of_another_run_is_refused(toy, given, tmp_path, capsys, small_ch
 def test_killed_at_any_moment(toy, tmp_path):
     """Kill a run with SIGKILL again and again, go on each time, and compare with one left alone."""
     (tmp_path / "in").mkdir()
-    long = save(tmp_path / "in" / "long.dcd", 240)
+    long = save(tmp_path / "in" / "long.dcd", 1600)
     assert run(long, tmp_path / "whole.dcd") == 0
     folder = Path(__file__).parents[2]
     script = [sys.executable, folder / "tests/cli/kill_rollout.py", folder, "5", tmp_path / "toy.safetensors"]
