@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 DATA = Path(__file__).parent / "data"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +19,7 @@ def build() -> Callable:
     force_fields = {}
 
     def build(name: str, *files: str, **options) -> tuple:
-        path = DATA / name
+        path = next(folder / name for folder in (DATA, *EXAMPLES.iterdir()) if (folder / name).exists())
         text = gzip.open(path, "rt").read() if path.suffix == ".gz" else path.read_text()
         structure = app.PDBFile(io.StringIO(text))
         if files not in force_fields:

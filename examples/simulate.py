@@ -1,0 +1,81 @@
+"""Simulate a molecule with OpenMM: the data that a temporal model learns from and is judged by.
+
+    python simulate.py alanine_dipeptide/alanine_dipeptide.pdb --nanoseconds 2 --seed 1 -o train.dcd
+
+The force field is AMBER ff99SB-ILDN, bonds to hydrogen are constrained. The solvent is OBC2 (quick);
+--explicit puts the molecule into a box of TIP3P water, as published (J. Phys. Chem. A 2022, 126, 9124), and
+writes the solute without the water.
+"""
+
+import argparse
+import gzip
+import io
+import sys
+from pathlib import Path
+
+import openmm
+from openmm import app, unit
+from tqdm import tqdm
+
+STEP = 2 * unit.femtoseconds
+STEPS_PER_PS = 500
+EQUILIBRATION_PS = 100
+
+
+def read_structure(path: Path) -> app.PDBFile:
+    """A PDB file, compressed or not."""
+    text = gzip.open(path, "rt").read() if path.suffix == ".gz" else path.read_text()
+    return app.PDBFile(io.StringIO(text))
+
+
+def make_simulation(arguments: argparse.Namespace) -> tuple[app.Simulation, list[int]]:
+    """A minimised simulation with random velocities, and the indices of the solute's atoms."""
+    structure = read_structure(arguments.structure)
+    modeller = app.Modeller(structure.topology, structure.positions)
+    solute = list(range(modeller.topology.getNumAtoms()))
+    if arguments.explicit:
+        force_field = app.ForceField("amber99sbildn.xml", "tip3p.xml")
+        modeller.addSolvent(force_field, padding=1.0 * unit.nanometers, model="tip3p")
+        options = {"nonbondedMethod": app.PME, "nonbondedCutoff": 0.9 * unit.nanometers}
+    else:
+        force_field = app.ForceField("amber99sbildn.xml", "amber99_obc.xml")
+        options = {"nonbondedMethod": app.NoCutoff}
+    system = force_field.createSystem(modeller.topology, constraints=app.HBonds, **options)
+    temperature = arguments.temperature * unit.kelvin
+    integrator = openmm.LangevinMiddleIntegrator(temperature, 1 / unit.picosecond, STEP)
+    integrator.setRandomNumberSeed(arguments.seed)
+    chosen = (openmm.Platform.getPlatformByName(arguments.platform),) if arguments.platform else ()
+    simulation = app.Simulation(modeller.topology, system, integrator, *chosen)
+    simulation.context.setPositions(modeller.positions)
+    simulation.minimizeEnergy()
+    simulation.context.setVelocitiesToTemperature(temperature, arguments.seed)
+    return simulation, solute
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("structure", type=Path, help="PDB file with hydrogens")
+    add("--nanoseconds", type=float, default=2.0, help="length (%(default)s)")
+    add("--frame-interval", type=int, default=1, metavar="PS", help="time between frames (%(default)s)")
+    add("--temperature", type=float, default=300.0, metavar="K", help="(%(default)s)")
+    add("--seed", type=int, default=1, help="of velocities and thermostat (%(default)s)")
+    add("--explicit", action="store_true", help="in TIP3P water, as published")
+    add("--platform", help="of OpenMM; Reference is the fastest for a few atoms without water on a CPU")
+    add("-o", "--output", type=Path, required=True, help="DCD file of the solute")
+    arguments = parser.parse_args()
+    simulation, solute = make_simulation(arguments)
+    simulation.step(EQUILIBRATION_PS * STEPS_PER_PS)
+    partial = arguments.output.with_suffix(".partial.dcd")
+    every = STEPS_PER_PS * arguments.frame_interval
+    simulation.reporters.append(app.DCDReporter(str(partial), every, atomSubset=solute))
+    frames = round(1000 * arguments.nanoseconds / arguments.frame_interval)
+    for done in tqdm(range(0, frames, 100), unit=" x 100 frames", disable=not sys.stderr.isatty()):
+        simulation.step(every * min(100, frames - done))
+    simulation.reporters.clear()
+    partial.rename(arguments.output)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
