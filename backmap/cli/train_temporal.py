@@ -221,15 +221,16 @@ def _energy(
     """The potential of a force field's files, if any are named."""
     if not table:
         return None
+    import mdtraj
     from openmm import app
 
     from backmap.chemistry.force_field import ForceField
     from backmap.physics.potential import Potential
 
-    structure = app.PDBFile(topology)
+    atoms = mdtraj.load_topology(topology).to_openmm()
     force_field = app.ForceField(*table["force_field"])
     # Without constraints, so that the energy holds every bond.
-    system = force_field.createSystem(structure.topology, nonbondedMethod=app.NoCutoff, constraints=None)
+    system = force_field.createSystem(atoms, nonbondedMethod=app.NoCutoff, constraints=None)
     return Potential(ForceField.from_openmm(system)).to(device)
 
 
