@@ -180,6 +180,18 @@ def _require_whole(chunk: FrameChunk, source: BeadSource, usual: float) -> None:
         )
 
 
+def _require_enclosed(chunk: FrameChunk, source: BeadSource, reach: float) -> None:
+    """Refuse frames whose beads do not fit the model's grid."""
+    centred = chunk.coordinates - chunk.coordinates.mean(axis=1, keepdims=True)
+    radius = np.linalg.norm(centred, axis=-1).max(axis=1, initial=0.0)
+    for frame in np.flatnonzero(radius > reach)[:1]:
+        raise InputError(
+            f"{source.name}: frame {(chunk.first_frame + frame) * source.stride + 1}: its beads reach "
+            f"{radius[frame]:.3g} nm from their centre, outside the model's grid of {2 * reach:.3g} nm; "
+            "train a model with a wider grid"
+        )
+
+
 def roll_out(
     roller: AlongTime, sources: Sequence[BeadSource], first_frame: int = 0
 ) -> Iterator[list[tuple[FrameChunk, RolledFrames]]]:
@@ -202,7 +214,8 @@ def roll_out(
     Raises
     ------
     InputError
-        If a frame's beads are no numbers, or lie so far apart that the molecule cannot be whole.
+        If a frame's beads are no numbers, lie so far apart that the molecule cannot be whole, or outside the
+        model's grid.
     """
     rows = len(sources) * roller.samples
     frames = frames_per_chunk(rows, roller.model.molecule.atoms)
@@ -215,6 +228,7 @@ def roll_out(
             return
         for chunk, source, spread in zip(chunks, sources, usual, strict=True):
             _require_whole(chunk, source, spread)
+            _require_enclosed(chunk, source, roller.model.reach_nm)
         rolled = roller.reconstruct([chunk.coordinates for chunk in chunks])
         yield list(zip(chunks, rolled, strict=True))
 

@@ -205,6 +205,19 @@ def test_angstrom_are_refused(toy, given):
         backmap.api.reconstruct(trajectory, model="toy")
 
 
+def test_beads_outside_the_grid_are_refused(toy, given):
+    trajectory = mdtraj.load(str(given), top=str(given.with_suffix(".pdb")))
+    centre = trajectory.xyz[30].mean(axis=0)
+    trajectory.xyz[30] = centre + 2 * (trajectory.xyz[30] - centre)
+    with pytest.raises(InputError) as refusal:
+        backmap.api.reconstruct(trajectory, model="toy")
+    assert re.fullmatch(
+        r"the trajectory: frame 31: its beads reach 0\.\d+ nm from their centre, outside the model's grid of "
+        "0.8 nm; train a model with a wider grid",
+        str(refusal.value),
+    )
+
+
 def test_a_molecule_broken_across_the_box_is_refused(toy, given):
     trajectory = mdtraj.load(str(given), top=str(given.with_suffix(".pdb")))
     trajectory.xyz[23, 4:, 1] += 3.0

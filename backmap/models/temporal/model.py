@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -80,6 +81,12 @@ class TemporalModel(nn.Module):
     def frame_interval_ps(self) -> float:
         """Time between the frames of the training data."""
         return self.config.frame_interval_ps
+
+    @property
+    def reach_nm(self) -> float:
+        """How far from their centre beads may lie: half the width of a grid, any distance without one."""
+        voxels = self.config.representation == Representation.VOXELS
+        return self.config.voxels.width_nm / 2 if voxels else math.inf
 
     @property
     def uniforms_per_frame(self) -> int:
