@@ -163,19 +163,9 @@ def energy_function(topology: mdtraj.Topology, force_field: Sequence[str]) -> En
     """
     import torch
 
-    from backmap.chemistry.force_field import ForceField
-    from backmap.physics.potential import Potential
+    from backmap.physics import potential_from_files
 
-    try:
-        import openmm.app
-    except ImportError as error:
-        raise InputError("energies need OpenMM; pip install openmm") from error
-    try:
-        system = openmm.app.ForceField(*force_field).createSystem(topology.to_openmm())
-        potential = Potential(ForceField.from_openmm(system), torch.float64)
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"the force field {' '.join(force_field)} cannot be used: {reason}") from error
+    potential = potential_from_files(topology, force_field, torch.float64)
 
     def energies(positions: np.ndarray) -> np.ndarray:
         return potential(torch.as_tensor(positions, dtype=torch.float64)).numpy()

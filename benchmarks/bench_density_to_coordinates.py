@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from compare import Work, arguments, compiled, every, measure, report
+from compare import Work, arguments, compiled, every, measure, report, with_gradient, without_gradient
 from torch import Tensor
 
 from backmap.ops import density_to_coordinates
@@ -42,19 +42,6 @@ def matrix_product(density: Tensor, width: float) -> Tensor:
 def of_density(form: Callable[..., Tensor], logits: bool) -> Callable[..., Tensor]:
     """The form for logits: with a sigmoid before it."""
     return (lambda density, width: form(torch.sigmoid(density), width)) if logits else form
-
-
-def with_gradient(forward: Callable[[], Tensor], density: Tensor, grad: Tensor) -> Callable[[], object]:
-    """A call that computes the centres and the gradient of the density."""
-    return lambda: torch.autograd.grad(forward(), density, grad)
-
-
-def without_gradient(forward: Callable[[], Tensor]) -> Callable[[], object]:
-    def call() -> Tensor:
-        with torch.no_grad():
-            return forward()
-
-    return call
 
 
 def main() -> None:

@@ -1,11 +1,10 @@
 """How fast are densities on voxels, against broadcasting and separable PyTorch?"""
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import torch
-from compare import Work, arguments, compiled, every, measure, report
+from compare import Work, arguments, compiled, every, measure, report, with_gradient, without_gradient
 from torch import Tensor
 
 from backmap.ops import voxelize
@@ -39,19 +38,6 @@ def products(coordinates: Tensor, grid_points: int, width: float, sigma: float) 
 def einsum(coordinates: Tensor, grid_points: int, width: float, sigma: float) -> Tensor:
     """The same, as torch orders it."""
     return torch.einsum("bni,bnj,bnk->bnijk", *factors(coordinates, grid_points, width, sigma))
-
-
-def with_gradient(forward: Callable[[], Tensor], coordinates: Tensor, grad: Tensor) -> Callable[[], object]:
-    """A call that computes the density and the gradient of the coordinates."""
-    return lambda: torch.autograd.grad(forward(), coordinates, grad)
-
-
-def without_gradient(forward: Callable[[], Tensor]) -> Callable[[], object]:
-    def call() -> Tensor:
-        with torch.no_grad():
-            return forward()
-
-    return call
 
 
 def main() -> None:

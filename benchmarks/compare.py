@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -112,6 +113,16 @@ def compiled(call: Callable[[], object]) -> Callable[[], object] | None:
         print(f"  torch.compile: {reason}")
         return None
     return faster
+
+
+def with_gradient(forward: Callable[[], Tensor], variable: Tensor, grad: Tensor) -> Callable[[], object]:
+    """A call that computes a result and, from `grad` of it, the gradient of the variable."""
+    return lambda: torch.autograd.grad(forward(), variable, grad)
+
+
+def without_gradient(forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """A call that computes a result alone."""
+    return torch.no_grad()(forward)
 
 
 def bandwidth(options: argparse.Namespace) -> float:

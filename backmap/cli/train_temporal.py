@@ -222,16 +222,10 @@ def _energy(
     if not table:
         return None
     import mdtraj
-    from openmm import app
 
-    from backmap.chemistry.force_field import ForceField
-    from backmap.physics.potential import Potential
+    from backmap.physics import potential_from_files
 
-    atoms = mdtraj.load_topology(topology).to_openmm()
-    force_field = app.ForceField(*table["force_field"])
-    # Without constraints, so that the energy holds every bond.
-    system = force_field.createSystem(atoms, nonbondedMethod=app.NoCutoff, constraints=None)
-    return Potential(ForceField.from_openmm(system)).to(device)
+    return potential_from_files(mdtraj.load_topology(topology), table["force_field"]).to(device)
 
 
 def _sampler(held_out: FramePairs, folder: Path) -> Callable[[TemporalModel, int], None]:

@@ -1,5 +1,6 @@
 """Energies of molecules as differentiable functions of their atoms' positions."""
 
+from backmap.physics.force_field_files import potential_from_files
 from backmap.physics.potential import Potential
 
-__all__ = ["Potential"]
+__all__ = ["Potential", "potential_from_files"]

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -219,11 +220,12 @@ def radius_of(frames: Tensor) -> float:
     return float((frames - frames.mean(dim=1, keepdim=True)).norm(dim=-1).max())
 
 
-class _Batch:
+class _Batch(NamedTuple):
     """Present and previous frames on the device, and the step they belong to."""
 
-    def __init__(self, frame: Tensor, previous: Tensor, step: int) -> None:
-        self.frame, self.previous, self.step = frame, previous, step
+    frame: Tensor
+    previous: Tensor
+    step: int
 
 
 class TemporalStage:

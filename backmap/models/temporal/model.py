@@ -16,7 +16,7 @@ from backmap.models.temporal.autoencoder import Autoencoder
 from backmap.models.temporal.config import Representation, TemporalConfig
 from backmap.models.temporal.internal_autoencoder import InternalAutoencoder
 from backmap.models.temporal.latent_mixture import LatentMixture
-from backmap.models.temporal.superposition import root_mean_square_distance, superpose
+from backmap.models.temporal.superposition import RigidMotion, root_mean_square_distance, superpose
 from backmap.models.temporal.voxel_autoencoder import VoxelAutoencoder
 
 
@@ -160,11 +160,10 @@ class TemporalModel(nn.Module):
         known = self.beads_of(self.library[:, -1])
         motion = superpose(known.unsqueeze(0), beads.unsqueeze(1))
         apart = root_mean_square_distance(motion.apply(known.unsqueeze(0)), beads.unsqueeze(1))
-        nearest = apart.argmin(dim=1)
-        chosen = self.library[nearest]
-        motion = superpose(self.beads_of(chosen[:, -1]), beads)
-        moved = motion.rotation.unsqueeze(1), motion.translation.unsqueeze(1)
-        return type(motion)(*moved).apply(chosen[:, :-1])
+        nearest = apart.argmin(dim=1, keepdim=True)
+        rows = torch.arange(len(beads), device=beads.device).unsqueeze(1)
+        onto = RigidMotion(motion.rotation[rows, nearest], motion.translation[rows, nearest])
+        return onto.apply(self.library[nearest.squeeze(1), :-1])
 
     @torch.no_grad()
     def step(self, beads: Tensor, previous: Tensor, uniforms: Tensor) -> Tensor:
