@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from backmap.chemistry import Topology
+from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
-from backmap.models.protein.chain import Chain
 from backmap.models.protein.model import ProteinModel
 
 
@@ -32,8 +32,7 @@ class AllAtOnce:
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
-        arrays = (topology.residue_types, topology.chain_index, linked)
-        self.chain = Chain(*(torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in arrays))
+        self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
 
     def reconstruct(self, c_alpha: Tensor, *, first_frame: int, samples: int, seed: int) -> Tensor:
         """Build all heavy atoms of a chunk of frames.

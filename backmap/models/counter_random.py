@@ -73,6 +73,23 @@ def trajectory_keys(seed: int, trajectories: Tensor, samples: int, frame: int) -
     return _absorb(keys[None, :], trajectories[:, None])
 
 
+def residue_keys(keys: Tensor, residues: Tensor) -> Tensor:
+    """Make one key for every residue of every stream.
+
+    Parameters
+    ----------
+    keys : Tensor, (...) int64
+        From :func:`stream_keys`.
+    residues : Tensor, (residues,) int64
+        Number of each residue.
+
+    Returns
+    -------
+    Tensor, (..., residues) int64
+    """
+    return _absorb(keys.unsqueeze(-1), residues.expand(*keys.shape, -1))
+
+
 def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
     """Draw uniform numbers in [0, 1).
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +15,8 @@ from torch.nn import functional
 from backmap.chemistry import RESIDUE_NAMES, SLOT_O
 from backmap.datasets.corpus import Corpus
 from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
+from backmap.models.chain import Chain, shift
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
-from backmap.models.protein.chain import Chain, shift
 from backmap.models.protein.config import ProteinConfig
 from backmap.models.protein.geometry import classify_angle
 from backmap.models.protein.peptide_planes import (
@@ -38,6 +37,7 @@ from backmap.models.protein.side_chains import (
     measure_chi,
     side_chain_sites,
 )
+from backmap.training.batches import concatenate, mean_loss, random_batches, take
 from backmap.training.loop import LoopConfig, TrainingLoop
 
 
@@ -146,17 +146,17 @@ class PeptideStage:
         device: torch.device,
     ) -> None:
         self.network, self.config, self.data, self.device = network, config, data, device
-        self.held_out = _concatenate([self._sites(s) for s in iterate_structures(held_out)])
+        self.held_out = concatenate([self._sites(s) for s in iterate_structures(held_out)])
 
     def run(self, loop: TrainingLoop) -> None:
         """Train to the end."""
         loop.run(
             lambda epoch: self._draw(epoch, loop.config.drawn_per_epoch),
-            lambda drawn, epoch: _batches(
+            lambda drawn, epoch: random_batches(
                 drawn, loop.config, np.random.default_rng((self.config.seed, 2, epoch))
             ),
             self._loss,
-            lambda: _mean_loss(self.held_out, self._loss),
+            lambda: mean_loss(self.held_out, self._loss),
         )
 
     def _draw(self, epoch: int, count: int) -> PeptideBatch:
@@ -164,7 +164,7 @@ class PeptideStage:
         drawn = draw_structures(
             self.data, count, generator, self.config.noise_share, self.config.max_noise_nm
         )
-        return _concatenate([self._sites(structure) for structure in drawn])
+        return concatenate([self._sites(structure) for structure in drawn])
 
     @torch.no_grad()
     def _sites(self, structure: Structure) -> PeptideBatch:
@@ -178,7 +178,7 @@ class PeptideStage:
         before_known = shift(known, -1, False) | ~chain.has_neighbour(-1)
         rows = torch.nonzero(known & shift(trusted, 1, False) & before_known).squeeze(-1)
         batch = PeptideBatch(sites, shift(angle, -1, 0.0), classify_angle(angle, self.network.config.classes))
-        return _take(batch, rows)
+        return take(batch, rows)
 
     def _loss(self, batch: PeptideBatch) -> Tensor:
         smoothing = self.config.peptide_planes.smoothing if self.network.training else 0.0
@@ -208,11 +208,11 @@ class SideChainStage:
         """Train to the end."""
         loop.run(
             lambda epoch: self._draw(epoch, loop.config.drawn_per_epoch),
-            lambda drawn, epoch: _batches(
+            lambda drawn, epoch: random_batches(
                 drawn, loop.config, np.random.default_rng((self.config.seed, 4, epoch))
             ),
             self._loss,
-            lambda: _mean_loss(self.held_out, self._loss),
+            lambda: mean_loss(self.held_out, self._loss),
         )
 
     def _draw(self, epoch: int, count: int) -> SideChainBatch:
@@ -240,7 +240,7 @@ class SideChainStage:
                 angle = measure_angle(frames, c_alpha, oxygen)
             backbone = self._backbone(c_alpha, chain, frames, angle, uniforms)
             batches.append(self._describe(structure, chain, backbone))
-        return _concatenate(batches)
+        return concatenate(batches)
 
     def _peptides(self, structure: Structure) -> tuple[Chain, Tensor, PeptideFrames, EncodedPeptides]:
         chain, c_alpha = _to_device(structure, self.device)
@@ -277,7 +277,7 @@ class SideChainStage:
         torsions, exists = measure_chi(atoms, present, chain.types)
         trusted = torch.from_numpy(structure.trusted).to(self.device)
         rows = torch.nonzero(trusted & exists.any(dim=-1)).squeeze(-1)
-        return _take(SideChainBatch(sites, torsions, exists, chain.types), rows)
+        return take(SideChainBatch(sites, torsions, exists, chain.types), rows)
 
     def _loss(self, batch: SideChainBatch) -> Tensor:
         """Mean over residues of the summed negative log-likelihoods of their torsions."""
@@ -298,7 +298,7 @@ class SideChainStage:
         for kind, name in enumerate(RESIDUE_NAMES):
             rows = torch.nonzero(self.held_out.types == kind).squeeze(-1)
             if len(rows):
-                by_type[name] = _mean_loss(_take(self.held_out, rows), self._loss)
+                by_type[name] = mean_loss(take(self.held_out, rows), self._loss)
         return by_type
 
 
@@ -322,41 +322,7 @@ class _Uniforms:
 
 
 def _to_device(structure: Structure, device: torch.device) -> tuple[Chain, Tensor]:
-    arrays = (structure.residue_types, structure.chain_index, structure.linked)
-    chain = Chain(*(torch.from_numpy(array).to(device) for array in arrays))
-    return chain, torch.from_numpy(structure.c_alpha).to(device).unsqueeze(0)
-
-
-def _map(function, *values):
-    """Apply a function to the matching tensors of nested named tuples."""
-    if isinstance(values[0], Tensor):
-        return function(*values)
-    return type(values[0])(*(_map(function, *parts) for parts in zip(*values, strict=True)))
-
-
-def _take(batch, rows: Tensor):
-    return _map(lambda tensor: tensor[rows], batch)
-
-
-def _concatenate(parts: list):
-    return _map(lambda *tensors: torch.cat(tensors), *parts)
-
-
-def _size(batch) -> int:
-    return len(batch) if isinstance(batch, Tensor) else _size(batch[0])
-
-
-def _batches(data: Any, config: LoopConfig, generator: np.random.Generator) -> Iterator[tuple[Any, int]]:
-    """Whole batches in random order, and their size."""
-    for _ in range(config.passes):
-        order = torch.from_numpy(generator.permutation(_size(data)))
-        for rows in order.split(config.batch)[: len(order) // config.batch]:
-            yield _take(data, rows), config.batch
-
-
-def _mean_loss(data, loss, batch: int = 4096) -> float:
-    size, total = _size(data), 0.0
-    for first in range(0, size, batch):
-        part = _map(lambda tensor, first=first: tensor[first : first + batch], data)
-        total += float(loss(part)) * _size(part)
-    return total / size
+    c_alpha = torch.from_numpy(structure.c_alpha).to(device).unsqueeze(0)
+    return Chain.from_arrays(
+        structure.residue_types, structure.chain_index, structure.linked, device
+    ), c_alpha

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_N, SLOT_O
 from backmap.chemistry.ideal_geometry import ideal_geometry
-from backmap.models.protein.chain import Chain, shift
+from backmap.models.chain import Chain, shift
 from backmap.models.protein.geometry import (
     PeptideTemplate,
     angle_in_class,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_SLOTS, SLOT_CB, SLOT_OXT
+from backmap.models.chain import Chain
 from backmap.models.checkpoint import Checkpoint, config_from_dict
 from backmap.models.counter_random import uniform
 from backmap.models.protein.backbone import (
@@ -17,7 +18,6 @@ from backmap.models.protein.backbone import (
     BackboneBuilder,
     chain_ends,
 )
-from backmap.models.protein.chain import Chain
 from backmap.models.protein.config import ProteinConfig
 from backmap.models.protein.neighbourhood import slice_sites
 from backmap.models.protein.packing import Packer

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backmap.models.protein.chain import NO_RESIDUE, Chain
+from backmap.models.chain import NO_RESIDUE, Chain
 from backmap.ops import FrameRule, canonical_alignment
 
 MAX_SEQUENCE_OFFSET = 8

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_MASK, CONTACT_RADII, SIDE_CHAIN, SLOT_OXT
+from backmap.models.chain import Chain
 from backmap.models.protein.backbone import Backbone
-from backmap.models.protein.chain import Chain
 from backmap.models.protein.config import PackingConfig
 from backmap.ops import pack_side_chains
 

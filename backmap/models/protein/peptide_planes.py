@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backmap.models.protein.chain import NO_RESIDUE, Chain, shift
+from backmap.models.chain import NO_RESIDUE, Chain, shift
 from backmap.models.protein.config import PeptidePlaneConfig
 from backmap.models.protein.geometry import PeptideTemplate, angle_in_class, mean_backbone_angle
 from backmap.models.protein.neighbourhood import (

@@ -25,7 +25,7 @@ from backmap.chemistry import (
 )
 from backmap.chemistry.ideal_geometry import PLACEMENTS, ideal_geometry
 from backmap.chemistry.residues import MAX_CHI
-from backmap.models.protein.chain import NO_RESIDUE, Chain, shift
+from backmap.models.chain import NO_RESIDUE, Chain, shift
 from backmap.models.protein.config import SideChainConfig
 from backmap.models.protein.geometry import (
     angle_in_class,

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from backmap.models.chain import Chain, shift
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
-from backmap.models.protein.chain import Chain, shift
 from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.peptide_planes import (
     PeptideTemplate,

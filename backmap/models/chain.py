@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,14 @@ class Chain(NamedTuple):
     types: Tensor
     chain_index: Tensor
     linked: Tensor
+
+    @classmethod
+    def from_arrays(
+        cls, types: np.ndarray, chain_index: np.ndarray, linked: np.ndarray, device: torch.device | str
+    ) -> Chain:
+        """Make a sequence of arrays (residues,)."""
+        arrays = (types, chain_index, linked)
+        return cls(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
 
     @property
     def residues(self) -> int:

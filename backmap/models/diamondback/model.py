@@ -1,0 +1,124 @@
+"""The DiAMoNDBack model: the points of a residue drawn by denoising diffusion from what surrounds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from backmap.models.checkpoint import Checkpoint, config_from_dict
+from backmap.models.diamondback.compact_denoiser import CompactDenoiser
+from backmap.models.diamondback.config import DiamondbackConfig, Network
+from backmap.models.diamondback.denoiser import UNetDenoiser
+from backmap.models.diamondback.noise_schedule import NoiseSchedule
+from backmap.models.diamondback.representation import POINTS, Sites, given_points, point_exists
+
+
+class DiamondbackModel(nn.Module):
+    """Draws residues, and gives the loss of the network that predicts their noise.
+
+    Parameters
+    ----------
+    config : DiamondbackConfig
+        Network, sizes, diffusion.
+    """
+
+    def __init__(self, config: DiamondbackConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.schedule = NoiseSchedule(config.steps, config.reach_nm / config.scale_nm)
+        self.denoiser: UNetDenoiser | CompactDenoiser = (
+            UNetDenoiser(config.unet, config.scale_nm)
+            if config.network == Network.UNET
+            else CompactDenoiser(config.compact, self.schedule, config.scale_nm)
+        )
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> DiamondbackModel:
+        """Make the model a checkpoint describes.
+
+        Raises
+        ------
+        ValueError
+            If weights and configuration do not fit.
+        """
+        model = cls(config_from_dict(DiamondbackConfig, checkpoint.config))
+        try:
+            model.load_state_dict(checkpoint.tensors)
+        except RuntimeError as error:
+            raise ValueError(f"weights do not fit the configuration: {error}") from None
+        return model
+
+    def loss(self, sites: Sites, step: Tensor, normals: Tensor) -> Tensor:
+        """Mean absolute error of the predicted noise over the generated numbers that the data hold.
+
+        Parameters
+        ----------
+        sites : Sites
+            Of n residues, with the points to be generated.
+        step : Tensor, (n k,) int64
+            Steps of the diffusion; the k of one residue follow each other.
+        normals : Tensor, (n k, 57)
+            The noise.
+
+        Notes
+        -----
+        Slots that a residue's type leaves empty are generated too, to be zero; atoms that are missing from
+        the data are noise without a loss.
+        """
+        draws = len(step) // len(sites.types)
+        exists = sites.known | ~point_exists(sites.types)
+        clean = (sites.points / self.config.scale_nm).flatten(1).repeat_interleave(draws, 0)
+        generated, counted = (
+            mask.repeat_interleave(3, dim=1).repeat_interleave(draws, 0)
+            for mask in (sites.generated, sites.generated & exists)
+        )
+        noisy = torch.where(generated, self.schedule.add_noise(clean, normals, step), clean)
+        condition = _repeat(self.denoiser.encode(sites), draws)
+        error = (self.denoiser(noisy, step, condition) - normals).abs()
+        return (error * counted).sum() / counted.sum()
+
+    def draw(self, sites: Sites, normals: Callable[[int], Tensor], implicit_steps: int = 0) -> Tensor:
+        """Draw the points of residues.
+
+        Parameters
+        ----------
+        sites : Sites
+            Of n residues.
+        normals : callable
+            Random numbers (n, 57) of a number: 0 for the start, 1 ... steps - 1 for the steps.
+        implicit_steps : int
+            Steps of the DDIM sampler, which draws random numbers at the start alone; 0 for the published one.
+
+        Returns
+        -------
+        Tensor, (n, 19, 3)
+            In each residue's frame, nm; points that were given are as given.
+        """
+        given = given_points(sites, self.config.scale_nm)
+        generated = sites.generated.repeat_interleave(3, dim=1)
+        condition = self.denoiser.encode(sites)
+        sample = torch.where(generated, normals(0), given)
+        count = len(sample)
+
+        def noise_at(step: int) -> Tensor:
+            return self.denoiser(sample, torch.full((count,), step, device=sample.device), condition)
+
+        if implicit_steps:
+            steps = self.schedule.implicit_steps(implicit_steps)
+            for step, earlier in zip(steps, [*steps[1:], -1], strict=True):
+                moved = self.schedule.implicit_step(sample, noise_at(step), step, earlier)
+                sample = torch.where(generated, moved, given)
+        else:
+            for number, step in enumerate(reversed(range(self.config.steps)), 1):
+                fresh = normals(number) if step else sample
+                moved = self.schedule.ancestral_step(sample, noise_at(step), step, fresh)
+                sample = torch.where(generated, moved, given)
+        return sample.unflatten(1, (POINTS, 3)) * self.config.scale_nm
+
+
+def _repeat(condition, times: int):
+    if times == 1:
+        return condition
+    return type(condition)(*(part.repeat_interleave(times, 0) for part in condition))
