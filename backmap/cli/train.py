@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from backmap.errors import InputError
+
+if TYPE_CHECKING:
+    from backmap.datasets.corpus import Corpus
+
+Model = TypeVar("Model")
+Training = TypeVar("Training")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add = parser.add_argument
-    add("family", choices=["protein", "temporal"], help="which kind of model to train")
+    add("family", choices=["protein", "diamondback", "temporal"], help="which kind of model to train")
     add(
         "config",
         type=Path,
@@ -23,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("-o", "--output", type=Path, help="folder for states, model and log")
     add("--resume", action="store_true", help="go on from the states in the output folder")
+    add("--from", dest="start", metavar="MODEL", help="diamondback: fine-tune this model")
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute (%(default)s)")
     add("--threads", type=int, help="CPU threads; by default PyTorch's choice")
     add("--suggest", metavar="TRAJECTORY", help="temporal: print a configuration for this trajectory")
@@ -34,20 +41,24 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and write the model file, or suggest a configuration."""
     import torch
 
-    from backmap.cli import train_protein, train_temporal
+    from backmap.cli import train_diamondback, train_protein, train_temporal
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.suggest:
         if arguments.family != "temporal":
             raise InputError(
-                "--suggest works for temporal models; backmap/weights/protein.toml trains a protein model"
+                "--suggest works for temporal models; the other families train by the configurations in "
+                "backmap/weights"
             )
         print(train_temporal.suggest(arguments.suggest, arguments.top or arguments.suggest, arguments.beads))
         return 0
     if arguments.config is None or arguments.output is None:
         raise InputError("give CONFIG and -o FOLDER, or --suggest TRAJECTORY")
-    family = {"protein": train_protein, "temporal": train_temporal}[arguments.family]
+    if arguments.start and arguments.family != "diamondback":
+        raise InputError(f"--from: only diamondback models are fine-tuned, not {arguments.family} models")
+    families = {"protein": train_protein, "diamondback": train_diamondback, "temporal": train_temporal}
+    family = families[arguments.family]
     _prepare_folder(arguments.output, arguments.resume)
     family.train(arguments, read_config(arguments.config))
     return 0
@@ -66,6 +77,33 @@ def require_tables(path: Path, table: dict[str, Any], known: set[str]) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
         raise InputError(f"{path}: unknown table [{unknown[0]}]; {', '.join(sorted(known))} are known")
+
+
+def read_configurations(
+    path: Path, table: dict[str, Any], model: type[Model], training: type[Training]
+) -> tuple[Model, Training]:
+    """Make the configurations of a residue-wise model and of its training, or say what is wrong with them."""
+    from backmap.models.checkpoint import config_from_dict
+
+    require_tables(path, table, {"data", "model", "training"})
+    try:
+        return (
+            config_from_dict(model, table.get("model", {})),
+            config_from_dict(training, table.get("training", {})),
+        )
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def load_corpora(path: Path, table: dict[str, Any]) -> tuple[Corpus, Corpus]:
+    """Read the training and validation structures that a configuration names."""
+    from backmap.datasets.corpus import load_corpus
+
+    try:
+        corpus = table.get("data", {})["corpus"]
+        return load_corpus(corpus, "train"), load_corpus(corpus, "validation")
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path}: [data] corpus names no usable structure corpus ({error})") from None
 
 
 def _prepare_folder(folder: Path, resume: bool) -> None:

@@ -113,10 +113,11 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> torch.nn
     ValueError
         With one sentence for the user, if there is no such model or the file is not one backmap knows.
     """
+    from backmap.models.diamondback.model import DiamondbackModel
     from backmap.models.protein.model import ProteinModel
     from backmap.models.temporal.model import TemporalModel
 
-    families = {"protein": ProteinModel, "temporal": TemporalModel}
+    families = {"protein": ProteinModel, "diamondback": DiamondbackModel, "temporal": TemporalModel}
     checkpoint = load_checkpoint(path)
     if checkpoint.family not in families:
         raise ValueError(f"{path} is a {checkpoint.family!r} model, which this backmap does not know")

@@ -87,10 +87,13 @@ def train_diamondback(
     model = DiamondbackModel(config).to(device)
     if start is not None:
         model.load_state_dict(start.state_dict())
+    stage = DiamondbackStage(model, training, data, held_out, device)
+    if start is None:
+        model.denoiser.fit(stage.draw(0, training.loop.drawn_per_epoch))
     loop = TrainingLoop(model, training.loop, folder / "diamondback.state", "diamondback")
     if resume:
         loop.resume()
-    DiamondbackStage(model, training, data, held_out, device).run(loop)
+    stage.run(loop)
     return DiamondbackTrainingResult(model.eval().cpu(), loop.history)
 
 
@@ -111,7 +114,7 @@ class DiamondbackStage:
     def run(self, loop: TrainingLoop) -> None:
         """Train to the end."""
         loop.run(
-            lambda epoch: self._draw(epoch, loop.config.drawn_per_epoch),
+            lambda epoch: self.draw(epoch, loop.config.drawn_per_epoch),
             lambda drawn, epoch: random_batches(
                 drawn, loop.config, np.random.default_rng((self.config.seed, 2, epoch))
             ),
@@ -119,7 +122,8 @@ class DiamondbackStage:
             self._validate,
         )
 
-    def _draw(self, epoch: int, structures: int) -> Sites:
+    def draw(self, epoch: int, structures: int) -> Sites:
+        """Residues of an epoch, from its number alone."""
         generator = np.random.default_rng((self.config.seed, 1, epoch))
         drawn = draw_structures(self.data, structures, generator, noise_share=0.0, max_noise_nm=0.0)
         return concatenate([self._sites(structure) for structure in drawn])

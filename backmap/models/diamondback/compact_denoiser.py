@@ -24,8 +24,16 @@ from backmap.models.diamondback.representation import (
 _DATA_DEVIATION_NM = 0.15
 """Typical deviation of a generated coordinate: at this noise half of what the network sees is data."""
 
+_LENGTH_NM = 0.5
+"""Unit of length for what the networks read."""
+
 _CONTACT_NM = 0.2
 """Width of the Gaussian by which each point feels the atoms of the environment."""
+
+_FAR = 30.0
+_FURTHEST = 4.0
+_CONTACTS = 64
+"""Atoms of the environment, nearest to the residue, that its points feel."""
 
 
 class Context(NamedTuple):
@@ -37,14 +45,22 @@ class Context(NamedTuple):
         The condition, as the first layer takes it.
     modulation : Tensor, (n, layers, 2 hidden)
         The condition, as the other layers take it.
+    distance_mean, distance_variance, has_pair : Tensor, (n, 171)
+        Distances between points in residues of this type, scaled, and whether it has both points.
+    gain : Tensor, (n, 171)
+        How strongly a deviation from the mean distance pulls.
     empty : Tensor, (n, 57) bool
         Generated numbers that are zero because the residue's type has no such atom.
-    atoms : Tensor, (n, 154, 3)
-        Atoms of the environment, scaled; far away where there is none.
+    atoms : Tensor, (n, 3, 64)
+        Nearest atoms of the environment, scaled by the width of a contact; far away where there are fewer.
     """
 
     features: Tensor
     modulation: Tensor
+    distance_mean: Tensor
+    distance_variance: Tensor
+    has_pair: Tensor
+    gain: Tensor
     empty: Tensor
     atoms: Tensor
 
@@ -69,14 +85,21 @@ class CompactDenoiser(nn.Module):
         super().__init__()
         self.scale_nm = scale_nm
         self.layers = config.layers
-        self.encoder = EnvironmentEncoder(config, scale_nm)
+        self.encoder = EnvironmentEncoder(config)
         self.condition = nn.Linear(config.context_width, config.hidden)
         self.modulation = nn.Linear(config.context_width, 2 * config.hidden * config.layers)
         self.step_bias = nn.Embedding(schedule.steps, config.hidden)
         self.step_modulation = nn.Embedding(schedule.steps, 2 * config.hidden * config.layers)
-        self.entry = nn.Linear(3 * POINTS + 4 * POINTS, config.hidden)
+        first, second = torch.triu_indices(POINTS, POINTS, offset=1)
+        points = torch.eye(POINTS)
+        self.register_buffer("edges", points[first] - points[second], persistent=False)
+        self.entry = nn.Linear(7 * POINTS + len(self.edges), config.hidden)
         self.blocks = nn.ModuleList(_Block(config.hidden) for _ in range(config.layers))
-        self.leave = nn.Linear(config.hidden, 3 * POINTS)
+        self.leave = nn.Linear(config.hidden, 3 * POINTS + len(self.edges))
+        shape = len(RESIDUE_NAMES), len(self.edges)
+        self.gain = nn.Parameter(torch.zeros(shape))
+        self.distance_mean = nn.Parameter(torch.ones(shape), requires_grad=False)
+        self.distance_variance = nn.Parameter(torch.ones(shape), requires_grad=False)
         self._set_levels(schedule, _DATA_DEVIATION_NM / scale_nm)
 
     def _set_levels(self, schedule: NoiseSchedule, deviation: float) -> None:
@@ -91,46 +114,94 @@ class CompactDenoiser(nn.Module):
         ):
             self.register_buffer(name, values.clone(), persistent=False)
 
+    @torch.no_grad()
+    def fit(self, sites: Sites) -> None:
+        """Take the distances between points from residues with the points to be generated."""
+        distance = torch.matmul(self.edges, sites.points / self.scale_nm).norm(dim=-1)
+        known = self._pairs(sites.known)
+        for kind in range(len(RESIDUE_NAMES)):
+            here = (known & (sites.types == kind).unsqueeze(-1)).to(distance.dtype)
+            count = here.sum(0).clamp_min(1.0)
+            mean = (here * distance).sum(0) / count
+            self.distance_mean[kind] = mean
+            self.distance_variance[kind] = (here * (distance - mean).square()).sum(0) / count
+
+    def _pairs(self, points: Tensor) -> Tensor:
+        """Pairs (n, 171) bool of which both points (n, 19) are there."""
+        return torch.matmul(points.to(self.edges.dtype), self.edges.abs().T) > 1.5
+
     def encode(self, sites: Sites) -> Context:
         """Read the environment."""
         context = self.encoder(sites)
         empty = sites.generated & ~point_exists(sites.types)
-        atoms = (sites.environment / self.scale_nm).masked_fill(~sites.environment_known.unsqueeze(-1), 1e3)
         return Context(
             self.condition(context),
             self.modulation(context).unflatten(-1, (self.layers, -1)),
+            self.distance_mean[sites.types],
+            self.distance_variance[sites.types],
+            self._pairs(point_exists(sites.types)),
+            self.gain[sites.types],
             empty.repeat_interleave(3, dim=-1),
-            atoms.flatten(1, 2),
+            _nearest_atoms(sites),
         )
 
     def forward(self, points: Tensor, step: Tensor, context: Context) -> Tensor:
         """Predict the noise (n, 57) in scaled points (n, 57) at steps (n,)."""
-        scaled = points * self.scale_in[step, None]
-        hidden = self.entry(torch.cat([scaled, self._contacts(points, step, context)], dim=-1))
+        scaled = (points * self.scale_in[step, None]).unflatten(-1, (POINTS, 3))
+        between = torch.matmul(self.edges, scaled)
+        deviation = self._deviation(between, step, context)
+        contacts = self._contacts(points, step, context)
+        hidden = self.entry(torch.cat([scaled.flatten(1), deviation, contacts], dim=-1))
         hidden = hidden + context.features + self.step_bias(step)
         modulation = context.modulation + self.step_modulation(step).unflatten(-1, (self.layers, -1))
         for block, change in zip(self.blocks, modulation.unbind(1), strict=True):
             hidden = block(hidden, change)
-        clean = self.skip[step, None] * points + self.scale_out[step, None] * self.leave(hidden)
+        move, pull = self.leave(hidden).split([3 * POINTS, len(self.edges)], dim=-1)
+        # Pairs of points pull at each other along the line between them: how bond lengths are kept.
+        pull = (pull + context.gain * deviation) * context.has_pair
+        move = move + torch.matmul(self.edges.T, pull.unsqueeze(-1) * between).flatten(1)
+        clean = self.skip[step, None] * points + self.scale_out[step, None] * move
         clean = clean.masked_fill(context.empty, 0.0)
         return (points - self.signal[step, None] * clean) / self.noise[step, None]
 
+    def _deviation(self, between: Tensor, step: Tensor, context: Context) -> Tensor:
+        """Deviations (n, 171) of the distances between points from their means, in standard deviations.
+
+        The spread at a noise level is that of the data and of the noise of both points together.
+        """
+        signal = (self.signal * self.scale_in)[step, None]
+        variance = 2 * (self.noise / self.signal).square()[step, None]
+        distance = (between.square().sum(-1) + 1e-8).sqrt() / signal
+        deviation = (distance - context.distance_mean) * (context.distance_variance + variance).rsqrt()
+        return deviation.clamp(-_FURTHEST, _FURTHEST) * context.has_pair
+
     def _contacts(self, points: Tensor, step: Tensor, context: Context) -> Tensor:
         """How strongly, and from where, the environment's atoms press on each point (n, 76)."""
-        here = (points / self.signal[step, None].clamp_min(0.1)).unflatten(-1, (POINTS, 3))
-        away = here.unsqueeze(2) - context.atoms.unsqueeze(1)
-        width = _CONTACT_NM / self.scale_nm
-        weight = torch.exp(-away.square().sum(-1) / (2 * width * width))
-        push = torch.matmul(weight.unsqueeze(2), away).squeeze(2) / width
-        return torch.cat([push.flatten(1), weight.sum(-1)], dim=-1)
+        here = points * (self.scale_nm / _CONTACT_NM / self.signal[step, None].clamp_min(0.1))
+        here = here.unflatten(-1, (POINTS, 3))
+        # exp(-|a - b|^2 / 2) by the scalar product, so that pairs of atoms cost one number each.
+        square = context.atoms.square().sum(1).unsqueeze(1) + here.square().sum(-1).unsqueeze(2)
+        weight = torch.exp(torch.baddbmm(square, here, context.atoms, beta=-0.5))
+        total = weight.sum(-1)
+        push = torch.matmul(weight, context.atoms.transpose(1, 2)) - total.unsqueeze(-1) * here
+        return torch.cat([push.flatten(1), total], dim=-1)
+
+
+def _nearest_atoms(sites: Sites) -> Tensor:
+    """Atoms (n, 3, 64) of the environment nearest to the frame's origin, in widths of a contact."""
+    atoms = (sites.environment / _CONTACT_NM).flatten(1, 2)
+    square = atoms.square().sum(-1).masked_fill(~sites.environment_known.flatten(1), 1e6)
+    nearest = square.topk(_CONTACTS, dim=1, largest=False, sorted=False)
+    chosen = atoms.gather(1, nearest.indices.unsqueeze(-1).expand(-1, -1, 3))
+    return chosen.masked_fill((nearest.values >= 1e6).unsqueeze(-1), _FAR).transpose(1, 2).contiguous()
 
 
 class EnvironmentEncoder(nn.Module):
     """Summarises what a residue is built from, by attention queries that depend on the residue."""
 
-    def __init__(self, config: CompactConfig, scale_nm: float) -> None:
+    def __init__(self, config: CompactConfig) -> None:
         super().__init__()
-        self.scale_nm, self.queries = scale_nm, config.queries
+        self.queries, self.dropout = config.queries, config.dropout
         width, slots = config.neighbour_width, len(ENVIRONMENT_SLOTS)
         own_width = len(RESIDUE_NAMES) + len(Pass) + 4 * POINTS
         self.enter = nn.Linear(5 * slots + 3 + NEIGHBOURS, width)
@@ -145,14 +216,18 @@ class EnvironmentEncoder(nn.Module):
         own = self._own(sites)
         query = self.query(own).unflatten(-1, (self.queries, -1))
         score = torch.matmul(query, features.transpose(1, 2)) * features.shape[-1] ** -0.5
-        score = score.masked_fill(~sites.environment_known[:, :, 0].unsqueeze(1), -1e4)
+        hidden = ~sites.environment_known[:, :, 0]
+        if self.training:
+            hidden = hidden | (torch.rand(hidden.shape, device=hidden.device) < self.dropout)
+        score = score.masked_fill(hidden.unsqueeze(1), -1e4)
         gathered = torch.matmul(score.softmax(dim=-1), features).flatten(1)
-        hidden = functional.silu(self.gather(torch.cat([gathered, own], dim=-1)))
-        return hidden + functional.silu(self.mix(hidden))
+        features = functional.silu(self.gather(torch.cat([gathered, own], dim=-1)))
+        features = features + functional.silu(self.mix(features))
+        return functional.dropout(features, self.dropout, self.training)
 
     def _neighbours(self, sites: Sites) -> Tensor:
         known = sites.environment_known.to(sites.environment.dtype)
-        positions = sites.environment / self.scale_nm
+        positions = sites.environment / _LENGTH_NM
         distance = positions.square().sum(-1).add(1e-8).sqrt() * known
         direction = functional.normalize(positions[:, :, 0], dim=-1)
         rank = torch.eye(NEIGHBOURS, device=known.device).expand(len(known), -1, -1)
@@ -165,7 +240,7 @@ class EnvironmentEncoder(nn.Module):
             [
                 functional.one_hot(sites.types, len(RESIDUE_NAMES)),
                 functional.one_hot(sites.kind, len(Pass)),
-                given_points(sites, self.scale_nm),
+                given_points(sites, _LENGTH_NM),
                 given,
             ],
             dim=-1,

@@ -65,13 +65,16 @@ class CompactConfig:
         Features of the whole environment.
     hidden, layers : int
         Width and number of residual layers of the denoiser.
+    dropout : float
+        Share of neighbours and of context features left out in training.
     """
 
     neighbour_width: int = 96
     queries: int = 6
     context_width: int = 384
-    hidden: int = 512
+    hidden: int = 384
     layers: int = 4
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True)

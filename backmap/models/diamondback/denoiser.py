@@ -62,6 +62,9 @@ class UNetDenoiser(nn.Module):
         self.final = ResidualBlock(2 * config.width, config.width, time_width, config.groups)
         self.leave = nn.Conv1d(config.width, 1, 1)
 
+    def fit(self, sites: Sites) -> None:
+        """The published network takes nothing from data but its weights."""
+
     def encode(self, sites: Sites) -> Sites:
         """The published network has nothing to compute ahead: the condition is read at every step."""
         return sites
