@@ -86,7 +86,7 @@ def require_model(model: str | PathLike[str]) -> Path:
 
 
 def model_family(model: str | PathLike[str]) -> str:
-    """Say which kind of model the user named: ``protein`` or ``temporal``."""
+    """Say which kind of model the user named: ``protein``, ``diamondback`` or ``temporal``."""
     from backmap.models.checkpoint import load_checkpoint
 
     with _explained():
@@ -102,9 +102,13 @@ def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Mod
 
 
 def make_reconstructor(
-    model: str | PathLike[str], topology: Topology, linked: np.ndarray, device: torch.device
+    model: str | PathLike[str],
+    topology: Topology,
+    linked: np.ndarray,
+    device: torch.device,
+    ddim_steps: int = 0,
 ) -> Reconstructor:
-    """Load a model of the protein family and make it ready for a topology.
+    """Load a model that builds any protein and make it ready for a topology.
 
     Parameters
     ----------
@@ -116,10 +120,25 @@ def make_reconstructor(
         Which residues are bonded to their successor.
     device : torch.device
         Where to compute.
+    ddim_steps : int
+        Steps of the DDIM sampler, for DiAMoNDBack models; 0 for the published sampler.
     """
     from backmap.inference.all_at_once import AllAtOnce
+    from backmap.inference.along_chain import AlongChain
 
-    return AllAtOnce(load_model(model, device), topology, linked, device)
+    loaded = load_model(model, device)
+    if model_family(model) != "diamondback":
+        _refuse_ddim(model, ddim_steps)
+        return AllAtOnce(loaded, topology, linked, device)
+    if ddim_steps > loaded.config.steps:
+        raise InputError(f"ddim-steps {ddim_steps}: {model} has {loaded.config.steps} steps; ask for fewer")
+    with _explained():
+        return AlongChain(loaded, topology, linked, device, ddim_steps)
+
+
+def _refuse_ddim(model: str | PathLike[str], ddim_steps: int) -> None:
+    if ddim_steps:
+        raise InputError(f"ddim-steps {ddim_steps}: only DiAMoNDBack models have steps, {model} has none")
 
 
 @contextmanager
@@ -140,6 +159,7 @@ def reconstruct(
     seed: int = 0,
     device: str = "auto",
     skip_unknown: bool = False,
+    ddim_steps: int = 0,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
     """Build all atoms of a coarse-grained trajectory: a protein without, a molecule with hydrogens.
 
@@ -148,7 +168,7 @@ def reconstruct(
     Parameters
     ----------
     trajectory : mdtraj.Trajectory or path
-        The model's beads alone (C-alphas for the protein model), or more atoms, from which they are taken.
+        The model's beads alone (C-alphas for proteins), or more atoms, from which they are taken.
     top : path, optional
         Topology of a trajectory file that holds coordinates alone.
     model : str or path
@@ -161,6 +181,8 @@ def reconstruct(
         ``auto``, ``cpu`` or ``cuda``.
     skip_unknown : bool
         Leave out residues that cannot be built, with a warning, instead of refusing the input.
+    ddim_steps : int
+        DiAMoNDBack models: steps of the DDIM sampler, faster; 0 for the published sampler.
 
     Returns
     -------
@@ -174,10 +196,11 @@ def reconstruct(
     """
     _require_counts(samples, seed)
     if model_family(model) == "temporal":
+        _refuse_ddim(model, ddim_steps)
         opened = _open_temporal(trajectory, top, model, device)
         results = _roll_out(*opened, samples, seed)
     else:
-        opened = _open_protein(trajectory, top, model, device, skip_unknown)
+        opened = _open_protein(trajectory, top, model, device, skip_unknown, ddim_steps)
         results = _build(*opened, samples, seed)
     return results[0] if samples == 1 else results
 
@@ -188,6 +211,7 @@ def _open_protein(
     model: str | PathLike[str],
     device: str,
     skip_unknown: bool,
+    ddim_steps: int,
 ) -> tuple[Source, Reconstructor, int]:
     """Find the protein in a trajectory and make a model ready for it; say how many workers to use."""
     from backmap.io import open_source, source_from_mdtraj
@@ -197,7 +221,8 @@ def _open_protein(
     else:
         source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
     place = select_device(device)
-    return source, make_reconstructor(model, source.topology, source.linked, place), count_workers(place)
+    reconstructor = make_reconstructor(model, source.topology, source.linked, place, ddim_steps)
+    return source, reconstructor, count_workers(place)
 
 
 def _build(

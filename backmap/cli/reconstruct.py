@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (%(default)s)")
     add("--threads", type=_positive, metavar="N", help="processor threads to use (all cores)")
     add("--stride", type=_positive, default=1, metavar="N", help="build every N-th frame (%(default)s)")
-    add("--skip-unknown", action="store_true", help="protein model: leave out residues that cannot be built")
+    add("--skip-unknown", action="store_true", help="proteins: leave out residues that cannot be built")
+    add("--ddim-steps", type=_positive, default=0, metavar="N", help="diamondback: a faster sampler, N steps")
     add("--seed-from", metavar="TRAJECTORY", help="temporal models: start from frames of this one, all atoms")
     add("--resume", action="store_true", help="temporal models: go on with a run that was stopped")
     add("--overwrite", action="store_true", help="replace existing output")
@@ -51,12 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reconstruct the input as the arguments ask."""
-    if api.model_family(arguments.model) == "temporal":
-        return _run_temporal(arguments)
-    return _run_protein(arguments)
+    family = api.model_family(arguments.model)
+    return _run_temporal(arguments) if family == "temporal" else _run_protein(arguments, family)
 
 
-def _run_protein(arguments: argparse.Namespace) -> int:
+def _run_protein(arguments: argparse.Namespace, family: str) -> int:
     """Build every frame of one input on its own."""
     from backmap.io import (
         AtomList,
@@ -69,9 +69,9 @@ def _run_protein(arguments: argparse.Namespace) -> int:
     )
     from backmap.io.writer import finishing, require_output_format
 
-    _refuse_options(arguments, "protein", seed_from="--seed-from", resume="--resume")
+    _refuse_options(arguments, family, seed_from="--seed-from", resume="--resume")
     if len(arguments.input) > 1:
-        raise InputError(f"{arguments.input[1]}: the protein model takes one input; run it once for each")
+        raise InputError(f"{arguments.input[1]}: {family} models take one input; run once for each")
     (given,) = arguments.input
     require_output_format(arguments.output)
     paths = sample_paths(arguments.output, arguments.samples)
@@ -95,7 +95,9 @@ def _reconstruct(
     """Build and write all frames, one writer a sample, and give the seconds it took."""
     from backmap.inference.frame_stream import build_frames, frames_per_chunk
 
-    reconstructor = api.make_reconstructor(arguments.model, source.topology, source.linked, device)
+    reconstructor = api.make_reconstructor(
+        arguments.model, source.topology, source.linked, device, arguments.ddim_steps
+    )
     residues, samples = source.topology.residues, arguments.samples
     start = time.perf_counter()
     with _progress_bar(source.frames * residues * samples, "residues", arguments) as bar:
@@ -122,7 +124,7 @@ def _run_temporal(arguments: argparse.Namespace) -> int:
     from backmap.inference.along_time import AlongTime
     from backmap.io import AtomList, Journal, StagedFiles, write_manifest
 
-    _refuse_options(arguments, "temporal", skip_unknown="--skip-unknown")
+    _refuse_options(arguments, "temporal", skip_unknown="--skip-unknown", ddim_steps="--ddim-steps")
     outputs = rollout.Outputs.plan(arguments.output, arguments.input, arguments.samples)
     device = api.select_device(arguments.device)
     model, sources = _open_temporal(arguments, device)
@@ -252,6 +254,7 @@ def _manifest(inputs: Sequence[Path], arguments: argparse.Namespace) -> dict[str
         "stride": arguments.stride,
         "seed_from": describe_file(arguments.seed_from) if arguments.seed_from else None,
         "skip_unknown": arguments.skip_unknown,
+        "ddim_steps": arguments.ddim_steps,
         "device": arguments.device,
     }
 

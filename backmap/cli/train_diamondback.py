@@ -14,7 +14,6 @@ from backmap.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from backmap.models.diamondback.config import DiamondbackConfig
     from backmap.models.diamondback.model import DiamondbackModel
 
 
@@ -31,7 +30,12 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         arguments.config, table, DiamondbackConfig, DiamondbackTrainingConfig
     )
     device = api.select_device(arguments.device)
-    start = _start(arguments.start, arguments.config, config, device) if arguments.start else None
+    start = None
+    if arguments.start:
+        start = _load_start(arguments.start, device)
+        if "model" in table and start.config != config:
+            raise InputError(f"{arguments.config}: [model] is not that of {arguments.start}; leave it out")
+        config = start.config
     data, held_out = load_corpora(arguments.config, table)
     result = train_diamondback(
         config, training, data, held_out, arguments.output, device, arguments.resume, start
@@ -50,11 +54,8 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     print(f"wrote {path}")
 
 
-def _start(model: str, path: Path, config: DiamondbackConfig, device: torch.device) -> DiamondbackModel:
-    """Load the model to fine-tune, which must be of the configured kind."""
+def _load_start(model: str, device: torch.device) -> DiamondbackModel:
+    """Load the model to fine-tune."""
     if api.model_family(model) != "diamondback":
         raise InputError(f"--from {model}: not a diamondback model")
-    loaded = api.load_model(model, device)
-    if loaded.config != config:
-        raise InputError(f"{path}: [model] is not that of {model}; leave it out or copy it from its card")
-    return loaded
+    return api.load_model(model, device)

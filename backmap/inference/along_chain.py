@@ -59,7 +59,7 @@ class AlongChain:
         Which residues are bonded to their successor.
     device : torch.device or str
         Where to compute.
-    implicit_steps : int
+    ddim_steps : int
         Steps of the DDIM sampler; 0 for the published sampler.
 
     Raises
@@ -74,12 +74,12 @@ class AlongChain:
         topology: Topology,
         linked: np.ndarray,
         device: torch.device | str = "cpu",
-        implicit_steps: int = 0,
+        ddim_steps: int = 0,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
-        self.implicit_steps = implicit_steps
+        self.ddim_steps = ddim_steps
         lone = torch.nonzero(pass_kinds(self.chain) < 0).squeeze(-1)
         if len(lone):
             raise ValueError(
@@ -108,13 +108,11 @@ class AlongChain:
         """
         keys = stream_keys(seed, samples, first_frame, len(c_alpha), self.device)
         traces = Traces(c_alpha.to(self.device, torch.float32), self.chain, keys)
-        return build_structures(self.model, [traces], self.implicit_steps)[0]
+        return build_structures(self.model, [traces], self.ddim_steps)[0]
 
 
 @torch.inference_mode()
-def build_structures(
-    model: DiamondbackModel, traces: Sequence[Traces], implicit_steps: int = 0
-) -> list[Tensor]:
+def build_structures(model: DiamondbackModel, traces: Sequence[Traces], ddim_steps: int = 0) -> list[Tensor]:
     """Build structures of any sequences, residue by residue, all in one batch.
 
     Parameters
@@ -123,7 +121,7 @@ def build_structures(
         Trained model, on the traces' device.
     traces : sequence of Traces
         C-alphas to build on.
-    implicit_steps : int
+    ddim_steps : int
         Steps of the DDIM sampler; 0 for the published sampler.
 
     Returns
@@ -138,7 +136,7 @@ def build_structures(
         sizes = [len(sites.types) for sites, _, _ in described]
         sites = Sites(*(torch.cat(parts) for parts in zip(*(sites for sites, *_ in described), strict=True)))
         keys = torch.cat([keys for *_, keys in described])
-        points = model.draw(sites, lambda number, keys=keys: _normals(keys, number), implicit_steps)
+        points = model.draw(sites, lambda number, keys=keys: _normals(keys, number), ddim_steps)
         for build, (_, frame, _), part in zip(working, described, points.split(sizes), strict=True):
             build.place(turn, frame, part)
     return [build.result() for build in builds]

@@ -134,6 +134,9 @@ class StandardisedConv1d(nn.Conv1d):
     def __init__(self, inputs: int, outputs: int, kernel: int, padding: int) -> None:
         super().__init__(inputs, outputs, kernel, padding=padding)
         self._kept: Tensor | None = None
+        self.register_load_state_dict_post_hook(
+            lambda module, _: module.keep_standardised(module._kept is not None)
+        )
 
     def keep_standardised(self, keep: bool) -> None:
         """Keep the standardised weights from now on, or compute them from the present ones every time."""

@@ -79,7 +79,7 @@ class DiamondbackModel(nn.Module):
         error = (self.denoiser(noisy, step, condition) - normals).abs()
         return (error * counted).sum() / counted.sum()
 
-    def draw(self, sites: Sites, normals: Callable[[int], Tensor], implicit_steps: int = 0) -> Tensor:
+    def draw(self, sites: Sites, normals: Callable[[int], Tensor], ddim_steps: int = 0) -> Tensor:
         """Draw the points of residues.
 
         Parameters
@@ -88,7 +88,7 @@ class DiamondbackModel(nn.Module):
             Of n residues.
         normals : callable
             Random numbers (n, 57) of a number: 0 for the start, 1 ... steps - 1 for the steps.
-        implicit_steps : int
+        ddim_steps : int
             Steps of the DDIM sampler, which draws random numbers at the start alone; 0 for the published one.
 
         Returns
@@ -105,10 +105,10 @@ class DiamondbackModel(nn.Module):
         def noise_at(step: int) -> Tensor:
             return self.denoiser(sample, torch.full((count,), step, device=sample.device), condition)
 
-        if implicit_steps:
-            steps = self.schedule.implicit_steps(implicit_steps)
+        if ddim_steps:
+            steps = self.schedule.ddim_steps(ddim_steps)
             for step, earlier in zip(steps, [*steps[1:], -1], strict=True):
-                moved = self.schedule.implicit_step(sample, noise_at(step), step, earlier)
+                moved = self.schedule.ddim_step(sample, noise_at(step), step, earlier)
                 sample = torch.where(generated, moved, given)
         else:
             for number, step in enumerate(reversed(range(self.config.steps)), 1):

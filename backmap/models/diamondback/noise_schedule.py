@@ -72,7 +72,7 @@ class NoiseSchedule(nn.Module):
         mean = (before.sqrt() * beta * clean + (now / before).sqrt() * (1 - before) * noisy) / (1 - now)
         return mean + (beta * (1 - before) / (1 - now)).sqrt() * normals
 
-    def implicit_step(self, noisy: Tensor, noise: Tensor, step: int, earlier: int) -> Tensor:
+    def ddim_step(self, noisy: Tensor, noise: Tensor, step: int, earlier: int) -> Tensor:
         """Go to an earlier step without new noise (DDIM: Song, Meng and Ermon, ICLR 2021, eq. 12, sigma 0).
 
         ``earlier`` is -1 for the clean sample.
@@ -83,6 +83,6 @@ class NoiseSchedule(nn.Module):
         noise = (noisy - self.signal[step] * clean) / self.noise[step]
         return self.signal[earlier] * clean + self.noise[earlier] * noise
 
-    def implicit_steps(self, count: int) -> list[int]:
+    def ddim_steps(self, count: int) -> list[int]:
         """``count`` steps from the noisiest to 0, evenly spread."""
         return torch.linspace(self.steps - 1, 0, count).round().to(torch.int64).tolist()
