@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.chemistry import ATOM_MASK, ATOM_SLOTS, SLOT_C, SLOT_CA, SLOT_O, SLOT_OXT, Topology
+from backmap.chemistry import (
+    ATOM_MASK,
+    ATOM_SLOTS,
+    SIDE_CHAIN,
+    SLOT_C,
+    SLOT_CA,
+    SLOT_O,
+    SLOT_OXT,
+    Topology,
+)
 from backmap.chemistry.ideal_geometry import ideal_geometry
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, stream_keys, uniform
@@ -20,12 +30,17 @@ from backmap.models.diamondback.representation import (
     POINT_SLOTS,
     POINTS,
     Sites,
+    concatenate_sites,
     describe,
     generated_points,
     pass_kinds,
+    take_sites,
 )
 from backmap.models.normals import normals_from_uniforms
-from backmap.ops import overlapping_placement
+from backmap.ops import overlapping_placement, structure_score
+
+OVERLAP_NM = 0.19
+"""Atoms of different residues closer than this overlap; a disulfide bond is 0.203 nm long."""
 
 
 class Traces(NamedTuple):
@@ -132,20 +147,39 @@ def build_structures(model: DiamondbackModel, traces: Sequence[Traces], ddim_ste
     builds = [_Build(part) for part in traces]
     for turn in range(max(len(build.turns) for build in builds)):
         working = [build for build in builds if turn < len(build.turns)]
-        described = [build.describe(turn) for build in working]
-        sizes = [len(sites.types) for sites, _, _ in described]
-        sites = Sites(*(torch.cat(parts) for parts in zip(*(sites for sites, *_ in described), strict=True)))
-        keys = torch.cat([keys for *_, keys in described])
-        points = model.draw(sites, lambda number, keys=keys: _normals(keys, number), ddim_steps)
-        for build, (_, frame, _), part in zip(working, described, points.split(sizes), strict=True):
-            build.place(turn, frame, part)
+        _take_turn(model, working, turn, ddim_steps)
     return [build.result() for build in builds]
 
 
-def _normals(keys: Tensor, number: int) -> Tensor:
-    """Random numbers (n, 57) of step ``number`` for keys (n,)."""
+def _take_turn(model: DiamondbackModel, builds: list[_Build], turn: int, ddim_steps: int) -> None:
+    """Build the residues of one turn, those that overlap with what stands again."""
+    described = [build.describe(turn) for build in builds]
+    sites = concatenate_sites([sites for sites, *_ in described])
+    keys = torch.cat([keys for *_, keys in described])
+    sizes = [len(frame) for _, frame, _ in described]
+
+    def draw(rows: Tensor, attempt: int) -> Tensor:
+        normals = partial(_normals, keys[rows], attempt * model.config.steps)
+        return model.draw(take_sites(sites, rows), normals, ddim_steps)
+
+    rows = torch.arange(len(keys), device=keys.device)
+    points = draw(rows, 0)
+    for attempt in range(model.config.redraws + 1):
+        if attempt:
+            points[rows] = draw(rows, attempt)
+        for build, (_, frame, _), part in zip(builds, described, points.split(sizes), strict=True):
+            build.place(turn, frame, part)
+        if attempt == model.config.redraws:
+            break
+        rows = torch.nonzero(torch.cat([build.overlapping(turn) for build in builds])).squeeze(-1)
+        if not len(rows):
+            break
+
+
+def _normals(keys: Tensor, first: int, number: int) -> Tensor:
+    """Random numbers (n, 57) of step ``number`` for keys (n,), counted from ``first``."""
     count = 3 * POINTS + 1
-    draws = uniform(keys, number, torch.arange(count, device=keys.device))
+    draws = uniform(keys, first + number, torch.arange(count, device=keys.device))
     return normals_from_uniforms(draws)[:, : 3 * POINTS]
 
 
@@ -162,6 +196,8 @@ class _Build:
         self.exists = torch.from_numpy(ATOM_MASK).to(c_alpha.device)[self.chain.types]
         self.kind = pass_kinds(self.chain)
         self.turns = build_order(self.chain, traces.c_alpha)
+        self.standing = torch.zeros_like(self.exists)
+        self.standing[:, SLOT_CA] = True
 
     def describe(self, turn: int) -> tuple[Sites, Tensor, Tensor]:
         """Sites, frames and random streams of this turn's residues; each residue has a row in each frame."""
@@ -182,6 +218,22 @@ class _Build:
             points.unflatten(0, (copies, -1)),
             target,
         )
+        self.standing.view(-1)[target[target >= 0]] = True
+
+    def overlapping(self, turn: int) -> Tensor:
+        """Rows (n,) bool of this turn whose residues are too close to others."""
+        slot = torch.arange(ATOM_SLOTS, device=self.atoms.device)
+        side_chain = ((slot >= SIDE_CHAIN.start) & (slot < SIDE_CHAIN.stop)).expand_as(self.standing)
+        none = self.turns[turn].new_zeros((0, 2)), self.atoms.new_zeros(0)
+        _, clash, _ = structure_score(
+            self.atoms,
+            side_chain.contiguous(),
+            self.chain.linked,
+            *none,
+            present=self.standing,
+            clash_distance=OVERLAP_NM,
+        )
+        return clash[:, self.turns[turn]].flatten()
 
     def result(self) -> Tensor:
         """(samples, frames, residues, 15, 3)."""

@@ -15,14 +15,16 @@ _REACH_NM = {
     "THR": 0.27, "TRP": 0.70, "TYR": 0.67, "VAL": 0.27,
 }  # fmt: skip
 _MARGIN_NM = 0.15
+_CONTACT_NM = 0.2
 
 
 def build_order(chain: Chain, c_alpha: Tensor) -> list[Tensor]:
     """Group residues into turns, so that building turn by turn equals building one after the other.
 
     The order is that of the sequence, then all ends of segments. A residue need not wait for another that
-    cannot be among its nearest: one whose C-alpha is further away than the fourteenth nearest C-alpha by more
-    than the length of its side chain. Within a segment every residue waits for the one before.
+    cannot be among its nearest, one whose C-alpha is further away than the fourteenth nearest C-alpha by more
+    than the length of its side chain, unless their side chains could touch. Within a segment every residue
+    waits for the one before.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def _waits(chain: Chain, c_alpha: Tensor) -> Tensor:
     for frame in c_alpha:
         distance = torch.cdist(frame, frame)
         horizon = distance.kthvalue(nearest + 1, dim=1).values
-        near |= distance - reach <= horizon[:, None]
+        near |= (distance - reach <= horizon[:, None]) | (distance <= reach + reach[:, None] + _CONTACT_NM)
     # Atoms at the edge of a residue are placed in the passes of the residues before and behind it.
     linked = chain.linked[:-1]
     seen = near.clone()

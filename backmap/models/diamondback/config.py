@@ -91,6 +91,8 @@ class DiamondbackConfig:
         Length by which coordinates are divided. The last step removes noise of 0.042 times this length.
     reach_nm : float
         Predicted coordinates are clipped to this distance from the frame's origin along each axis.
+    redraws : int
+        How often a residue that overlaps with what stands is drawn again; not at all as published.
     unet, compact : UNetConfig, CompactConfig
         Sizes of either network; the other is not used.
     """
@@ -100,6 +102,7 @@ class DiamondbackConfig:
     steps: int = 50
     scale_nm: float = 2.0
     reach_nm: float = 2.0
+    redraws: int = 0
     unet: UNetConfig = UNetConfig()
     compact: CompactConfig = CompactConfig()
 
