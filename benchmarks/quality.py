@@ -1,21 +1,29 @@
-"""Quality and speed of backmap and of PULCHRA on experimental structures, rebuilt from their C-alphas.
+"""Quality and speed of backmap and of other tools on experimental structures, rebuilt from their C-alphas.
 
 Run from the repository root::
 
     python benchmarks/quality.py --structures ../shared/data/pdb/test-dev --samples 5
+    python benchmarks/quality.py --tools protein diamondback diamondback/ddim=10 cgback --longest 120
 
-Every tool gets the C-alphas of the same structures and is judged by the same measures (docs/evaluation.md)
-against the deposited atoms. Prints a table in Markdown; speeds are of one thread, without start-up.
+A tool is a shipped model or a model file of backmap, with settings behind a slash (``ddim=N``: that sampler;
+``redraws=N``), or ``pulchra``, ``pulchra-fixed`` (C-alphas put back where they were) and ``cgback``, which
+``pip install pypulchra cgback`` provides. Every tool gets the C-alphas of the same structures and is judged
+by the same measures (docs/evaluation.md) against the deposited atoms. Prints a table in Markdown; speeds are
+of one thread, without start-up (cgback's with it).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
+import subprocess
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +35,11 @@ from backmap.chemistry import ATOM_SLOTS, SLOT_CA, SLOT_OXT, Topology
 from backmap.chemistry.residues import HEAVY_ATOMS
 from backmap.evaluation import MEASURES, Scorecard, combine, score
 from backmap.evaluation.scorecard import format_estimate, format_title, format_value
+from backmap.inference.all_at_once import AllAtOnce
+from backmap.inference.along_chain import AlongChain, Traces, build_structures
 from backmap.io.reader import Source, open_source
+from backmap.models.counter_random import stream_keys
+from backmap.models.diamondback.model import DiamondbackModel
 
 DETERMINISTIC_COPIES = 2
 """A tool that always gives one answer is scored with copies of it, so that its diversity is 1."""
@@ -56,8 +68,24 @@ class Structure:
         return self.atoms[:, :, SLOT_CA]
 
 
-Rebuild = Callable[[Structure], tuple[np.ndarray, np.ndarray]]
-"""Structure to samples, (samples, 1, residues, 15, 3) nm, and the atoms built, (residues, 15) bool."""
+Rebuilt = tuple[np.ndarray, np.ndarray] | RuntimeError
+"""Samples (samples, 1, residues, 15, 3) nm and the atoms built (residues, 15) bool, or what went wrong."""
+
+Rebuild = Callable[[Sequence[Structure]], Iterator[Rebuilt]]
+"""Rebuilds structures, in their order."""
+
+
+def one_by_one(rebuild: Callable[[Structure], tuple[np.ndarray, np.ndarray]]) -> Rebuild:
+    """Let a tool that takes one structure at a time take several."""
+
+    def rebuild_all(structures: Sequence[Structure]) -> Iterator[Rebuilt]:
+        for structure in tqdm(structures, unit="structure", disable=None):
+            try:
+                yield rebuild(structure)
+            except RuntimeError as error:
+                yield error
+
+    return rebuild_all
 
 
 @dataclass
@@ -71,29 +99,30 @@ class Tool:
     cards: list[Scorecard] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
-    def run(self, structure: Structure, samples: int) -> None:
-        """Rebuild and score one structure; ``samples`` is what the tool builds in one call, for its speed."""
+    def run(self, structures: Sequence[Structure], samples: int) -> None:
+        """Rebuild and score structures; ``samples`` is what the tool builds of each, for its speed."""
         start = time.perf_counter()
-        try:
-            atoms, present = self.rebuild(structure)
-        except RuntimeError as error:
-            self.failed.append(f"{structure.name}: {error}")
-            return
-        self.seconds += time.perf_counter() - start
-        self.residues += structure.topology.residues * samples
-        if len(atoms) == 1:
-            atoms = np.repeat(atoms, DETERMINISTIC_COPIES, axis=0)
-        self.cards.append(
-            score(
-                structure.topology,
-                structure.atoms,
-                atoms,
-                structure.present,
-                present,
-                linked=structure.linked,
-                name=structure.name,
+        rebuilt = list(self.rebuild(structures))
+        self.seconds = time.perf_counter() - start
+        for structure, result in zip(structures, rebuilt, strict=True):
+            if isinstance(result, RuntimeError):
+                self.failed.append(f"{structure.name}: {result}")
+                continue
+            atoms, present = result
+            self.residues += structure.topology.residues * samples
+            if len(atoms) == 1:
+                atoms = np.repeat(atoms, DETERMINISTIC_COPIES, axis=0)
+            self.cards.append(
+                score(
+                    structure.topology,
+                    structure.atoms,
+                    atoms,
+                    structure.present,
+                    present,
+                    linked=structure.linked,
+                    name=structure.name,
+                )
             )
-        )
 
 
 def pulchra(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
@@ -119,33 +148,58 @@ def pulchra_fixed(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
     return atoms, present
 
 
+def cgback(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Rebuild with CGBack, model M with its repair, one sample; hydrogens are left out."""
+    rows = np.arange(structure.topology.residues)
+    atoms = np.full((len(rows), ATOM_SLOTS, 3), np.nan)
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder) / "ca.pdb", Path(folder) / "out.pdb"
+        given.write_text(_c_alpha_pdb(structure, rows))
+        command = [str(Path(sys.executable).with_name("cgback")), str(given), "-o", str(found), "-s", "1"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        if done.returncode or not found.is_file():
+            raise RuntimeError(" ".join((done.stderr or done.stdout).split())[-200:])
+        _place_pdb_atoms(found.read_text(), rows, atoms)
+    return atoms[None, None], np.isfinite(atoms[..., 0])
+
+
 def _c_alpha_pdb(structure: Structure, rows: np.ndarray) -> str:
-    """Write C-alphas as PDB text, residues numbered from 1."""
-    return "".join(
-        f"ATOM  {number % 100000:5d}  CA  {structure.topology.residue_name(row)} A{number:4d}    "
-        "{:8.3f}{:8.3f}{:8.3f}  1.00  0.00           C\n".format(*(10.0 * structure.c_alpha[0, row]))
-        for number, row in enumerate(rows, 1)
-    )
+    """Write C-alphas as PDB text, residues numbered from 1 through all chains."""
+    lines, chains = [], structure.topology.chain_index[rows]
+    for number, row in enumerate(rows, 1):
+        chain = chr(ord("A") + chains[number - 1] - chains[0])
+        position = "{:8.3f}{:8.3f}{:8.3f}".format(*(10.0 * structure.c_alpha[0, row]))
+        name = structure.topology.residue_name(row)
+        start = f"ATOM  {number % 100000:5d}  CA  {name} {chain}{number:4d}    "
+        lines.append(f"{start}{position}  1.00  0.00           C\n")
+        if number == len(rows) or chains[number] != chains[number - 1]:
+            lines.append("TER\n")
+    return "".join(lines)
 
 
 def _place_pdb_atoms(text: str, rows: np.ndarray, atoms: np.ndarray) -> None:
-    """Put the atoms of PDB text, residues numbered from 1, into their slots; nm."""
+    """Put the heavy atoms of PDB text, residues numbered from 1, into their slots; nm."""
     for line in text.splitlines():
         if not line.startswith("ATOM"):
             continue
         name, residue = line[12:16].strip(), line[17:20]
-        slot = SLOT_OXT if name == "OXT" else HEAVY_ATOMS[residue].index(name)
-        position = [float(line[first : first + 8]) / 10.0 for first in (30, 38, 46)]
-        atoms[rows[int(line[22:26]) - 1], slot] = position
+        slots = {**{atom: slot for slot, atom in enumerate(HEAVY_ATOMS[residue])}, "OXT": SLOT_OXT}
+        if name in slots:
+            position = [float(line[first : first + 8]) / 10.0 for first in (30, 38, 46)]
+            atoms[rows[int(line[22:26]) - 1], slots[name]] = position
 
 
-def backmap_model(model: str, samples: int, device: str) -> Rebuild:
-    """Make backmap rebuild with a shipped or trained model."""
+def backmap_model(name: str, samples: int, device: str) -> Rebuild:
+    """Make backmap rebuild with a shipped or trained model, ``MODEL`` or ``MODEL/SETTING=NUMBER``."""
     from backmap.api import require_model
-    from backmap.inference.all_at_once import AllAtOnce
     from backmap.models.checkpoint import load_model
 
-    loaded = load_model(require_model(model))
+    model, *settings = name.split("/") if not Path(name).is_file() else [name]
+    loaded = load_model(require_model(model), device)
+    values = dict(setting.split("=") for setting in settings)
+    if isinstance(loaded, DiamondbackModel):
+        return diamondback(loaded, samples, device, **{key: int(value) for key, value in values.items()})
 
     def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
         c_alpha = torch.tensor(structure.c_alpha, dtype=torch.float32)
@@ -153,7 +207,43 @@ def backmap_model(model: str, samples: int, device: str) -> Rebuild:
         atoms = engine.reconstruct(c_alpha, first_frame=0, samples=samples, seed=0)
         return atoms.cpu().numpy(), structure.topology.atom_mask
 
-    return rebuild
+    return one_by_one(rebuild)
+
+
+def diamondback(
+    model: DiamondbackModel, samples: int, device: str, ddim: int = 0, redraws: int | None = None
+) -> Rebuild:
+    """Rebuild all structures in one batch, residue by residue."""
+    model.eval()
+    if redraws is not None:
+        model.config = dataclasses.replace(model.config, redraws=redraws)
+
+    def rebuild_all(structures: Sequence[Structure]) -> Iterator[Rebuilt]:
+        keys = stream_keys(0, samples, 0, 1, torch.device(device))
+        traces, unbuildable = [], {}
+        for structure in structures:
+            try:
+                engine = AlongChain(model, structure.topology, structure.linked, device)
+            except ValueError as error:
+                unbuildable[structure.name] = RuntimeError(str(error))
+                continue
+            c_alpha = torch.tensor(structure.c_alpha, dtype=torch.float32, device=device)
+            traces.append(Traces(c_alpha, engine.chain, keys))
+        built = iter(build_structures(model, traces, ddim))
+        for structure in structures:
+            failure = unbuildable.get(structure.name)
+            yield failure or (next(built).cpu().numpy(), structure.topology.atom_mask)
+
+    return rebuild_all
+
+
+def read_structures(folder: Path, longest: int | None, limit: int | None) -> list[Structure]:
+    """Read the structures of a folder, in the order of their names."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        structures = [Structure.read(path) for path in sorted(folder.glob("*.pdb*"))]
+    fitting = [s for s in structures if longest is None or s.topology.residues <= longest]
+    return fitting[:limit]
 
 
 def table(tools: list[Tool], scores: list[Scorecard]) -> str:
@@ -190,26 +280,22 @@ def above_floor(ours: Scorecard, theirs: Scorecard) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Run the benchmark."""
     torch.set_num_threads(1)
-    paths = sorted(arguments.structures.glob("*.pdb*"))[: arguments.limit]
-    samples_of = {"backmap": arguments.samples}
-    makers: dict[str, Callable[[], Rebuild]] = {
-        "backmap": lambda: backmap_model(arguments.model, arguments.samples, arguments.device),
-        "pulchra": lambda: pulchra,
-        "pulchra-fixed": lambda: pulchra_fixed,
-    }
-    tools = [Tool(name, makers[name]()) for name in arguments.tools]
-    for path in tqdm(paths, unit="structure", disable=None):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            structure = Structure.read(path)
-        for tool in tools:
-            tool.run(structure, samples_of.get(tool.name, 1))
+    structures = read_structures(arguments.structures, arguments.longest, arguments.limit)
+    others = {"pulchra": pulchra, "pulchra-fixed": pulchra_fixed, "cgback": cgback}
+    tools = []
+    for name in arguments.tools:
+        ours = name not in others
+        samples = arguments.samples if ours else 1
+        rebuild = backmap_model(name, samples, arguments.device) if ours else one_by_one(others[name])
+        tools.append(Tool(name, rebuild))
+        tools[-1].run(structures, samples)
     scores = [combine(tool.cards) for tool in tools]
-    print(f"{len(paths)} structures, {scores[0].residues} residues, {arguments.samples} samples\n")
+    residues = sum(structure.topology.residues for structure in structures)
+    print(f"{len(structures)} structures, {residues} residues, {arguments.samples} samples\n")
     print(table(tools, scores))
     named = dict(zip(arguments.tools, scores, strict=True))
-    if {"backmap", "pulchra"} <= set(named):
-        print(f"\n{above_floor(named['backmap'], named['pulchra'])}")
+    for name in set(named) - set(others) if "pulchra" in named else ():
+        print(f"\n{name}: {above_floor(named[name], named['pulchra'])}")
     for tool in tools:
         print(*(f"\n{tool.name} failed on {failure}" for failure in tool.failed), sep="", end="")
     if arguments.json:
@@ -226,14 +312,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--structures", type=Path, default=Path("../shared/data/pdb/test-dev"))
     parser.add_argument("--samples", type=int, default=5, help="samples of each structure (default 5)")
     parser.add_argument("--limit", type=int, help="only so many structures, in the order of their names")
-    parser.add_argument("--model", default="protein", help="a shipped model or a file (default protein)")
+    parser.add_argument("--longest", type=int, help="only structures of up to so many residues")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--tools",
-        nargs="+",
-        choices=("backmap", "pulchra", "pulchra-fixed"),
-        default=("backmap", "pulchra", "pulchra-fixed"),
-    )
+    parser.add_argument("--tools", nargs="+", default=["protein", "diamondback", "pulchra", "pulchra-fixed"])
     parser.add_argument("--json", type=Path, help="write all scorecards here")
     return parser.parse_args(arguments)
 

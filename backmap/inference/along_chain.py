@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -145,7 +144,7 @@ def build_structures(model: DiamondbackModel, traces: Sequence[Traces], ddim_ste
         In nm. OXT is given wherever a residue has no bonded successor, zero elsewhere.
     """
     builds = [_Build(part) for part in traces]
-    for turn in range(max(len(build.turns) for build in builds)):
+    for turn in range(max((len(build.turns) for build in builds), default=0)):
         working = [build for build in builds if turn < len(build.turns)]
         _take_turn(model, working, turn, ddim_steps)
     return [build.result() for build in builds]
@@ -159,7 +158,7 @@ def _take_turn(model: DiamondbackModel, builds: list[_Build], turn: int, ddim_st
     sizes = [len(frame) for _, frame, _ in described]
 
     def draw(rows: Tensor, attempt: int) -> Tensor:
-        normals = partial(_normals, keys[rows], attempt * model.config.steps)
+        normals = _normals(keys[rows], attempt, 1 if ddim_steps else model.config.steps)
         return model.draw(take_sites(sites, rows), normals, ddim_steps)
 
     rows = torch.arange(len(keys), device=keys.device)
@@ -176,11 +175,12 @@ def _take_turn(model: DiamondbackModel, builds: list[_Build], turn: int, ddim_st
             break
 
 
-def _normals(keys: Tensor, first: int, number: int) -> Tensor:
-    """Random numbers (n, 57) of step ``number`` for keys (n,), counted from ``first``."""
+def _normals(keys: Tensor, attempt: int, steps: int) -> Tensor:
+    """Random numbers (steps, n, 57) of an attempt for keys (n,)."""
     count = 3 * POINTS + 1
-    draws = uniform(keys, first + number, torch.arange(count, device=keys.device))
-    return normals_from_uniforms(draws)[:, : 3 * POINTS]
+    counters = torch.arange(steps * count, device=keys.device).view(steps, count)
+    normals = normals_from_uniforms(uniform(keys, attempt, counters))
+    return normals.transpose(0, 1)[..., : 3 * POINTS]
 
 
 class _Build:

@@ -44,7 +44,7 @@ def test_batch_does_not_change_a_frame(network):
     together = engine.reconstruct(trajectory, first_frame=0, samples=2, seed=7)
     for frame in range(4):
         alone = engine.reconstruct(trajectory[frame, None], first_frame=frame, samples=2, seed=7)
-        torch.testing.assert_close(alone[:, 0], together[:, frame], atol=1e-4, rtol=0)
+        torch.testing.assert_close(alone[:, 0], together[:, frame], atol=1e-3, rtol=0)
 
 
 def test_seed_and_frame_number_decide():

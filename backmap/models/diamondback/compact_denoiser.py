@@ -65,6 +65,18 @@ class Context(NamedTuple):
     atoms: Tensor
 
 
+class _Level(NamedTuple):
+    """What the noise of a step means for each part of the network, (n, 1) each."""
+
+    signal: Tensor
+    noise: Tensor
+    scale_in: Tensor
+    skip: Tensor
+    scale_out: Tensor
+    distance_variance: Tensor
+    contact_scale: Tensor
+
+
 class CompactDenoiser(nn.Module):
     """Predicts the noise in the points of residues.
 
@@ -105,14 +117,16 @@ class CompactDenoiser(nn.Module):
     def _set_levels(self, schedule: NoiseSchedule, deviation: float) -> None:
         signal, noise = schedule.signal, schedule.noise
         whole = (signal * deviation).square() + noise.square()
-        for name, values in (
-            ("signal", signal),
-            ("noise", noise),
-            ("scale_in", whole.rsqrt()),
-            ("skip", signal * deviation**2 / whole),
-            ("scale_out", noise * deviation * whole.rsqrt()),
-        ):
-            self.register_buffer(name, values.clone(), persistent=False)
+        levels = _Level(
+            signal=signal,
+            noise=noise,
+            scale_in=whole.rsqrt(),
+            skip=signal * deviation**2 / whole,
+            scale_out=noise * deviation * whole.rsqrt(),
+            distance_variance=2 * (noise / signal).square(),
+            contact_scale=self.scale_nm / _CONTACT_NM / signal.clamp_min(0.1),
+        )
+        self.register_buffer("levels", torch.stack(levels, dim=-1), persistent=False)
 
     @torch.no_grad()
     def fit(self, sites: Sites) -> None:
@@ -147,10 +161,11 @@ class CompactDenoiser(nn.Module):
 
     def forward(self, points: Tensor, step: Tensor, context: Context) -> Tensor:
         """Predict the noise (n, 57) in scaled points (n, 57) at steps (n,)."""
-        scaled = (points * self.scale_in[step, None]).unflatten(-1, (POINTS, 3))
+        level = _Level(*self.levels[step].split(1, dim=-1))
+        scaled = (points * level.scale_in).unflatten(-1, (POINTS, 3))
         between = torch.matmul(self.edges, scaled)
-        deviation = self._deviation(between, step, context)
-        contacts = self._contacts(points, step, context)
+        deviation = self._deviation(between, level, context)
+        contacts = self._contacts(points, level, context)
         hidden = self.entry(torch.cat([scaled.flatten(1), deviation, contacts], dim=-1))
         hidden = hidden + context.features + self.step_bias(step)
         modulation = context.modulation + self.step_modulation(step).unflatten(-1, (self.layers, -1))
@@ -160,25 +175,23 @@ class CompactDenoiser(nn.Module):
         # Pairs of points pull at each other along the line between them: how bond lengths are kept.
         pull = (pull + context.gain * deviation) * context.has_pair
         move = move + torch.matmul(self.edges.T, pull.unsqueeze(-1) * between).flatten(1)
-        clean = self.skip[step, None] * points + self.scale_out[step, None] * move
+        clean = level.skip * points + level.scale_out * move
         clean = clean.masked_fill(context.empty, 0.0)
-        return (points - self.signal[step, None] * clean) / self.noise[step, None]
+        return (points - level.signal * clean) / level.noise
 
-    def _deviation(self, between: Tensor, step: Tensor, context: Context) -> Tensor:
+    def _deviation(self, between: Tensor, level: _Level, context: Context) -> Tensor:
         """Deviations (n, 171) of the distances between points from their means, in standard deviations.
 
         The spread at a noise level is that of the data and of the noise of both points together.
         """
-        signal = (self.signal * self.scale_in)[step, None]
-        variance = 2 * (self.noise / self.signal).square()[step, None]
-        distance = (between.square().sum(-1) + 1e-8).sqrt() / signal
-        deviation = (distance - context.distance_mean) * (context.distance_variance + variance).rsqrt()
+        distance = (between.square().sum(-1) + 1e-8).sqrt() / (level.signal * level.scale_in)
+        spread = (context.distance_variance + level.distance_variance).rsqrt()
+        deviation = (distance - context.distance_mean) * spread
         return deviation.clamp(-_FURTHEST, _FURTHEST) * context.has_pair
 
-    def _contacts(self, points: Tensor, step: Tensor, context: Context) -> Tensor:
+    def _contacts(self, points: Tensor, level: _Level, context: Context) -> Tensor:
         """How strongly, and from where, the environment's atoms press on each point (n, 76)."""
-        here = points * (self.scale_nm / _CONTACT_NM / self.signal[step, None].clamp_min(0.1))
-        here = here.unflatten(-1, (POINTS, 3))
+        here = (points * level.contact_scale).unflatten(-1, (POINTS, 3))
         # exp(-|a - b|^2 / 2) by the scalar product, so that pairs of atoms cost one number each.
         square = context.atoms.square().sum(1).unsqueeze(1) + here.square().sum(-1).unsqueeze(2)
         weight = torch.exp(torch.baddbmm(square, here, context.atoms, beta=-0.5))

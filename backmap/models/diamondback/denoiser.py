@@ -180,8 +180,8 @@ class _ChannelNorm(nn.Module):
         self.gain = nn.Parameter(torch.ones(1, channels, 1))
 
     def forward(self, signal: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(signal, dim=1, keepdim=True, unbiased=False)
-        return (signal - mean) * torch.rsqrt(variance + 1e-5) * self.gain
+        centred = signal - signal.mean(dim=1, keepdim=True)
+        return centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + 1e-5) * self.gain
 
 
 class Attention(nn.Module):

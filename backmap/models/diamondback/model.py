@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -79,17 +77,17 @@ class DiamondbackModel(nn.Module):
         error = (self.denoiser(noisy, step, condition) - normals).abs()
         return (error * counted).sum() / counted.sum()
 
-    def draw(self, sites: Sites, normals: Callable[[int], Tensor], ddim_steps: int = 0) -> Tensor:
+    def draw(self, sites: Sites, normals: Tensor, ddim_steps: int = 0) -> Tensor:
         """Draw the points of residues.
 
         Parameters
         ----------
         sites : Sites
             Of n residues.
-        normals : callable
-            Random numbers (n, 57) of a number: 0 for the start, 1 ... steps - 1 for the steps.
+        normals : Tensor, (steps, n, 57)
+            Random numbers: those of the start, then of each step but the last.
         ddim_steps : int
-            Steps of the DDIM sampler, which draws random numbers at the start alone; 0 for the published one.
+            Steps of the DDIM sampler, which needs numbers for the start alone; 0 for the published one.
 
         Returns
         -------
@@ -99,7 +97,7 @@ class DiamondbackModel(nn.Module):
         given = given_points(sites, self.config.scale_nm)
         generated = sites.generated.repeat_interleave(3, dim=1)
         condition = self.denoiser.encode(sites)
-        sample = torch.where(generated, normals(0), given)
+        sample = torch.where(generated, normals[0], given)
         count = len(sample)
 
         def noise_at(step: int) -> Tensor:
@@ -111,8 +109,8 @@ class DiamondbackModel(nn.Module):
                 moved = self.schedule.ddim_step(sample, noise_at(step), step, earlier)
                 sample = torch.where(generated, moved, given)
         else:
-            for number, step in enumerate(reversed(range(self.config.steps)), 1):
-                fresh = normals(number) if step else sample
+            for step in reversed(range(self.config.steps)):
+                fresh = normals[self.config.steps - step if step else 0]
                 moved = self.schedule.ancestral_step(sample, noise_at(step), step, fresh)
                 sample = torch.where(generated, moved, given)
         return sample.unflatten(1, (POINTS, 3)) * self.config.scale_nm

@@ -82,7 +82,7 @@ def test_several_draws_are_the_mean_of_single_ones(network):
 def test_given_points_are_drawn_as_given(network, ddim_steps):
     model, sites = make_model(network), make_sites(target=False)
     with torch.inference_mode():
-        drawn = model.draw(sites, lambda number: torch.randn(len(SEQUENCE), 57), ddim_steps)
+        drawn = model.draw(sites, torch.randn(6, len(SEQUENCE), 57), ddim_steps)
     fixed = sites.known & ~sites.generated
     torch.testing.assert_close(drawn[fixed], sites.points[fixed])
     assert drawn.isfinite().all() and drawn.abs().max() <= model.config.reach_nm + 1e-6
@@ -92,7 +92,7 @@ def test_given_points_are_drawn_as_given(network, ddim_steps):
 def test_compact_network_leaves_empty_slots_empty():
     model, sites = make_model("compact"), make_sites(target=False)
     with torch.inference_mode():
-        drawn = model.draw(sites, lambda number: torch.randn(len(SEQUENCE), 57))
+        drawn = model.draw(sites, torch.randn(6, len(SEQUENCE), 57))
     empty = sites.generated & ~point_exists(sites.types)
     assert drawn[empty].abs().max() < 1e-6
 
