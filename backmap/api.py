@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import mdtraj
     import torch
 
-    from backmap.chemistry import Topology
     from backmap.inference.frame_stream import BuiltFrames, Reconstructor
     from backmap.io import AtomList, BeadSource, FrameChunk, Source
     from backmap.models.temporal.model import TemporalModel
@@ -102,22 +101,16 @@ def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Mod
 
 
 def make_reconstructor(
-    model: str | PathLike[str],
-    topology: Topology,
-    linked: np.ndarray,
-    device: torch.device,
-    ddim_steps: int = 0,
+    model: str | PathLike[str], source: Source, device: torch.device, ddim_steps: int = 0
 ) -> Reconstructor:
-    """Load a model that builds any protein and make it ready for a topology.
+    """Load a model that builds any protein and make it ready for an input.
 
     Parameters
     ----------
     model : str or path
         Name of a shipped model, or a file of weights.
-    topology : Topology
-        The residues to build.
-    linked : ndarray, (residues,) bool
-        Which residues are bonded to their successor.
+    source : Source
+        The protein to build.
     device : torch.device
         Where to compute.
     ddim_steps : int
@@ -129,11 +122,13 @@ def make_reconstructor(
     loaded = load_model(model, device)
     if model_family(model) != "diamondback":
         _refuse_ddim(model, ddim_steps)
-        return AllAtOnce(loaded, topology, linked, device)
+        return AllAtOnce(loaded, source.topology, source.linked, device)
     if ddim_steps > loaded.config.steps:
         raise InputError(f"ddim-steps {ddim_steps}: {model} has {loaded.config.steps} steps; ask for fewer")
-    with _explained():
-        return AlongChain(loaded, topology, linked, device, ddim_steps)
+    try:
+        return AlongChain(loaded, source.topology, source.linked, device, ddim_steps)
+    except ValueError as error:
+        raise InputError(f"{source.name}: {error}") from None
 
 
 def _refuse_ddim(model: str | PathLike[str], ddim_steps: int) -> None:
@@ -221,7 +216,7 @@ def _open_protein(
     else:
         source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
     place = select_device(device)
-    reconstructor = make_reconstructor(model, source.topology, source.linked, place, ddim_steps)
+    reconstructor = make_reconstructor(model, source, place, ddim_steps)
     return source, reconstructor, count_workers(place)
 
 

@@ -95,9 +95,7 @@ def _reconstruct(
     """Build and write all frames, one writer a sample, and give the seconds it took."""
     from backmap.inference.frame_stream import build_frames, frames_per_chunk
 
-    reconstructor = api.make_reconstructor(
-        arguments.model, source.topology, source.linked, device, arguments.ddim_steps
-    )
+    reconstructor = api.make_reconstructor(arguments.model, source, device, arguments.ddim_steps)
     residues, samples = source.topology.residues, arguments.samples
     start = time.perf_counter()
     with _progress_bar(source.frames * residues * samples, "residues", arguments) as bar:

@@ -279,7 +279,7 @@ def test_options_of_the_other_family(toy, given, tmp_path, capsys, monkeypatch):
     assert run(given, tmp_path / "out.dcd", "--resume") == 2
     assert "--resume: has no meaning for a protein model such as toy" in capsys.readouterr().err
     assert run([given, given], tmp_path / "out.dcd") == 2
-    assert "cg.xtc: the protein model takes one input; run it once for each" in capsys.readouterr().err
+    assert "cg.xtc: protein models take one input; run once for each" in capsys.readouterr().err
 
 
 def test_inputs_of_one_name(toy, given, tmp_path, capsys):
