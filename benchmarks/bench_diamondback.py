@@ -1,4 +1,4 @@
-"""How fast does DiAMoNDBack remove noise: the compact network, the published one as its authors run it, and here?
+"""How fast does DiAMoNDBack remove noise: the compact network, and the published one here and in plain form?
 
 One residue in each of many frames, or in one. A residue takes 50 such steps (as many as asked for with DDIM);
 its environment and its random numbers, both once a residue, are timed by themselves.
@@ -10,9 +10,11 @@ from functools import partial
 import torch
 from compare import arguments, every, measure, report
 from torch import Tensor
+from torch.nn import functional
 
 from backmap.chemistry import ATOM_SLOTS
 from backmap.models.chain import Chain
+from backmap.models.diamondback import denoiser
 from backmap.models.diamondback.config import DiamondbackConfig, Network
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.diamondback.representation import POINTS, Pass, Sites, describe
@@ -54,18 +56,28 @@ def denoise(model: DiamondbackModel, points: Tensor, step: Tensor, condition: Si
     return model.denoiser(points, step, condition)
 
 
+def denoise_plainly(model: DiamondbackModel, points: Tensor, step: Tensor, condition: Sites) -> Tensor:
+    """The same with every channel mixed by a convolution of width one."""
+    mix = denoiser.mix_channels
+    denoiser.mix_channels = lambda signal, weight: functional.conv1d(signal, weight.unsqueeze(-1))
+    try:
+        return denoise(model, points, step, condition)
+    finally:
+        denoiser.mix_channels = mix
+
+
 def compare(frames: int, options: Namespace) -> None:
     atoms, chain = environments(frames, options.device)
     sites = describe_one(atoms, chain)
     points = torch.randn(frames, 3 * POINTS, device=options.device)
     step = torch.full((frames,), 10, device=options.device)
     small, large, plain = compact(options.device), published(options.device), published(options.device)
-    plain.denoiser.train()  # weights are standardised at every step, as the authors' code does
+    plain.denoiser.train()  # plain: weights are standardised at every step
     known = small.denoiser.encode(sites)
     calls = {
         "compact network": partial(denoise, small, points, step, known),
         "published network": partial(denoise, large, points, step, sites),
-        "published, as the authors run it": partial(denoise, plain, points, step, sites),
+        "published, plain": partial(denoise_plainly, plain, points, step, sites),
         "  environment, once a residue": partial(describe_one, atoms, chain),
         "  compact: reading it, once": partial(small.denoiser.encode, sites),
     }

@@ -93,6 +93,9 @@ class CompactDenoiser(nn.Module):
         Length by which coordinates are divided.
     """
 
+    rows_at_once = 64
+    """Residues that fit the cache of a CPU."""
+
     def __init__(self, config: CompactConfig, schedule: NoiseSchedule, scale_nm: float) -> None:
         super().__init__()
         self.scale_nm = scale_nm

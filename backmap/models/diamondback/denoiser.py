@@ -30,6 +30,9 @@ class UNetDenoiser(nn.Module):
         Length by which coordinates are divided.
     """
 
+    rows_at_once = 16
+    """Residues that fit the cache of a CPU."""
+
     def __init__(self, config: UNetConfig, scale_nm: float) -> None:
         super().__init__()
         self.scale_nm = scale_nm
@@ -172,6 +175,14 @@ class ResidualBlock(nn.Module):
         return functional.silu(hidden) + self.skip(signal)
 
 
+def mix_channels(signal: Tensor, weight: Tensor) -> Tensor:
+    """Convolution of width one: (n, inputs, length) to (n, outputs, length).
+
+    As matrix products, which on a CPU are several times as fast where outputs outnumber inputs.
+    """
+    return torch.bmm(weight.expand(len(signal), -1, -1), signal)
+
+
 class _ChannelNorm(nn.Module):
     """Normalisation over channels at every position, with a learned gain."""
 
@@ -191,13 +202,13 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = _ChannelNorm(channels)
-        self.enter = nn.Conv1d(channels, 3 * heads * head_width, 1, bias=False)
+        self.enter = nn.Linear(channels, 3 * heads * head_width, bias=False)
         self.leave = nn.Conv1d(heads * head_width, channels, 1)
 
     def forward(self, signal: Tensor) -> Tensor:
         """(n, channels, length), unchanged in shape."""
         n, _, length = signal.shape
-        parts = self.enter(self.norm(signal)).view(n, 3, self.heads, -1, length)
+        parts = mix_channels(self.norm(signal), self.enter.weight).view(n, 3, self.heads, -1, length)
         query, key, value = parts.transpose(-1, -2).unbind(1)
         gathered = functional.scaled_dot_product_attention(query, key, value)
         return signal + self.leave(gathered.transpose(-1, -2).reshape(n, -1, length))
@@ -210,13 +221,15 @@ class LinearAttention(nn.Module):
         super().__init__()
         self.heads, self.head_width = heads, head_width
         self.norm = _ChannelNorm(channels)
-        self.enter = nn.Conv1d(channels, 3 * heads * head_width, 1, bias=False)
+        self.enter = nn.Linear(channels, 3 * heads * head_width, bias=False)
         self.leave = nn.Sequential(nn.Conv1d(heads * head_width, channels, 1), _ChannelNorm(channels))
 
     def forward(self, signal: Tensor) -> Tensor:
         """(n, channels, length), unchanged in shape."""
         n, _, length = signal.shape
-        parts = self.enter(self.norm(signal)).view(n, 3, self.heads, self.head_width, length)
+        parts = mix_channels(self.norm(signal), self.enter.weight).view(
+            n, 3, self.heads, self.head_width, length
+        )
         query, key, value = parts.unbind(1)
         query = query.softmax(dim=-2) * self.head_width**-0.5
         context = torch.matmul(key.softmax(dim=-1), value.transpose(-1, -2))

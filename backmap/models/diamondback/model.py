@@ -10,7 +10,13 @@ from backmap.models.diamondback.compact_denoiser import CompactDenoiser
 from backmap.models.diamondback.config import DiamondbackConfig, Network
 from backmap.models.diamondback.denoiser import UNetDenoiser
 from backmap.models.diamondback.noise_schedule import NoiseSchedule
-from backmap.models.diamondback.representation import POINTS, Sites, given_points, point_exists
+from backmap.models.diamondback.representation import (
+    POINTS,
+    Sites,
+    given_points,
+    point_exists,
+    take_sites,
+)
 
 
 class DiamondbackModel(nn.Module):
@@ -94,6 +100,13 @@ class DiamondbackModel(nn.Module):
         Tensor, (n, 19, 3)
             In each residue's frame, nm; points that were given are as given.
         """
+        on_cpu = sites.types.device.type == "cpu"
+        rows = torch.arange(len(sites.types), device=sites.types.device)
+        parts = rows.split(self.denoiser.rows_at_once if on_cpu else max(1, len(rows)))
+        drawn = [self._draw(take_sites(sites, part), normals[:, part], ddim_steps) for part in parts]
+        return torch.cat(drawn)
+
+    def _draw(self, sites: Sites, normals: Tensor, ddim_steps: int) -> Tensor:
         given = given_points(sites, self.config.scale_nm)
         generated = sites.generated.repeat_interleave(3, dim=1)
         condition = self.denoiser.encode(sites)
