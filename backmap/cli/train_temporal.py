@@ -89,7 +89,7 @@ def suggest(trajectory: str, topology: str, bead_names: str) -> str:
 
     from backmap.datasets.frame_pairs import load_frame_pairs
     from backmap.models.temporal.grid import suggest_grid
-    from backmap.models.temporal.internal_coordinates import reference_atoms
+    from backmap.models.temporal.internal_coordinates import placement_rows
     from backmap.training.temporal import radius_of
 
     try:
@@ -101,7 +101,7 @@ def suggest(trajectory: str, topology: str, bead_names: str) -> str:
     width, sigma = suggest_grid(radius)
     large = molecule.atoms > 100
     try:
-        reference_atoms(molecule, mapping)
+        placement_rows(molecule, mapping)
         representation, reason = "internal-coordinates", "every atom follows from the beads along bonds"
     except ValueError as error:
         representation, reason = "voxels", str(error)

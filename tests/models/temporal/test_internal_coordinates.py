@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from backmap.chemistry import LinearMapping, Molecule
-from backmap.models.temporal.internal_coordinates import InternalCoordinates, reference_atoms
+from backmap.models.temporal.internal_coordinates import InternalCoordinates, placement_rows
 
 from .dipeptide import dipeptide, moving_dipeptide
 
@@ -23,7 +23,7 @@ def test_values_agree_with_mdtraj(frames):
     import mdtraj
 
     molecule, mapping, _ = dipeptide()
-    rows = reference_atoms(molecule, mapping)
+    rows = placement_rows(molecule, mapping)
     coordinates = InternalCoordinates(molecule, mapping)
     order = coordinates.atoms.T.tolist()
     assert sorted(order) == sorted(list(row) for row in rows)
@@ -52,7 +52,7 @@ def test_values_do_not_change_with_place_and_orientation(frames):
 
 def test_siblings_are_measured_from_each_other():
     molecule, mapping, _ = dipeptide()
-    rows = {row[0]: row for row in reference_atoms(molecule, mapping)}
+    rows = {row[0]: row for row in placement_rows(molecule, mapping)}
     first, second, third = (
         atom for atom, name in enumerate(molecule.atom_names) if name in ("HB1", "HB2", "HB3")
     )
@@ -63,17 +63,17 @@ def test_siblings_are_measured_from_each_other():
 def test_a_loose_atom_is_refused():
     molecule = Molecule(tuple("ABCDE"), ("C",) * 5, ("X",) * 5, (7,) * 5, ((0, 1), (1, 2), (2, 3)))
     with pytest.raises(ValueError, match="residue 7 X atom E is not connected with any bead by bonds"):
-        reference_atoms(molecule, LinearMapping.from_atoms([0, 1, 2], molecule))
+        placement_rows(molecule, LinearMapping.from_atoms([0, 1, 2], molecule))
 
 
 def test_means_of_atoms_are_refused():
     molecule, _, _ = dipeptide()
     weights = torch.ones(3, molecule.atoms, dtype=torch.float64).numpy() / molecule.atoms
     with pytest.raises(ValueError, match="need beads that are single atoms"):
-        reference_atoms(molecule, LinearMapping(weights, ("A", "B", "C")))
+        placement_rows(molecule, LinearMapping(weights, ("A", "B", "C")))
 
 
 def test_two_beads_are_refused():
     molecule, _, _ = dipeptide()
     with pytest.raises(ValueError, match="at least 3 beads"):
-        reference_atoms(molecule, LinearMapping.from_atoms([4, 6], molecule))
+        placement_rows(molecule, LinearMapping.from_atoms([4, 6], molecule))
