@@ -60,11 +60,19 @@ class InternalConfig:
         Width and number of residual layers of the encoder and of the decoder.
     latent : int
         Size of the latent code.
+    dropout : float
+        Share of the hidden activations that is dropped in training.
+    regression : bool
+        Whether a linear regression on the condition comes first, fitted before the training. The networks then
+        describe what it leaves, and the decoder gives the variance of each coordinate of each frame too. With
+        few frames of a large molecule most of what can be learned is linear.
     """
 
     hidden: int = 256
     layers: int = 2
     latent: int = 32
+    dropout: float = 0.0
+    regression: bool = False
 
 
 @dataclass(frozen=True)
