@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from backmap.chemistry import Topology
     from backmap.inference.frame_stream import BuiltFrames, Reconstructor
+    from backmap.inference.refinement import Refinement
     from backmap.io import AtomList, BeadSource, FrameChunk, Source
     from backmap.models.temporal.model import TemporalModel
 
@@ -140,6 +141,8 @@ def reconstruct(
     seed: int = 0,
     device: str = "auto",
     skip_unknown: bool = False,
+    refine: int = 0,
+    temperature: float | None = None,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
     """Build all atoms of a coarse-grained trajectory: a protein without, a molecule with hydrogens.
 
@@ -161,6 +164,10 @@ def reconstruct(
         ``auto``, ``cpu`` or ``cuda``.
     skip_unknown : bool
         Leave out residues that cannot be built, with a warning, instead of refusing the input.
+    refine : int
+        Temporal models: steps of a simulation of every frame with its beads held; 0 for none.
+    temperature : float, optional
+        Of that simulation, in kelvin; by default that of the model's training data.
 
     Returns
     -------
@@ -174,9 +181,14 @@ def reconstruct(
     """
     _require_counts(samples, seed)
     if model_family(model) == "temporal":
+        from backmap.rollout import make_refinement
+
         opened = _open_temporal(trajectory, top, model, device)
-        results = _roll_out(*opened, samples, seed)
+        refinement = make_refinement(opened[1], model, refine, temperature)
+        results = _roll_out(*opened, samples, seed, refinement)
     else:
+        if refine or temperature is not None:
+            raise InputError(f"refine and temperature have no meaning for a protein model such as {model}")
         opened = _open_protein(trajectory, top, model, device, skip_unknown)
         results = _build(*opened, samples, seed)
     return results[0] if samples == 1 else results
@@ -234,14 +246,19 @@ def _open_temporal(
 
 
 def _roll_out(
-    source: BeadSource, model: TemporalModel, device: torch.device, samples: int, seed: int
+    source: BeadSource,
+    model: TemporalModel,
+    device: torch.device,
+    samples: int,
+    seed: int,
+    refinement: Refinement | None,
 ) -> list[mdtraj.Trajectory]:
     """Roll a temporal model along a trajectory, one trajectory a sample."""
     from backmap.inference.along_time import AlongTime
     from backmap.io import AtomList
     from backmap.rollout import roll_out
 
-    roller = AlongTime(model, samples=samples, seed=seed, device=device)
+    roller = AlongTime(model, samples=samples, seed=seed, refinement=refinement, device=device)
     pieces = [piece for (piece,) in roll_out(roller, [source])]
     coordinates = [rolled.coordinates for _, rolled in pieces]
     return _trajectories(AtomList.of_molecule(model.molecule), coordinates, [read for read, _ in pieces])

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class BondConstraints(nn.Module):
     """Keeps distances of pairs of atoms.
 
-    All pairs are corrected at once and repeatedly (Ryckaert, Ciccotti and Berendsen, J. Comput. Phys. 1977, 23,
-    327; Andersen, J. Comput. Phys. 1983, 52, 24). That converges quickly where pairs share little more than a
-    heavy atom, as the bonds to hydrogen do.
+    All pairs are corrected at once and repeatedly (Ryckaert, Ciccotti and Berendsen, J. Comput. Phys. 1977,
+    23, 327; Andersen, J. Comput. Phys. 1983, 52, 24). That converges quickly where pairs share little more
+    than a heavy atom, as the bonds to hydrogen do.
 
     Parameters
     ----------

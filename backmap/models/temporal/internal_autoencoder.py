@@ -142,7 +142,7 @@ class InternalAutoencoder(nn.Module):
             self._begin_at_regression()
 
     def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
-        """What the decoder is to give (scaled coordinates, or what the regression leaves), and the condition."""
+        """What the decoder is to give: scaled coordinates, or what regression leaves. And the condition."""
         condition = self.condition(beads, previous)
         target = self._scaled(frame)
         if self.regression is not None:

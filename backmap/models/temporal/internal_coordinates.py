@@ -56,12 +56,12 @@ class PlacementRow(NamedTuple):
 def placement_rows(molecule: Molecule, mapping: LinearMapping) -> list[PlacementRow]:
     """Find the order in which atoms are placed, each with the atoms it is measured from.
 
-    Atoms are placed outwards along bonds from the beads. At each turn comes first an atom bonded to two placed
-    ones, which it closes; then one that lies beside such an atom, and is measured from the placed atom on the
-    far side of the gap (the C of a peptide whose beads are C-alphas from its own C-alpha and the next one,
-    so that N finds both in reach); then any other. The reference atoms not chosen so are the placed ones fewest bonds away from
-    the parent, beads before others, earlier placed before later. So the second hydrogen of a methyl group is
-    measured from the first, and its torsion varies little.
+    Atoms are placed outwards along bonds from the beads. First in turn is an atom bonded to two placed ones:
+    it closes. Next is one with a single atom between it and a placed one: it is measured from that one, so
+    that the atom between will find both in reach. (Of a peptide whose beads are C-alphas, C is measured from
+    its own C-alpha and the next one, then N closes.) Then comes any other. The remaining reference atoms are
+    the placed ones fewest bonds away from the parent, beads before others, earlier placed before later. So
+    the second hydrogen of a methyl group is measured from the first, and its torsion varies little.
 
     Raises
     ------
@@ -92,9 +92,7 @@ def placement_rows(molecule: Molecule, mapping: LinearMapping) -> list[Placement
 def _next_row(molecule: Molecule, placed: list[int], beads: int) -> PlacementRow | None:
     """The atom to place next: what closes, what lies beside a gap, any other; in order of their parents."""
     order = {atom: position for position, atom in enumerate(placed)}
-    reachable = [
-        (atom, parent) for parent in placed for atom in molecule.bonded[parent] if atom not in order
-    ]
+    reachable = [(atom, parent) for parent in placed for atom in molecule.bonded[parent] if atom not in order]
     beside_gap = None
     for atom, parent in reachable:
         others = [other for other in molecule.bonded[atom] if other in order and other != parent]
@@ -204,8 +202,10 @@ class InternalCoordinates(nn.Module):
 
 
 def _where_spheres_meet(one: Tensor, other: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
-    """The circle in which two spheres, of radii `one` and `other`, meet: where along the line of their centres,
-    counted from the first, and its radius. Spheres that do not meet give the nearest point of the first one."""
+    """Where along the line of their centres, from the first, two spheres meet, and the radius of that circle.
+
+    Spheres that do not meet give the point of the first one, of radius `one`, nearest to where they would.
+    """
     along = (one.square() - other.square() + distance.square()) / (2 * distance)
     along = torch.maximum(torch.minimum(along, one), -one)
     return along, ((one - along) * (one + along)).clamp(min=_MIN_SQUARE).sqrt()

@@ -1,4 +1,4 @@
-"""Linear regression of a frame's scaled coordinates on what came before, and what it leaves, made uncorrelated."""
+"""Linear regression of a frame's scaled coordinates on what came before, and what it leaves, uncorrelated."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SHRINKAGE = 0.05
 class Regression(nn.Module):
     """Splits scaled coordinates into a prediction from the condition and independent innovations.
 
-    coordinates = offset + weight features + factor innovations; innovations have unit covariance over the data.
-    Features are the condition and, of the newest previous frame, second and third harmonics of the
-    free torsions: a linear rule in these knows of rotamers.
+    coordinates = offset + weight features + factor innovations; the innovations' covariance over the data is
+    one. Features are the condition and, of the newest previous frame, second and third harmonics of the free
+    torsions: a linear rule in these knows of rotamers.
 
     Parameters
     ----------
@@ -79,5 +79,10 @@ class Regression(nn.Module):
         *_, first, second = condition[:, -self.size :].chunk(4, dim=-1)
         cosine, sine = first / math.sqrt(2.0), second / math.sqrt(2.0)
         square, cube = cosine.square(), cosine.square() - 3 * sine.square()
-        harmonics = (square - sine.square(), 2 * cosine * sine, cosine * cube, (3 * square - sine.square()) * sine)
+        harmonics = (
+            square - sine.square(),
+            2 * cosine * sine,
+            cosine * cube,
+            (3 * square - sine.square()) * sine,
+        )
         return torch.cat([condition, *(part * self.free for part in harmonics)], dim=-1)
