@@ -37,7 +37,7 @@ def test_innovations_are_independent_of_the_condition_and_of_each_other():
 
 
 def test_harmonics_of_free_torsions_alone_are_seen():
-    """A coordinate that follows the threefold harmonic of a free torsion, which no linear rule in it tells."""
+    """A coordinate that follows the threefold harmonic of a free torsion: no rule linear in its cosine."""
     turn = torch.linspace(-3.14, 3.14, 4000)
     previous = torch.zeros(4000, SIZE)
     previous[:, 4], previous[:, 6] = 2**0.5 * turn.cos(), 2**0.5 * turn.sin()  # free
