@@ -85,9 +85,9 @@ def holds_times(path: str | Path) -> bool:
 def header_interval(path: str | Path) -> float | None:
     """Time in ps between the frames of a DCD file by its header, if it says.
 
-    CHARMM's layout (OpenMM and NAMD write it): the steps between frames, and the length of a step in units of
-    48.888 fs. Other formats and X-PLOR's layout give None, and so do files whose writer knew no time and put 1
-    for both.
+    CHARMM's layout (OpenMM and NAMD write it): the steps between frames, and the length of a step in units
+    of 48.888 fs. Other formats and X-PLOR's layout give None, and so do files whose writer knew no time and
+    put 1 for both.
     """
     if Path(path).suffix.lower() != ".dcd":
         return None
