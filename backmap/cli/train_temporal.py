@@ -126,6 +126,7 @@ def suggest(trajectory: str, topology: str, bead_names: str) -> str:
         channels=64 if large else 32,
         latent=64 if large else 32,
         hidden=512 if large else 256,
+        regression="true" if large else "false",
     )
 
 
@@ -147,6 +148,7 @@ frame_interval_ps = {interval:g}  # as the file says; a DCD file does not say
 [model.internal]
 hidden = {hidden}
 latent = {latent}
+regression = {regression}  # true where the frames are few for so many atoms
 
 [model.voxels]  # if representation = "voxels"
 grid_points = 12
