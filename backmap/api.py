@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from backmap.inference.frame_stream import BuiltFrames, Reconstructor
+    from backmap.inference.refinement import Refinement
     from backmap.io import AtomList, BeadSource, FrameChunk, Source
     from backmap.models.temporal.model import TemporalModel
 
@@ -155,6 +156,8 @@ def reconstruct(
     device: str = "auto",
     skip_unknown: bool = False,
     ddim_steps: int = 0,
+    refine: int = 0,
+    temperature: float | None = None,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
     """Build all atoms of a coarse-grained trajectory: a protein without, a molecule with hydrogens.
 
@@ -178,6 +181,10 @@ def reconstruct(
         Leave out residues that cannot be built, with a warning, instead of refusing the input.
     ddim_steps : int
         DiAMoNDBack models: steps of the DDIM sampler, faster; 0 for the published sampler.
+    refine : int
+        Temporal models: steps of a simulation of every frame with its beads held; 0 for none.
+    temperature : float, optional
+        Of that simulation, in kelvin; by default that of the model's training data.
 
     Returns
     -------
@@ -191,10 +198,15 @@ def reconstruct(
     """
     _require_counts(samples, seed)
     if model_family(model) == "temporal":
+        from backmap.rollout import make_refinement
+
         _refuse_ddim(model, ddim_steps)
         opened = _open_temporal(trajectory, top, model, device)
-        results = _roll_out(*opened, samples, seed)
+        refinement = make_refinement(opened[1], model, refine, temperature)
+        results = _roll_out(*opened, samples, seed, refinement)
     else:
+        if refine or temperature is not None:
+            raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
         opened = _open_protein(trajectory, top, model, device, skip_unknown, ddim_steps)
         results = _build(*opened, samples, seed)
     return results[0] if samples == 1 else results
@@ -254,14 +266,19 @@ def _open_temporal(
 
 
 def _roll_out(
-    source: BeadSource, model: TemporalModel, device: torch.device, samples: int, seed: int
+    source: BeadSource,
+    model: TemporalModel,
+    device: torch.device,
+    samples: int,
+    seed: int,
+    refinement: Refinement | None,
 ) -> list[mdtraj.Trajectory]:
     """Roll a temporal model along a trajectory, one trajectory a sample."""
     from backmap.inference.along_time import AlongTime
     from backmap.io import AtomList
     from backmap.rollout import roll_out
 
-    roller = AlongTime(model, samples=samples, seed=seed, device=device)
+    roller = AlongTime(model, samples=samples, seed=seed, refinement=refinement, device=device)
     pieces = [piece for (piece,) in roll_out(roller, [source])]
     coordinates = [rolled.coordinates for _, rolled in pieces]
     return _trajectories(AtomList.of_molecule(model.molecule), coordinates, [read for read, _ in pieces])

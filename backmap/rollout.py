@@ -14,6 +14,7 @@ import torch
 
 from backmap.errors import InputError
 from backmap.inference.along_time import AlongTime, RolledFrames, Tally, frames_per_chunk
+from backmap.inference.refinement import Refinement, RefinementConfig
 from backmap.io import (
     AtomList,
     BeadSource,
@@ -129,6 +130,46 @@ def use_seeds(model: TemporalModel, path: str | PathLike[str]) -> None:
     starts = np.unique(np.linspace(0, len(frames) - window, SEED_FRAMES).astype(np.int64))
     windows = frames[starts[:, None] + np.arange(window)]
     model.library = torch.from_numpy(windows).to(model.library.device)
+
+
+def make_refinement(
+    model: TemporalModel, name: str | PathLike[str], steps: int, temperature_kelvin: float | None
+) -> Refinement | None:
+    """Make the refinement of a model's frames, by the force field it holds.
+
+    Parameters
+    ----------
+    model : TemporalModel
+        Where its force field and temperature come from.
+    name : str or path
+        What the user calls the model.
+    steps : int
+        0 for none.
+    temperature_kelvin : float, optional
+        Instead of that of the training data.
+
+    Raises
+    ------
+    InputError
+        If the model holds no force field, or its beads are no atoms.
+    """
+    if not steps:
+        if temperature_kelvin is not None:
+            raise InputError(
+                f"a temperature ({temperature_kelvin:g} K) has a meaning for refined frames alone"
+            )
+        return None
+    if model.force_field is None:
+        raise InputError(
+            f"{name}: holds no force field to refine frames with; "
+            "train the model with a table [energy] that names one"
+        )
+    if model.mapping.bead_atoms is None:
+        raise InputError(f"{name}: its beads are means of atoms, and only beads that are atoms can be held")
+    temperature = model.config.temperature_kelvin if temperature_kelvin is None else temperature_kelvin
+    config = RefinementConfig(steps=steps, temperature_kelvin=temperature)
+    device = next(model.buffers()).device
+    return Refinement(model.force_field, list(model.mapping.bead_atoms), model.library[:, -1], config, device)
 
 
 def check_source(source: BeadSource, model: TemporalModel) -> None:

@@ -56,6 +56,7 @@ class ToyTemporal(nn.Module):
     molecule, mapping = DIPEPTIDE, BEADS
     previous_frames, uniforms_per_frame, frame_interval_ps = 2, 22 * 3, 1.0
     reach_nm = 0.4
+    force_field = None
 
     def __init__(self, spoil=None, bad_value: float = 5.0) -> None:
         super().__init__()

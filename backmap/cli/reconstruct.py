@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 import warnings
@@ -45,6 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--skip-unknown", action="store_true", help="proteins: leave out residues that cannot be built")
     add("--ddim-steps", type=_positive, default=0, metavar="N", help="diamondback: a faster sampler, N steps")
     add("--seed-from", metavar="TRAJECTORY", help="temporal models: start from frames of this one, all atoms")
+    add(
+        "--refine",
+        type=_positive,
+        default=0,
+        metavar="STEPS",
+        help="temporal models: simulate each frame so long",
+    )
+    add("--temperature", type=_kelvin, metavar="K", help="of --refine (that of the training data)")
     add("--resume", action="store_true", help="temporal models: go on with a run that was stopped")
     add("--overwrite", action="store_true", help="replace existing output")
     add("--quiet", action="store_true", help="no progress bar and no closing line")
@@ -69,7 +78,10 @@ def _run_protein(arguments: argparse.Namespace, family: str) -> int:
     )
     from backmap.io.writer import finishing, require_output_format
 
-    _refuse_options(arguments, family, seed_from="--seed-from", resume="--resume")
+    options = {
+        name: f"--{name.replace('_', '-')}" for name in ("seed_from", "refine", "temperature", "resume")
+    }
+    _refuse_options(arguments, family, **options)
     if len(arguments.input) > 1:
         raise InputError(f"{arguments.input[1]}: {family} models take one input; run once for each")
     (given,) = arguments.input
@@ -127,7 +139,10 @@ def _run_temporal(arguments: argparse.Namespace) -> int:
     device = api.select_device(arguments.device)
     model, sources = _open_temporal(arguments, device)
     samples, seed, numbers = arguments.samples, arguments.seed, range(len(sources))
-    roller = AlongTime(model, samples=samples, seed=seed, trajectories=numbers, device=device)
+    refinement = rollout.make_refinement(model, arguments.model, arguments.refine, arguments.temperature)
+    roller = AlongTime(
+        model, samples=samples, seed=seed, trajectories=numbers, refinement=refinement, device=device
+    )
     atoms = AtomList.of_molecule(model.molecule)
     inputs = list(dict.fromkeys(path for source in sources for path in source.files))
     manifest = _manifest(inputs, arguments)
@@ -234,7 +249,7 @@ def _request(manifest: dict[str, Any], device: str) -> dict[str, object]:
         "input": [entry["sha256"] for entry in manifest["input"]],
         "model": manifest["model"]["sha256"],
         "trajectory to start from": manifest["seed_from"] and manifest["seed_from"]["sha256"],
-        **{name: manifest[name] for name in ("seed", "samples", "stride")},
+        **{name: manifest[name] for name in ("seed", "samples", "stride", "refine", "temperature")},
         "device": device,
         **{f"version of {package}": version for package, version in versions().items()},
     }
@@ -251,6 +266,8 @@ def _manifest(inputs: Sequence[Path], arguments: argparse.Namespace) -> dict[str
         "samples": arguments.samples,
         "stride": arguments.stride,
         "seed_from": describe_file(arguments.seed_from) if arguments.seed_from else None,
+        "refine": arguments.refine,
+        "temperature": arguments.temperature,
         "skip_unknown": arguments.skip_unknown,
         "ddim_steps": arguments.ddim_steps,
         "device": arguments.device,
@@ -289,6 +306,16 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return int(text)
+
+
+def _kelvin(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a temperature in kelvin")
+    return value
 
 
 def _seed(text: str) -> int:

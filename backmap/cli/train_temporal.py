@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from backmap.chemistry import LinearMapping, Molecule
+    from backmap.chemistry.force_field import ForceField
     from backmap.datasets.frame_pairs import FramePairs
     from backmap.models.temporal.config import TemporalConfig
     from backmap.models.temporal.model import TemporalModel
@@ -40,7 +41,9 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         pairs, molecule = _data(table.get("data", {}), model)
         data, held_out = pairs.split(float(table["data"].get("train_share", 0.95)))
         mapping = bead_mapping(table.get("mapping", {}), molecule)
-        energy = _energy(table.get("energy", {}), table["data"]["topology"], device)
+        topology, forces = table["data"]["topology"], table.get("energy", {})
+        energy = _energy(forces, topology, device) if training.weights.energy else None
+        force_field = _force_field(forces, topology)
         result = train_temporal(
             model,
             training,
@@ -65,6 +68,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         "torch": torch.__version__,
         "history": result.history,
     }
+    result.model.force_field = force_field
     output = arguments.output / "temporal.safetensors"
     save_checkpoint(output, result.model.to_checkpoint(provenance))
     print(f"wrote {output}")
@@ -89,7 +93,7 @@ def suggest(trajectory: str, topology: str, bead_names: str) -> str:
 
     from backmap.datasets.frame_pairs import load_frame_pairs
     from backmap.models.temporal.grid import suggest_grid
-    from backmap.models.temporal.internal_coordinates import reference_atoms
+    from backmap.models.temporal.internal_coordinates import placement_rows
     from backmap.training.temporal import radius_of
 
     try:
@@ -101,7 +105,7 @@ def suggest(trajectory: str, topology: str, bead_names: str) -> str:
     width, sigma = suggest_grid(radius)
     large = molecule.atoms > 100
     try:
-        reference_atoms(molecule, mapping)
+        placement_rows(molecule, mapping)
         representation, reason = "internal-coordinates", "every atom follows from the beads along bonds"
     except ValueError as error:
         representation, reason = "voxels", str(error)
@@ -122,6 +126,7 @@ def suggest(trajectory: str, topology: str, bead_names: str) -> str:
         channels=64 if large else 32,
         latent=64 if large else 32,
         hidden=512 if large else 256,
+        regression="true" if large else "false",
     )
 
 
@@ -143,6 +148,7 @@ frame_interval_ps = {interval:g}  # as the file says; a DCD file does not say
 [model.internal]
 hidden = {hidden}
 latent = {latent}
+regression = {regression}  # true where the frames are few for so many atoms
 
 [model.voxels]  # if representation = "voxels"
 grid_points = 12
@@ -226,6 +232,20 @@ def _energy(
     from backmap.physics import potential_from_files
 
     return potential_from_files(mdtraj.load_topology(topology), table["force_field"]).to(device)
+
+
+def _force_field(table: dict[str, Any], topology: str) -> ForceField | None:
+    """The force field that made the data, if one is named, for the model's file."""
+    if not table:
+        return None
+    import mdtraj
+
+    from backmap.physics import force_field_from_files
+
+    constrained = bool(table.get("constrain_hydrogens", True))
+    return force_field_from_files(
+        mdtraj.load_topology(topology), table["force_field"], constrain_hydrogens=constrained
+    )
 
 
 def _sampler(held_out: FramePairs, folder: Path) -> Callable[[TemporalModel, int], None]:

@@ -84,5 +84,6 @@ def share(flags: np.ndarray, counted: np.ndarray) -> np.ndarray:
 def mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Average over the groups that count in each region, as :func:`share` does, without the factor of 100."""
     total = counted.sum(axis=-1).reshape(-1, *[1] * (values.ndim - 1))
-    summed = np.moveaxis(values.astype(np.float64) @ counted.T.astype(np.float64), -1, 0)
+    # Not a matrix product: its order of summation, and so the last bit, may change with the number of frames.
+    summed = np.stack([(values * region).sum(axis=-1, dtype=np.float64) for region in counted])
     return np.divide(summed, total, out=np.full(summed.shape, np.nan), where=total > 0)

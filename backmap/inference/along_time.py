@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from backmap.inference.refinement import Refinement
 from backmap.models.counter_random import trajectory_keys, uniform
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ FRAMES_PER_CHUNK = 2_000
 
 ROWS_PER_SEARCH = 64
 """Rows looked up in the library together: enough to fill a processor, few enough for little memory."""
+
+
+_REFINEMENT = 1 << 20
+"""Purposes of random numbers: from here on for the refinement of each attempt, from 0 on for its draw."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,8 @@ class AlongTime:
         Numbers of the trajectories, which their random numbers belong to.
     patience : Patience
         How often an unphysical frame is drawn again.
+    refinement : Refinement, optional
+        What is done to every frame that is drawn, before the monitor sees it.
     device : torch.device or str
         Where to compute.
     """
@@ -146,6 +153,7 @@ class AlongTime:
         seed: int = 0,
         trajectories: Sequence[int] = (0,),
         patience: Patience = Patience(),
+        refinement: Refinement | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
@@ -155,6 +163,7 @@ class AlongTime:
         self._seed = seed
         self._numbers = torch.tensor(trajectories, dtype=torch.int64, device=self.device)
         self._patience = patience
+        self._refinement = refinement
         shape = (len(trajectories), samples, model.previous_frames, model.molecule.atoms, 3)
         self._previous = torch.zeros(shape, device=self.device)
         self._origin = np.zeros((len(trajectories), 3))
@@ -297,9 +306,15 @@ class AlongTime:
             c_g = rows.c_g[waiting]
             draws = uniform(rows.keys[waiting], attempt, counters)
             drawn = self.model.step(c_g, rows.previous[waiting], draws)
+            if self._refinement is not None:
+                drawn = self._refinement(drawn, rows.keys[waiting], _REFINEMENT + attempt)
             rows.atoms[waiting] = drawn
-            waiting = waiting[~self.model.is_physical(drawn, c_g)]
+            waiting = waiting[~self._is_physical(drawn, c_g)]
         return waiting
+
+    def _is_physical(self, drawn: Tensor, c_g: Tensor) -> Tensor:
+        physical = self.model.is_physical(drawn, c_g)
+        return physical if self._refinement is None else physical & self._refinement.is_relaxed(drawn)
 
     def _seed_frames(self, c_g: Tensor) -> Tensor:
         """Frames of the library to start rows from, some rows at a time: each is compared with all of it."""

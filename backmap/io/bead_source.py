@@ -17,7 +17,7 @@ from .bead_selection import BeadSelection, bare_atoms, bare_beads, describe_bead
 from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix
 from .reader import FrameChunk, FrameFile, every_nth, joined, open_files, require_file
 from .trajectory_file import LoadedTrajectory, open_trajectory, residue_records
-from .whole_trajectory import holds_times
+from .whole_trajectory import header_interval, holds_times
 
 if TYPE_CHECKING:
     import mdtraj
@@ -47,6 +47,7 @@ class BeadSource:
         stride: int,
         files: tuple[Path, ...],
         timed: bool,
+        interval_ps: float | None = None,
     ) -> None:
         self.name = name
         self.files = files
@@ -54,6 +55,7 @@ class BeadSource:
         self._file = frames_file
         self._selection = selection
         self._timed = timed
+        self._interval_ps = interval_ps
         if not self.frames:
             raise InputError(f"{name}: holds no frames")
 
@@ -90,15 +92,18 @@ class BeadSource:
         """Warn if the frames are further apart in time, or closer, than those of a model's training."""
         if self.frames < 2:
             return
-        if not self._timed:
+        if self._interval_ps is not None:
+            interval = self.stride * self._interval_ps
+        elif self._timed:
+            first = next(self.chunks(2))
+            interval = float(first.time[1] - first.time[0])
+        else:
             if self.stride > 1:
                 self._warn(
                     f"holds no times; with a stride of {self.stride} its frames must be "
                     f"{expected_ps / self.stride:g} ps apart for this model"
                 )
             return
-        first = next(self.chunks(2))
-        interval = float(first.time[1] - first.time[0])
         if abs(interval - expected_ps) > _SAME_INTERVAL * expected_ps:
             after = f" after a stride of {self.stride}" if self.stride > 1 else ""
             self._warn(
@@ -156,17 +161,17 @@ def open_beads(
     """
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
-    timed = holds_times(path)
+    times = {"timed": holds_times(path), "interval_ps": header_interval(path)}
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         frames = open_trajectory(path, mapping.beads)
         selection = _select_by_number(path, frames.atoms, molecule, mapping)
-        return BeadSource(str(path), frames, selection, stride=stride, files=(path,), timed=timed)
+        return BeadSource(str(path), frames, selection, stride=stride, files=(path,), **times)
     opened = open_files(path, top)
     if opened.frames.atoms == mapping.beads:
         opened.require_same_atoms("it seems to hold the beads alone: leave out the topology")
     opened.require_same_atoms("give the topology it was written with")
     selection = select_beads(opened.names.residues, molecule, mapping, file=str(opened.files[-1]))
-    return BeadSource(str(path), opened.frames, selection, stride=stride, files=opened.files, timed=timed)
+    return BeadSource(str(path), opened.frames, selection, stride=stride, files=opened.files, **times)
 
 
 def beads_from_mdtraj(

@@ -1,4 +1,4 @@
-"""A potential from the force-field files of OpenMM."""
+"""A potential, and the parameters it is made of, from the force-field files of OpenMM."""
 
 from __future__ import annotations
 
@@ -22,12 +22,32 @@ def potential_from_files(
 
     Parameters
     ----------
+    topology, files
+        See :func:`force_field_from_files`.
+    dtype : torch.dtype
+        Of positions and energies.
+
+    Raises
+    ------
+    InputError
+        If OpenMM is missing, or it cannot make a system of these atoms.
+    """
+    return Potential(force_field_from_files(topology, files), dtype)
+
+
+def force_field_from_files(
+    topology: mdtraj.Topology, files: Sequence[str], *, constrain_hydrogens: bool = False
+) -> ForceField:
+    """Read the parameters of a molecule, without cutoff.
+
+    Parameters
+    ----------
     topology : mdtraj.Topology
         All atoms, hydrogens included, with names the force field knows.
     files : sequence of str
         Files of OpenMM's, ``amber99sbildn.xml`` and ``amber99_obc.xml`` say.
-    dtype : torch.dtype
-        Of positions and energies.
+    constrain_hydrogens : bool
+        Whether bonds to hydrogen are constraints instead of terms of the energy.
 
     Raises
     ------
@@ -39,8 +59,9 @@ def potential_from_files(
     except ImportError as error:
         raise InputError("energies need OpenMM; pip install openmm") from error
     try:
-        system = openmm.app.ForceField(*files).createSystem(topology.to_openmm())
-        return Potential(ForceField.from_openmm(system), dtype)
+        constraints = openmm.app.HBonds if constrain_hydrogens else None
+        system = openmm.app.ForceField(*files).createSystem(topology.to_openmm(), constraints=constraints)
+        return ForceField.from_openmm(system)
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the force field {' '.join(files)} cannot be used: {reason}") from error

@@ -203,7 +203,7 @@ def train_temporal(
     torch.manual_seed(training.seed)
     autoencoder = make_autoencoder(config, molecule, mapping).to(device)
     if config.representation == Representation.INTERNAL_COORDINATES:
-        autoencoder.fit_scale(frames.to(device))
+        autoencoder.fit(*(torch.from_numpy(part).to(device) for part in data.take(data.present)))
     model = TemporalModel(config, molecule, mapping, autoencoder).to(device)
     loop = TrainingLoop(autoencoder, training.loop, folder / "temporal.state", "temporal")
     if resume:

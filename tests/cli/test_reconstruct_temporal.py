@@ -259,6 +259,8 @@ def test_seeds_of_another_trajectory(toy, given, tmp_path, capsys):
 BAD_REQUESTS = {
     "skip": (["--skip-unknown"], "--skip-unknown: has no meaning for a temporal model such as toy"),
     "format": (["-o", "x.docx"], "x.docx: cannot tell the output format from the extension .docx"),
+    "refine": (["--refine", "5"], "toy: holds no force field to refine frames with; train the model with"),
+    "temperature": (["--temperature", "350"], "a temperature (350 K) has a meaning for refined frames alone"),
     "folder": (["-o", "none/x.dcd"], "none: no such folder; create it first"),
 }
 
@@ -278,6 +280,8 @@ def test_options_of_the_other_family(toy, given, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(backmap.api, "model_family", lambda name: "protein")
     assert run(given, tmp_path / "out.dcd", "--resume") == 2
     assert "--resume: has no meaning for a protein model such as toy" in capsys.readouterr().err
+    assert run(given, tmp_path / "out.dcd", "--refine", "3") == 2
+    assert "--refine: has no meaning for a protein model such as toy" in capsys.readouterr().err
     assert run([given, given], tmp_path / "out.dcd") == 2
     assert "cg.xtc: protein models take one input; run once for each" in capsys.readouterr().err
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList, beads_from_mdtraj, open_beads, read_molecule, to_mdtraj
+from backmap.io.whole_trajectory import header_interval
 from tests.toy_temporal import BEAD_ATOMS, BEADS, DIPEPTIDE, SHAPE_NM
 
 FRAMES = 12
@@ -262,3 +265,25 @@ def test_a_molecule_has_its_own_atom_list():
     assert listed.residues[2].atom_names == ("N", "H", "C", "H1", "H2", "H3")
     two_numbers = Molecule(("O", "O"), ("O", "O"), ("HOH", "HOH"), (1, 2), ())
     assert len(AtomList.of_molecule(two_numbers).residues) == 2
+
+
+def test_interval_of_a_dcd_file_is_that_of_its_header(whole, tmp_path):
+    path = saved(whole, tmp_path / "whole.dcd")
+    top = path.with_suffix(".pdb")
+    assert header_interval(path) is None  # mdtraj's writer puts 1 and 1
+    header = bytearray(path.read_bytes())
+    struct.pack_into("<i", header, 16, 250)
+    struct.pack_into("<f", header, 44, 0.002 / 0.04888821)
+    path.write_bytes(header)
+    assert header_interval(path) == pytest.approx(0.5, rel=1e-6)
+    with pytest.warns(
+        InputWarning, match="frames are 0.5 ps apart, but the model was trained on frames 1 ps"
+    ):
+        open_beads(path, DIPEPTIDE, BEADS, top).warn_of_interval(1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        open_beads(path, DIPEPTIDE, BEADS, top, stride=2).warn_of_interval(1.0)
+    struct.pack_into("<i", header, 84, 0)  # X-PLOR's layout, where the step is a double
+    path.write_bytes(header)
+    assert header_interval(path) is None
+    assert header_interval(top) is None

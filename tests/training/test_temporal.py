@@ -17,6 +17,10 @@ from tests.models.temporal.dipeptide import STRUCTURE, dipeptide, moving_dipepti
 
 CPU = torch.device("cpu")
 INTERNAL = TemporalConfig("internal-coordinates", internal=InternalConfig(hidden=32, layers=1, latent=8))
+REGRESSION = TemporalConfig(
+    "internal-coordinates",
+    internal=InternalConfig(hidden=32, layers=1, latent=8, dropout=0.2, regression=True),
+)
 VOXELS = TemporalConfig(
     "voxels", voxels=VoxelConfig(grid_points=6, width_nm=1.2, sigma_nm=0.095, channels=2, latent=8)
 )
@@ -34,7 +38,7 @@ def train(config, settings, folder, resume=False, **options):
     return train_temporal(config, settings, molecule, mapping, data, held_out, folder, CPU, resume, **options)
 
 
-@pytest.mark.parametrize("config", [INTERNAL, VOXELS], ids=["internal", "voxels"])
+@pytest.mark.parametrize("config", [INTERNAL, REGRESSION, VOXELS], ids=["internal", "regression", "voxels"])
 def test_resumed_equals_uninterrupted(config, tmp_path, monkeypatch):
     whole = train(config, training(3), tmp_path / "whole")
     train_epoch = TrainingLoop._train_epoch

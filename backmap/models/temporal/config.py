@@ -60,11 +60,19 @@ class InternalConfig:
         Width and number of residual layers of the encoder and of the decoder.
     latent : int
         Size of the latent code.
+    dropout : float
+        Share of the hidden activations that is dropped in training.
+    regression : bool
+        Whether a linear regression on the condition comes first, fitted before the training. The networks
+        then describe what it leaves, and the decoder gives the variance of each coordinate of each frame too.
+        With few frames of a large molecule most of what can be learned is linear.
     """
 
     hidden: int = 256
     layers: int = 2
     latent: int = 32
+    dropout: float = 0.0
+    regression: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ class TemporalConfig:
         Frames before the present one that the networks see.
     frame_interval_ps : float
         Time between frames of the training data.
+    temperature_kelvin : float
+        Of the simulation that made the training data.
     mixture_components : int
         Gaussians fitted to the latent codes of the training data.
     library_frames : int
@@ -90,6 +100,7 @@ class TemporalConfig:
     representation: str = Representation.VOXELS.value
     previous_frames: int = 1
     frame_interval_ps: float = 1.0
+    temperature_kelvin: float = 300.0
     mixture_components: int = 10
     library_frames: int = 500
     voxels: VoxelConfig = VoxelConfig()

@@ -18,6 +18,7 @@ from backmap.chemistry import LinearMapping, Molecule
 from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
 from backmap.models.temporal.config import InternalConfig
 from backmap.models.temporal.internal_coordinates import InternalCoordinates, InternalValues
+from backmap.models.temporal.regression import Regression
 
 _RIGID_NM = 1e-4
 """A bond that varies less than this is kept at its mean: it is constrained."""
@@ -117,20 +118,36 @@ class InternalAutoencoder(nn.Module):
         size = 4 * self.coordinates.placed
         condition = (1 + previous_frames) * self.shape.size + previous_frames * size
         self.normals_per_frame = size
+        self.regression = Regression(condition, size) if config.regression else None
         self.encoder = ResidualNetwork(condition + size, 2 * config.latent, config)
-        self.decoder = ResidualNetwork(condition + config.latent, size, config)
+        outputs = 2 * size if config.regression else size
+        self.decoder = ResidualNetwork(condition + config.latent, outputs, config)
         self.log_sigma = nn.Parameter(torch.full((size,), -0.5))
 
     @torch.no_grad()
-    def fit_scale(self, frames: Tensor) -> None:
-        """Take means and spreads of all that the networks see from training frames (frames, atoms, 3)."""
-        self.scale.fit(self.coordinates.measure(frames))
-        self.shape.fit(frames[:, self.bead_atoms])
+    def fit(self, frame: Tensor, previous: Tensor) -> None:
+        """Take from training frames what is not trained: means and spreads of all, and the regression.
+
+        Parameters
+        ----------
+        frame : Tensor, (frames, atoms, 3)
+        previous : Tensor, (frames, previous_frames, atoms, 3)
+        """
+        beads = frame[:, self.bead_atoms]
+        self.scale.fit(self.coordinates.measure(frame))
+        self.shape.fit(beads)
+        if self.regression is not None:
+            condition = self.condition(beads, previous)
+            self.regression.fit(condition, self._scaled(frame), self.scale.varies)
+            self._begin_at_regression()
 
     def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
-        """Scaled internal coordinates of the frame, and the condition."""
+        """What the decoder is to give: scaled coordinates, or what regression leaves. And the condition."""
         condition = self.condition(beads, previous)
-        return Observation(torch.cat([self._scaled(frame), condition], dim=-1), condition)
+        target = self._scaled(frame)
+        if self.regression is not None:
+            target = self.regression.innovations(target, condition)
+        return Observation(torch.cat([target, condition], dim=-1), condition)
 
     def condition(self, beads: Tensor, previous: Tensor) -> Tensor:
         """Shapes of present and previous beads, and scaled internal coordinates of the previous frames."""
@@ -148,23 +165,39 @@ class InternalAutoencoder(nn.Module):
         self, code: Tensor, condition: Tensor, beads: Tensor, normals: Tensor | None = None
     ) -> Decoded:
         """Frame of a latent code on its beads: the likeliest, or a drawn one if normal numbers are given."""
-        mean = self.decoder(torch.cat([code, condition], dim=-1))
-        scaled = mean if normals is None else mean + self._log_sigma().exp() * normals
-        return Decoded(self.coordinates.place(beads, self.scale.decode(scaled)), mean)
+        output = self.decoder(torch.cat([code, condition], dim=-1))
+        mean, log_sigma = self._mean_and_log_sigma(output)
+        scaled = mean if normals is None else mean + log_sigma.exp() * normals
+        if self.regression is not None:
+            scaled = self.regression.coordinates(scaled * self.scale.varies, condition)
+        return Decoded(self.coordinates.place(beads, self.scale.decode(scaled)), output)
 
     def reconstruction_loss(self, decoded: Decoded, frame: Tensor, observation: Observation) -> Tensor:
         """Mean negative log-likelihood of a frame's scaled coordinates, nats."""
-        target = observation.everything[:, : decoded.output.shape[1]]
-        log_sigma = self._log_sigma()
-        deviation = (decoded.output - target) * torch.exp(-log_sigma)
+        mean, log_sigma = self._mean_and_log_sigma(decoded.output)
+        target = observation.everything[:, : mean.shape[1]]
+        deviation = (mean - target) * torch.exp(-log_sigma)
         terms = 0.5 * deviation.square() + log_sigma + 0.5 * math.log(2 * math.pi)
+        if self.regression is not None:
+            terms = terms + self.regression.factor.diagonal().log()
         return (terms * self.scale.varies).sum(dim=-1).mean()
+
+    def _mean_and_log_sigma(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the normal distribution of each number the decoder is to give."""
+        mean, log_sigma = output, self.log_sigma
+        if self.regression is not None:
+            mean, change = output.chunk(2, dim=-1)
+            log_sigma = log_sigma + change
+        return mean, log_sigma.clamp(*_LOG_SIGMA)
+
+    def _begin_at_regression(self) -> None:
+        """Let untrained networks add nothing to the regression: innovations have variance 1."""
+        nn.init.zeros_(self.decoder.leave.weight)
+        nn.init.zeros_(self.decoder.leave.bias)
+        nn.init.zeros_(self.log_sigma)
 
     def _scaled(self, frame: Tensor) -> Tensor:
         return self.scale.encode(self.coordinates.measure(frame))
-
-    def _log_sigma(self) -> Tensor:
-        return self.log_sigma.clamp(*_LOG_SIGMA)
 
 
 class BeadShape(nn.Module):
@@ -202,7 +235,7 @@ class BeadShape(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """Perceptron with residual layers: x + W2 SiLU(W1 LayerNorm(x))."""
+    """Perceptron with residual layers: x + Dropout(W2 SiLU(W1 LayerNorm(x)))."""
 
     def __init__(self, size_in: int, size_out: int, config: InternalConfig) -> None:
         super().__init__()
@@ -213,12 +246,13 @@ class ResidualNetwork(nn.Module):
             for _ in range(config.layers)
         )
         self.leave = nn.Linear(width, size_out)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, size_in) to (batch, size_out)."""
-        x = self.enter(x)
+        x = self.dropout(self.enter(x))
         for layer in self.layers:
-            x = x + layer(x)
+            x = x + self.dropout(layer(x))
         return self.leave(functional.silu(x))
 
 

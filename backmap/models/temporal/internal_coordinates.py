@@ -21,7 +21,8 @@ class InternalValues(NamedTuple):
     length : Tensor
         Distance from the parent, nm.
     angle : Tensor
-        At the parent, between the atom and the second reference atom, radians in [0, pi].
+        At the parent, between the atom and the second reference atom, radians in [0, pi]. For an atom that
+        closes (see :class:`PlacementRow`) its distance from the second reference atom, nm, stands here.
     torsion : Tensor
         Third, second, parent, atom, by the sign of IUPAC, radians in [-pi, pi].
     """
@@ -31,17 +32,36 @@ class InternalValues(NamedTuple):
     torsion: Tensor
 
 
-def reference_atoms(molecule: Molecule, mapping: LinearMapping) -> list[tuple[int, int, int, int]]:
-    """Find the order in which atoms are placed, each with the three placed atoms it is measured from.
+class PlacementRow(NamedTuple):
+    """An atom and the three placed atoms it is measured from.
 
-    Atoms are placed outwards along bonds from the beads. The first reference atom is the bonded one (the
-    parent); the other two are the placed atoms fewest bonds away from it, beads before others, earlier placed
-    before later. So the second hydrogen of a methyl group is measured from the first, and its torsion varies
-    little.
+    Attributes
+    ----------
+    atom, parent : int
+        The atom, and the placed one it is bonded to.
+    second, third : int
+        Two more.
+    closes : bool
+        Whether the atom is bonded to the second too. Then both bonds have their length whatever was placed
+        before: a chain between two beads, or a ring, closes.
+    """
 
-    Returns
-    -------
-    list of (atom, parent, second, third)
+    atom: int
+    parent: int
+    second: int
+    third: int
+    closes: bool
+
+
+def placement_rows(molecule: Molecule, mapping: LinearMapping) -> list[PlacementRow]:
+    """Find the order in which atoms are placed, each with the atoms it is measured from.
+
+    Atoms are placed outwards along bonds from the beads. First in turn is an atom bonded to two placed ones:
+    it closes. Next is one with a single atom between it and a placed one: it is measured from that one, so
+    that the atom between will find both in reach. (Of a peptide whose beads are C-alphas, C is measured from
+    its own C-alpha and the next one, then N closes.) Then comes any other. The remaining reference atoms are
+    the placed ones fewest bonds away from the parent, beads before others, earlier placed before later. So
+    the second hydrogen of a methyl group is measured from the first, and its torsion varies little.
 
     Raises
     ------
@@ -65,24 +85,54 @@ def reference_atoms(molecule: Molecule, mapping: LinearMapping) -> list[tuple[in
                 "cannot place it, use voxels"
             )
         rows.append(row)
-        placed.append(row[0])
+        placed.append(row.atom)
     return rows
 
 
-def _next_row(molecule: Molecule, placed: list[int], beads: int) -> tuple[int, int, int, int] | None:
-    """The first atom, in order of placement of its parent, that is bonded to a placed one."""
-    for parent in placed:
-        for atom in molecule.bonded[parent]:
-            if atom not in placed:
-                away = molecule.bond_distances(parent)
-                far = molecule.atoms
-                others = sorted(
-                    (away[other] if away[other] >= 0 else far, order >= beads, order, other)
-                    for order, other in enumerate(placed)
-                    if other != parent
-                )
-                return atom, parent, others[0][-1], others[1][-1]
-    return None
+def _next_row(molecule: Molecule, placed: list[int], beads: int) -> PlacementRow | None:
+    """The atom to place next: what closes, what lies beside a gap, any other; in order of their parents."""
+    order = {atom: position for position, atom in enumerate(placed)}
+    reachable = [(atom, parent) for parent in placed for atom in molecule.bonded[parent] if atom not in order]
+    beside_gap = None
+    for atom, parent in reachable:
+        others = [other for other in molecule.bonded[atom] if other in order and other != parent]
+        if others:
+            parent, second = sorted((parent, *others), key=order.__getitem__, reverse=True)[:2]
+            return PlacementRow(atom, parent, *_references(molecule, order, beads, parent, (second,)), True)
+        far_side = _across_gap(molecule, order, atom, parent)
+        if beside_gap is None and far_side is not None:
+            references = _references(molecule, order, beads, parent, (far_side,))
+            beside_gap = PlacementRow(atom, parent, *references, False)
+    if beside_gap is not None or not reachable:
+        return beside_gap
+    atom, parent = reachable[0]
+    return PlacementRow(atom, parent, *_references(molecule, order, beads, parent, ()), False)
+
+
+def _across_gap(molecule: Molecule, order: dict[int, int], atom: int, parent: int) -> int | None:
+    """The first placed atom but the parent that is two bonds away from an atom over one not yet placed."""
+    found = {
+        far
+        for gap in molecule.bonded[atom]
+        if gap not in order
+        for far in molecule.bonded[gap]
+        if far in order and far != parent
+    }
+    return min(found, key=order.__getitem__, default=None)
+
+
+def _references(
+    molecule: Molecule, order: dict[int, int], beads: int, parent: int, chosen: tuple[int, ...]
+) -> tuple[int, int]:
+    """Second and third reference atom: those chosen, then the placed atoms nearest to the parent by bonds."""
+    away = molecule.bond_distances(parent)
+    near = sorted(
+        (away[other] if away[other] >= 0 else molecule.atoms, position >= beads, position, other)
+        for other, position in order.items()
+        if other != parent and other not in chosen
+    )
+    second, third = (*chosen, *(other for *_, other in near))[:2]
+    return second, third
 
 
 class InternalCoordinates(nn.Module):
@@ -99,19 +149,23 @@ class InternalCoordinates(nn.Module):
     def __init__(self, molecule: Molecule, mapping: LinearMapping) -> None:
         super().__init__()
         bead_atoms = list(mapping.bead_atoms or ())
-        rows, waves = _in_waves(reference_atoms(molecule, mapping), bead_atoms)
-        order = bead_atoms + [atom for atom, *_ in rows]
+        rows, waves = _in_waves(placement_rows(molecule, mapping), bead_atoms)
+        order = bead_atoms + [row.atom for row in rows]
         self.placed = len(rows)
-        self.register_buffer("atoms", torch.tensor(rows, dtype=torch.int64).T.contiguous(), persistent=False)
+        atoms = torch.tensor([row[:4] for row in rows], dtype=torch.int64).T.contiguous()
+        self.register_buffer("atoms", atoms, persistent=False)
+        self.register_buffer("closes", torch.tensor([row.closes for row in rows]), persistent=False)
         self.register_buffer("final_order", torch.tensor(order).argsort(), persistent=False)
         where = {atom: position for position, atom in enumerate(order)}
-        self.waves = [(*([where[row[k]] for row in rows[part]] for k in (1, 2, 3)), part) for part in waves]
+        self.waves = [
+            (*([where[row[k]] for row in rows[part]] for k in (1, 2, 3)), part, rows[part][0].closes)
+            for part in waves
+        ]
 
     def measure(self, frames: Tensor) -> InternalValues:
         """Internal coordinates of frames (batch, atoms, 3) in nm."""
         atom, parent, second, third = (frames.index_select(1, index) for index in self.atoms)
         bond, axis = atom - parent, second - parent
-        length = _norm(bond)
         normal = torch.linalg.cross(axis, bond)
         angle = torch.atan2(_norm(normal), (bond * axis).sum(-1))
         to_third = third - second
@@ -119,36 +173,59 @@ class InternalCoordinates(nn.Module):
         torsion = torch.atan2(
             (torch.linalg.cross(normal, other) * axis).sum(-1) / _norm(axis), (normal * other).sum(-1)
         )
-        return InternalValues(length, angle, torsion)
+        return InternalValues(_norm(bond), torch.where(self.closes, _norm(atom - second), angle), torsion)
 
     def place(self, beads: Tensor, values: InternalValues) -> Tensor:
-        """Frames (batch, atoms, 3) of beads (batch, beads, 3) and internal coordinates, in nm."""
-        axial = values.length * torch.cos(values.angle)
-        radial = values.length * torch.sin(values.angle)
-        local = torch.stack(
-            [axial, radial * torch.cos(values.torsion), radial * torch.sin(values.torsion)], dim=-1
-        )
+        """Frames (batch, atoms, 3) of beads (batch, beads, 3) and internal coordinates, in nm.
+
+        Where the two bonds of an atom that closes cannot meet, it lies on the line between its references,
+        a bond's length from the parent.
+        """
+        length, angle, torsion = values
+        along, radius = length * torch.cos(angle), length * torch.sin(angle)
+        cosine, sine = torch.cos(torsion), torch.sin(torsion)
         positions = beads
-        for parent, second, third, rows in self.waves:
+        for parent, second, third, rows, closes in self.waves:
             origin = positions[:, parent]
-            axis = _unit(positions[:, second] - origin)
+            to_second = positions[:, second] - origin
+            distance = _norm(to_second)
+            axis = to_second / distance.unsqueeze(-1)
             normal = _unit(torch.linalg.cross(axis, positions[:, third] - positions[:, second]))
             sideways = torch.linalg.cross(normal, axis)
-            along, across, up = local[:, rows].unsqueeze(-1).unbind(2)
-            positions = torch.cat([positions, origin + along * axis + across * sideways - up * normal], dim=1)
+            x, r = along[:, rows], radius[:, rows]
+            if closes:
+                x, r = _where_spheres_meet(length[:, rows], angle[:, rows], distance)
+            y, z = r * cosine[:, rows], r * sine[:, rows]
+            x, y, z = (part.unsqueeze(-1) for part in (x, y, z))
+            positions = torch.cat([positions, origin + x * axis + y * sideways - z * normal], dim=1)
         return positions.index_select(1, self.final_order)
 
 
-def _in_waves(
-    rows: list[tuple[int, int, int, int]], beads: list[int]
-) -> tuple[list[tuple[int, int, int, int]], list[slice]]:
-    """Sort atoms into waves, each placed at once because its reference atoms stand when its turn comes."""
+def _where_spheres_meet(one: Tensor, other: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+    """Where along the line of their centres, from the first, two spheres meet, and the radius of that circle.
+
+    Spheres that do not meet give the point of the first one, of radius `one`, nearest to where they would.
+    """
+    along = (one.square() - other.square() + distance.square()) / (2 * distance)
+    along = torch.maximum(torch.minimum(along, one), -one)
+    return along, ((one - along) * (one + along)).clamp(min=_MIN_SQUARE).sqrt()
+
+
+def _in_waves(rows: list[PlacementRow], beads: list[int]) -> tuple[list[PlacementRow], list[slice]]:
+    """Sort atoms into waves, each placed at once because its reference atoms stand when its turn comes.
+
+    Atoms that close are placed apart from those that do not.
+    """
     wave = dict.fromkeys(beads, 0)
-    for atom, *references in rows:
-        wave[atom] = 1 + max(wave[reference] for reference in references)
-    ordered = sorted(rows, key=lambda row: wave[row[0]])
+    for row in rows:
+        wave[row.atom] = 1 + max(wave[row.parent], wave[row.second], wave[row.third])
+
+    def turn(row: PlacementRow) -> tuple[int, bool]:
+        return wave[row.atom], row.closes
+
+    ordered = sorted(rows, key=turn)
     waves, first = [], 0
-    for _, members in groupby(ordered, key=lambda row: wave[row[0]]):
+    for _, members in groupby(ordered, key=turn):
         waves.append(slice(first, first + len(list(members))))
         first = waves[-1].stop
     return ordered, waves

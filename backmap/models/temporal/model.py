@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import LinearMapping, Molecule
+from backmap.chemistry.force_field import ForceField
 from backmap.models.checkpoint import Checkpoint, config_from_dict
 from backmap.models.normals import normals_from_uniforms
 from backmap.models.temporal.autoencoder import Autoencoder
@@ -18,6 +19,8 @@ from backmap.models.temporal.internal_autoencoder import InternalAutoencoder
 from backmap.models.temporal.latent_mixture import LatentMixture
 from backmap.models.temporal.superposition import RigidMotion, root_mean_square_distance, superpose
 from backmap.models.temporal.voxel_autoencoder import VoxelAutoencoder
+
+_FORCE_FIELD_PREFIX = "force_field."
 
 
 def make_autoencoder(config: TemporalConfig, molecule: Molecule, mapping: LinearMapping) -> Autoencoder:
@@ -46,6 +49,11 @@ class TemporalModel(nn.Module):
         How beads follow from atoms.
     autoencoder : Autoencoder, optional
         Trained networks; new ones by default.
+
+    Attributes
+    ----------
+    force_field : ForceField or None
+        What made the training data, if known. It travels in the checkpoint; the model does not use it.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class TemporalModel(nn.Module):
         self.mapping = mapping
         self.autoencoder = autoencoder or make_autoencoder(config, molecule, mapping)
         self.mixture = LatentMixture.standard_normal(config.latent)
+        self.force_field: ForceField | None = None
         self.register_buffer(
             "mapping_weights", torch.from_numpy(mapping.weights).to(torch.float32), persistent=False
         )
@@ -103,7 +112,11 @@ class TemporalModel(nn.Module):
             "molecule": self.molecule.to_dict(),
             "mapping": self.mapping.to_dict(),
         }
-        return Checkpoint("temporal", config, dict(self.state_dict()), provenance)
+        tensors = dict(self.state_dict())
+        if self.force_field is not None:
+            arrays = self.force_field.to_arrays()
+            tensors |= {_FORCE_FIELD_PREFIX + n: torch.from_numpy(array) for n, array in arrays.items()}
+        return Checkpoint("temporal", config, tensors, provenance)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> TemporalModel:
@@ -114,7 +127,12 @@ class TemporalModel(nn.Module):
         ValueError
             If weights and configuration do not fit.
         """
-        tensors = checkpoint.tensors
+        arrays = {
+            name.removeprefix(_FORCE_FIELD_PREFIX): tensor.numpy()
+            for name, tensor in checkpoint.tensors.items()
+            if name.startswith(_FORCE_FIELD_PREFIX)
+        }
+        tensors = {n: t for n, t in checkpoint.tensors.items() if not n.startswith(_FORCE_FIELD_PREFIX)}
         try:
             model = cls(
                 config_from_dict(TemporalConfig, checkpoint.config["model"]),
@@ -126,6 +144,7 @@ class TemporalModel(nn.Module):
             )
             model.library = torch.empty_like(tensors["library"])
             model.load_state_dict(tensors)
+            model.force_field = ForceField.from_arrays(arrays) if arrays else None
         except (KeyError, RuntimeError) as error:
             raise ValueError(f"weights do not fit the configuration: {error}") from None
         return model

@@ -24,7 +24,7 @@ def internal() -> InternalAutoencoder:
     torch.manual_seed(0)
     molecule, mapping, _ = dipeptide()
     network = InternalAutoencoder(InternalConfig(hidden=32, layers=1, latent=8), molecule, mapping, 1)
-    network.fit_scale(torch.from_numpy(moving_dipeptide(200).coordinates))
+    network.fit(*following_frames(199))
     return network
 
 

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
+from backmap.chemistry.force_field import ForceField
 from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 from backmap.models.temporal.config import InternalConfig, TemporalConfig, VoxelConfig
 from backmap.models.temporal.model import TemporalModel
@@ -9,18 +11,21 @@ from backmap.models.temporal.superposition import root_mean_square_distance
 from .dipeptide import dipeptide, following_frames, moving_dipeptide
 
 INTERNAL = TemporalConfig("internal-coordinates", internal=InternalConfig(hidden=32, layers=1, latent=8))
+REGRESSION = TemporalConfig(
+    "internal-coordinates", internal=InternalConfig(hidden=32, layers=1, latent=8, regression=True)
+)
 VOXELS = TemporalConfig("voxels", voxels=VoxelConfig(grid_points=8, sigma_nm=0.11, channels=2, latent=8))
 
 
-@pytest.fixture(params=[INTERNAL, VOXELS], ids=["internal", "voxels"])
+@pytest.fixture(params=[INTERNAL, REGRESSION, VOXELS], ids=["internal", "regression", "voxels"])
 def model(request) -> TemporalModel:
     torch.manual_seed(1)
     molecule, mapping, _ = dipeptide()
     model = TemporalModel(request.param, molecule, mapping).eval()
-    frames = torch.from_numpy(moving_dipeptide(60).coordinates)
-    if request.param is INTERNAL:
-        model.autoencoder.fit_scale(frames)
     frame, previous = following_frames(59)
+    if request.param is not VOXELS:
+        model.autoencoder.fit(frame, previous)
+        torch.nn.init.normal_(model.autoencoder.decoder.leave.weight, std=0.1)
     model.library = torch.cat([previous, frame.unsqueeze(1)], dim=1)
     return model
 
@@ -37,7 +42,7 @@ def test_output_lies_where_the_beads_are(model):
     assert torch.allclose(model.beads_of(here).mean(1), beads.mean(1), atol=1e-5)
     moved = model.step(beads + 7, previous + 7, uniforms)
     assert torch.allclose(moved, here + 7, atol=1e-4)
-    if model.config is INTERNAL:
+    if model.config is not VOXELS:
         assert model.residual(here, beads).max() < 1e-6
         there = model.step(turned(beads), turned(previous), uniforms)
         assert torch.allclose(there, turned(here), atol=1e-4)
@@ -78,6 +83,26 @@ def test_checkpoint_gives_the_same_model_back(model, tmp_path):
     beads = model.beads_of(frame)
     assert torch.equal(again.step(beads, previous, uniforms), model.step(beads, previous, uniforms))
     assert torch.equal(again.bond_range, model.bond_range)
+
+
+def test_checkpoint_keeps_the_force_field(model, tmp_path):
+    openmm = pytest.importorskip("openmm")
+    system = openmm.System()
+    bonds = openmm.HarmonicBondForce()
+    for _ in range(22):
+        system.addParticle(12.0)
+    bonds.addBond(0, 1, 0.1, 2e5)
+    system.addForce(bonds)
+    system.addConstraint(2, 3, 0.11)
+    model.force_field = ForceField.from_openmm(system)
+    save_checkpoint(tmp_path / "m.safetensors", model.to_checkpoint({}))
+    again = load_model(tmp_path / "m.safetensors").force_field
+    arrays = model.force_field.to_arrays()
+    assert arrays.keys() == again.to_arrays().keys()
+    assert all(np.array_equal(arrays[name], array) for name, array in again.to_arrays().items())
+    model.force_field = None
+    save_checkpoint(tmp_path / "m.safetensors", model.to_checkpoint({}))
+    assert load_model(tmp_path / "m.safetensors").force_field is None
 
 
 def test_weights_of_another_molecule_are_refused(model):

@@ -1,0 +1,143 @@
+"""A short simulation of every frame with its beads held: it takes out overlaps and thermalises bonds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from backmap.chemistry.force_field import ForceField
+from backmap.models.counter_random import uniform
+from backmap.models.normals import normals_from_uniforms
+from backmap.physics import Potential
+from backmap.physics.constraints import BondConstraints
+
+BOLTZMANN = 0.008314462618
+"""kJ/mol/K."""
+
+
+@dataclass(frozen=True)
+class RefinementConfig:
+    """How frames are refined.
+
+    Attributes
+    ----------
+    steps : int
+        Of the integrator, for every frame.
+    temperature_kelvin : float
+        Of the simulation whose beads are rolled out.
+    step_ps : float
+        Length of a step.
+    friction_per_ps : float
+        Coupling to the heat bath: strong, as heat of overlaps must leave within the run.
+    hydrogen_mass : float
+        In Da, instead of 1, for the long step; what is sampled does not depend on it.
+    largest_move_nm : float
+        A step's force moves no atom farther from where it would be: atoms may overlap at first.
+    """
+
+    steps: int = 50
+    temperature_kelvin: float = 300.0
+    step_ps: float = 0.002
+    friction_per_ps: float = 50.0
+    hydrogen_mass: float = 3.0
+    largest_move_nm: float = 0.002
+
+
+class Refinement:
+    """Langevin dynamics of the atoms that are no beads, with bonds to hydrogen at their length.
+
+    The integrator is the one of the leapfrog middle scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056).
+
+    Parameters
+    ----------
+    force_field : ForceField
+        With constraints where bonds are to keep their length.
+    held : sequence of int
+        Atoms that do not move.
+    known : Tensor, (frames, atoms, 3)
+        Frames of the training data, nm, which say what energies occur.
+    config : RefinementConfig
+        How.
+    device : torch.device
+        Where frames are.
+    """
+
+    def __init__(
+        self,
+        force_field: ForceField,
+        held: list[int],
+        known: Tensor,
+        config: RefinementConfig,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.potential = Potential(force_field).to(device)
+        energies = self.potential(known.to(device))
+        self.highest_energy = energies.max() + energies.std(correction=0)
+        masses = torch.from_numpy(force_field.masses).float().clamp(min=config.hydrogen_mass)
+        inverse = 1 / masses
+        inverse[held] = 0.0
+        pairs = torch.from_numpy(force_field.constraints)
+        lengths = torch.from_numpy(force_field.constraint_lengths)
+        movable = inverse[pairs].sum(dim=1) > 0
+        self.constraints = BondConstraints(pairs[movable], lengths[movable], inverse).to(device)
+        self.inverse = inverse.to(device).unsqueeze(-1)
+
+    def __call__(self, atoms: Tensor, keys: Tensor, purpose: int) -> Tensor:
+        """Refine frames.
+
+        Parameters
+        ----------
+        atoms : Tensor, (batch, atoms, 3)
+            In nm.
+        keys : Tensor, (batch,) int64
+            Of the random numbers of each frame.
+        purpose : int
+            Which use of the keys.
+
+        Returns
+        -------
+        Tensor, (batch, atoms, 3)
+            Held atoms as they were, bit by bit.
+        """
+        config = self.config
+        step, kept = config.step_ps, math.exp(-config.friction_per_ps * config.step_ps)
+        thermal = (BOLTZMANN * config.temperature_kelvin * self.inverse).sqrt()
+        kick = math.sqrt(1 - kept**2) * thermal
+        velocities = thermal * self._normals(atoms, keys, purpose, 0)
+        velocities = self.constraints.velocities(velocities, atoms)
+        for number in range(1, 1 + config.steps):
+            velocities = velocities + self._force_kick(atoms)
+            velocities = self.constraints.velocities(velocities, atoms)
+            moved = atoms + step / 2 * velocities
+            velocities = kept * velocities + kick * self._normals(atoms, keys, purpose, number)
+            moved = moved + step / 2 * velocities
+            constrained = self.constraints.positions(moved, atoms)
+            velocities = velocities + (constrained - moved) / step
+            atoms = constrained
+        return atoms
+
+    def is_relaxed(self, atoms: Tensor) -> Tensor:
+        """Whether frames (batch, atoms, 3) have an energy (batch,) that is known, or higher by a little.
+
+        The little is a standard deviation of the known energies. Where side chains run through each other, no
+        short simulation gets so far.
+        """
+        return self.potential(atoms) <= self.highest_energy
+
+    def _force_kick(self, atoms: Tensor) -> Tensor:
+        """Change of velocity by the forces within a step, as far as the largest move allows."""
+        gradient = self.potential.energy_and_gradient(atoms)[1]
+        kick = -self.config.step_ps * self.inverse * gradient
+        most = self.config.largest_move_nm / self.config.step_ps
+        return kick * (most / kick.norm(dim=-1, keepdim=True).clamp(min=most))
+
+    def _normals(self, atoms: Tensor, keys: Tensor, purpose: int, step: int) -> Tensor:
+        numbers = atoms.shape[1] * 3
+        even = numbers + numbers % 2
+        counters = step * even + torch.arange(even, device=keys.device)
+        normals = normals_from_uniforms(uniform(keys, purpose, counters))
+        return normals[:, :numbers].unflatten(1, (-1, 3))

@@ -1,0 +1,57 @@
+"""The temporal models that come with backmap, from a structure to refined frames of all atoms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+import backmap
+from backmap.api import load_model, require_model, select_device
+from backmap.cli.main import main
+from backmap.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore::backmap.errors.InputWarning", "ignore:.*netCDF4")
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MODELS = {
+    "alanine-dipeptide": EXAMPLES / "alanine_dipeptide/alanine_dipeptide.pdb",
+    "chignolin": EXAMPLES / "chignolin/chignolin.pdb.gz",
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_refined_frames(name, tmp_path):
+    given = mdtraj.load(str(MODELS[name]))
+    mdtraj.join([given] * 3).save(str(tmp_path / "in.dcd"))
+    given.save_pdb(str(tmp_path / "in.pdb"))
+    output = tmp_path / "out.dcd"
+    arguments = ["reconstruct", str(tmp_path / "in.dcd"), "--top", str(tmp_path / "in.pdb")]
+    arguments += ["--model", name, "-o", str(output), "--refine", "2", "--temperature", "320"]
+    assert main(arguments) == 0
+    built = mdtraj.load(str(output), top=str(tmp_path / "in.pdb"))
+    beads = list(load_model(name, select_device("cpu")).mapping.bead_atoms)
+    np.testing.assert_allclose(built.xyz[:, beads], np.repeat(given.xyz[:, beads], 3, 0), atol=1e-5)
+    manifest = json.loads((tmp_path / "out.backmap.json").read_text())
+    assert (manifest["refine"], manifest["temperature"]) == (2, 320.0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_python_twin(name):
+    given = mdtraj.load(str(MODELS[name]))
+    plain, refined, again = (
+        backmap.reconstruct(given, model=name, device="cpu", refine=steps).xyz for steps in (0, 2, 2)
+    )
+    assert np.array_equal(refined, again)
+    assert np.abs(refined - plain).max() > 1e-4
+    with pytest.raises(InputError, match="has a meaning for refined frames alone"):
+        backmap.reconstruct(given, model=name, device="cpu", temperature=300.0)
+
+
+def test_shipped_models_say_what_they_are():
+    for name in MODELS:
+        card = require_model(name).with_suffix(".md").read_text()
+        assert card.startswith(f"# {name}\n")
