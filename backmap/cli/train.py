@@ -96,14 +96,18 @@ def read_configurations(
 
 
 def load_corpora(path: Path, table: dict[str, Any]) -> tuple[Corpus, Corpus]:
-    """Read the training and validation structures that a configuration names."""
-    from backmap.datasets.corpus import load_corpus
+    """Read the training and validation structures that a configuration names: a corpus, or a trajectory."""
+    from backmap.datasets.corpus import corpora_of_trajectory, load_corpus
 
+    data = table.get("data", {})
+    if not {"corpus", "trajectory"} & set(data):
+        raise InputError(f"{path}: [data] names neither a structure corpus nor a trajectory")
     try:
-        corpus = table.get("data", {})["corpus"]
-        return load_corpus(corpus, "train"), load_corpus(corpus, "validation")
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{path}: [data] corpus names no usable structure corpus ({error})") from None
+        if "trajectory" in data:
+            return corpora_of_trajectory(**data)
+        return load_corpus(data["corpus"], "train"), load_corpus(data["corpus"], "validation")
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: [data] names no usable structures ({error})") from None
 
 
 def _prepare_folder(folder: Path, resume: bool) -> None:

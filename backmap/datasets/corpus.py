@@ -16,6 +16,7 @@ import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CA, SLOT_OXT
 from backmap.chemistry.topology import in_bonding_range
+from backmap.io import Source, open_source
 
 NM_PER_ANGSTROM = 0.1
 _CACHE_FORMAT = 1
@@ -98,6 +99,63 @@ def load_corpus(folder: str | Path, split: str, cache: str | Path | None = None)
     np.savez(temporary, **{f.name: getattr(corpus, f.name) for f in fields(corpus) if f.name != "data_hash"})
     temporary.replace(path)
     return corpus
+
+
+def corpora_of_trajectory(
+    trajectory: str | Path, topology: str | Path | None = None, stride: int = 1, train_share: float = 0.8
+) -> tuple[Corpus, Corpus]:
+    """Make frames of an all-atom trajectory into structures: the first for training, the others held out.
+
+    Parameters
+    ----------
+    trajectory : path
+        With all heavy atoms of a protein.
+    topology : path, optional
+        Of a trajectory file that holds coordinates alone.
+    stride : int
+        Take every so many frames.
+    train_share : float
+        Share of the frames, from the start, that is for training; frames that follow each other are alike, so
+        the two parts are whole stretches.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two frames, or one of the parts would be empty.
+    """
+    source = open_source(trajectory, topology, stride=stride)
+    frames = np.concatenate([chunk.coordinates for chunk in source.chunks(1000)]).astype(np.float32)
+    first_held_out = round(train_share * len(frames))
+    if not 0 < first_held_out < len(frames):
+        raise ValueError(
+            f"{trajectory}: {len(frames)} frames cannot be parted with train_share {train_share}"
+        )
+    digest = hashlib.sha256()
+    for path in source.files:
+        digest.update(path.read_bytes())
+    parts = frames[:first_held_out], frames[first_held_out:]
+    return tuple(_corpus_of_frames(source, part, digest.hexdigest()) for part in parts)
+
+
+def _corpus_of_frames(source: Source, frames: np.ndarray, data_hash: str) -> Corpus:
+    """Structures of frames (frames, residues, 15, 3) of one protein."""
+    count, residues = frames.shape[:2]
+    topology, inside = source.topology, slice(0, SLOT_OXT)
+    complete = (source.present | ~topology.atom_mask)[:, inside].all(axis=1)
+    chains = int(topology.chain_index.max()) + 1
+    starts = np.searchsorted(topology.chain_index, np.arange(chains))
+    return Corpus(
+        coordinates=frames.reshape(-1, ATOM_SLOTS, 3),
+        present=np.tile(source.present, (count, 1)),
+        residue_types=np.tile(topology.residue_types, count),
+        chain_index=(np.arange(count)[:, None] * chains + topology.chain_index).ravel(),
+        residue_position=np.tile(np.arange(residues) - starts[topology.chain_index], count),
+        linked=np.tile(source.linked, count),
+        trusted=np.tile(complete, count),
+        offsets=np.arange(count + 1) * residues,
+        weights=np.ones(count),
+        data_hash=data_hash,
+    )
 
 
 def _hash_files(folder: Path, split: str, rows: list[dict[str, str]]) -> str:

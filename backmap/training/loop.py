@@ -37,7 +37,10 @@ class LoopConfig:
     learning_rate : float
         At the top.
     schedule : str
-        ``cosine``: the learning rate falls to zero along a cosine; ``constant``: it stays.
+        ``cosine``: the learning rate falls to zero along a cosine; ``constant``: it stays; ``exponential``:
+        it is multiplied by ``decay_per_step`` at every step.
+    decay_per_step : float
+        Of the exponential schedule.
     warm_up_epochs : int
         Epochs over which the learning rate first rises linearly.
     weight_decay, gradient_clip, ema_decay : float
@@ -54,6 +57,7 @@ class LoopConfig:
     batch: int = 1024
     learning_rate: float = 1e-3
     schedule: str = "cosine"
+    decay_per_step: float = 1.0
     warm_up_epochs: int = 2
     weight_decay: float = 0.05
     gradient_clip: float = 1.0
@@ -62,8 +66,9 @@ class LoopConfig:
     validate_every: int = 5
 
     def __post_init__(self) -> None:
-        if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f"schedule is {self.schedule!r}; cosine and constant are known")
+        known = ("cosine", "constant", "exponential")
+        if self.schedule not in known:
+            raise ValueError(f"schedule is {self.schedule!r}; known: {', '.join(known)}")
 
 
 class TrainingLoop:
@@ -154,8 +159,10 @@ class TrainingLoop:
     def _set_learning_rate(self, progress: float) -> None:
         config = self.config
         rise = min(1.0, (progress + 0.01) / max(config.warm_up_epochs, 0.01))
-        cosine = 0.5 * (1 + math.cos(math.pi * progress / config.epochs))
-        fall = cosine if config.schedule == "cosine" else 1.0
+        if config.schedule == "cosine":
+            fall = 0.5 * (1 + math.cos(math.pi * progress / config.epochs))
+        else:
+            fall = config.decay_per_step**self.ema.updates if config.schedule == "exponential" else 1.0
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * rise * fall
 
