@@ -39,6 +39,19 @@ class Checkpoint:
     tensors: dict[str, torch.Tensor]
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    def load_weights(self, module: torch.nn.Module) -> None:
+        """Put the weights into a module.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit it.
+        """
+        try:
+            module.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            raise ValueError(f"weights do not fit the configuration: {error}") from None
+
 
 def config_from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
     """Make a (nested) configuration dataclass from plain values.

@@ -48,10 +48,7 @@ class DiamondbackModel(nn.Module):
             If weights and configuration do not fit.
         """
         model = cls(config_from_dict(DiamondbackConfig, checkpoint.config))
-        try:
-            model.load_state_dict(checkpoint.tensors)
-        except RuntimeError as error:
-            raise ValueError(f"weights do not fit the configuration: {error}") from None
+        checkpoint.load_weights(model)
         return model
 
     def loss(self, sites: Sites, step: Tensor, normals: Tensor) -> Tensor:

@@ -76,10 +76,7 @@ class ProteinModel(nn.Module):
             If weights and configuration do not fit.
         """
         model = cls(config_from_dict(ProteinConfig, checkpoint.config))
-        try:
-            model.load_state_dict(checkpoint.tensors)
-        except RuntimeError as error:
-            raise ValueError(f"weights do not fit the configuration: {error}") from None
+        checkpoint.load_weights(model)
         return model
 
     @torch.inference_mode()
