@@ -167,7 +167,12 @@ def make_refinement(
     if model.mapping.bead_atoms is None:
         raise InputError(f"{name}: its beads are means of atoms, and only beads that are atoms can be held")
     temperature = model.config.temperature_kelvin if temperature_kelvin is None else temperature_kelvin
-    config = RefinementConfig(steps=steps, temperature_kelvin=temperature)
+    config = RefinementConfig(
+        steps=steps,
+        temperature_kelvin=temperature,
+        noise=model.config.refined_noise,
+        draws=model.config.refined_draws,
+    )
     device = next(model.buffers()).device
     return Refinement(model.force_field, list(model.mapping.bead_atoms), model.library[:, -1], config, device)
 

@@ -69,10 +69,10 @@ class ToyTemporal(nn.Module):
         placed = superpose(shape[:, BEAD_ATOMS], c_g, shape)
         return torch.stack([placed] * self.previous_frames, 1)
 
-    def step(self, c_g: Tensor, previous: Tensor, uniform: Tensor) -> Tensor:
+    def step(self, c_g: Tensor, previous: Tensor, uniform: Tensor, noise: float = 1.0) -> Tensor:
         self.batches.append(len(c_g))
         newest = previous[:, -1]
-        atoms = superpose(newest[:, BEAD_ATOMS], c_g, newest) + 0.01 * (uniform.view(-1, 22, 3) - 0.5)
+        atoms = superpose(newest[:, BEAD_ATOMS], c_g, newest) + 0.01 * noise * (uniform.view(-1, 22, 3) - 0.5)
         atoms = atoms + 0.1 * (
             superpose(self.shape[BEAD_ATOMS].expand_as(c_g), c_g, self._shapes(c_g)) - atoms
         )

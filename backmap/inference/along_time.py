@@ -297,20 +297,36 @@ class AlongTime:
 
     def _draw(self, rows: _Rows, waiting: Tensor, attempts: range) -> Tensor:
         """Draw waiting rows until they are physical or the attempts used up; give those that still wait."""
-        counters = torch.arange(self.model.uniforms_per_frame, device=self.device)
         for attempt in attempts:
             if not len(waiting):
                 break
             if attempt:
                 self._count(self.tally.redraws, rows.trajectory[waiting])
-            c_g = rows.c_g[waiting]
-            draws = uniform(rows.keys[waiting], attempt, counters)
-            drawn = self.model.step(c_g, rows.previous[waiting], draws)
-            if self._refinement is not None:
-                drawn = self._refinement(drawn, rows.keys[waiting], _REFINEMENT + attempt)
+            keys, c_g, previous = rows.keys[waiting], rows.c_g[waiting], rows.previous[waiting]
+            if self._refinement is None:
+                drawn = self.model.step(c_g, previous, self._uniforms(keys, attempt, 1))
+            else:
+                drawn = self._draw_refined(self._refinement, keys, c_g, previous, attempt)
             rows.atoms[waiting] = drawn
             waiting = waiting[~self._is_physical(drawn, c_g)]
         return waiting
+
+    def _draw_refined(
+        self, refinement: Refinement, keys: Tensor, c_g: Tensor, previous: Tensor, attempt: int
+    ) -> Tensor:
+        """Draw some candidates of each row, and refine the best of them."""
+        draws = refinement.config.draws
+        beads, before = (part.repeat_interleave(draws, dim=0) for part in (c_g, previous))
+        uniforms = self._uniforms(keys, attempt, draws)
+        candidates = self.model.step(beads, before, uniforms, refinement.config.noise)
+        chosen = refinement.choose(candidates.unflatten(0, (-1, draws)))
+        return refinement(chosen, keys, _REFINEMENT + attempt)
+
+    def _uniforms(self, keys: Tensor, attempt: int, draws: int) -> Tensor:
+        """Random numbers (rows x draws, uniforms_per_frame) of draws of each row, in one attempt."""
+        size = self.model.uniforms_per_frame
+        counters = torch.arange(draws * size, device=self.device)
+        return uniform(keys, attempt, counters).view(-1, size)
 
     def _is_physical(self, drawn: Tensor, c_g: Tensor) -> Tensor:
         physical = self.model.is_physical(drawn, c_g)

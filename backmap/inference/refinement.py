@@ -36,6 +36,10 @@ class RefinementConfig:
         In Da, instead of 1, for the long step; what is sampled does not depend on it.
     largest_move_nm : float
         A step's force moves no atom farther from where it would be: atoms may overlap at first.
+    noise : float
+        Share of its own noise with which a model draws the frames to refine.
+    draws : int
+        Draws of each frame of which the one of lowest energy is refined.
     """
 
     steps: int = 50
@@ -44,6 +48,8 @@ class RefinementConfig:
     friction_per_ps: float = 50.0
     hydrogen_mass: float = 3.0
     largest_move_nm: float = 0.002
+    noise: float = 1.0
+    draws: int = 1
 
 
 class Refinement:
@@ -119,6 +125,15 @@ class Refinement:
             velocities = velocities + (constrained - moved) / step
             atoms = constrained
         return atoms
+
+    def choose(self, candidates: Tensor) -> Tensor:
+        """The frame of lowest energy (batch, atoms, 3) of candidates (batch, draws, atoms, 3)."""
+        draws = candidates.shape[1]
+        if draws == 1:
+            return candidates[:, 0]
+        energies = self.potential(candidates.flatten(0, 1)).nan_to_num(torch.inf, posinf=torch.inf)
+        lowest = energies.unflatten(0, (-1, draws)).argmin(dim=1)
+        return candidates[torch.arange(len(candidates), device=lowest.device), lowest]
 
     def is_relaxed(self, atoms: Tensor) -> Tensor:
         """Whether frames (batch, atoms, 3) have an energy (batch,) that is known, or higher by a little.

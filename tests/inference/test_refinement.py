@@ -122,3 +122,43 @@ def test_refined_frames_are_fed_back(force_field, frames):
         np.testing.assert_array_equal(newest[number], built[number].atoms[:, -1])
     plain = AlongTime(ToyTemporal(), samples=2, seed=5, trajectories=(0, 1)).reconstruct(given)
     assert (np.abs(plain[0].atoms - built[0].atoms).max(axis=(0, 2, 3)) > 1e-3).all()
+
+
+def test_the_candidate_of_lowest_energy_is_chosen(force_field, frames):
+    run = refinement(force_field, frames, steps=1, draws=3)
+    candidates = frames[:, None].repeat(1, 3, 1, 1)
+    candidates[:8, 0, 12] = candidates[:8, 0, 0] + 0.01
+    candidates[:8, 2] = torch.nan
+    candidates[8:, :2] = torch.nan
+    chosen = run.choose(candidates)
+    assert torch.equal(chosen, frames)
+
+
+def test_more_draws_begin_with_the_one_that_would_be_drawn_alone(force_field, frames):
+    keys = torch.arange(4)
+    run = AlongTime(ToyTemporal(), seed=5, refinement=refinement(force_field, frames, steps=1))
+    first = run._uniforms(keys, 2, 8).view(4, 8, -1)[:, 0]
+    assert torch.equal(run._uniforms(keys, 2, 1), first)
+    assert torch.equal(
+        run._uniforms(keys[2:], 2, 8).view(2, 8, -1), run._uniforms(keys, 2, 8).view(4, 8, -1)[2:]
+    )
+
+
+class Noted(ToyTemporal):
+    """Keeps what noise it was asked for."""
+
+    def step(self, c_g, previous, uniform, noise=1.0):
+        self.noise = noise
+        return super().step(c_g, previous, uniform, noise)
+
+
+def test_frames_to_refine_are_drawn_as_often_and_with_as_much_noise_as_configured(force_field, frames):
+    shaken = frames + 0.02 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
+    model = Noted()
+    run = refinement(force_field, shaken, steps=2, draws=6, noise=0.25)
+    AlongTime(model, samples=2, refinement=run).reconstruct([beads(2)])
+    assert model.noise == 0.25
+    assert model.batches[0] == 12
+    AlongTime(model, samples=2).reconstruct([beads(2)])
+    assert model.noise == 1.0
+    assert model.batches[-1] == 2

@@ -93,6 +93,11 @@ class TemporalConfig:
         Gaussians fitted to the latent codes of the training data.
     library_frames : int
         Frames (with those before them) kept to start a rollout from.
+    refined_noise : float
+        Share of the decoder's noise, from 0 to 1, in frames that are drawn to be refined: the refinement
+        brings the heat of all fast motions itself, and less noise means fewer overlaps to begin with.
+    refined_draws : int
+        Draws of each frame of which the one of lowest energy is refined.
     voxels, internal : VoxelConfig, InternalConfig
         Sizes of the networks of either representation; the other is not used.
     """
@@ -103,6 +108,8 @@ class TemporalConfig:
     temperature_kelvin: float = 300.0
     mixture_components: int = 10
     library_frames: int = 500
+    refined_noise: float = 1.0
+    refined_draws: int = 1
     voxels: VoxelConfig = VoxelConfig()
     internal: InternalConfig = InternalConfig()
 
@@ -112,6 +119,10 @@ class TemporalConfig:
             raise ValueError(f"representation is {self.representation!r}; {' and '.join(known)} are known")
         if self.previous_frames < 1:
             raise ValueError(f"previous_frames is {self.previous_frames}; at least 1 is needed")
+        if not 0 <= self.refined_noise <= 1:
+            raise ValueError(f"refined_noise is {self.refined_noise:g}; it is a share, from 0 to 1")
+        if self.refined_draws < 1:
+            raise ValueError(f"refined_draws is {self.refined_draws}; at least 1 is needed")
 
     @property
     def latent(self) -> int:

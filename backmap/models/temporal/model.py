@@ -185,7 +185,7 @@ class TemporalModel(nn.Module):
         return onto.apply(self.library[nearest.squeeze(1), :-1])
 
     @torch.no_grad()
-    def step(self, beads: Tensor, previous: Tensor, uniforms: Tensor) -> Tensor:
+    def step(self, beads: Tensor, previous: Tensor, uniforms: Tensor, noise: float = 1.0) -> Tensor:
         """Draw the next frame.
 
         Parameters
@@ -196,6 +196,8 @@ class TemporalModel(nn.Module):
             Frames before it, nm, the newest last.
         uniforms : Tensor, (batch, uniforms_per_frame)
             Random numbers in [0, 1).
+        noise : float
+            Share of the decoder's own noise that is added.
 
         Returns
         -------
@@ -205,7 +207,7 @@ class TemporalModel(nn.Module):
         codes = self.mixture.uniforms_per_code
         code = self.mixture.draw(uniforms[:, :codes])
         normals = normals_from_uniforms(uniforms[:, codes:])[:, : self.autoencoder.normals_per_frame]
-        return self.decode(code, beads, previous, normals)
+        return self.decode(code, beads, previous, noise * normals)
 
     def decode(self, code: Tensor, beads: Tensor, previous: Tensor, normals: Tensor | None = None) -> Tensor:
         """Frame (batch, atoms, 3) of a latent code (batch, latent), where its beads are; see :meth:`step`."""

@@ -57,6 +57,19 @@ def test_rows_of_a_batch_do_not_touch(model):
         assert torch.allclose(alone[0], together[row], atol=1e-5)
 
 
+def test_frames_without_noise_differ_by_their_code_alone(model):
+    frame, previous = following_frames(1)
+    beads, previous = model.beads_of(frame).expand(2, -1, -1), previous.expand(2, -1, -1, -1)
+    uniforms = torch.rand(2, model.uniforms_per_frame)
+    codes = model.mixture.uniforms_per_code
+    uniforms[1, :codes] = uniforms[0, :codes]
+    still = model.step(beads, previous, uniforms, noise=0.0)
+    assert torch.allclose(still[0], still[1], atol=1e-6)
+    if model.autoencoder.normals_per_frame:
+        drawn = model.step(beads, previous, uniforms)
+        assert (drawn[0] - drawn[1]).abs().max() > 1e-3
+
+
 def test_the_seed_is_the_frame_of_the_library_with_such_beads(model):
     beads = turned(model.beads_of(model.library[[17, 4], -1]))
     seeds = model.seed_frames(beads)

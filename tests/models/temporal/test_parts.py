@@ -126,6 +126,8 @@ def test_a_gaussian_between_the_voxels_is_refused_with_one_that_suits():
             "representation is 'points'; voxels and internal-coordinates are known",
         ),
         ({"previous_frames": 0}, "previous_frames is 0; at least 1 is needed"),
+        ({"refined_noise": 1.5}, "refined_noise is 1.5; it is a share, from 0 to 1"),
+        ({"refined_draws": 0}, "refined_draws is 0; at least 1 is needed"),
     ],
 )
 def test_configurations_that_make_no_sense(values, message):
