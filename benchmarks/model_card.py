@@ -32,9 +32,7 @@ _SHARED_LIMITS = """- Input is C-alphas alone; other beads are refused. Hydrogen
 """
 
 LIMITS = {
-    "protein": _SHARED_LIMITS.format(
-        noise=",\n  with noise on the C-alphas in training as the only preparation"
-    )
+    "protein": _SHARED_LIMITS.format(noise=", with noise on the C-alphas in training as the only preparation")
     + """- Atoms are drawn from geometry, not from an energy: minimise before a molecular-dynamics run. Rings
   are not kept free of bonds by construction; the packing makes penetration rare.
 - Peptides with a C-alpha distance under 0.34 nm are built cis, all others trans.""",
@@ -65,7 +63,8 @@ def training_table(checkpoint: Checkpoint) -> str:
         history, settings = provenance["history"], training[stage]
         history = history[stage] if isinstance(history, dict) else history
         validation = [e["validation_loss"] for e in history if "validation_loss" in e]
-        draws = f"{settings['epochs']} epochs of {settings['drawn_per_epoch']} structures"
+        drawn = settings.get("drawn_per_epoch") or settings["structures_per_epoch"]  # its name in older files
+        draws = f"{settings['epochs']} epochs of {drawn} structures"
         passes = f", {settings['passes']} passes each" if settings["passes"] > 1 else ""
         losses = f"loss {history[-1]['loss']:.3f}, validation {validation[-1]:.3f} {unit}"
         rows.append((title, f"{draws}{passes}; {losses}"))
