@@ -102,7 +102,11 @@ def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Mod
 
 
 def make_reconstructor(
-    model: str | PathLike[str], source: Source, device: torch.device, ddim_steps: int = 0
+    model: str | PathLike[str],
+    source: Source,
+    device: torch.device,
+    ddim_steps: int = 0,
+    redraws: int | None = None,
 ) -> Reconstructor:
     """Load a model that builds any protein and make it ready for an input.
 
@@ -116,25 +120,29 @@ def make_reconstructor(
         Where to compute.
     ddim_steps : int
         Steps of the DDIM sampler, for DiAMoNDBack models; 0 for the published sampler.
+    redraws : int, optional
+        How often DiAMoNDBack draws a residue that overlaps again; by default what the model says.
     """
     from backmap.inference.all_at_once import AllAtOnce
     from backmap.inference.along_chain import AlongChain
 
     loaded = load_model(model, device)
     if model_family(model) != "diamondback":
-        _refuse_ddim(model, ddim_steps)
+        _refuse_sampling(model, ddim_steps, redraws)
         return AllAtOnce(loaded, source.topology, source.linked, device)
     if ddim_steps > loaded.config.steps:
         raise InputError(f"ddim-steps {ddim_steps}: {model} has {loaded.config.steps} steps; ask for fewer")
     try:
-        return AlongChain(loaded, source.topology, source.linked, device, ddim_steps)
+        return AlongChain(loaded, source.topology, source.linked, device, ddim_steps, redraws)
     except ValueError as error:
         raise InputError(f"{source.name}: {error}") from None
 
 
-def _refuse_ddim(model: str | PathLike[str], ddim_steps: int) -> None:
+def _refuse_sampling(model: str | PathLike[str], ddim_steps: int, redraws: int | None) -> None:
     if ddim_steps:
         raise InputError(f"ddim-steps {ddim_steps}: only DiAMoNDBack models have steps, {model} has none")
+    if redraws is not None:
+        raise InputError(f"redraws {redraws}: only DiAMoNDBack models draw residues again, not {model}")
 
 
 @contextmanager
@@ -156,6 +164,7 @@ def reconstruct(
     device: str = "auto",
     skip_unknown: bool = False,
     ddim_steps: int = 0,
+    redraws: int | None = None,
     refine: int = 0,
     temperature: float | None = None,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
@@ -181,6 +190,9 @@ def reconstruct(
         Leave out residues that cannot be built, with a warning, instead of refusing the input.
     ddim_steps : int
         DiAMoNDBack models: steps of the DDIM sampler, faster; 0 for the published sampler.
+    redraws : int, optional
+        DiAMoNDBack models: how often a residue that overlaps is drawn again; 0 as published, by default what
+        the model says.
     refine : int
         Temporal models: steps of a simulation of every frame with its beads held; 0 for none.
     temperature : float, optional
@@ -200,14 +212,14 @@ def reconstruct(
     if model_family(model) == "temporal":
         from backmap.rollout import make_refinement
 
-        _refuse_ddim(model, ddim_steps)
+        _refuse_sampling(model, ddim_steps, redraws)
         opened = _open_temporal(trajectory, top, model, device)
         refinement = make_refinement(opened[1], model, refine, temperature)
         results = _roll_out(*opened, samples, seed, refinement)
     else:
         if refine or temperature is not None:
             raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
-        opened = _open_protein(trajectory, top, model, device, skip_unknown, ddim_steps)
+        opened = _open_protein(trajectory, top, model, device, skip_unknown, ddim_steps, redraws)
         results = _build(*opened, samples, seed)
     return results[0] if samples == 1 else results
 
@@ -219,6 +231,7 @@ def _open_protein(
     device: str,
     skip_unknown: bool,
     ddim_steps: int,
+    redraws: int | None,
 ) -> tuple[Source, Reconstructor, int]:
     """Find the protein in a trajectory and make a model ready for it; say how many workers to use."""
     from backmap.io import open_source, source_from_mdtraj
@@ -228,7 +241,7 @@ def _open_protein(
     else:
         source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
     place = select_device(device)
-    reconstructor = make_reconstructor(model, source, place, ddim_steps)
+    reconstructor = make_reconstructor(model, source, place, ddim_steps, redraws)
     return source, reconstructor, count_workers(place)
 
 

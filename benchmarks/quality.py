@@ -15,7 +15,6 @@ of one thread, without start-up (cgback's with it).
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import subprocess
@@ -215,8 +214,6 @@ def diamondback(
 ) -> Rebuild:
     """Rebuild all structures in one batch, residue by residue."""
     model.eval()
-    if redraws is not None:
-        model.config = dataclasses.replace(model.config, redraws=redraws)
 
     def rebuild_all(structures: Sequence[Structure]) -> Iterator[Rebuilt]:
         keys = stream_keys(0, samples, 0, 1, torch.device(device))
@@ -229,7 +226,7 @@ def diamondback(
                 continue
             c_alpha = torch.tensor(structure.c_alpha, dtype=torch.float32, device=device)
             traces.append(Traces(c_alpha, engine.chain, keys))
-        built = iter(build_structures(model, traces, ddim))
+        built = iter(build_structures(model, traces, ddim, redraws))
         for structure in structures:
             failure = unbuildable.get(structure.name)
             yield failure or (next(built).cpu().numpy(), structure.topology.atom_mask)

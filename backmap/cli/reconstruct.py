@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stride", type=_positive, default=1, metavar="N", help="build every N-th frame (%(default)s)")
     add("--skip-unknown", action="store_true", help="proteins: leave out residues that cannot be built")
     add("--ddim-steps", type=_positive, default=0, metavar="N", help="diamondback: a faster sampler, N steps")
+    add(
+        "--redraws",
+        type=_count,
+        metavar="N",
+        help="diamondback: draw overlaps again; 0 as published",
+    )
     add("--seed-from", metavar="TRAJECTORY", help="temporal models: start from frames of this one, all atoms")
     add(
         "--refine",
@@ -107,7 +113,8 @@ def _reconstruct(
     """Build and write all frames, one writer a sample, and give the seconds it took."""
     from backmap.inference.frame_stream import build_frames, frames_per_chunk
 
-    reconstructor = api.make_reconstructor(arguments.model, source, device, arguments.ddim_steps)
+    sampling = arguments.ddim_steps, arguments.redraws
+    reconstructor = api.make_reconstructor(arguments.model, source, device, *sampling)
     residues, samples = source.topology.residues, arguments.samples
     start = time.perf_counter()
     with _progress_bar(source.frames * residues * samples, "residues", arguments) as bar:
@@ -134,7 +141,8 @@ def _run_temporal(arguments: argparse.Namespace) -> int:
     from backmap.inference.along_time import AlongTime
     from backmap.io import AtomList, Journal, StagedFiles, write_manifest
 
-    _refuse_options(arguments, "temporal", skip_unknown="--skip-unknown", ddim_steps="--ddim-steps")
+    options = {name: f"--{name.replace('_', '-')}" for name in ("skip_unknown", "ddim_steps", "redraws")}
+    _refuse_options(arguments, "temporal", **options)
     outputs = rollout.Outputs.plan(arguments.output, arguments.input, arguments.samples)
     device = api.select_device(arguments.device)
     model, sources = _open_temporal(arguments, device)
@@ -270,6 +278,7 @@ def _manifest(inputs: Sequence[Path], arguments: argparse.Namespace) -> dict[str
         "temperature": arguments.temperature,
         "skip_unknown": arguments.skip_unknown,
         "ddim_steps": arguments.ddim_steps,
+        "redraws": arguments.redraws,
         "device": arguments.device,
     }
 
@@ -316,6 +325,12 @@ def _kelvin(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a temperature in kelvin")
     return value
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+    return int(text)
 
 
 def _seed(text: str) -> int:

@@ -75,6 +75,8 @@ class AlongChain:
         Where to compute.
     ddim_steps : int
         Steps of the DDIM sampler; 0 for the published sampler.
+    redraws : int, optional
+        How often a residue that overlaps is drawn again; by default what the model's configuration says.
 
     Raises
     ------
@@ -89,11 +91,12 @@ class AlongChain:
         linked: np.ndarray,
         device: torch.device | str = "cpu",
         ddim_steps: int = 0,
+        redraws: int | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
-        self.ddim_steps = ddim_steps
+        self.ddim_steps, self.redraws = ddim_steps, redraws
         lone = torch.nonzero(pass_kinds(self.chain) < 0).squeeze(-1)
         if len(lone):
             raise ValueError(
@@ -122,11 +125,13 @@ class AlongChain:
         """
         keys = stream_keys(seed, samples, first_frame, len(c_alpha), self.device)
         traces = Traces(c_alpha.to(self.device, torch.float32), self.chain, keys)
-        return build_structures(self.model, [traces], self.ddim_steps)[0]
+        return build_structures(self.model, [traces], self.ddim_steps, self.redraws)[0]
 
 
 @torch.inference_mode()
-def build_structures(model: DiamondbackModel, traces: Sequence[Traces], ddim_steps: int = 0) -> list[Tensor]:
+def build_structures(
+    model: DiamondbackModel, traces: Sequence[Traces], ddim_steps: int = 0, redraws: int | None = None
+) -> list[Tensor]:
     """Build structures of any sequences, residue by residue, all in one batch.
 
     Parameters
@@ -137,6 +142,8 @@ def build_structures(model: DiamondbackModel, traces: Sequence[Traces], ddim_ste
         C-alphas to build on.
     ddim_steps : int
         Steps of the DDIM sampler; 0 for the published sampler.
+    redraws : int, optional
+        How often a residue that overlaps is drawn again; by default what the model's configuration says.
 
     Returns
     -------
@@ -144,33 +151,30 @@ def build_structures(model: DiamondbackModel, traces: Sequence[Traces], ddim_ste
         In nm. OXT is given wherever a residue has no bonded successor, zero elsewhere.
     """
     builds = [_Build(part) for part in traces]
+    attempts = 1 + (model.config.redraws if redraws is None else redraws)
     for turn in range(max((len(build.turns) for build in builds), default=0)):
         working = [build for build in builds if turn < len(build.turns)]
-        _take_turn(model, working, turn, ddim_steps)
+        _take_turn(model, working, turn, ddim_steps, attempts)
     return [build.result() for build in builds]
 
 
-def _take_turn(model: DiamondbackModel, builds: list[_Build], turn: int, ddim_steps: int) -> None:
+def _take_turn(
+    model: DiamondbackModel, builds: list[_Build], turn: int, ddim_steps: int, attempts: int
+) -> None:
     """Build the residues of one turn, those that overlap with what stands again."""
     described = [build.describe(turn) for build in builds]
     sites = concatenate_sites([sites for sites, *_ in described])
     keys = torch.cat([keys for *_, keys in described])
     sizes = [len(frame) for _, frame, _ in described]
-
-    def draw(rows: Tensor, attempt: int) -> Tensor:
-        normals = _normals(keys[rows], attempt, 1 if ddim_steps else model.config.steps)
-        return model.draw(take_sites(sites, rows), normals, ddim_steps)
-
+    points = torch.empty_like(sites.points)
     rows = torch.arange(len(keys), device=keys.device)
-    points = draw(rows, 0)
-    for attempt in range(model.config.redraws + 1):
-        if attempt:
-            points[rows] = draw(rows, attempt)
+    for attempt in range(attempts):
+        normals = _normals(keys[rows], attempt, 1 if ddim_steps else model.config.steps)
+        points[rows] = model.draw(take_sites(sites, rows), normals, ddim_steps)
         for build, (_, frame, _), part in zip(builds, described, points.split(sizes), strict=True):
             build.place(turn, frame, part)
-        if attempt == model.config.redraws:
-            break
-        rows = torch.nonzero(torch.cat([build.overlapping(turn) for build in builds])).squeeze(-1)
+        if attempt + 1 < attempts:
+            rows = torch.nonzero(torch.cat([build.overlapping(turn) for build in builds])).squeeze(-1)
         if not len(rows):
             break
 

@@ -146,3 +146,26 @@ def test_cuda_matches_cpu(cuda):
         for device in ("cpu", cuda)
     ]
     torch.testing.assert_close(built[1].cpu(), built[0], atol=1e-3, rtol=0)
+
+
+def test_residues_that_overlap_are_drawn_again(monkeypatch):
+    """Every residue is called overlapping: each turn is drawn as often as allowed, from other random numbers."""
+    drawn = []
+    normals = along_chain._normals
+    monkeypatch.setattr(
+        along_chain,
+        "_normals",
+        lambda keys, attempt, steps: drawn.append(attempt) or normals(keys, attempt, steps),
+    )
+    monkeypatch.setattr(along_chain, "OVERLAP_NM", 9.0)
+    model, traces = make_model("compact"), make_traces(("ACDEFG",), helix(6)[None])
+    once, thrice = (build_structures(model, [traces], 0, redraws)[0] for redraws in (0, 2))
+    assert drawn == [0] * 5 + [0, 1, 2] * 5
+    assert not torch.allclose(once, thrice)
+
+
+def test_residues_out_of_touch_are_drawn_once(monkeypatch):
+    monkeypatch.setattr(along_chain, "OVERLAP_NM", 1e-6)
+    model, traces = make_model("compact"), make_traces(("ACDEFG",), helix(6)[None])
+    once, thrice = (build_structures(model, [traces], 0, redraws)[0] for redraws in (0, 2))
+    assert torch.equal(once, thrice)
