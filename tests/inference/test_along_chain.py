@@ -149,14 +149,14 @@ def test_cuda_matches_cpu(cuda):
 
 
 def test_residues_that_overlap_are_drawn_again(monkeypatch):
-    """Every residue is called overlapping: each turn is drawn as often as allowed, from other random numbers."""
-    drawn = []
-    normals = along_chain._normals
-    monkeypatch.setattr(
-        along_chain,
-        "_normals",
-        lambda keys, attempt, steps: drawn.append(attempt) or normals(keys, attempt, steps),
-    )
+    """Every residue is called overlapping: a turn is drawn as often as allowed, from other random numbers."""
+    drawn, normals = [], along_chain._normals
+
+    def watch(keys, attempt, steps):
+        drawn.append(attempt)
+        return normals(keys, attempt, steps)
+
+    monkeypatch.setattr(along_chain, "_normals", watch)
     monkeypatch.setattr(along_chain, "OVERLAP_NM", 9.0)
     model, traces = make_model("compact"), make_traces(("ACDEFG",), helix(6)[None])
     once, thrice = (build_structures(model, [traces], 0, redraws)[0] for redraws in (0, 2))
