@@ -125,9 +125,10 @@ def make_reconstructor(
     """
     from backmap.inference.all_at_once import AllAtOnce
     from backmap.inference.along_chain import AlongChain
+    from backmap.models.diamondback.model import DiamondbackModel
 
     loaded = load_model(model, device)
-    if model_family(model) != "diamondback":
+    if not isinstance(loaded, DiamondbackModel):
         _refuse_sampling(model, ddim_steps, redraws)
         return AllAtOnce(loaded, source.topology, source.linked, device)
     if ddim_steps > loaded.config.steps:
