@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +12,7 @@ from backmap.errors import InputError
 
 if TYPE_CHECKING:
     from backmap.datasets.corpus import Corpus
+    from backmap.datasets.frame_pairs import FramePairs
 
 Model = TypeVar("Model")
 Training = TypeVar("Training")
@@ -108,6 +110,22 @@ def load_corpora(path: Path, table: dict[str, Any]) -> tuple[Corpus, Corpus]:
         return load_corpus(data["corpus"], "train"), load_corpus(data["corpus"], "validation")
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: [data] names no usable structures ({error})") from None
+
+
+def describe_training(
+    training: Any, data: Corpus | FramePairs, held_out: Corpus | FramePairs, history: Any
+) -> dict[str, Any]:
+    """Say how weights came to be, for their checkpoint."""
+    import torch
+
+    return {
+        "training": asdict(training),
+        "data_sha256": data.data_hash,
+        "validation_sha256": held_out.data_hash,
+        "seed": training.seed,
+        "torch": torch.__version__,
+        "history": history,
+    }
 
 
 def _prepare_folder(folder: Path, resume: bool) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backmap import api
-from backmap.cli.train import load_corpora, read_configurations
+from backmap.cli.train import describe_training, load_corpora, read_configurations
 from backmap.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     """Train and write ``diamondback.safetensors``."""
-    import torch
-
     from backmap.io import describe_file
     from backmap.models.checkpoint import save_checkpoint, to_checkpoint
     from backmap.models.diamondback.config import DiamondbackConfig
@@ -40,15 +37,9 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     result = train_diamondback(
         config, training, data, held_out, arguments.output, device, arguments.resume, start
     )
-    provenance = {
-        "training": asdict(training),
-        "data_sha256": data.data_hash,
-        "validation_sha256": held_out.data_hash,
-        "seed": training.seed,
-        "torch": torch.__version__,
-        "fine_tuned_from": describe_file(api.require_model(arguments.start)) if arguments.start else None,
-        "history": result.history,
-    }
+    provenance = describe_training(training, data, held_out, result.history)
+    if arguments.start:
+        provenance["fine_tuned_from"] = describe_file(api.require_model(arguments.start))
     path: Path = arguments.output / "diamondback.safetensors"
     save_checkpoint(path, to_checkpoint("diamondback", config, result.model, provenance))
     print(f"wrote {path}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backmap.api import select_device
-from backmap.cli.train import require_tables
+from backmap.cli.train import describe_training, require_tables
 from backmap.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ _SAMPLES = 10
 
 def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     """Train and write ``temporal.safetensors``."""
-    import torch
 
     from backmap.models.checkpoint import save_checkpoint
     from backmap.training.temporal import train_temporal
@@ -60,14 +58,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path}: {reason}") from None
-    provenance = {
-        "training": asdict(training),
-        "data_sha256": data.data_hash,
-        "validation_sha256": held_out.data_hash,
-        "seed": training.seed,
-        "torch": torch.__version__,
-        "history": result.history,
-    }
+    provenance = describe_training(training, data, held_out, result.history)
     result.model.force_field = force_field
     output = arguments.output / "temporal.safetensors"
     save_checkpoint(output, result.model.to_checkpoint(provenance))

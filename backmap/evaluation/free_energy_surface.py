@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backmap.chemistry.constants import BOLTZMANN
+
 from .dihedrals import dihedral_angles, jensen_shannon_distance
 from .distributions import SIDES
 
 BINS = 60
-BOLTZMANN = 8.31446261815324e-3
-"""Gas constant, kJ/mol/K."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from backmap.chemistry import (
     Topology,
 )
 from backmap.chemistry.ideal_geometry import ideal_geometry
+from backmap.models.batches import concatenate, take
 from backmap.models.chain import Chain
-from backmap.models.counter_random import residue_keys, stream_keys, uniform
+from backmap.models.counter_random import residue_keys, stream_keys
 from backmap.models.diamondback.build_order import build_order
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.diamondback.representation import (
@@ -29,13 +30,11 @@ from backmap.models.diamondback.representation import (
     POINT_SLOTS,
     POINTS,
     Sites,
-    concatenate_sites,
     describe,
     generated_points,
     pass_kinds,
-    take_sites,
 )
-from backmap.models.normals import normals_from_uniforms
+from backmap.models.normals import draw_normals
 from backmap.ops import overlapping_placement, structure_score
 
 OVERLAP_NM = 0.19
@@ -163,14 +162,14 @@ def _take_turn(
 ) -> None:
     """Build the residues of one turn, those that overlap with what stands again."""
     described = [build.describe(turn) for build in builds]
-    sites = concatenate_sites([sites for sites, *_ in described])
+    sites = concatenate([sites for sites, *_ in described])
     keys = torch.cat([keys for *_, keys in described])
     sizes = [len(frame) for _, frame, _ in described]
     points = torch.empty_like(sites.points)
     rows = torch.arange(len(keys), device=keys.device)
     for attempt in range(attempts):
         normals = _normals(keys[rows], attempt, 1 if ddim_steps else model.config.steps)
-        points[rows] = model.draw(take_sites(sites, rows), normals, ddim_steps)
+        points[rows] = model.draw(take(sites, rows), normals, ddim_steps)
         for build, (_, frame, _), part in zip(builds, described, points.split(sizes), strict=True):
             build.place(turn, frame, part)
         if attempt + 1 < attempts:
@@ -181,10 +180,8 @@ def _take_turn(
 
 def _normals(keys: Tensor, attempt: int, steps: int) -> Tensor:
     """Random numbers (steps, n, 57) of an attempt for keys (n,)."""
-    count = 3 * POINTS + 1
-    counters = torch.arange(steps * count, device=keys.device).view(steps, count)
-    normals = normals_from_uniforms(uniform(keys, attempt, counters))
-    return normals.transpose(0, 1)[..., : 3 * POINTS]
+    rows = torch.arange(steps, device=keys.device)
+    return draw_normals(keys, attempt, rows, 3 * POINTS).transpose(0, 1)
 
 
 class _Build:

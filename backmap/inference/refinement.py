@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from backmap.chemistry.constants import BOLTZMANN
 from backmap.chemistry.force_field import ForceField
-from backmap.models.counter_random import uniform
-from backmap.models.normals import normals_from_uniforms
+from backmap.models.normals import draw_normals
 from backmap.physics import Potential
 from backmap.physics.constraints import BondConstraints
-
-BOLTZMANN = 0.008314462618
-"""kJ/mol/K."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +148,5 @@ class Refinement:
         return kick * (most / kick.norm(dim=-1, keepdim=True).clamp(min=most))
 
     def _normals(self, atoms: Tensor, keys: Tensor, purpose: int, step: int) -> Tensor:
-        numbers = atoms.shape[1] * 3
-        even = numbers + numbers % 2
-        counters = step * even + torch.arange(even, device=keys.device)
-        normals = normals_from_uniforms(uniform(keys, purpose, counters))
-        return normals[:, :numbers].unflatten(1, (-1, 3))
+        row = torch.tensor(step, device=keys.device)
+        return draw_normals(keys, purpose, row, 3 * atoms.shape[1]).unflatten(1, (-1, 3))

@@ -1,39 +1,18 @@
-"""Examples in nested named tuples of tensors (n, ...): cut, joined, and given in batches."""
+"""Training examples in random batches, and the mean loss over all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from backmap.models.batches import count, take
 from backmap.training.loop import LoopConfig
 
 Examples = TypeVar("Examples")
-
-
-def _map(function: Callable[..., Tensor], *values: Any) -> Any:
-    """Apply a function to the matching tensors of nested named tuples."""
-    if isinstance(values[0], Tensor):
-        return function(*values)
-    return type(values[0])(*(_map(function, *parts) for parts in zip(*values, strict=True)))
-
-
-def take(examples: Examples, rows: Tensor) -> Examples:
-    """Examples of some rows."""
-    return _map(lambda tensor: tensor[rows], examples)
-
-
-def concatenate(parts: Sequence[Examples]) -> Examples:
-    """Join examples."""
-    return _map(lambda *tensors: torch.cat(tensors), *parts)
-
-
-def count(examples: Any) -> int:
-    """Number of examples."""
-    return len(examples) if isinstance(examples, Tensor) else count(examples[0])
 
 
 def random_batches(

@@ -13,11 +13,12 @@ from torch import Tensor
 from backmap.chemistry import SLOT_C
 from backmap.datasets.corpus import Corpus
 from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
+from backmap.models.batches import concatenate, count
 from backmap.models.chain import Chain
 from backmap.models.diamondback.config import DiamondbackConfig
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.diamondback.representation import POINTS, Pass, Sites, describe, pass_kinds
-from backmap.training.batches import concatenate, count, mean_loss, random_batches
+from backmap.training.batches import mean_loss, random_batches
 from backmap.training.loop import LoopConfig, TrainingLoop
 
 _COPIED_RESIDUES = 200_000

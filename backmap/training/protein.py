@@ -15,6 +15,7 @@ from torch.nn import functional
 from backmap.chemistry import RESIDUE_NAMES, SLOT_O
 from backmap.datasets.corpus import Corpus
 from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
+from backmap.models.batches import concatenate, take
 from backmap.models.chain import Chain, shift
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
 from backmap.models.protein.config import ProteinConfig
@@ -37,7 +38,7 @@ from backmap.models.protein.side_chains import (
     measure_chi,
     side_chain_sites,
 )
-from backmap.training.batches import concatenate, mean_loss, random_batches, take
+from backmap.training.batches import mean_loss, random_batches
 from backmap.training.loop import LoopConfig, TrainingLoop
 
 

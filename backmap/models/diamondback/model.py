@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from backmap.models.batches import split
 from backmap.models.checkpoint import Checkpoint, config_from_dict
 from backmap.models.diamondback.compact_denoiser import CompactDenoiser
 from backmap.models.diamondback.config import DiamondbackConfig, Network
@@ -15,7 +16,6 @@ from backmap.models.diamondback.representation import (
     Sites,
     given_points,
     point_exists,
-    take_sites,
 )
 
 
@@ -98,10 +98,9 @@ class DiamondbackModel(nn.Module):
             In each residue's frame, nm; points that were given are as given.
         """
         on_cpu = sites.types.device.type == "cpu"
-        rows = torch.arange(len(sites.types), device=sites.types.device)
-        parts = rows.split(self.denoiser.rows_at_once if on_cpu else max(1, len(rows)))
-        drawn = [self._draw(take_sites(sites, part), normals[:, part], ddim_steps) for part in parts]
-        return torch.cat(drawn)
+        size = self.denoiser.rows_at_once if on_cpu else len(sites.types)
+        parts = zip(split(sites, size), normals.split(size, dim=1), strict=True)
+        return torch.cat([self._draw(part, numbers, ddim_steps) for part, numbers in parts])
 
     def _draw(self, sites: Sites, normals: Tensor, ddim_steps: int) -> Tensor:
         given = given_points(sites, self.config.scale_nm)

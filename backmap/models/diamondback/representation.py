@@ -17,7 +17,6 @@ that is not there is zero, as published; masks say which are.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -112,16 +111,6 @@ class Sites(NamedTuple):
     environment_known: Tensor
     types: Tensor
     kind: Tensor
-
-
-def concatenate_sites(parts: Sequence[Sites]) -> Sites:
-    """Join sites."""
-    return Sites(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-
-
-def take_sites(sites: Sites, rows: Tensor) -> Sites:
-    """Sites of some rows."""
-    return Sites(*(tensor[rows] for tensor in sites))
 
 
 def pass_kinds(chain: Chain) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_SLOTS, SLOT_CB, SLOT_OXT
+from backmap.models.batches import split
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import Checkpoint, config_from_dict
 from backmap.models.counter_random import uniform
@@ -19,7 +20,6 @@ from backmap.models.protein.backbone import (
     chain_ends,
 )
 from backmap.models.protein.config import ProteinConfig
-from backmap.models.protein.neighbourhood import slice_sites
 from backmap.models.protein.packing import Packer
 from backmap.models.protein.peptide_planes import (
     PeptideFrames,
@@ -137,7 +137,7 @@ class ProteinModel(nn.Module):
         atoms, beta = backbone.atoms.flatten(0, 1), c_beta.flatten(0, 1)
         candidates = []
         size = _sites_at_once(atoms)
-        for number, part in enumerate(slice_sites(sites, size)):
+        for number, part in enumerate(split(sites, size)):
             span = slice(number * size, (number + 1) * size)
             hidden = self.side_chains.encode(part)
             torsions = draw_torsions(self.side_chains, hidden, types[span], uniforms[span])

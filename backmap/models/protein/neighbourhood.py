@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -158,11 +158,3 @@ class Trunk(nn.Module):
         for layer in self.layers:
             hidden = hidden + functional.silu(layer(self.dropout(hidden)))
         return self.dropout(hidden)
-
-
-def slice_sites(sites: Any, size: int) -> list[Any]:
-    """Cut (nested) named tuples of tensors (n, ...) into slices of up to ``size`` sites."""
-    if isinstance(sites, Tensor):
-        return list(sites.split(size))
-    parts = (slice_sites(part, size) for part in sites)
-    return [type(sites)(*part) for part in zip(*parts, strict=True)]

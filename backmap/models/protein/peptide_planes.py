@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backmap.models.batches import split
 from backmap.models.chain import NO_RESIDUE, Chain, shift
 from backmap.models.protein.config import PeptidePlaneConfig
 from backmap.models.protein.geometry import PeptideTemplate, angle_in_class, mean_backbone_angle
@@ -21,7 +22,6 @@ from backmap.models.protein.neighbourhood import (
     NeighbourhoodEncoder,
     Trunk,
     gather_neighbourhood,
-    slice_sites,
 )
 
 _WINDOW = (-2, -1, 1, 2, 3)
@@ -201,7 +201,7 @@ def encode_peptides(
         Sites in a slice.
     """
     sites, frames = peptide_sites(c_alpha, chain, network.config.neighbours, network.template)
-    parts = [network.encode(part) for part in slice_sites(sites, sites_at_once)]
+    parts = [network.encode(part) for part in split(sites, sites_at_once)]
     context, before = (torch.cat(part).unflatten(0, c_alpha.shape[:2]) for part in zip(*parts, strict=True))
     nitrogen = sites.before[..., 3:6].unflatten(0, c_alpha.shape[:2])
     return EncodedPeptides(context, before, nitrogen, network.template(frames.distance)[:, :, 0]), frames

@@ -1,0 +1,38 @@
+"""Nested named tuples of tensors (n, ...): cut and joined along n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Batch = TypeVar("Batch")
+
+
+def _map(function: Callable[..., Tensor], *values: Any) -> Any:
+    """Apply a function to the matching tensors of nested named tuples."""
+    if isinstance(values[0], Tensor):
+        return function(*values)
+    return type(values[0])(*(_map(function, *parts) for parts in zip(*values, strict=True)))
+
+
+def take(batch: Batch, rows: Tensor | slice) -> Batch:
+    """Some rows; without a copy if they are a slice."""
+    return _map(lambda tensor: tensor[rows], batch)
+
+
+def concatenate(parts: Sequence[Batch]) -> Batch:
+    """Join batches."""
+    return _map(lambda *tensors: torch.cat(tensors), *parts)
+
+
+def count(batch: Any) -> int:
+    """Number of rows."""
+    return len(batch) if isinstance(batch, Tensor) else count(batch[0])
+
+
+def split(batch: Batch, size: int) -> list[Batch]:
+    """Cut a batch into slices of up to ``size`` rows, without a copy."""
+    return [take(batch, slice(first, first + size)) for first in range(0, count(batch), size)]
