@@ -203,7 +203,7 @@ def backmap_model(name: str, samples: int, device: str) -> Rebuild:
     def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
         c_alpha = torch.tensor(structure.c_alpha, dtype=torch.float32)
         engine = AllAtOnce(loaded, structure.topology, structure.linked, device)
-        atoms = engine.reconstruct(c_alpha, first_frame=0, samples=samples, seed=0)
+        atoms = engine.reconstruct(c_alpha, numbers=torch.arange(len(c_alpha)), samples=samples, seed=0)
         return atoms.cpu().numpy(), structure.topology.atom_mask
 
     return one_by_one(rebuild)

@@ -34,16 +34,16 @@ class AllAtOnce:
         self.model = model.to(self.device).eval()
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
 
-    def reconstruct(self, c_alpha: Tensor, *, first_frame: int, samples: int, seed: int) -> Tensor:
+    def reconstruct(self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
         Parameters
         ----------
         c_alpha : Tensor, (frames, residues, 3)
             In nm.
-        first_frame : int
-            Number of the chunk's first frame in the trajectory: the random numbers of a frame belong to its
-            number, so that chunks of any size give the same atoms.
+        numbers : Tensor, (frames,) int64
+            Number of each frame in the trajectory: the random numbers of a frame belong to it, so that chunks
+            of any size give the same atoms.
         samples : int
             Independent structures for each frame.
         seed : int
@@ -54,5 +54,5 @@ class AllAtOnce:
         Tensor, (samples, frames, residues, 15, 3) float32
             In nm, on the model's device.
         """
-        keys = stream_keys(seed, samples, first_frame, len(c_alpha), self.device)
+        keys = stream_keys(seed, samples, numbers.to(self.device))
         return self.model.draw(c_alpha.to(self.device, torch.float32), self.chain, keys)

@@ -103,15 +103,15 @@ class AlongChain:
                 "DiAMoNDBack cannot build; use the protein model"
             )
 
-    def reconstruct(self, c_alpha: Tensor, *, first_frame: int, samples: int, seed: int) -> Tensor:
+    def reconstruct(self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
         Parameters
         ----------
         c_alpha : Tensor, (frames, residues, 3)
             In nm.
-        first_frame : int
-            Number of the chunk's first frame in the trajectory, which the random numbers belong to.
+        numbers : Tensor, (frames,) int64
+            Number of each frame in the trajectory, which the random numbers belong to.
         samples : int
             Independent structures for each frame.
         seed : int
@@ -122,7 +122,7 @@ class AlongChain:
         Tensor, (samples, frames, residues, 15, 3) float32
             In nm, on the model's device.
         """
-        keys = stream_keys(seed, samples, first_frame, len(c_alpha), self.device)
+        keys = stream_keys(seed, samples, numbers.to(self.device))
         traces = Traces(c_alpha.to(self.device, torch.float32), self.chain, keys)
         return build_structures(self.model, [traces], self.ddim_steps, self.redraws)[0]
 

@@ -187,43 +187,36 @@ class AlongTime:
         self.tally = Tally(**{field.name: state[field.name].copy() for field in fields(Tally)})
 
     @torch.inference_mode()
-    def reconstruct(self, chunks: Sequence[np.ndarray]) -> list[RolledFrames]:
+    def reconstruct(self, chunks: Sequence[np.ndarray], numbers: Sequence[np.ndarray]) -> list[RolledFrames]:
         """Build all atoms of the next frames of every trajectory.
 
         Parameters
         ----------
         chunks : sequence of ndarray, (frames, beads, 3)
-            The next beads of each trajectory, in nm. Trajectories may end early: then a chunk is shorter than
-            the longest, and those after it are empty.
+            The next beads of each trajectory, in nm. They may be of different lengths, also empty.
+        numbers : sequence of ndarray, (frames,) int64
+            Number of each of these frames in its trajectory, which its random numbers belong to.
 
         Returns
         -------
         list of RolledFrames
             One a trajectory, as many frames as its chunk.
-
-        Raises
-        ------
-        ValueError
-            If a trajectory goes on that had ended.
         """
         lengths = np.array([len(chunk) for chunk in chunks])
         longest = int(lengths.max(initial=0))
-        first = int(self._done.max(initial=0))
-        for trajectory in np.flatnonzero((lengths > 0) & (self._done < first)):
-            raise ValueError(f"trajectory {trajectory} had ended at frame {self._done[trajectory]}")
         origins, beads, shifts = self._place_near_origin(chunks, longest)
+        counted = torch.from_numpy(_padded(numbers, longest, np.int64)).to(self.device)
         atoms = torch.zeros(
             (len(chunks), self.samples, longest, self.model.molecule.atoms, 3), device=self.device
         )
         residuals = torch.zeros((len(chunks), self.samples, longest), device=self.device)
         for step in range(longest):
             alive = torch.from_numpy(np.flatnonzero(lengths > step)).to(self.device)
-            if first + step == 0:
-                seeds = self._seed_frames(beads[alive, step])
-                self._previous[alive] = seeds[:, None].expand(-1, self.samples, -1, -1, -1)
-            else:
-                self._previous[alive] += shifts[alive, step, None, None, None]
-            built = self._build(alive, beads[alive, step], first + step)
+            begins = (torch.from_numpy(self._done).to(self.device)[alive] == 0) & (step == 0)
+            self._begin(alive[begins], beads[alive[begins], step])
+            goes_on = alive[~begins]
+            self._previous[goes_on] += shifts[goes_on, step, None, None, None]
+            built = self._build(alive, beads[alive, step], counted[alive, step])
             atoms[alive, :, step], residuals[alive, :, step] = built
         self._note(lengths, residuals.cpu().numpy())
         self._done += lengths
@@ -234,6 +227,12 @@ class AlongTime:
             RolledFrames(found[index, :, :length], origins[index, :length])
             for index, length in enumerate(lengths)
         ]
+
+    def _begin(self, trajectories: Tensor, beads: Tensor) -> None:
+        """Put frames of the library before the first frames of trajectories."""
+        if len(trajectories):
+            seeds = self._seed_frames(beads)
+            self._previous[trajectories] = seeds[:, None].expand(-1, self.samples, -1, -1, -1)
 
     def _place_near_origin(
         self, chunks: Sequence[np.ndarray], longest: int
@@ -249,9 +248,7 @@ class AlongTime:
         shifts : Tensor, (trajectories, frames, 3) float32
             What the atoms of the frame before must be moved by to be counted from there.
         """
-        beads = np.zeros((len(chunks), longest, *chunks[0].shape[1:]))
-        for index, chunk in enumerate(chunks):
-            beads[index, : len(chunk)] = chunk
+        beads = _padded(chunks, longest, np.float64)
         origins = beads[:, :, 0]
         before = np.concatenate([self._origin[:, None], origins], axis=1)[:, :-1]
         near, shifts = (
@@ -260,13 +257,13 @@ class AlongTime:
         )
         return origins, near, shifts
 
-    def _build(self, alive: Tensor, beads: Tensor, frame: int) -> tuple[Tensor, Tensor]:
+    def _build(self, alive: Tensor, beads: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Build one frame of the trajectories that have not ended: atoms and residuals of all samples."""
         shape = (len(alive), self.samples)
         previous = self._previous[alive].flatten(0, 1)
         rows = _Rows(
             trajectory=alive.repeat_interleave(self.samples),
-            keys=trajectory_keys(self._seed, self._numbers[alive], self.samples, frame).flatten(),
+            keys=trajectory_keys(self._seed, self._numbers[alive], self.samples, frames).flatten(),
             c_g=beads[:, None].expand(*shape, -1, -1).flatten(0, 1),
             previous=previous,
             atoms=torch.empty_like(previous[:, -1]),
@@ -349,6 +346,14 @@ class AlongTime:
             tally.residual_sum += frame
         if residuals.size:
             tally.largest_residual = np.maximum(tally.largest_residual, residuals.max(axis=(1, 2)))
+
+
+def _padded(parts: Sequence[np.ndarray], longest: int, dtype: type) -> np.ndarray:
+    """Put arrays of different lengths into one (parts, longest, ...), with zeros behind their ends."""
+    whole = np.zeros((len(parts), longest, *parts[0].shape[1:]), dtype=dtype)
+    for row, part in zip(whole, parts, strict=True):
+        row[: len(part)] = part
+    return whole
 
 
 def frames_per_chunk(rows: int, atoms: int) -> int:

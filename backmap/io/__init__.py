@@ -2,24 +2,28 @@
 
 from .atom_list import AtomList
 from .bead_source import BeadSource, beads_from_mdtraj, open_beads, read_molecule
-from .journal import Journal
+from .frame_encoders import AtomFrames
+from .growing_file import GrowingOutput, output_files
+from .journal import Journal, Progress
 from .manifest import describe_file, write_manifest
 from .mdtraj_objects import from_mdtraj, to_mdtraj
-from .naming import manifest_path, sample_paths, unfinished_path
+from .naming import manifest_path, require_output_format, sample_paths, unfinished_path
 from .reader import FrameChunk, Source, open_source, source_from_mdtraj
-from .staging import StagedFiles
+from .staging import StagedFiles, require_free
 from .whole_trajectory import holds_times, load_trajectory
-from .writer import create_writer, open_writer
+from .writer import open_writer
 
 __all__ = [
+    "AtomFrames",
     "AtomList",
     "BeadSource",
     "FrameChunk",
+    "GrowingOutput",
     "Journal",
+    "Progress",
     "Source",
     "StagedFiles",
     "beads_from_mdtraj",
-    "create_writer",
     "describe_file",
     "from_mdtraj",
     "holds_times",
@@ -28,7 +32,10 @@ __all__ = [
     "open_beads",
     "open_source",
     "open_writer",
+    "output_files",
     "read_molecule",
+    "require_free",
+    "require_output_format",
     "sample_paths",
     "source_from_mdtraj",
     "to_mdtraj",

@@ -1,4 +1,4 @@
-"""A long run on disk while it goes on: finished pieces and the state after each, so that a kill loses one."""
+"""A long run on disk while it goes on: outputs that grow, and how far they are, so that a kill loses little."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import pairwise
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -18,23 +19,44 @@ from safetensors.numpy import save
 
 from backmap.errors import InputError
 
-from .staging import explain_writing, synchronise
+from .growing_file import Length
+from .staging import explain_writing, publish, settle, synchronise
 
 _REQUEST = "journal.json"
+_PROGRESS = "progress.safetensors"
 _PUBLISHING = "publishing"
 _FINISHED = "finished"
-_PIECE = "piece-{:012d}-{:012d}.safetensors"
-_ANY_PIECE = "piece-*.safetensors"
 _HIDDEN = ".partial"
 
 
-class Journal:
-    """The folder of an unfinished run: what was asked for, and finished pieces in order.
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
 
-    A piece is a file of named arrays that appears whole, on the disk even if the power fails; its name holds
-    the number of the frame after it. A run that was killed finds its pieces again and goes on after the
-    last. One run at a time holds the folder. In a ``with`` statement: leaving it by an exception keeps the
-    folder if it holds a piece.
+    Parameters
+    ----------
+    frames_done : int
+        Frames of the input that were dealt with.
+    lengths : dict of str to Length
+        How far the outputs have grown, by name.
+    state : dict of str to ndarray
+        What the frames to come depend on.
+    notes : dict
+        What else is to be kept, in values that JSON can hold.
+    """
+
+    frames_done: int = 0
+    lengths: dict[str, Length] = field(default_factory=dict)
+    state: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Journal:
+    """The folder of an unfinished run: what was asked for, its outputs as they grow, and how far they are.
+
+    How far the run is stands in one file, which is replaced as a whole after the outputs are on the disk: a
+    kill, or a power failure, loses what came after. One run at a time holds the folder. In a ``with``
+    statement: leaving it by an exception keeps the folder if anything was done.
 
     Parameters
     ----------
@@ -47,6 +69,11 @@ class Journal:
     overwrite : bool
         Throw away what is there.
 
+    Attributes
+    ----------
+    progress : Progress
+        How far the run is.
+
     Raises
     ------
     InputError
@@ -58,6 +85,7 @@ class Journal:
         self, folder: Path, request: Mapping[str, object], *, resume: bool = False, overwrite: bool = False
     ) -> None:
         self.folder = folder
+        self.progress = Progress()
         if folder.exists() and not _is_finished(folder) and not resume and not overwrite:
             raise InputError(
                 f"{folder}: an unfinished run lies there; give --resume to go on with it, "
@@ -75,37 +103,31 @@ class Journal:
                 raise
 
     @property
-    def frames_done(self) -> int:
-        """Number of frames in the pieces."""
-        return self._bounds[-1]
-
-    @property
     def is_publishing(self) -> bool:
         """Whether the run was stopped while its output was being given its final name."""
         return (self.folder / _PUBLISHING).exists()
 
-    def append(self, arrays: Mapping[str, np.ndarray], frames_done: int) -> None:
-        """Add a piece that ends after so many frames of the run."""
-        data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-        self._write(_PIECE.format(self.frames_done, frames_done), data)
-        self._bounds.append(frames_done)
+    def commit(self, progress: Progress) -> None:
+        """Note how far the run is. The outputs must be on the disk up to the lengths given."""
+        text = {
+            "frames_done": progress.frames_done,
+            "lengths": {name: asdict(length) for name, length in progress.lengths.items()},
+            "notes": progress.notes,
+        }
+        state = {name: np.ascontiguousarray(array) for name, array in progress.state.items()}
+        self._write(_PROGRESS, save(state, {"progress": json.dumps(text)}))
+        self.progress = progress
 
-    def pieces(self) -> Iterator[Piece]:
-        """Go through the pieces in order."""
-        for begin, end in pairwise(self._bounds):
-            with _opened(self.folder / _PIECE.format(begin, end)) as piece:
-                yield piece
+    def publish(self, files: Mapping[Path, Path]) -> None:
+        """Give finished files of the folder, the keys, their final names, and remove the folder.
 
-    def last(self, prefix: str) -> dict[str, np.ndarray]:
-        """Arrays of the last piece whose names begin with a prefix, which is taken off."""
-        with _opened(self.folder / _PIECE.format(*self._bounds[-2:])) as piece:
-            return {name.removeprefix(prefix): piece[name] for name in piece if name.startswith(prefix)}
-
-    def publish(self) -> None:
-        """Note that all pieces are there and the output is about to get its final name."""
+        A run that was stopped in the middle of it goes on with those that are left.
+        """
         with explain_writing(self.folder):
             (self.folder / _PUBLISHING).touch()
             synchronise(self.folder)
+        publish({path: final for path, final in files.items() if path.exists()})
+        self.remove()
 
     def remove(self) -> None:
         """Remove the folder: the output is whole, or there is nothing to keep."""
@@ -123,7 +145,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and not self.frames_done:
+        if kind is not None and not self.progress.frames_done:
             self.remove()
         self._release()
 
@@ -135,32 +157,16 @@ class Journal:
     def _begin(self, request: dict[str, object], resume: bool) -> None:
         goes_on = resume and not _is_finished(self.folder)
         before = _read_request(self.folder / _REQUEST) if goes_on else None
-        self._bounds = [0]
-        kept: set[str] = set()
-        if before is not None:
-            _require_same(self.folder, before, json.loads(json.dumps(request)))
-            kept = {_REQUEST, _PUBLISHING, *self._find_pieces()}
         found = list(self.folder.iterdir())
         if found and not {path.name for path in found} & {_REQUEST, _REQUEST + _HIDDEN, _FINISHED}:
             raise InputError(f"{self.folder}: holds other files; move them, or give the output another name")
-        for path in found:
-            if path.name not in kept:  # it was being written when the run was killed, or is not wanted
+        if before is not None:
+            _require_same(self.folder, before, json.loads(json.dumps(request)))
+            self.progress = _read_progress(self.folder / _PROGRESS)
+        if not self.progress.frames_done:
+            for path in found:
                 path.unlink()
-        if before is None:
             self._write(_REQUEST, json.dumps(request, indent=2).encode())
-
-    def _find_pieces(self) -> list[str]:
-        """Find the pieces of the run before, and make sure that none is missing."""
-        names = sorted(path.name for path in self.folder.glob(_ANY_PIECE))
-        for name in names:
-            begin, end = map(int, name.removesuffix(".safetensors").split("-")[1:])
-            if begin != self.frames_done:
-                raise InputError(
-                    f"{self.folder}: the piece from frame {self.frames_done + 1} on is missing; "
-                    "give --overwrite to start anew"
-                )
-            self._bounds.append(end)
-        return names
 
     def _write(self, name: str, data: bytes) -> None:
         """Make a file that appears whole and is on the disk then."""
@@ -168,38 +174,26 @@ class Journal:
         hidden = self.folder / (name + _HIDDEN)
         with explain_writing(path):
             hidden.write_bytes(data)
-            synchronise(hidden)
-            os.replace(hidden, path)
-            synchronise(self.folder)
+            settle(hidden, path)
 
 
-class Piece:
-    """One piece: a mapping of names to arrays, each read when asked for."""
-
-    def __init__(self, file) -> None:
-        self._file = file
-        self._names = frozenset(file.keys())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._names
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._file.get_tensor(name)
-
-    def row(self, name: str, index: int) -> np.ndarray:
-        """One entry along the first axis of an array, without reading the others."""
-        return self._file.get_slice(name)[index]
+def _read_progress(path: Path) -> Progress:
+    """Read how far a run was, if it had noted anything."""
+    if not path.exists():
+        return Progress()
+    with _opened(path) as file:
+        text = json.loads(file.metadata()["progress"])
+        state = {name: file.get_tensor(name) for name in file.keys()}
+    lengths = {name: Length(**length) for name, length in text["lengths"].items()}
+    return Progress(text["frames_done"], lengths, state, text["notes"])
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Piece]:
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, "np") as file:
-            yield Piece(file)
-    except (SafetensorError, FileNotFoundError) as error:
+            yield file
+    except (SafetensorError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}); give --overwrite to start the run anew"
         ) from error

@@ -69,6 +69,11 @@ def require_suffix(path: str | Path, known: tuple[str, ...], purpose: str) -> st
     return suffix
 
 
+def require_output_format(path: str | Path) -> str:
+    """Give the suffix of an output, or refuse one that cannot be written."""
+    return require_suffix(path, OUTPUT_SUFFIXES, "output")
+
+
 def sample_paths(path: str | Path, samples: int) -> list[Path]:
     """Name one output file a sample: ``out.pdb``, or ``out_1.pdb``, ``out_2.pdb`` ... of several."""
     path = Path(path)

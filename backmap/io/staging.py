@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +31,39 @@ def writing_error(path: Path, error: OSError) -> InputError:
     return InputError(f"{path}: cannot be written: {reason}")
 
 
+def require_free(
+    final: Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = (), taken: Collection[Path] = ()
+) -> None:
+    """Refuse a name that cannot be given to an output, saying why.
+
+    Parameters
+    ----------
+    final : Path
+        The name.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+    inputs : iterable of path
+        Files that are being read and must never be replaced.
+    taken : collection of Path
+        Names of other outputs.
+    """
+    folder = final.parent
+    if not folder.exists():
+        raise InputError(f"{final}: the folder {folder} does not exist; create it first")
+    if not folder.is_dir():
+        raise InputError(f"{final}: {folder} is not a folder")
+    if final.exists() and any(Path(path).exists() and final.samefile(path) for path in inputs):
+        raise InputError(f"{final}: is an input of this run; give the output another name")
+    if final in taken:
+        raise InputError(
+            f"{final}: two outputs of this run would have this name; give the output another name"
+        )
+    if final.is_dir():
+        raise InputError(f"{final}: is a folder; give the name of a file")
+    if final.exists() and not overwrite:
+        raise InputError(f"{final}: exists already; give --overwrite to replace it")
+
+
 class StagedFiles:
     """Files written under hidden names in their own folder and renamed together at the end.
 
@@ -41,16 +76,11 @@ class StagedFiles:
         Whether files of the final names may be replaced.
     inputs : iterable of path
         Files that are being read and must never be replaced.
-    folder : Path, optional
-        Where to write them until then, on the same file system; by default beside their final names.
     """
 
-    def __init__(
-        self, *, overwrite: bool = False, inputs: Iterable[str | Path] = (), folder: Path | None = None
-    ) -> None:
+    def __init__(self, *, overwrite: bool = False, inputs: Iterable[str | Path] = ()) -> None:
         self._overwrite = overwrite
-        self._folder = folder
-        self._inputs = [Path(path) for path in inputs]
+        self._inputs = list(inputs)
         self._final: dict[Path, Path] = {}
 
     def add(self, final: str | Path) -> Path:
@@ -62,34 +92,16 @@ class StagedFiles:
             If the file exists and must stay, or its folder cannot be written.
         """
         final = Path(final)
-        self.require_free(final)
+        require_free(
+            final, overwrite=self._overwrite, inputs=self._inputs, taken=set(self._final.values())
+        )
         hidden = final.with_name(f".{stem_of(final)}.{os.getpid()}.partial{suffix_of(final)}")
-        if self._folder is not None:
-            hidden = self._folder / final.name
         try:
             hidden.open("xb").close()
         except OSError as error:
             raise writing_error(final, error) from error
         self._final[hidden] = final
         return hidden
-
-    def require_free(self, final: Path) -> None:
-        """Refuse a name that cannot be given to an output, saying why."""
-        folder = final.parent
-        if not folder.exists():
-            raise InputError(f"{final}: the folder {folder} does not exist; create it first")
-        if not folder.is_dir():
-            raise InputError(f"{final}: {folder} is not a folder")
-        if final.exists() and any(path.exists() and final.samefile(path) for path in self._inputs):
-            raise InputError(f"{final}: is an input of this run; give the output another name")
-        if final in self._final.values():
-            raise InputError(
-                f"{final}: two outputs of this run would have this name; give the output another name"
-            )
-        if final.is_dir():
-            raise InputError(f"{final}: is a folder; give the name of a file")
-        if final.exists() and not self._overwrite:
-            raise InputError(f"{final}: exists already; give --overwrite to replace it")
 
     def __enter__(self) -> StagedFiles:
         return self
@@ -99,21 +111,36 @@ class StagedFiles:
     ) -> None:
         try:
             if kind is None:
-                self._publish()
+                publish(self._final)
         finally:
-            self._discard()
+            for hidden in self._final:
+                with suppress(OSError):
+                    hidden.unlink(missing_ok=True)
 
-    def _publish(self) -> None:
-        for hidden, final in self._final.items():
-            with explain_writing(final):
-                synchronise(hidden)
-                os.replace(hidden, final)
-                synchronise(final.parent)
 
-    def _discard(self) -> None:
-        for hidden in self._final:
-            with suppress(OSError):
-                hidden.unlink(missing_ok=True)
+def publish(files: Mapping[Path, Path]) -> None:
+    """Give files, the keys, their final names, the values, on the same file system. All are on the disk then."""
+    for hidden, final in files.items():
+        with explain_writing(final):
+            settle(hidden, final)
+
+
+def settle(hidden: Path, final: Path) -> None:
+    """Give a file its name when it is on the disk, so that no power failure leaves half a file of that name."""
+    synchronise(hidden)
+    os.replace(hidden, final)
+    synchronise(final.parent)
+
+
+@contextmanager
+def scratch_folder(final: Path) -> Iterator[Path]:
+    """Make a hidden folder beside an output, and remove it in the end."""
+    with explain_writing(final):
+        folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

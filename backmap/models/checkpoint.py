@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import typing
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 
 FORMAT_VERSION = 1
 
@@ -105,11 +107,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         With one sentence for the user, if the file is not a model.
     """
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
+        data = Path(path).read_bytes()
+    except OSError as error:
         raise ValueError(f"{path} is not a model file ({error}): give a .safetensors file") from None
+    return parse_checkpoint(data, path)
+
+
+def parse_checkpoint(data: bytes, path: str | Path) -> Checkpoint:
+    """Read the content of a model file; ``path`` is its name in messages.
+
+    Raises
+    ------
+    ValueError
+        With one sentence for the user, if the file is not a model.
+    """
+    try:
+        tensors = load(data)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a model file ({error}): give a .safetensors file") from None
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     if "family" not in metadata or "config" not in metadata:
         raise ValueError(f"{path} is not a backmap model: it holds tensors but no model configuration")
     if int(metadata["format"]) > FORMAT_VERSION:
@@ -124,17 +141,66 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> torch.nn
     Raises
     ------
     ValueError
-        With one sentence for the user, if there is no such model or the file is not one backmap knows.
+        With one sentence for the user, if there is no such file or it is no model that backmap knows.
+    """
+    return make_model(load_checkpoint(path), path).to(device)
+
+
+def make_model(checkpoint: Checkpoint, path: str | Path) -> torch.nn.Module:
+    """Make the model that a checkpoint holds, ready for inference; ``path`` is its name in messages.
+
+    Raises
+    ------
+    ValueError
+        With one sentence for the user, if it is no model that backmap knows.
     """
     from backmap.models.diamondback.model import DiamondbackModel
     from backmap.models.protein.model import ProteinModel
     from backmap.models.temporal.model import TemporalModel
 
     families = {"protein": ProteinModel, "diamondback": DiamondbackModel, "temporal": TemporalModel}
-    checkpoint = load_checkpoint(path)
     if checkpoint.family not in families:
         raise ValueError(f"{path} is a {checkpoint.family!r} model, which this backmap does not know")
-    return families[checkpoint.family].from_checkpoint(checkpoint).to(device).eval()
+    return families[checkpoint.family].from_checkpoint(checkpoint).eval()
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file held in memory, so that it is read once and can be sent to other processes.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls it, for messages.
+    data : bytes
+        Its content.
+    """
+
+    name: str
+    data: bytes
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """What it holds. Raises ValueError with one sentence for the user if that is no model."""
+        return parse_checkpoint(self.data, self.name)
+
+    @property
+    def family(self) -> str:
+        """Which kind of model: ``protein``, ``diamondback`` or ``temporal``."""
+        return self.checkpoint.family
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the content, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def load(self, device: torch.device | str = "cpu") -> torch.nn.Module:
+        """Make the model, ready for inference. Raises ValueError as :func:`make_model`."""
+        return make_model(self.checkpoint, self.name).to(device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what is sent to other processes: not what was made of it."""
+        return {"name": self.name, "data": self.data}
 
 
 def to_checkpoint(

@@ -27,31 +27,28 @@ def _absorb(state: Tensor, word: Tensor) -> Tensor:
     return x ^ _shift_right(x, 31)
 
 
-def stream_keys(seed: int, samples: int, first_frame: int, frames: int, device: torch.device) -> Tensor:
+def stream_keys(seed: int, samples: int, numbers: Tensor) -> Tensor:
     """Make one key for every sample of every frame.
 
     Parameters
     ----------
     seed : int
         Any 64-bit integer.
-    samples, frames : int
-        How many keys.
-    first_frame : int
-        Number of the first frame in its trajectory.
-    device : torch.device
-        Where the keys live.
+    samples : int
+        How many keys a frame.
+    numbers : Tensor, (frames,) int64
+        Number of each frame in its trajectory. The keys live on its device.
 
     Returns
     -------
     Tensor, (samples, frames) int64
     """
-    state = torch.full((samples, frames), seed, dtype=torch.int64, device=device)
-    sample = torch.arange(samples, device=device)[:, None]
-    frame = torch.arange(first_frame, first_frame + frames, device=device)[None, :]
-    return _absorb(_absorb(state, sample), frame)
+    state = torch.full((samples, len(numbers)), seed, dtype=torch.int64, device=numbers.device)
+    sample = torch.arange(samples, device=numbers.device)[:, None]
+    return _absorb(_absorb(state, sample), numbers)
 
 
-def trajectory_keys(seed: int, trajectories: Tensor, samples: int, frame: int) -> Tensor:
+def trajectory_keys(seed: int, trajectories: Tensor, samples: int, numbers: Tensor) -> Tensor:
     """Make one key for every sample of one frame of several trajectories.
 
     Parameters
@@ -62,15 +59,14 @@ def trajectory_keys(seed: int, trajectories: Tensor, samples: int, frame: int) -
         Number of each trajectory. The keys live on its device.
     samples : int
         How many keys a trajectory.
-    frame : int
-        Number of the frame, the same for all.
+    numbers : Tensor, (trajectories,) int64
+        Number of the frame in each of them.
 
     Returns
     -------
     Tensor, (trajectories, samples) int64
     """
-    keys = stream_keys(seed, samples, frame, 1, trajectories.device)[:, 0]
-    return _absorb(keys[None, :], trajectories[:, None])
+    return _absorb(stream_keys(seed, samples, numbers).T, trajectories[:, None])
 
 
 def residue_keys(keys: Tensor, residues: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def make_engine(network: str = "compact", ddim_steps: int = 0) -> AlongChain:
 @pytest.mark.parametrize("ddim_steps", [0, 3])
 @pytest.mark.parametrize("network", SMALL)
 def test_builds_every_atom_on_the_c_alphas(network, ddim_steps):
-    built = make_engine(network, ddim_steps).reconstruct(frames(3), first_frame=0, samples=2, seed=7)
+    built = make_engine(network, ddim_steps).reconstruct(frames(3), numbers=torch.arange(3), samples=2, seed=7)
     assert built.shape == (2, 3, 15, 15, 3) and built.isfinite().all()
     torch.testing.assert_close(built[:, :, :, SLOT_CA], frames(3).expand(2, -1, -1, -1))
     mask = torch.from_numpy(Topology.from_sequences(*SEQUENCES).atom_mask)
@@ -41,16 +41,16 @@ def test_builds_every_atom_on_the_c_alphas(network, ddim_steps):
 @pytest.mark.parametrize("network", SMALL)
 def test_batch_does_not_change_a_frame(network):
     engine, trajectory = make_engine(network), frames(4)
-    together = engine.reconstruct(trajectory, first_frame=0, samples=2, seed=7)
+    together = engine.reconstruct(trajectory, numbers=torch.arange(len(trajectory)), samples=2, seed=7)
     for frame in range(4):
-        alone = engine.reconstruct(trajectory[frame, None], first_frame=frame, samples=2, seed=7)
+        alone = engine.reconstruct(trajectory[frame, None], numbers=torch.tensor([frame]), samples=2, seed=7)
         torch.testing.assert_close(alone[:, 0], together[:, frame], atol=1e-3, rtol=0)
 
 
 def test_seed_and_frame_number_decide():
     engine, trajectory = make_engine(), frames(1)
     first, again, other, later = (
-        engine.reconstruct(trajectory, first_frame=frame, samples=1, seed=seed)
+        engine.reconstruct(trajectory, numbers=torch.tensor([frame]), samples=1, seed=seed)
         for seed, frame in ((7, 0), (7, 0), (8, 0), (7, 1))
     )
     assert torch.equal(first, again)
@@ -60,7 +60,7 @@ def test_seed_and_frame_number_decide():
 def make_traces(sequences: tuple[str, ...], c_alpha: torch.Tensor) -> Traces:
     topology = Topology.from_sequences(*sequences)
     chain = Chain.from_arrays(topology.residue_types, topology.chain_index, topology.linked(), "cpu")
-    return Traces(c_alpha, chain, stream_keys(3, 2, 0, len(c_alpha), torch.device("cpu")))
+    return Traces(c_alpha, chain, stream_keys(3, 2, torch.arange(len(c_alpha))))
 
 
 def test_structures_of_different_size_in_one_batch_are_those_built_alone():
@@ -111,7 +111,7 @@ def test_a_peptide_bond_comes_from_one_pass(monkeypatch):
 
 
 def test_terminal_oxygen_is_opposite_and_as_far():
-    built = make_engine().reconstruct(frames(1), first_frame=0, samples=1, seed=7)[0, 0]
+    built = make_engine().reconstruct(frames(1), numbers=torch.arange(1), samples=1, seed=7)[0, 0]
     for end in (9, 14):
         carbon = built[end, SLOT_C]
         assert float((built[end, SLOT_OXT] - carbon).norm()) == pytest.approx(0.125, abs=0.005)
@@ -133,14 +133,14 @@ def test_breaks_are_ends():
     linked[2] = False
     engine = AlongChain(make_model("compact"), topology, linked)
     assert np.flatnonzero(pass_kinds(engine.chain) != Pass.INTERIOR).tolist() == [0, 2, 3, 6]
-    built = engine.reconstruct(helix(7)[None], first_frame=0, samples=1, seed=0)
+    built = engine.reconstruct(helix(7)[None], numbers=torch.arange(1), samples=1, seed=0)
     assert built[0, 0][torch.from_numpy(ATOM_MASK)[engine.chain.types]].isfinite().all()
 
 
 def test_cuda_matches_cpu(cuda):
     built = [
         AlongChain(make_model("compact"), topology, topology.linked(), device).reconstruct(
-            frames(2), first_frame=0, samples=2, seed=7
+            frames(2), numbers=torch.arange(2), samples=2, seed=7
         )
         for topology in [Topology.from_sequences(*SEQUENCES)]
         for device in ("cpu", cuda)

@@ -20,12 +20,19 @@ def roll(roller: AlongTime, trajectories: list[np.ndarray], chunk: int = 1000) -
     """Roll out whole trajectories, so many frames at a time."""
     longest = max(map(len, trajectories))
     pieces = [
-        roller.reconstruct([whole[first : first + chunk] for whole in trajectories])
+        roller.reconstruct(*part(trajectories, first, first + chunk))
         for first in range(0, longest, chunk)
     ]
     return [
         RolledFrames(np.concatenate([p.atoms for p in parts], 1), np.concatenate([p.origin for p in parts]))
         for parts in zip(*pieces, strict=True)
+    ]
+
+
+def part(trajectories: list[np.ndarray], first: int, end: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Some frames of every trajectory, and their numbers."""
+    return [whole[first:end] for whole in trajectories], [
+        np.arange(len(whole))[first:end] for whole in trajectories
     ]
 
 
@@ -89,11 +96,11 @@ def test_resumed_equals_uninterrupted():
         AlongTime(ToyTemporal(rarely), samples=2, seed=5, trajectories=(0, 1)) for _ in range(2)
     )
     expected = roll(whole, given)
-    first.reconstruct([trajectory[:13] for trajectory in given])
+    first.reconstruct(*part(given, 0, 13))
     state = first.state
-    first.reconstruct([trajectory[13:20] for trajectory in given])
+    first.reconstruct(*part(given, 13, 20))
     resumed.restore(state)
-    built = resumed.reconstruct([trajectory[13:] for trajectory in given])
+    built = resumed.reconstruct(*part(given, 13, 30))
     np.testing.assert_array_equal(built[0].atoms, expected[0].atoms[:, 13:])
     assert built[1].atoms.shape[1] == 0
     for name, value in whole.state.items():
@@ -170,16 +177,26 @@ def test_what_stays_unphysical_is_counted_and_harms_no_other_frame(bad_value):
 
 def test_empty_and_single():
     roller = AlongTime(ToyTemporal())
-    assert roller.reconstruct([np.empty((0, 6, 3))])[0].atoms.shape == (1, 0, 22, 3)
-    assert roller.reconstruct([beads(1)])[0].atoms.shape == (1, 1, 22, 3)
+    assert roller.reconstruct([np.empty((0, 6, 3))], [np.arange(0)])[0].atoms.shape == (1, 0, 22, 3)
+    assert roller.reconstruct([beads(1)], [np.arange(1)])[0].atoms.shape == (1, 1, 22, 3)
     assert roller.tally.frames.tolist() == [1]
 
 
+def test_chunks_of_different_lengths():
+    given = [beads(9), beads(9, seed=1)]
+    expected = roll(AlongTime(ToyTemporal(rarely), seed=5, trajectories=(0, 1)), given)
+    roller = AlongTime(ToyTemporal(rarely), seed=5, trajectories=(0, 1))
+    cuts = [(slice(0, 4), slice(0, 0)), (slice(4, 4), slice(0, 7)), (slice(4, 9), slice(7, 9))]
+    pieces = []
+    for both in cuts:
+        chunks = [whole[cut] for whole, cut in zip(given, both, strict=True)]
+        pieces.append(roller.reconstruct(chunks, [np.arange(9)[cut] for cut in both]))
+    for index in range(2):
+        built = np.concatenate([piece[index].atoms for piece in pieces], axis=1)
+        np.testing.assert_array_equal(built, expected[index].atoms)
+
+
 def test_bad_input():
-    roller = AlongTime(ToyTemporal(), trajectories=(0, 1))
-    roller.reconstruct([beads(5), beads(3)])
-    with pytest.raises(ValueError, match="trajectory 1 had ended at frame 3"):
-        roller.reconstruct([beads(5), beads(3)])
     with pytest.raises(ValueError, match="redraws is -1, but cannot be less than 0"):
         Patience(redraws=-1)
 

@@ -2,11 +2,9 @@ import torch
 
 from backmap.models.counter_random import stream_keys, trajectory_keys, uniform
 
-CPU = torch.device("cpu")
-
 
 def test_numbers_are_uniform_and_uncorrelated():
-    draws = uniform(stream_keys(7, 4, 0, 50, CPU), 1, torch.arange(1000)).double()
+    draws = uniform(stream_keys(7, 4, torch.arange(50)), 1, torch.arange(1000)).double()
     assert draws.min() >= 0 and draws.max() < 1
     assert abs(draws.mean() - 0.5) < 0.003
     assert abs(draws.var() - 1 / 12) < 0.001
@@ -17,28 +15,29 @@ def test_numbers_are_uniform_and_uncorrelated():
 
 
 def test_a_frame_keeps_its_numbers_in_any_chunk():
-    whole = uniform(stream_keys(5, 3, 0, 20, CPU), 2, torch.arange(6).view(2, 3))
-    part = uniform(stream_keys(5, 2, 12, 4, CPU), 2, torch.arange(6).view(2, 3))
+    whole = uniform(stream_keys(5, 3, torch.arange(20)), 2, torch.arange(6).view(2, 3))
+    part = uniform(stream_keys(5, 2, torch.arange(12, 12 + 4)), 2, torch.arange(6).view(2, 3))
     assert torch.equal(whole[:2, 12:16], part)
 
 
 def test_seed_purpose_and_sample_matter():
-    first = uniform(stream_keys(1, 2, 0, 1, CPU), 1, torch.arange(8))
-    assert not torch.equal(first, uniform(stream_keys(2, 2, 0, 1, CPU), 1, torch.arange(8)))
-    assert not torch.equal(first, uniform(stream_keys(1, 2, 0, 1, CPU), 2, torch.arange(8)))
+    first = uniform(stream_keys(1, 2, torch.arange(1)), 1, torch.arange(8))
+    assert not torch.equal(first, uniform(stream_keys(2, 2, torch.arange(1)), 1, torch.arange(8)))
+    assert not torch.equal(first, uniform(stream_keys(1, 2, torch.arange(1)), 2, torch.arange(8)))
     assert not torch.equal(first[0], first[1])
 
 
 def test_largest_seed():
-    assert uniform(stream_keys(2**63 - 1, 1, 0, 1, CPU), 0, torch.arange(3)).shape == (1, 1, 3)
+    assert uniform(stream_keys(2**63 - 1, 1, torch.arange(1)), 0, torch.arange(3)).shape == (1, 1, 3)
 
 
 def test_a_trajectory_keeps_its_numbers_in_any_batch():
     numbers = torch.tensor([0, 3, 9])
-    several, alone = trajectory_keys(5, numbers, 4, 7), trajectory_keys(5, numbers[1:2], 2, 7)
+    frames = torch.full((len(numbers),), 7)
+    several, alone = trajectory_keys(5, numbers, 4, frames), trajectory_keys(5, numbers[1:2], 2, frames[:1])
     assert several.shape == (3, 4) and len(several.unique()) == 12
     assert torch.equal(several[1:2, :2], alone)
-    assert not (several == trajectory_keys(5, numbers, 4, 8)).any()
+    assert not (several == trajectory_keys(5, numbers, 4, frames + 1)).any()
     rows = several.flatten()
     drawn = uniform(rows, 1, torch.arange(6))
     assert torch.equal(drawn[[2, 5]], uniform(rows[[2, 5]], 1, torch.arange(6)))

@@ -187,7 +187,7 @@ def test_one_peptide_is_learned_by_heart(tmp_path, one_thread):
     first, last = result.history[0]["loss"], result.history[-1]["loss"]
     engine = AlongChain(result.model, topology, topology.linked())
     c_alpha = torch.from_numpy(atoms[:, :, SLOT_CA]).float()
-    built = engine.reconstruct(c_alpha, first_frame=0, samples=16, seed=0).numpy()
+    built = engine.reconstruct(c_alpha, numbers=torch.arange(len(c_alpha)), samples=16, seed=0).numpy()
     card = score(topology, atoms, built, present, topology.atom_mask)
     assert last < 0.1 * first
     assert card.measures["bond"]["interior"].value >= 99.0

@@ -29,7 +29,7 @@ def engine(model, two_helices):
 
 def test_all_atoms_are_built_and_c_alphas_stay(engine, two_helices):
     topology, c_alpha = two_helices
-    atoms = engine.reconstruct(c_alpha[None], first_frame=0, samples=3, seed=0)
+    atoms = engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=3, seed=0)
     assert atoms.shape == (3, 1, 25, 15, 3)
     assert torch.equal(atoms[:, 0, :, SLOT_CA], c_alpha.expand(3, -1, -1))
     built = torch.from_numpy(topology.atom_mask)
@@ -39,9 +39,9 @@ def test_all_atoms_are_built_and_c_alphas_stay(engine, two_helices):
 
 def test_rotation_and_translation_turn_the_atoms(engine, two_helices, random_rotation):
     _, c_alpha = two_helices
-    atoms = engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=0)
+    atoms = engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=0)
     moved = c_alpha @ random_rotation.T + torch.tensor([0.3, -0.2, 0.1])
-    turned = engine.reconstruct(moved[None], first_frame=0, samples=1, seed=0)
+    turned = engine.reconstruct(moved[None], numbers=torch.arange(1), samples=1, seed=0)
     expected = atoms @ random_rotation.T + torch.tensor([0.3, -0.2, 0.1])
     built = torch.from_numpy(two_helices[0].atom_mask)
     error = (turned - expected).norm(dim=-1)[0, 0][built]
@@ -52,16 +52,16 @@ def test_rotation_and_translation_turn_the_atoms(engine, two_helices, random_rot
 def test_batch_of_one_equals_batch_of_many(engine, two_helices):
     _, c_alpha = two_helices
     frames = c_alpha + 0.01 * torch.randn(7, 25, 3, generator=torch.Generator().manual_seed(2))
-    together = engine.reconstruct(frames, first_frame=0, samples=2, seed=4)
+    together = engine.reconstruct(frames, numbers=torch.arange(len(frames)), samples=2, seed=4)
     alone = torch.cat(
-        [engine.reconstruct(frames[i : i + 1], first_frame=i, samples=2, seed=4) for i in range(7)], dim=1
+        [engine.reconstruct(frames[i : i + 1], numbers=torch.tensor([i]), samples=2, seed=4) for i in range(7)], dim=1
     )
     assert torch.allclose(together, alone, atol=1e-5)
 
 
 def test_seed_decides(engine, two_helices):
     _, c_alpha = two_helices
-    draw = [engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=seed) for seed in (1, 1, 2)]
+    draw = [engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=seed) for seed in (1, 1, 2)]
     assert torch.equal(draw[0], draw[1])
     assert not torch.equal(draw[0], draw[2])
 
@@ -71,9 +71,9 @@ def test_another_chain_far_away_changes_nothing_but_itself(model, two_helices):
     engine = AllAtOnce(model, topology, topology.linked())
     c_alpha = c_alpha.clone()
     c_alpha[20:] += 50.0
-    near = engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=0)
+    near = engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=0)
     c_alpha[20:] += 1.0
-    far = engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=0)
+    far = engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=0)
     # Neighbours are the nearest residues at any distance, so only geometry close by may not move.
     assert torch.allclose(near[..., :20, SLOT_CA, :], far[..., :20, SLOT_CA, :])
 
@@ -92,8 +92,8 @@ def test_checkpoint_gives_the_same_model(model, engine, two_helices, tmp_path):
     save_checkpoint(path, to_checkpoint("protein", SMALL, model, {"seed": 0}))
     again = AllAtOnce(load_model(path), topology, topology.linked())
     assert load_checkpoint(path).provenance == {"seed": 0}
-    same = again.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=3)
-    assert torch.equal(same, engine.reconstruct(c_alpha[None], first_frame=0, samples=1, seed=3))
+    same = again.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=3)
+    assert torch.equal(same, engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=3))
 
 
 def test_bad_checkpoints_are_refused(tmp_path, model):

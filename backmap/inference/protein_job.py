@@ -1,0 +1,147 @@
+"""All that decides the atoms built for a protein's frames, as a value that can be sent to other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backmap.chemistry import SLOT_CA, Topology
+from backmap.errors import InputError
+from backmap.inference.all_at_once import AllAtOnce
+from backmap.inference.along_chain import AlongChain
+from backmap.models.checkpoint import ModelFile
+from backmap.models.diamondback.model import DiamondbackModel
+
+
+class Reconstructor(Protocol):
+    """Builds all atoms on C-alphas near the origin."""
+
+    def reconstruct(self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int) -> Tensor:
+        """Turn C-alphas (frames, residues, 3) into atoms (samples, frames, residues, 15, 3), both in nm."""
+
+
+class Finishing(Protocol):
+    """What is done to built frames before they are handed on."""
+
+    def apply(self, coordinates: np.ndarray) -> np.ndarray:
+        """Turn atoms (frames, atoms, 3) in nm into others."""
+
+
+@dataclass(frozen=True)
+class ProteinJob:
+    """How frames of one protein are built.
+
+    Parameters
+    ----------
+    name : str
+        The protein's file, for messages.
+    model : ModelFile
+        Any model that builds a frame on its own.
+    topology : Topology
+        Residues of every frame.
+    linked : ndarray, (residues,) bool
+        Which residues are bonded to their successor.
+    samples : int
+        Independent structures for each frame.
+    seed : int
+        Seed of the random numbers.
+    ddim_steps : int
+        Steps of the DDIM sampler, for DiAMoNDBack models; 0 for the published sampler.
+    redraws : int, optional
+        How often DiAMoNDBack draws a residue that overlaps again; by default what the model says.
+    finishing : sequence of Finishing
+        What is done to the frames then, in order.
+    """
+
+    name: str
+    model: ModelFile
+    topology: Topology
+    linked: np.ndarray
+    samples: int = 1
+    seed: int = 0
+    ddim_steps: int = 0
+    redraws: int | None = None
+    finishing: Sequence[Finishing] = ()
+
+    def open(self, device: torch.device | str) -> FrameBuilder:
+        """Load the model on a device.
+
+        Raises
+        ------
+        InputError
+            If it cannot build this protein, or an option has no meaning for it.
+        ValueError
+            If the file holds no model.
+        """
+        return FrameBuilder(self, open_reconstructor(self, torch.device(device)))
+
+
+def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
+    """Load the model of a job and make it ready for its protein."""
+    loaded, name = job.model.load(device), job.model.name
+    if not isinstance(loaded, DiamondbackModel):
+        refuse_sampling(name, job.ddim_steps, job.redraws)
+        return AllAtOnce(loaded, job.topology, job.linked, device)
+    if job.ddim_steps > loaded.config.steps:
+        raise InputError(f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer")
+    try:
+        return AlongChain(loaded, job.topology, job.linked, device, job.ddim_steps, job.redraws)
+    except ValueError as error:
+        raise InputError(f"{job.name}: {error}") from None
+
+
+def refuse_sampling(name: str, ddim_steps: int, redraws: int | None) -> None:
+    """Refuse the options of DiAMoNDBack's sampler, for another model."""
+    if ddim_steps:
+        raise InputError(f"ddim-steps {ddim_steps}: only DiAMoNDBack models have steps, {name} has none")
+    if redraws is not None:
+        raise InputError(f"redraws {redraws}: only DiAMoNDBack models draw residues again, not {name}")
+
+
+class FrameBuilder:
+    """Builds frames as a job says. Several threads may use it at once."""
+
+    def __init__(self, job: ProteinJob, reconstructor: Reconstructor) -> None:
+        self.job = job
+        self._reconstructor = reconstructor
+        self._listed = torch.from_numpy(job.topology.atom_mask)
+
+    @torch.inference_mode()
+    def __call__(self, c_alpha: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Build frames.
+
+        Parameters
+        ----------
+        c_alpha : ndarray, (frames, residues, 3) float32
+            In nm, near the origin.
+        numbers : ndarray, (frames,) int64
+            Number of each frame in its trajectory, which its random numbers belong to.
+
+        Returns
+        -------
+        ndarray, (samples, frames, atoms, 3) float32
+            In nm, as the job's finishing leaves them; heavy atoms of the topology if there is none.
+        """
+        built = self._reconstructor.reconstruct(
+            torch.from_numpy(c_alpha),
+            numbers=torch.from_numpy(numbers),
+            samples=self.job.samples,
+            seed=self.job.seed,
+        )
+        atoms = built[:, :, self._listed.to(built.device)].cpu().numpy()
+        if not self.job.finishing:
+            return atoms
+        frames = atoms.reshape(-1, *atoms.shape[2:]).astype(np.float64)
+        for step in self.job.finishing:
+            frames = step.apply(frames)
+        return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:])
+
+
+def c_alphas_of(coordinates: np.ndarray) -> np.ndarray:
+    """Give the C-alphas (frames, residues, 3) float64 of coordinates (frames, residues, 15, 3)."""
+    return np.asarray(coordinates[:, :, SLOT_CA], dtype=np.float64)

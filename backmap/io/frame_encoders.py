@@ -1,0 +1,441 @@
+"""Frames as bytes that can be put one after another: what makes an output file grow, format by format.
+
+A file that is killed while it grows must be whole up to its last known length. Text, XTC, TRR and DCD are: frames
+follow one another without an index. HDF5 and NetCDF are not, so they grow as TRR, which holds the same numbers,
+and are converted when all frames are there; text is gzipped then.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from backmap.errors import InputError
+
+from .atom_list import AtomList
+from .mdtraj_objects import mdtraj_topology
+from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
+from .staging import explain_writing, settle, writing_error
+from .structure_records import MMCIF_HEADER, mmcif_template, pdb_template, too_long_for_pdb
+from .trajectory_file import open_quietly
+from .whole_trajectory import AKMA_PS
+
+ANGSTROM_PER_NM = 10.0
+_PDB_RANGE_ANGSTROM = (-999.999, 9999.999)
+_FRAMES_PER_CONVERSION = 500
+_DCD_FRAMES, _DCD_INTERVAL, _DCD_LAST_STEP, _DCD_STEP_LENGTH = 8, 16, 20, 44
+_DCD_TITLE = slice(180, 260)
+
+
+@dataclass(frozen=True)
+class AtomFrames:
+    """Some consecutive frames of an output.
+
+    Parameters
+    ----------
+    coordinates : ndarray, (frames, atoms, 3)
+        Positions in nm.
+    time : ndarray, (frames,), optional
+        Time in ps; by default the number of the frame.
+    step : ndarray, (frames,), optional
+        Integration step; by default the number of the frame.
+    unitcell_vectors : ndarray, (frames, 3, 3), optional
+        Box vectors in nm.
+    first_model : int
+        How many frames of the output come before them.
+    """
+
+    coordinates: np.ndarray
+    time: np.ndarray | None = None
+    step: np.ndarray | None = None
+    unitcell_vectors: np.ndarray | None = None
+    first_model: int = 0
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    def __getitem__(self, kept: slice) -> AtomFrames:
+        """Give some consecutive frames."""
+        cut = (None if part is None else part[kept] for part in (self.time, self.step, self.unitcell_vectors))
+        return AtomFrames(self.coordinates[kept], *cut, self.first_model + kept.indices(len(self))[0])
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(frames,) their numbers in the output, from 0."""
+        return np.arange(self.first_model, self.first_model + len(self))
+
+
+class FrameEncoder(Protocol):
+    """Turns frames into bytes of one format."""
+
+    def begin(self, frames: AtomFrames) -> bytes:
+        """Give what comes before the first of these frames."""
+
+    def encode(self, frames: AtomFrames) -> bytes:
+        """Give the frames; those of a file may be encoded in any pieces."""
+
+    def finish(self, growing: Path, frames: int, final: Path) -> None:
+        """Make the output of a file that holds so many frames; ``growing`` may be used up."""
+
+
+def make_encoder(
+    final: Path, scratch: Path, atoms: AtomList, frame_interval_ps: float | None = None
+) -> FrameEncoder:
+    """Choose the encoder of an output by its suffix.
+
+    Parameters
+    ----------
+    final : Path
+        Name of the output.
+    scratch : Path
+        A file that may be written and removed.
+    atoms : AtomList
+        Atoms of every frame.
+    frame_interval_ps : float, optional
+        Time between frames, for formats whose header holds it (DCD).
+    """
+    suffix = suffix_of(final)
+    if suffix in PDB_SUFFIXES:
+        return PdbEncoder(final, atoms)
+    if suffix in MMCIF_SUFFIXES:
+        return MmcifEncoder(final, atoms)
+    if suffix == ".dcd":
+        return DcdEncoder(final, scratch, frame_interval_ps)
+    if suffix in HDF5_SUFFIXES + NETCDF_SUFFIXES:
+        return ConvertedEncoder(final, scratch, atoms)
+    return GromacsEncoder(final, scratch, suffix)
+
+
+class _TextEncoder:
+    """What PDB and mmCIF have in common: the last lines, and a file that is gzipped when it is complete."""
+
+    def __init__(self, final: Path) -> None:
+        self._final = final
+
+    def _close(self, growing: Path, text: str, final: Path) -> None:
+        """Add the last lines and give the file its name."""
+        with explain_writing(self._final):
+            with growing.open("ab") as file:
+                file.write(text.encode())
+            if not suffix_of(self._final).endswith(".gz"):
+                settle(growing, final)
+                return
+            zipped = growing.with_name(growing.name + ".gz")
+            with growing.open("rb") as plain, zipped.open("wb") as target:
+                with gzip.GzipFile(stem_of(self._final), "wb", fileobj=target, mtime=0) as file:
+                    shutil.copyfileobj(plain, file)
+            settle(zipped, final)
+
+
+class PdbEncoder(_TextEncoder):
+    """PDB text. Several frames are MODEL records, a single one has none. Time is not stored."""
+
+    def __init__(self, final: Path, atoms: AtomList) -> None:
+        super().__init__(final)
+        too_long = too_long_for_pdb(atoms)
+        if too_long:
+            raise InputError(f"{final}: {too_long} is too long for a PDB file; write mmCIF (.cif) instead")
+        self._template = pdb_template(atoms)
+
+    def begin(self, frames: AtomFrames) -> bytes:
+        """Give the box of the first frame."""
+        box = frames.unitcell_vectors
+        return b"" if box is None else _cryst1(box[0]).encode()
+
+    def encode(self, frames: AtomFrames) -> bytes:
+        """Give one MODEL a frame."""
+        angstrom = np.asarray(frames.coordinates, dtype=np.float64) * ANGSTROM_PER_NM
+        low, high = _PDB_RANGE_ANGSTROM
+        if angstrom.size and not (low <= angstrom.min() and angstrom.max() <= high):
+            raise InputError(
+                f"{self._final}: coordinates beyond {low:.0f} to {high:.0f} Angstrom do not fit into a "
+                "PDB file; write mmCIF (.cif) or HDF5 (.h5), or move the structure to the origin"
+            )
+        models = zip(frames.numbers, angstrom, strict=True)
+        texts = (f"MODEL {n + 1:>8}\n{self._template % tuple(frame.ravel())}ENDMDL\n" for n, frame in models)
+        return "".join(texts).encode()
+
+    def finish(self, growing: Path, frames: int, final: Path) -> None:
+        """Close the file; the records around a single model are taken off."""
+        if frames == 1:
+            growing = self._without_model(growing)
+        self._close(growing, "END\n", final)
+
+    def _without_model(self, growing: Path) -> Path:
+        """Write the single model of a file into another one, without the records around it."""
+        alone = growing.with_name(growing.name + ".alone")
+        with explain_writing(self._final):
+            lines = growing.read_bytes().splitlines(keepends=True)
+            alone.write_bytes(b"".join(line for line in lines if not line.startswith((b"MODEL", b"ENDMDL"))))
+        return alone
+
+
+class MmcifEncoder(_TextEncoder):
+    """mmCIF text: one table of atoms, frames told apart by their model number. Time is not stored."""
+
+    def __init__(self, final: Path, atoms: AtomList) -> None:
+        super().__init__(final)
+        self._template = mmcif_template(atoms)
+        self._name = stem_of(final).replace(" ", "_") or "backmap"
+
+    def begin(self, frames: AtomFrames) -> bytes:
+        """Give the box of the first frame and the columns of the table."""
+        box = frames.unitcell_vectors
+        cell = "" if box is None else _mmcif_cell(box[0])
+        return f"data_{self._name}\n#\n{cell}{MMCIF_HEADER}".encode()
+
+    def encode(self, frames: AtomFrames) -> bytes:
+        """Give one row an atom."""
+        texts = []
+        for number, frame in zip(frames.numbers, frames.coordinates, strict=True):
+            ids = np.arange(1, len(frame) + 1) + number * len(frame)
+            angstrom = np.asarray(frame, dtype=np.float64) * ANGSTROM_PER_NM
+            fields = np.column_stack([ids, angstrom, np.full(len(frame), number + 1)])
+            texts.append(self._template % tuple(fields.ravel()))
+        return "".join(texts).encode()
+
+    def finish(self, growing: Path, frames: int, final: Path) -> None:
+        """Close the table."""
+        self._close(growing, "#\n", final)
+
+
+class _MdtrajEncoder:
+    """What the binary formats have in common: mdtraj writes a piece, whose bytes are taken."""
+
+    def __init__(self, final: Path, scratch: Path) -> None:
+        self._final = final
+        self._scratch = scratch
+
+    @contextmanager
+    def _written(self, path: Path) -> Iterator[object]:
+        """Open a file of mdtraj for writing, and explain what goes wrong."""
+        try:
+            with explain_writing(self._final):
+                import mdtraj
+
+                with mdtraj.open(str(path), "w", force_overwrite=True) as file:
+                    yield file
+        except (RuntimeError, TypeError) as error:  # how mdtraj's writers tell of a failed write
+            raise self._incomplete() from error
+        except ImportError as error:
+            needed = "tables" if suffix_of(path) in HDF5_SUFFIXES else error.name or "another package"
+            raise InputError(
+                f"{self._final}: writing this format needs a package; pip install {needed}"
+            ) from error
+
+    def _incomplete(self) -> InputError:
+        return writing_error(self._final, OSError("a write failed; is the disk full?"))
+
+    def _taken(self, path: Path) -> bytes:
+        with explain_writing(self._final):
+            data = path.read_bytes()
+            path.unlink()
+        return data
+
+
+class GromacsEncoder(_MdtrajEncoder):
+    """XTC and TRR: frames one after another, nothing before or after."""
+
+    def __init__(self, final: Path, scratch: Path, suffix: str) -> None:
+        super().__init__(final, scratch.with_name(scratch.name + suffix))
+        self._has_constant_size = suffix == ".trr"
+
+    def begin(self, frames: AtomFrames) -> bytes:
+        """Nothing."""
+        return b""
+
+    def encode(self, frames: AtomFrames) -> bytes:
+        """Give the frames, with time, step and box."""
+        if not len(frames):
+            return b""
+        box = frames.unitcell_vectors
+        time = frames.numbers if frames.time is None else frames.time
+        step = frames.numbers if frames.step is None else frames.step
+        with self._written(self._scratch) as file:
+            file.write(
+                np.ascontiguousarray(frames.coordinates, dtype=np.float32),
+                time=np.asarray(time, dtype=np.float32),
+                step=np.asarray(step, dtype=np.int32),
+                box=None if box is None else np.ascontiguousarray(box, dtype=np.float32),
+            )
+        data = self._taken(self._scratch)
+        if not self._is_whole(data, len(frames), frames.coordinates.shape[1]):
+            raise self._incomplete()
+        return data
+
+    def _is_whole(self, data: bytes, frames: int, atoms: int) -> bool:
+        """Tell whether all frames arrived: not every failed write is reported."""
+        if self._has_constant_size:
+            return len(data) % frames == 0 and len(data) > frames * atoms * 12
+        return _count_xtc_frames(data) == frames
+
+    def finish(self, growing: Path, frames: int, final: Path) -> None:
+        """Give the file its name."""
+        with explain_writing(self._final):
+            settle(growing, final)
+
+
+class DcdEncoder(_MdtrajEncoder):
+    """DCD: three records of header, then frames. The header's counts are set at the end."""
+
+    def __init__(self, final: Path, scratch: Path, frame_interval_ps: float | None) -> None:
+        super().__init__(final, scratch.with_name(scratch.name + ".dcd"))
+        self._interval_ps = frame_interval_ps
+
+    def begin(self, frames: AtomFrames) -> bytes:
+        """Give the header, without the moment it was made, so that equal runs give equal files."""
+        header = bytearray(self._cut(frames)[0])
+        header[_DCD_TITLE] = b"REMARKS by backmap".ljust(80)
+        return bytes(header)
+
+    def encode(self, frames: AtomFrames) -> bytes:
+        """Give the frames, with the box."""
+        return self._cut(frames)[1] if len(frames) else b""
+
+    def _cut(self, frames: AtomFrames) -> tuple[bytes, bytes]:
+        """Header and frames of a file of these frames."""
+        cell = _cell(frames.unitcell_vectors, ANGSTROM_PER_NM)
+        with self._written(self._scratch) as file:
+            file.write(np.asarray(frames.coordinates, dtype=np.float32) * np.float32(ANGSTROM_PER_NM), **cell)
+        data = self._taken(self._scratch)
+        frame_size = 3 * (4 * frames.coordinates.shape[1] + 8) + (56 if cell else 0)
+        header = len(data) - frame_size * len(frames)
+        if header != _dcd_header_size(data):
+            raise self._incomplete()
+        return data[:header], data[header:]
+
+    def finish(self, growing: Path, frames: int, final: Path) -> None:
+        """Set the number of frames and the time between them, and give the file its name."""
+        with explain_writing(self._final):
+            with growing.open("r+b") as file:
+                _put(file.fileno(), "<i", frames, _DCD_FRAMES)
+                _put(file.fileno(), "<i", frames, _DCD_LAST_STEP)
+                _put(file.fileno(), "<i", 1, _DCD_INTERVAL)
+                if self._interval_ps is not None:
+                    _put(file.fileno(), "<f", self._interval_ps / AKMA_PS, _DCD_STEP_LENGTH)
+            settle(growing, final)
+
+
+class ConvertedEncoder(_MdtrajEncoder):
+    """HDF5 and NetCDF, which grow as TRR."""
+
+    def __init__(self, final: Path, scratch: Path, atoms: AtomList) -> None:
+        super().__init__(final, scratch)
+        self._atoms = atoms
+        self._suffix = suffix_of(final)
+        self._growing = GromacsEncoder(final, scratch, ".trr")
+        with explain_writing(final):
+            with self._written(scratch.with_name(scratch.name + self._suffix)):
+                pass  # is the package there that writes this format?
+            scratch.with_name(scratch.name + self._suffix).unlink()
+
+    def begin(self, frames: AtomFrames) -> bytes:
+        """Nothing."""
+        return b""
+
+    def encode(self, frames: AtomFrames) -> bytes:
+        """Give the frames as TRR."""
+        return self._growing.encode(frames)
+
+    def finish(self, growing: Path, frames: int, final: Path) -> None:
+        """Convert the frames, some at a time, and make sure that all of them arrived."""
+        made = self._scratch.with_name(self._scratch.name + self._suffix)
+        with _as_trr(growing) as source, self._written(made) as target:
+            if self._suffix in HDF5_SUFFIXES:
+                target.topology = mdtraj_topology(self._atoms)
+            for _ in range(0, frames, _FRAMES_PER_CONVERSION):
+                self._convert(*source.read(n_frames=_FRAMES_PER_CONVERSION)[:4], target)
+        with open_quietly(made) as file:
+            written = len(file)
+        if written != frames:
+            raise self._incomplete()
+        with explain_writing(self._final):
+            settle(made, final)
+
+    def _convert(
+        self, positions: np.ndarray, time: np.ndarray, step: np.ndarray, box: np.ndarray | None, target
+    ) -> None:
+        scale = 1.0 if self._suffix in HDF5_SUFFIXES else ANGSTROM_PER_NM
+        cell = _cell(None if box is None or not box.any() else box, scale)
+        target.write(positions * np.float32(scale), time=time, **cell)
+
+
+@contextmanager
+def _as_trr(path: Path) -> Iterator[object]:
+    from mdtraj.formats import TRRTrajectoryFile
+
+    with TRRTrajectoryFile(str(path)) as file:
+        yield file
+
+
+def _put(descriptor: int, kind: str, value: float, offset: int) -> None:
+    os.pwrite(descriptor, struct.pack(kind, value), offset)
+
+
+def _dcd_header_size(data: bytes) -> int:
+    """Length of the three records that a DCD file begins with; -1 if they are not there."""
+    position = 0
+    for _ in range(3):
+        if len(data) < position + 4:
+            return -1
+        position += struct.unpack_from("<i", data, position)[0] + 8
+    return position
+
+
+def _count_xtc_frames(data: bytes) -> int:
+    """Count the whole frames of an XTC file; -1 if it ends within one."""
+    frames = position = 0
+    while position < len(data):
+        if len(data) < position + 92:
+            atoms = struct.unpack_from(">i", data, position + 4)[0] if len(data) >= position + 8 else 0
+            length = 56 + 12 * atoms if 0 < atoms <= 9 else 92
+        else:
+            atoms, packed = (struct.unpack_from(">i", data, position + place)[0] for place in (4, 88))
+            length = 56 + 12 * atoms if atoms <= 9 else 92 + packed + -packed % 4
+        position += length
+        frames += 1
+    return frames if position == len(data) else -1
+
+
+def _cell(vectors: np.ndarray | None, scale: float) -> dict[str, np.ndarray]:
+    """Give the box as mdtraj's files want it: lengths in nm times a scale, angles in degrees."""
+    if vectors is None:
+        return {}
+    lengths, angles = cell_parameters(vectors)
+    return {"cell_lengths": lengths * np.float32(scale), "cell_angles": angles}
+
+
+def cell_parameters(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn box vectors (frames, 3, 3) in nm into lengths in nm and angles in degrees, each (frames, 3)."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(vectors, axis=-1)
+    unit = vectors / lengths[..., None]
+    cosines = np.stack(
+        [np.sum(unit[:, i] * unit[:, j], axis=-1) for i, j in ((1, 2), (0, 2), (0, 1))], axis=-1
+    )
+    return lengths.astype(np.float32), np.degrees(np.arccos(np.clip(cosines, -1, 1))).astype(np.float32)
+
+
+def _cell_angstrom(vectors: np.ndarray) -> tuple[float, ...]:
+    lengths, angles = cell_parameters(np.asarray(vectors)[None])
+    return (*(lengths[0] * ANGSTROM_PER_NM), *angles[0])
+
+
+def _cryst1(vectors: np.ndarray) -> str:
+    a, b, c, alpha, beta, gamma = _cell_angstrom(vectors)
+    return f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}{alpha:7.2f}{beta:7.2f}{gamma:7.2f} P 1           1\n"
+
+
+def _mmcif_cell(vectors: np.ndarray) -> str:
+    names = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+    values = _cell_angstrom(vectors)
+    return "".join(f"_cell.{name} {value:.3f}\n" for name, value in zip(names, values, strict=True)) + "#\n"

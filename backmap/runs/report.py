@@ -1,0 +1,122 @@
+"""What a person, and a program, can see of a run while it goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+from tqdm import tqdm
+
+from backmap.errors import InputError
+
+_SECONDS_BETWEEN_LINES = 1.0
+_BYTES_PER_MB = 1e6
+
+
+class Report:
+    """A progress bar where there is a terminal, and a log in JSON lines where one is asked for.
+
+    Used in a ``with`` statement.
+
+    Parameters
+    ----------
+    frames : int
+        Of the whole run, all trajectories and samples together.
+    residues : int
+        Of a frame.
+    done : int
+        Frames of an earlier run.
+    quiet : bool
+        No bar.
+    log : path, optional
+        File the lines are added to.
+    """
+
+    def __init__(
+        self, frames: int, residues: int, *, done: int = 0, quiet: bool = False, log: Path | None = None
+    ) -> None:
+        self._frames, self._residues, self._before = frames, residues, done
+        self._done = done
+        self._start = self._last_line = time.monotonic()
+        hidden = quiet or not sys.stderr.isatty()
+        self._bar = tqdm(total=frames, initial=done, unit=" frames", unit_scale=True, disable=hidden)
+        try:
+            self._log = None if log is None else log.open("a", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{log}: the log cannot be written: {error.strerror}") from error
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._start
+
+    @property
+    def frames_built(self) -> int:
+        """In this run."""
+        return self._done - self._before
+
+    def update(self, frames: int) -> None:
+        """Note that frames were built and written."""
+        self._done += frames
+        self._bar.update(frames)
+        now = time.monotonic()
+        if now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            values = self._values()
+            self._bar.set_postfix_str(
+                f"{values['residues_per_second']:,.0f} residues/s, {values['memory_mb']:,.0f} MB".replace(
+                    ",", " "
+                )
+            )
+            self._write("progress", **values)
+
+    def note(self, event: str, **values: object) -> None:
+        """Add a line to the log."""
+        self._write(event, **self._values(), **values)
+
+    def _values(self) -> dict[str, float | None]:
+        """Speed of this run, not of an earlier one it goes on with."""
+        speed = self.frames_built / max(self.seconds, 1e-9)
+        return {
+            "frames_done": self._done,
+            "frames": self._frames,
+            "frames_per_second": round(speed, 3),
+            "residues_per_second": round(speed * self._residues, 1),
+            "seconds_left": round((self._frames - self._done) / speed, 1) if speed else None,
+            "memory_mb": round(memory_in_use() / _BYTES_PER_MB, 1),
+        }
+
+    def _write(self, event: str, **values: object) -> None:
+        if self._log is not None:
+            moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._log.write(json.dumps({"time": moment, "event": event, **values}) + "\n")
+            self._log.flush()
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.note("stopped", reason=" ".join(str(error).split()) or kind.__name__)
+        self._bar.close()
+        if self._log is not None:
+            self._log.close()
+
+
+def memory_in_use() -> int:
+    """Bytes in memory of this process and of those it started."""
+    this = psutil.Process()
+    total = this.memory_info().rss
+    for child in this.children(recursive=True):
+        try:
+            total += child.memory_info().rss
+        except psutil.Error:  # it has just ended
+            continue
+    return total
