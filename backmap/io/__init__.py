@@ -6,7 +6,7 @@ from .journal import Journal
 from .manifest import describe_file, write_manifest
 from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, sample_paths, unfinished_path
-from .reader import FrameChunk, Source, open_source, source_from_mdtraj
+from .reader import FrameChunk, FrameRange, Source, open_source, source_from_mdtraj
 from .staging import StagedFiles
 from .whole_trajectory import holds_times, load_trajectory
 from .writer import create_writer, open_writer
@@ -15,6 +15,7 @@ __all__ = [
     "AtomList",
     "BeadSource",
     "FrameChunk",
+    "FrameRange",
     "Journal",
     "Source",
     "StagedFiles",
