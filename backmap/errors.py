@@ -7,5 +7,9 @@ class InputError(Exception):
     """The input or the request cannot be used. The message is one sentence: what, where, and the remedy."""
 
 
+class InputEndsEarly(InputError):  # noqa: N818
+    """A file ends in the middle of a frame, and all its whole frames were read."""
+
+
 class InputWarning(UserWarning):
     """Something in the input was left out or is built in a way its author may not expect."""

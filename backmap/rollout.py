@@ -185,7 +185,7 @@ def check_source(source: BeadSource, model: TemporalModel) -> None:
 
 def _check_unit(source: BeadSource, model: TemporalModel) -> None:
     """Judge the unit of length by the distances of successive beads in the model's own frames."""
-    first = next(source.chunks(1)).coordinates[0]
+    first = source.first_frames(1).coordinates[0]
     try:
         usual, found = (_neighbour_distance(beads) for beads in (_like(first, model), first))
     except ValueError as error:
@@ -220,7 +220,7 @@ def _require_whole(chunk: FrameChunk, source: BeadSource, usual: float) -> None:
     spread = _spread(chunk.coordinates)
     for frame in np.flatnonzero(spread > _USUAL_SIZE[1] * usual)[:1]:
         raise InputError(
-            f"{source.name}: frame {(chunk.first_frame + frame) * source.stride + 1}: its beads lie "
+            f"{source.name}: frame {chunk.numbers[frame] + 1}: its beads lie "
             f"{spread[frame]:.3g} nm from their centre instead of about {usual:.3g} nm; "
             "if the molecule is broken across the periodic box, make it whole first"
         )
@@ -232,7 +232,7 @@ def _require_enclosed(chunk: FrameChunk, source: BeadSource, reach: float) -> No
     radius = np.linalg.norm(centred, axis=-1).max(axis=1, initial=0.0)
     for frame in np.flatnonzero(radius > reach)[:1]:
         raise InputError(
-            f"{source.name}: frame {(chunk.first_frame + frame) * source.stride + 1}: its beads reach "
+            f"{source.name}: frame {chunk.numbers[frame] + 1}: its beads reach "
             f"{radius[frame]:.3g} nm from their centre, outside the model's grid of {2 * reach:.3g} nm; "
             "train a model with a wider grid"
         )
@@ -266,8 +266,8 @@ def roll_out(
     rows = len(sources) * roller.samples
     frames = frames_per_chunk(rows, roller.model.molecule.atoms)
     readers = [source.chunks(frames, first_frame) for source in sources]
-    usual = [_spread(_like(next(source.chunks(1)).coordinates[0], roller.model)) for source in sources]
-    ended = FrameChunk(0, np.empty((0, roller.model.mapping.beads, 3)))
+    usual = [_spread(_like(source.first_frames(1).coordinates[0], roller.model)) for source in sources]
+    ended = FrameChunk(0, np.empty((0, roller.model.mapping.beads, 3)), np.empty(0, np.int64), range(0))
     while True:
         chunks = [next(reader, ended) for reader in readers]
         if not any(map(len, chunks)):

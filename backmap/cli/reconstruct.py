@@ -75,6 +75,7 @@ def _run_protein(arguments: argparse.Namespace, family: str) -> int:
     """Build every frame of one input on its own."""
     from backmap.io import (
         AtomList,
+        FrameRange,
         StagedFiles,
         create_writer,
         manifest_path,
@@ -95,7 +96,8 @@ def _run_protein(arguments: argparse.Namespace, family: str) -> int:
     paths = sample_paths(arguments.output, arguments.samples)
     inputs = [path for path in (given, arguments.top) if path]
     device = api.select_device(arguments.device)
-    source = open_source(given, arguments.top, skip_unknown=arguments.skip_unknown, stride=arguments.stride)
+    frames = FrameRange(stride=arguments.stride)
+    source = open_source(given, arguments.top, skip_unknown=arguments.skip_unknown, frames=frames)
     with StagedFiles(overwrite=arguments.overwrite, inputs=inputs) as files:
         atoms = AtomList.of_protein(source.topology, source.topology.atom_mask)
         with finishing([create_writer(files, path, atoms) for path in paths]) as writers:
@@ -180,7 +182,7 @@ def _open_temporal(
     import torch
 
     from backmap import rollout
-    from backmap.io import open_beads
+    from backmap.io import FrameRange, open_beads
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -188,8 +190,9 @@ def _open_temporal(
     if arguments.seed_from:
         rollout.use_seeds(model, arguments.seed_from)
     rollout.allow_open_files(len(arguments.input))
+    frames = FrameRange(stride=arguments.stride)
     sources = [
-        open_beads(given, model.molecule, model.mapping, arguments.top, stride=arguments.stride)
+        open_beads(given, model.molecule, model.mapping, arguments.top, frames=frames)
         for given in arguments.input
     ]
     for source in sources:

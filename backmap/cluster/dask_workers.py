@@ -1,4 +1,4 @@
-"""Processes of this machine or of a cluster, through Dask: one that dies loses its piece, which is done again."""
+"""Processes of this machine or of a cluster, through Dask: what one that dies was doing is done again."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def choose_device(client: Client, device: str) -> torch.device:
     having = client.run(torch.cuda.is_available)
     lacking = [address for address, is_there in having.items() if not is_there]
     if device == "cuda" and lacking:
-        raise InputError(f"device cuda: PyTorch finds no CUDA device on worker {lacking[0]}; use --device cpu")
+        raise InputError(
+            f"device cuda: PyTorch finds no CUDA device on worker {lacking[0]}; use --device cpu"
+        )
     return torch.device("cpu" if lacking else "cuda")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CA, SLOT_OXT
 from backmap.chemistry.topology import in_bonding_range
-from backmap.io import Source, open_source
+from backmap.io import FrameRange, Source, open_source
 
 NM_PER_ANGSTROM = 0.1
 _CACHE_FORMAT = 1
@@ -123,7 +123,7 @@ def corpora_of_trajectory(
     ValueError
         If there are fewer than two frames, or one of the parts would be empty.
     """
-    source = open_source(trajectory, topology, stride=stride)
+    source = open_source(trajectory, topology, frames=FrameRange(stride=stride))
     frames = np.concatenate([chunk.coordinates for chunk in source.chunks(1000)]).astype(np.float32)
     first_held_out = round(train_share * len(frames))
     if not 0 < first_held_out < len(frames):

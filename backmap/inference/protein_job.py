@@ -88,7 +88,9 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
         refuse_sampling(name, job.ddim_steps, job.redraws)
         return AllAtOnce(loaded, job.topology, job.linked, device)
     if job.ddim_steps > loaded.config.steps:
-        raise InputError(f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer")
+        raise InputError(
+            f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer"
+        )
     try:
         return AlongChain(loaded, job.topology, job.linked, device, job.ddim_steps, job.redraws)
     except ValueError as error:

@@ -8,7 +8,7 @@ from .journal import Journal, Progress
 from .manifest import describe_file, write_manifest
 from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, require_output_format, sample_paths, unfinished_path
-from .reader import FrameChunk, Source, open_source, source_from_mdtraj
+from .reader import FrameChunk, FrameRange, Source, open_source, source_from_mdtraj
 from .staging import StagedFiles, require_free
 from .whole_trajectory import holds_times, load_trajectory
 from .writer import open_writer
@@ -18,6 +18,7 @@ __all__ = [
     "AtomList",
     "BeadSource",
     "FrameChunk",
+    "FrameRange",
     "GrowingOutput",
     "Journal",
     "Progress",

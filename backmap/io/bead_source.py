@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -14,8 +12,10 @@ from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputError, InputWarning
 
 from .bead_selection import BeadSelection, bare_atoms, bare_beads, describe_beads, select_atoms, select_beads
+from .coordinate_checks import NOT_FINITE
 from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix
-from .reader import FrameChunk, FrameFile, every_nth, joined, open_files, require_file
+from .reader import EVERY_FRAME, FrameFile, FrameRange, FrameSource, open_files, require_file
+from .structure_file import RawFrames
 from .trajectory_file import LoadedTrajectory, open_trajectory, residue_records
 from .whole_trajectory import header_interval, holds_times
 
@@ -25,17 +25,10 @@ if TYPE_CHECKING:
 _SAME_INTERVAL = 1e-3
 
 
-class BeadSource:
+class BeadSource(FrameSource):
     """An opened structure or trajectory of a molecule's beads. Made by :func:`open_beads`.
 
-    Attributes
-    ----------
-    name : str
-        Its name, for messages.
-    files : tuple of Path
-        The files it is read from.
-    stride : int
-        Every so many frames of the file are read.
+    Chunks hold coordinates (frames, beads, 3) float64 in nm.
     """
 
     def __init__(
@@ -44,85 +37,61 @@ class BeadSource:
         frames_file: FrameFile,
         selection: BeadSelection,
         *,
-        stride: int,
-        files: tuple[Path, ...],
         timed: bool,
         interval_ps: float | None = None,
+        frames: FrameRange = EVERY_FRAME,
+        skip_bad: bool = False,
+        files: tuple[Path, ...] = (),
     ) -> None:
-        self.name = name
-        self.files = files
-        self.stride = stride
-        self._file = frames_file
+        super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
         self._selection = selection
         self._timed = timed
         self._interval_ps = interval_ps
-        if not self.frames:
-            raise InputError(f"{name}: holds no frames")
-
-    @cached_property
-    def frames(self) -> int:
-        """Number of frames after the stride."""
-        return -(-self._file.frames // self.stride)
-
-    def chunks(self, frames_per_chunk: int, first_frame: int = 0) -> Iterator[FrameChunk]:
-        """Read the frames from a number on, so many at a time and what is left at the end.
-
-        Coordinates are (frames, beads, 3) float64 in nm.
-
-        Raises
-        ------
-        InputError
-            If a coordinate is no finite number.
-        """
-        waiting: list[FrameChunk] = []
-        for first, raw in every_nth(self._file, self.stride, frames_per_chunk, first_frame):
-            positions = np.asarray(raw.coordinates[:, self._selection.atom_index], dtype=np.float64)
-            self._require_finite(positions, first)
-            beads = self._selection.weights @ positions
-            waiting.append(FrameChunk(first, beads, raw.time, raw.unitcell_vectors))
-            whole = joined(waiting)
-            while len(whole) >= frames_per_chunk:
-                yield whole[:frames_per_chunk]
-                whole = whole[frames_per_chunk:]
-            waiting = [whole]
-        if waiting and len(waiting[0]):
-            yield waiting[0]
 
     def warn_of_interval(self, expected_ps: float) -> None:
         """Warn if the frames are further apart in time, or closer, than those of a model's training."""
+        stride = self.frame_range.stride
         if self.frames < 2:
             return
         if self._interval_ps is not None:
-            interval = self.stride * self._interval_ps
+            interval = stride * self._interval_ps
         elif self._timed:
-            first = next(self.chunks(2))
-            interval = float(first.time[1] - first.time[0])
+            interval = self._first_interval()
         else:
-            if self.stride > 1:
+            if stride > 1:
                 self._warn(
-                    f"holds no times; with a stride of {self.stride} its frames must be "
-                    f"{expected_ps / self.stride:g} ps apart for this model"
+                    f"holds no times; with a stride of {stride} its frames must be "
+                    f"{expected_ps / stride:g} ps apart for this model"
                 )
             return
-        if abs(interval - expected_ps) > _SAME_INTERVAL * expected_ps:
-            after = f" after a stride of {self.stride}" if self.stride > 1 else ""
+        if interval is not None and abs(interval - expected_ps) > _SAME_INTERVAL * expected_ps:
+            after = f" after a stride of {stride}" if stride > 1 else ""
             self._warn(
                 f"frames are {interval:g} ps apart{after}, but the model was trained on frames "
                 f"{expected_ps:g} ps apart; its atoms will move too fast or too slowly"
             )
 
+    def _first_interval(self) -> float | None:
+        """Time in ps between selected frames, by the first two that are sound; None if there are no two."""
+        first = self.first_frames(2)
+        if len(first) < 2:
+            return None
+        apart = (first.numbers[1] - first.numbers[0]) // self.frame_range.stride
+        return float(first.time[1] - first.time[0]) / int(apart)
+
     def _warn(self, message: str) -> None:
         warnings.warn(f"{self.name}: {message}", InputWarning, stacklevel=3)
 
-    def _require_finite(self, positions: np.ndarray, first_frame: int) -> None:
-        bad = ~np.isfinite(positions).all(axis=-1)
-        if bad.any():
-            frame, atom = np.argwhere(bad)[0]
-            number = (first_frame + frame) * self.stride + 1
-            raise InputError(
-                f"{self.name}: frame {number}, {self._selection.labels[atom]}: "
-                "a coordinate is not a finite number; leave that frame out or repair the file"
-            )
+    def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
+        positions = self._positions(raw)
+        return self._selection.weights @ positions, np.isfinite(positions).all(axis=(1, 2))
+
+    def _refuse(self, raw: RawFrames, number: int) -> NoReturn:
+        atom = np.isfinite(self._positions(raw)[0]).all(axis=-1).argmin()
+        raise InputError(f"{self.name}: frame {number + 1}, {self._selection.labels[atom]}: {NOT_FINITE}")
+
+    def _positions(self, raw: RawFrames) -> np.ndarray:
+        return np.asarray(raw.coordinates[:, self._selection.atom_index], dtype=np.float64)
 
 
 def open_beads(
@@ -131,7 +100,8 @@ def open_beads(
     mapping: LinearMapping,
     top: str | Path | None = None,
     *,
-    stride: int = 1,
+    frames: FrameRange = EVERY_FRAME,
+    skip_bad: bool = False,
 ) -> BeadSource:
     """Open a structure or trajectory that holds the beads of a molecule, or the atoms they are made of.
 
@@ -146,8 +116,10 @@ def open_beads(
     top : path, optional
         Topology, for trajectories that hold coordinates alone. Without one, the number of atoms tells whether
         they are the beads or all atoms of the molecule.
-    stride : int
-        Read only every so many frames.
+    frames : FrameRange
+        Which frames to read.
+    skip_bad : bool
+        Leave out frames whose coordinates are no finite numbers, instead of refusing the file.
 
     Raises
     ------
@@ -161,17 +133,22 @@ def open_beads(
     """
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
-    times = {"timed": holds_times(path), "interval_ps": header_interval(path)}
+    asked = {
+        "timed": holds_times(path),
+        "interval_ps": header_interval(path),
+        "frames": frames,
+        "skip_bad": skip_bad,
+    }
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
-        frames = open_trajectory(path, mapping.beads)
-        selection = _select_by_number(path, frames.atoms, molecule, mapping)
-        return BeadSource(str(path), frames, selection, stride=stride, files=(path,), **times)
+        file = open_trajectory(path, mapping.beads)
+        selection = _select_by_number(path, file.atoms, molecule, mapping)
+        return BeadSource(str(path), file, selection, files=(path,), **asked)
     opened = open_files(path, top)
     if opened.frames.atoms == mapping.beads:
         opened.require_same_atoms("it seems to hold the beads alone: leave out the topology")
     opened.require_same_atoms("give the topology it was written with")
     selection = select_beads(opened.names.residues, molecule, mapping, file=str(opened.files[-1]))
-    return BeadSource(str(path), opened.frames, selection, stride=stride, files=opened.files, **times)
+    return BeadSource(str(path), opened.frames, selection, files=opened.files, **asked)
 
 
 def beads_from_mdtraj(
@@ -183,7 +160,7 @@ def beads_from_mdtraj(
     timed = not np.array_equal(
         trajectory.time, np.arange(trajectory.n_frames)
     )  # mdtraj counts where it knows none
-    return BeadSource(name, LoadedTrajectory(trajectory), selection, stride=1, files=(), timed=timed)
+    return BeadSource(name, LoadedTrajectory(trajectory), selection, timed=timed)
 
 
 def read_molecule(path: str | Path, molecule: Molecule) -> np.ndarray:
@@ -220,7 +197,7 @@ def read_molecule(path: str | Path, molecule: Molecule) -> np.ndarray:
             raise InputError(
                 f"{path}: expected the {molecule.atoms} atoms of the model's molecule; found {frames.atoms}"
             )
-    source = BeadSource(str(path), frames, selection, stride=1, files=(path,), timed=False)
+    source = BeadSource(str(path), frames, selection, files=(path,), timed=False)
     return np.concatenate([chunk.coordinates.astype(np.float32) for chunk in source.chunks(10_000)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import NoReturn
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from backmap.errors import InputError, InputWarning
 
 MIN_C_ALPHA_DISTANCE_NM = 0.01
 """Two C-alphas closer than this are taken for one place given twice."""
+
+NOT_FINITE = "a coordinate is not a finite number; leave that frame out or repair the file"
 
 USUAL_DISTANCE_NM = (0.3, 0.45)
 """Neighbouring C-alphas are 0.38 nm apart (0.29 nm across a cis bond); the median lies in this range."""
@@ -27,10 +30,8 @@ _WRONG_UNITS = (
 )
 
 
-def check_positions(
-    coordinates: np.ndarray, present: np.ndarray, topology: Topology, first_frame: int, file: str
-) -> None:
-    """Refuse positions that are no numbers and C-alphas that lie on one another.
+def sound_frames(coordinates: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Find the frames whose positions are all numbers and whose C-alphas lie apart.
 
     Parameters
     ----------
@@ -38,46 +39,62 @@ def check_positions(
         Positions in nm.
     present : ndarray, (residues, 15) bool
         Which of them the file has.
+
+    Returns
+    -------
+    ndarray, (frames,) bool
+    """
+    sound = np.isfinite(coordinates[:, present]).all(axis=(1, 2))
+    finite = np.flatnonzero(sound)
+    coinciding, _, _ = _coincidences(coordinates[finite, :, SLOT_CA])
+    sound[finite[coinciding]] = False
+    return sound
+
+
+def refuse_frame(
+    coordinates: np.ndarray, present: np.ndarray, topology: Topology, number: int, file: str
+) -> NoReturn:
+    """Say what is wrong with a frame that is not sound.
+
+    Parameters
+    ----------
+    coordinates : ndarray, (residues, 15, 3)
+        Positions in nm.
+    present : ndarray, (residues, 15) bool
+        Which of them the file has.
     topology : Topology
-        The residues, for messages.
-    first_frame : int
-        Number of the first of these frames in the file, from 0.
+        The residues.
+    number : int
+        Number of the frame in the file, from 0.
     file : str
-        Name of the file, for messages.
+        Name of the file.
     """
     bad = present & ~np.isfinite(coordinates).all(axis=-1)
     if bad.any():
-        frame, residue, _ = np.argwhere(bad)[0]
-        raise InputError(
-            f"{file}: frame {first_frame + frame + 1}, {topology.describe(residue)}: a coordinate is not a "
-            "finite number; leave that frame out or repair the file"
-        )
-    pair = _first_coincidence(coordinates[:, :, SLOT_CA])
-    if pair is not None:
-        frame = first_frame + pair[0] + 1
-        one, other = (topology.describe(residue) for residue in pair[1:])
-        raise InputError(
-            f"{file}: frame {frame}: {one} and {other} have their C-alphas in one place; remove the copy or "
-            "repair the file"
-        )
+        residue = topology.describe(np.argwhere(bad)[0, 0])
+        raise InputError(f"{file}: frame {number + 1}, {residue}: {NOT_FINITE}")
+    _, (first, *_), (second, *_) = _coincidences(coordinates[None, :, SLOT_CA])
+    one, other = (topology.describe(residue) for residue in sorted((first, second)))
+    raise InputError(
+        f"{file}: frame {number + 1}: {one} and {other} have their C-alphas in one place; remove the copy or "
+        "repair the file"
+    )
 
 
-def _first_coincidence(c_alpha: np.ndarray) -> tuple[int, int, int] | None:
-    """Find frame and residues of two C-alphas closer than ``MIN_C_ALPHA_DISTANCE_NM``, sweeping along x."""
+def _coincidences(c_alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find C-alphas closer than ``MIN_C_ALPHA_DISTANCE_NM``: frames, residues and their other residues."""
     order = np.argsort(c_alpha[:, :, 0], axis=1)
     ordered = np.take_along_axis(c_alpha, order[:, :, None], axis=1)
+    found = [np.empty((3, 0), dtype=np.int64)]
     for lag in range(1, c_alpha.shape[1]):
         close = ordered[:, lag:, 0] - ordered[:, :-lag, 0] < MIN_C_ALPHA_DISTANCE_NM
         if not close.any():
-            return None
+            break
         frames, places = np.nonzero(close)
         apart = np.linalg.norm(ordered[frames, places + lag] - ordered[frames, places], axis=-1)
-        hits = np.flatnonzero(apart < MIN_C_ALPHA_DISTANCE_NM)
-        if len(hits):
-            frame, place = frames[hits[0]], places[hits[0]]
-            one, other = sorted((order[frame, place], order[frame, place + lag]))
-            return int(frame), int(one), int(other)
-    return None
+        frames, places = (hits[apart < MIN_C_ALPHA_DISTANCE_NM] for hits in (frames, places))
+        found.append(np.stack([frames, order[frames, places], order[frames, places + lag]]))
+    return tuple(np.concatenate(found, axis=1))
 
 
 def check_unit(c_alpha: np.ndarray, topology: Topology, file: str) -> None:

@@ -1,8 +1,8 @@
 """Frames as bytes that can be put one after another: what makes an output file grow, format by format.
 
-A file that is killed while it grows must be whole up to its last known length. Text, XTC, TRR and DCD are: frames
-follow one another without an index. HDF5 and NetCDF are not, so they grow as TRR, which holds the same numbers,
-and are converted when all frames are there; text is gzipped then.
+A file that is killed while it grows must be whole up to its last known length. Text, XTC, TRR and DCD are:
+frames follow one another without an index. HDF5 and NetCDF are not, so they grow as TRR, which holds the same
+numbers, and are converted when all frames are there; text is gzipped then.
 """
 
 from __future__ import annotations

@@ -106,7 +106,9 @@ class GrowingFile:
         """Add all frames of a part that grew on its own, whose numbers go on from here."""
         with explain_writing(self.final), self.path.open("ab") as file, part.path.open("rb") as source:
             shutil.copyfileobj(source, file)
-        size, frames = (getattr(self.length, name) + getattr(part.length, name) for name in ("size", "frames"))
+        size, frames = (
+            getattr(self.length, name) + getattr(part.length, name) for name in ("size", "frames")
+        )
         self.length = Length(size, frames)
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""A long run on disk while it goes on: outputs that grow, and how far they are, so that a kill loses little."""
+"""A long run on disk while it goes on: outputs that grow, and how far they are; a kill loses little."""
 
 from __future__ import annotations
 

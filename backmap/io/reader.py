@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from backmap.chemistry import SLOT_CA
-from backmap.errors import InputError
+from backmap.errors import InputEndsEarly, InputError
 
-from .coordinate_checks import check_positions, check_unit, warn_of_breaks
+from .coordinate_checks import check_unit, refuse_frame, sound_frames, warn_of_breaks
 from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix, suffix_of
 from .protein_selection import ProteinSelection, select_protein
-from .structure_file import RawFrames, StructureFile
+from .structure_file import RawFrames, StructureFile, joined_where_known
 from .trajectory_file import (
     LoadedTrajectory,
     StreamedTrajectory,
@@ -37,68 +38,239 @@ _FRAMES_PER_LOOK = 25
 
 
 @dataclass(frozen=True)
+class FrameRange:
+    """Which frames of a file to read.
+
+    Parameters
+    ----------
+    begin : int
+        Number of the first, from 0.
+    end : int, optional
+        Number of the first that is not read any more; without it, all to the end of the file.
+    stride : int
+        Every so many of them.
+
+    Raises
+    ------
+    InputError
+        If they cannot select a frame of any file.
+    """
+
+    begin: int = 0
+    end: int | None = None
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        if self.begin < 0:
+            raise InputError(f"frame {self.begin + 1}: frames are counted from 1; begin with one of them")
+        if self.end is not None and self.end <= self.begin:
+            raise InputError(
+                f"frames {self.begin + 1} to {self.end}: are none; do not end before the frame to begin with"
+            )
+        if self.stride < 1:
+            raise InputError(f"stride {self.stride}: read every frame (1) or fewer of them (2 or more)")
+
+    def numbers(self, frames: int) -> range:
+        """Numbers from 0 of the selected frames of a file with so many."""
+        return range(self.begin, frames if self.end is None else min(self.end, frames), self.stride)
+
+
+EVERY_FRAME = FrameRange()
+
+
+@dataclass(frozen=True)
 class FrameChunk:
     """Some consecutive frames.
 
     Parameters
     ----------
     first_frame : int
-        Number of the first of them, counted from 0 after the stride.
+        Place of the first of them, sound or not, among the selected frames, from 0.
     coordinates : ndarray, (frames, residues, 15, 3) float, or (frames, beads, 3)
         Positions in nm, NaN where an atom is missing.
+    numbers : ndarray, (frames,) int64
+        Numbers of the frames in the file, from 0.
+    covered : range
+        Numbers in the file of all frames that the chunk stands for, with the bad ones that were left out.
     time : ndarray, (frames,), optional
         Time in ps.
     unitcell_vectors : ndarray, (frames, 3, 3), optional
         Box vectors in nm.
+    step : ndarray, (frames,) int64, optional
+        Step of the simulation, where the format has it.
     """
 
     first_frame: int
     coordinates: np.ndarray
+    numbers: np.ndarray
+    covered: range
     time: np.ndarray | None = None
     unitcell_vectors: np.ndarray | None = None
+    step: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.coordinates)
 
-    def __getitem__(self, kept: slice) -> FrameChunk:
-        """Give some consecutive frames."""
-        return FrameChunk(
-            self.first_frame + kept.indices(len(self))[0],
-            self.coordinates[kept],
-            None if self.time is None else self.time[kept],
-            None if self.unitcell_vectors is None else self.unitcell_vectors[kept],
-        )
+    @property
+    def looked_at(self) -> int:
+        """How many selected frames the chunk stands for, those left out included."""
+        return len(self.covered)
+
+    @property
+    def skipped(self) -> np.ndarray:
+        """(left out,) int64 numbers in the file, from 0, of the frames that were left out."""
+        return np.setdiff1d(np.asarray(self.covered, dtype=np.int64), self.numbers, assume_unique=True)
 
 
 def joined(chunks: Sequence[FrameChunk]) -> FrameChunk:
     """Join consecutive chunks."""
-    if len(chunks) == 1:
-        return chunks[0]
-
-    def together(parts: list[np.ndarray | None]) -> np.ndarray | None:
-        return None if any(part is None for part in parts) else np.concatenate(parts)
-
+    first, last = chunks[0], chunks[-1]
+    if first is last:
+        return first
     return FrameChunk(
-        chunks[0].first_frame,
+        first.first_frame,
         np.concatenate([chunk.coordinates for chunk in chunks]),
-        together([chunk.time for chunk in chunks]),
-        together([chunk.unitcell_vectors for chunk in chunks]),
+        np.concatenate([chunk.numbers for chunk in chunks]),
+        range(first.covered.start, last.covered.stop, first.covered.step),
+        joined_where_known([chunk.time for chunk in chunks]),
+        joined_where_known([chunk.unitcell_vectors for chunk in chunks]),
+        joined_where_known([chunk.step for chunk in chunks]),
     )
 
 
-class Source:
-    """An opened structure or trajectory. Made by :func:`open_source`.
+class FrameSource(ABC):
+    """The selected frames of an opened file.
 
     Attributes
     ----------
     name : str
         Its name, for messages.
+    files : tuple of Path
+        The files it is read from.
+    frame_range : FrameRange
+        Which frames of the file were asked for.
+    numbers : range
+        Numbers in the file, from 0, of those that there are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        frames_file: FrameFile,
+        *,
+        frames: FrameRange,
+        skip_bad: bool,
+        files: tuple[Path, ...],
+    ) -> None:
+        self.name = name
+        self.files = files
+        self.frame_range = frames
+        self.numbers = frames.numbers(frames_file.frames)
+        self._file = frames_file
+        self._skip_bad = skip_bad
+        if not self.numbers:
+            self._refuse_to_read_nothing()
+
+    @property
+    def frames(self) -> int:
+        """Number of selected frames, bad ones included."""
+        return len(self.numbers)
+
+    def chunks(self, frames_per_chunk: int, first_frame: int = 0) -> Iterator[FrameChunk]:
+        """Read the selected frames from one on, so many at a time and what is left at the end.
+
+        Bad frames are left out where that was asked for, which does not change how frames are parted.
+
+        Raises
+        ------
+        InputError
+            If a frame is bad: a coordinate is no finite number, or two C-alphas lie in one place.
+        InputEndsEarly
+            After all whole frames, if the file ends in the middle of another one that was asked for.
+        """
+        yield from self._whole_frames(frames_per_chunk, first_frame)
+        end, found = self.frame_range.end, self._file.frames
+        if self._file.ends_early and (end is None or end > found):
+            were = "1 whole frame was" if found == 1 else f"{found} whole frames were"
+            raise InputEndsEarly(
+                f"{self.name}: ends in the middle of frame {found + 1}; its {were} read; "
+                "copy it again, or ask for its whole frames alone"
+            )
+
+    def first_frames(self, count: int) -> FrameChunk:
+        """Read some sound frames at the start: about so many, or fewer if most are bad.
+
+        Raises
+        ------
+        InputError
+            As :meth:`chunks`; or if all frames are bad.
+        """
+        chunks: list[FrameChunk] = []
+        looked_at = sound = 0
+        for chunk in self._whole_frames(min(count, _FRAMES_PER_LOOK)):
+            chunks.append(chunk)
+            looked_at += chunk.looked_at
+            sound += len(chunk)
+            if sound >= count or (sound and looked_at >= FRAMES_LOOKED_AT):
+                break
+        if not sound:
+            raise InputError(f"{self.name}: all its frames are bad; read it without skipping to see why")
+        return joined([chunk for chunk in chunks if len(chunk)])
+
+    @abstractmethod
+    def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
+        """Give positions of what is looked for, and (frames,) bool which frames are sound."""
+
+    @abstractmethod
+    def _refuse(self, raw: RawFrames, number: int) -> NoReturn:
+        """Say what is wrong with the one given frame, which has a number in the file from 0."""
+
+    def _whole_frames(self, frames_per_chunk: int, first_frame: int = 0) -> Iterator[FrameChunk]:
+        place = first_frame
+        waiting: list[FrameChunk] = []
+        for raw in self._file.read(self.numbers[first_frame:], frames_per_chunk):
+            waiting.append(self._chunk(raw, place))
+            place += len(raw)
+            if (place - first_frame) % frames_per_chunk == 0 or place == self.frames:
+                yield joined(waiting)
+                waiting = []
+
+    def _chunk(self, raw: RawFrames, first_frame: int) -> FrameChunk:
+        covered = self.numbers[first_frame : first_frame + len(raw)]
+        numbers = np.asarray(covered, dtype=np.int64)
+        coordinates, sound = self._take(raw)
+        if not sound.all():
+            if not self._skip_bad:
+                bad = int(sound.argmin())
+                self._refuse(raw[bad : bad + 1], covered[bad])
+            raw, numbers, coordinates = raw[sound], numbers[sound], coordinates[sound]
+        return FrameChunk(
+            first_frame, coordinates, numbers, covered, raw.time, raw.unitcell_vectors, raw.step
+        )
+
+    def _refuse_to_read_nothing(self) -> NoReturn:
+        found = self._file.frames
+        if found:
+            raise InputError(
+                f"{self.name}: has {found} frame{'s' if found > 1 else ''}, "
+                f"but frames from {self.frame_range.begin + 1} on were asked for; begin with an earlier one"
+            )
+        if self._file.ends_early:
+            raise InputEndsEarly(f"{self.name}: ends in the middle of its first frame; copy it again")
+        raise InputError(f"{self.name}: holds no frames")
+
+
+class Source(FrameSource):
+    """An opened structure or trajectory. Made by :func:`open_source`.
+
+    Chunks hold coordinates (frames, residues, 15, 3) in the precision of the file.
+
+    Attributes
+    ----------
     topology : Topology
         Residues of the protein.
     present : ndarray, (residues, 15) bool
         Atoms that the file has.
-    files : tuple of Path
-        The files it is read from.
     """
 
     def __init__(
@@ -107,88 +279,47 @@ class Source:
         frames_file: FrameFile,
         selection: ProteinSelection,
         *,
-        stride: int,
-        files: tuple[Path, ...],
+        frames: FrameRange = EVERY_FRAME,
+        skip_bad: bool = False,
+        files: tuple[Path, ...] = (),
     ) -> None:
-        self.name = name
-        self.files = files
+        super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
         self.topology = selection.topology
         self.present = selection.present
         self._atom_index = selection.atom_index[selection.present]
-        self._file = frames_file
-        self._stride = stride
-
-    @cached_property
-    def frames(self) -> int:
-        """Number of frames after the stride."""
-        return -(-self._file.frames // self._stride)
 
     @cached_property
     def linked(self) -> np.ndarray:
         """(residues,) bool: bonded to the next residue, judged by the first frames."""
         return self.topology.linked(self._first_c_alphas)
 
-    def chunks(self, frames_per_chunk: int) -> Iterator[FrameChunk]:
-        """Read all frames, at most so many at a time, checking every position.
-
-        Raises
-        ------
-        InputError
-            If a coordinate is no finite number or two C-alphas lie in one place.
-        """
-        for first_frame, raw in every_nth(self._file, self._stride, frames_per_chunk):
-            chunk = self._chunk(raw, first_frame)
-            first_in_file = first_frame * self._stride
-            check_positions(chunk.coordinates, self.present, self.topology, first_in_file, self.name)
-            yield chunk
-
     def check(self) -> None:
         """Look at the first frames: refuse a wrong unit or damaged positions, warn of chain breaks."""
-        c_alpha, file = self._first_c_alphas, self.name
-        if not len(c_alpha):
-            raise InputError(f"{file}: holds no frames")
-        check_unit(c_alpha, self.topology, file)
-        warn_of_breaks(self.linked, c_alpha, self.topology, file)
+        check_unit(self._first_c_alphas, self.topology, self.name)
+        warn_of_breaks(self.linked, self._first_c_alphas, self.topology, self.name)
 
     @cached_property
     def _first_c_alphas(self) -> np.ndarray:
         """(frames, residues, 3) C-alpha positions in nm of up to ``FRAMES_LOOKED_AT`` frames."""
-        looked_at: list[np.ndarray] = []
-        for chunk in self.chunks(_FRAMES_PER_LOOK):
-            looked_at.append(chunk.coordinates[:, :, SLOT_CA])
-            if sum(len(c_alpha) for c_alpha in looked_at) >= FRAMES_LOOKED_AT:
-                break
-        return (
-            np.concatenate(looked_at)[:FRAMES_LOOKED_AT]
-            if looked_at
-            else np.empty((0, self.topology.residues, 3))
-        )
+        return self.first_frames(FRAMES_LOOKED_AT).coordinates[:, :, SLOT_CA].copy()
 
-    def _chunk(self, raw: RawFrames, first_frame: int) -> FrameChunk:
+    def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
         positions = raw.coordinates
         coordinates = np.full((len(positions), *self.present.shape, 3), np.nan, dtype=positions.dtype)
         coordinates[:, self.present] = positions[:, self._atom_index]
-        return FrameChunk(first_frame, coordinates, raw.time, raw.unitcell_vectors)
+        return coordinates, sound_frames(coordinates, self.present)
 
-
-def every_nth(
-    file: FrameFile, stride: int, frames_per_chunk: int, first_frame: int = 0
-) -> Iterator[tuple[int, RawFrames]]:
-    """Read every so many frames, at most so many at a time, each piece with the number of its first frame.
-
-    Numbers count from 0 after the stride; frames before ``first_frame`` are passed over.
-    """
-    first_in_file = 0
-    for raw in file.read(frames_per_chunk * stride):
-        start = max(first_in_file + -first_in_file % stride, first_frame * stride)
-        kept = raw[start - first_in_file :: stride] if start < first_in_file + len(raw.coordinates) else None
-        if kept is not None:
-            yield start // stride, kept
-        first_in_file += len(raw.coordinates)
+    def _refuse(self, raw: RawFrames, number: int) -> NoReturn:
+        refuse_frame(self._take(raw)[0][0], self.present, self.topology, number, self.name)
 
 
 def open_source(
-    path: str | Path, top: str | Path | None = None, *, skip_unknown: bool = False, stride: int = 1
+    path: str | Path,
+    top: str | Path | None = None,
+    *,
+    skip_unknown: bool = False,
+    frames: FrameRange = EVERY_FRAME,
+    skip_bad: bool = False,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -200,8 +331,11 @@ def open_source(
         Topology, for trajectories that hold coordinates alone.
     skip_unknown : bool
         Leave out residues that cannot be built, with a warning, instead of refusing the file.
-    stride : int
-        Read only every so many frames.
+    frames : FrameRange
+        Which frames to read.
+    skip_bad : bool
+        Leave out frames whose coordinates are no finite numbers or whose C-alphas lie in one place, instead
+        of refusing the file.
 
     Returns
     -------
@@ -225,7 +359,7 @@ def open_source(
             "it seems to hold the C-alphas alone: give a topology of the C-alphas alone"
         )
     opened.require_same_atoms("give the topology it was written with")
-    source = Source(str(path), opened.frames, selection, stride=stride, files=opened.files)
+    source = Source(str(path), opened.frames, selection, frames=frames, skip_bad=skip_bad, files=opened.files)
     source.check()
     return source
 
@@ -234,7 +368,7 @@ def source_from_mdtraj(trajectory: mdtraj.Trajectory, *, skip_unknown: bool = Fa
     """Take an mdtraj trajectory in memory as :func:`open_source` takes a file."""
     name = "the trajectory"
     selection = select_protein(residue_records(trajectory.topology), file=name, skip_unknown=skip_unknown)
-    source = Source(name, LoadedTrajectory(trajectory), selection, stride=1, files=())
+    source = Source(name, LoadedTrajectory(trajectory), selection)
     source.check()
     return source
 

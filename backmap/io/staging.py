@@ -92,9 +92,7 @@ class StagedFiles:
             If the file exists and must stay, or its folder cannot be written.
         """
         final = Path(final)
-        require_free(
-            final, overwrite=self._overwrite, inputs=self._inputs, taken=set(self._final.values())
-        )
+        require_free(final, overwrite=self._overwrite, inputs=self._inputs, taken=set(self._final.values()))
         hidden = final.with_name(f".{stem_of(final)}.{os.getpid()}.partial{suffix_of(final)}")
         try:
             hidden.open("xb").close()
@@ -119,14 +117,14 @@ class StagedFiles:
 
 
 def publish(files: Mapping[Path, Path]) -> None:
-    """Give files, the keys, their final names, the values, on the same file system. All are on the disk then."""
+    """Give files, the keys, their final names, the values, on the same file system; they are on the disk."""
     for hidden, final in files.items():
         with explain_writing(final):
             settle(hidden, final)
 
 
 def settle(hidden: Path, final: Path) -> None:
-    """Give a file its name when it is on the disk, so that no power failure leaves half a file of that name."""
+    """Give a file its name when it is on the disk: no power failure leaves half a file of that name."""
     synchronise(hidden)
     os.replace(hidden, final)
     synchronise(final.parent)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +22,8 @@ from .protein_selection import AtomRecord, ResidueRecord
 NM_PER_ANGSTROM = 0.1
 _ALTERNATE, _RESIDUE, _COORDINATES, _SEGMENT = 16, slice(17, 27), slice(30, 54), slice(72, 76)
 _THREE_NUMBERS = re.compile(r"(?: *[-+]?(?:\d+\.?\d*|\.\d+|nan|inf)(?:[eE][-+]?\d+)? *){3}", re.IGNORECASE)
+_ATOM = ("ATOM  ", "HETATM")
+_BEGIN_OF_MODEL = "MODEL "
 _END_OF_MODEL = ("ENDMDL", "END   ", "END\n", "END\r")
 
 
@@ -35,19 +39,43 @@ class RawFrames:
         Time in ps.
     unitcell_vectors : ndarray, (frames, 3, 3), optional
         Box vectors in nm.
+    step : ndarray, (frames,) int64, optional
+        Step of the simulation.
     """
 
     coordinates: np.ndarray
     time: np.ndarray | None = None
     unitcell_vectors: np.ndarray | None = None
+    step: np.ndarray | None = None
 
-    def __getitem__(self, kept: slice) -> RawFrames:
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    def __getitem__(self, kept: slice | np.ndarray) -> RawFrames:
         """Give some of the frames."""
         return RawFrames(
             self.coordinates[kept],
             None if self.time is None else self.time[kept],
             None if self.unitcell_vectors is None else self.unitcell_vectors[kept],
+            None if self.step is None else self.step[kept],
         )
+
+
+def joined_frames(pieces: Sequence[RawFrames]) -> RawFrames:
+    """Join consecutive frames."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return RawFrames(
+        np.concatenate([piece.coordinates for piece in pieces]),
+        joined_where_known([piece.time for piece in pieces]),
+        joined_where_known([piece.unitcell_vectors for piece in pieces]),
+        joined_where_known([piece.step for piece in pieces]),
+    )
+
+
+def joined_where_known(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Join what every piece has, or give None where one lacks it."""
+    return None if any(part is None for part in parts) else np.concatenate(parts)
 
 
 class StructureFile:
@@ -57,42 +85,81 @@ class StructureFile:
         self.path = path
         self._is_pdb = suffix_of(path) in PDB_SUFFIXES
 
-    @cached_property
+    @property
     def residues(self) -> list[ResidueRecord]:
         """All residues of the first model, in file order."""
-        first = next(self._structures(), None)
-        if first is None or not len(first):
-            return []
-        parts = [(residue.segment, residue.subchain) for chain in first[0] for residue in chain]
-        first.setup_entities()
-        return _residue_records(first[0], parts)
+        return self._first[0]
 
     @cached_property
     def atoms(self) -> int:
         """Number of atoms in a model, alternate locations included."""
         return sum(len(residue.atoms) for residue in self.residues)
 
-    @cached_property
+    @property
     def frames(self) -> int:
-        """Number of models."""
-        if self._is_pdb:
-            return sum(1 for _ in self._model_texts())
-        return sum(len(structure) for structure in self._structures())
+        """Number of whole models."""
+        return self._extent[0]
 
-    def read(self, frames_per_read: int) -> Iterator[RawFrames]:
-        """Read the models, a few at a time."""
+    @property
+    def ends_early(self) -> bool:
+        """Whether a part of another model comes after the whole ones."""
+        return self._extent[1]
+
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+        """Read the models of some numbers, a few at a time; the text of others is passed over."""
         waiting: list[np.ndarray] = []
-        cell = None
-        for structure in self._structures():
-            if cell is None and structure.cell.is_crystal():
-                cell = _cell_vectors(structure.cell)
-            for model in structure:
-                waiting.append(self._positions(model))
-                if len(waiting) == frames_per_read:
-                    yield _raw_frames(waiting, cell)
-                    waiting = []
+        for model in self._models(numbers):
+            waiting.append(self._positions(model))
+            if len(waiting) == frames_per_read:
+                yield _raw_frames(waiting, self._first[1])
+                waiting = []
         if waiting:
-            yield _raw_frames(waiting, cell)
+            yield _raw_frames(waiting, self._first[1])
+
+    @cached_property
+    def _first(self) -> tuple[list[ResidueRecord], np.ndarray | None]:
+        """Residues and (3, 3) box vectors of the first model."""
+        first = next(self._structures(), None)
+        if first is None or not len(first):
+            return [], None
+        parts = [(residue.segment, residue.subchain) for chain in first[0] for residue in chain]
+        first.setup_entities()
+        cell = _cell_vectors(first.cell) if first.cell.is_crystal() else None
+        return _residue_records(first[0], parts), cell
+
+    @cached_property
+    def _extent(self) -> tuple[int, bool]:
+        """Number of whole models, and whether a part of another follows."""
+        with self._explain_reading():
+            return self._pdb_extent() if self._is_pdb else (sum(map(len, self._structures())), False)
+
+    def _pdb_extent(self) -> tuple[int, bool]:
+        """Count models by their text; one without an end counts if it has as many atoms as the first."""
+        models = atoms_of_first = atoms = 0
+        begun, line = False, "\n"
+        try:
+            for line in self._lines():
+                if line.startswith(_ATOM):
+                    atoms += len(line) >= _COORDINATES.stop
+                elif line.startswith(_BEGIN_OF_MODEL):
+                    begun = True
+                elif atoms and line.startswith(_END_OF_MODEL):
+                    models += 1
+                    atoms_of_first = atoms_of_first or atoms
+                    begun, atoms = False, 0
+        except EOFError:
+            if not models:
+                raise
+            return models, True
+        if not models or (atoms and atoms == atoms_of_first):
+            return models + bool(atoms), False
+        unfinished = line.strip() and line[-1] not in "\r\n" and _BEGIN_OF_MODEL.startswith(line)
+        return models, bool(begun or atoms or unfinished)
+
+    def _models(self, numbers: range) -> Iterator[gemmi.Model]:
+        """Read the models of some numbers."""
+        for structure in self._structures(numbers):
+            yield from structure if self._is_pdb else (structure[number] for number in numbers)
 
     def _positions(self, model: gemmi.Model) -> np.ndarray:
         """Give the (atoms, 3) positions of a model in nm, after making sure it has the atoms of the first."""
@@ -108,44 +175,60 @@ class StructureFile:
     def _atom_names(self) -> list[str]:
         return [atom.name for residue in self.residues for atom in residue.atoms]
 
-    def _structures(self) -> Iterator[gemmi.Structure]:
-        """Read the file: a PDB file one model at a time, an mmCIF file whole."""
-        try:
+    def _structures(self, numbers: range = range(1)) -> Iterator[gemmi.Structure]:
+        """Read the models of some numbers from a PDB file, one after another, or an mmCIF file whole."""
+        with self._explain_reading():
             if self._is_pdb:
-                for text in self._model_texts():
+                for text in self._model_texts(numbers):
                     yield gemmi.read_pdb_string(text, split_chain_on_ter=True)
             else:
                 yield gemmi.read_structure(
                     str(self.path), merge_chain_parts=False, format=gemmi.CoorFormat.Mmcif
                 )
+
+    @contextmanager
+    def _explain_reading(self) -> Iterator[None]:
+        """Turn what a damaged file raises into one sentence about it."""
+        try:
+            yield
         except InputError:
             raise
         except EOFError as error:
             raise InputError(
                 f"{self.path}: ends too early (the gzip file is cut off); copy it again"
             ) from error
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, zlib.error) as error:
             reason = " ".join(str(error).split())
             kind = "PDB" if self._is_pdb else "mmCIF"
             raise InputError(f"{self.path}: cannot be read as {kind} ({reason})") from error
 
-    def _model_texts(self) -> Iterator[str]:
-        """Cut a PDB file at ENDMDL and END records; only pieces that hold atoms count."""
-        lines: list[str] = []
-        has_atoms = False
-        parts = _ChainParts()
+    def _lines(self) -> Iterator[str]:
         opener = gzip.open if suffix_of(self.path).endswith(".gz") else open
         with opener(self.path, "rt", encoding="latin-1") as file:
-            for number, line in enumerate(file, start=1):
-                if line.startswith(("ATOM  ", "HETATM")):
+            yield from file
+
+    def _model_texts(self, numbers: range) -> Iterator[str]:
+        """Cut a PDB file at ENDMDL and END records; only pieces that hold atoms count."""
+        lines: list[str] = []
+        model, has_atoms, parts = 0, False, _ChainParts()
+        wanted = model in numbers
+        for number, line in enumerate(self._lines(), start=1):
+            if line.startswith(_ATOM):
+                has_atoms = True
+                if wanted:
                     self._check_numbers(line, number)
                     line = parts.mark(line)
-                    has_atoms = True
+            if wanted:
                 lines.append(line)
-                if has_atoms and line.startswith(_END_OF_MODEL):
+            if has_atoms and line.startswith(_END_OF_MODEL):
+                if wanted:
                     yield "".join(lines)
-                    lines, has_atoms, parts = [], False, _ChainParts()
-        if has_atoms:
+                lines, has_atoms, parts = [], False, _ChainParts()
+                model += 1
+                if model >= numbers.stop:
+                    return
+                wanted = model in numbers
+        if has_atoms and wanted:
             yield "".join(lines)
 
     def _check_numbers(self, line: str, number: int) -> None:

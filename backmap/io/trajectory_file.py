@@ -5,17 +5,20 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from backmap.errors import InputError
+import numpy as np
 
+from backmap.errors import InputEndsEarly, InputError
+
+from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
 from .naming import HDF5_SUFFIXES, STREAMED_SUFFIXES, suffix_of
 from .protein_selection import AtomRecord, ResidueRecord
-from .structure_file import RawFrames
+from .structure_file import NM_PER_ANGSTROM, RawFrames, joined_frames
 
 if TYPE_CHECKING:
     import mdtraj
@@ -23,53 +26,141 @@ if TYPE_CHECKING:
 MAX_ATOM_POSITIONS_PER_READ = 10_000_000
 """A read stays below this many positions (120 MB), however many frames are asked for."""
 
+MIN_ATOM_POSITIONS_WORTH_A_SEEK = 200
+"""Reading so many positions takes as long as one seek."""
+
 
 class StreamedTrajectory:
     """A trajectory file that is read piece by piece."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._suffix = suffix_of(path)
 
-    @cached_property
+    @property
     def atoms(self) -> int:
         """Number of atoms in a frame."""
-        with explain_reading(self.path), open_quietly(self.path) as file:
-            first = file.read(n_frames=1)
-        coordinates = first.coordinates if hasattr(first, "coordinates") else first[0]
-        return coordinates.shape[1] if len(coordinates) else 0
+        return self._extent[0] if self._layout is None else self._layout.atoms
+
+    @property
+    def frames(self) -> int:
+        """Number of whole frames."""
+        return self._extent[1] if self._layout is None else len(self._layout.offsets)
 
     @cached_property
-    def frames(self) -> int:
-        """Number of frames."""
-        with explain_reading(self.path), open_quietly(self.path) as file:
-            return len(file)
+    def ends_early(self) -> bool:
+        """Whether a part of another frame comes after the whole ones, where the format tells."""
+        if self._layout is not None:
+            return self._layout.ends_early
+        if self._suffix != ".dcd" or (sizes := dcd_bytes(self.path)) is None:
+            return False
+        before, frame_bytes = sizes
+        whole, rest = divmod(self.path.stat().st_size - before, frame_bytes)
+        return rest > 0 and whole == self.frames
 
-    def read(self, frames_per_read: int) -> Iterator[RawFrames]:
-        """Read the frames, a few at a time."""
-        frames_per_read = max(1, min(frames_per_read, MAX_ATOM_POSITIONS_PER_READ // max(1, self.atoms)))
-        names = () if suffix_of(self.path) in HDF5_SUFFIXES else (_nameless_topology(self.atoms),)
-        left = self.frames
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+        """Read the frames of some numbers, a few at a time.
+
+        A piece may be smaller for the sake of memory, but ends after every so many frames.
+        """
+        hops = self._hops(numbers.step)
+        span = 1 if hops else numbers.step
+        at_most = max(1, MAX_ATOM_POSITIONS_PER_READ // max(1, self.atoms * span))
         with explain_reading(self.path), open_quietly(self.path) as file:
-            while left > 0:
-                trajectory = file.read_as_traj(*names, n_frames=min(frames_per_read, left))
-                if not trajectory.n_frames:
-                    raise InputError(f"{self.path}: ends too early ({left} frames missing); copy it again")
-                left -= trajectory.n_frames
-                yield _raw_frames(trajectory)
+            if self._layout is not None:
+                file.offsets = self._layout.offsets
+            for piece in _pieces(numbers, frames_per_read, at_most):
+                yield self._read_apart(file, piece) if hops else self._read_through(file, piece)
+
+    def _hops(self, stride: int) -> bool:
+        """Tell whether it is quicker to seek every frame than to read those between them too."""
+        compressed = self._suffix in HDF5_SUFFIXES  # in blocks of many frames
+        return not compressed and (stride - 1) * self.atoms >= MIN_ATOM_POSITIONS_WORTH_A_SEEK
+
+    def _read_apart(self, file: Any, numbers: range) -> RawFrames:
+        return joined_frames(
+            [self._read_through(file, numbers[place : place + 1]) for place in range(len(numbers))]
+        )
+
+    def _read_through(self, file: Any, numbers: range) -> RawFrames:
+        """Read frames and those between them, which are dropped."""
+        if file.tell() != numbers.start:
+            file.seek(numbers.start)
+        span = numbers[-1] - numbers.start + 1
+        data = file.read(n_frames=span)
+        found = len(data[0]) if len(data) else 0
+        if found < span:
+            raise InputEndsEarly(
+                f"{self.path}: ends after frame {numbers.start + found} of {self.frames}; copy it again"
+            )
+        everything = range(numbers.start, numbers.start + span)
+        return self._raw_frames(data, everything)[:: numbers.step]
+
+    def _raw_frames(self, data: Sequence[Any], numbers: range) -> RawFrames:
+        """Take what mdtraj read, in its units; where there are no times, the numbers of the frames."""
+        step = vectors = None
+        if self._layout is not None:
+            coordinates, time, step, vectors = data[:4]
+            step = step.astype(np.int64)
+            vectors = vectors if vectors is not None and np.any(vectors) else None
+        elif self._suffix in HDF5_SUFFIXES:
+            coordinates, time = data.coordinates, data.time
+            vectors = _box_vectors(data.cell_lengths, data.cell_angles)
+        else:
+            *read, lengths, angles = data
+            coordinates = np.asarray(read[0], dtype=np.float32) * np.float32(NM_PER_ANGSTROM)
+            time = read[1] if len(read) > 1 else None
+            lengths = None if lengths is None else lengths * NM_PER_ANGSTROM
+            vectors = _box_vectors(lengths, angles)
+        time = np.arange(numbers.start, numbers.stop) if time is None else time
+        return RawFrames(coordinates, time, vectors, step)
+
+    @cached_property
+    def _layout(self) -> FrameLayout | None:
+        """Where the frames lie, of formats whose frames may differ in size; found once, and kept."""
+        find = {".xtc": xtc_layout, ".trr": trr_layout}.get(self._suffix)
+        with explain_reading(self.path):
+            return None if find is None else find(self.path)
+
+    @cached_property
+    def _extent(self) -> tuple[int, int]:
+        """Number of atoms in a frame, and of frames."""
+        with explain_reading(self.path), open_quietly(self.path) as file:
+            first = file.read(n_frames=1)
+            return (first[0].shape[1] if len(first) and len(first[0]) else 0), len(file)
 
 
 class LoadedTrajectory:
     """A trajectory in memory."""
 
+    ends_early = False
+
     def __init__(self, trajectory: mdtraj.Trajectory) -> None:
-        self._trajectory = trajectory
         self.atoms = trajectory.n_atoms
         self.frames = trajectory.n_frames
+        self._everything = RawFrames(trajectory.xyz, trajectory.time, trajectory.unitcell_vectors)
 
-    def read(self, frames_per_read: int) -> Iterator[RawFrames]:
-        """Give the frames, a few at a time."""
-        for first in range(0, self.frames, frames_per_read):
-            yield _raw_frames(self._trajectory[first : first + frames_per_read])
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+        """Give the frames of some numbers, a few at a time."""
+        for piece in _pieces(numbers, frames_per_read, frames_per_read):
+            yield self._everything[piece.start : piece.stop : piece.step]
+
+
+def _pieces(numbers: range, length: int, at_most: int) -> Iterator[range]:
+    """Cut numbers into pieces of a length, and each into parts of at most another."""
+    for first in range(0, len(numbers), length):
+        piece = numbers[first : first + length]
+        yield from (piece[start : start + at_most] for start in range(0, len(piece), at_most))
+
+
+def _box_vectors(lengths: np.ndarray | None, angles: np.ndarray | None) -> np.ndarray | None:
+    """Turn lengths (frames, 3) in nm and angles (frames, 3) in degrees into box vectors (frames, 3, 3)."""
+    from mdtraj.utils import lengths_and_angles_to_box_vectors
+
+    if lengths is None or angles is None:
+        return None
+    sides = np.asarray(lengths, dtype=np.float32).T, np.asarray(angles, dtype=np.float32).T
+    return np.stack(lengths_and_angles_to_box_vectors(*sides[0], *sides[1]), axis=1)
 
 
 def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | LoadedTrajectory:
@@ -172,10 +263,6 @@ def _nameless_topology(atoms: int) -> mdtraj.Topology:
     for _ in range(atoms):
         topology.add_atom("X", None, residue)
     return topology
-
-
-def _raw_frames(trajectory: mdtraj.Trajectory) -> RawFrames:
-    return RawFrames(trajectory.xyz, trajectory.time, trajectory.unitcell_vectors)
 
 
 @contextmanager

@@ -7,12 +7,11 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from backmap.errors import InputError
+from backmap.errors import InputEndsEarly, InputError
 
 from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix
 from .reader import require_file
+from .structure_file import joined_frames
 from .trajectory_file import TopologyFile, explain_reading, open_trajectory
 
 if TYPE_CHECKING:
@@ -66,15 +65,12 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
             f"{path}: has {file.atoms} atoms, but its topology {names} has {topology.n_atoms}; "
             "give the topology it was written with"
         )
-    parts = list(file.read(FRAMES_PER_READ))
-    if not parts:
+    if not file.frames:
         raise InputError(f"{path}: holds no frames")
-    times = [part.time for part in parts]
-    return mdtraj.Trajectory(
-        np.concatenate([part.coordinates for part in parts]),
-        topology,
-        time=None if any(time is None for time in times) else np.concatenate(times),
-    )
+    if file.ends_early:
+        raise InputEndsEarly(f"{path}: ends in the middle of frame {file.frames + 1}; copy it again")
+    read = joined_frames(list(file.read(range(file.frames), FRAMES_PER_READ)))
+    return mdtraj.Trajectory(read.coordinates, topology, time=read.time)
 
 
 def holds_times(path: str | Path) -> bool:

@@ -17,7 +17,7 @@ from backmap.errors import InputError
 from backmap.io import AtomFrames, GrowingOutput, Journal, Progress
 
 SECONDS_PER_COMMIT = 1.0
-"""How far a run is, is noted this often: little is lost by a kill, and little time by waiting for the disk."""
+"""How often it is noted how far a run is: a kill loses little, and waiting for the disk takes little."""
 
 _WAITING = 2
 

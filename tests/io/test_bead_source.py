@@ -13,7 +13,7 @@ import pytest
 
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputError, InputWarning
-from backmap.io import AtomList, beads_from_mdtraj, open_beads, read_molecule, to_mdtraj
+from backmap.io import AtomList, FrameRange, beads_from_mdtraj, open_beads, read_molecule, to_mdtraj
 from backmap.io.whole_trajectory import header_interval
 from tests.toy_temporal import BEAD_ATOMS, BEADS, DIPEPTIDE, SHAPE_NM
 
@@ -146,7 +146,7 @@ def test_coordinates_alone_are_told_by_their_number(whole, tmp_path, atoms):
 def test_chunks_are_whole_wherever_they_begin(whole, tmp_path, chunk, stride, first, monkeypatch):
     monkeypatch.setattr("backmap.io.trajectory_file.MAX_ATOM_POSITIONS_PER_READ", 22 * 4)
     path = saved(whole, tmp_path / "in.xtc")
-    source = open_beads(path, DIPEPTIDE, BEADS, path.with_suffix(".pdb"), stride=stride)
+    source = open_beads(path, DIPEPTIDE, BEADS, path.with_suffix(".pdb"), frames=FrameRange(stride=stride))
     chunks = list(source.chunks(chunk, first))
     expected = whole[::stride][first:]
     assert [len(piece) for piece in chunks[:-1]] == [chunk] * (len(chunks) - 1)
@@ -165,7 +165,9 @@ def test_interval_unlike_that_of_the_training(whole, tmp_path, recwarn):
         InputWarning, match=r"in.xtc: frames are 0.5 ps apart, but the model was trained on.* 2 ps"
     ):
         source.warn_of_interval(2.0)
-    open_beads(path, DIPEPTIDE, BEADS, path.with_suffix(".pdb"), stride=4).warn_of_interval(2.0)
+    open_beads(
+        path, DIPEPTIDE, BEADS, path.with_suffix(".pdb"), frames=FrameRange(stride=4)
+    ).warn_of_interval(2.0)
 
 
 def test_a_trajectory_in_memory_may_know_no_times(whole, recwarn):
@@ -282,7 +284,7 @@ def test_interval_of_a_dcd_file_is_that_of_its_header(whole, tmp_path):
         open_beads(path, DIPEPTIDE, BEADS, top).warn_of_interval(1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", InputWarning)
-        open_beads(path, DIPEPTIDE, BEADS, top, stride=2).warn_of_interval(1.0)
+        open_beads(path, DIPEPTIDE, BEADS, top, frames=FrameRange(stride=2)).warn_of_interval(1.0)
     struct.pack_into("<i", header, 84, 0)  # X-PLOR's layout, where the step is a double
     path.write_bytes(header)
     assert header_interval(path) is None
