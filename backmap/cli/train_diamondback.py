@@ -47,6 +47,6 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
 
 def _load_start(model: str, device: torch.device) -> DiamondbackModel:
     """Load the model to fine-tune."""
-    if api.model_family(model) != "diamondback":
+    if api.read_model(model).family != "diamondback":
         raise InputError(f"--from {model}: not a diamondback model")
     return api.load_model(model, device)

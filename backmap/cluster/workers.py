@@ -42,9 +42,9 @@ class Workers(Protocol):
 
 
 class LocalWorkers:
-    """Threads of this process, each doing its piece on one processor core.
+    """Threads of this process, each doing a piece of its own.
 
-    The models are many small steps, which threads within a step would slow down.
+    The models are many small steps, which more processor threads for one piece slow down rather than help.
 
     Parameters
     ----------
@@ -54,11 +54,13 @@ class LocalWorkers:
         Where to compute.
     count : int
         Pieces done at once.
+    threads : int
+        Processor threads for each of them.
     """
 
-    def __init__(self, job: Job, device: torch.device | str, count: int = 1) -> None:
+    def __init__(self, job: Job, device: torch.device | str, count: int = 1, threads: int = 1) -> None:
         self._function = job.open(device)
-        self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads,))
         self.window = count + 1
 
     def submit(self, *piece: Any) -> Future:

@@ -1,6 +1,7 @@
 """Files: reading structures and trajectories as streams of frames, and writing them whole or not at all."""
 
 from .atom_list import AtomList
+from .atom_selection import listed, select_listed
 from .bead_source import BeadSource, beads_from_mdtraj, open_beads, read_molecule
 from .frame_encoders import AtomFrames
 from .growing_file import GrowingOutput, output_files
@@ -28,6 +29,7 @@ __all__ = [
     "describe_file",
     "from_mdtraj",
     "holds_times",
+    "listed",
     "load_trajectory",
     "manifest_path",
     "open_beads",
@@ -38,6 +40,7 @@ __all__ = [
     "require_free",
     "require_output_format",
     "sample_paths",
+    "select_listed",
     "source_from_mdtraj",
     "to_mdtraj",
     "unfinished_path",

@@ -111,6 +111,13 @@ class FrameChunk:
     def __len__(self) -> int:
         return len(self.coordinates)
 
+    def cut(self, looked_at: int) -> FrameChunk:
+        """Give what stands for the first so many of its selected frames."""
+        covered = self.covered[:looked_at]
+        kept = slice(0, int(np.searchsorted(self.numbers, covered.stop)))
+        cut = (None if part is None else part[kept] for part in (self.time, self.unitcell_vectors, self.step))
+        return FrameChunk(self.first_frame, self.coordinates[kept], self.numbers[kept], covered, *cut)
+
     @property
     def looked_at(self) -> int:
         """How many selected frames the chunk stands for, those left out included."""

@@ -7,11 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
-
-import numpy as np
 
 from backmap.errors import InputError
 from backmap.io import AtomFrames, GrowingOutput, Journal, Progress
@@ -28,21 +25,17 @@ class Step:
 
     Parameters
     ----------
-    frames_done : int
-        Frames of the input that are dealt with after it.
+    progress : Progress
+        How far the run is after it, but for the lengths of the outputs.
     written : sequence of (int, AtomFrames)
         Frames to write, with the number of their output.
     frames_built : int
         For the report.
-    state, notes
-        As in :class:`Progress`, after this step.
     """
 
-    frames_done: int
+    progress: Progress
     written: Sequence[tuple[int, AtomFrames]]
     frames_built: int
-    state: dict[str, np.ndarray] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Recorder:
@@ -91,7 +84,7 @@ class Recorder:
         self._failed = True
         for number, frames in step.written:
             self._outputs[number].append(frames)
-        self._last = Progress(step.frames_done, {}, step.state, step.notes)
+        self._last = step.progress
         if self._is_due(step):
             self._commit()
         self._failed = False
@@ -100,7 +93,7 @@ class Recorder:
     def _is_due(self, step: Step) -> bool:
         if self._chunk is None:
             return time.monotonic() - self._committed >= SECONDS_PER_COMMIT
-        return step.frames_done - self._journal.progress.frames_done >= self._chunk
+        return step.progress.frames_done - self._journal.progress.frames_done >= self._chunk
 
     def _commit(self) -> None:
         """Put the outputs on the disk, then note how long they are."""

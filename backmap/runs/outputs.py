@@ -1,0 +1,111 @@
+"""Where the frames of a run go: names of the outputs, and the files that grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from backmap.errors import InputError
+from backmap.io import (
+    AtomList,
+    GrowingOutput,
+    Journal,
+    manifest_path,
+    output_files,
+    require_free,
+    require_output_format,
+    sample_paths,
+    unfinished_path,
+)
+from backmap.io.naming import OUTPUT_SUFFIXES, stem_of, suffix_of
+from backmap.io.staging import explain_writing
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Names of what a run writes.
+
+    Parameters
+    ----------
+    paths : list of list of Path
+        For each trajectory (outer list) one file a sample, or one file of all samples.
+    record : Path
+        How they were made.
+    unfinished : Path
+        The folder that keeps what is done until they are whole.
+    """
+
+    paths: list[list[Path]]
+    record: Path
+    unfinished: Path
+
+    @classmethod
+    def plan(
+        cls,
+        output: str | PathLike[str],
+        inputs: Sequence[str | PathLike[str]],
+        samples: int,
+        one_file: bool = False,
+    ) -> Outputs:
+        """Name the outputs: one file of one input, a folder with the names and formats of several.
+
+        Raises
+        ------
+        InputError
+            If a format cannot be written or two files would have one name.
+        """
+        output, files = Path(output), 1 if one_file else samples
+        if len(inputs) == 1:
+            require_output_format(output)
+            return cls([sample_paths(output, files)], manifest_path(output), unfinished_path(output))
+        with explain_writing(output):
+            output.mkdir(exist_ok=True)
+        names = [_output_name(Path(given)) for given in inputs]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"{output / name}: two inputs would give this output; rename one of them")
+        paths = [sample_paths(output / name, files) for name in names]
+        return cls(paths, output / "rollout.backmap.json", output / "rollout.partial")
+
+    @property
+    def all_paths(self) -> list[Path]:
+        """All files of frames."""
+        return sum(self.paths, [])
+
+    def require_free(self, atoms: AtomList, inputs: Sequence[Path], overwrite: bool) -> None:
+        """Refuse names that cannot be given to the outputs, before anything is built."""
+        taken: set[Path] = set()
+        files = (file for path in self.all_paths for file in output_files(path, atoms))
+        for file in [self.record, *files]:
+            require_free(file, overwrite=overwrite, inputs=inputs, taken=taken)
+            taken.add(file)
+
+    def grow(
+        self, journal: Journal, atoms: AtomList, frame_interval_ps: float | None = None
+    ) -> list[GrowingOutput]:
+        """Open the outputs as far as they have grown."""
+        return [
+            GrowingOutput(
+                journal.folder,
+                path,
+                atoms,
+                lengths=journal.progress.lengths,
+                frame_interval_ps=frame_interval_ps,
+            )
+            for path in self.all_paths
+        ]
+
+
+def _output_name(given: Path) -> str:
+    """Name the output of one of several inputs: its own name, as DCD where its format cannot be written."""
+    return given.name if suffix_of(given) in OUTPUT_SUFFIXES else stem_of(given) + ".dcd"
+
+
+def finish(journal: Journal, outputs: Sequence[GrowingOutput], record: Mapping[Path, Path]) -> None:
+    """Bring outputs into their final form and give them, and files of record, their names."""
+    files: dict[Path, Path] = {}
+    for output in outputs:
+        files |= output.finish()
+    journal.publish({**files, **record})
