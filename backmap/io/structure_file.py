@@ -140,7 +140,7 @@ class StructureFile:
         try:
             for line in self._lines():
                 if line.startswith(_ATOM):
-                    atoms += len(line) >= _COORDINATES.stop
+                    atoms += len(line) > _COORDINATES.stop
                 elif line.startswith(_BEGIN_OF_MODEL):
                     begun = True
                 elif atoms and line.startswith(_END_OF_MODEL):
