@@ -108,7 +108,7 @@ class StructureFile:
     def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
         """Read the models of some numbers, a few at a time; the text of others is passed over."""
         waiting: list[np.ndarray] = []
-        for model in self._models(numbers):
+        for model in self._models(numbers) if numbers else ():
             waiting.append(self._positions(model))
             if len(waiting) == frames_per_read:
                 yield _raw_frames(waiting, self._first[1])

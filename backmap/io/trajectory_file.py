@@ -16,7 +16,7 @@ import numpy as np
 from backmap.errors import InputEndsEarly, InputError
 
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
-from .naming import HDF5_SUFFIXES, STREAMED_SUFFIXES, suffix_of
+from .naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
 from .protein_selection import AtomRecord, ResidueRecord
 from .structure_file import NM_PER_ANGSTROM, RawFrames, joined_frames
 
@@ -94,9 +94,10 @@ class StreamedTrajectory:
         data = file.read(n_frames=span)
         found = len(data[0]) if len(data) else 0
         if found < span:
-            raise InputEndsEarly(
-                f"{self.path}: ends after frame {numbers.start + found} of {self.frames}; copy it again"
-            )
+            after = f"after frame {numbers.start + found} of {self.frames}"
+            if self._suffix in HDF5_SUFFIXES + NETCDF_SUFFIXES:
+                raise InputEndsEarly(f"{self.path}: ends {after}; copy it again")
+            raise InputError(f"{self.path}: is damaged {after}; copy it again")
         everything = range(numbers.start, numbers.start + span)
         return self._raw_frames(data, everything)[:: numbers.step]
 

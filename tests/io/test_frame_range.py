@@ -13,6 +13,7 @@ import pytest
 from backmap.chemistry import SLOT_CA, LinearMapping, Molecule
 from backmap.errors import InputEndsEarly, InputError
 from backmap.io import FrameRange, load_trajectory, open_beads, open_source
+from backmap.io.frame_layout import dcd_bytes
 from backmap.io.trajectory_file import StreamedTrajectory
 
 from .conftest import atom_line, helix
@@ -112,7 +113,7 @@ def test_all_is_read_as_mdtraj_reads_it(tmp_path, suffix, with_box):
         trajectory.unitcell_vectors = None
     path = write(tmp_path / f"in{suffix}", trajectory)
     chunks = list(opened(path).chunks(5))
-    expected = mdtraj.load(str(path), top=str(top_of(path)))
+    expected = mdtraj.load(str(path), **({} if suffix == ".h5" else {"top": str(top_of(path))}))
     np.testing.assert_array_equal(together(chunks, "coordinates")[:, :, SLOT_CA], expected.xyz)
     np.testing.assert_array_equal(together(chunks, "time"), expected.time)
     if with_box:
@@ -345,6 +346,7 @@ def test_models_cut_in_the_last(tmp_path, suffix):
             assert together(chunks, "numbers").tolist() == [0, 1]
 
 
+@pytest.mark.filterwarnings("ignore:.*a chain break")
 def test_gzip_stream_that_ends_early(tmp_path):
     models = [pdb_model(number, places) for number, places in enumerate(moving(30, 9).xyz, 1)]
     path = tmp_path / "in.pdb.gz"
@@ -407,3 +409,82 @@ def trr_frame(places: np.ndarray, number: int, atoms: int | None = None) -> byte
     counts = (len(places) if atoms is None else atoms, 10 * number, 0)
     start = struct.pack(">3i12s", 1993, 13, 12, b"GMX_trn_file")
     return start + struct.pack(">13i2d", *sizes, *counts, number, 0.0) + places.astype(">f8").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("order", "cell", "fourth"),
+    [("<", False, False), ("<", True, False), ("<", False, True), ("<", True, True), (">", True, False)],
+)
+def test_layouts_of_dcd(tmp_path, order, cell, fourth):
+    places = moving(5, 4).xyz
+    path = tmp_path / "in.dcd"
+    write_top(path, 5)
+    whole = dcd_file(10 * places, order, cell, fourth)
+    path.write_bytes(whole)
+    (chunk,) = opened(path).chunks(9)
+    np.testing.assert_allclose(chunk.coordinates[:, :, SLOT_CA], places, atol=1e-6)
+    path.write_bytes(whole[:-9])
+    reading_until_cut(opened(path), "frame 4; its 3 whole frames were read", 3)
+
+
+def test_dcd_with_fixed_atoms_is_left_to_mdtraj(tmp_path):
+    path = tmp_path / "in.dcd"
+    content = bytearray(dcd_file(moving(5, 4).xyz, "<", True, False))
+    path.write_bytes(content)
+    assert dcd_bytes(path) is not None
+    content[40:44] = struct.pack("<i", 2)
+    path.write_bytes(content)
+    assert dcd_bytes(path) is None
+
+
+def dcd_file(places: np.ndarray, order: str, cell: bool, fourth: bool) -> bytes:
+    """Give a DCD file in CHARMM's layout, positions in Angstrom."""
+
+    def record(content: bytes) -> bytes:
+        length = struct.pack(f"{order}i", len(content))
+        return length + content + length
+
+    numbers = [0] * 20
+    numbers[0], numbers[10], numbers[11], numbers[19] = len(places), cell, fourth, 24
+    parts = [
+        record(b"CORD" + struct.pack(f"{order}20i", *numbers)),
+        record(struct.pack(f"{order}i80s", 1, b"A TITLE")),
+        record(struct.pack(f"{order}i", places.shape[1])),
+    ]
+    for frame in places:
+        if cell:
+            parts.append(record(struct.pack(f"{order}6d", 40, 0, 50, 0, 0, 60)))
+        axes = [*frame.T, np.zeros(len(frame))][: 3 + fourth]
+        parts += [record(axis.astype(f"{order}f4").tobytes()) for axis in axes]
+    return b"".join(parts)
+
+
+def test_frames_before_the_first_are_not_read(tmp_path):
+    path = write(tmp_path / "in.xtc", moving())
+    with mdtraj.open(str(path)) as file:
+        offset = int(file.offsets[1])
+    content = bytearray(path.read_bytes())
+    content[offset + 56 : offset + 88] = bytes(32)  # precision and range of the packed positions
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="in.xtc: "):
+        opened(path)
+    assert len(list(opened(path, frames=FrameRange(begin=2)).chunks(1))) == FRAMES - 2
+    path = write(tmp_path / "in.pdb", moving())
+    lines = path.read_text().splitlines(keepends=True)
+    second = 1 + len(lines) // FRAMES
+    lines[second] = f"{lines[second][:30]}{'*' * 24}{lines[second][54:]}"
+    path.write_text("".join(lines))
+    with pytest.raises(InputError, match="has no three coordinates"):
+        opened(path)
+    assert len(list(opened(path, frames=FrameRange(begin=2)).chunks(1))) == FRAMES - 2
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".h5"])
+def test_a_read_that_comes_up_short(tmp_path, suffix):
+    path = write(tmp_path / f"in{suffix}", moving())
+    source = opened(path)
+    write(path, moving(frames=9))
+    stream = source.chunks(5)
+    assert len(next(stream)) == 5
+    with pytest.raises(InputEndsEarly, match=f"in{suffix}: ends after frame 9 of 17"):
+        next(stream)
