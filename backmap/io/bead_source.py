@@ -84,7 +84,9 @@ class BeadSource(FrameSource):
 
     def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
         positions = self._positions(raw)
-        return self._selection.weights @ positions, np.isfinite(positions).all(axis=(1, 2))
+        with np.errstate(invalid="ignore"):
+            beads = self._selection.weights @ positions
+        return beads, np.isfinite(positions).all(axis=(1, 2))
 
     def _refuse(self, raw: RawFrames, number: int) -> NoReturn:
         atom = np.isfinite(self._positions(raw)[0]).all(axis=-1).argmin()

@@ -60,9 +60,7 @@ def xtc_layout(path: Path) -> FrameLayout:
     InputError
         If a frame has another number of atoms than the first, or no header where it should begin.
     """
-    data = _mapped(path)
-    if len(data) < _XTC_START.size:
-        return FrameLayout(0, np.empty(0, dtype=np.int64), ends_early=True)
+    data = _mapped(path, _XTC_START.size)
     atoms = _xtc_atoms(data, 0, 0, path)
     if atoms <= _XTC_PLAIN_ATOMS:
         return _plain_xtc_layout(data, atoms, path)
@@ -114,9 +112,7 @@ def trr_layout(path: Path) -> FrameLayout:
         If a frame has another number of atoms than the first, no positions, or no header where it should
         begin.
     """
-    data = _mapped(path)
-    if len(data) < _TRR_SIZES.size:
-        return FrameLayout(0, np.empty(0, dtype=np.int64), ends_early=True)
+    data = _mapped(path, _TRR_SIZES.size)
     atoms = _TRR_SIZES.unpack_from(data)[-1]
 
     def length_at(offset: int, frame: int) -> int:
@@ -177,10 +173,13 @@ def dcd_bytes(path: Path) -> tuple[int, int] | None:
         return before, cell + (4 if charmm and number(_DCD_HAS_FOURTH) else 3) * (8 + 4 * atoms)
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    """Map a file into memory; the last array made of it unmaps it."""
+def _mapped(path: Path, at_least: int) -> mmap.mmap:
+    """Map a file of at least so many bytes into memory, until nothing refers to it any more."""
     with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if len(data) < at_least:
+        raise _damaged(path, 0)
+    return data
 
 
 def _require_atoms(found: int, atoms: int, frame: int, path: Path) -> None:

@@ -193,7 +193,7 @@ class FrameSource(ABC):
         InputError
             If a frame is bad: a coordinate is no finite number, or two C-alphas lie in one place.
         InputEndsEarly
-            After all whole frames, if the file ends in the middle of another one that was asked for.
+            After all whole frames, if the file ends in the middle of a frame and the range goes on behind it.
         """
         yield from self._whole_frames(frames_per_chunk, first_frame)
         end, found = self.frame_range.end, self._file.frames

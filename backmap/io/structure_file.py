@@ -108,7 +108,7 @@ class StructureFile:
     def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
         """Read the models of some numbers, a few at a time; the text of others is passed over."""
         waiting: list[np.ndarray] = []
-        for model in self._models(numbers):
+        for model in self._models(numbers) if numbers else ():
             waiting.append(self._positions(model))
             if len(waiting) == frames_per_read:
                 yield _raw_frames(waiting, self._first[1])
@@ -140,7 +140,7 @@ class StructureFile:
         try:
             for line in self._lines():
                 if line.startswith(_ATOM):
-                    atoms += len(line) >= _COORDINATES.stop
+                    atoms += len(line) > _COORDINATES.stop
                 elif line.startswith(_BEGIN_OF_MODEL):
                     begun = True
                 elif atoms and line.startswith(_END_OF_MODEL):

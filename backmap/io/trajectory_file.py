@@ -16,7 +16,7 @@ import numpy as np
 from backmap.errors import InputEndsEarly, InputError
 
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
-from .naming import HDF5_SUFFIXES, STREAMED_SUFFIXES, suffix_of
+from .naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
 from .protein_selection import AtomRecord, ResidueRecord
 from .structure_file import NM_PER_ANGSTROM, RawFrames, joined_frames
 
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 MAX_ATOM_POSITIONS_PER_READ = 10_000_000
 """A read stays below this many positions (120 MB), however many frames are asked for."""
 
-MIN_ATOM_POSITIONS_WORTH_A_SEEK = 200
-"""Reading so many positions takes as long as one seek."""
+_POSITIONS_PER_FRAME = 30
+"""Reading a frame takes as long as this many positions, and its own positions."""
+
+_POSITIONS_PER_SEEK = {".xtc": 600, ".trr": 600, ".dcd": 600}
+_POSITIONS_PER_SLOW_SEEK = 10_000
+"""Seeking a frame takes as long as reading this many positions, in HDF5 and NetCDF files the latter."""
 
 
 class StreamedTrajectory:
@@ -74,8 +78,8 @@ class StreamedTrajectory:
 
     def _hops(self, stride: int) -> bool:
         """Tell whether it is quicker to seek every frame than to read those between them too."""
-        compressed = self._suffix in HDF5_SUFFIXES  # in blocks of many frames
-        return not compressed and (stride - 1) * self.atoms >= MIN_ATOM_POSITIONS_WORTH_A_SEEK
+        between = (stride - 1) * (self.atoms + _POSITIONS_PER_FRAME)
+        return between >= _POSITIONS_PER_SEEK.get(self._suffix, _POSITIONS_PER_SLOW_SEEK)
 
     def _read_apart(self, file: Any, numbers: range) -> RawFrames:
         return joined_frames(
@@ -90,9 +94,10 @@ class StreamedTrajectory:
         data = file.read(n_frames=span)
         found = len(data[0]) if len(data) else 0
         if found < span:
-            raise InputEndsEarly(
-                f"{self.path}: ends after frame {numbers.start + found} of {self.frames}; copy it again"
-            )
+            after = f"after frame {numbers.start + found} of {self.frames}"
+            if self._suffix in HDF5_SUFFIXES + NETCDF_SUFFIXES:
+                raise InputEndsEarly(f"{self.path}: ends {after}; copy it again")
+            raise InputError(f"{self.path}: is damaged {after}; copy it again")
         everything = range(numbers.start, numbers.start + span)
         return self._raw_frames(data, everything)[:: numbers.step]
 
@@ -104,16 +109,17 @@ class StreamedTrajectory:
             step = step.astype(np.int64)
             vectors = vectors if vectors is not None and np.any(vectors) else None
         elif self._suffix in HDF5_SUFFIXES:
-            coordinates, time = data.coordinates, data.time
+            coordinates, time = np.asarray(data.coordinates, dtype=np.float32), data.time
             vectors = _box_vectors(data.cell_lengths, data.cell_angles)
         else:
             *read, lengths, angles = data
             coordinates = np.asarray(read[0], dtype=np.float32) * np.float32(NM_PER_ANGSTROM)
-            time = read[1] if len(read) > 1 else None
+            time = read[1] if len(read) > 1 else None  # DCD files hold none
             lengths = None if lengths is None else lengths * NM_PER_ANGSTROM
             vectors = _box_vectors(lengths, angles)
-        time = np.arange(numbers.start, numbers.stop) if time is None else time
-        return RawFrames(coordinates, time, vectors, step)
+        if time is None:
+            time = np.arange(numbers.start, numbers.stop)
+        return RawFrames(coordinates, time.astype(time.dtype.newbyteorder("=")), vectors, step)
 
     @cached_property
     def _layout(self) -> FrameLayout | None:
