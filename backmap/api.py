@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     import mdtraj
     import torch
 
-    from backmap.inference.frame_stream import BuiltFrames, Reconstructor
-    from backmap.inference.refinement import Refinement
-    from backmap.io import AtomList, BeadSource, FrameChunk, Source
-    from backmap.models.temporal.model import TemporalModel
+    from backmap.inference.rollout_job import RolloutJob
+    from backmap.io import AtomList, FrameChunk
+    from backmap.models.checkpoint import ModelFile
 
 DEFAULT_MODEL = "protein"
 MAX_SEED = 2**63 - 1
@@ -85,69 +84,25 @@ def require_model(model: str | PathLike[str]) -> Path:
     raise InputError(f"model {model}: neither a shipped model ({names}) nor a file; see `backmap models`")
 
 
-def model_family(model: str | PathLike[str]) -> str:
-    """Say which kind of model the user named: ``protein``, ``diamondback`` or ``temporal``."""
-    from backmap.models.checkpoint import load_checkpoint
+def read_model(model: str | PathLike[str]) -> ModelFile:
+    """Read the model the user named; its family is known then."""
+    from backmap.models.checkpoint import ModelFile
 
-    with _explained():
-        return load_checkpoint(require_model(model)).family
+    path = require_model(model)
+    with explained():
+        file = ModelFile(str(model), path.read_bytes())
+        _ = file.family
+    return file
 
 
 def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Module:
     """Load the model the user named, ready for inference."""
-    from backmap.models import checkpoint
-
-    with _explained():
-        return checkpoint.load_model(str(require_model(model)), device)
-
-
-def make_reconstructor(
-    model: str | PathLike[str],
-    source: Source,
-    device: torch.device,
-    ddim_steps: int = 0,
-    redraws: int | None = None,
-) -> Reconstructor:
-    """Load a model that builds any protein and make it ready for an input.
-
-    Parameters
-    ----------
-    model : str or path
-        Name of a shipped model, or a file of weights.
-    source : Source
-        The protein to build.
-    device : torch.device
-        Where to compute.
-    ddim_steps : int
-        Steps of the DDIM sampler, for DiAMoNDBack models; 0 for the published sampler.
-    redraws : int, optional
-        How often DiAMoNDBack draws a residue that overlaps again; by default what the model says.
-    """
-    from backmap.inference.all_at_once import AllAtOnce
-    from backmap.inference.along_chain import AlongChain
-    from backmap.models.diamondback.model import DiamondbackModel
-
-    loaded = load_model(model, device)
-    if not isinstance(loaded, DiamondbackModel):
-        _refuse_sampling(model, ddim_steps, redraws)
-        return AllAtOnce(loaded, source.topology, source.linked, device)
-    if ddim_steps > loaded.config.steps:
-        raise InputError(f"ddim-steps {ddim_steps}: {model} has {loaded.config.steps} steps; ask for fewer")
-    try:
-        return AlongChain(loaded, source.topology, source.linked, device, ddim_steps, redraws)
-    except ValueError as error:
-        raise InputError(f"{source.name}: {error}") from None
-
-
-def _refuse_sampling(model: str | PathLike[str], ddim_steps: int, redraws: int | None) -> None:
-    if ddim_steps:
-        raise InputError(f"ddim-steps {ddim_steps}: only DiAMoNDBack models have steps, {model} has none")
-    if redraws is not None:
-        raise InputError(f"redraws {redraws}: only DiAMoNDBack models draw residues again, not {model}")
+    with explained():
+        return read_model(model).load(device)
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn what is wrong with a model file into one sentence for the user."""
     try:
         yield
@@ -209,103 +164,85 @@ def reconstruct(
     backmap.errors.InputError
         If the input cannot be used; the message says why and what to do.
     """
-    _require_counts(samples, seed)
-    if model_family(model) == "temporal":
-        from backmap.rollout import make_refinement
+    from backmap.inference.protein_job import refuse_sampling
+    from backmap.inference.rollout_job import RolloutJob
 
-        _refuse_sampling(model, ddim_steps, redraws)
-        opened = _open_temporal(trajectory, top, model, device)
-        refinement = make_refinement(opened[1], model, refine, temperature)
-        results = _roll_out(*opened, samples, seed, refinement)
+    _require_counts(samples, seed)
+    file, place = read_model(model), select_device(device)
+    if file.family == "temporal":
+        refuse_sampling(file.name, ddim_steps, redraws)
+        results = _roll_out(trajectory, top, RolloutJob(file, samples, seed, refine, temperature), place)
     else:
         if refine or temperature is not None:
             raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
-        opened = _open_protein(trajectory, top, model, device, skip_unknown, ddim_steps, redraws)
-        results = _build(*opened, samples, seed)
+        how = samples, seed, skip_unknown, ddim_steps, redraws
+        results = _build(trajectory, top, file, place, *how)
     return results[0] if samples == 1 else results
 
 
-def _open_protein(
+def _build(
     trajectory: mdtraj.Trajectory | str | PathLike[str],
     top: str | PathLike[str] | None,
-    model: str | PathLike[str],
-    device: str,
+    model: ModelFile,
+    device: torch.device,
+    samples: int,
+    seed: int,
     skip_unknown: bool,
     ddim_steps: int,
     redraws: int | None,
-) -> tuple[Source, Reconstructor, int]:
-    """Find the protein in a trajectory and make a model ready for it; say how many workers to use."""
+) -> list[mdtraj.Trajectory]:
+    """Build all frames of a protein, one trajectory a sample."""
+    from backmap.cluster import LocalWorkers
+    from backmap.inference.protein_job import ProteinJob
     from backmap.io import open_source, source_from_mdtraj
+    from backmap.runs.frames import Kept, build_frames, frames_per_batch, listed_atoms
 
     if isinstance(trajectory, str | PathLike):
         source = open_source(trajectory, top, skip_unknown=skip_unknown)
     else:
         source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
-    place = select_device(device)
-    reconstructor = make_reconstructor(model, source, place, ddim_steps, redraws)
-    return source, reconstructor, count_workers(place)
-
-
-def _build(
-    source: Source, reconstructor: Reconstructor, workers: int, samples: int, seed: int
-) -> list[mdtraj.Trajectory]:
-    """Build all frames of a protein, one trajectory a sample."""
-    from backmap.inference.frame_stream import build_frames, frames_per_chunk
-    from backmap.io import AtomList
-
-    chunks = source.chunks(frames_per_chunk(source.topology.residues, samples))
-    built = list(build_frames(reconstructor, chunks, samples=samples, seed=seed, workers=workers))
-    atoms = AtomList.of_protein(source.topology, source.topology.atom_mask)
-    return _trajectories(atoms, [frames.coordinates for frames in built], built)
-
-
-def _open_temporal(
-    trajectory: mdtraj.Trajectory | str | PathLike[str],
-    top: str | PathLike[str] | None,
-    model: str | PathLike[str],
-    device: str,
-) -> tuple[BeadSource, TemporalModel, torch.device]:
-    """Load a temporal model and find its beads in a trajectory."""
-    from backmap.io import beads_from_mdtraj, open_beads
-    from backmap.rollout import check_source
-
-    place = select_device(device)
-    loaded = load_model(model, place)
-    if isinstance(trajectory, str | PathLike):
-        source = open_beads(trajectory, loaded.molecule, loaded.mapping, top)
-    else:
-        source = beads_from_mdtraj(trajectory, loaded.molecule, loaded.mapping)
-    check_source(source, loaded)
-    return source, loaded, place
+    job = ProteinJob(source.name, model, source.topology, source.linked, samples, seed, ddim_steps, redraws)
+    atoms, count = listed_atoms(source.topology), count_workers(device)
+    chunks = source.chunks(frames_per_batch(source.topology.residues, samples, device, count))
+    with explained(), LocalWorkers(job, device, count) as workers:
+        built = list(build_frames(workers, chunks, Kept.c_alphas(atoms), samples))
+    return _trajectories(atoms, [frames.coordinates for frames in built], [frames.chunk for frames in built])
 
 
 def _roll_out(
-    source: BeadSource,
-    model: TemporalModel,
+    trajectory: mdtraj.Trajectory | str | PathLike[str],
+    top: str | PathLike[str] | None,
+    job: RolloutJob,
     device: torch.device,
-    samples: int,
-    seed: int,
-    refinement: Refinement | None,
 ) -> list[mdtraj.Trajectory]:
     """Roll a temporal model along a trajectory, one trajectory a sample."""
-    from backmap.inference.along_time import AlongTime
-    from backmap.io import AtomList
-    from backmap.rollout import roll_out
+    from backmap.cluster import LocalWorkers
+    from backmap.io import AtomList, beads_from_mdtraj, open_beads
+    from backmap.runs.rollout import Rollout, check_source, plan_strands
 
-    roller = AlongTime(model, samples=samples, seed=seed, refinement=refinement, device=device)
-    pieces = [piece for (piece,) in roll_out(roller, [source])]
-    coordinates = [rolled.coordinates for _, rolled in pieces]
-    return _trajectories(AtomList.of_molecule(model.molecule), coordinates, [read for read, _ in pieces])
+    with explained():
+        model = job.load("cpu")
+    if isinstance(trajectory, str | PathLike):
+        source = open_beads(trajectory, model.molecule, model.mapping, top)
+    else:
+        source = beads_from_mdtraj(trajectory, model.molecule, model.mapping)
+    check_source(source, model)
+    rollout = Rollout(model, [source], plan_strands([source.frames]), samples=job.samples, device=device)
+    with LocalWorkers(job, device, threads=count_workers(device)) as workers:
+        pieces = [piece for _, (piece,), _ in rollout.run(workers)]
+    coordinates = [piece.rolled.coordinates for piece in pieces]
+    return _trajectories(AtomList.of_molecule(model.molecule), coordinates, [piece.chunk for piece in pieces])
 
 
 def _trajectories(
-    atoms: AtomList, coordinates: list[np.ndarray], frames: Sequence[BuiltFrames | FrameChunk]
+    atoms: AtomList, coordinates: list[np.ndarray], frames: Sequence[FrameChunk]
 ) -> list[mdtraj.Trajectory]:
     """Join pieces (samples, frames, ..., 3) into one trajectory a sample, with the times and boxes read."""
     from backmap.io import to_mdtraj
+    from backmap.io.structure_file import joined_where_known
 
-    time = _joined([piece.time for piece in frames])
-    box = _joined([piece.unitcell_vectors for piece in frames])
+    time = joined_where_known([piece.time for piece in frames])
+    box = joined_where_known([piece.unitcell_vectors for piece in frames])
     return [to_mdtraj(atoms, sample, time, box) for sample in np.concatenate(coordinates, axis=1)]
 
 
@@ -314,8 +251,3 @@ def _require_counts(samples: int, seed: int) -> None:
         raise InputError(f"samples {samples}: ask for at least 1")
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed {seed}: use a whole number from 0 to {MAX_SEED}")
-
-
-def _joined(parts: list[np.ndarray | None]) -> np.ndarray | None:
-    """Join what every chunk has, or give None where one has nothing."""
-    return None if any(part is None for part in parts) else np.concatenate(parts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,23 @@ def beads(frames: int, seed: int = 0) -> np.ndarray:
     return shaken @ turns + np.cumsum(rng.normal(0, 0.02, (frames, 1, 3)), axis=0)
 
 
+@dataclass(frozen=True)
+class ToyFile:
+    """Stands in for a model file."""
+
+    name: str
+    weights: Path
+    family: str = "temporal"
+    model: nn.Module | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+
+    def load(self, device: object) -> nn.Module | None:
+        return self.model
+
+
 def install(weights: Path, model: ToyTemporal | None = None, replace=setattr) -> ToyTemporal:
     """Put the toy in the place of a trained model, whatever name is asked for."""
     import backmap.api
@@ -110,8 +129,7 @@ def install(weights: Path, model: ToyTemporal | None = None, replace=setattr) ->
     model = model or ToyTemporal()
     weights.write_text("weights")
     replace(backmap.api, "require_model", lambda name: weights)
-    replace(backmap.api, "model_family", lambda name: "temporal")
-    replace(backmap.api, "load_model", lambda name, device: model)
+    replace(backmap.api, "read_model", lambda name: ToyFile(str(name), weights, model=model))
     return model
 
 

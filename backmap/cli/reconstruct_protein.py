@@ -23,7 +23,7 @@ from .reconstruct import (
 )
 
 if TYPE_CHECKING:
-    from backmap.io import AtomList, Journal, Source
+    from backmap.io import AtomList, GrowingOutput, Journal, Source
     from backmap.models.checkpoint import ModelFile
     from backmap.runs.outputs import Outputs
     from backmap.runs.report import Report
@@ -117,7 +117,7 @@ class Whole:
             return None
         batch = journal.progress.notes.get("batch") or self._frames_per_batch()
         skipped = list(journal.progress.notes.get("skipped", ()))
-        grown = outputs.grow(journal, self.atoms, source.frame_interval_ps)
+        grown = self._grow(outputs, journal)
         chunks = read_ahead(source.chunks(batch, journal.progress.frames_done))
         with (
             telling_what_is_kept(journal, source.frames),
@@ -133,6 +133,9 @@ class Whole:
                 return failure
         return None
 
+    def _grow(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
+        return outputs.grow(journal, self.atoms, self._source.frame_interval_ps)
+
     def _frames_per_batch(self) -> int:
         from backmap.runs.frames import frames_per_batch
 
@@ -141,16 +144,8 @@ class Whole:
 
     def finish(self, outputs: Outputs, journal: Journal, description: dict[str, Any]) -> None:
         """Give the outputs their names, and say how they were made and what was left out."""
-        from backmap.io import write_manifest
-        from backmap.runs.outputs import finish
-
         skipped = journal.progress.notes.get("skipped", [])
-        record = journal.folder / outputs.record.name
-        write_manifest(record, {**description, "skipped_frames": [number + 1 for number in skipped]})
-        finish(
-            journal,
-            outputs.grow(journal, self.atoms, self._source.frame_interval_ps),
-            {record: outputs.record},
-        )
+        record = {**description, "skipped_frames": [number + 1 for number in skipped]}
+        outputs.finish(journal, self.atoms, lambda: self._grow(outputs, journal), record)
         if skipped:
             warnings.warn(f"{self._source.name}: left out {numbered(skipped)}", InputWarning, stacklevel=2)

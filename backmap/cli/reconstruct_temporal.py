@@ -194,8 +194,6 @@ class Whole:
 
     def finish(self, outputs: Outputs, journal: Journal, description: dict[str, Any]) -> Tally:
         """Join segments, give the outputs their names, and say how they were made and what was left out."""
-        from backmap.io import write_manifest
-        from backmap.runs.outputs import finish
         from backmap.runs.rollout import describe_tally, tally_by_trajectory
 
         tally = tally_by_trajectory(journal.progress.state, self._strands, len(self.sources))
@@ -205,9 +203,7 @@ class Whole:
         description["skipped_frames"] = {
             name: [number + 1 for number in numbers] for name, numbers in skipped.items() if numbers
         }
-        record = journal.folder / outputs.record.name
-        write_manifest(record, description)
-        finish(journal, self._joined(self._grow(outputs, journal)), {record: outputs.record})
+        outputs.finish(journal, self.atoms, lambda: self._joined(self._grow(outputs, journal)), description)
         for name, numbers in skipped.items():
             if numbers:
                 warnings.warn(f"{name}: left out {numbered(numbers)}", InputWarning, stacklevel=2)

@@ -4,6 +4,7 @@ from .atom_list import AtomList
 from .atom_selection import listed, select_listed
 from .bead_source import BeadSource, beads_from_mdtraj, open_beads, read_molecule
 from .frame_encoders import AtomFrames
+from .frame_times import holds_times
 from .growing_file import GrowingOutput, output_files
 from .journal import Journal, Progress
 from .manifest import describe_file, write_manifest
@@ -11,7 +12,7 @@ from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, require_output_format, sample_paths, unfinished_path
 from .reader import FrameChunk, FrameRange, Source, open_source, source_from_mdtraj
 from .staging import StagedFiles, require_free
-from .whole_trajectory import holds_times, load_trajectory
+from .whole_trajectory import load_trajectory
 from .writer import open_writer
 
 __all__ = [

@@ -17,7 +17,6 @@ from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix
 from .reader import EVERY_FRAME, FrameFile, FrameRange, FrameSource, open_files, require_file
 from .structure_file import RawFrames
 from .trajectory_file import LoadedTrajectory, open_trajectory, residue_records
-from .whole_trajectory import header_interval, holds_times
 
 if TYPE_CHECKING:
     import mdtraj
@@ -37,47 +36,33 @@ class BeadSource(FrameSource):
         frames_file: FrameFile,
         selection: BeadSelection,
         *,
-        timed: bool,
-        interval_ps: float | None = None,
         frames: FrameRange = EVERY_FRAME,
         skip_bad: bool = False,
         files: tuple[Path, ...] = (),
+        timed: bool | None = None,
     ) -> None:
-        super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
+        super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files, timed=timed)
         self._selection = selection
-        self._timed = timed
-        self._interval_ps = interval_ps
 
     def warn_of_interval(self, expected_ps: float) -> None:
         """Warn if the frames are further apart in time, or closer, than those of a model's training."""
         stride = self.frame_range.stride
         if self.frames < 2:
             return
-        if self._interval_ps is not None:
-            interval = stride * self._interval_ps
-        elif self._timed:
-            interval = self._first_interval()
-        else:
-            if stride > 1:
+        interval = self.frame_interval_ps
+        if interval is None:
+            if stride > 1 and not self._timed:
                 self._warn(
                     f"holds no times; with a stride of {stride} its frames must be "
                     f"{expected_ps / stride:g} ps apart for this model"
                 )
             return
-        if interval is not None and abs(interval - expected_ps) > _SAME_INTERVAL * expected_ps:
+        if abs(interval - expected_ps) > _SAME_INTERVAL * expected_ps:
             after = f" after a stride of {stride}" if stride > 1 else ""
             self._warn(
                 f"frames are {interval:g} ps apart{after}, but the model was trained on frames "
                 f"{expected_ps:g} ps apart; its atoms will move too fast or too slowly"
             )
-
-    def _first_interval(self) -> float | None:
-        """Time in ps between selected frames, by the first two that are sound; None if there are no two."""
-        first = self.first_frames(2)
-        if len(first) < 2:
-            return None
-        apart = (first.numbers[1] - first.numbers[0]) // self.frame_range.stride
-        return float(first.time[1] - first.time[0]) / int(apart)
 
     def _warn(self, message: str) -> None:
         warnings.warn(f"{self.name}: {message}", InputWarning, stacklevel=3)
@@ -136,8 +121,6 @@ def open_beads(
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
     asked = {
-        "timed": holds_times(path),
-        "interval_ps": header_interval(path),
         "frames": frames,
         "skip_bad": skip_bad,
     }
@@ -199,7 +182,7 @@ def read_molecule(path: str | Path, molecule: Molecule) -> np.ndarray:
             raise InputError(
                 f"{path}: expected the {molecule.atoms} atoms of the model's molecule; found {frames.atoms}"
             )
-    source = BeadSource(str(path), frames, selection, files=(path,), timed=False)
+    source = BeadSource(str(path), frames, selection, files=(path,))
     return np.concatenate([chunk.coordinates.astype(np.float32) for chunk in source.chunks(10_000)])
 
 

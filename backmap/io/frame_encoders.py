@@ -22,12 +22,12 @@ import numpy as np
 from backmap.errors import InputError
 
 from .atom_list import AtomList
+from .frame_times import AKMA_PS
 from .mdtraj_objects import mdtraj_topology
 from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
 from .staging import explain_writing, settle, writing_error
 from .structure_records import MMCIF_HEADER, mmcif_template, pdb_template, too_long_for_pdb
 from .trajectory_file import open_quietly
-from .whole_trajectory import AKMA_PS
 
 ANGSTROM_PER_NM = 10.0
 _PDB_RANGE_ANGSTROM = (-999.999, 9999.999)

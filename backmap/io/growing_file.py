@@ -202,11 +202,10 @@ class GrowingOutput:
         """Add all frames of a part, whose numbers go on from here."""
         self._frames.take(part._frames)
 
-    def finish(self) -> dict[Path, Path]:
-        """Bring the files into their final form; give where they lie, and their names in the end."""
+    def finish(self) -> None:
+        """Bring the files into their final form; they still lie where they have grown."""
         for file in self.files:
             file.finish()
-        return {file.finished: file.final for file in self.files}
 
 
 def output_files(path: Path, atoms: AtomList) -> list[Path]:

@@ -15,6 +15,7 @@ from backmap.chemistry import SLOT_CA
 from backmap.errors import InputEndsEarly, InputError
 
 from .coordinate_checks import check_unit, refuse_frame, sound_frames, warn_of_breaks
+from .frame_times import header_interval, holds_times
 from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix, suffix_of
 from .protein_selection import ProteinSelection, select_protein
 from .structure_file import RawFrames, StructureFile, joined_where_known
@@ -168,6 +169,7 @@ class FrameSource(ABC):
         frames: FrameRange,
         skip_bad: bool,
         files: tuple[Path, ...],
+        timed: bool | None = None,
     ) -> None:
         self.name = name
         self.files = files
@@ -175,6 +177,8 @@ class FrameSource(ABC):
         self.numbers = frames.numbers(frames_file.frames)
         self._file = frames_file
         self._skip_bad = skip_bad
+        self._timed = bool(files) and holds_times(files[0]) if timed is None else timed
+        self._header_interval_ps = header_interval(files[0]) if files else None
         if not self.numbers:
             self._refuse_to_read_nothing()
 
@@ -182,6 +186,18 @@ class FrameSource(ABC):
     def frames(self) -> int:
         """Number of selected frames, bad ones included."""
         return len(self.numbers)
+
+    @cached_property
+    def frame_interval_ps(self) -> float | None:
+        """Time between selected frames, by the file's header or its first sound frames, if it says."""
+        stride = self.frame_range.stride
+        if self._header_interval_ps is not None:
+            return stride * self._header_interval_ps
+        first = self.first_frames(2) if self._timed and self.frames > 1 else None
+        if first is None or first.time is None or len(first) < 2:
+            return None
+        apart = int(first.numbers[1] - first.numbers[0]) // stride
+        return float(first.time[1] - first.time[0]) / apart
 
     def chunks(self, frames_per_chunk: int, first_frame: int = 0) -> Iterator[FrameChunk]:
         """Read the selected frames from one on, so many at a time and what is left at the end.
@@ -252,8 +268,20 @@ class FrameSource(ABC):
                 self._refuse(raw[bad : bad + 1], covered[bad])
             raw, numbers, coordinates = raw[sound], numbers[sound], coordinates[sound]
         return FrameChunk(
-            first_frame, coordinates, numbers, covered, raw.time, raw.unitcell_vectors, raw.step
+            first_frame,
+            coordinates,
+            numbers,
+            covered,
+            self._times(raw, numbers),
+            raw.unitcell_vectors,
+            raw.step,
         )
+
+    def _times(self, raw: RawFrames, numbers: np.ndarray) -> np.ndarray | None:
+        """Times in ps of frames with these numbers, by the header where that alone says."""
+        if self._header_interval_ps is not None:
+            return numbers * self._header_interval_ps
+        return raw.time
 
     def _refuse_to_read_nothing(self) -> NoReturn:
         found = self._file.frames

@@ -42,4 +42,5 @@ def open_writer(
     with scratch_folder(path) as folder:
         output = GrowingOutput(folder, path, atoms)
         yield output
-        publish(output.finish())
+        output.finish()
+        publish({file.finished: file.final for file in output.files})

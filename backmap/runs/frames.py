@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,8 +135,8 @@ def build_frames(
 class _Waiting:
     """A chunk in the hands of a worker.
 
-    The models work in single precision, which far from the origin would cost accuracy: a frame's first C-alpha
-    is moved there, and its atoms are moved back in double precision.
+    The models work in single precision, which far from the origin would cost accuracy: the first C-alpha of
+    a frame is moved there, and its atoms are moved back in double precision.
     """
 
     def __init__(self, workers: Workers, chunk: FrameChunk) -> None:
@@ -185,10 +185,11 @@ def to_step(built: BuiltFrames, selected: np.ndarray | None, notes: dict[str, An
 
 
 def one_output(coordinates: np.ndarray) -> np.ndarray:
-    """Put the samples of (samples, frames, ...) of each frame one after another: (1, frames x samples, ...)."""
+    """Turn (samples, frames, ...) into (1, frames x samples, ...), the samples of a frame side by side."""
     return coordinates.swapaxes(0, 1).reshape(1, -1, *coordinates.shape[2:])
 
 
 def listed_atoms(topology: Topology) -> AtomList:
-    """List the atoms that a model builds."""
-    return AtomList.of_protein(topology, topology.atom_mask)
+    """List the atoms that a model builds, one after another."""
+    atoms = AtomList.of_protein(topology, topology.atom_mask)
+    return replace(atoms, present=np.ones(atoms.atoms, dtype=bool))

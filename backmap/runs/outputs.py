@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,6 +18,7 @@ from backmap.io import (
     require_output_format,
     sample_paths,
     unfinished_path,
+    write_manifest,
 )
 from backmap.io.naming import OUTPUT_SUFFIXES, stem_of, suffix_of
 from backmap.io.staging import explain_writing
@@ -74,11 +75,40 @@ class Outputs:
         """All files of frames."""
         return sum(self.paths, [])
 
+    def all_files(self, atoms: AtomList) -> list[Path]:
+        """List every file that appears: of frames, of names, and the record."""
+        return [self.record, *(file for path in self.all_paths for file in output_files(path, atoms))]
+
+    def finish(
+        self,
+        journal: Journal,
+        atoms: AtomList,
+        grown: Callable[[], Iterable[GrowingOutput]],
+        record: Mapping[str, object],
+    ) -> None:
+        """Bring the outputs into their final form and give them and their record their names.
+
+        Parameters
+        ----------
+        journal : Journal
+            Where they have grown.
+        atoms : AtomList
+            Their atoms.
+        grown : function
+            Gives the outputs with all frames. Not called where they were whole before.
+        record : mapping
+            How they were made.
+        """
+        if not journal.is_publishing:
+            write_manifest(journal.folder / self.record.name, record)
+            for output in grown():
+                output.finish()
+        journal.publish({journal.folder / file.name: file for file in self.all_files(atoms)})
+
     def require_free(self, atoms: AtomList, inputs: Sequence[Path], overwrite: bool) -> None:
         """Refuse names that cannot be given to the outputs, before anything is built."""
         taken: set[Path] = set()
-        files = (file for path in self.all_paths for file in output_files(path, atoms))
-        for file in [self.record, *files]:
+        for file in self.all_files(atoms):
             require_free(file, overwrite=overwrite, inputs=inputs, taken=taken)
             taken.add(file)
 
@@ -101,11 +131,3 @@ class Outputs:
 def _output_name(given: Path) -> str:
     """Name the output of one of several inputs: its own name, as DCD where its format cannot be written."""
     return given.name if suffix_of(given) in OUTPUT_SUFFIXES else stem_of(given) + ".dcd"
-
-
-def finish(journal: Journal, outputs: Sequence[GrowingOutput], record: Mapping[Path, Path]) -> None:
-    """Bring outputs into their final form and give them, and files of record, their names."""
-    files: dict[Path, Path] = {}
-    for output in outputs:
-        files |= output.finish()
-    journal.publish({**files, **record})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -31,13 +32,26 @@ SEED_FRAMES = 5_000
 """Of a trajectory to start from, so many frames are kept, evenly spaced."""
 
 ROWS_PER_GROUP = {"cpu": 32, "cuda": 4096}
-"""Trajectories and samples built in one batch: enough to fill a processor, few enough to share among several."""
+"""Trajectories and samples built in one batch: enough to fill a processor, few enough to share."""
 
 _OTHER_FILES = 200
 """Libraries, pipes, the journal and what is being written."""
 
 _USUAL_SIZE = (0.4, 2.5)
 """Lengths are this many times those of the model's most similar frame, whatever the molecule does."""
+
+
+def allow_open_files(inputs: int) -> None:
+    """Let the process hold so many inputs open side by side, as far as the system permits."""
+    needed = inputs + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise InputError(
+            f"{inputs} inputs side by side need {needed} open files, the system allows {hard}; "
+            "give fewer at a time"
+        )
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def read_library(model: TemporalModel, path: str | PathLike[str]) -> np.ndarray:
@@ -228,7 +242,7 @@ class Rollout:
 
     @property
     def groups(self) -> int:
-        """Parts of the work that can be done at once. How strands are grouped does not depend on the workers."""
+        """Parts of the work that can be done at once; they do not depend on the number of workers."""
         return len(self._groups)
 
     @property
@@ -279,11 +293,8 @@ class Rollout:
                 else:
                     built, latest[number] = result
                     pieces += built
-            yield (
-                frames_done,
-                pieces,
-                {name: np.concatenate([part[name] for part in latest]) for name in latest[0]},
-            )
+            state = {name: np.concatenate([part[name] for part in latest]) for name in latest[0]}
+            yield frames_done, pieces, state
 
     @property
     def _nothing(self) -> Piece:

@@ -24,12 +24,14 @@ ALLOWED: dict[str, set[str]] = {
     "inference": {"models", "chemistry", "ops", "physics"},
     "evaluation": {"ops", "chemistry", "physics"},
     "export": {"models", "inference"},
+    "cluster": set(),
+    "runs": {"cluster", "inference", "models", "io", "chemistry"},
     "report": {"evaluation"},
 }
 """Folders of the package, and the other folders each may import. The command line and the modules at the top,
 which put the parts together, may import any; nobody may import the command line."""
 
-REQUIRED_PACKAGES = {"numpy", "torch", "mdtraj", "gemmi", "safetensors", "tqdm"}
+REQUIRED_PACKAGES = {"numpy", "torch", "mdtraj", "gemmi", "safetensors", "tqdm", "psutil"}
 NUMPY_ALONE = {"chemistry"}
 """On import; inside a function they may read the objects of another package."""
 FREE_OF_TORCH = {"chemistry", "io"}

@@ -39,7 +39,7 @@ if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
     import mdtraj  # noqa: F401
 
-    import backmap.rollout  # noqa: F401
+    import backmap.runs.rollout  # noqa: F401
     from backmap.inference import along_time
     from tests import toy_temporal
 

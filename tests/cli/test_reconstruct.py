@@ -17,8 +17,8 @@ import backmap.api
 from backmap.chemistry import SLOT_CA, SLOT_OXT, Topology
 from backmap.cli.main import main
 from backmap.errors import InputError
-from backmap.inference import frame_stream
 from backmap.io import AtomList, open_source, open_writer, to_mdtraj
+from tests.toy_temporal import ToyFile
 
 
 class FixedOffsets:
@@ -28,15 +28,13 @@ class FixedOffsets:
         self.calls: list[tuple[int, int]] = []
 
     def reconstruct(
-        self, c_alpha: torch.Tensor, *, first_frame: int, samples: int, seed: int
+        self, c_alpha: torch.Tensor, *, numbers: torch.Tensor, samples: int, seed: int
     ) -> torch.Tensor:
         frames, residues, _ = c_alpha.shape
-        self.calls.append((first_frame, frames))
+        self.calls.append((int(numbers[0]), frames))
         assert c_alpha.dtype == torch.float32 and c_alpha.abs().max() < 50
         assert (c_alpha[:, 0] == 0).all()
-        offsets = torch.stack(
-            [self._offset(seed, first_frame + frame, samples) for frame in range(frames)], 1
-        )
+        offsets = torch.stack([self._offset(seed, int(number), samples) for number in numbers], 1)
         return c_alpha[None, :, :, None] + offsets[:, :, None].expand(-1, -1, residues, -1, -1)
 
     def _offset(self, seed: int, frame: int, samples: int) -> torch.Tensor:
@@ -51,8 +49,8 @@ def model(monkeypatch, tmp_path) -> FixedOffsets:
     weights.write_text("weights")
     fixed = FixedOffsets()
     monkeypatch.setattr(backmap.api, "require_model", lambda name: weights)
-    monkeypatch.setattr(backmap.api, "model_family", lambda name: "protein")
-    monkeypatch.setattr(backmap.api, "make_reconstructor", lambda *arguments: fixed)
+    monkeypatch.setattr(backmap.api, "read_model", lambda name: ToyFile(str(name), weights, "protein"))
+    monkeypatch.setattr("backmap.inference.protein_job.open_reconstructor", lambda *arguments: fixed)
     return fixed
 
 
@@ -114,31 +112,14 @@ def test_samples_seed_and_manifest(model, c_alphas, tmp_path):
 
 def test_chunks_do_not_change_the_result(model, c_alphas, tmp_path, monkeypatch):
     assert reconstruct(c_alphas, tmp_path / "whole.pdb") == 0
-    monkeypatch.setattr(frame_stream, "RESIDUES_PER_CHUNK", 14)
-    assert reconstruct(c_alphas, tmp_path / "pieces.pdb") == 0
-    assert model.calls == [(0, 5), (0, 2), (2, 2), (4, 1)]
+    assert reconstruct(c_alphas, tmp_path / "pieces.pdb", "--batch", "2") == 0
+    assert sorted(model.calls) == [(0, 2), (0, 5), (2, 2), (4, 1)]
     assert (tmp_path / "whole.pdb").read_text() == (tmp_path / "pieces.pdb").read_text()
 
 
 def test_stride(model, c_alphas, tmp_path):
     assert reconstruct(c_alphas, tmp_path / "out.xtc", "--stride", "2") == 0
     assert mdtraj.load(str(tmp_path / "out.xtc"), top=str(tmp_path / "out.pdb")).time.tolist() == [0, 20, 40]
-
-
-def test_far_from_the_origin_nothing_is_lost(model):
-    frames = frame_stream.BuiltFrames
-    near = np.random.default_rng(0).uniform(0, 5, (2, 4, 15, 3))
-
-    def chunk(shift: float):
-        class Chunk:
-            first_frame, coordinates, time, unitcell_vectors = 0, near + shift, None, None
-
-        return Chunk
-
-    (here,), (there,) = (list(frame_stream.build_frames(model, [chunk(shift)])) for shift in (0.0, 1e5))
-    assert isinstance(here, frames)
-    np.testing.assert_array_equal(there.coordinates[0, :, :, SLOT_CA], near[:, :, SLOT_CA] + 1e5)
-    np.testing.assert_allclose(there.coordinates - 1e5, here.coordinates, atol=1e-6)
 
 
 def test_python_api(model, c_alphas):
@@ -209,18 +190,24 @@ def test_output_that_exists_or_is_the_input(model, c_alphas, tmp_path, capsys):
     assert "is an input of this run" in capsys.readouterr().err
 
 
-def test_bad_frame_late_in_the_file_leaves_nothing(model, c_alphas, tmp_path, capsys, monkeypatch):
+def test_a_bad_frame_stops_the_run_and_what_was_built_is_kept(model, c_alphas, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("backmap.io.reader.FRAMES_LOOKED_AT", 1)
     monkeypatch.setattr("backmap.io.reader._FRAMES_PER_LOOK", 1)
-    monkeypatch.setattr(frame_stream, "RESIDUES_PER_CHUNK", 7)
     trajectory = mdtraj.load(str(c_alphas), top=str(c_alphas.with_suffix(".pdb")))
     trajectory.xyz[3, 2] = np.inf
-    trajectory.save_dcd(str(c_alphas.with_suffix(".dcd")))
-    before = sorted(tmp_path.iterdir())
-    assert reconstruct(c_alphas.with_suffix(".dcd"), tmp_path / "out.xtc") == 2
-    assert "frame 4, chain A residue 3 TRP: a coordinate is not a finite number" in capsys.readouterr().err
-    assert 1 <= len(model.calls) <= 3  # what was built before the bad frame was read is thrown away
-    assert sorted(tmp_path.iterdir()) == before
+    damaged = c_alphas.with_suffix(".dcd")
+    trajectory.save_dcd(str(damaged))
+    assert reconstruct(damaged, tmp_path / "out.xtc", "--batch", "1") == 2
+    error = capsys.readouterr().err
+    assert "frame 4, chain A residue 3 TRP: a coordinate is not a finite number" in error
+    assert f"backmap: {tmp_path}/out.xtc.partial keeps 3 of 5 frames; go on with --resume\n" in error
+    assert sorted(path.name for path in tmp_path.iterdir() if "out" in path.name) == ["out.xtc.partial"]
+    assert reconstruct(damaged, tmp_path / "out.xtc", "--resume", "--on-bad-frame", "skip") == 0
+    assert "ca.dcd: left out 1 bad frame (4)" in capsys.readouterr().err
+    assert model.calls == [(0, 1), (1, 1), (2, 1), (4, 1)]
+    built = mdtraj.load(str(tmp_path / "out.xtc"), top=str(tmp_path / "out.pdb"))
+    assert built.n_frames == 4
+    assert json.loads((tmp_path / "out.backmap.json").read_text())["skipped_frames"] == [4]
 
 
 def test_interrupt_leaves_nothing(model, c_alphas, tmp_path, capsys, monkeypatch):

@@ -62,7 +62,6 @@ def test_fewer_steps_are_another_sampler_and_python_gives_the_same(model, tmp_pa
     [
         (["--ddim-steps", 7], "ddim-steps 7: .* has 6 steps; ask for fewer"),
         (["--model", "protein", "--redraws", 0], "redraws 0: only DiAMoNDBack models draw residues again"),
-        (["--resume"], "--resume: has no meaning for a diamondback model"),
         (["--seed-from", "x.dcd"], "--seed-from: has no meaning for a diamondback model"),
         (["--model", "protein", "--ddim-steps", 5], "ddim-steps 5: only DiAMoNDBack models have steps"),
         (["--model", "alanine-dipeptide", "--ddim-steps", 5], "--ddim-steps: has no meaning for a temporal"),

@@ -14,14 +14,13 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
-import torch
 
 import backmap.api
-from backmap import rollout
 from backmap.cli.main import main
 from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList, to_mdtraj
-from tests.toy_temporal import BEAD_ATOMS, DIPEPTIDE, SHAPE_NM, ToyTemporal, beads, install
+from backmap.runs import rollout
+from tests.toy_temporal import BEAD_ATOMS, DIPEPTIDE, SHAPE_NM, ToyFile, ToyTemporal, beads, install
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
 
@@ -124,7 +123,6 @@ def test_a_bad_molecule_is_reported(toy, given, tmp_path, capsys):
 
 def test_several_trajectories_in_one_batch(toy, given, tmp_path, capsys, monkeypatch):
     inputs = [given, save(tmp_path / "in" / "short.xtc", 7, seed=1), save(tmp_path / "in" / "mid.dcd", 20, 2)]
-    monkeypatch.setattr(rollout, "OUTPUTS_AT_ONCE", 4)
     model = toy()
     assert run(inputs, tmp_path / "out", "--samples", "2") == 0
     assert max(model.batches) == 6
@@ -144,7 +142,6 @@ def test_several_trajectories_in_one_batch(toy, given, tmp_path, capsys, monkeyp
 
 def test_more_inputs_than_files_may_be_open(toy, tmp_path, monkeypatch):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    monkeypatch.setattr(rollout, "OUTPUTS_AT_ONCE", 10)
     monkeypatch.setattr(rollout, "_OTHER_FILES", 50)
     (tmp_path / "in").mkdir()
     inputs = [save(tmp_path / "in" / f"{number}.dcd", 2, number) for number in range(40)]
@@ -240,10 +237,9 @@ def test_seeds_of_another_trajectory(toy, given, tmp_path, capsys):
     shape.save_dcd(str(tmp_path / "seeds.dcd"))
     for name in ("seeds.pdb", "seeds.dcd"):
         model = toy()
-        model.library = torch.zeros(0)
-        rollout.use_seeds(model, tmp_path / name)
-        assert model.library.shape == (7, 3, 22, 3)
-        np.testing.assert_allclose(model.library[3, 2], shape.xyz[5], atol=1e-4)
+        library = rollout.read_library(model, tmp_path / name)
+        assert library.shape == (7, 3, 22, 3)
+        np.testing.assert_allclose(library[3, 2], shape.xyz[5], atol=1e-4)
         assert run(given, tmp_path / f"{name}.out.dcd", "--seed-from", str(tmp_path / name)) == 0
         manifest = json.loads((tmp_path / f"{name}.out.backmap.json").read_text())
         assert manifest["seed_from"]["path"] == str(tmp_path / name)
@@ -277,9 +273,8 @@ def test_bad_requests(toy, given, tmp_path, capsys, case, monkeypatch):
 
 
 def test_options_of_the_other_family(toy, given, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(backmap.api, "model_family", lambda name: "protein")
-    assert run(given, tmp_path / "out.dcd", "--resume") == 2
-    assert "--resume: has no meaning for a protein model such as toy" in capsys.readouterr().err
+    weights = tmp_path / "toy.safetensors"
+    monkeypatch.setattr(backmap.api, "read_model", lambda name: ToyFile(str(name), weights, "protein"))
     assert run(given, tmp_path / "out.dcd", "--refine", "3") == 2
     assert "--refine: has no meaning for a protein model such as toy" in capsys.readouterr().err
     assert run([given, given], tmp_path / "out.dcd") == 2
@@ -407,7 +402,7 @@ def test_stopped_after_the_last_frame(toy, given, tmp_path, monkeypatch, moment)
         raise Killed
 
     where = {
-        "writing": "backmap.rollout.write_from_journal",
+        "writing": "backmap.io.frame_encoders.DcdEncoder.finish",
         "publishing": "backmap.io.staging.os.replace",
         "published": "backmap.io.Journal.remove",
     }[moment]
@@ -440,8 +435,8 @@ def test_memory_does_not_grow_with_frames(toy, tmp_path, monkeypatch):
         return most
 
     peak(20)  # what is only needed once
-    short, long = peak(60), peak(400)
-    bytes_of_all_frames = 400 * 16 * 22 * 3 * 4
+    short, long = peak(160), peak(800)  # several chunks are under way at once
+    bytes_of_all_frames = 800 * 16 * 22 * 3 * 4
     assert long - short < 0.05 * bytes_of_all_frames
 
 

@@ -30,7 +30,9 @@ def make_engine(network: str = "compact", ddim_steps: int = 0) -> AlongChain:
 @pytest.mark.parametrize("ddim_steps", [0, 3])
 @pytest.mark.parametrize("network", SMALL)
 def test_builds_every_atom_on_the_c_alphas(network, ddim_steps):
-    built = make_engine(network, ddim_steps).reconstruct(frames(3), numbers=torch.arange(3), samples=2, seed=7)
+    built = make_engine(network, ddim_steps).reconstruct(
+        frames(3), numbers=torch.arange(3), samples=2, seed=7
+    )
     assert built.shape == (2, 3, 15, 15, 3) and built.isfinite().all()
     torch.testing.assert_close(built[:, :, :, SLOT_CA], frames(3).expand(2, -1, -1, -1))
     mask = torch.from_numpy(Topology.from_sequences(*SEQUENCES).atom_mask)

@@ -13,6 +13,7 @@ from backmap.inference.along_time import (
     RolledFrames,
     frames_per_chunk,
 )
+from tests.inference.frames import part
 from tests.toy_temporal import BEAD_ATOMS, SHAPE_NM, ToyTemporal, beads
 
 
@@ -20,19 +21,11 @@ def roll(roller: AlongTime, trajectories: list[np.ndarray], chunk: int = 1000) -
     """Roll out whole trajectories, so many frames at a time."""
     longest = max(map(len, trajectories))
     pieces = [
-        roller.reconstruct(*part(trajectories, first, first + chunk))
-        for first in range(0, longest, chunk)
+        roller.reconstruct(*part(trajectories, first, first + chunk)) for first in range(0, longest, chunk)
     ]
     return [
         RolledFrames(np.concatenate([p.atoms for p in parts], 1), np.concatenate([p.origin for p in parts]))
         for parts in zip(*pieces, strict=True)
-    ]
-
-
-def part(trajectories: list[np.ndarray], first: int, end: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Some frames of every trajectory, and their numbers."""
-    return [whole[first:end] for whole in trajectories], [
-        np.arange(len(whole))[first:end] for whole in trajectories
     ]
 
 

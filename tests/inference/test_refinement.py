@@ -11,6 +11,7 @@ from backmap.chemistry.force_field import ForceField
 from backmap.inference.along_time import AlongTime
 from backmap.inference.refinement import BOLTZMANN, Refinement, RefinementConfig
 from backmap.physics import force_field_from_files, potential_from_files
+from tests.inference.frames import part
 from tests.models.temporal.dipeptide import BEAD_ATOMS, STRUCTURE, moving_dipeptide
 from tests.toy_temporal import ToyTemporal, beads
 
@@ -104,10 +105,10 @@ def rolling(force_field: ForceField, frames: torch.Tensor) -> AlongTime:
 def test_resumed_equals_uninterrupted(force_field, frames):
     given = [beads(12), beads(5, seed=1)]
     whole, first, resumed = (rolling(force_field, frames) for _ in range(3))
-    expected = whole.reconstruct(given)
-    first.reconstruct([trajectory[:4] for trajectory in given])
+    expected = whole.reconstruct(*part(given))
+    first.reconstruct(*part(given, 0, 4))
     resumed.restore(first.state)
-    built = resumed.reconstruct([trajectory[4:] for trajectory in given])
+    built = resumed.reconstruct(*part(given, 4))
     for one, other in zip(built, expected, strict=True):
         np.testing.assert_array_equal(one.atoms, other.atoms[:, 4:])
 
@@ -116,11 +117,11 @@ def test_refined_frames_are_fed_back(force_field, frames):
     """The toy lays the frame before onto the beads: after refinement that is the refined one."""
     given = [beads(3), beads(3, seed=1)]
     refined = rolling(force_field, frames)
-    built = refined.reconstruct(given)
+    built = refined.reconstruct(*part(given))
     newest = refined.state["previous"][:, :, -1]
     for number in range(2):
         np.testing.assert_array_equal(newest[number], built[number].atoms[:, -1])
-    plain = AlongTime(ToyTemporal(), samples=2, seed=5, trajectories=(0, 1)).reconstruct(given)
+    plain = AlongTime(ToyTemporal(), samples=2, seed=5, trajectories=(0, 1)).reconstruct(*part(given))
     assert (np.abs(plain[0].atoms - built[0].atoms).max(axis=(0, 2, 3)) > 1e-3).all()
 
 
@@ -156,9 +157,9 @@ def test_frames_to_refine_are_drawn_as_often_and_with_as_much_noise_as_configure
     shaken = frames + 0.02 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
     model = Noted()
     run = refinement(force_field, shaken, steps=2, draws=6, noise=0.25)
-    AlongTime(model, samples=2, refinement=run).reconstruct([beads(2)])
+    AlongTime(model, samples=2, refinement=run).reconstruct(*part([beads(2)]))
     assert model.noise == 0.25
     assert model.batches[0] == 12
-    AlongTime(model, samples=2).reconstruct([beads(2)])
+    AlongTime(model, samples=2).reconstruct(*part([beads(2)]))
     assert model.noise == 1.0
     assert model.batches[-1] == 2

@@ -14,7 +14,7 @@ import pytest
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList, FrameRange, beads_from_mdtraj, open_beads, read_molecule, to_mdtraj
-from backmap.io.whole_trajectory import header_interval
+from backmap.io.frame_times import header_interval
 from tests.toy_temporal import BEAD_ATOMS, BEADS, DIPEPTIDE, SHAPE_NM
 
 FRAMES = 12

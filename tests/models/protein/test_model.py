@@ -54,14 +54,20 @@ def test_batch_of_one_equals_batch_of_many(engine, two_helices):
     frames = c_alpha + 0.01 * torch.randn(7, 25, 3, generator=torch.Generator().manual_seed(2))
     together = engine.reconstruct(frames, numbers=torch.arange(len(frames)), samples=2, seed=4)
     alone = torch.cat(
-        [engine.reconstruct(frames[i : i + 1], numbers=torch.tensor([i]), samples=2, seed=4) for i in range(7)], dim=1
+        [
+            engine.reconstruct(frames[i : i + 1], numbers=torch.tensor([i]), samples=2, seed=4)
+            for i in range(7)
+        ],
+        dim=1,
     )
     assert torch.allclose(together, alone, atol=1e-5)
 
 
 def test_seed_decides(engine, two_helices):
     _, c_alpha = two_helices
-    draw = [engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=seed) for seed in (1, 1, 2)]
+    draw = [
+        engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=seed) for seed in (1, 1, 2)
+    ]
     assert torch.equal(draw[0], draw[1])
     assert not torch.equal(draw[0], draw[2])
 
