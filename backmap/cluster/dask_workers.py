@@ -69,11 +69,11 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
         ) from error
     with client:
         try:
-            client.wait_for_workers(workers or 1, timeout=WORKERS_SECONDS)
+            client.wait_for_workers(1, timeout=WORKERS_SECONDS)
         except TimeoutError as error:
             raise InputError(
-                f"scheduler {scheduler}: no {workers or 1} worker(s) came within {WORKERS_SECONDS} s; start "
-                f"some with `dask worker {scheduler}`"
+                f"scheduler {scheduler}: no worker came within {WORKERS_SECONDS} s; start some with "
+                f"`dask worker {scheduler}`"
             ) from error
         _require_versions(client)
         yield client
@@ -138,7 +138,7 @@ class DaskWorkers:
 
     def submit(self, *piece: Any) -> _DaskFuture:
         """Hand in a piece of the work."""
-        future = self._client.submit(_do, self._plugin.name, backmap.__version__, *piece, pure=False)
+        future = self._client.submit(do_piece, self._plugin.name, backmap.__version__, *piece, pure=False)
         return _DaskFuture(future)
 
     def __enter__(self) -> DaskWorkers:
@@ -208,7 +208,7 @@ def _make_plugin(job: Job, device_type: str) -> Any:
     return JobPlugin()
 
 
-def _do(plugin: str, version: str, *piece: Any) -> Any:
+def do_piece(plugin: str, version: str, *piece: Any) -> Any:
     """Do a piece of the work, on a worker."""
     from distributed import get_worker
 

@@ -43,6 +43,7 @@ class Report:
         self._frames, self._residues, self._before = frames, residues, done
         self._done = done
         self._start = self._last_line = time.monotonic()
+        self._end: float | None = None
         hidden = quiet or not sys.stderr.isatty()
         self._bar = tqdm(total=frames, initial=done, unit=" frames", unit_scale=True, disable=hidden)
         try:
@@ -52,8 +53,8 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
-        return time.monotonic() - self._start
+        """How long the run takes, or took."""
+        return (self._end or time.monotonic()) - self._start
 
     @property
     def frames_built(self) -> int:
@@ -105,6 +106,7 @@ class Report:
     ) -> None:
         if error is not None:
             self.note("stopped", reason=" ".join(str(error).split()) or kind.__name__)
+        self._end = time.monotonic()
         self._bar.close()
         if self._log is not None:
             self._log.close()

@@ -11,47 +11,19 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
-import torch
 
 import backmap.api
 from backmap.chemistry import SLOT_CA, SLOT_OXT, Topology
 from backmap.cli.main import main
 from backmap.errors import InputError
 from backmap.io import AtomList, open_source, open_writer, to_mdtraj
-from tests.toy_temporal import ToyFile
-
-
-class FixedOffsets:
-    """Places atoms at offsets that depend on seed, sample and frame alone."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[int, int]] = []
-
-    def reconstruct(
-        self, c_alpha: torch.Tensor, *, numbers: torch.Tensor, samples: int, seed: int
-    ) -> torch.Tensor:
-        frames, residues, _ = c_alpha.shape
-        self.calls.append((int(numbers[0]), frames))
-        assert c_alpha.dtype == torch.float32 and c_alpha.abs().max() < 50
-        assert (c_alpha[:, 0] == 0).all()
-        offsets = torch.stack([self._offset(seed, int(number), samples) for number in numbers], 1)
-        return c_alpha[None, :, :, None] + offsets[:, :, None].expand(-1, -1, residues, -1, -1)
-
-    def _offset(self, seed: int, frame: int, samples: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(1000 * seed + frame)
-        return 0.1 * torch.randn(samples, 15, 3, generator=generator)
+from tests.toy_protein import FixedOffsets, install
 
 
 @pytest.fixture
 def model(monkeypatch, tmp_path) -> FixedOffsets:
     """Put the fixed offsets in the place of a trained model."""
-    weights = tmp_path / "weights.safetensors"
-    weights.write_text("weights")
-    fixed = FixedOffsets()
-    monkeypatch.setattr(backmap.api, "require_model", lambda name: weights)
-    monkeypatch.setattr(backmap.api, "read_model", lambda name: ToyFile(str(name), weights, "protein"))
-    monkeypatch.setattr("backmap.inference.protein_job.open_reconstructor", lambda *arguments: fixed)
-    return fixed
+    return install(tmp_path / "weights.safetensors", None, monkeypatch.setattr)
 
 
 @pytest.fixture

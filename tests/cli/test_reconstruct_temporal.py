@@ -6,8 +6,6 @@ import json
 import os
 import re
 import resource
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -370,23 +368,6 @@ def test_resume_of_another_run_is_refused(toy, given, tmp_path, capsys, small_ch
     assert message in capsys.readouterr().err
     assert list(tmp_path.glob("*.partial"))
     assert run(given, tmp_path / "out.dcd", "--overwrite", *arguments) == 0
-    assert not list(tmp_path.glob("*.partial"))
-
-
-def test_killed_at_any_moment(toy, tmp_path):
-    """Kill a run with SIGKILL again and again, go on each time, and compare with one left alone."""
-    (tmp_path / "in").mkdir()
-    long = save(tmp_path / "in" / "long.dcd", 1600)
-    assert run(long, tmp_path / "whole.dcd") == 0
-    folder = Path(__file__).parents[2]
-    script = [sys.executable, folder / "tests/cli/kill_rollout.py", folder, "5", tmp_path / "toy.safetensors"]
-    options = ["--top", long.with_suffix(".pdb"), "--model", "toy", "--resume", "--quiet"]
-    command = [*script, "reconstruct", long, "-o", tmp_path / "out.dcd", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 3
-    assert_same(tmp_path / "out.dcd", tmp_path / "whole.dcd")
     assert not list(tmp_path.glob("*.partial"))
 
 
