@@ -15,6 +15,7 @@ _native.load()
 
 _HOMES = {
     "reconstruct": "backmap.api",
+    "reconstruct_stream": "backmap.stream",
     "evaluate": "backmap.scoring",
     "evaluate_trajectory": "backmap.trajectory_scoring",
     "Topology": "backmap.chemistry",
@@ -22,7 +23,15 @@ _HOMES = {
 }
 """Public names and the modules they come from when first used: `import backmap` stays quick."""
 
-__all__ = ["InputError", "Topology", "__version__", "evaluate", "evaluate_trajectory", "reconstruct"]
+__all__ = [
+    "InputError",
+    "Topology",
+    "__version__",
+    "evaluate",
+    "evaluate_trajectory",
+    "reconstruct",
+    "reconstruct_stream",
+]
 
 
 def __getattr__(name: str) -> Any:

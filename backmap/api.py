@@ -167,7 +167,7 @@ def reconstruct(
     from backmap.inference.protein_job import refuse_sampling
     from backmap.inference.rollout_job import RolloutJob
 
-    _require_counts(samples, seed)
+    require_counts(samples, seed)
     file, place = read_model(model), select_device(device)
     if file.family == "temporal":
         refuse_sampling(file.name, ddim_steps, redraws)
@@ -246,7 +246,7 @@ def _trajectories(
     return [to_mdtraj(atoms, sample, time, box) for sample in np.concatenate(coordinates, axis=1)]
 
 
-def _require_counts(samples: int, seed: int) -> None:
+def require_counts(samples: int, seed: int) -> None:
     if samples < 1:
         raise InputError(f"samples {samples}: ask for at least 1")
     if not 0 <= seed <= MAX_SEED:

@@ -10,7 +10,7 @@ from .journal import Journal, Progress
 from .manifest import describe_file, write_manifest
 from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, require_output_format, sample_paths, unfinished_path
-from .reader import FrameChunk, FrameRange, Source, open_source, source_from_mdtraj
+from .reader import FrameChunk, FrameRange, FrameSource, Source, open_source, source_from_mdtraj
 from .staging import StagedFiles, require_free
 from .whole_trajectory import load_trajectory
 from .writer import open_writer
@@ -21,6 +21,7 @@ __all__ = [
     "BeadSource",
     "FrameChunk",
     "FrameRange",
+    "FrameSource",
     "GrowingOutput",
     "Journal",
     "Progress",

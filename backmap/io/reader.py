@@ -220,6 +220,17 @@ class FrameSource(ABC):
                 "copy it again, or ask for its whole frames alone"
             )
 
+    def take(self, frames: RawFrames, first_number: int) -> FrameChunk:
+        """Take frames from elsewhere that have the atoms of the file, numbered from a number on.
+
+        Raises
+        ------
+        InputError
+            If a frame is bad.
+        """
+        covered = range(first_number, first_number + len(frames))
+        return self._sound(frames, first_number, covered)
+
     def first_frames(self, count: int) -> FrameChunk:
         """Read some sound frames at the start: about so many, or fewer if most are bad.
 
@@ -259,7 +270,10 @@ class FrameSource(ABC):
                 waiting = []
 
     def _chunk(self, raw: RawFrames, first_frame: int) -> FrameChunk:
-        covered = self.numbers[first_frame : first_frame + len(raw)]
+        return self._sound(raw, first_frame, self.numbers[first_frame : first_frame + len(raw)])
+
+    def _sound(self, raw: RawFrames, first_frame: int, covered: range) -> FrameChunk:
+        """Look at frames with these numbers, and leave out bad ones or refuse them."""
         numbers = np.asarray(covered, dtype=np.int64)
         coordinates, sound = self._take(raw)
         if not sound.all():

@@ -115,27 +115,39 @@ def _spread(beads: np.ndarray) -> np.ndarray:
     return np.sqrt(((beads - beads.mean(axis=-2, keepdims=True)) ** 2).sum(axis=-1).mean(axis=-1))
 
 
-def _require_whole(chunk: FrameChunk, source: BeadSource, usual: float) -> None:
-    """Refuse frames whose beads lie much further apart than the usual spread."""
-    spread = _spread(chunk.coordinates)
-    for frame in np.flatnonzero(spread > _USUAL_SIZE[1] * usual)[:1]:
-        raise InputError(
-            f"{source.name}: frame {chunk.numbers[frame] + 1}: its beads lie "
-            f"{spread[frame]:.3g} nm from their centre instead of about {usual:.3g} nm; "
-            "if the molecule is broken across the periodic box, make it whole first"
-        )
+class BeadCheck:
+    """Refuses frames whose beads cannot be those of a whole molecule in the model's reach.
 
+    Parameters
+    ----------
+    source : BeadSource
+        Whose first frame says how far its beads are spread.
+    model : TemporalModel
+        What the frames are for.
+    """
 
-def _require_enclosed(chunk: FrameChunk, source: BeadSource, reach: float) -> None:
-    """Refuse frames whose beads do not fit the model's grid."""
-    centred = chunk.coordinates - chunk.coordinates.mean(axis=1, keepdims=True)
-    radius = np.linalg.norm(centred, axis=-1).max(axis=1, initial=0.0)
-    for frame in np.flatnonzero(radius > reach)[:1]:
-        raise InputError(
-            f"{source.name}: frame {chunk.numbers[frame] + 1}: its beads reach "
-            f"{radius[frame]:.3g} nm from their centre, outside the model's grid of {2 * reach:.3g} nm; "
-            "train a model with a wider grid"
-        )
+    def __init__(self, source: BeadSource, model: TemporalModel) -> None:
+        self._name = source.name
+        self._usual_nm = float(_spread(_like(source.first_frames(1).coordinates[0], model)))
+        self._reach_nm = model.reach_nm
+
+    def __call__(self, chunk: FrameChunk) -> None:
+        """Look at frames."""
+        spread = _spread(chunk.coordinates)
+        for frame in np.flatnonzero(spread > _USUAL_SIZE[1] * self._usual_nm)[:1]:
+            raise InputError(
+                f"{self._name}: frame {chunk.numbers[frame] + 1}: its beads lie "
+                f"{spread[frame]:.3g} nm from their centre instead of about {self._usual_nm:.3g} nm; "
+                "if the molecule is broken across the periodic box, make it whole first"
+            )
+        centred = chunk.coordinates - chunk.coordinates.mean(axis=1, keepdims=True)
+        radius = np.linalg.norm(centred, axis=-1).max(axis=1, initial=0.0)
+        for frame in np.flatnonzero(radius > self._reach_nm)[:1]:
+            raise InputError(
+                f"{self._name}: frame {chunk.numbers[frame] + 1}: its beads reach {radius[frame]:.3g} nm "
+                f"from their centre, outside the model's grid of {2 * self._reach_nm:.3g} nm; "
+                "train a model with a wider grid"
+            )
 
 
 @dataclass(frozen=True)
@@ -323,7 +335,7 @@ class Rollout:
     def _read(self, strand: Strand, frames_done: int) -> Iterator[FrameChunk]:
         """Read what is left of a strand, and look whether the molecule is whole in it."""
         source = self._sources[strand.trajectory]
-        usual = _spread(_like(source.first_frames(1).coordinates[0], self._model))
+        check = BeadCheck(source, self._model)
         first = strand.first + frames_done
         if first >= source.frames:
             return
@@ -332,8 +344,7 @@ class Rollout:
             chunks = _until(chunks, strand.end - first)
         try:
             for chunk in chunks:
-                _require_whole(chunk, source, usual)
-                _require_enclosed(chunk, source, self._model.reach_nm)
+                check(chunk)
                 yield chunk
         except InputEndsEarly as failure:
             self.failures.append(failure)

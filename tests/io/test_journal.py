@@ -1,4 +1,4 @@
-"""Pieces of a run on disk: what is kept, what is refused, what is swept away."""
+"""A run on disk: how far it is, what is refused, what is swept away."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from backmap.errors import InputError
-from backmap.io import Journal, StagedFiles
+from backmap.io import Journal, Progress
+from backmap.io.growing_file import Length
 
 REQUEST = {"input": ["a" * 64], "seed": 3, "version of numpy": "2.0"}
 
@@ -20,28 +21,32 @@ def folder(tmp_path) -> Path:
     return tmp_path / "out.dcd.partial"
 
 
-def piece(number: float) -> dict[str, np.ndarray]:
-    return {"state.x": np.array([number]), "atoms": np.full((2, 3), number, dtype=np.float32)}
+def progress(frames: int) -> Progress:
+    return Progress(
+        frames,
+        {"out.dcd": Length(10 * frames, frames)},
+        {"x": np.array([frames, 0.5])},
+        {"skipped": [frames]},
+    )
 
 
 @pytest.fixture
 def begun(folder) -> Path:
-    """Leave a journal of two pieces behind, as a kill does."""
+    """Leave a journal behind, as a kill does."""
     with pytest.raises(KeyboardInterrupt), Journal(folder, REQUEST) as journal:
-        journal.append(piece(1), 5)
-        journal.append(piece(2), 9)
+        journal.commit(progress(5))
+        journal.commit(progress(9))
         raise KeyboardInterrupt
     return folder
 
 
-def test_pieces_come_back_in_order(begun):
+def test_progress_comes_back(begun):
     with Journal(begun, REQUEST, resume=True) as journal:
-        assert journal.frames_done == 9
-        assert journal.last("state.")["x"].tolist() == [2]
-        journal.append(piece(3), 100)
-        found = [(piece["atoms"], piece.row("atoms", 1), "none" in piece) for piece in journal.pieces()]
-        assert [whole[0, 0] for whole, _, _ in found] == [1, 2, 3]
-        assert all(row.tolist() == whole[1].tolist() and not there for whole, row, there in found)
+        found = journal.progress
+        assert (found.frames_done, found.lengths, found.notes) == (
+            9, {"out.dcd": Length(90, 9)}, {"skipped": [9]}
+        )  # fmt: skip
+        np.testing.assert_array_equal(found.state["x"], [9, 0.5])
         journal.remove()
     assert not begun.exists()
 
@@ -52,27 +57,23 @@ def test_nothing_done_leaves_nothing(folder):
     assert not folder.exists()
 
 
-def test_what_was_being_written_is_swept_away(begun):
-    for name in ("piece-000000000009-000000000020.safetensors.partial", "out.dcd"):
-        (begun / name).write_text("half")
-    with Journal(begun, REQUEST, resume=True) as journal:
-        assert journal.frames_done == 9
-    assert sorted(path.name for path in begun.iterdir()) == [
-        "journal.json",
-        "piece-000000000000-000000000005.safetensors",
-        "piece-000000000005-000000000009.safetensors",
-    ]
+def test_what_was_there_without_progress_is_swept_away(folder):
+    with Journal(folder, REQUEST):
+        (folder / "out.dcd.growing").write_text("half")
+    with Journal(folder, REQUEST, resume=True) as journal:
+        assert journal.progress.frames_done == 0
+    assert [path.name for path in folder.iterdir()] == ["journal.json"]
 
 
 def test_killed_before_the_request_was_whole(folder):
     folder.mkdir()
     (folder / "journal.json.partial").write_text("{")
     with Journal(folder, REQUEST, resume=True) as journal:
-        assert journal.frames_done == 0
+        assert journal.progress.frames_done == 0
 
 
 def test_killed_while_it_was_removed(begun, monkeypatch):
-    """What is left of the pieces then must not be taken for an unfinished run."""
+    """What is left then must not be taken for an unfinished run."""
     unlink = Path.unlink
 
     def unlink_one(path: Path) -> None:
@@ -85,20 +86,14 @@ def test_killed_while_it_was_removed(begun, monkeypatch):
     monkeypatch.undo()
     for options in ({}, {"resume": True}):
         with Journal(begun, REQUEST | {"seed": 9}, **options) as journal:
-            assert journal.frames_done == 0
+            assert journal.progress.frames_done == 0
             (begun / "finished").touch()
-
-
-def test_a_missing_piece_is_named(begun):
-    (begun / "piece-000000000000-000000000005.safetensors").unlink()
-    assert refusal(begun, REQUEST, resume=True) == (
-        "the piece from frame 1 on is missing; give --overwrite to start anew"
-    )
 
 
 def test_overwrite_starts_anew(begun):
     with Journal(begun, {"seed": 4}, overwrite=True) as journal:
-        assert journal.frames_done == 0 and not list(journal.pieces())
+        assert journal.progress == Progress()
+        assert [path.name for path in begun.iterdir()] == ["journal.json"]
 
 
 def refusal(folder: Path, request: dict, **options: bool) -> str:
@@ -129,15 +124,11 @@ def test_refusals(begun, tmp_path):
     assert "none: no such folder; create it first" in refusal(tmp_path / "none" / "out", REQUEST)
 
 
-def test_a_damaged_piece_is_named(begun):
-    path = begun / "piece-000000000000-000000000005.safetensors"
-    path.write_bytes(path.read_bytes()[:20])
-    with Journal(begun, REQUEST, resume=True) as journal:
-        with pytest.raises(
-            InputError,
-            match="piece-000000000000-000000000005.safetensors: cannot be read .*start the run anew",
-        ):
-            list(journal.pieces())
+@pytest.mark.parametrize("length", [0, 7, 20, -3])
+def test_damaged_progress_is_named(begun, length):
+    path = begun / "progress.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    assert "progress.safetensors: cannot be read" in refusal(begun, REQUEST, resume=True)
 
 
 def test_full_disk_keeps_what_is_done(begun, monkeypatch):
@@ -146,10 +137,10 @@ def test_full_disk_keeps_what_is_done(begun, monkeypatch):
 
     with pytest.raises(InputError, match="the disk is full"), Journal(begun, REQUEST, resume=True) as journal:
         monkeypatch.setattr(Path, "write_bytes", full)
-        journal.append(piece(3), 20)
+        journal.commit(progress(20))
     monkeypatch.undo()
     with Journal(begun, REQUEST, resume=True) as journal:
-        assert journal.frames_done == 9
+        assert journal.progress.frames_done == 9
 
 
 def test_everything_is_on_the_disk_before_it_counts(folder, monkeypatch):
@@ -160,11 +151,12 @@ def test_everything_is_on_the_disk_before_it_counts(folder, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda a, b: events.append(f"-> {b}") or replace(a, b))
     with Journal(folder, REQUEST) as journal:
         events.clear()
-        journal.append(piece(1), 5)
-        path = folder / "piece-000000000000-000000000005.safetensors"
+        journal.commit(progress(5))
+        path = folder / "progress.safetensors"
         assert events == [f"{path}.partial", f"-> {path}", str(folder)]
         events.clear()
-        with StagedFiles(folder=folder) as files:
-            files.add(folder.parent / "out").write_text("x")
-            assert (folder / "out").exists()
-        assert events == [str(folder / "out"), f"-> {folder.parent / 'out'}", str(folder.parent)]
+        (folder / "out").write_text("x")
+        final = folder.parent / "out"
+        journal.publish({folder / "out": final, folder / "gone": folder.parent / "gone"})
+        assert events[:4] == [str(folder), str(folder / "out"), f"-> {final}", str(folder.parent)]
+    assert final.read_text() == "x" and not folder.exists()

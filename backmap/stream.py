@@ -1,0 +1,192 @@
+"""Frames as they come, from a running simulation say: all atoms of each before the next is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from backmap import api
+from backmap.errors import InputError
+
+if TYPE_CHECKING:
+    import mdtraj
+    import torch
+
+    from backmap.inference.rollout_job import RolloutJob
+    from backmap.io import AtomList, FrameChunk, FrameSource
+
+
+class Follower(Protocol):
+    """Knows the atoms of the frames that come, and builds those of the next ones."""
+
+    source: FrameSource
+    atoms: AtomList
+
+    def build(self, chunk: FrameChunk) -> np.ndarray:
+        """Give all atoms (samples, frames, atoms, 3) in nm."""
+
+
+def reconstruct_stream(
+    frames: Iterable[np.ndarray | mdtraj.Trajectory],
+    *,
+    topology: mdtraj.Topology | str | PathLike[str] | None = None,
+    model: str | PathLike[str] = api.DEFAULT_MODEL,
+    samples: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    skip_unknown: bool = False,
+    ddim_steps: int = 0,
+    redraws: int | None = None,
+    refine: int = 0,
+    temperature: float | None = None,
+) -> Iterator[mdtraj.Trajectory]:
+    """Build all atoms of frames one after another, as they come.
+
+    A frame is asked for when the one before was handed on, so a running simulation can be followed. Frames
+    are numbered as they come; the same in a file, or in :func:`backmap.reconstruct`, give the same atoms.
+
+    Parameters
+    ----------
+    frames : iterable of ndarray (beads, 3), or of mdtraj.Trajectory
+        The model's beads alone, or more atoms, in nm. A trajectory with several frames is built in one batch,
+        which is faster.
+    topology : mdtraj.Topology or path, optional
+        Names of the beads: a topology, or a structure file that has one. Not needed for trajectories.
+    model, samples, seed, device, skip_unknown, ddim_steps, redraws, refine, temperature
+        As for :func:`backmap.reconstruct`.
+
+    Yields
+    ------
+    mdtraj.Trajectory
+        One for each frame, holding its samples as frames.
+
+    Raises
+    ------
+    backmap.errors.InputError
+        If a frame cannot be used; the message says why and what to do.
+    """
+    from backmap.inference.protein_job import refuse_sampling
+    from backmap.inference.rollout_job import RolloutJob
+
+    api.require_counts(samples, seed)
+    file, place = api.read_model(model), api.select_device(device)
+    if file.family == "temporal":
+        refuse_sampling(file.name, ddim_steps, redraws)
+        job = RolloutJob(file, samples, seed, refine, temperature)
+        return _follow(_trajectories(frames, topology), lambda first: _MoleculeFollower(first, job, place))
+    if refine or temperature is not None:
+        raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
+    how = {"samples": samples, "seed": seed, "ddim_steps": ddim_steps, "redraws": redraws}
+
+    def open_follower(first: mdtraj.Trajectory) -> Follower:
+        return _ProteinFollower(first, skip_unknown, place, model=file, **how)
+
+    return _follow(_trajectories(frames, topology), open_follower)
+
+
+def _follow(
+    trajectories: Iterable[mdtraj.Trajectory], open_follower: Callable[[mdtraj.Trajectory], Follower]
+) -> Iterator[mdtraj.Trajectory]:
+    """Build trajectories as they come, and hand on one frame with all its samples after another."""
+    import mdtraj
+
+    from backmap.io.mdtraj_objects import mdtraj_topology
+    from backmap.io.structure_file import RawFrames
+
+    follower: Follower | None = None
+    number = 0
+    for given in trajectories:
+        if follower is None:
+            follower = open_follower(given)
+            topology = mdtraj_topology(follower.atoms)
+        chunk = follower.source.take(RawFrames(given.xyz, given.time, given.unitcell_vectors), number)
+        number += given.n_frames
+        for frame, atoms in enumerate(follower.build(chunk).swapaxes(0, 1)):
+            built = mdtraj.Trajectory(atoms, topology, time=np.repeat(given.time[frame], len(atoms)))
+            if given.unitcell_vectors is not None:
+                built.unitcell_vectors = np.repeat(given.unitcell_vectors[frame, None], len(atoms), axis=0)
+            yield built
+
+
+def _trajectories(
+    frames: Iterable[np.ndarray | mdtraj.Trajectory], topology: mdtraj.Topology | str | PathLike[str] | None
+) -> Iterator[mdtraj.Trajectory]:
+    """Turn what comes into trajectories of some frames each."""
+    import mdtraj
+
+    from backmap.io.reader import require_file
+    from backmap.io.trajectory_file import TopologyFile
+
+    if isinstance(topology, str | PathLike):
+        topology = TopologyFile(require_file(topology)).topology
+    for number, given in enumerate(frames):
+        if isinstance(given, mdtraj.Trajectory):
+            yield given
+            continue
+        if topology is None:
+            raise InputError("the frames are coordinates without names; give their topology")
+        positions = np.asarray(given)
+        if positions.shape != (topology.n_atoms, 3):
+            raise InputError(
+                f"frame {number + 1}: has shape {positions.shape}, "
+                f"but the topology has {topology.n_atoms} atoms; give coordinates (atoms, 3) in nm"
+            )
+        yield mdtraj.Trajectory(positions[None], topology, time=[number])
+
+
+class _ProteinFollower:
+    """Builds the frames of a protein, each on its own."""
+
+    def __init__(
+        self, first: mdtraj.Trajectory, skip_unknown: bool, device: torch.device, **how: Any
+    ) -> None:
+        from backmap.cluster import LocalWorkers
+        from backmap.inference.protein_job import ProteinJob
+        from backmap.io import source_from_mdtraj
+        from backmap.runs.frames import Kept, listed_atoms
+
+        self.source = source_from_mdtraj(first, skip_unknown=skip_unknown)
+        self.atoms = listed_atoms(self.source.topology)
+        self._kept = Kept.c_alphas(self.atoms)
+        self._samples = how["samples"]
+        job = ProteinJob(
+            name=self.source.name, topology=self.source.topology, linked=self.source.linked, **how
+        )
+        with api.explained():
+            self._workers = LocalWorkers(job, device, threads=api.count_workers(device))
+
+    def build(self, chunk: FrameChunk) -> np.ndarray:
+        """Give all atoms (samples, frames, atoms, 3) in nm."""
+        from backmap.runs.frames import build_frames
+
+        (built,) = build_frames(self._workers, [chunk], self._kept, self._samples)
+        return built.coordinates
+
+
+class _MoleculeFollower:
+    """Rolls a temporal model along the frames of its molecule."""
+
+    def __init__(self, first: mdtraj.Trajectory, job: RolloutJob, device: torch.device) -> None:
+        from backmap.cluster import LocalWorkers
+        from backmap.io import AtomList, beads_from_mdtraj
+        from backmap.runs.rollout import BeadCheck, check_source
+
+        with api.explained():
+            model = job.load("cpu")
+        self.source = beads_from_mdtraj(first, model.molecule, model.mapping)
+        check_source(self.source, model)
+        self._check = BeadCheck(self.source, model)
+        self.atoms = AtomList.of_molecule(model.molecule)
+        self._workers = LocalWorkers(job, device, threads=api.count_workers(device))
+        self._state: Any = None
+
+    def build(self, chunk: FrameChunk) -> np.ndarray:
+        """Give all atoms (samples, frames, atoms, 3) in nm."""
+        self._check(chunk)
+        rolled, self._state = self._workers.submit(
+            (0,), self._state, [chunk.coordinates], [chunk.numbers]
+        ).result()
+        return rolled[0].coordinates
