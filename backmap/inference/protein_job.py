@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import Topology
 from backmap.errors import InputError
 from backmap.inference.all_at_once import AllAtOnce
 from backmap.inference.along_chain import AlongChain
@@ -142,8 +142,3 @@ class FrameBuilder:
         for step in self.job.finishing:
             frames = step.apply(frames)
         return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:])
-
-
-def c_alphas_of(coordinates: np.ndarray) -> np.ndarray:
-    """Give the C-alphas (frames, residues, 3) float64 of coordinates (frames, residues, 15, 3)."""
-    return np.asarray(coordinates[:, :, SLOT_CA], dtype=np.float64)

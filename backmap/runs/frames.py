@@ -132,18 +132,30 @@ def build_frames(
         raise failure
 
 
-class _Waiting:
-    """A chunk in the hands of a worker.
+def c_alphas_near_origin(chunk: FrameChunk) -> tuple[np.ndarray, np.ndarray]:
+    """Move the first C-alpha of every frame to the origin.
 
-    The models work in single precision, which far from the origin would cost accuracy: the first C-alpha of
-    a frame is moved there, and its atoms are moved back in double precision.
+    The models work in single precision, which far from there would cost accuracy; atoms are moved back in
+    double precision.
+
+    Returns
+    -------
+    near : ndarray, (frames, residues, 3) float32
+        C-alphas in nm.
+    origin : ndarray, (frames, 1, 3) float64
+        Where the first of them were.
     """
+    c_alpha = np.asarray(chunk.coordinates[:, :, SLOT_CA], dtype=np.float64)
+    origin = c_alpha[:, :1]
+    return (c_alpha - origin).astype(np.float32), origin
+
+
+class _Waiting:
+    """A chunk in the hands of a worker."""
 
     def __init__(self, workers: Workers, chunk: FrameChunk) -> None:
         self._chunk = chunk
-        c_alpha = np.asarray(chunk.coordinates[:, :, SLOT_CA], dtype=np.float64)
-        self._origin = c_alpha[:, :1]
-        near = (c_alpha - self._origin).astype(np.float32)
+        near, self._origin = c_alphas_near_origin(chunk)
         self._future = workers.submit(near, chunk.numbers) if len(chunk) else None
 
     def result(self, kept: Kept, samples: int) -> BuiltFrames:
