@@ -60,13 +60,18 @@ class AllAtOnce:
         seed : int
             Seed of the random numbers.
         given : Tensor, (frames, residues, 15, 3), optional
-            The atoms of ``present`` in nm, relative to the same origin as the C-alphas; what it holds elsewhere
-            does not matter. They come back as they are.
+            The atoms of ``present`` in nm, relative to the same origin as the C-alphas; they come back as
+            they are. What it holds elsewhere does not matter.
 
         Returns
         -------
         Tensor, (samples, frames, residues, 15, 3) float32
             In nm, on the model's device.
+
+        Raises
+        ------
+        ValueError
+            If the model was made ready for given atoms and there are none.
         """
         keys = stream_keys(seed, samples, first_frame, len(c_alpha), self.device)
         atoms = None

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, SLOT_O, SLOT_OXT
-from backmap.chemistry.ideal_geometry import ideal_geometry
+from backmap.chemistry import (
+    HEAVY_ATOMS,
+    RESIDUE_INDEX,
+    RESIDUE_NAMES,
+    SLOT_C,
+    SLOT_CA,
+    SLOT_CB,
+    SLOT_N,
+    SLOT_O,
+    SLOT_OXT,
+)
+from backmap.chemistry.ideal_geometry import PLACEMENTS, SLOT_PROLINE_CD, ideal_geometry
 from backmap.models.chain import Chain, shift
 from backmap.models.protein.geometry import (
     PeptideTemplate,
@@ -22,6 +33,7 @@ from backmap.models.protein.geometry import (
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides
 from backmap.models.protein.settling import find_springs, settle
+from backmap.models.protein.side_chains import CBetaGeometry
 
 END_CANDIDATES = 12
 """Trial torsions at each end; the one that overlaps least with the rest of the backbone stays."""
@@ -30,6 +42,9 @@ END_UNIFORMS = 3
 """Random numbers for each trial at each residue that is an end."""
 
 _OVERLAP_DISTANCE_NM = 0.34
+_REACH_NM = (0.03, 0.13)
+"""How far a side-chain atom may be from CB: this, and this much more for each bond between them."""
+_EXCESS_WEIGHT = 1e3
 _BRANCH_TURN = math.radians(122.0)
 """Torsion CB-N-CA-C of an L-amino acid."""
 
@@ -57,6 +72,7 @@ class BackboneBuilder(nn.Module):
         phi = [terminal["phi of proline" if name == "PRO" else "phi of ends"] for name in RESIDUE_NAMES]
         self.register_buffer("psi_of_starts", torch.tensor(terminal["psi of starts"]), persistent=False)
         self.register_buffer("phi_of_ends", torch.tensor(phi), persistent=False)
+        self.c_beta = CBetaGeometry()
         self.mean_angle = mean_backbone_angle()
 
     def forward(
@@ -86,8 +102,8 @@ class BackboneBuilder(nn.Module):
         end_uniforms : Tensor, (frames, ends, END_CANDIDATES, END_UNIFORMS)
             Random numbers in [0, 1), one row for each of :func:`chain_ends`' residues.
         given : Given, optional
-            Atoms to keep, from :meth:`Given.usable`. What a peptide of theirs lacks is moved to where bonds and
-            angles to them fit.
+            Atoms to keep, from :meth:`Given.usable`. What a peptide of theirs lacks is moved to where bonds
+            and angles to them fit.
         """
         peptides = place_peptides(c_alpha, frames, angle, twist, self.template)
         nitrogen = shift(peptides[:, :, 2], -1, 0.0, dim=1)
@@ -150,7 +166,8 @@ class BackboneBuilder(nn.Module):
             return
         psi = _inverse_cumulative(self.psi_of_starts, uniforms[:, :, 0], uniforms[:, :, 1])
         trial = place_atom(reference[:, None], c[:, None], c_alpha[:, None], length, self.mean_angle, psi)
-        best = self._least_overlap(trial.unsqueeze(2), atoms, residue, chain)
+        excess = self._excess_reach(trial, c_alpha[:, None], c[:, None], chain.types[residue], anchor)
+        best = self._least_overlap(trial.unsqueeze(2), atoms, residue, chain, excess)
         atoms[:, residue, SLOT_N] = _take(trial, best)
 
     def _end(self, atoms: Tensor, residue: int, chain: Chain, uniforms: Tensor, anchor: _Anchor) -> Tensor:
@@ -167,6 +184,9 @@ class BackboneBuilder(nn.Module):
             phi = _inverse_cumulative(
                 self.phi_of_ends[chain.types[residue]], uniforms[:, :, 0], uniforms[:, :, 1]
             )
+            oxygen = next((slot for slot in (SLOT_O, SLOT_OXT) if slot in anchor.slots), None)
+            if oxygen is not None:
+                phi = torsion_angle(before, n, c_alpha, anchor.at(oxygen)[:, None]).expand_as(phi)
             c = place_atom(before, n, c_alpha, ideal["CA-C"], self.mean_angle, phi)
         turn = (2 * math.pi) * uniforms[:, :, 2]
         if SLOT_O in anchor.slots:
@@ -175,22 +195,55 @@ class BackboneBuilder(nn.Module):
             turn = torsion_angle(n, c_alpha, c, anchor.at(SLOT_OXT)[:, None]) - math.pi
         o = place_atom(n, c_alpha, c, ideal["C-O"], ideal["angle CA-C-O"], turn)
         oxt = place_atom(n, c_alpha, c, terminal["C-OXT"], terminal["angle CA-C-OXT"], turn + math.pi)
-        best = self._least_overlap(torch.stack([c, o, oxt], dim=2), atoms, residue, chain)
+        excess = self._excess_reach(n, c_alpha, c, chain.types[residue], anchor)
+        best = self._least_overlap(torch.stack([c, o, oxt], dim=2), atoms, residue, chain, excess)
         if SLOT_C not in anchor.slots:
             atoms[:, residue, SLOT_C] = _take(c, best)
         if SLOT_O not in anchor.slots:
             atoms[:, residue, SLOT_O] = _take(o, best)
         return anchor.at(SLOT_OXT) if SLOT_OXT in anchor.slots else _take(oxt, best)
 
-    def _least_overlap(self, trial: Tensor, atoms: Tensor, residue: int, chain: Chain) -> Tensor:
-        """Index (frames,) of the trial (frames, trials, atoms, 3) that overlaps least with other residues."""
+    def _excess_reach(
+        self, n: Tensor, c_alpha: Tensor, c: Tensor, kind: Tensor, anchor: _Anchor
+    ) -> Tensor | float:
+        """By how much a given side-chain atom is too far from where CB would be, (frames, trials) nm."""
+        depths = (
+            _bonds_from_beta(RESIDUE_NAMES[int(kind)]) if anchor.slots and SLOT_CB not in anchor.slots else {}
+        )
+        depth, slot = min(
+            ((depth, slot) for slot, depth in depths.items() if slot in anchor.slots), default=(0, 0)
+        )
+        if depth == 0:
+            return 0.0
+        shape = torch.broadcast_shapes(n.shape, c_alpha.shape, c.shape)
+        backbone = torch.stack([atom.expand(shape) for atom in (n, c_alpha, c, c)], dim=-2)
+        distance = (self.c_beta(backbone, kind) - anchor.at(slot)[:, None]).norm(dim=-1)
+        return (distance - _REACH_NM[0] - depth * _REACH_NM[1]).clamp_min(0)
+
+    def _least_overlap(
+        self, trial: Tensor, atoms: Tensor, residue: int, chain: Chain, excess: Tensor | float
+    ) -> Tensor:
+        """Index (frames,) of the trial (frames, trials, atoms, 3) that overlaps least with other residues.
+
+        A trial from which given side-chain atoms are out of reach comes last.
+        """
         other = torch.ones(chain.residues, dtype=torch.bool, device=atoms.device)
         other[max(residue - 1, 0) : residue + 2] = False
-        if not bool(other.any()):
-            return torch.zeros(len(atoms), dtype=torch.int64, device=atoms.device)
-        distance = torch.cdist(trial.flatten(1, 2), atoms[:, other].flatten(1, 2))
-        overlap = (_OVERLAP_DISTANCE_NM - distance).clamp_min(0).square().sum(-1)
-        return overlap.view(trial.shape[:3]).sum(-1).argmin(dim=1)
+        score = torch.zeros_like(trial[:, :, 0, 0]) + _EXCESS_WEIGHT * excess
+        if bool(other.any()):
+            distance = torch.cdist(trial.flatten(1, 2), atoms[:, other].flatten(1, 2))
+            overlap = (_OVERLAP_DISTANCE_NM - distance).clamp_min(0).square().sum(-1)
+            score = score + overlap.view(trial.shape[:3]).sum(-1)
+        return score.argmin(dim=1)
+
+
+@functools.cache
+def _bonds_from_beta(name: str) -> dict[int, int]:
+    """Number of bonds between CB and each side-chain slot behind it."""
+    depths = {"CB": 0}
+    for placement in PLACEMENTS[name]:
+        depths[placement.atom] = depths[placement.parents[2]] + 1
+    return {HEAVY_ATOMS[name].index(atom): depth for atom, depth in depths.items() if depth}
 
 
 class _Anchor(NamedTuple):
@@ -226,20 +279,21 @@ def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
 def _incomplete(chain: Chain, present: Tensor) -> Tensor:
     """(residues, 15) bool: backbone atoms that are missing beside given ones.
 
-    An atom moves with what it shares a plane with: C and O with the N of the next residue, or with OXT at an
-    end. At ends a given CB counts as well.
+    An atom moves with what it shares a plane with: C and O with the N of the next residue (and CD of a
+    proline), or with OXT at an end. At ends a given CB counts as well.
     """
     moving = torch.zeros_like(present)
     n, c, o, beta, oxt = (present[:, slot] for slot in (SLOT_N, SLOT_C, SLOT_O, SLOT_CB, SLOT_OXT))
     ends, starts = ~chain.linked, ~shift(chain.linked, -1, False)
-    beyond = torch.where(ends, oxt | beta, shift(n, 1, False))
+    ring = (chain.types == RESIDUE_INDEX["PRO"]) & present[:, SLOT_PROLINE_CD]
+    beyond = torch.where(ends, oxt | beta, shift(n | ring, 1, False))
     touched = c | o | beyond
     moving[:, SLOT_C], moving[:, SLOT_O], moving[:, SLOT_OXT] = (
         touched & ~c,
         touched & ~o,
         touched & ends & ~oxt,
     )
-    moving[:, SLOT_N] = ~n & torch.where(starts, beta, shift(touched & chain.linked, -1, False))
+    moving[:, SLOT_N] = ~n & torch.where(starts, beta | ring, shift(touched & chain.linked, -1, False))
     return moving
 
 

@@ -1,4 +1,4 @@
-"""What given atoms say of peptides: the angle of those that hold one, and how likely the others' angles are."""
+"""What given atoms say of peptides: the angle of those that hold one, and how likely angles of others are."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def weigh_evidence(
 ) -> PeptideEvidence:
     """Find what given atoms say of the peptide angles.
 
-    A peptide of which C, O or N is given has the angle that fits these best. It tells of the peptide before by
-    the network's probability of itself, angle N-CA-C included. A given CB tells of the peptides on both sides
-    by the angles N-CA-CB and C-CA-CB and by its handedness.
+    A peptide of which C, O or N is given has the angle that fits these best. It tells of the peptide before
+    by the network's probability of itself, angle N-CA-C included. A given CB tells of the peptides on both
+    sides by the angles N-CA-CB and C-CA-CB and by its handedness.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def _turned(frames: PeptideFrames, vectors: Tensor) -> Tensor:
 def _measured_angle(
     plane: Tensor, frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given
 ) -> Tensor:
-    """Angle (frames, residues) about the axis that fits the given C, O and N best; NaN where there are none."""
+    """Angle (frames, residues) about the axis that fits given C, O and N best; NaN where there are none."""
     ahead, present = shift(given.atoms, 1, 0.0, dim=1), shift(given.present, 1, False)
     total = torch.zeros_like(c_alpha)
     for atom, (atoms, there, slot) in enumerate(
@@ -112,7 +112,7 @@ def _support_of_next(
 
 
 def _cosines(atom: Tensor, direction: Tensor, waves: Tensor) -> Tensor:
-    """Cosine (..., classes) between a direction in the frame and an atom (along, across) turned to each class."""
+    """Cosine (..., classes) of a direction in the frame and an atom (along, across) turned to each class."""
     sideways = torch.matmul(direction[..., 1:], waves)
     return atom[..., :1] * direction[..., :1] + atom[..., 1:] * sideways
 

@@ -89,9 +89,9 @@ def _tables(device: torch.device) -> list[tuple[Tensor, Tensor]]:
 def settle(atoms: Tensor, springs: Springs) -> Tensor:
     """Move atoms until they are where their bonds and angles want them, or as near as the others let them.
 
-    Every step moves each atom by the weighted mean of what would satisfy each of its distances (projected
-    constraints: Jakobsen, Game Developers Conference 2001; Mueller et al., J. Vis. Commun. Image R. 2007). The
-    side on which an atom lies is that on which it starts.
+    Every step moves each atom by the weighted mean of what would satisfy each of its distances (Mueller,
+    Heidelberger, Hennix and Ratcliff, J. Vis. Commun. Image Represent. 2007). Distances know no handedness:
+    the side on which an atom ends is, as a rule, that on which it starts.
 
     Parameters
     ----------

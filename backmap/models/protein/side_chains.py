@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -56,7 +57,7 @@ _PROLINE_IMPROPER = math.radians(-119.5)
 _PROLINE = RESIDUE_INDEX["PRO"]
 _GLYCINE = RESIDUE_INDEX["GLY"]
 _MAX_STRAIN = 0.03
-"""Relative deviation of a bond, or about three times that of an angle's span, above which a candidate is bad."""
+"""Relative deviation of a bond above which a candidate is bad; angles count less, as in :func:`strain`."""
 
 
 class SideChainSites(NamedTuple):
@@ -363,6 +364,34 @@ def _place_in_proline(atom: str, at: dict[str, Tensor], chi1: Tensor) -> Tensor:
     return close_proline_ring(at["N"], at["CA"], at["CB"], at["CG"])
 
 
+def _handed_centres() -> np.ndarray:
+    """(20, 2, 4) slots: centres, and three of their neighbours whose triple product is positive.
+
+    They are CA and, where a side chain branches out of the plane, the branching atom. Of types with one
+    centre it stands twice; glycine's are without meaning.
+    """
+    centres = np.zeros((len(RESIDUE_NAMES), 2, 4), dtype=np.int64)
+    centres[:] = (SLOT_CA, SLOT_N, SLOT_C, SLOT_CB)
+    for kind, name in enumerate(RESIDUE_NAMES):
+        geometry = ideal_geometry()["residues"][name]["placements"] if PLACEMENTS[name] else []
+        for placement, (*_, offset) in zip(PLACEMENTS[name], geometry, strict=True):
+            if placement.chi is not None and 1.0 < abs(offset) < 3.0:
+                first = next(p for p in PLACEMENTS[name] if p.parents == placement.parents)
+                pair = (placement.atom, first.atom) if offset > 0 else (first.atom, placement.atom)
+                atoms = (placement.parents[2], placement.parents[1], *pair)
+                centres[kind, 1] = [HEAVY_ATOMS[name].index(atom) for atom in atoms]
+    return centres
+
+
+def _wrong_hand(atoms: Tensor, types: Tensor) -> Tensor:
+    """Whether a centre of a residue (..., residues, 15, 3) is the mirror image of what it should be."""
+    slots = torch.from_numpy(_handed_centres()).to(types.device)[types]
+    rows = torch.arange(len(types), device=types.device)[:, None, None]
+    centre, *neighbours = atoms[..., rows, slots, :].unbind(dim=-2)
+    first, second, third = (neighbour - centre for neighbour in neighbours)
+    return ((torch.linalg.cross(first, second, dim=-1) * third).sum(dim=-1) < 0).any(dim=-1)
+
+
 def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
     """Make what was built of side chains fit the given atoms on all sides of it.
 
@@ -401,8 +430,9 @@ def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given
     whole[..., SIDE_CHAIN, :] = candidates[:, rows].transpose(1, 2)
     whole = settle(whole, springs)
     misfit = strain(whole, springs)
+    wrong = _wrong_hand(whole, part.types)
     owner = (springs.moved // ATOM_SLOTS).expand_as(misfit)
-    worst = misfit.new_zeros(*misfit.shape[:2], len(rows)).scatter_reduce(2, owner, misfit, "amax")
+    worst = misfit.new_zeros(*misfit.shape[:2], len(rows)).scatter_reduce(2, owner, misfit, "amax") + wrong
     best = worst.argmin(dim=1, keepdim=True)
     own = torch.arange(candidates.shape[2], device=rows.device)[:, None]
     chosen = torch.where(worst > _MAX_STRAIN, best, own)
