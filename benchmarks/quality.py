@@ -10,8 +10,8 @@ A tool is a shipped model or a model file of backmap, with settings behind a sla
 ``redraws=N``), or ``pulchra``, ``pulchra-fixed`` (C-alphas put back where they were) and ``cgback``, which
 ``pip install pypulchra cgback`` provides. Every tool gets the C-alphas of the same structures and is judged
 by the same measures (docs/evaluation.md) against the deposited atoms. Prints a table in Markdown; speeds are
-of one thread, without start-up (cgback's with it). With ``--given`` the ``protein`` model gets deposited atoms
-besides the C-alphas, which count among what is judged.
+of one thread, without start-up (cgback's with it). With ``--given`` the ``protein`` model gets deposited
+atoms besides the C-alphas, which count among what is judged.
 """
 
 from __future__ import annotations
@@ -42,8 +42,13 @@ from backmap.io.reader import Source, open_source
 from backmap.models.counter_random import stream_keys
 from backmap.models.diamondback.model import DiamondbackModel
 
-GIVEN = {"backbone": slice(SLOT_CB), "c-beta": slice(SLOT_CB, SLOT_CB + 1), "side-chain": SIDE_CHAIN}
-"""Atoms of each residue that may be given besides its C-alpha."""
+GIVEN = {
+    "backbone": slice(SLOT_CB),
+    "c-beta": slice(SLOT_CB, SLOT_CB + 1),
+    "side-chain": SIDE_CHAIN,
+    "half": slice(None),
+}
+"""Atoms of each residue that may be given besides its C-alpha; of ``half`` a random half."""
 
 DETERMINISTIC_COPIES = 2
 """A tool that always gives one answer is scored with copies of it, so that its diversity is 1."""
@@ -194,6 +199,13 @@ def _place_pdb_atoms(text: str, rows: np.ndarray, atoms: np.ndarray) -> None:
             atoms[rows[int(line[22:26]) - 1], slots[name]] = position
 
 
+def given_atoms(structure: Structure, given: str) -> np.ndarray:
+    """Mark (residues, 15) the atoms to give, by a key of :data:`GIVEN`."""
+    kept = np.zeros_like(structure.present)
+    kept[:, GIVEN[given]] = structure.present[:, GIVEN[given]]
+    return kept & (np.random.default_rng(0).random(kept.shape) < 0.5) if given == "half" else kept
+
+
 def backmap_model(name: str, samples: int, device: str, given: str | None = None) -> Rebuild:
     """Make backmap rebuild with a shipped or trained model, ``MODEL`` or ``MODEL/SETTING=NUMBER``.
 
@@ -213,8 +225,7 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
     def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
         atoms, kept = torch.tensor(structure.atoms, dtype=torch.float32), None
         if given is not None:
-            kept = np.zeros_like(structure.present)
-            kept[:, GIVEN[given]] = structure.present[:, GIVEN[given]]
+            kept = given_atoms(structure, given)
         engine = AllAtOnce(loaded, structure.topology, structure.linked, device, kept)
         c_alpha = atoms[:, :, SLOT_CA]
         atoms = engine.reconstruct(c_alpha, first_frame=0, samples=samples, seed=0, given=atoms)

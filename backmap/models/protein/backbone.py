@@ -266,35 +266,98 @@ class _Anchor(NamedTuple):
 
 
 def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
-    """Move what peptides with a given atom lack to where bonds and angles fit."""
-    moving = _incomplete(chain, given.present)
-    everything = given.atoms.clone()
-    everything[:, :, :SLOT_CB], everything[:, :, SLOT_OXT] = backbone.atoms, backbone.terminal_oxygen
+    """Move what peptides with a given atom lack to where bonds and angles fit: N and C, then the oxygens."""
+    touched = _touched(chain, given.present)
+    missing, moving = ~given.present, torch.zeros_like(given.present)
+    starts = ~shift(chain.linked, -1, False)
+    held = given.present[:, SLOT_CB] | _proline_ring(chain, given.present)
+    moving[:, SLOT_C] = touched & missing[:, SLOT_C]
+    behind = shift(touched & chain.linked, -1, False)
+    moving[:, SLOT_N] = torch.where(starts, held, behind) & missing[:, SLOT_N]
     standing = given.present.clone()
-    standing[:, :SLOT_CB], standing[:, SLOT_OXT] = True, ~chain.linked
-    settled = settle(everything, find_springs(moving, standing, chain))
-    return Backbone(settled[:, :, :SLOT_CB].contiguous(), settled[:, :, SLOT_OXT].contiguous())
-
-
-def _incomplete(chain: Chain, present: Tensor) -> Tensor:
-    """(residues, 15) bool: backbone atoms that are missing beside given ones.
-
-    An atom moves with what it shares a plane with: C and O with the N of the next residue (and CD of a
-    proline), or with OXT at an end. At ends a given CB counts as well.
-    """
-    moving = torch.zeros_like(present)
-    n, c, o, beta, oxt = (present[:, slot] for slot in (SLOT_N, SLOT_C, SLOT_O, SLOT_CB, SLOT_OXT))
-    ends, starts = ~chain.linked, ~shift(chain.linked, -1, False)
-    ring = (chain.types == RESIDUE_INDEX["PRO"]) & present[:, SLOT_PROLINE_CD]
-    beyond = torch.where(ends, oxt | beta, shift(n | ring, 1, False))
-    touched = c | o | beyond
-    moving[:, SLOT_C], moving[:, SLOT_O], moving[:, SLOT_OXT] = (
-        touched & ~c,
-        touched & ~o,
-        touched & ends & ~oxt,
+    standing[:, : SLOT_C + 1] = True
+    everything = given.atoms.clone()
+    everything[:, :, :SLOT_CB] = backbone.atoms
+    springs = find_springs(moving, standing, chain)
+    settled = settle(everything, springs)
+    wrong, mirrored = _mirror_images(settled, moving, given.present[:, SLOT_CB])
+    settled = torch.where(wrong[:, None, None, None], settle(mirrored, springs), settled)[:, :, :SLOT_CB]
+    o, oxt = _place_oxygens(Backbone(settled, backbone.terminal_oxygen), backbone.atoms, given, chain)
+    o = torch.where((touched & missing[:, SLOT_O])[:, None], o, settled[:, :, SLOT_O])
+    ends = touched & ~chain.linked & missing[:, SLOT_OXT]
+    return Backbone(
+        torch.cat([settled[:, :, :SLOT_O], o.unsqueeze(2)], dim=2),
+        torch.where(ends[:, None], oxt, backbone.terminal_oxygen),
     )
-    moving[:, SLOT_N] = ~n & torch.where(starts, beta | ring, shift(touched & chain.linked, -1, False))
-    return moving
+
+
+def _mirror_images(atoms: Tensor, moving: Tensor, has_beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Find residues of which what was moved made D-amino acids, and put it on the other side.
+
+    Parameters
+    ----------
+    atoms : Tensor, (frames, residues, 15, 3)
+        In nm.
+    moving : Tensor, (residues, 15) bool
+        Atoms that were moved.
+    has_beta : Tensor, (residues,) bool
+        Residues of which CB is given.
+
+    Returns
+    -------
+    Tensor, (frames,) bool
+        Frames with such residues.
+    Tensor, (frames, residues, 15, 3)
+        Their C, or where that is given their N, mirrored at the plane of CA, CB and the other.
+    """
+    c_alpha = atoms[:, :, SLOT_CA]
+    n, c, beta = (atoms[:, :, slot] - c_alpha for slot in (SLOT_N, SLOT_C, SLOT_CB))
+    wrong = (torch.linalg.cross(n, c, dim=-1) * beta).sum(dim=-1) < 0
+    mirrored = atoms.clone()
+    for slot, atom, other, turns in (
+        (SLOT_C, c, n, moving[:, SLOT_C]),
+        (SLOT_N, n, c, moving[:, SLOT_N] & ~moving[:, SLOT_C]),
+    ):
+        normal = normalise(torch.linalg.cross(other, beta, dim=-1))
+        image = c_alpha + atom - 2 * (atom * normal).sum(dim=-1, keepdim=True) * normal
+        here = wrong & turns & has_beta
+        mirrored[:, :, slot] = torch.where(here.unsqueeze(-1), image, atoms[:, :, slot])
+    moved = moving[:, SLOT_C] | moving[:, SLOT_N]
+    return (wrong & moved & has_beta).any(dim=1), mirrored
+
+
+def _place_oxygens(backbone: Backbone, before: Tensor, given: Given, chain: Chain) -> tuple[Tensor, Tensor]:
+    """O in the plane of CA, C and the next N; at ends O and OXT opposite each other, or turned as before."""
+    ideal, terminal = ideal_geometry()["peptide"]["trans"], ideal_geometry()["terminal"]
+    n, c_alpha, c, o = backbone.atoms.unbind(dim=2)
+    following = shift(n, 1, 0.0, dim=1)
+    to_alpha, to_next = normalise(c_alpha - c), normalise(following - c)
+    bend = torch.acos((to_alpha * to_next).sum(dim=-1).clamp(-1, 1))
+    share = ideal["angle CA-C-O"] / (2 * math.pi - ideal["angle CA-C-N"])
+    opposite = torch.full_like(bend, math.pi)
+    in_plane = place_atom(following, c_alpha, c, ideal["C-O"], share * (2 * math.pi - bend), opposite)
+    has_o, has_oxt = given.present[:, SLOT_O], given.present[:, SLOT_OXT]
+    turn = torch.where(has_o, torsion_angle(n, c_alpha, c, o), torsion_angle(*before.unbind(dim=2)))
+    by_oxt = torsion_angle(n, c_alpha, c, backbone.terminal_oxygen) - math.pi
+    turn = torch.where(has_oxt & ~has_o, by_oxt, turn)
+    at_end = place_atom(n, c_alpha, c, ideal["C-O"], ideal["angle CA-C-O"], turn)
+    oxt = place_atom(n, c_alpha, c, terminal["C-OXT"], terminal["angle CA-C-OXT"], turn + math.pi)
+    return torch.where(chain.linked[:, None], in_plane, at_end), oxt
+
+
+def _proline_ring(chain: Chain, present: Tensor) -> Tensor:
+    """(residues,) bool: prolines of which CD, which is bonded to N, is given."""
+    return (chain.types == RESIDUE_INDEX["PRO"]) & present[:, SLOT_PROLINE_CD]
+
+
+def _touched(chain: Chain, present: Tensor) -> Tensor:
+    """(residues,) bool: something is given of the plane of a residue's C and O.
+
+    That is these, N of the next residue or CD of a proline, at ends OXT or CB.
+    """
+    n, c, o, beta, oxt = (present[:, slot] for slot in (SLOT_N, SLOT_C, SLOT_O, SLOT_CB, SLOT_OXT))
+    following = shift(n | _proline_ring(chain, present), 1, False)
+    return c | o | torch.where(chain.linked, following, oxt | beta)
 
 
 def chain_ends(chain: Chain) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from backmap.chemistry import ATOM_SLOTS, SLOT_C, SLOT_N
-from backmap.chemistry.ideal_geometry import bond_table, ideal_geometry, span_tables
+from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_N
+from backmap.chemistry.ideal_geometry import SLOT_PROLINE_CD, bond_table, ideal_geometry, span_tables
 from backmap.models.chain import Chain, shift
 
 _STEPS = 120
@@ -60,10 +60,20 @@ def find_springs(moving: Tensor, standing: Tensor, chain: Chain) -> Springs:
     types, linked = chain.types[residue], chain.linked
     there = (standing, shift(standing, -1, False), shift(standing, 1, False))
     bonded = (torch.ones_like(linked), shift(linked, -1, False), linked)
+    # CD's slot is bonded to N in proline alone, and only there tied to the residue before.
+    ring = torch.arange(ATOM_SLOTS, device=device) == SLOT_PROLINE_CD
+    proline = chain.types == RESIDUE_INDEX["PRO"]
+    tied = (
+        torch.ones(len(residue), ATOM_SLOTS, dtype=torch.bool, device=device),
+        (proline[residue] | ~ring[slot])[:, None],
+        shift(proline, 1, False)[residue, None] | ~ring,
+    )
     lengths, weights, partners = [], [], []
-    for (bonds, spans), offset, atoms, joined in zip(_tables(device), (0, -1, 1), there, bonded, strict=True):
+    for (bonds, spans), offset, atoms, joined, allowed in zip(
+        _tables(device), (0, -1, 1), there, bonded, tied, strict=True
+    ):
         bond, span = (table[types, slot] if table.dim() == 3 else table[slot] for table in (bonds, spans))
-        known = atoms[residue] & joined[residue, None]
+        known = atoms[residue] & joined[residue, None] & allowed
         weights.append((bond.isfinite() + _SPAN_WEIGHT * (span.isfinite() & ~bond.isfinite())) * known)
         lengths.append(torch.where(bond.isfinite(), bond, span).nan_to_num(1.0))
         partners.append((residue + offset)[:, None] * ATOM_SLOTS + torch.arange(ATOM_SLOTS, device=device))
