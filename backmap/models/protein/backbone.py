@@ -278,10 +278,7 @@ def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
     standing[:, : SLOT_C + 1] = True
     everything = given.atoms.clone()
     everything[:, :, :SLOT_CB] = backbone.atoms
-    springs = find_springs(moving, standing, chain)
-    settled = settle(everything, springs)
-    wrong, mirrored = _mirror_images(settled, moving, given.present[:, SLOT_CB])
-    settled = torch.where(wrong[:, None, None, None], settle(mirrored, springs), settled)[:, :, :SLOT_CB]
+    settled = settle(everything, find_springs(moving, standing, chain))[:, :, :SLOT_CB]
     o, oxt = _place_oxygens(Backbone(settled, backbone.terminal_oxygen), backbone.atoms, given, chain)
     o = torch.where((touched & missing[:, SLOT_O])[:, None], o, settled[:, :, SLOT_O])
     ends = touched & ~chain.linked & missing[:, SLOT_OXT]
@@ -289,41 +286,6 @@ def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
         torch.cat([settled[:, :, :SLOT_O], o.unsqueeze(2)], dim=2),
         torch.where(ends[:, None], oxt, backbone.terminal_oxygen),
     )
-
-
-def _mirror_images(atoms: Tensor, moving: Tensor, has_beta: Tensor) -> tuple[Tensor, Tensor]:
-    """Find residues of which what was moved made D-amino acids, and put it on the other side.
-
-    Parameters
-    ----------
-    atoms : Tensor, (frames, residues, 15, 3)
-        In nm.
-    moving : Tensor, (residues, 15) bool
-        Atoms that were moved.
-    has_beta : Tensor, (residues,) bool
-        Residues of which CB is given.
-
-    Returns
-    -------
-    Tensor, (frames,) bool
-        Frames with such residues.
-    Tensor, (frames, residues, 15, 3)
-        Their C, or where that is given their N, mirrored at the plane of CA, CB and the other.
-    """
-    c_alpha = atoms[:, :, SLOT_CA]
-    n, c, beta = (atoms[:, :, slot] - c_alpha for slot in (SLOT_N, SLOT_C, SLOT_CB))
-    wrong = (torch.linalg.cross(n, c, dim=-1) * beta).sum(dim=-1) < 0
-    mirrored = atoms.clone()
-    for slot, atom, other, turns in (
-        (SLOT_C, c, n, moving[:, SLOT_C]),
-        (SLOT_N, n, c, moving[:, SLOT_N] & ~moving[:, SLOT_C]),
-    ):
-        normal = normalise(torch.linalg.cross(other, beta, dim=-1))
-        image = c_alpha + atom - 2 * (atom * normal).sum(dim=-1, keepdim=True) * normal
-        here = wrong & turns & has_beta
-        mirrored[:, :, slot] = torch.where(here.unsqueeze(-1), image, atoms[:, :, slot])
-    moved = moving[:, SLOT_C] | moving[:, SLOT_N]
-    return (wrong & moved & has_beta).any(dim=1), mirrored
 
 
 def _place_oxygens(backbone: Backbone, before: Tensor, given: Given, chain: Chain) -> tuple[Tensor, Tensor]:
