@@ -207,14 +207,13 @@ class BackboneBuilder(nn.Module):
         self, n: Tensor, c_alpha: Tensor, c: Tensor, kind: Tensor, anchor: _Anchor
     ) -> Tensor | float:
         """By how much a given side-chain atom is too far from where CB would be, (frames, trials) nm."""
-        depths = (
-            _bonds_from_beta(RESIDUE_NAMES[int(kind)]) if anchor.slots and SLOT_CB not in anchor.slots else {}
-        )
-        depth, slot = min(
-            ((depth, slot) for slot, depth in depths.items() if slot in anchor.slots), default=(0, 0)
-        )
-        if depth == 0:
+        if not anchor.slots or SLOT_CB in anchor.slots:
             return 0.0
+        bonds = _bonds_from_beta(RESIDUE_NAMES[int(kind)])
+        behind = [(bonds[slot], slot) for slot in anchor.slots if slot in bonds]
+        if not behind:
+            return 0.0
+        depth, slot = min(behind)
         shape = torch.broadcast_shapes(n.shape, c_alpha.shape, c.shape)
         backbone = torch.stack([atom.expand(shape) for atom in (n, c_alpha, c, c)], dim=-2)
         distance = (self.c_beta(backbone, kind) - anchor.at(slot)[:, None]).norm(dim=-1)

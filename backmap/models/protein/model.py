@@ -154,6 +154,14 @@ class ProteinModel(nn.Module):
         self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None
     ) -> Tensor:
         """Side chains (samples x frames, residues, 10, 3)."""
+        candidates = self._draw_candidates(backbone, chain, keys, given)
+        if given is not None:
+            candidates = settle_side_chains(candidates, backbone.atoms, chain, given)
+        sweeps = _counters(candidates, self.config.packing.sweeps, chain.residues)
+        return self.packer(candidates, backbone, chain, uniform(keys, _PACKING_STREAM, sweeps).flatten(0, 1))
+
+    def _draw_candidates(self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None) -> Tensor:
+        """Side chains (samples x frames, residues, candidates, 10, 3)."""
         c_beta = self.c_beta(backbone.atoms, chain.types)
         known, kept = None, None
         if given is not None:
@@ -175,16 +183,7 @@ class ProteinModel(nn.Module):
             )
             here = None if kept is None else take(kept, span)
             candidates.append(place_side_chains(atoms[span], beta[span], types[span], torsions, here))
-        choices = torch.cat(candidates).unflatten(0, c_beta.shape[:2])
-        if given is not None:
-            choices = settle_side_chains(choices, backbone.atoms, chain, given)
-        sweeps = _counters(c_beta, self.config.packing.sweeps, chain.residues)
-        return self.packer(
-            choices,
-            backbone,
-            chain,
-            uniform(keys, _PACKING_STREAM, sweeps).flatten(0, 1),
-        )
+        return torch.cat(candidates).unflatten(0, c_beta.shape[:2])
 
     def _torsion_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
         """Random numbers (samples x frames x residues, candidates, 4, 2) of the torsions.

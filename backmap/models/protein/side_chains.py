@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ _PROLINE_IMPROPER = math.radians(-119.5)
 _PROLINE = RESIDUE_INDEX["PRO"]
 _GLYCINE = RESIDUE_INDEX["GLY"]
 _MAX_STRAIN = 0.03
-"""Relative deviation of a bond above which a candidate is bad; angles count less, as in :func:`strain`."""
+"""By how much more than in the best candidate a bond may be off, relatively; angles count less."""
 
 
 class SideChainSites(NamedTuple):
@@ -364,6 +365,7 @@ def _place_in_proline(atom: str, at: dict[str, Tensor], chi1: Tensor) -> Tensor:
     return close_proline_ring(at["N"], at["CA"], at["CB"], at["CG"])
 
 
+@functools.cache
 def _handed_centres() -> np.ndarray:
     """(20, 2, 4) slots: centres, and three of their neighbours whose triple product is positive.
 
@@ -383,7 +385,7 @@ def _handed_centres() -> np.ndarray:
     return centres
 
 
-def _wrong_hand(atoms: Tensor, types: Tensor) -> Tensor:
+def wrong_hand(atoms: Tensor, types: Tensor) -> Tensor:
     """Whether a centre of a residue (..., residues, 15, 3) is the mirror image of what it should be."""
     slots = torch.from_numpy(_handed_centres()).to(types.device)[types]
     rows = torch.arange(len(types), device=types.device)[:, None, None]
@@ -395,8 +397,8 @@ def _wrong_hand(atoms: Tensor, types: Tensor) -> Tensor:
 def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
     """Make what was built of side chains fit the given atoms on all sides of it.
 
-    Atoms built between given ones are moved to where bonds and angles fit. A candidate that even so does not
-    fit gives way to the one of its residue that fits best.
+    Atoms built between given ones are moved to where bonds and angles fit. A candidate that even so fits
+    worse than the best of its residue, or has the wrong hand where that has not, gives way to it.
 
     Parameters
     ----------
@@ -430,12 +432,12 @@ def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given
     whole[..., SIDE_CHAIN, :] = candidates[:, rows].transpose(1, 2)
     whole = settle(whole, springs)
     misfit = strain(whole, springs)
-    wrong = _wrong_hand(whole, part.types)
+    wrong = wrong_hand(whole, part.types)
     owner = (springs.moved // ATOM_SLOTS).expand_as(misfit)
     worst = misfit.new_zeros(*misfit.shape[:2], len(rows)).scatter_reduce(2, owner, misfit, "amax") + wrong
     best = worst.argmin(dim=1, keepdim=True)
     own = torch.arange(candidates.shape[2], device=rows.device)[:, None]
-    chosen = torch.where(worst > _MAX_STRAIN, best, own)
+    chosen = torch.where(worst > worst.amin(dim=1, keepdim=True) + _MAX_STRAIN, best, own)
     index = chosen[..., None, None].expand(-1, -1, -1, *candidates.shape[3:])
     candidates = candidates.clone()
     candidates[:, rows] = whole[..., SIDE_CHAIN, :].gather(1, index).transpose(1, 2)

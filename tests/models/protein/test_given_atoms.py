@@ -19,7 +19,7 @@ from backmap.models.chain import Chain
 from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.given_atoms import Given, standing_atoms
 from backmap.models.protein.settling import find_springs, settle, strain
-from backmap.models.protein.side_chains import _wrong_hand, measure_chi
+from backmap.models.protein.side_chains import measure_chi, wrong_hand
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "2bf5.pdb.gz"
 BACKBONE = [SLOT_N, SLOT_CA, SLOT_C, SLOT_O]
@@ -107,7 +107,7 @@ def right_handed(structure: Structure, built: torch.Tensor) -> torch.Tensor:
     """Which residues (samples, residues) are L-amino acids, branches of side chains included."""
     types = torch.from_numpy(structure.topology.residue_types)
     side = torch.from_numpy(structure.topology.atom_mask[:, SLOT_CB])
-    return ~_wrong_hand(built[:, 0], types) | ~side
+    return ~wrong_hand(built[:, 0], types) | ~side
 
 
 def test_c_alphas_alone_are_nothing_given(model, structure):
@@ -279,8 +279,8 @@ def test_crystal_structures_are_right_handed(structure):
     whole = torch.from_numpy((structure.present == structure.topology.atom_mask)[:, :SLOT_OXT].all(axis=1))
     atoms = structure.atoms[0].nan_to_num()
     side = whole & torch.from_numpy(structure.present[:, SLOT_CB])
-    assert not _wrong_hand(atoms, types)[side].any()
-    assert _wrong_hand(-atoms, types)[side].all()
+    assert not wrong_hand(atoms, types)[side].any()
+    assert wrong_hand(-atoms, types)[side].all()
 
 
 def test_on_cuda_given_atoms_stay_too(model, structure, cuda):
