@@ -4,12 +4,14 @@ Run from the repository root::
 
     python benchmarks/quality.py --structures ../shared/data/pdb/test-dev --samples 5
     python benchmarks/quality.py --tools protein diamondback diamondback/ddim=10 cgback --longest 120
+    python benchmarks/quality.py --tools protein --given backbone --limit 20
 
 A tool is a shipped model or a model file of backmap, with settings behind a slash (``ddim=N``: that sampler;
 ``redraws=N``), or ``pulchra``, ``pulchra-fixed`` (C-alphas put back where they were) and ``cgback``, which
 ``pip install pypulchra cgback`` provides. Every tool gets the C-alphas of the same structures and is judged
 by the same measures (docs/evaluation.md) against the deposited atoms. Prints a table in Markdown; speeds are
-of one thread, without start-up (cgback's with it).
+of one thread, without start-up (cgback's with it). With ``--given`` the ``protein`` model gets deposited
+atoms besides the C-alphas, which count among what is judged.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from backmap.chemistry import ATOM_SLOTS, SLOT_CA, SLOT_OXT, Topology
+from backmap.chemistry import ATOM_SLOTS, SIDE_CHAIN, SLOT_CA, SLOT_CB, SLOT_OXT, Topology
 from backmap.chemistry.residues import HEAVY_ATOMS
 from backmap.evaluation import MEASURES, Scorecard, combine, score
 from backmap.evaluation.scorecard import format_estimate, format_title, format_value
@@ -39,6 +41,14 @@ from backmap.inference.along_chain import AlongChain, Traces, build_structures
 from backmap.io.reader import Source, open_source
 from backmap.models.counter_random import stream_keys
 from backmap.models.diamondback.model import DiamondbackModel
+
+GIVEN = {
+    "backbone": slice(SLOT_CB),
+    "c-beta": slice(SLOT_CB, SLOT_CB + 1),
+    "side-chain": SIDE_CHAIN,
+    "half": slice(None),
+}
+"""Atoms of each residue that may be given besides its C-alpha; of ``half`` a random half."""
 
 DETERMINISTIC_COPIES = 2
 """A tool that always gives one answer is scored with copies of it, so that its diversity is 1."""
@@ -189,8 +199,18 @@ def _place_pdb_atoms(text: str, rows: np.ndarray, atoms: np.ndarray) -> None:
             atoms[rows[int(line[22:26]) - 1], slots[name]] = position
 
 
-def backmap_model(name: str, samples: int, device: str) -> Rebuild:
-    """Make backmap rebuild with a shipped or trained model, ``MODEL`` or ``MODEL/SETTING=NUMBER``."""
+def given_atoms(structure: Structure, given: str) -> np.ndarray:
+    """Mark (residues, 15) the atoms to give, by a key of :data:`GIVEN`."""
+    kept = np.zeros_like(structure.present)
+    kept[:, GIVEN[given]] = structure.present[:, GIVEN[given]]
+    return kept & (np.random.default_rng(0).random(kept.shape) < 0.5) if given == "half" else kept
+
+
+def backmap_model(name: str, samples: int, device: str, given: str | None = None) -> Rebuild:
+    """Make backmap rebuild with a shipped or trained model, ``MODEL`` or ``MODEL/SETTING=NUMBER``.
+
+    The ``protein`` model keeps the atoms ``given``, a key of :data:`GIVEN`.
+    """
     from backmap.api import require_model
     from backmap.models.checkpoint import load_model
 
@@ -198,12 +218,18 @@ def backmap_model(name: str, samples: int, device: str) -> Rebuild:
     loaded = load_model(require_model(model), device)
     values = dict(setting.split("=") for setting in settings)
     if isinstance(loaded, DiamondbackModel):
+        if given is not None:
+            raise SystemExit(f"--given {given}: {model} builds from C-alphas alone; leave it out of --tools")
         return diamondback(loaded, samples, device, **{key: int(value) for key, value in values.items()})
 
     def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-        c_alpha = torch.tensor(structure.c_alpha, dtype=torch.float32)
-        engine = AllAtOnce(loaded, structure.topology, structure.linked, device)
-        atoms = engine.reconstruct(c_alpha, numbers=torch.arange(len(c_alpha)), samples=samples, seed=0)
+        atoms, kept = torch.tensor(structure.atoms, dtype=torch.float32), None
+        if given is not None:
+            kept = given_atoms(structure, given)
+        engine = AllAtOnce(loaded, structure.topology, structure.linked, device, kept)
+        c_alpha = atoms[:, :, SLOT_CA]
+        numbers = torch.arange(len(c_alpha))
+        atoms = engine.reconstruct(c_alpha, numbers=numbers, samples=samples, seed=0, given=atoms)
         return atoms.cpu().numpy(), structure.topology.atom_mask
 
     return one_by_one(rebuild)
@@ -283,7 +309,11 @@ def run(arguments: argparse.Namespace) -> int:
     for name in arguments.tools:
         ours = name not in others
         samples = arguments.samples if ours else 1
-        rebuild = backmap_model(name, samples, arguments.device) if ours else one_by_one(others[name])
+        rebuild = (
+            backmap_model(name, samples, arguments.device, arguments.given)
+            if ours
+            else one_by_one(others[name])
+        )
         tools.append(Tool(name, rebuild))
         tools[-1].run(structures, samples)
     scores = [combine(tool.cards) for tool in tools]
@@ -312,6 +342,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--longest", type=int, help="only structures of up to so many residues")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tools", nargs="+", default=["protein", "diamondback", "pulchra", "pulchra-fixed"])
+    parser.add_argument("--given", choices=list(GIVEN), help="atoms the protein model gets besides C-alphas")
     parser.add_argument("--json", type=Path, help="write all scorecards here")
     return parser.parse_args(arguments)
 

@@ -81,15 +81,24 @@ def _length_table(kind: str) -> np.ndarray:
 
 
 @functools.cache
-def _bond_table() -> np.ndarray:
+def bond_table() -> np.ndarray:
+    """Give (20, 15, 15) bond lengths in nm between slots of a residue; NaN for atoms that are not bonded."""
     table = _length_table("bonds")
     table[:, SLOT_C, SLOT_OXT] = ideal_geometry()["terminal"]["C-OXT"]
     return table
 
 
 @functools.cache
-def _span_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Within a residue (20, 15, 15), and from a residue to its successor (15, 15)."""
+def span_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Give distances in nm of the outer atoms of bond angles; NaN for atoms that are not the ends of one.
+
+    Returns
+    -------
+    ndarray, (20, 15, 15)
+        Between slots of a residue, by its type.
+    ndarray, (15, 15)
+        From a slot of a residue to one of its bonded successor; peptides count as trans.
+    """
     within, terminal, peptide = (
         _length_table("angle spans"),
         ideal_geometry()["terminal"],
@@ -121,7 +130,7 @@ def ideal_bond_lengths(topology: Topology, bonds: np.ndarray) -> np.ndarray:
         Lengths in nm.
     """
     residue, slot = np.divmod(bonds, ATOM_SLOTS)
-    lengths = _bond_table()[topology.residue_types[residue[:, 0]], slot[:, 0], slot[:, 1]]
+    lengths = bond_table()[topology.residue_types[residue[:, 0]], slot[:, 0], slot[:, 1]]
     peptide = (residue[:, 0] != residue[:, 1]) & (slot[:, 0] == SLOT_C) & (slot[:, 1] == SLOT_N)
     lengths[peptide] = ideal_geometry()["peptide"]["trans"]["C-N"]
     return lengths
@@ -143,6 +152,6 @@ def ideal_angle_spans(topology: Topology, ends: np.ndarray) -> np.ndarray:
         Distances in nm; NaN for atoms that are not the ends of an angle.
     """
     residue, slot = np.divmod(ends, ATOM_SLOTS)
-    within, across = _span_tables()
+    within, across = span_tables()
     spans = within[topology.residue_types[residue[:, 0]], slot[:, 0], slot[:, 1]]
     return np.where(residue[:, 0] == residue[:, 1], spans, across[slot[:, 0], slot[:, 1]])

@@ -9,6 +9,7 @@ from torch import Tensor
 from backmap.chemistry import Topology
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
+from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
 
 
@@ -25,16 +26,26 @@ class AllAtOnce:
         Which residues are bonded to their successor.
     device : torch.device or str
         Where to compute.
+    present : ndarray, (residues, 15) bool, optional
+        Atoms that every frame gives, to be kept; by default C-alphas alone.
     """
 
     def __init__(
-        self, model: ProteinModel, topology: Topology, linked: np.ndarray, device: torch.device | str = "cpu"
+        self,
+        model: ProteinModel,
+        topology: Topology,
+        linked: np.ndarray,
+        device: torch.device | str = "cpu",
+        present: np.ndarray | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
+        self.present = None if present is None else torch.from_numpy(present).to(self.device)
 
-    def reconstruct(self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int) -> Tensor:
+    def reconstruct(
+        self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int, given: Tensor | None = None
+    ) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
         Parameters
@@ -48,11 +59,24 @@ class AllAtOnce:
             Independent structures for each frame.
         seed : int
             Seed of the random numbers.
+        given : Tensor, (frames, residues, 15, 3), optional
+            The atoms of ``present`` in nm, relative to the same origin as the C-alphas; they come back as
+            they are. What it holds elsewhere does not matter.
 
         Returns
         -------
         Tensor, (samples, frames, residues, 15, 3) float32
             In nm, on the model's device.
+
+        Raises
+        ------
+        ValueError
+            If the model was made ready for given atoms and there are none.
         """
         keys = stream_keys(seed, samples, numbers.to(self.device))
-        return self.model.draw(c_alpha.to(self.device, torch.float32), self.chain, keys)
+        atoms = None
+        if self.present is not None:
+            if given is None:
+                raise ValueError("the model was made ready for given atoms, but none are given")
+            atoms = Given(given.to(self.device, torch.float32), self.present)
+        return self.model.draw(c_alpha.to(self.device, torch.float32), self.chain, keys, atoms)

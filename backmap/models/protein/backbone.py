@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_N, SLOT_O
-from backmap.chemistry.ideal_geometry import ideal_geometry
+from backmap.chemistry import (
+    HEAVY_ATOMS,
+    RESIDUE_INDEX,
+    RESIDUE_NAMES,
+    SLOT_C,
+    SLOT_CA,
+    SLOT_CB,
+    SLOT_N,
+    SLOT_O,
+    SLOT_OXT,
+)
+from backmap.chemistry.ideal_geometry import PLACEMENTS, SLOT_PROLINE_CD, ideal_geometry
 from backmap.models.chain import Chain, shift
 from backmap.models.protein.geometry import (
     PeptideTemplate,
@@ -17,8 +28,12 @@ from backmap.models.protein.geometry import (
     mean_backbone_angle,
     normalise,
     place_atom,
+    torsion_angle,
 )
+from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides
+from backmap.models.protein.settling import find_springs, settle
+from backmap.models.protein.side_chains import CBetaGeometry
 
 END_CANDIDATES = 12
 """Trial torsions at each end; the one that overlaps least with the rest of the backbone stays."""
@@ -27,6 +42,11 @@ END_UNIFORMS = 3
 """Random numbers for each trial at each residue that is an end."""
 
 _OVERLAP_DISTANCE_NM = 0.34
+_REACH_NM = (0.03, 0.13)
+"""How far a side-chain atom may be from CB: this, and this much more for each bond between them."""
+_EXCESS_WEIGHT = 1e3
+_BRANCH_TURN = math.radians(122.0)
+"""Torsion CB-N-CA-C of an L-amino acid."""
 
 
 class Backbone(NamedTuple):
@@ -52,6 +72,7 @@ class BackboneBuilder(nn.Module):
         phi = [terminal["phi of proline" if name == "PRO" else "phi of ends"] for name in RESIDUE_NAMES]
         self.register_buffer("psi_of_starts", torch.tensor(terminal["psi of starts"]), persistent=False)
         self.register_buffer("phi_of_ends", torch.tensor(phi), persistent=False)
+        self.c_beta = CBetaGeometry()
         self.mean_angle = mean_backbone_angle()
 
     def forward(
@@ -62,6 +83,7 @@ class BackboneBuilder(nn.Module):
         twist: Tensor,
         chain: Chain,
         end_uniforms: Tensor,
+        given: Given | None = None,
     ) -> Backbone:
         """Build backbones.
 
@@ -79,66 +101,224 @@ class BackboneBuilder(nn.Module):
             The sequence.
         end_uniforms : Tensor, (frames, ends, END_CANDIDATES, END_UNIFORMS)
             Random numbers in [0, 1), one row for each of :func:`chain_ends`' residues.
+        given : Given, optional
+            Atoms to keep, from :meth:`Given.usable`. What a peptide of theirs lacks is moved to where bonds
+            and angles to them fit.
         """
         peptides = place_peptides(c_alpha, frames, angle, twist, self.template)
         nitrogen = shift(peptides[:, :, 2], -1, 0.0, dim=1)
         atoms = torch.stack([nitrogen, c_alpha, peptides[:, :, 0], peptides[:, :, 1]], dim=2)
+        if given is not None:
+            atoms = given.kept_in(atoms, slice(SLOT_CB))
         oxt = torch.zeros_like(c_alpha)
         starts, ends = chain_ends(chain)
         here = end_uniforms.split([len(starts), len(ends)], dim=1)
         for residue, uniforms in zip(starts.tolist(), here[0].unbind(dim=1), strict=True):
-            self._start(atoms, residue, bool(chain.linked[residue]), chain, uniforms)
+            anchor = _Anchor.of(residue, given)
+            if chain.linked[residue]:
+                reference = atoms[:, residue + 1, SLOT_N]
+            else:
+                reference = self._lone(atoms, residue, uniforms, anchor)
+            if SLOT_N not in anchor.slots:
+                self._start(atoms, residue, reference, chain, uniforms, anchor)
         for residue, uniforms in zip(ends.tolist(), here[1].unbind(dim=1), strict=True):
-            oxt[:, residue] = self._end(atoms, residue, chain, uniforms)
-        return Backbone(atoms, oxt)
+            oxt[:, residue] = self._end(atoms, residue, chain, uniforms, _Anchor.of(residue, given))
+        return Backbone(atoms, oxt) if given is None else _settled(Backbone(atoms, oxt), given, chain)
 
-    def _start(self, atoms: Tensor, residue: int, linked: bool, chain: Chain, uniforms: Tensor) -> None:
-        """Write N of the first residue of a segment; a lone residue gets C in a random direction first."""
-        ideal = ideal_geometry()["peptide"]["trans"]
-        c_alpha = atoms[:, residue, SLOT_CA]
-        if linked:
-            c, reference = atoms[:, residue, SLOT_C], atoms[:, residue + 1, SLOT_N]
-        else:
-            direction = _random_direction(uniforms[:, 0])
-            c = c_alpha + ideal["CA-C"] * direction
-            reference = c + _any_perpendicular(direction)
-            atoms[:, residue, SLOT_C] = c
+    def _lone(self, atoms: Tensor, residue: int, uniforms: Tensor, anchor: _Anchor) -> Tensor:
+        """Write C of a residue without neighbours and give a point beside it to count torsions from.
+
+        C lies in a random direction, or where what is given leaves it.
+        """
+        length = ideal_geometry()["peptide"]["trans"]["CA-C"]
+        c_alpha, direction = atoms[:, residue, SLOT_CA], _random_direction(uniforms[:, 0])
+        if SLOT_C in anchor.slots:
+            direction = normalise(anchor.at(SLOT_C) - c_alpha)
+        elif SLOT_N in anchor.slots:
+            n, turn = anchor.at(SLOT_N), (2 * math.pi) * uniforms[:, 0, 2]
+            side = n + direction
+            if SLOT_CB in anchor.slots:
+                side, turn = anchor.at(SLOT_CB), torch.full_like(turn, _BRANCH_TURN)
+            direction = normalise(place_atom(side, n, c_alpha, length, self.mean_angle, turn) - c_alpha)
+        elif SLOT_O in anchor.slots:
+            direction = normalise(anchor.at(SLOT_O) - c_alpha)
+        c = anchor.at(SLOT_C) if SLOT_C in anchor.slots else c_alpha + length * direction
+        atoms[:, residue, SLOT_C] = c
+        return c + _any_perpendicular(direction)
+
+    def _start(
+        self,
+        atoms: Tensor,
+        residue: int,
+        reference: Tensor,
+        chain: Chain,
+        uniforms: Tensor,
+        anchor: _Anchor,
+    ) -> None:
+        """Write N of the first residue of a segment."""
+        length = ideal_geometry()["peptide"]["trans"]["N-CA"]
+        c_alpha, c = atoms[:, residue, SLOT_CA], atoms[:, residue, SLOT_C]
+        if SLOT_CB in anchor.slots:
+            turn = torch.full_like(c[:, 0], -_BRANCH_TURN)
+            atoms[:, residue, SLOT_N] = place_atom(
+                anchor.at(SLOT_CB), c, c_alpha, length, self.mean_angle, turn
+            )
+            return
         psi = _inverse_cumulative(self.psi_of_starts, uniforms[:, :, 0], uniforms[:, :, 1])
-        trial = place_atom(
-            reference[:, None], c[:, None], c_alpha[:, None], ideal["N-CA"], self.mean_angle, psi
-        )
-        best = self._least_overlap(trial.unsqueeze(2), atoms, residue, chain)
+        trial = place_atom(reference[:, None], c[:, None], c_alpha[:, None], length, self.mean_angle, psi)
+        excess = self._excess_reach(trial, c_alpha[:, None], c[:, None], chain.types[residue], anchor)
+        best = self._least_overlap(trial.unsqueeze(2), atoms, residue, chain, excess)
         atoms[:, residue, SLOT_N] = _take(trial, best)
 
-    def _end(self, atoms: Tensor, residue: int, chain: Chain, uniforms: Tensor) -> Tensor:
+    def _end(self, atoms: Tensor, residue: int, chain: Chain, uniforms: Tensor, anchor: _Anchor) -> Tensor:
         """Write C and O of the last residue of a segment and give its terminal oxygen."""
         ideal, terminal = ideal_geometry()["peptide"]["trans"], ideal_geometry()["terminal"]
         n, c_alpha = atoms[:, residue, None, SLOT_N], atoms[:, residue, None, SLOT_CA]
-        if chain.has_neighbour(-1)[residue]:
+        if SLOT_C in anchor.slots or not chain.has_neighbour(-1)[residue]:
+            c = atoms[:, residue, None, SLOT_C].expand(-1, uniforms.shape[1], -1)
+        elif SLOT_CB in anchor.slots:
+            turn = torch.full_like(uniforms[:, :, 0], _BRANCH_TURN)
+            c = place_atom(anchor.at(SLOT_CB)[:, None], n, c_alpha, ideal["CA-C"], self.mean_angle, turn)
+        else:
             before = atoms[:, residue - 1, None, SLOT_C]
             phi = _inverse_cumulative(
                 self.phi_of_ends[chain.types[residue]], uniforms[:, :, 0], uniforms[:, :, 1]
             )
+            oxygen = next((slot for slot in (SLOT_O, SLOT_OXT) if slot in anchor.slots), None)
+            if oxygen is not None:
+                phi = torsion_angle(before, n, c_alpha, anchor.at(oxygen)[:, None]).expand_as(phi)
             c = place_atom(before, n, c_alpha, ideal["CA-C"], self.mean_angle, phi)
-        else:
-            c = atoms[:, residue, None, SLOT_C].expand(-1, uniforms.shape[1], -1)
         turn = (2 * math.pi) * uniforms[:, :, 2]
+        if SLOT_O in anchor.slots:
+            turn = torsion_angle(n, c_alpha, c, anchor.at(SLOT_O)[:, None])
+        elif SLOT_OXT in anchor.slots:
+            turn = torsion_angle(n, c_alpha, c, anchor.at(SLOT_OXT)[:, None]) - math.pi
         o = place_atom(n, c_alpha, c, ideal["C-O"], ideal["angle CA-C-O"], turn)
         oxt = place_atom(n, c_alpha, c, terminal["C-OXT"], terminal["angle CA-C-OXT"], turn + math.pi)
-        best = self._least_overlap(torch.stack([c, o, oxt], dim=2), atoms, residue, chain)
-        atoms[:, residue, SLOT_C] = _take(c, best)
-        atoms[:, residue, SLOT_O] = _take(o, best)
-        return _take(oxt, best)
+        excess = self._excess_reach(n, c_alpha, c, chain.types[residue], anchor)
+        best = self._least_overlap(torch.stack([c, o, oxt], dim=2), atoms, residue, chain, excess)
+        if SLOT_C not in anchor.slots:
+            atoms[:, residue, SLOT_C] = _take(c, best)
+        if SLOT_O not in anchor.slots:
+            atoms[:, residue, SLOT_O] = _take(o, best)
+        return anchor.at(SLOT_OXT) if SLOT_OXT in anchor.slots else _take(oxt, best)
 
-    def _least_overlap(self, trial: Tensor, atoms: Tensor, residue: int, chain: Chain) -> Tensor:
-        """Index (frames,) of the trial (frames, trials, atoms, 3) that overlaps least with other residues."""
+    def _excess_reach(
+        self, n: Tensor, c_alpha: Tensor, c: Tensor, kind: Tensor, anchor: _Anchor
+    ) -> Tensor | float:
+        """By how much a given side-chain atom is too far from where CB would be, (frames, trials) nm."""
+        if not anchor.slots or SLOT_CB in anchor.slots:
+            return 0.0
+        bonds = _bonds_from_beta(RESIDUE_NAMES[int(kind)])
+        behind = [(bonds[slot], slot) for slot in anchor.slots if slot in bonds]
+        if not behind:
+            return 0.0
+        depth, slot = min(behind)
+        shape = torch.broadcast_shapes(n.shape, c_alpha.shape, c.shape)
+        backbone = torch.stack([atom.expand(shape) for atom in (n, c_alpha, c, c)], dim=-2)
+        distance = (self.c_beta(backbone, kind) - anchor.at(slot)[:, None]).norm(dim=-1)
+        return (distance - _REACH_NM[0] - depth * _REACH_NM[1]).clamp_min(0)
+
+    def _least_overlap(
+        self, trial: Tensor, atoms: Tensor, residue: int, chain: Chain, excess: Tensor | float
+    ) -> Tensor:
+        """Index (frames,) of the trial (frames, trials, atoms, 3) that overlaps least with other residues.
+
+        A trial from which given side-chain atoms are out of reach comes last.
+        """
         other = torch.ones(chain.residues, dtype=torch.bool, device=atoms.device)
         other[max(residue - 1, 0) : residue + 2] = False
-        if not bool(other.any()):
-            return torch.zeros(len(atoms), dtype=torch.int64, device=atoms.device)
-        distance = torch.cdist(trial.flatten(1, 2), atoms[:, other].flatten(1, 2))
-        overlap = (_OVERLAP_DISTANCE_NM - distance).clamp_min(0).square().sum(-1)
-        return overlap.view(trial.shape[:3]).sum(-1).argmin(dim=1)
+        score = torch.zeros_like(trial[:, :, 0, 0]) + _EXCESS_WEIGHT * excess
+        if bool(other.any()):
+            distance = torch.cdist(trial.flatten(1, 2), atoms[:, other].flatten(1, 2))
+            overlap = (_OVERLAP_DISTANCE_NM - distance).clamp_min(0).square().sum(-1)
+            score = score + overlap.view(trial.shape[:3]).sum(-1)
+        return score.argmin(dim=1)
+
+
+@functools.cache
+def _bonds_from_beta(name: str) -> dict[int, int]:
+    """Number of bonds between CB and each side-chain slot behind it."""
+    depths = {"CB": 0}
+    for placement in PLACEMENTS[name]:
+        depths[placement.atom] = depths[placement.parents[2]] + 1
+    return {HEAVY_ATOMS[name].index(atom): depth for atom, depth in depths.items() if depth}
+
+
+class _Anchor(NamedTuple):
+    """What is given of one residue: its ``slots`` and all its ``atoms`` (frames, 15, 3)."""
+
+    slots: frozenset[int]
+    atoms: Tensor | None
+
+    @classmethod
+    def of(cls, residue: int, given: Given | None) -> _Anchor:
+        if given is None:
+            return cls(frozenset(), None)
+        slots = torch.nonzero(given.present[residue]).squeeze(-1).tolist()
+        return cls(frozenset(slots), given.atoms[:, residue])
+
+    def at(self, slot: int) -> Tensor:
+        """Position (frames, 3) of a given atom."""
+        assert self.atoms is not None
+        return self.atoms[:, slot]
+
+
+def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
+    """Move what peptides with a given atom lack to where bonds and angles fit: N and C, then the oxygens."""
+    touched = _touched(chain, given.present)
+    missing, moving = ~given.present, torch.zeros_like(given.present)
+    starts = ~shift(chain.linked, -1, False)
+    held = given.present[:, SLOT_CB] | _proline_ring(chain, given.present)
+    moving[:, SLOT_C] = touched & missing[:, SLOT_C]
+    behind = shift(touched & chain.linked, -1, False)
+    moving[:, SLOT_N] = torch.where(starts, held, behind) & missing[:, SLOT_N]
+    standing = given.present.clone()
+    standing[:, : SLOT_C + 1] = True
+    everything = given.atoms.clone()
+    everything[:, :, :SLOT_CB] = backbone.atoms
+    settled = settle(everything, find_springs(moving, standing, chain))[:, :, :SLOT_CB]
+    o, oxt = _place_oxygens(Backbone(settled, backbone.terminal_oxygen), backbone.atoms, given, chain)
+    o = torch.where((touched & missing[:, SLOT_O])[:, None], o, settled[:, :, SLOT_O])
+    ends = touched & ~chain.linked & missing[:, SLOT_OXT]
+    return Backbone(
+        torch.cat([settled[:, :, :SLOT_O], o.unsqueeze(2)], dim=2),
+        torch.where(ends[:, None], oxt, backbone.terminal_oxygen),
+    )
+
+
+def _place_oxygens(backbone: Backbone, before: Tensor, given: Given, chain: Chain) -> tuple[Tensor, Tensor]:
+    """O in the plane of CA, C and the next N; at ends O and OXT opposite each other, or turned as before."""
+    ideal, terminal = ideal_geometry()["peptide"]["trans"], ideal_geometry()["terminal"]
+    n, c_alpha, c, o = backbone.atoms.unbind(dim=2)
+    following = shift(n, 1, 0.0, dim=1)
+    to_alpha, to_next = normalise(c_alpha - c), normalise(following - c)
+    bend = torch.acos((to_alpha * to_next).sum(dim=-1).clamp(-1, 1))
+    share = ideal["angle CA-C-O"] / (2 * math.pi - ideal["angle CA-C-N"])
+    opposite = torch.full_like(bend, math.pi)
+    in_plane = place_atom(following, c_alpha, c, ideal["C-O"], share * (2 * math.pi - bend), opposite)
+    has_o, has_oxt = given.present[:, SLOT_O], given.present[:, SLOT_OXT]
+    turn = torch.where(has_o, torsion_angle(n, c_alpha, c, o), torsion_angle(*before.unbind(dim=2)))
+    by_oxt = torsion_angle(n, c_alpha, c, backbone.terminal_oxygen) - math.pi
+    turn = torch.where(has_oxt & ~has_o, by_oxt, turn)
+    at_end = place_atom(n, c_alpha, c, ideal["C-O"], ideal["angle CA-C-O"], turn)
+    oxt = place_atom(n, c_alpha, c, terminal["C-OXT"], terminal["angle CA-C-OXT"], turn + math.pi)
+    return torch.where(chain.linked[:, None], in_plane, at_end), oxt
+
+
+def _proline_ring(chain: Chain, present: Tensor) -> Tensor:
+    """(residues,) bool: prolines of which CD, which is bonded to N, is given."""
+    return (chain.types == RESIDUE_INDEX["PRO"]) & present[:, SLOT_PROLINE_CD]
+
+
+def _touched(chain: Chain, present: Tensor) -> Tensor:
+    """(residues,) bool: something is given of the plane of a residue's C and O.
+
+    That is these, N of the next residue or CD of a proline, at ends OXT or CB.
+    """
+    n, c, o, beta, oxt = (present[:, slot] for slot in (SLOT_N, SLOT_C, SLOT_O, SLOT_CB, SLOT_OXT))
+    following = shift(n | _proline_ring(chain, present), 1, False)
+    return c | o | torch.where(chain.linked, following, oxt | beta)
 
 
 def chain_ends(chain: Chain) -> tuple[Tensor, Tensor]:

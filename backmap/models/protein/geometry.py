@@ -102,11 +102,8 @@ def place_c_beta(n: Tensor, c_alpha: Tensor, c: Tensor, direction: Tensor, lengt
 _PROLINE_MAX_PUCKER = math.radians(39.0)
 
 
-def place_proline_ring(n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor) -> tuple[Tensor, Tensor]:
-    """Place CG and CD of proline so that the ring closes: CG-CD and CD-N both have their ideal length.
-
-    The angle at CB narrows with the pucker, as it does in crystal structures; CD lies on the circle about the
-    axis CA-N at its ideal length and angle from N, at the right distance from CG.
+def place_proline_gamma(n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor) -> Tensor:
+    """Place CG of proline; the angle at CB narrows with the pucker, as it does in crystal structures.
 
     Parameters
     ----------
@@ -117,20 +114,34 @@ def place_proline_ring(n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor)
 
     Returns
     -------
-    Tensor, Tensor, both (..., 3)
-        CG and CD in nm.
+    Tensor, (..., 3)
+        In nm.
     """
-    bonds = ideal_geometry()["residues"]["PRO"]["bonds"]
     pucker = chi1.clamp(-_PROLINE_MAX_PUCKER, _PROLINE_MAX_PUCKER)
     angle_at_beta = math.radians(107.0) - 0.21 * pucker * pucker
-    c_gamma = place_atom(n, c_alpha, c_beta, bonds["CB-CG"], angle_at_beta, pucker)
-    return c_gamma, _close_ring(n, c_alpha, c_beta, c_gamma, bonds["CD-N"], bonds["CG-CD"])
+    return place_atom(
+        n, c_alpha, c_beta, ideal_geometry()["residues"]["PRO"]["bonds"]["CB-CG"], angle_at_beta, pucker
+    )
 
 
-def _close_ring(
-    n: Tensor, c_alpha: Tensor, c_beta: Tensor, c_gamma: Tensor, length: float, reach: float
-) -> Tensor:
-    angle = math.radians(111.7)
+def close_proline_ring(n: Tensor, c_alpha: Tensor, c_beta: Tensor, c_gamma: Tensor) -> Tensor:
+    """Place CD of proline so that the ring closes: CG-CD and CD-N both have their ideal length.
+
+    CD lies on the circle about the axis CA-N at its ideal length and angle from N, at the right distance from
+    CG.
+
+    Parameters
+    ----------
+    n, c_alpha, c_beta, c_gamma : Tensor, (..., 3)
+        Ring atoms in nm.
+
+    Returns
+    -------
+    Tensor, (..., 3)
+        In nm.
+    """
+    bonds = ideal_geometry()["residues"]["PRO"]["bonds"]
+    length, reach, angle = bonds["CD-N"], bonds["CG-CD"], math.radians(111.7)
     axis = normalise(n - c_alpha)
     inward = normalise(c_beta - n - ((c_beta - n) * axis).sum(-1, keepdim=True) * axis)
     normal = torch.linalg.cross(axis, inward, dim=-1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_SLOTS, SLOT_CB, SLOT_OXT
-from backmap.models.batches import split
+from backmap.models.batches import split, take
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import Checkpoint, config_from_dict
 from backmap.models.counter_random import uniform
@@ -20,7 +20,9 @@ from backmap.models.protein.backbone import (
     chain_ends,
 )
 from backmap.models.protein.config import ProteinConfig
+from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.packing import Packer
+from backmap.models.protein.peptide_evidence import weigh_evidence
 from backmap.models.protein.peptide_planes import (
     PeptideFrames,
     PeptidePlaneNetwork,
@@ -32,7 +34,9 @@ from backmap.models.protein.side_chains import (
     CBetaGeometry,
     SideChainNetwork,
     draw_torsions,
+    measure_given_torsions,
     place_side_chains,
+    settle_side_chains,
     side_chain_sites,
 )
 
@@ -80,7 +84,7 @@ class ProteinModel(nn.Module):
         return model
 
     @torch.inference_mode()
-    def draw(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Tensor:
+    def draw(self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None = None) -> Tensor:
         """Draw structures.
 
         Parameters
@@ -91,6 +95,8 @@ class ProteinModel(nn.Module):
             The sequence.
         keys : Tensor, (samples, frames) int64
             Random streams, from :func:`backmap.models.counter_random.stream_keys`.
+        given : Given, optional
+            Atoms that are known. They are returned exactly as given, and the others are built to fit them.
 
         Returns
         -------
@@ -98,21 +104,31 @@ class ProteinModel(nn.Module):
             Atoms in nm in the slots of :mod:`backmap.chemistry`. OXT is given wherever a residue has no
             bonded successor, and zero elsewhere.
         """
-        backbone = self._draw_backbone(c_alpha, chain, keys)
-        side_chains = self._draw_side_chains(backbone, chain, keys)
+        if given is not None:
+            given = given.usable(chain)
+            given = given if bool(given.present.any()) else None
+        backbone = self._draw_backbone(c_alpha, chain, keys, given)
+        if given is not None:
+            given = given.of_samples(keys.shape[0])
+        side_chains = self._draw_side_chains(backbone, chain, keys, given)
         shape = (len(backbone.atoms), chain.residues, ATOM_SLOTS, 3)
         atoms = c_alpha.new_zeros(shape)
         atoms[:, :, :SLOT_CB] = backbone.atoms
         atoms[:, :, SLOT_CB:SLOT_OXT] = side_chains
         atoms[:, :, SLOT_OXT] = backbone.terminal_oxygen
+        if given is not None:
+            atoms = given.kept_in(atoms)
         return atoms.view(*keys.shape, *shape[1:])
 
-    def _draw_backbone(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Backbone:
+    def _draw_backbone(self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None) -> Backbone:
         """Backbones of samples x frames, samples first."""
         network = self.peptide_planes
         encoded, frames = encode_peptides(network, c_alpha, chain, _sites_at_once(c_alpha))
         uniforms = uniform(keys, _PEPTIDE_STREAM, _counters(c_alpha, chain.residues, 4))
-        angles = draw_angles(network, encoded, chain.segments(), uniforms[..., :2]).flatten(0, 1)
+        evidence = None
+        if given is not None:
+            evidence = weigh_evidence(network, encoded, frames, c_alpha, chain, given)
+        angles = draw_angles(network, encoded, chain.segments(), uniforms[..., :2], evidence).flatten(0, 1)
         ends = torch.cat(chain_ends(chain))
         draws = ends[:, None] * (END_CANDIDATES * END_UNIFORMS) + torch.arange(
             END_CANDIDATES * END_UNIFORMS, device=ends.device
@@ -125,30 +141,49 @@ class ProteinModel(nn.Module):
             frames, angles, chain, network.template, deviation, uniforms[..., 2:].flatten(0, 1)
         )
         return self.backbone(
-            c_alpha.repeat(samples, 1, 1), frames, angles, twists, chain, end_uniforms.flatten(0, 1)
+            c_alpha.repeat(samples, 1, 1),
+            frames,
+            angles,
+            twists,
+            chain,
+            end_uniforms.flatten(0, 1),
+            None if given is None else given.of_samples(samples),
         )
 
-    def _draw_side_chains(self, backbone: Backbone, chain: Chain, keys: Tensor) -> Tensor:
+    def _draw_side_chains(
+        self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None
+    ) -> Tensor:
         """Side chains (samples x frames, residues, 10, 3)."""
+        candidates = self._draw_candidates(backbone, chain, keys, given)
+        if given is not None:
+            candidates = settle_side_chains(candidates, backbone.atoms, chain, given)
+        sweeps = _counters(candidates, self.config.packing.sweeps, chain.residues)
+        return self.packer(candidates, backbone, chain, uniform(keys, _PACKING_STREAM, sweeps).flatten(0, 1))
+
+    def _draw_candidates(self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None) -> Tensor:
+        """Side chains (samples x frames, residues, candidates, 10, 3)."""
         c_beta = self.c_beta(backbone.atoms, chain.types)
+        known, kept = None, None
+        if given is not None:
+            c_beta = given.kept_in(c_beta.unsqueeze(2), slice(SLOT_CB, SLOT_CB + 1)).squeeze(2)
         sites = side_chain_sites(backbone.atoms, c_beta, chain, self.config.side_chains.neighbours)
         types = chain.types.repeat(len(backbone.atoms))
         uniforms = self._torsion_uniforms(chain, keys)
         atoms, beta = backbone.atoms.flatten(0, 1), c_beta.flatten(0, 1)
+        if given is not None:
+            kept = given.of_sites()
+            known = measure_given_torsions(atoms, beta, types, kept)
         candidates = []
         size = _sites_at_once(atoms)
         for number, part in enumerate(split(sites, size)):
             span = slice(number * size, (number + 1) * size)
             hidden = self.side_chains.encode(part)
-            torsions = draw_torsions(self.side_chains, hidden, types[span], uniforms[span])
-            candidates.append(place_side_chains(atoms[span], beta[span], types[span], torsions))
-        sweeps = _counters(c_beta, self.config.packing.sweeps, chain.residues)
-        return self.packer(
-            torch.cat(candidates).unflatten(0, c_beta.shape[:2]),
-            backbone,
-            chain,
-            uniform(keys, _PACKING_STREAM, sweeps).flatten(0, 1),
-        )
+            torsions = draw_torsions(
+                self.side_chains, hidden, types[span], uniforms[span], None if known is None else known[span]
+            )
+            here = None if kept is None else take(kept, span)
+            candidates.append(place_side_chains(atoms[span], beta[span], types[span], torsions, here))
+        return torch.cat(candidates).unflatten(0, c_beta.shape[:2])
 
     def _torsion_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
         """Random numbers (samples x frames x residues, candidates, 4, 2) of the torsions.

@@ -27,6 +27,8 @@ from backmap.models.protein.neighbourhood import (
 _WINDOW = (-2, -1, 1, 2, 3)
 _TYPE_WINDOW = (-1, 0, 1, 2)
 _TYPE_WIDTH = 16
+_VOLUME, _VOLUME_DEVIATION = 0.74, 0.1
+"""Triple product of the directions from CA to N, C and CB of an L-amino acid, and what it may be off."""
 _OWN_WIDTH = len(_WINDOW) * 4 + len(_TYPE_WINDOW) * _TYPE_WIDTH
 
 
@@ -72,6 +74,24 @@ class EncodedPeptides(NamedTuple):
     before: Tensor
     nitrogen: Tensor
     carbon: Tensor
+
+
+class PeptideEvidence(NamedTuple):
+    """What given atoms say of each residue's peptide to its successor.
+
+    Attributes
+    ----------
+    angle : Tensor, (frames, residues)
+        Angle of peptides of which an atom is given, in radians; NaN for the others.
+    support : Tensor, (frames, residues, classes)
+        Logarithm of how likely what is given is for each class of the angle.
+    c_beta : Tensor, (frames, residues, 3)
+        Direction of a given CB from CA in the peptide's frame; zero where there is none.
+    """
+
+    angle: Tensor
+    support: Tensor
+    c_beta: Tensor
 
 
 class PeptideFrames(NamedTuple):
@@ -271,15 +291,37 @@ class PeptidePlaneNetwork(nn.Module):
         -------
         Tensor, (..., classes)
         """
-        constant, with_cosine, with_sine = nitrogen.unbind(dim=-2)
-        n = constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
-        n = n / n.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        n = _direction(nitrogen, cosine, sine)
         along, across = (carbon / carbon.norm(dim=-1, keepdim=True).clamp_min(1e-6)).unbind(dim=-1)
         waves = torch.matmul(n[..., 1:], self.class_directions)
         bend = (n[..., 0] * along).unsqueeze(-1) + across.unsqueeze(-1) * waves
         strain = (bend - math.cos(self.hinge)) / (math.sin(self.hinge) * self.hinge_deviation)
         there = n.square().sum(dim=-1, keepdim=True)
         return 0.5 * there * strain.square()
+
+    def handedness_penalty(
+        self, nitrogen: Tensor, carbon: Tensor, c_beta: Tensor, cosine: Tensor, sine: Tensor
+    ) -> Tensor:
+        """Misfit of N, C and a given CB about CA for every class, in nats: are they an L-amino acid?
+
+        Parameters
+        ----------
+        nitrogen, carbon, cosine, sine : Tensor
+            As in :meth:`hinge_penalty`.
+        c_beta : Tensor, (..., 3)
+            As in :class:`PeptideEvidence`.
+
+        Returns
+        -------
+        Tensor, (..., classes)
+        """
+        n = _direction(nitrogen, cosine, sine)
+        along, across = (carbon / carbon.norm(dim=-1, keepdim=True).clamp_min(1e-6)).unbind(dim=-1)
+        normal = torch.linalg.cross(c_beta.expand_as(n), n, dim=-1)
+        waves = torch.matmul(normal[..., 1:], self.class_directions)
+        volume = (normal[..., 0] * along).unsqueeze(-1) + across.unsqueeze(-1) * waves
+        there = (n.square().sum(dim=-1) * c_beta.square().sum(dim=-1)).unsqueeze(-1)
+        return 0.5 * there * ((volume - _VOLUME) / _VOLUME_DEVIATION).square()
 
     def logits(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Combine what :meth:`encode` gave with the previous angle; leading dimensions broadcast."""
@@ -288,8 +330,19 @@ class PeptidePlaneNetwork(nn.Module):
         return self.output(functional.silu(hidden))
 
 
+def _direction(nitrogen: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Direction (..., 3) of N of the previous peptide from CA; zero where there is none."""
+    constant, with_cosine, with_sine = nitrogen.unbind(dim=-2)
+    n = constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
+    return n / n.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+
+
 def draw_angles(
-    network: PeptidePlaneNetwork, encoded: EncodedPeptides, segments: Tensor, uniforms: Tensor
+    network: PeptidePlaneNetwork,
+    encoded: EncodedPeptides,
+    segments: Tensor,
+    uniforms: Tensor,
+    evidence: PeptideEvidence | None = None,
 ) -> Tensor:
     """Draw the angles along all segments at once, each given the one before; exact ancestral sampling.
 
@@ -303,6 +356,8 @@ def draw_angles(
         Residues of each segment in order, padded with -1.
     uniforms : Tensor, (samples, frames, residues, 2)
         Random numbers in [0, 1): for the class, and for the place in its bin.
+    evidence : PeptideEvidence, optional
+        What given atoms say.
 
     Returns
     -------
@@ -310,6 +365,8 @@ def draw_angles(
         In radians.
     """
     rows = segments.clamp_min(0)
+    if evidence is not None:
+        evidence = PeptideEvidence(*(part[:, rows] for part in evidence))
     encoded = EncodedPeptides(*(part[:, rows] for part in encoded))
     uniforms = uniforms[:, :, rows]
     angle = torch.zeros_like(uniforms[:, :, :, 0, 0])
@@ -319,8 +376,15 @@ def draw_angles(
         here = EncodedPeptides(*(part[:, :, step] for part in encoded))
         logits = network.logits(here.context, here.before, cosine, sine)
         logits = logits - network.hinge_penalty(here.nitrogen, here.carbon, cosine, sine)
+        if evidence is not None:
+            c_beta, support = evidence.c_beta[:, :, step], evidence.support[:, :, step]
+            penalty = network.handedness_penalty(here.nitrogen, here.carbon, c_beta, cosine, sine)
+            logits = logits + support - penalty
         chosen = draw_class(logits, uniforms[:, :, :, step, 0])
         angle = angle_in_class(chosen, uniforms[:, :, :, step, 1], network.config.classes)
+        if evidence is not None:
+            known = evidence.angle[:, :, step]
+            angle = torch.where(known.isnan(), angle, known)
         steps.append(angle)
     drawn = torch.stack(steps, dim=3)[:, :, segments >= 0]
     angles = torch.empty_like(drawn)

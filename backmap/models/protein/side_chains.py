@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,23 +19,28 @@ from backmap.chemistry import (
     HEAVY_ATOMS,
     RESIDUE_INDEX,
     RESIDUE_NAMES,
+    SIDE_CHAIN,
     SLOT_C,
     SLOT_CA,
     SLOT_CB,
     SLOT_N,
     SLOT_O,
+    SLOT_OXT,
 )
 from backmap.chemistry.ideal_geometry import PLACEMENTS, ideal_geometry
 from backmap.chemistry.residues import MAX_CHI
+from backmap.models.batches import take
 from backmap.models.chain import NO_RESIDUE, Chain, shift
 from backmap.models.protein.config import SideChainConfig
 from backmap.models.protein.geometry import (
     angle_in_class,
+    close_proline_ring,
     place_atom,
     place_c_beta,
-    place_proline_ring,
+    place_proline_gamma,
     torsion_angle,
 )
+from backmap.models.protein.given_atoms import Given, standing_atoms
 from backmap.models.protein.neighbourhood import (
     Neighbourhood,
     NeighbourhoodEncoder,
@@ -41,6 +48,7 @@ from backmap.models.protein.neighbourhood import (
     gather_neighbourhood,
 )
 from backmap.models.protein.peptide_planes import draw_class
+from backmap.models.protein.settling import find_springs, settle, strain
 
 _QUERY_DISTANCE_NM = 0.24
 _TYPE_WINDOW = (-1, 0, 1)
@@ -49,6 +57,8 @@ _OWN_WIDTH = 6 + len(_TYPE_WINDOW) * _TYPE_WIDTH
 _PROLINE_IMPROPER = math.radians(-119.5)
 _PROLINE = RESIDUE_INDEX["PRO"]
 _GLYCINE = RESIDUE_INDEX["GLY"]
+_MAX_STRAIN = 0.03
+"""By how much more than in the best candidate a bond may be off, relatively; angles count less."""
 
 
 class SideChainSites(NamedTuple):
@@ -215,7 +225,45 @@ class SideChainNetwork(nn.Module):
         return [self.logits(hidden, chi, torsions[:, None, :chi]).squeeze(1) for chi in range(MAX_CHI)]
 
 
-def draw_torsions(network: SideChainNetwork, hidden: Tensor, types: Tensor, uniforms: Tensor) -> Tensor:
+def measure_given_torsions(backbone: Tensor, c_beta: Tensor, types: Tensor, given: Given) -> Tensor:
+    """Measure the torsions that given side-chain atoms determine.
+
+    Parameters
+    ----------
+    backbone : Tensor, (n, 4, 3)
+        N, CA, C, O in nm.
+    c_beta : Tensor, (n, 3)
+        In nm.
+    types : Tensor, (n,) int64
+        Residue types.
+    given : Given
+        Of n sites, from :meth:`Given.of_sites`.
+
+    Returns
+    -------
+    Tensor, (n, 4)
+        chi1 ... chi4 in radians: of the first given atom that hangs on each, from three atoms that are given
+        or stand as backbone and CB do. NaN where there is none.
+    """
+    atoms, standing = given.atoms.clone(), given.present.clone()
+    atoms[:, :SLOT_CB], atoms[:, SLOT_CB] = backbone, c_beta
+    standing[:, : SLOT_CB + 1] = True
+    torsions = torch.full((len(types), MAX_CHI), torch.nan, dtype=atoms.dtype, device=atoms.device)
+    for kind, name in enumerate(RESIDUE_NAMES):
+        rows = torch.nonzero(types == kind).squeeze(-1)
+        geometry = ideal_geometry()["residues"][name]["placements"] if PLACEMENTS[name] and len(rows) else []
+        for placement, (*_, offset) in zip(PLACEMENTS[name], geometry, strict=False):
+            if placement.chi is None:
+                continue
+            slots = [HEAVY_ATOMS[name].index(atom) for atom in (*placement.parents, placement.atom)]
+            here = rows[standing[rows][:, slots].all(dim=-1) & torsions[rows, placement.chi].isnan()]
+            torsions[here, placement.chi] = torsion_angle(*atoms[here][:, slots].unbind(dim=1)) - offset
+    return torsions
+
+
+def draw_torsions(
+    network: SideChainNetwork, hidden: Tensor, types: Tensor, uniforms: Tensor, known: Tensor | None = None
+) -> Tensor:
     """Draw candidates of all torsions of each residue.
 
     Parameters
@@ -228,6 +276,8 @@ def draw_torsions(network: SideChainNetwork, hidden: Tensor, types: Tensor, unif
         Residue types.
     uniforms : Tensor, (n, candidates, 4, 2)
         Random numbers in [0, 1): for the class of each torsion, and for the place in its bin.
+    known : Tensor, (n, 4), optional
+        Torsions in radians that are not to be drawn; NaN for the others.
 
     Returns
     -------
@@ -240,11 +290,17 @@ def draw_torsions(network: SideChainNetwork, hidden: Tensor, types: Tensor, unif
         rows = torch.nonzero(has[:, chi]).squeeze(-1)
         logits = network.logits(hidden[rows], chi, torsions[rows, :, :chi])
         classes = draw_class(logits.expand(-1, uniforms.shape[1], -1), uniforms[rows, :, chi, 0])
-        torsions[rows, :, chi] = angle_in_class(classes, uniforms[rows, :, chi, 1], network.config.classes)
+        drawn = angle_in_class(classes, uniforms[rows, :, chi, 1], network.config.classes)
+        if known is not None:
+            fixed = known[rows, None, chi]
+            drawn = torch.where(fixed.isnan(), drawn, fixed)
+        torsions[rows, :, chi] = drawn
     return torsions
 
 
-def place_side_chains(backbone: Tensor, c_beta: Tensor, types: Tensor, torsions: Tensor) -> Tensor:
+def place_side_chains(
+    backbone: Tensor, c_beta: Tensor, types: Tensor, torsions: Tensor, given: Given | None = None
+) -> Tensor:
     """Place all side-chain atoms.
 
     Parameters
@@ -257,6 +313,8 @@ def place_side_chains(backbone: Tensor, c_beta: Tensor, types: Tensor, torsions:
         Residue types.
     torsions : Tensor, (n, candidates, 4)
         chi1 ... chi4 in radians.
+    given : Given, optional
+        Of n sites: atoms to keep; those behind them hang on them.
 
     Returns
     -------
@@ -269,26 +327,118 @@ def place_side_chains(backbone: Tensor, c_beta: Tensor, types: Tensor, torsions:
         rows = torch.nonzero(types == kind).squeeze(-1)
         if kind == _GLYCINE or len(rows) == 0:
             continue
-        built = _place_one_type(name, backbone[rows], c_beta[rows], torsions[rows])
+        kept = None if given is None else take(given, rows)
+        built = _place_one_type(name, backbone[rows], c_beta[rows], torsions[rows], kept)
         atoms[rows, :, : len(built)] = torch.stack(built, dim=2)
     return atoms
 
 
-def _place_one_type(name: str, backbone: Tensor, c_beta: Tensor, torsions: Tensor) -> list[Tensor]:
+def _place_one_type(
+    name: str, backbone: Tensor, c_beta: Tensor, torsions: Tensor, given: Given | None
+) -> list[Tensor]:
     shape = (-1, torsions.shape[1], -1)
     at = {
         atom: backbone[:, slot, None].expand(shape)
         for atom, slot in (("N", SLOT_N), ("CA", SLOT_CA), ("C", SLOT_C), ("O", SLOT_O))
     }
     at["CB"] = c_beta[:, None].expand(shape)
-    if name == "PRO":
-        return [at["CB"], *place_proline_ring(at["N"], at["CA"], at["CB"], torsions[..., 0])]
-    geometry = ideal_geometry()["residues"][name]["placements"]
+    geometry = ideal_geometry()["residues"][name]["placements"] if PLACEMENTS[name] else []
     for placement, (_, length, angle, offset) in zip(PLACEMENTS[name], geometry, strict=True):
-        if placement.chi is None:
+        if name == "PRO":
+            placed = _place_in_proline(placement.atom, at, torsions[..., 0])
+        elif placement.chi is None:
             torsion = torch.full_like(torsions[..., 0], offset)
+            placed = place_atom(*(at[parent] for parent in placement.parents), length, angle, torsion)
         else:
             torsion = torsions[..., placement.chi] + offset
-        a, b, c = (at[parent] for parent in placement.parents)
-        at[placement.atom] = place_atom(a, b, c, length, angle, torsion)
+            placed = place_atom(*(at[parent] for parent in placement.parents), length, angle, torsion)
+        if given is not None:
+            slot = HEAVY_ATOMS[name].index(placement.atom)
+            placed = torch.where(given.present[:, slot, None, None], given.atoms[:, slot, None], placed)
+        at[placement.atom] = placed
     return [at[atom] for atom in HEAVY_ATOMS[name][SLOT_CB:]]
+
+
+def _place_in_proline(atom: str, at: dict[str, Tensor], chi1: Tensor) -> Tensor:
+    if atom == "CG":
+        return place_proline_gamma(at["N"], at["CA"], at["CB"], chi1)
+    return close_proline_ring(at["N"], at["CA"], at["CB"], at["CG"])
+
+
+@functools.cache
+def _handed_centres() -> np.ndarray:
+    """(20, 2, 4) slots: centres, and three of their neighbours whose triple product is positive.
+
+    They are CA and, where a side chain branches out of the plane, the branching atom. Of types with one
+    centre it stands twice; glycine's are without meaning.
+    """
+    centres = np.zeros((len(RESIDUE_NAMES), 2, 4), dtype=np.int64)
+    centres[:] = (SLOT_CA, SLOT_N, SLOT_C, SLOT_CB)
+    for kind, name in enumerate(RESIDUE_NAMES):
+        geometry = ideal_geometry()["residues"][name]["placements"] if PLACEMENTS[name] else []
+        for placement, (*_, offset) in zip(PLACEMENTS[name], geometry, strict=True):
+            if placement.chi is not None and 1.0 < abs(offset) < 3.0:
+                first = next(p for p in PLACEMENTS[name] if p.parents == placement.parents)
+                pair = (placement.atom, first.atom) if offset > 0 else (first.atom, placement.atom)
+                atoms = (placement.parents[2], placement.parents[1], *pair)
+                centres[kind, 1] = [HEAVY_ATOMS[name].index(atom) for atom in atoms]
+    return centres
+
+
+def wrong_hand(atoms: Tensor, types: Tensor) -> Tensor:
+    """Whether a centre of a residue (..., residues, 15, 3) is the mirror image of what it should be."""
+    slots = torch.from_numpy(_handed_centres()).to(types.device)[types]
+    rows = torch.arange(len(types), device=types.device)[:, None, None]
+    centre, *neighbours = atoms[..., rows, slots, :].unbind(dim=-2)
+    first, second, third = (neighbour - centre for neighbour in neighbours)
+    return ((torch.linalg.cross(first, second, dim=-1) * third).sum(dim=-1) < 0).any(dim=-1)
+
+
+def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
+    """Make what was built of side chains fit the given atoms on all sides of it.
+
+    Atoms built between given ones are moved to where bonds and angles fit. A candidate that even so fits
+    worse than the best of its residue, or has the wrong hand where that has not, gives way to it.
+
+    Parameters
+    ----------
+    candidates : Tensor, (frames, residues, candidates, 10, 3)
+        From :func:`place_side_chains`, nm.
+    backbone : Tensor, (frames, residues, 4, 3)
+        N, CA, C, O in nm.
+    chain : Chain
+        The sequence.
+    given : Given
+        Of all frames.
+
+    Returns
+    -------
+    Tensor, (frames, residues, candidates, 10, 3)
+        In nm.
+    """
+    missing = standing_atoms(chain) & ~given.present
+    missing[:, SIDE_CHAIN.stop :], missing[:, : SIDE_CHAIN.start] = False, False
+    held = given.present[:, SLOT_CB + 1 : SLOT_OXT].any(dim=1)
+    held |= given.present[:, SLOT_CB] & (chain.types == _PROLINE)
+    rows = torch.nonzero(held & missing.any(dim=1)).squeeze(-1)
+    if len(rows) == 0:
+        return candidates
+    part = Chain(chain.types[rows], chain.chain_index[rows], torch.zeros_like(chain.linked[rows]))
+    standing = standing_atoms(part)
+    standing[:, SLOT_OXT] = False
+    springs = find_springs(missing[rows], standing, part)
+    whole = candidates.new_zeros(len(candidates), candidates.shape[2], len(rows), ATOM_SLOTS, 3)
+    whole[..., :SLOT_CB, :] = backbone[:, None, rows]
+    whole[..., SIDE_CHAIN, :] = candidates[:, rows].transpose(1, 2)
+    whole = settle(whole, springs)
+    misfit = strain(whole, springs)
+    wrong = wrong_hand(whole, part.types)
+    owner = (springs.moved // ATOM_SLOTS).expand_as(misfit)
+    worst = misfit.new_zeros(*misfit.shape[:2], len(rows)).scatter_reduce(2, owner, misfit, "amax") + wrong
+    best = worst.argmin(dim=1, keepdim=True)
+    own = torch.arange(candidates.shape[2], device=rows.device)[:, None]
+    chosen = torch.where(worst > worst.amin(dim=1, keepdim=True) + _MAX_STRAIN, best, own)
+    index = chosen[..., None, None].expand(-1, -1, -1, *candidates.shape[3:])
+    candidates = candidates.clone()
+    candidates[:, rows] = whole[..., SIDE_CHAIN, :].gather(1, index).transpose(1, 2)
+    return candidates

@@ -1,0 +1,130 @@
+"""What given atoms say of peptides: the angle of those that hold one, and how likely angles of others are."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from backmap.chemistry import HEAVY_ATOMS, RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, SLOT_O
+from backmap.chemistry.ideal_geometry import bond_table, span_tables
+from backmap.models.chain import Chain, shift
+from backmap.models.protein.geometry import classify_angle, normalise
+from backmap.models.protein.given_atoms import Given
+from backmap.models.protein.peptide_planes import (
+    EncodedPeptides,
+    PeptideEvidence,
+    PeptideFrames,
+    PeptidePlaneNetwork,
+)
+
+_ANGLE_DEVIATION = math.radians(4.0)
+"""Standard deviation allowed to the angles N-CA-CB and C-CA-CB, a class of peptide angles being as wide."""
+
+
+def weigh_evidence(
+    network: PeptidePlaneNetwork,
+    encoded: EncodedPeptides,
+    frames: PeptideFrames,
+    c_alpha: Tensor,
+    chain: Chain,
+    given: Given,
+) -> PeptideEvidence:
+    """Find what given atoms say of the peptide angles.
+
+    A peptide of which C, O or N is given has the angle that fits these best. It tells of the peptide before
+    by the network's probability of itself, angle N-CA-C included. A given CB tells of the peptides on both
+    sides by the angles N-CA-CB and C-CA-CB and by its handedness.
+
+    Parameters
+    ----------
+    network : PeptidePlaneNetwork
+        The trained network.
+    encoded : EncodedPeptides
+        What the network knows.
+    frames : PeptideFrames
+        Of the peptide axes.
+    c_alpha : Tensor, (frames, residues, 3)
+        In nm.
+    chain : Chain
+        The sequence.
+    given : Given
+        From :meth:`Given.usable`.
+    """
+    plane = network.template(frames.distance)
+    angle = _measured_angle(plane, frames, c_alpha, chain, given)
+    support = _support_of_next(network, encoded, angle, chain)
+    to_beta = normalise(given.atoms[:, :, SLOT_CB] - c_alpha) * given.present[:, SLOT_CB, None]
+    own = _turned(frames, to_beta)
+    following = _turned(frames, shift(to_beta, 1, 0.0, dim=1)) * chain.linked[:, None]
+    to_n, to_c = _beta_cosines(chain)
+    for beta, atom, ideal in ((own, plane[:, :, 0], to_c), (following, plane[:, :, 2], shift(to_n, 1, 0.0))):
+        cosine = _cosines(normalise(atom), beta, network.class_directions)
+        off = (cosine - ideal[:, None]) / (math.sin(math.radians(110.0)) * _ANGLE_DEVIATION)
+        support = support - 0.5 * beta.square().sum(dim=-1, keepdim=True) * off.square()
+    return PeptideEvidence(angle, support, own)
+
+
+def _turned(frames: PeptideFrames, vectors: Tensor) -> Tensor:
+    """Vectors (frames, residues, 3) in the frames of the peptides."""
+    return torch.matmul(frames.axes, vectors.unsqueeze(-1)).squeeze(-1)
+
+
+def _measured_angle(
+    plane: Tensor, frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given
+) -> Tensor:
+    """Angle (frames, residues) about the axis that fits given C, O and N best; NaN where there are none."""
+    ahead, present = shift(given.atoms, 1, 0.0, dim=1), shift(given.present, 1, False)
+    total = torch.zeros_like(c_alpha)
+    for atom, (atoms, there, slot) in enumerate(
+        ((given.atoms, given.present, SLOT_C), (given.atoms, given.present, SLOT_O), (ahead, present, SLOT_N))
+    ):
+        weight = plane[:, :, atom, 1] * (there[:, slot] & chain.linked)
+        total += weight.unsqueeze(-1) * _turned(frames, atoms[:, :, slot] - c_alpha)
+    angle = torch.atan2(total[..., 2], total[..., 1])
+    return torch.where(given_peptides(chain, given), angle, torch.nan)
+
+
+def given_peptides(chain: Chain, given: Given) -> Tensor:
+    """(residues,) bool: C or O of the residue or N of its bonded successor is given."""
+    own = given.present[:, SLOT_C] | given.present[:, SLOT_O]
+    return chain.linked & (own | shift(given.present[:, SLOT_N], 1, False))
+
+
+def _support_of_next(
+    network: PeptidePlaneNetwork, encoded: EncodedPeptides, angle: Tensor, chain: Chain
+) -> Tensor:
+    """Log-probability (frames, residues, classes) of the next peptide's angle, where that alone is known."""
+    support = angle.new_zeros(*angle.shape, network.config.classes)
+    known = ~angle[0].isnan()
+    rows = torch.nonzero(chain.linked & ~known & shift(known, 1, False)).squeeze(-1)
+    if len(rows) == 0:
+        return support
+    following = EncodedPeptides(*(part[:, rows + 1].unsqueeze(2) for part in encoded))
+    waves = network.class_directions.unbind(dim=0)
+    logits = network.logits(following.context, following.before, *waves)
+    logits = logits - network.hinge_penalty(following.nitrogen, following.carbon, *waves)
+    here = classify_angle(angle[:, rows + 1], network.config.classes)[:, :, None, None]
+    log_probability = torch.log_softmax(logits, dim=-1)
+    support[:, rows] = log_probability.gather(-1, here.expand(*logits.shape[:-1], 1)).squeeze(-1)
+    return support
+
+
+def _cosines(atom: Tensor, direction: Tensor, waves: Tensor) -> Tensor:
+    """Cosine (..., classes) of a direction in the frame and an atom (along, across) turned to each class."""
+    sideways = torch.matmul(direction[..., 1:], waves)
+    return atom[..., :1] * direction[..., :1] + atom[..., 1:] * sideways
+
+
+def _beta_cosines(chain: Chain) -> tuple[Tensor, Tensor]:
+    """Ideal cosines of N-CA-CB and C-CA-CB, (residues,) each; those of alanine for glycine."""
+    bonds, (spans, _) = bond_table(), span_tables()
+    cosines = []
+    for end in (SLOT_N, SLOT_C):
+        sides, long, across = bonds[:, SLOT_CA, end], bonds[:, SLOT_CA, SLOT_CB], spans[:, end, SLOT_CB]
+        cosines.append(torch.from_numpy((sides**2 + long**2 - across**2) / (2 * sides * long)).float())
+    of_type = torch.stack(cosines).to(chain.types.device)
+    without = [index for index, name in enumerate(RESIDUE_NAMES) if "CB" not in HEAVY_ATOMS[name]]
+    of_type[:, without] = of_type[:, :1]
+    return of_type[0, chain.types], of_type[1, chain.types]

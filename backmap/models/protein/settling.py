@@ -1,0 +1,141 @@
+"""Atoms built between given ones, moved until bonds and bond angles fit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_N
+from backmap.chemistry.ideal_geometry import SLOT_PROLINE_CD, bond_table, ideal_geometry, span_tables
+from backmap.models.chain import Chain, shift
+
+_STEPS = 120
+_BOND_STEPS = 30
+"""The last steps, which look at bonds alone: where not all can fit, bonds do."""
+_SPAN_WEIGHT = 0.3
+_STRIDE = 1.4
+"""Over-relaxation of each step."""
+
+
+class Springs(NamedTuple):
+    """What holds the atoms to be moved: bonds, and distances across bond angles; the same in all frames.
+
+    Attributes
+    ----------
+    moved : Tensor, (moved,) int64
+        Flat atom indices ``residue * 15 + slot``.
+    partners : Tensor, (moved, partners) int64
+        Flat indices of the atoms each is held by.
+    lengths : Tensor, (moved, partners)
+        Distances in nm.
+    weights : Tensor, (moved, partners)
+        1 for a bond, less for a distance across an angle, 0 for a partner that is none.
+    shares : Tensor, (moved, partners)
+        What part of a deviation the moved atom makes good: half of it where the partner moves as well.
+    """
+
+    moved: Tensor
+    partners: Tensor
+    lengths: Tensor
+    weights: Tensor
+    shares: Tensor
+
+
+def find_springs(moving: Tensor, standing: Tensor, chain: Chain) -> Springs:
+    """Find what holds the atoms to be moved.
+
+    Parameters
+    ----------
+    moving : Tensor, (residues, 15) bool
+        Atoms to be moved.
+    standing : Tensor, (residues, 15) bool
+        Atoms that have a place, those to be moved included.
+    chain : Chain
+        The sequence.
+    """
+    device = moving.device
+    residue, slot = torch.nonzero(moving).unbind(dim=1)
+    types, linked = chain.types[residue], chain.linked
+    there = (standing, shift(standing, -1, False), shift(standing, 1, False))
+    bonded = (torch.ones_like(linked), shift(linked, -1, False), linked)
+    # CD's slot is bonded to N in proline alone, and only there tied to the residue before.
+    ring = torch.arange(ATOM_SLOTS, device=device) == SLOT_PROLINE_CD
+    proline = chain.types == RESIDUE_INDEX["PRO"]
+    tied = (
+        torch.ones(len(residue), ATOM_SLOTS, dtype=torch.bool, device=device),
+        (proline[residue] | ~ring[slot])[:, None],
+        shift(proline, 1, False)[residue, None] | ~ring,
+    )
+    lengths, weights, partners = [], [], []
+    for (bonds, spans), offset, atoms, joined, allowed in zip(
+        _tables(device), (0, -1, 1), there, bonded, tied, strict=True
+    ):
+        bond, span = (table[types, slot] if table.dim() == 3 else table[slot] for table in (bonds, spans))
+        known = atoms[residue] & joined[residue, None] & allowed
+        weights.append((bond.isfinite() + _SPAN_WEIGHT * (span.isfinite() & ~bond.isfinite())) * known)
+        lengths.append(torch.where(bond.isfinite(), bond, span).nan_to_num(1.0))
+        partners.append((residue + offset)[:, None] * ATOM_SLOTS + torch.arange(ATOM_SLOTS, device=device))
+    weight, order = torch.cat(weights, dim=1).sort(dim=1, descending=True, stable=True)
+    used = int((weight > 0).sum(dim=1).max()) if len(weight) else 0
+    weight, order = weight[:, :used], order[:, :used]
+    partner = torch.cat(partners, dim=1).gather(1, order).clamp(0, moving.numel() - 1)
+    shares = torch.where(moving.flatten()[partner], 0.5, 1.0)
+    return Springs(
+        residue * ATOM_SLOTS + slot, partner, torch.cat(lengths, dim=1).gather(1, order), weight, shares
+    )
+
+
+def _tables(device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Bonds and spans to the own residue (20, 15, 15), to the one before and to the one behind (15, 15)."""
+    within, across = span_tables()
+    bonds, spans, forward = (torch.from_numpy(t).float().to(device) for t in (bond_table(), within, across))
+    peptide = torch.full_like(forward, torch.nan)
+    peptide[SLOT_C, SLOT_N] = ideal_geometry()["peptide"]["trans"]["C-N"]
+    return [(bonds, spans), (peptide.T, forward.T), (peptide, forward)]
+
+
+def settle(atoms: Tensor, springs: Springs) -> Tensor:
+    """Move atoms until they are where their bonds and angles want them, or as near as the others let them.
+
+    Every step moves each atom by the weighted mean of what would satisfy each of its distances (Mueller,
+    Heidelberger, Hennix and Ratcliff, J. Vis. Commun. Image Represent. 2007). Distances know no handedness:
+    the side on which an atom ends is, as a rule, that on which it starts.
+
+    Parameters
+    ----------
+    atoms : Tensor, (..., residues, 15, 3)
+        In nm.
+    springs : Springs
+        From :func:`find_springs`.
+
+    Returns
+    -------
+    Tensor, (..., residues, 15, 3)
+        In nm; atoms that are not to be moved are where they were.
+    """
+    if len(springs.moved) == 0:
+        return atoms
+    flat = atoms.flatten(-3, -2).clone()
+    for step in range(_STEPS):
+        weights = springs.weights
+        if step >= _STEPS - _BOND_STEPS:
+            weights = torch.where(weights == 1.0, weights, 1e-3 * weights)
+        apart, distance = _distances(flat, springs)
+        pull = weights * springs.shares * (springs.lengths - distance) / distance
+        move = torch.einsum("...mp,...mpx->...mx", pull, apart)
+        total = weights.sum(dim=-1, keepdim=True).clamp_min(1e-6)
+        flat[..., springs.moved, :] += _STRIDE * move / total
+    return flat.view(atoms.shape)
+
+
+def strain(atoms: Tensor, springs: Springs) -> Tensor:
+    """Largest relative deviation of what holds each moved atom, (..., moved); angles count less."""
+    _, distance = _distances(atoms.flatten(-3, -2), springs)
+    return (springs.weights * (distance / springs.lengths - 1).abs()).amax(dim=-1)
+
+
+def _distances(flat: Tensor, springs: Springs) -> tuple[Tensor, Tensor]:
+    apart = flat[..., springs.moved, None, :] - flat[..., springs.partners, :]
+    return apart, apart.norm(dim=-1).clamp_min(1e-4)
