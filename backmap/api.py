@@ -119,6 +119,7 @@ def reconstruct(
     seed: int = 0,
     device: str = "auto",
     skip_unknown: bool = False,
+    keep_given: bool = False,
     ddim_steps: int = 0,
     redraws: int | None = None,
     refine: int = 0,
@@ -144,6 +145,8 @@ def reconstruct(
         ``auto``, ``cpu`` or ``cuda``.
     skip_unknown : bool
         Leave out residues that cannot be built, with a warning, instead of refusing the input.
+    keep_given : bool
+        Protein model: leave all atoms that the input has where they are, and build those that are missing.
     ddim_steps : int
         DiAMoNDBack models: steps of the DDIM sampler, faster; 0 for the published sampler.
     redraws : int, optional
@@ -164,18 +167,17 @@ def reconstruct(
     backmap.errors.InputError
         If the input cannot be used; the message says why and what to do.
     """
-    from backmap.inference.protein_job import refuse_sampling
     from backmap.inference.rollout_job import RolloutJob
 
     require_counts(samples, seed)
     file, place = read_model(model), select_device(device)
     if file.family == "temporal":
-        refuse_sampling(file.name, ddim_steps, redraws)
+        refuse_for_temporal(file.name, keep_given, ddim_steps, redraws)
         results = _roll_out(trajectory, top, RolloutJob(file, samples, seed, refine, temperature), place)
     else:
         if refine or temperature is not None:
             raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
-        how = samples, seed, skip_unknown, ddim_steps, redraws
+        how = samples, seed, skip_unknown, keep_given, ddim_steps, redraws
         results = _build(trajectory, top, file, place, *how)
     return results[0] if samples == 1 else results
 
@@ -188,6 +190,7 @@ def _build(
     samples: int,
     seed: int,
     skip_unknown: bool,
+    keep_given: bool,
     ddim_steps: int,
     redraws: int | None,
 ) -> list[mdtraj.Trajectory]:
@@ -201,11 +204,14 @@ def _build(
         source = open_source(trajectory, top, skip_unknown=skip_unknown)
     else:
         source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
-    job = ProteinJob(source.name, model, source.topology, source.linked, samples, seed, ddim_steps, redraws)
-    atoms, count = listed_atoms(source.topology), count_workers(device)
-    chunks = source.chunks(frames_per_batch(source.topology.residues, samples, device, count))
+    topology, given = source.topology, source.present if keep_given else None
+    how = samples, seed, ddim_steps, redraws, given
+    job = ProteinJob(source.name, model, topology, source.linked, *how)
+    atoms, count = listed_atoms(topology), count_workers(device)
+    kept = Kept.find(atoms, topology, job.read)
+    chunks = source.chunks(frames_per_batch(topology.residues, samples, device, count))
     with explained(), LocalWorkers(job, device, count) as workers:
-        built = list(build_frames(workers, chunks, Kept.c_alphas(atoms), samples))
+        built = list(build_frames(workers, chunks, kept, samples))
     return _trajectories(atoms, [frames.coordinates for frames in built], [frames.chunk for frames in built])
 
 
@@ -244,6 +250,15 @@ def _trajectories(
     time = joined_where_known([piece.time for piece in frames])
     box = joined_where_known([piece.unitcell_vectors for piece in frames])
     return [to_mdtraj(atoms, sample, time, box) for sample in np.concatenate(coordinates, axis=1)]
+
+
+def refuse_for_temporal(name: str, keep_given: bool, ddim_steps: int, redraws: int | None) -> None:
+    """Refuse options that have no meaning for a temporal model."""
+    from backmap.inference.protein_job import refuse_sampling
+
+    if keep_given:
+        raise InputError(f"keep-given: has no meaning for a temporal model such as {name}")
+    refuse_sampling(name, ddim_steps, redraws)
 
 
 def require_counts(samples: int, seed: int) -> None:

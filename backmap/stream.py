@@ -38,6 +38,7 @@ def reconstruct_stream(
     seed: int = 0,
     device: str = "auto",
     skip_unknown: bool = False,
+    keep_given: bool = False,
     ddim_steps: int = 0,
     redraws: int | None = None,
     refine: int = 0,
@@ -55,7 +56,7 @@ def reconstruct_stream(
         which is faster.
     topology : mdtraj.Topology or path, optional
         Names of the beads: a topology, or a structure file that has one. Not needed for trajectories.
-    model, samples, seed, device, skip_unknown, ddim_steps, redraws, refine, temperature
+    model, samples, seed, device, skip_unknown, keep_given, ddim_steps, redraws, refine, temperature
         As for :func:`backmap.reconstruct`.
 
     Yields
@@ -68,13 +69,12 @@ def reconstruct_stream(
     backmap.errors.InputError
         If a frame cannot be used; the message says why and what to do.
     """
-    from backmap.inference.protein_job import refuse_sampling
     from backmap.inference.rollout_job import RolloutJob
 
     api.require_counts(samples, seed)
     file, place = api.read_model(model), api.select_device(device)
     if file.family == "temporal":
-        refuse_sampling(file.name, ddim_steps, redraws)
+        api.refuse_for_temporal(file.name, keep_given, ddim_steps, redraws)
         job = RolloutJob(file, samples, seed, refine, temperature)
         return _follow(_trajectories(frames, topology), lambda first: _MoleculeFollower(first, job, place))
     if refine or temperature is not None:
@@ -82,7 +82,7 @@ def reconstruct_stream(
     how = {"samples": samples, "seed": seed, "ddim_steps": ddim_steps, "redraws": redraws}
 
     def open_follower(first: mdtraj.Trajectory) -> Follower:
-        return _ProteinFollower(first, skip_unknown, place, model=file, **how)
+        return _ProteinFollower(first, skip_unknown, keep_given, place, model=file, **how)
 
     return _follow(_trajectories(frames, topology), open_follower)
 
@@ -141,7 +141,12 @@ class _ProteinFollower:
     """Builds the frames of a protein, each on its own."""
 
     def __init__(
-        self, first: mdtraj.Trajectory, skip_unknown: bool, device: torch.device, **how: Any
+        self,
+        first: mdtraj.Trajectory,
+        skip_unknown: bool,
+        keep_given: bool,
+        device: torch.device,
+        **how: Any,
     ) -> None:
         from backmap.cluster import LocalWorkers
         from backmap.inference.protein_job import ProteinJob
@@ -150,11 +155,16 @@ class _ProteinFollower:
 
         self.source = source_from_mdtraj(first, skip_unknown=skip_unknown)
         self.atoms = listed_atoms(self.source.topology)
-        self._kept = Kept.c_alphas(self.atoms)
         self._samples = how["samples"]
+        protein = self.source.topology
         job = ProteinJob(
-            name=self.source.name, topology=self.source.topology, linked=self.source.linked, **how
+            name=self.source.name,
+            topology=protein,
+            linked=self.source.linked,
+            given=self.source.present if keep_given else None,
+            **how,
         )
+        self._kept = Kept.find(self.atoms, protein, job.read)
         with api.explained():
             self._workers = LocalWorkers(job, device, threads=api.count_workers(device))
 

@@ -101,7 +101,7 @@ def model_alone(given: Input, frames: int) -> Callable[[], float]:
     from backmap.api import read_model
     from backmap.inference.protein_job import ProteinJob
     from backmap.io import open_source
-    from backmap.runs.frames import c_alphas_near_origin, frames_per_batch
+    from backmap.runs.frames import frames_per_batch, near_origin
 
     torch.set_num_threads(1)
     source = open_source(given.path, given.top)
@@ -110,7 +110,7 @@ def model_alone(given: Input, frames: int) -> Callable[[], float]:
     batch = frames_per_batch(given.residues, 1, torch.device("cpu"))
     chunks = list(source.chunks(batch))
     chunks = chunks[: frames // batch]
-    pieces = [(c_alphas_near_origin(chunk)[0], chunk.numbers) for chunk in chunks]
+    pieces = [(near_origin(chunk, job.read)[0], chunk.numbers) for chunk in chunks]
     done = sum(len(numbers) for _, numbers in pieces)
     build(*pieces[0])
 

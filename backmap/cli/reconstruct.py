@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _OPTIONS_OF_OTHERS = {
     "protein": ("seed_from", "refine", "temperature", "segments", "burn_in"),
     "diamondback": ("seed_from", "refine", "temperature", "segments", "burn_in"),
-    "temporal": ("skip_unknown", "ddim_steps", "redraws"),
+    "temporal": ("skip_unknown", "keep_given", "ddim_steps", "redraws"),
 }
 """Options that have no meaning for a family of models."""
 
@@ -61,6 +61,7 @@ def _add_building(parser: argparse.ArgumentParser) -> None:
     add("--samples", type=_positive, default=1, metavar="G", help="structures per frame (%(default)s)")
     add("--seed", type=_seed, default=0, metavar="S", help="seed of the random numbers (%(default)s)")
     add("--skip-unknown", action="store_true", help="proteins: leave out residues that cannot be built")
+    add("--keep-given", action="store_true", help="protein: keep all given atoms, build what is missing")
     add("--ddim-steps", type=_positive, default=0, metavar="N", help="diamondback: a faster sampler, N steps")
     add("--redraws", type=_count, metavar="N", help="diamondback: draw overlaps again; 0 as published")
     add("--seed-from", metavar="TRAJECTORY", help="temporal models: start from frames of this one, all atoms")
@@ -203,7 +204,7 @@ def describe_run(
 
     inputs = list(dict.fromkeys(path for source in sources for path in source.files))
     options = ("seed", "samples", "one_file", "atoms", "begin", "end", "stride", "refine", "temperature")
-    more = ("skip_unknown", "ddim_steps", "redraws", "segments", "burn_in", "device")
+    more = ("skip_unknown", "keep_given", "ddim_steps", "redraws", "segments", "burn_in", "device")
     return {
         "input": [describe_file(path) for path in inputs],
         "model": {

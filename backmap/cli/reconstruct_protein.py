@@ -94,9 +94,10 @@ class Whole:
             seed=arguments.seed,
             ddim_steps=arguments.ddim_steps,
             redraws=arguments.redraws,
+            given=source.present if arguments.keep_given else None,
         )
         built = listed_atoms(source.topology)
-        self._kept = Kept.c_alphas(built)
+        self._kept = Kept.find(built, source.topology, self._job.read)
         self._selected = None if arguments.atoms is None else select_listed(built, arguments.atoms)
         self.atoms: AtomList = built if self._selected is None else listed(built, self._selected)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.chemistry import Topology
+from backmap.chemistry import ATOM_SLOTS, SLOT_CA, Topology
 from backmap.errors import InputError
 from backmap.inference.all_at_once import AllAtOnce
 from backmap.inference.along_chain import AlongChain
@@ -21,7 +21,9 @@ from backmap.models.diamondback.model import DiamondbackModel
 class Reconstructor(Protocol):
     """Builds all atoms on C-alphas near the origin."""
 
-    def reconstruct(self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int) -> Tensor:
+    def reconstruct(
+        self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int, **given: Tensor
+    ) -> Tensor:
         """Turn C-alphas (frames, residues, 3) into atoms (samples, frames, residues, 15, 3), both in nm."""
 
 
@@ -54,6 +56,8 @@ class ProteinJob:
         Steps of the DDIM sampler, for DiAMoNDBack models; 0 for the published sampler.
     redraws : int, optional
         How often DiAMoNDBack draws a residue that overlaps again; by default what the model says.
+    given : ndarray, (residues, 15) bool, optional
+        Atoms that every frame gives and that stay where they are; by default the C-alphas, which always do.
     finishing : sequence of Finishing
         What is done to the frames then, in order.
     """
@@ -66,7 +70,17 @@ class ProteinJob:
     seed: int = 0
     ddim_steps: int = 0
     redraws: int | None = None
+    given: np.ndarray | None = None
     finishing: Sequence[Finishing] = ()
+
+    @property
+    def read(self) -> np.ndarray:
+        """(residues, 15) bool: atoms of the input that the frames are built from."""
+        return (
+            np.arange(ATOM_SLOTS) == np.full((self.topology.residues, 1), SLOT_CA)
+            if self.given is None
+            else self.given
+        )
 
     def open(self, device: torch.device | str) -> FrameBuilder:
         """Load the model on a device.
@@ -86,7 +100,11 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
     loaded, name = job.model.load(device), job.model.name
     if not isinstance(loaded, DiamondbackModel):
         refuse_sampling(name, job.ddim_steps, job.redraws)
-        return AllAtOnce(loaded, job.topology, job.linked, device)
+        return AllAtOnce(loaded, job.topology, job.linked, device, job.given)
+    if job.given is not None:
+        raise InputError(
+            f"{name}: builds all atoms but the C-alphas anew; keep given atoms with the protein model"
+        )
     if job.ddim_steps > loaded.config.steps:
         raise InputError(
             f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer"
@@ -114,13 +132,13 @@ class FrameBuilder:
         self._listed = torch.from_numpy(job.topology.atom_mask)
 
     @torch.inference_mode()
-    def __call__(self, c_alpha: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def __call__(self, positions: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Build frames.
 
         Parameters
         ----------
-        c_alpha : ndarray, (frames, residues, 3) float32
-            In nm, near the origin.
+        positions : ndarray, (frames, read, 3) float32
+            Atoms of the job's ``read`` in nm, near the origin.
         numbers : ndarray, (frames,) int64
             Number of each frame in its trajectory, which its random numbers belong to.
 
@@ -129,12 +147,13 @@ class FrameBuilder:
         ndarray, (samples, frames, atoms, 3) float32
             In nm, as the job's finishing leaves them; heavy atoms of the topology if there is none.
         """
-        built = self._reconstructor.reconstruct(
-            torch.from_numpy(c_alpha),
-            numbers=torch.from_numpy(numbers),
-            samples=self.job.samples,
-            seed=self.job.seed,
-        )
+        how = {"numbers": torch.from_numpy(numbers), "samples": self.job.samples, "seed": self.job.seed}
+        c_alpha = torch.from_numpy(positions)
+        if self.job.given is not None:
+            how["given"] = torch.zeros(len(positions), *self.job.given.shape, 3)
+            how["given"][:, torch.from_numpy(self.job.given)] = c_alpha
+            c_alpha = how["given"][:, :, SLOT_CA]
+        built = self._reconstructor.reconstruct(c_alpha, **how)
         atoms = built[:, :, self._listed.to(built.device)].cpu().numpy()
         if not self.job.finishing:
             return atoms

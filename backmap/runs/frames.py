@@ -15,6 +15,7 @@ from backmap.chemistry import SLOT_CA, Topology
 from backmap.cluster import Workers
 from backmap.errors import InputError
 from backmap.io import AtomFrames, AtomList, FrameChunk, Progress
+from backmap.io.atom_list import atom_names
 
 from .recorder import Step
 
@@ -51,31 +52,51 @@ def frames_per_batch(residues: int, samples: int, device: torch.device, workers:
 
 @dataclass(frozen=True)
 class Kept:
-    """Atoms that stay exactly where the input has them.
+    """What is read of a frame, and the atoms that stay exactly where the input has them.
 
     Parameters
     ----------
-    atoms : ndarray, (kept,) int64
-        Their numbers in the output.
-    residues, slots : ndarray, (kept,) int64
-        Where they stand in the input.
+    read : ndarray, (residues, 15) bool
+        Atoms that frames are built from.
+    numbers : ndarray, (kept,) int64
+        Of kept atoms in the output.
+    places : ndarray, (kept,) int64
+        Of the same among those read.
     """
 
-    atoms: np.ndarray
-    residues: np.ndarray
-    slots: np.ndarray
+    read: np.ndarray
+    numbers: np.ndarray
+    places: np.ndarray
 
     @classmethod
-    def c_alphas(cls, atoms: AtomList) -> Kept:
-        """Find the C-alphas of an output whose residues are those of the input."""
+    def find(
+        cls, atoms: AtomList, topology: Topology, read: np.ndarray, kept: np.ndarray | None = None
+    ) -> Kept:
+        """Find atoms by their names.
+
+        Parameters
+        ----------
+        atoms : AtomList
+            Of the output, residue by residue as in the topology.
+        topology : Topology
+            Residues of the input.
+        read : ndarray, (residues, 15) bool
+            Atoms that frames are built from.
+        kept : ndarray, (residues, 15) bool, optional
+            Those of them that stay; by default all.
+        """
+        kept = read if kept is None else read & kept
+        place = np.where(read, np.cumsum(read).reshape(read.shape) - 1, -1)
         found: list[tuple[int, int]] = []
         first = 0
-        for number, residue in enumerate(atoms.residues):
-            if "CA" in residue.atom_names:
-                found.append((first + residue.atom_names.index("CA"), number))
-            first += len(residue.atom_names)
-        numbers, residues = np.array(found, dtype=np.int64).reshape(-1, 2).T
-        return cls(numbers, residues, np.full(len(numbers), SLOT_CA))
+        for index, residue in enumerate(atoms.residues):
+            number = {name: first + n for n, name in enumerate(residue.atom_names)}
+            names = atom_names(topology.residue_name(index))
+            slots = (slot for slot in np.flatnonzero(kept[index]) if names[slot] in number)
+            found += [(number[names[slot]], place[index, slot]) for slot in slots]
+            first += len(number)
+        numbers, places = np.array(found, dtype=np.int64).reshape(-1, 2).T
+        return cls(read, numbers, places)
 
 
 @dataclass(frozen=True)
@@ -108,7 +129,7 @@ def build_frames(
     chunks : iterable of FrameChunk
         Coordinates (frames, residues, 15, 3) in nm.
     kept : Kept
-        Atoms that stay exactly where they are.
+        What is read of a frame, and what stays where it is.
     samples : int
         Structures of each frame.
     """
@@ -123,47 +144,47 @@ def build_frames(
             break
         if chunk is None:
             break
-        waiting.append(_Waiting(workers, chunk))
+        waiting.append(_Waiting(workers, chunk, kept))
         if len(waiting) >= workers.window:
-            yield waiting.popleft().result(kept, samples)
+            yield waiting.popleft().result(samples)
     while waiting:
-        yield waiting.popleft().result(kept, samples)
+        yield waiting.popleft().result(samples)
     if failure is not None:
         raise failure
 
 
-def c_alphas_near_origin(chunk: FrameChunk) -> tuple[np.ndarray, np.ndarray]:
-    """Move the first C-alpha of every frame to the origin.
+def near_origin(chunk: FrameChunk, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take what frames are built from, and move the first C-alpha of every frame to the origin.
 
     The models work in single precision, which far from there would cost accuracy; atoms are moved back in
     double precision.
 
     Returns
     -------
-    near : ndarray, (frames, residues, 3) float32
-        C-alphas in nm.
+    near : ndarray, (frames, read, 3) float32
+        Positions in nm.
     origin : ndarray, (frames, 1, 3) float64
-        Where the first of them were.
+        Where the first C-alphas were.
     """
-    c_alpha = np.asarray(chunk.coordinates[:, :, SLOT_CA], dtype=np.float64)
-    origin = c_alpha[:, :1]
-    return (c_alpha - origin).astype(np.float32), origin
+    origin = np.asarray(chunk.coordinates[:, :1, SLOT_CA], dtype=np.float64)
+    return (chunk.coordinates[:, read] - origin).astype(np.float32), origin
 
 
 class _Waiting:
     """A chunk in the hands of a worker."""
 
-    def __init__(self, workers: Workers, chunk: FrameChunk) -> None:
-        self._chunk = chunk
-        near, self._origin = c_alphas_near_origin(chunk)
+    def __init__(self, workers: Workers, chunk: FrameChunk, kept: Kept) -> None:
+        self._chunk, self._kept = chunk, kept
+        near, self._origin = near_origin(chunk, kept.read)
         self._future = workers.submit(near, chunk.numbers) if len(chunk) else None
 
-    def result(self, kept: Kept, samples: int) -> BuiltFrames:
+    def result(self, samples: int) -> BuiltFrames:
         chunk = self._chunk
         if self._future is None:
             return BuiltFrames(np.empty((samples, 0, 0, 3)), chunk)
         atoms = self._future.result() + self._origin
-        atoms[:, :, kept.atoms] = chunk.coordinates[:, kept.residues, kept.slots]
+        kept = self._kept
+        atoms[:, :, kept.numbers] = chunk.coordinates[:, kept.read][:, kept.places]
         return BuiltFrames(atoms, chunk)
 
 

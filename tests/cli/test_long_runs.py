@@ -181,6 +181,7 @@ def test_segments_of_a_trajectory_are_joined(tmp_path, monkeypatch):
 def test_options_that_contradict(toy, given, tmp_path, capsys):
     for options, message in (
         (["--workers", 2, "--scheduler", "tcp://x:1"], "--workers: starts workers on this machine; leave it"),
+        (["--refine", 3], "--refine: has no meaning for a protein model"),
         (["--burn-in", 3], "--burn-in: has no meaning for a protein model"),
         (["--segments", 3], "--segments: has no meaning for a protein model"),
     ):

@@ -15,8 +15,9 @@ from backmap.io import FrameChunk
 from backmap.runs.frames import Kept, build_frames, frames_per_batch, listed_atoms, to_step
 from backmap.runs.read_ahead import read_ahead
 
-ATOMS = listed_atoms(Topology.from_sequences("GAG"))
-KEPT = Kept.c_alphas(ATOMS)
+TOPOLOGY = Topology.from_sequences("GAG")
+ATOMS = listed_atoms(TOPOLOGY)
+KEPT = Kept.find(ATOMS, TOPOLOGY, np.tile(np.arange(15) == SLOT_CA, (3, 1)))
 CPU = torch.device("cpu")
 
 
@@ -57,7 +58,7 @@ def test_frames_come_in_order(workers, size):
     atoms = np.concatenate([frames.coordinates for frames in built], axis=1)
     expected = 1e4 + 2 * np.arange(11) + 0.1 * np.arange(2)[:, None]
     assert np.allclose(atoms[:, :, 0, 0], expected, atol=1e-5)
-    assert np.array_equal(atoms[0, :, KEPT.atoms[0], 0], 1e4 + np.arange(11))
+    assert np.array_equal(atoms[0, :, KEPT.numbers[0], 0], 1e4 + np.arange(11))
     assert np.concatenate([frames.chunk.time for frames in built]).tolist() == list(range(11))
     assert len({thread for thread, _ in job.threads}) <= workers
     assert {threads for _, threads in job.threads} == {1}
