@@ -20,7 +20,7 @@ from backmap.postprocessing import Hydrogens, RestrainedMinimisation
 EXAMPLE = Path(__file__).parents[1] / "examples" / "2bf5.pdb.gz"
 NOISE_NM = 0.01
 FRAMES, MINIMISED_FRAMES = 32, 2
-ITERATIONS = (20, 50)
+ITERATIONS = (20, 50, 100)
 
 
 def build_frames() -> tuple[AtomList, np.ndarray]:

@@ -26,7 +26,7 @@ DETERMINISTIC = {
 }
 """Settings of OpenMM's platforms by which the same positions have the same forces."""
 PREFERRED_PLATFORMS = ("CUDA", "CPU", "Reference")
-SOLVENT_SHARE = 5
+SOLVENT_SHARE = 10
 """One iteration with solvent follows on so many without, which cost little."""
 _MOLECULE, _SPRINGS, _SOLVENT = range(3)
 """Groups of forces."""
@@ -46,7 +46,7 @@ class RestrainedMinimisation:
     atoms : AtomList
         All atoms, with hydrogens.
     iterations : int
-        Of the minimiser, at most, for every frame without solvent; a fifth as many follow with solvent.
+        Of the minimiser, at most, for every frame without solvent; a tenth as many follow with solvent.
     stiffness : float
         Of the springs between heavy atoms and where they were built, kJ/mol/nm^2.
     platform : str, optional
@@ -131,7 +131,7 @@ class RestrainedMinimisation:
             context.setPositions(built)
             _minimise(context, {_MOLECULE, _SPRINGS}, self.iterations)
             _minimise(context, {_MOLECULE, _SPRINGS, _SOLVENT}, -(-self.iterations // SOLVENT_SHARE))
-            state = context.getState(positions=True, energy=True)
+            state = context.getState(positions=True, energy=True, groups={_MOLECULE, _SPRINGS})
         except openmm.OpenMMException:
             return None
         relaxed = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
