@@ -50,10 +50,7 @@ class TurningHydrogens:
     """
 
     def __init__(self, donors: np.ndarray, neighbours: np.ndarray, surroundings: Surroundings) -> None:
-        self.donors, self.surroundings = donors, surroundings
-        self.apart = np.ones((len(donors), len(surroundings.contact)), dtype=bool)
-        rows = np.arange(len(donors))
-        self.apart[rows, donors] = self.apart[rows, neighbours] = False
+        self.donors, self.neighbours, self.surroundings = donors, neighbours, surroundings
 
     def choose(self, candidates: np.ndarray, standing: np.ndarray) -> np.ndarray:
         """Choose places, one hydrogen after the other, so that later ones keep clear of earlier ones.
@@ -99,15 +96,20 @@ class TurningHydrogens:
 
     def _pairs(self, standing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frames, hydrogens and atoms so near that an orientation may matter; beyond, none contributes."""
-        reach = (_RANGE_NM + _LONGEST_BOND_NM) ** 2
-        pairs = []
-        for positions in standing:
-            squares = (positions * positions).sum(axis=-1)
-            distances = squares[self.donors, None] + squares - 2 * (positions[self.donors] @ positions.T)
-            pairs.append(np.nonzero((distances < reach) & self.apart))
-        frame = np.repeat(np.arange(len(standing)), [len(hydrogen) for hydrogen, _ in pairs])
-        hydrogen, atom = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-        return frame, hydrogen, atom
+        from scipy.spatial import cKDTree
+
+        reach = _RANGE_NM + _LONGEST_BOND_NM
+        trees = (cKDTree(positions, compact_nodes=False, balanced_tree=False) for positions in standing)
+        near = [
+            atoms
+            for tree in trees
+            for atoms in tree.query_ball_point(tree.data[self.donors], reach, return_sorted=True)
+        ]
+        row = np.repeat(np.arange(len(near)), [len(atoms) for atoms in near])
+        frame, hydrogen = np.divmod(row, len(self.donors))
+        atom = np.concatenate(near).astype(np.int64)
+        apart = (atom != self.donors[hydrogen]) & (atom != self.neighbours[hydrogen])
+        return frame[apart], hydrogen[apart], atom[apart]
 
 
 def _overlap(distance: np.ndarray, contact: np.ndarray | float) -> np.ndarray:
