@@ -96,6 +96,13 @@ class AtomList:
         """Number of atoms."""
         return sum(len(residue.atom_names) for residue in self.residues)
 
+    def describe(self, residue: int) -> str:
+        """Name a residue for a message: ``chain A residue 27B LEU``."""
+        listed = self.residues[residue]
+        chain = self.chain_ids[listed.chain].strip()
+        number = f"{listed.number}{listed.insertion_code.strip()}"
+        return f"{f'chain {chain} ' if chain else ''}residue {number} {listed.name}"
+
     def ends_chain(self, residue: int) -> bool:
         """Whether a residue is the last of its chain."""
         following = residue + 1

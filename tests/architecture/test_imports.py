@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"models", "datasets", "chemistry", "ops", "physics"},
     "inference": {"models", "chemistry", "ops", "physics"},
     "evaluation": {"ops", "chemistry", "physics"},
+    "postprocessing": {"chemistry", "io"},
     "export": {"models", "inference"},
     "cluster": set(),
     "runs": {"cluster", "inference", "models", "io", "chemistry"},

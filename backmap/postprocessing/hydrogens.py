@@ -1,0 +1,214 @@
+"""Hydrogens on frames of heavy atoms: chosen once, placed in all frames at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from backmap.io import AtomList
+
+from .hydrogen_sites import MOST_CHOICES, PLANAR_ATOMS, Site, SiteAxes, along_axes, ideal_places
+from .protonation import bonds_in_place, choose_hydrogens
+from .turning_hydrogens import ACCEPTOR_DISTANCE_NM, CONTACT_DISTANCES_NM, Surroundings, TurningHydrogens
+
+
+class Hydrogens:
+    """Adds the hydrogens at a pH to frames of heavy atoms.
+
+    OpenMM chooses once, by a reference frame, which hydrogens there are, so that all frames have the same
+    atoms. They stand at ideal bond lengths and angles; methyl and ammonium groups are staggered, and the
+    hydrogens of OH and SH turn, frame by frame, to where they overlap least or make a hydrogen bond. Objects
+    may be pickled and used by several threads at once.
+
+    Parameters
+    ----------
+    atoms : AtomList
+        All heavy atoms of a protein.
+    reference : ndarray, (atoms, 3)
+        A frame in nm, which says how histidines are protonated and where disulfide bonds and chain breaks
+        are.
+    ph : float
+        Of the solution.
+
+    Attributes
+    ----------
+    atoms : AtomList
+        With hydrogens, after the heavy atoms of their residue. Disulfide bonds are among the bonds, peptide
+        bonds across chain breaks are not.
+
+    Raises
+    ------
+    InputError
+        If the pH has no meaning, OpenMM is missing, or a residue is not one of the twenty amino acids with
+        all its heavy atoms and no others.
+    """
+
+    atoms: AtomList
+
+    def __init__(self, atoms: AtomList, reference: np.ndarray, *, ph: float = 7.0) -> None:
+        atoms = bonds_in_place(atoms, reference)
+        protein = _Protonated.of(atoms, choose_hydrogens(atoms, reference, ph))
+        self.atoms = protein.atoms
+        self._heavy = protein.heavy
+        sites = _find_sites(atoms, protein)
+        self._axes = SiteAxes(sites)
+        self._fixed = _Places.of(sites, turning=False)
+        self._turning = _Places.of(sites, turning=True)
+        standing = np.setdiff1d(np.arange(self.atoms.atoms), self._turning.hydrogens)
+        self._standing = standing
+        turned = [sites[index] for index in self._turning.site]
+        donors, neighbours = (
+            np.searchsorted(standing, self._heavy[np.array(heavy, dtype=np.int64)])
+            for heavy in ([site.atom for site in turned], [site.neighbours[0] for site in turned])
+        )
+        self._turn = TurningHydrogens(donors, neighbours, _surroundings(protein.atoms, standing))
+
+    def apply(self, coordinates: np.ndarray) -> np.ndarray:
+        """Add hydrogens to frames.
+
+        Parameters
+        ----------
+        coordinates : ndarray, (frames, heavy atoms, 3) float64
+            In nm.
+
+        Returns
+        -------
+        ndarray, (frames, atoms, 3) float64
+            In nm, heavy atoms as they were, bit by bit. A frame does not depend on those beside it.
+        """
+        coordinates = np.asarray(coordinates, dtype=np.float64)
+        result = np.empty((len(coordinates), self.atoms.atoms, 3))
+        result[:, self._heavy] = coordinates
+        if not len(coordinates):
+            return result
+        axes = self._axes(coordinates)
+        result[:, self._fixed.hydrogens] = self._fixed.around(coordinates, axes)[:, :, 0]
+        if len(self._turning.hydrogens):
+            candidates = self._turning.around(coordinates, axes)
+            result[:, self._turning.hydrogens] = self._turn.choose(candidates, result[:, self._standing])
+        return result
+
+
+@dataclass(frozen=True)
+class _Protonated:
+    """A protein with hydrogens.
+
+    Attributes
+    ----------
+    atoms : AtomList
+        All atoms.
+    heavy : ndarray, (heavy atoms,) int64
+        Their numbers among all atoms.
+    hydrogens : dict of int to list of int
+        For a heavy atom, numbered among heavy atoms, its hydrogens, numbered among all atoms.
+    """
+
+    atoms: AtomList
+    heavy: np.ndarray
+    hydrogens: dict[int, list[int]]
+
+    @classmethod
+    def of(cls, atoms: AtomList, chosen: list[list[tuple[str, str]]]) -> _Protonated:
+        """Put the chosen hydrogens after the heavy atoms of their residue."""
+        residues, heavy, hydrogens, number = [], [], {}, 0
+        for residue, added in zip(atoms.residues, chosen, strict=True):
+            names = residue.atom_names + tuple(name for name, _ in added)
+            elements = residue.elements + ("H",) * len(added)
+            residues.append(replace(residue, atom_names=names, elements=elements))
+            first, count = len(heavy), len(residue.atom_names)
+            heavy += range(number, number + count)
+            for place, (_, parent) in enumerate(added):
+                atom = first + residue.atom_names.index(parent)
+                hydrogens.setdefault(atom, []).append(number + count + place)
+            number += len(names)
+        numbers = np.array(heavy, dtype=np.int64)
+        bonds = [(heavy[first], heavy[second]) for first, second in atoms.bonds]
+        bonds += [(heavy[atom], hydrogen) for atom, added in hydrogens.items() for hydrogen in added]
+        listed = AtomList(tuple(residues), atoms.chain_ids, tuple(bonds), np.ones(number, dtype=bool))
+        return cls(listed, numbers, hydrogens)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Hydrogens, numbered among all atoms, each with its site and its places there.
+
+    Attributes
+    ----------
+    hydrogens : ndarray, (hydrogens,) int64
+        Their numbers.
+    site, atom : ndarray, (hydrogens,) int64
+        The site of each, and its heavy atom, numbered among heavy atoms.
+    places : ndarray, (hydrogens, choices, 3)
+        Positions along the axes of the site, nm.
+    """
+
+    hydrogens: np.ndarray
+    site: np.ndarray
+    atom: np.ndarray
+    places: np.ndarray
+
+    @classmethod
+    def of(cls, sites: list[Site], *, turning: bool) -> _Places:
+        """Take the hydrogens with one choice, or those with more; who has fewer than others repeats them."""
+        choices = MOST_CHOICES if turning else 1
+        taken = [
+            (hydrogen, index, site.atom, np.resize(site.places[:, place], (choices, 3)))
+            for index, site in enumerate(sites)
+            if (len(site.places) > 1) == turning
+            for place, hydrogen in enumerate(site.hydrogens)
+        ]
+        hydrogens, site, atom = (np.array([entry[i] for entry in taken], dtype=np.int64) for i in range(3))
+        return cls(hydrogens, site, atom, np.array([entry[3] for entry in taken]).reshape(-1, choices, 3))
+
+    def around(self, coordinates: np.ndarray, axes: np.ndarray) -> np.ndarray:
+        """Positions (frames, hydrogens, choices, 3) in nm, from heavy atoms and axes of all sites."""
+        return coordinates[:, self.atom, None] + along_axes(self.places, axes[:, self.site, None])
+
+
+def _find_sites(atoms: AtomList, protein: _Protonated) -> list[Site]:
+    """Find every heavy atom with hydrogens and how it is bonded."""
+    of_residue = [(residue, name) for residue in atoms.residues for name in residue.atom_names]
+    bonded: list[list[int]] = [[] for _ in of_residue]
+    for first, second in atoms.bonds:
+        bonded[first].append(second)
+        bonded[second].append(first)
+
+    def is_planar(atom: int) -> bool:
+        residue, name = of_residue[atom]
+        peptide = name == "N" and len(protein.hydrogens.get(atom, ())) == 1
+        return peptide or name in PLANAR_ATOMS.get(residue.name, ())
+
+    sites = []
+    for atom, hydrogens in protein.hydrogens.items():
+        neighbours = sorted(bonded[atom])
+        residue, name = of_residue[atom]
+        if (residue.name, name) == ("PRO", "CD"):
+            neighbours.reverse()  # its ring leads back to N
+        alone = len(neighbours) == 1
+        places = ideal_places(
+            residue.elements[residue.atom_names.index(name)],
+            len(neighbours),
+            len(hydrogens),
+            planar=is_planar(atom),
+            next_planar=alone and is_planar(neighbours[0]),
+        )
+        behind = next(other for other in sorted(bonded[neighbours[0]]) if other != atom) if alone else -1
+        sites.append(Site(atom, tuple(neighbours), behind, tuple(hydrogens), places))
+    return sites
+
+
+def _surroundings(atoms: AtomList, standing: np.ndarray) -> Surroundings:
+    """Say how near a hydrogen may come to the atoms that stand, and which of them accept it."""
+    elements = [element for residue in atoms.residues for element in residue.elements]
+    names = [(residue.name, name) for residue in atoms.residues for name in residue.atom_names]
+    protonated = {
+        heavy for bond in atoms.bonds for heavy in bond if "H" in (elements[bond[0]], elements[bond[1]])
+    }
+    imidazole = {("HIS", "ND1"), ("HIS", "NE2")}
+    contact = np.array([CONTACT_DISTANCES_NM[element] for element in elements])
+    accepts = np.array([element == "O" for element in elements])
+    for atom, name in enumerate(names):
+        if name in imidazole and atom not in protonated:
+            contact[atom], accepts[atom] = ACCEPTOR_DISTANCE_NM, True
+    return Surroundings(contact[standing], accepts[standing])

@@ -1,0 +1,115 @@
+"""Which hydrogens a protein has at a pH, chosen once by OpenMM."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from backmap.chemistry import HEAVY_ATOMS
+from backmap.errors import InputError
+from backmap.io import AtomList
+
+from .openmm_topology import openmm_topology
+
+LONGEST_PEPTIDE_BOND_NM = 0.2
+LONGEST_DISULFIDE_BOND_NM = 0.25
+HIGHEST_PH = 14.0
+
+
+def choose_hydrogens(atoms: AtomList, reference: np.ndarray, ph: float) -> list[list[tuple[str, str]]]:
+    """Let OpenMM choose protonation states and tautomers.
+
+    Parameters
+    ----------
+    atoms : AtomList
+        Heavy atoms of a protein, as :func:`bonds_in_place` gives them.
+    reference : ndarray, (atoms, 3)
+        Positions in nm, by whose hydrogen bonds the tautomers of histidine are chosen.
+    ph : float
+        Of the solution.
+
+    Returns
+    -------
+    list of list of (str, str)
+        For every residue its hydrogens, each with the heavy atom it is bonded to.
+
+    Raises
+    ------
+    InputError
+        If the pH has no meaning, OpenMM is missing, or a residue is not one of the twenty amino acids with
+        all its heavy atoms and no others.
+    """
+    if not 0 <= ph <= HIGHEST_PH:
+        raise InputError(f"ph {ph}: use a number from 0 to {HIGHEST_PH:g}")
+    _require_whole_residues(atoms)
+    topology = openmm_topology(atoms, "adding hydrogens")
+    from openmm import app, unit
+
+    modeller = app.Modeller(topology, np.asarray(reference, dtype=np.float64) * unit.nanometer)
+    with _same_random_numbers():
+        modeller.addHydrogens(pH=ph)
+    hydrogens: list[list[tuple[str, str]]] = [[] for _ in atoms.residues]
+    for parent, hydrogen in modeller.topology.bonds():
+        if hydrogen.element is app.element.hydrogen:
+            hydrogens[parent.residue.index].append((hydrogen.name, parent.name))
+    return hydrogens
+
+
+def bonds_in_place(atoms: AtomList, reference: np.ndarray) -> AtomList:
+    """Leave out peptide bonds across chain breaks and add disulfide bonds, as they are in a frame.
+
+    Parameters
+    ----------
+    atoms : AtomList
+        Heavy atoms of a protein.
+    reference : ndarray, (atoms, 3)
+        Their positions in nm.
+    """
+    names = [(residue.name, name) for residue in atoms.residues for name in residue.atom_names]
+
+    def is_broken(first: int, second: int) -> bool:
+        peptide = {names[first][1], names[second][1]} == {"C", "N"}
+        return peptide and bool(
+            np.linalg.norm(reference[first] - reference[second]) > LONGEST_PEPTIDE_BOND_NM
+        )
+
+    kept = [bond for bond in atoms.bonds if not is_broken(*bond)]
+    joined = {atom for bond in kept if names[bond[0]][1] == names[bond[1]][1] == "SG" for atom in bond}
+    sulfurs = [atom for atom, name in enumerate(names) if name == ("CYS", "SG") and atom not in joined]
+    return replace(atoms, bonds=(*kept, *_nearest_pairs(sulfurs, reference)))
+
+
+def _nearest_pairs(sulfurs: list[int], reference: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Pairs of sulfurs in bonding distance, the closest first, each sulfur once."""
+    pairs = [(a, b) for index, a in enumerate(sulfurs) for b in sulfurs[index + 1 :]]
+    distances = [float(np.linalg.norm(reference[a] - reference[b])) for a, b in pairs]
+    free = set(sulfurs)
+    for distance, pair in sorted(zip(distances, pairs, strict=True)):
+        if distance < LONGEST_DISULFIDE_BOND_NM and free.issuperset(pair):
+            free.difference_update(pair)
+            yield pair
+
+
+def _require_whole_residues(atoms: AtomList) -> None:
+    for index, residue in enumerate(atoms.residues):
+        expected = HEAVY_ATOMS.get(residue.name)
+        if expected is None or set(residue.atom_names) - {"OXT"} != set(expected):
+            raise InputError(
+                f"{atoms.describe(index)}: hydrogens are added to the twenty amino acids, with all "
+                "their heavy atoms and no others; leave --hydrogens out"
+            )
+
+
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """OpenMM puts new hydrogens down at random; leave Python's random numbers as they were."""
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)

@@ -1,0 +1,69 @@
+"""How fast are hydrogens and a restrained minimisation of 183 residues, and how far do energies come down?
+
+OpenMM's Modeller adds hydrogens frame by frame, for comparison. Frames are built by the default model.
+"""
+
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from compare import arguments, every, measure, report
+from openmm import app, unit
+
+import backmap
+from backmap.io import AtomList, from_mdtraj
+from backmap.io.mdtraj_objects import mdtraj_topology
+from backmap.postprocessing import Hydrogens, RestrainedMinimisation
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "2bf5.pdb.gz"
+NOISE_NM = 0.01
+FRAMES, MINIMISED_FRAMES = 32, 2
+ITERATIONS = (20, 50, 100)
+
+
+def build_frames() -> tuple[AtomList, np.ndarray]:
+    """Heavy atoms (frames, atoms, 3) in nm, from the example's C-alphas with noise on them."""
+    structure = mdtraj.load(str(EXAMPLE))
+    c_alpha = structure.atom_slice(structure.topology.select("name CA"))
+    noise = np.random.default_rng(0).normal(0, NOISE_NM, (FRAMES, c_alpha.n_atoms, 3))
+    beads = mdtraj.Trajectory((c_alpha.xyz + noise).astype(np.float32), c_alpha.topology)
+    topology, coordinates, present = from_mdtraj(backmap.reconstruct(beads, device="cpu"))
+    return AtomList.of_protein(topology, present), coordinates[:, present].astype(np.float64)
+
+
+def frame_by_frame(topology: app.Topology, frames: np.ndarray) -> None:
+    """What OpenMM offers."""
+    for frame in frames:
+        app.Modeller(topology, frame * unit.nanometer).addHydrogens(pH=7.0)
+
+
+def run(options: Namespace) -> None:
+    atoms, frames = build_frames()
+    residues, hydrogens = len(atoms.residues), Hydrogens(atoms, frames[0])
+    modeller = partial(frame_by_frame, mdtraj_topology(atoms).to_openmm(), frames[:1])
+    timings = [
+        measure("backmap", partial(hydrogens.apply, frames), FRAMES * residues, options),
+        measure("OpenMM Modeller", modeller, residues, options).scaled(FRAMES),
+    ]
+    report(f"hydrogens of {FRAMES} frames of {residues} residues", timings, "residues", options)
+
+    built = hydrogens.apply(frames[:MINIMISED_FRAMES])
+    timings, energies = [], {}
+    for iterations in ITERATIONS:
+        minimisation = RestrainedMinimisation(hydrogens.atoms, iterations=iterations)
+        name = f"{iterations} iterations, {minimisation.platform}"
+        call = partial(minimisation.apply, built)
+        timings.append(measure(name, call, MINIMISED_FRAMES * residues, options))
+        energies["as built"] = minimisation.energies(built)
+        energies[name] = minimisation.energies(minimisation.apply(built))
+    report(f"minimisation of {MINIMISED_FRAMES} such frames", timings, "residues", options)
+    print("\npotential energy a residue, kJ/mol, of each frame")
+    for name, values in energies.items():
+        print(f"  {name:34s}" + "".join(f"{value / residues:16,.1f}" for value in values))
+
+
+if __name__ == "__main__":
+    for options in every(arguments(__doc__)):
+        run(options)

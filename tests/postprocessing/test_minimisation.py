@@ -1,0 +1,135 @@
+"""What a minimisation moves and what it holds, that it repeats itself, and what it refuses."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backmap.errors import InputError
+from backmap.io import AtomList
+from backmap.io.mdtraj_objects import mdtraj_topology
+from backmap.postprocessing import Hydrogens, RestrainedMinimisation
+from backmap.postprocessing.minimisation import CUTOFF_NM, FORCE_FIELD
+
+ITERATIONS = 10
+Protein = tuple[AtomList, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def whole(protein) -> Protein:
+    """The protein with hydrogens."""
+    atoms, coordinates = protein
+    hydrogens = Hydrogens(atoms, coordinates[0])
+    return hydrogens.atoms, hydrogens.apply(coordinates)
+
+
+@pytest.fixture(scope="module")
+def minimisation(whole) -> RestrainedMinimisation:
+    return RestrainedMinimisation(whole[0], iterations=ITERATIONS, platform="CPU")
+
+
+@pytest.fixture(scope="module")
+def relaxed(whole, minimisation) -> np.ndarray:
+    return minimisation.apply(whole[1])
+
+
+def select(atoms: AtomList, name: str) -> np.ndarray:
+    return np.array([atom == name for residue in atoms.residues for atom in residue.atom_names])
+
+
+def test_energies_come_down_and_atoms_stay_near(whole, minimisation, relaxed):
+    atoms, built = whole
+    before, after = minimisation.energies(built), minimisation.energies(relaxed)
+    assert (after < before - 1000).all() and minimisation.failures == 0
+    c_alpha = select(atoms, "CA")
+    assert np.array_equal(relaxed[:, c_alpha], built[:, c_alpha])
+    moved = np.linalg.norm(relaxed - built, axis=-1)
+    assert (moved[:, ~c_alpha] > 0).all() and np.median(moved) < 0.02
+    assert relaxed.shape == built.shape and relaxed.dtype == np.float64
+
+
+def test_springs_hold_heavy_atoms(whole, relaxed):
+    atoms, built = whole
+    heavy = np.array([element != "H" for residue in atoms.residues for element in residue.elements])
+    stiff = RestrainedMinimisation(atoms, iterations=ITERATIONS, stiffness=1e6, platform="CPU").apply(built)
+    by_stiff, by_soft = (
+        np.linalg.norm(frames - built, axis=-1)[:, heavy].mean() for frames in (stiff, relaxed)
+    )
+    assert by_stiff < by_soft / 3
+
+
+def test_frames_neither_depend_on_those_before_nor_on_threads_or_copies(whole, minimisation, relaxed):
+    _, built = whole
+    backwards = [minimisation.apply(frame[None])[0] for frame in built[::-1]]
+    assert np.array_equal(np.stack(backwards[::-1]), relaxed)
+    copy = pickle.loads(pickle.dumps(minimisation))
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(copy.apply, [frame[None] for frame in built]))
+    assert np.array_equal(np.concatenate(results), relaxed)
+
+
+def test_lists_of_neighbours_are_not_those_of_the_frame_before(whole, relaxed):
+    """Where atoms hardly move from frame to frame, OpenMM would go on with the list it has."""
+    near = relaxed[0] + np.random.default_rng(0).normal(0.0, 0.002, (12, *relaxed[0].shape))
+    brief = pickle.dumps(RestrainedMinimisation(whole[0], iterations=2, platform="CPU"))
+    alone = [pickle.loads(brief).apply(frame[None])[0] for frame in near]
+    assert np.array_equal(pickle.loads(brief).apply(near), alone)
+
+
+def test_energies_are_those_of_the_force_field(whole, minimisation):
+    import openmm
+    from openmm import app, unit
+
+    atoms, built = whole
+    system = app.ForceField(*FORCE_FIELD).createSystem(
+        mdtraj_topology(atoms).to_openmm(),
+        nonbondedMethod=app.CutoffNonPeriodic,
+        nonbondedCutoff=CUTOFF_NM * unit.nanometer,
+    )
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    context.setPositions(built[1])
+    energy = context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+    assert minimisation.energies(built[1:2])[0] == pytest.approx(energy, rel=1e-4, abs=1.0)
+
+
+def test_frames_that_fail_come_back_as_they_were(whole):
+    atoms, built = whole
+    minimisation = RestrainedMinimisation(atoms, iterations=2, platform="CPU")
+    frames = built[:2].copy()
+    frames[0, 1:40] = frames[0, 0]
+    frames[0, 50] = np.inf
+    results = minimisation.apply(frames)
+    assert np.array_equal(results[0], frames[0]) and minimisation.failures == 1
+    assert np.array_equal(results[1], minimisation.apply(built[1:2])[0])
+    assert not np.array_equal(results[1], frames[1])
+    assert pickle.loads(pickle.dumps(minimisation)).failures == 0
+
+
+def test_what_cannot_be_used_is_named(protein, disulfide, whole):
+    atoms, coordinates = protein
+    with pytest.raises(InputError, match="a minimisation needs hydrogens; add them with --hydrogens"):
+        RestrainedMinimisation(atoms, iterations=5)
+    complete, built = whole
+    with pytest.raises(InputError, match="iterations 0: ask for at least 1"):
+        RestrainedMinimisation(complete, iterations=0)
+    with pytest.raises(InputError, match="stiffness -1: use a number from 0"):
+        RestrainedMinimisation(complete, iterations=1, stiffness=-1)
+    with pytest.raises(InputError, match="platform GPU: OpenMM has Reference, "):
+        RestrainedMinimisation(complete, iterations=1, platform="GPU")
+    broken = coordinates.copy()
+    broken[:, 90:] += [0.0, 0.0, 2.0]
+    with pytest.raises(InputError, match=r"chain A residue \d+ [A-Z]{3}: the chain is broken after it"):
+        RestrainedMinimisation(Hydrogens(atoms, broken[0]).atoms, iterations=1)
+    without_end = Hydrogens(disulfide[0], disulfide[1][0]).atoms
+    with pytest.raises(
+        InputError, match="chain A residue 3 GLY: the force field amber14-all.xml has no template"
+    ):
+        RestrainedMinimisation(without_end, iterations=1)
+    unknown = replace(complete, bonds=complete.bonds[1:])
+    with pytest.raises(InputError, match="chain A residue 1 ALA: "):
+        RestrainedMinimisation(unknown, iterations=1)
