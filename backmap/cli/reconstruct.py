@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _OPTIONS_OF_OTHERS = {
     "protein": ("seed_from", "refine", "temperature", "segments", "burn_in"),
     "diamondback": ("seed_from", "refine", "temperature", "segments", "burn_in"),
-    "temporal": ("skip_unknown", "keep_given", "ddim_steps", "redraws"),
+    "temporal": ("skip_unknown", "keep_given", "ddim_steps", "redraws", "hydrogens", "minimise"),
 }
 """Options that have no meaning for a family of models."""
 
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     _add_files(parser)
     _add_building(parser)
+    _add_finishing(parser)
     _add_frames(parser)
     _add_running(parser)
 
@@ -73,6 +74,19 @@ def _add_building(parser: argparse.ArgumentParser) -> None:
         help="temporal models: simulate each frame so long",
     )
     add("--temperature", type=_kelvin, metavar="K", help="of --refine (that of the training data)")
+
+
+def _add_finishing(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--hydrogens", action="store_true", help="proteins: add hydrogens, chosen by OpenMM")
+    add("--ph", type=_ph, default=7.0, metavar="PH", help="of --hydrogens (%(default)s)")
+    add(
+        "--minimise",
+        type=_positive,
+        default=0,
+        metavar="ITERATIONS",
+        help="proteins with hydrogens: relax each frame in implicit solvent while the C-alphas stay",
+    )
 
 
 def _add_frames(parser: argparse.ArgumentParser) -> None:
@@ -204,7 +218,7 @@ def describe_run(
 
     inputs = list(dict.fromkeys(path for source in sources for path in source.files))
     options = ("seed", "samples", "one_file", "atoms", "begin", "end", "stride", "refine", "temperature")
-    more = ("skip_unknown", "keep_given", "ddim_steps", "redraws", "segments", "burn_in", "device")
+    more = ("skip_unknown", "keep_given", "ddim_steps", "redraws", "segments", "burn_in", "hydrogens")
     return {
         "input": [describe_file(path) for path in inputs],
         "model": {
@@ -214,7 +228,7 @@ def describe_run(
         },
         **{name: getattr(arguments, name) for name in options},
         "seed_from": describe_file(arguments.seed_from) if arguments.seed_from else None,
-        **{name: getattr(arguments, name) for name in more},
+        **{name: getattr(arguments, name) for name in (*more, "ph", "minimise", "device")},
     }
 
 
@@ -283,6 +297,16 @@ def _kelvin(text: str) -> float:
         value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a temperature in kelvin")
+    return value
+
+
+def _ph(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 14:
+        raise argparse.ArgumentTypeError(f"{text} is not a pH from 0 to 14")
     return value
 
 

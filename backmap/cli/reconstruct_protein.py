@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from backmap import api
 from backmap.errors import InputEndsEarly, InputError, InputWarning
 
 from .reconstruct import (
@@ -23,6 +25,7 @@ from .reconstruct import (
 )
 
 if TYPE_CHECKING:
+    from backmap.inference.protein_job import ProteinJob
     from backmap.io import AtomList, GrowingOutput, Journal, Source
     from backmap.models.checkpoint import ModelFile
     from backmap.runs.outputs import Outputs
@@ -85,7 +88,7 @@ class Whole:
         from backmap.runs.frames import Kept, listed_atoms
 
         self._arguments, self._source, self._pool = arguments, source, pool
-        self._job = ProteinJob(
+        job = ProteinJob(
             name=source.name,
             model=model,
             topology=source.topology,
@@ -96,10 +99,27 @@ class Whole:
             redraws=arguments.redraws,
             given=source.present if arguments.keep_given else None,
         )
-        built = listed_atoms(source.topology)
-        self._kept = Kept.find(built, source.topology, self._job.read)
+        self._job, built = self._with_finishing(job, listed_atoms(source.topology))
+        stays = job.c_alphas if arguments.minimise else None
+        self._kept = Kept.find(built, source.topology, job.read, stays)
         self._selected = None if arguments.atoms is None else select_listed(built, arguments.atoms)
         self.atoms: AtomList = built if self._selected is None else listed(built, self._selected)
+
+    def _with_finishing(self, job: ProteinJob, built: AtomList) -> tuple[ProteinJob, AtomList]:
+        """Add what is done to built frames, and give the atoms there are then."""
+        arguments, finishing = self._arguments, []
+        if arguments.hydrogens or arguments.minimise:
+            from backmap.postprocessing import Hydrogens, RestrainedMinimisation
+            from backmap.runs.frames import build_reference
+
+            if arguments.hydrogens:
+                with api.explained():
+                    reference = build_reference(job, self._source, built)
+                finishing.append(Hydrogens(built, reference, ph=arguments.ph))
+                built = finishing[0].atoms
+            if arguments.minimise:
+                finishing.append(RestrainedMinimisation(built, iterations=arguments.minimise))
+        return replace(job, finishing=finishing), built
 
     def build(self, outputs: Outputs, journal: Journal, report: Report) -> InputEndsEarly | None:
         """Build and write the frames that are not there yet.
@@ -118,6 +138,7 @@ class Whole:
             return None
         batch = journal.progress.notes.get("batch") or self._frames_per_batch()
         skipped = list(journal.progress.notes.get("skipped", ()))
+        unfinished = journal.progress.notes.get("unfinished", 0)
         grown = self._grow(outputs, journal)
         chunks = read_ahead(source.chunks(batch, journal.progress.frames_done))
         with (
@@ -128,7 +149,8 @@ class Whole:
             try:
                 for built in build_frames(workers, chunks, self._kept, arguments.samples):
                     skipped = skipped + built.chunk.skipped.tolist()
-                    notes = {"skipped": skipped, "batch": batch}
+                    unfinished += built.failures
+                    notes = {"skipped": skipped, "unfinished": unfinished, "batch": batch}
                     recorder.add(to_step(built, self._selected, notes, arguments.one_file))
             except InputEndsEarly as failure:
                 return failure
@@ -146,7 +168,19 @@ class Whole:
     def finish(self, outputs: Outputs, journal: Journal, description: dict[str, Any]) -> None:
         """Give the outputs their names, and say how they were made and what was left out."""
         skipped = journal.progress.notes.get("skipped", [])
-        record = {**description, "skipped_frames": [number + 1 for number in skipped]}
+        unfinished = journal.progress.notes.get("unfinished", 0)
+        record = {
+            **description,
+            "skipped_frames": [number + 1 for number in skipped],
+            "structures_not_minimised": unfinished,
+        }
         outputs.finish(journal, self.atoms, lambda: self._grow(outputs, journal), record)
         if skipped:
             warnings.warn(f"{self._source.name}: left out {numbered(skipped)}", InputWarning, stacklevel=2)
+        if unfinished:
+            warnings.warn(
+                f"{self._source.name}: {counted(unfinished, 'structure')} could not be minimised and stayed as "
+                "built",
+                InputWarning,
+                stacklevel=2,
+            )

@@ -31,7 +31,7 @@ class Finishing(Protocol):
     """What is done to built frames before they are handed on."""
 
     def apply(self, coordinates: np.ndarray) -> np.ndarray:
-        """Turn atoms (frames, atoms, 3) in nm into others."""
+        """Turn atoms (frames, atoms, 3) in nm into others; a frame for which that fails becomes NaN."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,14 @@ class ProteinJob:
     finishing: Sequence[Finishing] = ()
 
     @property
+    def c_alphas(self) -> np.ndarray:
+        """(residues, 15) bool: the C-alphas."""
+        return np.tile(np.arange(ATOM_SLOTS) == SLOT_CA, (self.topology.residues, 1))
+
+    @property
     def read(self) -> np.ndarray:
         """(residues, 15) bool: atoms of the input that the frames are built from."""
-        return (
-            np.arange(ATOM_SLOTS) == np.full((self.topology.residues, 1), SLOT_CA)
-            if self.given is None
-            else self.given
-        )
+        return self.c_alphas if self.given is None else self.given
 
     def open(self, device: torch.device | str) -> FrameBuilder:
         """Load the model on a device.
@@ -132,7 +133,7 @@ class FrameBuilder:
         self._listed = torch.from_numpy(job.topology.atom_mask)
 
     @torch.inference_mode()
-    def __call__(self, positions: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def __call__(self, positions: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, int]:
         """Build frames.
 
         Parameters
@@ -144,8 +145,10 @@ class FrameBuilder:
 
         Returns
         -------
-        ndarray, (samples, frames, atoms, 3) float32
+        atoms : ndarray, (samples, frames, atoms, 3) float32
             In nm, as the job's finishing leaves them; heavy atoms of the topology if there is none.
+        failed : int
+            How often a step of finishing failed. It is left out there.
         """
         how = {"numbers": torch.from_numpy(numbers), "samples": self.job.samples, "seed": self.job.seed}
         c_alpha = torch.from_numpy(positions)
@@ -156,8 +159,13 @@ class FrameBuilder:
         built = self._reconstructor.reconstruct(c_alpha, **how)
         atoms = built[:, :, self._listed.to(built.device)].cpu().numpy()
         if not self.job.finishing:
-            return atoms
-        frames = atoms.reshape(-1, *atoms.shape[2:]).astype(np.float64)
+            return atoms, 0
+        frames, failures = atoms.reshape(-1, *atoms.shape[2:]).astype(np.float64), 0
         for step in self.job.finishing:
-            frames = step.apply(frames)
-        return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:])
+            finished = step.apply(frames)
+            failed = ~np.isfinite(finished).all(axis=(1, 2))
+            if failed.any():
+                finished[failed] = frames[failed]
+                failures += int(failed.sum())
+            frames = finished
+        return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:]), failures

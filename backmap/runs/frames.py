@@ -12,9 +12,10 @@ import psutil
 import torch
 
 from backmap.chemistry import SLOT_CA, Topology
-from backmap.cluster import Workers
+from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
-from backmap.io import AtomFrames, AtomList, FrameChunk, Progress
+from backmap.inference.protein_job import ProteinJob
+from backmap.io import AtomFrames, AtomList, FrameChunk, Progress, Source
 from backmap.io.atom_list import atom_names
 
 from .recorder import Step
@@ -109,10 +110,13 @@ class BuiltFrames:
         Positions in nm.
     chunk : FrameChunk
         The frames they were built from.
+    failures : int
+        Structures that could not be finished as asked.
     """
 
     coordinates: np.ndarray
     chunk: FrameChunk
+    failures: int = 0
 
 
 def build_frames(
@@ -182,10 +186,26 @@ class _Waiting:
         chunk = self._chunk
         if self._future is None:
             return BuiltFrames(np.empty((samples, 0, 0, 3)), chunk)
-        atoms = self._future.result() + self._origin
+        near, failures = self._future.result()
+        atoms = near + self._origin
         kept = self._kept
         atoms[:, :, kept.numbers] = chunk.coordinates[:, kept.read][:, kept.places]
-        return BuiltFrames(atoms, chunk)
+        return BuiltFrames(atoms, chunk, failures)
+
+
+def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndarray:
+    """Build the first sound frame, on the CPU whatever the run computes on: every worker is to know the same.
+
+    Returns
+    -------
+    ndarray, (atoms, 3) float64
+        Positions of its first sample in nm.
+    """
+    first = source.first_frames(1).cut(1)
+    with LocalWorkers(job, "cpu") as workers:
+        kept = Kept.find(atoms, source.topology, job.read)
+        (built,) = build_frames(workers, [first], kept, job.samples)
+    return built.coordinates[0, 0]
 
 
 def to_step(built: BuiltFrames, selected: np.ndarray | None, notes: dict[str, Any], one_file: bool) -> Step:

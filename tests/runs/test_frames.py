@@ -46,7 +46,7 @@ class Echo:
         assert abs(c_alpha).max() < 1
         self.threads.add((threading.get_ident(), torch.get_num_threads()))
         atoms = numbers[None, :, None, None] + 0.1 * np.arange(self.samples)[:, None, None, None]
-        return np.broadcast_to(atoms, (self.samples, len(numbers), ATOMS.atoms, 3)).astype(np.float32)
+        return np.broadcast_to(atoms, (self.samples, len(numbers), ATOMS.atoms, 3)).astype(np.float32), 0
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
