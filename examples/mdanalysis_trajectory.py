@@ -73,6 +73,7 @@ def main() -> None:
     with MDAnalysis.Writer(str(arguments.output), n_atoms=first.n_atoms) as writer:
         for frame in itertools.chain([first], built):
             atoms.positions = frame.xyz[0] * ANGSTROMS_PER_NM
+            atoms.universe.trajectory.ts.time = given.trajectory.time
             writer.write(atoms)
             frames += 1
     print(f"{c_alpha.n_atoms} C-alphas became {first.n_atoms} atoms in each of {frames} frames")

@@ -85,6 +85,7 @@ def test_mdanalysis_trajectory_keeps_positions_and_residues(run, monkeypatch, ca
     given = mdtraj.load(str(EXAMPLES / "ww_c_alpha.xtc"), top=str(EXAMPLES / "ww_c_alpha.pdb"))
     written = run("mdanalysis_trajectory")
     assert np.allclose(written.xyz, given.xyz, atol=1e-3)
+    assert np.allclose(written.time, given.time)
     names = [[(r.name, r.resSeq) for r in t.topology.residues] for t in (written, given)]
     assert names[0] == names[1]
     assert "34 C-alphas became 34 atoms in each of 32 frames" in capsys.readouterr().out
