@@ -41,5 +41,5 @@ bench-kernels: .venv/installed-dev
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet pytest hypothesis tables "dask[distributed]" openmm deeptime scikit-learn matplotlib ruff==0.17.5 clang-format==23.1.5
+	$(BIN)/pip install --quiet pytest hypothesis tables "dask[distributed]" MDAnalysis openmm deeptime scikit-learn matplotlib ruff==0.17.5 clang-format==23.1.5
 	touch $@

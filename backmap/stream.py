@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from backmap.io import AtomList, FrameChunk, FrameSource
 
 
+LONGEST_LINK_NM = 0.45
+"""The first frame alone tells breaks of the chain: bonds of simulated C-alphas stretch, gaps are longer."""
+
+
 class Follower(Protocol):
     """Knows the atoms of the frames that come, and builds those of the next ones."""
 
@@ -153,7 +157,7 @@ class _ProteinFollower:
         from backmap.io import source_from_mdtraj
         from backmap.runs.frames import Kept, listed_atoms
 
-        self.source = source_from_mdtraj(first, skip_unknown=skip_unknown)
+        self.source = source_from_mdtraj(first, skip_unknown=skip_unknown, longest_link_nm=LONGEST_LINK_NM)
         self.atoms = listed_atoms(self.source.topology)
         self._samples = how["samples"]
         protein = self.source.topology

@@ -84,6 +84,17 @@ def test_bad_input(toy, frames, options, message):
         list(backmap.reconstruct_stream(frames, **options))
 
 
+def test_stretched_bonds_of_a_simulation_are_no_breaks(toy, c_alphas, recwarn):
+    positions = c_alphas.xyz[0].copy()
+    step = positions[10] - positions[9]
+    for longest, breaks in ((0.44, 0), (0.5, 1)):
+        stretched = positions.copy()
+        stretched[10:] += step * (longest / np.linalg.norm(step) - 1)
+        recwarn.clear()
+        list(backmap.reconstruct_stream([stretched], topology=TOP))
+        assert sum("chain break" in str(warning.message) for warning in recwarn) == breaks
+
+
 def test_a_bad_frame_later_is_named(toy, c_alphas):
     positions = c_alphas.xyz.copy()
     positions[3, 7] = np.inf

@@ -23,9 +23,9 @@ MAX_LINKED_CA_DISTANCE_NM = 0.41
 """Neighbours in sequence whose C-alphas lie outside this range are not bonded: a chain break."""
 
 
-def in_bonding_range(distance: np.ndarray) -> np.ndarray:
+def in_bonding_range(distance: np.ndarray, longest_nm: float = MAX_LINKED_CA_DISTANCE_NM) -> np.ndarray:
     """Say which distances in nm C-alphas of bonded neighbours may have."""
-    return (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < MAX_LINKED_CA_DISTANCE_NM)
+    return (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < longest_nm)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ class Topology:
         number = f"{self.residue_numbers[residue]}{self.insertion_codes[residue].strip()}"
         return f"{f'chain {chain} ' if chain else ''}residue {number} {self.residue_name(residue)}"
 
-    def linked(self, c_alpha: np.ndarray | None = None) -> np.ndarray:
+    def linked(
+        self, c_alpha: np.ndarray | None = None, longest_nm: float = MAX_LINKED_CA_DISTANCE_NM
+    ) -> np.ndarray:
         """Find which residues are bonded to their successor.
 
         Parameters
@@ -113,6 +115,8 @@ class Topology:
         c_alpha : ndarray, (..., residues, 3), optional
             C-alpha positions in nm. A pair whose median distance over the frames lies outside the bonding
             range is a chain break. Without positions only chain ends separate residues.
+        longest_nm : float
+            End of that range.
 
         Returns
         -------
@@ -123,7 +127,7 @@ class Topology:
         if c_alpha is not None and self.residues > 1:
             frames = np.asarray(c_alpha).reshape(-1, self.residues, 3)
             distance = np.median(np.linalg.norm(frames[:, 1:] - frames[:, :-1], axis=-1), axis=0)
-            linked[:-1] &= in_bonding_range(distance)
+            linked[:-1] &= in_bonding_range(distance, longest_nm)
         return linked
 
     def bonds(self, linked: np.ndarray | None = None) -> np.ndarray:

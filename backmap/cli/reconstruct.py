@@ -107,7 +107,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (%(default)s)")
     add("--threads", type=_positive, metavar="N", help="processor threads of this process (all cores)")
     add("--workers", type=_positive, metavar="N", help="build in N processes, each with a GPU of its own")
-    add("--scheduler", metavar="tcp://HOST:PORT", help="build on the workers of a Dask cluster")
+    add("--scheduler", metavar="tcp://HOST:PORT|FILE", help="build on the workers of a Dask cluster")
     add("--batch", type=_positive, metavar="FRAMES", help="frames built at once by a worker (by free memory)")
     add("--chunk", type=_positive, metavar="FRAMES", help="frames a kill can lose (those of a second or so)")
     add(

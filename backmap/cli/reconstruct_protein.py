@@ -179,8 +179,8 @@ class Whole:
             warnings.warn(f"{self._source.name}: left out {numbered(skipped)}", InputWarning, stacklevel=2)
         if unfinished:
             warnings.warn(
-                f"{self._source.name}: {counted(unfinished, 'structure')} could not be minimised and stayed as "
-                "built",
+                f"{self._source.name}: {counted(unfinished, 'structure')} could not be minimised, "
+                "and stayed as built",
                 InputWarning,
                 stacklevel=2,
             )

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
     Parameters
     ----------
     scheduler : str, optional
-        Address of a running scheduler, ``tcp://HOST:PORT``.
+        Address of a running scheduler, ``tcp://HOST:PORT``, or the file it wrote its address to.
     workers : int, optional
         Without a scheduler: how many processes to start here.
 
@@ -61,7 +62,7 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
             yield client
         return
     try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS)
+        client = Client(**_found_at(scheduler), timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise InputError(
             f"scheduler {scheduler}: cannot be reached; start one with `dask scheduler` and give the address "
@@ -77,6 +78,11 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
             ) from error
         _require_versions(client)
         yield client
+
+
+def _found_at(scheduler: str) -> dict[str, str]:
+    """Tell a file of a scheduler from its address."""
+    return {"scheduler_file" if Path(scheduler).is_file() else "address": scheduler}
 
 
 def _require_versions(client: Client) -> None:

@@ -103,9 +103,7 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
         refuse_sampling(name, job.ddim_steps, job.redraws)
         return AllAtOnce(loaded, job.topology, job.linked, device, job.given)
     if job.given is not None:
-        raise InputError(
-            f"{name}: builds all atoms but the C-alphas anew; keep given atoms with the protein model"
-        )
+        raise InputError(f"{name}: builds all atoms anew; keep given ones with the protein model")
     if job.ddim_steps > loaded.config.steps:
         raise InputError(
             f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from backmap.chemistry import SLOT_CA
+from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM
 from backmap.errors import InputEndsEarly, InputError
 
 from .coordinate_checks import check_unit, refuse_frame, sound_frames, warn_of_breaks
@@ -331,8 +332,10 @@ class Source(FrameSource):
         frames: FrameRange = EVERY_FRAME,
         skip_bad: bool = False,
         files: tuple[Path, ...] = (),
+        longest_link_nm: float = MAX_LINKED_CA_DISTANCE_NM,
     ) -> None:
         super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
+        self._longest_link_nm = longest_link_nm
         self.topology = selection.topology
         self.present = selection.present
         self._atom_index = selection.atom_index[selection.present]
@@ -340,7 +343,7 @@ class Source(FrameSource):
     @cached_property
     def linked(self) -> np.ndarray:
         """(residues,) bool: bonded to the next residue, judged by the first frames."""
-        return self.topology.linked(self._first_c_alphas)
+        return self.topology.linked(self._first_c_alphas, self._longest_link_nm)
 
     def check(self) -> None:
         """Look at the first frames: refuse a wrong unit or damaged positions, warn of chain breaks."""
@@ -413,11 +416,19 @@ def open_source(
     return source
 
 
-def source_from_mdtraj(trajectory: mdtraj.Trajectory, *, skip_unknown: bool = False) -> Source:
-    """Take an mdtraj trajectory in memory as :func:`open_source` takes a file."""
+def source_from_mdtraj(
+    trajectory: mdtraj.Trajectory,
+    *,
+    skip_unknown: bool = False,
+    longest_link_nm: float = MAX_LINKED_CA_DISTANCE_NM,
+) -> Source:
+    """Take an mdtraj trajectory in memory as :func:`open_source` takes a file.
+
+    Neighbours whose C-alphas are farther apart than ``longest_link_nm`` are a chain break.
+    """
     name = "the trajectory"
     selection = select_protein(residue_records(trajectory.topology), file=name, skip_unknown=skip_unknown)
-    source = Source(name, LoadedTrajectory(trajectory), selection)
+    source = Source(name, LoadedTrajectory(trajectory), selection, longest_link_nm=longest_link_nm)
     source.check()
     return source
 

@@ -52,20 +52,12 @@ class RestrainedMinimisation:
     platform : str, optional
         OpenMM's platform; by default CUDA where there is one, or the CPU.
 
-    Attributes
-    ----------
-    failures : int
-        Frames that this object returned as they were built, as their energy or positions became infinite.
-        Copies made by pickling begin at 0.
-
     Raises
     ------
     InputError
         If OpenMM or the platform is missing, a setting has no meaning, there are no hydrogens, a chain is
         broken, or the force field does not know a residue.
     """
-
-    failures: int
 
     def __init__(
         self, atoms: AtomList, *, iterations: int, stiffness: float = 1000.0, platform: str | None = None
@@ -96,17 +88,13 @@ class RestrainedMinimisation:
         Returns
         -------
         ndarray, (frames, atoms, 3) float64
-            In nm, C-alphas as they were, bit by bit. A frame does not depend on those before it.
+            In nm, C-alphas as they were, bit by bit. A frame does not depend on those before it. Where the
+            energy or positions become infinite, all other atoms of the frame are NaN.
         """
         coordinates = np.asarray(coordinates, dtype=np.float64)
         result = coordinates.copy()
         for built, frame in zip(coordinates, result, strict=True):
-            relaxed = self._relax(built)
-            if relaxed is None:
-                with self._lock:
-                    self.failures += 1
-            else:
-                frame[~self._fixed] = relaxed[~self._fixed]
+            frame[~self._fixed] = self._relax(built)[~self._fixed]
         return result
 
     def energies(self, coordinates: np.ndarray) -> np.ndarray:
@@ -114,8 +102,8 @@ class RestrainedMinimisation:
         context, _ = self._context()
         return np.array([_energy(context, frame) for frame in np.asarray(coordinates, dtype=np.float64)])
 
-    def _relax(self, built: np.ndarray) -> np.ndarray | None:
-        """Minimise one frame; None where that fails."""
+    def _relax(self, built: np.ndarray) -> np.ndarray:
+        """Minimise one frame; NaN if its energy or positions become infinite."""
         import openmm
         from openmm import unit
 
@@ -133,10 +121,10 @@ class RestrainedMinimisation:
             _minimise(context, {_MOLECULE, _SPRINGS, _SOLVENT}, -(-self.iterations // SOLVENT_SHARE))
             state = context.getState(positions=True, energy=True, groups={_MOLECULE, _SPRINGS})
         except openmm.OpenMMException:
-            return None
+            return np.full_like(built, np.nan)
         relaxed = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        return relaxed if np.isfinite(energy) and np.isfinite(relaxed).all() else None
+        return relaxed if np.isfinite(energy) else np.full_like(built, np.nan)
 
     def _context(self) -> tuple[openmm.Context, openmm.CustomExternalForce]:
         """Give this thread's context and its springs, which are the last force of its system."""
@@ -151,12 +139,10 @@ class RestrainedMinimisation:
         return self._local.context, self._local.springs
 
     def _reset(self) -> None:
-        self.failures = 0
-        self._local, self._lock = threading.local(), threading.Lock()
+        self._local = threading.local()
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("failures", "_local", "_lock")
-        return {name: value for name, value in vars(self).items() if name not in own}
+        return {name: value for name, value in vars(self).items() if name != "_local"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -201,7 +201,8 @@ def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndar
     ndarray, (atoms, 3) float64
         Positions of its first sample in nm.
     """
-    first = source.first_frames(1).cut(1)
+    first = source.first_frames(1)
+    first = first.cut(first.covered.index(int(first.numbers[0])) + 1)
     with LocalWorkers(job, "cpu") as workers:
         kept = Kept.find(atoms, source.topology, job.read)
         (built,) = build_frames(workers, [first], kept, job.samples)

@@ -44,7 +44,7 @@ def select(atoms: AtomList, name: str) -> np.ndarray:
 def test_energies_come_down_and_atoms_stay_near(whole, minimisation, relaxed):
     atoms, built = whole
     before, after = minimisation.energies(built), minimisation.energies(relaxed)
-    assert (after < before - 1000).all() and minimisation.failures == 0
+    assert (after < before - 1000).all()
     c_alpha = select(atoms, "CA")
     assert np.array_equal(relaxed[:, c_alpha], built[:, c_alpha])
     moved = np.linalg.norm(relaxed - built, axis=-1)
@@ -97,17 +97,16 @@ def test_energies_are_those_of_the_force_field(whole, minimisation):
     assert minimisation.energies(built[1:2])[0] == pytest.approx(energy, rel=1e-4, abs=1.0)
 
 
-def test_frames_that_fail_come_back_as_they_were(whole):
+def test_frames_that_fail_are_marked(whole):
     atoms, built = whole
     minimisation = RestrainedMinimisation(atoms, iterations=2, platform="CPU")
     frames = built[:2].copy()
     frames[0, 1:40] = frames[0, 0]
     frames[0, 50] = np.inf
     results = minimisation.apply(frames)
-    assert np.array_equal(results[0], frames[0]) and minimisation.failures == 1
+    assert np.isnan(results[0, ~select(atoms, "CA")]).all()
     assert np.array_equal(results[1], minimisation.apply(built[1:2])[0])
     assert not np.array_equal(results[1], frames[1])
-    assert pickle.loads(pickle.dumps(minimisation)).failures == 0
 
 
 def test_what_cannot_be_used_is_named(protein, disulfide, whole):

@@ -1,0 +1,90 @@
+"""``backmap reconstruct`` with what is done to built frames before they are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from backmap.cli.main import main
+
+pytest.importorskip("openmm")
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+WW = EXAMPLES / "ww_c_alpha.xtc"
+
+
+def run(output: Path, *more: object, given: Path = WW) -> int:
+    top = ["--top", EXAMPLES / "ww_c_alpha.pdb"] if given == WW else []
+    arguments = ["reconstruct", given, *top, "-o", output, "--device", "cpu", "--quiet", *more]
+    return main(list(map(str, arguments)))
+
+
+def load(path: Path) -> mdtraj.Trajectory:
+    return mdtraj.load(str(path), top=str(path.with_suffix(".pdb")))
+
+
+def test_hydrogens_are_added_and_nothing_else_changes(tmp_path):
+    assert run(tmp_path / "heavy.trr", "--end", 6) == 0
+    assert run(tmp_path / "all.trr", "--end", 6, "--hydrogens", "--batch", 4) == 0
+    heavy, whole = load(tmp_path / "heavy.trr"), load(tmp_path / "all.trr")
+    kept = whole.atom_slice(whole.topology.select("element != H"))
+    assert [str(atom) for atom in kept.topology.atoms] == [str(atom) for atom in heavy.topology.atoms]
+    np.testing.assert_allclose(kept.xyz, heavy.xyz, atol=1e-6)
+    assert 0.9 < (whole.n_atoms - heavy.n_atoms) / heavy.n_atoms < 1.2
+    assert json.loads((tmp_path / "all.backmap.json").read_text())["hydrogens"] is True
+
+
+def test_a_minimisation_leaves_c_alphas_where_they_are(tmp_path):
+    asked = ["--end", 2, "--hydrogens"]
+    assert run(tmp_path / "built.trr", *asked) == 0
+    assert run(tmp_path / "relaxed.trr", *asked, "--minimise", 5) == 0
+    built, relaxed = load(tmp_path / "built.trr"), load(tmp_path / "relaxed.trr")
+    moved = np.linalg.norm(relaxed.xyz - built.xyz, axis=-1)
+    c_alpha = built.topology.select("name CA")
+    assert (moved[:, c_alpha] == 0).all()
+    assert (np.delete(moved, c_alpha, axis=1) > 0).mean() > 0.99 and np.median(moved) < 0.03
+
+
+def test_structures_that_cannot_be_minimised_are_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "backmap.postprocessing.RestrainedMinimisation._relax",
+        lambda self, built: np.full_like(built, np.nan),
+    )
+    assert run(tmp_path / "built.trr", "--end", 2, "--hydrogens") == 0
+    assert run(tmp_path / "out.trr", "--end", 2, "--hydrogens", "--minimise", 5, "--samples", 2) == 0
+    error = capsys.readouterr().err
+    assert "4 structures could not be minimised, and stayed as built" in error
+    np.testing.assert_allclose(load(tmp_path / "out_1.trr").xyz, load(tmp_path / "built.trr").xyz, atol=1e-6)
+    assert json.loads((tmp_path / "out.backmap.json").read_text())["structures_not_minimised"] == 4
+
+
+def test_given_atoms_stay_and_get_hydrogens(tmp_path):
+    whole = mdtraj.load(str(EXAMPLES / "2bf5.pdb.gz"))
+    whole.atom_slice(whole.topology.select("backbone")).save_pdb(str(tmp_path / "backbone.pdb"))
+    given = mdtraj.load(str(tmp_path / "backbone.pdb"))
+    assert run(tmp_path / "out.pdb", "--keep-given", "--hydrogens", given=tmp_path / "backbone.pdb") == 0
+    built = mdtraj.load(str(tmp_path / "out.pdb"))
+    backbone = built.atom_slice(built.topology.select("backbone"))
+    np.testing.assert_array_equal(backbone.xyz, given.xyz)
+    assert built.topology.select("element == H").size > 1000
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--minimise", 5], "a minimisation needs hydrogens; add them with --hydrogens"),
+        (
+            ["--keep-given", "--model", "diamondback"],
+            "builds all atoms anew; keep given ones with the protein",
+        ),
+        (["--hydrogens", "--model", "chignolin"], "--hydrogens: has no meaning for a temporal model"),
+    ],
+)
+def test_options_without_meaning_are_refused(tmp_path, capsys, options, message):
+    assert run(tmp_path / "out.trr", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
