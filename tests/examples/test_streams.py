@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -38,6 +39,13 @@ def beads_themselves(
     for frame in frames:
         assert frame.shape == (topology.n_atoms, 3)
         yield mdtraj.Trajectory(np.asarray(frame, dtype=np.float32)[None], topology)
+
+
+@pytest.fixture
+def copied_inputs(tmp_path) -> list[Path]:
+    """The C-alphas where MDAnalysis may leave the index files that it makes beside a trajectory."""
+    names = ("ww_c_alpha.pdb", "ww_c_alpha.xtc")
+    return [Path(shutil.copy(EXAMPLES / name, tmp_path)) for name in names]
 
 
 @pytest.fixture
@@ -79,11 +87,11 @@ def test_openmm_live_does_not_wait_for_a_frame_that_is_not_there(tmp_path, monke
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-def test_mdanalysis_trajectory_keeps_positions_and_residues(run, monkeypatch, capsys):
+def test_mdanalysis_trajectory_keeps_positions_and_residues(run, copied_inputs, monkeypatch, capsys):
     pytest.importorskip("MDAnalysis")
     monkeypatch.setattr(backmap, "reconstruct_stream", beads_themselves, raising=False)
     given = mdtraj.load(str(EXAMPLES / "ww_c_alpha.xtc"), top=str(EXAMPLES / "ww_c_alpha.pdb"))
-    written = run("mdanalysis_trajectory")
+    written = run("mdanalysis_trajectory", *map(str, copied_inputs))
     assert np.allclose(written.xyz, given.xyz, atol=1e-3)
     assert np.allclose(written.time, given.time)
     names = [[(r.name, r.resSeq) for r in t.topology.residues] for t in (written, given)]
@@ -100,7 +108,7 @@ def test_openmm_live_builds_atoms(run):
 
 @needs_stream
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-def test_mdanalysis_trajectory_builds_atoms(run):
+def test_mdanalysis_trajectory_builds_atoms(run, copied_inputs):
     pytest.importorskip("MDAnalysis")
-    written = run("mdanalysis_trajectory")
+    written = run("mdanalysis_trajectory", *map(str, copied_inputs))
     assert written.n_frames == 32 and written.n_atoms > 7 * BEADS
