@@ -256,7 +256,7 @@ def telling_what_is_kept(journal: Journal, frames: int) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if journal.progress.frames_done:
+        if journal.progress.frames_done and journal.folder.is_dir():
             kept = f"{journal.progress.frames_done} of {counted(frames, 'frame')}"
             print(f"backmap: {journal.folder} keeps {kept}; go on with --resume", file=sys.stderr)
         raise

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -82,13 +82,26 @@ class Recorder:
         if self._failed:
             return
         self._failed = True
-        for number, frames in step.written:
-            self._outputs[number].append(frames)
-        self._last = step.progress
-        if self._is_due(step):
-            self._commit()
+        with self._missing_a_folder():
+            for number, frames in step.written:
+                self._outputs[number].append(frames)
+            self._last = step.progress
+            if self._is_due(step):
+                self._commit()
         self._failed = False
         self._written(step.frames_built)
+
+    @contextmanager
+    def _missing_a_folder(self) -> Iterator[None]:
+        """Say so where writing fails because the folder of the run is gone."""
+        try:
+            yield
+        except InputError as error:
+            if self._journal.folder.is_dir():
+                raise
+            raise InputError(
+                f"{self._journal.folder}: was removed while the run went on; start it anew"
+            ) from error
 
     def _is_due(self, step: Step) -> bool:
         if self._chunk is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 
 import mdtraj
@@ -14,6 +16,7 @@ from backmap.cli.main import main
 from backmap.io import AtomList, open_writer
 from tests import toy_protein, toy_temporal
 from tests.cli.test_reconstruct_temporal import save
+from tests.io.test_writer import file_size_limit
 
 FRAMES = 12
 
@@ -176,6 +179,34 @@ def test_segments_of_a_trajectory_are_joined(tmp_path, monkeypatch):
     apart = np.linalg.norm(cut.xyz - whole.xyz, axis=-1).max(axis=1)
     assert 0 < apart[16:].max() < 0.02  # the toy forgets its start within some frames
     assert (tmp_path / "cut.backmap.json").exists() and not list(tmp_path.glob("*.partial"))
+
+
+def test_a_folder_that_is_lost(tmp_path, given, monkeypatch, capsys):
+    class Removes(toy_protein.FixedOffsets):
+        def reconstruct(self, c_alpha, **how):
+            if len(self.calls) == 9:
+                (tmp_path / "out.trr.partial").rename(tmp_path / "gone")
+            time.sleep(0.02)
+            return super().reconstruct(c_alpha, **how)
+
+    toy_protein.install(tmp_path / "toy.safetensors", Removes(), monkeypatch.setattr)
+    assert run(given, tmp_path / "out.trr", "--batch", 1, "--chunk", 1, "--threads", 1) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        f"backmap: error: {tmp_path}/out.trr.partial: was removed while the run went on; start it anew\n"
+    )
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_full_disk_keeps_what_can_be_gone_on_with(toy, given, tmp_path, capsys):
+    assert run(given, tmp_path / "whole.trr") == 0
+    with file_size_limit(8 * 700):
+        assert run(given, tmp_path / "out.trr", "--batch", 1, "--chunk", 1, "--threads", 1) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"out.trr.partial keeps \d of 12 frames; go on with --resume", error)
+    assert "out.trr: cannot be written" in error
+    assert run(given, tmp_path / "out.trr", "--resume") == 0
+    assert (tmp_path / "out.trr").read_bytes() == (tmp_path / "whole.trr").read_bytes()
 
 
 def test_options_that_contradict(toy, given, tmp_path, capsys):
