@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from backmap import api
 from backmap.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
-
-    from backmap.cluster import Job, Workers
-    from backmap.io import FrameRange, FrameSource, Journal
-    from backmap.models.checkpoint import ModelFile
 
 _OPTIONS_OF_OTHERS = {
     "protein": ("seed_from", "refine", "temperature", "segments", "burn_in"),
@@ -27,8 +15,6 @@ _OPTIONS_OF_OTHERS = {
     "temporal": ("skip_unknown", "keep_given", "ddim_steps", "redraws", "hydrogens", "minimise"),
 }
 """Options that have no meaning for a family of models."""
-
-_FRAMES_NAMED = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,157 +117,26 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reconstruct the input as the arguments ask."""
-    from backmap.cli import reconstruct_protein, reconstruct_temporal
+    from .reconstruct_protein import ProteinReconstruction
+    from .reconstruct_temporal import TemporalReconstruction
 
     model = api.read_model(arguments.model)
     _refuse_options(arguments, model.family)
-    if arguments.scheduler and arguments.workers:
-        raise InputError("--workers: starts workers on this machine; leave it out where --scheduler has some")
-    if arguments.burn_in and arguments.segments == 1:
-        raise InputError("--burn-in: has a meaning for several --segments alone")
-    kind = reconstruct_temporal if model.family == "temporal" else reconstruct_protein
-    return kind.run(arguments, model)
+    kind = TemporalReconstruction if model.family == "temporal" else ProteinReconstruction
+    return kind(arguments, model).carry_out()
 
 
 def _refuse_options(arguments: argparse.Namespace, family: str) -> None:
-    """Refuse options that have no meaning for a family of models."""
+    """Refuse options that contradict one another or have no meaning for a family of models."""
     nothing = {"segments": 1}
     for name in _OPTIONS_OF_OTHERS.get(family, ()):
         if getattr(arguments, name) not in (nothing.get(name, 0), None, False):
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option}: has no meaning for a {family} model such as {arguments.model}")
-
-
-def frame_range(arguments: argparse.Namespace) -> FrameRange:
-    """Give the frames that were asked for."""
-    from backmap.io import FrameRange
-
-    return FrameRange(arguments.begin - 1, arguments.end, arguments.stride)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Where a run computes.
-
-    Parameters
-    ----------
-    device : torch.device
-        Kind of device.
-    client : distributed.Client, optional
-        Of the cluster, where there is one.
-    threads : int
-        Processor threads of this process.
-    """
-
-    device: torch.device
-    client: Any
-    threads: int
-
-    @property
-    def sharing(self) -> int:
-        """How many batches are built at once in the memory of this machine."""
-        if self.client is not None:
-            return max(1, len(self.client.nthreads()))
-        return self.threads if self.device.type == "cpu" else 1
-
-    def workers(self, job: Job, pieces: int | None = None) -> Workers:
-        """Open workers for a job that has so many pieces at once, or any number."""
-        from backmap.cluster import DaskWorkers, LocalWorkers
-
-        if self.client is not None:
-            return DaskWorkers(self.client, job, self.device)
-        count = min(self.sharing, pieces or self.sharing)
-        with api.explained():
-            return LocalWorkers(job, self.device, count, max(1, self.threads // count))
-
-
-@contextmanager
-def open_pool(arguments: argparse.Namespace) -> Iterator[Pool]:
-    """Find or start what a run computes with."""
-    import torch
-
-    threads = arguments.threads or torch.get_num_threads()
-    if arguments.scheduler is None and arguments.workers is None:
-        yield Pool(api.select_device(arguments.device), None, threads)
-        return
-    from backmap.cluster import choose_device, open_client
-
-    with open_client(arguments.scheduler, arguments.workers) as client:
-        yield Pool(choose_device(client, arguments.device), client, threads)
-
-
-def describe_run(
-    arguments: argparse.Namespace, model: ModelFile, sources: Sequence[FrameSource]
-) -> dict[str, Any]:
-    """Say how the output is made, so that it can be made again: what stands in the file beside it."""
-    from backmap.io import describe_file
-
-    inputs = list(dict.fromkeys(path for source in sources for path in source.files))
-    options = ("seed", "samples", "one_file", "atoms", "begin", "end", "stride", "refine", "temperature")
-    more = ("skip_unknown", "keep_given", "ddim_steps", "redraws", "segments", "burn_in", "hydrogens")
-    return {
-        "input": [describe_file(path) for path in inputs],
-        "model": {
-            "name": arguments.model,
-            "path": str(api.require_model(arguments.model)),
-            "sha256": model.sha256,
-        },
-        **{name: getattr(arguments, name) for name in options},
-        "seed_from": describe_file(arguments.seed_from) if arguments.seed_from else None,
-        **{name: getattr(arguments, name) for name in (*more, "ph", "minimise", "device")},
-    }
-
-
-def request_of(description: dict[str, Any], device: torch.device) -> dict[str, object]:
-    """All that decides the frames of a run, by the names that messages use."""
-    from backmap.io.manifest import versions
-
-    return {
-        "input": [entry["sha256"] for entry in description["input"]],
-        "model": description["model"]["sha256"],
-        "trajectory to start from": description["seed_from"] and description["seed_from"]["sha256"],
-        **{
-            name: value
-            for name, value in description.items()
-            if name not in ("input", "model", "seed_from", "device")
-        },
-        "device": device.type,
-        **{f"version of {package}": version for package, version in versions().items()},
-    }
-
-
-@contextmanager
-def telling_what_is_kept(journal: Journal, frames: int) -> Iterator[None]:
-    """Say, when a run is stopped, what of it can be gone on with."""
-    try:
-        yield
-    except BaseException:
-        if journal.progress.frames_done and journal.folder.is_dir():
-            kept = f"{journal.progress.frames_done} of {counted(frames, 'frame')}"
-            print(f"backmap: {journal.folder} keeps {kept}; go on with --resume", file=sys.stderr)
-        raise
-
-
-def named(paths: Sequence[Path]) -> str:
-    """Name outputs: the first and the last."""
-    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} ... {paths[-1].name}"
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Say how many there are: ``1 frame``, ``2 frames``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
-def numbered(frames: Sequence[int]) -> str:
-    """Name bad frames by their numbers from 0, counting from 1: ``2 bad frames (7, 19)``."""
-    named = ", ".join(str(number + 1) for number in frames[:_FRAMES_NAMED])
-    return f"{counted(len(frames), 'bad frame')} ({named}{' ...' if len(frames) > _FRAMES_NAMED else ''})"
-
-
-def rounded(number: float) -> str:
-    """Write a speed with two digits that mean something: ``6 700``."""
-    digits = max(0, len(str(int(number))) - 2)
-    return f"{int(round(number, -digits)):,}".replace(",", " ")
+    if arguments.scheduler and arguments.workers:
+        raise InputError("--workers: starts workers on this machine; leave it out where --scheduler has some")
+    if arguments.burn_in and arguments.segments == 1:
+        raise InputError("--burn-in: has a meaning for several --segments alone")
 
 
 def _positive(text: str) -> int:

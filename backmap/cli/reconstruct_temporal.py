@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backmap.errors import InputEndsEarly, InputWarning
+from backmap import api
+from backmap.errors import InputEndsEarly
 
-from .reconstruct import (
-    Pool,
-    counted,
-    describe_run,
-    frame_range,
-    named,
-    numbered,
-    open_pool,
-    request_of,
-    rounded,
-    telling_what_is_kept,
-)
+from .reconstruction import Pool, Reconstruction, counted, frame_range, numbered, rounded
 
 if TYPE_CHECKING:
-    from backmap.inference.along_time import Tally
     from backmap.inference.rollout_job import RolloutJob
     from backmap.io import BeadSource, GrowingOutput, Journal
     from backmap.models.checkpoint import ModelFile
@@ -33,47 +21,17 @@ if TYPE_CHECKING:
     from backmap.runs.report import Report
 
 
-def run(arguments: argparse.Namespace, model: ModelFile) -> int:
-    """Roll a model along all inputs side by side."""
-    from backmap.io import Journal
-    from backmap.runs.outputs import Outputs
-    from backmap.runs.report import Report
+class TemporalReconstruction(Reconstruction):
+    """Rolls a model along all inputs side by side."""
 
-    outputs = Outputs.plan(arguments.output, arguments.input, arguments.samples, arguments.one_file)
-    with open_pool(arguments) as pool:
-        whole = Whole(arguments, model, pool)
-        sources = whole.sources
-        description = describe_run(arguments, model, sources)
-        request = request_of(description, pool.device)
-        again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-        with Journal(outputs.unfinished, request, **again) as journal:
-            files = [file for source in sources for file in source.files]
-            overwrite = arguments.overwrite or journal.is_publishing
-            outputs.require_free(whole.atoms, files, overwrite=overwrite)
-            size = sum(source.frames for source in sources) * arguments.samples, whole.residues
-            done = whole.frames_built(journal)
-            with Report(*size, done=done, quiet=arguments.quiet, log=arguments.log) as report:
-                report.note("start", run=description)
-                failures = whole.build(outputs, journal, report)
-                tally = whole.finish(outputs, journal, description)
-                report.note("end", outputs=[str(path) for path in outputs.all_paths])
-    _warn_of_unphysical(tally, arguments.input, outputs)
-    if not arguments.quiet:
-        print(_closing_line(tally, sources, outputs, arguments.samples, report), file=sys.stderr)
-    if failures:
-        raise InputEndsEarly(f"{failures[0]}; those frames are in {named(outputs.all_paths)}")
-    return 0
+    sources: Sequence[BeadSource]
 
-
-class Whole:
-    """Everything between inputs and their outputs."""
-
-    def __init__(self, arguments: argparse.Namespace, model: ModelFile, pool: Pool) -> None:
+    def __init__(self, arguments: argparse.Namespace, model: ModelFile) -> None:
         from backmap.inference.rollout_job import RolloutJob, make_refinement
         from backmap.io import AtomList, listed, select_listed
-        from backmap.runs import rollout
+        from backmap.runs.rollout import plan_strands
 
-        self._arguments, self._pool = arguments, pool
+        super().__init__(arguments, model)
         self._job = RolloutJob(
             model=model,
             samples=arguments.samples,
@@ -85,25 +43,15 @@ class Whole:
         make_refinement(self._model, arguments.model, arguments.refine, arguments.temperature)
         self.sources = self._open_sources()
         lengths = [source.frames for source in self.sources]
-        self._strands = rollout.plan_strands(lengths, arguments.segments, arguments.burn_in)
+        self._strands = plan_strands(lengths, arguments.segments, arguments.burn_in)
+        self.steps = max(strand.end - strand.first for strand in self._strands)
         built = AtomList.of_molecule(self._model.molecule)
         self.residues = len(built.residues)
         self._selected = None if arguments.atoms is None else select_listed(built, arguments.atoms)
         self.atoms = built if self._selected is None else listed(built, self._selected)
-        self._rollout = rollout.Rollout(
-            self._model,
-            self.sources,
-            self._strands,
-            samples=arguments.samples,
-            device=pool.device,
-            frames_per_chunk=arguments.batch,
-        )
 
     def _load(self) -> TemporalModel:
         """Load the model for checks, and the frames that a rollout is to start from."""
-        from dataclasses import replace
-
-        from backmap import api
         from backmap.runs import rollout
 
         with api.explained():
@@ -142,29 +90,32 @@ class Whole:
         kept = (min(strand.first + done, strand.end) - strand.begin for strand in self._strands)
         return self._arguments.samples * sum(max(0, frames) for frames in kept)
 
-    def build(self, outputs: Outputs, journal: Journal, report: Report) -> list[InputEndsEarly]:
-        """Build and write the frames that are not there yet.
-
-        Returns
-        -------
-        list of InputEndsEarly
-            What was wrong with inputs that end in the middle of a frame.
-        """
+    def build(
+        self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
+    ) -> Sequence[InputEndsEarly]:
+        """Build and write the frames that are not there yet."""
         from backmap.io import Progress
         from backmap.runs.recorder import Recorder
-        from backmap.runs.rollout import to_step
+        from backmap.runs.rollout import Rollout, to_step
 
         arguments, done = self._arguments, journal.progress
-        if done.frames_done == self._rollout.steps:
+        if done.frames_done == self.steps:
             return []
+        rollout = Rollout(
+            self._model,
+            self.sources,
+            self._strands,
+            samples=arguments.samples,
+            device=pool.device,
+            frames_per_chunk=arguments.batch,
+        )
         skipped = {name: set(numbers) for name, numbers in done.notes.get("skipped", {}).items()}
         grown = self._grow(outputs, journal)
         with (
-            telling_what_is_kept(journal, self._rollout.steps),
-            self._pool.workers(self._job, self._rollout.groups) as workers,
+            pool.workers(self._job, rollout.groups) as workers,
             Recorder(journal, grown, chunk=arguments.chunk, written=report.update) as recorder,
         ):
-            for frames_done, pieces, state in self._rollout.run(workers, done.state, done.frames_done):
+            for frames_done, pieces, state in rollout.run(workers, done.state, done.frames_done):
                 for strand, piece in zip(self._strands, pieces, strict=True):
                     name = self.sources[strand.trajectory].name
                     skipped.setdefault(name, set()).update(piece.chunk.skipped.tolist())
@@ -172,7 +123,11 @@ class Whole:
                 progress = Progress(frames_done, state=state, notes=notes)
                 step = to_step(pieces, progress, arguments.samples, self._selected, arguments.one_file)
                 recorder.add(step)
-        return self._rollout.failures
+        return rollout.failures
+
+    def whole_outputs(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
+        """Open the outputs, and put the parts of each behind its beginning."""
+        return self._joined(self._grow(outputs, journal))
 
     def _grow(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
         """Open one output for every strand and file; those of later segments are parts of the first one's."""
@@ -192,23 +147,6 @@ class Whole:
             for path in outputs.paths[strand.trajectory]
         ]
 
-    def finish(self, outputs: Outputs, journal: Journal, description: dict[str, Any]) -> Tally:
-        """Join segments, give the outputs their names, and say how they were made and what was left out."""
-        from backmap.runs.rollout import describe_tally, tally_by_trajectory
-
-        tally = tally_by_trajectory(journal.progress.state, self._strands, len(self.sources))
-        skipped = journal.progress.notes.get("skipped", {})
-        names = [source.name for source in self.sources]
-        description["rollout"] = describe_tally(tally, names)
-        description["skipped_frames"] = {
-            name: [number + 1 for number in numbers] for name, numbers in skipped.items() if numbers
-        }
-        outputs.finish(journal, self.atoms, lambda: self._joined(self._grow(outputs, journal)), description)
-        for name, numbers in skipped.items():
-            if numbers:
-                warnings.warn(f"{name}: left out {numbered(numbers)}", InputWarning, stacklevel=2)
-        return tally
-
     def _joined(self, grown: Sequence[GrowingOutput]) -> list[GrowingOutput]:
         """Put the parts of every output behind its beginning."""
         files = len(grown) // len(self._strands)
@@ -222,32 +160,47 @@ class Whole:
                 output.take(part)
         return whole
 
+    def outcome(self, journal: Journal) -> dict[str, Any]:
+        """What the monitor counted, and what was left out."""
+        from backmap.runs.rollout import describe_tally, tally_by_trajectory
 
-def _closing_line(
-    tally: Tally, sources: Sequence[BeadSource], outputs: Outputs, samples: int, report: Report
-) -> str:
-    """Say what was built, how fast, and what the monitor saw."""
-    frames = sum(source.frames for source in sources)
-    sizes = [counted(frames, "frame"), counted(samples, "sample")]
-    if len(sources) > 1:
-        sizes = [f"{counted(len(sources), 'trajectory', 'trajectories')} of together {sizes[0]}", sizes[1]]
-    built = report.frames_built
-    speed = f"{rounded(built / report.seconds)} frames/s" if built else "all built before"
-    counts = [(tally.redraws, "re-draw"), (tally.reseeds, "re-seed"), (tally.unphysical, "unphysical frame")]
-    watched = ", ".join(counted(int(number.sum()), noun) for number, noun in counts)
-    mean = tally.residual_sum.sum() / tally.frames.sum()
-    return (
-        f"rolled out {' x '.join(sizes)} in {report.seconds:.1f} s ({speed}); {watched}; "
-        f"coarse-grained residual {mean:.2g} nm, at most {tally.largest_residual.max():.2g} nm "
-        f"-> {named(outputs.all_paths)}"
-    )
+        tally = tally_by_trajectory(journal.progress.state, self._strands, len(self.sources))
+        skipped = journal.progress.notes.get("skipped", {})
+        return {
+            "rollout": describe_tally(tally, [source.name for source in self.sources]),
+            "skipped_frames": {
+                name: [n + 1 for n in numbers] for name, numbers in skipped.items() if numbers
+            },
+        }
 
+    def warnings(self, outcome: dict[str, Any], outputs: Outputs) -> Iterator[str]:
+        """Say what was left out, and what stayed unphysical."""
+        for name, numbers in outcome["skipped_frames"].items():
+            yield f"{name}: left out {numbered(numbers)}"
+        for counts in outcome["rollout"]:
+            if counts["unphysical"]:
+                frames = counted(counts["unphysical"], "frame")
+                yield (
+                    f"{counts['trajectory']}: {frames} stayed unphysical after all re-draws (counted in "
+                    f"{outputs.record.name}); are its beads like those of the training data?"
+                )
 
-def _warn_of_unphysical(tally: Tally, inputs: Sequence[str], outputs: Outputs) -> None:
-    for index in tally.unphysical.nonzero()[0]:
-        warnings.warn(
-            f"{inputs[index]}: {counted(int(tally.unphysical[index]), 'frame')} stayed unphysical after all "
-            f"re-draws (counted in {outputs.record.name}); are its beads like those of the training data?",
-            InputWarning,
-            stacklevel=2,
+    def closing_line(self, outcome: dict[str, Any], report: Report) -> str:
+        """Say what was built, how fast, and what the monitor saw."""
+        frames = sum(source.frames for source in self.sources)
+        sizes = [counted(frames, "frame"), counted(self._arguments.samples, "sample")]
+        if len(self.sources) > 1:
+            number = counted(len(self.sources), "trajectory", "trajectories")
+            sizes[0] = f"{number} of together {sizes[0]}"
+        built = report.frames_built
+        speed = f"{rounded(built / report.seconds)} frames/s" if built else "all built before"
+        counts = outcome["rollout"]
+        nouns = {"redraws": "re-draw", "reseeds": "re-seed", "unphysical": "unphysical frame"}
+        watched = ", ".join(counted(sum(row[name] for row in counts), noun) for name, noun in nouns.items())
+        total = sum(row["frames"] for row in counts)
+        mean = sum(row["mean_residual_nm"] * row["frames"] for row in counts) / total
+        largest = max(row["largest_residual_nm"] for row in counts)
+        return (
+            f"rolled out {' x '.join(sizes)} in {report.seconds:.1f} s ({speed}); {watched}; "
+            f"coarse-grained residual {mean:.2g} nm, at most {largest:.2g} nm"
         )

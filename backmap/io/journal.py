@@ -102,10 +102,10 @@ class Journal:
                 self._release()
                 raise
 
-    @property
-    def is_publishing(self) -> bool:
-        """Whether the run was stopped while its output was being given its final name."""
-        return (self.folder / _PUBLISHING).exists()
+    @staticmethod
+    def was_publishing(folder: Path) -> bool:
+        """Whether a run was stopped while its output was being given its final name."""
+        return (folder / _PUBLISHING).exists()
 
     def commit(self, progress: Progress) -> None:
         """Note how far the run is. The outputs must be on the disk up to the lengths given."""

@@ -61,8 +61,6 @@ class Outputs:
         if len(inputs) == 1:
             require_output_format(output)
             return cls([sample_paths(output, files)], manifest_path(output), unfinished_path(output))
-        with explain_writing(output):
-            output.mkdir(exist_ok=True)
         names = [_output_name(Path(given)) for given in inputs]
         for name in names:
             if names.count(name) > 1:
@@ -76,8 +74,8 @@ class Outputs:
         return sum(self.paths, [])
 
     def all_files(self, atoms: AtomList) -> list[Path]:
-        """List every file that appears: of frames, of names, and the record."""
-        return [self.record, *(file for path in self.all_paths for file in output_files(path, atoms))]
+        """List every file that appears: of frames, of names, and the record last."""
+        return [*(file for path in self.all_paths for file in output_files(path, atoms)), self.record]
 
     def finish(
         self,
@@ -99,14 +97,22 @@ class Outputs:
         record : mapping
             How they were made.
         """
-        if not journal.is_publishing:
+        if not Journal.was_publishing(journal.folder):
             write_manifest(journal.folder / self.record.name, record)
             for output in grown():
                 output.finish()
         journal.publish({journal.folder / file.name: file for file in self.all_files(atoms)})
 
+    def make_folder(self) -> None:
+        """Make the folder of the outputs of several inputs."""
+        if len(self.paths) > 1:
+            with explain_writing(self.record.parent):
+                self.record.parent.mkdir(exist_ok=True)
+
     def require_free(self, atoms: AtomList, inputs: Sequence[Path], overwrite: bool) -> None:
         """Refuse names that cannot be given to the outputs, before anything is built."""
+        if len(self.paths) > 1 and not self.record.parent.exists():
+            return
         taken: set[Path] = set()
         for file in self.all_files(atoms):
             require_free(file, overwrite=overwrite, inputs=inputs, taken=taken)

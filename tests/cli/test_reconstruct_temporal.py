@@ -255,7 +255,7 @@ BAD_REQUESTS = {
     "format": (["-o", "x.docx"], "x.docx: cannot tell the output format from the extension .docx"),
     "refine": (["--refine", "5"], "toy: holds no force field to refine frames with; train the model with"),
     "temperature": (["--temperature", "350"], "a temperature (350 K) has a meaning for refined frames alone"),
-    "folder": (["-o", "none/x.dcd"], "none: no such folder; create it first"),
+    "folder": (["-o", "none/x.dcd"], "none/x.dcd: the folder none does not exist; create it first"),
 }
 
 
