@@ -20,11 +20,11 @@ from backmap.io.atom_list import atom_names
 
 from .recorder import Step
 
-RESIDUES_PER_BATCH = {"cpu": 8_000, "cuda": 400_000}
+RESIDUES_PER_BATCH = {"cpu": 4_000, "cuda": 200_000}
 """Residues built together: enough to fill a processor, few enough for little memory."""
 
-BYTES_PER_RESIDUE = 60_000
-"""Memory that building takes for each of them, at most."""
+BYTES_PER_RESIDUE = {"cpu": 20_000, "cuda": 150_000}
+"""Memory that building takes for each of them, at most; on a GPU the networks read all of them at once."""
 
 _SHARE_OF_MEMORY = 0.5
 
@@ -47,7 +47,7 @@ def frames_per_batch(residues: int, samples: int, device: torch.device, workers:
         free, _ = torch.cuda.mem_get_info(device)
     else:
         free = psutil.virtual_memory().available
-    fitting = int(free * _SHARE_OF_MEMORY / workers / BYTES_PER_RESIDUE)
+    fitting = int(free * _SHARE_OF_MEMORY / workers / BYTES_PER_RESIDUE[device.type])
     return max(1, min(RESIDUES_PER_BATCH[device.type], fitting) // max(1, residues * samples))
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SEED_FRAMES = 5_000
 """Of a trajectory to start from, so many frames are kept, evenly spaced."""
 
-ROWS_PER_GROUP = {"cpu": 32, "cuda": 4096}
+ROWS_PER_GROUP = {"cpu": 64, "cuda": 4096}
 """Trajectories and samples built in one batch: enough to fill a processor, few enough to share."""
 
 _OTHER_FILES = 200
