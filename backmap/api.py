@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from backmap.inference.rollout_job import RolloutJob
     from backmap.io import AtomList, FrameChunk
     from backmap.models.checkpoint import ModelFile
+    from backmap.runs.protein_plan import ProteinOptions
 
 DEFAULT_MODEL = "protein"
 MAX_SEED = 2**63 - 1
@@ -122,10 +123,13 @@ def reconstruct(
     keep_given: bool = False,
     ddim_steps: int = 0,
     redraws: int | None = None,
+    hydrogens: bool = False,
+    ph: float = 7.0,
+    minimise: int = 0,
     refine: int = 0,
     temperature: float | None = None,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
-    """Build all atoms of a coarse-grained trajectory: a protein without, a molecule with hydrogens.
+    """Build all atoms of a coarse-grained trajectory; a protein gets hydrogens if they are asked for.
 
     Everything is held in memory; ``backmap reconstruct`` works on files of any length.
 
@@ -152,6 +156,12 @@ def reconstruct(
     redraws : int, optional
         DiAMoNDBack models: how often a residue that overlaps is drawn again; 0 as published, by default what
         the model says.
+    hydrogens : bool
+        Proteins: add the hydrogens there are at a pH, chosen by OpenMM.
+    ph : float
+        That pH.
+    minimise : int
+        Proteins with hydrogens: iterations of a minimisation of every frame, while its C-alphas stay.
     refine : int
         Temporal models: steps of a simulation of every frame with its beads held; 0 for none.
     temperature : float, optional
@@ -160,7 +170,7 @@ def reconstruct(
     Returns
     -------
     mdtraj.Trajectory or list of mdtraj.Trajectory
-        All atoms in nm, a protein's without hydrogens; a list where more than one sample was asked for.
+        All atoms in nm; a list where more than one sample was asked for.
 
     Raises
     ------
@@ -168,17 +178,18 @@ def reconstruct(
         If the input cannot be used; the message says why and what to do.
     """
     from backmap.inference.rollout_job import RolloutJob
+    from backmap.runs.protein_plan import ProteinOptions
 
     require_counts(samples, seed)
+    options = ProteinOptions(samples, seed, keep_given, ddim_steps, redraws, hydrogens, ph, minimise)
     file, place = read_model(model), select_device(device)
     if file.family == "temporal":
-        refuse_for_temporal(file.name, keep_given, ddim_steps, redraws)
+        refuse_for_temporal(file.name, options)
         results = _roll_out(trajectory, top, RolloutJob(file, samples, seed, refine, temperature), place)
     else:
         if refine or temperature is not None:
             raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
-        how = samples, seed, skip_unknown, keep_given, ddim_steps, redraws
-        results = _build(trajectory, top, file, place, *how)
+        results = _build(trajectory, top, file, place, skip_unknown, options)
     return results[0] if samples == 1 else results
 
 
@@ -187,32 +198,27 @@ def _build(
     top: str | PathLike[str] | None,
     model: ModelFile,
     device: torch.device,
-    samples: int,
-    seed: int,
     skip_unknown: bool,
-    keep_given: bool,
-    ddim_steps: int,
-    redraws: int | None,
+    options: ProteinOptions,
 ) -> list[mdtraj.Trajectory]:
     """Build all frames of a protein, one trajectory a sample."""
     from backmap.cluster import LocalWorkers
-    from backmap.inference.protein_job import ProteinJob
     from backmap.io import open_source, source_from_mdtraj
-    from backmap.runs.frames import Kept, build_frames, frames_per_batch, listed_atoms
+    from backmap.runs.frames import build_frames, frames_per_batch
+    from backmap.runs.protein_plan import ProteinPlan
 
     if isinstance(trajectory, str | PathLike):
         source = open_source(trajectory, top, skip_unknown=skip_unknown)
     else:
         source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
-    topology, given = source.topology, source.present if keep_given else None
-    how = samples, seed, ddim_steps, redraws, given
-    job = ProteinJob(source.name, model, topology, source.linked, *how)
-    atoms, count = listed_atoms(topology), count_workers(device)
-    kept = Kept.find(atoms, topology, job.read)
-    chunks = source.chunks(frames_per_batch(topology.residues, samples, device, count))
-    with explained(), LocalWorkers(job, device, count) as workers:
-        built = list(build_frames(workers, chunks, kept, samples))
-    return _trajectories(atoms, [frames.coordinates for frames in built], [frames.chunk for frames in built])
+    samples, count = options.samples, count_workers(device)
+    chunks = source.chunks(frames_per_batch(source.topology.residues, samples, device, count))
+    with explained():
+        plan = ProteinPlan.make(source, model, options)
+        with LocalWorkers(plan.job, device, count) as workers:
+            built = list(build_frames(workers, chunks, plan.kept, samples))
+    pieces = [frames.coordinates for frames in built]
+    return _trajectories(plan.atoms, pieces, [frames.chunk for frames in built])
 
 
 def _roll_out(
@@ -252,13 +258,14 @@ def _trajectories(
     return [to_mdtraj(atoms, sample, time, box) for sample in np.concatenate(coordinates, axis=1)]
 
 
-def refuse_for_temporal(name: str, keep_given: bool, ddim_steps: int, redraws: int | None) -> None:
+def refuse_for_temporal(name: str, options: ProteinOptions) -> None:
     """Refuse options that have no meaning for a temporal model."""
     from backmap.inference.protein_job import refuse_sampling
 
-    if keep_given:
-        raise InputError(f"keep-given: has no meaning for a temporal model such as {name}")
-    refuse_sampling(name, ddim_steps, redraws)
+    for option in ("keep_given", "hydrogens", "minimise"):
+        if getattr(options, option):
+            raise InputError(f"{option}: has no meaning for a temporal model such as {name}")
+    refuse_sampling(name, options.ddim_steps, options.redraws)
 
 
 def require_counts(samples: int, seed: int) -> None:

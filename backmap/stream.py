@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from backmap.inference.rollout_job import RolloutJob
     from backmap.io import AtomList, FrameChunk, FrameSource
+    from backmap.models.checkpoint import ModelFile
+    from backmap.runs.protein_plan import ProteinOptions
 
 
 LONGEST_LINK_NM = 0.45
@@ -45,6 +47,9 @@ def reconstruct_stream(
     keep_given: bool = False,
     ddim_steps: int = 0,
     redraws: int | None = None,
+    hydrogens: bool = False,
+    ph: float = 7.0,
+    minimise: int = 0,
     refine: int = 0,
     temperature: float | None = None,
 ) -> Iterator[mdtraj.Trajectory]:
@@ -60,7 +65,8 @@ def reconstruct_stream(
         which is faster.
     topology : mdtraj.Topology or path, optional
         Names of the beads: a topology, or a structure file that has one. Not needed for trajectories.
-    model, samples, seed, device, skip_unknown, keep_given, ddim_steps, redraws, refine, temperature
+    model, samples, seed, device, skip_unknown, keep_given, ddim_steps, redraws
+    hydrogens, ph, minimise, refine, temperature
         As for :func:`backmap.reconstruct`.
 
     Yields
@@ -74,19 +80,20 @@ def reconstruct_stream(
         If a frame cannot be used; the message says why and what to do.
     """
     from backmap.inference.rollout_job import RolloutJob
+    from backmap.runs.protein_plan import ProteinOptions
 
     api.require_counts(samples, seed)
+    options = ProteinOptions(samples, seed, keep_given, ddim_steps, redraws, hydrogens, ph, minimise)
     file, place = api.read_model(model), api.select_device(device)
     if file.family == "temporal":
-        api.refuse_for_temporal(file.name, keep_given, ddim_steps, redraws)
+        api.refuse_for_temporal(file.name, options)
         job = RolloutJob(file, samples, seed, refine, temperature)
         return _follow(_trajectories(frames, topology), lambda first: _MoleculeFollower(first, job, place))
     if refine or temperature is not None:
         raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
-    how = {"samples": samples, "seed": seed, "ddim_steps": ddim_steps, "redraws": redraws}
 
     def open_follower(first: mdtraj.Trajectory) -> Follower:
-        return _ProteinFollower(first, skip_unknown, keep_given, place, model=file, **how)
+        return _ProteinFollower(first, skip_unknown, place, file, options)
 
     return _follow(_trajectories(frames, topology), open_follower)
 
@@ -148,35 +155,25 @@ class _ProteinFollower:
         self,
         first: mdtraj.Trajectory,
         skip_unknown: bool,
-        keep_given: bool,
         device: torch.device,
-        **how: Any,
+        model: ModelFile,
+        options: ProteinOptions,
     ) -> None:
         from backmap.cluster import LocalWorkers
-        from backmap.inference.protein_job import ProteinJob
         from backmap.io import source_from_mdtraj
-        from backmap.runs.frames import Kept, listed_atoms
+        from backmap.runs.protein_plan import ProteinPlan
 
         self.source = source_from_mdtraj(first, skip_unknown=skip_unknown, longest_link_nm=LONGEST_LINK_NM)
-        self.atoms = listed_atoms(self.source.topology)
-        self._samples = how["samples"]
-        protein = self.source.topology
-        job = ProteinJob(
-            name=self.source.name,
-            topology=protein,
-            linked=self.source.linked,
-            given=self.source.present if keep_given else None,
-            **how,
-        )
-        self._kept = Kept.find(self.atoms, protein, job.read)
         with api.explained():
-            self._workers = LocalWorkers(job, device, threads=api.count_workers(device))
+            self._plan = ProteinPlan.make(self.source, model, options)
+            self._workers = LocalWorkers(self._plan.job, device, threads=api.count_workers(device))
+        self.atoms = self._plan.atoms
 
     def build(self, chunk: FrameChunk) -> np.ndarray:
         """Give all atoms (samples, frames, atoms, 3) in nm."""
         from backmap.runs.frames import build_frames
 
-        (built,) = build_frames(self._workers, [chunk], self._kept, self._samples)
+        (built,) = build_frames(self._workers, [chunk], self._plan.kept, self._plan.job.samples)
         return built.coordinates
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from backmap import api
@@ -13,8 +13,7 @@ from backmap.errors import InputEndsEarly, InputError
 from .reconstruction import Pool, Reconstruction, counted, frame_range, numbered, rounded
 
 if TYPE_CHECKING:
-    from backmap.inference.protein_job import ProteinJob
-    from backmap.io import AtomList, GrowingOutput, Journal, Source
+    from backmap.io import GrowingOutput, Journal, Source
     from backmap.models.checkpoint import ModelFile
     from backmap.runs.outputs import Outputs
     from backmap.runs.report import Report
@@ -24,9 +23,8 @@ class ProteinReconstruction(Reconstruction):
     """Builds every frame of one input."""
 
     def __init__(self, arguments: argparse.Namespace, model: ModelFile) -> None:
-        from backmap.inference.protein_job import ProteinJob
         from backmap.io import listed, require_output_format, select_listed
-        from backmap.runs.frames import Kept, listed_atoms
+        from backmap.runs.protein_plan import ProteinOptions, ProteinPlan
 
         super().__init__(arguments, model)
         if len(arguments.input) > 1:
@@ -34,20 +32,11 @@ class ProteinReconstruction(Reconstruction):
         require_output_format(arguments.output)
         self._source = source = self._open_source()
         self.sources, self.steps, self.residues = [source], source.frames, source.topology.residues
-        job = ProteinJob(
-            name=source.name,
-            model=model,
-            topology=source.topology,
-            linked=source.linked,
-            samples=arguments.samples,
-            seed=arguments.seed,
-            ddim_steps=arguments.ddim_steps,
-            redraws=arguments.redraws,
-            given=source.present if arguments.keep_given else None,
-        )
-        self._job, built = self._with_finishing(job, listed_atoms(source.topology))
-        stays = job.c_alphas if arguments.minimise else None
-        self._kept = Kept.find(built, source.topology, job.read, stays)
+        names = [field.name for field in fields(ProteinOptions)]
+        options = ProteinOptions(**{name: getattr(arguments, name) for name in names})
+        with api.explained():
+            self._plan = ProteinPlan.make(source, model, options)
+        built = self._plan.atoms
         self._selected = None if arguments.atoms is None else select_listed(built, arguments.atoms)
         self.atoms = built if self._selected is None else listed(built, self._selected)
 
@@ -62,22 +51,6 @@ class ProteinReconstruction(Reconstruction):
             frames=frame_range(arguments),
             skip_bad=arguments.on_bad_frame == "skip",
         )
-
-    def _with_finishing(self, job: ProteinJob, built: AtomList) -> tuple[ProteinJob, AtomList]:
-        """Add what is done to built frames, and give the atoms there are then."""
-        arguments, finishing = self._arguments, []
-        if arguments.hydrogens or arguments.minimise:
-            from backmap.postprocessing import Hydrogens, RestrainedMinimisation
-            from backmap.runs.frames import build_reference
-
-            if arguments.hydrogens:
-                with api.explained():
-                    reference = build_reference(job, self._source, built)
-                finishing.append(Hydrogens(built, reference, ph=arguments.ph))
-                built = finishing[0].atoms
-            if arguments.minimise:
-                finishing.append(RestrainedMinimisation(built, iterations=arguments.minimise))
-        return replace(job, finishing=finishing), built
 
     def frames_built(self, journal: Journal) -> int:
         """Frames of all samples that an earlier run has built."""
@@ -100,11 +73,11 @@ class ProteinReconstruction(Reconstruction):
         grown = self.whole_outputs(outputs, journal)
         chunks = read_ahead(source.chunks(batch, journal.progress.frames_done))
         with (
-            pool.workers(self._job) as workers,
+            pool.workers(self._plan.job) as workers,
             Recorder(journal, grown, chunk=arguments.chunk, written=report.update) as recorder,
         ):
             try:
-                for built in build_frames(workers, chunks, self._kept, arguments.samples):
+                for built in build_frames(workers, chunks, self._plan.kept, arguments.samples):
                     skipped = skipped + built.chunk.skipped.tolist()
                     unfinished += built.failures
                     notes = {"skipped": skipped, "unfinished": unfinished, "batch": batch}

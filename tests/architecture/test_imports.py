@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "postprocessing": {"chemistry", "io"},
     "export": {"models", "inference"},
     "cluster": set(),
-    "runs": {"cluster", "inference", "models", "io", "chemistry"},
+    "runs": {"cluster", "inference", "models", "io", "chemistry", "postprocessing"},
     "report": {"evaluation"},
 }
 """Folders of the package, and the other folders each may import. The command line and the modules at the top,

@@ -9,6 +9,7 @@ import mdtraj
 import numpy as np
 import pytest
 
+import backmap
 from backmap.cli.main import main
 
 pytest.importorskip("openmm")
@@ -71,6 +72,22 @@ def test_given_atoms_stay_and_get_hydrogens(tmp_path):
     backbone = built.atom_slice(built.topology.select("backbone"))
     np.testing.assert_array_equal(backbone.xyz, given.xyz)
     assert built.topology.select("element == H").size > 1000
+
+
+def test_python_and_streams_do_the_same(tmp_path):
+    asked = {"hydrogens": True, "seed": 3, "device": "cpu"}
+    assert run(tmp_path / "out.trr", "--end", 2, "--hydrogens", "--seed", 3) == 0
+    written = load(tmp_path / "out.trr")
+    given = mdtraj.load(str(WW), top=str(EXAMPLES / "ww_c_alpha.pdb"))[:2]
+    built = backmap.reconstruct(given, **asked)
+    streamed = mdtraj.join(list(backmap.reconstruct_stream([given[0], given[1]], **asked)))
+    for trajectory in (built, streamed):
+        assert [str(atom) for atom in trajectory.topology.atoms] == [str(a) for a in written.topology.atoms]
+        np.testing.assert_allclose(trajectory.xyz, written.xyz, atol=1e-6)
+    with pytest.raises(backmap.InputError, match="a minimisation needs hydrogens"):
+        backmap.reconstruct(given, minimise=3)
+    with pytest.raises(backmap.InputError, match="hydrogens: has no meaning for a temporal model"):
+        backmap.reconstruct(given, model="chignolin", hydrogens=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""From what a user asks for of a protein to what is done: the job, its atoms, and those that stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from backmap.inference.protein_job import Finishing, ProteinJob
+from backmap.io import AtomList, Source
+from backmap.models.checkpoint import ModelFile
+
+from .frames import Kept, build_reference, listed_atoms
+
+
+@dataclass(frozen=True)
+class ProteinOptions:
+    """How the frames of a protein are built and finished.
+
+    Parameters
+    ----------
+    samples : int
+        Independent structures for each frame.
+    seed : int
+        Seed of the random numbers.
+    keep_given : bool
+        Leave all atoms that the input has where they are, and build those that are missing.
+    ddim_steps : int
+        Steps of the DDIM sampler, for DiAMoNDBack models; 0 for the published sampler.
+    redraws : int, optional
+        How often DiAMoNDBack draws a residue that overlaps again; by default what the model says.
+    hydrogens : bool
+        Add the hydrogens there are at a pH.
+    ph : float
+        That pH.
+    minimise : int
+        Iterations of a minimisation of every frame, with hydrogens, while its C-alphas stay; 0 for none.
+    """
+
+    samples: int = 1
+    seed: int = 0
+    keep_given: bool = False
+    ddim_steps: int = 0
+    redraws: int | None = None
+    hydrogens: bool = False
+    ph: float = 7.0
+    minimise: int = 0
+
+
+@dataclass(frozen=True)
+class ProteinPlan:
+    """What is done with the frames of a protein.
+
+    Attributes
+    ----------
+    job : ProteinJob
+        For the workers.
+    atoms : AtomList
+        What they give, one after another.
+    kept : Kept
+        What they are given, and what of it stays exactly where it is.
+    """
+
+    job: ProteinJob
+    atoms: AtomList
+    kept: Kept
+
+    @classmethod
+    def make(cls, source: Source, model: ModelFile, options: ProteinOptions) -> ProteinPlan:
+        """Plan the building of a protein.
+
+        The first frame is built here if hydrogens are asked for: it says which there are.
+
+        Raises
+        ------
+        InputError
+            If something that was asked for cannot be done with this protein or model.
+        """
+        topology = source.topology
+        job = ProteinJob(
+            name=source.name,
+            model=model,
+            topology=topology,
+            linked=source.linked,
+            samples=options.samples,
+            seed=options.seed,
+            ddim_steps=options.ddim_steps,
+            redraws=options.redraws,
+            given=source.present if options.keep_given else None,
+        )
+        job, atoms = _with_finishing(job, source, options)
+        stays = job.c_alphas if options.minimise else None
+        return cls(job, atoms, Kept.find(atoms, topology, job.read, stays))
+
+
+def _with_finishing(job: ProteinJob, source: Source, options: ProteinOptions) -> tuple[ProteinJob, AtomList]:
+    """Add what is done to built frames, and list the atoms there are then."""
+    atoms, finishing = listed_atoms(source.topology), list[Finishing]()
+    if options.hydrogens:
+        from backmap.postprocessing import Hydrogens
+
+        finishing.append(Hydrogens(atoms, build_reference(job, source, atoms), ph=options.ph))
+        atoms = finishing[0].atoms
+    if options.minimise:
+        from backmap.postprocessing import RestrainedMinimisation
+
+        finishing.append(RestrainedMinimisation(atoms, iterations=options.minimise))
+    return replace(job, finishing=finishing), atoms
