@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import signal
 import threading
 import time
 import uuid
@@ -60,9 +61,13 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
         ) from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler is None:
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
-        )
+        with _deaf_to_interrupts():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            )
         with cluster, Client(cluster) as client:
             yield client
         return
@@ -83,6 +88,19 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
             ) from error
         _require_versions(client)
         yield client
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that start here leave an interrupt from the terminal to this one, which will end them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _found_at(scheduler: str) -> dict[str, str]:

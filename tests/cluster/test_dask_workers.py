@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -113,6 +115,34 @@ def _kill_a_worker(unfinished: Path, killed: list[int]) -> None:
     worker = max(children, key=lambda child: child.create_time())
     os.kill(worker.pid, signal.SIGKILL)
     killed.append(worker.pid)
+
+
+def test_an_interrupt_from_the_terminal_ends_all_in_one_line(tmp_path):
+    many = tmp_path / "many.xtc"
+    frames = mdtraj.load(str(EXAMPLES / "ww_c_alpha.xtc"), top=str(TOP))
+    mdtraj.join([frames] * 40).save(str(many))
+    arguments = [
+        "reconstruct",
+        many,
+        "--top",
+        TOP,
+        "-o",
+        tmp_path / "out.xtc",
+        "--workers",
+        "1",
+        "--batch",
+        "4",
+    ]
+    command = [sys.executable, "-m", "backmap.cli.main", *map(str, arguments), "--chunk", "4"]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until = time.monotonic() + 120
+    while not (tmp_path / "out.xtc.partial" / "progress.safetensors").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)
+    _, error = run.communicate(timeout=60)
+    assert run.returncode == 130
+    first, second = error.splitlines()
+    assert "out.xtc.partial keeps " in first and second == "backmap: interrupted"
 
 
 def _pretend(version: str) -> None:
