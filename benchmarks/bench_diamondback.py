@@ -29,8 +29,9 @@ def environments(frames: int, device: str) -> tuple[Tensor, Chain]:
     atoms = centres + 0.2 * torch.randn(frames, RESIDUES, ATOM_SLOTS, 3)
     linked = torch.ones(RESIDUES, dtype=torch.bool)
     linked[-1] = False
-    chain = Chain(torch.randint(0, 20, (RESIDUES,)), torch.zeros(RESIDUES, dtype=torch.int64), linked)
-    return atoms.to(device), Chain(*(part.to(device) for part in chain))
+    types, chain_index = torch.randint(0, 20, (RESIDUES,)), torch.zeros(RESIDUES, dtype=torch.int64)
+    chain = Chain(types.to(device), chain_index.to(device), linked.to(device))
+    return atoms.to(device), chain
 
 
 def describe_one(atoms: Tensor, chain: Chain) -> Sites:

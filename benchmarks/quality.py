@@ -242,7 +242,7 @@ def diamondback(
     model.eval()
 
     def rebuild_all(structures: Sequence[Structure]) -> Iterator[Rebuilt]:
-        keys = stream_keys(0, samples, 0, 1, torch.device(device))
+        keys = stream_keys(0, samples, torch.zeros(1, dtype=torch.int64, device=device))
         traces, unbuildable = [], {}
         for structure in structures:
             try:

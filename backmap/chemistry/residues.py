@@ -36,6 +36,8 @@ HEAVY_ATOMS: dict[str, tuple[str, ...]] = {
 
 RESIDUE_NAMES: tuple[str, ...] = tuple(HEAVY_ATOMS)
 RESIDUE_INDEX: dict[str, int] = {name: index for index, name in enumerate(RESIDUE_NAMES)}
+NO_RESIDUE = len(RESIDUE_NAMES)
+"""Type of a residue that is not there: before a chain's start or behind its end."""
 ONE_LETTER: dict[str, str] = dict(zip(RESIDUE_NAMES, "ARNDCQEGHILKMFPSTWYV", strict=True))
 
 ATOM_SLOTS = 15

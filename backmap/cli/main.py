@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "reconstruct": "build all atoms of a coarse-grained structure or trajectory",
     "evaluate": "score built structures against a reference",
     "train": "train a model",
+    "export": "write a model as a file that programs run without Python",
     "models": "list the models that come with backmap, or show a model's card",
     "info": "show how backmap was built, and what it runs on",
 }

@@ -43,6 +43,7 @@ class AllAtOnce:
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
         self.present = None if present is None else torch.from_numpy(present).to(self.device)
 
+    @torch.inference_mode()
     def reconstruct(
         self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int, given: Tensor | None = None
     ) -> Tensor:

@@ -1,21 +1,19 @@
-"""The sequence of a structure as tensors."""
+"""The sequence of a structure as tensors. What stands here can be compiled by TorchScript."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-NO_RESIDUE = 20
-"""Type of a residue that is not there: before a chain's start or behind its end."""
+from backmap import chemistry
+from backmap.chemistry import topology
 
 
-class Chain(NamedTuple):
+class Chain:
     """Residues of a structure in order; one or several chains.
 
-    Attributes
+    Parameters
     ----------
     types : Tensor, (residues,) int64
         Index into ``RESIDUE_NAMES``.
@@ -25,11 +23,13 @@ class Chain(NamedTuple):
         Residue i is bonded to i + 1.
     """
 
-    types: Tensor
-    chain_index: Tensor
-    linked: Tensor
+    def __init__(self, types: Tensor, chain_index: Tensor, linked: Tensor) -> None:
+        self.types = types
+        self.chain_index = chain_index
+        self.linked = linked
 
     @classmethod
+    @torch.jit.unused
     def from_arrays(
         cls, types: np.ndarray, chain_index: np.ndarray, linked: np.ndarray, device: torch.device | str
     ) -> Chain:
@@ -46,16 +46,17 @@ class Chain(NamedTuple):
         """(residues,) bool: residues i ... i + offset are bonded without a break."""
         reached = torch.ones_like(self.linked)
         for step in range(abs(offset)):
-            reached &= shift(self.linked, step if offset > 0 else -step - 1, False)
+            reached &= shift(self.linked, step if offset > 0 else -step - 1, 0.0)
         return reached
 
     def neighbour_types(self, offset: int) -> Tensor:
         """(residues,) int64: type of residue i + offset, ``NO_RESIDUE`` across a chain end or break."""
-        return torch.where(self.has_neighbour(offset), shift(self.types, offset, NO_RESIDUE), NO_RESIDUE)
+        types = shift(self.types, offset, 0.0)
+        return torch.where(self.has_neighbour(offset), types, chemistry.NO_RESIDUE)
 
     def segments(self) -> Tensor:
         """(segments, longest) int64: residues of each run without a break, padded with -1."""
-        number = torch.cumsum(~shift(self.linked, -1, False), dim=0) - 1
+        number = torch.cumsum(~shift(self.linked, -1, 0.0), dim=0) - 1
         lengths = torch.bincount(number)
         place = torch.arange(self.residues, device=number.device) - (lengths.cumsum(0) - lengths)[number]
         table = number.new_full((len(lengths), int(lengths.max())), -1)
@@ -63,7 +64,7 @@ class Chain(NamedTuple):
         return table
 
 
-def shift(values: Tensor, offset: int, fill: bool | int | float, dim: int = 0) -> Tensor:
+def shift(values: Tensor, offset: int, fill: float, dim: int = 0) -> Tensor:
     """Give every entry the value ``offset`` places later along ``dim``, ``fill`` beyond the ends."""
     shifted = torch.full_like(values, fill)
     length = values.shape[dim] - abs(offset)
@@ -71,3 +72,27 @@ def shift(values: Tensor, offset: int, fill: bool | int | float, dim: int = 0) -
         source, target = max(offset, 0), max(-offset, 0)
         shifted.narrow(dim, target, length).copy_(values.narrow(dim, source, length))
     return shifted
+
+
+def linked_residues(c_alpha: Tensor, chain_index: Tensor) -> Tensor:
+    """Find which residues are bonded to their successor, as ``Topology.linked`` does.
+
+    Parameters
+    ----------
+    c_alpha : Tensor, (frames, residues, 3)
+        In nm. A pair whose median distance over the frames lies outside the bonding range is a chain break.
+    chain_index : Tensor, (residues,) int64
+        Which chain each residue belongs to.
+
+    Returns
+    -------
+    Tensor, (residues,) bool
+        The last entry is always False.
+    """
+    frames = c_alpha.shape[0]
+    distance = torch.linalg.vector_norm(c_alpha[:, 1:] - c_alpha[:, :-1], dim=-1).sort(dim=0).values
+    median = 0.5 * (distance[(frames - 1) // 2] + distance[frames // 2])
+    near = (median > topology.MIN_LINKED_CA_DISTANCE_NM) & (median < topology.MAX_LINKED_CA_DISTANCE_NM)
+    linked = torch.zeros_like(chain_index, dtype=torch.bool)
+    linked[:-1] = near & (chain_index[1:] == chain_index[:-1])
+    return linked

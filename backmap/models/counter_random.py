@@ -10,10 +10,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer
-_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
-_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
-
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Shift an int64 right, filling with zeros."""
@@ -21,9 +17,9 @@ def _shift_right(x: Tensor, bits: int) -> Tensor:
 
 
 def _absorb(state: Tensor, word: Tensor) -> Tensor:
-    x = (state ^ word) + _GOLDEN
-    x = (x ^ _shift_right(x, 30)) * _MIX_1
-    x = (x ^ _shift_right(x, 27)) * _MIX_2
+    x = (state ^ word) + -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer
+    x = (x ^ _shift_right(x, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
+    x = (x ^ _shift_right(x, 27)) * -7723592293110705685  # 0x94D049BB133111EB
     return x ^ _shift_right(x, 31)
 
 
@@ -103,6 +99,7 @@ def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
     Tensor, shape of the keys followed by that of the counters, float32
     """
     state = _absorb(keys, torch.full_like(keys, purpose))
-    state = state.reshape(keys.shape + (1,) * counters.dim())
+    for _ in range(counters.dim()):
+        state = state.unsqueeze(-1)
     bits = _absorb(_absorb(state, counters), torch.zeros_like(counters))
     return _shift_right(bits, 40).to(torch.float32) * (1.0 / (1 << 24))

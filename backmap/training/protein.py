@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,18 +24,13 @@ from backmap.models.protein.peptide_planes import (
     PeptideFrames,
     PeptidePlaneNetwork,
     PeptideSites,
-    draw_angles,
-    draw_twists,
-    encode_peptides,
     measure_angle,
-    peptide_sites,
 )
 from backmap.models.protein.side_chains import (
     CBetaGeometry,
     SideChainNetwork,
     SideChainSites,
     measure_chi,
-    side_chain_sites,
 )
 from backmap.training.batches import mean_loss, random_batches
 from backmap.training.loop import LoopConfig, TrainingLoop
@@ -171,8 +165,7 @@ class PeptideStage:
     def _sites(self, structure: Structure) -> PeptideBatch:
         chain, c_alpha = _to_device(structure, self.device)
         oxygen = torch.from_numpy(structure.coordinates[None, :, SLOT_O]).to(self.device)
-        neighbours = self.network.config.neighbours
-        sites, frames = peptide_sites(c_alpha, chain, neighbours, self.network.template)
+        sites, frames = self.network.describe(c_alpha, chain)
         angle = measure_angle(frames, c_alpha, oxygen)[0]
         trusted = torch.from_numpy(structure.trusted).to(self.device)
         known = trusted & chain.linked
@@ -245,7 +238,7 @@ class SideChainStage:
 
     def _peptides(self, structure: Structure) -> tuple[Chain, Tensor, PeptideFrames, EncodedPeptides]:
         chain, c_alpha = _to_device(structure, self.device)
-        encoded, frames = encode_peptides(self.planes, c_alpha, chain, chain.residues)
+        encoded, frames = self.planes.encode_all(c_alpha, chain, chain.residues)
         return chain, c_alpha, frames, encoded
 
     def _draw_angles(self, encoded: list[EncodedPeptides], uniforms: _Uniforms) -> list[Tensor]:
@@ -256,16 +249,13 @@ class SideChainStage:
         )
         structures, longest = padded.context.shape[:2]
         whole = torch.arange(longest, device=self.device).unsqueeze(0)
-        angles = draw_angles(self.planes, padded, whole, uniforms(1, structures, longest, 2))[0]
+        angles = self.planes.draw_angles(padded, whole, uniforms(1, structures, longest, 2))[0]
         return [row[None, : own.context.shape[1]] for row, own in zip(angles, encoded, strict=True)]
 
     def _backbone(
         self, c_alpha: Tensor, chain: Chain, frames: PeptideFrames, angle: Tensor, uniforms: _Uniforms
     ) -> Tensor:
-        deviation = math.radians(self.planes.config.twist_deviation_degrees)
-        twist = draw_twists(
-            frames, angle, chain, self.planes.template, deviation, uniforms(1, chain.residues, 2)
-        )
+        twist = self.planes.draw_twists(frames, angle, chain, uniforms(1, chain.residues, 2))
         ends = sum(len(rows) for rows in chain_ends(chain))
         end_uniforms = uniforms(1, ends, END_CANDIDATES, END_UNIFORMS)
         return self.builder(c_alpha, frames, angle, twist, chain, end_uniforms).atoms
@@ -274,7 +264,7 @@ class SideChainStage:
         atoms = torch.from_numpy(structure.coordinates).to(self.device)
         present = torch.from_numpy(structure.present).to(self.device)
         c_beta = self.c_beta(backbone, chain.types)
-        sites = side_chain_sites(backbone, c_beta, chain, self.network.config.neighbours)
+        sites = self.network.describe(backbone, c_beta, chain)
         torsions, exists = measure_chi(atoms, present, chain.types)
         trusted = torch.from_numpy(structure.trusted).to(self.device)
         rows = torch.nonzero(trusted & exists.any(dim=-1)).squeeze(-1)

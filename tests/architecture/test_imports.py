@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "inference": {"models", "chemistry", "ops", "physics"},
     "evaluation": {"ops", "chemistry", "physics"},
     "postprocessing": {"chemistry", "io"},
-    "export": {"models", "inference"},
+    "export": {"models", "chemistry"},
     "cluster": set(),
     "runs": {"cluster", "inference", "models", "io", "chemistry", "postprocessing"},
     "report": {"evaluation"},

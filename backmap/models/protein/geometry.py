@@ -1,13 +1,12 @@
 """Atoms from angles: planar peptides between C-alphas, atoms on ideal bonds. In nm and radians."""
 
-from __future__ import annotations
-
 import functools
 import math
+from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backmap.chemistry.ideal_geometry import ideal_geometry
 
@@ -36,24 +35,20 @@ def angle_in_class(chosen: Tensor, place: Tensor, classes: int) -> Tensor:
 
 def normalise(vector: Tensor) -> Tensor:
     """Scale vectors (..., 3) to unit length; a zero vector stays zero."""
-    return vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    return vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp_min(1e-9)
 
 
-def place_atom(
-    a: Tensor, b: Tensor, c: Tensor, length: float, angle: Tensor | float, torsion: Tensor
-) -> Tensor:
+def place_atom(a: Tensor, b: Tensor, c: Tensor, length: Tensor, angle: Tensor, torsion: Tensor) -> Tensor:
     """Place an atom at a bond length from c, an angle b-c-atom and a torsion a-b-c-atom.
 
     Parameters
     ----------
     a, b, c : Tensor, (..., 3)
         Parents in nm.
-    length : float
-        In nm.
-    angle : Tensor, (...), or float
-        In radians.
-    torsion : Tensor, (...)
-        In radians; broadcasts against the parents.
+    length : Tensor, (...)
+        In nm; broadcasts against the parents.
+    angle, torsion : Tensor, (...)
+        In radians, likewise.
 
     Returns
     -------
@@ -62,11 +57,10 @@ def place_atom(
     axis = normalise(c - b)
     normal = normalise(torch.linalg.cross(b - a, axis, dim=-1))
     inward = torch.linalg.cross(normal, axis, dim=-1)
-    bend = torch.as_tensor(angle, dtype=c.dtype, device=c.device)
-    radius = length * torch.sin(bend)
+    radius = length * torch.sin(angle)
     return (
         c
-        - (length * torch.cos(bend)).unsqueeze(-1) * axis
+        - (length * torch.cos(angle)).unsqueeze(-1) * axis
         + (radius * torch.cos(torsion)).unsqueeze(-1) * inward
         + (radius * torch.sin(torsion)).unsqueeze(-1) * normal
     )
@@ -76,7 +70,8 @@ def torsion_angle(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """IUPAC torsion a-b-c-d in radians, of points (..., 3)."""
     axis = c - b
     before, after = torch.linalg.cross(b - a, axis, dim=-1), torch.linalg.cross(axis, d - c, dim=-1)
-    sine = (torch.linalg.cross(before, after, dim=-1) * axis).sum(-1) / axis.norm(dim=-1).clamp_min(1e-9)
+    length = torch.linalg.vector_norm(axis, dim=-1).clamp_min(1e-9)
+    sine = (torch.linalg.cross(before, after, dim=-1) * axis).sum(-1) / length
     return torch.atan2(sine, (before * after).sum(-1))
 
 
@@ -99,62 +94,71 @@ def place_c_beta(n: Tensor, c_alpha: Tensor, c: Tensor, direction: Tensor, lengt
     return c_alpha + length.unsqueeze(-1) * unit
 
 
-_PROLINE_MAX_PUCKER = math.radians(39.0)
+class ProlineRing(nn.Module):
+    """Places CG and CD of proline so that the ring closes."""
 
+    gamma_length: Tensor
+    max_pucker: Final = math.radians(39.0)
+    angle_at_beta: Final = math.radians(107.0)
+    angle_at_nitrogen: Final = math.radians(111.7)
 
-def place_proline_gamma(n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor) -> Tensor:
-    """Place CG of proline; the angle at CB narrows with the pucker, as it does in crystal structures.
+    def __init__(self) -> None:
+        super().__init__()
+        bonds = ideal_geometry()["residues"]["PRO"]["bonds"]
+        self.register_buffer("gamma_length", torch.tensor(bonds["CB-CG"]), persistent=False)
+        self.length, self.reach = bonds["CD-N"], bonds["CG-CD"]
 
-    Parameters
-    ----------
-    n, c_alpha, c_beta : Tensor, (..., 3)
-        Ring atoms in nm.
-    chi1 : Tensor, (...)
-        Torsion N-CA-CB-CG in radians; held within 39 degrees, the widest pucker.
+    def place_gamma(self, n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor) -> Tensor:
+        """Place CG; the angle at CB narrows with the pucker, as it does in crystal structures.
 
-    Returns
-    -------
-    Tensor, (..., 3)
-        In nm.
-    """
-    pucker = chi1.clamp(-_PROLINE_MAX_PUCKER, _PROLINE_MAX_PUCKER)
-    angle_at_beta = math.radians(107.0) - 0.21 * pucker * pucker
-    return place_atom(
-        n, c_alpha, c_beta, ideal_geometry()["residues"]["PRO"]["bonds"]["CB-CG"], angle_at_beta, pucker
-    )
+        Parameters
+        ----------
+        n, c_alpha, c_beta : Tensor, (..., 3)
+            Ring atoms in nm.
+        chi1 : Tensor, (...)
+            Torsion N-CA-CB-CG in radians; held within 39 degrees, the widest pucker.
 
+        Returns
+        -------
+        Tensor, (..., 3)
+            In nm.
+        """
+        pucker = chi1.clamp(-self.max_pucker, self.max_pucker)
+        angle = self.angle_at_beta - 0.21 * pucker * pucker
+        return place_atom(n, c_alpha, c_beta, self.gamma_length, angle, pucker)
 
-def close_proline_ring(n: Tensor, c_alpha: Tensor, c_beta: Tensor, c_gamma: Tensor) -> Tensor:
-    """Place CD of proline so that the ring closes: CG-CD and CD-N both have their ideal length.
+    def close(self, n: Tensor, c_alpha: Tensor, c_beta: Tensor, c_gamma: Tensor) -> Tensor:
+        """Place CD so that CG-CD and CD-N both have their ideal length.
 
-    CD lies on the circle about the axis CA-N at its ideal length and angle from N, at the right distance from
-    CG.
+        CD lies on the circle about the axis CA-N at its ideal length and angle from N, at the right distance
+        from CG.
 
-    Parameters
-    ----------
-    n, c_alpha, c_beta, c_gamma : Tensor, (..., 3)
-        Ring atoms in nm.
+        Parameters
+        ----------
+        n, c_alpha, c_beta, c_gamma : Tensor, (..., 3)
+            Ring atoms in nm.
 
-    Returns
-    -------
-    Tensor, (..., 3)
-        In nm.
-    """
-    bonds = ideal_geometry()["residues"]["PRO"]["bonds"]
-    length, reach, angle = bonds["CD-N"], bonds["CG-CD"], math.radians(111.7)
-    axis = normalise(n - c_alpha)
-    inward = normalise(c_beta - n - ((c_beta - n) * axis).sum(-1, keepdim=True) * axis)
-    normal = torch.linalg.cross(axis, inward, dim=-1)
-    centre = n - (length * math.cos(angle)) * axis
-    radius = length * math.sin(angle)
-    to_gamma = c_gamma - centre
-    x, y = (to_gamma * inward).sum(-1), (to_gamma * normal).sum(-1)
-    in_plane = torch.sqrt(x * x + y * y).clamp_min(1e-9)
-    squared = (to_gamma * to_gamma).sum(-1)
-    cosine = ((squared + radius**2 - reach**2) / (2 * radius * in_plane)).clamp(-1, 1)
-    # Ring torsions alternate in sign, so CD turns away from CG's side of the plane N, CA, CB.
-    turn = torch.atan2(y, x) - torch.where(y >= 0, 1.0, -1.0) * torch.acos(cosine)
-    return centre + radius * (torch.cos(turn).unsqueeze(-1) * inward + torch.sin(turn).unsqueeze(-1) * normal)
+        Returns
+        -------
+        Tensor, (..., 3)
+            In nm.
+        """
+        axis = normalise(n - c_alpha)
+        inward = normalise(c_beta - n - ((c_beta - n) * axis).sum(-1, keepdim=True) * axis)
+        normal = torch.linalg.cross(axis, inward, dim=-1)
+        centre = n - (self.length * math.cos(self.angle_at_nitrogen)) * axis
+        radius = self.length * math.sin(self.angle_at_nitrogen)
+        to_gamma = c_gamma - centre
+        x, y = (to_gamma * inward).sum(-1), (to_gamma * normal).sum(-1)
+        in_plane = torch.sqrt(x * x + y * y).clamp_min(1e-9)
+        squared = (to_gamma * to_gamma).sum(-1)
+        cosine = ((squared + radius * radius - self.reach * self.reach) / (2 * radius * in_plane)).clamp(
+            -1, 1
+        )
+        # Ring torsions alternate in sign, so CD turns away from CG's side of the plane N, CA, CB.
+        turn = torch.atan2(y, x) - torch.where(y >= 0, 1.0, -1.0) * torch.acos(cosine)
+        across = torch.cos(turn).unsqueeze(-1) * inward + torch.sin(turn).unsqueeze(-1) * normal
+        return centre + radius * across
 
 
 @functools.cache
@@ -209,7 +213,7 @@ def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.arccos(np.clip(cosine, -1, 1))
 
 
-class PeptideTemplate(torch.nn.Module):
+class PeptideTemplate(nn.Module):
     """Where C, O and N of a peptide lie in the plane through its C-alpha axis.
 
     ``forward(distance (...)) -> (..., 3, 2)`` looks up positions along and across the axis in nm; N's
@@ -217,11 +221,13 @@ class PeptideTemplate(torch.nn.Module):
     """
 
     table: Tensor
+    shortest_nm: Final = _SHORTEST_NM
+    step_nm: Final = _TABLE_STEP_NM
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("table", torch.from_numpy(peptide_table()), persistent=False)
 
     def forward(self, distance: Tensor) -> Tensor:
-        row = torch.round((distance - _SHORTEST_NM) / _TABLE_STEP_NM).long()
+        row = torch.round((distance - self.shortest_nm) / self.step_nm).long()
         return self.table[row.clamp(0, self.table.shape[0] - 1)].to(distance.dtype)

@@ -1,7 +1,5 @@
 """Atoms that are given besides the C-alphas: kept where they are, while the others are built."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -25,24 +23,33 @@ class Given(NamedTuple):
     atoms: Tensor
     present: Tensor
 
-    def usable(self, chain: Chain) -> Given:
-        """Leave out C-alphas, which come by themselves, and atoms that no residue of the type has."""
-        present = self.present & standing_atoms(chain)
-        present[:, SLOT_CA] = False
-        return Given(self.atoms.masked_fill(~present[:, :, None], 0.0), present)
 
-    def of_samples(self, samples: int) -> Given:
-        """Repeat for samples x frames, samples first."""
-        return Given(self.atoms.repeat(samples, 1, 1, 1), self.present)
+def usable(given: Given, chain: Chain) -> Given:
+    """Leave out C-alphas, which come by themselves, and atoms that no residue of the type has."""
+    present = given.present & standing_atoms(chain)
+    present[:, SLOT_CA] = False
+    return Given(given.atoms.masked_fill(~present[:, :, None], 0.0), present)
 
-    def of_sites(self) -> Given:
-        """Flatten to frames x residues sites: atoms (n, 15, 3), present (n, 15)."""
-        present = self.present.expand(self.atoms.shape[:3])
-        return Given(self.atoms.flatten(0, 1), present.flatten(0, 1))
 
-    def kept_in(self, built: Tensor, slots: slice = slice(None)) -> Tensor:
-        """Put the given atoms of some slots (..., slots, 3) in the place of built ones."""
-        return torch.where(self.present[..., slots, None], self.atoms[..., slots, :], built)
+def of_samples(given: Given, samples: int) -> Given:
+    """Repeat for samples x frames, samples first."""
+    return Given(given.atoms.repeat(samples, 1, 1, 1), given.present)
+
+
+def of_sites(given: Given) -> Given:
+    """Flatten to frames x residues sites: atoms (n, 15, 3), present (n, 15)."""
+    present = given.present.expand(given.atoms.shape[:3])
+    return Given(given.atoms.flatten(0, 1), present.flatten(0, 1))
+
+
+def cut_given(given: Given, first: int, last: int) -> Given:
+    """The sites from ``first`` up to ``last``."""
+    return Given(given.atoms[first:last], given.present[first:last])
+
+
+def keep_given(given: Given, built: Tensor, first: int, last: int) -> Tensor:
+    """Put given atoms in the place of built ones (..., slots, 3), the slots from ``first`` up to ``last``."""
+    return torch.where(given.present[..., first:last, None], given.atoms[..., first:last, :], built)
 
 
 def standing_atoms(chain: Chain) -> Tensor:

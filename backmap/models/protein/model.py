@@ -1,46 +1,40 @@
 """The protein model: C-alphas in, all heavy atoms out, every residue of every frame in one batch."""
 
-from __future__ import annotations
-
-import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from backmap.chemistry import ATOM_SLOTS, SLOT_CB, SLOT_OXT
-from backmap.models.batches import split, take
+from backmap import chemistry
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import Checkpoint, config_from_dict
 from backmap.models.counter_random import uniform
-from backmap.models.protein.backbone import (
-    END_CANDIDATES,
-    END_UNIFORMS,
-    Backbone,
-    BackboneBuilder,
-    chain_ends,
-)
+from backmap.models.protein.backbone import Backbone, BackboneBuilder, chain_ends
 from backmap.models.protein.config import ProteinConfig
-from backmap.models.protein.given_atoms import Given
+from backmap.models.protein.given_atoms import (
+    Given,
+    cut_given,
+    keep_given,
+    of_samples,
+    of_sites,
+    usable,
+)
 from backmap.models.protein.packing import Packer
 from backmap.models.protein.peptide_evidence import weigh_evidence
 from backmap.models.protein.peptide_planes import (
+    EncodedPeptides,
+    PeptideEvidence,
     PeptideFrames,
     PeptidePlaneNetwork,
-    draw_angles,
-    draw_twists,
-    encode_peptides,
 )
 from backmap.models.protein.side_chains import (
     CBetaGeometry,
+    SideChainGeometry,
     SideChainNetwork,
-    draw_torsions,
+    cut_sites,
     measure_given_torsions,
-    place_side_chains,
     settle_side_chains,
-    side_chain_sites,
 )
-
-_PEPTIDE_STREAM, _END_STREAM, _TORSION_STREAM, _CANDIDATE_STREAM, _PACKING_STREAM = range(5)
 
 
 class ProteinModel(nn.Module):
@@ -56,6 +50,13 @@ class ProteinModel(nn.Module):
         Trained network; a new one by default.
     """
 
+    # Uses of the random numbers, see :func:`backmap.models.counter_random.uniform`.
+    peptide_stream: Final = 0
+    end_stream: Final = 1
+    torsion_stream: Final = 2
+    candidate_stream: Final = 3
+    packing_stream: Final = 4
+
     def __init__(
         self,
         config: ProteinConfig,
@@ -68,10 +69,12 @@ class ProteinModel(nn.Module):
         self.side_chains = side_chains or SideChainNetwork(config.side_chains)
         self.backbone = BackboneBuilder()
         self.c_beta = CBetaGeometry()
+        self.geometry = SideChainGeometry()
         self.packer = Packer(config.packing)
+        self.candidates, self.sweeps = config.packing.candidates, config.packing.sweeps
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> ProteinModel:
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> "ProteinModel":
         """Make the model a checkpoint describes.
 
         Raises
@@ -83,7 +86,6 @@ class ProteinModel(nn.Module):
         checkpoint.load_weights(model)
         return model
 
-    @torch.inference_mode()
     def draw(self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None = None) -> Tensor:
         """Draw structures.
 
@@ -97,6 +99,7 @@ class ProteinModel(nn.Module):
             Random streams, from :func:`backmap.models.counter_random.stream_keys`.
         given : Given, optional
             Atoms that are known. They are returned exactly as given, and the others are built to fit them.
+            Compiled by TorchScript, the model takes none.
 
         Returns
         -------
@@ -105,50 +108,62 @@ class ProteinModel(nn.Module):
             bonded successor, and zero elsewhere.
         """
         if given is not None:
-            given = given.usable(chain)
-            given = given if bool(given.present.any()) else None
+            given = self._usable(given, chain)
         backbone = self._draw_backbone(c_alpha, chain, keys, given)
         if given is not None:
-            given = given.of_samples(keys.shape[0])
+            given = of_samples(given, keys.shape[0])
         side_chains = self._draw_side_chains(backbone, chain, keys, given)
-        shape = (len(backbone.atoms), chain.residues, ATOM_SLOTS, 3)
-        atoms = c_alpha.new_zeros(shape)
-        atoms[:, :, :SLOT_CB] = backbone.atoms
-        atoms[:, :, SLOT_CB:SLOT_OXT] = side_chains
-        atoms[:, :, SLOT_OXT] = backbone.terminal_oxygen
+        atoms = torch.cat([backbone.atoms, side_chains, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
         if given is not None:
-            atoms = given.kept_in(atoms)
-        return atoms.view(*keys.shape, *shape[1:])
+            atoms = keep_given(given, atoms, 0, atoms.shape[2])
+        return atoms.unflatten(0, keys.shape)
+
+    @torch.jit.unused
+    def _usable(self, given: Given, chain: Chain) -> Given | None:
+        given = usable(given, chain)
+        return given if bool(given.present.any()) else None
+
+    @torch.jit.unused
+    def _weigh_evidence(
+        self, encoded: EncodedPeptides, frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given
+    ) -> PeptideEvidence:
+        return weigh_evidence(self.peptide_planes, encoded, frames, c_alpha, chain, given)
+
+    @torch.jit.unused
+    def _known_torsions(self, backbone: Tensor, c_beta: Tensor, types: Tensor, given: Given) -> Tensor:
+        return measure_given_torsions(backbone, c_beta, types, given)
+
+    @torch.jit.unused
+    def _settle_side_chains(self, candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
+        return settle_side_chains(candidates, backbone, chain, given)
 
     def _draw_backbone(self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None) -> Backbone:
         """Backbones of samples x frames, samples first."""
-        network = self.peptide_planes
-        encoded, frames = encode_peptides(network, c_alpha, chain, _sites_at_once(c_alpha))
-        uniforms = uniform(keys, _PEPTIDE_STREAM, _counters(c_alpha, chain.residues, 4))
-        evidence = None
-        if given is not None:
-            evidence = weigh_evidence(network, encoded, frames, c_alpha, chain, given)
-        angles = draw_angles(network, encoded, chain.segments(), uniforms[..., :2], evidence).flatten(0, 1)
-        ends = torch.cat(chain_ends(chain))
-        draws = ends[:, None] * (END_CANDIDATES * END_UNIFORMS) + torch.arange(
-            END_CANDIDATES * END_UNIFORMS, device=ends.device
-        )
-        end_uniforms = uniform(keys, _END_STREAM, draws).unflatten(-1, (END_CANDIDATES, END_UNIFORMS))
         samples = keys.shape[0]
-        frames = PeptideFrames(frames.axes.repeat(samples, 1, 1, 1), frames.distance.repeat(samples, 1))
-        deviation = math.radians(self.config.peptide_planes.twist_deviation_degrees)
-        twists = draw_twists(
-            frames, angles, chain, network.template, deviation, uniforms[..., 2:].flatten(0, 1)
+        encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, _sites_at_once(c_alpha))
+        uniforms = uniform(keys, self.peptide_stream, _counters([chain.residues, 4], keys))
+        evidence: PeptideEvidence | None = None
+        if given is not None:
+            evidence = self._weigh_evidence(encoded, frames, c_alpha, chain, given)
+        angles = self.peptide_planes.draw_angles(encoded, chain.segments(), uniforms[..., :2], evidence)
+        angles = angles.flatten(0, 1)
+        frames = PeptideFrames(
+            frames.axes.repeat(samples, 1, 1, 1),
+            frames.distance.repeat(samples, 1),
+            frames.plane.repeat(samples, 1, 1, 1),
         )
-        return self.backbone(
-            c_alpha.repeat(samples, 1, 1),
-            frames,
-            angles,
-            twists,
-            chain,
-            end_uniforms.flatten(0, 1),
-            None if given is None else given.of_samples(samples),
-        )
+        twists = self.peptide_planes.draw_twists(frames, angles, chain, uniforms[..., 2:].flatten(0, 1))
+        c_alpha = c_alpha.repeat(samples, 1, 1)
+        end_uniforms = self._end_uniforms(chain, keys).flatten(0, 1)
+        if given is not None:
+            given = of_samples(given, samples)
+        return self.backbone(c_alpha, frames, angles, twists, chain, end_uniforms, given)
+
+    def _end_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
+        """Random numbers (samples, frames, ends, candidates, 3) of the ends of segments."""
+        each = _counters([self.backbone.candidates, self.backbone.uniforms], keys)
+        first = torch.cat(chain_ends(chain)) * each.numel()
+        return uniform(keys, self.end_stream, first[:, None, None] + each)
 
     def _draw_side_chains(
         self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None
@@ -156,33 +171,35 @@ class ProteinModel(nn.Module):
         """Side chains (samples x frames, residues, 10, 3)."""
         candidates = self._draw_candidates(backbone, chain, keys, given)
         if given is not None:
-            candidates = settle_side_chains(candidates, backbone.atoms, chain, given)
-        sweeps = _counters(candidates, self.config.packing.sweeps, chain.residues)
-        return self.packer(candidates, backbone, chain, uniform(keys, _PACKING_STREAM, sweeps).flatten(0, 1))
+            candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
+        uniforms = uniform(keys, self.packing_stream, _counters([self.sweeps, chain.residues], keys))
+        return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1))
 
     def _draw_candidates(self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None) -> Tensor:
         """Side chains (samples x frames, residues, candidates, 10, 3)."""
         c_beta = self.c_beta(backbone.atoms, chain.types)
-        known, kept = None, None
         if given is not None:
-            c_beta = given.kept_in(c_beta.unsqueeze(2), slice(SLOT_CB, SLOT_CB + 1)).squeeze(2)
-        sites = side_chain_sites(backbone.atoms, c_beta, chain, self.config.side_chains.neighbours)
+            slot = chemistry.SLOT_CB
+            c_beta = keep_given(given, c_beta.unsqueeze(2), slot, slot + 1).squeeze(2)
+        sites = self.side_chains.describe(backbone.atoms, c_beta, chain)
         types = chain.types.repeat(len(backbone.atoms))
         uniforms = self._torsion_uniforms(chain, keys)
         atoms, beta = backbone.atoms.flatten(0, 1), c_beta.flatten(0, 1)
+        sites_given: Given | None = None
+        known: Tensor | None = None
         if given is not None:
-            kept = given.of_sites()
-            known = measure_given_torsions(atoms, beta, types, kept)
+            sites_given = of_sites(given)
+            known = self._known_torsions(atoms, beta, types, sites_given)
         candidates = []
         size = _sites_at_once(atoms)
-        for number, part in enumerate(split(sites, size)):
-            span = slice(number * size, (number + 1) * size)
-            hidden = self.side_chains.encode(part)
-            torsions = draw_torsions(
-                self.side_chains, hidden, types[span], uniforms[span], None if known is None else known[span]
-            )
-            here = None if kept is None else take(kept, span)
-            candidates.append(place_side_chains(atoms[span], beta[span], types[span], torsions, here))
+        for first in range(0, len(types), size):
+            last = first + size
+            hidden = self.side_chains.encode(cut_sites(sites, first, last))
+            own = types[first:last]
+            fixed = known[first:last] if known is not None else None
+            kept = cut_given(sites_given, first, last) if sites_given is not None else None
+            torsions = self.side_chains.draw(hidden, own, uniforms[first:last], fixed)
+            candidates.append(self.geometry(atoms[first:last], beta[first:last], own, torsions, kept))
         return torch.cat(candidates).unflatten(0, c_beta.shape[:2])
 
     def _torsion_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
@@ -191,17 +208,16 @@ class ProteinModel(nn.Module):
         The candidates' numbers for the class of chi1 are spread evenly over [0, 1), which covers the rotamers
         better than independent ones.
         """
-        count = self.config.packing.candidates
-        device = chain.types.device
-        uniforms = uniform(keys, _TORSION_STREAM, _counters(chain.types, chain.residues, count, 4, 2))
-        spread = torch.arange(count, device=device) / count
-        first = uniform(keys, _CANDIDATE_STREAM, torch.arange(chain.residues, device=device))
+        count = self.candidates
+        uniforms = uniform(keys, self.torsion_stream, _counters([chain.residues, count, 4, 2], keys))
+        spread = torch.arange(count, device=keys.device) / count
+        first = uniform(keys, self.candidate_stream, torch.arange(chain.residues, device=keys.device))
         uniforms[..., 0, 0] = torch.remainder(first.unsqueeze(-1) + spread, 1.0)
         return uniforms.flatten(0, 2)
 
 
-def _counters(like: Tensor, *shape: int) -> Tensor:
-    """Number the entries of a shape."""
+def _counters(shape: list[int], like: Tensor) -> Tensor:
+    """Number the entries of a shape, on the device of a tensor."""
     count = 1
     for size in shape:
         count *= size
@@ -210,4 +226,4 @@ def _counters(like: Tensor, *shape: int) -> Tensor:
 
 def _sites_at_once(like: Tensor) -> int:
     """Sites a network reads at once: on a CPU as many as fit the cache, elsewhere all."""
-    return 512 if like.device.type == "cpu" else 2**62
+    return 512 if like.device.type == "cpu" else 1 << 62

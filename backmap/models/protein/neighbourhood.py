@@ -1,15 +1,14 @@
 """What a residue sees: its nearest residues in its own frame, and the network that reads them."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backmap.models.chain import NO_RESIDUE, Chain
-from backmap.ops import FrameRule, canonical_alignment
+from backmap.chemistry import NO_RESIDUE
+from backmap.models.chain import Chain
+from backmap.ops import FrameRule
 
 MAX_SEQUENCE_OFFSET = 8
 OFFSETS = 2 * MAX_SEQUENCE_OFFSET + 2
@@ -34,52 +33,13 @@ class Neighbourhood(NamedTuple):
     offsets: Tensor
 
 
-def gather_neighbourhood(
-    points: Tensor, query: Tensor, triangle: Tensor, chain: Chain, neighbours: int
-) -> tuple[Neighbourhood, Tensor]:
-    """Find the nearest residues of every residue's query point and turn them into its frame.
-
-    Parameters
-    ----------
-    points : Tensor, (frames, residues, points, 3)
-        Points of each residue in nm, the C-alpha first; the C-alpha alone decides who is near.
-    query : Tensor, (frames, residues, 3)
-        Where each residue looks from.
-    triangle : Tensor, (frames, residues, 3, 3)
-        Three points that define each residue's frame (Gram-Schmidt, origin on the second).
-    chain : Chain
-        The sequence.
-    neighbours : int
-        How many residues to take.
-
-    Returns
-    -------
-    Neighbourhood
-        Of frames x residues sites.
-    Tensor, (frames, residues, 4, 3)
-        Frames: three axes and the origin.
-    """
-    selectable = torch.zeros(points.shape[1:3], dtype=torch.bool, device=points.device)
-    selectable[:, 0] = True
-    own = torch.arange(chain.residues, device=points.device)
-    local, index, frame = canonical_alignment(
-        points,
-        query,
-        triangle,
-        neighbours=neighbours,
-        selectable=selectable,
-        exclude=own,
-        frame_rule=FrameRule.GRAM_SCHMIDT,
-    )
-    found = index >= 0
-    row = index.clamp_min(0)
-    types = torch.where(found, chain.types[row], NO_RESIDUE)
-    offset = (row - own[:, None]).clamp(-MAX_SEQUENCE_OFFSET, MAX_SEQUENCE_OFFSET) + MAX_SEQUENCE_OFFSET
-    same_chain = chain.chain_index[row] == chain.chain_index[:, None]
-    offsets = torch.where(same_chain, offset, OFFSETS - 1)
+def cut_neighbourhood(neighbourhood: Neighbourhood, first: int, last: int) -> Neighbourhood:
+    """The sites from ``first`` up to ``last``."""
     return Neighbourhood(
-        local.flatten(0, 1), types.flatten(0, 1).to(torch.uint8), offsets.flatten(0, 1).to(torch.uint8)
-    ), frame
+        neighbourhood.positions[first:last],
+        neighbourhood.types[first:last],
+        neighbourhood.offsets[first:last],
+    )
 
 
 class NeighbourhoodEncoder(nn.Module):
@@ -89,6 +49,8 @@ class NeighbourhoodEncoder(nn.Module):
     ----------
     points : int
         Points of each neighbour.
+    neighbours : int
+        How many residues to look at.
     width : int
         Features of each neighbour.
     queries : int
@@ -99,8 +61,15 @@ class NeighbourhoodEncoder(nn.Module):
         Share of neighbours hidden in training, so that no structure is learned by heart.
     """
 
-    def __init__(self, points: int, width: int, queries: int, own_width: int, dropout: float) -> None:
+    no_residue: Final = NO_RESIDUE
+    max_offset: Final = MAX_SEQUENCE_OFFSET
+    frame_rule: Final = int(FrameRule.GRAM_SCHMIDT)
+
+    def __init__(
+        self, points: int, neighbours: int, width: int, queries: int, own_width: int, dropout: float
+    ) -> None:
         super().__init__()
+        self.neighbours = neighbours
         self.queries = queries
         self.dropout = dropout
         self.position = nn.Linear(4 * points + 3, width)
@@ -108,6 +77,46 @@ class NeighbourhoodEncoder(nn.Module):
         self.offset_embedding = nn.Embedding(OFFSETS, width)
         self.inner = nn.Linear(width, width)
         self.query = nn.Linear(own_width, queries * width)
+
+    def gather(
+        self, points: Tensor, query: Tensor, triangle: Tensor, chain: Chain
+    ) -> tuple[Neighbourhood, Tensor]:
+        """Find the nearest residues of every residue's query point and turn them into its frame.
+
+        Parameters
+        ----------
+        points : Tensor, (frames, residues, points, 3)
+            Points of each residue in nm, the C-alpha first; the C-alpha alone decides who is near.
+        query : Tensor, (frames, residues, 3)
+            Where each residue looks from.
+        triangle : Tensor, (frames, residues, 3, 3)
+            Three points that define each residue's frame (Gram-Schmidt, origin on the second).
+        chain : Chain
+            The sequence.
+
+        Returns
+        -------
+        Neighbourhood
+            Of frames x residues sites.
+        Tensor, (frames, residues, 4, 3)
+            Frames: three axes and the origin.
+        """
+        present = torch.ones(points.shape[1:3], dtype=torch.bool, device=points.device)
+        selectable = torch.zeros_like(present)
+        selectable[:, 0] = True
+        own = torch.arange(chain.residues, device=points.device)
+        # The operator itself: TorchScript cannot call a function with optional keywords.
+        local, index, frame = torch.ops.backmap.canonical_alignment(
+            points, present, selectable, query, triangle, own, self.neighbours, self.frame_rule
+        )
+        row = index.clamp_min(0)
+        types = torch.where(index >= 0, chain.types[row], self.no_residue)
+        offset = (row - own[:, None]).clamp(-self.max_offset, self.max_offset) + self.max_offset
+        same_chain = chain.chain_index[row] == chain.chain_index[:, None]
+        offsets = torch.where(same_chain, offset, 2 * self.max_offset + 1)
+        return Neighbourhood(
+            local.flatten(0, 1), types.flatten(0, 1).to(torch.uint8), offsets.flatten(0, 1).to(torch.uint8)
+        ), frame
 
     def forward(self, neighbourhood: Neighbourhood, own: Tensor) -> Tensor:
         """Summarise neighbourhoods.
@@ -125,7 +134,7 @@ class NeighbourhoodEncoder(nn.Module):
         """
         types = neighbourhood.types.long()
         positions = neighbourhood.positions
-        distance = positions.norm(dim=-1)
+        distance = torch.linalg.vector_norm(positions, dim=-1)
         direction = positions[:, :, 0] / distance[:, :, :1].clamp_min(0.05)
         numbers = torch.cat([positions.flatten(2), distance, direction], dim=-1)
         features = (
@@ -136,7 +145,7 @@ class NeighbourhoodEncoder(nn.Module):
         features = functional.silu(self.inner(functional.silu(features)))
         query = self.query(own).view(own.shape[0], self.queries, -1)
         score = torch.matmul(query, features.transpose(1, 2)) * features.shape[-1] ** -0.5
-        hidden = types == NO_RESIDUE
+        hidden = types == self.no_residue
         if self.training:
             hidden = hidden | (torch.rand(types.shape, device=types.device) < self.dropout)
         score = score.masked_fill(hidden[:, None, :], -1e4)

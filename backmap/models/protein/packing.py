@@ -1,11 +1,10 @@
 """Side chains chosen together: candidates of every residue, weighed by their overlaps."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
-from backmap.chemistry import ATOM_MASK, CONTACT_RADII, SIDE_CHAIN, SLOT_OXT
+from backmap import chemistry
+from backmap.chemistry import ATOM_MASK, CONTACT_RADII
 from backmap.models.chain import Chain
 from backmap.models.protein.backbone import Backbone
 from backmap.models.protein.config import PackingConfig
@@ -16,10 +15,11 @@ class Packer(nn.Module):
     """Chooses among candidate side chains by Gibbs sampling of their overlaps; has no parameters."""
 
     radii: Tensor
+    mask: Tensor
 
     def __init__(self, config: PackingConfig) -> None:
         super().__init__()
-        self.config = config
+        self.strength = config.strength_per_nm2
         self.register_buffer("radii", torch.tensor(CONTACT_RADII, dtype=torch.float32), persistent=False)
         self.register_buffer("mask", torch.from_numpy(ATOM_MASK), persistent=False)
 
@@ -45,17 +45,19 @@ class Packer(nn.Module):
         radii, mask = self.radii[chain.types], self.mask[chain.types]
         fixed = torch.cat([backbone.atoms, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
         fixed_present = torch.cat([torch.ones_like(mask[:, :4]), ~chain.linked[:, None]], dim=1)
-        fixed_radii = torch.cat([radii[:, :4], radii[:, SLOT_OXT:]], dim=1)
+        fixed_radii = torch.cat([radii[:, :4], radii[:, chemistry.SLOT_OXT :]], dim=1)
+        side_mask = mask[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
+        side_radii = radii[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
         choice, _ = pack_side_chains(
             candidates,
-            mask[:, SIDE_CHAIN],
+            side_mask,
             fixed,
             fixed_present,
-            radii[:, SIDE_CHAIN].contiguous(),
+            side_radii.contiguous(),
             fixed_radii,
             chain.linked,
             uniforms,
-            strength=self.config.strength_per_nm2,
+            strength=self.strength,
         )
-        index = choice[:, :, None, None, None].expand(-1, -1, -1, *candidates.shape[3:])
+        index = choice[:, :, None, None, None].expand(-1, -1, -1, candidates.shape[3], 3)
         return candidates.gather(2, index).squeeze(2)

@@ -50,10 +50,10 @@ def weigh_evidence(
     chain : Chain
         The sequence.
     given : Given
-        From :meth:`Given.usable`.
+        From :func:`usable`.
     """
-    plane = network.template(frames.distance)
-    angle = _measured_angle(plane, frames, c_alpha, chain, given)
+    plane = frames.plane
+    angle = _measured_angle(frames, c_alpha, chain, given)
     support = _support_of_next(network, encoded, angle, chain)
     to_beta = normalise(given.atoms[:, :, SLOT_CB] - c_alpha) * given.present[:, SLOT_CB, None]
     own = _turned(frames, to_beta)
@@ -71,16 +71,14 @@ def _turned(frames: PeptideFrames, vectors: Tensor) -> Tensor:
     return torch.matmul(frames.axes, vectors.unsqueeze(-1)).squeeze(-1)
 
 
-def _measured_angle(
-    plane: Tensor, frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given
-) -> Tensor:
+def _measured_angle(frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given) -> Tensor:
     """Angle (frames, residues) about the axis that fits given C, O and N best; NaN where there are none."""
     ahead, present = shift(given.atoms, 1, 0.0, dim=1), shift(given.present, 1, False)
     total = torch.zeros_like(c_alpha)
     for atom, (atoms, there, slot) in enumerate(
         ((given.atoms, given.present, SLOT_C), (given.atoms, given.present, SLOT_O), (ahead, present, SLOT_N))
     ):
-        weight = plane[:, :, atom, 1] * (there[:, slot] & chain.linked)
+        weight = frames.plane[:, :, atom, 1] * (there[:, slot] & chain.linked)
         total += weight.unsqueeze(-1) * _turned(frames, atoms[:, :, slot] - c_alpha)
     angle = torch.atan2(total[..., 2], total[..., 1])
     return torch.where(given_peptides(chain, given), angle, torch.nan)

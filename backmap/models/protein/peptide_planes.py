@@ -4,31 +4,27 @@ For neighbours i, i+1 the axis e1 runs from CA_i to CA_{i+1}, e2 is the part of 
 it, e3 = e1 x e2. C, O and N lie in a plane through the axis; the angle is that of O about e1, from e2.
 """
 
-from __future__ import annotations
-
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backmap.models.batches import split
-from backmap.models.chain import NO_RESIDUE, Chain, shift
+from backmap.chemistry import NO_RESIDUE
+from backmap.models.chain import Chain, shift
 from backmap.models.protein.config import PeptidePlaneConfig
 from backmap.models.protein.geometry import PeptideTemplate, angle_in_class, mean_backbone_angle
 from backmap.models.protein.neighbourhood import (
     Neighbourhood,
     NeighbourhoodEncoder,
     Trunk,
-    gather_neighbourhood,
+    cut_neighbourhood,
 )
 
 _WINDOW = (-2, -1, 1, 2, 3)
 _TYPE_WINDOW = (-1, 0, 1, 2)
 _TYPE_WIDTH = 16
-_VOLUME, _VOLUME_DEVIATION = 0.74, 0.1
-"""Triple product of the directions from CA to N, C and CB of an L-amino acid, and what it may be off."""
 _OWN_WIDTH = len(_WINDOW) * 4 + len(_TYPE_WINDOW) * _TYPE_WIDTH
 
 
@@ -95,10 +91,21 @@ class PeptideEvidence(NamedTuple):
 
 
 class PeptideFrames(NamedTuple):
-    """Peptide frames: ``axes`` (frames, residues, 3, 3), rows e1, e2, e3; CA-CA ``distance`` in nm."""
+    """Where each peptide stands.
+
+    Attributes
+    ----------
+    axes : Tensor, (frames, residues, 3, 3)
+        Rows e1, e2, e3.
+    distance : Tensor, (frames, residues)
+        CA-CA in nm.
+    plane : Tensor, (frames, residues, 3, 2)
+        C, O and N along and across the axis, from :class:`PeptideTemplate`.
+    """
 
     axes: Tensor
     distance: Tensor
+    plane: Tensor
 
 
 def _triangle(c_alpha: Tensor, chain: Chain) -> Tensor:
@@ -112,50 +119,13 @@ def _triangle(c_alpha: Tensor, chain: Chain) -> Tensor:
     return torch.stack([reference, c_alpha, after], dim=2)
 
 
-def peptide_sites(
-    c_alpha: Tensor, chain: Chain, neighbours: int, template: PeptideTemplate
-) -> tuple[PeptideSites, PeptideFrames]:
-    """Describe every residue's peptide from C-alphas alone.
-
-    Parameters
-    ----------
-    c_alpha : Tensor, (frames, residues, 3)
-        In nm.
-    chain : Chain
-        The sequence.
-    neighbours : int
-        Nearest C-alphas to take.
-    template : PeptideTemplate
-        Planar peptide geometry.
-    """
-    triangle = _triangle(c_alpha, chain)
-    middle = 0.5 * (triangle[:, :, 1] + triangle[:, :, 2])
-    neighbourhood, frame = gather_neighbourhood(c_alpha.unsqueeze(2), middle, triangle, chain, neighbours)
-    axes = frame[:, :, :3]
-    frames = PeptideFrames(axes, (triangle[:, :, 2] - triangle[:, :, 1]).norm(dim=-1))
-    window = []
-    for offset in _WINDOW:
-        there = chain.has_neighbour(offset)[:, None].to(c_alpha.dtype)
-        local = torch.matmul(axes, (shift(c_alpha, offset, 0.0, dim=1) - c_alpha).unsqueeze(-1)).squeeze(-1)
-        window += [local * there, there.expand(local.shape[0], -1, -1)]
-    types = torch.stack([chain.neighbour_types(offset) for offset in _TYPE_WINDOW], dim=-1).to(torch.uint8)
-    sites = PeptideSites(
-        neighbourhood,
-        torch.cat(window, dim=-1).flatten(0, 1),
-        types.expand(c_alpha.shape[0], -1, -1).flatten(0, 1),
-        _before(c_alpha, frames, chain, template).flatten(0, 1),
-    )
-    return sites, frames
-
-
-def _before(c_alpha: Tensor, frames: PeptideFrames, chain: Chain, template: PeptideTemplate) -> Tensor:
+def _before(c_alpha: Tensor, frames: PeptideFrames, chain: Chain) -> Tensor:
     """C and N of the previous peptide in this frame, as (constant, cosine, sine) of its angle."""
-    plane = template(frames.distance)
     e1, e2, e3 = frames.axes.unbind(dim=2)
     backward = c_alpha - shift(c_alpha, 1, 0.0, dim=1)
     coefficients = []
     for atom, from_end in ((0, False), (2, True)):
-        along, across = plane[:, :, atom, :1], plane[:, :, atom, 1:]
+        along, across = frames.plane[:, :, atom, :1], frames.plane[:, :, atom, 1:]
         constant = along * e1 if from_end else along * e1 + backward
         terms = torch.stack([constant, across * e2, across * e3], dim=2)
         terms = shift(terms, -1, 0.0, dim=1)
@@ -163,12 +133,11 @@ def _before(c_alpha: Tensor, frames: PeptideFrames, chain: Chain, template: Pept
     there = chain.has_neighbour(-1).to(c_alpha.dtype)
     flag = torch.zeros_like(coefficients[0][..., :1])
     flag[:, :, 0, 0] = there
-    return torch.cat([*coefficients, flag], dim=-1) * there[:, None, None]
+    coefficients.append(flag)
+    return torch.cat(coefficients, dim=-1) * there[:, None, None]
 
 
-def place_peptides(
-    c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, twist: Tensor, template: PeptideTemplate
-) -> Tensor:
+def place_peptides(c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, twist: Tensor) -> Tensor:
     """Place C, O of residue i and N of residue i + 1 from the peptide's angle.
 
     Parameters
@@ -176,26 +145,23 @@ def place_peptides(
     c_alpha : Tensor, (frames, residues, 3)
         In nm.
     frames : PeptideFrames
-        From :func:`peptide_sites`.
+        From :meth:`PeptidePlaneNetwork.describe`.
     angle : Tensor, (frames, residues)
         In radians.
     twist : Tensor, (frames, residues)
         Turn of N about the axis out of the plane of C and O, radians.
-    template : PeptideTemplate
-        Planar peptide geometry.
 
     Returns
     -------
     Tensor, (frames, residues, 3, 3)
         C and O of each residue and N of its successor, nm.
     """
-    plane = template(frames.distance)
-    e1, e2, e3 = (axis.unsqueeze(2) for axis in frames.axes.unbind(dim=2))
+    e1, e2, e3 = frames.axes.unsqueeze(3).unbind(dim=2)
     turn = torch.stack([angle, angle, angle + twist], dim=-1).unsqueeze(-1)
     outward = torch.cos(turn) * e2 + torch.sin(turn) * e3
-    atoms = c_alpha.unsqueeze(2) + plane[..., :1] * e1 + plane[..., 1:] * outward
-    step = torch.where(torch.tensor([False, False, True], device=angle.device)[:, None], 1.0, 0.0)
-    return atoms + step * (frames.distance[..., None, None] * e1)
+    atoms = c_alpha.unsqueeze(2) + frames.plane[..., :1] * e1 + frames.plane[..., 1:] * outward
+    atoms[:, :, 2] += frames.distance.unsqueeze(-1) * e1[:, :, 0]
+    return atoms
 
 
 def measure_angle(frames: PeptideFrames, c_alpha: Tensor, oxygen: Tensor) -> Tensor:
@@ -204,33 +170,22 @@ def measure_angle(frames: PeptideFrames, c_alpha: Tensor, oxygen: Tensor) -> Ten
     return torch.atan2(local[..., 2], local[..., 1])
 
 
-def encode_peptides(
-    network: PeptidePlaneNetwork, c_alpha: Tensor, chain: Chain, sites_at_once: int
-) -> tuple[EncodedPeptides, PeptideFrames]:
-    """Describe and encode every peptide of every frame, a slice of sites at a time.
-
-    Parameters
-    ----------
-    network : PeptidePlaneNetwork
-        The trained network.
-    c_alpha : Tensor, (frames, residues, 3)
-        In nm.
-    chain : Chain
-        The sequence.
-    sites_at_once : int
-        Sites in a slice.
-    """
-    sites, frames = peptide_sites(c_alpha, chain, network.config.neighbours, network.template)
-    parts = [network.encode(part) for part in split(sites, sites_at_once)]
-    context, before = (torch.cat(part).unflatten(0, c_alpha.shape[:2]) for part in zip(*parts, strict=True))
-    nitrogen = sites.before[..., 3:6].unflatten(0, c_alpha.shape[:2])
-    return EncodedPeptides(context, before, nitrogen, network.template(frames.distance)[:, :, 0]), frames
-
-
 class PeptidePlaneNetwork(nn.Module):
     """Classifies the angle of each peptide, given C-alphas and the angle of the peptide before."""
 
     class_directions: Tensor
+    window: Final = _WINDOW
+    type_window: Final = _TYPE_WINDOW
+    twist_steps: Final = 33
+    max_twist: Final = math.radians(40.0)
+    trans_distance_nm: Final = 0.038
+    """Distance of N from the C-alpha axis in a trans peptide."""
+    crystal_hinge_deviation: Final = math.radians(2.7)
+    """Standard deviation of the angle N-CA-C in crystal structures."""
+    volume: Final = 0.74
+    """Triple product of the directions from CA to N, C and CB of an L-amino acid."""
+    volume_deviation: Final = 0.1
+    """What it may be off."""
 
     def __init__(self, config: PeptidePlaneConfig) -> None:
         super().__init__()
@@ -238,7 +193,7 @@ class PeptidePlaneNetwork(nn.Module):
         self.template = PeptideTemplate()
         self.type_embedding = nn.Embedding(NO_RESIDUE + 1, _TYPE_WIDTH)
         self.encoder = NeighbourhoodEncoder(
-            1, config.neighbour_width, config.queries, _OWN_WIDTH, config.dropout
+            1, config.neighbours, config.neighbour_width, config.queries, _OWN_WIDTH, config.dropout
         )
         self.trunk = Trunk(
             config.queries * config.neighbour_width + _OWN_WIDTH,
@@ -251,9 +206,71 @@ class PeptidePlaneNetwork(nn.Module):
         self.output = nn.Linear(config.head_width, config.classes)
         self.hinge = mean_backbone_angle()
         self.hinge_deviation = math.radians(config.hinge_deviation_degrees)
+        self.twist_deviation = math.radians(config.twist_deviation_degrees)
+        self.classes = config.classes
         centres = (torch.arange(config.classes) + 0.5) / config.classes * (2 * math.pi) - math.pi
         directions = torch.stack([torch.cos(centres), torch.sin(centres)])
         self.register_buffer("class_directions", directions, persistent=False)
+
+    def describe(self, c_alpha: Tensor, chain: Chain) -> tuple[PeptideSites, PeptideFrames]:
+        """Describe every residue's peptide from C-alphas alone.
+
+        Parameters
+        ----------
+        c_alpha : Tensor, (frames, residues, 3)
+            In nm.
+        chain : Chain
+            The sequence.
+        """
+        triangle = _triangle(c_alpha, chain)
+        middle = 0.5 * (triangle[:, :, 1] + triangle[:, :, 2])
+        neighbourhood, frame = self.encoder.gather(c_alpha.unsqueeze(2), middle, triangle, chain)
+        axes = frame[:, :, :3]
+        distance = torch.linalg.vector_norm(triangle[:, :, 2] - triangle[:, :, 1], dim=-1)
+        frames = PeptideFrames(axes, distance, self.template(distance))
+        window = []
+        for offset in self.window:
+            there = chain.has_neighbour(offset)[:, None].to(c_alpha.dtype)
+            away = shift(c_alpha, offset, 0.0, dim=1) - c_alpha
+            window.append(torch.matmul(axes, away.unsqueeze(-1)).squeeze(-1) * there)
+            window.append(there.expand(c_alpha.shape[0], -1, -1))
+        types = torch.stack([chain.neighbour_types(offset) for offset in self.type_window], dim=-1)
+        sites = PeptideSites(
+            neighbourhood,
+            torch.cat(window, dim=-1).flatten(0, 1),
+            types.to(torch.uint8).expand(c_alpha.shape[0], -1, -1).flatten(0, 1),
+            _before(c_alpha, frames, chain).flatten(0, 1),
+        )
+        return sites, frames
+
+    def encode_all(
+        self, c_alpha: Tensor, chain: Chain, sites_at_once: int
+    ) -> tuple[EncodedPeptides, PeptideFrames]:
+        """Describe and encode every peptide of every frame, a slice of sites at a time.
+
+        Parameters
+        ----------
+        c_alpha : Tensor, (frames, residues, 3)
+            In nm.
+        chain : Chain
+            The sequence.
+        sites_at_once : int
+            Sites in a slice.
+        """
+        sites, frames = self.describe(c_alpha, chain)
+        contexts, befores = [], []
+        for first in range(0, len(sites.window), sites_at_once):
+            context, before = self.encode(_cut(sites, first, first + sites_at_once))
+            contexts.append(context)
+            befores.append(before)
+        shape = c_alpha.shape[:2]
+        encoded = EncodedPeptides(
+            torch.cat(contexts).unflatten(0, shape),
+            torch.cat(befores).unflatten(0, shape),
+            sites.before[..., 3:6].unflatten(0, shape),
+            frames.plane[:, :, 0],
+        )
+        return encoded, frames
 
     def encode(self, sites: PeptideSites) -> tuple[Tensor, Tensor]:
         """Do all work that does not need the previous angle.
@@ -292,7 +309,8 @@ class PeptidePlaneNetwork(nn.Module):
         Tensor, (..., classes)
         """
         n = _direction(nitrogen, cosine, sine)
-        along, across = (carbon / carbon.norm(dim=-1, keepdim=True).clamp_min(1e-6)).unbind(dim=-1)
+        length = torch.linalg.vector_norm(carbon, dim=-1, keepdim=True).clamp_min(1e-6)
+        along, across = (carbon / length).unbind(dim=-1)
         waves = torch.matmul(n[..., 1:], self.class_directions)
         bend = (n[..., 0] * along).unsqueeze(-1) + across.unsqueeze(-1) * waves
         strain = (bend - math.cos(self.hinge)) / (math.sin(self.hinge) * self.hinge_deviation)
@@ -316,12 +334,13 @@ class PeptidePlaneNetwork(nn.Module):
         Tensor, (..., classes)
         """
         n = _direction(nitrogen, cosine, sine)
-        along, across = (carbon / carbon.norm(dim=-1, keepdim=True).clamp_min(1e-6)).unbind(dim=-1)
+        length = torch.linalg.vector_norm(carbon, dim=-1, keepdim=True).clamp_min(1e-6)
+        along, across = (carbon / length).unbind(dim=-1)
         normal = torch.linalg.cross(c_beta.expand_as(n), n, dim=-1)
         waves = torch.matmul(normal[..., 1:], self.class_directions)
         volume = (normal[..., 0] * along).unsqueeze(-1) + across.unsqueeze(-1) * waves
         there = (n.square().sum(dim=-1) * c_beta.square().sum(dim=-1)).unsqueeze(-1)
-        return 0.5 * there * ((volume - _VOLUME) / _VOLUME_DEVIATION).square()
+        return 0.5 * there * ((volume - self.volume) / self.volume_deviation).square()
 
     def logits(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Combine what :meth:`encode` gave with the previous angle; leading dimensions broadcast."""
@@ -329,132 +348,122 @@ class PeptidePlaneNetwork(nn.Module):
         hidden = context + constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
         return self.output(functional.silu(hidden))
 
+    def draw_angles(
+        self,
+        encoded: EncodedPeptides,
+        segments: Tensor,
+        uniforms: Tensor,
+        evidence: PeptideEvidence | None = None,
+    ) -> Tensor:
+        """Draw the angles along all segments at once, each given the one before; exact ancestral sampling.
+
+        Parameters
+        ----------
+        encoded : EncodedPeptides
+            What the network knows.
+        segments : Tensor, (segments, longest) int64
+            Residues of each segment in order, padded with -1.
+        uniforms : Tensor, (samples, frames, residues, 2)
+            Random numbers in [0, 1): for the class, and for the place in its bin.
+        evidence : PeptideEvidence, optional
+            What given atoms say.
+
+        Returns
+        -------
+        Tensor, (samples, frames, residues)
+            In radians.
+        """
+        rows = segments.clamp_min(0)
+        context, before = encoded.context[:, rows], encoded.before[:, rows]
+        nitrogen, carbon = encoded.nitrogen[:, rows], encoded.carbon[:, rows]
+        uniforms = uniforms[:, :, rows]
+        if evidence is not None:
+            evidence = PeptideEvidence(
+                evidence.angle[:, rows], evidence.support[:, rows], evidence.c_beta[:, rows]
+            )
+        angle = torch.zeros_like(uniforms[:, :, :, 0, 0])
+        steps = []
+        for step in range(segments.shape[1]):
+            cosine, sine = torch.cos(angle), torch.sin(angle)
+            logits = self.logits(context[:, :, step], before[:, :, step], cosine, sine)
+            logits = logits - self.hinge_penalty(nitrogen[:, :, step], carbon[:, :, step], cosine, sine)
+            if evidence is not None:
+                c_beta, support = evidence.c_beta[:, :, step], evidence.support[:, :, step]
+                logits = logits + support
+                logits = logits - self.handedness_penalty(
+                    nitrogen[:, :, step], carbon[:, :, step], c_beta, cosine, sine
+                )
+            chosen = draw_class(logits, uniforms[:, :, :, step, 0])
+            angle = angle_in_class(chosen, uniforms[:, :, :, step, 1], self.classes)
+            if evidence is not None:
+                known = evidence.angle[:, :, step]
+                angle = torch.where(known.isnan(), angle, known)
+            steps.append(angle)
+        drawn = torch.stack(steps, dim=3)[:, :, segments >= 0]
+        angles = torch.empty_like(drawn)
+        angles[:, :, segments[segments >= 0]] = drawn
+        return angles
+
+    def draw_twists(self, frames: PeptideFrames, angle: Tensor, chain: Chain, uniforms: Tensor) -> Tensor:
+        """Draw how far each N leaves the plane: as peptides do, and so that the angle N-CA-C relaxes.
+
+        Each turn is drawn on a grid from a normal distribution times that of the angle N-CA-C it leads to;
+        the peptide's omega follows (about 0.43 degrees a degree).
+
+        Parameters
+        ----------
+        frames : PeptideFrames
+            Of the peptide axes.
+        angle : Tensor, (frames, residues)
+            Peptide angles in radians.
+        chain : Chain
+            The sequence.
+        uniforms : Tensor, (frames, residues, 2)
+            Random numbers in [0, 1): for the grid point, and for the place around it.
+
+        Returns
+        -------
+        Tensor, (frames, residues)
+            In radians.
+        """
+        carbon, nitrogen = frames.plane[:, :, 0], frames.plane[:, :, 2]
+        e1, e2, e3 = frames.axes.unbind(dim=2)
+        outward = torch.cos(angle).unsqueeze(-1) * e2 + torch.sin(angle).unsqueeze(-1) * e3
+        to_carbon = carbon[..., :1] * e1 + carbon[..., 1:] * outward
+        to_carbon = to_carbon / torch.linalg.vector_norm(to_carbon, dim=-1, keepdim=True)
+        ahead = torch.matmul(frames.axes, shift(to_carbon, 1, 0.0, dim=1).unsqueeze(-1))
+        twist = torch.linspace(-self.max_twist, self.max_twist, self.twist_steps, device=angle.device)
+        # N of a cis peptide stands three times as far from the axis: the same shift sideways is a smaller
+        # turn.
+        scale = (self.trans_distance_nm / nitrogen[..., 1:].abs()).clamp_max(1.0)
+        turn = angle.unsqueeze(-1) + twist * scale
+        sideways = torch.cos(turn) * ahead[:, :, 1] + torch.sin(turn) * ahead[:, :, 2]
+        length = torch.linalg.vector_norm(nitrogen, dim=-1, keepdim=True)
+        bend = (nitrogen[..., :1] * ahead[:, :, 0] + nitrogen[..., 1:] * sideways) / length
+        strain = (bend - math.cos(self.hinge)) / (math.sin(self.hinge) * self.crystal_hinge_deviation)
+        hinged = chain.has_neighbour(2).unsqueeze(-1)
+        logits = -0.5 * (twist / self.twist_deviation).square()
+        logits = logits - 0.5 * torch.where(hinged, strain.square(), 0.0)
+        chosen = draw_class(logits, uniforms[..., 0])
+        step = 2 * self.max_twist / (self.twist_steps - 1)
+        return (twist[chosen] + (uniforms[..., 1] - 0.5) * step) * scale.squeeze(-1)
+
 
 def _direction(nitrogen: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Direction (..., 3) of N of the previous peptide from CA; zero where there is none."""
     constant, with_cosine, with_sine = nitrogen.unbind(dim=-2)
     n = constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
-    return n / n.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    return n / torch.linalg.vector_norm(n, dim=-1, keepdim=True).clamp_min(1e-6)
 
 
-def draw_angles(
-    network: PeptidePlaneNetwork,
-    encoded: EncodedPeptides,
-    segments: Tensor,
-    uniforms: Tensor,
-    evidence: PeptideEvidence | None = None,
-) -> Tensor:
-    """Draw the angles along all segments at once, each given the one before; exact ancestral sampling.
-
-    Parameters
-    ----------
-    network : PeptidePlaneNetwork
-        The trained network.
-    encoded : EncodedPeptides
-        What the network knows.
-    segments : Tensor, (segments, longest) int64
-        Residues of each segment in order, padded with -1.
-    uniforms : Tensor, (samples, frames, residues, 2)
-        Random numbers in [0, 1): for the class, and for the place in its bin.
-    evidence : PeptideEvidence, optional
-        What given atoms say.
-
-    Returns
-    -------
-    Tensor, (samples, frames, residues)
-        In radians.
-    """
-    rows = segments.clamp_min(0)
-    if evidence is not None:
-        evidence = PeptideEvidence(*(part[:, rows] for part in evidence))
-    encoded = EncodedPeptides(*(part[:, rows] for part in encoded))
-    uniforms = uniforms[:, :, rows]
-    angle = torch.zeros_like(uniforms[:, :, :, 0, 0])
-    steps = []
-    for step in range(segments.shape[1]):
-        cosine, sine = torch.cos(angle), torch.sin(angle)
-        here = EncodedPeptides(*(part[:, :, step] for part in encoded))
-        logits = network.logits(here.context, here.before, cosine, sine)
-        logits = logits - network.hinge_penalty(here.nitrogen, here.carbon, cosine, sine)
-        if evidence is not None:
-            c_beta, support = evidence.c_beta[:, :, step], evidence.support[:, :, step]
-            penalty = network.handedness_penalty(here.nitrogen, here.carbon, c_beta, cosine, sine)
-            logits = logits + support - penalty
-        chosen = draw_class(logits, uniforms[:, :, :, step, 0])
-        angle = angle_in_class(chosen, uniforms[:, :, :, step, 1], network.config.classes)
-        if evidence is not None:
-            known = evidence.angle[:, :, step]
-            angle = torch.where(known.isnan(), angle, known)
-        steps.append(angle)
-    drawn = torch.stack(steps, dim=3)[:, :, segments >= 0]
-    angles = torch.empty_like(drawn)
-    angles[:, :, segments[segments >= 0]] = drawn
-    return angles
-
-
-_TWIST_STEPS = 33
-_MAX_TWIST = math.radians(40.0)
-_TRANS_DISTANCE_NM = 0.038
-"""Distance of N from the C-alpha axis in a trans peptide."""
-_HINGE_DEVIATION = math.radians(2.7)
-"""Standard deviation of the angle N-CA-C in crystal structures."""
-
-
-def draw_twists(
-    frames: PeptideFrames,
-    angle: Tensor,
-    chain: Chain,
-    template: PeptideTemplate,
-    deviation: float,
-    uniforms: Tensor,
-) -> Tensor:
-    """Draw how far each N leaves the plane: as peptides do, and so that the angle N-CA-C relaxes.
-
-    Each turn is drawn on a grid from a normal distribution times that of the angle N-CA-C it leads to; the
-    peptide's omega follows (about 0.43 degrees a degree).
-
-    Parameters
-    ----------
-    frames : PeptideFrames
-        Of the peptide axes.
-    angle : Tensor, (frames, residues)
-        Peptide angles in radians.
-    chain : Chain
-        The sequence.
-    template : PeptideTemplate
-        Planar peptide geometry.
-    deviation : float
-        Standard deviation of a trans peptide's turn in radians.
-    uniforms : Tensor, (frames, residues, 2)
-        Random numbers in [0, 1): for the grid point, and for the place around it.
-
-    Returns
-    -------
-    Tensor, (frames, residues)
-        In radians.
-    """
-    plane = template(frames.distance)
-    carbon, nitrogen = plane[:, :, 0], plane[:, :, 2]
-    e1, e2, e3 = frames.axes.unbind(dim=2)
-    outward = torch.cos(angle).unsqueeze(-1) * e2 + torch.sin(angle).unsqueeze(-1) * e3
-    to_carbon = carbon[..., :1] * e1 + carbon[..., 1:] * outward
-    to_carbon = shift(to_carbon / to_carbon.norm(dim=-1, keepdim=True), 1, 0.0, dim=1)
-    ahead = torch.matmul(frames.axes, to_carbon.unsqueeze(-1))
-    twist = torch.linspace(-_MAX_TWIST, _MAX_TWIST, _TWIST_STEPS, device=angle.device)
-    # N of a cis peptide stands three times as far from the axis: the same shift sideways is a smaller turn.
-    scale = (_TRANS_DISTANCE_NM / nitrogen[..., 1:].abs()).clamp_max(1.0)
-    turn = angle.unsqueeze(-1) + twist * scale
-    sideways = torch.cos(turn) * ahead[:, :, 1] + torch.sin(turn) * ahead[:, :, 2]
-    bend = (nitrogen[..., :1] * ahead[:, :, 0] + nitrogen[..., 1:] * sideways) / nitrogen.norm(
-        dim=-1, keepdim=True
+def _cut(sites: PeptideSites, first: int, last: int) -> PeptideSites:
+    """The sites from ``first`` up to ``last``."""
+    return PeptideSites(
+        cut_neighbourhood(sites.neighbourhood, first, last),
+        sites.window[first:last],
+        sites.types[first:last],
+        sites.before[first:last],
     )
-    hinge = mean_backbone_angle()
-    strain = (bend - math.cos(hinge)) / (math.sin(hinge) * _HINGE_DEVIATION)
-    hinged = chain.has_neighbour(2).unsqueeze(-1)
-    logits = -0.5 * (twist / deviation).square() - 0.5 * torch.where(hinged, strain.square(), 0.0)
-    chosen = draw_class(logits, uniforms[..., 0])
-    step = 2 * _MAX_TWIST / (_TWIST_STEPS - 1)
-    return (twist[chosen] + (uniforms[..., 1] - 0.5) * step) * scale.squeeze(-1)
 
 
 def draw_class(logits: Tensor, uniforms: Tensor) -> Tensor:

@@ -1,10 +1,8 @@
 """Side chains: torsions drawn one after the other, atoms placed on ideal bonds."""
 
-from __future__ import annotations
-
 import functools
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from backmap.chemistry import (
     CHI_SLOTS,
     CHI_SYMMETRIC,
     HEAVY_ATOMS,
+    NO_RESIDUE,
     RESIDUE_INDEX,
     RESIDUE_NAMES,
     SIDE_CHAIN,
@@ -24,20 +23,17 @@ from backmap.chemistry import (
     SLOT_CA,
     SLOT_CB,
     SLOT_N,
-    SLOT_O,
     SLOT_OXT,
 )
 from backmap.chemistry.ideal_geometry import PLACEMENTS, ideal_geometry
 from backmap.chemistry.residues import MAX_CHI
-from backmap.models.batches import take
-from backmap.models.chain import NO_RESIDUE, Chain, shift
+from backmap.models.chain import Chain, shift
 from backmap.models.protein.config import SideChainConfig
 from backmap.models.protein.geometry import (
+    ProlineRing,
     angle_in_class,
-    close_proline_ring,
     place_atom,
     place_c_beta,
-    place_proline_gamma,
     torsion_angle,
 )
 from backmap.models.protein.given_atoms import Given, standing_atoms
@@ -45,18 +41,15 @@ from backmap.models.protein.neighbourhood import (
     Neighbourhood,
     NeighbourhoodEncoder,
     Trunk,
-    gather_neighbourhood,
+    cut_neighbourhood,
 )
 from backmap.models.protein.peptide_planes import draw_class
 from backmap.models.protein.settling import find_springs, settle, strain
 
-_QUERY_DISTANCE_NM = 0.24
 _TYPE_WINDOW = (-1, 0, 1)
 _TYPE_WIDTH = 24
 _OWN_WIDTH = 6 + len(_TYPE_WINDOW) * _TYPE_WIDTH
-_PROLINE_IMPROPER = math.radians(-119.5)
-_PROLINE = RESIDUE_INDEX["PRO"]
-_GLYCINE = RESIDUE_INDEX["GLY"]
+
 _MAX_STRAIN = 0.03
 """By how much more than in the best candidate a bond may be off, relatively; angles count less."""
 
@@ -84,6 +77,10 @@ class CBetaGeometry(nn.Module):
 
     direction: Tensor
     length: Tensor
+    proline_length: Tensor
+    proline_angle: Tensor
+    proline: Final = RESIDUE_INDEX["PRO"]
+    proline_improper: Final = math.radians(-119.5)
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,49 +90,25 @@ class CBetaGeometry(nn.Module):
         length = torch.tensor([entry["bonds"]["CA-CB"] for entry in like])
         self.register_buffer("direction", direction, persistent=False)
         self.register_buffer("length", length, persistent=False)
-        self.proline_length = residues["PRO"]["bonds"]["CA-CB"]
-        self.proline_angle, self.proline_torsion = math.radians(103.2), _PROLINE_IMPROPER
+        in_ring = torch.tensor(residues["PRO"]["bonds"]["CA-CB"])
+        self.register_buffer("proline_length", in_ring, persistent=False)
+        self.register_buffer("proline_angle", torch.tensor(math.radians(103.2)), persistent=False)
 
     def forward(self, backbone: Tensor, types: Tensor) -> Tensor:
-        n, c_alpha, c = (backbone[..., slot, :] for slot in (SLOT_N, SLOT_CA, SLOT_C))
+        n, c_alpha, c, _ = backbone.unbind(dim=-2)
         c_beta = place_c_beta(n, c_alpha, c, self.direction[types], self.length[types])
         # The angle N-CA-CB is part of proline's ring and must hold even where N-CA-C is strained.
-        torsion = torch.full_like(c_beta[..., 0], self.proline_torsion)
+        torsion = torch.full_like(c_beta[..., 0], self.proline_improper)
         in_ring = place_atom(c, n, c_alpha, self.proline_length, self.proline_angle, torsion)
-        return torch.where((types == _PROLINE).unsqueeze(-1), in_ring, c_beta)
+        return torch.where((types == self.proline).unsqueeze(-1), in_ring, c_beta)
 
 
-def side_chain_sites(backbone: Tensor, c_beta: Tensor, chain: Chain, neighbours: int) -> SideChainSites:
-    """Describe every residue from a whole backbone.
-
-    Parameters
-    ----------
-    backbone : Tensor, (frames, residues, 4, 3)
-        N, CA, C, O in nm.
-    c_beta : Tensor, (frames, residues, 3)
-        In nm.
-    chain : Chain
-        The sequence.
-    neighbours : int
-        Nearest residues to take.
-    """
-    n, c_alpha, c, o = backbone.unbind(dim=2)
-    toward = (c_beta - c_alpha) / (c_beta - c_alpha).norm(dim=-1, keepdim=True).clamp_min(1e-6)
-    points = torch.stack([c_alpha, c_beta, o], dim=2)
-    triangle = torch.stack([n, c_alpha, c], dim=2)
-    query = c_alpha + _QUERY_DISTANCE_NM * toward
-    neighbourhood, _ = gather_neighbourhood(points, query, triangle, chain, neighbours)
-    phi = torsion_angle(shift(c, -1, 0.0, dim=1), n, c_alpha, c)
-    psi = torsion_angle(n, c_alpha, c, shift(n, 1, 0.0, dim=1))
-    torsions = []
-    for angle, offset in ((phi, -1), (psi, 1)):
-        there = chain.has_neighbour(offset).to(angle.dtype).expand_as(angle)
-        torsions += [torch.sin(angle) * there, torch.cos(angle) * there, there]
-    types = torch.stack([chain.neighbour_types(offset) for offset in _TYPE_WINDOW], dim=-1).to(torch.uint8)
+def cut_sites(sites: SideChainSites, first: int, last: int) -> SideChainSites:
+    """The sites from ``first`` up to ``last``."""
     return SideChainSites(
-        neighbourhood,
-        torch.stack(torsions, dim=-1).flatten(0, 1),
-        types.expand(backbone.shape[0], -1, -1).flatten(0, 1),
+        cut_neighbourhood(sites.neighbourhood, first, last),
+        sites.torsions[first:last],
+        sites.types[first:last],
     )
 
 
@@ -168,15 +141,33 @@ def measure_chi(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, 
     return torch.where(torch.from_numpy(CHI_SYMMETRIC).to(atoms.device)[types], folded, chi), there
 
 
+class _PerTorsion(nn.ModuleList):
+    """A layer for each of several torsions."""
+
+    def forward(self, number: int, inputs: Tensor) -> Tensor:
+        """Apply layer ``number``."""
+        outputs = inputs
+        for own, layer in enumerate(self):  # TorchScript cannot choose a layer by index
+            if own == number:
+                outputs = layer(inputs)
+        return outputs
+
+
 class SideChainNetwork(nn.Module):
     """Classifies chi1 ... chi4, each given the ones before."""
+
+    has_chi: Tensor
+    type_window: Final = _TYPE_WINDOW
+    query_distance_nm: Final = 0.24
+    max_chi: Final = MAX_CHI
 
     def __init__(self, config: SideChainConfig) -> None:
         super().__init__()
         self.config = config
+        self.classes = config.classes
         self.type_embedding = nn.Embedding(NO_RESIDUE + 1, _TYPE_WIDTH)
         self.encoder = NeighbourhoodEncoder(
-            3, config.neighbour_width, config.queries, _OWN_WIDTH, config.dropout
+            3, config.neighbours, config.neighbour_width, config.queries, _OWN_WIDTH, config.dropout
         )
         self.trunk = Trunk(
             config.queries * config.neighbour_width + _OWN_WIDTH,
@@ -184,13 +175,43 @@ class SideChainNetwork(nn.Module):
             config.trunk_layers,
             config.dropout,
         )
-        self.context = nn.ModuleList(
-            [nn.Linear(config.trunk_width, config.head_width) for _ in range(MAX_CHI)]
+        head, classes = config.head_width, config.classes
+        self.context = _PerTorsion([nn.Linear(config.trunk_width, head) for _ in range(MAX_CHI)])
+        self.earlier = _PerTorsion([nn.Linear(2 * chi, head, bias=False) for chi in range(1, MAX_CHI)])
+        self.output = _PerTorsion([nn.Linear(head, classes) for _ in range(MAX_CHI)])
+        self.register_buffer("has_chi", torch.from_numpy(CHI_MASK), persistent=False)
+
+    def describe(self, backbone: Tensor, c_beta: Tensor, chain: Chain) -> SideChainSites:
+        """Describe every residue from a whole backbone.
+
+        Parameters
+        ----------
+        backbone : Tensor, (frames, residues, 4, 3)
+            N, CA, C, O in nm.
+        c_beta : Tensor, (frames, residues, 3)
+            In nm.
+        chain : Chain
+            The sequence.
+        """
+        n, c_alpha, c, o = backbone.unbind(dim=2)
+        toward = c_beta - c_alpha
+        toward = toward / torch.linalg.vector_norm(toward, dim=-1, keepdim=True).clamp_min(1e-6)
+        points = torch.stack([c_alpha, c_beta, o], dim=2)
+        triangle = torch.stack([n, c_alpha, c], dim=2)
+        query = c_alpha + self.query_distance_nm * toward
+        neighbourhood, _ = self.encoder.gather(points, query, triangle, chain)
+        phi = torsion_angle(shift(c, -1, 0.0, dim=1), n, c_alpha, c)
+        psi = torsion_angle(n, c_alpha, c, shift(n, 1, 0.0, dim=1))
+        torsions = []
+        for angle, offset in ((phi, -1), (psi, 1)):
+            there = chain.has_neighbour(offset).to(angle.dtype).expand_as(angle)
+            torsions += [torch.sin(angle) * there, torch.cos(angle) * there, there]
+        types = torch.stack([chain.neighbour_types(offset) for offset in self.type_window], dim=-1)
+        return SideChainSites(
+            neighbourhood,
+            torch.stack(torsions, dim=-1).flatten(0, 1),
+            types.to(torch.uint8).expand(backbone.shape[0], -1, -1).flatten(0, 1),
         )
-        self.earlier = nn.ModuleList(
-            [nn.Linear(2 * chi, config.head_width, bias=False) for chi in range(1, MAX_CHI)]
-        )
-        self.output = nn.ModuleList([nn.Linear(config.head_width, config.classes) for _ in range(MAX_CHI)])
 
     def encode(self, sites: SideChainSites) -> Tensor:
         """Do all work that does not need torsions: (n, trunk_width)."""
@@ -213,16 +234,48 @@ class SideChainNetwork(nn.Module):
         -------
         Tensor, (n, candidates, classes), or (n, 1, classes) for the first torsion
         """
-        head = self.context[chi](hidden).unsqueeze(1)
+        head = self.context(chi, hidden).unsqueeze(1)
         if chi > 0:
             waves = torch.cat([torch.cos(earlier), torch.sin(earlier)], dim=-1)
-            head = head + self.earlier[chi - 1](waves)
-        return self.output[chi](functional.silu(head))
+            head = head + self.earlier(chi - 1, waves)
+        return self.output(chi, functional.silu(head))
 
     def forward(self, sites: SideChainSites, torsions: Tensor) -> list[Tensor]:
         """Logits of all torsions given the true earlier ones: four of (n, classes)."""
         hidden = self.encode(sites)
-        return [self.logits(hidden, chi, torsions[:, None, :chi]).squeeze(1) for chi in range(MAX_CHI)]
+        return [self.logits(hidden, chi, torsions[:, None, :chi]).squeeze(1) for chi in range(self.max_chi)]
+
+    def draw(self, hidden: Tensor, types: Tensor, uniforms: Tensor, known: Tensor | None = None) -> Tensor:
+        """Draw candidates of all torsions of each residue.
+
+        Parameters
+        ----------
+        hidden : Tensor, (n, trunk_width)
+            From :meth:`encode`.
+        types : Tensor, (n,) int64
+            Residue types.
+        uniforms : Tensor, (n, candidates, 4, 2)
+            Random numbers in [0, 1): for the class of each torsion, and for the place in its bin.
+        known : Tensor, (n, 4), optional
+            Torsions in radians that are not to be drawn; NaN for the others.
+
+        Returns
+        -------
+        Tensor, (n, candidates, 4)
+            In radians; zero where a residue has no such torsion.
+        """
+        has = self.has_chi[types]
+        torsions = torch.zeros_like(uniforms[..., 0])
+        for chi in range(self.max_chi):
+            rows = torch.nonzero(has[:, chi]).squeeze(-1)
+            logits = self.logits(hidden[rows], chi, torsions[rows, :, :chi])
+            classes = draw_class(logits.expand(-1, uniforms.shape[1], -1), uniforms[rows, :, chi, 0])
+            drawn = angle_in_class(classes, uniforms[rows, :, chi, 1], self.classes)
+            if known is not None:
+                fixed = known[rows, chi].unsqueeze(1)
+                drawn = torch.where(fixed.isnan(), drawn, fixed)
+            torsions[rows, :, chi] = drawn
+        return torsions
 
 
 def measure_given_torsions(backbone: Tensor, c_beta: Tensor, types: Tensor, given: Given) -> Tensor:
@@ -237,7 +290,7 @@ def measure_given_torsions(backbone: Tensor, c_beta: Tensor, types: Tensor, give
     types : Tensor, (n,) int64
         Residue types.
     given : Given
-        Of n sites, from :meth:`Given.of_sites`.
+        Of n sites, from :func:`of_sites`.
 
     Returns
     -------
@@ -261,108 +314,101 @@ def measure_given_torsions(backbone: Tensor, c_beta: Tensor, types: Tensor, give
     return torsions
 
 
-def draw_torsions(
-    network: SideChainNetwork, hidden: Tensor, types: Tensor, uniforms: Tensor, known: Tensor | None = None
-) -> Tensor:
-    """Draw candidates of all torsions of each residue.
+class SideChainGeometry(nn.Module):
+    """Places all side-chain atoms on ideal bonds.
 
-    Parameters
-    ----------
-    network : SideChainNetwork
-        The trained network.
-    hidden : Tensor, (n, trunk_width)
-        From :meth:`SideChainNetwork.encode`.
-    types : Tensor, (n,) int64
-        Residue types.
-    uniforms : Tensor, (n, candidates, 4, 2)
-        Random numbers in [0, 1): for the class of each torsion, and for the place in its bin.
-    known : Tensor, (n, 4), optional
-        Torsions in radians that are not to be drawn; NaN for the others.
-
-    Returns
-    -------
-    Tensor, (n, candidates, 4)
-        In radians; zero where a residue has no such torsion.
+    The buffers say, for each residue type and each slot after CB, on which slots an atom hangs, at what bond
+    length and angle, by which torsion, and what is added to it.
     """
-    has = torch.from_numpy(CHI_MASK).to(types.device)[types]
-    torsions = torch.zeros_like(uniforms[..., 0])
-    for chi in range(MAX_CHI):
-        rows = torch.nonzero(has[:, chi]).squeeze(-1)
-        logits = network.logits(hidden[rows], chi, torsions[rows, :, :chi])
-        classes = draw_class(logits.expand(-1, uniforms.shape[1], -1), uniforms[rows, :, chi, 0])
-        drawn = angle_in_class(classes, uniforms[rows, :, chi, 1], network.config.classes)
-        if known is not None:
-            fixed = known[rows, None, chi]
-            drawn = torch.where(fixed.isnan(), drawn, fixed)
-        torsions[rows, :, chi] = drawn
-    return torsions
+
+    exists: Tensor
+    parents: Tensor
+    chi: Tensor
+    length: Tensor
+    angle: Tensor
+    offset: Tensor
+    first: Final = SLOT_CB + 1
+    slots: Final = SLOT_OXT
+    no_chi: Final = MAX_CHI
+    glycine: Final = RESIDUE_INDEX["GLY"]
+    proline: Final = RESIDUE_INDEX["PRO"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        shape = (len(RESIDUE_NAMES), self.slots - self.first)
+        exists, parents = torch.zeros(shape, dtype=torch.bool), torch.zeros(*shape, 3, dtype=torch.int64)
+        chi, values = torch.full(shape, self.no_chi), torch.zeros(*shape, 3)
+        for kind, name in enumerate(RESIDUE_NAMES):
+            if kind == self.proline:
+                continue  # its ring is closed instead
+            geometry = ideal_geometry()["residues"][name]["placements"]
+            for number, (placement, (_, *entry)) in enumerate(zip(PLACEMENTS[name], geometry, strict=True)):
+                exists[kind, number] = True
+                parents[kind, number] = torch.tensor([HEAVY_ATOMS[name].index(a) for a in placement.parents])
+                chi[kind, number] = self.no_chi if placement.chi is None else placement.chi
+                values[kind, number] = torch.tensor(entry)
+        tables = {"exists": exists, "parents": parents, "chi": chi}
+        tables |= dict(zip(("length", "angle", "offset"), values.unbind(dim=-1), strict=True))
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+        self.ring = ProlineRing()
+
+    def forward(
+        self,
+        backbone: Tensor,
+        c_beta: Tensor,
+        types: Tensor,
+        torsions: Tensor,
+        given: Given | None = None,
+    ) -> Tensor:
+        """Place all side-chain atoms.
+
+        Parameters
+        ----------
+        backbone : Tensor, (n, 4, 3)
+            N, CA, C, O in nm.
+        c_beta : Tensor, (n, 3)
+            In nm.
+        types : Tensor, (n,) int64
+            Residue types.
+        torsions : Tensor, (n, candidates, 4)
+            chi1 ... chi4 in radians.
+        given : Given, optional
+            Of n sites: atoms to keep; those behind them hang on them.
+
+        Returns
+        -------
+        Tensor, (n, candidates, 10, 3)
+            Slots CB ... of each candidate in nm; zero where the type has no such atom.
+        """
+        count, candidates = torsions.shape[:2]
+        atoms = backbone.new_zeros([count, candidates, self.slots, 3])
+        atoms[:, :, :4] = backbone[:, None]
+        atoms[:, :, 4] = c_beta[:, None] * (types != self.glycine)[:, None, None]
+        torsions = torch.cat([torsions, torch.zeros_like(torsions[..., :1])], dim=-1)
+        for number in range(self.slots - self.first):
+            rows = torch.nonzero(self.exists[types, number]).squeeze(-1)
+            kinds = types[rows]
+            a, b, c = atoms[rows[:, None], :, self.parents[kinds, number]].unbind(dim=1)
+            torsion = torsions[rows, :, self.chi[kinds, number]] + self.offset[kinds, number, None]
+            length, angle = self.length[kinds, number, None], self.angle[kinds, number, None]
+            placed = place_atom(a, b, c, length, angle, torsion)
+            atoms[rows, :, self.first + number] = _kept(given, placed, rows, self.first + number)
+        rows = torch.nonzero(types == self.proline).squeeze(-1)
+        n, c_alpha, _, _, beta = atoms[rows, :, : self.first].unbind(dim=2)
+        gamma = self.ring.place_gamma(n, c_alpha, beta, torsions[rows, :, 0])
+        gamma = _kept(given, gamma, rows, self.first)
+        delta = _kept(given, self.ring.close(n, c_alpha, beta, gamma), rows, self.first + 1)
+        atoms[rows, :, self.first] = gamma
+        atoms[rows, :, self.first + 1] = delta
+        return atoms[:, :, self.first - 1 :]
 
 
-def place_side_chains(
-    backbone: Tensor, c_beta: Tensor, types: Tensor, torsions: Tensor, given: Given | None = None
-) -> Tensor:
-    """Place all side-chain atoms.
-
-    Parameters
-    ----------
-    backbone : Tensor, (n, 4, 3)
-        N, CA, C, O in nm.
-    c_beta : Tensor, (n, 3)
-        In nm.
-    types : Tensor, (n,) int64
-        Residue types.
-    torsions : Tensor, (n, candidates, 4)
-        chi1 ... chi4 in radians.
-    given : Given, optional
-        Of n sites: atoms to keep; those behind them hang on them.
-
-    Returns
-    -------
-    Tensor, (n, candidates, 10, 3)
-        Slots CB ... of each candidate in nm; zero where the type has no such atom.
-    """
-    candidates = torsions.shape[1]
-    atoms = backbone.new_zeros(len(types), candidates, ATOM_SLOTS - 1 - SLOT_CB, 3)
-    for kind, name in enumerate(RESIDUE_NAMES):
-        rows = torch.nonzero(types == kind).squeeze(-1)
-        if kind == _GLYCINE or len(rows) == 0:
-            continue
-        kept = None if given is None else take(given, rows)
-        built = _place_one_type(name, backbone[rows], c_beta[rows], torsions[rows], kept)
-        atoms[rows, :, : len(built)] = torch.stack(built, dim=2)
-    return atoms
-
-
-def _place_one_type(
-    name: str, backbone: Tensor, c_beta: Tensor, torsions: Tensor, given: Given | None
-) -> list[Tensor]:
-    shape = (-1, torsions.shape[1], -1)
-    at = {
-        atom: backbone[:, slot, None].expand(shape)
-        for atom, slot in (("N", SLOT_N), ("CA", SLOT_CA), ("C", SLOT_C), ("O", SLOT_O))
-    }
-    at["CB"] = c_beta[:, None].expand(shape)
-    geometry = ideal_geometry()["residues"][name]["placements"] if PLACEMENTS[name] else []
-    for placement, (_, length, angle, offset) in zip(PLACEMENTS[name], geometry, strict=True):
-        if name == "PRO":
-            placed = _place_in_proline(placement.atom, at, torsions[..., 0])
-        elif placement.chi is None:
-            torsion = torch.full_like(torsions[..., 0], offset)
-            placed = place_atom(*(at[parent] for parent in placement.parents), length, angle, torsion)
-        else:
-            torsion = torsions[..., placement.chi] + offset
-            placed = place_atom(*(at[parent] for parent in placement.parents), length, angle, torsion)
-        if given is not None:
-            slot = HEAVY_ATOMS[name].index(placement.atom)
-            placed = torch.where(given.present[:, slot, None, None], given.atoms[:, slot, None], placed)
-        at[placement.atom] = placed
-    return [at[atom] for atom in HEAVY_ATOMS[name][SLOT_CB:]]
-
-
-def _place_in_proline(atom: str, at: dict[str, Tensor], chi1: Tensor) -> Tensor:
-    if atom == "CG":
-        return place_proline_gamma(at["N"], at["CA"], at["CB"], chi1)
-    return close_proline_ring(at["N"], at["CA"], at["CB"], at["CG"])
+def _kept(given: Given | None, placed: Tensor, rows: Tensor, slot: int) -> Tensor:
+    """Atoms (rows, candidates, 3) of a slot as they were placed, or as they are given."""
+    if given is None:
+        return placed
+    return torch.where(given.present[rows, slot, None, None], given.atoms[rows, slot].unsqueeze(1), placed)
 
 
 @functools.cache
@@ -403,7 +449,7 @@ def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given
     Parameters
     ----------
     candidates : Tensor, (frames, residues, candidates, 10, 3)
-        From :func:`place_side_chains`, nm.
+        From :class:`SideChainGeometry`, nm.
     backbone : Tensor, (frames, residues, 4, 3)
         N, CA, C, O in nm.
     chain : Chain
@@ -419,7 +465,7 @@ def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given
     missing = standing_atoms(chain) & ~given.present
     missing[:, SIDE_CHAIN.stop :], missing[:, : SIDE_CHAIN.start] = False, False
     held = given.present[:, SLOT_CB + 1 : SLOT_OXT].any(dim=1)
-    held |= given.present[:, SLOT_CB] & (chain.types == _PROLINE)
+    held |= given.present[:, SLOT_CB] & (chain.types == RESIDUE_INDEX["PRO"])
     rows = torch.nonzero(held & missing.any(dim=1)).squeeze(-1)
     if len(rows) == 0:
         return candidates

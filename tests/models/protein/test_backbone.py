@@ -5,14 +5,9 @@ import torch
 
 from backmap.models.chain import Chain, shift
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
+from backmap.models.protein.config import PeptidePlaneConfig
 from backmap.models.protein.geometry import torsion_angle
-from backmap.models.protein.peptide_planes import (
-    PeptideTemplate,
-    draw_twists,
-    measure_angle,
-    peptide_sites,
-    place_peptides,
-)
+from backmap.models.protein.peptide_planes import PeptidePlaneNetwork, measure_angle, place_peptides
 from tests.models.conftest import helix
 
 
@@ -22,9 +17,14 @@ def make_chain(lengths: list[int]) -> Chain:
     return Chain(torch.zeros(len(index), dtype=torch.int64), index, linked)
 
 
+def make_network(twist_deviation_degrees: float = 15.0) -> PeptidePlaneNetwork:
+    return PeptidePlaneNetwork(
+        PeptidePlaneConfig(neighbours=4, twist_deviation_degrees=twist_deviation_degrees)
+    )
+
+
 def build(c_alpha: torch.Tensor, chain: Chain, angle: float = 1.0):
-    template = PeptideTemplate()
-    _, frames = peptide_sites(c_alpha[None], chain, 4, template)
+    _, frames = make_network().describe(c_alpha[None], chain)
     ends = sum(len(rows) for rows in chain_ends(chain))
     generator = torch.Generator().manual_seed(0)
     uniforms = torch.rand(1, ends, END_CANDIDATES, END_UNIFORMS, generator=generator)
@@ -77,7 +77,7 @@ def test_angle_placed_is_angle_measured():
 def test_previous_peptide_is_where_it_was_placed():
     """What the network is told of the peptide before is what the builder places."""
     chain, c_alpha, angle = make_chain([9]), helix(9), 0.7
-    sites, frames = peptide_sites(c_alpha[None], chain, 4, PeptideTemplate())
+    sites, frames = make_network().describe(c_alpha[None], chain)
     _, backbone = build(c_alpha, chain, angle)
     told = sites.before[:, 0] + math.cos(angle) * sites.before[:, 1] + math.sin(angle) * sites.before[:, 2]
     nitrogen = torch.einsum("rij,rj->ri", frames.axes[0], backbone.atoms[0, :, 0] - c_alpha)
@@ -88,15 +88,15 @@ def test_previous_peptide_is_where_it_was_placed():
 def test_twists_relax_the_angle_at_c_alpha():
     """N leaves the plane by as much as asked on average, and so as to relax the angle N-CA-C."""
     chain, c_alpha = make_chain([40]), helix(40).repeat(50, 1, 1)
-    template, generator = PeptideTemplate(), torch.Generator().manual_seed(1)
-    _, frames = peptide_sites(c_alpha, chain, 4, template)
+    network, generator = make_network(10.0), torch.Generator().manual_seed(1)
+    _, frames = network.describe(c_alpha, chain)
     angles = 1.0 + 0.3 * torch.randn(50, 40, generator=generator)
     uniforms = torch.rand(50, 40, 2, generator=generator)
-    twists = draw_twists(frames, angles, chain, template, math.radians(10), uniforms)
+    twists = network.draw_twists(frames, angles, chain, uniforms)
     assert 5 < math.degrees(float(twists.std())) < 20 and twists.abs().max() < math.radians(42)
 
     def spread(twist: torch.Tensor) -> float:
-        peptides = place_peptides(c_alpha, frames, angles, twist, template)
+        peptides = place_peptides(c_alpha, frames, angles, twist)
         to_n = peptides[:, :-2, 2] - c_alpha[:, 1:-1]
         to_c = peptides[:, 1:-1, 0] - c_alpha[:, 1:-1]
         return float(torch.acos(torch.nn.functional.cosine_similarity(to_n, to_c, dim=-1)).std())
@@ -109,13 +109,13 @@ def test_cis_peptides_stay_cis_and_keep_their_bonds():
     turn = torch.arange(30) * 2.5
     radius = 0.295 / math.sqrt((2 * math.sin(1.25)) ** 2 + 1)
     c_alpha = torch.stack([radius * torch.cos(turn), radius * torch.sin(turn), radius * torch.arange(30)], 1)
-    template = PeptideTemplate()
-    _, frames = peptide_sites(c_alpha.expand(40, -1, -1), chain, 4, template)
+    network = make_network()
+    _, frames = network.describe(c_alpha.expand(40, -1, -1), chain)
     assert torch.allclose(frames.distance[:, :-1], torch.tensor(0.295), atol=1e-4)
     angles = 6.28 * torch.rand(40, 30, generator=generator)
     uniforms = torch.rand(40, 30, 2, generator=generator)
-    twists = draw_twists(frames, angles, chain, template, math.radians(15), uniforms)
-    c, _, n = place_peptides(c_alpha.expand(40, -1, -1), frames, angles, twists, template).unbind(2)
+    twists = network.draw_twists(frames, angles, chain, uniforms)
+    c, _, n = place_peptides(c_alpha.expand(40, -1, -1), frames, angles, twists).unbind(2)
     omega = torsion_angle(
         c_alpha[:-1].expand(40, -1, -1), c[:, :-1], n[:, :-1], c_alpha[1:].expand(40, -1, -1)
     )

@@ -7,7 +7,7 @@ from backmap.chemistry import CHI_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CB
 from backmap.chemistry.ideal_geometry import ideal_geometry
 from backmap.chemistry.residues import BONDS, CHI_SYMMETRIC
 from backmap.models.protein.geometry import PeptideTemplate, place_atom, torsion_angle
-from backmap.models.protein.side_chains import CBetaGeometry, measure_chi, place_side_chains
+from backmap.models.protein.side_chains import CBetaGeometry, SideChainGeometry, measure_chi
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def backbone():
     """N, CA, C, O of one residue of ideal geometry."""
     n, ca = torch.tensor([0.0, 0.0, 0.0]), torch.tensor([0.1459, 0.0, 0.0])
     c = ca + 0.1525 * torch.tensor([-math.cos(1.94), math.sin(1.94), 0.0])
-    o = place_atom(n, ca, c, 0.123, 2.10, torch.tensor(2.4))
+    o = place_atom(n, ca, c, *torch.tensor([0.123, 2.10, 2.4]))
     return torch.stack([n, ca, c, o])
 
 
@@ -23,7 +23,7 @@ def test_place_atom_has_the_length_angle_and_torsion_asked_for():
     torch.manual_seed(0)
     a, b, c = torch.randn(3, 50, 3, dtype=torch.float64).unbind(0)
     torsion = torch.linspace(-3.1, 3.1, 50, dtype=torch.float64)
-    d = place_atom(a, b, c, 0.15, 1.9, torsion)
+    d = place_atom(a, b, c, torch.tensor(0.15), torch.tensor(1.9), torsion)
     assert torch.allclose((d - c).norm(dim=-1), torch.full_like(torsion, 0.15))
     cosine = torch.nn.functional.cosine_similarity(b - c, d - c, dim=-1)
     assert torch.allclose(torch.acos(cosine), torch.full_like(torsion, 1.9))
@@ -49,7 +49,7 @@ def test_side_chains_have_ideal_bonds_and_the_torsions_asked_for(backbone, name)
     if name == "PRO":
         torsions = torch.linspace(-0.68, 0.68, 16).view(1, 16, 1).expand(-1, -1, 4)
     beta = CBetaGeometry()(backbone[None], kind)
-    side = place_side_chains(backbone[None], beta, kind, torsions)[0]
+    side = SideChainGeometry()(backbone[None], beta, kind, torsions)[0]
     atoms = torch.zeros(16, 15, 3)
     atoms[:, :4], atoms[:, SLOT_CB:14] = backbone, side
     slot = {atom: index for index, atom in enumerate(HEAVY_ATOMS[name])}
@@ -74,7 +74,7 @@ def test_atoms_without_a_bond_stay_apart(backbone):
         if name == "GLY":
             continue
         beta = CBetaGeometry()(backbone[None], kind)
-        side = place_side_chains(backbone[None], beta, kind, torch.full((1, 1, 4), 0.5))[0, 0]
+        side = SideChainGeometry()(backbone[None], beta, kind, torch.full((1, 1, 4), 0.5))[0, 0]
         names = HEAVY_ATOMS[name][SLOT_CB:]
         bonded = {frozenset(bond) for bond in BONDS[name]}
         for i, first in enumerate(names):

@@ -17,7 +17,7 @@ from backmap.inference.all_at_once import AllAtOnce
 from backmap.io import open_source
 from backmap.models.chain import Chain
 from backmap.models.protein.geometry import torsion_angle
-from backmap.models.protein.given_atoms import Given, standing_atoms
+from backmap.models.protein.given_atoms import Given, standing_atoms, usable
 from backmap.models.protein.settling import find_springs, settle, strain
 from backmap.models.protein.side_chains import measure_chi, wrong_hand
 
@@ -261,7 +261,8 @@ def test_a_lone_residue_is_built_around_what_it_has(model, structure, slots):
 def test_what_no_residue_of_the_type_has_is_passed_over():
     topology = Topology.from_sequences("GA")
     chain = Chain.from_arrays(topology.residue_types, topology.chain_index, topology.linked(), "cpu")
-    given = Given(torch.full((1, 2, 15, 3), torch.nan), torch.ones(2, 15, dtype=torch.bool)).usable(chain)
+    everything = Given(torch.full((1, 2, 15, 3), torch.nan), torch.ones(2, 15, dtype=torch.bool))
+    given = usable(everything, chain)
     assert torch.equal(given.present.sum(dim=1), torch.tensor([3, 5]))
     assert torch.equal(standing_atoms(chain).sum(dim=1), torch.tensor([4, 6]))
 

@@ -1,0 +1,47 @@
+"""``backmap export``: a model as a file that C++ programs run without Python."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from backmap import api
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="shipped model or file of weights")
+    add("-o", "--output", required=True, metavar="OUTPUT", help="file to write, such as model.ts")
+    add("--overwrite", action="store_true", help="replace an existing file")
+    add("--quiet", action="store_true", help="no closing line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the model as a TorchScript module."""
+    import torch
+
+    from backmap import __version__
+    from backmap.export.torchscript import save_torchscript
+    from backmap.io import StagedFiles
+
+    file = api.read_model(arguments.model)
+    source = api.require_model(arguments.model)
+    metadata = {
+        "backmap": __version__,
+        "torch": torch.__version__,
+        "weights": {"name": file.name, "sha256": file.sha256},
+        "config": file.checkpoint.config,
+        "provenance": file.checkpoint.provenance,
+    }
+    card = api.ShippedModel(source.stem, source).card
+    with StagedFiles(overwrite=arguments.overwrite, inputs=[source]) as files:
+        staged = files.add(arguments.output)
+        with api.explained():
+            save_torchscript(staged, file.load(), metadata, card)
+    if not arguments.quiet:
+        size = Path(arguments.output).stat().st_size / 1e6
+        what = f"{arguments.model} ({file.family}, {size:.1f} MB)"
+        print(f"exported {what} -> {arguments.output}", file=sys.stderr)
+    return 0

@@ -1,0 +1,189 @@
+"""The protein model as one module that decides everything about the input itself, for TorchScript."""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_OXT
+from backmap.models.chain import Chain, linked_residues
+from backmap.models.counter_random import stream_keys
+from backmap.models.protein.model import ProteinModel
+
+RESIDUES_AT_ONCE = 8192
+"""Residues, counted over samples and frames, that are built together: memory does not grow beyond them."""
+
+
+class ExportedProtein(nn.Module):
+    """Builds all heavy atoms of proteins from C-alphas, residue types and chain offsets.
+
+    Parameters
+    ----------
+    model : ProteinModel
+        Trained model.
+
+    Attributes
+    ----------
+    family, length_unit : str
+        ``protein``, and ``nm``.
+    residue_names : list of str
+        The residue types, in the order of their numbers.
+    atom_names : list of list of str
+        For each residue type what stands in the 15 slots; empty where there is nothing. OXT, the last,
+        belongs to ends of chains alone.
+    """
+
+    atom_mask: Tensor
+    residues_at_once: Final = RESIDUES_AT_ONCE
+    slot_ca: Final = SLOT_CA
+    slot_oxt: Final = SLOT_OXT
+
+    def __init__(self, model: ProteinModel) -> None:
+        super().__init__()
+        self.model = model
+        self.family, self.length_unit = "protein", "nm"
+        self.residue_names = list(RESIDUE_NAMES)
+        self.atom_names = [_slot_names(name) for name in RESIDUE_NAMES]
+        self.register_buffer("atom_mask", torch.from_numpy(ATOM_MASK), persistent=False)
+
+    def forward(
+        self,
+        c_alpha: Tensor,
+        residue_types: Tensor,
+        chain_offsets: Tensor,
+        samples: int = 1,
+        seed: int = 0,
+        numbers: Tensor | None = None,
+        linked: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Build all atoms.
+
+        Parameters
+        ----------
+        c_alpha : Tensor, (frames, residues, 3) float32 or float64
+            In nm, on the model's device, as all others are.
+        residue_types : Tensor, (residues,) int64
+            Index into ``residue_names``.
+        chain_offsets : Tensor, (chains + 1,) int64
+            First residue of each chain, and the number of residues.
+        samples : int
+            Independent structures for each frame.
+        seed : int
+            Seed of the random numbers.
+        numbers : Tensor, (frames,) int64, optional
+            Numbers of the frames, which the random numbers belong to; from 0 by default. Frames given piece
+            by piece come out as all at once if they keep their numbers, and ``linked``.
+        linked : Tensor, (residues,) bool, optional
+            Which residues are bonded to their successor; by default what :meth:`find_links` says of these
+            frames.
+
+        Returns
+        -------
+        Tensor, (samples, frames, residues, 15, 3), dtype of ``c_alpha``
+            In nm; zero where there is no atom. C-alphas are as they were.
+        Tensor, (residues, 15) bool
+            Which atoms there are.
+
+        Raises
+        ------
+        ValueError
+            In C++ ``std::exception``: if something is wrong with an argument; the message says what.
+        """
+        self._check(c_alpha, residue_types, chain_offsets, samples)
+        frames, residues = c_alpha.shape[0], c_alpha.shape[1]
+        if numbers is None:
+            numbers = torch.arange(frames, device=c_alpha.device)
+        if linked is None:
+            linked = self.find_links(c_alpha, chain_offsets)
+        self._check_optional(c_alpha, numbers, linked)
+        with torch.no_grad():
+            mask = self.atom_mask[residue_types]
+            mask[chain_offsets[1:] - 1, self.slot_oxt] = True
+            chain = Chain(residue_types, _chain_index(chain_offsets), linked)
+            keys = stream_keys(seed, samples, numbers)
+            atoms = c_alpha.new_zeros([samples, frames, residues, mask.shape[1], 3])
+            step = max(1, self.residues_at_once // (samples * residues))
+            for first in range(0, frames, step):
+                last = min(first + step, frames)
+                atoms[:, first:last] = self._build(c_alpha[first:last], chain, keys[:, first:last])
+            return atoms * mask.unsqueeze(-1), mask
+
+    def _build(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Tensor:
+        """Build atoms near the origin, where single precision is most precise, and move them back."""
+        exact = c_alpha.double()
+        origin = exact[:, :1]
+        atoms = self.model.draw((exact - origin).float(), chain, keys).double() + origin.unsqueeze(2)
+        atoms[:, :, :, self.slot_ca] = exact
+        return atoms.to(c_alpha.dtype)
+
+    @torch.jit.export
+    def find_links(self, c_alpha: Tensor, chain_offsets: Tensor) -> Tensor:
+        """Find which residues (residues,) bool are bonded to their successor.
+
+        Neighbours in a chain whose median distance over the frames (frames, residues, 3) is that of no bond
+        are a chain break.
+        """
+        _check_frames(c_alpha)
+        _check_offsets(chain_offsets, c_alpha)
+        return linked_residues(c_alpha, _chain_index(chain_offsets))
+
+    def _check(self, c_alpha: Tensor, residue_types: Tensor, chain_offsets: Tensor, samples: int) -> None:
+        _check_frames(c_alpha)
+        _check_offsets(chain_offsets, c_alpha)
+        if c_alpha.device != self.atom_mask.device:
+            raise ValueError(f"c_alpha is on {c_alpha.device}, but the model on {self.atom_mask.device}")
+        residues, types = c_alpha.shape[1], len(self.residue_names)
+        _check_tensor("residue_types", residue_types, torch.int64, residues, c_alpha)
+        if bool((residue_types < 0).any()) or bool((residue_types >= types).any()):
+            raise ValueError(f"residue_types must lie between 0 and {types - 1}")
+        if samples < 1:
+            raise ValueError(f"samples is {samples}: ask for at least 1")
+
+    def _check_optional(self, c_alpha: Tensor, numbers: Tensor, linked: Tensor) -> None:
+        _check_tensor("numbers", numbers, torch.int64, c_alpha.shape[0], c_alpha)
+        _check_tensor("linked", linked, torch.bool, c_alpha.shape[1], c_alpha)
+        if bool(linked[-1]):
+            raise ValueError("linked says that the last residue is bonded to one behind it")
+
+
+def _slot_names(residue: str) -> list[str]:
+    """Names of the atoms in the 15 slots of a residue type."""
+    atoms = HEAVY_ATOMS[residue]
+    return [*atoms, *[""] * (SLOT_OXT - len(atoms)), "OXT"]
+
+
+def _chain_index(chain_offsets: Tensor) -> Tensor:
+    """Which chain each residue belongs to, (residues,) int64."""
+    lengths = chain_offsets[1:] - chain_offsets[:-1]
+    return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+
+
+def _check_frames(c_alpha: Tensor) -> None:
+    shape = c_alpha.shape
+    if c_alpha.dim() != 3 or shape[-1] != 3 or c_alpha.numel() == 0:
+        raise ValueError(f"c_alpha has shape {list(shape)}, but (frames, residues, 3) is wanted")
+    if c_alpha.dtype != torch.float32 and c_alpha.dtype != torch.float64:
+        raise ValueError(f"c_alpha has dtype {c_alpha.dtype}, but float32 or float64 is wanted")
+    if not bool(torch.isfinite(c_alpha).all()):
+        raise ValueError("c_alpha holds a coordinate that is not finite")
+
+
+def _check_offsets(chain_offsets: Tensor, c_alpha: Tensor) -> None:
+    residues = c_alpha.shape[1]
+    if chain_offsets.dim() != 1 or chain_offsets.dtype != torch.int64 or len(chain_offsets) < 2:
+        raise ValueError("chain_offsets must be int64 of shape (chains + 1,) with at least one chain")
+    if chain_offsets.device != c_alpha.device:
+        raise ValueError(f"chain_offsets is on {chain_offsets.device}, but c_alpha on {c_alpha.device}")
+    if int(chain_offsets[0]) != 0 or int(chain_offsets[-1]) != residues:
+        raise ValueError(f"chain_offsets must go from 0 to the number of residues, {residues}")
+    if bool((chain_offsets[1:] <= chain_offsets[:-1]).any()):
+        raise ValueError("chain_offsets must ascend: every chain has a residue")
+
+
+def _check_tensor(name: str, values: Tensor, dtype: torch.dtype, length: int, like: Tensor) -> None:
+    if values.dim() != 1 or values.shape[0] != length:
+        raise ValueError(f"{name} has shape {list(values.shape)}, but ({length},) is wanted")
+    if values.dtype != dtype:
+        raise ValueError(f"{name} has dtype {values.dtype}, but {dtype} is wanted")
+    if values.device != like.device:
+        raise ValueError(f"{name} is on {values.device}, but c_alpha on {like.device}")

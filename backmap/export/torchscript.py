@@ -1,0 +1,66 @@
+"""TorchScript files: a model's code, weights, chemistry and card in one archive that needs no Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from backmap.export.protein import ExportedProtein
+from backmap.models.protein.model import ProteinModel
+
+FORMAT_VERSION = 1
+"""Of the exported file: its methods, their arguments and the entries beside the code."""
+
+
+def make_exportable(model: nn.Module) -> ExportedProtein:
+    """Wrap a model so that it takes plain tensors and decides everything else itself.
+
+    Raises
+    ------
+    ValueError
+        If this kind of model cannot be exported.
+    """
+    if isinstance(model, ProteinModel):
+        return ExportedProtein(model)
+    raise ValueError(f"{type(model).__name__} cannot be exported yet, only the protein model can")
+
+
+def save_torchscript(path: Path, model: nn.Module, metadata: dict[str, Any], card: str) -> None:
+    """Compile a model and write it.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    model : nn.Module
+        Trained model.
+    metadata : dict
+        What else to say in the file's ``metadata.json``; anything JSON can hold.
+    card : str
+        The model card.
+
+    Raises
+    ------
+    ValueError
+        If this kind of model cannot be exported.
+
+    Notes
+    -----
+    Beside code and weights the file holds, as extra files of ``torch.jit.load``, ``format`` (its version),
+    ``metadata.json`` and ``card.md``.
+    """
+    exported = make_exportable(model).cpu().eval()
+    described = {
+        "format": FORMAT_VERSION,
+        "family": exported.family,
+        "units": {"length": exported.length_unit},
+        "residue_names": exported.residue_names,
+        "atom_names": exported.atom_names,
+        **metadata,
+    }
+    extra = {"format": str(FORMAT_VERSION), "metadata.json": json.dumps(described, indent=2), "card.md": card}
+    torch.jit.save(torch.jit.script(exported), str(path), _extra_files=extra)

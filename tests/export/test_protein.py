@@ -1,0 +1,187 @@
+"""The exported protein model, read from its file, against the model in Python."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import backmap
+from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, Topology
+from backmap.cli.main import main
+from backmap.export.torchscript import FORMAT_VERSION, save_torchscript
+from backmap.inference.all_at_once import AllAtOnce
+from backmap.io import open_source
+from tests.export.small import chains_of, make_model, random_walk
+
+SEQUENCES = [("ARNDCQEGHILKMFPSTWYV",), ("GAWPL", "MKV", "F"), ("GG",), ("W",), ("PPAPC", "CPPGH")]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "model.ts"
+    save_torchscript(path, model, {}, "")
+    return torch.jit.load(path)
+
+
+def by_python(model, topology: Topology, linked: np.ndarray, c_alpha: torch.Tensor, samples: int, seed: int):
+    """What ``backmap reconstruct`` builds, as a tensor."""
+    origin, numbers = c_alpha[:, :1], torch.arange(len(c_alpha))
+    engine = AllAtOnce(model, topology, linked)
+    built = engine.reconstruct((c_alpha - origin).float(), numbers=numbers, samples=samples, seed=seed)
+    return built.double() + origin[:, None]
+
+
+@pytest.mark.parametrize("sequences", SEQUENCES, ids="/".join)
+@pytest.mark.parametrize(("frames", "samples"), [(1, 1), (4, 3)])
+def test_result_is_that_of_python(model, exported, sequences, frames, samples):
+    topology = Topology.from_sequences(*sequences)
+    c_alpha = random_walk(topology, frames)
+    types, offsets = chains_of(topology)
+    atoms, mask = exported(c_alpha, types, offsets, samples, 11)
+    expected = by_python(model, topology, topology.linked(c_alpha.numpy()), c_alpha, samples, 11)
+    assert atoms.shape == (samples, frames, topology.residues, 15, 3)
+    assert np.array_equal(mask.numpy(), topology.atom_mask)
+    assert (atoms - expected)[:, :, mask].abs().max() < 1e-5
+    assert not atoms[:, :, ~mask].any()
+    assert torch.equal(atoms[:, :, :, SLOT_CA], c_alpha.expand(samples, -1, -1, -1))
+
+
+def test_chain_breaks_are_found_inside(model, exported):
+    topology = Topology.from_sequences("ACDEFGHIKL", "MNPQR")
+    c_alpha = random_walk(topology, 4)
+    c_alpha[:, 4:] += 1.0
+    c_alpha[0, 7:] += 1.0  # one frame of four is no break
+    types, offsets = chains_of(topology)
+    linked = topology.linked(c_alpha.numpy())
+    assert linked.sum() == 12
+    assert exported.find_links(c_alpha, offsets).tolist() == linked.tolist()
+    atoms, mask = exported(c_alpha, types, offsets, 2, 3)
+    expected = by_python(model, topology, linked, c_alpha, 2, 3)
+    assert (atoms - expected)[:, :, mask].abs().max() < 1e-5
+
+
+def test_links_follow_the_rule_of_the_topology(exported):
+    topology = Topology.from_sequences("A" * 40)
+    generator = torch.Generator().manual_seed(0)
+    for frames in (1, 2, 3, 6):
+        steps = torch.empty(frames, 40, 1, dtype=torch.float64).uniform_(0.2, 0.5, generator=generator)
+        c_alpha = torch.cumsum(steps, dim=1) * torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+        links = exported.find_links(c_alpha, torch.tensor([0, 40]))
+        assert links.tolist() == topology.linked(c_alpha.numpy()).tolist()
+
+
+def test_frames_in_pieces_are_those_of_the_whole(exported):
+    topology = Topology.from_sequences("ACDEFGHIKL", "MNPQR")
+    c_alpha, (types, offsets) = random_walk(topology, 6), chains_of(topology)
+    linked = exported.find_links(c_alpha, offsets)
+    whole, _ = exported(c_alpha, types, offsets, 2, 9)
+    for rows in (torch.tensor([0, 1]), torch.tensor([5]), torch.tensor([4, 2])):
+        piece, _ = exported(c_alpha[rows], types, offsets, 2, 9, rows, linked)
+        assert (piece - whole[:, rows]).abs().max() < 1e-5
+
+
+def test_many_frames_are_built_in_pieces(exported):
+    topology = Topology.from_sequences("ACDEFGHIKL" * 10)
+    c_alpha, (types, offsets) = random_walk(topology, 45), chains_of(topology)
+    linked = exported.find_links(c_alpha, offsets)
+    atoms, _ = exported(c_alpha, types, offsets, 2, 9, None, linked)
+    last, _ = exported(c_alpha[-1:], types, offsets, 2, 9, torch.tensor([44]), linked)
+    assert (atoms[:, -1:] - last).abs().max() < 1e-5
+
+
+def test_single_precision_and_seeds(exported):
+    topology = Topology.from_sequences("ACDEFGHIKL")
+    c_alpha, (types, offsets) = random_walk(topology, 2), chains_of(topology)
+    double, _ = exported(c_alpha, types, offsets, 1, 5)
+    single, _ = exported(c_alpha.float(), types, offsets, 1, 5)
+    assert single.dtype == torch.float32
+    assert ((single - double).norm(dim=-1) > 1e-4).float().mean() < 0.05  # draws at the edge of a bin
+    assert not torch.equal(exported(c_alpha, types, offsets, 1, 6)[0], double)
+    largest, _ = exported(c_alpha, types, offsets, 1, 2**63 - 1)
+    assert torch.isfinite(largest).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"c_alpha": torch.zeros(3, 3)}, "c_alpha has shape [3, 3], but (frames, residues, 3)"),
+        ({"c_alpha": torch.zeros(0, 3, 3)}, "c_alpha has shape [0, 3, 3]"),
+        ({"c_alpha": torch.zeros(1, 0, 3)}, "c_alpha has shape [1, 0, 3]"),
+        ({"c_alpha": torch.zeros(1, 3, 3, dtype=torch.int64)}, "c_alpha has dtype"),
+        ({"c_alpha": torch.full((1, 3, 3), torch.nan)}, "not finite"),
+        ({"residue_types": torch.zeros(4, dtype=torch.int64)}, "residue_types has shape [4], but (3,)"),
+        ({"residue_types": torch.zeros(3)}, "residue_types has dtype"),
+        ({"residue_types": torch.tensor([0, 20, 0])}, "residue_types must lie between 0 and 19"),
+        ({"residue_types": torch.tensor([0, -1, 0])}, "residue_types must lie between 0 and 19"),
+        ({"chain_offsets": torch.tensor([0])}, "at least one chain"),
+        ({"chain_offsets": torch.tensor([0.0, 3.0])}, "chain_offsets must be int64"),
+        ({"chain_offsets": torch.tensor([1, 3])}, "from 0 to the number of residues, 3"),
+        ({"chain_offsets": torch.tensor([0, 2])}, "from 0 to the number of residues, 3"),
+        ({"chain_offsets": torch.tensor([0, 2, 2, 3])}, "must ascend"),
+        ({"chain_offsets": torch.tensor([0, 5, 3])}, "must ascend"),
+        ({"samples": 0}, "samples is 0"),
+        ({"numbers": torch.tensor([0, 1])}, "numbers has shape [2], but (1,)"),
+        ({"numbers": torch.tensor([0.0])}, "numbers has dtype"),
+        ({"linked": torch.tensor([True, True, True])}, "last residue is bonded"),
+        ({"linked": torch.tensor([1, 1, 0])}, "linked has dtype"),
+        ({"linked": torch.tensor([True])}, "linked has shape [1]"),
+    ],
+)
+def test_wrong_arguments_are_explained(exported, change, message):
+    arguments = {
+        "c_alpha": random_walk(Topology.from_sequences("AAA"), 1),
+        "residue_types": torch.zeros(3, dtype=torch.int64),
+        "chain_offsets": torch.tensor([0, 3]),
+    }
+    exported(**arguments)
+    with pytest.raises(Exception) as error:
+        exported(**{**arguments, **change})
+    assert message in str(error.value)
+
+
+def test_file_says_what_it_is(exported):
+    assert (exported.family, exported.length_unit) == ("protein", "nm")
+    assert exported.residue_names == list(RESIDUE_NAMES)
+    for name, slots in zip(RESIDUE_NAMES, exported.atom_names, strict=True):
+        assert len(slots) == 15 and slots[14] == "OXT"
+        assert [atom for atom in slots[:14] if atom] == list(HEAVY_ATOMS[name])
+    assert [[bool(atom) for atom in slots[:14]] for slots in exported.atom_names] == ATOM_MASK[
+        :, :14
+    ].tolist()
+
+
+def test_shipped_model_from_the_command_line(tmp_path):
+    path = tmp_path / "model.ts"
+    assert main(["export", "protein", "-o", str(path), "--quiet"]) == 0
+    extra = dict.fromkeys(["format", "metadata.json", "card.md"], "")
+    loaded = torch.jit.load(path, _extra_files=extra)
+    metadata = json.loads(extra["metadata.json"])
+    assert int(extra["format"]) == metadata["format"] == FORMAT_VERSION
+    assert metadata["units"] == {"length": "nm"} and metadata["backmap"] == backmap.__version__
+    assert len(metadata["weights"]["sha256"]) == 64 and metadata["config"]["packing"]
+    assert extra["card.md"] == backmap.api.shipped_models()["protein"].card.encode()
+    source = open_source("examples/2bf5.pdb.gz")
+    (chunk,) = source.chunks(10)
+    c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:, :, SLOT_CA], dtype=np.float64))
+    types, offsets = chains_of(source.topology)
+    atoms, mask = loaded(c_alpha, types, offsets, 2, 4)
+    expected = backmap.reconstruct("examples/2bf5.pdb.gz", samples=2, seed=4, device="cpu")
+    for sample, trajectory in zip(atoms[:, 0, mask], expected, strict=True):
+        assert np.abs(sample.numpy() - trajectory.xyz[0]).max() < 1e-5
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path, capsys):
+    assert main(["export", "nothing", "-o", str(tmp_path / "model.ts")]) == 2
+    assert "neither a shipped model" in capsys.readouterr().err
+    assert main(["export", "chignolin", "-o", str(tmp_path / "model.ts")]) == 2
+    assert "cannot be exported" in capsys.readouterr().err
+    (tmp_path / "there.ts").write_text("")
+    assert main(["export", "protein", "-o", str(tmp_path / "there.ts")]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.ts"]
