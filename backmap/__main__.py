@@ -1,0 +1,13 @@
+"""``python -m backmap``: the command line, and where CMake finds backmap."""
+
+import sys
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--cmake-prefix"]:
+        from backmap import _native
+
+        print(_native.library_path().parent)
+    else:
+        from backmap.cli.main import main
+
+        sys.exit(main())

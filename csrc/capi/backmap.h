@@ -1,0 +1,82 @@
+/* backmap for programs in C, Fortran and whatever else calls C: atoms from C-alphas, without Python.
+ *
+ * A model is a file that `backmap export` wrote. Every call may be made from any thread; several threads may use one
+ * model at once. No call ends the program: what is wrong is said by the value returned, and in words by
+ * backmap_last_error(). Lengths are in nm. Arrays are in C order: the last index runs fastest.
+ */
+#ifndef BACKMAP_H
+#define BACKMAP_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define BACKMAP_PUBLIC __attribute__((visibility("default")))
+#else
+#define BACKMAP_PUBLIC
+#endif
+
+/* Places for atoms in a residue: N, CA, C, O, up to ten atoms of the side chain, and OXT of chain ends. */
+#define BACKMAP_SLOTS 15
+
+enum {
+  BACKMAP_OK = 0,
+  BACKMAP_BAD_ARGUMENT = 1, /* an argument is wrong; nothing was computed */
+  BACKMAP_BAD_FILE = 2,     /* the model file cannot be used */
+  BACKMAP_FAILED = 3        /* something else: no memory, no such device ... */
+};
+
+typedef struct backmap_model backmap_model;
+
+/* Version of backmap. */
+BACKMAP_PUBLIC const char* backmap_version(void);
+
+/* What went wrong in this thread's last call, in one line; empty if nothing did. Valid until its next call. */
+BACKMAP_PUBLIC const char* backmap_last_error(void);
+
+/* Load a model onto a device, "cpu", "cuda" or "cuda:1", and store its handle in *model, NULL if that fails. */
+BACKMAP_PUBLIC int backmap_load(const char* path, const char* device, backmap_model** model);
+
+/* Let go of a model; NULL is allowed. Calls that use it in other threads go on to their end. */
+BACKMAP_PUBLIC int backmap_free(backmap_model* model);
+
+/* Number of a residue type by its three-letter name, as `residue_types` wants it; -1 if there is no such type. */
+BACKMAP_PUBLIC int64_t backmap_residue_type(const backmap_model* model, const char* name);
+
+/* Name of the atom in a slot of a residue type, "" if there is none; NULL on an error. Valid as long as the model. */
+BACKMAP_PUBLIC const char* backmap_atom_name(const backmap_model* model, int64_t residue_type, int64_t slot);
+
+/* The system to build: how many there are of what, and how they hang together. */
+typedef struct {
+  int64_t frames, residues, chains;
+  const int64_t* residue_types; /* (residues) numbers from backmap_residue_type */
+  const int64_t* chain_offsets; /* (chains + 1) first residue of each chain, then the number of residues */
+  const uint8_t* linked;        /* (residues) 1 if bonded to the successor; NULL: by distance of the C-alphas */
+  const int64_t* numbers;       /* (frames) which random numbers a frame gets; NULL: 0, 1, 2 ... */
+} backmap_system;
+
+/* Build all atoms.
+ *
+ * c_alpha          (frames, residues, 3)
+ * samples          structures for each frame
+ * seed             of the random numbers: the same seed and the same numbers give the same atoms
+ * atoms            out: (samples, frames, residues, 15, 3); zero where there is no atom
+ * atoms_capacity   numbers that `atoms` can hold
+ * mask             out: (residues, 15), 1 where there is an atom; may be NULL
+ */
+BACKMAP_PUBLIC int backmap_reconstruct(backmap_model* model, const backmap_system* system, const double* c_alpha,
+                                       int64_t samples, int64_t seed, double* atoms, int64_t atoms_capacity,
+                                       uint8_t* mask);
+
+/* The same in single precision. */
+BACKMAP_PUBLIC int backmap_reconstruct_float(backmap_model* model, const backmap_system* system, const float* c_alpha,
+                                             int64_t samples, int64_t seed, float* atoms, int64_t atoms_capacity,
+                                             uint8_t* mask);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
