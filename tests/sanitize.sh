@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the C++ tests and the tests of the operators under AddressSanitizer and UndefinedBehaviorSanitizer:
+# Runs the C++ tests, the tests of the operators and the C interface under AddressSanitizer and UndefinedBehaviorSanitizer:
 # tests/sanitize.sh PYTHON [arguments of pytest]. All is built in build/sanitize; what is installed stays.
 set -e
 cd "$(dirname "$0")/.."
@@ -28,3 +28,17 @@ library() { "${CXX:-g++}" -print-file-name="$1"; }
 # Without the source folder on the path, where the package is not sanitised; stderr shows what is found.
 PYTHONSAFEPATH=1 LD_PRELOAD="$(library libasan.so) $(library libubsan.so) $(library libstdc++.so.6)" \
   "$environment/bin/python" -m pytest -q --capture=sys tests/ops "$@"
+
+# The C interface: right calls, two threads, and ten thousand bad calls.
+"$python" -c "
+from pathlib import Path
+from backmap.export.torchscript import save_torchscript
+from tests.export.small import make_model
+save_torchscript(Path('$folder/model.ts'), make_model(), {}, '')"
+"$python" -m cmake -S tests/capi -B "$folder/capi" -D CMAKE_C_FLAGS="$flags" -D CMAKE_CXX_FLAGS="$flags -fno-sanitize=vptr" \
+  -D CMAKE_PREFIX_PATH="$(echo "$environment"/lib/python*/site-packages/backmap)" \
+  -D BACKMAP_TORCH_DIR="$("$python" -c "import pathlib, torch; print(pathlib.Path(torch.__file__).parent)")"
+"$python" -m cmake --build "$folder/capi" --target test_capi
+for arguments in "build $folder/model.ts $folder/atoms" "threads $folder/model.ts" "fuzz $folder/model.ts 10000"; do
+  "$folder/capi/test_capi" $arguments
+done

@@ -106,7 +106,7 @@ class ExportedProtein(nn.Module):
             for first in range(0, frames, step):
                 last = min(first + step, frames)
                 atoms[:, first:last] = self._build(c_alpha[first:last], chain, keys[:, first:last])
-            return atoms * mask.unsqueeze(-1), mask
+            return atoms.masked_fill_(~mask.unsqueeze(-1), 0.0), mask
 
     def _build(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Tensor:
         """Build atoms near the origin, where single precision is most precise, and move them back."""
