@@ -1,11 +1,12 @@
 """The protein model as one module that decides everything about the input itself, for TorchScript."""
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_OXT
+from backmap.export.arguments import check_positions, check_vector
 from backmap.models.chain import Chain, linked_residues
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.model import ProteinModel
@@ -123,25 +124,28 @@ class ExportedProtein(nn.Module):
         Neighbours in a chain whose median distance over the frames (frames, residues, 3) is that of no bond
         are a chain break.
         """
-        _check_frames(c_alpha)
+        check_positions("c_alpha", c_alpha, [-1, -1, 3], self.atom_mask)
         _check_offsets(chain_offsets, c_alpha)
         return linked_residues(c_alpha, _chain_index(chain_offsets))
 
+    @torch.jit.unused
+    def describe(self) -> dict[str, Any]:
+        """What the file's metadata says of the model."""
+        return {"residue_names": self.residue_names, "atom_names": self.atom_names}
+
     def _check(self, c_alpha: Tensor, residue_types: Tensor, chain_offsets: Tensor, samples: int) -> None:
-        _check_frames(c_alpha)
+        check_positions("c_alpha", c_alpha, [-1, -1, 3], self.atom_mask)
         _check_offsets(chain_offsets, c_alpha)
-        if c_alpha.device != self.atom_mask.device:
-            raise ValueError(f"c_alpha is on {c_alpha.device}, but the model on {self.atom_mask.device}")
         residues, types = c_alpha.shape[1], len(self.residue_names)
-        _check_tensor("residue_types", residue_types, torch.int64, residues, c_alpha)
+        check_vector("residue_types", residue_types, torch.int64, residues, c_alpha)
         if bool((residue_types < 0).any()) or bool((residue_types >= types).any()):
             raise ValueError(f"residue_types must lie between 0 and {types - 1}")
         if samples < 1:
             raise ValueError(f"samples is {samples}: ask for at least 1")
 
     def _check_optional(self, c_alpha: Tensor, numbers: Tensor, linked: Tensor) -> None:
-        _check_tensor("numbers", numbers, torch.int64, c_alpha.shape[0], c_alpha)
-        _check_tensor("linked", linked, torch.bool, c_alpha.shape[1], c_alpha)
+        check_vector("numbers", numbers, torch.int64, c_alpha.shape[0], c_alpha)
+        check_vector("linked", linked, torch.bool, c_alpha.shape[1], c_alpha)
         if bool(linked[-1]):
             raise ValueError("linked says that the last residue is bonded to one behind it")
 
@@ -158,16 +162,6 @@ def _chain_index(chain_offsets: Tensor) -> Tensor:
     return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
 
 
-def _check_frames(c_alpha: Tensor) -> None:
-    shape = c_alpha.shape
-    if c_alpha.dim() != 3 or shape[-1] != 3 or c_alpha.numel() == 0:
-        raise ValueError(f"c_alpha has shape {list(shape)}, but (frames, residues, 3) is wanted")
-    if c_alpha.dtype != torch.float32 and c_alpha.dtype != torch.float64:
-        raise ValueError(f"c_alpha has dtype {c_alpha.dtype}, but float32 or float64 is wanted")
-    if not bool(torch.isfinite(c_alpha).all()):
-        raise ValueError("c_alpha holds a coordinate that is not finite")
-
-
 def _check_offsets(chain_offsets: Tensor, c_alpha: Tensor) -> None:
     residues = c_alpha.shape[1]
     if chain_offsets.dim() != 1 or chain_offsets.dtype != torch.int64 or len(chain_offsets) < 2:
@@ -178,12 +172,3 @@ def _check_offsets(chain_offsets: Tensor, c_alpha: Tensor) -> None:
         raise ValueError(f"chain_offsets must go from 0 to the number of residues, {residues}")
     if bool((chain_offsets[1:] <= chain_offsets[:-1]).any()):
         raise ValueError("chain_offsets must ascend: every chain has a residue")
-
-
-def _check_tensor(name: str, values: Tensor, dtype: torch.dtype, length: int, like: Tensor) -> None:
-    if values.dim() != 1 or values.shape[0] != length:
-        raise ValueError(f"{name} has shape {list(values.shape)}, but ({length},) is wanted")
-    if values.dtype != dtype:
-        raise ValueError(f"{name} has dtype {values.dtype}, but {dtype} is wanted")
-    if values.device != like.device:
-        raise ValueError(f"{name} is on {values.device}, but c_alpha on {like.device}")

@@ -10,13 +10,15 @@ import torch
 from torch import nn
 
 from backmap.export.protein import ExportedProtein
+from backmap.export.temporal import ExportedTemporal
 from backmap.models.protein.model import ProteinModel
+from backmap.models.temporal.model import TemporalModel
 
 FORMAT_VERSION = 1
 """Of the exported file: its methods, their arguments and the entries beside the code."""
 
 
-def make_exportable(model: nn.Module) -> ExportedProtein:
+def make_exportable(model: nn.Module) -> ExportedProtein | ExportedTemporal:
     """Wrap a model so that it takes plain tensors and decides everything else itself.
 
     Raises
@@ -26,7 +28,9 @@ def make_exportable(model: nn.Module) -> ExportedProtein:
     """
     if isinstance(model, ProteinModel):
         return ExportedProtein(model)
-    raise ValueError(f"{type(model).__name__} cannot be exported yet, only the protein model can")
+    if isinstance(model, TemporalModel):
+        return ExportedTemporal(model)
+    raise ValueError("DiAMoNDBack models cannot be exported; protein and temporal models can")
 
 
 def save_torchscript(path: Path, model: nn.Module, metadata: dict[str, Any], card: str) -> None:
@@ -58,8 +62,7 @@ def save_torchscript(path: Path, model: nn.Module, metadata: dict[str, Any], car
         "format": FORMAT_VERSION,
         "family": exported.family,
         "units": {"length": exported.length_unit},
-        "residue_names": exported.residue_names,
-        "atom_names": exported.atom_names,
+        **exported.describe(),
         **metadata,
     }
     extra = {"format": str(FORMAT_VERSION), "metadata.json": json.dumps(described, indent=2), "card.md": card}

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.inference.refinement import Refinement
-from backmap.models.counter_random import trajectory_keys, uniform
+from backmap.inference.refinement import RefinedSteps, Refinement
+from backmap.models.counter_random import trajectory_keys
+from backmap.models.temporal.watched_steps import WatchedSteps
 
 if TYPE_CHECKING:
     from backmap.models.temporal.model import TemporalModel
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
 POSITIONS_PER_CHUNK = 1_000_000
 FRAMES_PER_CHUNK = 2_000
 """Atom positions and frames built before they are handed on: little memory, and little lost by a kill."""
-
-ROWS_PER_SEARCH = 64
-"""Rows looked up in the library together: enough to fill a processor, few enough for little memory."""
-
-
-_REFINEMENT = 1 << 20
-"""Purposes of random numbers: from here on for the refinement of each attempt, from 0 on for its draw."""
 
 
 @dataclass(frozen=True)
@@ -106,17 +100,6 @@ class RolledFrames:
         return self.atoms + self.origin[:, None]
 
 
-@dataclass
-class _Rows:
-    """One frame of all trajectories and samples, one a row, as it is being built."""
-
-    trajectory: Tensor
-    keys: Tensor
-    c_g: Tensor
-    previous: Tensor
-    atoms: Tensor
-
-
 class AlongTime:
     """Rolls a temporal model along trajectories.
 
@@ -162,8 +145,9 @@ class AlongTime:
         self.tally = Tally.empty(len(trajectories))
         self._seed = seed
         self._numbers = torch.tensor(trajectories, dtype=torch.int64, device=self.device)
-        self._patience = patience
-        self._refinement = refinement
+        self._steps = WatchedSteps(self.model, patience.redraws)
+        if refinement is not None:
+            self._steps = RefinedSteps(self.model, patience.redraws, refinement)
         shape = (len(trajectories), samples, model.previous_frames, model.molecule.atoms, 3)
         self._previous = torch.zeros(shape, device=self.device)
         self._origin = np.zeros((len(trajectories), 3))
@@ -231,7 +215,7 @@ class AlongTime:
     def _begin(self, trajectories: Tensor, beads: Tensor) -> None:
         """Put frames of the library before the first frames of trajectories."""
         if len(trajectories):
-            seeds = self._seed_frames(beads)
+            seeds = self._steps.seed_frames(beads)
             self._previous[trajectories] = seeds[:, None].expand(-1, self.samples, -1, -1, -1)
 
     def _place_near_origin(
@@ -260,82 +244,20 @@ class AlongTime:
     def _build(self, alive: Tensor, beads: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Build one frame of the trajectories that have not ended: atoms and residuals of all samples."""
         shape = (len(alive), self.samples)
-        previous = self._previous[alive].flatten(0, 1)
-        rows = _Rows(
-            trajectory=alive.repeat_interleave(self.samples),
-            keys=trajectory_keys(self._seed, self._numbers[alive], self.samples, frames).flatten(),
-            c_g=beads[:, None].expand(*shape, -1, -1).flatten(0, 1),
-            previous=previous,
-            atoms=torch.empty_like(previous[:, -1]),
-        )
-        unphysical = self._draw_physical(rows)
-        newest = rows.atoms.clone()
-        newest[unphysical] = rows.previous[unphysical, -1]
-        self._previous[alive] = torch.cat([rows.previous[:, 1:], newest[:, None]], 1).unflatten(0, shape)
-        return rows.atoms.unflatten(0, shape), self.model.residual(rows.atoms, rows.c_g).unflatten(0, shape)
-
-    def _draw_physical(self, rows: _Rows) -> Tensor:
-        """Draw every row, unphysical ones again, and those that stay so from the library's frames.
-
-        Gives the rows that are unphysical even then. They keep their last draw, or the library's frame where
-        that is not finite, and what follows goes on from the library's frame.
-        """
-        tries = 1 + self._patience.redraws
-        waiting = self._draw(rows, torch.arange(len(rows.atoms), device=self.device), range(tries))
-        if not len(waiting):
-            return waiting
-        rows.previous[waiting] = self._seed_frames(rows.c_g[waiting])
-        self._count(self.tally.reseeds, rows.trajectory[waiting])
-        waiting = self._draw(rows, waiting, range(tries, 2 * tries))
-        self._count(self.tally.unphysical, rows.trajectory[waiting])
-        lost = waiting[~rows.atoms[waiting].isfinite().flatten(1).all(1)]
-        rows.atoms[lost] = rows.previous[lost, -1]
-        return waiting
-
-    def _draw(self, rows: _Rows, waiting: Tensor, attempts: range) -> Tensor:
-        """Draw waiting rows until they are physical or the attempts used up; give those that still wait."""
-        for attempt in attempts:
-            if not len(waiting):
-                break
-            if attempt:
-                self._count(self.tally.redraws, rows.trajectory[waiting])
-            keys, c_g, previous = rows.keys[waiting], rows.c_g[waiting], rows.previous[waiting]
-            if self._refinement is None:
-                drawn = self.model.step(c_g, previous, self._uniforms(keys, attempt, 1))
-            else:
-                drawn = self._draw_refined(self._refinement, keys, c_g, previous, attempt)
-            rows.atoms[waiting] = drawn
-            waiting = waiting[~self._is_physical(drawn, c_g)]
-        return waiting
-
-    def _draw_refined(
-        self, refinement: Refinement, keys: Tensor, c_g: Tensor, previous: Tensor, attempt: int
-    ) -> Tensor:
-        """Draw some candidates of each row, and refine the best of them."""
-        draws = refinement.config.draws
-        beads, before = (part.repeat_interleave(draws, dim=0) for part in (c_g, previous))
-        uniforms = self._uniforms(keys, attempt, draws)
-        candidates = self.model.step(beads, before, uniforms, refinement.config.noise)
-        chosen = refinement.choose(candidates.unflatten(0, (-1, draws)))
-        return refinement(chosen, keys, _REFINEMENT + attempt)
-
-    def _uniforms(self, keys: Tensor, attempt: int, draws: int) -> Tensor:
-        """Random numbers (rows x draws, uniforms_per_frame) of draws of each row, in one attempt."""
-        size = self.model.uniforms_per_frame
-        counters = torch.arange(draws * size, device=self.device)
-        return uniform(keys, attempt, counters).view(-1, size)
-
-    def _is_physical(self, drawn: Tensor, c_g: Tensor) -> Tensor:
-        physical = self.model.is_physical(drawn, c_g)
-        return physical if self._refinement is None else physical & self._refinement.is_relaxed(drawn)
-
-    def _seed_frames(self, c_g: Tensor) -> Tensor:
-        """Frames of the library to start rows from, some rows at a time: each is compared with all of it."""
-        return torch.cat([self.model.seed_frames(part) for part in c_g.split(ROWS_PER_SEARCH)])
+        c_g = beads[:, None].expand(*shape, -1, -1).flatten(0, 1)
+        keys = trajectory_keys(self._seed, self._numbers[alive], self.samples, frames).flatten()
+        built = self._steps(c_g, self._previous[alive].flatten(0, 1), keys)
+        self._previous[alive] = built.previous.unflatten(0, shape)
+        rows = alive.repeat_interleave(self.samples)
+        self._count(self.tally.redraws, rows, built.draws - 1)
+        self._count(self.tally.reseeds, rows, built.reseeded)
+        self._count(self.tally.unphysical, rows, built.unphysical)
+        return built.atoms.unflatten(0, shape), self.model.residual(built.atoms, c_g).unflatten(0, shape)
 
     @staticmethod
-    def _count(counts: np.ndarray, trajectory: Tensor) -> None:
-        counts += np.bincount(trajectory.cpu().numpy(), minlength=len(counts))
+    def _count(counts: np.ndarray, rows: Tensor, numbers: Tensor) -> None:
+        """Add the numbers of rows to those of their trajectories."""
+        np.add.at(counts, rows.cpu().numpy(), numbers.cpu().numpy())
 
     def _note(self, lengths: np.ndarray, residuals: np.ndarray) -> None:
         """Add the residuals (trajectories, samples, frames), frame by frame so that chunks do not matter."""

@@ -11,8 +11,13 @@ from torch import Tensor
 from backmap.chemistry.constants import BOLTZMANN
 from backmap.chemistry.force_field import ForceField
 from backmap.models.normals import draw_normals
+from backmap.models.temporal.model import TemporalModel
+from backmap.models.temporal.watched_steps import WatchedSteps
 from backmap.physics import Potential
 from backmap.physics.constraints import BondConstraints
+
+_PURPOSE = 1 << 20
+"""Purposes of random numbers: from here on for the refinement of each attempt, from 0 on for its draw."""
 
 
 @dataclass(frozen=True)
@@ -150,3 +155,34 @@ class Refinement:
     def _normals(self, atoms: Tensor, keys: Tensor, purpose: int, step: int) -> Tensor:
         row = torch.tensor(step, device=keys.device)
         return draw_normals(keys, purpose, row, 3 * atoms.shape[1]).unflatten(1, (-1, 3))
+
+
+class RefinedSteps(WatchedSteps):
+    """Draws frames as :class:`WatchedSteps` does, and refines them before it looks at them.
+
+    Parameters
+    ----------
+    model : TemporalModel
+        Trained model.
+    redraws : int
+        Draws of a row after the first one.
+    refinement : Refinement
+        What is done to every frame.
+    """
+
+    def __init__(self, model: TemporalModel, redraws: int, refinement: Refinement) -> None:
+        super().__init__(model, redraws)
+        self.refinement = refinement
+
+    def draw(self, beads: Tensor, previous: Tensor, keys: Tensor, attempt: int) -> tuple[Tensor, Tensor]:
+        """Draw some candidates of each row, and refine the best of them."""
+        draws = self.refinement.config.draws
+        candidates = self.model.step(
+            beads.repeat_interleave(draws, dim=0),
+            previous.repeat_interleave(draws, dim=0),
+            self.uniforms(keys, attempt, draws),
+            self.refinement.config.noise,
+        )
+        chosen = self.refinement.choose(candidates.unflatten(0, (-1, draws)))
+        refined = self.refinement(chosen, keys, _PURPOSE + attempt)
+        return refined, self.model.is_physical(refined, beads) & self.refinement.is_relaxed(refined)

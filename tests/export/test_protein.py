@@ -110,12 +110,12 @@ def test_single_precision_and_seeds(exported):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"c_alpha": torch.zeros(3, 3)}, "c_alpha has shape [3, 3], but (frames, residues, 3)"),
+        ({"c_alpha": torch.zeros(3, 3)}, "c_alpha has shape [3, 3], but [-1, -1, 3] is wanted"),
         ({"c_alpha": torch.zeros(0, 3, 3)}, "c_alpha has shape [0, 3, 3]"),
         ({"c_alpha": torch.zeros(1, 0, 3)}, "c_alpha has shape [1, 0, 3]"),
         ({"c_alpha": torch.zeros(1, 3, 3, dtype=torch.int64)}, "c_alpha has dtype"),
         ({"c_alpha": torch.full((1, 3, 3), torch.nan)}, "not finite"),
-        ({"residue_types": torch.zeros(4, dtype=torch.int64)}, "residue_types has shape [4], but (3,)"),
+        ({"residue_types": torch.zeros(4, dtype=torch.int64)}, "residue_types has shape [4], but [3]"),
         ({"residue_types": torch.zeros(3)}, "residue_types has dtype"),
         ({"residue_types": torch.tensor([0, 20, 0])}, "residue_types must lie between 0 and 19"),
         ({"residue_types": torch.tensor([0, -1, 0])}, "residue_types must lie between 0 and 19"),
@@ -126,7 +126,7 @@ def test_single_precision_and_seeds(exported):
         ({"chain_offsets": torch.tensor([0, 2, 2, 3])}, "must ascend"),
         ({"chain_offsets": torch.tensor([0, 5, 3])}, "must ascend"),
         ({"samples": 0}, "samples is 0"),
-        ({"numbers": torch.tensor([0, 1])}, "numbers has shape [2], but (1,)"),
+        ({"numbers": torch.tensor([0, 1])}, "numbers has shape [2], but [1]"),
         ({"numbers": torch.tensor([0.0])}, "numbers has dtype"),
         ({"linked": torch.tensor([True, True, True])}, "last residue is bonded"),
         ({"linked": torch.tensor([1, 1, 0])}, "linked has dtype"),
@@ -179,8 +179,8 @@ def test_shipped_model_from_the_command_line(tmp_path):
 def test_what_cannot_be_exported_is_refused(tmp_path, capsys):
     assert main(["export", "nothing", "-o", str(tmp_path / "model.ts")]) == 2
     assert "neither a shipped model" in capsys.readouterr().err
-    assert main(["export", "chignolin", "-o", str(tmp_path / "model.ts")]) == 2
-    assert "cannot be exported" in capsys.readouterr().err
+    assert main(["export", "diamondback", "-o", str(tmp_path / "model.ts")]) == 2
+    assert "DiAMoNDBack models cannot be exported" in capsys.readouterr().err
     (tmp_path / "there.ts").write_text("")
     assert main(["export", "protein", "-o", str(tmp_path / "there.ts")]) == 2
     assert "--overwrite" in capsys.readouterr().err

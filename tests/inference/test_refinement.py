@@ -9,7 +9,7 @@ import torch
 
 from backmap.chemistry.force_field import ForceField
 from backmap.inference.along_time import AlongTime
-from backmap.inference.refinement import BOLTZMANN, Refinement, RefinementConfig
+from backmap.inference.refinement import BOLTZMANN, RefinedSteps, Refinement, RefinementConfig
 from backmap.physics import force_field_from_files, potential_from_files
 from tests.inference.frames import part
 from tests.models.temporal.dipeptide import BEAD_ATOMS, STRUCTURE, moving_dipeptide
@@ -137,11 +137,11 @@ def test_the_candidate_of_lowest_energy_is_chosen(force_field, frames):
 
 def test_more_draws_begin_with_the_one_that_would_be_drawn_alone(force_field, frames):
     keys = torch.arange(4)
-    run = AlongTime(ToyTemporal(), seed=5, refinement=refinement(force_field, frames, steps=1))
-    first = run._uniforms(keys, 2, 8).view(4, 8, -1)[:, 0]
-    assert torch.equal(run._uniforms(keys, 2, 1), first)
+    run = RefinedSteps(ToyTemporal(), 4, refinement(force_field, frames, steps=1))
+    first = run.uniforms(keys, 2, 8).view(4, 8, -1)[:, 0]
+    assert torch.equal(run.uniforms(keys, 2, 1), first)
     assert torch.equal(
-        run._uniforms(keys[2:], 2, 8).view(2, 8, -1), run._uniforms(keys, 2, 8).view(4, 8, -1)[2:]
+        run.uniforms(keys[2:], 2, 8).view(2, 8, -1), run.uniforms(keys, 2, 8).view(4, 8, -1)[2:]
     )
 
 

@@ -1,7 +1,5 @@
 """What the two conditional autoencoders have in common."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, Protocol
 
 from torch import Tensor

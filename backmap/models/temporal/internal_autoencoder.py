@@ -6,9 +6,8 @@ normal distribution with a learned variance for each coordinate, and draws from 
 Daniilidis and Levine, ICML 2021).
 """
 
-from __future__ import annotations
-
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +25,7 @@ _RIGID_NM = 1e-4
 _FREE_TORSION = 0.7
 """Torsions that spread more than this (radians) enter by cosine and sine."""
 
-_CIRCLE_SCALE = math.sqrt(2.0)
 _LOG_VARIANCE = (-14.0, 4.0)
-_LOG_SIGMA = (-3.5, 1.0)
 
 
 class ScaledCoordinates(nn.Module):
@@ -39,6 +36,8 @@ class ScaledCoordinates(nn.Module):
     placed : int
         Atoms that are placed.
     """
+
+    circle_scale: Final = math.sqrt(2.0)
 
     def __init__(self, placed: int) -> None:
         super().__init__()
@@ -69,8 +68,8 @@ class ScaledCoordinates(nn.Module):
         length = ((values.length - self.length_mean) / self.length_spread).masked_fill(self.rigid, 0.0)
         angle = (values.angle - self.angle_mean) / self.angle_spread
         turn = _wrap(values.torsion - self.torsion_mean)
-        first = torch.where(self.free, _CIRCLE_SCALE * turn.cos(), turn / self.torsion_spread)
-        second = (_CIRCLE_SCALE * turn.sin()).masked_fill(~self.free, 0.0)
+        first = torch.where(self.free, self.circle_scale * turn.cos(), turn / self.torsion_spread)
+        second = (self.circle_scale * turn.sin()).masked_fill(~self.free, 0.0)
         return torch.cat([length, angle, first, second], dim=-1)
 
     def decode(self, scaled: Tensor) -> InternalValues:
@@ -104,6 +103,9 @@ class InternalAutoencoder(nn.Module):
     previous_frames : int
         Frames before the present one that are seen.
     """
+
+    lowest_log_sigma: Final = -3.5
+    highest_log_sigma: Final = 1.0
 
     def __init__(
         self, config: InternalConfig, molecule: Molecule, mapping: LinearMapping, previous_frames: int
@@ -188,7 +190,7 @@ class InternalAutoencoder(nn.Module):
         if self.regression is not None:
             mean, change = output.chunk(2, dim=-1)
             log_sigma = log_sigma + change
-        return mean, log_sigma.clamp(*_LOG_SIGMA)
+        return mean, log_sigma.clamp(self.lowest_log_sigma, self.highest_log_sigma)
 
     def _begin_at_regression(self) -> None:
         """Let untrained networks add nothing to the regression: innovations have variance 1."""
@@ -224,7 +226,8 @@ class BeadShape(nn.Module):
 
     def _describe(self, beads: Tensor) -> Tensor:
         first, second = self.pairs.unbind(0)
-        distances = (beads.index_select(1, first) - beads.index_select(1, second)).norm(dim=-1)
+        apart = beads.index_select(1, first) - beads.index_select(1, second)
+        distances = torch.linalg.vector_norm(apart, dim=-1)
         step = beads[:, 1:] - beads[:, :-1]
         normal = torch.linalg.cross(step[:, :-1], step[:, 1:])
         before, after, axis = normal[:, :-1], normal[:, 1:], functional.normalize(step[:, 1:-1], dim=-1)

@@ -1,7 +1,5 @@
 """Bond lengths, angles and torsions outwards from the beads, and the way back."""
 
-from __future__ import annotations
-
 from itertools import groupby
 from typing import NamedTuple
 
@@ -9,8 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import LinearMapping, Molecule
-
-_MIN_SQUARE = 1e-12
 
 
 class InternalValues(NamedTuple):
@@ -157,14 +153,13 @@ class InternalCoordinates(nn.Module):
         self.register_buffer("closes", torch.tensor([row.closes for row in rows]), persistent=False)
         self.register_buffer("final_order", torch.tensor(order).argsort(), persistent=False)
         where = {atom: position for position, atom in enumerate(order)}
-        self.waves = [
-            (*([where[row[k]] for row in rows[part]] for k in (1, 2, 3)), part, rows[part][0].closes)
-            for part in waves
-        ]
+        references = torch.tensor([[where[atom] for atom in row[1:4]] for row in rows], dtype=torch.int64)
+        self.register_buffer("references", references.T.contiguous(), persistent=False)
+        self.waves = [(part.start, part.stop, rows[part.start].closes) for part in waves]
 
     def measure(self, frames: Tensor) -> InternalValues:
         """Internal coordinates of frames (batch, atoms, 3) in nm."""
-        atom, parent, second, third = (frames.index_select(1, index) for index in self.atoms)
+        atom, parent, second, third = frames[:, self.atoms].unbind(dim=1)
         bond, axis = atom - parent, second - parent
         normal = torch.linalg.cross(axis, bond)
         angle = torch.atan2(_norm(normal), (bond * axis).sum(-1))
@@ -185,19 +180,20 @@ class InternalCoordinates(nn.Module):
         along, radius = length * torch.cos(angle), length * torch.sin(angle)
         cosine, sine = torch.cos(torsion), torch.sin(torsion)
         positions = beads
-        for parent, second, third, rows, closes in self.waves:
+        for first, last, closes in self.waves:
+            parent, second, third = self.references[:, first:last].unbind(dim=0)
             origin = positions[:, parent]
             to_second = positions[:, second] - origin
             distance = _norm(to_second)
             axis = to_second / distance.unsqueeze(-1)
             normal = _unit(torch.linalg.cross(axis, positions[:, third] - positions[:, second]))
             sideways = torch.linalg.cross(normal, axis)
-            x, r = along[:, rows], radius[:, rows]
+            x, r = along[:, first:last], radius[:, first:last]
             if closes:
-                x, r = _where_spheres_meet(length[:, rows], angle[:, rows], distance)
-            y, z = r * cosine[:, rows], r * sine[:, rows]
-            x, y, z = (part.unsqueeze(-1) for part in (x, y, z))
-            positions = torch.cat([positions, origin + x * axis + y * sideways - z * normal], dim=1)
+                x, r = _where_spheres_meet(length[:, first:last], angle[:, first:last], distance)
+            y, z = (r * cosine[:, first:last]).unsqueeze(-1), (r * sine[:, first:last]).unsqueeze(-1)
+            placed = origin + x.unsqueeze(-1) * axis + y * sideways - z * normal
+            positions = torch.cat([positions, placed], dim=1)
         return positions.index_select(1, self.final_order)
 
 
@@ -208,7 +204,7 @@ def _where_spheres_meet(one: Tensor, other: Tensor, distance: Tensor) -> tuple[T
     """
     along = (one.square() - other.square() + distance.square()) / (2 * distance)
     along = torch.maximum(torch.minimum(along, one), -one)
-    return along, ((one - along) * (one + along)).clamp(min=_MIN_SQUARE).sqrt()
+    return along, ((one - along) * (one + along)).clamp(min=1e-12).sqrt()
 
 
 def _in_waves(rows: list[PlacementRow], beads: list[int]) -> tuple[list[PlacementRow], list[slice]]:
@@ -233,7 +229,7 @@ def _in_waves(rows: list[PlacementRow], beads: list[int]) -> tuple[list[Placemen
 
 def _norm(vectors: Tensor) -> Tensor:
     """Lengths, with a gradient where they vanish."""
-    return vectors.square().sum(dim=-1).clamp(min=_MIN_SQUARE).sqrt()
+    return vectors.square().sum(dim=-1).clamp(min=1e-12).sqrt()
 
 
 def _unit(vectors: Tensor) -> Tensor:

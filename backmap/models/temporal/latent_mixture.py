@@ -44,4 +44,6 @@ class LatentMixture(nn.Module):
         component = torch.searchsorted(cumulative, uniforms[:, 0] * cumulative[-1], right=True)
         component = component.clamp(max=len(cumulative) - 1)
         normals = normals_from_uniforms(uniforms[:, 1:])[:, : self.means.shape[1]]
-        return self.means[component] + torch.einsum("bij,bj->bi", self.factors[component], normals)
+        return self.means[component] + torch.matmul(self.factors[component], normals.unsqueeze(-1)).squeeze(
+            -1
+        )

@@ -17,7 +17,7 @@ from backmap.models.temporal.autoencoder import Autoencoder
 from backmap.models.temporal.config import Representation, TemporalConfig
 from backmap.models.temporal.internal_autoencoder import InternalAutoencoder
 from backmap.models.temporal.latent_mixture import LatentMixture
-from backmap.models.temporal.superposition import RigidMotion, root_mean_square_distance, superpose
+from backmap.models.temporal.superposition import RigidMotion, move, root_mean_square_distance, superpose
 from backmap.models.temporal.voxel_autoencoder import VoxelAutoencoder
 
 _FORCE_FIELD_PREFIX = "force_field."
@@ -55,6 +55,9 @@ class TemporalModel(nn.Module):
     force_field : ForceField or None
         What made the training data, if known. It travels in the checkpoint; the model does not use it.
     """
+
+    __jit_unused_properties__ = ["previous_frames", "frame_interval_ps", "reach_nm", "uniforms_per_frame"]
+    """For TorchScript: properties that read the configuration."""
 
     def __init__(
         self,
@@ -153,9 +156,8 @@ class TemporalModel(nn.Module):
 
     def beads_of(self, atoms: Tensor) -> Tensor:
         """Beads (..., beads, 3) of atoms (..., atoms, 3)."""
-        return torch.einsum("ba,...ax->...bx", self.mapping_weights.to(atoms.dtype), atoms)
+        return torch.matmul(self.mapping_weights.to(atoms.dtype), atoms)
 
-    @torch.no_grad()
     def seed_frames(self, beads: Tensor) -> Tensor:
         """Frames to start from: those before the frame of the library whose beads are most alike.
 
@@ -176,15 +178,15 @@ class TemporalModel(nn.Module):
         """
         if len(self.library) == 0:
             raise ValueError("this model holds no frames to start from")
-        known = self.beads_of(self.library[:, -1])
-        motion = superpose(known.unsqueeze(0), beads.unsqueeze(1))
-        apart = root_mean_square_distance(motion.apply(known.unsqueeze(0)), beads.unsqueeze(1))
-        nearest = apart.argmin(dim=1, keepdim=True)
-        rows = torch.arange(len(beads), device=beads.device).unsqueeze(1)
-        onto = RigidMotion(motion.rotation[rows, nearest], motion.translation[rows, nearest])
-        return onto.apply(self.library[nearest.squeeze(1), :-1])
+        with torch.no_grad():
+            known = self.beads_of(self.library[:, -1])
+            motion = superpose(known.unsqueeze(0), beads.unsqueeze(1))
+            apart = root_mean_square_distance(move(motion, known.unsqueeze(0)), beads.unsqueeze(1))
+            nearest = apart.argmin(dim=1, keepdim=True)
+            rows = torch.arange(len(beads), device=beads.device).unsqueeze(1)
+            onto = RigidMotion(motion.rotation[rows, nearest], motion.translation[rows, nearest])
+            return move(onto, self.library[nearest.squeeze(1), :-1])
 
-    @torch.no_grad()
     def step(self, beads: Tensor, previous: Tensor, uniforms: Tensor, noise: float = 1.0) -> Tensor:
         """Draw the next frame.
 
@@ -204,10 +206,11 @@ class TemporalModel(nn.Module):
         Tensor, (batch, atoms, 3)
             In nm; the centre of its beads is that of the given ones.
         """
-        codes = self.mixture.uniforms_per_code
-        code = self.mixture.draw(uniforms[:, :codes])
-        normals = normals_from_uniforms(uniforms[:, codes:])[:, : self.autoencoder.normals_per_frame]
-        return self.decode(code, beads, previous, noise * normals)
+        with torch.no_grad():
+            codes = self.mixture.uniforms_per_code
+            code = self.mixture.draw(uniforms[:, :codes])
+            normals = normals_from_uniforms(uniforms[:, codes:])[:, : self.autoencoder.normals_per_frame]
+            return self.decode(code, beads, previous, noise * normals)
 
     def decode(self, code: Tensor, beads: Tensor, previous: Tensor, normals: Tensor | None = None) -> Tensor:
         """Frame (batch, atoms, 3) of a latent code (batch, latent), where its beads are; see :meth:`step`."""
@@ -223,15 +226,15 @@ class TemporalModel(nn.Module):
 
     # ---- Watching ------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def residual(self, atoms: Tensor, beads: Tensor) -> Tensor:
         """Root-mean-square distance (batch,) in nm of the beads of atoms from the given beads."""
-        return root_mean_square_distance(self.beads_of(atoms), beads)
+        with torch.no_grad():
+            return root_mean_square_distance(self.beads_of(atoms), beads)
 
-    @torch.no_grad()
     def is_physical(self, atoms: Tensor, beads: Tensor) -> Tensor:
         """Whether frames (batch,) have bonds as long as in the training data, and lie on their beads."""
-        first, second = self.bonds.unbind(1)
-        length = (atoms[:, first] - atoms[:, second]).norm(dim=-1)
-        bonded = ((length >= self.bond_range[:, 0]) & (length <= self.bond_range[:, 1])).all(dim=-1)
-        return bonded & (self.residual(atoms, beads) <= self.residual_limit)
+        with torch.no_grad():
+            first, second = self.bonds.unbind(1)
+            length = torch.linalg.vector_norm(atoms[:, first] - atoms[:, second], dim=-1)
+            bonded = ((length >= self.bond_range[:, 0]) & (length <= self.bond_range[:, 1])).all(dim=-1)
+            return bonded & (self.residual(atoms, beads) <= self.residual_limit)

@@ -76,13 +76,9 @@ class Regression(nn.Module):
 
     def _features(self, condition: Tensor) -> Tensor:
         """The condition and harmonics of the newest torsions, zero where a torsion is not free."""
-        *_, first, second = condition[:, -self.size :].chunk(4, dim=-1)
+        _, _, first, second = condition[:, -self.size :].chunk(4, dim=-1)
         cosine, sine = first / math.sqrt(2.0), second / math.sqrt(2.0)
         square, cube = cosine.square(), cosine.square() - 3 * sine.square()
-        harmonics = (
-            square - sine.square(),
-            2 * cosine * sine,
-            cosine * cube,
-            (3 * square - sine.square()) * sine,
-        )
-        return torch.cat([condition, *(part * self.free for part in harmonics)], dim=-1)
+        third = (3 * square - sine.square()) * sine
+        harmonics = [square - sine.square(), 2 * cosine * sine, cosine * cube, third]
+        return torch.cat([condition] + [part * self.free for part in harmonics], dim=-1)

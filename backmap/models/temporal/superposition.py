@@ -1,7 +1,5 @@
 """Rigid superposition of point sets by least squares (Kabsch, Acta Cryst. A 1976, 32, 922)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -14,9 +12,10 @@ class RigidMotion(NamedTuple):
     rotation: Tensor
     translation: Tensor
 
-    def apply(self, points: Tensor) -> Tensor:
-        """Move points (..., points, 3)."""
-        return points @ self.rotation.transpose(-1, -2) + self.translation.unsqueeze(-2)
+
+def move(motion: RigidMotion, points: Tensor) -> Tensor:
+    """Move points (..., points, 3)."""
+    return points @ motion.rotation.transpose(-1, -2) + motion.translation.unsqueeze(-2)
 
 
 def superpose(mobile: Tensor, target: Tensor) -> RigidMotion:

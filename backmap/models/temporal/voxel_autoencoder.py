@@ -1,6 +1,6 @@
 """The published networks: convolutions on Gaussian densities (J. Phys. Chem. A 2022, 126, 9124)."""
 
-from __future__ import annotations
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +8,11 @@ from torch.nn import functional
 
 from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
 from backmap.models.temporal.config import VoxelConfig
-from backmap.ops import density_to_coordinates, voxelize
 
 _LATENT_EDGE = 2
 """The latent code enters the decoder as channels on a grid of this edge."""
 
 _ENCODER_STRIDES = (1, 2, 1, 2, 1)
-_MAX_LOG_VARIANCE = 10.0
 
 
 class VoxelAutoencoder(nn.Module):
@@ -28,12 +26,13 @@ class VoxelAutoencoder(nn.Module):
         Particles of the molecule, and how many frames before the present one are seen.
     """
 
-    normals_per_frame = 0
+    normals_per_frame: Final = 0
 
     def __init__(self, config: VoxelConfig, atoms: int, beads: int, previous_frames: int) -> None:
         super().__init__()
         self.config = config
         self.latent = config.latent
+        self.width_nm, self.sigma_nm, self.edge = config.width_nm, config.sigma_nm, config.grid_points
         self.atoms = atoms
         seen = beads + previous_frames * atoms
         self.encoder = VoxelEncoder(config, atoms + seen)
@@ -41,12 +40,12 @@ class VoxelAutoencoder(nn.Module):
 
     def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
         """Densities [frame, beads, previous] by channel, written where they belong, without a copy."""
-        densities = self._densities(frame, beads, *previous.unbind(1))
+        densities = self._densities([frame, beads] + list(previous.unbind(1)))
         return Observation(densities, densities[:, self.atoms :])
 
     def condition(self, beads: Tensor, previous: Tensor) -> Tensor:
         """Densities [beads, previous] by channel."""
-        return self._densities(beads, *previous.unbind(1))
+        return self._densities([beads] + list(previous.unbind(1)))
 
     def encode(self, observation: Observation) -> Posterior:
         """Distribution of the latent code."""
@@ -57,28 +56,26 @@ class VoxelAutoencoder(nn.Module):
     ) -> Decoded:
         """Frame of a latent code; the decoder is deterministic."""
         logits = self.decoder(code, condition)
-        coordinates = density_to_coordinates(logits.float(), width=self.config.width_nm, logits=True)
+        # The operators themselves, here and below: TorchScript cannot call functions with optional keywords.
+        coordinates, _ = torch.ops.backmap.density_to_coordinates(logits.float(), self.width_nm, True)
         return Decoded(coordinates, logits)
 
     def reconstruction_loss(self, decoded: Decoded, frame: Tensor, observation: Observation) -> Tensor:
         """Mean squared error of the densities, L_vox."""
         return functional.mse_loss(decoded.output.float().sigmoid(), observation.everything[:, : self.atoms])
 
-    def _densities(self, *particles: Tensor) -> Tensor:
+    def _densities(self, particles: list[Tensor]) -> Tensor:
         """Densities of sets of particles (batch, count, 3), each set centred on its mean."""
-        edge = self.config.grid_points
-        channels = sum(part.shape[1] for part in particles)
-        densities = particles[0].new_empty(len(particles[0]), channels, edge, edge, edge)
+        channels = sum([part.shape[1] for part in particles])
+        densities = particles[0].new_empty([len(particles[0]), channels, self.edge, self.edge, self.edge])
         first = 0
         for part in particles:
             centred = part - part.mean(dim=1, keepdim=True)
-            voxelize(
-                centred.detach(),
-                width=self.config.width_nm,
-                sigma=self.config.sigma_nm,
-                out=densities[:, first : first + part.shape[1]],
+            last = first + part.shape[1]
+            torch.ops.backmap.voxelize_into(
+                centred.detach(), densities[:, first:last], self.width_nm, self.sigma_nm
             )
-            first += part.shape[1]
+            first = last
         return densities
 
 
@@ -104,6 +101,8 @@ class ResidualBlock(nn.Module):
 class VoxelEncoder(nn.Module):
     """Densities to the distribution of the latent code."""
 
+    highest_log_variance: Final = 10.0
+
     def __init__(self, config: VoxelConfig, channels_in: int) -> None:
         super().__init__()
         width, edge = config.channels, config.grid_points
@@ -122,7 +121,7 @@ class VoxelEncoder(nn.Module):
     def forward(self, densities: Tensor) -> Posterior:
         """Densities (batch, channels, d, d, d) to mean and log variance (batch, latent)."""
         hidden = self.trunk(densities)
-        return Posterior(self.mean(hidden), self.log_variance(hidden).clamp(max=_MAX_LOG_VARIANCE))
+        return Posterior(self.mean(hidden), self.log_variance(hidden).clamp(max=self.highest_log_variance))
 
 
 class VoxelDecoder(nn.Module):

@@ -17,7 +17,7 @@ from backmap.models.temporal.losses import (
     divergence,
     energy_loss,
 )
-from backmap.models.temporal.superposition import root_mean_square_distance, superpose
+from backmap.models.temporal.superposition import move, root_mean_square_distance, superpose
 
 
 def test_superposition_undoes_a_motion():
@@ -26,20 +26,20 @@ def test_superposition_undoes_a_motion():
     turn = q * torch.linalg.det(q).view(5, 1, 1)
     moved = points @ turn.transpose(1, 2) + torch.randn(5, 1, 3, dtype=torch.float64)
     motion = superpose(moved, points)
-    assert torch.allclose(motion.apply(moved), points, atol=1e-10)
+    assert torch.allclose(move(motion, moved), points, atol=1e-10)
     assert torch.allclose(torch.linalg.det(motion.rotation), torch.ones(5, dtype=torch.float64))
 
 
 def test_superposition_never_mirrors_and_finds_the_minimum():
     points, target = torch.randn(6, 3, dtype=torch.float64), torch.randn(6, 3, dtype=torch.float64)
     motion = superpose(points, target)
-    best = root_mean_square_distance(motion.apply(points), target)
+    best = root_mean_square_distance(move(motion, points), target)
     assert torch.linalg.det(motion.rotation) > 0
     for _ in range(20):
         small = torch.linalg.matrix_exp(
             torch.cross(torch.eye(3), 0.1 * torch.randn(3, 1).expand(3, 3), dim=0).double()
         )
-        assert root_mean_square_distance(motion.apply(points) @ small.T, target) >= best - 1e-12
+        assert root_mean_square_distance(move(motion, points) @ small.T, target) >= best - 1e-12
 
 
 def test_normals_are_normal():

@@ -1,0 +1,42 @@
+"""Checks of what programs pass to exported models; TorchScript compiles them with the models."""
+
+import torch
+from torch import Tensor
+
+
+def check_positions(name: str, values: Tensor, shape: list[int], like: Tensor) -> None:
+    """Refuse what are no positions of a shape (-1: any length but 0) on the device of another tensor.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong.
+    """
+    fits = values.dim() == len(shape) and values.numel() > 0
+    if fits:
+        for found, wanted in zip(values.shape, shape):  # noqa: B905  # TorchScript knows no strict
+            fits = fits and (wanted == -1 or found == wanted)
+    if not fits:
+        raise ValueError(f"{name} has shape {list(values.shape)}, but {shape} is wanted, -1 being any length")
+    if values.dtype != torch.float32 and values.dtype != torch.float64:
+        raise ValueError(f"{name} has dtype {values.dtype}, but float32 or float64 is wanted")
+    if values.device != like.device:
+        raise ValueError(f"{name} is on {values.device}, but the model on {like.device}")
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError(f"{name} holds a coordinate that is not finite")
+
+
+def check_vector(name: str, values: Tensor, dtype: torch.dtype, length: int, like: Tensor) -> None:
+    """Refuse what is no vector of a dtype and a length on the device of another tensor.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong.
+    """
+    if values.dim() != 1 or values.shape[0] != length:
+        raise ValueError(f"{name} has shape {list(values.shape)}, but [{length}] is wanted")
+    if values.dtype != dtype:
+        raise ValueError(f"{name} has dtype {values.dtype}, but {dtype} is wanted")
+    if values.device != like.device:
+        raise ValueError(f"{name} is on {values.device}, but others on {like.device}")
