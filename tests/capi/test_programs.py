@@ -37,7 +37,7 @@ def programs(tmp_path_factory):
     prefix = subprocess.run(
         [sys.executable, "-m", "backmap", "--cmake-prefix"], capture_output=True, text=True, check=True
     )
-    configure = [CMAKE, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={NINJA}", "-DCMAKE_BUILD_TYPE=Debug"]
+    configure = [CMAKE, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={NINJA}", "-DCMAKE_BUILD_TYPE=None"]
     configure += [f"-DCMAKE_PREFIX_PATH={prefix.stdout.strip()}", "-S", ROOT / "tests/capi", "-B", folder]
     for command in (configure, [CMAKE, "--build", folder]):
         result = subprocess.run(command, capture_output=True, text=True)
@@ -88,7 +88,31 @@ def test_example_explains_what_is_wrong(programs, model_file, tmp_path):
         assert result.returncode == 1 and message in result.stderr
 
 
-@pytest.mark.parametrize("program", ["all_atoms", "test_capi"])
+def test_live_example_backmaps_a_simulation(programs, model_file, tmp_path):
+    model, structure = tmp_path / "model.ts", ROOT / "examples/alanine_dipeptide/alanine_dipeptide.pdb"
+    assert main(["export", "alanine-dipeptide", "-o", str(model), "--quiet"]) == 0
+    said = run(programs / "live", model, structure, tmp_path / "frames.pdb", "40", "1")
+    assert said.startswith("40 frames, 40 of them physical") and said.endswith(
+        "frames/s with the simulation\n"
+    )
+    built, start = mdtraj.load(tmp_path / "frames.pdb"), mdtraj.load(structure)
+    assert [str(atom) for atom in built.topology.atoms] == [str(atom) for atom in start.topology.atoms]
+    beads = [4, 6, 8, 10, 14, 16]
+    moved = np.linalg.norm(np.diff(built.xyz[:, beads], axis=0), axis=-1)
+    assert 0 < moved.max() < 0.1
+    # Bonds are about as long as at the start.
+    bonds = np.array([[first.index, second.index] for first, second in start.topology.bonds])
+    lengths, expected = (
+        np.linalg.norm(t.xyz[:, bonds[:, 0]] - t.xyz[:, bonds[:, 1]], axis=-1) for t in (built, start)
+    )
+    assert np.abs(lengths / expected - 1).max() < 0.25
+    for wrong, message in ((model_file, "is no temporal model"), (model, "another molecule")):
+        other = ROOT / "examples/ww_c_alpha.pdb"
+        result = subprocess.run([programs / "live", wrong, other, "x"], capture_output=True, text=True)
+        assert result.returncode == 1 and message in result.stderr
+
+
+@pytest.mark.parametrize("program", ["all_atoms", "live", "test_capi"])
 def test_no_python_is_needed(programs, program):
     libraries = [line.split() for line in run("ldd", programs / program).splitlines()]
     assert not any("python" in words[0] for words in libraries)
