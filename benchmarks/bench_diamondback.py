@@ -16,8 +16,9 @@ from backmap.chemistry import ATOM_SLOTS
 from backmap.models.chain import Chain
 from backmap.models.diamondback import denoiser
 from backmap.models.diamondback.config import DiamondbackConfig, Network
+from backmap.models.diamondback.layout import POINTS, Pass
 from backmap.models.diamondback.model import DiamondbackModel
-from backmap.models.diamondback.representation import POINTS, Pass, Sites, describe
+from backmap.models.diamondback.representation import Sites, describe
 
 RESIDUES = 100
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backmap import api
+from backmap.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="shipped model or file of weights")
     add("-o", "--output", required=True, metavar="OUTPUT", help="file to write, such as model.ts")
+    add("--ddim-steps", type=int, default=0, metavar="N", help="diamondback: a faster sampler, N steps")
     add("--overwrite", action="store_true", help="replace an existing file")
     add("--quiet", action="store_true", help="no closing line")
 
@@ -28,6 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     file = api.read_model(arguments.model)
     source = api.require_model(arguments.model)
+    with api.explained():
+        model = file.load()
+    _check_steps(arguments, file.family, model)
     metadata = {
         "backmap": __version__,
         "torch": torch.__version__,
@@ -38,10 +47,20 @@ def run(arguments: argparse.Namespace) -> int:
     card = api.ShippedModel(source.stem, source).card
     with StagedFiles(overwrite=arguments.overwrite, inputs=[source]) as files:
         staged = files.add(arguments.output)
-        with api.explained():
-            save_torchscript(staged, file.load(), metadata, card)
+        save_torchscript(staged, model, metadata, card, arguments.ddim_steps)
     if not arguments.quiet:
         size = Path(arguments.output).stat().st_size / 1e6
         what = f"{arguments.model} ({file.family}, {size:.1f} MB)"
         print(f"exported {what} -> {arguments.output}", file=sys.stderr)
     return 0
+
+
+def _check_steps(arguments: argparse.Namespace, family: str, model: torch.nn.Module) -> None:
+    """Refuse steps of the DDIM sampler that the model has not."""
+    steps, name = arguments.ddim_steps, arguments.model
+    if steps and family != "diamondback":
+        raise InputError(f"--ddim-steps: has no meaning for a {family} model such as {name}")
+    if steps < 0:
+        raise InputError(f"--ddim-steps {steps}: give a whole number of at least 1")
+    if steps and steps > model.config.steps:
+        raise InputError(f"--ddim-steps {steps}: {name} has {model.config.steps} steps; ask for fewer")

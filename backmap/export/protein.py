@@ -1,4 +1,4 @@
-"""The protein model as one module that decides everything about the input itself, for TorchScript."""
+"""Models of proteins as one module that decides everything about the input itself, for TorchScript."""
 
 from typing import Any, Final
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_OXT
 from backmap.export.arguments import check_positions, check_vector
+from backmap.export.diamondback import DiamondbackDrawer
 from backmap.models.chain import Chain, linked_residues
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.model import ProteinModel
@@ -20,13 +21,13 @@ class ExportedProtein(nn.Module):
 
     Parameters
     ----------
-    model : ProteinModel
-        Trained model.
+    model : ProteinModel or DiamondbackDrawer
+        What draws structures.
 
     Attributes
     ----------
     family, length_unit : str
-        ``protein``, and ``nm``.
+        ``protein`` or ``diamondback``, and ``nm``.
     residue_names : list of str
         The residue types, in the order of their numbers.
     atom_names : list of list of str
@@ -39,10 +40,11 @@ class ExportedProtein(nn.Module):
     slot_ca: Final = SLOT_CA
     slot_oxt: Final = SLOT_OXT
 
-    def __init__(self, model: ProteinModel) -> None:
+    def __init__(self, model: ProteinModel | DiamondbackDrawer) -> None:
         super().__init__()
         self.model = model
-        self.family, self.length_unit = "protein", "nm"
+        self.family = "protein" if isinstance(model, ProteinModel) else "diamondback"
+        self.length_unit = "nm"
         self.residue_names = list(RESIDUE_NAMES)
         self.atom_names = [_slot_names(name) for name in RESIDUE_NAMES]
         self.register_buffer("atom_mask", torch.from_numpy(ATOM_MASK), persistent=False)

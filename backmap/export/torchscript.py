@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from backmap.export.diamondback import DiamondbackDrawer
 from backmap.export.protein import ExportedProtein
 from backmap.export.temporal import ExportedTemporal
+from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.protein.model import ProteinModel
 from backmap.models.temporal.model import TemporalModel
 
@@ -18,22 +20,27 @@ FORMAT_VERSION = 1
 """Of the exported file: its methods, their arguments and the entries beside the code."""
 
 
-def make_exportable(model: nn.Module) -> ExportedProtein | ExportedTemporal:
+def make_exportable(model: nn.Module, ddim_steps: int = 0) -> ExportedProtein | ExportedTemporal:
     """Wrap a model so that it takes plain tensors and decides everything else itself.
 
-    Raises
-    ------
-    ValueError
-        If this kind of model cannot be exported.
+    Parameters
+    ----------
+    model : nn.Module
+        Trained model of any family.
+    ddim_steps : int
+        DiAMoNDBack models: steps of the DDIM sampler; 0 for the published sampler.
     """
-    if isinstance(model, ProteinModel):
-        return ExportedProtein(model)
     if isinstance(model, TemporalModel):
         return ExportedTemporal(model)
-    raise ValueError("DiAMoNDBack models cannot be exported; protein and temporal models can")
+    if isinstance(model, DiamondbackModel):
+        return ExportedProtein(DiamondbackDrawer(model, ddim_steps))
+    assert isinstance(model, ProteinModel)
+    return ExportedProtein(model)
 
 
-def save_torchscript(path: Path, model: nn.Module, metadata: dict[str, Any], card: str) -> None:
+def save_torchscript(
+    path: Path, model: nn.Module, metadata: dict[str, Any], card: str, ddim_steps: int = 0
+) -> None:
     """Compile a model and write it.
 
     Parameters
@@ -46,18 +53,15 @@ def save_torchscript(path: Path, model: nn.Module, metadata: dict[str, Any], car
         What else to say in the file's ``metadata.json``; anything JSON can hold.
     card : str
         The model card.
-
-    Raises
-    ------
-    ValueError
-        If this kind of model cannot be exported.
+    ddim_steps : int
+        DiAMoNDBack models: steps of the DDIM sampler; 0 for the published sampler.
 
     Notes
     -----
     Beside code and weights the file holds, as extra files of ``torch.jit.load``, ``format`` (its version),
     ``metadata.json`` and ``card.md``.
     """
-    exported = make_exportable(model).cpu().eval()
+    exported = make_exportable(model, ddim_steps).cpu().eval()
     described = {
         "format": FORMAT_VERSION,
         "family": exported.family,

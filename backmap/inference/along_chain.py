@@ -1,41 +1,31 @@
 """Models that build residue after residue: all frames, samples and structures side by side."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from backmap.chemistry import (
-    ATOM_MASK,
-    ATOM_SLOTS,
-    SIDE_CHAIN,
-    SLOT_C,
-    SLOT_CA,
-    SLOT_O,
-    SLOT_OXT,
-    Topology,
-)
-from backmap.chemistry.ideal_geometry import ideal_geometry
-from backmap.models.batches import concatenate, take
+from backmap import chemistry
+from backmap.chemistry import Topology
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, stream_keys
+from backmap.models.diamondback import layout
 from backmap.models.diamondback.build_order import build_order
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.diamondback.representation import (
-    POINT_OFFSETS,
-    POINT_SLOTS,
-    POINTS,
     Sites,
+    atoms_of,
     describe,
     generated_points,
+    join_sites,
     pass_kinds,
+    take_sites,
 )
 from backmap.models.normals import draw_normals
-from backmap.ops import overlapping_placement, structure_score
+from backmap.ops import overlapping_placement
 
 OVERLAP_NM = 0.19
 """Atoms of different residues closer than this overlap; a disulfide bond is 0.203 nm long."""
@@ -149,56 +139,33 @@ def build_structures(
     list of Tensor, (samples, frames, residues, 15, 3)
         In nm. OXT is given wherever a residue has no bonded successor, zero elsewhere.
     """
-    builds = [_Build(part) for part in traces]
+    builds = [Build(part.c_alpha, part.chain, part.keys) for part in traces]
     attempts = 1 + (model.config.redraws if redraws is None else redraws)
-    for turn in range(max((len(build.turns) for build in builds), default=0)):
-        working = [build for build in builds if turn < len(build.turns)]
-        _take_turn(model, working, turn, ddim_steps, attempts)
+    StructureBuilder(model)(builds, ddim_steps, attempts)
     return [build.result() for build in builds]
 
 
-def _take_turn(
-    model: DiamondbackModel, builds: list[_Build], turn: int, ddim_steps: int, attempts: int
-) -> None:
-    """Build the residues of one turn, those that overlap with what stands again."""
-    described = [build.describe(turn) for build in builds]
-    sites = concatenate([sites for sites, *_ in described])
-    keys = torch.cat([keys for *_, keys in described])
-    sizes = [len(frame) for _, frame, _ in described]
-    points = torch.empty_like(sites.points)
-    rows = torch.arange(len(keys), device=keys.device)
-    for attempt in range(attempts):
-        normals = _normals(keys[rows], attempt, 1 if ddim_steps else model.config.steps)
-        points[rows] = model.draw(take(sites, rows), normals, ddim_steps)
-        for build, (_, frame, _), part in zip(builds, described, points.split(sizes), strict=True):
-            build.place(turn, frame, part)
-        if attempt + 1 < attempts:
-            rows = torch.nonzero(torch.cat([build.overlapping(turn) for build in builds])).squeeze(-1)
-        if not len(rows):
-            break
+class Build:
+    """The atoms of one structure's frames and samples as they grow. TorchScript can compile it.
 
+    Parameters
+    ----------
+    c_alpha, chain, keys
+        As in :class:`Traces`.
+    """
 
-def _normals(keys: Tensor, attempt: int, steps: int) -> Tensor:
-    """Random numbers (steps, n, 57) of an attempt for keys (n,)."""
-    rows = torch.arange(steps, device=keys.device)
-    return draw_normals(keys, attempt, rows, 3 * POINTS).transpose(0, 1)
-
-
-class _Build:
-    """The atoms of one structure's frames and samples as they grow."""
-
-    def __init__(self, traces: Traces) -> None:
-        self.chain = traces.chain
-        self.shape = traces.keys.shape
-        self.keys = traces.keys.flatten()
-        c_alpha = traces.c_alpha.repeat(self.shape[0], 1, 1)
-        self.atoms = c_alpha.new_zeros(*c_alpha.shape[:2], ATOM_SLOTS, 3)
-        self.atoms[:, :, SLOT_CA] = c_alpha
-        self.exists = torch.from_numpy(ATOM_MASK).to(c_alpha.device)[self.chain.types]
-        self.kind = pass_kinds(self.chain)
-        self.turns = build_order(self.chain, traces.c_alpha)
+    def __init__(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> None:
+        self.chain = chain
+        self.shape = keys.shape
+        self.keys = keys.flatten()
+        c_alphas = c_alpha.repeat(keys.shape[0], 1, 1)
+        self.atoms = c_alphas.new_zeros([len(c_alphas), chain.residues, chemistry.ATOM_SLOTS, 3])
+        self.atoms[:, :, chemistry.SLOT_CA] = c_alphas
+        self.exists = atoms_of(chain.types)
+        self.kind = pass_kinds(chain)
+        self.turns = build_order(chain, c_alpha)
         self.standing = torch.zeros_like(self.exists)
-        self.standing[:, SLOT_CA] = True
+        self.standing[:, chemistry.SLOT_CA] = True
 
     def describe(self, turn: int) -> tuple[Sites, Tensor, Tensor]:
         """Sites, frames and random streams of this turn's residues; each residue has a row in each frame."""
@@ -206,58 +173,112 @@ class _Build:
         copies, queries = len(self.atoms), len(residues)
         residue = residues.repeat(copies)
         atoms = self.atoms.unsqueeze(1).expand(-1, queries, -1, -1, -1).flatten(0, 1)
-        sites, frame = describe(atoms, self.exists[None], self.chain, residue, self.kind[residue])
+        sites, frame = describe(atoms, self.exists.unsqueeze(0), self.chain, residue, self.kind[residue])
         return sites, frame, residue_keys(self.keys, residues).flatten()
 
     def place(self, turn: int, frame: Tensor, points: Tensor) -> None:
         """Write what was generated; C and O of the residue before and N of the one behind are overwritten."""
         residues, copies = self.turns[turn], len(self.atoms)
         target = _targets(residues, self.kind[residues], self.exists)
-        self.atoms = overlapping_placement(
-            self.atoms,
-            frame.unflatten(0, (copies, -1)),
-            points.unflatten(0, (copies, -1)),
-            target,
-        )
+        frames, local = frame.unflatten(0, (copies, -1)), points.unflatten(0, (copies, -1))
+        self.atoms = overlapping_placement(self.atoms, frames, local, target)
         self.standing.view(-1)[target[target >= 0]] = True
 
-    def overlapping(self, turn: int) -> Tensor:
-        """Rows (n,) bool of this turn whose residues are too close to others."""
-        slot = torch.arange(ATOM_SLOTS, device=self.atoms.device)
-        side_chain = ((slot >= SIDE_CHAIN.start) & (slot < SIDE_CHAIN.stop)).expand_as(self.standing)
-        none = self.turns[turn].new_zeros((0, 2)), self.atoms.new_zeros(0)
-        _, clash, _ = structure_score(
+    def overlapping(self, turn: int, nearest_nm: float) -> Tensor:
+        """Rows (n,) bool of this turn whose residues are closer than this to others."""
+        slot = torch.arange(chemistry.ATOM_SLOTS, device=self.atoms.device)
+        side_chain = (slot >= chemistry.SLOT_CB) & (slot < chemistry.SLOT_OXT)
+        no_bonds, no_lengths = self.turns[turn].new_zeros([0, 2]), self.atoms.new_zeros([0])
+        # The operator itself: TorchScript cannot call a function with optional keywords.
+        _, clash, _ = torch.ops.backmap.structure_score(
             self.atoms,
-            side_chain.contiguous(),
+            self.standing,
+            side_chain.expand_as(self.standing).contiguous(),
             self.chain.linked,
-            *none,
-            present=self.standing,
-            clash_distance=OVERLAP_NM,
+            no_bonds,
+            no_lengths,
+            0.1,
+            nearest_nm,
         )
         return clash[:, self.turns[turn]].flatten()
 
     def result(self) -> Tensor:
         """(samples, frames, residues, 15, 3)."""
         ends = torch.nonzero(~self.chain.linked).squeeze(-1)
-        self.atoms[:, ends, SLOT_OXT] = _terminal_oxygen(self.atoms[:, ends])
+        self.atoms[:, ends, chemistry.SLOT_OXT] = _terminal_oxygen(self.atoms[:, ends])
         return self.atoms.unflatten(0, self.shape)
+
+
+class StructureBuilder(nn.Module):
+    """Builds structures turn by turn, all residues of a turn in one batch. TorchScript can compile it.
+
+    Parameters
+    ----------
+    model : DiamondbackModel
+        Trained model.
+    """
+
+    overlap_nm: Final = OVERLAP_NM
+
+    def __init__(self, model: DiamondbackModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, builds: list[Build], ddim_steps: int, attempts: int) -> None:
+        """Build all residues, those that overlap up to so many times."""
+        for turn in range(max([len(build.turns) for build in builds] + [0])):
+            working: list[Build] = []
+            for build in builds:
+                if turn < len(build.turns):
+                    working.append(build)
+            self._take_turn(working, turn, ddim_steps, attempts)
+
+    def _take_turn(self, builds: list[Build], turn: int, ddim_steps: int, attempts: int) -> None:
+        """Build the residues of one turn, those that overlap with what stands again."""
+        parts: list[Sites] = []
+        frames: list[Tensor] = []
+        streams: list[Tensor] = []
+        for build in builds:
+            own, frame, own_keys = build.describe(turn)
+            parts.append(own)
+            frames.append(frame)
+            streams.append(own_keys)
+        sites, keys = join_sites(parts), torch.cat(streams)
+        sizes = [len(frame) for frame in frames]
+        points = torch.empty_like(sites.points)
+        rows = torch.arange(len(keys), device=keys.device)
+        for attempt in range(attempts):
+            normals = self.normals(keys[rows], attempt, 1 if ddim_steps > 0 else self.model.steps)
+            points[rows] = self.model.draw(take_sites(sites, rows), normals, ddim_steps)
+            drawn = points.split(sizes)
+            for number, build in enumerate(builds):
+                build.place(turn, frames[number], drawn[number])
+            if attempt + 1 < attempts:
+                overlapping = [build.overlapping(turn, self.overlap_nm) for build in builds]
+                rows = torch.nonzero(torch.cat(overlapping)).squeeze(-1)
+            if len(rows) == 0:
+                break
+
+    def normals(self, keys: Tensor, attempt: int, steps: int) -> Tensor:
+        """Random numbers (steps, n, 57) of an attempt for keys (n,)."""
+        rows = torch.arange(steps, device=keys.device)
+        return draw_normals(keys, attempt, rows, 3 * layout.POINTS).transpose(0, 1)
 
 
 def _targets(residues: Tensor, kind: Tensor, exists: Tensor) -> Tensor:
     """Atom (queries, 19) that each generated point is written to, -1 for none."""
-    offset = torch.tensor(POINT_OFFSETS, device=residues.device)
-    slot = torch.tensor(POINT_SLOTS, device=residues.device)
+    offset = torch.tensor(layout.POINT_OFFSETS, device=residues.device)
+    slot = torch.tensor(layout.POINT_SLOTS, device=residues.device)
     generated = generated_points(residues.device)[kind]
     where = (residues[:, None] + offset).clamp(0, len(exists) - 1)
-    return torch.where(generated & exists[where, slot], where * ATOM_SLOTS + slot, -1)
+    return torch.where(generated & exists[where, slot], where * chemistry.ATOM_SLOTS + slot, -1)
 
 
 def _terminal_oxygen(ends: Tensor) -> Tensor:
     """OXT (n, residues, 3) of last residues (n, residues, 15, 3): in the plane of CA, C, O, facing O."""
-    terminal = ideal_geometry()["terminal"]
-    c_alpha, carbon, oxygen = ends[..., SLOT_CA, :], ends[..., SLOT_C, :], ends[..., SLOT_O, :]
+    c_alpha, carbon = ends[:, :, chemistry.SLOT_CA], ends[:, :, chemistry.SLOT_C]
     along = torch.nn.functional.normalize(c_alpha - carbon, dim=-1)
-    across = oxygen - carbon
+    across = ends[:, :, chemistry.SLOT_O] - carbon
     across = torch.nn.functional.normalize(across - (across * along).sum(-1, keepdim=True) * along, dim=-1)
-    angle = torch.tensor(terminal["angle CA-C-OXT"])
-    return carbon + terminal["C-OXT"] * (angle.cos() * along - angle.sin() * across)
+    turned = math.cos(layout.OXT_ANGLE) * along - math.sin(layout.OXT_ANGLE) * across
+    return carbon + layout.OXT_LENGTH_NM * turned

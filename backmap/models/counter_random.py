@@ -79,7 +79,7 @@ def residue_keys(keys: Tensor, residues: Tensor) -> Tensor:
     -------
     Tensor, (..., residues) int64
     """
-    return _absorb(keys.unsqueeze(-1), residues.expand(*keys.shape, -1))
+    return _absorb(keys.unsqueeze(-1), residues)
 
 
 def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from backmap.datasets.residue_environments import Structure, draw_structures, it
 from backmap.models.batches import concatenate, count
 from backmap.models.chain import Chain
 from backmap.models.diamondback.config import DiamondbackConfig
+from backmap.models.diamondback.layout import POINTS, Pass
 from backmap.models.diamondback.model import DiamondbackModel
-from backmap.models.diamondback.representation import POINTS, Pass, Sites, describe, pass_kinds
+from backmap.models.diamondback.representation import Sites, describe, pass_kinds
 from backmap.training.batches import mean_loss, random_batches
 from backmap.training.loop import LoopConfig, TrainingLoop
 

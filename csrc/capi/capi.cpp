@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -119,7 +120,8 @@ std::shared_ptr<Model> load(const std::string& path, at::Device device) {
     fail(BACKMAP_BAD_FILE, path + " is not a model file that `backmap export` wrote (" + reason + ")");
   }
   check_format(path, extra["format"]);
-  if (!model->module.hasattr("family") || model->module.attr("family").toStringRef() != "protein")
+  const std::set<std::string> families{"protein", "diamondback"};
+  if (!model->module.hasattr("family") || !families.count(model->module.attr("family").toStringRef()))
     fail(BACKMAP_BAD_FILE, path + " is not a model that builds proteins frame by frame");
   model->module.eval();
   for (const c10::IValue& name : model->module.attr("residue_names").toListRef())

@@ -158,6 +158,8 @@ def test_bad_files_are_refused(programs, model_file, tmp_path):
     bad["text"] = "is not a model file"
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / "other.ts"))
     bad["other.ts"] = "not a model that `backmap export` wrote"
+    assert main(["export", "alanine-dipeptide", "-o", str(tmp_path / "temporal.ts"), "--quiet"]) == 0
+    bad["temporal.ts"] = "is not a model that builds proteins frame by frame"
     for name, value, message in (
         ("newer", b"2", "has format 2, newer than this backmap reads"),
         ("endless", b"9" * 40, "is damaged"),

@@ -6,10 +6,11 @@ import torch
 
 import backmap.inference.along_chain as along_chain
 from backmap.chemistry import ATOM_MASK, SLOT_C, SLOT_CA, SLOT_O, SLOT_OXT, Topology
-from backmap.inference.along_chain import AlongChain, Traces, build_structures
+from backmap.inference.along_chain import AlongChain, StructureBuilder, Traces, build_structures
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
-from backmap.models.diamondback.representation import Pass, pass_kinds
+from backmap.models.diamondback.layout import Pass
+from backmap.models.diamondback.representation import pass_kinds
 from tests.models.conftest import ALL_TYPES, helix
 from tests.models.diamondback.small import SMALL, make_model
 
@@ -152,14 +153,14 @@ def test_cuda_matches_cpu(cuda):
 
 def test_residues_that_overlap_are_drawn_again(monkeypatch):
     """Every residue is called overlapping: a turn is drawn as often as allowed, from other random numbers."""
-    drawn, normals = [], along_chain._normals
+    drawn, normals = [], StructureBuilder.normals
 
-    def watch(keys, attempt, steps):
+    def watch(builder, keys, attempt, steps):
         drawn.append(attempt)
-        return normals(keys, attempt, steps)
+        return normals(builder, keys, attempt, steps)
 
-    monkeypatch.setattr(along_chain, "_normals", watch)
-    monkeypatch.setattr(along_chain, "OVERLAP_NM", 9.0)
+    monkeypatch.setattr(StructureBuilder, "normals", watch)
+    monkeypatch.setattr(StructureBuilder, "overlap_nm", 9.0)
     model, traces = make_model("compact"), make_traces(("ACDEFG",), helix(6)[None])
     once, thrice = (build_structures(model, [traces], 0, redraws)[0] for redraws in (0, 2))
     assert drawn == [0] * 5 + [0, 1, 2] * 5
@@ -167,7 +168,7 @@ def test_residues_that_overlap_are_drawn_again(monkeypatch):
 
 
 def test_residues_out_of_touch_are_drawn_once(monkeypatch):
-    monkeypatch.setattr(along_chain, "OVERLAP_NM", 1e-6)
+    monkeypatch.setattr(StructureBuilder, "overlap_nm", 1e-6)
     model, traces = make_model("compact"), make_traces(("ACDEFG",), helix(6)[None])
     once, thrice = (build_structures(model, [traces], 0, redraws)[0] for redraws in (0, 2))
     assert torch.equal(once, thrice)

@@ -14,7 +14,7 @@ from backmap.inference.along_chain import AlongChain
 from backmap.io import open_source
 from backmap.models.checkpoint import load_checkpoint
 from backmap.models.diamondback.config import CompactConfig, DiamondbackConfig
-from backmap.models.diamondback.representation import Pass
+from backmap.models.diamondback.layout import Pass
 from backmap.training.diamondback import DiamondbackStage, DiamondbackTrainingConfig, train_diamondback
 from backmap.training.loop import LoopConfig, TrainingLoop
 from tests.models.diamondback.small import SMALL, SMALL_COMPACT

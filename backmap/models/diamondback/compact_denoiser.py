@@ -1,25 +1,18 @@
 """The compact network: the environment is read once a residue, perceptrons remove the noise at every step."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backmap import chemistry
 from backmap.chemistry import RESIDUE_NAMES
+from backmap.models.diamondback import layout
 from backmap.models.diamondback.config import CompactConfig
+from backmap.models.diamondback.layout import ENVIRONMENT_SLOTS, NEIGHBOURS, POINTS, Pass
 from backmap.models.diamondback.noise_schedule import NoiseSchedule
-from backmap.models.diamondback.representation import (
-    ENVIRONMENT_SLOTS,
-    NEIGHBOURS,
-    POINTS,
-    Pass,
-    Sites,
-    given_points,
-    point_exists,
-)
+from backmap.models.diamondback.representation import Sites, given_points, point_exists
 
 _DATA_DEVIATION_NM = 0.15
 """Typical deviation of a generated coordinate: at this noise half of what the network sees is data."""
@@ -29,11 +22,6 @@ _LENGTH_NM = 0.5
 
 _CONTACT_NM = 0.2
 """Width of the Gaussian by which each point feels the atoms of the environment."""
-
-_FAR = 30.0
-_FURTHEST = 4.0
-_CONTACTS = 64
-"""Atoms of the environment, nearest to the residue, that its points feel."""
 
 
 class Context(NamedTuple):
@@ -93,8 +81,13 @@ class CompactDenoiser(nn.Module):
         Length by which coordinates are divided.
     """
 
-    rows_at_once = 64
+    rows_at_once: Final = 64
     """Residues that fit the cache of a CPU."""
+    contact_nm: Final = _CONTACT_NM
+    far: Final = 30.0
+    furthest: Final = 4.0
+    contacts: Final = 64
+    """Atoms of the environment, nearest to the residue, that its points feel."""
 
     def __init__(self, config: CompactConfig, schedule: NoiseSchedule, scale_nm: float) -> None:
         super().__init__()
@@ -159,22 +152,23 @@ class CompactDenoiser(nn.Module):
             self._pairs(point_exists(sites.types)),
             self.gain[sites.types],
             empty.repeat_interleave(3, dim=-1),
-            _nearest_atoms(sites),
+            self._nearest_atoms(sites),
         )
 
     def forward(self, points: Tensor, step: Tensor, context: Context) -> Tensor:
         """Predict the noise (n, 57) in scaled points (n, 57) at steps (n,)."""
-        level = _Level(*self.levels[step].split(1, dim=-1))
-        scaled = (points * level.scale_in).unflatten(-1, (POINTS, 3))
+        signal, noise, scale_in, skip, scale_out, distance, contact = self.levels[step].split(1, dim=-1)
+        level = _Level(signal, noise, scale_in, skip, scale_out, distance, contact)
+        scaled = (points * level.scale_in).unflatten(-1, (layout.POINTS, 3))
         between = torch.matmul(self.edges, scaled)
         deviation = self._deviation(between, level, context)
         contacts = self._contacts(points, level, context)
         hidden = self.entry(torch.cat([scaled.flatten(1), deviation, contacts], dim=-1))
         hidden = hidden + context.features + self.step_bias(step)
         modulation = context.modulation + self.step_modulation(step).unflatten(-1, (self.layers, -1))
-        for block, change in zip(self.blocks, modulation.unbind(1), strict=True):
-            hidden = block(hidden, change)
-        move, pull = self.leave(hidden).split([3 * POINTS, len(self.edges)], dim=-1)
+        for number, block in enumerate(self.blocks):
+            hidden = block(hidden, modulation[:, number])
+        move, pull = self.leave(hidden).split([3 * layout.POINTS, len(self.edges)], dim=-1)
         # Pairs of points pull at each other along the line between them: how bond lengths are kept.
         pull = (pull + context.gain * deviation) * context.has_pair
         move = move + torch.matmul(self.edges.T, pull.unsqueeze(-1) * between).flatten(1)
@@ -190,11 +184,11 @@ class CompactDenoiser(nn.Module):
         distance = (between.square().sum(-1) + 1e-8).sqrt() / (level.signal * level.scale_in)
         spread = (context.distance_variance + level.distance_variance).rsqrt()
         deviation = (distance - context.distance_mean) * spread
-        return deviation.clamp(-_FURTHEST, _FURTHEST) * context.has_pair
+        return deviation.clamp(-self.furthest, self.furthest) * context.has_pair
 
     def _contacts(self, points: Tensor, level: _Level, context: Context) -> Tensor:
         """How strongly, and from where, the environment's atoms press on each point (n, 76)."""
-        here = (points * level.contact_scale).unflatten(-1, (POINTS, 3))
+        here = (points * level.contact_scale).unflatten(-1, (layout.POINTS, 3))
         # exp(-|a - b|^2 / 2) by the scalar product, so that pairs of atoms cost one number each.
         square = context.atoms.square().sum(1).unsqueeze(1) + here.square().sum(-1).unsqueeze(2)
         weight = torch.exp(torch.baddbmm(square, here, context.atoms, beta=-0.5))
@@ -202,18 +196,19 @@ class CompactDenoiser(nn.Module):
         push = torch.matmul(weight, context.atoms.transpose(1, 2)) - total.unsqueeze(-1) * here
         return torch.cat([push.flatten(1), total], dim=-1)
 
-
-def _nearest_atoms(sites: Sites) -> Tensor:
-    """Atoms (n, 3, 64) of the environment nearest to the frame's origin, in widths of a contact."""
-    atoms = (sites.environment / _CONTACT_NM).flatten(1, 2)
-    square = atoms.square().sum(-1).masked_fill(~sites.environment_known.flatten(1), 1e6)
-    nearest = square.topk(_CONTACTS, dim=1, largest=False, sorted=False)
-    chosen = atoms.gather(1, nearest.indices.unsqueeze(-1).expand(-1, -1, 3))
-    return chosen.masked_fill((nearest.values >= 1e6).unsqueeze(-1), _FAR).transpose(1, 2).contiguous()
+    def _nearest_atoms(self, sites: Sites) -> Tensor:
+        """Atoms (n, 3, 64) of the environment nearest to the frame's origin, in widths of a contact."""
+        atoms = (sites.environment / self.contact_nm).flatten(1, 2)
+        square = atoms.square().sum(-1).masked_fill(~sites.environment_known.flatten(1), 1e6)
+        squares, nearest = square.topk(self.contacts, dim=1, largest=False, sorted=False)
+        chosen = atoms.gather(1, nearest.unsqueeze(-1).expand(-1, -1, 3))
+        return chosen.masked_fill((squares >= 1e6).unsqueeze(-1), self.far).transpose(1, 2).contiguous()
 
 
 class EnvironmentEncoder(nn.Module):
     """Summarises what a residue is built from, by attention queries that depend on the residue."""
+
+    length_nm: Final = _LENGTH_NM
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
@@ -243,10 +238,10 @@ class EnvironmentEncoder(nn.Module):
 
     def _neighbours(self, sites: Sites) -> Tensor:
         known = sites.environment_known.to(sites.environment.dtype)
-        positions = sites.environment / _LENGTH_NM
+        positions = sites.environment / self.length_nm
         distance = positions.square().sum(-1).add(1e-8).sqrt() * known
         direction = functional.normalize(positions[:, :, 0], dim=-1)
-        rank = torch.eye(NEIGHBOURS, device=known.device).expand(len(known), -1, -1)
+        rank = torch.eye(layout.NEIGHBOURS, device=known.device).expand(len(known), -1, -1)
         numbers = torch.cat([positions.flatten(2), distance, known, direction, rank], dim=-1)
         return functional.silu(self.inner(functional.silu(self.enter(numbers))))
 
@@ -254,9 +249,9 @@ class EnvironmentEncoder(nn.Module):
         given = sites.known & ~sites.generated
         return torch.cat(
             [
-                functional.one_hot(sites.types, len(RESIDUE_NAMES)),
-                functional.one_hot(sites.kind, len(Pass)),
-                given_points(sites, _LENGTH_NM),
+                functional.one_hot(sites.types, len(chemistry.RESIDUE_NAMES)),
+                functional.one_hot(sites.kind, layout.PASSES),
+                given_points(sites, self.length_nm),
                 given,
             ],
             dim=-1,

@@ -5,16 +5,17 @@ normalisation, linear attention at every level (Katharopoulos et al., ICML 2020)
 middle, the step by a sinusoidal embedding that scales and shifts every block.
 """
 
-from __future__ import annotations
-
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backmap.models.diamondback import layout
 from backmap.models.diamondback.config import UNetConfig
-from backmap.models.diamondback.representation import POINTS, SIZE, Sites, to_vector
+from backmap.models.diamondback.layout import SIZE
+from backmap.models.diamondback.representation import Sites, to_vector
 
 _ENTRY_KERNEL = 7
 
@@ -30,7 +31,7 @@ class UNetDenoiser(nn.Module):
         Length by which coordinates are divided.
     """
 
-    rows_at_once = 16
+    rows_at_once: Final = 16
     """Residues that fit the cache of a CPU."""
 
     def __init__(self, config: UNetConfig, scale_nm: float) -> None:
@@ -90,9 +91,9 @@ class UNetDenoiser(nn.Module):
             hidden = level.second(torch.cat([hidden, kept.pop()], dim=1), time)
             hidden = level.resize(level.attention(hidden))
         hidden = self.final(torch.cat([hidden, entry], dim=1), time)
-        return self.leave(hidden)[:, 0, : 3 * POINTS]
+        return self.leave(hidden)[:, 0, : 3 * layout.POINTS]
 
-    def train(self, mode: bool = True) -> UNetDenoiser:
+    def train(self, mode: bool = True) -> "UNetDenoiser":
         """Set the mode; for inference weights are standardised once instead of at every step."""
         super().train(mode)
         for module in self.modules():
@@ -132,7 +133,7 @@ class SinusoidalEmbedding(nn.Module):
 class StandardisedConv1d(nn.Conv1d):
     """A convolution whose weights have mean 0 and variance 1 in each output (Qiao et al., 2019)."""
 
-    _EPSILON = 1e-5
+    epsilon: Final = 1e-5
 
     def __init__(self, inputs: int, outputs: int, kernel: int, padding: int) -> None:
         super().__init__(inputs, outputs, kernel, padding=padding)
@@ -152,7 +153,7 @@ class StandardisedConv1d(nn.Conv1d):
 
     def _standardise(self) -> Tensor:
         variance, mean = torch.var_mean(self.weight, dim=(1, 2), keepdim=True, unbiased=False)
-        return (self.weight - mean) * torch.rsqrt(variance + self._EPSILON)
+        return (self.weight - mean) * torch.rsqrt(variance + self.epsilon)
 
 
 class ResidualBlock(nn.Module):

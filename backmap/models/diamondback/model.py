@@ -1,22 +1,15 @@
 """The DiAMoNDBack model: the points of a residue drawn by denoising diffusion from what surrounds it."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
-from backmap.models.batches import split
 from backmap.models.checkpoint import Checkpoint, config_from_dict
+from backmap.models.diamondback import layout
 from backmap.models.diamondback.compact_denoiser import CompactDenoiser
 from backmap.models.diamondback.config import DiamondbackConfig, Network
 from backmap.models.diamondback.denoiser import UNetDenoiser
 from backmap.models.diamondback.noise_schedule import NoiseSchedule
-from backmap.models.diamondback.representation import (
-    POINTS,
-    Sites,
-    given_points,
-    point_exists,
-)
+from backmap.models.diamondback.representation import Sites, cut_sites, given_points, point_exists
 
 
 class DiamondbackModel(nn.Module):
@@ -31,6 +24,7 @@ class DiamondbackModel(nn.Module):
     def __init__(self, config: DiamondbackConfig) -> None:
         super().__init__()
         self.config = config
+        self.scale_nm, self.steps, self.redraws = config.scale_nm, config.steps, config.redraws
         self.schedule = NoiseSchedule(config.steps, config.reach_nm / config.scale_nm)
         self.denoiser: UNetDenoiser | CompactDenoiser = (
             UNetDenoiser(config.unet, config.scale_nm)
@@ -39,7 +33,7 @@ class DiamondbackModel(nn.Module):
         )
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> DiamondbackModel:
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> "DiamondbackModel":
         """Make the model a checkpoint describes.
 
         Raises
@@ -97,32 +91,33 @@ class DiamondbackModel(nn.Module):
         Tensor, (n, 19, 3)
             In each residue's frame, nm; points that were given are as given.
         """
-        on_cpu = sites.types.device.type == "cpu"
-        size = self.denoiser.rows_at_once if on_cpu else len(sites.types)
-        parts = zip(split(sites, size), normals.split(size, dim=1), strict=True)
-        return torch.cat([self._draw(part, numbers, ddim_steps) for part, numbers in parts])
+        count = len(sites.types)
+        size = self.denoiser.rows_at_once if sites.types.device.type == "cpu" else max(count, 1)
+        drawn = []
+        for first in range(0, count, size):
+            last = first + size
+            drawn.append(self._draw(cut_sites(sites, first, last), normals[:, first:last], ddim_steps))
+        return torch.cat(drawn)
 
     def _draw(self, sites: Sites, normals: Tensor, ddim_steps: int) -> Tensor:
-        given = given_points(sites, self.config.scale_nm)
+        given = given_points(sites, self.scale_nm)
         generated = sites.generated.repeat_interleave(3, dim=1)
         condition = self.denoiser.encode(sites)
         sample = torch.where(generated, normals[0], given)
-        count = len(sample)
-
-        def noise_at(step: int) -> Tensor:
-            return self.denoiser(sample, torch.full((count,), step, device=sample.device), condition)
-
-        if ddim_steps:
-            steps = self.schedule.ddim_steps(ddim_steps)
-            for step, earlier in zip(steps, [*steps[1:], -1], strict=True):
-                moved = self.schedule.ddim_step(sample, noise_at(step), step, earlier)
-                sample = torch.where(generated, moved, given)
-        else:
-            for step in reversed(range(self.config.steps)):
-                fresh = normals[self.config.steps - step if step else 0]
-                moved = self.schedule.ancestral_step(sample, noise_at(step), step, fresh)
-                sample = torch.where(generated, moved, given)
-        return sample.unflatten(1, (POINTS, 3)) * self.config.scale_nm
+        ways = list(range(self.steps - 1, -1, -1))
+        if ddim_steps > 0:
+            ways = self.schedule.ddim_steps(ddim_steps)
+        for number, step in enumerate(ways):
+            now = torch.full([len(sample)], step, device=sample.device)
+            noise = self.denoiser(sample, now, condition)
+            if ddim_steps > 0:
+                earlier = ways[number + 1] if number + 1 < len(ways) else -1
+                moved = self.schedule.ddim_step(sample, noise, step, earlier)
+            else:
+                fresh = normals[self.steps - step if step > 0 else 0]
+                moved = self.schedule.ancestral_step(sample, noise, step, fresh)
+            sample = torch.where(generated, moved, given)
+        return sample.unflatten(1, (layout.POINTS, 3)) * self.scale_nm
 
 
 def _repeat(condition, times: int):

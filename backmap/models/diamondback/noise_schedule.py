@@ -1,7 +1,5 @@
 """How much noise each step of the diffusion holds, and how a step takes some of it away."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -85,4 +83,5 @@ class NoiseSchedule(nn.Module):
 
     def ddim_steps(self, count: int) -> list[int]:
         """``count`` steps from the noisiest to 0, evenly spread."""
-        return torch.linspace(self.steps - 1, 0, count).round().to(torch.int64).tolist()
+        steps: list[int] = torch.linspace(self.steps - 1, 0, count).round().to(torch.int64).tolist()
+        return steps

@@ -3,7 +3,8 @@ import torch
 
 from backmap.models.chain import Chain
 from backmap.models.diamondback.build_order import build_order
-from backmap.models.diamondback.representation import Pass, pass_kinds
+from backmap.models.diamondback.layout import Pass
+from backmap.models.diamondback.representation import pass_kinds
 from tests.models.conftest import helix
 
 

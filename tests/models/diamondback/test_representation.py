@@ -6,12 +6,8 @@ import torch
 
 from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX, SLOT_C, SLOT_CA, SLOT_N, SLOT_O
 from backmap.models.chain import Chain
+from backmap.models.diamondback.layout import NEIGHBOURS, POINT_OFFSETS, POINT_SLOTS, SIZE, Pass
 from backmap.models.diamondback.representation import (
-    NEIGHBOURS,
-    POINT_OFFSETS,
-    POINT_SLOTS,
-    SIZE,
-    Pass,
     describe,
     generated_points,
     given_points,

@@ -1,0 +1,44 @@
+"""DiAMoNDBack as a module that draws structures as the protein model does, for TorchScript."""
+
+import torch
+from torch import Tensor, nn
+
+from backmap.inference.along_chain import Build, StructureBuilder
+from backmap.models.chain import Chain
+from backmap.models.diamondback.model import DiamondbackModel
+from backmap.models.diamondback.representation import pass_kinds
+
+
+class DiamondbackDrawer(nn.Module):
+    """Draws all heavy atoms of proteins residue by residue.
+
+    Parameters
+    ----------
+    model : DiamondbackModel
+        Trained model.
+    ddim_steps : int
+        Steps of the DDIM sampler; 0 for the published sampler.
+    """
+
+    def __init__(self, model: DiamondbackModel, ddim_steps: int) -> None:
+        super().__init__()
+        self.builder = StructureBuilder(model)
+        self.ddim_steps, self.attempts = ddim_steps, 1 + model.config.redraws
+
+    def draw(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Tensor:
+        """Draw structures; arguments and result are those of ``ProteinModel.draw``.
+
+        Raises
+        ------
+        ValueError
+            If a residue stands in a segment of fewer than three, where no local frame is defined.
+        """
+        lone = torch.nonzero(pass_kinds(chain) < 0).squeeze(-1)
+        if len(lone) > 0:
+            raise ValueError(
+                f"residue {int(lone[0])}, counted from 0, stands in a segment of fewer than three residues, "
+                "which DiAMoNDBack cannot build"
+            )
+        build = Build(c_alpha, chain, keys)
+        self.builder([build], self.ddim_steps, self.attempts)
+        return build.result()
