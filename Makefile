@@ -3,7 +3,7 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
-SOURCES := $(shell git ls-files '*.cpp' '*.h' '*.cu')
+SOURCES := $(shell git ls-files '*.cpp' '*.h' '*.c' '*.cu')
 
 .PHONY: demo test sanitize lint bench bench-kernels
 
@@ -33,7 +33,7 @@ bench-kernels: .venv/installed-dev
 
 # torch comes first and alone, so that nothing after it chooses another build of it. CUDA kernels are compiled
 # if nvcc is found.
-.venv/installed: pyproject.toml CMakeLists.txt $(SOURCES) $(shell git ls-files 'backmap/*__init__.py')
+.venv/installed: pyproject.toml CMakeLists.txt cmake/backmap-config.cmake.in $(SOURCES) $(shell git ls-files 'backmap/*__init__.py')
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet scikit-build-core pybind11 cmake ninja

@@ -14,16 +14,30 @@ def load() -> ModuleType:
         If torch or the library cannot be loaded; the message says what to do.
     """
     try:
-        import torch  # noqa: F401  # loads the libraries that ours refers to
+        import torch  # loads the libraries that ours refers to
     except ImportError as error:
         raise ImportError("backmap needs PyTorch: install it with `pip install torch`.") from error
     try:
-        return import_module("backmap._core")
+        built = import_module("backmap._built_with").TORCH
+        # Patches of one release have the same C++ interface; another release fails with words about symbols.
+        library = import_module("backmap._core") if _release(built) == _release(torch.__version__) else None
     except ImportError as error:
         raise ImportError(
             "backmap's native library is missing or does not fit the installed PyTorch "
             f"({error}): build it with `pip install --no-build-isolation .` in backmap's source folder."
         ) from error
+    if library is None:
+        raise ImportError(
+            f"backmap was built with PyTorch {built}, but PyTorch {torch.__version__} is installed: install "
+            f"torch=={_release(built)}.*, or build backmap anew with `pip install --no-build-isolation .` in "
+            "backmap's source folder."
+        )
+    return library
+
+
+def _release(version: str) -> str:
+    """Major and minor number of a version."""
+    return ".".join(version.split(".")[:2])
 
 
 def library_path() -> Path:

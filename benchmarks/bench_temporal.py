@@ -27,14 +27,14 @@ def published(shipped: TemporalModel) -> TemporalModel:
     return model.to(shipped.mapping_weights.device)
 
 
-def naive_voxelize(coordinates: Tensor, *, width: float, sigma: float, out: Tensor) -> Tensor:
+def naive_densities(coordinates: Tensor, out: Tensor, width: float, sigma: float) -> None:
     """Densities as most would write them, then copied to where they belong."""
-    return out.copy_(reference.voxelize(coordinates, out.shape[-1], width, sigma))
+    out.copy_(reference.voxelize(coordinates, out.shape[-1], width, sigma))
 
 
-def naive_reduction(density: Tensor, *, width: float, logits: bool) -> Tensor:
+def naive_positions(logits: Tensor, width: float) -> Tensor:
     """First moments on the full grid."""
-    return reference.density_to_coordinates(density, width, logits)[0]
+    return reference.density_to_coordinates(logits, width, True)[0]
 
 
 def step(model: TemporalModel, beads: Tensor, previous: Tensor) -> Tensor:
@@ -45,12 +45,12 @@ def step(model: TemporalModel, beads: Tensor, previous: Tensor) -> Tensor:
 
 def step_naively(model: TemporalModel, beads: Tensor, previous: Tensor) -> Tensor:
     """The same with densities in plain PyTorch."""
-    operators = voxel_autoencoder.voxelize, voxel_autoencoder.density_to_coordinates
-    voxel_autoencoder.voxelize, voxel_autoencoder.density_to_coordinates = naive_voxelize, naive_reduction
+    operators = voxel_autoencoder.write_densities, voxel_autoencoder.positions_of
+    voxel_autoencoder.write_densities, voxel_autoencoder.positions_of = naive_densities, naive_positions
     try:
         return step(model, beads, previous)
     finally:
-        voxel_autoencoder.voxelize, voxel_autoencoder.density_to_coordinates = operators
+        voxel_autoencoder.write_densities, voxel_autoencoder.positions_of = operators
 
 
 def compare(options: Namespace) -> None:
@@ -65,9 +65,7 @@ def compare(options: Namespace) -> None:
         "published, plain PyTorch densities": partial(step_naively, networks, beads, previous),
         "published, backmap's operators": partial(step, networks, beads, previous),
         "  of it voxelization": partial(networks.autoencoder.condition, beads, previous),
-        "  of it reduction": partial(
-            voxel_autoencoder.density_to_coordinates, logits, width=1.8, logits=True
-        ),
+        "  of it reduction": partial(voxel_autoencoder.positions_of, logits, 1.8),
     }
     with torch.inference_mode():
         timings = [measure(name, call, TRAJECTORIES, options) for name, call in calls.items()]

@@ -56,9 +56,7 @@ class VoxelAutoencoder(nn.Module):
     ) -> Decoded:
         """Frame of a latent code; the decoder is deterministic."""
         logits = self.decoder(code, condition)
-        # The operators themselves, here and below: TorchScript cannot call functions with optional keywords.
-        coordinates, _ = torch.ops.backmap.density_to_coordinates(logits.float(), self.width_nm, True)
-        return Decoded(coordinates, logits)
+        return Decoded(positions_of(logits.float(), self.width_nm), logits)
 
     def reconstruction_loss(self, decoded: Decoded, frame: Tensor, observation: Observation) -> Tensor:
         """Mean squared error of the densities, L_vox."""
@@ -72,11 +70,23 @@ class VoxelAutoencoder(nn.Module):
         for part in particles:
             centred = part - part.mean(dim=1, keepdim=True)
             last = first + part.shape[1]
-            torch.ops.backmap.voxelize_into(
-                centred.detach(), densities[:, first:last], self.width_nm, self.sigma_nm
-            )
+            write_densities(centred.detach(), densities[:, first:last], self.width_nm, self.sigma_nm)
             first = last
         return densities
+
+
+# The operators themselves: TorchScript cannot call functions with optional keywords.
+
+
+def write_densities(coordinates: Tensor, out: Tensor, width_nm: float, sigma_nm: float) -> None:
+    """Write the densities of particles; see :func:`backmap.ops.voxelize`."""
+    torch.ops.backmap.voxelize_into(coordinates, out, width_nm, sigma_nm)
+
+
+def positions_of(logits: Tensor, width_nm: float) -> Tensor:
+    """Positions of particles from logits of densities; see :func:`backmap.ops.density_to_coordinates`."""
+    coordinates, _ = torch.ops.backmap.density_to_coordinates(logits, width_nm, True)
+    return coordinates
 
 
 class ResidualBlock(nn.Module):
