@@ -19,21 +19,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="shipped model or file of weights")
     add("-o", "--output", required=True, metavar="OUTPUT", help="file to write, such as model.ts")
+    add(
+        "--format",
+        choices=("torchscript", "aot"),
+        default="torchscript",
+        help="TorchScript, or machine code for this processor, of temporal models (%(default)s)",
+    )
     add("--ddim-steps", type=int, default=0, metavar="N", help="diamondback: a faster sampler, N steps")
     add("--overwrite", action="store_true", help="replace an existing file")
     add("--quiet", action="store_true", help="no closing line")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the model as a TorchScript module."""
+    """Write the model as a TorchScript module, or as an ahead-of-time package."""
     import torch
 
     from backmap import __version__
+    from backmap.export.ahead_of_time import save_ahead_of_time
     from backmap.export.torchscript import save_torchscript
     from backmap.io import StagedFiles
 
     file = api.read_model(arguments.model)
     source = api.require_model(arguments.model)
+    if arguments.format == "aot" and Path(arguments.output).suffix != ".pt2":
+        raise InputError(f"{arguments.output}: the name of an ahead-of-time package must end in .pt2")
     with api.explained():
         model = file.load()
     _check_steps(arguments, file.family, model)
@@ -47,7 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     card = api.ShippedModel(source.stem, source).card
     with StagedFiles(overwrite=arguments.overwrite, inputs=[source]) as files:
         staged = files.add(arguments.output)
-        save_torchscript(staged, model, metadata, card, arguments.ddim_steps)
+        if arguments.format == "aot":
+            with api.explained():
+                save_ahead_of_time(staged, model, metadata, card)
+        else:
+            save_torchscript(staged, model, metadata, card, arguments.ddim_steps)
     if not arguments.quiet:
         size = Path(arguments.output).stat().st_size / 1e6
         what = f"{arguments.model} ({file.family}, {size:.1f} MB)"

@@ -39,7 +39,7 @@ def stream_keys(seed: int, samples: int, numbers: Tensor) -> Tensor:
     -------
     Tensor, (samples, frames) int64
     """
-    state = torch.full((samples, len(numbers)), seed, dtype=torch.int64, device=numbers.device)
+    state = torch.zeros((samples, len(numbers)), dtype=torch.int64, device=numbers.device) + seed
     sample = torch.arange(samples, device=numbers.device)[:, None]
     return _absorb(_absorb(state, sample), numbers)
 
@@ -98,7 +98,7 @@ def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
     -------
     Tensor, shape of the keys followed by that of the counters, float32
     """
-    state = _absorb(keys, torch.full_like(keys, purpose))
+    state = _absorb(keys, torch.zeros_like(keys) + purpose)
     for _ in range(counters.dim()):
         state = state.unsqueeze(-1)
     bits = _absorb(_absorb(state, counters), torch.zeros_like(counters))

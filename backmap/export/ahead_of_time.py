@@ -1,0 +1,121 @@
+"""Ahead-of-time packages: one step of a temporal model as machine code, by torch.export and AOTInductor."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backmap.export.torchscript import FORMAT_VERSION
+from backmap.models.counter_random import trajectory_keys
+from backmap.models.temporal.config import Representation
+from backmap.models.temporal.model import TemporalModel
+from backmap.models.temporal.watched_steps import WatchedSteps
+
+MOST_TRAJECTORIES = 1 << 20
+
+
+class TemporalStep(nn.Module):
+    """One draw of the next frame of any number of trajectories, without a loop or a decision.
+
+    Parameters
+    ----------
+    model : TemporalModel
+        Trained model.
+    """
+
+    def __init__(self, model: TemporalModel) -> None:
+        super().__init__()
+        self.steps = WatchedSteps(model, redraws=0)
+
+    def forward(
+        self, beads: Tensor, previous: Tensor, frame: Tensor, seed: Tensor, attempt: Tensor, numbers: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw frames.
+
+        Parameters
+        ----------
+        beads : Tensor, (trajectories, beads, 3) float64
+            In nm.
+        previous : Tensor, (trajectories, previous_frames, atoms, 3) float64
+            Frames before, in nm, the newest last.
+        frame, seed : Tensor, () int64
+            Number of the frame, and seed of the random numbers.
+        attempt : Tensor, () int64
+            0, and counted up when an unphysical frame is drawn again: other random numbers.
+        numbers : Tensor, (trajectories,) int64
+            Numbers of the trajectories, which the random numbers belong to.
+
+        Returns
+        -------
+        Tensor, (trajectories, atoms, 3) float64
+            In nm.
+        Tensor, (trajectories, previous_frames, atoms, 3) float64
+            ``previous`` of the next frame.
+        Tensor, (trajectories,) bool
+            Whether each frame is physical.
+        """
+        origin = beads[:, :1]
+        keys = trajectory_keys(seed, numbers, 1, frame.expand(1)).flatten()
+        near, past = (beads - origin).float(), (previous - origin.unsqueeze(1)).float()
+        drawn, physical = self.steps.draw(near, past, keys, attempt)
+        atoms = drawn.double() + origin
+        return atoms, torch.cat([previous[:, 1:], atoms.unsqueeze(1)], dim=1), physical
+
+
+def save_ahead_of_time(path: Path, model: nn.Module, metadata: dict[str, Any], card: str) -> None:
+    """Compile a step of a temporal model for the processor of this machine and write the package.
+
+    Parameters
+    ----------
+    path : Path
+        File to write; its name must end in ``.pt2``.
+    model : nn.Module
+        Trained model.
+    metadata : dict
+        What else to say in the package's metadata; anything JSON can hold.
+    card : str
+        The model card.
+
+    Raises
+    ------
+    ValueError
+        If the model is none that can be compiled ahead of time, with one sentence for the user.
+    """
+    if not isinstance(model, TemporalModel):
+        raise ValueError(
+            "only temporal models can be compiled ahead of time, for the others decide from their input what "
+            "they do; use --format torchscript"
+        )
+    if model.config.representation == Representation.VOXELS:
+        raise ValueError(
+            "models on voxels cannot be compiled ahead of time, for they call backmap's operators; use "
+            "--format torchscript"
+        )
+    frames = model.library[:2].double()
+    if len(frames) < 2:
+        raise ValueError("the model holds no frames to start from, and cannot be compiled ahead of time")
+    # No tensor twice: torch.export would take the same for one input.
+    counts = [torch.tensor(0) for _ in ("frame", "seed", "attempt")]
+    inputs = (model.beads_of(frames[:, -1]), frames[:, :-1].clone(), *counts, torch.arange(2))
+    rows = {0: torch.export.Dim("trajectories", min=1, max=MOST_TRAJECTORIES)}
+    shapes = (rows, rows, None, None, None, rows)
+    described = {"format": FORMAT_VERSION, "family": "temporal", "units": {"length": "nm"}, **metadata}
+    extra = {"format": str(FORMAT_VERSION), "metadata.json": json.dumps(described), "card.md": card}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(TemporalStep(model).eval(), inputs, dynamic_shapes=shapes)
+        _compile(program, path, extra)
+
+
+def _compile(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, str]) -> None:
+    settings = {"aot_inductor.metadata": metadata}
+    try:
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=settings)
+    except torch._inductor.exc.InductorError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"the package could not be compiled ({reason}): it needs a C++ compiler") from None
