@@ -98,7 +98,10 @@ class ExportedProtein(nn.Module):
             numbers = torch.arange(frames, device=c_alpha.device)
         if linked is None:
             linked = self.find_links(c_alpha, chain_offsets)
-        self._check_optional(c_alpha, numbers, linked)
+        check_vector("numbers", numbers, torch.int64, frames, c_alpha)
+        check_vector("linked", linked, torch.bool, residues, c_alpha)
+        if bool(linked[chain_offsets[1:] - 1].any()):
+            raise ValueError("linked says that the last residue of a chain is bonded to one behind it")
         with torch.no_grad():
             mask = self.atom_mask[residue_types]
             mask[chain_offsets[1:] - 1, self.slot_oxt] = True
@@ -144,12 +147,6 @@ class ExportedProtein(nn.Module):
             raise ValueError(f"residue_types must lie between 0 and {types - 1}")
         if samples < 1:
             raise ValueError(f"samples is {samples}: ask for at least 1")
-
-    def _check_optional(self, c_alpha: Tensor, numbers: Tensor, linked: Tensor) -> None:
-        check_vector("numbers", numbers, torch.int64, c_alpha.shape[0], c_alpha)
-        check_vector("linked", linked, torch.bool, c_alpha.shape[1], c_alpha)
-        if bool(linked[-1]):
-            raise ValueError("linked says that the last residue is bonded to one behind it")
 
 
 def _slot_names(residue: str) -> list[str]:

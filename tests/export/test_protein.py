@@ -128,7 +128,11 @@ def test_single_precision_and_seeds(exported):
         ({"samples": 0}, "samples is 0"),
         ({"numbers": torch.tensor([0, 1])}, "numbers has shape [2], but [1]"),
         ({"numbers": torch.tensor([0.0])}, "numbers has dtype"),
-        ({"linked": torch.tensor([True, True, True])}, "last residue is bonded"),
+        ({"linked": torch.tensor([True, True, True])}, "last residue of a chain is bonded"),
+        (
+            {"linked": torch.tensor([True, True, False]), "chain_offsets": torch.tensor([0, 2, 3])},
+            "of a chain",
+        ),
         ({"linked": torch.tensor([1, 1, 0])}, "linked has dtype"),
         ({"linked": torch.tensor([True])}, "linked has shape [1]"),
     ],

@@ -18,21 +18,9 @@ ROOT = Path(__file__).parents[2]
 def wheel(tmp_path_factory) -> Path:
     """A wheel, built as `pip wheel` builds it."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-build-isolation",
-        "--no-deps",
-        "-w",
-        folder,
-    ]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    result = subprocess.run(
-        [*command, ROOT], capture_output=True, text=True, env={**os.environ, "PATH": path}
-    )
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    result = subprocess.run([*command, "-w", folder, ROOT], capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
     (found,) = folder.glob("backmap-*.whl")
     return found
@@ -49,10 +37,9 @@ def test_wheel_holds_what_programs_link(wheel):
 def test_wheel_works_in_a_fresh_environment(wheel, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     python = tmp_path / "venv/bin/python"
-    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = Path(
-        subprocess.run([python, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
-    )
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    packages = Path(found.stdout.strip())
     zipfile.ZipFile(wheel).extractall(packages)
     # The other packages, as they are: what a .pth file of theirs adds, an editable backmap, is not followed.
     (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
