@@ -29,12 +29,20 @@ def exported(model, tmp_path_factory):
     return torch.jit.load(path)
 
 
-def by_python(model, topology: Topology, linked: np.ndarray, c_alpha: torch.Tensor, samples: int, seed: int):
+def by_python(
+    model,
+    topology: Topology,
+    linked: np.ndarray,
+    c_alpha: torch.Tensor,
+    samples: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
     """What ``backmap reconstruct`` builds, as a tensor."""
     origin, numbers = c_alpha[:, :1], torch.arange(len(c_alpha))
-    engine = AllAtOnce(model, topology, linked)
+    engine = AllAtOnce(model, topology, linked, device)
     built = engine.reconstruct((c_alpha - origin).float(), numbers=numbers, samples=samples, seed=seed)
-    return built.double() + origin[:, None]
+    return built.cpu().double() + origin[:, None]
 
 
 @pytest.mark.parametrize("sequences", SEQUENCES, ids="/".join)
@@ -178,6 +186,19 @@ def test_shipped_model_from_the_command_line(tmp_path):
     expected = backmap.reconstruct("examples/2bf5.pdb.gz", samples=2, seed=4, device="cpu")
     for sample, trajectory in zip(atoms[:, 0, mask], expected, strict=True):
         assert np.abs(sample.numpy() - trajectory.xyz[0]).max() < 1e-5
+
+
+def test_result_on_cuda_is_that_of_python_on_cuda(tmp_path, cuda):
+    save_torchscript(tmp_path / "model.ts", make_model(), {}, "")
+    exported = torch.jit.load(tmp_path / "model.ts", map_location=cuda)
+    topology = Topology.from_sequences("ARNDCQEGHILKMFPSTWYV", "GAWPL")
+    c_alpha, (types, offsets) = random_walk(topology, 4), chains_of(topology)
+    atoms, mask = exported(c_alpha.to(cuda), types.to(cuda), offsets.to(cuda), 3, 11)
+    linked = topology.linked(c_alpha.numpy())
+    expected = by_python(make_model(), topology, linked, c_alpha, 3, 11, cuda)
+    assert (atoms.cpu() - expected)[:, :, mask.cpu()].abs().max() < 1e-5
+    with pytest.raises(Exception, match="c_alpha is on cpu, but the model on cuda"):
+        exported(c_alpha, types, offsets)
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path, capsys):

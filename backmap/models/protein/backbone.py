@@ -242,7 +242,7 @@ class BackboneBuilder(nn.Module):
     def _excess_reach(self, n: Tensor, c_alpha: Tensor, c: Tensor, kind: Tensor, anchor: "_Anchor") -> Tensor:
         """By how much a given side-chain atom is too far from where CB would be, (frames, trials) nm."""
         slot, fewest = -1, len(self.bonds_from_beta)
-        if not anchor.has(chemistry.SLOT_CB):
+        if len(anchor.slots) > 0 and not anchor.has(chemistry.SLOT_CB):
             bonds: list[int] = self.bonds_from_beta[kind].tolist()
             for other in anchor.slots:
                 if 0 < bonds[other] < fewest:
