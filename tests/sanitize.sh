@@ -39,6 +39,7 @@ save_torchscript(Path('$folder/model.ts'), make_model(), {}, '')"
   -D CMAKE_PREFIX_PATH="$(echo "$environment"/lib/python*/site-packages/backmap)" \
   -D BACKMAP_TORCH_DIR="$("$python" -c "import pathlib, torch; print(pathlib.Path(torch.__file__).parent)")"
 "$python" -m cmake --build "$folder/capi" --target test_capi
-for arguments in "build $folder/model.ts $folder/atoms" "threads $folder/model.ts" "fuzz $folder/model.ts 10000"; do
+"$python" -m backmap export alanine-dipeptide -o "$folder/temporal.ts" --overwrite --quiet
+for arguments in "fuzz_roll $folder/temporal.ts 3000" "build $folder/model.ts $folder/atoms" "threads $folder/model.ts" "fuzz $folder/model.ts 10000"; do
   "$folder/capi/test_capi" $arguments
 done

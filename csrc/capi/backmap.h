@@ -43,6 +43,8 @@ BACKMAP_PUBLIC int backmap_load(const char* path, const char* device, backmap_mo
 /* Let go of a model; NULL is allowed. Calls that use it in other threads go on to their end. */
 BACKMAP_PUBLIC int backmap_free(backmap_model* model);
 
+/* ---- Models of proteins: protein, diamondback ---- */
+
 /* Number of a residue type by its three-letter name, as `residue_types` wants it; -1 if there is no such type. */
 BACKMAP_PUBLIC int64_t backmap_residue_type(const backmap_model* model, const char* name);
 
@@ -75,6 +77,46 @@ BACKMAP_PUBLIC int backmap_reconstruct(backmap_model* model, const backmap_syste
 BACKMAP_PUBLIC int backmap_reconstruct_float(backmap_model* model, const backmap_system* system, const float* c_alpha,
                                              int64_t samples, int64_t seed, float* atoms, int64_t atoms_capacity,
                                              uint8_t* mask);
+
+/* ---- Temporal models: one molecule, each frame from its beads and the frames before ---- */
+
+typedef struct {
+  int64_t beads, atoms, previous_frames;
+} backmap_molecule;
+
+/* Store how many beads, atoms and previous frames a temporal model has. */
+BACKMAP_PUBLIC int backmap_describe(const backmap_model* model, backmap_molecule* molecule);
+
+/* Name of an atom of a temporal model's molecule; NULL on an error. Valid as long as the model. */
+BACKMAP_PUBLIC const char* backmap_molecule_atom_name(const backmap_model* model, int64_t atom);
+
+/* Find frames to start from, in the model's library.
+ *
+ * trajectories       how many
+ * beads              (trajectories, beads, 3), those of the first frame
+ * previous           out: (trajectories, previous_frames, atoms, 3)
+ * previous_capacity  numbers that `previous` can hold
+ */
+BACKMAP_PUBLIC int backmap_seed_frames(backmap_model* model, int64_t trajectories, const double* beads,
+                                       double* previous, int64_t previous_capacity);
+
+/* Draw the next frame of trajectories; an unphysical one is drawn again.
+ *
+ * trajectories       how many
+ * beads              (trajectories, beads, 3)
+ * numbers            (trajectories) which random numbers each gets; NULL: 0, 1, 2 ...
+ * frame              number of the frame, from 0, which its random numbers belong to
+ * seed               of the random numbers
+ * previous           in and out: (trajectories, previous_frames, atoms, 3), frames before, the newest last; what
+ *                    backmap_seed_frames or the last call left there
+ * previous_capacity  numbers that `previous` holds
+ * atoms              out: (trajectories, atoms, 3)
+ * atoms_capacity     numbers that `atoms` can hold
+ * physical           out: (trajectories), 1 where the frame is physical; may be NULL
+ */
+BACKMAP_PUBLIC int backmap_step(backmap_model* model, int64_t trajectories, const double* beads, const int64_t* numbers,
+                                int64_t frame, int64_t seed, double* previous, int64_t previous_capacity, double* atoms,
+                                int64_t atoms_capacity, uint8_t* physical);
 
 #ifdef __cplusplus
 }

@@ -7,7 +7,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -68,8 +67,11 @@ int guarded(Function&& function) noexcept {
 struct Model {
   torch::jit::Module module;
   at::Device device;
-  std::vector<std::string> residue_names;
+  std::vector<std::string> residue_names;  // of a protein model
   std::vector<std::vector<std::string>> atom_names;
+  backmap_molecule molecule;  // of a temporal model
+
+  bool is_temporal() const { return residue_names.empty(); }
 
   Tensor tensor(const void* data, at::IntArrayRef shape, at::ScalarType type) const {
     return at::from_blob(const_cast<void*>(data), shape, type).to(device, /*non_blocking=*/false, /*copy=*/true);
@@ -86,6 +88,18 @@ std::shared_ptr<Model> find(const backmap_model* handle) {
   const auto found = models.find(handle);
   if (found == models.end()) refuse(handle ? "the model is none, or was let go of" : "the model is NULL");
   return found->second;
+}
+
+std::shared_ptr<Model> find_protein(const backmap_model* handle) {
+  std::shared_ptr<Model> model = find(handle);
+  if (model->is_temporal()) refuse("the model is a temporal one: use backmap_step");
+  return model;
+}
+
+std::shared_ptr<Model> find_temporal(const backmap_model* handle) {
+  std::shared_ptr<Model> model = find(handle);
+  if (!model->is_temporal()) refuse("the model is no temporal one: use backmap_reconstruct");
+  return model;
 }
 
 at::Device parse_device(const char* name) {
@@ -108,10 +122,16 @@ void check_format(const std::string& path, const std::string& format) {
     fail(BACKMAP_BAD_FILE, path + " has format " + format + ", newer than this backmap reads: update backmap");
 }
 
+std::vector<std::string> strings(const c10::IValue& list) {
+  std::vector<std::string> out;
+  for (const c10::IValue& entry : list.toListRef()) out.push_back(entry.toStringRef());
+  return out;
+}
+
 std::shared_ptr<Model> load(const std::string& path, at::Device device) {
   if (!std::ifstream(path)) fail(BACKMAP_BAD_FILE, path + " cannot be read");
   torch::jit::ExtraFilesMap extra{{"format", ""}};
-  auto model = std::make_shared<Model>(Model{{}, device, {}, {}});
+  auto model = std::make_shared<Model>(Model{{}, device, {}, {}, {}});
   try {
     model->module = torch::jit::load(path, device, extra);
   } catch (const c10::Error& error) {
@@ -120,15 +140,18 @@ std::shared_ptr<Model> load(const std::string& path, at::Device device) {
     fail(BACKMAP_BAD_FILE, path + " is not a model file that `backmap export` wrote (" + reason + ")");
   }
   check_format(path, extra["format"]);
-  const std::set<std::string> families{"protein", "diamondback"};
-  if (!model->module.hasattr("family") || !families.count(model->module.attr("family").toStringRef()))
-    fail(BACKMAP_BAD_FILE, path + " is not a model that builds proteins frame by frame");
-  model->module.eval();
-  for (const c10::IValue& name : model->module.attr("residue_names").toListRef())
-    model->residue_names.push_back(name.toStringRef());
-  for (const c10::IValue& names : model->module.attr("atom_names").toListRef()) {
-    model->atom_names.emplace_back();
-    for (const c10::IValue& name : names.toListRef()) model->atom_names.back().push_back(name.toStringRef());
+  torch::jit::Module& module = model->module;
+  module.eval();
+  const std::string family = module.hasattr("family") ? module.attr("family").toStringRef() : "";
+  if (family == "temporal") {
+    model->molecule = {module.attr("beads").toInt(), module.attr("atoms").toInt(),
+                       module.attr("previous_frames").toInt()};
+    model->atom_names.push_back(strings(module.attr("atom_names")));
+  } else if (family == "protein" || family == "diamondback") {
+    model->residue_names = strings(module.attr("residue_names"));
+    for (const c10::IValue& names : module.attr("atom_names").toListRef()) model->atom_names.push_back(strings(names));
+  } else {
+    fail(BACKMAP_BAD_FILE, path + " is a model of a kind that this backmap does not know");
   }
   return model;
 }
@@ -137,7 +160,9 @@ std::shared_ptr<Model> load(const std::string& path, at::Device device) {
 int64_t count(const char* what, std::initializer_list<int64_t> shape) {
   int64_t product = 1;
   for (const int64_t size : shape) {
-    if (size < 1) refuse(std::string(what) + ": there must be at least one frame, residue, chain and sample");
+    if (size < 1)
+      refuse(std::string(what) +
+             ": there must be at least one of everything: frames, residues, chains, samples, trajectories");
     if (__builtin_mul_overflow(product, size, &product) || product > (int64_t{1} << 48))
       refuse(std::string(what) + " would have more numbers than any memory holds");
   }
@@ -150,22 +175,35 @@ const T* given(const char* name, const T* pointer) {
   return pointer;
 }
 
+void require_room(const char* name, const void* array, int64_t capacity, int64_t wanted) {
+  given(name, array);
+  if (capacity < wanted)
+    refuse(std::string(name) + " holds " + std::to_string(capacity) + " numbers, but " + std::to_string(wanted) +
+           " are wanted");
+}
+
 void check_flags(const uint8_t* linked, int64_t residues) {
   for (int64_t i = 0; i < residues; ++i)
     if (linked[i] > 1) refuse("linked holds a value other than 0 and 1");
 }
 
+// Copies a result into an array that has room for so many numbers.
+template <class T>
+void copy_out(const Tensor& result, T* array, int64_t wanted) {
+  const Tensor values = result.to(at::kCPU, c10::CppTypeToScalarType<T>::value).contiguous();
+  TORCH_CHECK(values.numel() == wanted, "the model gave ", values.numel(), " numbers instead of ", wanted);
+  std::copy_n(values.const_data_ptr<T>(), wanted, array);
+}
+
 template <class Real>
 void reconstruct(const backmap_model* handle, const backmap_system* system, const Real* c_alpha, int64_t samples,
                  int64_t seed, Real* atoms, int64_t atoms_capacity, uint8_t* mask) {
-  const std::shared_ptr<Model> model = find(handle);
+  const std::shared_ptr<Model> model = find_protein(handle);
   const backmap_system& s = *given("system", system);
   const int64_t wanted = count("atoms", {samples, s.frames, s.residues, BACKMAP_SLOTS, 3});
   count("chain_offsets", {s.chains});
   if (s.chains > s.residues) refuse("there are more chains than residues");
-  given("atoms", atoms);
-  if (atoms_capacity < wanted)
-    refuse("atoms holds " + std::to_string(atoms_capacity) + " numbers, but " + std::to_string(wanted) + " are wanted");
+  require_room("atoms", atoms, atoms_capacity, wanted);
   const auto real = c10::CppTypeToScalarType<Real>::value;
   std::vector<c10::IValue> inputs{model->tensor(given("c_alpha", c_alpha), {s.frames, s.residues, 3}, real),
                                   model->tensor(given("residue_types", s.residue_types), {s.residues}, at::kLong),
@@ -181,12 +219,39 @@ void reconstruct(const backmap_model* handle, const backmap_system* system, cons
   }
   c10::InferenceMode guard;
   const auto built = model->module.get_method("forward")(std::move(inputs)).toTuple();
-  const Tensor positions = built->elements()[0].toTensor().cpu().contiguous();
-  const Tensor present = built->elements()[1].toTensor().to(at::kCPU, at::kByte).contiguous();
-  TORCH_CHECK(positions.numel() == wanted, "the model gave ", positions.numel(), " numbers instead of ", wanted);
-  TORCH_CHECK(present.numel() == s.residues * BACKMAP_SLOTS, "the model gave a mask of another size");
-  std::copy_n(positions.const_data_ptr<Real>(), wanted, atoms);
-  if (mask) std::copy_n(present.const_data_ptr<uint8_t>(), present.numel(), mask);
+  copy_out(built->elements()[0].toTensor(), atoms, wanted);
+  if (mask) copy_out(built->elements()[1].toTensor(), mask, s.residues * BACKMAP_SLOTS);
+}
+
+void seed_frames(const backmap_model* handle, int64_t trajectories, const double* beads, double* previous,
+                 int64_t previous_capacity) {
+  const std::shared_ptr<Model> model = find_temporal(handle);
+  const auto [bead_count, atom_count, frames] = model->molecule;
+  const int64_t wanted = count("previous", {trajectories, frames, atom_count, 3});
+  require_room("previous", previous, previous_capacity, wanted);
+  const Tensor positions = model->tensor(given("beads", beads), {trajectories, bead_count, 3}, at::kDouble);
+  c10::InferenceMode guard;
+  copy_out(model->module.get_method("seed_frames")({positions}).toTensor(), previous, wanted);
+}
+
+void step(const backmap_model* handle, int64_t trajectories, const double* beads, const int64_t* numbers, int64_t frame,
+          int64_t seed, double* previous, int64_t previous_capacity, double* atoms, int64_t atoms_capacity,
+          uint8_t* physical) {
+  const std::shared_ptr<Model> model = find_temporal(handle);
+  const auto [bead_count, atom_count, frames] = model->molecule;
+  const int64_t past = count("previous", {trajectories, frames, atom_count, 3});
+  const int64_t present = count("atoms", {trajectories, atom_count, 3});
+  require_room("previous", previous, previous_capacity, past);
+  require_room("atoms", atoms, atoms_capacity, present);
+  std::vector<c10::IValue> inputs{model->tensor(given("beads", beads), {trajectories, bead_count, 3}, at::kDouble),
+                                  model->tensor(previous, {trajectories, frames, atom_count, 3}, at::kDouble), frame,
+                                  seed, c10::IValue()};
+  if (numbers) inputs[4] = model->tensor(numbers, {trajectories}, at::kLong);
+  c10::InferenceMode guard;
+  const auto drawn = model->module.get_method("forward")(std::move(inputs)).toTuple()->elements().vec();
+  copy_out(drawn[0].toTensor(), atoms, present);
+  copy_out(drawn[1].toTensor(), previous, past);
+  if (physical) copy_out(drawn[2].toTensor(), physical, trajectories);
 }
 
 }  // namespace
@@ -222,7 +287,7 @@ int backmap_free(backmap_model* model) {
 int64_t backmap_residue_type(const backmap_model* model, const char* name) {
   int64_t type = -1;
   guarded([&] {
-    const auto found = find(model);
+    const auto found = find_protein(model);
     const std::string wanted = given("name", name);
     const auto& names = found->residue_names;
     const auto at = std::find(names.begin(), names.end(), wanted);
@@ -235,7 +300,7 @@ int64_t backmap_residue_type(const backmap_model* model, const char* name) {
 const char* backmap_atom_name(const backmap_model* model, int64_t residue_type, int64_t slot) {
   const char* name = nullptr;
   guarded([&] {
-    const auto found = find(model);
+    const auto found = find_protein(model);
     const auto& names = found->atom_names;
     if (residue_type < 0 || residue_type >= static_cast<int64_t>(names.size()))
       refuse("residue type " + std::to_string(residue_type) + " does not exist");
@@ -255,6 +320,38 @@ int backmap_reconstruct(backmap_model* model, const backmap_system* system, cons
 int backmap_reconstruct_float(backmap_model* model, const backmap_system* system, const float* c_alpha, int64_t samples,
                               int64_t seed, float* atoms, int64_t atoms_capacity, uint8_t* mask) {
   return guarded([&] { reconstruct(model, system, c_alpha, samples, seed, atoms, atoms_capacity, mask); });
+}
+
+int backmap_describe(const backmap_model* model, backmap_molecule* molecule) {
+  return guarded([&] {
+    const auto found = find_temporal(model);
+    if (!molecule) refuse("the place for the molecule is NULL");
+    *molecule = found->molecule;
+  });
+}
+
+const char* backmap_molecule_atom_name(const backmap_model* model, int64_t atom) {
+  const char* name = nullptr;
+  guarded([&] {
+    const auto found = find_temporal(model);
+    if (atom < 0 || atom >= found->molecule.atoms) refuse("atom " + std::to_string(atom) + " does not exist");
+    name = found->atom_names[0].at(atom).c_str();
+  });
+  return name;
+}
+
+int backmap_seed_frames(backmap_model* model, int64_t trajectories, const double* beads, double* previous,
+                        int64_t previous_capacity) {
+  return guarded([&] { seed_frames(model, trajectories, beads, previous, previous_capacity); });
+}
+
+int backmap_step(backmap_model* model, int64_t trajectories, const double* beads, const int64_t* numbers, int64_t frame,
+                 int64_t seed, double* previous, int64_t previous_capacity, double* atoms, int64_t atoms_capacity,
+                 uint8_t* physical) {
+  return guarded([&] {
+    step(model, trajectories, beads, numbers, frame, seed, previous, previous_capacity, atoms, atoms_capacity,
+         physical);
+  });
 }
 
 }  // extern "C"

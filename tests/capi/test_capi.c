@@ -4,6 +4,8 @@
  *   test_capi refuse FILE ...         every file must be refused; prints why
  *   test_capi threads MODEL           two threads on one model must each get what one alone gets
  *   test_capi fuzz MODEL CALLS        calls with something wrong must all be refused
+ *   test_capi roll MODEL BEADS OUTPUT FRAMES   rolls a temporal model along beads; both files are binary
+ *   test_capi fuzz_roll MODEL CALLS   the same as fuzz, for a temporal model
  */
 #include <math.h>
 #include <pthread.h>
@@ -248,6 +250,100 @@ static void fuzz(const char* path, int calls) {
   backmap_free(model);
 }
 
+static void roll(const char* path, const char* beads_path, const char* output, int frames) {
+  backmap_model* model = load(path);
+  backmap_molecule molecule;
+  REQUIRE(backmap_describe(model, &molecule) == BACKMAP_OK && molecule.previous_frames == 1);
+  REQUIRE(!strcmp(backmap_molecule_atom_name(model, 8), "CA"));
+  const int64_t size = 3 * molecule.atoms;
+  double *beads = malloc(3 * molecule.beads * sizeof *beads), *previous = malloc(size * sizeof *previous);
+  double* atoms = malloc(size * sizeof *atoms);
+  FILE *in = fopen(beads_path, "rb"), *out = fopen(output, "wb");
+  REQUIRE(in && out);
+  for (int64_t frame = 0; frame < frames; ++frame) {
+    uint8_t physical = 0;
+    REQUIRE(fread(beads, sizeof *beads, 3 * molecule.beads, in) == (size_t)(3 * molecule.beads));
+    if (frame == 0) REQUIRE(backmap_seed_frames(model, 1, beads, previous, size) == BACKMAP_OK);
+    REQUIRE(backmap_step(model, 1, beads, NULL, frame, 5, previous, size, atoms, size, &physical) == BACKMAP_OK);
+    REQUIRE(physical);
+    REQUIRE(fwrite(atoms, sizeof *atoms, size, out) == (size_t)size);
+  }
+  fclose(in);
+  fclose(out);
+  const backmap_system system = whole_system();
+  REQUIRE(backmap_reconstruct(model, &system, c_alpha, 1, 7, atoms, ATOMS, NULL) == BACKMAP_BAD_ARGUMENT);
+  REQUIRE(backmap_residue_type(model, "GLY") == -1);
+  backmap_free(model);
+  free(beads);
+  free(previous);
+  free(atoms);
+}
+
+enum { TRAJECTORIES = 2, MOST = 1000 };
+
+/* One call of backmap_step or backmap_seed_frames with one thing wrong. */
+static int wrong_step(backmap_model* model, backmap_molecule molecule) {
+  static double beads[MOST], previous[MOST], atoms[MOST];
+  const int64_t size = 3 * TRAJECTORIES * molecule.atoms;
+  int64_t trajectories = TRAJECTORIES, previous_capacity = size, atoms_capacity = size;
+  double *from = beads, *past = previous, *to = atoms;
+  REQUIRE(size <= MOST);
+  const int seeds = draw(2);
+  for (int i = 0; i < MOST; ++i) beads[i] = previous[i] = 0.1 * draw(10);
+  switch (draw(seeds ? 6 : 8)) {
+    case 0:
+      model = draw(2) ? NULL : (backmap_model*)(uintptr_t)(draw(1 << 30) + 100);
+      break;
+    case 1:
+      trajectories = bad_count();
+      break;
+    case 2:
+      from = NULL;
+      break;
+    case 3:
+      past = NULL;
+      break;
+    case 4:
+      previous_capacity = draw(2) ? draw(size) : -draw(size);
+      break;
+    case 5:
+      beads[draw(3 * TRAJECTORIES * molecule.beads)] = draw(2) ? INFINITY : NAN;
+      break;
+    case 6:
+      to = NULL;
+      break;
+    default:
+      atoms_capacity = draw(2) ? draw(size) : -draw(size);
+      break;
+  }
+  if (seeds) return backmap_seed_frames(model, trajectories, from, past, previous_capacity);
+  return backmap_step(model, trajectories, from, NULL, draw(1 << 20), draw(1 << 30), past, previous_capacity, to,
+                      atoms_capacity, NULL);
+}
+
+static void fuzz_roll(const char* path, int calls) {
+  backmap_model* model = load(path);
+  backmap_molecule molecule, other;
+  REQUIRE(backmap_describe(model, &molecule) == BACKMAP_OK);
+  for (int i = 0; i < calls; ++i) {
+    int refused = 0;
+    switch (draw(6)) {
+      case 0:
+        refused = backmap_describe(model, NULL) != BACKMAP_OK && backmap_describe(NULL, &other) != BACKMAP_OK;
+        break;
+      case 1:
+        refused = !backmap_molecule_atom_name(model, beyond(molecule.atoms));
+        break;
+      default:
+        refused = wrong_step(model, molecule) != BACKMAP_OK;
+        break;
+    }
+    if (!refused) fprintf(stderr, "call %d was not refused\n", i);
+    REQUIRE(refused && *backmap_last_error());
+  }
+  backmap_free(model);
+}
+
 int main(int argc, char** argv) {
   make_system();
   REQUIRE(argc > 2);
@@ -255,5 +351,7 @@ int main(int argc, char** argv) {
   if (!strcmp(argv[1], "refuse")) refuse(argc - 2, argv + 2);
   if (!strcmp(argv[1], "threads")) threads(argv[2]);
   if (!strcmp(argv[1], "fuzz")) fuzz(argv[2], atoi(argv[3]));
+  if (!strcmp(argv[1], "roll")) roll(argv[2], argv[3], argv[4], atoi(argv[5]));
+  if (!strcmp(argv[1], "fuzz_roll")) fuzz_roll(argv[2], atoi(argv[3]));
   return 0;
 }
