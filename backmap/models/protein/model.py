@@ -118,6 +118,8 @@ class ProteinModel(nn.Module):
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
         return atoms.unflatten(0, keys.shape)
 
+    # What given atoms need is Python's alone: TorchScript makes an error of calls to these.
+
     @torch.jit.unused
     def _usable(self, given: Given, chain: Chain) -> Given | None:
         given = usable(given, chain)
