@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from backmap import api
 from backmap.errors import InputEndsEarly, InputError
 
-from .reconstruction import Pool, Reconstruction, counted, frame_range, numbered, rounded
+from .reconstruction import (
+    Pool,
+    Reconstruction,
+    choose_atoms,
+    counted,
+    frame_range,
+    numbered,
+    rounded,
+)
 
 if TYPE_CHECKING:
     from backmap.io import GrowingOutput, Journal, Source
@@ -23,7 +31,7 @@ class ProteinReconstruction(Reconstruction):
     """Builds every frame of one input."""
 
     def __init__(self, arguments: argparse.Namespace, model: ModelFile) -> None:
-        from backmap.io import listed, require_output_format, select_listed
+        from backmap.io import require_output_format
         from backmap.runs.protein_plan import ProteinOptions, ProteinPlan
 
         super().__init__(arguments, model)
@@ -37,8 +45,7 @@ class ProteinReconstruction(Reconstruction):
         with api.explained():
             self._plan = ProteinPlan.make(source, model, options)
         built = self._plan.atoms
-        self._selected = None if arguments.atoms is None else select_listed(built, arguments.atoms)
-        self.atoms = built if self._selected is None else listed(built, self._selected)
+        self.atoms, self._layout = choose_atoms(arguments, built)
 
     def _open_source(self) -> Source:
         from backmap.io import open_source
@@ -81,7 +88,7 @@ class ProteinReconstruction(Reconstruction):
                     skipped = skipped + built.chunk.skipped.tolist()
                     unfinished += built.failures
                     notes = {"skipped": skipped, "unfinished": unfinished, "batch": batch}
-                    recorder.add(to_step(built, self._selected, notes, arguments.one_file))
+                    recorder.add(to_step(built, self._layout, notes))
             except InputEndsEarly as failure:
                 return [failure]
         return []

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from backmap import api
 from backmap.errors import InputEndsEarly
 
-from .reconstruction import Pool, Reconstruction, counted, frame_range, numbered, rounded
+from .reconstruction import (
+    Pool,
+    Reconstruction,
+    choose_atoms,
+    counted,
+    frame_range,
+    numbered,
+    rounded,
+)
 
 if TYPE_CHECKING:
     from backmap.inference.rollout_job import RolloutJob
@@ -28,7 +36,7 @@ class TemporalReconstruction(Reconstruction):
 
     def __init__(self, arguments: argparse.Namespace, model: ModelFile) -> None:
         from backmap.inference.rollout_job import RolloutJob, make_refinement
-        from backmap.io import AtomList, listed, select_listed
+        from backmap.io import AtomList
         from backmap.runs.rollout import plan_strands
 
         super().__init__(arguments, model)
@@ -47,8 +55,7 @@ class TemporalReconstruction(Reconstruction):
         self.steps = max(strand.end - strand.first for strand in self._strands)
         built = AtomList.of_molecule(self._model.molecule)
         self.residues = len(built.residues)
-        self._selected = None if arguments.atoms is None else select_listed(built, arguments.atoms)
-        self.atoms = built if self._selected is None else listed(built, self._selected)
+        self.atoms, self._layout = choose_atoms(arguments, built)
 
     def _load(self) -> TemporalModel:
         """Load the model for checks, and the frames that a rollout is to start from."""
@@ -121,8 +128,7 @@ class TemporalReconstruction(Reconstruction):
                     skipped.setdefault(name, set()).update(piece.chunk.skipped.tolist())
                 notes = {"skipped": {name: sorted(numbers) for name, numbers in skipped.items()}}
                 progress = Progress(frames_done, state=state, notes=notes)
-                step = to_step(pieces, progress, arguments.samples, self._selected, arguments.one_file)
-                recorder.add(step)
+                recorder.add(to_step(pieces, self._layout, progress, arguments.samples))
         return rollout.failures
 
     def whole_outputs(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
@@ -133,7 +139,8 @@ class TemporalReconstruction(Reconstruction):
         """Open one output for every strand and file; those of later segments are parts of the first one's."""
         from backmap.io import GrowingOutput
 
-        repeats = self._arguments.samples if self._arguments.one_file else 1
+        samples = self._arguments.samples
+        repeats = samples // self._layout.files(samples)
         return [
             GrowingOutput(
                 journal.folder,

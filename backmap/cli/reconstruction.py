@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from backmap.cluster import Job, Workers
     from backmap.io import AtomList, FrameRange, FrameSource, GrowingOutput, Journal
     from backmap.models.checkpoint import ModelFile
+    from backmap.runs.layout import Layout
     from backmap.runs.outputs import Outputs
     from backmap.runs.report import Report
 
@@ -202,6 +203,17 @@ def frame_range(arguments: argparse.Namespace) -> FrameRange:
     from backmap.io import FrameRange
 
     return FrameRange(arguments.begin - 1, arguments.end, arguments.stride)
+
+
+def choose_atoms(arguments: argparse.Namespace, built: AtomList) -> tuple[AtomList, Layout]:
+    """Give the atoms that are to be written of those that are built, and how."""
+    from backmap.io import listed, select_listed
+    from backmap.runs.layout import Layout
+
+    if arguments.atoms is None:
+        return built, Layout(None, arguments.one_file)
+    selected = select_listed(built, arguments.atoms)
+    return listed(built, selected), Layout(selected, arguments.one_file)
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from backmap.chemistry import SLOT_CA, Topology
 from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
 from backmap.inference.protein_job import ProteinJob
-from backmap.io import AtomFrames, AtomList, FrameChunk, Progress, Source
+from backmap.io import AtomList, FrameChunk, Progress, Source
 from backmap.io.atom_list import atom_names
 
+from .layout import Layout
 from .recorder import Step
 
 RESIDUES_PER_BATCH = {"cpu": 4_000, "cuda": 200_000}
@@ -209,38 +210,12 @@ def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndar
     return built.coordinates[0, 0]
 
 
-def to_step(built: BuiltFrames, selected: np.ndarray | None, notes: dict[str, Any], one_file: bool) -> Step:
-    """Turn built frames into what is written: a sample an output, or all samples in one.
-
-    Parameters
-    ----------
-    built : BuiltFrames
-        The frames.
-    selected : ndarray, (selected,) int64, optional
-        Atoms to write; by default all.
-    notes : dict
-        What to keep in the journal.
-    one_file : bool
-        Whether the samples of a frame follow one another in one output.
-    """
+def to_step(built: BuiltFrames, layout: Layout, notes: dict[str, Any]) -> Step:
+    """Turn built frames into what is written, with what to keep in the journal."""
     chunk = built.chunk
-    coordinates = built.coordinates
-    if selected is not None and len(chunk):
-        coordinates = coordinates[:, :, selected]
-    outputs = one_output(coordinates) if one_file else coordinates
-    repeats = len(coordinates) if one_file else 1
-    extras = [
-        None if values is None else np.repeat(values, repeats, axis=0)
-        for values in (chunk.time, chunk.step, chunk.unitcell_vectors)
-    ]
-    written = [(number, AtomFrames(frames, *extras)) for number, frames in enumerate(outputs) if len(frames)]
+    written = list(enumerate(layout.frames(built.coordinates, chunk))) if len(chunk) else []
     progress = Progress(chunk.first_frame + chunk.looked_at, notes=notes)
-    return Step(progress, written, chunk.looked_at * len(coordinates))
-
-
-def one_output(coordinates: np.ndarray) -> np.ndarray:
-    """Turn (samples, frames, ...) into (1, frames x samples, ...), the samples of a frame side by side."""
-    return coordinates.swapaxes(0, 1).reshape(1, -1, *coordinates.shape[2:])
+    return Step(progress, written, chunk.looked_at * len(built.coordinates))
 
 
 def listed_atoms(topology: Topology) -> AtomList:

@@ -21,7 +21,7 @@ from backmap.inference.rollout_job import State
 from backmap.io import AtomFrames, BeadSource, FrameChunk, Progress, read_molecule
 from backmap.io.coordinate_checks import wrong_unit
 
-from .frames import one_output
+from .layout import Layout
 from .read_ahead import read_ahead
 from .recorder import Step
 
@@ -369,45 +369,26 @@ def _until(chunks: Iterable[FrameChunk], frames: int) -> Iterator[FrameChunk]:
             return
 
 
-def to_step(
-    pieces: Sequence[Piece],
-    progress: Progress,
-    samples: int,
-    selected: np.ndarray | None = None,
-    one_file: bool = False,
-) -> Step:
-    """Turn pieces into what is written: for every strand a sample an output, or all samples in one.
+def to_step(pieces: Sequence[Piece], layout: Layout, progress: Progress, samples: int) -> Step:
+    """Turn pieces, one a strand, into what is written.
 
     Parameters
     ----------
     pieces : sequence of Piece
         One a strand.
+    layout : Layout
+        How they are written.
     progress : Progress
         How far the run is with them.
     samples : int
         Of each strand.
-    selected : ndarray, (selected,) int64, optional
-        Atoms to write; by default all.
-    one_file : bool
-        Whether the samples of a frame follow one another in one output.
     """
     written: list[tuple[int, AtomFrames]] = []
-    files, repeats = (1, samples) if one_file else (samples, 1)
     for strand, piece in enumerate(pieces):
-        if not piece.kept.any():
-            continue
-        coordinates = piece.rolled.coordinates[:, piece.kept]
-        if selected is not None:
-            coordinates = coordinates[:, :, selected]
-        chunk = piece.chunk
-        extras = [
-            None if values is None else np.repeat(values[piece.kept], repeats, axis=0)
-            for values in (chunk.time, chunk.step, chunk.unitcell_vectors)
-        ]
-        outputs = one_output(coordinates) if one_file else coordinates
-        written += [(files * strand + n, AtomFrames(frames, *extras)) for n, frames in enumerate(outputs)]
-    built = samples * sum(int(piece.kept.sum()) for piece in pieces)
-    return Step(progress, written, built)
+        if piece.kept.any():
+            first = strand * layout.files(samples)
+            written += enumerate(layout.frames(piece.rolled.coordinates, piece.chunk, piece.kept), first)
+    return Step(progress, written, samples * sum(int(piece.kept.sum()) for piece in pieces))
 
 
 def tally_by_trajectory(state: State, strands: Sequence[Strand], trajectories: int) -> Tally:

@@ -1,0 +1,61 @@
+"""From built frames to the frames of output files: which atoms, and which samples in which file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backmap.io import AtomFrames, FrameChunk
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How built frames are written.
+
+    Parameters
+    ----------
+    selected : ndarray, (selected,) int64, optional
+        Atoms to write; by default all.
+    one_file : bool
+        Whether the samples of a frame follow one another in one file, instead of a file a sample.
+    """
+
+    selected: np.ndarray | None = None
+    one_file: bool = False
+
+    def files(self, samples: int) -> int:
+        """Say how many files so many samples take."""
+        return 1 if self.one_file else samples
+
+    def frames(
+        self, coordinates: np.ndarray, chunk: FrameChunk, kept: np.ndarray | slice = slice(None)
+    ) -> list[AtomFrames]:
+        """Lay out frames, with the times, steps and boxes they were read with.
+
+        Parameters
+        ----------
+        coordinates : ndarray, (samples, frames, atoms, 3)
+            Built atoms in nm.
+        chunk : FrameChunk
+            The frames they were built from.
+        kept : ndarray, (frames,) bool, or slice
+            Frames to write.
+
+        Returns
+        -------
+        list of AtomFrames
+            One a file.
+        """
+        coordinates = coordinates[:, kept]
+        if self.selected is not None:
+            coordinates = coordinates[:, :, self.selected]
+        repeats = 1
+        if self.one_file:
+            repeats = len(coordinates)
+            coordinates = coordinates.swapaxes(0, 1).reshape(1, -1, *coordinates.shape[2:])
+        extras = [
+            None if values is None else np.repeat(values[kept], repeats, axis=0)
+            for values in (chunk.time, chunk.step, chunk.unitcell_vectors)
+        ]
+        return [AtomFrames(frames, *extras) for frames in coordinates]
