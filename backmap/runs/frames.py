@@ -21,7 +21,7 @@ from backmap.io.atom_list import atom_names
 from .layout import Layout
 from .recorder import Step
 
-RESIDUES_PER_BATCH = {"cpu": 6_000, "cuda": 200_000}
+RESIDUES_PER_BATCH = {"cpu": 5_000, "cuda": 200_000}
 """Residues built together: enough to fill a processor, few enough for little memory."""
 
 BYTES_PER_RESIDUE = {"cpu": 20_000, "cuda": 150_000}

@@ -106,7 +106,7 @@ def test_samples_of_a_frame_follow_each_other_in_one_file():
 
 def test_batches_fit_the_processor_and_the_memory(monkeypatch):
     assert frames_per_batch(10**7, 5, CPU) == 1
-    assert frames_per_batch(80, 1, CPU) * 80 <= 6_000 < (frames_per_batch(80, 1, CPU) + 1) * 80
+    assert frames_per_batch(80, 1, CPU) * 80 <= 5_000 < (frames_per_batch(80, 1, CPU) + 1) * 80
 
     class Little:
         available = 2 * 20_000 * 500
