@@ -22,6 +22,7 @@ import numpy as np
 from backmap.errors import InputError
 
 from .atom_list import AtomList
+from .frame_layout import dcd_bytes, trr_layout, xtc_layout
 from .frame_times import AKMA_PS
 from .mdtraj_objects import mdtraj_topology
 from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
@@ -247,7 +248,7 @@ class GromacsEncoder(_MdtrajEncoder):
 
     def __init__(self, final: Path, scratch: Path, suffix: str) -> None:
         super().__init__(final, scratch.with_name(scratch.name + suffix))
-        self._has_constant_size = suffix == ".trr"
+        self._layout = trr_layout if suffix == ".trr" else xtc_layout
 
     def begin(self, frames: AtomFrames) -> bytes:
         """Nothing."""
@@ -267,16 +268,17 @@ class GromacsEncoder(_MdtrajEncoder):
                 step=np.asarray(step, dtype=np.int32),
                 box=None if box is None else np.ascontiguousarray(box, dtype=np.float32),
             )
-        data = self._taken(self._scratch)
-        if not self._is_whole(data, len(frames), frames.coordinates.shape[1]):
-            raise self._incomplete()
-        return data
+        self._require_whole(len(frames))
+        return self._taken(self._scratch)
 
-    def _is_whole(self, data: bytes, frames: int, atoms: int) -> bool:
-        """Tell whether all frames arrived: not every failed write is reported."""
-        if self._has_constant_size:
-            return len(data) % frames == 0 and len(data) > frames * atoms * 12
-        return _count_xtc_frames(data) == frames
+    def _require_whole(self, frames: int) -> None:
+        """Make sure that all frames arrived: not every failed write is reported."""
+        try:
+            found = self._layout(self._scratch)
+        except InputError as error:
+            raise self._incomplete() from error
+        if found.ends_early or len(found.offsets) != frames:
+            raise self._incomplete()
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
         """Give the file its name."""
@@ -306,12 +308,11 @@ class DcdEncoder(_MdtrajEncoder):
         cell = _cell(frames.unitcell_vectors, ANGSTROM_PER_NM)
         with self._written(self._scratch) as file:
             file.write(np.asarray(frames.coordinates, dtype=np.float32) * np.float32(ANGSTROM_PER_NM), **cell)
+        found = dcd_bytes(self._scratch)
         data = self._taken(self._scratch)
-        frame_size = 3 * (4 * frames.coordinates.shape[1] + 8) + (56 if cell else 0)
-        header = len(data) - frame_size * len(frames)
-        if header != _dcd_header_size(data):
+        if found is None or len(data) != found[0] + found[1] * len(frames):
             raise self._incomplete()
-        return data[:header], data[header:]
+        return data[: found[0]], data[found[0] :]
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
         """Set the number of frames and the time between them, and give the file its name."""
@@ -379,31 +380,6 @@ def _as_trr(path: Path) -> Iterator[object]:
 
 def _put(descriptor: int, kind: str, value: float, offset: int) -> None:
     os.pwrite(descriptor, struct.pack(kind, value), offset)
-
-
-def _dcd_header_size(data: bytes) -> int:
-    """Length of the three records that a DCD file begins with; -1 if they are not there."""
-    position = 0
-    for _ in range(3):
-        if len(data) < position + 4:
-            return -1
-        position += struct.unpack_from("<i", data, position)[0] + 8
-    return position
-
-
-def _count_xtc_frames(data: bytes) -> int:
-    """Count the whole frames of an XTC file; -1 if it ends within one."""
-    frames = position = 0
-    while position < len(data):
-        if len(data) < position + 92:
-            atoms = struct.unpack_from(">i", data, position + 4)[0] if len(data) >= position + 8 else 0
-            length = 56 + 12 * atoms if 0 < atoms <= 9 else 92
-        else:
-            atoms, packed = (struct.unpack_from(">i", data, position + place)[0] for place in (4, 88))
-            length = 56 + 12 * atoms if atoms <= 9 else 92 + packed + -packed % 4
-        position += length
-        frames += 1
-    return frames if position == len(data) else -1
 
 
 def _cell(vectors: np.ndarray | None, scale: float) -> dict[str, np.ndarray]:

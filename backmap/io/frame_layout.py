@@ -7,6 +7,7 @@ between two fields of 4 bytes that give its length.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from array import array
 from collections.abc import Callable
@@ -176,10 +177,9 @@ def dcd_bytes(path: Path) -> tuple[int, int] | None:
 def _mapped(path: Path, at_least: int) -> mmap.mmap:
     """Map a file of at least so many bytes into memory, until nothing refers to it any more."""
     with path.open("rb") as file:
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if len(data) < at_least:
-        raise _damaged(path, 0)
-    return data
+        if os.fstat(file.fileno()).st_size < at_least:
+            raise _damaged(path, 0)
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _require_atoms(found: int, atoms: int, frame: int, path: Path) -> None:

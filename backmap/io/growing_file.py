@@ -88,7 +88,7 @@ class GrowingFile:
         if not len(frames):
             return
         frames = replace(frames, first_model=self._first_model + self.length.frames)
-        begin = b"" if self.length.frames or self._is_part else self._encoder.begin(frames)
+        begin = b"" if self.length.frames or self._is_part else self._encoder.begin(frames[:1])
         self._add(begin + self._encoder.encode(frames), len(frames))
 
     def _add(self, data: bytes, frames: int) -> None:
