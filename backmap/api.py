@@ -215,8 +215,9 @@ def _build(
     chunks = source.chunks(frames_per_batch(source.topology.residues, samples, device, count))
     with explained():
         plan = ProteinPlan.make(source, model, options)
-        with LocalWorkers(plan.job, device, count) as workers:
-            built = list(build_frames(workers, chunks, plan.kept, samples))
+        opened = LocalWorkers(plan.job, device, count)
+    with opened as workers:
+        built = list(build_frames(workers, chunks, plan.kept, samples))
     pieces = [frames.coordinates for frames in built]
     return _trajectories(plan.atoms, pieces, [frames.chunk for frames in built])
 

@@ -73,7 +73,7 @@ class ProteinReconstruction(Reconstruction):
 
         arguments, source = self._arguments, self._source
         if journal.progress.frames_done == source.frames:
-            return []
+            return self.early_ends()
         batch = journal.progress.notes.get("batch") or self._frames_per_batch(pool)
         skipped = list(journal.progress.notes.get("skipped", ()))
         unfinished = journal.progress.notes.get("unfinished", 0)

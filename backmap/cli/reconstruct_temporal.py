@@ -107,7 +107,7 @@ class TemporalReconstruction(Reconstruction):
 
         arguments, done = self._arguments, journal.progress
         if done.frames_done == self.steps:
-            return []
+            return self.early_ends()
         rollout = Rollout(
             self._model,
             self.sources,

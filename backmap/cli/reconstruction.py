@@ -153,6 +153,10 @@ class Reconstruction(ABC):
     ) -> Sequence[InputEndsEarly]:
         """Build and write what is not there yet; give what is wrong with inputs that end early."""
 
+    def early_ends(self) -> list[InputEndsEarly]:
+        """What is known to be wrong with inputs that end early, where all their frames were built before."""
+        return [end for source in self.sources if (end := source.early_end) is not None]
+
     @abstractmethod
     def whole_outputs(self, outputs: Outputs, journal: Journal) -> Sequence[GrowingOutput]:
         """Open the outputs with all their frames."""

@@ -213,13 +213,20 @@ class FrameSource(ABC):
             After all whole frames, if the file ends in the middle of a frame and the range goes on behind it.
         """
         yield from self._whole_frames(frames_per_chunk, first_frame)
+        if self.early_end is not None:
+            raise self.early_end
+
+    @property
+    def early_end(self) -> InputEndsEarly | None:
+        """What is wrong if the file ends in the middle of a frame that was asked for."""
         end, found = self.frame_range.end, self._file.frames
-        if self._file.ends_early and (end is None or end > found):
-            were = "1 whole frame was" if found == 1 else f"{found} whole frames were"
-            raise InputEndsEarly(
-                f"{self.name}: ends in the middle of frame {found + 1}; its {were} read; "
-                "copy it again, or ask for its whole frames alone"
-            )
+        if not self._file.ends_early or (end is not None and end <= found):
+            return None
+        were = "1 whole frame was" if found == 1 else f"{found} whole frames were"
+        return InputEndsEarly(
+            f"{self.name}: ends in the middle of frame {found + 1}; its {were} read; "
+            "copy it again, or ask for its whole frames alone"
+        )
 
     def take(self, frames: RawFrames, first_number: int) -> FrameChunk:
         """Take frames from elsewhere that have the atoms of the file, numbered from a number on.

@@ -111,6 +111,20 @@ def test_an_input_that_ends_in_the_middle_of_a_frame(toy, given, tmp_path, capsy
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_an_early_end_is_told_after_a_stop_behind_the_last_frame(toy, given, tmp_path, capsys, monkeypatch):
+    given.write_bytes(given.read_bytes()[:-60])
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("backmap.io.frame_encoders.GromacsEncoder.finish", stop)
+        assert run(given, tmp_path / "out.trr") == 130
+    assert run(given, tmp_path / "out.trr", "--resume") == 2
+    assert "ends in the middle of frame 12; its 11 whole frames were read" in capsys.readouterr().err
+    assert load(tmp_path / "out.trr").n_frames == 11
+
+
 def test_frames_of_different_numbers_of_atoms(toy, given, tmp_path, capsys):
     other = mdtraj.load(str(given), top=str(given.with_suffix(".pdb"))).atom_slice(range(5))
     other.save_xtc(str(tmp_path / "other.xtc"))
