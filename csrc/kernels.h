@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "core/c_alpha_dynamics.h"
 #include "core/gaussian_density.h"
 #include "core/local_frame.h"
 #include "core/voxel_grid.h"
@@ -186,6 +187,37 @@ struct PackArguments {
   T* workspace;              // CUDA only, pack_workspace(residues, candidates) elements a frame
 };
 
+// ---- C-alphas ----------------------------------------------------------------------------------
+
+template <typename T>
+struct CAlphaEnergyArguments {
+  int64_t batch, residues;
+  PriorTable<T> table;
+  const T* c_alpha;     // (residues, 3)
+  const T* weight;      // (residues)
+  const int64_t* kind;  // (residues), shared by all frames
+  T* energy;            // out (residues)
+};
+
+template <typename T>
+struct DrawCAlphasArguments {
+  int64_t batch, residues;
+  PriorTable<T> table;
+  Langevin<T> dynamics;
+  T contact_distance, contact_strength;
+  const T* bead;         // (residues, 3)
+  const T* noise;        // (residues)
+  const T* bond;         // (residues)
+  const T* weight;       // (residues)
+  const int64_t* kind;   // (residues), shared by all frames
+  const int64_t* key;    // one a frame
+  const int64_t* steps;  // one a frame
+  const T* box;          // (3, 3), null for none
+  int64_t box_stride;
+  T* c_alpha;       // out (residues, 3)
+  void* workspace;  // CUDA only, draw_c_alphas_workspace bytes
+};
+
 // ---- Densities on voxels -----------------------------------------------------------------------
 
 template <typename T>
@@ -251,6 +283,10 @@ void structure_penalty_backward(const PenaltyBackwardArguments<T>& args);
 template <typename T>
 void pack_side_chains(const PackArguments<T>& args);
 template <typename T>
+void c_alpha_energy(const CAlphaEnergyArguments<T>& args);
+template <typename T>
+void draw_c_alphas(const DrawCAlphasArguments<T>& args);
+template <typename T>
 void voxelize(const VoxelizeArguments<T>& args);
 template <typename T>
 void voxelize_backward(const VoxelizeBackwardArguments<T>& args);
@@ -285,6 +321,10 @@ void structure_penalty_backward(const PenaltyBackwardArguments<T>& args, void* s
 template <typename T>
 void pack_side_chains(const PackArguments<T>& args, void* stream);
 template <typename T>
+void c_alpha_energy(const CAlphaEnergyArguments<T>& args, void* stream);
+template <typename T>
+void draw_c_alphas(const DrawCAlphasArguments<T>& args, void* stream);
+template <typename T>
 void voxelize(const VoxelizeArguments<T>& args, void* stream);
 template <typename T>
 void voxelize_backward(const VoxelizeBackwardArguments<T>& args, void* stream);
@@ -299,6 +339,8 @@ int64_t score_backward_workspace(int64_t atoms, int64_t bonds);
 template <typename T>
 int64_t penalty_workspace(int64_t batch, int64_t atoms, int64_t bonds, int64_t angles);
 int64_t pack_workspace(int64_t residues, int64_t candidates);
+template <typename T>
+int64_t draw_c_alphas_workspace(int64_t batch, int64_t residues);
 }  // namespace cuda
 
 }  // namespace backmap

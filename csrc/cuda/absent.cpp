@@ -33,6 +33,8 @@ BACKMAP_ABSENT(structure_score_backward, ScoreBackwardArguments);
 BACKMAP_ABSENT(structure_penalty, PenaltyArguments);
 BACKMAP_ABSENT(structure_penalty_backward, PenaltyBackwardArguments);
 BACKMAP_ABSENT(pack_side_chains, PackArguments);
+BACKMAP_ABSENT(c_alpha_energy, CAlphaEnergyArguments);
+BACKMAP_ABSENT(draw_c_alphas, DrawCAlphasArguments);
 BACKMAP_ABSENT(voxelize, VoxelizeArguments);
 BACKMAP_ABSENT(voxelize_backward, VoxelizeBackwardArguments);
 BACKMAP_ABSENT(density_to_coordinates, MomentsArguments);
@@ -51,6 +53,13 @@ int64_t penalty_workspace(int64_t, int64_t, int64_t, int64_t) {
 }
 template int64_t penalty_workspace<float>(int64_t, int64_t, int64_t, int64_t);
 template int64_t penalty_workspace<double>(int64_t, int64_t, int64_t, int64_t);
+
+template <typename T>
+int64_t draw_c_alphas_workspace(int64_t, int64_t) {
+  refuse();
+}
+template int64_t draw_c_alphas_workspace<float>(int64_t, int64_t);
+template int64_t draw_c_alphas_workspace<double>(int64_t, int64_t);
 
 int64_t score_backward_workspace(int64_t, int64_t) { refuse(); }
 int64_t pack_workspace(int64_t, int64_t) { refuse(); }

@@ -154,6 +154,16 @@ Tensors2 constant_packing(const Tensor& candidates, const Tensor& candidate_pres
                                                 backbone_present, radii, backbone_radii, linked, uniforms, strength);
 }
 
+Tensor constant_c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
+                               double first_angle, double last_angle) {
+  return call_below_autograd<&c_alpha_energy>("backmap::c_alpha_energy", c_alpha, kinds, weights, table, first_angle,
+                                              last_angle);
+}
+
+Tensor constant_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
+  return call_below_autograd<&draw_c_alphas>("backmap::draw_c_alphas", BACKMAP_DRAW_C_ALPHAS_ARGUMENTS);
+}
+
 struct Voxelize : torch::autograd::Function<Voxelize> {
   static Tensor forward(AutogradContext* ctx, const Tensor& coordinates, const c10::SymInt& grid_points, double width,
                         double sigma) {
@@ -218,6 +228,8 @@ TORCH_LIBRARY_IMPL(backmap, Autograd, m) {
   m.impl("structure_score", &differentiable_score);
   m.impl("structure_penalty", &differentiable_penalty);
   m.impl("pack_side_chains", &constant_packing);
+  m.impl("c_alpha_energy", &constant_c_alpha_energy);
+  m.impl("draw_c_alphas", &constant_c_alphas);
   m.impl("voxelize", &differentiable_voxelize);
   m.impl("voxelize_into", &constant_voxelize_into);
   m.impl("density_to_coordinates", &differentiable_centres);

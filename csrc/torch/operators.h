@@ -77,6 +77,23 @@ Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_pres
                           const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
                           const Tensor& linked, const Tensor& uniforms, double strength);
 
+Tensor empty_c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
+                            double first_angle, double last_angle);
+Tensor c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
+                      double first_angle, double last_angle);
+
+#define BACKMAP_DRAW_C_ALPHAS_PARAMETERS                                                                           \
+  const Tensor &beads, const Tensor &noise, const Tensor &bonds, const Tensor &kinds, const Tensor &weights,       \
+      const Tensor &table, const Tensor &keys, const Tensor &steps, double first_angle, double last_angle,         \
+      double temperature, double step_size, double largest_step, double contact_distance, double contact_strength, \
+      const std::optional<Tensor>&box
+#define BACKMAP_DRAW_C_ALPHAS_ARGUMENTS                                                                     \
+  beads, noise, bonds, kinds, weights, table, keys, steps, first_angle, last_angle, temperature, step_size, \
+      largest_step, contact_distance, contact_strength, box
+
+Tensor empty_draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS);
+Tensor draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS);
+
 Tensor empty_voxelize(const Tensor& coordinates, c10::SymInt grid_points, double width, double sigma);
 Tensor voxelize(const Tensor& coordinates, c10::SymInt grid_points, double width, double sigma);
 

@@ -38,6 +38,13 @@ TORCH_LIBRARY(backmap, m) {
       "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
       "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength) "
       "-> (Tensor choice, Tensor energy)");
+  m.def(
+      "c_alpha_energy(Tensor c_alpha, Tensor kinds, Tensor weights, Tensor table, float first_angle, "
+      "float last_angle) -> Tensor");
+  m.def(
+      "draw_c_alphas(Tensor beads, Tensor noise, Tensor bonds, Tensor kinds, Tensor weights, Tensor table, "
+      "Tensor keys, Tensor steps, float first_angle, float last_angle, float temperature, float step_size, "
+      "float largest_step, float contact_distance, float contact_strength, Tensor? box=None) -> Tensor");
   m.def("voxelize(Tensor coordinates, SymInt grid_points, float width, float sigma) -> Tensor");
   m.def("voxelize_into(Tensor coordinates, Tensor(a!) out, float width, float sigma) -> ()");
   m.def("voxelize_backward(Tensor grad, Tensor coordinates, float width, float sigma) -> Tensor");
@@ -62,6 +69,8 @@ void implement(torch::Library& m) {
   m.impl("structure_penalty", &structure_penalty);
   m.impl("structure_penalty_backward", &structure_penalty_backward);
   m.impl("pack_side_chains", &pack_side_chains);
+  m.impl("c_alpha_energy", &c_alpha_energy);
+  m.impl("draw_c_alphas", &draw_c_alphas);
   m.impl("voxelize", &voxelize);
   m.impl("voxelize_into", &voxelize_into);
   m.impl("voxelize_backward", &voxelize_backward);

@@ -1,0 +1,75 @@
+// One step of Langevin dynamics of C-alphas about their beads. See backmap/ops/c_alphas.py for the whole.
+#pragma once
+
+#include <cstdint>
+
+#include "core/c_alpha_prior.h"
+#include "core/counter_random.h"
+#include "core/vec3.h"
+
+namespace backmap {
+
+constexpr int64_t steps_between_searches = 10;    // a list of contacts serves so many steps
+constexpr int64_t contacts_listed = 32;           // of each residue, those of the lowest numbers
+constexpr double contact_margin_nm = 0.1;         // how much farther than in contact a listed residue may be
+constexpr int bond_rounds = 2, last_rounds = 20;  // how often bonds are restored in a step, and in the end
+
+// Whether two residues are so near in the chain that bonds and angles hold them apart. `bond` holds the length of the
+// bond of each residue to its successor, 0 where there is none.
+template <typename T>
+BACKMAP_HD bool near_in_chain(int64_t i, int64_t j, const T* bond) {
+  const int64_t low = i < j ? i : j, apart = i < j ? j - i : i - j;
+  return apart == 0 || (apart == 1 && bond[low] > T(0)) || (apart == 2 && bond[low] > T(0) && bond[low + 1] > T(0));
+}
+
+// Gradient of strength (distance - |d|)^2 where |d| is less, for the residue that d leads to.
+template <typename T>
+BACKMAP_HD Vec3<T> contact_gradient(const Vec3<T>& d, T distance, T strength) {
+  const T length = norm(d);
+  if (length >= distance || length == T(0)) return {T(0), T(0), T(0)};
+  return (T(-2) * strength * (distance - length) / length) * d;
+}
+
+// What a step is made of besides gradients.
+template <typename T>
+struct Langevin {
+  T temperature, step_size, largest_step;
+};
+
+// How far a residue moves: down the gradient, with the heat of the step, and no farther than allowed.
+template <typename T>
+BACKMAP_HD Vec3<T> langevin_move(const Langevin<T>& dynamics, T noise, const Vec3<T>& gradient, T heat, uint64_t key,
+                                 int64_t residue) {
+  const T half_variance = T(0.5) * noise * noise;
+  const T mobility = half_variance < dynamics.step_size ? half_variance : dynamics.step_size;
+  const T spread = std::sqrt(T(2) * mobility * heat);
+  Vec3<T> move = -mobility * gradient;
+  if (spread > T(0)) {
+    T kick[3];
+    for (int axis = 0; axis < 3; ++axis) kick[axis] = nearly_normal<T>(absorb(key, uint64_t(3 * residue + axis)));
+    move += spread * Vec3<T>{kick[0], kick[1], kick[2]};
+  }
+  const T length = norm(move);
+  return length > dynamics.largest_step ? (dynamics.largest_step / length) * move : move;
+}
+
+// Temperature of step n of so many: it falls to zero.
+template <typename T>
+BACKMAP_HD T heat_of_step(const Langevin<T>& dynamics, int64_t n, int64_t steps) {
+  return dynamics.temperature * T(steps - 1 - n) / T(steps);
+}
+
+// Moves both ends of a bond until it has its length; what has no noise stays.
+template <typename T>
+BACKMAP_HD void restore_bond(Vec3<T>& first, Vec3<T>& second, T length, T noise_of_first, T noise_of_second) {
+  const T first_moves = noise_of_first > T(0) ? T(1) : T(0), second_moves = noise_of_second > T(0) ? T(1) : T(0);
+  const T movers = first_moves + second_moves;
+  const Vec3<T> d = second - first;
+  const T distance = norm(d);
+  if (length <= T(0) || movers == T(0) || distance == T(0)) return;
+  const Vec3<T> share = ((T(1) - length / distance) / movers) * d;
+  first += first_moves * share;
+  second -= second_moves * share;
+}
+
+}  // namespace backmap

@@ -1,0 +1,138 @@
+// C-alphas drawn about their beads, and their energies; threads over frames.
+#include <algorithm>
+#include <vector>
+
+#include "cpu/cell_list.h"
+#include "cpu/parallel.h"
+#include "kernels.h"
+
+namespace backmap::cpu {
+namespace {
+
+// The C-alphas of one frame as they move.
+template <typename T>
+class FrameDrawer {
+ public:
+  explicit FrameDrawer(const DrawCAlphasArguments<T>& args)
+      : a_(args),
+        gradient_(args.residues),
+        window_kind_(args.kind, args.kind + args.residues),
+        present_(args.residues),
+        listed_(args.residues * contacts_listed),
+        listed_count_(args.residues) {}
+
+  void draw(int64_t b) {
+    bead_ = a_.bead + 3 * a_.residues * b;
+    noise_ = a_.noise + a_.residues * b;
+    bond_ = a_.bond + a_.residues * b;
+    weight_ = a_.weight + a_.residues * b;
+    place_ = a_.c_alpha + 3 * a_.residues * b;
+    box_ = box_of_frame(a_.box, a_.box_stride, b);
+    std::copy(bead_, bead_ + 3 * a_.residues, place_);
+    const int64_t steps = a_.steps[b];
+    if (steps <= 0) return;
+    restore_bonds(last_rounds);
+    for (int64_t n = 0; n < steps; ++n) {
+      if (n % steps_between_searches == 0) list_contacts();
+      collect_gradients();
+      const uint64_t key = absorb(uint64_t(a_.key[b]), uint64_t(n));
+      const T heat = heat_of_step(a_.dynamics, n, steps);
+      for (int64_t i = 0; i < a_.residues; ++i)
+        set(i, at(i) + langevin_move(a_.dynamics, noise_[i], gradient_[i], heat, key, i));
+      restore_bonds(bond_rounds);
+    }
+    restore_bonds(last_rounds);
+  }
+
+ private:
+  Vec3<T> at(int64_t i) const { return load(place_ + 3 * i); }
+  void set(int64_t i, const Vec3<T>& v) { store(place_ + 3 * i, v); }
+
+  void list_contacts() {
+    for (int64_t i = 0; i < a_.residues; ++i) present_[i] = true;
+    const double reach = double(a_.contact_distance) + contact_margin_nm;
+    const auto* present = reinterpret_cast<const bool*>(present_.data());
+    cells_.build({a_.residues, place_, present, nullptr, T(reach / 2)}, reach, box_);
+    std::fill(listed_count_.begin(), listed_count_.end(), 0);
+    for (int64_t p = 0; p < cells_.size(); ++p) {
+      const int32_t i = cells_.index(p);
+      near_.clear();
+      cells_.for_overlaps(p, 0, found_, [&](int64_t q) {
+        const int32_t j = cells_.index(q);
+        if (!near_in_chain<T>(i, j, bond_)) near_.push_back(j);
+      });
+      std::sort(near_.begin(), near_.end());
+      listed_count_[i] = std::min<int64_t>(near_.size(), contacts_listed);
+      std::copy(near_.begin(), near_.begin() + listed_count_[i], listed_.begin() + contacts_listed * i);
+    }
+  }
+
+  void collect_gradients() {
+    for (int64_t i = 0; i < a_.residues; ++i) {
+      const T variance = noise_[i] * noise_[i];
+      gradient_[i] = variance > T(0) ? (T(1) / variance) * (at(i) - load(bead_ + 3 * i)) : Vec3<T>{T(0), T(0), T(0)};
+      for (int64_t n = 0; n < listed_count_[i]; ++n) {
+        const Vec3<T> d = minimum_image(at(i) - at(listed_[contacts_listed * i + n]), box_);
+        gradient_[i] += contact_gradient(d, a_.contact_distance, a_.contact_strength);
+      }
+    }
+    for (int64_t i = 0; i + 3 < a_.residues; ++i) {
+      if (weight_[i] == T(0)) continue;
+      const Window<T> window = window_of(at(i), at(i + 1), at(i + 2), at(i + 3));
+      add_window_gradient(window, window_energy(a_.table, window_kind_[i], window), weight_[i], &gradient_[i]);
+    }
+  }
+
+  // Bonds that share no residue at once: the even ones, then the odd ones.
+  void restore_bonds(int rounds) {
+    for (int round = 0; round < rounds; ++round)
+      for (int64_t odd = 0; odd < 2; ++odd)
+        for (int64_t i = odd; i + 1 < a_.residues; i += 2) {
+          if (bond_[i] <= T(0)) continue;
+          Vec3<T> first = at(i), second = at(i + 1);
+          restore_bond(first, second, bond_[i], noise_[i], noise_[i + 1]);
+          set(i, first), set(i + 1, second);
+        }
+  }
+
+  const DrawCAlphasArguments<T>& a_;
+  const T *bead_ = nullptr, *noise_ = nullptr, *bond_ = nullptr, *weight_ = nullptr;
+  T* place_ = nullptr;
+  PeriodicBox<T> box_{};
+  std::vector<Vec3<T>> gradient_;
+  std::vector<int64_t> window_kind_;
+  std::vector<char> present_;
+  CellList<T> cells_;
+  std::vector<int32_t> listed_, listed_count_, near_, found_;
+};
+
+}  // namespace
+
+template <typename T>
+void c_alpha_energy(const CAlphaEnergyArguments<T>& args) {
+  parallel_ranges(args.batch * args.residues, 1024, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t i = item % args.residues;
+      args.energy[item] = T(0);
+      if (i + 3 >= args.residues || args.weight[item] == T(0)) continue;
+      const T* p = args.c_alpha + 3 * item;
+      const Window<T> window = window_of(load(p), load(p + 3), load(p + 6), load(p + 9));
+      args.energy[item] = args.weight[item] * window_energy(args.table, args.kind[i], window).value;
+    }
+  });
+}
+
+template <typename T>
+void draw_c_alphas(const DrawCAlphasArguments<T>& args) {
+  parallel_ranges(args.batch, 1, [&](int64_t begin, int64_t end) {
+    FrameDrawer<T> drawer(args);
+    for (int64_t b = begin; b < end; ++b) drawer.draw(b);
+  });
+}
+
+template void c_alpha_energy(const CAlphaEnergyArguments<float>&);
+template void c_alpha_energy(const CAlphaEnergyArguments<double>&);
+template void draw_c_alphas(const DrawCAlphasArguments<float>&);
+template void draw_c_alphas(const DrawCAlphasArguments<double>&);
+
+}  // namespace backmap::cpu

@@ -1,0 +1,153 @@
+// C-alphas drawn about their beads, and their energies: from tensors to launchers.
+#include <cmath>
+
+#include "kernels.h"
+#include "torch/bonded_checks.h"
+#include "torch/launch.h"
+#include "torch/operators.h"
+
+namespace backmap {
+namespace {
+
+using namespace checks;
+
+// Points, and what they share with the table of energies. Returns the batch dimensions.
+Sizes check_windows(const char* op, const Argument& points, const Tensor& kinds, const Tensor& weights,
+                    const Tensor& table, double first_angle, double last_angle) {
+  is_floating(points);
+  holds_points(points, 2, "(*, residues, 3)");
+  const Sizes batch = without_last(points.tensor, 2);
+  const auto residues = points.tensor.sym_size(-2);
+  goes_with({op, "kinds", kinds}, points, at::kLong);
+  has_shape({op, "kinds", kinds}, {residues});
+  goes_with({op, "weights", weights}, points, points.tensor.scalar_type());
+  has_shape({op, "weights", weights}, join(batch, {residues}));
+  goes_with({op, "table", table}, points, points.tensor.scalar_type());
+  has_dimensions({op, "table", table}, 4, "(kinds, angles, dihedrals, angles)");
+  TORCH_CHECK_VALUE(table.sym_size(0) >= 1 && table.sym_size(1) >= 2 && table.sym_size(2) >= 1 &&
+                        table.sym_size(3) == table.sym_size(1),
+                    op, ": table must have shape (kinds, angles, dihedrals, angles) with 2 angles or more, got ",
+                    table.sym_sizes());
+  TORCH_CHECK_VALUE(0 <= first_angle && first_angle < last_angle && last_angle <= pi, op,
+                    ": first_angle and last_angle must ascend within [0, pi], got ", first_angle, " and ", last_angle);
+  return batch;
+}
+
+// CUDA clamps a kind out of range.
+void check_kinds(const char* op, const Tensor& kinds, const Tensor& table) {
+  if (!kinds.is_cpu() || kinds.numel() == 0) return;
+  const auto [low, high] = kinds.aminmax();
+  const int64_t lowest = low.item<int64_t>(), highest = high.item<int64_t>();
+  TORCH_CHECK_VALUE(lowest >= 0 && highest < table.size(0), op, ": kinds must lie in [0, ", table.size(0), "), got ",
+                    lowest < 0 ? lowest : highest);
+}
+
+template <typename T>
+PriorTable<T> prior_table(const Tensor& table, double first_angle, double last_angle) {
+  const int64_t angles = table.size(1);
+  return {.classes = table.size(0),
+          .angles = angles,
+          .dihedrals = table.size(2),
+          .first_angle = T(first_angle),
+          .angle_step = T((last_angle - first_angle) / double(angles - 1)),
+          .energy = table.const_data_ptr<T>()};
+}
+
+void is_finite_and_not_negative(const char* op, const char* name, double value) {
+  TORCH_CHECK_VALUE(value >= 0 && std::isfinite(value), op, ": ", name, " must be finite and 0 or more, got ", value);
+}
+
+}  // namespace
+
+Tensor empty_c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
+                            double first_angle, double last_angle) {
+  const char* op = "c_alpha_energy";
+  const Sizes batch = check_windows(op, {op, "c_alpha", c_alpha}, kinds, weights, table, first_angle, last_angle);
+  return at::empty_symint(join(batch, {c_alpha.sym_size(-2)}), c_alpha.options());
+}
+
+Tensor c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
+                      double first_angle, double last_angle) {
+  const Tensor energy = empty_c_alpha_energy(c_alpha, kinds, weights, table, first_angle, last_angle);
+  check_kinds("c_alpha_energy", kinds, table);
+  const Tensor c_alpha_ = c_alpha.contiguous(), kinds_ = kinds.contiguous(), weights_ = weights.contiguous(),
+               table_ = table.contiguous();
+  with_scalar_of(c_alpha, [&](auto scalar) {
+    using T = decltype(scalar);
+    const CAlphaEnergyArguments<T> args{
+        .batch = frame_count(c_alpha, 2),
+        .residues = c_alpha.size(-2),
+        .table = prior_table<T>(table_, first_angle, last_angle),
+        .c_alpha = c_alpha_.const_data_ptr<T>(),
+        .weight = weights_.const_data_ptr<T>(),
+        .kind = kinds_.const_data_ptr<int64_t>(),
+        .energy = energy.mutable_data_ptr<T>(),
+    };
+    launch(c_alpha, [&] { cpu::c_alpha_energy(args); }, [&](void* s) { cuda::c_alpha_energy(args, s); });
+  });
+  return energy;
+}
+
+Tensor empty_draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
+  const char* op = "draw_c_alphas";
+  const Argument first{op, "beads", beads};
+  const Sizes batch = check_windows(op, first, kinds, weights, table, first_angle, last_angle);
+  const auto residues = beads.sym_size(-2);
+  const Argument noise_argument{op, "noise", noise}, bonds_argument{op, "bonds", bonds};
+  for (const Argument& a : {noise_argument, bonds_argument}) {
+    goes_with(a, first, beads.scalar_type());
+    has_shape(a, join(batch, {residues}));
+  }
+  const Argument keys_argument{op, "keys", keys}, steps_argument{op, "steps", steps};
+  for (const Argument& a : {keys_argument, steps_argument}) {
+    goes_with(a, first, at::kLong);
+    has_shape(a, batch);
+  }
+  is_finite_and_not_negative(op, "temperature", temperature);
+  is_finite_and_not_negative(op, "contact_strength", contact_strength);
+  TORCH_CHECK_VALUE(step_size > 0 && std::isfinite(step_size), op,
+                    ": step_size must be finite and more than 0 nm^2, got ", step_size);
+  is_length(op, "largest_step", largest_step);
+  is_length(op, "contact_distance", contact_distance);
+  check_box(op, box, first, batch);
+  return at::empty_symint(beads.sym_sizes(), beads.options());
+}
+
+Tensor draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
+  const char* op = "draw_c_alphas";
+  const Tensor c_alpha = empty_draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_ARGUMENTS).contiguous();
+  check_count(op, "residues", beads.size(-2));
+  check_kinds(op, kinds, table);
+  check_box_values(op, box, contact_distance + contact_margin_nm, "the reach of contacts");
+  const Tensor beads_ = beads.contiguous(), noise_ = noise.contiguous(), bonds_ = bonds.contiguous(),
+               kinds_ = kinds.contiguous(), weights_ = weights.contiguous(), table_ = table.contiguous(),
+               keys_ = keys.contiguous(), steps_ = steps.contiguous(), box_ = contiguous_or_undefined(box);
+  const int64_t frames = frame_count(beads, 2), residues = beads.size(-2);
+  with_scalar_of(beads, [&](auto scalar) {
+    using T = decltype(scalar);
+    const Tensor workspace = cuda_workspace(beads, [&] { return cuda::draw_c_alphas_workspace<T>(frames, residues); });
+    const DrawCAlphasArguments<T> args{
+        .batch = frames,
+        .residues = residues,
+        .table = prior_table<T>(table_, first_angle, last_angle),
+        .dynamics = {T(temperature), T(step_size), T(largest_step)},
+        .contact_distance = T(contact_distance),
+        .contact_strength = T(contact_strength),
+        .bead = beads_.const_data_ptr<T>(),
+        .noise = noise_.const_data_ptr<T>(),
+        .bond = bonds_.const_data_ptr<T>(),
+        .weight = weights_.const_data_ptr<T>(),
+        .kind = kinds_.const_data_ptr<int64_t>(),
+        .key = keys_.const_data_ptr<int64_t>(),
+        .steps = steps_.const_data_ptr<int64_t>(),
+        .box = data_or_null<T>(box_),
+        .box_stride = box ? frame_stride(*box, 2) : 0,
+        .c_alpha = c_alpha.mutable_data_ptr<T>(),
+        .workspace = workspace.mutable_data_ptr(),
+    };
+    launch(beads, [&] { cpu::draw_c_alphas(args); }, [&](void* s) { cuda::draw_c_alphas(args, s); });
+  });
+  return c_alpha;
+}
+
+}  // namespace backmap
