@@ -47,6 +47,7 @@ def test_batches_and_boxes(toy, c_alphas):
     c_alphas.unitcell_vectors = np.broadcast_to(np.diag([5.0, 6.0, 7.0]), (6, 3, 3))
     built = mdtraj.join(list(backmap.reconstruct_stream([c_alphas[:4], c_alphas[4:]], seed=5)))
     assert [frames for _, frames in toy.calls] == [4, 2]
+    assert [len(box) for box in toy.boxes] == [4, 2]
     whole = backmap.reconstruct(c_alphas, seed=5)
     np.testing.assert_array_equal(built.xyz, whole.xyz)
     np.testing.assert_allclose(built.unitcell_lengths, np.broadcast_to([5.0, 6.0, 7.0], (6, 3)), rtol=1e-6)

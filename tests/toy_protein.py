@@ -16,12 +16,20 @@ class FixedOffsets:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.calls: list[tuple[int, int]] = []
+        self.boxes: list[torch.Tensor | None] = []
         self._seconds = seconds
 
     def reconstruct(
-        self, c_alpha: torch.Tensor, *, numbers: torch.Tensor, samples: int, seed: int
+        self,
+        c_alpha: torch.Tensor,
+        *,
+        numbers: torch.Tensor,
+        samples: int,
+        seed: int,
+        box: torch.Tensor | None = None,
     ) -> torch.Tensor:
         frames, residues, _ = c_alpha.shape
+        self.boxes.append(box)
         self.calls.append((int(numbers[0]), frames))
         time.sleep(self._seconds)
         assert c_alpha.dtype == torch.float32 and c_alpha.abs().max() < 50

@@ -26,6 +26,26 @@ def check_positions(name: str, values: Tensor, shape: list[int], like: Tensor) -
         raise ValueError(f"{name} holds a coordinate that is not finite")
 
 
+def check_box(box: Tensor, frames: int, like: Tensor) -> None:
+    """Refuse what are no vectors (frames, 3, 3) of periodic boxes in reduced form.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong.
+    """
+    check_positions("box", box, [frames, 3, 3], like)
+    widths = torch.stack([box[:, 0, 0], box[:, 1, 1], box[:, 2, 2]], dim=1)
+    upper = torch.stack([box[:, 0, 1], box[:, 0, 2], box[:, 1, 2]], dim=1)
+    skew = torch.stack([box[:, 1, 0], box[:, 2, 0], box[:, 2, 1]], dim=1).abs()
+    most = 0.5001 * torch.stack([box[:, 0, 0], box[:, 0, 0], box[:, 1, 1]], dim=1)
+    if bool((upper != 0).any()) or bool((skew > most).any()) or bool((widths < 1.0).any()):
+        raise ValueError(
+            "box must have rows (ax, 0, 0), (bx, by, 0), (cx, cy, cz) with ax, by, cz of 1 nm or more, "
+            "|bx| and |cx| at most ax / 2 and |cy| at most by / 2"
+        )
+
+
 def check_vector(name: str, values: Tensor, dtype: torch.dtype, length: int, like: Tensor) -> None:
     """Refuse what is no vector of a dtype and a length on the device of another tensor.
 

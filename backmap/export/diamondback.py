@@ -7,6 +7,7 @@ from backmap.inference.along_chain import Build, StructureBuilder
 from backmap.models.chain import Chain
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.diamondback.representation import pass_kinds
+from backmap.models.protein.given_atoms import Given
 
 
 class DiamondbackDrawer(nn.Module):
@@ -25,8 +26,17 @@ class DiamondbackDrawer(nn.Module):
         self.builder = StructureBuilder(model)
         self.ddim_steps, self.attempts = ddim_steps, 1 + model.config.redraws
 
-    def draw(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Tensor:
+    def draw(
+        self,
+        c_alpha: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        given: Given | None = None,
+        box: Tensor | None = None,
+    ) -> Tensor:
         """Draw structures; arguments and result are those of ``ProteinModel.draw``.
+
+        Given atoms and the box are ignored.
 
         Raises
         ------

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_OXT
-from backmap.export.arguments import check_positions, check_vector
+from backmap.export.arguments import check_box, check_positions, check_vector
 from backmap.export.diamondback import DiamondbackDrawer
 from backmap.models.chain import Chain, linked_residues
 from backmap.models.counter_random import stream_keys
@@ -58,6 +58,7 @@ class ExportedProtein(nn.Module):
         seed: int = 0,
         numbers: Tensor | None = None,
         linked: Tensor | None = None,
+        box: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Build all atoms.
 
@@ -79,6 +80,9 @@ class ExportedProtein(nn.Module):
         linked : Tensor, (residues,) bool, optional
             Which residues are bonded to their successor; by default what :meth:`find_links` says of these
             frames.
+        box : Tensor, (frames, 3, 3) float32 or float64, optional
+            Vectors of periodic boxes in nm, as rows, in the reduced form of GROMACS and OpenMM. Molecules are
+            whole. DiAMoNDBack does not look at it.
 
         Returns
         -------
@@ -100,6 +104,9 @@ class ExportedProtein(nn.Module):
             linked = self.find_links(c_alpha, chain_offsets)
         check_vector("numbers", numbers, torch.int64, frames, c_alpha)
         check_vector("linked", linked, torch.bool, residues, c_alpha)
+        if box is not None:
+            check_box(box, frames, c_alpha)
+            box = box.float()
         if bool(linked[chain_offsets[1:] - 1].any()):
             raise ValueError("linked says that the last residue of a chain is bonded to one behind it")
         with torch.no_grad():
@@ -111,14 +118,16 @@ class ExportedProtein(nn.Module):
             step = max(1, self.residues_at_once // (samples * residues))
             for first in range(0, frames, step):
                 last = min(first + step, frames)
-                atoms[:, first:last] = self._build(c_alpha[first:last], chain, keys[:, first:last])
+                part = box[first:last] if box is not None else None
+                atoms[:, first:last] = self._build(c_alpha[first:last], chain, keys[:, first:last], part)
             return atoms.masked_fill_(~mask.unsqueeze(-1), 0.0), mask
 
-    def _build(self, c_alpha: Tensor, chain: Chain, keys: Tensor) -> Tensor:
+    def _build(self, c_alpha: Tensor, chain: Chain, keys: Tensor, box: Tensor | None) -> Tensor:
         """Build atoms near the origin, where single precision is most precise, and move them back."""
         exact = c_alpha.double()
         origin = exact[:, :1]
-        atoms = self.model.draw((exact - origin).float(), chain, keys).double() + origin.unsqueeze(2)
+        near = self.model.draw((exact - origin).float(), chain, keys, None, box)
+        atoms = near.double() + origin.unsqueeze(2)
         atoms[:, :, :, self.slot_ca] = exact
         return atoms.to(c_alpha.dtype)
 

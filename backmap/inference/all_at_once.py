@@ -45,7 +45,14 @@ class AllAtOnce:
 
     @torch.inference_mode()
     def reconstruct(
-        self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int, given: Tensor | None = None
+        self,
+        c_alpha: Tensor,
+        *,
+        numbers: Tensor,
+        samples: int,
+        seed: int,
+        box: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
@@ -60,6 +67,8 @@ class AllAtOnce:
             Independent structures for each frame.
         seed : int
             Seed of the random numbers.
+        box : Tensor, (frames, 3, 3), optional
+            Vectors of periodic boxes in nm, as rows, in reduced form.
         given : Tensor, (frames, residues, 15, 3), optional
             The atoms of ``present`` in nm, relative to the same origin as the C-alphas; they come back as
             they are. What it holds elsewhere does not matter.
@@ -80,4 +89,6 @@ class AllAtOnce:
             if given is None:
                 raise ValueError("the model was made ready for given atoms, but none are given")
             atoms = Given(given.to(self.device, torch.float32), self.present)
-        return self.model.draw(c_alpha.to(self.device, torch.float32), self.chain, keys, atoms)
+        if box is not None:
+            box = box.to(self.device, torch.float32)
+        return self.model.draw(c_alpha.to(self.device, torch.float32), self.chain, keys, atoms, box)

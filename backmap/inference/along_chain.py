@@ -93,7 +93,9 @@ class AlongChain:
                 "DiAMoNDBack cannot build; use the protein model"
             )
 
-    def reconstruct(self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int) -> Tensor:
+    def reconstruct(
+        self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int, box: Tensor | None = None
+    ) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
         Parameters
@@ -106,6 +108,8 @@ class AlongChain:
             Independent structures for each frame.
         seed : int
             Seed of the random numbers.
+        box : Tensor, (frames, 3, 3), optional
+            Ignored: as published, DiAMoNDBack sees no images across a periodic box.
 
         Returns
         -------

@@ -14,6 +14,7 @@ from backmap.chemistry import ATOM_SLOTS, SLOT_CA, Topology
 from backmap.errors import InputError
 from backmap.inference.all_at_once import AllAtOnce
 from backmap.inference.along_chain import AlongChain
+from backmap.inference.periodic_box import has_box, reduced_boxes
 from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel
 
@@ -22,9 +23,19 @@ class Reconstructor(Protocol):
     """Builds all atoms on C-alphas near the origin."""
 
     def reconstruct(
-        self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int, **given: Tensor
+        self,
+        c_alpha: Tensor,
+        *,
+        numbers: Tensor,
+        samples: int,
+        seed: int,
+        box: Tensor | None = None,
+        **given: Tensor,
     ) -> Tensor:
-        """Turn C-alphas (frames, residues, 3) into atoms (samples, frames, residues, 15, 3), both in nm."""
+        """Turn C-alphas (frames, residues, 3) into atoms (samples, frames, residues, 15, 3), both in nm.
+
+        ``box`` holds the vectors (frames, 3, 3) of periodic boxes.
+        """
 
 
 class Finishing(Protocol):
@@ -131,7 +142,9 @@ class FrameBuilder:
         self._listed = torch.from_numpy(job.topology.atom_mask)
 
     @torch.inference_mode()
-    def __call__(self, positions: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, int]:
+    def __call__(
+        self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray | None = None
+    ) -> tuple[np.ndarray, int]:
         """Build frames.
 
         Parameters
@@ -140,6 +153,8 @@ class FrameBuilder:
             Atoms of the job's ``read`` in nm, near the origin.
         numbers : ndarray, (frames,) int64
             Number of each frame in its trajectory, which its random numbers belong to.
+        box : ndarray, (frames, 3, 3), optional
+            Vectors of periodic boxes in nm, as rows.
 
         Returns
         -------
@@ -147,8 +162,18 @@ class FrameBuilder:
             In nm, as the job's finishing leaves them; heavy atoms of the topology if there is none.
         failed : int
             How often a step of finishing failed. It is left out there.
+
+        Raises
+        ------
+        InputError
+            If a box cannot be used.
         """
+        periodic = np.zeros(len(numbers), dtype=bool) if box is None else has_box(box)
+        if periodic.any() and not periodic.all():
+            return self._build_separately(positions, numbers, box, periodic)
         how = {"numbers": torch.from_numpy(numbers), "samples": self.job.samples, "seed": self.job.seed}
+        if periodic.any():
+            how["box"] = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
         c_alpha = torch.from_numpy(positions)
         if self.job.given is not None:
             how["given"] = torch.zeros(len(positions), *self.job.given.shape, 3)
@@ -167,3 +192,13 @@ class FrameBuilder:
                 failures += int(failed.sum())
             frames = finished
         return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:]), failures
+
+    def _build_separately(
+        self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray, periodic: np.ndarray
+    ) -> tuple[np.ndarray, int]:
+        """Build the frames with a box and those without."""
+        groups = np.flatnonzero(periodic), np.flatnonzero(~periodic)
+        built = [self(positions[group], numbers[group], box[group]) for group in groups]
+        order = np.argsort(np.concatenate(groups))
+        atoms = np.concatenate([atoms for atoms, _ in built], axis=1)[:, order]
+        return atoms, sum(failed for _, failed in built)

@@ -27,6 +27,7 @@ from .frame_times import AKMA_PS
 from .mdtraj_objects import mdtraj_topology
 from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
 from .staging import explain_writing, settle, writing_error
+from .structure_file import NO_SYMMETRY
 from .structure_records import MMCIF_HEADER, mmcif_template, pdb_template, too_long_for_pdb
 from .trajectory_file import open_quietly
 
@@ -53,6 +54,8 @@ class AtomFrames:
         Box vectors in nm.
     first_model : int
         How many frames of the output come before them.
+    space_group : str
+        Hermann-Mauguin symbol of the cell.
     """
 
     coordinates: np.ndarray
@@ -60,6 +63,7 @@ class AtomFrames:
     step: np.ndarray | None = None
     unitcell_vectors: np.ndarray | None = None
     first_model: int = 0
+    space_group: str = NO_SYMMETRY
 
     def __len__(self) -> int:
         return len(self.coordinates)
@@ -67,7 +71,8 @@ class AtomFrames:
     def __getitem__(self, kept: slice) -> AtomFrames:
         """Give some consecutive frames."""
         cut = (None if part is None else part[kept] for part in (self.time, self.step, self.unitcell_vectors))
-        return AtomFrames(self.coordinates[kept], *cut, self.first_model + kept.indices(len(self))[0])
+        first = self.first_model + kept.indices(len(self))[0]
+        return AtomFrames(self.coordinates[kept], *cut, first, self.space_group)
 
     @property
     def numbers(self) -> np.ndarray:
@@ -150,7 +155,7 @@ class PdbEncoder(_TextEncoder):
     def begin(self, frames: AtomFrames) -> bytes:
         """Give the box of the first frame."""
         box = frames.unitcell_vectors
-        return b"" if box is None else _cryst1(box[0]).encode()
+        return b"" if box is None else _cryst1(box[0], frames.space_group).encode()
 
     def encode(self, frames: AtomFrames) -> bytes:
         """Give one MODEL a frame."""
@@ -191,7 +196,7 @@ class MmcifEncoder(_TextEncoder):
     def begin(self, frames: AtomFrames) -> bytes:
         """Give the box of the first frame and the columns of the table."""
         box = frames.unitcell_vectors
-        cell = "" if box is None else _mmcif_cell(box[0])
+        cell = "" if box is None else _mmcif_cell(box[0], frames.space_group)
         return f"data_{self._name}\n#\n{cell}{MMCIF_HEADER}".encode()
 
     def encode(self, frames: AtomFrames) -> bytes:
@@ -406,12 +411,15 @@ def _cell_angstrom(vectors: np.ndarray) -> tuple[float, ...]:
     return (*(lengths[0] * ANGSTROM_PER_NM), *angles[0])
 
 
-def _cryst1(vectors: np.ndarray) -> str:
+def _cryst1(vectors: np.ndarray, space_group: str) -> str:
     a, b, c, alpha, beta, gamma = _cell_angstrom(vectors)
-    return f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}{alpha:7.2f}{beta:7.2f}{gamma:7.2f} P 1           1\n"
+    copies = "1" if space_group == NO_SYMMETRY else ""
+    cell = f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}{alpha:7.2f}{beta:7.2f}{gamma:7.2f}"
+    return f"{cell} {space_group:<11}{copies:>4}\n"
 
 
-def _mmcif_cell(vectors: np.ndarray) -> str:
+def _mmcif_cell(vectors: np.ndarray, space_group: str) -> str:
     names = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
     values = _cell_angstrom(vectors)
-    return "".join(f"_cell.{name} {value:.3f}\n" for name, value in zip(names, values, strict=True)) + "#\n"
+    cell = "".join(f"_cell.{name} {value:.3f}\n" for name, value in zip(names, values, strict=True))
+    return f"{cell}_symmetry.space_group_name_H-M '{space_group}'\n#\n"

@@ -19,7 +19,7 @@ from .coordinate_checks import check_unit, refuse_frame, sound_frames, warn_of_b
 from .frame_times import header_interval, holds_times
 from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix, suffix_of
 from .protein_selection import ProteinSelection, select_protein
-from .structure_file import RawFrames, StructureFile, joined_where_known
+from .structure_file import NO_SYMMETRY, RawFrames, StructureFile, joined_where_known
 from .trajectory_file import (
     LoadedTrajectory,
     StreamedTrajectory,
@@ -100,6 +100,8 @@ class FrameChunk:
         Box vectors in nm.
     step : ndarray, (frames,) int64, optional
         Step of the simulation, where the format has it.
+    space_group : str
+        Hermann-Mauguin symbol of the cell.
     """
 
     first_frame: int
@@ -109,16 +111,27 @@ class FrameChunk:
     time: np.ndarray | None = None
     unitcell_vectors: np.ndarray | None = None
     step: np.ndarray | None = None
+    space_group: str = NO_SYMMETRY
 
     def __len__(self) -> int:
         return len(self.coordinates)
+
+    @property
+    def box(self) -> np.ndarray | None:
+        """(frames, 3, 3) vectors in nm of periodic boxes, if there are any.
+
+        The cell of a crystal is none, except in space group P 1: what lies around the atoms there are their
+        symmetry mates, which the file does not hold.
+        """
+        return self.unitcell_vectors if self.space_group == NO_SYMMETRY else None
 
     def cut(self, looked_at: int) -> FrameChunk:
         """Give what stands for the first so many of its selected frames."""
         covered = self.covered[:looked_at]
         kept = slice(0, int(np.searchsorted(self.numbers, covered.stop)))
         cut = (None if part is None else part[kept] for part in (self.time, self.unitcell_vectors, self.step))
-        return FrameChunk(self.first_frame, self.coordinates[kept], self.numbers[kept], covered, *cut)
+        frames = self.coordinates[kept], self.numbers[kept]
+        return FrameChunk(self.first_frame, *frames, covered, *cut, self.space_group)
 
     @property
     def looked_at(self) -> int:
@@ -144,6 +157,7 @@ def joined(chunks: Sequence[FrameChunk]) -> FrameChunk:
         joined_where_known([chunk.time for chunk in chunks]),
         joined_where_known([chunk.unitcell_vectors for chunk in chunks]),
         joined_where_known([chunk.step for chunk in chunks]),
+        first.space_group,
     )
 
 
@@ -297,6 +311,7 @@ class FrameSource(ABC):
             self._times(raw, numbers),
             raw.unitcell_vectors,
             raw.step,
+            raw.space_group,
         )
 
     def _times(self, raw: RawFrames, numbers: np.ndarray) -> np.ndarray | None:

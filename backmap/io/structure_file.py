@@ -20,6 +20,9 @@ from .naming import PDB_SUFFIXES, suffix_of
 from .protein_selection import AtomRecord, ResidueRecord
 
 NM_PER_ANGSTROM = 0.1
+NO_SYMMETRY = "P 1"
+"""Space group of a cell that holds nothing but the atoms of the file, as the box of a simulation."""
+
 _ALTERNATE, _RESIDUE, _COORDINATES, _SEGMENT = 16, slice(17, 27), slice(30, 54), slice(72, 76)
 _THREE_NUMBERS = re.compile(r"(?: *[-+]?(?:\d+\.?\d*|\.\d+|nan|inf)(?:[eE][-+]?\d+)? *){3}", re.IGNORECASE)
 _ATOM = ("ATOM  ", "HETATM")
@@ -41,12 +44,15 @@ class RawFrames:
         Box vectors in nm.
     step : ndarray, (frames,) int64, optional
         Step of the simulation.
+    space_group : str
+        Hermann-Mauguin symbol: a crystal's cell holds symmetry mates of the atoms as well.
     """
 
     coordinates: np.ndarray
     time: np.ndarray | None = None
     unitcell_vectors: np.ndarray | None = None
     step: np.ndarray | None = None
+    space_group: str = NO_SYMMETRY
 
     def __len__(self) -> int:
         return len(self.coordinates)
@@ -58,6 +64,7 @@ class RawFrames:
             None if self.time is None else self.time[kept],
             None if self.unitcell_vectors is None else self.unitcell_vectors[kept],
             None if self.step is None else self.step[kept],
+            self.space_group,
         )
 
 
@@ -70,6 +77,7 @@ def joined_frames(pieces: Sequence[RawFrames]) -> RawFrames:
         joined_where_known([piece.time for piece in pieces]),
         joined_where_known([piece.unitcell_vectors for piece in pieces]),
         joined_where_known([piece.step for piece in pieces]),
+        pieces[0].space_group,
     )
 
 
@@ -111,21 +119,26 @@ class StructureFile:
         for model in self._models(numbers) if numbers else ():
             waiting.append(self._positions(model))
             if len(waiting) == frames_per_read:
-                yield _raw_frames(waiting, self._first[1])
+                yield self._raw_frames(waiting)
                 waiting = []
         if waiting:
-            yield _raw_frames(waiting, self._first[1])
+            yield self._raw_frames(waiting)
+
+    def _raw_frames(self, models: list[np.ndarray]) -> RawFrames:
+        _, cell, space_group = self._first
+        vectors = None if cell is None else np.broadcast_to(cell, (len(models), 3, 3))
+        return RawFrames(np.stack(models), unitcell_vectors=vectors, space_group=space_group)
 
     @cached_property
-    def _first(self) -> tuple[list[ResidueRecord], np.ndarray | None]:
-        """Residues and (3, 3) box vectors of the first model."""
+    def _first(self) -> tuple[list[ResidueRecord], np.ndarray | None, str]:
+        """Residues and (3, 3) box vectors of the first model, and the space group."""
         first = next(self._structures(), None)
         if first is None or not len(first):
-            return [], None
+            return [], None, NO_SYMMETRY
         parts = [(residue.segment, residue.subchain) for chain in first[0] for residue in chain]
         first.setup_entities()
         cell = _cell_vectors(first.cell) if first.cell.is_crystal() else None
-        return _residue_records(first[0], parts), cell
+        return _residue_records(first[0], parts), cell, _space_group(first)
 
     @cached_property
     def _extent(self) -> tuple[int, bool]:
@@ -301,7 +314,8 @@ def _cell_vectors(cell: gemmi.UnitCell) -> np.ndarray:
     return np.array(cell.orth.mat.tolist()).T * NM_PER_ANGSTROM
 
 
-def _raw_frames(models: list[np.ndarray], cell: np.ndarray | None) -> RawFrames:
-    coordinates = np.stack(models)
-    vectors = None if cell is None else np.broadcast_to(cell, (len(models), 3, 3))
-    return RawFrames(coordinates, unitcell_vectors=vectors)
+def _space_group(structure: gemmi.Structure) -> str:
+    """Symbol of the space group; P 1, as simulations have it, also where none is named."""
+    symbol = structure.spacegroup_hm.strip()
+    group = gemmi.find_spacegroup_by_name(symbol)
+    return symbol if symbol and (group is None or group.number > 1) else NO_SYMMETRY

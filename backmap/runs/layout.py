@@ -58,4 +58,4 @@ class Layout:
             None if values is None else np.repeat(values[kept], repeats, axis=0)
             for values in (chunk.time, chunk.step, chunk.unitcell_vectors)
         ]
-        return [AtomFrames(frames, *extras) for frames in coordinates]
+        return [AtomFrames(frames, *extras, space_group=chunk.space_group) for frames in coordinates]

@@ -58,6 +58,7 @@ typedef struct {
   const int64_t* chain_offsets; /* (chains + 1) first residue of each chain, then the number of residues */
   const uint8_t* linked;        /* (residues) 1 if bonded to the successor; NULL: by distance of the C-alphas */
   const int64_t* numbers;       /* (frames) which random numbers a frame gets; NULL: 0, 1, 2 ... */
+  const double* box;            /* (frames, 9) periodic boxes: vectors a, b, c in reduced form; NULL: none */
 } backmap_system;
 
 /* Build all atoms.

@@ -12,7 +12,9 @@ import pytest
 
 from backmap.chemistry import SLOT_C, SLOT_CA, SLOT_CB, SLOT_N
 from backmap.errors import InputError, InputWarning
-from backmap.io import AtomList, FrameRange, from_mdtraj, open_source, to_mdtraj
+from backmap.io import AtomList, FrameRange, from_mdtraj, open_source, open_writer, to_mdtraj
+from backmap.io.reader import joined
+from backmap.runs.layout import Layout
 
 from .conftest import atom_line, helix
 
@@ -396,3 +398,32 @@ def test_mdtraj_reads_what_is_written(two_chains, write_frames):
         assert trajectory.n_frames == 3
         assert [atom.name for atom in trajectory.topology.atoms][:4] == ["N", "CA", "C", "O"]
         np.testing.assert_allclose(trajectory.xyz, coordinates[:, present], atol=6e-5)
+
+
+@pytest.mark.parametrize("suffix", [".pdb", ".cif"])
+@pytest.mark.parametrize(
+    "group, periodic", [("P 1", True), ("", True), ("P 21 21 21", False), ("odd", False)]
+)
+def test_the_cell_of_a_crystal_is_no_periodic_box(tmp_path, c_alpha_lines, group, periodic, suffix):
+    path, output = tmp_path / "in.pdb", tmp_path / f"out{suffix}"
+    cell = f"CRYST1   50.000   60.000   70.000  90.00  90.00  90.00 {group}\n"
+    path.write_text(cell + "".join(c_alpha_lines()))
+    for file in (path, output):
+        source = open_source(file)
+        (chunk,) = source.chunks(1)
+        np.testing.assert_allclose(chunk.unitcell_vectors, [np.diag([5.0, 6.0, 7.0])], atol=1e-6)
+        assert (chunk.box is not None) == periodic
+        assert (joined([chunk, chunk]).box is not None) == (chunk.cut(1).box is not None) == periodic
+        if file is path:  # the output says the same
+            frames = Layout().frames(chunk.coordinates[None, :, :, SLOT_CA], chunk)
+            atoms = AtomList.of_protein(source.topology, source.present)
+            with open_writer(output, atoms) as writer:
+                writer.append(frames[0])
+
+
+def test_the_cell_of_a_structure_without_one(tmp_path, c_alpha_lines):
+    path = tmp_path / "in.pdb"
+    none = "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1           1\n"
+    path.write_text(none + "".join(c_alpha_lines()))
+    (chunk,) = open_source(path).chunks(1)
+    assert chunk.unitcell_vectors is None and chunk.box is None

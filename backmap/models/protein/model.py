@@ -86,7 +86,14 @@ class ProteinModel(nn.Module):
         checkpoint.load_weights(model)
         return model
 
-    def draw(self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None = None) -> Tensor:
+    def draw(
+        self,
+        c_alpha: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        given: Given | None = None,
+        box: Tensor | None = None,
+    ) -> Tensor:
         """Draw structures.
 
         Parameters
@@ -100,6 +107,9 @@ class ProteinModel(nn.Module):
         given : Given, optional
             Atoms that are known. They are returned exactly as given, and the others are built to fit them.
             Compiled by TorchScript, the model takes none.
+        box : Tensor, (frames, 3, 3) float32, optional
+            Vectors of periodic boxes in nm, as rows, in reduced form: atoms meet their images across them.
+            Molecules are whole.
 
         Returns
         -------
