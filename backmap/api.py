@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backmap.errors import InputError
+from backmap.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
     import mdtraj
@@ -123,6 +124,8 @@ def reconstruct(
     keep_given: bool = False,
     ddim_steps: int = 0,
     redraws: int | None = None,
+    c_alphas: str = "auto",
+    bead_noise: float | None = None,
     hydrogens: bool = False,
     ph: float = 7.0,
     minimise: int = 0,
@@ -156,6 +159,12 @@ def reconstruct(
     redraws : int, optional
         DiAMoNDBack models: how often a residue that overlaps is drawn again; 0 as published, by default what
         the model says.
+    c_alphas : str
+        Proteins: ``keep`` leaves C-alphas exactly where they are, ``relax`` takes them for noisy beads and
+        draws C-alphas near them, ``auto`` does so in frames whose bonds, angles and dihedrals are not those
+        of C-alphas. Crystal structures and atomistic simulations stay as they are.
+    bead_noise : float, optional
+        Proteins: standard deviation in nm of a coordinate of a bead; by default it is estimated.
     hydrogens : bool
         Proteins: add the hydrogens there are at a pH, chosen by OpenMM.
     ph : float
@@ -181,7 +190,9 @@ def reconstruct(
     from backmap.runs.protein_plan import ProteinOptions
 
     require_counts(samples, seed)
-    options = ProteinOptions(samples, seed, keep_given, ddim_steps, redraws, hydrogens, ph, minimise)
+    options = ProteinOptions(
+        samples, seed, keep_given, ddim_steps, redraws, c_alphas, bead_noise, hydrogens, ph, minimise
+    )
     file, place = read_model(model), select_device(device)
     if file.family == "temporal":
         refuse_for_temporal(file.name, options)
@@ -204,6 +215,7 @@ def _build(
     """Build all frames of a protein, one trajectory a sample."""
     from backmap.cluster import LocalWorkers
     from backmap.io import open_source, source_from_mdtraj
+    from backmap.runs.c_alpha_record import CAlphaRecord, describe_cis
     from backmap.runs.frames import build_frames, frames_per_batch
     from backmap.runs.protein_plan import ProteinPlan
 
@@ -218,6 +230,9 @@ def _build(
         opened = LocalWorkers(plan.job, device, count)
     with opened as workers:
         built = list(build_frames(workers, chunks, plan.kept, samples))
+    record = sum((frames.c_alphas for frames in built), CAlphaRecord())
+    if cis := describe_cis(record.summary(source.topology)):
+        warnings.warn(f"{source.name}: {cis}", InputWarning, stacklevel=3)
     pieces = [frames.coordinates for frames in built]
     return _trajectories(plan.atoms, pieces, [frames.chunk for frames in built])
 
@@ -263,9 +278,11 @@ def refuse_for_temporal(name: str, options: ProteinOptions) -> None:
     """Refuse options that have no meaning for a temporal model."""
     from backmap.inference.protein_job import refuse_sampling
 
-    for option in ("keep_given", "hydrogens", "minimise"):
+    for option in ("keep_given", "bead_noise", "hydrogens", "minimise"):
         if getattr(options, option):
             raise InputError(f"{option}: has no meaning for a temporal model such as {name}")
+    if options.c_alphas != "auto":
+        raise InputError(f"c_alphas: has no meaning for a temporal model such as {name}")
     refuse_sampling(name, options.ddim_steps, options.redraws)
 
 

@@ -47,6 +47,8 @@ def reconstruct_stream(
     keep_given: bool = False,
     ddim_steps: int = 0,
     redraws: int | None = None,
+    c_alphas: str = "auto",
+    bead_noise: float | None = None,
     hydrogens: bool = False,
     ph: float = 7.0,
     minimise: int = 0,
@@ -65,7 +67,7 @@ def reconstruct_stream(
         which is faster.
     topology : mdtraj.Topology or path, optional
         Names of the beads: a topology, or a structure file that has one. Not needed for trajectories.
-    model, samples, seed, device, skip_unknown, keep_given, ddim_steps, redraws
+    model, samples, seed, device, skip_unknown, keep_given, ddim_steps, redraws, c_alphas, bead_noise
     hydrogens, ph, minimise, refine, temperature
         As for :func:`backmap.reconstruct`.
 
@@ -83,7 +85,9 @@ def reconstruct_stream(
     from backmap.runs.protein_plan import ProteinOptions
 
     api.require_counts(samples, seed)
-    options = ProteinOptions(samples, seed, keep_given, ddim_steps, redraws, hydrogens, ph, minimise)
+    options = ProteinOptions(
+        samples, seed, keep_given, ddim_steps, redraws, c_alphas, bead_noise, hydrogens, ph, minimise
+    )
     file, place = api.read_model(model), api.select_device(device)
     if file.family == "temporal":
         api.refuse_for_temporal(file.name, options)

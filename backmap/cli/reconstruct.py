@@ -12,7 +12,16 @@ from backmap.errors import InputError
 _OPTIONS_OF_OTHERS = {
     "protein": ("seed_from", "refine", "temperature", "segments", "burn_in"),
     "diamondback": ("seed_from", "refine", "temperature", "segments", "burn_in"),
-    "temporal": ("skip_unknown", "keep_given", "ddim_steps", "redraws", "hydrogens", "minimise"),
+    "temporal": (
+        "skip_unknown",
+        "keep_given",
+        "c_alphas",
+        "bead_noise",
+        "ddim_steps",
+        "redraws",
+        "hydrogens",
+        "minimise",
+    ),
 }
 """Options that have no meaning for a family of models."""
 
@@ -49,6 +58,18 @@ def _add_building(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=_seed, default=0, metavar="S", help="seed of the random numbers (%(default)s)")
     add("--skip-unknown", action="store_true", help="proteins: leave out residues that cannot be built")
     add("--keep-given", action="store_true", help="protein: keep all given atoms, build what is missing")
+    add(
+        "--c-alphas",
+        choices=("auto", "keep", "relax"),
+        default="auto",
+        help="proteins: keep C-alphas, relax them as noisy beads, or let each frame tell (%(default)s)",
+    )
+    add(
+        "--bead-noise",
+        type=_nanometres,
+        metavar="NM",
+        help="proteins: noise of a bead's coordinate (estimated)",
+    )
     add("--ddim-steps", type=_positive, default=0, metavar="N", help="diamondback: a faster sampler, N steps")
     add("--redraws", type=_count, metavar="N", help="diamondback: draw overlaps again; 0 as published")
     add("--seed-from", metavar="TRAJECTORY", help="temporal models: start from frames of this one, all atoms")
@@ -128,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _refuse_options(arguments: argparse.Namespace, family: str) -> None:
     """Refuse options that contradict one another or have no meaning for a family of models."""
-    nothing = {"segments": 1}
+    nothing = {"segments": 1, "c_alphas": "auto"}
     for name in _OPTIONS_OF_OTHERS.get(family, ()):
         if getattr(arguments, name) not in (nothing.get(name, 0), None, False):
             option = f"--{name.replace('_', '-')}"
@@ -152,6 +173,16 @@ def _kelvin(text: str) -> float:
         value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a temperature in kelvin")
+    return value
+
+
+def _nanometres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a length in nm of more than 0")
     return value
 
 

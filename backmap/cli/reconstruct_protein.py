@@ -67,6 +67,7 @@ class ProteinReconstruction(Reconstruction):
         self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
     ) -> Sequence[InputEndsEarly]:
         """Build and write the frames that are not there yet."""
+        from backmap.runs.c_alpha_record import CAlphaRecord
         from backmap.runs.frames import build_frames, to_step
         from backmap.runs.read_ahead import read_ahead
         from backmap.runs.recorder import Recorder
@@ -77,6 +78,7 @@ class ProteinReconstruction(Reconstruction):
         batch = journal.progress.notes.get("batch") or self._frames_per_batch(pool)
         skipped = list(journal.progress.notes.get("skipped", ()))
         unfinished = journal.progress.notes.get("unfinished", 0)
+        c_alphas = CAlphaRecord.from_notes(journal.progress.notes.get("c_alphas", {}))
         grown = self.whole_outputs(outputs, journal)
         chunks = read_ahead(source.chunks(batch, journal.progress.frames_done))
         with (
@@ -87,7 +89,13 @@ class ProteinReconstruction(Reconstruction):
                 for built in build_frames(workers, chunks, self._plan.kept, arguments.samples):
                     skipped = skipped + built.chunk.skipped.tolist()
                     unfinished += built.failures
-                    notes = {"skipped": skipped, "unfinished": unfinished, "batch": batch}
+                    c_alphas += built.c_alphas
+                    notes = {
+                        "skipped": skipped,
+                        "unfinished": unfinished,
+                        "batch": batch,
+                        "c_alphas": c_alphas.to_notes(),
+                    }
                     recorder.add(to_step(built, self._layout, notes))
             except InputEndsEarly as failure:
                 return [failure]
@@ -104,13 +112,23 @@ class ProteinReconstruction(Reconstruction):
         return self._arguments.batch or frames_per_batch(*size, pool.device, pool.sharing)
 
     def outcome(self, journal: Journal) -> dict[str, Any]:
-        """What was left out."""
+        """What was left out, and what became of the C-alphas."""
+        from backmap.runs.c_alpha_record import CAlphaRecord
+
         notes = journal.progress.notes
         skipped = [number + 1 for number in notes.get("skipped", [])]
-        return {"skipped_frames": skipped, "structures_not_minimised": notes.get("unfinished", 0)}
+        return {
+            "skipped_frames": skipped,
+            "structures_not_minimised": notes.get("unfinished", 0),
+            **CAlphaRecord.from_notes(notes.get("c_alphas", {})).summary(self._source.topology),
+        }
 
     def warnings(self, outcome: dict[str, Any], outputs: Outputs) -> Iterator[str]:
-        """Say what was left out."""
+        """Say what was left out, and which peptides are unusual."""
+        from backmap.runs.c_alpha_record import describe_cis
+
+        if cis := describe_cis(outcome):
+            yield f"{self._source.name}: {cis}"
         if outcome["skipped_frames"]:
             yield f"{self._source.name}: left out {numbered(outcome['skipped_frames'])}"
         if outcome["structures_not_minimised"]:
@@ -118,7 +136,9 @@ class ProteinReconstruction(Reconstruction):
             yield f"{self._source.name}: {number} could not be minimised, and stayed as built"
 
     def closing_line(self, outcome: dict[str, Any], report: Report) -> str:
-        """Say what was built and how fast."""
+        """Say what was built and how fast, and how far C-alphas moved."""
+        from backmap.runs.c_alpha_record import describe_motion
+
         speed = report.frames_built * self.residues / report.seconds
         said = f"{rounded(speed)} residues/s" if report.frames_built else "all built before"
         sizes = [
@@ -127,4 +147,6 @@ class ProteinReconstruction(Reconstruction):
                 (self.steps, "frame"), (self.residues, "residue"), (self._arguments.samples, "sample")
             )
         ]  # fmt: skip
-        return f"reconstructed {' x '.join(sizes)} in {report.seconds:.1f} s ({said})"
+        motion = describe_motion(outcome)
+        line = f"reconstructed {' x '.join(sizes)} in {report.seconds:.1f} s ({said})"
+        return f"{line}, {motion}" if motion else line

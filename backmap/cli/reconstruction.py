@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _FRAMES_NAMED = 10
 _OPTIONS_OF_THE_RESULT = (
     ("seed", "samples", "one_file", "atoms", "begin", "end", "stride", "refine", "temperature")
-    + ("skip_unknown", "keep_given", "ddim_steps", "redraws", "segments", "burn_in")
+    + ("skip_unknown", "keep_given", "c_alphas", "bead_noise", "ddim_steps", "redraws", "segments", "burn_in")
     + ("hydrogens", "ph", "minimise")
 )
 

@@ -58,7 +58,7 @@ class AllAtOnce:
 
         Parameters
         ----------
-        c_alpha : Tensor, (frames, residues, 3)
+        c_alpha : Tensor, (frames, residues, 3) or (samples, frames, residues, 3)
             In nm.
         numbers : Tensor, (frames,) int64
             Number of each frame in the trajectory: the random numbers of a frame belong to it, so that chunks

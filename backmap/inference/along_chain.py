@@ -100,7 +100,7 @@ class AlongChain:
 
         Parameters
         ----------
-        c_alpha : Tensor, (frames, residues, 3)
+        c_alpha : Tensor, (frames, residues, 3) or (samples, frames, residues, 3)
             In nm.
         numbers : Tensor, (frames,) int64
             Number of each frame in the trajectory, which the random numbers belong to.
@@ -162,12 +162,12 @@ class Build:
         self.chain = chain
         self.shape = keys.shape
         self.keys = keys.flatten()
-        c_alphas = c_alpha.repeat(keys.shape[0], 1, 1)
+        c_alphas = c_alpha.flatten(0, 1) if c_alpha.dim() == 4 else c_alpha.repeat(keys.shape[0], 1, 1)
         self.atoms = c_alphas.new_zeros([len(c_alphas), chain.residues, chemistry.ATOM_SLOTS, 3])
         self.atoms[:, :, chemistry.SLOT_CA] = c_alphas
         self.exists = atoms_of(chain.types)
         self.kind = pass_kinds(chain)
-        self.turns = build_order(chain, c_alpha)
+        self.turns = build_order(chain, c_alphas)
         self.standing = torch.zeros_like(self.exists)
         self.standing[:, chemistry.SLOT_CA] = True
 

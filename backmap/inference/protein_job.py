@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.chemistry import ATOM_SLOTS, SLOT_CA, Topology
+from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_CA, Topology
 from backmap.errors import InputError
 from backmap.inference.all_at_once import AllAtOnce
 from backmap.inference.along_chain import AlongChain
+from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.inference.periodic_box import has_box, reduced_boxes
+from backmap.models.chain import Chain
 from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel
+from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
 
 
 class Reconstructor(Protocol):
@@ -32,8 +35,9 @@ class Reconstructor(Protocol):
         box: Tensor | None = None,
         **given: Tensor,
     ) -> Tensor:
-        """Turn C-alphas (frames, residues, 3) into atoms (samples, frames, residues, 15, 3), both in nm.
+        """Turn C-alphas into atoms (samples, frames, residues, 15, 3), both in nm.
 
+        C-alphas have the shape (frames, residues, 3), or (samples, frames, residues, 3) where they differ.
         ``box`` holds the vectors (frames, 3, 3) of periodic boxes.
         """
 
@@ -68,7 +72,9 @@ class ProteinJob:
     redraws : int, optional
         How often DiAMoNDBack draws a residue that overlaps again; by default what the model says.
     given : ndarray, (residues, 15) bool, optional
-        Atoms that every frame gives and that stay where they are; by default the C-alphas, which always do.
+        Atoms that every frame gives and that stay where they are.
+    c_alphas : CAlphaRule
+        What becomes of C-alphas if nothing else is given; beside given atoms they stay.
     finishing : sequence of Finishing
         What is done to the frames then, in order.
     """
@@ -82,17 +88,18 @@ class ProteinJob:
     ddim_steps: int = 0
     redraws: int | None = None
     given: np.ndarray | None = None
+    c_alphas: CAlphaRule = CAlphaRule()
     finishing: Sequence[Finishing] = ()
 
     @property
-    def c_alphas(self) -> np.ndarray:
+    def c_alpha_atoms(self) -> np.ndarray:
         """(residues, 15) bool: the C-alphas."""
         return np.tile(np.arange(ATOM_SLOTS) == SLOT_CA, (self.topology.residues, 1))
 
     @property
     def read(self) -> np.ndarray:
         """(residues, 15) bool: atoms of the input that the frames are built from."""
-        return self.c_alphas if self.given is None else self.given
+        return self.c_alpha_atoms if self.given is None else self.given
 
     def open(self, device: torch.device | str) -> FrameBuilder:
         """Load the model on a device.
@@ -104,7 +111,7 @@ class ProteinJob:
         ValueError
             If the file holds no model.
         """
-        return FrameBuilder(self, open_reconstructor(self, torch.device(device)))
+        return FrameBuilder(self, open_reconstructor(self, torch.device(device)), torch.device(device))
 
 
 def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
@@ -133,18 +140,44 @@ def refuse_sampling(name: str, ddim_steps: int, redraws: int | None) -> None:
         raise InputError(f"redraws {redraws}: only DiAMoNDBack models draw residues again, not {name}")
 
 
+class Built(NamedTuple):
+    """What was built of some frames.
+
+    Attributes
+    ----------
+    atoms : ndarray, (samples, frames, atoms, 3) float32
+        In nm, as the job's finishing leaves them; heavy atoms of the topology if there is none.
+    displacement : ndarray, (samples, frames, residues) float32
+        How far the model moved each C-alpha, in nm.
+    cis : ndarray, (residues,) int64
+        In how many structures the peptide before a residue that is not proline is cis.
+    failures : int
+        How often a step of finishing failed. It is left out there.
+    """
+
+    atoms: np.ndarray
+    displacement: np.ndarray
+    cis: np.ndarray
+    failures: int
+
+
 class FrameBuilder:
     """Builds frames as a job says. Several threads may use it at once."""
 
-    def __init__(self, job: ProteinJob, reconstructor: Reconstructor) -> None:
+    def __init__(self, job: ProteinJob, reconstructor: Reconstructor, device: torch.device) -> None:
         self.job = job
         self._reconstructor = reconstructor
-        self._listed = torch.from_numpy(job.topology.atom_mask)
+        rule = CAlphaRule("keep") if job.given is not None else job.c_alphas
+        topology = job.topology
+        chain = Chain.from_arrays(topology.residue_types, topology.chain_index, job.linked, device)
+        self._c_alphas = CAlphaDrawer(rule, chain)
+        self._device = device
+        self._listed = torch.from_numpy(topology.atom_mask)
+        proline = topology.residue_types == RESIDUE_INDEX["PRO"]
+        self._hardly_cis = torch.from_numpy(job.linked[:-1] & ~proline[1:])
 
     @torch.inference_mode()
-    def __call__(
-        self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray | None = None
-    ) -> tuple[np.ndarray, int]:
+    def __call__(self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray | None = None) -> Built:
         """Build frames.
 
         Parameters
@@ -155,13 +188,6 @@ class FrameBuilder:
             Number of each frame in its trajectory, which its random numbers belong to.
         box : ndarray, (frames, 3, 3), optional
             Vectors of periodic boxes in nm, as rows.
-
-        Returns
-        -------
-        atoms : ndarray, (samples, frames, atoms, 3) float32
-            In nm, as the job's finishing leaves them; heavy atoms of the topology if there is none.
-        failed : int
-            How often a step of finishing failed. It is left out there.
 
         Raises
         ------
@@ -179,8 +205,17 @@ class FrameBuilder:
             how["given"] = torch.zeros(len(positions), *self.job.given.shape, 3)
             how["given"][:, torch.from_numpy(self.job.given)] = c_alpha
             c_alpha = how["given"][:, :, SLOT_CA]
-        built = self._reconstructor.reconstruct(c_alpha, **how)
-        atoms = built[:, :, self._listed.to(built.device)].cpu().numpy()
+        beads = c_alpha.to(self._device)
+        reduced = how["box"].to(self._device) if "box" in how else None
+        drawn = self._c_alphas.draw(beads, samples=self.job.samples, seed=self.job.seed, box=reduced)
+        built = self._reconstructor.reconstruct(drawn, **how)
+        displacement = torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1).cpu().numpy()
+        cis = self._count_cis(built[..., SLOT_CA, :].cpu())
+        atoms, failures = self._finish(built[:, :, self._listed.to(built.device)].cpu().numpy())
+        return Built(atoms, displacement, cis, failures)
+
+    def _finish(self, atoms: np.ndarray) -> tuple[np.ndarray, int]:
+        """Do what the job does to built atoms (samples, frames, atoms, 3), and count how often it failed."""
         if not self.job.finishing:
             return atoms, 0
         frames, failures = atoms.reshape(-1, *atoms.shape[2:]).astype(np.float64), 0
@@ -193,12 +228,24 @@ class FrameBuilder:
             frames = finished
         return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:]), failures
 
+    def _count_cis(self, c_alpha: Tensor) -> np.ndarray:
+        """Count cis peptides (residues,) before residues that are not proline.
+
+        C-alphas have the shape (..., residues, 3).
+        """
+        counts = np.zeros(c_alpha.shape[-2], dtype=np.int64)
+        distance = torch.linalg.vector_norm(c_alpha[..., 1:, :] - c_alpha[..., :-1, :], dim=-1)
+        cis = (distance < MAX_CIS_CA_DISTANCE_NM) & self._hardly_cis
+        counts[1:] = cis.flatten(0, -2).sum(dim=0).numpy()
+        return counts
+
     def _build_separately(
         self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray, periodic: np.ndarray
-    ) -> tuple[np.ndarray, int]:
+    ) -> Built:
         """Build the frames with a box and those without."""
         groups = np.flatnonzero(periodic), np.flatnonzero(~periodic)
         built = [self(positions[group], numbers[group], box[group]) for group in groups]
         order = np.argsort(np.concatenate(groups))
-        atoms = np.concatenate([atoms for atoms, _ in built], axis=1)[:, order]
-        return atoms, sum(failed for _, failed in built)
+        atoms = np.concatenate([part.atoms for part in built], axis=1)[:, order]
+        displacement = np.concatenate([part.displacement for part in built], axis=1)[:, order]
+        return Built(atoms, displacement, built[0].cis + built[1].cis, built[0].failures + built[1].failures)

@@ -18,6 +18,7 @@ from backmap.inference.protein_job import ProteinJob
 from backmap.io import AtomList, FrameChunk, Progress, Source
 from backmap.io.atom_list import atom_names
 
+from .c_alpha_record import CAlphaRecord
 from .layout import Layout
 from .recorder import Step
 
@@ -61,7 +62,7 @@ class Kept:
     read : ndarray, (residues, 15) bool
         Atoms that frames are built from.
     numbers : ndarray, (kept,) int64
-        Of kept atoms in the output.
+        Of kept atoms in the output; where the model moves C-alphas, they are not kept.
     places : ndarray, (kept,) int64
         Of the same among those read.
     """
@@ -111,12 +112,15 @@ class BuiltFrames:
         Positions in nm.
     chunk : FrameChunk
         The frames they were built from.
+    c_alphas : CAlphaRecord
+        What became of their C-alphas.
     failures : int
         Structures that could not be finished as asked.
     """
 
     coordinates: np.ndarray
     chunk: FrameChunk
+    c_alphas: CAlphaRecord = CAlphaRecord()
     failures: int = 0
 
 
@@ -187,11 +191,13 @@ class _Waiting:
         chunk = self._chunk
         if self._future is None:
             return BuiltFrames(np.empty((samples, 0, 0, 3)), chunk)
-        near, failures = self._future.result()
-        atoms = near + self._origin
+        built = self._future.result()
+        atoms = built.atoms + self._origin
         kept = self._kept
-        atoms[:, :, kept.numbers] = chunk.coordinates[:, kept.read][:, kept.places]
-        return BuiltFrames(atoms, chunk, failures)
+        exact = chunk.coordinates[:, kept.read][:, kept.places]
+        stays = ~built.displacement.any(axis=-1)[:, :, None, None]
+        atoms[:, :, kept.numbers] = np.where(stays, exact, atoms[:, :, kept.numbers])
+        return BuiltFrames(atoms, chunk, CAlphaRecord.of(built), built.failures)
 
 
 def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndarray:

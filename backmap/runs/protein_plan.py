@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from backmap.errors import InputError
+from backmap.inference.c_alphas import CAlphaMode, CAlphaRule
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
 from backmap.models.checkpoint import ModelFile
@@ -27,6 +29,10 @@ class ProteinOptions:
         Steps of the DDIM sampler, for DiAMoNDBack models; 0 for the published sampler.
     redraws : int, optional
         How often DiAMoNDBack draws a residue that overlaps again; by default what the model says.
+    c_alphas : str
+        What becomes of C-alphas: ``auto``, ``keep`` or ``relax``, as for :func:`backmap.reconstruct`.
+    bead_noise : float, optional
+        Standard deviation in nm of a coordinate of a bead; estimated by default.
     hydrogens : bool
         Add the hydrogens there are at a pH.
     ph : float
@@ -40,9 +46,26 @@ class ProteinOptions:
     keep_given: bool = False
     ddim_steps: int = 0
     redraws: int | None = None
+    c_alphas: CAlphaMode = "auto"
+    bead_noise: float | None = None
     hydrogens: bool = False
     ph: float = 7.0
     minimise: int = 0
+
+    @property
+    def c_alpha_rule(self) -> CAlphaRule:
+        """What becomes of C-alphas.
+
+        Raises
+        ------
+        InputError
+            If the options contradict each other.
+        """
+        rule = CAlphaRule(self.c_alphas, self.bead_noise)
+        if self.keep_given and rule.asks_to_move:
+            name = "bead-noise" if self.bead_noise is not None else "c-alphas relax"
+            raise InputError(f"{name}: keep-given leaves C-alphas where they are; leave out one of the two")
+        return rule
 
 
 @dataclass(frozen=True)
@@ -85,9 +108,10 @@ class ProteinPlan:
             ddim_steps=options.ddim_steps,
             redraws=options.redraws,
             given=source.present if options.keep_given else None,
+            c_alphas=options.c_alpha_rule,
         )
         job, atoms = _with_finishing(job, source, options)
-        stays = job.c_alphas if options.minimise else None
+        stays = job.c_alpha_atoms if options.minimise else None
         return cls(job, atoms, Kept.find(atoms, topology, job.read, stays))
 
 

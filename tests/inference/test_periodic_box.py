@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from backmap.chemistry import Topology
 from backmap.errors import InputError
@@ -35,12 +36,12 @@ def test_a_box_that_lies_otherwise_is_refused():
 def test_frames_with_and_without_a_box_are_built_apart():
     model = FixedOffsets()
     job = ProteinJob("in.gro", None, TOPOLOGY, TOPOLOGY.linked(), samples=2, seed=1)
-    build = FrameBuilder(job, model)
+    build = FrameBuilder(job, model, torch.device("cpu"))
     boxes = np.stack([4 * np.eye(3), np.zeros((3, 3)), 5 * np.eye(3), 0.1 * np.eye(3)])
     assert has_box(boxes).tolist() == [True, False, True, False]
     positions, numbers = np.zeros((4, 3, 3), dtype=np.float32), np.arange(10, 14)
-    atoms, _ = build(positions, numbers, boxes)
-    np.testing.assert_array_equal(atoms, build(positions, numbers)[0])
+    atoms = build(positions, numbers, boxes).atoms
+    np.testing.assert_array_equal(atoms, build(positions, numbers).atoms)
     assert [box if box is None else box.diagonal(dim1=1, dim2=2)[:, 0].tolist() for box in model.boxes] == [
         [4.0, 5.0],
         None,

@@ -11,6 +11,7 @@ import torch
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.cluster import LocalWorkers
 from backmap.errors import InputError
+from backmap.inference.protein_job import Built
 from backmap.io import FrameChunk
 from backmap.runs.frames import Kept, build_frames, frames_per_batch, listed_atoms, to_step
 from backmap.runs.layout import Layout
@@ -47,7 +48,13 @@ class Echo:
         assert abs(c_alpha).max() < 1
         self.threads.add((threading.get_ident(), torch.get_num_threads()))
         atoms = numbers[None, :, None, None] + 0.1 * np.arange(self.samples)[:, None, None, None]
-        return np.broadcast_to(atoms, (self.samples, len(numbers), ATOMS.atoms, 3)).astype(np.float32), 0
+        shape = self.samples, len(numbers)
+        return Built(
+            atoms=np.broadcast_to(atoms, (*shape, ATOMS.atoms, 3)).astype(np.float32),
+            displacement=np.zeros((*shape, TOPOLOGY.residues), dtype=np.float32),
+            cis=np.zeros(TOPOLOGY.residues, dtype=np.int64),
+            failures=0,
+        )
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -98,8 +98,8 @@ class ProteinModel(nn.Module):
 
         Parameters
         ----------
-        c_alpha : Tensor, (frames, residues, 3) float32
-            In nm.
+        c_alpha : Tensor, (frames, residues, 3) or (samples, frames, residues, 3) float32
+            In nm; the latter where they differ between the samples.
         chain : Chain
             The sequence.
         keys : Tensor, (samples, frames) int64
@@ -117,6 +117,13 @@ class ProteinModel(nn.Module):
             Atoms in nm in the slots of :mod:`backmap.chemistry`. OXT is given wherever a residue has no
             bonded successor, and zero elsewhere.
         """
+        shape = keys.shape
+        if c_alpha.dim() == 4:  # every sample is a frame of its own
+            if given is not None:
+                raise ValueError("C-alphas that differ between samples leave no place for given atoms")
+            if box is not None:
+                box = box.repeat(shape[0], 1, 1)
+            c_alpha, keys = c_alpha.flatten(0, 1), keys.flatten().unsqueeze(0)
         if given is not None:
             given = self._usable(given, chain)
         backbone = self._draw_backbone(c_alpha, chain, keys, given)
@@ -126,7 +133,7 @@ class ProteinModel(nn.Module):
         atoms = torch.cat([backbone.atoms, side_chains, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
-        return atoms.unflatten(0, keys.shape)
+        return atoms.unflatten(0, shape)
 
     # What given atoms need is Python's alone: TorchScript makes an error of calls to these.
 

@@ -1,0 +1,223 @@
+"""C-alphas drawn given the beads of a coarse-grained simulation. TorchScript can compile what stands here.
+
+A bead of a coarse-grained model is a noisy observation of a C-alpha. C-alphas are drawn from
+
+    p(C-alphas | beads) ~ exp(-|C-alpha - bead|^2 / (2 noise^2)) p(C-alphas),
+
+where p(C-alphas) knows bond lengths, angles and dihedrals (:mod:`backmap.chemistry.c_alpha_prior`) and keeps
+residues apart. The noise is estimated from the beads of each frame: those of crystals and of atomistic
+simulations have none, and stay exactly where they are.
+"""
+
+import math
+from typing import Final, Optional
+
+import torch
+from torch import Tensor, nn
+
+from backmap.chemistry import RESIDUE_INDEX
+from backmap.chemistry.c_alpha_prior import FIRST_ANGLE, LAST_ANGLE, c_alpha_energies, window_kinds
+from backmap.models.chain import Chain, shift
+from backmap.models.counter_random import uniform
+
+SOFT_BOND_NOISE_NM = 0.0124
+"""Noise of a coordinate where bonds are springs of 8033 kJ/mol/nm^2 at 300 K (CALVADOS, HPS, Mpipi)."""
+
+
+class CAlphaPosterior(nn.Module):
+    """Draws C-alphas given beads; has no parameters."""
+
+    table: Tensor
+    kinds: Tensor
+    first_angle: Final = float(FIRST_ANGLE)
+    last_angle: Final = float(LAST_ANGLE)
+    proline: Final = RESIDUE_INDEX["PRO"]
+
+    # Random numbers, see :func:`backmap.models.counter_random.uniform`.
+    cis_stream: Final = 5
+    motion_stream: Final = 6
+
+    # Distances of C-alphas across a peptide, and how often it is cis.
+    trans_nm: Final = 0.3805
+    cis_nm: Final = 0.295
+    crystal_spread_nm: Final = 0.005
+    cis_share_of_proline: Final = 0.05
+    cis_share_of_others: Final = 0.0003
+
+    # What tells beads from C-alphas. Standard deviations of bonds: crystals up to 0.009 nm, atomistic
+    # simulations up to 0.011 nm for ten residues, soft bonds 0.017 nm. Mean energies of long chains: crystals
+    # up to 3.4 kT, atomistic simulations of unfolded chains up to 3.7 kT, beads that know nothing of angles
+    # and dihedrals 5.1 kT and more; the mean over a few windows scatters.
+    usual_bond_nm: Final = 0.38
+    bond_range_nm: Final = 0.06
+    soft_spread_nm: Final = 0.0115
+    strange_energy_kt: Final = 4.1
+    energy_scatter_kt: Final = 2.5
+
+    # The noise of a residue follows the mean energy around it, from that of bonds to that of blind beads.
+    sequence_reach: Final = 8
+    sound_energy_kt: Final = 3.7
+    blind_energy_kt: Final = 4.9
+    blind_noise_nm: Final = 0.085
+
+    # The dynamics, which cool down to nothing.
+    temperature: Final = 2.0
+    step_size_nm2: Final = 4e-4
+    largest_step_nm: Final = 0.04
+    contact_distance_nm: Final = 0.40
+    contact_strength_kt_per_nm2: Final = 2000.0
+    little_noise_nm: Final = 0.03
+    steps_of_little_noise: Final = 40
+    steps_of_much_noise: Final = 160
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.from_numpy(c_alpha_energies()), persistent=False)
+        self.register_buffer("kinds", torch.from_numpy(window_kinds()), persistent=False)
+
+    def forward(
+        self,
+        beads: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        box: Optional[Tensor] = None,  # noqa: UP045  # TorchScript
+        least_noise_nm: float = 0.0,
+        noise_nm: float = 0.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw C-alphas.
+
+        Parameters
+        ----------
+        beads : Tensor, (frames, residues, 3) float32
+            In nm, molecules whole.
+        chain : Chain
+            The sequence.
+        keys : Tensor, (samples, frames) int64
+            Random streams. Frames that follow each other move alike if their streams are the same.
+        box : Tensor, (frames, 3, 3) float32, optional
+            Vectors of periodic boxes in nm, as rows, in reduced form.
+        least_noise_nm : float
+            Noise to assume at least; with 0, frames without noise stay as they are.
+        noise_nm : float
+            Standard deviation of a coordinate of a bead; estimated if it is 0.
+
+        Returns
+        -------
+        Tensor, (samples, frames, residues, 3)
+            C-alphas in nm.
+        Tensor, (frames,) bool
+            Frames whose C-alphas were drawn; in the others they are the beads.
+        """
+        spread = self.bond_spread(beads, chain)
+        if noise_nm > 0:
+            noise = torch.full_like(beads[:, :, 0], noise_nm)
+            moves = torch.ones_like(spread, dtype=torch.bool)
+        else:
+            noise, moves = self.estimate_noise(beads, chain, spread, least_noise_nm)
+        if not bool(moves.any()):
+            return beads.expand(keys.shape[0], -1, -1, -1), moves
+        shape = [keys.shape[0], beads.shape[0], beads.shape[1]]
+        bonds, weights = self.draw_bonds(beads, chain, keys, spread)
+        many = noise.amax(dim=1) > self.little_noise_nm
+        steps = torch.where(many, self.steps_of_much_noise, self.steps_of_little_noise) * moves
+        kinds, _ = self._windows(chain)
+        drawn = torch.ops.backmap.draw_c_alphas(
+            beads.expand(shape + [3]),
+            noise.expand(shape),
+            bonds,
+            kinds,
+            weights,
+            self.table,
+            keys ^ self.motion_stream,
+            steps.expand(shape[:2]),
+            self.first_angle,
+            self.last_angle,
+            self.temperature,
+            self.step_size_nm2,
+            self.largest_step_nm,
+            self.contact_distance_nm,
+            self.contact_strength_kt_per_nm2,
+            None if box is None else box.expand(shape[:2] + [3, 3]),
+        )
+        return drawn, moves
+
+    def bond_spread(self, beads: Tensor, chain: Chain) -> Tensor:
+        """Standard deviation (frames,) in nm of the distances of bonded beads, those near a bond's length."""
+        distance = _distances_to_next(beads)
+        counted = chain.linked & ((distance - self.usual_bond_nm).abs() < self.bond_range_nm)
+        number = counted.sum(dim=1).clamp_min(1)
+        mean = (distance * counted).sum(dim=1) / number
+        squares = ((distance - mean[:, None]).square() * counted).sum(dim=1)
+        return torch.sqrt(squares / number)
+
+    def estimate_noise(
+        self, beads: Tensor, chain: Chain, spread: Tensor, least_noise_nm: float
+    ) -> tuple[Tensor, Tensor]:
+        """Estimate the noise of beads from their bonds, angles and dihedrals.
+
+        Returns
+        -------
+        Tensor, (frames, residues)
+            Standard deviations of coordinates in nm.
+        Tensor, (frames,) bool
+            Frames with noise.
+        """
+        kinds, weights = self._windows(chain)
+        weights = weights.expand(beads.shape[0], -1)
+        energy = torch.ops.backmap.c_alpha_energy(
+            beads, kinds, weights, self.table, self.first_angle, self.last_angle
+        )
+        number = weights.sum(dim=1).clamp_min(1.0)
+        strange = energy.sum(dim=1) / number > self.strange_energy_kt + self.energy_scatter_kt / number.sqrt()
+        moves = (spread > self.soft_spread_nm) | strange | (least_noise_nm > 0)
+        of_bonds = (spread * math.sqrt(0.5)).clamp_min(least_noise_nm)[:, None]
+        around = self._mean_around(energy, weights, chain)
+        share = (around - self.sound_energy_kt) / (self.blind_energy_kt - self.sound_energy_kt)
+        blind = (self.blind_noise_nm - of_bonds).clamp_min(0.0)
+        return of_bonds + share.clamp(0.0, 1.0) * blind, moves
+
+    def draw_bonds(self, beads: Tensor, chain: Chain, keys: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw which peptides are cis, by residue type and distance.
+
+        Returns
+        -------
+        Tensor, (samples, frames, residues)
+            Distance in nm that the C-alphas of each residue and its successor shall have; 0 without a bond.
+        Tensor, (samples, frames, residues)
+            Weights of the windows' energies: 1 where all peptides of a window are trans.
+        """
+        distance = _distances_to_next(beads)
+        variance = spread.clamp_min(self.crystal_spread_nm).square()[:, None]
+        misfit = (distance - self.trans_nm).square() - (distance - self.cis_nm).square()
+        proline = shift(chain.types, 1, 0.0) == self.proline
+        before = torch.where(proline, self.cis_share_of_proline, self.cis_share_of_others)
+        probability = torch.sigmoid(torch.logit(before) + misfit / (2 * variance))
+        residues = torch.arange(chain.residues, device=beads.device)
+        cis = uniform(keys, self.cis_stream, residues) < probability
+        bonds = torch.where(cis, self.cis_nm, self.trans_nm).to(beads.dtype) * chain.linked
+        _, weights = self._windows(chain)
+        trans = ~cis
+        all_trans = trans & shift(trans, 1, 0.0, dim=2) & shift(trans, 2, 0.0, dim=2)
+        return bonds, weights * all_trans
+
+    def _windows(self, chain: Chain) -> tuple[Tensor, Tensor]:
+        """Kind (residues,) int64 of the window that begins at each residue, and its weight, 1 or 0."""
+        second, third = shift(chain.types, 1, 0.0), shift(chain.types, 2, 0.0)
+        return self.kinds[second, third], chain.has_neighbour(3).to(self.table.dtype)
+
+    def _mean_around(self, energy: Tensor, weights: Tensor, chain: Chain) -> Tensor:
+        """Mean energy (frames, residues) of the windows that begin near each residue in its segment."""
+        total, number = energy.clone(), weights.clone()
+        for offset in range(-self.sequence_reach - 1, self.sequence_reach):
+            if offset != 0:
+                there = chain.has_neighbour(offset)
+                total += shift(energy, offset, 0.0, dim=1) * there
+                number += shift(weights, offset, 0.0, dim=1) * there
+        return total / number.clamp_min(1.0)
+
+
+def _distances_to_next(points: Tensor) -> Tensor:
+    """Distances (frames, residues) of points (frames, residues, 3) to the next; the last has none, 0."""
+    apart = torch.zeros_like(points[:, :, 0])
+    apart[:, :-1] = torch.linalg.vector_norm(points[:, 1:] - points[:, :-1], dim=-1)
+    return apart
