@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_OXT
 from backmap.export.arguments import check_box, check_positions, check_vector
 from backmap.export.diamondback import DiamondbackDrawer
+from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM
+from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain, linked_residues
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.model import ProteinModel
@@ -39,10 +41,12 @@ class ExportedProtein(nn.Module):
     residues_at_once: Final = RESIDUES_AT_ONCE
     slot_ca: Final = SLOT_CA
     slot_oxt: Final = SLOT_OXT
+    max_bead_noise_nm: Final = MAX_BEAD_NOISE_NM
 
     def __init__(self, model: ProteinModel | DiamondbackDrawer) -> None:
         super().__init__()
         self.model = model
+        self.c_alphas = CAlphaPosterior()
         self.family = "protein" if isinstance(model, ProteinModel) else "diamondback"
         self.length_unit = "nm"
         self.residue_names = list(RESIDUE_NAMES)
@@ -59,6 +63,7 @@ class ExportedProtein(nn.Module):
         numbers: Tensor | None = None,
         linked: Tensor | None = None,
         box: Tensor | None = None,
+        bead_noise: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """Build all atoms.
 
@@ -83,11 +88,14 @@ class ExportedProtein(nn.Module):
         box : Tensor, (frames, 3, 3) float32 or float64, optional
             Vectors of periodic boxes in nm, as rows, in the reduced form of GROMACS and OpenMM. Molecules are
             whole. DiAMoNDBack does not look at it.
+        bead_noise : float
+            Standard deviation in nm of a coordinate of a bead, about which C-alphas are drawn. With 0 it is
+            estimated: C-alphas of frames without noise stay as they are. With -1 all C-alphas stay.
 
         Returns
         -------
         Tensor, (samples, frames, residues, 15, 3), dtype of ``c_alpha``
-            In nm; zero where there is no atom. C-alphas are as they were.
+            In nm; zero where there is no atom.
         Tensor, (residues, 15) bool
             Which atoms there are.
 
@@ -96,7 +104,7 @@ class ExportedProtein(nn.Module):
         ValueError
             In C++ ``std::exception``: if something is wrong with an argument; the message says what.
         """
-        self._check(c_alpha, residue_types, chain_offsets, samples)
+        self._check(c_alpha, residue_types, chain_offsets, samples, bead_noise)
         frames, residues = c_alpha.shape[0], c_alpha.shape[1]
         if numbers is None:
             numbers = torch.arange(frames, device=c_alpha.device)
@@ -119,16 +127,33 @@ class ExportedProtein(nn.Module):
             for first in range(0, frames, step):
                 last = min(first + step, frames)
                 part = box[first:last] if box is not None else None
-                atoms[:, first:last] = self._build(c_alpha[first:last], chain, keys[:, first:last], part)
+                atoms[:, first:last] = self._build(
+                    c_alpha[first:last], chain, keys[:, first:last], part, seed, bead_noise
+                )
             return atoms.masked_fill_(~mask.unsqueeze(-1), 0.0), mask
 
-    def _build(self, c_alpha: Tensor, chain: Chain, keys: Tensor, box: Tensor | None) -> Tensor:
+    def _build(
+        self,
+        c_alpha: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        box: Tensor | None,
+        seed: int,
+        bead_noise: float,
+    ) -> Tensor:
         """Build atoms near the origin, where single precision is most precise, and move them back."""
         exact = c_alpha.double()
         origin = exact[:, :1]
-        near = self.model.draw((exact - origin).float(), chain, keys, None, box)
-        atoms = near.double() + origin.unsqueeze(2)
-        atoms[:, :, :, self.slot_ca] = exact
+        near, stays = (exact - origin).float(), torch.ones_like(keys[0], dtype=torch.bool)
+        if bead_noise >= 0:
+            # As in backmap.inference.c_alphas: frames that follow each other move alike.
+            alike = stream_keys(seed, keys.shape[0], torch.zeros_like(keys[0]))
+            drawn, moves = self.c_alphas(near, chain, alike, box, 0.0, bead_noise)
+            stays = ~moves
+            if bool(moves.any()):
+                near = drawn
+        atoms = self.model.draw(near, chain, keys, None, box).double() + origin.unsqueeze(2)
+        atoms[:, stays, :, self.slot_ca] = exact[stays]
         return atoms.to(c_alpha.dtype)
 
     @torch.jit.export
@@ -147,7 +172,14 @@ class ExportedProtein(nn.Module):
         """What the file's metadata says of the model."""
         return {"residue_names": self.residue_names, "atom_names": self.atom_names}
 
-    def _check(self, c_alpha: Tensor, residue_types: Tensor, chain_offsets: Tensor, samples: int) -> None:
+    def _check(
+        self,
+        c_alpha: Tensor,
+        residue_types: Tensor,
+        chain_offsets: Tensor,
+        samples: int,
+        bead_noise: float,
+    ) -> None:
         check_positions("c_alpha", c_alpha, [-1, -1, 3], self.atom_mask)
         _check_offsets(chain_offsets, c_alpha)
         residues, types = c_alpha.shape[1], len(self.residue_names)
@@ -156,6 +188,11 @@ class ExportedProtein(nn.Module):
             raise ValueError(f"residue_types must lie between 0 and {types - 1}")
         if samples < 1:
             raise ValueError(f"samples is {samples}: ask for at least 1")
+        if not (bead_noise == -1.0 or 0.0 <= bead_noise <= self.max_bead_noise_nm):
+            raise ValueError(
+                f"bead_noise is {bead_noise}: give a standard deviation in nm of up to 0.3, 0 to estimate it, "
+                "or -1 to keep all C-alphas"
+            )
 
 
 def _slot_names(residue: str) -> list[str]:

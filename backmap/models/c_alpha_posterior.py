@@ -169,7 +169,9 @@ class CAlphaPosterior(nn.Module):
         )
         number = weights.sum(dim=1).clamp_min(1.0)
         strange = energy.sum(dim=1) / number > self.strange_energy_kt + self.energy_scatter_kt / number.sqrt()
-        moves = (spread > self.soft_spread_nm) | strange | (least_noise_nm > 0)
+        moves = (spread > self.soft_spread_nm) | strange
+        if least_noise_nm > 0:
+            moves = torch.ones_like(moves)
         of_bonds = (spread * math.sqrt(0.5)).clamp_min(least_noise_nm)[:, None]
         around = self._mean_around(energy, weights, chain)
         share = (around - self.sound_energy_kt) / (self.blind_energy_kt - self.sound_energy_kt)

@@ -59,6 +59,7 @@ typedef struct {
   const uint8_t* linked;        /* (residues) 1 if bonded to the successor; NULL: by distance of the C-alphas */
   const int64_t* numbers;       /* (frames) which random numbers a frame gets; NULL: 0, 1, 2 ... */
   const double* box;            /* (frames, 9) periodic boxes: vectors a, b, c in reduced form; NULL: none */
+  double bead_noise;            /* nm a coordinate, about which C-alphas are drawn; 0: estimated; -1: C-alphas stay */
 } backmap_system;
 
 /* Build all atoms.

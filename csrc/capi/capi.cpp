@@ -217,7 +217,10 @@ void reconstruct(const backmap_model* handle, const backmap_system* system, cons
     check_flags(s.linked, s.residues);
     inputs[6] = model->tensor(s.linked, {s.residues}, at::kBool);
   }
-  if (s.box) inputs.push_back(model->tensor(s.box, {s.frames, 3, 3}, at::kDouble));  // earlier files know no box
+  if (s.box || s.bead_noise != 0) {  // files of earlier versions know neither
+    inputs.push_back(s.box ? c10::IValue(model->tensor(s.box, {s.frames, 3, 3}, at::kDouble)) : c10::IValue());
+    inputs.push_back(s.bead_noise);
+  }
   c10::InferenceMode guard;
   const auto built = model->module.get_method("forward")(std::move(inputs)).toTuple();
   copy_out(built->elements()[0].toTensor(), atoms, wanted);

@@ -44,7 +44,7 @@ static void make_system(void) {
 }
 
 static backmap_system whole_system(void) {
-  backmap_system system = {FRAMES, RESIDUES, CHAINS, types, offsets, NULL, NULL, NULL};
+  backmap_system system = {FRAMES, RESIDUES, CHAINS, types, offsets, NULL, NULL, NULL, 0};
   return system;
 }
 
@@ -103,7 +103,7 @@ static void* run_stream(void* argument) {
   uint8_t linked[RESIDUES];
   for (int i = 0; i < RESIDUES; ++i) linked[i] = i + 1 != offsets[1] && i + 1 != offsets[2];
   for (int64_t f = 0; f < STREAM; ++f) {
-    const backmap_system system = {1, RESIDUES, CHAINS, types, offsets, linked, &f, NULL};
+    const backmap_system system = {1, RESIDUES, CHAINS, types, offsets, linked, &f, NULL, 0};
     const double* frame = c_alpha + (f % FRAMES) * RESIDUES * 3;
     double* atoms = stream->atoms + f * ATOMS_OF_FRAME;
     REQUIRE(backmap_reconstruct(stream->model, &system, frame, 1, stream->seed, atoms, ATOMS_OF_FRAME, NULL) == 0);

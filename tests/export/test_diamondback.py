@@ -29,7 +29,7 @@ def test_result_is_that_of_python(both, sequences, frames, samples):
     model, exported, ddim_steps = both
     topology = Topology.from_sequences(*sequences)
     c_alpha, (types, offsets) = random_walk(topology, frames), chains_of(topology)
-    atoms, mask = exported(c_alpha, types, offsets, samples, 7)
+    atoms, mask = exported(c_alpha, types, offsets, samples, 7, bead_noise=-1.0)
     origin = c_alpha[:, :1]
     engine = AlongChain(model, topology, topology.linked(c_alpha.numpy()), ddim_steps=ddim_steps)
     near, numbers = (c_alpha - origin).float(), torch.arange(frames)
@@ -43,9 +43,9 @@ def test_frames_in_pieces_are_those_of_the_whole(both):
     _, exported, _ = both
     topology = Topology.from_sequences("ACDEFGHIKL", "MNPQR")
     c_alpha, (types, offsets) = random_walk(topology, 3), chains_of(topology)
-    whole, _ = exported(c_alpha, types, offsets, 2, 9)
+    whole, _ = exported(c_alpha, types, offsets, 2, 9, bead_noise=-1.0)
     linked = exported.find_links(c_alpha, offsets)
-    piece, _ = exported(c_alpha[2:], types, offsets, 2, 9, torch.tensor([2]), linked)
+    piece, _ = exported(c_alpha[2:], types, offsets, 2, 9, torch.tensor([2]), linked, None, -1.0)
     assert (piece - whole[:, 2:]).abs().max() < 1e-3  # untrained networks amplify rounding
 
 

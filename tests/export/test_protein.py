@@ -11,6 +11,7 @@ from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, To
 from backmap.cli.main import main
 from backmap.export.torchscript import FORMAT_VERSION, save_torchscript
 from backmap.inference.all_at_once import AllAtOnce
+from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.io import open_source
 from tests.export.small import chains_of, make_model, random_walk
 
@@ -37,11 +38,14 @@ def by_python(
     samples: int,
     seed: int,
     device: torch.device | str = "cpu",
+    rule: CAlphaRule = CAlphaRule(),  # noqa: B008  # it is frozen
 ) -> torch.Tensor:
     """What ``backmap reconstruct`` builds, as a tensor."""
     origin, numbers = c_alpha[:, :1], torch.arange(len(c_alpha))
     engine = AllAtOnce(model, topology, linked, device)
-    built = engine.reconstruct((c_alpha - origin).float(), numbers=numbers, samples=samples, seed=seed)
+    beads = (c_alpha - origin).float().to(device)
+    drawn = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=seed)
+    built = engine.reconstruct(drawn, numbers=numbers, samples=samples, seed=seed)
     return built.cpu().double() + origin[:, None]
 
 
@@ -51,13 +55,27 @@ def test_result_is_that_of_python(model, exported, sequences, frames, samples):
     topology = Topology.from_sequences(*sequences)
     c_alpha = random_walk(topology, frames)
     types, offsets = chains_of(topology)
-    atoms, mask = exported(c_alpha, types, offsets, samples, 11)
-    expected = by_python(model, topology, topology.linked(c_alpha.numpy()), c_alpha, samples, 11)
+    atoms, mask = exported(c_alpha, types, offsets, samples, 11, bead_noise=-1.0)
+    linked = topology.linked(c_alpha.numpy())
+    expected = by_python(model, topology, linked, c_alpha, samples, 11, rule=CAlphaRule("keep"))
     assert atoms.shape == (samples, frames, topology.residues, 15, 3)
     assert np.array_equal(mask.numpy(), topology.atom_mask)
     assert (atoms - expected)[:, :, mask].abs().max() < 1e-5
     assert not atoms[:, :, ~mask].any()
     assert torch.equal(atoms[:, :, :, SLOT_CA], c_alpha.expand(samples, -1, -1, -1))
+
+
+@pytest.mark.parametrize(
+    ("bead_noise", "rule"), [(0.0, CAlphaRule()), (0.05, CAlphaRule("auto", noise_nm=0.05))]
+)
+def test_c_alphas_are_drawn_as_in_python(model, exported, bead_noise, rule):
+    topology = Topology.from_sequences("ACDEFGHIKLMNPQRSTVWY", "GAPGA")
+    c_alpha, (types, offsets) = random_walk(topology, 3), chains_of(topology)
+    atoms, mask = exported(c_alpha, types, offsets, 2, 3, bead_noise=bead_noise)
+    expected = by_python(model, topology, topology.linked(c_alpha.numpy()), c_alpha, 2, 3, rule=rule)
+    assert (atoms - expected)[:, :, mask].abs().max() < 1e-5
+    moved = (atoms[:, :, :, SLOT_CA] - c_alpha).norm(dim=-1)
+    assert 0.005 < moved.mean() < 0.3 and not torch.equal(atoms[0, :, :, SLOT_CA], atoms[1, :, :, SLOT_CA])
 
 
 def test_chain_breaks_are_found_inside(model, exported):
@@ -143,6 +161,8 @@ def test_single_precision_and_seeds(exported):
         ),
         ({"linked": torch.tensor([1, 1, 0])}, "linked has dtype"),
         ({"linked": torch.tensor([True])}, "linked has shape [1]"),
+        ({"bead_noise": -0.5}, "bead_noise is -0.5: give a standard deviation"),
+        ({"bead_noise": float("nan")}, "bead_noise is nan: give a standard deviation"),
     ],
 )
 def test_wrong_arguments_are_explained(exported, change, message):
