@@ -190,7 +190,7 @@ class ExportedProtein(nn.Module):
             raise ValueError(f"samples is {samples}: ask for at least 1")
         if not (bead_noise == -1.0 or 0.0 <= bead_noise <= self.max_bead_noise_nm):
             raise ValueError(
-                f"bead_noise is {bead_noise}: give a standard deviation in nm of up to 0.3, 0 to estimate it, "
+                f"bead_noise is {bead_noise}: give a standard deviation of at most 0.3 nm, 0 to estimate it, "
                 "or -1 to keep all C-alphas"
             )
 

@@ -1,5 +1,6 @@
 """Operators on tensors: one thin function each over the native library."""
 
+from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.density_to_coordinates import density_to_coordinates
 from backmap.ops.overlapping_placement import overlapping_placement
@@ -10,9 +11,11 @@ from backmap.ops.voxelize import voxelize
 
 __all__ = [
     "FrameRule",
+    "c_alpha_energy",
     "canonical_alignment",
     "canonical_placement",
     "density_to_coordinates",
+    "draw_c_alphas",
     "overlapping_placement",
     "pack_side_chains",
     "structure_penalty",

@@ -211,6 +211,79 @@ def pack_side_chains(
     return choice, energy
 
 
+def c_alpha_energy(
+    c_alpha: Tensor, kinds: Tensor, weights: Tensor, table: Tensor, first_angle: float, last_angle: float
+) -> Tensor:
+    """Specification of `backmap::c_alpha_energy` for C-alphas that are not collinear."""
+    energy = torch.zeros_like(weights)
+    if c_alpha.shape[-2] < 4:
+        return energy
+    step = c_alpha[..., 1:, :] - c_alpha[..., :-1, :]
+    first, second, third = step[..., :-2, :], step[..., 1:-1, :], step[..., 2:, :]
+    angles = torch.pi - torch.stack([_angle_between(first, second), _angle_between(second, third)])
+    before, after = torch.linalg.cross(first, second), torch.linalg.cross(second, third)
+    sine = second.norm(dim=-1) * (first * after).sum(-1)
+    dihedral = torch.atan2(sine, (before * after).sum(-1))
+    count, turns = table.shape[1:3]
+    place = (angles - first_angle) / (last_angle - first_angle) * (count - 1)
+    cell = place.detach().floor().long().clamp(0, count - 2)
+    turn = (dihedral + torch.pi) / (2 * torch.pi) * turns
+    sector = turn.detach().floor().long().clamp(0, turns - 1)
+    found = torch.zeros_like(dihedral)
+    for i in (0, 1):
+        for h in (0, 1):
+            for j in (0, 1):
+                share = (
+                    _share(place[0] - cell[0], i) * _share(turn - sector, h) * _share(place[1] - cell[1], j)
+                )
+                found = found + share * table[kinds[:-3], cell[0] + i, (sector + h) % turns, cell[1] + j]
+    energy[..., :-3] = torch.where(weights[..., :-3] == 0, 0.0, weights[..., :-3] * found)
+    return energy
+
+
+def draw_c_alphas(beads, noise, bonds, kinds, weights, table, keys, steps, first_angle, last_angle,
+                  temperature, step_size, largest_step, contact_distance, contact_strength,
+                  box=None):  # fmt: skip
+    """Specification of `backmap::draw_c_alphas` where no residue has more than 32 others near."""
+    batch = beads.shape[:-2]
+    boxes = [None] * math.prod(batch) if box is None else _frames(box.expand(*batch, 3, 3), 2)
+    single = (_frames(beads, 2), _frames(noise, 1), _frames(bonds, 1), _frames(weights, 1))
+    drawn = []
+    for bead, spread, bond, weight, key, count, cell in zip(
+        *single, keys.flatten(), steps.flatten(), boxes, strict=True
+    ):
+
+        def gradient(x: Tensor, near: Tensor, bead=bead, spread=spread, weight=weight, cell=cell) -> Tensor:
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                energy = c_alpha_energy(x, kinds, weight, table, first_angle, last_angle).sum()
+                free = spread > 0
+                energy = energy + ((x - bead)[free] / spread[free, None]).square().sum() / 2
+                i, j = near.triu().nonzero(as_tuple=True)
+                distance = minimum_image(x[i] - x[j], cell).norm(dim=-1)
+                contact = (contact_distance - distance).clamp(min=0)
+                energy = energy + contact_strength * contact.square().sum()
+                return torch.autograd.grad(energy, x)[0] if energy.requires_grad else torch.zeros_like(x)
+
+        x = bead.clone()
+        if count > 0:
+            _restore_bonds(x, bond, spread, 20)
+        for n in range(int(count)):
+            if n % 10 == 0:
+                near = (_all_distances(x, cell) < contact_distance + 0.1) & ~_near_in_chain(bond)
+            mobility = (spread.square() / 2).clamp(max=step_size).unsqueeze(-1)
+            heat = temperature * (int(count) - 1 - n) / int(count)
+            kicks = _nearly_normal(_absorb(key, torch.as_tensor(n)), x)
+            move = -mobility * gradient(x, near) + torch.sqrt(2 * mobility * heat) * kicks
+            length = move.norm(dim=-1, keepdim=True)
+            x += torch.where(length > largest_step, largest_step / length, 1.0) * move
+            _restore_bonds(x, bond, spread, 2)
+        if count > 0:
+            _restore_bonds(x, bond, spread, 20)
+        drawn.append(x)
+    return torch.stack(drawn).reshape(beads.shape) if drawn else beads.clone()
+
+
 def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
     """Coordinates (grid_points,) of the voxels' centres along an axis, of the dtype and device of `like`."""
     k = torch.arange(grid_points, dtype=like.dtype, device=like.device)
@@ -235,6 +308,49 @@ def density_to_coordinates(density: Tensor, width: float, logits: bool) -> tuple
     voxels = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), -1)
     first = (weight.unsqueeze(-1) * voxels).sum((-2, -3, -4))
     return first / torch.where(total == 0, 1, total).unsqueeze(-1), total
+
+
+def _restore_bonds(x: Tensor, bonds: Tensor, noise: Tensor, rounds: int) -> None:
+    """Move the ends of bonds, in place, until these have their lengths; first even ones, then odd ones."""
+    free = (noise > 0).to(x.dtype).unsqueeze(-1)
+    for _ in range(rounds):
+        for odd in (0, 1):
+            first = torch.arange(odd, max(len(x) - 1, odd), 2, device=x.device)
+            first = first[bonds[first] > 0]
+            apart = x[first + 1] - x[first]
+            movers = (free[first] + free[first + 1]).clamp(min=1)
+            share = (1 - bonds[first, None] / apart.norm(dim=-1, keepdim=True)) / movers * apart
+            x[first] += free[first] * share
+            x[first + 1] -= free[first + 1] * share
+
+
+def _near_in_chain(bonds: Tensor) -> Tensor:
+    """(residues, residues): pairs with two bonds between them or fewer."""
+    joined = _are_linked(bonds > 0).double()
+    return (torch.eye(len(bonds), dtype=torch.float64) + joined + joined @ joined) > 0
+
+
+def _absorb(state: Tensor, word: Tensor) -> Tensor:
+    """SplitMix64 in signed numbers."""
+    x = (state ^ word) + -7046029254386353131
+    x = (x ^ ((x >> 30) & (2**34 - 1))) * -4658895280553007687
+    x = (x ^ ((x >> 27) & (2**37 - 1))) * -7723592293110705685
+    return x ^ ((x >> 31) & (2**33 - 1))
+
+
+def _nearly_normal(key: Tensor, like: Tensor) -> Tensor:
+    """Random numbers of the shape of (residues, 3): of each hash, the sum of its four 16-bit words."""
+    bits = _absorb(key, torch.arange(like.numel(), device=like.device).view(like.shape))
+    total = sum((bits >> (16 * word)) & 0xFFFF for word in range(4))
+    return (total - 2 * 65535).to(like.dtype) * (math.sqrt(3) / 65536)
+
+
+def _angle_between(a: Tensor, b: Tensor) -> Tensor:
+    return torch.acos((a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)))
+
+
+def _share(fraction: Tensor, side: int) -> Tensor:
+    return fraction if side else 1 - fraction
 
 
 def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii, linked,

@@ -9,6 +9,7 @@
 
 namespace backmap {
 
+constexpr int64_t most_steps = 100000;
 constexpr int64_t steps_between_searches = 10;    // a list of contacts serves so many steps
 constexpr int64_t contacts_listed = 32;           // of each residue, those of the lowest numbers
 constexpr double contact_margin_nm = 0.1;         // how much farther than in contact a listed residue may be

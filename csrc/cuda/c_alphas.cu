@@ -111,7 +111,7 @@ template <typename T>
 __global__ void draw_frames(DrawCAlphasArguments<T> a, DrawMemory<T> memory) {
   const int64_t b = blockIdx.x;
   const DrawFrame<T> f = frame_at(a, memory, b);
-  const int64_t steps = a.steps[b];
+  const int64_t steps = a.steps[b] < most_steps ? a.steps[b] : most_steps;
   for (int64_t i = threadIdx.x; i < 3 * a.residues; i += threads) f.place[i] = f.bead[i];
   __syncthreads();
   if (steps <= 0) return;

@@ -33,12 +33,12 @@ Sizes check_windows(const char* op, const Argument& points, const Tensor& kinds,
   return batch;
 }
 
-// CUDA clamps a kind out of range.
-void check_kinds(const char* op, const Tensor& kinds, const Tensor& table) {
-  if (!kinds.is_cpu() || kinds.numel() == 0) return;
-  const auto [low, high] = kinds.aminmax();
+// CUDA clamps what is out of range.
+void check_range(const Argument& a, int64_t end) {
+  if (!a.tensor.is_cpu() || a.tensor.numel() == 0) return;
+  const auto [low, high] = a.tensor.aminmax();
   const int64_t lowest = low.item<int64_t>(), highest = high.item<int64_t>();
-  TORCH_CHECK_VALUE(lowest >= 0 && highest < table.size(0), op, ": kinds must lie in [0, ", table.size(0), "), got ",
+  TORCH_CHECK_VALUE(lowest >= 0 && highest < end, a.op, ": ", a.name, " must lie in [0, ", end, "), got ",
                     lowest < 0 ? lowest : highest);
 }
 
@@ -69,7 +69,7 @@ Tensor empty_c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Te
 Tensor c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
                       double first_angle, double last_angle) {
   const Tensor energy = empty_c_alpha_energy(c_alpha, kinds, weights, table, first_angle, last_angle);
-  check_kinds("c_alpha_energy", kinds, table);
+  check_range({"c_alpha_energy", "kinds", kinds}, table.size(0));
   const Tensor c_alpha_ = c_alpha.contiguous(), kinds_ = kinds.contiguous(), weights_ = weights.contiguous(),
                table_ = table.contiguous();
   with_scalar_of(c_alpha, [&](auto scalar) {
@@ -117,7 +117,8 @@ Tensor draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
   const char* op = "draw_c_alphas";
   const Tensor c_alpha = empty_draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_ARGUMENTS).contiguous();
   check_count(op, "residues", beads.size(-2));
-  check_kinds(op, kinds, table);
+  check_range({op, "kinds", kinds}, table.size(0));
+  check_range({op, "steps", steps}, most_steps + 1);
   check_box_values(op, box, contact_distance + contact_margin_nm, "the reach of contacts");
   const Tensor beads_ = beads.contiguous(), noise_ = noise.contiguous(), bonds_ = bonds.contiguous(),
                kinds_ = kinds.contiguous(), weights_ = weights.contiguous(), table_ = table.contiguous(),

@@ -298,6 +298,95 @@ BAD_GAUSSIANS = {"width": BAD_LENGTHS, "sigma": BAD_LENGTHS}
 
 # ---- All ---------------------------------------------------------------------------------------
 
+# ---- C-alphas ----------------------------------------------------------------------------------
+
+
+def c_alpha_windows(batch, dtype, residues, kinds, angles, dihedrals) -> Arguments:
+    return {
+        "c_alpha": walk(batch, residues, dtype),
+        "kinds": torch.randint(0, kinds, (residues,)),
+        "weights": torch.rand(*batch, residues, dtype=dtype) * mask(*batch, residues),
+        "table": torch.rand(kinds, angles, dihedrals, angles, dtype=dtype),
+        "first_angle": 1.0,
+        "last_angle": 3.0,
+    }
+
+
+def walk(batch, residues, dtype) -> Tensor:
+    """Chains of points 0.38 nm apart, with an angle at every point."""
+    turning = torch.eye(3, dtype=dtype)[torch.arange(residues) % 3]
+    steps = turning + 0.3 * torch.rand(*batch, residues, 3, dtype=dtype)
+    return (0.38 * steps / steps.norm(dim=-1, keepdim=True)).cumsum(-2)
+
+
+def c_alpha_beads(batch, dtype, **sizes: int) -> Arguments:
+    windows = c_alpha_windows(batch, dtype, **sizes)
+    residues = sizes["residues"]
+    return {
+        "beads": windows["c_alpha"],
+        "noise": 0.03 + 0.05 * torch.rand(*batch, residues, dtype=dtype),
+        "bonds": 0.38 * mask(*batch, residues).to(dtype),
+        "kinds": windows["kinds"],
+        "weights": windows["weights"],
+        "table": windows["table"],
+        "keys": torch.randint(-(2**62), 2**62, batch),
+        "steps": torch.randint(0, 4, batch),
+        "first_angle": 1.0,
+        "last_angle": 3.0,
+        "temperature": 1.5,
+        "step_size": 3e-4,
+        "largest_step": 0.03,
+        "contact_distance": 0.4,
+        "contact_strength": 1000.0,
+    }
+
+
+def c_alpha_beads_in_a_box(batch, dtype, **sizes: int) -> Arguments:
+    box = torch.tensor([[3.0, 0, 0], [0.5, 3.2, 0], [-0.7, 0.9, 2.8]], dtype=dtype)
+    return {**c_alpha_beads(batch, dtype, **sizes), "box": box.expand(*batch, 3, 3).clone()}
+
+
+def kind_range(arguments: Arguments) -> range:
+    return range(len(arguments["table"]))
+
+
+WINDOW_SIZES = {"residues": 0, "kinds": 1, "angles": 2, "dihedrals": 1}
+BAD_ANGLES = {"first_angle": (-0.1, 3.0, 4.0, NAN), "last_angle": (0.5, 1.0, 3.2, NAN)}
+BAD_DYNAMICS = {
+    **BAD_ANGLES,
+    **dict.fromkeys(("temperature", "contact_strength"), (-1.0, NAN, INFINITE)),
+    **dict.fromkeys(("step_size", "largest_step", "contact_distance"), (0.0, -1.0, NAN, INFINITE)),
+}
+
+
+def c_alpha_operators() -> list[Operator]:
+    """Energies of C-alphas, and C-alphas drawn with and without a periodic box."""
+    shared = frozenset({"kinds", "table"})
+    free = {"table": (-4, -2)}
+    ranges = {"kinds": kind_range, "steps": lambda arguments: range(100_001)}
+    draw = {"shared": shared, "free": free, "bad_values": BAD_DYNAMICS, "index_ranges": ranges}
+    return [
+        Operator(
+            "c_alpha_energy",
+            c_alpha_windows,
+            WINDOW_SIZES,
+            shared=shared,
+            free=free,
+            bad_values=BAD_ANGLES,
+            index_ranges={"kinds": kind_range},
+        ),
+        Operator("draw_c_alphas", c_alpha_beads, WINDOW_SIZES, **draw),
+        Operator(
+            "draw_c_alphas",
+            c_alpha_beads_in_a_box,
+            WINDOW_SIZES,
+            **draw,
+            bad_contents={"box": bad_boxes},
+            variant=" in a box",
+        ),
+    ]
+
+
 DENSITY_SIZES = {"particles": 0, "grid_points": 1}
 ALIGNMENT_SIZES = {"residues": 0, "slots": 0, "queries": 0, "neighbours": 0}
 OVERLAP_SIZES = {"residues": 0, "atom_slots": 0, "queries": 0, "slots": 0}
@@ -411,6 +500,7 @@ OPERATORS = [
         free={"candidates": (-3,), "uniforms": (-2,)},
         bad_values={"strength": (-1.0, NAN, INFINITE)},
     ),
+    *c_alpha_operators(),
     Operator(
         "voxelize",
         particles,

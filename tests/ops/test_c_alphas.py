@@ -1,0 +1,121 @@
+"""C-alphas drawn about beads: against the specification, and what the physics asks for."""
+
+import math
+
+import pytest
+import torch
+
+from backmap.ops import c_alpha_energy, draw_c_alphas, reference
+from tests.ops.operators import c_alpha_beads, c_alpha_beads_in_a_box, c_alpha_windows
+
+SIZES = {"kinds": 3, "angles": 5, "dihedrals": 7}
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
+@pytest.mark.parametrize("residues", [0, 1, 3, 4, 30])
+def test_energies_match_the_reference(batch, residues):
+    arguments = c_alpha_windows(batch, torch.float64, residues=residues, **SIZES)
+    actual = torch.ops.backmap.c_alpha_energy(**arguments)
+    torch.testing.assert_close(actual, reference.c_alpha_energy(**arguments))
+    assert residues < 30 or actual.abs().max() > 0
+
+
+@pytest.mark.parametrize("make", [c_alpha_beads, c_alpha_beads_in_a_box])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
+@pytest.mark.parametrize("residues, steps", [(0, 3), (1, 3), (2, 3), (5, 1), (40, 12), (40, 0)])
+def test_draws_match_the_reference(make, batch, residues, steps):
+    arguments = make(batch, torch.float64, residues=residues, **SIZES)
+    arguments["steps"] = torch.full(batch, steps)
+    arguments["weights"] = arguments["weights"].clone()
+    actual = torch.ops.backmap.draw_c_alphas(**arguments)
+    torch.testing.assert_close(actual, reference.draw_c_alphas(**arguments), atol=1e-9, rtol=1e-9)
+    assert steps or torch.equal(actual, arguments["beads"])
+    assert residues < 40 or not steps or not torch.allclose(actual, arguments["beads"])
+
+
+def test_residues_without_noise_stay():
+    arguments = c_alpha_beads((4,), torch.float64, residues=30, **SIZES)
+    arguments["steps"][:] = 20
+    arguments["noise"][:, 5:12] = 0
+    drawn = torch.ops.backmap.draw_c_alphas(**arguments)
+    assert torch.equal(drawn[:, 5:12], arguments["beads"][:, 5:12])
+    assert (drawn - arguments["beads"])[:, 13:].norm(dim=-1).min() > 0
+
+
+def test_bonds_have_their_lengths():
+    arguments = c_alpha_beads((2,), torch.float64, residues=50, **SIZES)
+    arguments["beads"] += 0.02 * torch.randn(2, 50, 3, dtype=torch.float64)
+    arguments["bonds"] = torch.full((2, 50), 0.38, dtype=torch.float64)
+    arguments["steps"][:] = 30
+    drawn = torch.ops.backmap.draw_c_alphas(**arguments)
+    lengths = (drawn[:, 1:] - drawn[:, :-1]).norm(dim=-1)
+    assert (lengths - 0.38).abs().max() < 1e-3
+
+
+def test_chains_that_touch_across_the_box_part():
+    """Two residues are images of near neighbours: they repel only where the box is known."""
+    beads = torch.tensor([[0.05, 1.0, 1.0], [2.85, 1.0, 1.0]]).double()
+    call = dict(
+        beads=beads,
+        noise=torch.full((2,), 0.1).double(),
+        bonds=torch.zeros(2).double(),
+        kinds=torch.zeros(2, dtype=torch.int64),
+        weights=torch.zeros(2).double(),
+        table=torch.zeros(1, 2, 1, 2).double(),
+        keys=torch.tensor(7),
+        steps=torch.tensor(200),
+        first_angle=1.0,
+        last_angle=3.0,
+        temperature=0.0,
+        step_size=1e-4,
+        largest_step=0.01,
+        contact_distance=0.4,
+        contact_strength=2000.0,
+    )
+    assert torch.equal(draw_c_alphas(**call), beads)
+    drawn = draw_c_alphas(**call, box=3.0 * torch.eye(3).double())
+    gap = 3.0 - (drawn[1, 0] - drawn[0, 0])
+    # Contact 4000 (0.4 - gap) on each balances (gap - 0.2) / 2 / 0.01 from its bead.
+    assert abs(gap - (4000 * 0.4 + 50 * 0.2) / 4050) < 1e-3
+
+
+def test_a_free_residue_spreads_as_its_noise_and_heat_say():
+    """The variance in a harmonic well, step by step."""
+    frames, noise = 4000, 0.1
+    drawn = draw_c_alphas(
+        torch.zeros(frames, 1, 3).double(),
+        torch.full((frames, 1), noise).double(),
+        torch.zeros(frames, 1).double(),
+        torch.zeros(1, dtype=torch.int64),
+        torch.zeros(frames, 1).double(),
+        torch.zeros(1, 2, 1, 2).double(),
+        torch.arange(frames),
+        torch.full((frames,), 100),
+        first_angle=1.0,
+        last_angle=3.0,
+        temperature=4.0,
+        step_size=1e-3,
+        largest_step=1.0,
+        contact_distance=0.1,
+        contact_strength=0.0,
+    )
+    variance, mobility = 0.0, 1e-3
+    for n in range(100):
+        heat = 4.0 * (99 - n) / 100
+        variance = variance * (1 - mobility / noise**2) ** 2 + 2 * mobility * heat
+    assert abs(drawn.std() - math.sqrt(variance)) < 0.03 * math.sqrt(variance)
+    assert drawn.mean().abs() < 0.01
+
+
+def test_bad_input():
+    arguments = c_alpha_windows((2,), torch.float32, residues=8, **SIZES)
+    c_alpha_energy(**arguments)
+    with pytest.raises(ValueError, match="kinds must lie in"):
+        c_alpha_energy(**{**arguments, "kinds": torch.full((8,), 3)})
+    with pytest.raises(ValueError, match="table must have shape"):
+        c_alpha_energy(**{**arguments, "table": torch.zeros(3, 5, 7, 4)})
+    beads = c_alpha_beads_in_a_box((2,), torch.float32, residues=8, **SIZES)
+    with pytest.raises(ValueError, match="box must be wider than twice the reach of contacts"):
+        draw_c_alphas(**{**beads, "box": 0.9 * torch.eye(3)})
+    with pytest.raises(TypeError, match="noise must have dtype"):
+        draw_c_alphas(**{**beads, "noise": beads["noise"].double()})
