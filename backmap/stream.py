@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from backmap.runs.protein_plan import ProteinOptions
 
 
-LONGEST_LINK_NM = 0.45
-"""The first frame alone tells breaks of the chain: bonds of simulated C-alphas stretch, gaps are longer."""
-
-
 class Follower(Protocol):
     """Knows the atoms of the frames that come, and builds those of the next ones."""
 
@@ -128,7 +124,7 @@ def _trajectories(
     """Turn what comes into trajectories of some frames each."""
     import mdtraj
 
-    from backmap.io.reader import require_file
+    from backmap.io.naming import require_file
     from backmap.io.trajectory_file import TopologyFile
 
     if isinstance(topology, str | PathLike):
@@ -163,7 +159,7 @@ class _ProteinFollower:
         from backmap.io import source_from_mdtraj
         from backmap.runs.protein_plan import ProteinPlan
 
-        self.source = source_from_mdtraj(first, skip_unknown=skip_unknown, longest_link_nm=LONGEST_LINK_NM)
+        self.source = source_from_mdtraj(first, skip_unknown=skip_unknown)
         with api.explained():
             self._plan = ProteinPlan.make(self.source, model, options)
             self._workers = LocalWorkers(self._plan.job, device, threads=api.count_workers(device))

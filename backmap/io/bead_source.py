@@ -13,10 +13,10 @@ from backmap.errors import InputError, InputWarning
 
 from .bead_selection import BeadSelection, bare_atoms, bare_beads, describe_beads, select_atoms, select_beads
 from .coordinate_checks import NOT_FINITE
-from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix
-from .reader import EVERY_FRAME, FrameFile, FrameRange, FrameSource, open_files, require_file
-from .structure_file import RawFrames
-from .trajectory_file import LoadedTrajectory, open_trajectory, residue_records
+from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
+from .reader import EVERY_FRAME, FrameRange, FrameSource, open_files, open_frames
+from .structure_file import FrameFile, RawFrames
+from .trajectory_file import LoadedTrajectory, residue_records
 
 if TYPE_CHECKING:
     import mdtraj
@@ -125,7 +125,7 @@ def open_beads(
         "skip_bad": skip_bad,
     }
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
-        file = open_trajectory(path, mapping.beads)
+        file = open_frames(path, mapping.beads)
         selection = _select_by_number(path, file.atoms, molecule, mapping)
         return BeadSource(str(path), file, selection, files=(path,), **asked)
     opened = open_files(path, top)
@@ -176,7 +176,7 @@ def read_molecule(path: str | Path, molecule: Molecule) -> np.ndarray:
         selection = BeadSelection(index, everything.weights, bare_atoms(molecule, everything).labels)
         frames = opened.frames
     else:
-        frames = open_trajectory(path, molecule.atoms)
+        frames = open_frames(path, molecule.atoms)
         selection = bare_atoms(molecule, everything)
         if frames.atoms != molecule.atoms:
             raise InputError(

@@ -17,8 +17,8 @@ from backmap.errors import InputEndsEarly, InputError
 
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
 from .naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
-from .protein_selection import AtomRecord, ResidueRecord
-from .structure_file import NM_PER_ANGSTROM, RawFrames, joined_frames
+from .protein_selection import ResidueRecord
+from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, joined_frames, residues_of
 
 if TYPE_CHECKING:
     import mdtraj
@@ -183,7 +183,7 @@ def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | Loa
         return StreamedTrajectory(path)
     import mdtraj
 
-    names = {} if suffix_of(path) in (".gro", ".mol2") else {"top": _nameless_topology(expected_atoms)}
+    names = {} if suffix_of(path) == ".mol2" else {"top": _nameless_topology(expected_atoms)}
     with explain_reading(path):
         return LoadedTrajectory(mdtraj.load(str(path), **names))
 
@@ -221,42 +221,21 @@ class TopologyFile:
 
 
 def residue_records(topology: mdtraj.Topology) -> list[ResidueRecord]:
-    """List the residues of an mdtraj topology.
-
-    Formats without chain names (GRO, PRMTOP) run the chains together; there a new chain starts after a
-    terminal oxygen, and where the residue number falls.
-    """
-    records: list[ResidueRecord] = []
-    chain = -1
-    previous = None
-    for residue in topology.residues:
-        if previous is None or _starts_chain(previous, residue):
-            chain += 1
-        previous = residue
-        records.append(
-            ResidueRecord(
-                chain=chain,
-                chain_id=_chain_name(residue),
+    """List the residues of an mdtraj topology."""
+    return residues_of(
+        [
+            AtomRow(
+                name=atom.name.strip(),
+                residue=residue.name.strip().upper(),
                 number=residue.resSeq,
-                insertion_code="",
-                name=residue.name.strip().upper(),
-                atoms=tuple(AtomRecord(atom.name.strip(), atom.index) for atom in residue.atoms),
+                chain=(residue.chain.chain_id or "").strip(),
+                segment=(residue.segment_id or "").strip(),
+                part=residue.chain.index,
+                group=residue.index,
             )
-        )
-    return records
-
-
-def _chain_name(residue: mdtraj.core.topology.Residue) -> str:
-    return (residue.chain.chain_id or "").strip()
-
-
-def _starts_chain(previous: mdtraj.core.topology.Residue, residue: mdtraj.core.topology.Residue) -> bool:
-    if residue.chain.index != previous.chain.index or residue.segment_id != previous.segment_id:
-        return True
-    if _chain_name(residue):
-        return False
-    return residue.resSeq < previous.resSeq or any(
-        atom.name in ("OXT", "OT2", "OC2") for atom in previous.atoms
+            for residue in topology.residues
+            for atom in residue.atoms
+        ]
     )
 
 

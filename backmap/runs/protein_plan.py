@@ -84,7 +84,7 @@ class ProteinPlan:
             seed=options.seed,
             ddim_steps=options.ddim_steps,
             redraws=options.redraws,
-            given=source.present if options.keep_given else None,
+            given=source.given if options.keep_given else None,
         )
         job, atoms = _with_finishing(job, source, options)
         stays = job.c_alphas if options.minimise else None
