@@ -12,7 +12,8 @@ from backmap.errors import InputError
 _OPTIONS_OF_OTHERS = {
     "protein": ("seed_from", "refine", "temperature", "segments", "burn_in"),
     "diamondback": ("seed_from", "refine", "temperature", "segments", "burn_in"),
-    "temporal": ("skip_unknown", "keep_given", "ddim_steps", "redraws", "hydrogens", "minimise"),
+    "temporal": ("skip_unknown", "keep_given", "ddim_steps", "redraws", "hydrogens", "minimise")
+    + ("sequence",),
 }
 """Options that have no meaning for a family of models."""
 
@@ -30,6 +31,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("input", nargs="+", metavar="INPUT", help="structure or trajectory: PDB, mmCIF, XTC, DCD, HDF5 ...")
     add("--top", metavar="TOPOLOGY", help="topology of trajectories that hold no residue names")
+    add(
+        "--sequence", metavar="FASTA", help="proteins: which amino acids the residues are, a record per chain"
+    )
     add(
         "-o",
         "--output",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,6 +15,7 @@ from backmap.errors import InputError, InputWarning
 from .bead_selection import BeadSelection, bare_atoms, bare_beads, describe_beads, select_atoms, select_beads
 from .coordinate_checks import NOT_FINITE
 from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
+from .protein_selection import ResidueRecord
 from .reader import EVERY_FRAME, FrameRange, FrameSource, open_files, open_frames
 from .structure_file import FrameFile, RawFrames
 from .trajectory_file import LoadedTrajectory, residue_records
@@ -137,11 +139,19 @@ def open_beads(
 
 
 def beads_from_mdtraj(
-    trajectory: mdtraj.Trajectory, molecule: Molecule, mapping: LinearMapping
+    trajectory: mdtraj.Trajectory,
+    molecule: Molecule,
+    mapping: LinearMapping,
+    *,
+    residues: Sequence[ResidueRecord] | None = None,
 ) -> BeadSource:
-    """Take an mdtraj trajectory in memory as :func:`open_beads` takes a file."""
+    """Take an mdtraj trajectory in memory as :func:`open_beads` takes a file.
+
+    ``residues`` stand in for its topology where they are given.
+    """
     name = "the trajectory"
-    selection = select_beads(residue_records(trajectory.topology), molecule, mapping, file=name)
+    residues = residue_records(trajectory.topology) if residues is None else residues
+    selection = select_beads(residues, molecule, mapping, file=name)
     timed = not np.array_equal(
         trajectory.time, np.arange(trajectory.n_frames)
     )  # mdtraj counts where it knows none

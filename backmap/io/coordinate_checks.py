@@ -143,21 +143,22 @@ class FrameJudge:
                 f": neighbouring C-alphas are {length:.3g} nm apart, but {self.bond_nm:.3g} nm in the first frame; "
                 "give all frames in one unit"
             )
-        if (torn := self._torn(c_alpha[None])[0]).any():
-            first = int(self._bonds[torn.argmax()])
-            length = np.linalg.norm(c_alpha[first + 1] - c_alpha[first])
-            count = f", as are {torn.sum() - 1} more bonds" if torn.sum() > 1 else ""
-            cause = (
-                "it looks wrapped: give the box"
-                if not box.any() and _crosses_extent(c_alpha, first)
-                else "the frame is damaged or the simulation exploded; leave it out"
-            )
-            return (
-                f": the bond between {describe(first)} and {describe(first + 1)} is torn (C-alphas {length:.3g} nm "
-                f"apart{count}); {cause}"
-            )
-        one, other = (describe(residue) for residue in sorted(_coincidences(c_alpha)[0]))
-        return f": {one} and {other} have their C-alphas in one place; remove the copy or repair the file"
+        if len(pairs := _coincidences(c_alpha)):
+            one, other = (describe(residue) for residue in sorted(pairs[0]))
+            return f": {one} and {other} have their C-alphas in one place; remove the copy or repair the file"
+        torn = self._torn(c_alpha[None])[0]
+        first = int(self._bonds[torn.argmax()])
+        length = np.linalg.norm(c_alpha[first + 1] - c_alpha[first])
+        count = f", as are {torn.sum() - 1} more bonds" if torn.sum() > 1 else ""
+        cause = (
+            "it looks wrapped: give the box"
+            if not box.any() and _crosses_extent(c_alpha, first)
+            else "the frame is damaged or the simulation exploded; leave it out"
+        )
+        return (
+            f": the bond between {describe(first)} and {describe(first + 1)} is torn "
+            f"(C-alphas {length:.3g} nm apart{count}); {cause}"
+        )
 
     @cached_property
     def _bonds(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import SLOT_CA
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
 
@@ -45,7 +45,7 @@ from .naming import (
 )
 from .npy_file import NpyFile
 from .pdb_file import PdbFile
-from .protein_selection import ProteinSelection, select_protein
+from .protein_selection import ProteinSelection, ResidueRecord, select_protein
 from .structure_file import FrameFile, NamesFile, RawFrames, joined_where_known
 from .trajectory_file import LoadedTrajectory, TopologyFile, open_trajectory, residue_records
 from .whole_molecules import make_whole, periodic_boxes
@@ -533,14 +533,20 @@ def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection
 
 
 def source_from_mdtraj(
-    trajectory: mdtraj.Trajectory, *, skip_unknown: bool = False, sequence: str | Path | None = None
+    trajectory: mdtraj.Trajectory,
+    *,
+    residues: Sequence[ResidueRecord] | None = None,
+    skip_unknown: bool = False,
+    sequence: str | Path | None = None,
 ) -> Source:
-    """Take an mdtraj trajectory in memory as :func:`open_source` takes a file."""
+    """Take an mdtraj trajectory in memory as :func:`open_source` takes a file.
+
+    ``residues`` stand in for its topology where they are given.
+    """
     name = "the trajectory"
     fasta = None if sequence is None else FastaFile.read(sequence)
-    selection = select_protein(
-        residue_records(trajectory.topology), file=name, skip_unknown=skip_unknown, sequence=fasta
-    )
+    residues = residue_records(trajectory.topology) if residues is None else residues
+    selection = select_protein(residues, file=name, skip_unknown=skip_unknown, sequence=fasta)
     source = Source(name, LoadedTrajectory(trajectory), selection)
     source.check()
     return source
@@ -584,10 +590,14 @@ def open_files(
         raise InputError(
             f"{path}: holds coordinates but no residue names; give its topology (a PDB file, say) with --top{beads}"
         )
-    names_path = path if top is None else top
-    names = _open_both(names_path, sequence) or TopologyFile(names_path)
+    names = open_names(path if top is None else top, sequence)
     frames = open_frames(path, names.atoms)
     return OpenedFiles(frames, names, (path,) if top is None else (path, top))
+
+
+def open_names(path: Path, sequence: FastaFile | None = None) -> NamesFile:
+    """Open what names the residues of a file."""
+    return _open_both(path, sequence) or TopologyFile(path)
 
 
 def open_frames(path: Path, expected_atoms: int) -> FrameFile:

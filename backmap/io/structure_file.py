@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import gemmi
 import numpy as np
 
-from backmap.chemistry import RESIDUE_INDEX
+from backmap.chemistry import RESIDUE_INDEX, standard_residue_name
 
 from .protein_selection import AtomRecord, ResidueRecord, is_ion
 
@@ -173,7 +173,7 @@ def _runs(rows: Sequence[AtomRow]) -> Iterator[list[int]]:
         names: set[tuple[str, str]] = set()
         begin = 0
         for place, index in enumerate(run):
-            name = _atom_key(rows[index])
+            name = rows[index].name, rows[index].alternate
             if name in names:
                 yield run[begin:place]
                 begin, names = place, set()
@@ -181,29 +181,50 @@ def _runs(rows: Sequence[AtomRow]) -> Iterator[list[int]]:
         yield run[begin:]
 
 
+@dataclass
+class _Begun:
+    """A residue that more of the file's atoms may join: their rows, and their names with alternate locations."""
+
+    rows: list[int]
+    atoms: set[tuple[str, str]]
+    residue: str
+
+    def is_joined_by(self, atoms: set[tuple[str, str]], residue: str, adjacent: bool) -> bool:
+        """Tell whether a later run is a part of the residue, rather than another with its number.
+
+        It has no C-alpha of its own and adds to the atoms there are; next to the residue, it may repeat them.
+        """
+        names = {name for name, _ in atoms}
+        if "CA" in names and (residue != self.residue or ("CA", "") in atoms):
+            return False
+        return not atoms & self.atoms or (adjacent and "CA" not in names)
+
+
 def _joined(runs: Iterable[list[int]], rows: Sequence[AtomRow]) -> list[list[int]]:
-    """Join runs that are parts of one residue: the later has no C-alpha, and no atom that the earlier has."""
-    groups: list[list[int]] = []
-    begun: dict[tuple[object, ...], list[tuple[list[int], set[tuple[str, str]]]]] = {}
+    """Join the runs of atoms that make up one residue, wherever they stand."""
+    groups: list[_Begun] = []
+    begun: dict[tuple[object, ...], list[_Begun]] = {}
     for run in runs:
-        names = {_atom_key(rows[index]) for index in run}
-        place = rows[run[0]].place
-        waiting = begun.setdefault(place, [])
-        begins = rows[run[0]].number is None or any(
-            name == "CA" and not alternate for name, alternate in names
+        row = rows[run[0]]
+        atoms = {(rows[index].name, rows[index].alternate) for index in run}
+        amino_acid = standard_residue_name(row.residue) is not None
+        waiting = begun.setdefault((*row.place[:-1], amino_acid or row.residue), [])
+        candidates = waiting if row.number is not None else ()
+        joined = next(
+            (
+                group
+                for group in candidates
+                if group.is_joined_by(atoms, row.residue, amino_acid and group is groups[-1])
+            ),
+            None,
         )
-        group = None if begins else next((entry for entry in waiting if not entry[1] & names), None)
-        if group is None:
-            groups.append(run)
-            waiting.append((run, names))
+        if joined is None:
+            groups.append(_Begun(run, atoms, row.residue))
+            waiting.append(groups[-1])
         else:
-            group[0].extend(run)
-            group[1].update(names)
-    return groups
-
-
-def _atom_key(row: AtomRow) -> tuple[str, str]:
-    return row.name, row.alternate
+            joined.rows.extend(run)
+            joined.atoms |= atoms
+    return [group.rows for group in groups]
 
 
 def _with_ligands(records: list[ResidueRecord], hetero: list[bool]) -> list[ResidueRecord]:

@@ -183,7 +183,7 @@ def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | Loa
         return StreamedTrajectory(path)
     import mdtraj
 
-    names = {} if suffix_of(path) == ".mol2" else {"top": _nameless_topology(expected_atoms)}
+    names = {} if suffix_of(path) == ".mol2" else {"top": nameless_topology(expected_atoms)}
     with explain_reading(path):
         return LoadedTrajectory(mdtraj.load(str(path), **names))
 
@@ -239,7 +239,7 @@ def residue_records(topology: mdtraj.Topology) -> list[ResidueRecord]:
     )
 
 
-def _nameless_topology(atoms: int) -> mdtraj.Topology:
+def nameless_topology(atoms: int) -> mdtraj.Topology:
     """Make a topology of so many atoms without meaning: mdtraj asks for one before it reads coordinates."""
     import mdtraj
 
