@@ -21,13 +21,17 @@ from backmap.chemistry.residues import (
 
 MIN_LINKED_CA_DISTANCE_NM = 0.20
 MAX_LINKED_CA_DISTANCE_NM = 0.52
-"""C-alphas of bonded neighbours lie within this range, which the soft bonds of coarse-grained models do not leave
-(0.38 +- 0.0174 nm). Crystals have 0.38 nm, or 0.29 nm across a cis bond; where a residue is missing, 0.47 nm and
-more."""
+"""C-alphas of bonded neighbours lie within this range, which the soft bonds of coarse-grained models do not
+leave (0.38 +- 0.0174 nm). Crystals have 0.38 nm, or 0.29 nm across a cis bond."""
 
-MAX_LINKED_ACROSS_GAP_NM = 0.47
-"""End of that range where the residue numbers leave room for a residue in between."""
+MAX_LINKED_ACROSS_GAP_NM = (0.41, 0.47)
+"""Where the residue numbers leave room for a residue in between, the range ends here for bonds as stiff as
+crystals' and for soft ones: seldom are two C-alphas so close with a residue between them."""
 
+_BOND_NM = 0.38
+_SPREADS = 5
+_ENOUGH_BONDS = 10
+_SPREAD_PER_MEDIAN_DEVIATION = 1.4826
 _NUMBERS_WRAP_AT = (10_000, 100_000)
 """Residue numbers of PDB and GRO files start again at 0 here, for want of columns."""
 
@@ -42,8 +46,17 @@ def can_be_bonded(distance: np.ndarray, steps: np.ndarray) -> np.ndarray:
     steps : ndarray, (pairs,) int64
         How far their numbers are apart, as :func:`number_steps` counts.
     """
-    longest = np.where(steps == 1, MAX_LINKED_CA_DISTANCE_NM, MAX_LINKED_ACROSS_GAP_NM)
+    longest = np.where(steps == 1, MAX_LINKED_CA_DISTANCE_NM, _longest_across_gap(distance[steps == 1]))
     return (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < longest)
+
+
+def _longest_across_gap(distance: np.ndarray) -> float:
+    """Say how long bonds can be that are as soft as neighbours' distances (pairs,) in nm tell."""
+    stiff, soft = MAX_LINKED_ACROSS_GAP_NM
+    if len(distance) < _ENOUGH_BONDS:
+        return soft
+    spread = _SPREAD_PER_MEDIAN_DEVIATION * np.median(np.abs(distance - np.median(distance)))
+    return float(np.clip(_BOND_NM + _SPREADS * spread, stiff, soft))
 
 
 def number_steps(numbers: np.ndarray, insertion_codes: Sequence[str]) -> np.ndarray:

@@ -73,36 +73,35 @@ class FrameJudge:
     linked: np.ndarray | None = None
     bond_nm: float | None = None
 
-    def readable(self, coordinates: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    def readable(self, positions: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Find the frames (frames,) bool whose positions and boxes are numbers that make sense.
 
         Parameters
         ----------
-        coordinates : ndarray, (frames, residues, 15, 3)
-            Positions in nm.
+        positions : ndarray, (frames, atoms, 3)
+            In nm.
         boxes : ndarray, (frames, 3, 3)
             Box vectors in nm, zero where there are none.
         """
         with np.errstate(invalid="ignore"):
-            numbers = (np.abs(coordinates[:, self.present]) < MAX_COORDINATE_NM).all(axis=(1, 2))
+            numbers = (np.abs(positions) < MAX_COORDINATE_NM).all(axis=(1, 2))
         return numbers & np.isfinite(boxes).all(axis=(1, 2)) & (narrowest_width(boxes) >= MIN_BOX_WIDTH_NM)
 
-    def sound(self, coordinates: np.ndarray, readable: np.ndarray) -> np.ndarray:
+    def sound(self, c_alpha: np.ndarray, readable: np.ndarray) -> np.ndarray:
         """Find the frames (frames,) bool that are readable, whole, in the first frame's unit and not torn.
 
         Parameters
         ----------
-        coordinates : ndarray, (frames, residues, 15, 3)
+        c_alpha : ndarray, (frames, residues, 3)
             Positions in nm, molecules whole.
         readable : ndarray, (frames,) bool
             As :meth:`readable` says.
         """
         sound = readable.copy()
         places = np.flatnonzero(sound)
-        c_alpha = coordinates[places, :, SLOT_CA]
-        sound[places] = self._same_unit(c_alpha) & ~self._torn(c_alpha).any(axis=1)
+        sound[places] = self._same_unit(c_alpha[places]) & ~self._torn(c_alpha[places]).any(axis=1)
         for frame in np.flatnonzero(sound):
-            sound[frame] = not len(_coincidences(coordinates[frame, :, SLOT_CA]))
+            sound[frame] = not len(_coincidences(c_alpha[frame]))
         return sound
 
     def refuse(self, coordinates: np.ndarray, box: np.ndarray, frame: str, file: str) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -48,7 +48,7 @@ from .pdb_file import PdbFile
 from .protein_selection import ProteinSelection, ResidueRecord, select_protein
 from .structure_file import FrameFile, NamesFile, RawFrames, joined_where_known
 from .trajectory_file import LoadedTrajectory, TopologyFile, open_trajectory, residue_records
-from .whole_molecules import make_whole, periodic_boxes
+from .whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
 
 if TYPE_CHECKING:
     import mdtraj
@@ -374,8 +374,10 @@ class Source(FrameSource):
         self._atom_index = selection.atom_index[selection.present]
         self.topology = selection.topology
         self._judge = FrameJudge(self.topology, self.present)
-        coordinates, box, number = self._first_sound_frame()
-        self._decide(coordinates[:, SLOT_CA], box, f"frame {number + 1}")
+        self._whole_chains = self._chains
+        c_alpha, box, number = self._first_sound_frame()
+        self._decide(c_alpha, box, f"frame {number + 1}")
+        self._whole_chains = self._chains
 
     @property
     def given(self) -> np.ndarray:
@@ -416,36 +418,39 @@ class Source(FrameSource):
             self.topology, self.present, self.linked, float(np.median(bonds)) if len(bonds) else None
         )
         warn_of_breaks(self.linked, distance, self.topology, self.name)
-        whole = make_whole(c_alpha[None, :, None], box[None], self.topology.chain_index, self._steps, 0)
-        warn_of_rings(self.topology, self.linked, whole[0, :, 0], self.name)
+        apart = np.arange(len(c_alpha))
+        whole = make_whole(c_alpha[None], box[None], replace(self._chains, residue_of=apart, c_alphas=apart))
+        warn_of_rings(self.topology, self.linked, whole[0], self.name)
 
     def _first_sound_frame(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Find the first frame of the file that can be judged by; give its positions, box and number."""
+        """Find the first frame of the file that can be judged by; give its C-alphas, box and number."""
         for number, raw in enumerate(self._file.read(range(self._file.frames), 1)):
-            coordinates, boxes, readable = self._read(raw)
-            if self._judge.sound(coordinates, readable)[0]:
-                return coordinates[0], boxes[0], number
+            positions, boxes, readable = self._read(raw)
+            c_alpha = positions[:, self._whole_chains.c_alphas]
+            if self._judge.sound(c_alpha, readable)[0]:
+                return c_alpha[0], boxes[0], number
             if not self._skip_bad and number in self.numbers:
                 self._refuse(raw, number)
         self._refuse_all()
 
-    @cached_property
-    def _steps(self) -> np.ndarray:
-        return number_steps(self.topology.residue_numbers, self.topology.insertion_codes)
+    @property
+    def _chains(self) -> ChainsOfAtoms:
+        residue_of, slots = np.nonzero(self.present)
+        steps = number_steps(self.topology.residue_numbers, self.topology.insertion_codes)
+        return ChainsOfAtoms(residue_of, np.flatnonzero(slots == SLOT_CA), self.topology.chain_index, steps)
 
     def _read(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give positions as they stand in the file, boxes, and (frames,) bool which frames are readable."""
-        positions = raw.coordinates
-        coordinates = np.full((len(positions), *self.present.shape, 3), np.nan, dtype=positions.dtype)
-        coordinates[:, self.present] = positions[:, self._atom_index]
+        positions = raw.coordinates[:, self._atom_index]
         boxes = periodic_boxes(raw.unitcell_vectors, len(raw))
-        return coordinates, boxes, self._judge.readable(coordinates, boxes)
+        return positions, boxes, self._judge.readable(positions, boxes)
 
     def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
-        coordinates, boxes, readable = self._read(raw)
-        boxes = np.where(readable[:, None, None], boxes, 0.0)
-        whole = make_whole(coordinates, boxes, self.topology.chain_index, self._steps, SLOT_CA)
-        return whole, self._judge.sound(whole, readable)
+        positions, boxes, readable = self._read(raw)
+        whole = make_whole(positions, np.where(readable[:, None, None], boxes, 0.0), self._whole_chains)
+        coordinates = np.full((len(whole), *self.present.shape, 3), np.nan, dtype=whole.dtype)
+        coordinates[:, self.present] = whole
+        return coordinates, self._judge.sound(coordinates[:, :, SLOT_CA], readable)
 
     def _refuse(self, raw: RawFrames, number: int) -> NoReturn:
         box = periodic_boxes(raw.unitcell_vectors, 1)[0]

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM
+
+
+@dataclass(frozen=True)
+class ChainsOfAtoms:
+    """Which atoms make up residues and chains.
+
+    Parameters
+    ----------
+    residue_of : ndarray, (atoms,) int64
+        Residue of each atom.
+    c_alphas : ndarray, (residues,) int64
+        Places of the C-alphas among the atoms.
+    chain_index : ndarray, (residues,) int64
+        Chain of each residue.
+    steps : ndarray, (residues - 1,) int64
+        How far the residues' numbers are apart.
+    """
+
+    residue_of: np.ndarray
+    c_alphas: np.ndarray
+    chain_index: np.ndarray
+    steps: np.ndarray
 
 
 def periodic_boxes(vectors: np.ndarray | None, frames: int) -> np.ndarray:
@@ -25,7 +49,7 @@ def periodic_boxes(vectors: np.ndarray | None, frames: int) -> np.ndarray:
 
 
 def narrowest_width(boxes: np.ndarray) -> np.ndarray:
-    """Give the shortest distance (frames,) in nm between opposite periodic sides of each box, inf without one."""
+    """Give the shortest distance (frames,) in nm of opposite periodic sides of each box, inf without one."""
     periodic = boxes.any(axis=2)
     reciprocal = np.linalg.norm(_reciprocal(boxes), axis=1)
     with np.errstate(divide="ignore"):
@@ -88,61 +112,48 @@ def neighbour_steps(
     return ways, images
 
 
-def make_whole(
-    coordinates: np.ndarray, boxes: np.ndarray, chain_index: np.ndarray, steps: np.ndarray, anchor: int
-) -> np.ndarray:
+def make_whole(positions: np.ndarray, boxes: np.ndarray, chains: ChainsOfAtoms) -> np.ndarray:
     """Join what periodic boundaries cut: every chain bond by bond, and the atoms of a residue.
 
-    The first residue of each chain stays where it is.
+    The C-alpha of each chain's first residue stays where it is.
 
     Parameters
     ----------
-    coordinates : ndarray, (frames, residues, atoms, 3) float
-        Positions in nm, NaN where an atom is missing.
+    positions : ndarray, (frames, atoms, 3) float
+        In nm.
     boxes : ndarray, (frames, 3, 3)
         As :func:`periodic_boxes` gives.
-    chain_index : ndarray, (residues,) int64
-        Chain of each residue.
-    steps : ndarray, (residues - 1,) int64
-        How far the residues' numbers are apart.
-    anchor : int
-        Place of the C-alpha among the atoms of a residue; the others follow it.
+    chains : ChainsOfAtoms
+        Which atoms belong together.
 
     Returns
     -------
-    ndarray, (frames, residues, atoms, 3), dtype of ``coordinates``
+    ndarray, (frames, atoms, 3), dtype of ``positions``
         The given array where nothing was cut.
     """
     if not boxes.any():
-        return coordinates
-    with np.errstate(invalid="ignore"):
-        images = _chain_images(coordinates[:, :, anchor], boxes, chain_index, steps)[:, :, None]
-        if coordinates.shape[2] > 1:
-            from_anchor = coordinates.astype(np.float64) - coordinates[:, :, anchor, None]
-            images = images - np.nan_to_num(nearest_image_steps(from_anchor, boxes))
-    frame, residue, atom = np.nonzero(images.any(axis=-1))
+        return positions
+    c_alpha = positions[:, chains.c_alphas]
+    images = _chain_images(c_alpha, boxes, chains)
+    if positions.shape[1] > c_alpha.shape[1]:
+        from_c_alpha = positions.astype(np.float64) - c_alpha[:, chains.residue_of]
+        images = images[:, chains.residue_of] - nearest_image_steps(from_c_alpha, boxes)
+    frame, atom = np.nonzero(images.any(axis=-1))
     if not len(frame):
-        return coordinates
-    moved = coordinates.copy()
-    if images.shape[2] == 1:
-        shifts = np.einsum("nk,nkx->nx", images[frame, residue, 0], boxes[frame])
-        moved[frame, residue] = coordinates[frame, residue] + shifts[:, None]
-    else:
-        shifts = np.einsum("nk,nkx->nx", images[frame, residue, atom], boxes[frame])
-        moved[frame, residue, atom] = coordinates[frame, residue, atom] + shifts
+        return positions
+    moved = positions.copy()
+    moved[frame, atom] += np.einsum("nk,nkx->nx", images[frame, atom], boxes[frame])
     return moved
 
 
-def _chain_images(
-    c_alpha: np.ndarray, boxes: np.ndarray, chain_index: np.ndarray, steps: np.ndarray
-) -> np.ndarray:
+def _chain_images(c_alpha: np.ndarray, boxes: np.ndarray, chains: ChainsOfAtoms) -> np.ndarray:
     """Add up the images (frames, residues, 3) along each chain, from none at its first residue."""
-    _, images = neighbour_steps(c_alpha, boxes, steps)
+    _, images = neighbour_steps(c_alpha, boxes, chains.steps)
     total = np.zeros(c_alpha.shape)
     if not images.any():
         return total
-    within = chain_index[1:] == chain_index[:-1]
-    np.cumsum(np.where(within[:, None], np.nan_to_num(images), 0.0), axis=1, out=total[:, 1:])
+    within = chains.chain_index[1:] == chains.chain_index[:-1]
+    np.cumsum(np.where(within[:, None], images, 0.0), axis=1, out=total[:, 1:])
     starts = np.append(0, np.flatnonzero(~within) + 1)
     return total - total[:, starts[np.cumsum(np.append(False, ~within))]]
 
