@@ -19,7 +19,7 @@ from backmap.io import FrameRange, Source, open_source
 
 NM_PER_ANGSTROM = 0.1
 BOND_LEARNT_FROM_NM = (0.27, 0.41)
-"""Range of C-alpha distances of sound peptide bonds, cis and trans; what lies outside is nothing to learn from."""
+"""C-alpha distances of sound peptide bonds, cis and trans; what lies outside is nothing to learn from."""
 
 _CACHE_FORMAT = 1
 

@@ -28,8 +28,9 @@ def divide_chains(
     """Decide where chains begin and where they break, by labels, numbers, distances and sequence together.
 
     A chain begins where the file's label says so; where the number falls and the C-alphas are not bonded, or
-    the sequence begins again with its first number; and, where chains have no names, at a distance that neither
-    a bond nor the residues left out in between can span. Within a chain, residues that can be bonded are.
+    the sequence begins again with its first number; and, where chains have no names, at a distance that
+    neither a bond nor the residues left out in between can span. Within a chain, residues that can be bonded
+    are.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def _divided(topology: Topology, begins: np.ndarray, numbered: np.ndarray) -> To
 
 
 def warn_of_rings(topology: Topology, linked: np.ndarray, c_alpha: np.ndarray, file: str) -> None:
-    """Warn once of chains whose ends are bonded to each other, as far as C-alphas (residues, 3) in nm tell."""
+    """Warn once of chains whose ends are bonded to each other, as C-alphas (residues, 3) in nm tell."""
     last = np.flatnonzero(topology.chain_ends)
     first = np.append(0, last[:-1] + 1)
     apart = np.linalg.norm(c_alpha[last] - c_alpha[first], axis=-1)
@@ -106,8 +107,9 @@ def warn_of_rings(topology: Topology, linked: np.ndarray, c_alpha: np.ndarray, f
         ring = int(closed.argmax())
         more = f" (and {closed.sum() - 1} more chains)" if closed.sum() > 1 else ""
         warnings.warn(
-            f"{file}: {topology.describe(first[ring])} and {topology.describe(last[ring])} are at bonding distance "
-            f"({apart[ring]:.2f} nm) like the ends of a cyclic peptide{more}; the chain is built open, with two ends",
+            f"{file}: {topology.describe(first[ring])} and {topology.describe(last[ring])} are at bonding "
+            f"distance ({apart[ring]:.2f} nm) like the ends of a cyclic peptide{more}; "
+            "the chain is built open, with two ends",
             InputWarning,
             stacklevel=2,
         )

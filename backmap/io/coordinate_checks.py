@@ -1,4 +1,4 @@
-"""Checks of C-alpha positions: numbers, places, units, boxes, beads that are none, and breaks of the chain."""
+"""Checks of C-alpha positions: numbers, places, units, boxes, beads that are none, breaks of the chain."""
 
 from __future__ import annotations
 
@@ -134,13 +134,16 @@ class FrameJudge:
         if not np.isfinite(box).all():
             return ": its box is not of finite numbers; leave that frame out or repair the file"
         if (width := narrowest_width(box[None])[0]) < MIN_BOX_WIDTH_NM:
-            return f": its box is {width:.3g} nm wide, less than two bonds of a chain; give the right box or none"
+            return (
+                f": its box is {width:.3g} nm wide, less than two bonds of a chain; "
+                "give the right box or none"
+            )
         c_alpha = coordinates[:, SLOT_CA]
         if not self._same_unit(c_alpha[None])[0]:
             length = np.median(self._bond_lengths(c_alpha[None]))
             return (
-                f": neighbouring C-alphas are {length:.3g} nm apart, but {self.bond_nm:.3g} nm in the first frame; "
-                "give all frames in one unit"
+                f": neighbouring C-alphas are {length:.3g} nm apart, but {self.bond_nm:.3g} nm in the first "
+                "frame; it is damaged, exploded or in another unit: leave it out or convert it"
             )
         if len(pairs := _coincidences(c_alpha)):
             one, other = (describe(residue) for residue in sorted(pairs[0]))
@@ -233,8 +236,9 @@ def refuse_residue_centres(distance: np.ndarray, topology: Topology, file: str) 
     lengths = distance[suspects]
     first, last = topology.describe(suspects[0]), topology.describe(suspects[-1] + 1)
     raise InputError(
-        f"{file}: the beads named CA from {first} to {last} are {lengths.min():.2f} to {lengths.max():.2f} nm apart, as "
-        "centres of residues are, and backmap needs C-alphas (0.38 nm apart); give the positions of the C-alphas"
+        f"{file}: the beads named CA from {first} to {last} are {lengths.min():.2f} to {lengths.max():.2f} "
+        "nm apart, as centres of residues are, and backmap needs C-alphas (0.38 nm apart); "
+        "give the positions of the C-alphas"
     )
 
 
@@ -256,7 +260,8 @@ def refuse_wrapped(
         if _crosses_extent(c_alpha, first):
             raise InputError(
                 f"{file}: {frame}: {topology.describe(first)} and {topology.describe(first + 1)} are "
-                f"{distance[first]:.3g} nm apart; the chain looks wrapped: give the box, or make the molecules whole"
+                f"{distance[first]:.3g} nm apart; the chain looks wrapped: give the box, "
+                "or make the molecules whole"
             )
 
 

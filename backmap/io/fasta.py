@@ -56,7 +56,7 @@ class FastaFile:
             for place, letter in enumerate(record, 1):
                 if letter not in THREE_LETTERS:
                     raise InputError(
-                        f"{path}: letter {place} of record {number} is {letter}, none of the twenty amino acids; "
-                        "give the letter of the amino acid to build"
+                        f"{path}: letter {place} of record {number} is {letter}, none of the twenty amino "
+                        "acids; give the letter of the amino acid to build"
                     )
         return cls(path, tuple(records))

@@ -119,7 +119,7 @@ class GroFile:
             )
 
     def _box(self, number: int, line: str) -> np.ndarray | None:
-        """Read the box vectors (3, 3) in nm: 3 or 9 numbers, or lengths and angles; None where there are none."""
+        """Read the box vectors (3, 3) in nm: 3 or 9 numbers, or lengths and angles; None for no box."""
         words = line.split()
         if not all(map(_is_number, words)):
             words = _FULL_WIDTH.findall(line)

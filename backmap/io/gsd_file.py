@@ -71,8 +71,8 @@ class GsdFile:
         frame = self._opened[number]
         if frame.particles.N != self.atoms:
             raise InputError(
-                f"{self.path}: frame {number + 1} has {frame.particles.N} particles, but the first has {self.atoms}; "
-                "give frames of the same particles"
+                f"{self.path}: frame {number + 1} has {frame.particles.N} particles, but the first has "
+                f"{self.atoms}; give frames of the same particles"
             )
         box = frame.configuration.box
         return RawFrames(

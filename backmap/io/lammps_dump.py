@@ -156,7 +156,7 @@ def _count(lines: list[str]) -> int | None:
 
 
 def _box(head: str, bounds: list[list[float]]) -> _Box:
-    """Read a box: orthogonal, triclinic in LAMMPS's restricted form (xy xz yz), or by its vectors (abc origin).
+    """Read a box: orthogonal, triclinic in LAMMPS's restricted form (xy xz yz), or by vectors (abc origin).
 
     The bounds of the restricted form enclose the tilted box, so its edges are found by taking the tilts off
     (LAMMPS manual, "Triclinic simulation boxes").

@@ -23,7 +23,8 @@ _NEEDED = ("label_atom_id", "label_comp_id", *_COORDINATES)
 _USUAL = ("id", "type_symbol", "label_alt_id", "label_asym_id")
 """Columns that the format asks for and that are not needed here."""
 _OTHERS = (
-    "group_PDB", "label_seq_id", "pdbx_PDB_ins_code", "occupancy", "auth_seq_id", "auth_asym_id", "pdbx_PDB_model_num"
+    "group_PDB", "label_seq_id", "pdbx_PDB_ins_code", "occupancy", "auth_seq_id", "auth_asym_id",
+    "pdbx_PDB_model_num",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""File names: which suffix means which format, what there is, and what the files of several samples are called."""
+"""File names: which suffix means which format, which files there are, what those of samples are called."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ LOADED_SUFFIXES = (
 """Formats that mdtraj reads whole."""
 
 TOPOLOGY_SUFFIXES = (
-    *STRUCTURE_SUFFIXES, *GRO_SUFFIXES, *GSD_SUFFIXES, ".psf", ".prmtop", ".parm7", ".prm7", ".mol2", ".hoomdxml", *HDF5_SUFFIXES
+    *STRUCTURE_SUFFIXES, *GRO_SUFFIXES, *GSD_SUFFIXES, *HDF5_SUFFIXES,
+    ".psf", ".prmtop", ".parm7", ".prm7", ".mol2", ".hoomdxml",
 )  # fmt: skip
 """Formats that say which residues there are."""
 
 INPUT_SUFFIXES = (
-    *STRUCTURE_SUFFIXES, *STREAMED_SUFFIXES, *GRO_SUFFIXES, *GSD_SUFFIXES, *LAMMPS_SUFFIXES, *NPY_SUFFIXES, *LOADED_SUFFIXES
+    *STRUCTURE_SUFFIXES, *STREAMED_SUFFIXES, *GRO_SUFFIXES, *GSD_SUFFIXES, *LAMMPS_SUFFIXES,
+    *NPY_SUFFIXES, *LOADED_SUFFIXES,
 )  # fmt: skip
 OUTPUT_SUFFIXES = STRUCTURE_SUFFIXES + STREAMED_SUFFIXES
 

@@ -40,7 +40,8 @@ class NpyFile:
         """The residues of the sequence: one bead each at the C-alpha, or N, CA, C, O and CB."""
         if self._sequence is None:
             raise InputError(
-                f"{self.path}: holds coordinates but no residue names; give the sequence with --sequence FASTA"
+                f"{self.path}: holds coordinates but no residue names; "
+                "give the sequence with --sequence FASTA"
             )
         letters = "".join(self._sequence.records)
         record_of = [number for number, record in enumerate(self._sequence.records) for _ in record]
@@ -78,8 +79,8 @@ class NpyFile:
             raise InputError(f"{self.path}: cannot be read as an array of NumPy ({reason})") from error
         if not isinstance(array, np.ndarray) or array.ndim not in (3, 4) or array.shape[-1] != 3:
             raise InputError(
-                f"{self.path}: has the shape {getattr(array, 'shape', '?')}; give an array (frames, beads, 3) or "
-                "(trajectories, frames, beads, 3)"
+                f"{self.path}: has the shape {getattr(array, 'shape', '?')}; give an array (frames, beads, "
+                "3) or (trajectories, frames, beads, 3)"
             )
         if array.dtype.kind not in "fiu":
             raise InputError(
@@ -98,8 +99,8 @@ class NpyFile:
             return ("CA",)
         if self.atoms != 5 * len(letters) and not self._short_glycines:
             raise InputError(
-                f"{self.path}: has {self.atoms} beads, but the sequence {self._sequence.path} has {len(letters)} "
-                "residues; give one bead per residue (C-alphas) or five (N, CA, C, O, CB)"
+                f"{self.path}: has {self.atoms} beads, but the sequence {self._sequence.path} has "
+                f"{len(letters)} residues; give one bead per residue (C-alphas) or five (N, CA, C, O, CB)"
             )
         return self._order_of_five(letters)
 

@@ -121,7 +121,8 @@ class PdbFile:
             bad = next(row for row, text in enumerate(texts) if not all(map(_ONE_NUMBER.fullmatch, text)))
             raise InputError(
                 f"{self.path}: line {model.line_numbers[bad]} has no three coordinates in columns 31 to 54 "
-                f"({model.atoms[bad][_COORDINATES].strip() or 'nothing there'}); the file is damaged or not PDB"
+                f"({model.atoms[bad][_COORDINATES].strip() or 'nothing there'}); "
+                "the file is damaged or not PDB"
             ) from None
 
     @contextmanager
@@ -221,7 +222,7 @@ def _row(line: str, part: int, long_chains: bool) -> AtomRow:
 
 
 def _has_long_chain_names(atoms: Sequence[str]) -> bool:
-    """Tell whether column 21 begins the chain's name; otherwise it ends a residue name such as LYSH or NALA."""
+    """Tell whether column 21 begins the chain's name; else it ends a residue name such as LYSH or NALA."""
     written = {line[17:21] for line in atoms if line[_FOURTH_LETTER : _FOURTH_LETTER + 1].strip()}
     return any(_is_known(name[:3]) and not _is_known(name) for name in written)
 
@@ -232,7 +233,7 @@ def _is_known(name: str) -> bool:
 
 
 def read_residue_number(text: str) -> int | None:
-    """Read a residue number, also where it goes on as hybrid-36 (A000 behind 9999); None where there is none."""
+    """Read a residue number, hybrid-36 (A000 behind 9999) included; None where there is none."""
     text = text.strip()
     try:
         return int(text)

@@ -218,8 +218,8 @@ def _why_unknown(unknown: Sequence[ResidueRecord], protein: Sequence[ResidueReco
         shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
         beads = sorted({atom.name for residue in unknown for atom in residue.atoms})[:_NAMES_SHOWN]
         return (
-            f"the names of its residues ({shown}; atoms {', '.join(beads)}) do not say which amino acids they are; "
-            "if it is a protein, give its sequence with --sequence FASTA"
+            f"the names of its residues ({shown}; atoms {', '.join(beads)}) do not say which amino acids "
+            "they are; if it is a protein, give its sequence with --sequence FASTA"
         )
     mirrored = [residue for residue in unknown if residue.name in D_AMINO_ACIDS]
     kind = "a D-amino acid" if mirrored else "not one of the twenty amino acids"

@@ -230,7 +230,7 @@ class FrameSource(ABC):
         Raises
         ------
         InputError
-            If a frame is bad: no finite or sensible numbers, torn bonds, another unit, two C-alphas in one place.
+            If a frame is bad: no sensible numbers, torn bonds, another unit, two C-alphas in one place.
         InputEndsEarly
             After all whole frames, if the file ends in the middle of a frame and the range goes on behind it.
         """
@@ -350,8 +350,8 @@ class Source(FrameSource):
     Attributes
     ----------
     topology : Topology
-        Residues of the protein, in chains that the first sound frame of the file decides, whichever frames were
-        asked for.
+        Residues of the protein, in chains that the first sound frame of the file decides, whichever frames
+        were asked for.
     linked : ndarray, (residues,) bool
         Bonded to the next residue, decided likewise.
     present : ndarray, (residues, 15) bool
@@ -593,7 +593,8 @@ def open_files(
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         beads = ", or its sequence with --sequence FASTA" if file is not None else ""
         raise InputError(
-            f"{path}: holds coordinates but no residue names; give its topology (a PDB file, say) with --top{beads}"
+            f"{path}: holds coordinates but no residue names; "
+            f"give its topology (a PDB file, say) with --top{beads}"
         )
     names = open_names(path if top is None else top, sequence)
     frames = open_frames(path, names.atoms)
@@ -606,7 +607,7 @@ def open_names(path: Path, sequence: FastaFile | None = None) -> NamesFile:
 
 
 def open_frames(path: Path, expected_atoms: int) -> FrameFile:
-    """Open the frames of a file, which a format without a count (mdcrd) is cut into by the number of atoms."""
+    """Open the frames of a file; a format without a count (mdcrd) is cut into them by the number of atoms."""
     return _open_both(path, None) or open_trajectory(path, expected_atoms)
 
 

@@ -1,4 +1,4 @@
-"""What all files of structures have in common: frames of coordinates, and rows of atoms that make up residues."""
+"""What all files of structures have in common: frames of coordinates, and atoms that make up residues."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class NamesFile(Protocol):
 class AtomRow(NamedTuple):
     """One atom as a file lists it.
 
-    ``part`` tells apart pieces of the file that share a chain name, ``group`` residues that the file parts itself.
-    ``hetero`` marks what the file says may be no part of a chain.
+    ``part`` tells apart pieces of the file that share a chain name, ``group`` residues that the file parts
+    itself. ``hetero`` marks what the file says may be no part of a chain.
     """
 
     name: str
@@ -183,7 +183,7 @@ def _runs(rows: Sequence[AtomRow]) -> Iterator[list[int]]:
 
 @dataclass
 class _Begun:
-    """A residue that more of the file's atoms may join: their rows, and their names with alternate locations."""
+    """A residue that more atoms may join: rows of those it has, their names and alternate locations."""
 
     rows: list[int]
     atoms: set[tuple[str, str]]
@@ -255,7 +255,7 @@ def _has_c_alpha(record: ResidueRecord) -> bool:
 
 
 def box_vectors(cell: gemmi.UnitCell) -> np.ndarray | None:
-    """Give the (3, 3) box vectors in nm, one a row; None for a cell that stands for none (1 x 1 x 1 Angstrom)."""
+    """Give the (3, 3) box vectors in nm, one a row; None for the cell that stands for none."""
     return np.array(cell.orth.mat.tolist()).T * NM_PER_ANGSTROM if cell.is_crystal() else None
 
 

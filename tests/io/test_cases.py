@@ -1,4 +1,4 @@
-"""Inputs as programs write them, each an instance of a kind: what is read, and what is refused in which words."""
+"""Inputs as programs write them, each an instance of a kind: what is read, and what is refused."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ def test_a_column_that_is_needed_is_named(tmp_path, column):
 
 
 REFUSED = {
-    "names/awsem.pdb": r"names of its residues \(NGP, IGL, IPR; atoms CA\) .* give its sequence with --sequence",
+    "names/awsem.pdb": r"names of its residues \(NGP, IGL, IPR; atoms CA\) .* its sequence with --sequence",
     "names/bead_CG.pdb": "no atom named CA .* found CG.; if these are C-alphas, name them CA",
     "names/dal.pdb": "chain A residue 10 DAL cannot be built .a D-amino acid.",
     "names/sep.pdb": "chain A residue 10 SEP cannot be built .not one of the twenty",
-    "beads/1ab1_A.residue.pdb": "beads named CA from chain A residue 1 THR to chain A residue .* 0.33 to 0.65 nm apart, as"
+    "beads/1ab1_A.residue.pdb": "beads named CA from chain A residue 1 THR to .* 0.33 to 0.65 nm apart, as"
     " centres of residues are, and backmap needs C-alphas",
     "beads/1ab1_A.martini.pdb": "BB .Martini.",
     "beads/1ab1_A.martini3.pdb": "BB .Martini.",

@@ -191,10 +191,10 @@ def test_topologies_without_numbers_part_chains_by_distance(tmp_path):
     """PRMTOP files number all residues one after another and know no chains, and so does this PSF."""
     places, sizes, types = random_proteins(11, 3)
     rows = "".join(
-        f"{index:>8} {'PROT':<4} {index:<4} {RESIDUE_NAMES[kind]:<4} CA   CA     0.000000      110.0000           0\n"
+        f"{index:>8} {'PROT':<4} {index:<4} {RESIDUE_NAMES[kind]:<4} CA   CA     0.000000    110.0000   0\n"
         for index, kind in enumerate(types, 1)
     )
-    psf = f"PSF\n\n       1 !NTITLE\n REMARKS made\n\n{len(types):>8} !NATOM\n{rows}\n       0 !NBOND: bonds\n\n"
+    psf = f"PSF\n\n       1 !NTITLE\n REMARKS made\n\n{len(types):>8} !NATOM\n{rows}\n       0 !NBOND\n\n"
     (tmp_path / "top.psf").write_text(psf)
     with mdtraj.open(str(tmp_path / "in.dcd"), "w") as file:
         file.write(10 * places[None].astype(np.float32))
@@ -214,7 +214,7 @@ def test_gro_files_that_number_on(tmp_path):
     total = len(types)
     for first in (1, 99990):
         lines = "".join(
-            f"{(first + n) % 100000:>5}{RESIDUE_NAMES[kind]:<5}{'CA':>5}{n % 100000:>5}{x:8.3f}{y:8.3f}{z:8.3f}\n"
+            f"{(first + n) % 100000:>5}{RESIDUE_NAMES[kind]:<5}{'CA':>5}{n:>5}{x:8.3f}{y:8.3f}{z:8.3f}\n"
             for n, ((x, y, z), kind) in enumerate(zip(places, types, strict=True))
         )
         (tmp_path / "in.gro").write_text(f"made t= 2.5\n{total}\n{lines}   0.0 0.0 0.0\n")

@@ -1,4 +1,4 @@
-"""Molecules that periodic boundaries cut bead by bead are made whole, in every frame and every kind of box."""
+"""Molecules that periodic boundaries cut bead by bead are made whole, in every frame and any box."""
 
 from __future__ import annotations
 
