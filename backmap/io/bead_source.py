@@ -13,12 +13,13 @@ from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputError, InputWarning
 
 from .bead_selection import BeadSelection, bare_atoms, bare_beads, describe_beads, select_atoms, select_beads
-from .coordinate_checks import NOT_FINITE
+from .coordinate_checks import MIN_BOX_WIDTH_NM, NOT_FINITE
 from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
 from .protein_selection import ResidueRecord
 from .reader import EVERY_FRAME, FrameRange, FrameSource, open_files, open_frames
 from .structure_file import FrameFile, RawFrames
 from .trajectory_file import LoadedTrajectory, residue_records
+from .whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
 
 if TYPE_CHECKING:
     import mdtraj
@@ -45,6 +46,8 @@ class BeadSource(FrameSource):
     ) -> None:
         super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files, timed=timed)
         self._selection = selection
+        atoms = np.arange(len(selection.atom_index))
+        self._one_chain = ChainsOfAtoms(atoms, atoms, np.zeros_like(atoms), np.ones_like(atoms[1:]))
 
     def warn_of_interval(self, expected_ps: float) -> None:
         """Warn if the frames are further apart in time, or closer, than those of a model's training."""
@@ -80,7 +83,12 @@ class BeadSource(FrameSource):
         raise InputError(f"{self.name}: frame {number + 1}, {self._selection.labels[atom]}: {NOT_FINITE}")
 
     def _positions(self, raw: RawFrames) -> np.ndarray:
-        return np.asarray(raw.coordinates[:, self._selection.atom_index], dtype=np.float64)
+        """Positions of the selected atoms, the molecule whole where a box may have cut it."""
+        positions = np.asarray(raw.coordinates[:, self._selection.atom_index], dtype=np.float64)
+        boxes = periodic_boxes(raw.unitcell_vectors, len(raw))
+        sensible = np.isfinite(positions).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=(1, 2))
+        sensible &= narrowest_width(boxes) >= MIN_BOX_WIDTH_NM
+        return make_whole(positions, np.where(sensible[:, None, None], boxes, 0.0), self._one_chain)
 
 
 def open_beads(

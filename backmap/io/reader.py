@@ -57,6 +57,7 @@ FRAMES_LOOKED_AT = 100
 """So many frames at the start are judged before anything is built."""
 
 _FRAMES_PER_LOOK = 25
+_RESIDUES_PER_LOOK = 200_000
 _OTHER_UNITS = (("nm", 1.0), ("Angstrom", 0.1))
 _BOND_NM = 0.38
 
@@ -395,7 +396,9 @@ class Source(FrameSource):
     def check(self) -> None:
         """Judge the first of the selected frames, before anything is built."""
         looked_at = sound = 0
-        for chunk in self._whole_frames(_FRAMES_PER_LOOK):
+        for chunk in self._whole_frames(
+            max(1, min(_FRAMES_PER_LOOK, _RESIDUES_PER_LOOK // len(self.present)))
+        ):
             looked_at += chunk.looked_at
             sound += len(chunk)
             if sound and looked_at >= FRAMES_LOOKED_AT:

@@ -144,7 +144,8 @@ class LoadedTrajectory:
     def __init__(self, trajectory: mdtraj.Trajectory) -> None:
         self.atoms = trajectory.n_atoms
         self.frames = trajectory.n_frames
-        self._everything = RawFrames(trajectory.xyz, trajectory.time, trajectory.unitcell_vectors)
+        vectors = _box_vectors(trajectory.unitcell_lengths, trajectory.unitcell_angles)
+        self._everything = RawFrames(trajectory.xyz, trajectory.time, vectors)
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
         """Give the frames of some numbers, a few at a time."""
@@ -160,13 +161,17 @@ def _pieces(numbers: range, length: int, at_most: int) -> Iterator[range]:
 
 
 def _box_vectors(lengths: np.ndarray | None, angles: np.ndarray | None) -> np.ndarray | None:
-    """Turn lengths (frames, 3) in nm and angles (frames, 3) in degrees into box vectors (frames, 3, 3)."""
+    """Turn lengths (frames, 3) in nm and angles (frames, 3) in degrees into box vectors (frames, 3, 3).
+
+    Lengths of zero, which stand for no box, give vectors of zero, whatever the angles.
+    """
     from mdtraj.utils import lengths_and_angles_to_box_vectors
 
-    if lengths is None or angles is None:
+    if lengths is None or angles is None or not np.any(lengths):
         return None
     sides = np.asarray(lengths, dtype=np.float32).T, np.asarray(angles, dtype=np.float32).T
-    return np.stack(lengths_and_angles_to_box_vectors(*sides[0], *sides[1]), axis=1)
+    vectors = np.stack(lengths_and_angles_to_box_vectors(*sides[0], *sides[1]), axis=1)
+    return np.where((sides[0].T == 0)[:, :, None], 0, vectors)
 
 
 def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | LoadedTrajectory:

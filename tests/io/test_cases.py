@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 
@@ -164,3 +165,26 @@ def test_folded_domains_of_mixed_chains_are_named(tmp_path):
         InputError, match="beads named CA from chain A residue (5[0-9]|6[0-2]) GLY to chain A residue"
     ):
         open_source(tmp_path / "mixed.pdb")
+
+
+def test_atoms_out_of_order_are_found_in_a_trajectory(tmp_path):
+    """All C-alphas come first in this topology, the hydrogens behind them."""
+    top = CASES / "dialects/interleaved_H.pdb"
+    count = top.read_text().count("ATOM")
+    places = np.random.default_rng(0).normal(size=(1, count, 3)).astype(np.float32)
+    expected = c_alphas(open_source(top))
+    places[:, :24] = expected
+    with mdtraj.open(str(tmp_path / "in.dcd"), "w") as file:
+        file.write(10 * places)
+    np.testing.assert_allclose(c_alphas(open_source(tmp_path / "in.dcd", top)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("angles", [0.0, 90.0])
+def test_a_cell_of_zeros_is_no_box(tmp_path, angles):
+    top = CASES / "dialects/old_id.pdb"
+    with mdtraj.open(str(tmp_path / "in.dcd"), "w") as file:
+        cell = {"cell_lengths": np.zeros((1, 3)), "cell_angles": np.full((1, 3), angles)}
+        file.write(10 * c_alphas(open_source(top)).astype(np.float32), **cell)
+    source = open_source(tmp_path / "in.dcd", top)
+    (chunk,) = source.chunks(1)
+    assert source.linked.sum() == 23 and chunk.unitcell_vectors is None
