@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -131,6 +131,7 @@ def reconstruct(
     minimise: int = 0,
     refine: int = 0,
     temperature: float | None = None,
+    sequence: str | PathLike[str] | None = None,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
     """Build all atoms of a coarse-grained trajectory; a protein gets hydrogens if they are asked for.
 
@@ -175,6 +176,8 @@ def reconstruct(
         Temporal models: steps of a simulation of every frame with its beads held; 0 for none.
     temperature : float, optional
         Of that simulation, in kelvin; by default that of the model's training data.
+    sequence : path, optional
+        Proteins: FASTA file that says which amino acids the residues are, a record per chain.
 
     Returns
     -------
@@ -195,12 +198,13 @@ def reconstruct(
     )
     file, place = read_model(model), select_device(device)
     if file.family == "temporal":
-        refuse_for_temporal(file.name, options)
+        refuse_for_temporal(file.name, options, sequence)
         results = _roll_out(trajectory, top, RolloutJob(file, samples, seed, refine, temperature), place)
     else:
         if refine or temperature is not None:
             raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
-        results = _build(trajectory, top, file, place, skip_unknown, options)
+        names = {"skip_unknown": skip_unknown, "sequence": sequence}
+        results = _build(trajectory, top, file, place, names, options)
     return results[0] if samples == 1 else results
 
 
@@ -209,7 +213,7 @@ def _build(
     top: str | PathLike[str] | None,
     model: ModelFile,
     device: torch.device,
-    skip_unknown: bool,
+    names: dict[str, Any],
     options: ProteinOptions,
 ) -> list[mdtraj.Trajectory]:
     """Build all frames of a protein, one trajectory a sample."""
@@ -220,9 +224,9 @@ def _build(
     from backmap.runs.protein_plan import ProteinPlan
 
     if isinstance(trajectory, str | PathLike):
-        source = open_source(trajectory, top, skip_unknown=skip_unknown)
+        source = open_source(trajectory, top, **names)
     else:
-        source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
+        source = source_from_mdtraj(trajectory, **names)
     samples, count = options.samples, count_workers(device)
     chunks = source.chunks(frames_per_batch(source.topology.residues, samples, device, count))
     with explained():
@@ -274,7 +278,9 @@ def _trajectories(
     return [to_mdtraj(atoms, sample, time, box) for sample in np.concatenate(coordinates, axis=1)]
 
 
-def refuse_for_temporal(name: str, options: ProteinOptions) -> None:
+def refuse_for_temporal(
+    name: str, options: ProteinOptions, sequence: str | PathLike[str] | None = None
+) -> None:
     """Refuse options that have no meaning for a temporal model."""
     from backmap.inference.protein_job import refuse_sampling
 
@@ -283,6 +289,8 @@ def refuse_for_temporal(name: str, options: ProteinOptions) -> None:
             raise InputError(f"{option}: has no meaning for a temporal model such as {name}")
     if options.c_alphas != "auto":
         raise InputError(f"c_alphas: has no meaning for a temporal model such as {name}")
+    if sequence is not None:
+        raise InputError(f"sequence: has no meaning for a temporal model such as {name}")
     refuse_sampling(name, options.ddim_steps, options.redraws)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,13 +16,10 @@ if TYPE_CHECKING:
     import torch
 
     from backmap.inference.rollout_job import RolloutJob
-    from backmap.io import AtomList, FrameChunk, FrameSource
+    from backmap.io import AtomList, FrameChunk, FrameSource, Source
+    from backmap.io.protein_selection import ResidueRecord
     from backmap.models.checkpoint import ModelFile
     from backmap.runs.protein_plan import ProteinOptions
-
-
-LONGEST_LINK_NM = 0.45
-"""The first frame alone tells breaks of the chain: bonds of simulated C-alphas stretch, gaps are longer."""
 
 
 class Follower(Protocol):
@@ -54,6 +51,7 @@ def reconstruct_stream(
     minimise: int = 0,
     refine: int = 0,
     temperature: float | None = None,
+    sequence: str | PathLike[str] | None = None,
 ) -> Iterator[mdtraj.Trajectory]:
     """Build all atoms of frames one after another, as they come.
 
@@ -68,7 +66,7 @@ def reconstruct_stream(
     topology : mdtraj.Topology or path, optional
         Names of the beads: a topology, or a structure file that has one. Not needed for trajectories.
     model, samples, seed, device, skip_unknown, keep_given, ddim_steps, redraws, c_alphas, bead_noise
-    hydrogens, ph, minimise, refine, temperature
+    hydrogens, ph, minimise, refine, temperature, sequence
         As for :func:`backmap.reconstruct`.
 
     Yields
@@ -82,6 +80,7 @@ def reconstruct_stream(
         If a frame cannot be used; the message says why and what to do.
     """
     from backmap.inference.rollout_job import RolloutJob
+    from backmap.io import source_from_mdtraj
     from backmap.runs.protein_plan import ProteinOptions
 
     api.require_counts(samples, seed)
@@ -90,20 +89,23 @@ def reconstruct_stream(
     )
     file, place = api.read_model(model), api.select_device(device)
     if file.family == "temporal":
-        api.refuse_for_temporal(file.name, options)
+        api.refuse_for_temporal(file.name, options, sequence)
         job = RolloutJob(file, samples, seed, refine, temperature)
-        return _follow(_trajectories(frames, topology), lambda first: _MoleculeFollower(first, job, place))
+        return _follow(frames, topology, lambda *first: _MoleculeFollower(*first, job, place))
     if refine or temperature is not None:
         raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
 
-    def open_follower(first: mdtraj.Trajectory) -> Follower:
-        return _ProteinFollower(first, skip_unknown, place, file, options)
+    def open_follower(first: mdtraj.Trajectory, residues: Sequence[ResidueRecord] | None) -> Follower:
+        asked = {"skip_unknown": skip_unknown, "sequence": sequence}
+        return _ProteinFollower(source_from_mdtraj(first, residues=residues, **asked), place, file, options)
 
-    return _follow(_trajectories(frames, topology), open_follower)
+    return _follow(frames, topology, open_follower)
 
 
 def _follow(
-    trajectories: Iterable[mdtraj.Trajectory], open_follower: Callable[[mdtraj.Trajectory], Follower]
+    frames: Iterable[np.ndarray | mdtraj.Trajectory],
+    topology: mdtraj.Topology | str | PathLike[str] | None,
+    open_follower: Callable[[mdtraj.Trajectory, Sequence[ResidueRecord] | None], Follower],
 ) -> Iterator[mdtraj.Trajectory]:
     """Build trajectories as they come, and hand on one frame with all its samples after another."""
     import mdtraj
@@ -111,32 +113,42 @@ def _follow(
     from backmap.io.mdtraj_objects import mdtraj_topology
     from backmap.io.structure_file import RawFrames
 
+    residues: Sequence[ResidueRecord] | None = None
+    if isinstance(topology, str | PathLike):
+        topology, residues = _read_names(topology)
     follower: Follower | None = None
     number = 0
-    for given in trajectories:
+    for given in _trajectories(frames, topology):
         if follower is None:
-            follower = open_follower(given)
-            topology = mdtraj_topology(follower.atoms)
+            follower = open_follower(given, residues if given.topology is topology else None)
+            built_topology = mdtraj_topology(follower.atoms)
         chunk = follower.source.take(RawFrames(given.xyz, given.time, given.unitcell_vectors), number)
         number += given.n_frames
         for frame, atoms in enumerate(follower.build(chunk).swapaxes(0, 1)):
-            built = mdtraj.Trajectory(atoms, topology, time=np.repeat(given.time[frame], len(atoms)))
+            built = mdtraj.Trajectory(atoms, built_topology, time=np.repeat(given.time[frame], len(atoms)))
             if given.unitcell_vectors is not None:
                 built.unitcell_vectors = np.repeat(given.unitcell_vectors[frame, None], len(atoms), axis=0)
             yield built
 
 
+def _read_names(path: str | PathLike[str]) -> tuple[mdtraj.Topology, Sequence[ResidueRecord]]:
+    """Read the residues of a file, with a topology of as many atoms for mdtraj."""
+    from backmap.io.naming import TOPOLOGY_SUFFIXES, require_file, require_suffix
+    from backmap.io.reader import open_names
+    from backmap.io.trajectory_file import nameless_topology
+
+    path = require_file(path)
+    require_suffix(path, TOPOLOGY_SUFFIXES, "topology")
+    names = open_names(path)
+    return nameless_topology(names.atoms), names.residues
+
+
 def _trajectories(
-    frames: Iterable[np.ndarray | mdtraj.Trajectory], topology: mdtraj.Topology | str | PathLike[str] | None
+    frames: Iterable[np.ndarray | mdtraj.Trajectory], topology: mdtraj.Topology | None
 ) -> Iterator[mdtraj.Trajectory]:
     """Turn what comes into trajectories of some frames each."""
     import mdtraj
 
-    from backmap.io.reader import require_file
-    from backmap.io.trajectory_file import TopologyFile
-
-    if isinstance(topology, str | PathLike):
-        topology = TopologyFile(require_file(topology)).topology
     for number, given in enumerate(frames):
         if isinstance(given, mdtraj.Trajectory):
             yield given
@@ -157,19 +169,17 @@ class _ProteinFollower:
 
     def __init__(
         self,
-        first: mdtraj.Trajectory,
-        skip_unknown: bool,
+        source: Source,
         device: torch.device,
         model: ModelFile,
         options: ProteinOptions,
     ) -> None:
         from backmap.cluster import LocalWorkers
-        from backmap.io import source_from_mdtraj
         from backmap.runs.protein_plan import ProteinPlan
 
-        self.source = source_from_mdtraj(first, skip_unknown=skip_unknown, longest_link_nm=LONGEST_LINK_NM)
+        self.source = source
         with api.explained():
-            self._plan = ProteinPlan.make(self.source, model, options)
+            self._plan = ProteinPlan.make(source, model, options)
             self._workers = LocalWorkers(self._plan.job, device, threads=api.count_workers(device))
         self.atoms = self._plan.atoms
 
@@ -184,14 +194,20 @@ class _ProteinFollower:
 class _MoleculeFollower:
     """Rolls a temporal model along the frames of its molecule."""
 
-    def __init__(self, first: mdtraj.Trajectory, job: RolloutJob, device: torch.device) -> None:
+    def __init__(
+        self,
+        first: mdtraj.Trajectory,
+        residues: Sequence[ResidueRecord] | None,
+        job: RolloutJob,
+        device: torch.device,
+    ) -> None:
         from backmap.cluster import LocalWorkers
         from backmap.io import AtomList, beads_from_mdtraj
         from backmap.runs.rollout import BeadCheck, check_source
 
         with api.explained():
             model = job.load("cpu")
-        self.source = beads_from_mdtraj(first, model.molecule, model.mapping)
+        self.source = beads_from_mdtraj(first, model.molecule, model.mapping, residues=residues)
         check_source(self.source, model)
         self._check = BeadCheck(self.source, model)
         self.atoms = AtomList.of_molecule(model.molecule)

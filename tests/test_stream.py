@@ -88,7 +88,7 @@ def test_bad_input(toy, frames, options, message):
 def test_stretched_bonds_of_a_simulation_are_no_breaks(toy, c_alphas, recwarn):
     positions = c_alphas.xyz[0].copy()
     step = positions[10] - positions[9]
-    for longest, breaks in ((0.44, 0), (0.5, 1)):
+    for longest, breaks in ((0.44, 0), (0.5, 0), (0.55, 1)):
         stretched = positions.copy()
         stretched[10:] += step * (longest / np.linalg.norm(step) - 1)
         recwarn.clear()

@@ -39,6 +39,7 @@ RESIDUE_INDEX: dict[str, int] = {name: index for index, name in enumerate(RESIDU
 NO_RESIDUE = len(RESIDUE_NAMES)
 """Type of a residue that is not there: before a chain's start or behind its end."""
 ONE_LETTER: dict[str, str] = dict(zip(RESIDUE_NAMES, "ARNDCQEGHILKMFPSTWYV", strict=True))
+THREE_LETTERS: dict[str, str] = {letter: name for name, letter in ONE_LETTER.items()}
 
 ATOM_SLOTS = 15
 SLOT_N, SLOT_CA, SLOT_C, SLOT_O, SLOT_CB = range(5)
@@ -144,18 +145,31 @@ AROMATIC_RINGS: dict[str, tuple[tuple[str, ...], ...]] = {
 RESIDUE_SYNONYMS: dict[str, str] = {
     **{name: name for name in RESIDUE_NAMES},
     "MSE": "MET",
-    "HISH": "HIS",
     **dict.fromkeys(
-        ("HID", "HIE", "HIP", "HSD", "HSE", "HSP", "HISD", "HISE", "HISH", "HISA", "HISB"), "HIS"
+        ("HID", "HIE", "HIP", "HSD", "HSE", "HSP", "HISD", "HISE", "HISP", "HISH", "HISA", "HISB")
+        + ("HIS1", "HIS2"),
+        "HIS",
     ),
-    **dict.fromkeys(("CYX", "CYM", "CYS2", "CYSH", "CYN"), "CYS"),
+    **dict.fromkeys(("CYX", "CYM", "CYS1", "CYS2", "CYSH", "CYN"), "CYS"),
     **dict.fromkeys(("ASH", "ASPP", "ASPH"), "ASP"),
     **dict.fromkeys(("GLH", "GLUP", "GLUH"), "GLU"),
-    **dict.fromkeys(("LYN", "LSN", "LYSH"), "LYS"),
-    "ARN": "ARG",
+    **dict.fromkeys(("LYN", "LYP", "LSN", "LYSH", "LYSN"), "LYS"),
+    **dict.fromkeys(("ARN", "ARGN"), "ARG"),
     "TYM": "TYR",
 }
 """Residue names as programs write them, to the standard twenty. See :func:`standard_residue_name`."""
+
+AWSEM_NAMES: dict[str, tuple[str, ...]] = {
+    "IGL": ("GLY",),
+    "IPR": ("PRO",),
+    "NGP": tuple(name for name in RESIDUE_NAMES if name not in ("GLY", "PRO")),
+}
+"""Residue names of AWSEM, and what each may stand for."""
+
+D_AMINO_ACIDS: frozenset[str] = frozenset(
+    "DAL DAR DSG DAS DCY DGN DGL DHI DIL DLE DLY MED DPN DPR DSN DTH DTR DTY DVA".split()
+)
+"""Names of the mirror images of amino acids (wwPDB Chemical Component Dictionary)."""
 
 ATOM_SYNONYMS: dict[tuple[str, str], str] = {
     ("MET", "SE"): "SD",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,21 +12,68 @@ from backmap.chemistry.residues import (
     ATOM_SLOTS,
     BONDS,
     HEAVY_ATOMS,
-    ONE_LETTER,
     RESIDUE_NAMES,
     SLOT_C,
     SLOT_N,
     SLOT_OXT,
+    THREE_LETTERS,
 )
 
-MIN_LINKED_CA_DISTANCE_NM = 0.27
-MAX_LINKED_CA_DISTANCE_NM = 0.41
-"""Neighbours in sequence whose C-alphas lie outside this range are not bonded: a chain break."""
+MIN_LINKED_CA_DISTANCE_NM = 0.20
+MAX_LINKED_CA_DISTANCE_NM = 0.52
+"""C-alphas of bonded neighbours lie within this range, which the soft bonds of coarse-grained models do not
+leave (0.38 +- 0.0174 nm). Crystals have 0.38 nm, or 0.29 nm across a cis bond."""
+
+MAX_LINKED_ACROSS_GAP_NM = (0.41, 0.47)
+"""Where the residue numbers leave room for a residue in between, the range ends here for bonds as stiff as
+crystals' and for soft ones: seldom are two C-alphas so close with a residue between them."""
+
+_BOND_NM = 0.38
+_SPREADS = 5
+_ENOUGH_BONDS = 10
+_SPREAD_PER_MEDIAN_DEVIATION = 1.4826
+_NUMBERS_WRAP_AT = (10_000, 100_000)
+"""Residue numbers of PDB and GRO files start again at 0 here, for want of columns."""
 
 
-def in_bonding_range(distance: np.ndarray, longest_nm: float = MAX_LINKED_CA_DISTANCE_NM) -> np.ndarray:
-    """Say which distances in nm C-alphas of bonded neighbours may have."""
-    return (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < longest_nm)
+def can_be_bonded(distance: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Say which neighbours in sequence can be bonded.
+
+    Parameters
+    ----------
+    distance : ndarray, (pairs,)
+        Of their C-alphas, in nm.
+    steps : ndarray, (pairs,) int64
+        How far their numbers are apart, as :func:`number_steps` counts.
+    """
+    longest = np.where(steps == 1, MAX_LINKED_CA_DISTANCE_NM, _longest_across_gap(distance[steps == 1]))
+    return (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < longest)
+
+
+def _longest_across_gap(distance: np.ndarray) -> float:
+    """Say how long bonds can be that are as soft as neighbours' distances (pairs,) in nm tell."""
+    stiff, soft = MAX_LINKED_ACROSS_GAP_NM
+    if len(distance) < _ENOUGH_BONDS:
+        return soft
+    spread = _SPREAD_PER_MEDIAN_DEVIATION * np.median(np.abs(distance - np.median(distance)))
+    return float(np.clip(_BOND_NM + _SPREADS * spread, stiff, soft))
+
+
+def number_steps(numbers: np.ndarray, insertion_codes: Sequence[str]) -> np.ndarray:
+    """Say by how much each residue number grows: 1 from 27 to 28, from 27 to 27A and from 9999 to 0.
+
+    Returns
+    -------
+    ndarray, (residues - 1,) int64
+        Negative where the numbers fall, 0 where a number comes twice.
+    """
+    numbers = np.asarray(numbers, dtype=np.int64)
+    steps = np.diff(numbers)
+    codes = np.asarray(insertion_codes, dtype=object)
+    steps[(steps == 0) & (codes[1:] != codes[:-1])] = 1
+    for first_missing in _NUMBERS_WRAP_AT:
+        steps[(numbers[:-1] == first_missing - 1) & (numbers[1:] == 0)] = 1
+    return steps
 
 
 @dataclass(frozen=True)
@@ -63,8 +111,7 @@ class Topology:
     @classmethod
     def from_sequences(cls, *sequences: str) -> Topology:
         """Make a topology from one-letter sequences, one a chain, named A, B, C ... and numbered from 1."""
-        letters = {letter: name for name, letter in ONE_LETTER.items()}
-        names = [letters[letter] for sequence in sequences for letter in sequence]
+        names = [THREE_LETTERS[letter] for sequence in sequences for letter in sequence]
         return cls(
             residue_types=np.array([RESIDUE_NAMES.index(name) for name in names], dtype=np.int64),
             chain_index=np.repeat(np.arange(len(sequences)), [len(s) for s in sequences]),
@@ -105,18 +152,15 @@ class Topology:
         number = f"{self.residue_numbers[residue]}{self.insertion_codes[residue].strip()}"
         return f"{f'chain {chain} ' if chain else ''}residue {number} {self.residue_name(residue)}"
 
-    def linked(
-        self, c_alpha: np.ndarray | None = None, longest_nm: float = MAX_LINKED_CA_DISTANCE_NM
-    ) -> np.ndarray:
+    def linked(self, c_alpha: np.ndarray | None = None) -> np.ndarray:
         """Find which residues are bonded to their successor.
 
         Parameters
         ----------
         c_alpha : ndarray, (..., residues, 3), optional
-            C-alpha positions in nm. A pair whose median distance over the frames lies outside the bonding
-            range is a chain break. Without positions only chain ends separate residues.
-        longest_nm : float
-            End of that range.
+            C-alpha positions in nm, of which the first frame decides: a pair outside the range of bonds is a
+            chain break. The range is wide, so that another frame says the same. Without positions only chain
+            ends separate residues.
 
         Returns
         -------
@@ -125,9 +169,10 @@ class Topology:
         """
         linked = ~self.chain_ends
         if c_alpha is not None and self.residues > 1:
-            frames = np.asarray(c_alpha).reshape(-1, self.residues, 3)
-            distance = np.median(np.linalg.norm(frames[:, 1:] - frames[:, :-1], axis=-1), axis=0)
-            linked[:-1] &= in_bonding_range(distance, longest_nm)
+            first = np.asarray(c_alpha).reshape(-1, self.residues, 3)[0]
+            distance = np.linalg.norm(first[1:] - first[:-1], axis=-1)
+            steps = number_steps(self.residue_numbers, self.insertion_codes)
+            linked[:-1] &= can_be_bonded(distance, steps)
         return linked
 
     def bonds(self, linked: np.ndarray | None = None) -> np.ndarray:

@@ -21,6 +21,7 @@ _OPTIONS_OF_OTHERS = {
         "redraws",
         "hydrogens",
         "minimise",
+        "sequence",
     ),
 }
 """Options that have no meaning for a family of models."""
@@ -39,6 +40,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("input", nargs="+", metavar="INPUT", help="structure or trajectory: PDB, mmCIF, XTC, DCD, HDF5 ...")
     add("--top", metavar="TOPOLOGY", help="topology of trajectories that hold no residue names")
+    add(
+        "--sequence", metavar="FASTA", help="proteins: which amino acids the residues are, a record per chain"
+    )
     add(
         "-o",
         "--output",

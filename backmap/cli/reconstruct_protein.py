@@ -57,6 +57,7 @@ class ProteinReconstruction(Reconstruction):
             skip_unknown=arguments.skip_unknown,
             frames=frame_range(arguments),
             skip_bad=arguments.on_bad_frame == "skip",
+            sequence=arguments.sequence,
         )
 
     def frames_built(self, journal: Journal) -> int:

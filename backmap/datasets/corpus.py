@@ -15,10 +15,12 @@ import gemmi
 import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CA, SLOT_OXT
-from backmap.chemistry.topology import in_bonding_range
 from backmap.io import FrameRange, Source, open_source
 
 NM_PER_ANGSTROM = 0.1
+BOND_LEARNT_FROM_NM = (0.27, 0.41)
+"""C-alpha distances of sound peptide bonds, cis and trans; what lies outside is nothing to learn from."""
+
 _CACHE_FORMAT = 1
 
 
@@ -231,4 +233,5 @@ def _read_structure(path: Path, mask: dict) -> dict:
 
 def _linked(c_alpha: np.ndarray, chain_index: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(c_alpha[1:] - c_alpha[:-1], axis=-1)
-    return np.append(in_bonding_range(distance) & (chain_index[1:] == chain_index[:-1]), False)
+    near = (distance > BOND_LEARNT_FROM_NM[0]) & (distance < BOND_LEARNT_FROM_NM[1])
+    return np.append(near & (chain_index[1:] == chain_index[:-1]), False)

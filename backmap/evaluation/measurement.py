@@ -115,8 +115,8 @@ def measure(
         Atoms with known coordinates; by default all that the topology has. Measures against a reference use
         the atoms present in both.
     linked : ndarray, (residues,) bool, optional
-        Residues with a peptide bond to their successor; by default neighbours in a chain whose median
-        C-alpha distance in the reference (in the samples without one) is 0.27 to 0.41 nm.
+        Residues with a peptide bond to their successor; by default as :meth:`Topology.linked` finds in the
+        first frame of the reference (of the samples without one).
 
     Returns
     -------

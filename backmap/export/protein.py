@@ -160,8 +160,8 @@ class ExportedProtein(nn.Module):
     def find_links(self, c_alpha: Tensor, chain_offsets: Tensor) -> Tensor:
         """Find which residues (residues,) bool are bonded to their successor.
 
-        Neighbours in a chain whose median distance over the frames (frames, residues, 3) is that of no bond
-        are a chain break.
+        Neighbours in a chain whose distance in the first of the frames (frames, residues, 3) is that of no
+        bond are a chain break.
         """
         check_positions("c_alpha", c_alpha, [-1, -1, 3], self.atom_mask)
         _check_offsets(chain_offsets, c_alpha)

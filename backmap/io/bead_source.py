@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -12,11 +13,13 @@ from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputError, InputWarning
 
 from .bead_selection import BeadSelection, bare_atoms, bare_beads, describe_beads, select_atoms, select_beads
-from .coordinate_checks import NOT_FINITE
-from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix
-from .reader import EVERY_FRAME, FrameFile, FrameRange, FrameSource, open_files, require_file
-from .structure_file import RawFrames
-from .trajectory_file import LoadedTrajectory, open_trajectory, residue_records
+from .coordinate_checks import MIN_BOX_WIDTH_NM, NOT_FINITE
+from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
+from .protein_selection import ResidueRecord
+from .reader import EVERY_FRAME, FrameRange, FrameSource, open_files, open_frames
+from .structure_file import FrameFile, RawFrames
+from .trajectory_file import LoadedTrajectory, residue_records
+from .whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
 
 if TYPE_CHECKING:
     import mdtraj
@@ -43,6 +46,8 @@ class BeadSource(FrameSource):
     ) -> None:
         super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files, timed=timed)
         self._selection = selection
+        atoms = np.arange(len(selection.atom_index))
+        self._one_chain = ChainsOfAtoms(atoms, atoms, np.zeros_like(atoms), np.ones_like(atoms[1:]))
 
     def warn_of_interval(self, expected_ps: float) -> None:
         """Warn if the frames are further apart in time, or closer, than those of a model's training."""
@@ -78,7 +83,12 @@ class BeadSource(FrameSource):
         raise InputError(f"{self.name}: frame {number + 1}, {self._selection.labels[atom]}: {NOT_FINITE}")
 
     def _positions(self, raw: RawFrames) -> np.ndarray:
-        return np.asarray(raw.coordinates[:, self._selection.atom_index], dtype=np.float64)
+        """Positions of the selected atoms, the molecule whole where a box may have cut it."""
+        positions = np.asarray(raw.coordinates[:, self._selection.atom_index], dtype=np.float64)
+        boxes = periodic_boxes(raw.box, len(raw))
+        sensible = np.isfinite(positions).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=(1, 2))
+        sensible &= narrowest_width(boxes) >= MIN_BOX_WIDTH_NM
+        return make_whole(positions, np.where(sensible[:, None, None], boxes, 0.0), self._one_chain)
 
 
 def open_beads(
@@ -125,7 +135,7 @@ def open_beads(
         "skip_bad": skip_bad,
     }
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
-        file = open_trajectory(path, mapping.beads)
+        file = open_frames(path, mapping.beads)
         selection = _select_by_number(path, file.atoms, molecule, mapping)
         return BeadSource(str(path), file, selection, files=(path,), **asked)
     opened = open_files(path, top)
@@ -137,11 +147,19 @@ def open_beads(
 
 
 def beads_from_mdtraj(
-    trajectory: mdtraj.Trajectory, molecule: Molecule, mapping: LinearMapping
+    trajectory: mdtraj.Trajectory,
+    molecule: Molecule,
+    mapping: LinearMapping,
+    *,
+    residues: Sequence[ResidueRecord] | None = None,
 ) -> BeadSource:
-    """Take an mdtraj trajectory in memory as :func:`open_beads` takes a file."""
+    """Take an mdtraj trajectory in memory as :func:`open_beads` takes a file.
+
+    ``residues`` stand in for its topology where they are given.
+    """
     name = "the trajectory"
-    selection = select_beads(residue_records(trajectory.topology), molecule, mapping, file=name)
+    residues = residue_records(trajectory.topology) if residues is None else residues
+    selection = select_beads(residues, molecule, mapping, file=name)
     timed = not np.array_equal(
         trajectory.time, np.arange(trajectory.n_frames)
     )  # mdtraj counts where it knows none
@@ -176,7 +194,7 @@ def read_molecule(path: str | Path, molecule: Molecule) -> np.ndarray:
         selection = BeadSelection(index, everything.weights, bare_atoms(molecule, everything).labels)
         frames = opened.frames
     else:
-        frames = open_trajectory(path, molecule.atoms)
+        frames = open_frames(path, molecule.atoms)
         selection = bare_atoms(molecule, everything)
         if frames.atoms != molecule.atoms:
             raise InputError(

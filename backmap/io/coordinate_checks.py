@@ -1,23 +1,38 @@
-"""Checks of C-alpha positions: numbers, places, the unit of length, and breaks of the chain."""
+"""Checks of C-alpha positions: numbers, places, units, boxes, beads that are none, breaks of the chain."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NoReturn
 
 import numpy as np
 
 from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, number_steps
 from backmap.errors import InputError, InputWarning
+
+from .whole_molecules import narrowest_width
 
 MIN_C_ALPHA_DISTANCE_NM = 0.01
 """Two C-alphas closer than this are taken for one place given twice."""
+
+MAX_COORDINATE_NM = 1e5
+"""No simulation is as large; one flipped bit of an exponent makes more."""
+
+TORN_BOND_NM = 0.8
+"""A bond twice as long as it should be is torn: the frame is damaged, or the simulation exploded."""
+
+MIN_BOX_WIDTH_NM = 2 * 0.38
+"""In a narrower box the nearest image of a neighbour is not known."""
 
 NOT_FINITE = "a coordinate is not a finite number; leave that frame out or repair the file"
 
 USUAL_DISTANCE_NM = (0.3, 0.45)
 """Neighbouring C-alphas are 0.38 nm apart (0.29 nm across a cis bond); the median lies in this range."""
 
+_SAME_UNIT = (0.5, 2.0)
 _BREAKS_NAMED = 3
 _WRONG_UNITS = (
     (10.0, "10 times too long: Angstrom were read as nm; divide the coordinates by 10"),
@@ -29,90 +44,164 @@ _WRONG_UNITS = (
     (0.01, "100 times too short: they were converted twice; multiply the coordinates by 100"),
 )
 
+_CENTRES_APART_NM = (0.45, 0.75)
+"""Centres of neighbouring residues are often so far apart, bonded C-alphas hardly ever."""
+_CENTRES_WINDOW, _CENTRES_IN_WINDOW, _CENTRES_SHARE = 12, 4, 0.3
 
-def sound_frames(coordinates: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Find the frames whose positions are all numbers and whose C-alphas lie apart.
-
-    Parameters
-    ----------
-    coordinates : ndarray, (frames, residues, 15, 3)
-        Positions in nm.
-    present : ndarray, (residues, 15) bool
-        Which of them the file has.
-
-    Returns
-    -------
-    ndarray, (frames,) bool
-    """
-    sound = np.isfinite(coordinates[:, present]).all(axis=(1, 2))
-    finite = np.flatnonzero(sound)
-    coinciding, _, _ = _coincidences(coordinates[finite, :, SLOT_CA])
-    sound[finite[coinciding]] = False
-    return sound
+_WRAPPED_EXTENT_NM = 2.0
+"""Boxes are wider; in smaller molecules a break can look like a jump through a wall."""
 
 
-def refuse_frame(
-    coordinates: np.ndarray, present: np.ndarray, topology: Topology, number: int, file: str
-) -> NoReturn:
-    """Say what is wrong with a frame that is not sound.
+@dataclass(frozen=True)
+class FrameJudge:
+    """Tells sound frames of a protein from damaged ones.
 
     Parameters
     ----------
-    coordinates : ndarray, (residues, 15, 3)
-        Positions in nm.
-    present : ndarray, (residues, 15) bool
-        Which of them the file has.
     topology : Topology
         The residues.
-    number : int
-        Number of the frame in the file, from 0.
-    file : str
-        Name of the file.
+    present : ndarray, (residues, 15) bool
+        Atoms that the file has.
+    linked : ndarray, (residues,) bool, optional
+        Which residues are bonded to their successor; not known before a first sound frame is.
+    bond_nm : float, optional
+        Median length of these bonds in the first sound frame.
     """
-    bad = present & ~np.isfinite(coordinates).all(axis=-1)
-    if bad.any():
-        residue = topology.describe(np.argwhere(bad)[0, 0])
-        raise InputError(f"{file}: frame {number + 1}, {residue}: {NOT_FINITE}")
-    _, (first, *_), (second, *_) = _coincidences(coordinates[None, :, SLOT_CA])
-    one, other = (topology.describe(residue) for residue in sorted((first, second)))
-    raise InputError(
-        f"{file}: frame {number + 1}: {one} and {other} have their C-alphas in one place; remove the copy or "
-        "repair the file"
-    )
+
+    topology: Topology
+    present: np.ndarray
+    linked: np.ndarray | None = None
+    bond_nm: float | None = None
+
+    def readable(self, positions: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Find the frames (frames,) bool whose positions and boxes are numbers that make sense.
+
+        Parameters
+        ----------
+        positions : ndarray, (frames, atoms, 3)
+            In nm.
+        boxes : ndarray, (frames, 3, 3)
+            Box vectors in nm, zero where there are none.
+        """
+        with np.errstate(invalid="ignore"):
+            numbers = (np.abs(positions) < MAX_COORDINATE_NM).all(axis=(1, 2))
+        return numbers & np.isfinite(boxes).all(axis=(1, 2)) & (narrowest_width(boxes) >= MIN_BOX_WIDTH_NM)
+
+    def sound(self, c_alpha: np.ndarray, readable: np.ndarray) -> np.ndarray:
+        """Find the frames (frames,) bool that are readable, whole, in the first frame's unit and not torn.
+
+        Parameters
+        ----------
+        c_alpha : ndarray, (frames, residues, 3)
+            Positions in nm, molecules whole.
+        readable : ndarray, (frames,) bool
+            As :meth:`readable` says.
+        """
+        sound = readable.copy()
+        places = np.flatnonzero(sound)
+        sound[places] = self._same_unit(c_alpha[places]) & ~self._torn(c_alpha[places]).any(axis=1)
+        for frame in np.flatnonzero(sound):
+            sound[frame] = not len(_coincidences(c_alpha[frame]))
+        return sound
+
+    def refuse(self, coordinates: np.ndarray, box: np.ndarray, frame: str, file: str) -> NoReturn:
+        """Say what is wrong with a frame that is not sound.
+
+        Parameters
+        ----------
+        coordinates : ndarray, (residues, 15, 3)
+            Positions in nm.
+        box : ndarray, (3, 3)
+            Its box vectors in nm.
+        frame : str
+            What it is called: ``frame 7``.
+        file : str
+            Name of the file.
+        """
+        raise InputError(f"{file}: {frame}{self._reason(coordinates, box)}")
+
+    def _reason(self, coordinates: np.ndarray, box: np.ndarray) -> str:
+        describe = self.topology.describe
+        if (bad := self.present & ~np.isfinite(coordinates).all(axis=-1)).any():
+            return f", {describe(np.argwhere(bad)[0, 0])}: {NOT_FINITE}"
+        if (far := self.present & (np.abs(coordinates) >= MAX_COORDINATE_NM).any(axis=-1)).any():
+            residue, slot = np.argwhere(far)[0]
+            value = coordinates[residue, slot][np.abs(coordinates[residue, slot]).argmax()]
+            return (
+                f", {describe(residue)}: a coordinate is {value:.3g} nm, which no simulation reaches; "
+                "leave that frame out or repair the file"
+            )
+        if not np.isfinite(box).all():
+            return ": its box is not of finite numbers; leave that frame out or repair the file"
+        if (width := narrowest_width(box[None])[0]) < MIN_BOX_WIDTH_NM:
+            return (
+                f": its box is {width:.3g} nm wide, less than two bonds of a chain; "
+                "give the right box or none"
+            )
+        c_alpha = coordinates[:, SLOT_CA]
+        if not self._same_unit(c_alpha[None])[0]:
+            length = np.median(self._bond_lengths(c_alpha[None]))
+            return (
+                f": neighbouring C-alphas are {length:.3g} nm apart, but {self.bond_nm:.3g} nm in the first "
+                "frame; it is damaged, exploded or in another unit: leave it out or convert it"
+            )
+        if len(pairs := _coincidences(c_alpha)):
+            one, other = (describe(residue) for residue in sorted(pairs[0]))
+            return f": {one} and {other} have their C-alphas in one place; remove the copy or repair the file"
+        torn = self._torn(c_alpha[None])[0]
+        first = int(self._bonds[torn.argmax()])
+        length = np.linalg.norm(c_alpha[first + 1] - c_alpha[first])
+        count = f", as are {torn.sum() - 1} more bonds" if torn.sum() > 1 else ""
+        cause = (
+            "it looks wrapped: give the box"
+            if not box.any() and _crosses_extent(c_alpha, first)
+            else "the frame is damaged or the simulation exploded; leave it out"
+        )
+        return (
+            f": the bond between {describe(first)} and {describe(first + 1)} is torn "
+            f"(C-alphas {length:.3g} nm apart{count}); {cause}"
+        )
+
+    @cached_property
+    def _bonds(self) -> np.ndarray:
+        return np.flatnonzero(self.linked) if self.linked is not None else np.empty(0, dtype=np.int64)
+
+    def _bond_lengths(self, c_alpha: np.ndarray) -> np.ndarray:
+        """Lengths (frames, bonds) in nm."""
+        return np.linalg.norm(c_alpha[:, self._bonds + 1] - c_alpha[:, self._bonds], axis=-1)
+
+    def _same_unit(self, c_alpha: np.ndarray) -> np.ndarray:
+        if not len(self._bonds) or not len(c_alpha):
+            return np.ones(len(c_alpha), dtype=bool)
+        ratio = np.median(self._bond_lengths(c_alpha), axis=1) / self.bond_nm
+        return (ratio > _SAME_UNIT[0]) & (ratio < _SAME_UNIT[1])
+
+    def _torn(self, c_alpha: np.ndarray) -> np.ndarray:
+        return self._bond_lengths(c_alpha) > TORN_BOND_NM
 
 
-def _coincidences(c_alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find C-alphas closer than ``MIN_C_ALPHA_DISTANCE_NM``: frames, residues and their other residues."""
-    order = np.argsort(c_alpha[:, :, 0], axis=1)
-    ordered = np.take_along_axis(c_alpha, order[:, :, None], axis=1)
-    found = [np.empty((3, 0), dtype=np.int64)]
-    for lag in range(1, c_alpha.shape[1]):
-        close = ordered[:, lag:, 0] - ordered[:, :-lag, 0] < MIN_C_ALPHA_DISTANCE_NM
-        if not close.any():
-            break
-        frames, places = np.nonzero(close)
-        apart = np.linalg.norm(ordered[frames, places + lag] - ordered[frames, places], axis=-1)
-        frames, places = (hits[apart < MIN_C_ALPHA_DISTANCE_NM] for hits in (frames, places))
-        found.append(np.stack([frames, order[frames, places], order[frames, places + lag]]))
-    return tuple(np.concatenate(found, axis=1))
+def _coincidences(c_alpha: np.ndarray) -> np.ndarray:
+    """Find pairs (pairs, 2) of C-alphas (residues, 3) closer than ``MIN_C_ALPHA_DISTANCE_NM``."""
+    from scipy.spatial import KDTree
+
+    return KDTree(c_alpha).query_pairs(MIN_C_ALPHA_DISTANCE_NM, output_type="ndarray")
 
 
-def check_unit(c_alpha: np.ndarray, topology: Topology, file: str) -> None:
-    """Refuse coordinates in another unit than nm, judged by the distance of neighbouring C-alphas.
+def check_unit(distance: np.ndarray, file: str) -> None:
+    """Refuse coordinates in another unit than nm.
 
     Parameters
     ----------
-    c_alpha : ndarray, (frames, residues, 3)
-        C-alpha positions in nm.
+    distance : ndarray, (pairs,)
+        Of C-alphas that are neighbours in a chain, in nm.
     """
-    within = ~topology.chain_ends[:-1]
-    if not within.any() or not len(c_alpha):
+    if not len(distance):
         return
-    distance = float(np.median(np.linalg.norm(np.diff(c_alpha, axis=1), axis=-1)[:, within]))
-    meaning = wrong_unit(distance, *USUAL_DISTANCE_NM)
+    median = float(np.median(distance))
+    meaning = wrong_unit(median, *USUAL_DISTANCE_NM)
     if meaning:
         raise InputError(
-            f"{file}: neighbouring C-alphas are {distance:.3g} nm apart instead of 0.38 nm, {meaning}"
+            f"{file}: neighbouring C-alphas are {median:.3g} nm apart instead of 0.38 nm, {meaning}"
         )
 
 
@@ -124,26 +213,84 @@ def wrong_unit(length: float, low: float, high: float) -> str | None:
     return None
 
 
-def warn_of_breaks(linked: np.ndarray, c_alpha: np.ndarray, topology: Topology, file: str) -> None:
+def refuse_residue_centres(distance: np.ndarray, topology: Topology, file: str) -> None:
+    """Refuse beads at the centres of residues, which neighbours further apart than C-alphas give away.
+
+    Parameters
+    ----------
+    distance : ndarray, (residues - 1,)
+        From each bead to the next, in nm.
+    """
+    steps = number_steps(topology.residue_numbers, topology.insertion_codes)
+    neighbours = ~topology.chain_ends[:-1] & (steps == 1) & (distance < _CENTRES_APART_NM[1])
+    pairs = np.flatnonzero(neighbours)
+    far = distance[pairs] > _CENTRES_APART_NM[0]
+    window = min(_CENTRES_WINDOW, len(pairs))
+    if far.sum() < _CENTRES_IN_WINDOW:
+        return
+    in_window = np.convolve(far, np.ones(window, dtype=np.int64), mode="valid")
+    (crowded,) = np.nonzero(in_window >= max(_CENTRES_IN_WINDOW, _CENTRES_SHARE * window))
+    if not len(crowded):
+        return
+    suspects = pairs[crowded[0] : crowded[-1] + window]
+    lengths = distance[suspects]
+    first, last = topology.describe(suspects[0]), topology.describe(suspects[-1] + 1)
+    raise InputError(
+        f"{file}: the beads named CA from {first} to {last} are {lengths.min():.2f} to {lengths.max():.2f} "
+        "nm apart, as centres of residues are, and backmap needs C-alphas (0.38 nm apart); "
+        "give the positions of the C-alphas"
+    )
+
+
+def refuse_wrapped(
+    distance: np.ndarray, c_alpha: np.ndarray, topology: Topology, frame: str, file: str
+) -> None:
+    """Refuse a chain that jumps from one side of its frame to the other, where no box is known.
+
+    Parameters
+    ----------
+    distance : ndarray, (residues - 1,)
+        From each C-alpha to the next, in nm.
+    c_alpha : ndarray, (residues, 3)
+        Positions in nm.
+    """
+    steps = number_steps(topology.residue_numbers, topology.insertion_codes)
+    jumps = ~topology.chain_ends[:-1] & (steps == 1) & (distance > MAX_LINKED_CA_DISTANCE_NM)
+    for first in np.flatnonzero(jumps):
+        if _crosses_extent(c_alpha, first):
+            raise InputError(
+                f"{file}: {frame}: {topology.describe(first)} and {topology.describe(first + 1)} are "
+                f"{distance[first]:.3g} nm apart; the chain looks wrapped: give the box, "
+                "or make the molecules whole"
+            )
+
+
+def _crosses_extent(c_alpha: np.ndarray, residue: int) -> bool:
+    """Tell whether the next C-alpha is where it should be but for a jump through walls around all of them."""
+    extent = np.ptp(c_alpha, axis=0)
+    way = np.abs(c_alpha[residue + 1] - c_alpha[residue])
+    through = (extent > _WRAPPED_EXTENT_NM) & (way > extent - MAX_LINKED_CA_DISTANCE_NM)
+    return bool(through.any() and (through | (way < MAX_LINKED_CA_DISTANCE_NM)).all())
+
+
+def warn_of_breaks(linked: np.ndarray, distance: np.ndarray, topology: Topology, file: str) -> None:
     """Warn once of neighbours in a chain that are not bonded, naming the first of them.
 
     Parameters
     ----------
     linked : ndarray, (residues,) bool
         Which residues are bonded to their successor.
-    c_alpha : ndarray, (frames, residues, 3)
-        C-alpha positions in nm.
+    distance : ndarray, (residues - 1,)
+        From each C-alpha to the next, in nm.
     """
     breaks = np.flatnonzero(~linked & ~topology.chain_ends)
     if not len(breaks):
         return
-    named = "; ".join(_describe_break(index, c_alpha, topology) for index in breaks[:_BREAKS_NAMED])
+    named = "; ".join(
+        f"between {topology.describe(index)} and {topology.describe(index + 1)} "
+        f"(C-alphas {distance[index]:.2f} nm apart)"
+        for index in breaks[:_BREAKS_NAMED]
+    )
     more = f"; and {len(breaks) - _BREAKS_NAMED} more" if len(breaks) > _BREAKS_NAMED else ""
     count = "a chain break" if len(breaks) == 1 else f"{len(breaks)} chain breaks"
     warnings.warn(f"{file}: {count}, built as separate segments: {named}{more}", InputWarning, stacklevel=2)
-
-
-def _describe_break(index: int, c_alpha: np.ndarray, topology: Topology) -> str:
-    distance = np.median(np.linalg.norm(c_alpha[:, index + 1] - c_alpha[:, index], axis=-1))
-    before, after = topology.describe(index), topology.describe(index + 1)
-    return f"between {before} and {after} (C-alphas {distance:.2f} nm apart)"

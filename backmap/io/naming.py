@@ -1,4 +1,4 @@
-"""File names: which suffix means which format, and what the files of several samples are called."""
+"""File names: which suffix means which format, which files there are, what those of samples are called."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ NETCDF_SUFFIXES = (".nc", ".netcdf", ".ncdf")
 STREAMED_SUFFIXES = (".xtc", ".trr", ".dcd", *HDF5_SUFFIXES, *NETCDF_SUFFIXES)
 """Trajectory formats that are read and written piece by piece."""
 
+GRO_SUFFIXES = (".gro",)
+GSD_SUFFIXES = (".gsd",)
+LAMMPS_SUFFIXES = (".lammpstrj", ".lammpsdump", ".dump")
+NPY_SUFFIXES = (".npy",)
+
 LOADED_SUFFIXES = (
-    ".gro",
     ".xyz",
     ".xyz.gz",
     ".mdcrd",
     ".crd",
-    ".lammpstrj",
     ".rst7",
     ".restrt",
     ".inpcrd",
@@ -31,11 +34,15 @@ LOADED_SUFFIXES = (
 """Formats that mdtraj reads whole."""
 
 TOPOLOGY_SUFFIXES = (
-    *STRUCTURE_SUFFIXES, ".gro", ".psf", ".prmtop", ".parm7", ".prm7", ".mol2", ".hoomdxml", *HDF5_SUFFIXES
+    *STRUCTURE_SUFFIXES, *GRO_SUFFIXES, *GSD_SUFFIXES, *HDF5_SUFFIXES,
+    ".psf", ".prmtop", ".parm7", ".prm7", ".mol2", ".hoomdxml",
 )  # fmt: skip
 """Formats that say which residues there are."""
 
-INPUT_SUFFIXES = STRUCTURE_SUFFIXES + STREAMED_SUFFIXES + LOADED_SUFFIXES
+INPUT_SUFFIXES = (
+    *STRUCTURE_SUFFIXES, *STREAMED_SUFFIXES, *GRO_SUFFIXES, *GSD_SUFFIXES, *LAMMPS_SUFFIXES,
+    *NPY_SUFFIXES, *LOADED_SUFFIXES,
+)  # fmt: skip
 OUTPUT_SUFFIXES = STRUCTURE_SUFFIXES + STREAMED_SUFFIXES
 
 
@@ -67,6 +74,23 @@ def require_suffix(path: str | Path, known: tuple[str, ...], purpose: str) -> st
             f"{path}: cannot tell the {purpose} format from the {shown}; use one of {' '.join(known)}"
         )
     return suffix
+
+
+def require_file(path: str | Path) -> Path:
+    """Give a path back if it is a readable file with something in it, or say what is wrong with it."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give a file in it")
+        if not path.exists():
+            raise InputError(f"{path}: no such file; check the name")
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if empty:
+        raise InputError(f"{path}: is empty; make or copy it again")
+    return path
 
 
 def require_output_format(path: str | Path) -> str:

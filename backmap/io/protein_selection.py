@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -18,8 +18,16 @@ from backmap.chemistry import (
     standard_atom_name,
     standard_residue_name,
 )
-from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS
+from backmap.chemistry.residues import (
+    ATOM_SLOTS,
+    AWSEM_NAMES,
+    D_AMINO_ACIDS,
+    HEAVY_ATOMS,
+    THREE_LETTERS,
+)
 from backmap.errors import InputError, InputWarning
+
+from .fasta import FastaFile
 
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
 """Groups that close a chain end; they have no C-alpha and are passed over."""
@@ -64,7 +72,11 @@ class AtomRecord:
 
 @dataclass(frozen=True, slots=True)
 class ResidueRecord:
-    """One residue of a file, of any kind. ``ligand`` marks what the file says is no part of a chain."""
+    """One residue of a file, of any kind.
+
+    ``chain`` counts the chains that the file tells apart; ``labelled`` says whether it gives this one a name.
+    ``ligand`` marks what the file says is no part of a chain, ``numbered`` what it gives a number.
+    """
 
     chain: int
     chain_id: str
@@ -73,6 +85,8 @@ class ResidueRecord:
     name: str
     atoms: tuple[AtomRecord, ...]
     ligand: bool = False
+    labelled: bool = True
+    numbered: bool = True
 
     def describe(self) -> str:
         """Name the residue for a message: ``chain A residue 27B SEP``."""
@@ -87,13 +101,20 @@ class ProteinSelection:
     Parameters
     ----------
     topology : Topology
-        Its residues.
+        Its residues, in the chains that the file tells apart.
     atom_index : ndarray, (residues, 15) int64
-        Place of each atom in the coordinates of a frame, -1 where the file lacks the atom.
+        Place of each atom in the coordinates of a frame, -1 where the file lacks the atom, or has it twice.
+    labelled, numbered : ndarray, (residues,) bool
+        Residues whose chain the file gives a name, and those that it gives a number.
+    ambiguous : str
+        Says which atom is there twice; empty if none is.
     """
 
     topology: Topology
     atom_index: np.ndarray
+    labelled: np.ndarray
+    numbered: np.ndarray
+    ambiguous: str = ""
 
     @property
     def present(self) -> np.ndarray:
@@ -102,7 +123,11 @@ class ProteinSelection:
 
 
 def select_protein(
-    residues: Sequence[ResidueRecord], *, file: str, skip_unknown: bool = False
+    residues: Sequence[ResidueRecord],
+    *,
+    file: str,
+    skip_unknown: bool = False,
+    sequence: FastaFile | None = None,
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
@@ -117,16 +142,18 @@ def select_protein(
         Name of the file, for messages.
     skip_unknown : bool
         Leave refused residues out instead, with a warning.
+    sequence : FastaFile, optional
+        Says which amino acids they are, where the names of the residues do not.
     """
-    protein, passed_over, unknown = _sort_out(_one_variant_each(residues))
-    if unknown and not skip_unknown:
-        raise InputError(
-            f"{file}: {_listed(unknown)} cannot be built (not one of the twenty amino acids); "
-            "remove it or give --skip-unknown to leave it out"
-        )
+    named = [_spelt_out(residue) for residue in _one_variant_each(residues)]
+    if sequence is not None:
+        named = _named_by(sequence, named, file)
+    protein, passed_over, unknown = _sort_out(named)
+    if unknown and not (skip_unknown and protein):
+        raise InputError(f"{file}: {_why_unknown(unknown, protein)}")
     _require_c_alphas(protein, file)
-    chosen = [(residue, _choose_atoms(residue, file)) for residue in protein]
-    incomplete = [residue for residue, atoms in chosen if atoms[SLOT_CA] < 0]
+    chosen = [(residue, *_choose_atoms(residue, file)) for residue in protein]
+    incomplete = [residue for residue, atoms, _ in chosen if atoms[SLOT_CA] < 0]
     if incomplete and not skip_unknown:
         raise InputError(
             f"{file}: {_listed(incomplete)} has no C-alpha; add it, remove the residue or give "
@@ -138,7 +165,68 @@ def select_protein(
         _warn(
             f"{file}: left out {_listed(unknown + incomplete)} as --skip-unknown asks; the chain breaks there"
         )
-    return _assemble([(residue, atoms) for residue, atoms in chosen if atoms[SLOT_CA] >= 0])
+    ambiguous = next((f"{file}: {twice}" for _, _, twice in chosen if twice), "")
+    return _assemble([(residue, atoms) for residue, atoms, _ in chosen if atoms[SLOT_CA] >= 0], ambiguous)
+
+
+def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
+    """Give a residue named by one letter its three; one without a C-alpha may be a nucleotide or an ion."""
+    name = THREE_LETTERS.get(residue.name)
+    return residue if name is None or not _has_c_alpha(residue) else replace(residue, name=name)
+
+
+def _has_c_alpha(residue: ResidueRecord) -> bool:
+    return any(atom.name.upper() == "CA" for atom in residue.atoms)
+
+
+def _named_by(sequence: FastaFile, residues: Sequence[ResidueRecord], file: str) -> list[ResidueRecord]:
+    """Name residues by a sequence, whose records are chains; what is no part of a protein stays as it is."""
+    places = [place for place, residue in enumerate(residues) if not _is_passed_over(residue)]
+    letters = "".join(sequence.records)
+    if len(letters) != len(places):
+        raise InputError(
+            f"{file}: has {len(places)} residues, but the sequence {sequence.path} has {len(letters)} in "
+            f"{len(sequence.records)} record(s); give one letter per residue, and a record per chain"
+        )
+    record_of = [number for number, record in enumerate(sequence.records) for _ in record]
+    named = list(residues)
+    chain, last = -1, None
+    for place, letter, record in zip(places, letters, record_of, strict=True):
+        residue, name = residues[place], THREE_LETTERS[letter]
+        if name not in _meanings(residue.name):
+            raise InputError(
+                f"{file}: {residue.describe()} is {name} in the sequence {sequence.path}; "
+                "give the sequence of this file"
+            )
+        chain += (residue.chain, record) != last
+        last = residue.chain, record
+        several = residue.labelled or len(sequence.records) > 1
+        named[place] = replace(residue, name=name, chain=chain, labelled=several)
+    return named
+
+
+def _meanings(name: str) -> Collection[str]:
+    """Give the amino acids that the name of a residue may stand for."""
+    known = standard_residue_name(name)
+    return (known,) if known else AWSEM_NAMES.get(name, RESIDUE_INDEX)
+
+
+def _why_unknown(unknown: Sequence[ResidueRecord], protein: Sequence[ResidueRecord]) -> str:
+    """Say why residues cannot be built, and what to do."""
+    names = list(dict.fromkeys(residue.name for residue in unknown))
+    if set(names) <= set(AWSEM_NAMES) or not protein:
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
+        beads = sorted({atom.name for residue in unknown for atom in residue.atoms})[:_NAMES_SHOWN]
+        return (
+            f"the names of its residues ({shown}; atoms {', '.join(beads)}) do not say which amino acids "
+            "they are; if it is a protein, give its sequence with --sequence FASTA"
+        )
+    mirrored = [residue for residue in unknown if residue.name in D_AMINO_ACIDS]
+    kind = "a D-amino acid" if mirrored else "not one of the twenty amino acids"
+    return (
+        f"{_listed(mirrored or unknown)} cannot be built ({kind}); "
+        "remove it or give --skip-unknown to leave it out"
+    )
 
 
 def _warn(message: str) -> None:
@@ -177,7 +265,7 @@ def _sort_out(
     passed_over: list[ResidueRecord] = []
     unknown: list[ResidueRecord] = []
     for residue in residues:
-        if residue.ligand or residue.name in CAPS | WATERS or _is_ion(residue):
+        if _is_passed_over(residue):
             passed_over.append(residue)
         elif standard_residue_name(residue.name) is None:
             unknown.append(residue)
@@ -186,7 +274,12 @@ def _sort_out(
     return protein, passed_over, unknown
 
 
-def _is_ion(residue: ResidueRecord) -> bool:
+def _is_passed_over(residue: ResidueRecord) -> bool:
+    return residue.ligand or residue.name in CAPS | WATERS or is_ion(residue)
+
+
+def is_ion(residue: ResidueRecord) -> bool:
+    """Tell whether a residue is a single ion."""
     return residue.name in IONS and len(residue.atoms) == 1
 
 
@@ -194,24 +287,29 @@ def _require_c_alphas(protein: Sequence[ResidueRecord], file: str) -> None:
     """Refuse a file that has no C-alpha at all."""
     if not protein:
         raise InputError(f"{file}: holds no residue of a protein, and backmap builds proteins from C-alphas")
-    names = {atom.name.upper() for residue in protein for atom in residue.atoms}
-    if "CA" in names:
-        return
+    names = Counter(atom.name.upper() for residue in protein for atom in residue.atoms)
     if "BB" in names:
         raise InputError(
             f"{file}: the beads named BB (Martini) are centres of the backbone, and backmap needs C-alpha "
             "positions; use a tool made for that model"
         )
-    raise InputError(f"{file}: has no C-alpha (no atom named CA in any residue of its protein)")
+    if "CA" not in names:
+        found = ", ".join(name for name, _ in names.most_common(_NAMES_SHOWN))
+        raise InputError(
+            f"{file}: has no C-alpha (no atom named CA in any residue of its protein; found {found}); "
+            "if these are C-alphas, name them CA"
+        )
 
 
-def _choose_atoms(residue: ResidueRecord, file: str) -> np.ndarray:
+def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[np.ndarray, str]:
     """Find the atoms of a residue.
 
     Returns
     -------
-    ndarray, (15,) int64
-        Place of each atom in the coordinates of a frame, -1 where it is missing.
+    chosen : ndarray, (15,) int64
+        Place of each atom in the coordinates of a frame, -1 where it is missing, or there twice.
+    twice : str
+        Says which atom is there twice; empty if none is. A C-alpha must not be.
     """
     name = standard_residue_name(residue.name)
     slots = {atom: slot for slot, atom in enumerate(HEAVY_ATOMS[name])} | {"OXT": SLOT_OXT}
@@ -222,14 +320,19 @@ def _choose_atoms(residue: ResidueRecord, file: str) -> np.ndarray:
         if slot is not None:
             candidates.setdefault(slot, []).append(atom)
     chosen = np.full(ATOM_SLOTS, -1, dtype=np.int64)
+    twice = ""
     for slot, atoms in candidates.items():
-        if len({atom.alternate for atom in atoms}) < len(atoms):
-            raise InputError(
-                f"{file}: {residue.describe()} has {len(atoms)} atoms {atoms[0].name}; remove all but one, "
-                "or number the residues apart"
-            )
-        chosen[slot] = max(atoms, key=lambda atom: (atom.alternate in ("", location), atom.occupancy)).index
-    return chosen
+        if len({atom.alternate for atom in atoms}) == len(atoms):
+            best = max(atoms, key=lambda atom: (atom.alternate in ("", location), atom.occupancy))
+            chosen[slot] = best.index
+            continue
+        twice = twice or (
+            f"{residue.describe()} has {len(atoms)} atoms {atoms[0].name}; remove all but one, "
+            "or number the residues apart"
+        )
+        if slot == SLOT_CA:
+            raise InputError(f"{file}: {twice}")
+    return chosen, twice
 
 
 def _main_location(atoms: Iterable[AtomRecord]) -> str:
@@ -241,18 +344,24 @@ def _main_location(atoms: Iterable[AtomRecord]) -> str:
     return max(occupancy, key=lambda location: occupancy[location], default="")
 
 
-def _assemble(chosen: Sequence[tuple[ResidueRecord, np.ndarray]]) -> ProteinSelection:
+def _assemble(chosen: Sequence[tuple[ResidueRecord, np.ndarray]], ambiguous: str) -> ProteinSelection:
     residues = [residue for residue, _ in chosen]
-    chains, first, chain_index = np.unique(
-        [residue.chain for residue in residues], return_index=True, return_inverse=True
-    )
+    changes = [one.chain != other.chain for one, other in pairwise(residues)]
+    chain_index = np.cumsum([0, *changes], dtype=np.int64)
+    first = np.append(0, np.flatnonzero(changes) + 1)
     topology = Topology(
         residue_types=np.array(
             [RESIDUE_INDEX[standard_residue_name(r.name)] for r in residues], dtype=np.int64
         ),
-        chain_index=chain_index.astype(np.int64).reshape(len(residues)),
+        chain_index=chain_index,
         chain_ids=tuple(residues[index].chain_id for index in first),
         residue_numbers=np.array([residue.number for residue in residues], dtype=np.int64),
         insertion_codes=tuple(residue.insertion_code for residue in residues),
     )
-    return ProteinSelection(topology, np.stack([atoms for _, atoms in chosen]))
+    return ProteinSelection(
+        topology,
+        np.stack([atoms for _, atoms in chosen]),
+        np.array([residue.labelled for residue in residues]),
+        np.array([residue.numbered for residue in residues]),
+        ambiguous,
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -12,31 +13,60 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from backmap.chemistry import SLOT_CA
-from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM
-from backmap.errors import InputEndsEarly, InputError
+from backmap.chemistry.topology import number_steps
+from backmap.errors import InputEndsEarly, InputError, InputWarning
 
-from .coordinate_checks import check_unit, refuse_frame, sound_frames, warn_of_breaks
-from .frame_times import header_interval, holds_times
-from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix, suffix_of
-from .protein_selection import ProteinSelection, select_protein
-from .structure_file import NO_SYMMETRY, RawFrames, StructureFile, joined_where_known
-from .trajectory_file import (
-    LoadedTrajectory,
-    StreamedTrajectory,
-    TopologyFile,
-    open_trajectory,
-    residue_records,
+from .chains import divide_chains, neighbour_distances, warn_of_rings
+from .coordinate_checks import (
+    FrameJudge,
+    check_unit,
+    refuse_residue_centres,
+    refuse_wrapped,
+    warn_of_breaks,
 )
+from .fasta import FastaFile
+from .frame_times import header_interval, holds_times
+from .gro_file import GroFile
+from .gsd_file import GsdFile
+from .lammps_dump import LammpsDump
+from .mmcif_file import MmcifFile
+from .naming import (
+    GRO_SUFFIXES,
+    GSD_SUFFIXES,
+    INPUT_SUFFIXES,
+    LAMMPS_SUFFIXES,
+    MMCIF_SUFFIXES,
+    NPY_SUFFIXES,
+    PDB_SUFFIXES,
+    TOPOLOGY_SUFFIXES,
+    require_file,
+    require_suffix,
+    suffix_of,
+)
+from .npy_file import NpyFile
+from .pdb_file import PdbFile
+from .protein_selection import ProteinSelection, ResidueRecord, select_protein
+from .structure_file import (
+    NO_SYMMETRY,
+    FrameFile,
+    NamesFile,
+    RawFrames,
+    joined_where_known,
+    simulation_box,
+)
+from .trajectory_file import LoadedTrajectory, TopologyFile, open_trajectory, residue_records
+from .whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
 
 if TYPE_CHECKING:
     import mdtraj
 
-FrameFile = StructureFile | StreamedTrajectory | LoadedTrajectory
-
 FRAMES_LOOKED_AT = 100
-"""Unit and chain breaks are judged by this many frames at the start."""
+"""So many frames at the start are judged before anything is built."""
 
 _FRAMES_PER_LOOK = 25
+_RESIDUES_PER_LOOK = 200_000
+_OTHER_UNITS = (("nm", 1.0), ("Angstrom", 0.1))
+_BOND_NM = 0.38
 
 
 @dataclass(frozen=True)
@@ -118,12 +148,8 @@ class FrameChunk:
 
     @property
     def box(self) -> np.ndarray | None:
-        """(frames, 3, 3) vectors in nm of periodic boxes, if there are any.
-
-        The cell of a crystal is none, except in space group P 1: what lies around the atoms there are their
-        symmetry mates, which the file does not hold.
-        """
-        return self.unitcell_vectors if self.space_group == NO_SYMMETRY else None
+        """(frames, 3, 3) vectors in nm of periodic boxes, if there are any."""
+        return simulation_box(self.unitcell_vectors, self.space_group)
 
     def cut(self, looked_at: int) -> FrameChunk:
         """Give what stands for the first so many of its selected frames."""
@@ -222,7 +248,7 @@ class FrameSource(ABC):
         Raises
         ------
         InputError
-            If a frame is bad: a coordinate is no finite number, or two C-alphas lie in one place.
+            If a frame is bad: no sensible numbers, torn bonds, another unit, two C-alphas in one place.
         InputEndsEarly
             After all whole frames, if the file ends in the middle of a frame and the range goes on behind it.
         """
@@ -270,8 +296,11 @@ class FrameSource(ABC):
             if sound >= count or (sound and looked_at >= FRAMES_LOOKED_AT):
                 break
         if not sound:
-            raise InputError(f"{self.name}: all its frames are bad; read it without skipping to see why")
+            self._refuse_all()
         return joined([chunk for chunk in chunks if len(chunk)])
+
+    def _refuse_all(self) -> NoReturn:
+        raise InputError(f"{self.name}: all its frames are bad; read it without skipping to see why")
 
     @abstractmethod
     def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
@@ -335,12 +364,15 @@ class FrameSource(ABC):
 class Source(FrameSource):
     """An opened structure or trajectory. Made by :func:`open_source`.
 
-    Chunks hold coordinates (frames, residues, 15, 3) in the precision of the file.
+    Chunks hold coordinates (frames, residues, 15, 3) in the precision of the file, molecules whole.
 
     Attributes
     ----------
     topology : Topology
-        Residues of the protein.
+        Residues of the protein, in chains that the first sound frame of the file decides, whichever frames
+        were asked for.
+    linked : ndarray, (residues,) bool
+        Bonded to the next residue, decided likewise.
     present : ndarray, (residues, 15) bool
         Atoms that the file has.
     """
@@ -354,37 +386,96 @@ class Source(FrameSource):
         frames: FrameRange = EVERY_FRAME,
         skip_bad: bool = False,
         files: tuple[Path, ...] = (),
-        longest_link_nm: float = MAX_LINKED_CA_DISTANCE_NM,
     ) -> None:
         super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
-        self._longest_link_nm = longest_link_nm
-        self.topology = selection.topology
+        self._selection = selection
         self.present = selection.present
         self._atom_index = selection.atom_index[selection.present]
+        self.topology = selection.topology
+        self._judge = FrameJudge(self.topology, self.present)
+        self._whole_chains = self._chains
+        c_alpha, box, number = self._first_sound_frame()
+        self._decide(c_alpha, box, f"frame {number + 1}")
+        self._whole_chains = self._chains
 
-    @cached_property
-    def linked(self) -> np.ndarray:
-        """(residues,) bool: bonded to the next residue, judged by the first frames."""
-        return self.topology.linked(self._first_c_alphas, self._longest_link_nm)
+    @property
+    def given(self) -> np.ndarray:
+        """(residues, 15) bool: atoms of the file that may be kept.
+
+        Raises
+        ------
+        InputError
+            If an atom is there twice.
+        """
+        if self._selection.ambiguous:
+            raise InputError(self._selection.ambiguous)
+        return self.present
 
     def check(self) -> None:
-        """Look at the first frames: refuse a wrong unit or damaged positions, warn of chain breaks."""
-        check_unit(self._first_c_alphas, self.topology, self.name)
-        warn_of_breaks(self.linked, self._first_c_alphas, self.topology, self.name)
+        """Judge the first of the selected frames, before anything is built."""
+        looked_at = sound = 0
+        for chunk in self._whole_frames(
+            max(1, min(_FRAMES_PER_LOOK, _RESIDUES_PER_LOOK // len(self.present)))
+        ):
+            looked_at += chunk.looked_at
+            sound += len(chunk)
+            if sound and looked_at >= FRAMES_LOOKED_AT:
+                return
+        if not sound:
+            self._refuse_all()
 
-    @cached_property
-    def _first_c_alphas(self) -> np.ndarray:
-        """(frames, residues, 3) C-alpha positions in nm of up to ``FRAMES_LOOKED_AT`` frames."""
-        return self.first_frames(FRAMES_LOOKED_AT).coordinates[:, :, SLOT_CA].copy()
+    def _decide(self, c_alpha: np.ndarray, box: np.ndarray, frame: str) -> None:
+        """Decide by one frame (residues, 3) in nm what holds for all: unit, chains, bonds."""
+        labelled = self._selection.topology
+        steps = number_steps(labelled.residue_numbers, labelled.insertion_codes)
+        distance = neighbour_distances(c_alpha, box, steps)
+        check_unit(distance[~labelled.chain_ends[:-1]], self.name)
+        refuse_residue_centres(distance, labelled, self.name)
+        self.topology, self.linked = divide_chains(self._selection, c_alpha, box)
+        if not box.any():
+            refuse_wrapped(distance, c_alpha, self.topology, frame, self.name)
+        bonds = distance[self.linked[:-1]]
+        self._judge = FrameJudge(
+            self.topology, self.present, self.linked, float(np.median(bonds)) if len(bonds) else None
+        )
+        warn_of_breaks(self.linked, distance, self.topology, self.name)
+        apart = np.arange(len(c_alpha))
+        whole = make_whole(c_alpha[None], box[None], replace(self._chains, residue_of=apart, c_alphas=apart))
+        warn_of_rings(self.topology, self.linked, whole[0], self.name)
+
+    def _first_sound_frame(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Find the first frame of the file that can be judged by; give its C-alphas, box and number."""
+        for number, raw in enumerate(self._file.read(range(self._file.frames), 1)):
+            positions, boxes, readable = self._read(raw)
+            c_alpha = positions[:, self._whole_chains.c_alphas]
+            if self._judge.sound(c_alpha, readable)[0]:
+                return c_alpha[0], boxes[0], number
+            if not self._skip_bad and number in self.numbers:
+                self._refuse(raw, number)
+        self._refuse_all()
+
+    @property
+    def _chains(self) -> ChainsOfAtoms:
+        residue_of, slots = np.nonzero(self.present)
+        steps = number_steps(self.topology.residue_numbers, self.topology.insertion_codes)
+        return ChainsOfAtoms(residue_of, np.flatnonzero(slots == SLOT_CA), self.topology.chain_index, steps)
+
+    def _read(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give positions as they stand in the file, boxes, and (frames,) bool which frames are readable."""
+        positions = raw.coordinates[:, self._atom_index]
+        boxes = periodic_boxes(raw.box, len(raw))
+        return positions, boxes, self._judge.readable(positions, boxes)
 
     def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
-        positions = raw.coordinates
-        coordinates = np.full((len(positions), *self.present.shape, 3), np.nan, dtype=positions.dtype)
-        coordinates[:, self.present] = positions[:, self._atom_index]
-        return coordinates, sound_frames(coordinates, self.present)
+        positions, boxes, readable = self._read(raw)
+        whole = make_whole(positions, np.where(readable[:, None, None], boxes, 0.0), self._whole_chains)
+        coordinates = np.full((len(whole), *self.present.shape, 3), np.nan, dtype=whole.dtype)
+        coordinates[:, self.present] = whole
+        return coordinates, self._judge.sound(coordinates[:, :, SLOT_CA], readable)
 
     def _refuse(self, raw: RawFrames, number: int) -> NoReturn:
-        refuse_frame(self._take(raw)[0][0], self.present, self.topology, number, self.name)
+        box = periodic_boxes(raw.box, 1)[0]
+        self._judge.refuse(self._take(raw)[0][0], box, f"frame {number + 1}", self.name)
 
 
 def open_source(
@@ -394,13 +485,15 @@ def open_source(
     skip_unknown: bool = False,
     frames: FrameRange = EVERY_FRAME,
     skip_bad: bool = False,
+    sequence: str | Path | None = None,
 ) -> Source:
     """Open a structure or trajectory.
 
     Parameters
     ----------
     path : path
-        PDB, mmCIF, or any trajectory mdtraj reads; ``.gz`` too where it is text.
+        PDB, mmCIF, GRO, GSD, LAMMPS dump, array of NumPy, or any trajectory mdtraj reads; ``.gz`` too for PDB
+        and mmCIF.
     top : path, optional
         Topology, for trajectories that hold coordinates alone.
     skip_unknown : bool
@@ -408,8 +501,9 @@ def open_source(
     frames : FrameRange
         Which frames to read.
     skip_bad : bool
-        Leave out frames whose coordinates are no finite numbers or whose C-alphas lie in one place, instead
-        of refusing the file.
+        Leave out damaged frames instead of refusing the file.
+    sequence : path, optional
+        FASTA file that says which amino acids the residues are, a record per chain.
 
     Returns
     -------
@@ -426,50 +520,62 @@ def open_source(
     InputWarning
         Of residues passed over or left out, and of chain breaks.
     """
-    opened = open_files(path, top)
-    selection = select_protein(opened.names.residues, file=str(opened.files[-1]), skip_unknown=skip_unknown)
+    fasta = None if sequence is None else FastaFile.read(sequence)
+    opened = open_files(path, top, fasta)
+    selection = select_protein(
+        opened.names.residues, file=str(opened.files[-1]), skip_unknown=skip_unknown, sequence=fasta
+    )
     if opened.frames.atoms == selection.topology.residues:
         opened.require_same_atoms(
             "it seems to hold the C-alphas alone: give a topology of the C-alphas alone"
         )
     opened.require_same_atoms("give the topology it was written with")
-    source = Source(str(path), opened.frames, selection, frames=frames, skip_bad=skip_bad, files=opened.files)
+    if isinstance(opened.frames, LammpsDump | GsdFile | NpyFile):
+        _find_unit(opened.frames, selection, str(path))
+    files = opened.files if fasta is None else (*opened.files, fasta.path)
+    source = Source(str(path), opened.frames, selection, frames=frames, skip_bad=skip_bad, files=files)
     source.check()
     return source
+
+
+def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection, name: str) -> None:
+    """Take coordinates of a format without a unit to be in nm or Angstrom, by the distance of neighbours."""
+    within = ~selection.topology.chain_ends[:-1]
+    if not file.frames or not within.any():
+        return
+    (raw,) = file.read(range(1), 1)
+    c_alpha = raw.coordinates[0, selection.atom_index[:, SLOT_CA]]
+    steps = np.ones(len(within), dtype=np.int64)
+    distance = neighbour_distances(c_alpha, periodic_boxes(raw.box, 1)[0], steps)
+    length = float(np.median(distance[within])) / file.nm_per_unit
+    for unit, nm in _OTHER_UNITS:
+        if nm != file.nm_per_unit and 0.8 * _BOND_NM < length * nm < 1.2 * _BOND_NM:
+            file.nm_per_unit = nm
+            warnings.warn(
+                f"{name}: taken to be in {unit}, as neighbouring C-alphas are {length:.3g} apart",
+                InputWarning,
+                stacklevel=3,
+            )
 
 
 def source_from_mdtraj(
     trajectory: mdtraj.Trajectory,
     *,
+    residues: Sequence[ResidueRecord] | None = None,
     skip_unknown: bool = False,
-    longest_link_nm: float = MAX_LINKED_CA_DISTANCE_NM,
+    sequence: str | Path | None = None,
 ) -> Source:
     """Take an mdtraj trajectory in memory as :func:`open_source` takes a file.
 
-    Neighbours whose C-alphas are farther apart than ``longest_link_nm`` are a chain break.
+    ``residues`` stand in for its topology where they are given.
     """
     name = "the trajectory"
-    selection = select_protein(residue_records(trajectory.topology), file=name, skip_unknown=skip_unknown)
-    source = Source(name, LoadedTrajectory(trajectory), selection, longest_link_nm=longest_link_nm)
+    fasta = None if sequence is None else FastaFile.read(sequence)
+    residues = residue_records(trajectory.topology) if residues is None else residues
+    selection = select_protein(residues, file=name, skip_unknown=skip_unknown, sequence=fasta)
+    source = Source(name, LoadedTrajectory(trajectory), selection)
     source.check()
     return source
-
-
-def require_file(path: str | Path) -> Path:
-    """Give a path back if it is a readable file with something in it, or say what is wrong with it."""
-    path = Path(path)
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; give a file in it")
-        if not path.exists():
-            raise InputError(f"{path}: no such file; check the name")
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if empty:
-        raise InputError(f"{path}: is empty; make or copy it again")
-    return path
 
 
 @dataclass(frozen=True)
@@ -477,41 +583,67 @@ class OpenedFiles:
     """A file of frames and what names its atoms. ``files`` are their paths, one where they are the same."""
 
     frames: FrameFile
-    names: StructureFile | TopologyFile
+    names: NamesFile
     files: tuple[Path, ...]
 
     def require_same_atoms(self, remedy: str) -> None:
         """Refuse a topology of another number of atoms than the frames have."""
         if self.frames.atoms != self.names.atoms:
-            path, top = self.files
             raise InputError(
-                f"{path}: has {self.frames.atoms} atoms, "
-                f"but its topology {top} has {self.names.atoms}; {remedy}"
+                f"{self.files[0]}: has {self.frames.atoms} atoms, "
+                f"but its topology {self.files[-1]} has {self.names.atoms}; {remedy}"
             )
 
 
-def open_files(path: str | Path, top: str | Path | None = None) -> OpenedFiles:
+def open_files(
+    path: str | Path, top: str | Path | None = None, sequence: FastaFile | None = None
+) -> OpenedFiles:
     """Open a structure or trajectory and its topology, or say which of them is missing."""
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
     if top is not None:
         top = require_file(top)
         require_suffix(top, TOPOLOGY_SUFFIXES, "topology")
-    elif suffix not in TOPOLOGY_SUFFIXES:
+    file = _open_both(path, sequence)
+    if (
+        top is None
+        and file is not None
+        and (sequence is not None or suffix not in LAMMPS_SUFFIXES + NPY_SUFFIXES)
+    ):
+        return OpenedFiles(file, file, (path,))
+    if top is None and suffix not in TOPOLOGY_SUFFIXES:
+        beads = ", or its sequence with --sequence FASTA" if file is not None else ""
         raise InputError(
-            f"{path}: holds coordinates but no residue names; give its topology (a PDB file, say) with --top"
+            f"{path}: holds coordinates but no residue names; "
+            f"give its topology (a PDB file, say) with --top{beads}"
         )
-    names = _open_names(path if top is None else top)
-    is_both = top is None and isinstance(names, StructureFile)
-    frames = names if is_both else _open_frames(path, names.atoms)
+    names = open_names(path if top is None else top, sequence)
+    frames = open_frames(path, names.atoms)
     return OpenedFiles(frames, names, (path,) if top is None else (path, top))
 
 
-def _open_names(path: Path) -> StructureFile | TopologyFile:
-    return StructureFile(path) if suffix_of(path) in STRUCTURE_SUFFIXES else TopologyFile(path)
+def open_names(path: Path, sequence: FastaFile | None = None) -> NamesFile:
+    """Open what names the residues of a file."""
+    return _open_both(path, sequence) or TopologyFile(path)
 
 
-def _open_frames(path: Path, expected_atoms: int) -> FrameFile:
-    if suffix_of(path) in STRUCTURE_SUFFIXES:
-        return StructureFile(path)
-    return open_trajectory(path, expected_atoms)
+def open_frames(path: Path, expected_atoms: int) -> FrameFile:
+    """Open the frames of a file; a format without a count (mdcrd) is cut into them by the number of atoms."""
+    return _open_both(path, None) or open_trajectory(path, expected_atoms)
+
+
+def _open_both(
+    path: Path, sequence: FastaFile | None
+) -> PdbFile | MmcifFile | GroFile | GsdFile | LammpsDump | NpyFile | None:
+    """Open a file that backmap reads itself, which names residues and has frames; None for others."""
+    suffix = suffix_of(path)
+    kinds = {
+        PDB_SUFFIXES: PdbFile,
+        MMCIF_SUFFIXES: MmcifFile,
+        GRO_SUFFIXES: GroFile,
+        GSD_SUFFIXES: GsdFile,
+        LAMMPS_SUFFIXES: LammpsDump,
+    }
+    if suffix in NPY_SUFFIXES:
+        return NpyFile(path, sequence)
+    return next((kind(path) for suffixes, kind in kinds.items() if suffix in suffixes), None)

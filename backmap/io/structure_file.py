@@ -1,33 +1,24 @@
-"""PDB and mmCIF files, read model by model through gemmi: chain names and insertion codes are kept."""
+"""What all files of structures have in common: frames of coordinates, and atoms that make up residues."""
 
 from __future__ import annotations
 
-import gzip
-import re
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple, Protocol
 
 import gemmi
 import numpy as np
 
-from backmap.errors import InputError
+from backmap.chemistry import RESIDUE_INDEX, standard_residue_name
 
-from .naming import PDB_SUFFIXES, suffix_of
-from .protein_selection import AtomRecord, ResidueRecord
+from .protein_selection import AtomRecord, ResidueRecord, is_ion
 
 NM_PER_ANGSTROM = 0.1
 NO_SYMMETRY = "P 1"
 """Space group of a cell that holds nothing but the atoms of the file, as the box of a simulation."""
 
-_ALTERNATE, _RESIDUE, _COORDINATES, _SEGMENT = 16, slice(17, 27), slice(30, 54), slice(72, 76)
-_THREE_NUMBERS = re.compile(r"(?: *[-+]?(?:\d+\.?\d*|\.\d+|nan|inf)(?:[eE][-+]?\d+)? *){3}", re.IGNORECASE)
-_ATOM = ("ATOM  ", "HETATM")
-_BEGIN_OF_MODEL = "MODEL "
-_END_OF_MODEL = ("ENDMDL", "END   ", "END\n", "END\r")
+_TERMINAL_OXYGENS = frozenset({"OXT", "OT2", "OC2"})
 
 
 @dataclass(frozen=True)
@@ -57,6 +48,11 @@ class RawFrames:
     def __len__(self) -> int:
         return len(self.coordinates)
 
+    @property
+    def box(self) -> np.ndarray | None:
+        """(frames, 3, 3) vectors in nm of periodic boxes, if there are any."""
+        return simulation_box(self.unitcell_vectors, self.space_group)
+
     def __getitem__(self, kept: slice | np.ndarray) -> RawFrames:
         """Give some of the frames."""
         return RawFrames(
@@ -66,6 +62,15 @@ class RawFrames:
             None if self.step is None else self.step[kept],
             self.space_group,
         )
+
+
+def simulation_box(vectors: np.ndarray | None, space_group: str) -> np.ndarray | None:
+    """Give the vectors of a cell if it is the box of a simulation.
+
+    The cell of a crystal is none, except in space group P 1: what lies around the atoms there are their
+    symmetry mates, which the file does not hold.
+    """
+    return vectors if space_group == NO_SYMMETRY else None
 
 
 def joined_frames(pieces: Sequence[RawFrames]) -> RawFrames:
@@ -86,236 +91,208 @@ def joined_where_known(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return None if any(part is None for part in parts) else np.concatenate(parts)
 
 
-class StructureFile:
-    """A PDB or mmCIF file, plain or gzipped. Its models are frames."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._is_pdb = suffix_of(path) in PDB_SUFFIXES
+class FrameFile(Protocol):
+    """Anything that frames can be read from."""
 
     @property
-    def residues(self) -> list[ResidueRecord]:
-        """All residues of the first model, in file order."""
-        return self._first[0]
-
-    @cached_property
     def atoms(self) -> int:
-        """Number of atoms in a model, alternate locations included."""
-        return sum(len(residue.atoms) for residue in self.residues)
+        """Number of atoms in a frame."""
 
     @property
     def frames(self) -> int:
-        """Number of whole models."""
-        return self._extent[0]
+        """Number of whole frames."""
 
     @property
     def ends_early(self) -> bool:
-        """Whether a part of another model comes after the whole ones."""
-        return self._extent[1]
+        """Whether a part of another frame comes after the whole ones."""
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
-        """Read the models of some numbers, a few at a time; the text of others is passed over."""
-        waiting: list[np.ndarray] = []
-        for model in self._models(numbers) if numbers else ():
-            waiting.append(self._positions(model))
-            if len(waiting) == frames_per_read:
-                yield self._raw_frames(waiting)
-                waiting = []
-        if waiting:
-            yield self._raw_frames(waiting)
-
-    def _raw_frames(self, models: list[np.ndarray]) -> RawFrames:
-        _, cell, space_group = self._first
-        vectors = None if cell is None else np.broadcast_to(cell, (len(models), 3, 3))
-        return RawFrames(np.stack(models), unitcell_vectors=vectors, space_group=space_group)
-
-    @cached_property
-    def _first(self) -> tuple[list[ResidueRecord], np.ndarray | None, str]:
-        """Residues and (3, 3) box vectors of the first model, and the space group."""
-        first = next(self._structures(), None)
-        if first is None or not len(first):
-            return [], None, NO_SYMMETRY
-        parts = [(residue.segment, residue.subchain) for chain in first[0] for residue in chain]
-        first.setup_entities()
-        cell = _cell_vectors(first.cell) if first.cell.is_crystal() else None
-        return _residue_records(first[0], parts), cell, _space_group(first)
-
-    @cached_property
-    def _extent(self) -> tuple[int, bool]:
-        """Number of whole models, and whether a part of another follows."""
-        with self._explain_reading():
-            return self._pdb_extent() if self._is_pdb else (sum(map(len, self._structures())), False)
-
-    def _pdb_extent(self) -> tuple[int, bool]:
-        """Count models by their text; one without an end counts if it has as many atoms as the first."""
-        models = atoms_of_first = atoms = 0
-        begun, line = False, "\n"
-        try:
-            for line in self._lines():
-                if line.startswith(_ATOM):
-                    atoms += len(line) > _COORDINATES.stop
-                elif line.startswith(_BEGIN_OF_MODEL):
-                    begun = True
-                elif atoms and line.startswith(_END_OF_MODEL):
-                    models += 1
-                    atoms_of_first = atoms_of_first or atoms
-                    begun, atoms = False, 0
-        except EOFError:
-            if not models:
-                raise
-            return models, True
-        if not models or (atoms and atoms == atoms_of_first):
-            return models + bool(atoms), False
-        unfinished = line.strip() and line[-1] not in "\r\n" and _BEGIN_OF_MODEL.startswith(line)
-        return models, bool(begun or atoms or unfinished)
-
-    def _models(self, numbers: range) -> Iterator[gemmi.Model]:
-        """Read the models of some numbers."""
-        for structure in self._structures(numbers):
-            yield from structure if self._is_pdb else (structure[number] for number in numbers)
-
-    def _positions(self, model: gemmi.Model) -> np.ndarray:
-        """Give the (atoms, 3) positions of a model in nm, after making sure it has the atoms of the first."""
-        atoms = [atom for chain in model for residue in chain for atom in residue]
-        if [atom.name for atom in atoms] != self._atom_names:
-            raise InputError(
-                f"{self.path}: model {model.num} has other atoms than the first model; give every "
-                "model the same atoms or split the file"
-            )
-        return np.array([atom.pos.tolist() for atom in atoms]).reshape(-1, 3) * NM_PER_ANGSTROM
-
-    @cached_property
-    def _atom_names(self) -> list[str]:
-        return [atom.name for residue in self.residues for atom in residue.atoms]
-
-    def _structures(self, numbers: range = range(1)) -> Iterator[gemmi.Structure]:
-        """Read the models of some numbers from a PDB file, one after another, or an mmCIF file whole."""
-        with self._explain_reading():
-            if self._is_pdb:
-                for text in self._model_texts(numbers):
-                    yield gemmi.read_pdb_string(text, split_chain_on_ter=True)
-            else:
-                yield gemmi.read_structure(
-                    str(self.path), merge_chain_parts=False, format=gemmi.CoorFormat.Mmcif
-                )
-
-    @contextmanager
-    def _explain_reading(self) -> Iterator[None]:
-        """Turn what a damaged file raises into one sentence about it."""
-        try:
-            yield
-        except InputError:
-            raise
-        except EOFError as error:
-            raise InputError(
-                f"{self.path}: ends too early (the gzip file is cut off); copy it again"
-            ) from error
-        except (OSError, RuntimeError, ValueError, zlib.error) as error:
-            reason = " ".join(str(error).split())
-            kind = "PDB" if self._is_pdb else "mmCIF"
-            raise InputError(f"{self.path}: cannot be read as {kind} ({reason})") from error
-
-    def _lines(self) -> Iterator[str]:
-        opener = gzip.open if suffix_of(self.path).endswith(".gz") else open
-        with opener(self.path, "rt", encoding="latin-1") as file:
-            yield from file
-
-    def _model_texts(self, numbers: range) -> Iterator[str]:
-        """Cut a PDB file at ENDMDL and END records; only pieces that hold atoms count."""
-        lines: list[str] = []
-        model, has_atoms, parts = 0, False, _ChainParts()
-        wanted = model in numbers
-        for number, line in enumerate(self._lines(), start=1):
-            if line.startswith(_ATOM):
-                has_atoms = True
-                if wanted:
-                    self._check_numbers(line, number)
-                    line = parts.mark(line)
-            if wanted:
-                lines.append(line)
-            if has_atoms and line.startswith(_END_OF_MODEL):
-                if wanted:
-                    yield "".join(lines)
-                lines, has_atoms, parts = [], False, _ChainParts()
-                model += 1
-                if model >= numbers.stop:
-                    return
-                wanted = model in numbers
-        if has_atoms and wanted:
-            yield "".join(lines)
-
-    def _check_numbers(self, line: str, number: int) -> None:
-        """Refuse coordinates that are no numbers, which gemmi would read as zero."""
-        if not _THREE_NUMBERS.fullmatch(line[_COORDINATES]):
-            raise InputError(
-                f"{self.path}: line {number} has no three coordinates in columns 31 to 54 "
-                f"({line[_COORDINATES].strip() or 'nothing there'}); the file is damaged or not PDB"
-            )
+        """Read the frames of some numbers, a few at a time."""
 
 
-class _ChainParts:
-    """Keeps apart residues of one chain name that share a number.
+class NamesFile(Protocol):
+    """Anything that says which residues there are."""
 
-    That happens where chains have no names, and where the numbers of many waters start again. gemmi takes
-    such residues for one, unless their segments differ: from the first repetition on, segments are numbered.
+    @property
+    def atoms(self) -> int:
+        """Number of atoms."""
+
+    @property
+    def residues(self) -> list[ResidueRecord]:
+        """All residues, in file order."""
+
+
+class AtomRow(NamedTuple):
+    """One atom as a file lists it.
+
+    ``part`` tells apart pieces of the file that share a chain name, ``group`` residues that the file parts
+    itself. ``hetero`` marks what the file says may be no part of a chain.
     """
 
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self._last = ""
-        self._segment = ""
-        self._part = 0
+    name: str
+    residue: str
+    number: int | None
+    chain: str = ""
+    segment: str = ""
+    part: int = 0
+    insertion_code: str = ""
+    alternate: str = ""
+    occupancy: float = 1.0
+    hetero: bool = False
+    group: int = 0
 
-    def mark(self, line: str) -> str:
-        """Give the record of an atom, with the number of its part as segment where there are several."""
-        residue, segment = line[_RESIDUE], line[_SEGMENT]
-        if residue != self._last and residue in self._seen and line[_ALTERNATE] == " ":
-            self._part += 1
-            self._seen.clear()
-        elif self._part and segment != self._segment:
-            self._part += 1
-        self._last, self._segment = residue, segment
-        self._seen.add(residue)
-        return f"{line[:72]:<72}{self._part:>4}{line[76:]}" if self._part else line
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What atoms of one residue share."""
+        return (self.part, self.chain, self.segment, self.number, self.insertion_code, self.residue)
 
 
-def _residue_records(model: gemmi.Model, parts: list[tuple[str, str]]) -> list[ResidueRecord]:
-    """List the residues of a model; a chain ends at TER, or where its name or the given part changes."""
+def residues_of(rows: Sequence[AtomRow]) -> list[ResidueRecord]:
+    """Make residues of atoms, in the order in which the file begins them.
+
+    Atoms of a residue need not stand together: those that come later join it where they add to it. A residue
+    without a number is counted on from the one before. The file's own chains end where their name, segment or
+    part changes; chains without a name also behind a terminal oxygen.
+    """
     records: list[ResidueRecord] = []
-    chain_number = -1
-    atom_number = 0
-    for chain in model:
-        part = None
-        for residue in chain:
-            if parts[len(records)] != part:
-                part = parts[len(records)]
-                chain_number += 1
-            atoms = tuple(
-                AtomRecord(atom.name, atom_number + offset, atom.altloc.strip("\0 "), atom.occ)
-                for offset, atom in enumerate(residue)
+    chain = -1
+    last: AtomRow | None = None
+    ended = False
+    for group in _joined(_runs(rows), rows):
+        row = rows[group[0]]
+        labelled = bool(row.chain or row.segment)
+        label = (row.part, row.chain, row.segment)
+        if last is None or label != (last.part, last.chain, last.segment) or (ended and not labelled):
+            chain += 1
+        counted_on = records[-1].number + 1 if records and records[-1].chain == chain else 1
+        atoms = tuple(
+            AtomRecord(rows[index].name, index, rows[index].alternate, rows[index].occupancy)
+            for index in group
+        )
+        records.append(
+            ResidueRecord(
+                chain=chain,
+                chain_id=row.chain,
+                number=counted_on if row.number is None else row.number,
+                insertion_code=row.insertion_code,
+                name=row.residue,
+                atoms=atoms,
+                labelled=labelled,
+                numbered=row.number is not None,
             )
-            atom_number += len(atoms)
-            records.append(
-                ResidueRecord(
-                    chain=chain_number,
-                    chain_id=chain.name.strip(),
-                    number=residue.seqid.num,
-                    insertion_code=residue.seqid.icode.strip(),
-                    name=residue.name.strip().upper(),
-                    atoms=atoms,
-                    ligand=residue.het_flag == "H" and residue.entity_type != gemmi.EntityType.Polymer,
-                )
-            )
-    return records
+        )
+        last, ended = row, any(atom.name in _TERMINAL_OXYGENS for atom in atoms)
+    return _with_ligands(records, [rows[record.atoms[0].index].hetero for record in records])
 
 
-def _cell_vectors(cell: gemmi.UnitCell) -> np.ndarray:
-    """Give the (3, 3) box vectors in nm, one a row."""
-    return np.array(cell.orth.mat.tolist()).T * NM_PER_ANGSTROM
+def _runs(rows: Sequence[AtomRow]) -> Iterator[list[int]]:
+    """Cut rows where the residue changes; where residues have no number, where an atom comes again."""
+    for _, group in groupby(range(len(rows)), key=lambda index: (rows[index].place, rows[index].group)):
+        run = list(group)
+        if rows[run[0]].number is not None or len(run) == 1:
+            yield run
+            continue
+        names: set[tuple[str, str]] = set()
+        begin = 0
+        for place, index in enumerate(run):
+            name = rows[index].name, rows[index].alternate
+            if name in names:
+                yield run[begin:place]
+                begin, names = place, set()
+            names.add(name)
+        yield run[begin:]
 
 
-def _space_group(structure: gemmi.Structure) -> str:
-    """Symbol of the space group; P 1, as simulations have it, also where none is named."""
-    symbol = structure.spacegroup_hm.strip()
+@dataclass
+class _Begun:
+    """A residue that more atoms may join: rows of those it has, their names and alternate locations."""
+
+    rows: list[int]
+    atoms: set[tuple[str, str]]
+    residue: str
+
+    def is_joined_by(self, atoms: set[tuple[str, str]], residue: str, adjacent: bool) -> bool:
+        """Tell whether a later run is a part of the residue, rather than another with its number.
+
+        It has no C-alpha of its own and adds to the atoms there are; next to the residue, it may repeat them.
+        """
+        names = {name for name, _ in atoms}
+        if "CA" in names and (residue != self.residue or ("CA", "") in atoms):
+            return False
+        return not atoms & self.atoms or (adjacent and "CA" not in names)
+
+
+def _joined(runs: Iterable[list[int]], rows: Sequence[AtomRow]) -> list[list[int]]:
+    """Join the runs of atoms that make up one residue, wherever they stand."""
+    groups: list[_Begun] = []
+    begun: dict[tuple[object, ...], list[_Begun]] = {}
+    for run in runs:
+        row = rows[run[0]]
+        atoms = {(rows[index].name, rows[index].alternate) for index in run}
+        amino_acid = standard_residue_name(row.residue) is not None
+        waiting = begun.setdefault((*row.place[:-1], amino_acid or row.residue), [])
+        candidates = waiting if row.number is not None else ()
+        joined = next(
+            (
+                group
+                for group in candidates
+                if group.is_joined_by(atoms, row.residue, amino_acid and group is groups[-1])
+            ),
+            None,
+        )
+        if joined is None:
+            groups.append(_Begun(run, atoms, row.residue))
+            waiting.append(groups[-1])
+        else:
+            joined.rows.extend(run)
+            joined.atoms |= atoms
+    return [group.rows for group in groups]
+
+
+def _with_ligands(records: list[ResidueRecord], hetero: list[bool]) -> list[ResidueRecord]:
+    """Mark what stands behind the last residue of each chain, or in no chain at all."""
+    in_chain = [
+        is_residue and not marked
+        for is_residue, marked in zip(map(_has_c_alpha, records), hetero, strict=True)
+    ]
+    if not any(in_chain):
+        return records
+    last = {record.chain: index for index, record in enumerate(records) if in_chain[index]}
+    for index, record in enumerate(records):
+        if (
+            hetero[index]
+            and _has_c_alpha(record)
+            and record.name not in RESIDUE_INDEX
+            and record.chain in last
+        ):
+            last[record.chain] = max(index, last[record.chain])
+    return [
+        replace(record, ligand=True) if marked and index > last.get(record.chain, -1) else record
+        for index, (record, marked) in enumerate(zip(records, hetero, strict=True))
+    ]
+
+
+def _has_c_alpha(record: ResidueRecord) -> bool:
+    return any(atom.name == "CA" for atom in record.atoms) and not is_ion(record)
+
+
+def box_vectors(cell: gemmi.UnitCell) -> np.ndarray | None:
+    """Give the (3, 3) box vectors in nm, one a row; None for the cell that stands for none."""
+    return np.array(cell.orth.mat.tolist()).T * NM_PER_ANGSTROM if cell.is_crystal() else None
+
+
+def space_group_of(symbol: str) -> str:
+    """Give the symbol of a space group; P 1, as simulations have it, also where none is named."""
+    symbol = symbol.strip()
     group = gemmi.find_spacegroup_by_name(symbol)
     return symbol if symbol and (group is None or group.number > 1) else NO_SYMMETRY
+
+
+def stacked_models(
+    models: Sequence[tuple[np.ndarray, np.ndarray | None]], space_group: str = NO_SYMMETRY
+) -> RawFrames:
+    """Make frames of the positions (atoms, 3) and box vectors (3, 3) of models."""
+    boxes = [box for _, box in models]
+    vectors = None if any(box is None for box in boxes) else np.stack(boxes)
+    positions = np.stack([positions for positions, _ in models])
+    return RawFrames(positions, unitcell_vectors=vectors, space_group=space_group)

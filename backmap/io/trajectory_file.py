@@ -17,8 +17,8 @@ from backmap.errors import InputEndsEarly, InputError
 
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
 from .naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
-from .protein_selection import AtomRecord, ResidueRecord
-from .structure_file import NM_PER_ANGSTROM, RawFrames, joined_frames
+from .protein_selection import ResidueRecord
+from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, joined_frames, residues_of
 
 if TYPE_CHECKING:
     import mdtraj
@@ -144,7 +144,8 @@ class LoadedTrajectory:
     def __init__(self, trajectory: mdtraj.Trajectory) -> None:
         self.atoms = trajectory.n_atoms
         self.frames = trajectory.n_frames
-        self._everything = RawFrames(trajectory.xyz, trajectory.time, trajectory.unitcell_vectors)
+        vectors = _box_vectors(trajectory.unitcell_lengths, trajectory.unitcell_angles)
+        self._everything = RawFrames(trajectory.xyz, trajectory.time, vectors)
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
         """Give the frames of some numbers, a few at a time."""
@@ -160,13 +161,17 @@ def _pieces(numbers: range, length: int, at_most: int) -> Iterator[range]:
 
 
 def _box_vectors(lengths: np.ndarray | None, angles: np.ndarray | None) -> np.ndarray | None:
-    """Turn lengths (frames, 3) in nm and angles (frames, 3) in degrees into box vectors (frames, 3, 3)."""
+    """Turn lengths (frames, 3) in nm and angles (frames, 3) in degrees into box vectors (frames, 3, 3).
+
+    Lengths of zero, which stand for no box, give vectors of zero, whatever the angles.
+    """
     from mdtraj.utils import lengths_and_angles_to_box_vectors
 
-    if lengths is None or angles is None:
+    if lengths is None or angles is None or not np.any(lengths):
         return None
     sides = np.asarray(lengths, dtype=np.float32).T, np.asarray(angles, dtype=np.float32).T
-    return np.stack(lengths_and_angles_to_box_vectors(*sides[0], *sides[1]), axis=1)
+    vectors = np.stack(lengths_and_angles_to_box_vectors(*sides[0], *sides[1]), axis=1)
+    return np.where((sides[0].T == 0)[:, :, None], 0, vectors)
 
 
 def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | LoadedTrajectory:
@@ -183,7 +188,7 @@ def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | Loa
         return StreamedTrajectory(path)
     import mdtraj
 
-    names = {} if suffix_of(path) in (".gro", ".mol2") else {"top": _nameless_topology(expected_atoms)}
+    names = {} if suffix_of(path) == ".mol2" else {"top": nameless_topology(expected_atoms)}
     with explain_reading(path):
         return LoadedTrajectory(mdtraj.load(str(path), **names))
 
@@ -221,46 +226,25 @@ class TopologyFile:
 
 
 def residue_records(topology: mdtraj.Topology) -> list[ResidueRecord]:
-    """List the residues of an mdtraj topology.
-
-    Formats without chain names (GRO, PRMTOP) run the chains together; there a new chain starts after a
-    terminal oxygen, and where the residue number falls.
-    """
-    records: list[ResidueRecord] = []
-    chain = -1
-    previous = None
-    for residue in topology.residues:
-        if previous is None or _starts_chain(previous, residue):
-            chain += 1
-        previous = residue
-        records.append(
-            ResidueRecord(
-                chain=chain,
-                chain_id=_chain_name(residue),
+    """List the residues of an mdtraj topology."""
+    return residues_of(
+        [
+            AtomRow(
+                name=atom.name.strip(),
+                residue=residue.name.strip().upper(),
                 number=residue.resSeq,
-                insertion_code="",
-                name=residue.name.strip().upper(),
-                atoms=tuple(AtomRecord(atom.name.strip(), atom.index) for atom in residue.atoms),
+                chain=(residue.chain.chain_id or "").strip(),
+                segment=(residue.segment_id or "").strip(),
+                part=residue.chain.index,
+                group=residue.index,
             )
-        )
-    return records
-
-
-def _chain_name(residue: mdtraj.core.topology.Residue) -> str:
-    return (residue.chain.chain_id or "").strip()
-
-
-def _starts_chain(previous: mdtraj.core.topology.Residue, residue: mdtraj.core.topology.Residue) -> bool:
-    if residue.chain.index != previous.chain.index or residue.segment_id != previous.segment_id:
-        return True
-    if _chain_name(residue):
-        return False
-    return residue.resSeq < previous.resSeq or any(
-        atom.name in ("OXT", "OT2", "OC2") for atom in previous.atoms
+            for residue in topology.residues
+            for atom in residue.atoms
+        ]
     )
 
 
-def _nameless_topology(atoms: int) -> mdtraj.Topology:
+def nameless_topology(atoms: int) -> mdtraj.Topology:
     """Make a topology of so many atoms without meaning: mdtraj asks for one before it reads coordinates."""
     import mdtraj
 

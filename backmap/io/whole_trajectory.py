@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from backmap.errors import InputEndsEarly, InputError
 
-from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix
-from .reader import require_file
+from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
+from .reader import open_frames
 from .structure_file import joined_frames
-from .trajectory_file import TopologyFile, explain_reading, open_trajectory
+from .trajectory_file import TopologyFile, explain_reading
 
 if TYPE_CHECKING:
     import mdtraj
@@ -51,7 +51,7 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
     names = path if top is None else require_file(top)
     require_suffix(names, TOPOLOGY_SUFFIXES, "topology")
     topology = TopologyFile(names).topology
-    file = open_trajectory(path, topology.n_atoms)
+    file = open_frames(path, topology.n_atoms)
     if file.atoms != topology.n_atoms:
         raise InputError(
             f"{path}: has {file.atoms} atoms, but its topology {names} has {topology.n_atoms}; "

@@ -75,12 +75,12 @@ def shift(values: Tensor, offset: int, fill: float, dim: int = 0) -> Tensor:
 
 
 def linked_residues(c_alpha: Tensor, chain_index: Tensor) -> Tensor:
-    """Find which residues are bonded to their successor, as ``Topology.linked`` does.
+    """Find which residues are bonded to their successor, as ``Topology.linked`` does without residue numbers.
 
     Parameters
     ----------
     c_alpha : Tensor, (frames, residues, 3)
-        In nm. A pair whose median distance over the frames lies outside the bonding range is a chain break.
+        In nm. The first frame decides: a pair outside the range of bonds is a chain break.
     chain_index : Tensor, (residues,) int64
         Which chain each residue belongs to.
 
@@ -89,10 +89,8 @@ def linked_residues(c_alpha: Tensor, chain_index: Tensor) -> Tensor:
     Tensor, (residues,) bool
         The last entry is always False.
     """
-    frames = c_alpha.shape[0]
-    distance = torch.linalg.vector_norm(c_alpha[:, 1:] - c_alpha[:, :-1], dim=-1).sort(dim=0).values
-    median = 0.5 * (distance[(frames - 1) // 2] + distance[frames // 2])
-    near = (median > topology.MIN_LINKED_CA_DISTANCE_NM) & (median < topology.MAX_LINKED_CA_DISTANCE_NM)
+    distance = torch.linalg.vector_norm(c_alpha[0, 1:] - c_alpha[0, :-1], dim=-1)
+    near = (distance > topology.MIN_LINKED_CA_DISTANCE_NM) & (distance < topology.MAX_LINKED_CA_DISTANCE_NM)
     linked = torch.zeros_like(chain_index, dtype=torch.bool)
     linked[:-1] = near & (chain_index[1:] == chain_index[:-1])
     return linked

@@ -107,7 +107,7 @@ class ProteinPlan:
             seed=options.seed,
             ddim_steps=options.ddim_steps,
             redraws=options.redraws,
-            given=source.present if options.keep_given else None,
+            given=source.given if options.keep_given else None,
             c_alphas=options.c_alpha_rule,
         )
         job, atoms = _with_finishing(job, source, options)

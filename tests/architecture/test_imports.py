@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
 """Folders of the package, and the other folders each may import. The command line and the modules at the top,
 which put the parts together, may import any; nobody but `python -m` may import the command line."""
 
-REQUIRED_PACKAGES = {"numpy", "torch", "mdtraj", "gemmi", "safetensors", "tqdm", "psutil"}
+REQUIRED_PACKAGES = {"numpy", "scipy", "torch", "mdtraj", "gemmi", "safetensors", "tqdm", "psutil"}
 NUMPY_ALONE = {"chemistry"}
 """On import; inside a function they may read the objects of another package."""
 FREE_OF_TORCH = {"chemistry", "io"}

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from backmap.chemistry import SLOT_C, SLOT_N, SLOT_OXT, Topology
 from backmap.chemistry.ideal_geometry import PLACEMENTS, ideal_bond_lengths
+from backmap.chemistry.topology import number_steps
 
 
 def test_two_chains():
@@ -26,14 +29,48 @@ def test_bonds_are_within_residues_and_along_chains():
     assert topology.atom_mask.reshape(-1)[bonds].all()
 
 
-def test_break_is_found_from_the_median_distance():
+def along_x(distances: list[float]) -> np.ndarray:
+    """(residues, 3) C-alphas in nm on a line, so far apart."""
+    c_alpha = np.zeros((len(distances) + 1, 3))
+    c_alpha[1:, 0] = np.cumsum(distances)
+    return c_alpha
+
+
+def test_a_stretched_bond_is_no_break():
+    topology = Topology.from_sequences("AAAAAAA")
+    linked = topology.linked(along_x([0.38, 0.28, 0.50, 0.19, 0.53, 0.38]))
+    assert linked.tolist() == [True, True, True, False, False, True, False]
+
+
+def test_where_a_number_is_left_out_a_shorter_distance_is_a_break():
+    topology = replace(
+        Topology.from_sequences("AAAAA"),
+        residue_numbers=np.array([1, 2, 4, 7, 7]),
+        insertion_codes=("", "", "", "", "A"),
+    )
+    linked = topology.linked(along_x([0.50, 0.48, 0.46, 0.50]))
+    assert linked.tolist() == [True, False, True, True, False]
+
+
+@pytest.mark.parametrize(("spread", "longest"), [(0.0, 0.41), (0.009, 0.4467), (0.03, 0.47)])
+def test_how_soft_bonds_are_decides_across_a_gap(spread, longest):
+    bonds = 0.38 + spread * np.tile([-1.0, 1.0], 20)
+    topology = replace(Topology.from_sequences("A" * 42), residue_numbers=np.append(np.arange(41), 45))
+    assert topology.linked(along_x([*bonds, longest - 0.002]))[40]
+    assert not topology.linked(along_x([*bonds, longest + 0.002]))[40]
+
+
+def test_numbers_that_wrap_go_on():
+    numbers = np.array([9998, 9999, 0, 1, 5, 3, 3, 99999, 0])
+    steps = number_steps(numbers, ("",) * 9)
+    assert steps.tolist() == [1, 1, 1, 4, -2, 0, 99996, 1]
+
+
+def test_the_first_frame_tells_where_the_breaks_are():
     topology = Topology.from_sequences("AAA")
-    frames = np.zeros((3, 3, 3))
-    frames[:, 1, 0], frames[:, 2, 0] = 0.38, 0.76
-    frames[0, 2, 0] = 0.9
-    assert topology.linked(frames).tolist() == [True, True, False]
-    frames[1, 2, 0] = 0.9
-    assert topology.linked(frames).tolist() == [True, False, False]
+    whole, broken = along_x([0.38, 0.38]), along_x([0.38, 0.9])
+    assert topology.linked(np.stack([whole, broken, broken])).tolist() == [True, True, False]
+    assert topology.linked(np.stack([broken, whole, whole])).tolist() == [True, False, False]
 
 
 def test_a_single_residue():

@@ -289,3 +289,13 @@ def test_interval_of_a_dcd_file_is_that_of_its_header(whole, tmp_path):
     path.write_bytes(header)
     assert header_interval(path) is None
     assert header_interval(top) is None
+
+
+def test_a_molecule_that_its_box_cuts_is_made_whole(whole, tmp_path):
+    whole.unitcell_vectors = np.tile(2.0 * np.eye(3), (FRAMES, 1, 1))
+    expected = read(beads_from_mdtraj(whole, DIPEPTIDE, BEADS))
+    for shift in (0.0, 0.9, 1.3):
+        cut = mdtraj.Trajectory((whole.xyz + shift) % 2.0, whole.topology, time=whole.time)
+        cut.unitcell_vectors = whole.unitcell_vectors
+        found = read(open_beads(saved(cut, tmp_path / "cut.xtc"), DIPEPTIDE, BEADS, tmp_path / "cut.pdb"))
+        np.testing.assert_allclose(np.diff(found, axis=1), np.diff(expected, axis=1), atol=5e-3)

@@ -80,6 +80,7 @@ def test_insertion_codes_and_chain_names_come_back(tmp_path):
         insertion_codes=("", "A", "B", ""),
     )
     coordinates = np.random.default_rng(0).uniform(0, 3, (1, 4, 15, 3))
+    coordinates[:, 1] += 1
     for name in ("out.pdb", "out.cif"):
         with open_writer(tmp_path / name, AtomList.of_protein(topology, topology.atom_mask)) as writer:
             writer.write(coordinates)

@@ -1,0 +1,115 @@
+"""Who is in which chain, and which residues are bonded: one rule for every format, decided once per file."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from backmap.chemistry import Topology
+from backmap.chemistry.topology import can_be_bonded, number_steps
+from backmap.errors import InputWarning
+
+from .protein_selection import ProteinSelection
+from .whole_molecules import neighbour_steps
+
+_SPANNED_BY_A_BOND_NM = 0.38
+_SLACK_NM = 0.1
+_FARTHEST_SPANNED_NM = 5.0
+"""Residues that a structure lacks in the middle of a chain are not so many that they reach further."""
+_CLOSED_NM = (0.27, 0.42)
+_SHORTEST_RING = 4
+
+
+def divide_chains(
+    selection: ProteinSelection, c_alpha: np.ndarray, box: np.ndarray
+) -> tuple[Topology, np.ndarray]:
+    """Decide where chains begin and where they break, by labels, numbers, distances and sequence together.
+
+    A chain begins where the file's label says so; where the number falls and the C-alphas are not bonded, or
+    the sequence begins again with its first number; and, where chains have no names, at a distance that
+    neither a bond nor the residues left out in between can span. Within a chain, residues that can be bonded
+    are.
+
+    Parameters
+    ----------
+    selection : ProteinSelection
+        The residues, in the chains that the file tells apart.
+    c_alpha : ndarray, (residues, 3)
+        Their C-alphas in one frame, in nm.
+    box : ndarray, (3, 3)
+        Box vectors in nm, zero where the frame is not periodic.
+
+    Returns
+    -------
+    topology : Topology
+        The residues in their chains; those without a number are counted from 1 in each.
+    linked : ndarray, (residues,) bool
+        True where a residue is bonded to the next one.
+    """
+    topology = selection.topology
+    steps = number_steps(topology.residue_numbers, topology.insertion_codes)
+    distance = neighbour_distances(c_alpha, box, steps)
+    bonded = can_be_bonded(distance, steps)
+    begins = topology.chain_index[1:] != topology.chain_index[:-1]
+    longest = np.minimum(_SPANNED_BY_A_BOND_NM * steps + _SLACK_NM, _FARTHEST_SPANNED_NM)
+    spanned = (steps > 1) & (distance < longest)
+    begins |= ~bonded & ((steps <= 0) | (~selection.labelled[1:] & ~spanned))
+    begins = _with_copies(topology, begins, np.flatnonzero(bonded & (steps <= 0)))
+    divided = _divided(topology, begins, selection.numbered)
+    return divided, np.append(bonded & ~begins, False)
+
+
+def neighbour_distances(c_alpha: np.ndarray, box: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Give the distance (residues - 1,) in nm from each C-alpha (residues, 3) to the next, across the box."""
+    ways, _ = neighbour_steps(c_alpha[None], box[None], steps)
+    return np.linalg.norm(ways[0], axis=-1)
+
+
+def _with_copies(topology: Topology, begins: np.ndarray, falls: np.ndarray) -> np.ndarray:
+    """Add the beginnings of chains whose sequence and first number are those of the chain before."""
+    begins = begins.copy()
+    types, numbers = topology.residue_types, topology.residue_numbers
+    for fall in falls:
+        start = int(np.flatnonzero(begins[:fall])[-1]) + 1 if begins[:fall].any() else 0
+        first, length = fall + 1, fall + 1 - start
+        copied = np.array_equal(types[first : first + length], types[start:first])
+        begins[fall] |= copied and numbers[first] == numbers[start]
+    return begins
+
+
+def _divided(topology: Topology, begins: np.ndarray, numbered: np.ndarray) -> Topology:
+    """Put residues into chains that begin behind some of them."""
+    chain_index = np.cumsum(np.append(False, begins)[: topology.residues]).astype(np.int64)
+    first = np.append(0, np.flatnonzero(begins) + 1)
+    numbers = topology.residue_numbers
+    if not numbered.all():
+        counted = 1 + np.arange(topology.residues) - first[chain_index]
+        chain_numbered = np.bincount(chain_index, numbered) > 0
+        numbers = np.where(chain_numbered[chain_index], numbers, counted)
+    return replace(
+        topology,
+        chain_index=chain_index,
+        chain_ids=tuple(topology.chain_ids[topology.chain_index[index]] for index in first),
+        residue_numbers=numbers,
+    )
+
+
+def warn_of_rings(topology: Topology, linked: np.ndarray, c_alpha: np.ndarray, file: str) -> None:
+    """Warn once of chains whose ends are bonded to each other, as C-alphas (residues, 3) in nm tell."""
+    last = np.flatnonzero(topology.chain_ends)
+    first = np.append(0, last[:-1] + 1)
+    apart = np.linalg.norm(c_alpha[last] - c_alpha[first], axis=-1)
+    unbroken = np.bincount(topology.chain_index, ~linked) == 1
+    closed = (apart > _CLOSED_NM[0]) & (apart < _CLOSED_NM[1]) & unbroken & (last - first >= _SHORTEST_RING)
+    if closed.any():
+        ring = int(closed.argmax())
+        more = f" (and {closed.sum() - 1} more chains)" if closed.sum() > 1 else ""
+        warnings.warn(
+            f"{file}: {topology.describe(first[ring])} and {topology.describe(last[ring])} are at bonding "
+            f"distance ({apart[ring]:.2f} nm) like the ends of a cyclic peptide{more}; "
+            "the chain is built open, with two ends",
+            InputWarning,
+            stacklevel=2,
+        )

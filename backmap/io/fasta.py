@@ -1,0 +1,62 @@
+"""FASTA files: which amino acids the residues of a file are, where the file does not say."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+
+from backmap.chemistry.residues import THREE_LETTERS
+from backmap.errors import InputError
+
+from .naming import require_file
+
+
+@dataclass(frozen=True)
+class FastaFile:
+    """The sequences of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    records : tuple of str
+        One-letter sequences of the chains, in order.
+    """
+
+    path: Path
+    records: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> FastaFile:
+        """Read a file, plain or gzipped.
+
+        Raises
+        ------
+        InputError
+            If it holds no sequence, or a letter that is none of the twenty amino acids.
+        """
+        path = require_file(path)
+        opener = gzip.open if path.suffix.lower() == ".gz" else open
+        try:
+            with opener(path, "rt", encoding="utf-8-sig") as file:
+                lines = file.read().splitlines()
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as FASTA ({error}); give a text file") from error
+        records: list[str] = []
+        for line in lines:
+            if line.startswith((">", ";")):
+                records.append("")
+            elif line.strip():
+                records[-1:] = [(records[-1] if records else "") + "".join(line.split()).upper()]
+        records = [record.rstrip("*") for record in records if record.rstrip("*")]
+        if not records:
+            raise InputError(f"{path}: holds no sequence; give one in FASTA format, a record per chain")
+        for number, record in enumerate(records, 1):
+            for place, letter in enumerate(record, 1):
+                if letter not in THREE_LETTERS:
+                    raise InputError(
+                        f"{path}: letter {place} of record {number} is {letter}, none of the twenty amino "
+                        "acids; give the letter of the amino acid to build"
+                    )
+        return cls(path, tuple(records))

@@ -1,0 +1,156 @@
+"""GRO files, read frame by frame: box lines of all programs, and residue numbers that start again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import NoReturn
+
+import gemmi
+import numpy as np
+
+from backmap.errors import InputError
+
+from .protein_selection import ResidueRecord
+from .structure_file import AtomRow, RawFrames, joined_frames, residues_of
+
+_NUMBER, _RESIDUE, _NAME, _FIRST_COORDINATE = slice(0, 5), slice(5, 10), slice(10, 15), 20
+_TIME = re.compile(r"\bt\s*=\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)")
+_FULL_WIDTH = re.compile(r"-?\d+\.\d{5}")
+"""A number of a box line whose columns touch."""
+_BOX_ORDER = (0, 4, 8, 1, 2, 3, 5, 6, 7)
+"""Where v1x v2y v3z v1y v1z v2x v2z v3x v3y stand among box vectors, one a row."""
+
+
+class GroFile:
+    """A GRO file with one frame or several."""
+
+    ends_early = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def residues(self) -> list[ResidueRecord]:
+        """All residues of the first frame, in file order."""
+        rows = [
+            AtomRow(line[_NAME].strip(), line[_RESIDUE].strip().upper(), _integer(line[_NUMBER]))
+            for line in self._first
+        ]
+        return residues_of(rows)
+
+    @property
+    def atoms(self) -> int:
+        """Number of atoms in a frame."""
+        return len(self._first)
+
+    @cached_property
+    def frames(self) -> int:
+        """Number of frames."""
+        return sum(1 for _ in self._texts())
+
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+        """Read the frames of some numbers, a few at a time."""
+        waiting: list[RawFrames] = []
+        for number, (title, lines, box) in enumerate(self._texts()):
+            if number in numbers:
+                waiting.append(self._frame(number, title, lines, box))
+            if len(waiting) == frames_per_read or (waiting and number + 1 >= numbers.stop):
+                yield joined_frames(waiting)
+                waiting = []
+            if number + 1 >= numbers.stop:
+                return
+        if waiting:
+            yield joined_frames(waiting)
+
+    @cached_property
+    def _first(self) -> list[str]:
+        """The lines of the first frame's atoms."""
+        return next(self._texts(), ("", [], ""))[1]
+
+    def _texts(self) -> Iterator[tuple[str, list[str], str]]:
+        """Give the title, the lines of atoms and the box line of each frame."""
+        try:
+            with self.path.open(encoding="latin-1") as file:
+                number = 0
+                while (title := file.readline()) and (number == 0 or title.strip()):
+                    number += 1
+                    count = file.readline().strip()
+                    if not count.isdecimal():
+                        self._refuse(
+                            number, f"gives no number of atoms in its second line ({count or 'empty'})"
+                        )
+                    lines = [file.readline() for _ in range(int(count))]
+                    if lines and not lines[-1]:
+                        self._refuse(number, f"ends before its {count} atoms")
+                    yield title, lines, file.readline()
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read as GRO ({error.strerror})") from error
+
+    def _frame(self, number: int, title: str, lines: list[str], box: str) -> RawFrames:
+        if len(lines) != self.atoms:
+            self._refuse(number + 1, f"has {len(lines)} atoms, but the first frame has {self.atoms}")
+        vectors = self._box(number, box)
+        time = _TIME.search(title)
+        return RawFrames(
+            self._positions(number, lines)[None],
+            None if time is None else np.array([float(time.group(1))]),
+            None if vectors is None else vectors[None],
+        )
+
+    def _positions(self, number: int, lines: list[str]) -> np.ndarray:
+        """Read (atoms, 3) positions in nm; the distance of the decimal points is the width of a column."""
+        if not lines:
+            return np.empty((0, 3), dtype=np.float32)
+        points = [
+            place for place, letter in enumerate(lines[0]) if letter == "." and place >= _FIRST_COORDINATE
+        ]
+        width = points[1] - points[0] if len(points) > 1 else 8
+        starts = range(_FIRST_COORDINATE, _FIRST_COORDINATE + 3 * width, width)
+        texts = [[line[start : start + width] for start in starts] for line in lines]
+        try:
+            return np.array(texts, dtype=np.float64).astype(np.float32)
+        except ValueError:
+            bad = next(place for place, row in enumerate(texts) if not all(map(_is_number, row)))
+            self._refuse(
+                number + 1, f"has no three coordinates for its atom {bad + 1} ({lines[bad].strip()})"
+            )
+
+    def _box(self, number: int, line: str) -> np.ndarray | None:
+        """Read the box vectors (3, 3) in nm: 3 or 9 numbers, or lengths and angles; None for no box."""
+        words = line.split()
+        if not all(map(_is_number, words)):
+            words = _FULL_WIDTH.findall(line)
+        values = [float(word) for word in words]
+        if not any(values):
+            return None
+        if len(values) == 6:
+            sizes, angles = values[:3], values[3:]
+            return np.array(gemmi.UnitCell(*sizes, *angles).orth.mat.tolist()).T
+        if len(values) not in (3, 9):
+            self._refuse(number + 1, f"has a box of {len(values)} numbers ({line.strip()}) instead of 3 or 9")
+        vectors = np.zeros(9)
+        vectors[list(_BOX_ORDER[: len(values)])] = values
+        return vectors.reshape(3, 3)
+
+    def _refuse(self, number: int, reason: str) -> NoReturn:
+        raise InputError(
+            f"{self.path}: cannot be read as GRO; frame {number} {reason}; write or copy it again"
+        )
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""GSD files of HOOMD-blue: one bead a residue, named by its particle type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backmap.errors import InputError
+
+from .protein_selection import ResidueRecord
+from .structure_file import AtomRow, RawFrames, joined_frames, residues_of
+
+
+class GsdFile:
+    """A GSD file. It needs the package ``gsd``.
+
+    Attributes
+    ----------
+    nm_per_unit : float
+        Length of the unit of the coordinates, nm unless someone knows better.
+    """
+
+    ends_early = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.nm_per_unit = 1.0
+
+    @cached_property
+    def residues(self) -> list[ResidueRecord]:
+        """One residue a particle; a chain begins where a particle is not bonded to the one before."""
+        frame = self._opened[0]
+        particles, bonds = frame.particles, frame.bonds.group
+        names = [particles.types[kind] for kind in particles.typeid]
+        return residues_of(
+            [
+                AtomRow("CA", name.strip().upper(), None, segment=molecule, group=number)
+                for number, (name, molecule) in enumerate(zip(names, self._molecules(bonds), strict=True))
+            ]
+        )
+
+    @property
+    def atoms(self) -> int:
+        """Number of particles in the first frame."""
+        return int(self._opened[0].particles.N) if self.frames else 0
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self._opened)
+
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+        """Read the frames of some numbers, a few at a time."""
+        for first in range(0, len(numbers), frames_per_read):
+            yield joined_frames([self._frame(number) for number in numbers[first : first + frames_per_read]])
+
+    def _molecules(self, bonds: np.ndarray | None) -> list[str]:
+        """Number the runs of particles that are bonded one to the next; without bonds nothing is known."""
+        if bonds is None or not len(bonds):
+            return [""] * self.atoms
+        pairs = np.sort(np.asarray(bonds, dtype=np.int64), axis=1)
+        bonded = np.zeros(self.atoms, dtype=bool)
+        bonded[pairs[pairs[:, 1] - pairs[:, 0] == 1, 1]] = True
+        return [str(number) for number in np.cumsum(~bonded)]
+
+    def _frame(self, number: int) -> RawFrames:
+        frame = self._opened[number]
+        if frame.particles.N != self.atoms:
+            raise InputError(
+                f"{self.path}: frame {number + 1} has {frame.particles.N} particles, but the first has "
+                f"{self.atoms}; give frames of the same particles"
+            )
+        box = frame.configuration.box
+        return RawFrames(
+            (np.asarray(frame.particles.position) * self.nm_per_unit).astype(np.float32)[None],
+            unitcell_vectors=None if box is None else _vectors(np.asarray(box)) * self.nm_per_unit,
+            step=np.array([int(frame.configuration.step or 0)]),
+        )
+
+    @cached_property
+    def _opened(self) -> Any:
+        try:
+            import gsd.hoomd
+        except ImportError as error:
+            raise InputError(f"{self.path}: reading GSD needs a package; pip install gsd") from error
+        try:
+            return gsd.hoomd.open(str(self.path), "r")
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self.path}: cannot be read as GSD; it is damaged or of another format ({reason})"
+            ) from error
+
+
+def _vectors(box: np.ndarray) -> np.ndarray:
+    """Give box vectors (1, 3, 3), one a row, of HOOMD's Lx, Ly, Lz and tilt factors xy, xz, yz."""
+    x, y, z, xy, xz, yz = (float(value) for value in box)
+    return np.array([[[x, 0, 0], [xy * y, y, 0], [xz * z, yz * z, z]]])

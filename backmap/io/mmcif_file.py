@@ -1,0 +1,154 @@
+"""mmCIF files, read through gemmi: chain names and insertion codes are kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from backmap.errors import InputError, InputWarning
+
+from .pdb_file import read_residue_number
+from .protein_selection import ResidueRecord
+from .structure_file import (
+    NM_PER_ANGSTROM,
+    AtomRow,
+    RawFrames,
+    box_vectors,
+    residues_of,
+    space_group_of,
+    stacked_models,
+)
+
+_CATEGORY = "_atom_site."
+_COORDINATES = ("Cartn_x", "Cartn_y", "Cartn_z")
+_NEEDED = ("label_atom_id", "label_comp_id", *_COORDINATES)
+_USUAL = ("id", "type_symbol", "label_alt_id", "label_asym_id")
+"""Columns that the format asks for and that are not needed here."""
+_OTHERS = (
+    "group_PDB", "label_seq_id", "pdbx_PDB_ins_code", "occupancy", "auth_seq_id", "auth_asym_id",
+    "pdbx_PDB_model_num",
+)  # fmt: skip
+
+
+class MmcifFile:
+    """An mmCIF file, plain or gzipped. Its models are frames; it is read whole."""
+
+    ends_early = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def residues(self) -> list[ResidueRecord]:
+        """All residues of the first model, in file order."""
+        return residues_of([self._row(index) for index in self._models[0]]) if self._models else []
+
+    @property
+    def atoms(self) -> int:
+        """Number of atoms in a model, alternate locations included."""
+        return len(self._models[0]) if self._models else 0
+
+    @property
+    def frames(self) -> int:
+        """Number of models."""
+        return len(self._models)
+
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+        """Read the models of some numbers, a few at a time."""
+        for first in range(0, len(numbers), frames_per_read):
+            models = [self._positions(number) for number in numbers[first : first + frames_per_read]]
+            yield stacked_models([(positions, self._cell) for positions in models], self._space_group)
+
+    @cached_property
+    def _block(self) -> gemmi.cif.Block | None:
+        """The first block that lists atoms."""
+        try:
+            document = gemmi.cif.read(str(self.path))
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.path}: cannot be read as mmCIF ({reason})") from error
+        return next((block for block in document if block.find_mmcif_category(_CATEGORY)), None)
+
+    @cached_property
+    def _columns(self) -> dict[str, list[str]]:
+        """The columns there are, by name; one missing that must be there is named."""
+        if self._block is None:
+            return {}
+        table = self._block.find_mmcif_category(_CATEGORY)
+        found = {tag.removeprefix(_CATEGORY): place for place, tag in enumerate(table.tags)}
+        for name in _NEEDED:
+            if name not in found:
+                raise InputError(f"{self.path}: has no column {_CATEGORY}{name}; write the file with it")
+        missing = [_CATEGORY + name for name in _USUAL if name not in found]
+        if missing:
+            warnings.warn(
+                f"{self.path}: has no column {', '.join(missing)}, which mmCIF asks for; read without it",
+                InputWarning,
+                stacklevel=2,
+            )
+        wanted = [name for name in _NEEDED + _USUAL + _OTHERS if name in found]
+        return {name: list(table.column(found[name])) for name in wanted}
+
+    @cached_property
+    def _models(self) -> list[range]:
+        """Which rows each model has."""
+        rows = range(len(self._columns.get(_NEEDED[0], ())))
+        numbers = self._columns.get("pdbx_PDB_model_num")
+        groups = (list(group) for _, group in groupby(rows, key=lambda row: numbers and numbers[row]))
+        return [range(group[0], group[-1] + 1) for group in groups]
+
+    @cached_property
+    def _cell(self) -> np.ndarray | None:
+        """Box vectors (3, 3) in nm, where there is a box."""
+        tags = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+        sizes = [gemmi.cif.as_number(self._block.find_value(f"_cell.{tag}") or "?") for tag in tags]
+        return box_vectors(gemmi.UnitCell(*sizes)) if np.isfinite(sizes).all() else None
+
+    @cached_property
+    def _space_group(self) -> str:
+        tags = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt")
+        named = (gemmi.cif.as_string(self._block.find_value(tag) or "?") for tag in tags)
+        return space_group_of(next(filter(None, named), ""))
+
+    def _positions(self, number: int) -> np.ndarray:
+        """Give the (atoms, 3) positions of a model in nm, after making sure it has the atoms of the first."""
+        rows, names = self._models[number], self._columns["label_atom_id"]
+        first = self._models[0]
+        if names[rows.start : rows.stop] != names[first.start : first.stop]:
+            raise InputError(
+                f"{self.path}: model {number + 1} has other atoms than the first model; give every "
+                "model the same atoms or split the file"
+            )
+        texts = [self._columns[name][rows.start : rows.stop] for name in _COORDINATES]
+        numbers = [[gemmi.cif.as_number(text) for text in column] for column in texts]
+        return np.array(numbers).T * NM_PER_ANGSTROM
+
+    def _row(self, index: int) -> AtomRow:
+        asym = self._text("label_asym_id", index)
+        sequence = self._text("label_seq_id", index)
+        number = self._text("auth_seq_id", index) or sequence
+        return AtomRow(
+            name=self._text("label_atom_id", index),
+            residue=self._text("label_comp_id", index).upper(),
+            number=read_residue_number(number),
+            chain=self._text("auth_asym_id", index) or asym,
+            segment=asym,
+            insertion_code=self._text("pdbx_PDB_ins_code", index),
+            alternate=self._text("label_alt_id", index),
+            occupancy=self._number("occupancy", index),
+            hetero=self._text("group_PDB", index) == "HETATM" and not sequence,
+        )
+
+    def _text(self, column: str, index: int) -> str:
+        """What a column says, empty where it says nothing or is missing."""
+        return gemmi.cif.as_string(self._columns[column][index]) if column in self._columns else ""
+
+    def _number(self, column: str, index: int) -> float:
+        value = gemmi.cif.as_number(self._columns[column][index]) if column in self._columns else 1.0
+        return value if np.isfinite(value) else 1.0

@@ -1,0 +1,122 @@
+"""Arrays of NumPy, as mlcg writes them: beads of one protein whose sequence is told apart from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from backmap.chemistry.residues import THREE_LETTERS
+from backmap.errors import InputError
+
+from .fasta import FastaFile
+from .protein_selection import ResidueRecord
+from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, residues_of
+
+_CARBONYL = 1.2
+"""C and O are 0.8 times as far apart as CA and C; CB and C are 1.6 times as far apart as CA and CB."""
+
+
+class NpyFile:
+    """An array (frames, beads, 3) or (trajectories, frames, beads, 3); trajectories follow one another.
+
+    Attributes
+    ----------
+    nm_per_unit : float
+        Length of the unit of the coordinates, Angstrom unless someone knows better.
+    """
+
+    ends_early = False
+
+    def __init__(self, path: Path, sequence: FastaFile | None) -> None:
+        self.path = path
+        self.nm_per_unit = NM_PER_ANGSTROM
+        self._sequence = sequence
+
+    @cached_property
+    def residues(self) -> list[ResidueRecord]:
+        """The residues of the sequence: one bead each at the C-alpha, or N, CA, C, O and CB."""
+        if self._sequence is None:
+            raise InputError(
+                f"{self.path}: holds coordinates but no residue names; "
+                "give the sequence with --sequence FASTA"
+            )
+        letters = "".join(self._sequence.records)
+        record_of = [number for number, record in enumerate(self._sequence.records) for _ in record]
+        names = self._bead_names(letters)
+        rows = [
+            AtomRow(name, THREE_LETTERS[letter], number + 1, segment=str(record), group=number)
+            for number, (letter, record) in enumerate(zip(letters, record_of, strict=True))
+            for name in (names if letter != "G" or not self._short_glycines else _without_beta(names))
+        ]
+        return residues_of(rows)
+
+    @property
+    def atoms(self) -> int:
+        """Number of beads."""
+        return self._array.shape[1]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames of all trajectories."""
+        return self._array.shape[0]
+
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+        """Read the frames of some numbers, a few at a time."""
+        for first in range(0, len(numbers), frames_per_read):
+            piece = numbers[first : first + frames_per_read]
+            read = np.asarray(self._array[piece.start : piece.stop : piece.step])
+            yield RawFrames((read * self.nm_per_unit).astype(np.float32))
+
+    @cached_property
+    def _array(self) -> np.ndarray:
+        try:
+            array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.path}: cannot be read as an array of NumPy ({reason})") from error
+        if not isinstance(array, np.ndarray) or array.ndim not in (3, 4) or array.shape[-1] != 3:
+            raise InputError(
+                f"{self.path}: has the shape {getattr(array, 'shape', '?')}; give an array (frames, beads, "
+                "3) or (trajectories, frames, beads, 3)"
+            )
+        if array.dtype.kind not in "fiu":
+            raise InputError(
+                f"{self.path}: holds {array.dtype} instead of numbers; give coordinates in Angstrom"
+            )
+        return array.reshape(-1, *array.shape[-2:])
+
+    @property
+    def _short_glycines(self) -> bool:
+        letters = "".join(self._sequence.records)
+        return self.atoms == 5 * len(letters) - letters.count("G")
+
+    def _bead_names(self, letters: str) -> tuple[str, ...]:
+        """Name the beads of a residue, by how many there are, and which are close in the first frame."""
+        if self.atoms == len(letters):
+            return ("CA",)
+        if self.atoms != 5 * len(letters) and not self._short_glycines:
+            raise InputError(
+                f"{self.path}: has {self.atoms} beads, but the sequence {self._sequence.path} has "
+                f"{len(letters)} residues; give one bead per residue (C-alphas) or five (N, CA, C, O, CB)"
+            )
+        return self._order_of_five(letters)
+
+    def _order_of_five(self, letters: str) -> tuple[str, ...]:
+        """Tell N, CA, C, O, CB from N, CA, CB, C, O by the third and the fourth bead: are they C and O?"""
+        if not self.frames:
+            return ("N", "CA", "C", "O", "CB")
+        sizes = [5 - (letter == "G" and self._short_glycines) for letter in letters]
+        starts = np.cumsum([0, *sizes[:-1]])[[letter != "G" for letter in letters]]
+        first = np.asarray(self._array[0], dtype=np.float64)
+        second, third, fourth = (first[starts + place] for place in (1, 2, 3))
+        ratio = np.linalg.norm(fourth - third, axis=-1) / np.linalg.norm(third - second, axis=-1)
+        carbonyl = not len(ratio) or np.median(ratio) < _CARBONYL
+        return ("N", "CA", "C", "O", "CB") if carbonyl else ("N", "CA", "CB", "C", "O")
+
+
+def _without_beta(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out the bead that glycine lacks."""
+    return tuple(name for name in names if name != "CB")

@@ -1,0 +1,272 @@
+"""PDB files, read model by model, in all the dialects that programs write."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from backmap.chemistry import standard_residue_name
+from backmap.errors import InputError
+
+from .naming import suffix_of
+from .protein_selection import CAPS, IONS, WATERS, ResidueRecord
+from .structure_file import (
+    NM_PER_ANGSTROM,
+    NO_SYMMETRY,
+    AtomRow,
+    RawFrames,
+    box_vectors,
+    residues_of,
+    space_group_of,
+    stacked_models,
+)
+
+_NAME, _ALTERNATE, _RESIDUE, _FOURTH_LETTER, _CHAIN = slice(12, 16), 16, slice(17, 20), 20, 21
+_NUMBER, _INSERTION, _OCCUPANCY, _SEGMENT = slice(22, 26), 26, slice(54, 60), slice(72, 76)
+_COORDINATES, _DIGITS = slice(30, 54), 8
+_SPACE_GROUP = slice(55, 66)
+_CELL = ((6, 15), (15, 24), (24, 33), (33, 40), (40, 47), (47, 54))
+_ONE_NUMBER = re.compile(r" *[-+]?(?:\d+\.?\d*|\.\d+|nan|inf)(?:[eE][-+]?\d+)? *", re.IGNORECASE)
+_ATOM = ("ATOM  ", "HETATM")
+_BEGIN_OF_MODEL = "MODEL "
+_END_OF_MODEL = ("ENDMDL", "END   ", "END\n", "END\r")
+_BYTE_ORDER_MARK = "\xef\xbb\xbf"
+
+
+class PdbFile:
+    """A PDB file, plain or gzipped. Its models are frames."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def residues(self) -> list[ResidueRecord]:
+        """All residues of the first model, in file order."""
+        self._coordinates(self._first)
+        return residues_of(_rows(self._first))
+
+    @property
+    def atoms(self) -> int:
+        """Number of atoms in a model, alternate locations included."""
+        return len(self._atom_names)
+
+    @property
+    def frames(self) -> int:
+        """Number of whole models."""
+        return self._extent[0]
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether a part of another model comes after the whole ones."""
+        return self._extent[1]
+
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+        """Read the models of some numbers, a few at a time; the text of others is passed over."""
+        waiting: list[tuple[np.ndarray, np.ndarray | None]] = []
+        for model in self._models(numbers) if numbers else ():
+            waiting.append((self._positions(model), model.cell))
+            if len(waiting) == frames_per_read:
+                yield stacked_models(waiting, self._first.space_group)
+                waiting = []
+        if waiting:
+            yield stacked_models(waiting, self._first.space_group)
+
+    @cached_property
+    def _first(self) -> _Model:
+        return next(self._models(range(1)), _Model(0))
+
+    @cached_property
+    def _atom_names(self) -> list[str]:
+        return [line[_NAME] for line in self._first.atoms]
+
+    @cached_property
+    def _extent(self) -> tuple[int, bool]:
+        """Count models by their text; one without an end counts if it has as many atoms as the first."""
+        models = atoms_of_first = atoms = 0
+        begun, line = False, "\n"
+        with self._explain_reading():
+            try:
+                for line in self._lines():
+                    if line.startswith(_ATOM):
+                        atoms += len(line) > _COORDINATES.stop
+                    elif line.startswith(_BEGIN_OF_MODEL):
+                        begun = True
+                    elif atoms and line.startswith(_END_OF_MODEL):
+                        models += 1
+                        atoms_of_first = atoms_of_first or atoms
+                        begun, atoms = False, 0
+            except EOFError:
+                if not models:
+                    raise
+                return models, True
+        if not models or (atoms and atoms == atoms_of_first):
+            return models + bool(atoms), False
+        unfinished = line.strip() and line[-1] not in "\r\n" and _BEGIN_OF_MODEL.startswith(line)
+        return models, bool(begun or atoms or unfinished)
+
+    def _positions(self, model: _Model) -> np.ndarray:
+        """Give the (atoms, 3) positions of a model in nm, after making sure it has the atoms of the first."""
+        if [line[_NAME] for line in model.atoms] != self._atom_names:
+            raise InputError(
+                f"{self.path}: model {model.name} has other atoms than the first model; give every "
+                "model the same atoms or split the file"
+            )
+        return self._coordinates(model)
+
+    def _coordinates(self, model: _Model) -> np.ndarray:
+        """Read the (atoms, 3) positions of a model in nm."""
+        columns = range(_COORDINATES.start, _COORDINATES.stop, _DIGITS)
+        texts = [[line[first : first + _DIGITS] for first in columns] for line in model.atoms]
+        try:
+            return np.array(texts, dtype=np.float64).reshape(-1, 3) * NM_PER_ANGSTROM
+        except ValueError:
+            bad = next(row for row, text in enumerate(texts) if not all(map(_ONE_NUMBER.fullmatch, text)))
+            raise InputError(
+                f"{self.path}: line {model.line_numbers[bad]} has no three coordinates in columns 31 to 54 "
+                f"({model.atoms[bad][_COORDINATES].strip() or 'nothing there'}); "
+                "the file is damaged or not PDB"
+            ) from None
+
+    @contextmanager
+    def _explain_reading(self) -> Iterator[None]:
+        """Turn what a damaged file raises into one sentence about it."""
+        try:
+            yield
+        except EOFError as error:
+            raise InputError(
+                f"{self.path}: ends too early (the gzip file is cut off); copy it again"
+            ) from error
+        except (OSError, zlib.error) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.path}: cannot be read as PDB ({reason})") from error
+
+    def _lines(self) -> Iterator[str]:
+        opener = gzip.open if suffix_of(self.path).endswith(".gz") else open
+        with opener(self.path, "rt", encoding="latin-1") as file:
+            for line in file:
+                yield line.removeprefix(_BYTE_ORDER_MARK)
+                break
+            yield from file
+
+    def _models(self, numbers: range) -> Iterator[_Model]:
+        """Cut the file at ENDMDL and END records; only pieces that hold atoms count."""
+        place, has_atoms, cell, space_group = 0, False, None, NO_SYMMETRY
+        model = _Model(1)
+        with self._explain_reading():
+            for number, line in enumerate(self._lines(), start=1):
+                if line.startswith(_ATOM):
+                    has_atoms = True
+                    if place in numbers:
+                        model.add(line, number)
+                elif line[:6].rstrip() == "TER":
+                    model.parts += 1
+                elif line.startswith("CRYST1"):
+                    cell, space_group = _cell(line), space_group_of(line[_SPACE_GROUP])
+                elif line.startswith(_BEGIN_OF_MODEL):
+                    model.name = line[10:14].strip() or line[5:].strip()
+                elif has_atoms and line.startswith(_END_OF_MODEL):
+                    model.cell, model.space_group = cell, space_group
+                    if place in numbers:
+                        yield model
+                    place, has_atoms = place + 1, False
+                    model = _Model(place + 1)
+                    if place >= numbers.stop:
+                        return
+        if has_atoms and place in numbers:
+            model.cell, model.space_group = cell, space_group
+            yield model
+
+
+class _Model:
+    """The text of one model: its atoms, where they stand, in which part between TER records, and its cell."""
+
+    def __init__(self, number: int) -> None:
+        self.name = str(number)
+        self.atoms: list[str] = []
+        self.line_numbers: list[int] = []
+        self.part_of: list[int] = []
+        self.parts = 0
+        self.cell: np.ndarray | None = None
+        self.space_group = NO_SYMMETRY
+
+    def add(self, line: str, number: int) -> None:
+        """Take the record of an atom."""
+        self.atoms.append(line)
+        self.line_numbers.append(number)
+        self.part_of.append(self.parts)
+
+
+def _rows(model: _Model) -> list[AtomRow]:
+    """Read the columns of a model's atoms but for their coordinates."""
+    long_chains = _has_long_chain_names(model.atoms)
+    return [_row(line, part, long_chains) for line, part in zip(model.atoms, model.part_of, strict=True)]
+
+
+def _row(line: str, part: int, long_chains: bool) -> AtomRow:
+    line = line.rstrip("\r\n")
+    residue, chain = line[_RESIDUE], line[_CHAIN : _CHAIN + 1]
+    fourth = line[_FOURTH_LETTER : _FOURTH_LETTER + 1]
+    if long_chains:
+        chain = fourth + chain
+    else:
+        residue += fourth
+    return AtomRow(
+        name=line[_NAME].strip(),
+        residue=residue.strip().upper(),
+        number=read_residue_number(line[_NUMBER]),
+        chain=chain.strip(),
+        segment=line[_SEGMENT].strip(),
+        part=part,
+        insertion_code=line[_INSERTION : _INSERTION + 1].strip(),
+        alternate=line[_ALTERNATE : _ALTERNATE + 1].strip(),
+        occupancy=_number_or(line[_OCCUPANCY], 1.0),
+        hetero=line.startswith("HETATM"),
+    )
+
+
+def _has_long_chain_names(atoms: Sequence[str]) -> bool:
+    """Tell whether column 21 begins the chain's name; else it ends a residue name such as LYSH or NALA."""
+    written = {line[17:21] for line in atoms if line[_FOURTH_LETTER : _FOURTH_LETTER + 1].strip()}
+    return any(_is_known(name[:3]) and not _is_known(name) for name in written)
+
+
+def _is_known(name: str) -> bool:
+    name = name.strip().upper()
+    return standard_residue_name(name) is not None or name in CAPS | WATERS | IONS
+
+
+def read_residue_number(text: str) -> int | None:
+    """Read a residue number, hybrid-36 (A000 behind 9999) included; None where there is none."""
+    text = text.strip()
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    if len(text) != 4 or not text.isascii() or not text.isalnum() or not text[0].isalpha():
+        return None
+    behind = 10**4 if text[0].isupper() else 10**4 + 26 * 36**3
+    return int(text, 36) - 10 * 36**3 + behind
+
+
+def _number_or(text: str, otherwise: float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return otherwise
+
+
+def _cell(line: str) -> np.ndarray | None:
+    """Read the box vectors (3, 3) in nm of a CRYST1 record; None where it stands for no box."""
+    try:
+        sizes = [float(line[first:last]) for first, last in _CELL]
+    except ValueError:
+        return None
+    return box_vectors(gemmi.UnitCell(*sizes))
