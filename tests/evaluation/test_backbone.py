@@ -18,7 +18,7 @@ def measures_of(topology, atoms, linked=None):
 
 
 def test_residues_are_favoured_or_outliers_by_their_class():
-    # At (-100, 20) Ala, Gly and cis Pro are favoured, trans Pro is allowed, anything before Pro is an outlier.
+    # At (-100, 20) Ala, Gly and cis Pro are favoured, trans Pro is allowed, a residue before Pro an outlier.
     topology, atoms = build("AAGVPAPA", phi=-100.0, psi=20.0, omega={6: 0.0})
     measures = measures_of(topology, atoms, topology.linked())
     assert measures["ramachandran_favoured"]["all"].value == pytest.approx(100 * 3 / 6)
