@@ -75,7 +75,7 @@ class Structure:
 
     @classmethod
     def read(cls, path: Path, noise_nm: float = 0.0) -> Structure:
-        """Read the first frame of a file; the tools get its C-alphas with so much noise on each coordinate."""
+        """Read the first frame of a file; the tools get its C-alphas with so much noise."""
         source: Source = open_source(path)
         atoms = next(iter(source.chunks(1))).coordinates
         name = path.name.split(".")[0]
