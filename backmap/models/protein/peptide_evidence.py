@@ -18,6 +18,7 @@ from backmap.models.protein.peptide_planes import (
     PeptideFrames,
     PeptidePlaneNetwork,
 )
+from backmap.models.protein.ramachandran import Ramachandran
 
 _ANGLE_DEVIATION = math.radians(4.0)
 """Standard deviation allowed to the angles N-CA-CB and C-CA-CB, a class of peptide angles being as wide."""
@@ -34,8 +35,8 @@ def weigh_evidence(
     """Find what given atoms say of the peptide angles.
 
     A peptide of which C, O or N is given has the angle that fits these best. It tells of the peptide before
-    by the network's probability of itself, angle N-CA-C included. A given CB tells of the peptides on both
-    sides by the angles N-CA-CB and C-CA-CB and by its handedness.
+    by the network's probability of itself, angle N-CA-C, phi and psi included. A given CB tells of the
+    peptides on both sides by the angles N-CA-CB and C-CA-CB and by its handedness.
 
     Parameters
     ----------
@@ -103,6 +104,7 @@ def _support_of_next(
     waves = network.class_directions.unbind(dim=0)
     logits = network.logits(following.context, following.before, *waves)
     logits = logits - network.hinge_penalty(following.nitrogen, following.carbon, *waves)
+    logits = logits - network.ramachandran(Ramachandran(following.torsions, following.kinds), *waves)
     here = classify_angle(angle[:, rows + 1], network.config.classes)[:, :, None, None]
     log_probability = torch.log_softmax(logits, dim=-1)
     support[:, rows] = log_probability.gather(-1, here.expand(*logits.shape[:-1], 1)).squeeze(-1)

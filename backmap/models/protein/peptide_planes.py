@@ -21,6 +21,7 @@ from backmap.models.protein.neighbourhood import (
     Trunk,
     cut_neighbourhood,
 )
+from backmap.models.protein.ramachandran import Ramachandran, RamachandranPenalty
 
 _WINDOW = (-2, -1, 1, 2, 3)
 _TYPE_WINDOW = (-1, 0, 1, 2)
@@ -64,12 +65,16 @@ class EncodedPeptides(NamedTuple):
         where there is none.
     carbon : Tensor, (frames, residues, 2)
         C along and across the axis, nm.
+    torsions, kinds : Tensor
+        As in :class:`Ramachandran`.
     """
 
     context: Tensor
     before: Tensor
     nitrogen: Tensor
     carbon: Tensor
+    torsions: Tensor
+    kinds: Tensor
 
 
 class PeptideEvidence(NamedTuple):
@@ -211,6 +216,12 @@ class PeptidePlaneNetwork(nn.Module):
         centres = (torch.arange(config.classes) + 0.5) / config.classes * (2 * math.pi) - math.pi
         directions = torch.stack([torch.cos(centres), torch.sin(centres)])
         self.register_buffer("class_directions", directions, persistent=False)
+        self.ramachandran = RamachandranPenalty(
+            directions,
+            config.ramachandran_weight,
+            config.ramachandran_percentile,
+            config.ramachandran_least_percentile,
+        )
 
     def describe(self, c_alpha: Tensor, chain: Chain) -> tuple[PeptideSites, PeptideFrames]:
         """Describe every residue's peptide from C-alphas alone.
@@ -264,11 +275,15 @@ class PeptidePlaneNetwork(nn.Module):
             contexts.append(context)
             befores.append(before)
         shape = c_alpha.shape[:2]
+        placed = sites.before[..., :6].unflatten(0, shape)
+        torsions = self.ramachandran.describe(placed, frames.plane, frames.distance, chain)
         encoded = EncodedPeptides(
             torch.cat(contexts).unflatten(0, shape),
             torch.cat(befores).unflatten(0, shape),
-            sites.before[..., 3:6].unflatten(0, shape),
+            placed[..., 3:],
             frames.plane[:, :, 0],
+            torsions.torsions,
+            torsions.kinds,
         )
         return encoded, frames
 
@@ -376,6 +391,7 @@ class PeptidePlaneNetwork(nn.Module):
         rows = segments.clamp_min(0)
         context, before = encoded.context[:, rows], encoded.before[:, rows]
         nitrogen, carbon = encoded.nitrogen[:, rows], encoded.carbon[:, rows]
+        torsions, kinds = encoded.torsions[:, rows], encoded.kinds[:, rows]
         uniforms = uniforms[:, :, rows]
         if evidence is not None:
             evidence = PeptideEvidence(
@@ -387,6 +403,8 @@ class PeptidePlaneNetwork(nn.Module):
             cosine, sine = torch.cos(angle), torch.sin(angle)
             logits = self.logits(context[:, :, step], before[:, :, step], cosine, sine)
             logits = logits - self.hinge_penalty(nitrogen[:, :, step], carbon[:, :, step], cosine, sine)
+            ramachandran = Ramachandran(torsions[:, :, step], kinds[:, :, step])
+            logits = logits - self.ramachandran(ramachandran, cosine, sine)
             if evidence is not None:
                 c_beta, support = evidence.c_beta[:, :, step], evidence.support[:, :, step]
                 logits = logits + support

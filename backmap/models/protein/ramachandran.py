@@ -1,0 +1,162 @@
+"""How rare the phi and psi are that each class of a peptide's angle leads to."""
+
+import math
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from backmap.chemistry import NO_RESIDUE, RESIDUE_INDEX
+from backmap.chemistry.ramachandran import CELLS, RAMACHANDRAN_CLASSES, percentile_grids
+from backmap.models.chain import Chain, shift
+from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
+
+
+class Ramachandran(NamedTuple):
+    """What phi and psi of each residue depend on.
+
+    Attributes
+    ----------
+    torsions : Tensor, (frames, residues, 3, 4, 3)
+        Sine of phi and psi, then their cosines, all but for a positive factor: coefficients of (1, cosine,
+        sine) of the angle of the peptide before, and of (1, cosine, sine) of the residue's own. Zero, which
+        makes all classes equal, where either is missing.
+    kinds : Tensor, (frames, residues) int64
+        Index into ``RAMACHANDRAN_CLASSES``.
+    """
+
+    torsions: Tensor
+    kinds: Tensor
+
+
+def ramachandran_penalties(rare: float, rarest: float) -> Tensor:
+    """Table of the penalty, (6, 180, 180) in nats: log(rare / percentile) where that is positive.
+
+    Parameters
+    ----------
+    rare : float
+        Percentile from which on nothing is penalised.
+    rarest : float
+        Percentile below which the penalty grows no more.
+    """
+    percentiles = torch.tensor(percentile_grids()).clamp(rarest, rare)
+    return torch.log(rare / percentiles).float()
+
+
+class RamachandranPenalty(nn.Module):
+    """Penalty of every class of a peptide's angle, for the phi and psi of the residue before the peptide.
+
+    Parameters
+    ----------
+    class_directions : Tensor, (2, classes)
+        Cosine and sine of the classes' angles.
+    weight : float
+        Factor on the penalty.
+    rare, rarest : float
+        See :func:`ramachandran_penalties`.
+    """
+
+    waves: Tensor
+    table: Tensor
+    kind_of_type: Tensor
+    cells: Final = CELLS
+    proline: Final = RESIDUE_INDEX["PRO"]
+    pre_proline: Final = RAMACHANDRAN_CLASSES.index("pre-proline")
+    trans_proline: Final = RAMACHANDRAN_CLASSES.index("trans-proline")
+    cis_proline: Final = RAMACHANDRAN_CLASSES.index("cis-proline")
+    glycine: Final = RAMACHANDRAN_CLASSES.index("glycine")
+    longest_cis_nm: Final = MAX_CIS_CA_DISTANCE_NM
+
+    def __init__(self, class_directions: Tensor, weight: float, rare: float, rarest: float) -> None:
+        super().__init__()
+        kinds = torch.full([NO_RESIDUE], RAMACHANDRAN_CLASSES.index("general"))
+        kinds[RESIDUE_INDEX["GLY"]] = self.glycine
+        kinds[RESIDUE_INDEX["PRO"]] = self.trans_proline
+        kinds[[RESIDUE_INDEX["ILE"], RESIDUE_INDEX["VAL"]]] = RAMACHANDRAN_CLASSES.index("isoleucine-valine")
+        waves = torch.cat([torch.ones_like(class_directions[:1]), class_directions])
+        self.register_buffer("waves", waves, persistent=False)
+        self.register_buffer(
+            "table", weight * ramachandran_penalties(rare, rarest).flatten(), persistent=False
+        )
+        self.register_buffer("kind_of_type", kinds, persistent=False)
+
+    def describe(self, before: Tensor, plane: Tensor, distance: Tensor, chain: Chain) -> Ramachandran:
+        """Find what phi and psi depend on.
+
+        Parameters
+        ----------
+        before : Tensor, (frames, residues, 3, 6)
+            C and N of the peptide before in the frame of the residue's own, nm, as coefficients of (1,
+            cosine, sine) of its angle.
+        plane : Tensor, (frames, residues, 3, 2)
+            C, O and N of the residue's own peptide along and across its axis, N along from the second
+            C-alpha; nm.
+        distance : Tensor, (frames, residues)
+            Length of the axis, nm.
+        chain : Chain
+            The sequence.
+        """
+        # C(i-1) and N turn as one about an axis through CA, so the normal of their plane and what of C(i-1)
+        # is orthogonal to N turn with them: three angles give their coefficients.
+        constant, cosine, sine = before.unbind(dim=2)
+        turned = torch.stack([constant + cosine, constant - cosine, constant + sine], dim=2)
+        carbon, nitrogen = turned[..., :3], turned[..., 3:]
+        length = torch.linalg.vector_norm(nitrogen, dim=-1, keepdim=True)
+        normal = length * torch.linalg.cross(carbon, nitrogen, dim=-1)
+        across = length.square() * carbon - (carbon * nitrogen).sum(dim=-1, keepdim=True) * nitrogen
+        phi = _coefficients(torch.stack([normal, across], dim=-2))
+        c, n = plane[:, :, 0], plane[:, :, 2]
+        phi = phi * torch.cat([c, c[..., 1:]], dim=-1)[:, :, None, None]
+        # In the plane of the axis and C: N(i+1) orthogonal to C, and the area they span.
+        ahead = torch.stack([n[..., 0] + distance, n[..., 1]], dim=-1)
+        reach = torch.linalg.vector_norm(c, dim=-1, keepdim=True)
+        away = reach.square() * ahead - (c * ahead).sum(dim=-1, keepdim=True) * c
+        area = reach * (c[..., :1] * ahead[..., 1:] - c[..., 1:] * ahead[..., :1])
+        x, y, z = before[..., 3:].unbind(dim=-1)
+        psi_sine = torch.stack([torch.zeros_like(x), -z, y], dim=-1) * area.unsqueeze(2)
+        psi_cosine = before[..., 3:] * torch.cat([away, away[..., 1:]], dim=-1).unsqueeze(2)
+        torsions = torch.stack([phi[..., 0, :], psi_sine, phi[..., 1, :], psi_cosine], dim=3)
+        there = chain.linked & chain.has_neighbour(-1)
+        return Ramachandran(
+            torch.where(there[:, None, None, None], torsions, 0.0), self.find_kinds(distance, chain)
+        )
+
+    def find_kinds(self, distance: Tensor, chain: Chain) -> Tensor:
+        """Class (frames, residues) of each residue; the peptide before it is cis where its axis is short."""
+        kinds = self.kind_of_type[chain.types]
+        plain = (kinds != self.trans_proline) & (kinds != self.glycine)
+        kinds = torch.where(plain & (chain.neighbour_types(1) == self.proline), self.pre_proline, kinds)
+        cis = shift(distance, -1, self.longest_cis_nm, dim=1) < self.longest_cis_nm
+        return torch.where(cis & (kinds == self.trans_proline), self.cis_proline, kinds)
+
+    def measure(self, torsions: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """Phi and psi, (..., 2, classes) in radians, for every class.
+
+        Parameters
+        ----------
+        torsions : Tensor, (..., 3, 4, 3)
+            As in :class:`Ramachandran`.
+        cosine, sine : Tensor, (...)
+            Of the angle of the peptide before.
+        """
+        constant, with_cosine, with_sine = torsions.unbind(dim=-3)
+        own = torch.addcmul(constant, cosine.unsqueeze(-1).unsqueeze(-1), with_cosine)
+        own = torch.addcmul(own, sine.unsqueeze(-1).unsqueeze(-1), with_sine)
+        sines, cosines = torch.matmul(own, self.waves).chunk(2, dim=-2)
+        return torch.atan2(sines, cosines)
+
+    def forward(self, ramachandran: Ramachandran, cosine: Tensor, sine: Tensor) -> Tensor:
+        """Penalty (..., classes) in nats, given cosine and sine (...) of the angle of the peptide before."""
+        angles = self.measure(ramachandran.torsions, cosine, sine)
+        half = self.cells // 2
+        cells = (angles * (half / math.pi) + half).long().clamp(0, self.cells - 1)
+        row, column = cells.unbind(dim=-2)
+        row = torch.add(row, ramachandran.kinds.unsqueeze(-1), alpha=self.cells)
+        return torch.take(self.table, torch.add(column, row, alpha=self.cells))
+
+
+def _coefficients(turned: Tensor) -> Tensor:
+    """Coefficients of (1, cosine, sine) of vectors at the angles 0, 180 and 90 degrees, in dimension 2."""
+    none, half, quarter = turned.unbind(dim=2)
+    constant = 0.5 * (none + half)
+    return torch.stack([constant, none - constant, quarter - constant], dim=2)
