@@ -42,7 +42,7 @@ class PeptidePlaneConfig:
     hinge_deviation_degrees: float = 7.0
     twist_deviation_degrees: float = 15.0
     ramachandran_weight: float = 1.0
-    ramachandran_percentile: float = 0.02
+    ramachandran_percentile: float = 0.1
     ramachandran_least_percentile: float = 1e-5
 
 

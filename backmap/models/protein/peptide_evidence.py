@@ -61,7 +61,7 @@ def weigh_evidence(
     following = _turned(frames, shift(to_beta, 1, 0.0, dim=1)) * chain.linked[:, None]
     to_n, to_c = _beta_cosines(chain)
     for beta, atom, ideal in ((own, plane[:, :, 0], to_c), (following, plane[:, :, 2], shift(to_n, 1, 0.0))):
-        cosine = _cosines(normalise(atom), beta, network.class_directions)
+        cosine = _cosines(normalise(atom), beta, network.class_waves[1:])
         off = (cosine - ideal[:, None]) / (math.sin(math.radians(110.0)) * _ANGLE_DEVIATION)
         support = support - 0.5 * beta.square().sum(dim=-1, keepdim=True) * off.square()
     return PeptideEvidence(angle, support, own)
@@ -101,10 +101,12 @@ def _support_of_next(
     if len(rows) == 0:
         return support
     following = EncodedPeptides(*(part[:, rows + 1].unsqueeze(2) for part in encoded))
-    waves = network.class_directions.unbind(dim=0)
-    logits = network.logits(following.context, following.before, *waves)
-    logits = logits - network.hinge_penalty(following.nitrogen, following.carbon, *waves)
-    logits = logits - network.ramachandran(Ramachandran(following.torsions, following.kinds), *waves)
+    cosine, sine = network.class_waves[1], network.class_waves[2]
+    logits = network.logits(following.context, following.before, cosine, sine)
+    ramachandran = Ramachandran(following.torsions, following.kinds)
+    logits = logits - network.penalty(
+        following.nitrogen, following.carbon, ramachandran, cosine, sine, network.class_waves
+    )
     here = classify_angle(angle[:, rows + 1], network.config.classes)[:, :, None, None]
     log_probability = torch.log_softmax(logits, dim=-1)
     support[:, rows] = log_probability.gather(-1, here.expand(*logits.shape[:-1], 1)).squeeze(-1)

@@ -1,4 +1,4 @@
-"""How rare the phi and psi are that each class of a peptide's angle leads to."""
+"""How rare the phi and psi are that angles of a peptide lead to."""
 
 import math
 from typing import Final, NamedTuple
@@ -44,19 +44,16 @@ def ramachandran_penalties(rare: float, rarest: float) -> Tensor:
 
 
 class RamachandranPenalty(nn.Module):
-    """Penalty of every class of a peptide's angle, for the phi and psi of the residue before the peptide.
+    """Penalty of angles of a peptide, for the phi and psi of the residue before it.
 
     Parameters
     ----------
-    class_directions : Tensor, (2, classes)
-        Cosine and sine of the classes' angles.
     weight : float
         Factor on the penalty.
     rare, rarest : float
         See :func:`ramachandran_penalties`.
     """
 
-    waves: Tensor
     table: Tensor
     kind_of_type: Tensor
     cells: Final = CELLS
@@ -67,14 +64,12 @@ class RamachandranPenalty(nn.Module):
     glycine: Final = RAMACHANDRAN_CLASSES.index("glycine")
     longest_cis_nm: Final = MAX_CIS_CA_DISTANCE_NM
 
-    def __init__(self, class_directions: Tensor, weight: float, rare: float, rarest: float) -> None:
+    def __init__(self, weight: float, rare: float, rarest: float) -> None:
         super().__init__()
         kinds = torch.full([NO_RESIDUE], RAMACHANDRAN_CLASSES.index("general"))
         kinds[RESIDUE_INDEX["GLY"]] = self.glycine
         kinds[RESIDUE_INDEX["PRO"]] = self.trans_proline
         kinds[[RESIDUE_INDEX["ILE"], RESIDUE_INDEX["VAL"]]] = RAMACHANDRAN_CLASSES.index("isoleucine-valine")
-        waves = torch.cat([torch.ones_like(class_directions[:1]), class_directions])
-        self.register_buffer("waves", waves, persistent=False)
         self.register_buffer(
             "table", weight * ramachandran_penalties(rare, rarest).flatten(), persistent=False
         )
@@ -129,8 +124,8 @@ class RamachandranPenalty(nn.Module):
         cis = shift(distance, -1, self.longest_cis_nm, dim=1) < self.longest_cis_nm
         return torch.where(cis & (kinds == self.trans_proline), self.cis_proline, kinds)
 
-    def measure(self, torsions: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """Phi and psi, (..., 2, classes) in radians, for every class.
+    def measure(self, torsions: Tensor, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
+        """Phi and psi, (..., 2, angles) in radians.
 
         Parameters
         ----------
@@ -138,16 +133,18 @@ class RamachandranPenalty(nn.Module):
             As in :class:`Ramachandran`.
         cosine, sine : Tensor, (...)
             Of the angle of the peptide before.
+        waves : Tensor, (3, angles)
+            1, cosine and sine of the angles of the residue's own peptide.
         """
         constant, with_cosine, with_sine = torsions.unbind(dim=-3)
         own = torch.addcmul(constant, cosine.unsqueeze(-1).unsqueeze(-1), with_cosine)
         own = torch.addcmul(own, sine.unsqueeze(-1).unsqueeze(-1), with_sine)
-        sines, cosines = torch.matmul(own, self.waves).chunk(2, dim=-2)
+        sines, cosines = torch.matmul(own, waves).chunk(2, dim=-2)
         return torch.atan2(sines, cosines)
 
-    def forward(self, ramachandran: Ramachandran, cosine: Tensor, sine: Tensor) -> Tensor:
-        """Penalty (..., classes) in nats, given cosine and sine (...) of the angle of the peptide before."""
-        angles = self.measure(ramachandran.torsions, cosine, sine)
+    def forward(self, ramachandran: Ramachandran, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
+        """Penalty (..., angles) in nats; see :meth:`measure`."""
+        angles = self.measure(ramachandran.torsions, cosine, sine, waves)
         half = self.cells // 2
         cells = (angles * (half / math.pi) + half).long().clamp(0, self.cells - 1)
         row, column = cells.unbind(dim=-2)

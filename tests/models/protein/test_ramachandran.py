@@ -16,8 +16,8 @@ from backmap.models.chain import Chain
 from backmap.models.checkpoint import load_model
 from backmap.models.protein.config import PeptidePlaneConfig
 from backmap.models.protein.geometry import torsion_angle
-from backmap.models.protein.peptide_planes import PeptidePlaneNetwork, place_peptides
-from backmap.models.protein.ramachandran import Ramachandran, ramachandran_penalties
+from backmap.models.protein.peptide_planes import EncodedPeptides, PeptidePlaneNetwork, place_peptides
+from backmap.models.protein.ramachandran import Ramachandran
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -46,9 +46,11 @@ def test_phi_and_psi_of_classes_are_those_of_placed_atoms():
     planes, chain = network(), chain_of("AGPVPIPGVP")
     c_alpha = trace(10)
     encoded, frames = planes.encode_all(c_alpha, chain, 1000)
-    centres = torch.atan2(planes.class_directions[1], planes.class_directions[0])
+    centres = torch.atan2(planes.class_waves[2], planes.class_waves[1])
     before = torch.linspace(-3.0, 3.0, 30).view(3, 10)
-    angles = planes.ramachandran.measure(encoded.torsions, torch.cos(before), torch.sin(before))
+    angles = planes.ramachandran.measure(
+        encoded.torsions, torch.cos(before), torch.sin(before), planes.class_waves
+    )
     for residue in range(1, 9):
         for number in (0, 17, 50, 71):
             turns = before.clone()
@@ -73,52 +75,75 @@ def test_classes_of_residues_are_those_of_the_measure():
     assert kinds.tolist() == expected.tolist()
 
 
+def penalty_of(planes: PeptidePlaneNetwork, encoded: EncodedPeptides, turn: torch.Tensor) -> torch.Tensor:
+    ramachandran = Ramachandran(encoded.torsions, encoded.kinds)
+    return planes.ramachandran(ramachandran, torch.cos(turn), torch.sin(turn), planes.class_waves)
+
+
 def test_penalty_is_the_logarithm_of_how_rare_phi_and_psi_are():
     planes, chain = network(ramachandran_weight=2.0), chain_of("AGPVPIPGVP")
     encoded, _ = planes.encode_all(trace(10), chain, 1000)
     turn = torch.zeros(3, 10)
-    torsions = planes.ramachandran.measure(encoded.torsions, torch.cos(turn), torch.sin(turn))
-    penalty = planes.ramachandran(
-        Ramachandran(encoded.torsions, encoded.kinds), torch.cos(turn), torch.sin(turn)
+    torsions = planes.ramachandran.measure(
+        encoded.torsions, torch.cos(turn), torch.sin(turn), planes.class_waves
     )
     # The term takes the middle of the cell that phi and psi are in.
     phi, psi = (2.0 * np.floor(np.degrees(angles.numpy()) / 2.0) + 1.0 for angles in torsions.unbind(dim=2))
     percentile = ramachandran_percentiles(encoded.kinds.numpy()[..., None], phi, psi)
-    expected = 2.0 * np.log(0.02 / np.clip(percentile, 1e-5, 0.02))
-    np.testing.assert_allclose(penalty[:, 1:9].numpy(), expected[:, 1:9], atol=1e-4)
+    expected = 2.0 * np.log(0.1 / np.clip(percentile, 1e-5, 0.1))
+    np.testing.assert_allclose(penalty_of(planes, encoded, turn)[:, 1:9], expected[:, 1:9], atol=1e-4)
     assert (expected[:, 1:9] > 10).any() and (expected[:, 1:9] == 0).any()
 
 
 def test_ends_of_chains_are_not_judged():
     planes, chain = network(), chain_of("AAAA", "GV")
     encoded, _ = planes.encode_all(trace(6), chain, 1000)
-    turn = torch.linspace(-3.0, 3.0, 18).view(3, 6)
-    penalty = planes.ramachandran(
-        Ramachandran(encoded.torsions, encoded.kinds), torch.cos(turn), torch.sin(turn)
-    )
-    assert (penalty == penalty[..., :1]).all(dim=-1).all(dim=0).tolist() == [
-        True,
-        False,
-        False,
-        True,
-        True,
-        True,
-    ]
+    penalty = penalty_of(planes, encoded, torch.linspace(-3.0, 3.0, 18).view(3, 6))
+    equal = (penalty == penalty[..., :1]).all(dim=-1).all(dim=0)
+    assert equal.tolist() == [True, False, False, True, True, True]
+    # Only the peptides of the first two residues have a next one.
+    assert (encoded.ahead == 0).all(dim=-1).all(dim=0).tolist() == [False, False, True, True, True, True]
 
 
-def test_shipped_model_builds_fewer_outliers_with_it():
+class FineNetwork(PeptidePlaneNetwork):
+    """Looks at the next peptide at every class."""
+
+    grid = 72
+
+
+@torch.no_grad()
+def test_what_is_left_of_the_next_peptide():
+    torch.manual_seed(0)
+    fine, chain, c_alpha = FineNetwork(PeptidePlaneConfig(neighbours=4)).eval(), chain_of("AGVPI"), trace(5)
+    encoded, _ = fine.encode_all(c_alpha, chain, 2)
+    following = EncodedPeptides(*(part[:, 1:4].unsqueeze(2) for part in encoded))
+    cosine, sine = fine.class_waves[1], fine.class_waves[2]
+    logits = fine.logits(following.context, following.before, cosine, sine)
+    ramachandran = Ramachandran(following.torsions, following.kinds)
+    penalty = fine.penalty(following.nitrogen, following.carbon, ramachandran, cosine, sine, fine.class_waves)
+    left = (torch.softmax(logits, dim=-1) * torch.exp(-penalty)).sum(dim=-1)
+    assert torch.allclose(encoded.ahead[:, :3], left.log(), atol=1e-4)
+    assert left.max() > 10 * left.min()
+    # The coarse grid of the network sees nearly the same.
+    coarse = network()
+    coarse.load_state_dict(fine.state_dict())
+    ahead = coarse.encode_all(c_alpha, chain, 1000)[0].ahead[:, :3]
+    assert torch.corrcoef(torch.stack([ahead.flatten(), left.log().flatten()]))[0, 1] > 0.9
+
+
+def test_shipped_model_builds_few_outliers():
     model = load_model(require_model("protein"), "cpu")
-    assert model.config.peptide_planes.ramachandran_weight == 1.0
     source = open_source(EXAMPLES / "2bf5.pdb.gz")
     atoms = next(iter(source.chunks(1))).coordinates
     c_alpha = torch.tensor(atoms[:, :, SLOT_CA], dtype=torch.float32)
 
-    def outliers(weight: float) -> float:
-        term = model.peptide_planes.ramachandran
-        term.table = weight * ramachandran_penalties(0.02, 1e-5).flatten()
+    def outliers() -> float:
         engine = AllAtOnce(model, source.topology, source.linked, "cpu")
         built = engine.reconstruct(c_alpha, numbers=torch.arange(1), samples=10, seed=0).numpy()
         card = score(source.topology, None, built, linked=source.linked)
         return card.measures["ramachandran_outliers"]["all"].value
 
-    assert outliers(1.0) < 0.8 * outliers(0.0)
+    with_term = outliers()
+    model.peptide_planes.ramachandran.table.zero_()
+    without = outliers()
+    assert with_term < 0.5 * without
