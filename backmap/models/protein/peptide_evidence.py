@@ -12,13 +12,13 @@ from backmap.chemistry.ideal_geometry import bond_table, span_tables
 from backmap.models.chain import Chain, shift
 from backmap.models.protein.geometry import classify_angle, normalise
 from backmap.models.protein.given_atoms import Given
+from backmap.models.protein.joints import Joints
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideEvidence,
     PeptideFrames,
     PeptidePlaneNetwork,
 )
-from backmap.models.protein.ramachandran import Ramachandran
 
 _ANGLE_DEVIATION = math.radians(4.0)
 """Standard deviation allowed to the angles N-CA-CB and C-CA-CB, a class of peptide angles being as wide."""
@@ -103,10 +103,8 @@ def _support_of_next(
     following = EncodedPeptides(*(part[:, rows + 1].unsqueeze(2) for part in encoded))
     cosine, sine = network.class_waves[1], network.class_waves[2]
     logits = network.logits(following.context, following.before, cosine, sine)
-    ramachandran = Ramachandran(following.torsions, following.kinds)
-    logits = logits - network.penalty(
-        following.nitrogen, following.carbon, ramachandran, cosine, sine, network.class_waves
-    )
+    joints = Joints(following.forms, following.kinds)
+    logits = logits - network.penalty(joints, cosine, sine, network.class_waves)
     here = classify_angle(angle[:, rows + 1], network.config.classes)[:, :, None, None]
     log_probability = torch.log_softmax(logits, dim=-1)
     support[:, rows] = log_probability.gather(-1, here.expand(*logits.shape[:-1], 1)).squeeze(-1)

@@ -15,13 +15,13 @@ from backmap.chemistry import NO_RESIDUE
 from backmap.models.chain import Chain, shift
 from backmap.models.protein.config import PeptidePlaneConfig
 from backmap.models.protein.geometry import PeptideTemplate, angle_in_class, mean_backbone_angle
+from backmap.models.protein.joints import JointPenalty, Joints
 from backmap.models.protein.neighbourhood import (
     Neighbourhood,
     NeighbourhoodEncoder,
     Trunk,
     cut_neighbourhood,
 )
-from backmap.models.protein.ramachandran import Ramachandran, RamachandranPenalty
 
 _WINDOW = (-2, -1, 1, 2, 3)
 _TYPE_WINDOW = (-1, 0, 1, 2)
@@ -65,8 +65,8 @@ class EncodedPeptides(NamedTuple):
         where there is none.
     carbon : Tensor, (frames, residues, 2)
         C along and across the axis, nm.
-    torsions, kinds : Tensor
-        As in :class:`Ramachandran`.
+    forms, kinds : Tensor
+        As in :class:`Joints`.
     ahead : Tensor, (frames, residues, classes)
         What the penalties leave of the next peptide for each class of this one, from
         :meth:`PeptidePlaneNetwork.remaining`; zero where there is no next peptide.
@@ -76,7 +76,7 @@ class EncodedPeptides(NamedTuple):
     before: Tensor
     nitrogen: Tensor
     carbon: Tensor
-    torsions: Tensor
+    forms: Tensor
     kinds: Tensor
     ahead: Tensor
 
@@ -218,13 +218,14 @@ class PeptidePlaneNetwork(nn.Module):
         self.before = nn.Linear(7, config.head_width, bias=False)
         self.output = nn.Linear(config.head_width, config.classes)
         self.hinge = mean_backbone_angle()
-        self.hinge_deviation = math.radians(config.hinge_deviation_degrees)
         self.twist_deviation = math.radians(config.twist_deviation_degrees)
         self.classes = config.classes
         self.register_buffer("class_waves", _waves(config.classes), persistent=False)
         self.register_buffer("grid_waves", _waves(self.grid), persistent=False)
         self.register_buffer("grid_to_classes", _interpolation(self.grid, config.classes), persistent=False)
-        self.ramachandran = RamachandranPenalty(
+        self.penalty = JointPenalty(
+            self.hinge,
+            math.radians(config.hinge_deviation_degrees),
             config.ramachandran_weight,
             config.ramachandran_percentile,
             config.ramachandran_least_percentile,
@@ -277,27 +278,23 @@ class PeptidePlaneNetwork(nn.Module):
         """
         sites, frames = self.describe(c_alpha, chain)
         shape = c_alpha.shape[:2]
-        placed, carbon = sites.before[..., :6], frames.plane[:, :, 0]
-        nitrogen = placed[..., 3:]
-        torsions, kinds = self.ramachandran.describe(
-            placed.unflatten(0, shape), frames.plane, frames.distance, chain
-        )
+        placed = sites.before[..., :6]
+        forms, kinds = self.penalty.describe(placed.unflatten(0, shape), frames.plane, frames.distance, chain)
         contexts, befores, left = [], [], []
         for first in range(0, len(sites.window), sites_at_once):
             last = first + sites_at_once
             context, before = self.encode(_cut(sites, first, last))
-            ramachandran = Ramachandran(torsions.flatten(0, 1)[first:last], kinds.flatten()[first:last])
-            own = carbon.flatten(0, 1)[first:last]
-            left.append(self.remaining(context, before, nitrogen[first:last], own, ramachandran))
+            joints = Joints(forms.flatten(0, 1)[first:last], kinds.flatten()[first:last])
+            left.append(self.remaining(context, before, joints))
             contexts.append(context)
             befores.append(before)
         ahead = shift(torch.cat(left).unflatten(0, shape), 1, 0.0, dim=1)
         encoded = EncodedPeptides(
             torch.cat(contexts).unflatten(0, shape),
             torch.cat(befores).unflatten(0, shape),
-            nitrogen.unflatten(0, shape),
-            carbon,
-            torsions,
+            placed[..., 3:].unflatten(0, shape),
+            frames.plane[:, :, 0],
+            forms,
             kinds,
             torch.where(chain.has_neighbour(2)[:, None], ahead, 0.0),
         )
@@ -323,9 +320,7 @@ class PeptidePlaneNetwork(nn.Module):
         context, before = self.encode(sites)
         return self.logits(context, before, torch.cos(previous_angle), torch.sin(previous_angle))
 
-    def remaining(
-        self, context: Tensor, before: Tensor, nitrogen: Tensor, carbon: Tensor, ramachandran: Ramachandran
-    ) -> Tensor:
+    def remaining(self, context: Tensor, before: Tensor, joints: Joints) -> Tensor:
         """What the penalties leave of a peptide's probability, for every class of the angle before.
 
         A peptide whose next would be strained at any angle should rather not be drawn. On a grid of a few
@@ -335,9 +330,7 @@ class PeptidePlaneNetwork(nn.Module):
         ----------
         context, before : Tensor
             From :meth:`encode`, n sites.
-        nitrogen, carbon : Tensor, (n, 3, 3), (n, 2)
-            As in :class:`EncodedPeptides`.
-        ramachandran : Ramachandran
+        joints : Joints
             Of the n sites.
 
         Returns
@@ -350,48 +343,10 @@ class PeptidePlaneNetwork(nn.Module):
         weight = self.output.weight.unflatten(0, [self.grid, -1]).mean(dim=1)
         bias = self.output.bias.unflatten(0, [self.grid, -1]).mean(dim=1)
         logits = functional.linear(hidden, weight, bias)
-        each = Ramachandran(ramachandran.torsions.unsqueeze(1), ramachandran.kinds.unsqueeze(1))
-        penalty = self.penalty(
-            nitrogen.unsqueeze(1), carbon.unsqueeze(1), each, cosine, sine, self.grid_waves
-        )
+        each = Joints(joints.forms.unsqueeze(1), joints.kinds.unsqueeze(1))
+        penalty = self.penalty(each, cosine, sine, self.grid_waves)
         share = torch.logsumexp(logits - penalty, dim=-1) - torch.logsumexp(logits, dim=-1)
         return torch.matmul(share, self.grid_to_classes)
-
-    def penalty(
-        self,
-        nitrogen: Tensor,
-        carbon: Tensor,
-        ramachandran: Ramachandran,
-        cosine: Tensor,
-        sine: Tensor,
-        waves: Tensor,
-    ) -> Tensor:
-        """What a blurred classifier cannot know exactly: strain of N-CA-C, rare phi and psi; in nats.
-
-        Parameters
-        ----------
-        nitrogen : Tensor, (..., 3, 3)
-            As in :class:`EncodedPeptides`.
-        carbon : Tensor, (..., 2)
-            As in :class:`EncodedPeptides`.
-        ramachandran : Ramachandran
-            Of the same residues.
-        cosine, sine : Tensor, (...)
-            Of the angle of the peptide before.
-        waves : Tensor, (3, angles)
-            1, cosine and sine of the angles of the residue's own peptide.
-
-        Returns
-        -------
-        Tensor, (..., angles)
-        """
-        n = _direction(nitrogen, cosine, sine)
-        length = torch.linalg.vector_norm(carbon, dim=-1, keepdim=True).clamp_min(1e-6)
-        along, across = (carbon / length).unbind(dim=-1)
-        bend = torch.matmul(n * torch.stack([along, across, across], dim=-1), waves)
-        strain = (bend - math.cos(self.hinge)) / (math.sin(self.hinge) * self.hinge_deviation)
-        there = n.square().sum(dim=-1, keepdim=True)
-        return 0.5 * there * strain.square() + self.ramachandran(ramachandran, cosine, sine, waves)
 
     def handedness_penalty(
         self, nitrogen: Tensor, carbon: Tensor, c_beta: Tensor, cosine: Tensor, sine: Tensor
@@ -400,8 +355,12 @@ class PeptidePlaneNetwork(nn.Module):
 
         Parameters
         ----------
-        nitrogen, carbon, cosine, sine : Tensor
-            As in :meth:`penalty`.
+        nitrogen : Tensor, (..., 3, 3)
+            As in :class:`EncodedPeptides`.
+        carbon : Tensor, (..., 2)
+            As in :class:`EncodedPeptides`.
+        cosine, sine : Tensor, (...)
+            Of the angle of the peptide before.
         c_beta : Tensor, (..., 3)
             As in :class:`PeptideEvidence`.
 
@@ -455,7 +414,7 @@ class PeptidePlaneNetwork(nn.Module):
         rows = segments.clamp_min(0)
         context, before = encoded.context[:, rows], encoded.before[:, rows]
         nitrogen, carbon = encoded.nitrogen[:, rows], encoded.carbon[:, rows]
-        torsions, kinds = encoded.torsions[:, rows], encoded.kinds[:, rows]
+        forms, kinds = encoded.forms[:, rows], encoded.kinds[:, rows]
         ahead = encoded.ahead[:, rows]
         uniforms = uniforms[:, :, rows]
         if evidence is not None:
@@ -467,11 +426,8 @@ class PeptidePlaneNetwork(nn.Module):
         for step in range(segments.shape[1]):
             cosine, sine = torch.cos(angle), torch.sin(angle)
             logits = self.logits(context[:, :, step], before[:, :, step], cosine, sine)
-            ramachandran = Ramachandran(torsions[:, :, step], kinds[:, :, step])
-            logits = logits + ahead[:, :, step]
-            logits = logits - self.penalty(
-                nitrogen[:, :, step], carbon[:, :, step], ramachandran, cosine, sine, self.class_waves
-            )
+            joints = Joints(forms[:, :, step], kinds[:, :, step])
+            logits = logits + ahead[:, :, step] - self.penalty(joints, cosine, sine, self.class_waves)
             if evidence is not None:
                 c_beta, support = evidence.c_beta[:, :, step], evidence.support[:, :, step]
                 logits = logits + support

@@ -1,4 +1,4 @@
-"""How rare the phi and psi are that angles of a peptide lead to."""
+"""What two successive peptides make of the residue between them: its angle N-CA-C, its phi and psi."""
 
 import math
 from typing import Final, NamedTuple
@@ -12,20 +12,21 @@ from backmap.models.chain import Chain, shift
 from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
 
 
-class Ramachandran(NamedTuple):
-    """What phi and psi of each residue depend on.
+class Joints(NamedTuple):
+    """What the penalty of each residue depends on.
 
     Attributes
     ----------
-    torsions : Tensor, (frames, residues, 3, 4, 3)
-        Sine of phi and psi, then their cosines, all but for a positive factor: coefficients of (1, cosine,
-        sine) of the angle of the peptide before, and of (1, cosine, sine) of the residue's own. Zero, which
-        makes all classes equal, where either is missing.
+    forms : Tensor, (frames, residues, 3, 5, 3)
+        Strain of N-CA-C in standard deviations of its cosine, sine of phi and psi, their cosines (both but
+        for a positive factor): coefficients of (1, cosine, sine) of the angle of the peptide before, and of
+        (1, cosine, sine) of the residue's own. Zero, which makes all classes equal, where a peptide is
+        missing.
     kinds : Tensor, (frames, residues) int64
         Index into ``RAMACHANDRAN_CLASSES``.
     """
 
-    torsions: Tensor
+    forms: Tensor
     kinds: Tensor
 
 
@@ -43,13 +44,15 @@ def ramachandran_penalties(rare: float, rarest: float) -> Tensor:
     return torch.log(rare / percentiles).float()
 
 
-class RamachandranPenalty(nn.Module):
-    """Penalty of angles of a peptide, for the phi and psi of the residue before it.
+class JointPenalty(nn.Module):
+    """Penalty of angles of a peptide, for N-CA-C, phi and psi of the residue before it.
 
     Parameters
     ----------
+    hinge, hinge_deviation : float
+        Mean of N-CA-C and its standard deviation, radians.
     weight : float
-        Factor on the penalty.
+        Factor on the penalty of phi and psi.
     rare, rarest : float
         See :func:`ramachandran_penalties`.
     """
@@ -64,8 +67,12 @@ class RamachandranPenalty(nn.Module):
     glycine: Final = RAMACHANDRAN_CLASSES.index("glycine")
     longest_cis_nm: Final = MAX_CIS_CA_DISTANCE_NM
 
-    def __init__(self, weight: float, rare: float, rarest: float) -> None:
+    def __init__(
+        self, hinge: float, hinge_deviation: float, weight: float, rare: float, rarest: float
+    ) -> None:
         super().__init__()
+        self.hinge_cosine = math.cos(hinge)
+        self.cosine_deviation = math.sin(hinge) * hinge_deviation
         kinds = torch.full([NO_RESIDUE], RAMACHANDRAN_CLASSES.index("general"))
         kinds[RESIDUE_INDEX["GLY"]] = self.glycine
         kinds[RESIDUE_INDEX["PRO"]] = self.trans_proline
@@ -75,8 +82,8 @@ class RamachandranPenalty(nn.Module):
         )
         self.register_buffer("kind_of_type", kinds, persistent=False)
 
-    def describe(self, before: Tensor, plane: Tensor, distance: Tensor, chain: Chain) -> Ramachandran:
-        """Find what phi and psi depend on.
+    def describe(self, before: Tensor, plane: Tensor, distance: Tensor, chain: Chain) -> Joints:
+        """Find what the penalty depends on.
 
         Parameters
         ----------
@@ -91,30 +98,31 @@ class RamachandranPenalty(nn.Module):
         chain : Chain
             The sequence.
         """
+        c, n = plane[:, :, 0], plane[:, :, 2]
+        placed, nitrogen = _spread(c), before[..., 3:]
         # C(i-1) and N turn as one about an axis through CA, so the normal of their plane and what of C(i-1)
         # is orthogonal to N turn with them: three angles give their coefficients.
         constant, cosine, sine = before.unbind(dim=2)
         turned = torch.stack([constant + cosine, constant - cosine, constant + sine], dim=2)
-        carbon, nitrogen = turned[..., :3], turned[..., 3:]
-        length = torch.linalg.vector_norm(nitrogen, dim=-1, keepdim=True)
-        normal = length * torch.linalg.cross(carbon, nitrogen, dim=-1)
-        across = length.square() * carbon - (carbon * nitrogen).sum(dim=-1, keepdim=True) * nitrogen
-        phi = _coefficients(torch.stack([normal, across], dim=-2))
-        c, n = plane[:, :, 0], plane[:, :, 2]
-        phi = phi * torch.cat([c, c[..., 1:]], dim=-1)[:, :, None, None]
+        first, second = turned[..., :3], turned[..., 3:]
+        length = torch.linalg.vector_norm(second, dim=-1, keepdim=True)
+        normal = length * torch.linalg.cross(first, second, dim=-1)
+        across = length.square() * first - (first * second).sum(dim=-1, keepdim=True) * second
+        phi_sine, phi_cosine = _coefficients(normal) * placed, _coefficients(across) * placed
         # In the plane of the axis and C: N(i+1) orthogonal to C, and the area they span.
         ahead = torch.stack([n[..., 0] + distance, n[..., 1]], dim=-1)
         reach = torch.linalg.vector_norm(c, dim=-1, keepdim=True)
         away = reach.square() * ahead - (c * ahead).sum(dim=-1, keepdim=True) * c
         area = reach * (c[..., :1] * ahead[..., 1:] - c[..., 1:] * ahead[..., :1])
-        x, y, z = before[..., 3:].unbind(dim=-1)
+        x, y, z = nitrogen.unbind(dim=-1)
         psi_sine = torch.stack([torch.zeros_like(x), -z, y], dim=-1) * area.unsqueeze(2)
-        psi_cosine = before[..., 3:] * torch.cat([away, away[..., 1:]], dim=-1).unsqueeze(2)
-        torsions = torch.stack([phi[..., 0, :], psi_sine, phi[..., 1, :], psi_cosine], dim=3)
+        psi_cosine = nitrogen * _spread(away)
+        bonds = (length[:, :, :1] * reach.unsqueeze(2)).clamp_min(1e-6)
+        strain = nitrogen * placed / (bonds * self.cosine_deviation)
+        strain[:, :, 0, 0] -= self.hinge_cosine / self.cosine_deviation
+        forms = torch.stack([strain, phi_sine, psi_sine, phi_cosine, psi_cosine], dim=3)
         there = chain.linked & chain.has_neighbour(-1)
-        return Ramachandran(
-            torch.where(there[:, None, None, None], torsions, 0.0), self.find_kinds(distance, chain)
-        )
+        return Joints(torch.where(there[:, None, None, None], forms, 0.0), self.find_kinds(distance, chain))
 
     def find_kinds(self, distance: Tensor, chain: Chain) -> Tensor:
         """Class (frames, residues) of each residue; the peptide before it is cis where its axis is short."""
@@ -124,32 +132,38 @@ class RamachandranPenalty(nn.Module):
         cis = shift(distance, -1, self.longest_cis_nm, dim=1) < self.longest_cis_nm
         return torch.where(cis & (kinds == self.trans_proline), self.cis_proline, kinds)
 
-    def measure(self, torsions: Tensor, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
-        """Phi and psi, (..., 2, angles) in radians.
+    def measure(self, forms: Tensor, cosine: Tensor, sine: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
+        """Strain of N-CA-C, (..., 1, angles), and phi and psi, (..., 2, angles) in radians.
 
         Parameters
         ----------
-        torsions : Tensor, (..., 3, 4, 3)
-            As in :class:`Ramachandran`.
+        forms : Tensor, (..., 3, 5, 3)
+            As in :class:`Joints`.
         cosine, sine : Tensor, (...)
             Of the angle of the peptide before.
         waves : Tensor, (3, angles)
             1, cosine and sine of the angles of the residue's own peptide.
         """
-        constant, with_cosine, with_sine = torsions.unbind(dim=-3)
+        constant, with_cosine, with_sine = forms.unbind(dim=-3)
         own = torch.addcmul(constant, cosine.unsqueeze(-1).unsqueeze(-1), with_cosine)
         own = torch.addcmul(own, sine.unsqueeze(-1).unsqueeze(-1), with_sine)
-        sines, cosines = torch.matmul(own, waves).chunk(2, dim=-2)
-        return torch.atan2(sines, cosines)
+        strain, sines, cosines = torch.matmul(own, waves).split([1, 2, 2], dim=-2)
+        return strain, torch.atan2(sines, cosines)
 
-    def forward(self, ramachandran: Ramachandran, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
+    def forward(self, joints: Joints, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
         """Penalty (..., angles) in nats; see :meth:`measure`."""
-        angles = self.measure(ramachandran.torsions, cosine, sine, waves)
+        strain, angles = self.measure(joints.forms, cosine, sine, waves)
         half = self.cells // 2
         cells = (angles * (half / math.pi) + half).long().clamp(0, self.cells - 1)
         row, column = cells.unbind(dim=-2)
-        row = torch.add(row, ramachandran.kinds.unsqueeze(-1), alpha=self.cells)
-        return torch.take(self.table, torch.add(column, row, alpha=self.cells))
+        row = torch.add(row, joints.kinds.unsqueeze(-1), alpha=self.cells)
+        rarity = torch.take(self.table, torch.add(column, row, alpha=self.cells))
+        return torch.addcmul(rarity, strain.squeeze(-2), strain.squeeze(-2), value=0.5)
+
+
+def _spread(vectors: Tensor) -> Tensor:
+    """Vectors along and across an axis, (frames, residues, 2), as (along, across, across) of any peptide."""
+    return torch.cat([vectors, vectors[..., 1:]], dim=-1).unsqueeze(2)
 
 
 def _coefficients(turned: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Phi and psi of every class of a peptide's angle, and what they cost."""
+"""N-CA-C, phi and psi of every class of a peptide's angle, and what they cost."""
 
 import math
 from pathlib import Path
@@ -15,9 +15,9 @@ from backmap.io import open_source
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import load_model
 from backmap.models.protein.config import PeptidePlaneConfig
-from backmap.models.protein.geometry import torsion_angle
+from backmap.models.protein.geometry import mean_backbone_angle, torsion_angle
+from backmap.models.protein.joints import Joints
 from backmap.models.protein.peptide_planes import EncodedPeptides, PeptidePlaneNetwork, place_peptides
-from backmap.models.protein.ramachandran import Ramachandran
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -42,15 +42,17 @@ def trace(residues: int, frames: int = 3) -> torch.Tensor:
     return torch.cumsum(lengths * steps / steps.norm(dim=-1, keepdim=True), dim=1)
 
 
-def test_phi_and_psi_of_classes_are_those_of_placed_atoms():
+def test_angles_of_classes_are_those_of_placed_atoms():
     planes, chain = network(), chain_of("AGPVPIPGVP")
     c_alpha = trace(10)
     encoded, frames = planes.encode_all(c_alpha, chain, 1000)
     centres = torch.atan2(planes.class_waves[2], planes.class_waves[1])
     before = torch.linspace(-3.0, 3.0, 30).view(3, 10)
-    angles = planes.ramachandran.measure(
-        encoded.torsions, torch.cos(before), torch.sin(before), planes.class_waves
+    strain, angles = planes.penalty.measure(
+        encoded.forms, torch.cos(before), torch.sin(before), planes.class_waves
     )
+    hinge = mean_backbone_angle()
+    width = math.sin(hinge) * math.radians(7.0)
     for residue in range(1, 9):
         for number in (0, 17, 50, 71):
             turns = before.clone()
@@ -63,36 +65,40 @@ def test_phi_and_psi_of_classes_are_those_of_placed_atoms():
             expected = torch.stack([phi, psi], dim=-1)
             off = torch.remainder(angles[:, residue, :, number] - expected + math.pi, 2 * math.pi) - math.pi
             assert off.abs().max() < 2e-3
+            bend = torch.cosine_similarity(nitrogen - c_alpha[:, residue], own - c_alpha[:, residue], dim=-1)
+            found = strain[:, residue, 0, number]
+            assert torch.allclose(found, (bend - math.cos(hinge)) / width, atol=2e-3)
 
 
 def test_classes_of_residues_are_those_of_the_measure():
     planes, chain = network(), chain_of("AGPVPIPGVP", "LPP")
     distance = torch.full([2, 13], 0.38)
     distance[1, [1, 3, 4, 10]] = 0.29  # before P, P, I of the first chain and the first P of the second
-    kinds = planes.ramachandran.find_kinds(distance, chain)
+    kinds = planes.penalty.find_kinds(distance, chain)
     before = np.concatenate([np.zeros((2, 1), dtype=bool), distance.numpy()[:, :-1] < 0.34], axis=1)
     expected = ramachandran_classes(chain.types.numpy(), chain.linked.numpy(), before)
     assert kinds.tolist() == expected.tolist()
 
 
 def penalty_of(planes: PeptidePlaneNetwork, encoded: EncodedPeptides, turn: torch.Tensor) -> torch.Tensor:
-    ramachandran = Ramachandran(encoded.torsions, encoded.kinds)
-    return planes.ramachandran(ramachandran, torch.cos(turn), torch.sin(turn), planes.class_waves)
+    joints = Joints(encoded.forms, encoded.kinds)
+    return planes.penalty(joints, torch.cos(turn), torch.sin(turn), planes.class_waves)
 
 
-def test_penalty_is_the_logarithm_of_how_rare_phi_and_psi_are():
+def test_penalty_is_strain_and_the_logarithm_of_how_rare_phi_and_psi_are():
     planes, chain = network(ramachandran_weight=2.0), chain_of("AGPVPIPGVP")
     encoded, _ = planes.encode_all(trace(10), chain, 1000)
     turn = torch.zeros(3, 10)
-    torsions = planes.ramachandran.measure(
-        encoded.torsions, torch.cos(turn), torch.sin(turn), planes.class_waves
+    strain, torsions = planes.penalty.measure(
+        encoded.forms, torch.cos(turn), torch.sin(turn), planes.class_waves
     )
     # The term takes the middle of the cell that phi and psi are in.
     phi, psi = (2.0 * np.floor(np.degrees(angles.numpy()) / 2.0) + 1.0 for angles in torsions.unbind(dim=2))
     percentile = ramachandran_percentiles(encoded.kinds.numpy()[..., None], phi, psi)
-    expected = 2.0 * np.log(0.1 / np.clip(percentile, 1e-5, 0.1))
-    np.testing.assert_allclose(penalty_of(planes, encoded, turn)[:, 1:9], expected[:, 1:9], atol=1e-4)
-    assert (expected[:, 1:9] > 10).any() and (expected[:, 1:9] == 0).any()
+    rarity = 2.0 * np.log(0.1 / np.clip(percentile, 1e-5, 0.1))
+    expected = (rarity + 0.5 * strain.squeeze(-2).numpy() ** 2)[:, 1:9]
+    np.testing.assert_allclose(penalty_of(planes, encoded, turn)[:, 1:9], expected, rtol=1e-4, atol=1e-4)
+    assert (rarity[:, 1:9] > 10).any() and (rarity[:, 1:9] == 0).any()
 
 
 def test_ends_of_chains_are_not_judged():
@@ -119,8 +125,8 @@ def test_what_is_left_of_the_next_peptide():
     following = EncodedPeptides(*(part[:, 1:4].unsqueeze(2) for part in encoded))
     cosine, sine = fine.class_waves[1], fine.class_waves[2]
     logits = fine.logits(following.context, following.before, cosine, sine)
-    ramachandran = Ramachandran(following.torsions, following.kinds)
-    penalty = fine.penalty(following.nitrogen, following.carbon, ramachandran, cosine, sine, fine.class_waves)
+    joints = Joints(following.forms, following.kinds)
+    penalty = fine.penalty(joints, cosine, sine, fine.class_waves)
     left = (torch.softmax(logits, dim=-1) * torch.exp(-penalty)).sum(dim=-1)
     assert torch.allclose(encoded.ahead[:, :3], left.log(), atol=1e-4)
     assert left.max() > 10 * left.min()
@@ -144,6 +150,6 @@ def test_shipped_model_builds_few_outliers():
         return card.measures["ramachandran_outliers"]["all"].value
 
     with_term = outliers()
-    model.peptide_planes.ramachandran.table.zero_()
+    model.peptide_planes.penalty.table.zero_()
     without = outliers()
     assert with_term < 0.5 * without
