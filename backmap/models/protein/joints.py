@@ -98,31 +98,22 @@ class JointPenalty(nn.Module):
         chain : Chain
             The sequence.
         """
-        c, n = plane[:, :, 0], plane[:, :, 2]
-        placed, nitrogen = _spread(c), before[..., 3:]
-        # C(i-1) and N turn as one about an axis through CA, so the normal of their plane and what of C(i-1)
-        # is orthogonal to N turn with them: three angles give their coefficients.
-        constant, cosine, sine = before.unbind(dim=2)
-        turned = torch.stack([constant + cosine, constant - cosine, constant + sine], dim=2)
-        first, second = turned[..., :3], turned[..., 3:]
-        length = torch.linalg.vector_norm(second, dim=-1, keepdim=True)
-        normal = length * torch.linalg.cross(first, second, dim=-1)
-        across = length.square() * first - (first * second).sum(dim=-1, keepdim=True) * second
-        phi_sine, phi_cosine = _coefficients(normal) * placed, _coefficients(across) * placed
-        # In the plane of the axis and C: N(i+1) orthogonal to C, and the area they span.
-        ahead = torch.stack([n[..., 0] + distance, n[..., 1]], dim=-1)
-        reach = torch.linalg.vector_norm(c, dim=-1, keepdim=True)
-        away = reach.square() * ahead - (c * ahead).sum(dim=-1, keepdim=True) * c
-        area = reach * (c[..., :1] * ahead[..., 1:] - c[..., 1:] * ahead[..., :1])
-        x, y, z = nitrogen.unbind(dim=-1)
-        psi_sine = torch.stack([torch.zeros_like(x), -z, y], dim=-1) * area.unsqueeze(2)
-        psi_cosine = nitrogen * _spread(away)
-        bonds = (length[:, :, :1] * reach.unsqueeze(2)).clamp_min(1e-6)
-        strain = nitrogen * placed / (bonds * self.cosine_deviation)
-        strain[:, :, 0, 0] -= self.hinge_cosine / self.cosine_deviation
+        carbon, nitrogen = plane[:, :, 0], before[..., 3:]
+        strain = self._strain(nitrogen, carbon)
+        phi_sine, phi_cosine = _phi(before, carbon)
+        psi_sine, psi_cosine = _psi(nitrogen, plane, distance)
         forms = torch.stack([strain, phi_sine, psi_sine, phi_cosine, psi_cosine], dim=3)
         there = chain.linked & chain.has_neighbour(-1)
         return Joints(torch.where(there[:, None, None, None], forms, 0.0), self.find_kinds(distance, chain))
+
+    def _strain(self, nitrogen: Tensor, carbon: Tensor) -> Tensor:
+        """Form (frames, residues, 3, 3) of the strain of N-CA-C."""
+        # N keeps its distance from CA: it turns about an axis through CA.
+        to_nitrogen = torch.linalg.vector_norm(nitrogen[:, :, 0] + nitrogen[:, :, 1], dim=-1)
+        bonds = (to_nitrogen * torch.linalg.vector_norm(carbon, dim=-1)).clamp_min(1e-6)
+        strain = nitrogen * _spread(carbon) / (bonds[..., None, None] * self.cosine_deviation)
+        strain[:, :, 0, 0] -= self.hinge_cosine / self.cosine_deviation
+        return strain
 
     def find_kinds(self, distance: Tensor, chain: Chain) -> Tensor:
         """Class (frames, residues) of each residue; the peptide before it is cis where its axis is short."""
@@ -159,6 +150,31 @@ class JointPenalty(nn.Module):
         row = torch.add(row, joints.kinds.unsqueeze(-1), alpha=self.cells)
         rarity = torch.take(self.table, torch.add(column, row, alpha=self.cells))
         return torch.addcmul(rarity, strain.squeeze(-2), strain.squeeze(-2), value=0.5)
+
+
+def _phi(before: Tensor, carbon: Tensor) -> tuple[Tensor, Tensor]:
+    """Forms (frames, residues, 3, 3) of sine and cosine of phi; see docs/maths.md."""
+    # C(i-1) and N turn as one about an axis through CA, so the normal of their plane and what of C(i-1) is
+    # orthogonal to N turn with them: three angles give their coefficients.
+    constant, cosine, sine = before.unbind(dim=2)
+    turned = torch.stack([constant + cosine, constant - cosine, constant + sine], dim=2)
+    previous, nitrogen = turned[..., :3], turned[..., 3:]
+    length = torch.linalg.vector_norm(nitrogen, dim=-1, keepdim=True)
+    normal = length * torch.linalg.cross(previous, nitrogen, dim=-1)
+    across = length.square() * previous - (previous * nitrogen).sum(dim=-1, keepdim=True) * nitrogen
+    return _coefficients(normal) * _spread(carbon), _coefficients(across) * _spread(carbon)
+
+
+def _psi(nitrogen: Tensor, plane: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+    """Forms (frames, residues, 3, 3) of sine and cosine of psi; see docs/maths.md."""
+    carbon, following = plane[:, :, 0], plane[:, :, 2]
+    following = torch.stack([following[..., 0] + distance, following[..., 1]], dim=-1)
+    length = torch.linalg.vector_norm(carbon, dim=-1, keepdim=True)
+    across = length.square() * following - (carbon * following).sum(dim=-1, keepdim=True) * carbon
+    area = length * (carbon[..., :1] * following[..., 1:] - carbon[..., 1:] * following[..., :1])
+    x, y, z = nitrogen.unbind(dim=-1)
+    sine = torch.stack([torch.zeros_like(x), -z, y], dim=-1) * area.unsqueeze(2)
+    return sine, nitrogen * _spread(across)
 
 
 def _spread(vectors: Tensor) -> Tensor:
