@@ -10,7 +10,9 @@ import numpy as np
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, RESIDUE_NAMES, SLOT_CA, SLOT_OXT, Topology
 from backmap.chemistry.ideal_geometry import ideal_bond_lengths
 
+from .backbone_angles import IDEAL_DEGREES, angle_atoms, angle_measures, angle_statistics, bond_angles
 from .bonds import bond_lengths
+from .c_beta import OUTLIER_ANGSTROM, c_beta_deviations
 from .clashes import bonds_and_clashes
 from .consistency import c_alpha_rmsd
 from .dihedrals import (
@@ -23,7 +25,8 @@ from .dihedrals import (
     torsion_atoms,
 )
 from .diversity import ATOM_GROUPS, rmsd, squared_distances
-from .regions import REGIONS, members, residue_regions, share
+from .ramachandran import favoured_and_outliers
+from .regions import REGIONS, mean, members, residue_regions, share
 from .rings import pierced_rings, ring_atoms
 from .stereochemistry import alpha_centres, beta_centres, is_cis, right_handed
 
@@ -40,7 +43,7 @@ class Measurement:
     ----------
     residues : int
     values : dict of str to ndarray, (2, samples, frames)
-        Percent, Angstrom or rings per 1000 residues; NaN where nothing could be measured.
+        Percent, Angstrom, degrees or rings per 1000 residues; NaN where nothing could be measured.
     reference_values : dict of str to ndarray, (2, frames)
         The same measures on the reference itself, where they say something.
     between : ndarray, (2, samples, samples, frames), or None
@@ -101,6 +104,7 @@ def measure(
     reference_present: np.ndarray | None = None,
     sample_present: np.ndarray | None = None,
     linked: np.ndarray | None = None,
+    given_c_alpha: np.ndarray | None = None,
 ) -> Measurement:
     """Measure samples, against a reference where there is one.
 
@@ -117,6 +121,9 @@ def measure(
     linked : ndarray, (residues,) bool, optional
         Residues with a peptide bond to their successor; by default as :meth:`Topology.linked` finds in the
         first frame of the reference (of the samples without one).
+    given_c_alpha : ndarray, (frames, residues, 3), optional
+        nm. What the samples were built from, for the consistency of the C-alphas; by default the
+        reference's.
 
     Returns
     -------
@@ -136,7 +143,8 @@ def measure(
         result = _Measurer(topology, sample_present, linked).alone(samples)
     if reference is not None:
         counted = residue_regions(topology) & (sample_present & reference_present)[:, SLOT_CA]
-        result.values["consistency"] = ANGSTROM * c_alpha_rmsd(samples, reference[..., SLOT_CA, :], counted)
+        given = reference[..., SLOT_CA, :] if given_c_alpha is None else given_c_alpha
+        result.values["consistency"] = ANGSTROM * c_alpha_rmsd(samples, given, counted)
     expected = reference_present if true_atoms else topology.atom_mask
     completeness = _completeness(topology, expected, sample_present)[:, None, None]
     result.values["completeness"] = np.broadcast_to(completeness, (len(REGIONS), *samples.shape[:2]))
@@ -154,6 +162,7 @@ class _Measurer:
         self.bonds = bonds[self._members(bonds)[-1]]
         self.torsions = torsion_atoms(topology, linked)
         self.torsion_members = np.stack([self._members(atoms) for atoms in self.torsions], axis=1)
+        self.angles = dict(zip(IDEAL_DEGREES, angle_atoms(topology, linked), strict=True))
 
     def alone(self, samples: np.ndarray) -> Measurement:
         """Measure what needs no reference."""
@@ -246,6 +255,32 @@ class _Measurer:
             "cis": share(cis, peptides & ~proline),
             "cis_proline": share(cis, peptides & proline),
             "rings": rings,
+            **self._ramachandran(angles),
+            **self._backbone_angles(samples),
+            **self._c_beta(samples, alpha),
+        }
+
+    def _ramachandran(self, angles: np.ndarray) -> dict[str, np.ndarray]:
+        torsions = [TORSIONS.index(name) for name in ("phi", "psi", "omega")]
+        favoured, outliers = favoured_and_outliers(self.types, self.linked, *angles[torsions])
+        counted = self.torsion_members[:, torsions].all(axis=1)
+        return {
+            "ramachandran_favoured": share(favoured, counted),
+            "ramachandran_outliers": share(outliers, counted),
+        }
+
+    def _backbone_angles(self, samples: np.ndarray) -> dict[str, np.ndarray]:
+        values = {}
+        for name, atoms in self.angles.items():
+            found = angle_statistics(bond_angles(samples, atoms), IDEAL_DEGREES[name], self._members(atoms))
+            values |= dict(zip(angle_measures(name), found, strict=True))
+        return values
+
+    def _c_beta(self, samples: np.ndarray, centres: np.ndarray) -> dict[str, np.ndarray]:
+        deviations, counted = c_beta_deviations(samples, self.types), self._members(centres)
+        return {
+            "c_beta_deviation": mean(deviations, counted),
+            "c_beta_outliers": share(deviations >= OUTLIER_ANGSTROM, counted),
         }
 
     def _distances(self, reference: np.ndarray, samples: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from backmap.chemistry import RESIDUE_NAMES, Topology
 
+from .backbone_angles import TOLERANCE_DEGREES, angle_measures
 from .dihedrals import TORSIONS, divergence_by_type, jensen_shannon_distance
 from .diversity import diversity, jackknife_error, leave_one_out
 from .measurement import Measurement, measure
@@ -39,6 +40,16 @@ class Kind:
     digits: int = 2
 
 
+def _angle_kinds(angle: str) -> dict[str, Kind]:
+    """Describe the measures of a backbone angle."""
+    average, spread, off = angle_measures(angle)
+    return {
+        average: Kind(f"{angle}, mean", "degrees", "reference"),
+        spread: Kind(f"{angle}, standard deviation", "degrees", "reference"),
+        off: Kind(f"{angle} off by over {TOLERANCE_DEGREES:.0f} degrees", "%", "lower"),
+    }
+
+
 MEASURES: dict[str, Kind] = {
     "bond": Kind("bonds within 10 %", "%", "higher", 3),
     "clash": Kind("residues that clash", "%", "lower", 3),
@@ -48,6 +59,13 @@ MEASURES: dict[str, Kind] = {
     "cis": Kind("cis, not Pro", "%", "reference", 3),
     "cis_proline": Kind("cis Pro", "%", "reference"),
     "rings": Kind("pierced rings", "per 1000 residues", "lower"),
+    "ramachandran_favoured": Kind("Ramachandran favoured", "%", "higher"),
+    "ramachandran_outliers": Kind("Ramachandran outliers", "%", "lower"),
+    **_angle_kinds("CA-C-N"),
+    **_angle_kinds("C-N-CA"),
+    **_angle_kinds("N-CA-C"),
+    "c_beta_deviation": Kind("CB deviation", "A", "lower", 3),
+    "c_beta_outliers": Kind("CB off by 0.25 A", "%", "lower"),
     "chi1_recovery": Kind("chi1 within 40 degrees", "%", "higher"),
     **{f"{name}_divergence": Kind(f"{name} divergence", "", "lower", 3) for name in TORSIONS},
     "chi1_divergence_one": Kind("chi1 divergence, one sample", "", "lower", 3),
@@ -311,6 +329,7 @@ def score(
     sample_present: np.ndarray | None = None,
     *,
     linked: np.ndarray | None = None,
+    given_c_alpha: np.ndarray | None = None,
     name: str = "structure",
 ) -> Scorecard:
     """Score samples of one structure or trajectory.
@@ -326,6 +345,8 @@ def score(
         Atoms with known coordinates; by default all that the topology has.
     linked : ndarray, (residues,) bool, optional
         Residues with a peptide bond to their successor; by default found from C-alpha distances.
+    given_c_alpha : ndarray, (frames, residues, 3), optional
+        nm. What the samples were built from, for how far the C-alphas moved; by default the reference's.
     name : str
         Name of the structure in tables.
 
@@ -334,7 +355,7 @@ def score(
     Scorecard
     """
     arrays = (None if array is None else np.asarray(array) for array in (reference, samples))
-    measurement = measure(topology, *arrays, reference_present, sample_present, linked)
+    measurement = measure(topology, *arrays, reference_present, sample_present, linked, given_c_alpha)
     return Scorecard((Part(name, measurement),))
 
 

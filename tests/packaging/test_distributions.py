@@ -30,6 +30,7 @@ def test_wheel_holds_what_programs_link(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = ["libbackmap.so", "libbackmap_c.so", "include/backmap.h", "_built_with.py", "py.typed"]
     wanted += ["share/cmake/backmap/backmap-config.cmake", "weights/protein.safetensors", "cli/export.py"]
+    wanted += ["chemistry/ramachandran.npz", "chemistry/ramachandran.LICENSE.txt"]
     assert {f"backmap/{name}" for name in wanted} <= names
     assert not any(name.startswith(("tests", "csrc", "cmake", "shared")) for name in names)
 
@@ -64,6 +65,7 @@ def test_source_distribution_is_complete(tmp_path):
         "csrc/kernels.h",
     ]
     wanted += ["cmake/built_with.py.in", "csrc/capi/backmap.h", "backmap/weights/protein.safetensors"]
+    wanted += ["backmap/chemistry/ramachandran.npz", "backmap/chemistry/ramachandran.LICENSE.txt"]
     assert set(wanted) <= names
     assert not any(name.startswith(("shared", "build", ".venv")) for name in names)
 

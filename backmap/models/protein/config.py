@@ -23,6 +23,12 @@ class PeptidePlaneConfig:
         Standard deviation allowed to the angle N-CA-C between two peptides.
     twist_deviation_degrees : float
         Standard deviation of N's turn about the axis out of the plane of C and O.
+    ramachandran_weight : float
+        Factor on the penalty of phi and psi that are rare in good structures.
+    ramachandran_percentile : float
+        Percentile from which on phi and psi are not penalised.
+    ramachandran_least_percentile : float
+        Percentile below which the penalty grows no more.
     """
 
     classes: int = 72
@@ -35,6 +41,9 @@ class PeptidePlaneConfig:
     dropout: float = 0.1
     hinge_deviation_degrees: float = 7.0
     twist_deviation_degrees: float = 15.0
+    ramachandran_weight: float = 1.0
+    ramachandran_percentile: float = 0.1
+    ramachandran_least_percentile: float = 1e-5
 
 
 @dataclass(frozen=True)

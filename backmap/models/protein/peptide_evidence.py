@@ -12,6 +12,7 @@ from backmap.chemistry.ideal_geometry import bond_table, span_tables
 from backmap.models.chain import Chain, shift
 from backmap.models.protein.geometry import classify_angle, normalise
 from backmap.models.protein.given_atoms import Given
+from backmap.models.protein.joints import Joints
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideEvidence,
@@ -34,8 +35,8 @@ def weigh_evidence(
     """Find what given atoms say of the peptide angles.
 
     A peptide of which C, O or N is given has the angle that fits these best. It tells of the peptide before
-    by the network's probability of itself, angle N-CA-C included. A given CB tells of the peptides on both
-    sides by the angles N-CA-CB and C-CA-CB and by its handedness.
+    by the network's probability of itself, angle N-CA-C, phi and psi included. A given CB tells of the
+    peptides on both sides by the angles N-CA-CB and C-CA-CB and by its handedness.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def weigh_evidence(
     following = _turned(frames, shift(to_beta, 1, 0.0, dim=1)) * chain.linked[:, None]
     to_n, to_c = _beta_cosines(chain)
     for beta, atom, ideal in ((own, plane[:, :, 0], to_c), (following, plane[:, :, 2], shift(to_n, 1, 0.0))):
-        cosine = _cosines(normalise(atom), beta, network.class_directions)
+        cosine = _cosines(normalise(atom), beta, network.class_waves[1:])
         off = (cosine - ideal[:, None]) / (math.sin(math.radians(110.0)) * _ANGLE_DEVIATION)
         support = support - 0.5 * beta.square().sum(dim=-1, keepdim=True) * off.square()
     return PeptideEvidence(angle, support, own)
@@ -100,9 +101,10 @@ def _support_of_next(
     if len(rows) == 0:
         return support
     following = EncodedPeptides(*(part[:, rows + 1].unsqueeze(2) for part in encoded))
-    waves = network.class_directions.unbind(dim=0)
-    logits = network.logits(following.context, following.before, *waves)
-    logits = logits - network.hinge_penalty(following.nitrogen, following.carbon, *waves)
+    cosine, sine = network.class_waves[1], network.class_waves[2]
+    logits = network.logits(following.context, following.before, cosine, sine)
+    joints = Joints(following.forms, following.kinds)
+    logits = logits - network.penalty(joints, cosine, sine, network.class_waves)
     here = classify_angle(angle[:, rows + 1], network.config.classes)[:, :, None, None]
     log_probability = torch.log_softmax(logits, dim=-1)
     support[:, rows] = log_probability.gather(-1, here.expand(*logits.shape[:-1], 1)).squeeze(-1)

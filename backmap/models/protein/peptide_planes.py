@@ -15,6 +15,7 @@ from backmap.chemistry import NO_RESIDUE
 from backmap.models.chain import Chain, shift
 from backmap.models.protein.config import PeptidePlaneConfig
 from backmap.models.protein.geometry import PeptideTemplate, angle_in_class, mean_backbone_angle
+from backmap.models.protein.joints import JointPenalty, Joints
 from backmap.models.protein.neighbourhood import (
     Neighbourhood,
     NeighbourhoodEncoder,
@@ -64,12 +65,20 @@ class EncodedPeptides(NamedTuple):
         where there is none.
     carbon : Tensor, (frames, residues, 2)
         C along and across the axis, nm.
+    forms, kinds : Tensor
+        As in :class:`Joints`.
+    ahead : Tensor, (frames, residues, classes)
+        What the penalties leave of the next peptide for each class of this one, from
+        :meth:`PeptidePlaneNetwork.remaining`; zero where there is no next peptide.
     """
 
     context: Tensor
     before: Tensor
     nitrogen: Tensor
     carbon: Tensor
+    forms: Tensor
+    kinds: Tensor
+    ahead: Tensor
 
 
 class PeptideEvidence(NamedTuple):
@@ -173,7 +182,9 @@ def measure_angle(frames: PeptideFrames, c_alpha: Tensor, oxygen: Tensor) -> Ten
 class PeptidePlaneNetwork(nn.Module):
     """Classifies the angle of each peptide, given C-alphas and the angle of the peptide before."""
 
-    class_directions: Tensor
+    class_waves: Tensor
+    grid_waves: Tensor
+    grid_to_classes: Tensor
     window: Final = _WINDOW
     type_window: Final = _TYPE_WINDOW
     twist_steps: Final = 33
@@ -182,6 +193,8 @@ class PeptidePlaneNetwork(nn.Module):
     """Distance of N from the C-alpha axis in a trans peptide."""
     crystal_hinge_deviation: Final = math.radians(2.7)
     """Standard deviation of the angle N-CA-C in crystal structures."""
+    grid: Final = 12
+    """Angles at which a peptide looks at the next one; divides the number of classes."""
     volume: Final = 0.74
     """Triple product of the directions from CA to N, C and CB of an L-amino acid."""
     volume_deviation: Final = 0.1
@@ -205,12 +218,18 @@ class PeptidePlaneNetwork(nn.Module):
         self.before = nn.Linear(7, config.head_width, bias=False)
         self.output = nn.Linear(config.head_width, config.classes)
         self.hinge = mean_backbone_angle()
-        self.hinge_deviation = math.radians(config.hinge_deviation_degrees)
         self.twist_deviation = math.radians(config.twist_deviation_degrees)
         self.classes = config.classes
-        centres = (torch.arange(config.classes) + 0.5) / config.classes * (2 * math.pi) - math.pi
-        directions = torch.stack([torch.cos(centres), torch.sin(centres)])
-        self.register_buffer("class_directions", directions, persistent=False)
+        self.register_buffer("class_waves", _waves(config.classes), persistent=False)
+        self.register_buffer("grid_waves", _waves(self.grid), persistent=False)
+        self.register_buffer("grid_to_classes", _interpolation(self.grid, config.classes), persistent=False)
+        self.penalty = JointPenalty(
+            self.hinge,
+            math.radians(config.hinge_deviation_degrees),
+            config.ramachandran_weight,
+            config.ramachandran_percentile,
+            config.ramachandran_least_percentile,
+        )
 
     def describe(self, c_alpha: Tensor, chain: Chain) -> tuple[PeptideSites, PeptideFrames]:
         """Describe every residue's peptide from C-alphas alone.
@@ -258,17 +277,26 @@ class PeptidePlaneNetwork(nn.Module):
             Sites in a slice.
         """
         sites, frames = self.describe(c_alpha, chain)
-        contexts, befores = [], []
+        shape = c_alpha.shape[:2]
+        placed = sites.before[..., :6]
+        forms, kinds = self.penalty.describe(placed.unflatten(0, shape), frames.plane, frames.distance, chain)
+        contexts, befores, left = [], [], []
         for first in range(0, len(sites.window), sites_at_once):
-            context, before = self.encode(_cut(sites, first, first + sites_at_once))
+            last = first + sites_at_once
+            context, before = self.encode(_cut(sites, first, last))
+            joints = Joints(forms.flatten(0, 1)[first:last], kinds.flatten()[first:last])
+            left.append(self.remaining(context, before, joints))
             contexts.append(context)
             befores.append(before)
-        shape = c_alpha.shape[:2]
+        ahead = shift(torch.cat(left).unflatten(0, shape), 1, 0.0, dim=1)
         encoded = EncodedPeptides(
             torch.cat(contexts).unflatten(0, shape),
             torch.cat(befores).unflatten(0, shape),
-            sites.before[..., 3:6].unflatten(0, shape),
+            placed[..., 3:].unflatten(0, shape),
             frames.plane[:, :, 0],
+            forms,
+            kinds,
+            torch.where(chain.has_neighbour(2)[:, None], ahead, 0.0),
         )
         return encoded, frames
 
@@ -292,8 +320,38 @@ class PeptidePlaneNetwork(nn.Module):
         context, before = self.encode(sites)
         return self.logits(context, before, torch.cos(previous_angle), torch.sin(previous_angle))
 
-    def hinge_penalty(self, nitrogen: Tensor, carbon: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """Strain of the angle N-CA-C for every class, in nats: what a blurred classifier cannot know exactly.
+    def remaining(self, context: Tensor, before: Tensor, joints: Joints) -> Tensor:
+        """What the penalties leave of a peptide's probability, for every class of the angle before.
+
+        A peptide whose next would be strained at any angle should rather not be drawn. On a grid of a few
+        angles, with the mean logits of the classes around each, that is known well enough.
+
+        Parameters
+        ----------
+        context, before : Tensor
+            From :meth:`encode`, n sites.
+        joints : Joints
+            Of the n sites.
+
+        Returns
+        -------
+        Tensor, (n, classes)
+            Logarithm of the share.
+        """
+        cosine, sine = self.grid_waves[1], self.grid_waves[2]
+        hidden = self.hidden(context.unsqueeze(1), before.unsqueeze(1), cosine, sine)
+        weight = self.output.weight.unflatten(0, [self.grid, -1]).mean(dim=1)
+        bias = self.output.bias.unflatten(0, [self.grid, -1]).mean(dim=1)
+        logits = functional.linear(hidden, weight, bias)
+        each = Joints(joints.forms.unsqueeze(1), joints.kinds.unsqueeze(1))
+        penalty = self.penalty(each, cosine, sine, self.grid_waves)
+        share = torch.logsumexp(logits - penalty, dim=-1) - torch.logsumexp(logits, dim=-1)
+        return torch.matmul(share, self.grid_to_classes)
+
+    def handedness_penalty(
+        self, nitrogen: Tensor, carbon: Tensor, c_beta: Tensor, cosine: Tensor, sine: Tensor
+    ) -> Tensor:
+        """Misfit of N, C and a given CB about CA for every class, in nats: are they an L-amino acid?
 
         Parameters
         ----------
@@ -303,29 +361,6 @@ class PeptidePlaneNetwork(nn.Module):
             As in :class:`EncodedPeptides`.
         cosine, sine : Tensor, (...)
             Of the angle of the peptide before.
-
-        Returns
-        -------
-        Tensor, (..., classes)
-        """
-        n = _direction(nitrogen, cosine, sine)
-        length = torch.linalg.vector_norm(carbon, dim=-1, keepdim=True).clamp_min(1e-6)
-        along, across = (carbon / length).unbind(dim=-1)
-        waves = torch.matmul(n[..., 1:], self.class_directions)
-        bend = (n[..., 0] * along).unsqueeze(-1) + across.unsqueeze(-1) * waves
-        strain = (bend - math.cos(self.hinge)) / (math.sin(self.hinge) * self.hinge_deviation)
-        there = n.square().sum(dim=-1, keepdim=True)
-        return 0.5 * there * strain.square()
-
-    def handedness_penalty(
-        self, nitrogen: Tensor, carbon: Tensor, c_beta: Tensor, cosine: Tensor, sine: Tensor
-    ) -> Tensor:
-        """Misfit of N, C and a given CB about CA for every class, in nats: are they an L-amino acid?
-
-        Parameters
-        ----------
-        nitrogen, carbon, cosine, sine : Tensor
-            As in :meth:`hinge_penalty`.
         c_beta : Tensor, (..., 3)
             As in :class:`PeptideEvidence`.
 
@@ -337,16 +372,19 @@ class PeptidePlaneNetwork(nn.Module):
         length = torch.linalg.vector_norm(carbon, dim=-1, keepdim=True).clamp_min(1e-6)
         along, across = (carbon / length).unbind(dim=-1)
         normal = torch.linalg.cross(c_beta.expand_as(n), n, dim=-1)
-        waves = torch.matmul(normal[..., 1:], self.class_directions)
-        volume = (normal[..., 0] * along).unsqueeze(-1) + across.unsqueeze(-1) * waves
+        volume = torch.matmul(normal * torch.stack([along, across, across], dim=-1), self.class_waves)
         there = (n.square().sum(dim=-1) * c_beta.square().sum(dim=-1)).unsqueeze(-1)
         return 0.5 * there * ((volume - self.volume) / self.volume_deviation).square()
 
     def logits(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Combine what :meth:`encode` gave with the previous angle; leading dimensions broadcast."""
+        return self.output(self.hidden(context, before, cosine, sine))
+
+    def hidden(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """Last layer before the logits, as :meth:`logits`."""
         constant, with_cosine, with_sine = before.unbind(dim=-2)
-        hidden = context + constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
-        return self.output(functional.silu(hidden))
+        total = context + constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
+        return functional.silu(total)
 
     def draw_angles(
         self,
@@ -376,6 +414,8 @@ class PeptidePlaneNetwork(nn.Module):
         rows = segments.clamp_min(0)
         context, before = encoded.context[:, rows], encoded.before[:, rows]
         nitrogen, carbon = encoded.nitrogen[:, rows], encoded.carbon[:, rows]
+        forms, kinds = encoded.forms[:, rows], encoded.kinds[:, rows]
+        ahead = encoded.ahead[:, rows]
         uniforms = uniforms[:, :, rows]
         if evidence is not None:
             evidence = PeptideEvidence(
@@ -386,7 +426,8 @@ class PeptidePlaneNetwork(nn.Module):
         for step in range(segments.shape[1]):
             cosine, sine = torch.cos(angle), torch.sin(angle)
             logits = self.logits(context[:, :, step], before[:, :, step], cosine, sine)
-            logits = logits - self.hinge_penalty(nitrogen[:, :, step], carbon[:, :, step], cosine, sine)
+            joints = Joints(forms[:, :, step], kinds[:, :, step])
+            logits = logits + ahead[:, :, step] - self.penalty(joints, cosine, sine, self.class_waves)
             if evidence is not None:
                 c_beta, support = evidence.c_beta[:, :, step], evidence.support[:, :, step]
                 logits = logits + support
@@ -447,6 +488,19 @@ class PeptidePlaneNetwork(nn.Module):
         chosen = draw_class(logits, uniforms[..., 0])
         step = 2 * self.max_twist / (self.twist_steps - 1)
         return (twist[chosen] + (uniforms[..., 1] - 0.5) * step) * scale.squeeze(-1)
+
+
+def _waves(angles: int) -> Tensor:
+    """1, cosine and sine, (3, angles), of the middles of equal parts of a turn from -pi."""
+    middles = (torch.arange(angles) + 0.5) / angles * (2 * math.pi) - math.pi
+    return torch.stack([torch.ones_like(middles), torch.cos(middles), torch.sin(middles)])
+
+
+def _interpolation(coarse: int, fine: int) -> Tensor:
+    """Weights (coarse, fine) of linear interpolation around the circle, between middles as in `_waves`."""
+    places = (torch.arange(fine) + 0.5) / fine * coarse - 0.5 - torch.arange(coarse)[:, None]
+    distance = (torch.remainder(places + coarse / 2, coarse) - coarse / 2).abs()
+    return (1.0 - distance).clamp_min(0.0)
 
 
 def _direction(nitrogen: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

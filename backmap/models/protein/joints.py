@@ -1,0 +1,189 @@
+"""What two successive peptides make of the residue between them: its angle N-CA-C, its phi and psi."""
+
+import math
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from backmap.chemistry import NO_RESIDUE, RESIDUE_INDEX
+from backmap.chemistry.ramachandran import CELLS, RAMACHANDRAN_CLASSES, percentile_grids
+from backmap.models.chain import Chain, shift
+from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
+
+
+class Joints(NamedTuple):
+    """What the penalty of each residue depends on.
+
+    Attributes
+    ----------
+    forms : Tensor, (frames, residues, 3, 5, 3)
+        Strain of N-CA-C in standard deviations of its cosine, sine of phi and psi, their cosines (both but
+        for a positive factor): coefficients of (1, cosine, sine) of the angle of the peptide before, and of
+        (1, cosine, sine) of the residue's own. Zero, which makes all classes equal, where a peptide is
+        missing.
+    kinds : Tensor, (frames, residues) int64
+        Index into ``RAMACHANDRAN_CLASSES``.
+    """
+
+    forms: Tensor
+    kinds: Tensor
+
+
+def ramachandran_penalties(rare: float, rarest: float) -> Tensor:
+    """Table of the penalty, (6, 180, 180) in nats: log(rare / percentile) where that is positive.
+
+    Parameters
+    ----------
+    rare : float
+        Percentile from which on nothing is penalised.
+    rarest : float
+        Percentile below which the penalty grows no more.
+    """
+    percentiles = torch.tensor(percentile_grids()).clamp(rarest, rare)
+    return torch.log(rare / percentiles).float()
+
+
+class JointPenalty(nn.Module):
+    """Penalty of angles of a peptide, for N-CA-C, phi and psi of the residue before it.
+
+    Parameters
+    ----------
+    hinge, hinge_deviation : float
+        Mean of N-CA-C and its standard deviation, radians.
+    weight : float
+        Factor on the penalty of phi and psi.
+    rare, rarest : float
+        See :func:`ramachandran_penalties`.
+    """
+
+    table: Tensor
+    kind_of_type: Tensor
+    cells: Final = CELLS
+    proline: Final = RESIDUE_INDEX["PRO"]
+    pre_proline: Final = RAMACHANDRAN_CLASSES.index("pre-proline")
+    trans_proline: Final = RAMACHANDRAN_CLASSES.index("trans-proline")
+    cis_proline: Final = RAMACHANDRAN_CLASSES.index("cis-proline")
+    glycine: Final = RAMACHANDRAN_CLASSES.index("glycine")
+    longest_cis_nm: Final = MAX_CIS_CA_DISTANCE_NM
+
+    def __init__(
+        self, hinge: float, hinge_deviation: float, weight: float, rare: float, rarest: float
+    ) -> None:
+        super().__init__()
+        self.hinge_cosine = math.cos(hinge)
+        self.cosine_deviation = math.sin(hinge) * hinge_deviation
+        kinds = torch.full([NO_RESIDUE], RAMACHANDRAN_CLASSES.index("general"))
+        kinds[RESIDUE_INDEX["GLY"]] = self.glycine
+        kinds[RESIDUE_INDEX["PRO"]] = self.trans_proline
+        kinds[[RESIDUE_INDEX["ILE"], RESIDUE_INDEX["VAL"]]] = RAMACHANDRAN_CLASSES.index("isoleucine-valine")
+        self.register_buffer(
+            "table", weight * ramachandran_penalties(rare, rarest).flatten(), persistent=False
+        )
+        self.register_buffer("kind_of_type", kinds, persistent=False)
+
+    def describe(self, before: Tensor, plane: Tensor, distance: Tensor, chain: Chain) -> Joints:
+        """Find what the penalty depends on.
+
+        Parameters
+        ----------
+        before : Tensor, (frames, residues, 3, 6)
+            C and N of the peptide before in the frame of the residue's own, nm, as coefficients of (1,
+            cosine, sine) of its angle.
+        plane : Tensor, (frames, residues, 3, 2)
+            C, O and N of the residue's own peptide along and across its axis, N along from the second
+            C-alpha; nm.
+        distance : Tensor, (frames, residues)
+            Length of the axis, nm.
+        chain : Chain
+            The sequence.
+        """
+        carbon, nitrogen = plane[:, :, 0], before[..., 3:]
+        strain = self._strain(nitrogen, carbon)
+        phi_sine, phi_cosine = _phi(before, carbon)
+        psi_sine, psi_cosine = _psi(nitrogen, plane, distance)
+        forms = torch.stack([strain, phi_sine, psi_sine, phi_cosine, psi_cosine], dim=3)
+        there = chain.linked & chain.has_neighbour(-1)
+        return Joints(torch.where(there[:, None, None, None], forms, 0.0), self.find_kinds(distance, chain))
+
+    def _strain(self, nitrogen: Tensor, carbon: Tensor) -> Tensor:
+        """Form (frames, residues, 3, 3) of the strain of N-CA-C."""
+        # N keeps its distance from CA: it turns about an axis through CA.
+        to_nitrogen = torch.linalg.vector_norm(nitrogen[:, :, 0] + nitrogen[:, :, 1], dim=-1)
+        bonds = (to_nitrogen * torch.linalg.vector_norm(carbon, dim=-1)).clamp_min(1e-6)
+        strain = nitrogen * _spread(carbon) / (bonds[..., None, None] * self.cosine_deviation)
+        strain[:, :, 0, 0] -= self.hinge_cosine / self.cosine_deviation
+        return strain
+
+    def find_kinds(self, distance: Tensor, chain: Chain) -> Tensor:
+        """Class (frames, residues) of each residue; the peptide before it is cis where its axis is short."""
+        kinds = self.kind_of_type[chain.types]
+        plain = (kinds != self.trans_proline) & (kinds != self.glycine)
+        kinds = torch.where(plain & (chain.neighbour_types(1) == self.proline), self.pre_proline, kinds)
+        cis = shift(distance, -1, self.longest_cis_nm, dim=1) < self.longest_cis_nm
+        return torch.where(cis & (kinds == self.trans_proline), self.cis_proline, kinds)
+
+    def measure(self, forms: Tensor, cosine: Tensor, sine: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
+        """Strain of N-CA-C, (..., 1, angles), and phi and psi, (..., 2, angles) in radians.
+
+        Parameters
+        ----------
+        forms : Tensor, (..., 3, 5, 3)
+            As in :class:`Joints`.
+        cosine, sine : Tensor, (...)
+            Of the angle of the peptide before.
+        waves : Tensor, (3, angles)
+            1, cosine and sine of the angles of the residue's own peptide.
+        """
+        constant, with_cosine, with_sine = forms.unbind(dim=-3)
+        own = torch.addcmul(constant, cosine.unsqueeze(-1).unsqueeze(-1), with_cosine)
+        own = torch.addcmul(own, sine.unsqueeze(-1).unsqueeze(-1), with_sine)
+        strain, sines, cosines = torch.matmul(own, waves).split([1, 2, 2], dim=-2)
+        return strain, torch.atan2(sines, cosines)
+
+    def forward(self, joints: Joints, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
+        """Penalty (..., angles) in nats; see :meth:`measure`."""
+        strain, angles = self.measure(joints.forms, cosine, sine, waves)
+        half = self.cells // 2
+        cells = (angles * (half / math.pi) + half).long().clamp(0, self.cells - 1)
+        row, column = cells.unbind(dim=-2)
+        row = torch.add(row, joints.kinds.unsqueeze(-1), alpha=self.cells)
+        rarity = torch.take(self.table, torch.add(column, row, alpha=self.cells))
+        return torch.addcmul(rarity, strain.squeeze(-2), strain.squeeze(-2), value=0.5)
+
+
+def _phi(before: Tensor, carbon: Tensor) -> tuple[Tensor, Tensor]:
+    """Forms (frames, residues, 3, 3) of sine and cosine of phi; see docs/maths.md."""
+    # C(i-1) and N turn as one about an axis through CA, so the normal of their plane and what of C(i-1) is
+    # orthogonal to N turn with them: three angles give their coefficients.
+    constant, cosine, sine = before.unbind(dim=2)
+    turned = torch.stack([constant + cosine, constant - cosine, constant + sine], dim=2)
+    previous, nitrogen = turned[..., :3], turned[..., 3:]
+    length = torch.linalg.vector_norm(nitrogen, dim=-1, keepdim=True)
+    normal = length * torch.linalg.cross(previous, nitrogen, dim=-1)
+    across = length.square() * previous - (previous * nitrogen).sum(dim=-1, keepdim=True) * nitrogen
+    return _coefficients(normal) * _spread(carbon), _coefficients(across) * _spread(carbon)
+
+
+def _psi(nitrogen: Tensor, plane: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+    """Forms (frames, residues, 3, 3) of sine and cosine of psi; see docs/maths.md."""
+    carbon, following = plane[:, :, 0], plane[:, :, 2]
+    following = torch.stack([following[..., 0] + distance, following[..., 1]], dim=-1)
+    length = torch.linalg.vector_norm(carbon, dim=-1, keepdim=True)
+    across = length.square() * following - (carbon * following).sum(dim=-1, keepdim=True) * carbon
+    area = length * (carbon[..., :1] * following[..., 1:] - carbon[..., 1:] * following[..., :1])
+    x, y, z = nitrogen.unbind(dim=-1)
+    sine = torch.stack([torch.zeros_like(x), -z, y], dim=-1) * area.unsqueeze(2)
+    return sine, nitrogen * _spread(across)
+
+
+def _spread(vectors: Tensor) -> Tensor:
+    """Vectors along and across an axis, (frames, residues, 2), as (along, across, across) of any peptide."""
+    return torch.cat([vectors, vectors[..., 1:]], dim=-1).unsqueeze(2)
+
+
+def _coefficients(turned: Tensor) -> Tensor:
+    """Coefficients of (1, cosine, sine) of vectors at the angles 0, 180 and 90 degrees, in dimension 2."""
+    none, half, quarter = turned.unbind(dim=2)
+    constant = 0.5 * (none + half)
+    return torch.stack([constant, none - constant, quarter - constant], dim=2)

@@ -1,0 +1,49 @@
+"""The benchmark of quality: what tools get, and what they are judged against."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "2bf5.pdb.gz"
+
+
+@pytest.fixture
+def quality(monkeypatch):
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("quality", ROOT / "benchmarks" / "quality.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "quality", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_noise_is_on_what_the_tools_get_alone_and_always_the_same(quality):
+    clean, noisy, again = (quality.Structure.read(EXAMPLE, noise_nm) for noise_nm in (0.0, 0.0124, 0.0124))
+    assert np.array_equal(clean.c_alpha, clean.atoms[:, :, 1])
+    assert np.array_equal(noisy.atoms, clean.atoms, equal_nan=True)
+    assert np.array_equal(noisy.c_alpha, again.c_alpha)
+    assert np.std(noisy.c_alpha - clean.c_alpha) == pytest.approx(0.0124, rel=0.1)
+
+
+def test_how_far_c_alphas_moved_is_measured_from_those_given(quality):
+    structure = quality.Structure.read(EXAMPLE, 0.0124)
+
+    def keep(given):
+        atoms = given.atoms.copy()
+        atoms[:, :, 1] = given.c_alpha
+        return atoms[None], given.present
+
+    tool = quality.Tool("keep", quality.one_by_one(keep))
+    tool.run([structure], samples=1)
+    measures = tool.cards[0].measures
+    assert measures["consistency"]["all"].value == pytest.approx(0, abs=1e-5)
+    assert measures["rmsd_backbone"]["all"].value > 0.05
+
+
+def test_noise_and_given_atoms_exclude_each_other(quality):
+    with pytest.raises(SystemExit):
+        quality.parse(["--noise", "0.01", "--given", "backbone"])
