@@ -2,6 +2,7 @@
 
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.density_to_coordinates import density_to_coordinates
+from backmap.ops.least_overlap import least_overlap
 from backmap.ops.overlapping_placement import overlapping_placement
 from backmap.ops.pack_side_chains import pack_side_chains
 from backmap.ops.structure_penalty import structure_penalty
@@ -13,6 +14,7 @@ __all__ = [
     "canonical_alignment",
     "canonical_placement",
     "density_to_coordinates",
+    "least_overlap",
     "overlapping_placement",
     "pack_side_chains",
     "structure_penalty",

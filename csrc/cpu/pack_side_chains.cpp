@@ -78,14 +78,17 @@ class ResidueSpheres {
   T widest() const { return widest_; }
 
   // Prepares searches by spheres of at most this radius.
-  void prepare(T widest_probe) { grid_.build(points_, 1.001 * (double(widest_) + double(widest_probe))); }
+  void prepare(T widest_probe, const PeriodicBox<T>& box) {
+    box_ = box;
+    grid_.build(points_, 1.001 * (double(widest_) + double(widest_probe)), box);
+  }
 
   // Appends the residues whose sphere may touch the probe, in ascending order, so that sums over them are
   // the same however the cells lie.
   void find(const Sphere<T>& probe, std::vector<int32_t>& found) const {
     const size_t first = found.size();
     grid_.for_surroundings(probe.centre, [&](int32_t p) {
-      if (may_touch(probe, spheres_[residue_[p]])) found.push_back(residue_[p]);
+      if (may_touch(probe, spheres_[residue_[p]], box_)) found.push_back(residue_[p]);
     });
     std::sort(found.begin() + first, found.end());
   }
@@ -95,6 +98,7 @@ class ResidueSpheres {
   std::vector<Vec3<T>> points_;
   std::vector<int32_t> residue_;
   T widest_ = T(0);
+  PeriodicBox<T> box_{};
   CellGrid<T> grid_;
 };
 
@@ -140,6 +144,7 @@ class FramePacker {
     uniform_ = a_.uniform + b * a_.sweeps * a_.residues;
     choice_ = a_.choice + b * a_.residues;
     energy_ = a_.energy + b * a_.residues;
+    box_ = box_of_frame(a_.box, a_.box_stride, b);
   }
 
   bool has_side_chain(int64_t i) const { return slot_start_[i] < slot_start_[i + 1]; }
@@ -172,8 +177,8 @@ class FramePacker {
   void find_neighbours() {
     sides_.assign(side_bound_);
     backbones_.assign(backbone_bound_);
-    sides_.prepare(sides_.widest());
-    backbones_.prepare(sides_.widest());
+    sides_.prepare(sides_.widest(), box_);
+    backbones_.prepare(sides_.widest(), box_);
     neighbour_start_.assign(1, 0);
     neighbour_.clear();
     for (int64_t i = 0; i < a_.residues; ++i) {
@@ -182,9 +187,15 @@ class FramePacker {
     }
   }
 
-  // Adds an atom of another residue if it can touch the side chain of i at all.
+  // Adds an atom of another residue, and its images, if they can touch the side chain of i at all.
   void surround(int64_t i, const Sphere<T>& atom) {
-    if (may_touch(side_bound_[i], atom)) surroundings_.add(atom.centre, atom.radius);
+    const Sphere<T>& own = side_bound_[i];
+    if (!box_.exists) {
+      if (may_touch(own, atom, box_)) surroundings_.add(atom.centre, atom.radius);
+    } else if (own.radius >= T(0) && atom.radius >= T(0)) {
+      for_images_within(atom.centre - own.centre, contact_reach(own, atom), box_,
+                        [&](const Vec3<T>& image) { surroundings_.add(own.centre + image, atom.radius); });
+    }
   }
 
   void surround_by_backbones(int64_t i) {
@@ -242,6 +253,7 @@ class FramePacker {
   }
 
   const PackArguments<T>& a_;
+  PeriodicBox<T> box_{};
   const T* candidate_ = nullptr;
   const T* backbone_ = nullptr;
   const bool* backbone_present_ = nullptr;

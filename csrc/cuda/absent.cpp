@@ -33,6 +33,7 @@ BACKMAP_ABSENT(structure_score_backward, ScoreBackwardArguments);
 BACKMAP_ABSENT(structure_penalty, PenaltyArguments);
 BACKMAP_ABSENT(structure_penalty_backward, PenaltyBackwardArguments);
 BACKMAP_ABSENT(pack_side_chains, PackArguments);
+BACKMAP_ABSENT(least_overlap, LeastOverlapArguments);
 BACKMAP_ABSENT(voxelize, VoxelizeArguments);
 BACKMAP_ABSENT(voxelize_backward, VoxelizeBackwardArguments);
 BACKMAP_ABSENT(density_to_coordinates, MomentsArguments);

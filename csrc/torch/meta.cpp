@@ -17,6 +17,7 @@ TORCH_LIBRARY_IMPL(backmap, Meta, m) {
   m.impl("structure_penalty", &empty_structure_penalty);
   m.impl("structure_penalty_backward", &empty_structure_penalty_backward);
   m.impl("pack_side_chains", &empty_pack_side_chains);
+  m.impl("least_overlap", &empty_least_overlap);
   m.impl("voxelize", &empty_voxelize);
   m.impl("voxelize_into", &empty_voxelize_into);
   m.impl("voxelize_backward", &empty_voxelize_backward);

@@ -212,7 +212,9 @@ class PeptidePlaneNetwork(nn.Module):
         directions = torch.stack([torch.cos(centres), torch.sin(centres)])
         self.register_buffer("class_directions", directions, persistent=False)
 
-    def describe(self, c_alpha: Tensor, chain: Chain) -> tuple[PeptideSites, PeptideFrames]:
+    def describe(
+        self, c_alpha: Tensor, chain: Chain, box: Tensor | None = None
+    ) -> tuple[PeptideSites, PeptideFrames]:
         """Describe every residue's peptide from C-alphas alone.
 
         Parameters
@@ -221,10 +223,12 @@ class PeptidePlaneNetwork(nn.Module):
             In nm.
         chain : Chain
             The sequence.
+        box : Tensor, (frames, 3, 3), optional
+            Periodic boxes.
         """
         triangle = _triangle(c_alpha, chain)
         middle = 0.5 * (triangle[:, :, 1] + triangle[:, :, 2])
-        neighbourhood, frame = self.encoder.gather(c_alpha.unsqueeze(2), middle, triangle, chain)
+        neighbourhood, frame = self.encoder.gather(c_alpha.unsqueeze(2), middle, triangle, chain, box)
         axes = frame[:, :, :3]
         distance = torch.linalg.vector_norm(triangle[:, :, 2] - triangle[:, :, 1], dim=-1)
         frames = PeptideFrames(axes, distance, self.template(distance))
@@ -244,7 +248,7 @@ class PeptidePlaneNetwork(nn.Module):
         return sites, frames
 
     def encode_all(
-        self, c_alpha: Tensor, chain: Chain, sites_at_once: int
+        self, c_alpha: Tensor, chain: Chain, sites_at_once: int, box: Tensor | None = None
     ) -> tuple[EncodedPeptides, PeptideFrames]:
         """Describe and encode every peptide of every frame, a slice of sites at a time.
 
@@ -256,8 +260,10 @@ class PeptidePlaneNetwork(nn.Module):
             The sequence.
         sites_at_once : int
             Sites in a slice.
+        box : Tensor, (frames, 3, 3), optional
+            Periodic boxes.
         """
-        sites, frames = self.describe(c_alpha, chain)
+        sites, frames = self.describe(c_alpha, chain, box)
         contexts, befores = [], []
         for first in range(0, len(sites.window), sites_at_once):
             context, before = self.encode(_cut(sites, first, first + sites_at_once))
