@@ -55,7 +55,7 @@ class ResidueBlocks {
  private:
   static constexpr int64_t L = lane_count<T>;
   static constexpr T infinity = std::numeric_limits<T>::infinity(), largest = std::numeric_limits<T>::max();
-  static constexpr int64_t most_ranked = 128;
+  static constexpr int64_t most_ranked = 128, most_far_regions = 4;
   // Structures of more atoms are sorted for at least so many queries.
   static constexpr int64_t longest_scan = 1000, fewest_sorted = 32;
 
@@ -91,14 +91,15 @@ class ResidueBlocks {
     }
   }
 
-  // Halves the members across their longest extent again and again, down to whole blocks.
+  // Halves the members across their longest extent again and again, down to whole chunks of blocks, and then blocks.
   void partition(int64_t begin, int64_t end) {
     if (end - begin <= L) return;
     Extent<T> extent;
     for (int64_t m = begin; m < end; ++m) extent.include(members_[m].centre);
     const Vec3<T> size = extent.high - extent.low;
     const auto axis = size.x >= size.y && size.x >= size.z ? &Vec3<T>::x : size.y >= size.z ? &Vec3<T>::y : &Vec3<T>::z;
-    const int64_t middle = begin + ((end - begin) / 2 + L - 1) / L * L;
+    const int64_t part = end - begin > chunk * L ? chunk * L : L;
+    const int64_t middle = begin + ((end - begin) / 2 + part - 1) / part * part;
     std::nth_element(members_.begin() + begin, members_.begin() + middle, members_.begin() + end,
                      [axis](const Member& a, const Member& b) { return a.centre.*axis < b.centre.*axis; });
     partition(begin, middle);
@@ -180,6 +181,7 @@ class ResidueBlocks {
     near_.resize(std::max<size_t>(near_.size(), blocks));
     near_region_.resize(std::max<size_t>(near_region_.size(), whole_chunks(blocks / chunk)));
     region_.resize(near_region_.size());
+    if (box_.exists) far_.resize(std::max<size_t>(far_.size(), near_region_.size() + chunk * most_far_regions));
     visit_.resize(std::max<size_t>(visit_.size(), blocks));
     squared_.resize(std::max<size_t>(squared_.size(), residues));
     candidate_squared_.resize(std::max<size_t>(candidate_squared_.size(), residues + 1));
@@ -199,11 +201,32 @@ class ResidueBlocks {
     for (int64_t first = 0; first < regions_; first += chunk)
       measure_bounds(box_of_region_, sphere_of_region_, query, first / chunk, near_region_.data() + first);
     const int64_t some_regions = std::min<int64_t>(2, regions_), some_blocks = (wanted + L - 1) / L + 1;
-    measure_blocks_of_regions(query, bound(near_region_.data(), regions_, some_regions));
-    visit_blocks(query, bound(near_.data(), chunk * measured_, some_blocks));
+    if (box_.exists) {
+      const T high = bound_by_far_sides(query, some_regions, some_blocks);
+      measure_blocks_of_regions(query, high);
+      visit_blocks(query, high);
+    } else {
+      measure_blocks_of_regions(query, bound(near_region_.data(), regions_, some_regions));
+      visit_blocks(query, bound(near_.data(), chunk * measured_, some_blocks));
+    }
     const T of_residues = bound(squared_.data(), visited_ * L, wanted);
     measure_blocks_of_regions(query, of_residues);
     visit_blocks(query, of_residues);
+  }
+
+  // A distance that the far sides of some blocks' spheres do not exceed. Near sides would not do to begin with: a few
+  // wide spheres, of residues far from others, hold many a query.
+  BACKMAP_HD T bound_by_far_sides(const Vec3<T>& query, int64_t some_regions, int64_t some_blocks) {
+    T* far = far_.data();
+    for (int64_t first = 0; first < regions_; first += chunk)
+      sphere_of_region_.measure_far_sides(query, first / chunk, far + first);
+    T* of_blocks = far + whole_chunks(regions_);
+    int64_t measured = 0;
+    for_values_within(far, regions_, bound(far, regions_, some_regions), [&](int64_t region) {
+      if (measured == most_far_regions) return;  // many are equally far
+      sphere_of_block_.measure_far_sides(query, region, of_blocks + chunk * measured++);
+    });
+    return bound(of_blocks, chunk * measured, some_blocks);
   }
 
   // A finite bound: what lies at infinity is never visited.
@@ -321,6 +344,7 @@ class ResidueBlocks {
   Spheres<T> sphere_of_block_, sphere_of_region_;  // instead of them, in a periodic box
 
   std::vector<T> near_region_, near_;    // squared distances to the boxes of regions, and of blocks in `region_`
+  std::vector<T> far_;                   // the same to their far sides, in a periodic box, of few blocks
   std::vector<int32_t> region_, visit_;  // regions whose blocks are measured, blocks visited
   std::vector<T> squared_;               // of the residues of the blocks visited
   std::vector<T> candidate_squared_;

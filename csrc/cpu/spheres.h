@@ -54,21 +54,36 @@ class Spheres {
   BACKMAP_HD void measure(const Vec3<T>& point, int64_t which, T* squared) const {
     const T reach = std::max({farthest_, std::fabs(point.x), std::fabs(point.y), std::fabs(point.z)});
     const T rounding = std::min(32 * std::numeric_limits<T>::epsilon() * reach, std::numeric_limits<T>::max());
-    const Lanes<T> slack = broadcast(rounding), exact = broadcast(exact_length(box_));
-    const Lanes<T> x = broadcast(point.x), y = broadcast(point.y), z = broadcast(point.z), none{};
+    const Lanes<T> slack = broadcast(rounding), exact = broadcast(exact_length(box_)), none{};
     const T* p = numbers_.data() + 4 * chunk * which;
     for (int64_t sphere = 0; sphere < chunk; sphere += L, p += 4 * L) {
-      Lanes<T> dx = x - load_lanes(p), dy = y - load_lanes(p + L), dz = z - load_lanes(p + 2 * L);
-      to_minimum_image(dx, dy, dz, box_);
-      Lanes<T> distance = square_root<T>(dx * dx + dy * dy + dz * dz);
-      distance = (distance < exact ? distance : exact) - load_lanes(p + 3 * L) - slack;
-      distance = distance > none ? distance : none;
-      store_lanes(squared + sphere, distance * distance);
+      const Lanes<T> distance = distance_to(point, p);
+      Lanes<T> least = (distance < exact ? distance : exact) - load_lanes(p + 3 * L) - slack;
+      least = least > none ? least : none;
+      store_lanes(squared + sphere, least * least);
+    }
+  }
+
+  // Squared distances to the far sides of the spheres of one chunk.
+  BACKMAP_HD void measure_far_sides(const Vec3<T>& point, int64_t which, T* squared) const {
+    const T* p = numbers_.data() + 4 * chunk * which;
+    for (int64_t sphere = 0; sphere < chunk; sphere += L, p += 4 * L) {
+      const Lanes<T> radius = load_lanes(p + 3 * L);
+      const Lanes<T> most = distance_to(point, p) + (radius > -radius ? radius : -radius);  // infinite for no sphere
+      store_lanes(squared + sphere, most * most);
     }
   }
 
  private:
   static constexpr int64_t L = lane_count<T>;
+
+  // Of a point and the centres of one vector of spheres.
+  BACKMAP_HD Lanes<T> distance_to(const Vec3<T>& point, const T* p) const {
+    Lanes<T> dx = broadcast(point.x) - load_lanes(p), dy = broadcast(point.y) - load_lanes(p + L),
+             dz = broadcast(point.z) - load_lanes(p + 2 * L);
+    to_minimum_image(dx, dy, dz, box_);
+    return square_root<T>(dx * dx + dy * dy + dz * dz);
+  }
 
   T* at(int64_t sphere) { return numbers_.data() + sphere / L * 4 * L + sphere % L; }
 
