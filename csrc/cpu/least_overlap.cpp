@@ -22,6 +22,7 @@ class MovableAtoms {
     mask_ = uint32_t(buckets - 1);
     first_.assign(buckets, -1);
     next_.assign(count, -1);
+    inside_.resize(count);
     row_.resize(count);
     bucket_.resize(count);
     for (int64_t i = count - 1; i >= 0; --i) insert(int32_t(i));
@@ -37,15 +38,18 @@ class MovableAtoms {
     insert(int32_t(i));
   }
 
-  // visit(i, difference) for the atoms within the reach of a point, or a little farther, from the atom to it.
+  // visit(i, difference) for the atoms within reach of a point, from the atom to it; each once, for an atom is in reach
+  // in one image only.
   template <typename Visit>
   void for_near(const Vec3<T>& point, const Visit& visit) const {
     if (!is_finite(point)) return;
     const Vec3<T> inside = moved_into_box(point, space_.box);
-    for_rows_near(inside, space_, [&](uint32_t row, int32_t x, int32_t cells, const Vec3<T>&) {
+    for_rows_near(inside, space_, [&](uint32_t row, int32_t x, int32_t cells, const Vec3<T>& shift) {
+      const Vec3<T> seen = inside - shift;
       for (int32_t c = x; c < x + cells; ++c)
         for (int32_t i = first_[bucket_of(row, c, mask_)]; i >= 0; i = next_[i])
-          if (row_[i] == row) visit(i, minimum_image(point - load(atoms_ + 3 * int64_t(i)), space_.box));
+          if (row_[i] == row && squared_distance(seen, inside_[i]) < space_.limit)
+            visit(i, minimum_image(point - load(atoms_ + 3 * int64_t(i)), space_.box));
     });
   }
 
@@ -56,7 +60,8 @@ class MovableAtoms {
     const Vec3<T> p = load(atoms_ + 3 * int64_t(i));
     bucket_[i] = nowhere;
     if (!is_finite(p)) return;
-    const Cell cell = cell_of(moved_into_box(p, space_.box), space_);
+    inside_[i] = moved_into_box(p, space_.box);
+    const Cell cell = cell_of(inside_[i], space_);
     row_[i] = row_of(cell.y, cell.z, space_);
     bucket_[i] = bucket_of(row_[i], cell.x, mask_);
     next_[i] = first_[bucket_[i]];
@@ -66,6 +71,7 @@ class MovableAtoms {
   T* atoms_ = nullptr;
   CellSpace<T> space_{};
   uint32_t mask_ = 0;
+  std::vector<Vec3<T>> inside_;  // positions moved into the box
   std::vector<int32_t> first_, next_;
   std::vector<uint32_t> row_, bucket_;
 };
