@@ -101,6 +101,8 @@ def measure(
     reference_present: np.ndarray | None = None,
     sample_present: np.ndarray | None = None,
     linked: np.ndarray | None = None,
+    reference_box: np.ndarray | None = None,
+    sample_box: np.ndarray | None = None,
 ) -> Measurement:
     """Measure samples, against a reference where there is one.
 
@@ -117,6 +119,11 @@ def measure(
     linked : ndarray, (residues,) bool, optional
         Residues with a peptide bond to their successor; by default neighbours in a chain whose median
         C-alpha distance in the reference (in the samples without one) is 0.27 to 0.41 nm.
+    reference_box : ndarray, (frames, 3, 3), optional
+        Vectors of periodic boxes in nm, in reduced form: atoms clash with images, and bonds pass through
+        rings across them. Molecules are whole.
+    sample_box : ndarray, (samples, frames, 3, 3), optional
+        The same of the samples.
 
     Returns
     -------
@@ -131,9 +138,10 @@ def measure(
         linked = topology.linked((samples if reference is None else reference)[..., SLOT_CA, :])
     true_atoms = reference is not None and np.delete(reference_present, SLOT_CA, axis=1).any()
     if true_atoms:
-        result = _Measurer(topology, sample_present & reference_present, linked).against(reference, samples)
+        measurer = _Measurer(topology, sample_present & reference_present, linked)
+        result = measurer.against(reference, samples, reference_box, sample_box)
     else:
-        result = _Measurer(topology, sample_present, linked).alone(samples)
+        result = _Measurer(topology, sample_present, linked).alone(samples, sample_box)
     if reference is not None:
         counted = residue_regions(topology) & (sample_present & reference_present)[:, SLOT_CA]
         result.values["consistency"] = ANGSTROM * c_alpha_rmsd(samples, reference[..., SLOT_CA, :], counted)
@@ -155,14 +163,14 @@ class _Measurer:
         self.torsions = torsion_atoms(topology, linked)
         self.torsion_members = np.stack([self._members(atoms) for atoms in self.torsions], axis=1)
 
-    def alone(self, samples: np.ndarray) -> Measurement:
+    def alone(self, samples: np.ndarray, box: np.ndarray | None) -> Measurement:
         """Measure what needs no reference."""
         angles = self._angles(samples)
         lengths = ideal_bond_lengths(self.topology, self.bonds)
         counts = self._counts(angles)
         return Measurement(
             residues=self.topology.residues,
-            values=self._inherent(samples, angles, lengths),
+            values=self._inherent(samples, angles, lengths, box),
             reference_values={},
             between=None,
             counts=counts,
@@ -171,23 +179,28 @@ class _Measurer:
             compared=np.zeros((len(REGIONS), len(RESIDUE_NAMES)), dtype=np.int64),
         )
 
-    def against(self, reference: np.ndarray, samples: np.ndarray) -> Measurement:
+    def against(
+        self,
+        reference: np.ndarray,
+        samples: np.ndarray,
+        reference_box: np.ndarray | None,
+        sample_box: np.ndarray | None,
+    ) -> Measurement:
         """Measure everything."""
         angles, reference_angles = self._angles(samples), self._angles(reference[None])
         chi1 = self.torsion_members[:, TORSIONS.index("chi1")]
         recovered = angular_distance(angles[0], reference_angles[0]) <= RECOVERY_DEGREES
         lengths = bond_lengths(reference, self.bonds)
+        own_box = None if reference_box is None else reference_box[None]
+        inherent = self._inherent(reference[None], reference_angles, lengths, own_box)
         return Measurement(
             residues=self.topology.residues,
             values={
-                **self._inherent(samples, angles, lengths),
+                **self._inherent(samples, angles, lengths, sample_box),
                 "chi1_recovery": share(recovered, chi1),
                 **self._distances(reference, samples),
             },
-            reference_values={
-                name: values[:, 0]
-                for name, values in self._inherent(reference[None], reference_angles, lengths).items()
-            },
+            reference_values={name: values[:, 0] for name, values in inherent.items()},
             between=self._between(samples),
             counts=self._counts(angles),
             reference_counts=self._counts(reference_angles)[:, :, 0],
@@ -224,13 +237,14 @@ class _Measurer:
         )
 
     def _inherent(
-        self, samples: np.ndarray, angles: np.ndarray, bond_lengths: np.ndarray
+        self, samples: np.ndarray, angles: np.ndarray, bond_lengths: np.ndarray, box: np.ndarray | None
     ) -> dict[str, np.ndarray]:
         """Measure what a structure shows by itself, (2, samples, frames) each."""
         alpha, beta = alpha_centres(self.topology), beta_centres(self.topology)
         bonds = self._members(self.bonds)
-        good, clashing = bonds_and_clashes(samples, self.present, self.linked, self.bonds, bond_lengths)
-        pierced = pierced_rings(samples, self.bonds, ring_atoms(self.topology, self.present))
+        given = self.present, self.linked, self.bonds, bond_lengths
+        good, clashing = bonds_and_clashes(samples, *given, box)
+        pierced = pierced_rings(samples, self.bonds, ring_atoms(self.topology, self.present), box)
         omega = TORSIONS.index("omega")
         cis, peptides = is_cis(angles[omega]), self.torsion_members[:, omega]
         proline = self.types == RESIDUE_INDEX["PRO"]

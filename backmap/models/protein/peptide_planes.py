@@ -363,12 +363,14 @@ class PeptidePlaneNetwork(nn.Module):
     ) -> Tensor:
         """Draw the angles along all segments at once, each given the one before; exact ancestral sampling.
 
+        A step takes the time of the segments that are not at their end.
+
         Parameters
         ----------
         encoded : EncodedPeptides
             What the network knows.
         segments : Tensor, (segments, longest) int64
-            Residues of each segment in order, padded with -1.
+            Residues of each segment in order, padded with -1; the longest segments first.
         uniforms : Tensor, (samples, frames, residues, 2)
             Random numbers in [0, 1): for the class, and for the place in its bin.
         evidence : PeptideEvidence, optional
@@ -379,35 +381,27 @@ class PeptidePlaneNetwork(nn.Module):
         Tensor, (samples, frames, residues)
             In radians.
         """
-        rows = segments.clamp_min(0)
-        context, before = encoded.context[:, rows], encoded.before[:, rows]
-        nitrogen, carbon = encoded.nitrogen[:, rows], encoded.carbon[:, rows]
-        uniforms = uniforms[:, :, rows]
-        if evidence is not None:
-            evidence = PeptideEvidence(
-                evidence.angle[:, rows], evidence.support[:, rows], evidence.c_beta[:, rows]
-            )
-        angle = torch.zeros_like(uniforms[:, :, :, 0, 0])
-        steps = []
+        angles = torch.zeros_like(uniforms[..., 0])
+        lengths = (segments >= 0).sum(dim=1)
+        angle = torch.zeros_like(angles[:, :, : len(segments)])
         for step in range(segments.shape[1]):
+            rows = segments[: int((lengths > step).sum()), step]
+            angle = angle[:, :, : len(rows)]
             cosine, sine = torch.cos(angle), torch.sin(angle)
-            logits = self.logits(context[:, :, step], before[:, :, step], cosine, sine)
-            logits = logits - self.hinge_penalty(nitrogen[:, :, step], carbon[:, :, step], cosine, sine)
+            nitrogen, carbon = encoded.nitrogen[:, rows], encoded.carbon[:, rows]
+            logits = self.logits(encoded.context[:, rows], encoded.before[:, rows], cosine, sine)
+            logits = logits - self.hinge_penalty(nitrogen, carbon, cosine, sine)
             if evidence is not None:
-                c_beta, support = evidence.c_beta[:, :, step], evidence.support[:, :, step]
-                logits = logits + support
+                logits = logits + evidence.support[:, rows]
                 logits = logits - self.handedness_penalty(
-                    nitrogen[:, :, step], carbon[:, :, step], c_beta, cosine, sine
+                    nitrogen, carbon, evidence.c_beta[:, rows], cosine, sine
                 )
-            chosen = draw_class(logits, uniforms[:, :, :, step, 0])
-            angle = angle_in_class(chosen, uniforms[:, :, :, step, 1], self.classes)
+            drawn = uniforms[:, :, rows]
+            angle = angle_in_class(draw_class(logits, drawn[..., 0]), drawn[..., 1], self.classes)
             if evidence is not None:
-                known = evidence.angle[:, :, step]
+                known = evidence.angle[:, rows]
                 angle = torch.where(known.isnan(), angle, known)
-            steps.append(angle)
-        drawn = torch.stack(steps, dim=3)[:, :, segments >= 0]
-        angles = torch.empty_like(drawn)
-        angles[:, :, segments[segments >= 0]] = drawn
+            angles[:, :, rows] = angle
         return angles
 
     def draw_twists(self, frames: PeptideFrames, angle: Tensor, chain: Chain, uniforms: Tensor) -> Tensor:
