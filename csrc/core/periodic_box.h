@@ -51,29 +51,6 @@ BACKMAP_HD T exact_length(const PeriodicBox<T>& box) {
   return T(0.5) * (cz < least ? cz : least);
 }
 
-// visit(image) for all images of a difference within a reach; without a box, for itself if it is.
-template <typename T, typename Visit>
-BACKMAP_HD void for_images_within(const Vec3<T>& difference, T reach, const PeriodicBox<T>& box, const Visit& visit) {
-  const Vec3<T> d = minimum_image(difference, box);
-  const T limit = reach * reach;
-  if (!box.exists) {
-    if (dot(d, d) < limit) visit(d);
-    return;
-  }
-  const T far = reach + norm(box.a) + norm(box.b) + norm(box.c);
-  if (!(dot(d, d) < far * far)) return;  // not finite, or so large that it has no image to the digit
-  for (T z = std::ceil((-reach - d.z) / box.c.z); z <= std::floor((reach - d.z) / box.c.z); z += T(1)) {
-    const Vec3<T> in_z = d + z * box.c;
-    for (T y = std::ceil((-reach - in_z.y) / box.b.y); y <= std::floor((reach - in_z.y) / box.b.y); y += T(1)) {
-      const Vec3<T> in_y = in_z + y * box.b;
-      for (T x = std::ceil((-reach - in_y.x) / box.a.x); x <= std::floor((reach - in_y.x) / box.a.x); x += T(1)) {
-        const Vec3<T> image = in_y + x * box.a;
-        if (dot(image, image) < limit) visit(image);
-      }
-    }
-  }
-}
-
 template <typename T>
 BACKMAP_HD Vec3<double> widened(const Vec3<T>& v) {
   return {double(v.x), double(v.y), double(v.z)};

@@ -51,6 +51,16 @@ class Surroundings {
     return overlap(atom.centre, atom.radius, x_.data(), y_.data(), z_.data(), r_.data(), int64_t(count_));
   }
 
+  // Each at its nearest image.
+  T overlap_with_images(const Sphere<T>& atom, const PeriodicBox<T>& box) const {
+    T sum = T(0);
+    for (size_t i = 0; i < count_; ++i) {
+      const Vec3<T> d = minimum_image(atom.centre - Vec3<T>{x_[i], y_[i], z_[i]}, box);
+      sum += squared_overlap(dot(d, d), atom.radius + r_[i]);
+    }
+    return sum;
+  }
+
  private:
   size_t count_ = 0;
   std::vector<T> x_, y_, z_, r_;
@@ -135,6 +145,9 @@ class FramePacker {
       slot_start_.push_back(int32_t(slot_.size()));
     }
     chosen_.resize(slot_.size());
+    for (int64_t n = 0; n < a_.residues * a_.side_slots; ++n) widest_atom_ = std::max(widest_atom_, a_.side_radius[n]);
+    for (int64_t n = 0; n < a_.residues * a_.backbone_slots; ++n)
+      widest_atom_ = std::max(widest_atom_, a_.backbone_radius[n]);
   }
 
   void enter(int64_t b) {
@@ -187,19 +200,25 @@ class FramePacker {
     }
   }
 
-  // Adds an atom of another residue, and its images, if they can touch the side chain of i at all.
+  // Whether spheres around residue i reach so far that an atom may touch it in several images.
+  bool is_wide(int64_t i) const {
+    if (!box_.exists) return false;
+    return !(contact_reach(side_bound_[i], Sphere<T>{{}, widest_atom_}) < exact_length(box_));
+  }
+
+  // Adds an atom of another residue, in its nearest image, if it can touch the side chain of i at all.
   void surround(int64_t i, const Sphere<T>& atom) {
     const Sphere<T>& own = side_bound_[i];
-    if (!box_.exists) {
-      if (may_touch(own, atom, box_)) surroundings_.add(atom.centre, atom.radius);
-    } else if (own.radius >= T(0) && atom.radius >= T(0)) {
-      for_images_within(atom.centre - own.centre, contact_reach(own, atom), box_,
-                        [&](const Vec3<T>& image) { surroundings_.add(own.centre + image, atom.radius); });
-    }
+    if (wide_) return surroundings_.add(atom.centre, atom.radius);
+    const Vec3<T> d = minimum_image(atom.centre - own.centre, box_);
+    const T reach = contact_reach(own, atom);
+    if (own.radius < T(0) || atom.radius < T(0) || !(dot(d, d) < reach * reach)) return;
+    surroundings_.add(box_.exists ? own.centre + d : atom.centre, atom.radius);
   }
 
   void surround_by_backbones(int64_t i) {
     surroundings_.clear();
+    wide_ = is_wide(i);
     near_backbone_.clear();
     if (side_bound_[i].radius >= T(0)) backbones_.find(side_bound_[i], near_backbone_);
     for (const int64_t j : near_backbone_) {
@@ -211,6 +230,7 @@ class FramePacker {
 
   void surround_by_side_chains(int64_t i) {
     surroundings_.clear();
+    wide_ = is_wide(i);
     for (int64_t at = neighbour_start_[i]; at < neighbour_start_[i + 1]; ++at) {
       const int64_t j = neighbour_[at];
       if (i == j) continue;
@@ -220,7 +240,10 @@ class FramePacker {
 
   T energy_in_surroundings(int64_t i, int64_t k) const {
     T sum = T(0);
-    for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) sum += surroundings_.overlap_with(side_atom(i, k, n));
+    for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) {
+      const Sphere<T> atom = side_atom(i, k, n);
+      sum += wide_ ? surroundings_.overlap_with_images(atom, box_) : surroundings_.overlap_with(atom);
+    }
     return a_.strength * sum;
   }
 
@@ -254,6 +277,8 @@ class FramePacker {
 
   const PackArguments<T>& a_;
   PeriodicBox<T> box_{};
+  T widest_atom_ = T(0);
+  bool wide_ = false;  // of the residue that is surrounded now
   const T* candidate_ = nullptr;
   const T* backbone_ = nullptr;
   const bool* backbone_present_ = nullptr;
