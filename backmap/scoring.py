@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backmap.chemistry import SLOT_CA
+from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.errors import InputError
 from backmap.evaluation.measurement import Measurement, join_frames, measure
 from backmap.evaluation.scorecard import Part, Scorecard
-from backmap.io import Source, source_from_mdtraj
+from backmap.io import FrameChunk, Source, source_from_mdtraj
 
 if TYPE_CHECKING:
     import mdtraj
@@ -96,12 +97,24 @@ def _measurements(base: Source, reference: Source | None, samples: list[Source])
     """Measure stretch after stretch of all files in step."""
     present = np.logical_and.reduce([source.present for source in samples])
     frames = max(1, RESIDUES_AT_A_TIME // (base.topology.residues * len(samples)))
-    streams = [source.chunks(frames) for source in ([] if reference is None else [reference]) + samples]
+    files = ([] if reference is None else [reference]) + samples
+    streams = [source.chunks(frames) for source in files]
     for chunks in zip(*streams, strict=True):
         stretches = [chunk.coordinates for chunk in chunks]
+        boxes = [_boxes(chunk, file.name) for chunk, file in zip(chunks, files, strict=True)]
         true_atoms = None if reference is None else stretches.pop(0)
+        true_box = None if reference is None else boxes.pop(0)
         known = None if reference is None else reference.present
-        yield measure(base.topology, true_atoms, np.stack(stretches), known, present, base.linked)
+        sample_box = None if any(box is None for box in boxes) else np.stack(boxes)
+        atoms = true_atoms, np.stack(stretches)
+        yield measure(base.topology, *atoms, known, present, base.linked, true_box, sample_box)
+
+
+def _boxes(chunk: FrameChunk, name: str) -> np.ndarray | None:
+    """The periodic boxes of all frames, or None where one has none."""
+    box = chunk.box
+    known = box is not None and has_box(box).all()
+    return reduced_boxes(box, chunk.numbers, name) if known else None
 
 
 def _require_same_residues(base_name: str, base: Source, name: str, source: Source) -> None:

@@ -28,9 +28,11 @@ struct AlignmentArguments {
   const T* query;          // (queries, 3)
   const T* triangle;       // (queries, 3, 3)
   const int64_t* exclude;  // (queries), shared by all frames
-  T* local;                // out (queries, neighbours, slots, 3)
-  int64_t* index;          // out (queries, neighbours)
-  T* frame;                // out (queries, 4, 3)
+  const T* box;            // (3, 3), null for none
+  int64_t box_stride;
+  T* local;        // out (queries, neighbours, slots, 3)
+  int64_t* index;  // out (queries, neighbours)
+  T* frame;        // out (queries, 4, 3)
 };
 
 template <typename T>
@@ -44,6 +46,7 @@ struct AlignmentBackwardArguments {
   int64_t present_stride;
   const int64_t* index;  // (queries, neighbours)
   const T* triangle;
+  const T* local;    // (queries, neighbours, slots, 3): where the images of the atoms stood; null: no box
   T* grad_atoms;     // out (residues, slots, 3), zero on entry on CUDA
   T* grad_triangle;  // out (queries, 3, 3)
 };
@@ -182,9 +185,28 @@ struct PackArguments {
   const T* backbone_radius;  // (residues, backbone_slots), shared by all frames
   const bool* linked;        // (residues), shared by all frames
   const T* uniform;          // (sweeps, residues)
-  int64_t* choice;           // out (residues)
-  T* energy;                 // out (residues)
-  T* workspace;              // CUDA only, pack_workspace(residues, candidates) elements a frame
+  const T* box;              // (3, 3), null for none
+  int64_t box_stride;
+  int64_t* choice;  // out (residues)
+  T* energy;        // out (residues)
+  T* workspace;     // CUDA only, pack_workspace(residues, candidates) elements a frame
+};
+
+// ---- Trials that overlap least -----------------------------------------------------------------
+
+template <typename T>
+struct LeastOverlapArguments {
+  int64_t batch, residues, slots, groups, trials, points;
+  T distance;
+  T* atoms;                // (residues, slots, 3), a copy that chosen points are written into
+  const T* trial;          // (groups, trials, points, 3)
+  const T* penalty;        // (groups, trials)
+  const int64_t* residue;  // (groups), shared by all frames
+  const int64_t* target;   // (groups, points) flat atom indices, shared by all frames
+  const T* box;            // (3, 3), null for none
+  int64_t box_stride;
+  int64_t* choice;  // out (groups)
+  T* score;         // workspace (trials)
 };
 
 // ---- C-alphas ----------------------------------------------------------------------------------
@@ -287,6 +309,8 @@ void c_alpha_energy(const CAlphaEnergyArguments<T>& args);
 template <typename T>
 void draw_c_alphas(const DrawCAlphasArguments<T>& args);
 template <typename T>
+void least_overlap(const LeastOverlapArguments<T>& args);
+template <typename T>
 void voxelize(const VoxelizeArguments<T>& args);
 template <typename T>
 void voxelize_backward(const VoxelizeBackwardArguments<T>& args);
@@ -324,6 +348,8 @@ template <typename T>
 void c_alpha_energy(const CAlphaEnergyArguments<T>& args, void* stream);
 template <typename T>
 void draw_c_alphas(const DrawCAlphasArguments<T>& args, void* stream);
+template <typename T>
+void least_overlap(const LeastOverlapArguments<T>& args, void* stream);
 template <typename T>
 void voxelize(const VoxelizeArguments<T>& args, void* stream);
 template <typename T>

@@ -20,6 +20,7 @@ def bonds_and_clashes(
     linked: np.ndarray,
     bonds: np.ndarray,
     reference_lengths: np.ndarray,
+    box: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the good bonds and the residues that clash.
 
@@ -34,6 +35,8 @@ def bonds_and_clashes(
         Flat atom indices of bonds whose atoms are present.
     reference_lengths : ndarray, (bonds,) or (frames, bonds) float64
         nm.
+    box : ndarray, (samples, frames, 3, 3) float64, optional
+        Vectors of periodic boxes in nm, in reduced form.
 
     Returns
     -------
@@ -47,6 +50,7 @@ def bonds_and_clashes(
     deviation, clashing, _ = structure_score(
         *(torch.tensor(array) for array in (atoms, side_chain, linked, bonds, lengths)),
         present=torch.tensor(present),
+        box=None if box is None else torch.tensor(box),
         bond_tolerance=BOND_TOLERANCE,
         clash_distance=CLASH_DISTANCE_NM,
     )

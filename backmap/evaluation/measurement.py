@@ -105,6 +105,8 @@ def measure(
     sample_present: np.ndarray | None = None,
     linked: np.ndarray | None = None,
     given_c_alpha: np.ndarray | None = None,
+    reference_box: np.ndarray | None = None,
+    sample_box: np.ndarray | None = None,
 ) -> Measurement:
     """Measure samples, against a reference where there is one.
 
@@ -124,6 +126,11 @@ def measure(
     given_c_alpha : ndarray, (frames, residues, 3), optional
         nm. What the samples were built from, for the consistency of the C-alphas; by default the
         reference's.
+    reference_box : ndarray, (frames, 3, 3), optional
+        Vectors of periodic boxes in nm, in reduced form: atoms clash with images, and bonds pass through
+        rings across them. Molecules are whole.
+    sample_box : ndarray, (samples, frames, 3, 3), optional
+        The same of the samples.
 
     Returns
     -------
@@ -138,9 +145,10 @@ def measure(
         linked = topology.linked((samples if reference is None else reference)[..., SLOT_CA, :])
     true_atoms = reference is not None and np.delete(reference_present, SLOT_CA, axis=1).any()
     if true_atoms:
-        result = _Measurer(topology, sample_present & reference_present, linked).against(reference, samples)
+        measurer = _Measurer(topology, sample_present & reference_present, linked)
+        result = measurer.against(reference, samples, reference_box, sample_box)
     else:
-        result = _Measurer(topology, sample_present, linked).alone(samples)
+        result = _Measurer(topology, sample_present, linked).alone(samples, sample_box)
     if reference is not None:
         counted = residue_regions(topology) & (sample_present & reference_present)[:, SLOT_CA]
         given = reference[..., SLOT_CA, :] if given_c_alpha is None else given_c_alpha
@@ -164,14 +172,14 @@ class _Measurer:
         self.torsion_members = np.stack([self._members(atoms) for atoms in self.torsions], axis=1)
         self.angles = dict(zip(IDEAL_DEGREES, angle_atoms(topology, linked), strict=True))
 
-    def alone(self, samples: np.ndarray) -> Measurement:
+    def alone(self, samples: np.ndarray, box: np.ndarray | None) -> Measurement:
         """Measure what needs no reference."""
         angles = self._angles(samples)
         lengths = ideal_bond_lengths(self.topology, self.bonds)
         counts = self._counts(angles)
         return Measurement(
             residues=self.topology.residues,
-            values=self._inherent(samples, angles, lengths),
+            values=self._inherent(samples, angles, lengths, box),
             reference_values={},
             between=None,
             counts=counts,
@@ -180,23 +188,28 @@ class _Measurer:
             compared=np.zeros((len(REGIONS), len(RESIDUE_NAMES)), dtype=np.int64),
         )
 
-    def against(self, reference: np.ndarray, samples: np.ndarray) -> Measurement:
+    def against(
+        self,
+        reference: np.ndarray,
+        samples: np.ndarray,
+        reference_box: np.ndarray | None,
+        sample_box: np.ndarray | None,
+    ) -> Measurement:
         """Measure everything."""
         angles, reference_angles = self._angles(samples), self._angles(reference[None])
         chi1 = self.torsion_members[:, TORSIONS.index("chi1")]
         recovered = angular_distance(angles[0], reference_angles[0]) <= RECOVERY_DEGREES
         lengths = bond_lengths(reference, self.bonds)
+        own_box = None if reference_box is None else reference_box[None]
+        inherent = self._inherent(reference[None], reference_angles, lengths, own_box)
         return Measurement(
             residues=self.topology.residues,
             values={
-                **self._inherent(samples, angles, lengths),
+                **self._inherent(samples, angles, lengths, sample_box),
                 "chi1_recovery": share(recovered, chi1),
                 **self._distances(reference, samples),
             },
-            reference_values={
-                name: values[:, 0]
-                for name, values in self._inherent(reference[None], reference_angles, lengths).items()
-            },
+            reference_values={name: values[:, 0] for name, values in inherent.items()},
             between=self._between(samples),
             counts=self._counts(angles),
             reference_counts=self._counts(reference_angles)[:, :, 0],
@@ -233,13 +246,14 @@ class _Measurer:
         )
 
     def _inherent(
-        self, samples: np.ndarray, angles: np.ndarray, bond_lengths: np.ndarray
+        self, samples: np.ndarray, angles: np.ndarray, bond_lengths: np.ndarray, box: np.ndarray | None
     ) -> dict[str, np.ndarray]:
         """Measure what a structure shows by itself, (2, samples, frames) each."""
         alpha, beta = alpha_centres(self.topology), beta_centres(self.topology)
         bonds = self._members(self.bonds)
-        good, clashing = bonds_and_clashes(samples, self.present, self.linked, self.bonds, bond_lengths)
-        pierced = pierced_rings(samples, self.bonds, ring_atoms(self.topology, self.present))
+        given = self.present, self.linked, self.bonds, bond_lengths
+        good, clashing = bonds_and_clashes(samples, *given, box)
+        pierced = pierced_rings(samples, self.bonds, ring_atoms(self.topology, self.present), box)
         omega = TORSIONS.index("omega")
         cis, peptides = is_cis(angles[omega]), self.torsion_members[:, omega]
         proline = self.types == RESIDUE_INDEX["PRO"]

@@ -7,13 +7,13 @@ import numpy as np
 from backmap.chemistry import ATOM_SLOTS, Topology
 from backmap.chemistry.residues import AROMATIC_RINGS, HEAVY_ATOMS
 
+from .near_pairs import near_pairs
 from .regions import gather
 
 SEARCH_RADIUS_NM = 0.4
 """Largest distance between the middle of a bond and of a ring that is looked at (bonds up to 0.5 nm long)."""
 
 _LARGEST_RING = 6
-_RINGS_AT_A_TIME = 64
 
 
 def ring_atoms(topology: Topology, present: np.ndarray) -> np.ndarray:
@@ -35,7 +35,9 @@ def ring_atoms(topology: Topology, present: np.ndarray) -> np.ndarray:
     return table[present.reshape(-1)[table].all(axis=-1)]
 
 
-def pierced_rings(atoms: np.ndarray, bonds: np.ndarray, rings: np.ndarray) -> np.ndarray:
+def pierced_rings(
+    atoms: np.ndarray, bonds: np.ndarray, rings: np.ndarray, box: np.ndarray | None = None
+) -> np.ndarray:
     """Find bonds that pass through a ring.
 
     The ring is cut into triangles between its centre and each side. A bond with an atom in the ring's own
@@ -49,6 +51,8 @@ def pierced_rings(atoms: np.ndarray, bonds: np.ndarray, rings: np.ndarray) -> np
         Flat atom indices of bonds whose atoms are present.
     rings : ndarray, (rings, 6) int64
         See :func:`ring_atoms`.
+    box : ndarray, (..., 3, 3), optional
+        Vectors of periodic boxes in nm, across which bonds meet rings. Residues are whole.
 
     Returns
     -------
@@ -57,27 +61,15 @@ def pierced_rings(atoms: np.ndarray, bonds: np.ndarray, rings: np.ndarray) -> np
     frames = atoms.reshape(-1, *atoms.shape[-3:])
     pierced = np.zeros((len(frames), len(bonds)), dtype=bool)
     ring_residue, bond_residues = rings[:, :1] // ATOM_SLOTS, bonds // ATOM_SLOTS
-    for frame, found in zip(frames, pierced, strict=True):
+    boxes = [None] * len(frames) if box is None else box.reshape(-1, 3, 3)
+    for frame, own_box, found in zip(frames, boxes, pierced, strict=True):
         starts, ends = gather(frame, bonds)
         corners = gather(frame, rings).swapaxes(0, 1)
-        ring, bond = _near_pairs(corners.mean(axis=1), (starts + ends) / 2)
+        ring, bond, shift = near_pairs(corners.mean(axis=1), (starts + ends) / 2, SEARCH_RADIUS_NM, own_box)
         apart = (ring_residue[ring] != bond_residues[bond]).all(axis=-1)
-        ring, bond = ring[apart], bond[apart]
-        found[bond[_crosses(starts[bond], ends[bond], corners[ring])]] = True
+        ring, bond, shift = ring[apart], bond[apart], shift[apart]
+        found[bond[_crosses(starts[bond] + shift, ends[bond] + shift, corners[ring])]] = True
     return pierced.reshape(*atoms.shape[:-3], len(bonds))
-
-
-def _near_pairs(centres: np.ndarray, middles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find pairs of a ring centre and a bond middle within the search radius."""
-    pairs = [np.empty((2, 0), dtype=np.int64)]
-    for first in range(0, len(centres), _RINGS_AT_A_TIME):
-        some = slice(first, first + _RINGS_AT_A_TIME)
-        squared = sum((centres[some, None, axis] - middles[None, :, axis]) ** 2 for axis in range(3))
-        near = np.stack(np.nonzero(squared < SEARCH_RADIUS_NM**2))
-        near[0] += first
-        pairs.append(near)
-    ring, bond = np.concatenate(pairs, axis=1)
-    return ring, bond
 
 
 def _crosses(starts: np.ndarray, ends: np.ndarray, corners: np.ndarray) -> np.ndarray:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_CA, Topology
+from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.errors import InputError
 from backmap.inference.all_at_once import AllAtOnce
 from backmap.inference.along_chain import AlongChain
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
-from backmap.inference.periodic_box import has_box, reduced_boxes
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel

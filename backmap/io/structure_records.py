@@ -112,13 +112,13 @@ def _asym_names(chain_ids: tuple[str, ...]) -> list[str]:
     letters = (
         "".join(name) for length in (1, 2, 3, 4) for name in product(string.ascii_uppercase, repeat=length)
     )
-    names: list[str] = []
+    names: dict[str, None] = {}
     for chain_id in chain_ids:
         word = _cif_word(chain_id)
         if word == _NO_VALUE or word in names:
             word = next(name for name in letters if name not in taken and name not in names)
-        names.append(word)
-    return names
+        names[word] = None
+    return list(names)
 
 
 def _cif_word(text: str) -> str:

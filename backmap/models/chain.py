@@ -55,12 +55,13 @@ class Chain:
         return torch.where(self.has_neighbour(offset), types, chemistry.NO_RESIDUE)
 
     def segments(self) -> Tensor:
-        """(segments, longest) int64: residues of each run without a break, padded with -1."""
+        """(segments, longest) int64: residues of each run without a break, padded with -1; longest first."""
         number = torch.cumsum(~shift(self.linked, -1, 0.0), dim=0) - 1
         lengths = torch.bincount(number)
         place = torch.arange(self.residues, device=number.device) - (lengths.cumsum(0) - lengths)[number]
         table = number.new_full((len(lengths), int(lengths.max())), -1)
-        table[number, place] = torch.arange(self.residues, device=number.device)
+        rank = torch.argsort(torch.argsort(lengths, descending=True, stable=True))
+        table[rank[number], place] = torch.arange(self.residues, device=number.device)
         return table
 
 

@@ -3,6 +3,7 @@
 from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.density_to_coordinates import density_to_coordinates
+from backmap.ops.least_overlap import least_overlap
 from backmap.ops.overlapping_placement import overlapping_placement
 from backmap.ops.pack_side_chains import pack_side_chains
 from backmap.ops.structure_penalty import structure_penalty
@@ -16,6 +17,7 @@ __all__ = [
     "canonical_placement",
     "density_to_coordinates",
     "draw_c_alphas",
+    "least_overlap",
     "overlapping_placement",
     "pack_side_chains",
     "structure_penalty",

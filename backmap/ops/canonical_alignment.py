@@ -29,6 +29,7 @@ def canonical_alignment(
     present: Tensor | None = None,
     selectable: Tensor | None = None,
     exclude: Tensor | None = None,
+    box: Tensor | None = None,
     frame_rule: FrameRule = FrameRule.ISOSCELES,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Coordinates of the nearest residues of each query point, in the local frame of three points.
@@ -55,6 +56,11 @@ def canonical_alignment(
         with all atoms built so far it is DiAMoNDBack's.
     exclude : Tensor (queries,), int64, optional
         Residue left out for each query, -1 for none (the default).
+    box : Tensor (3, 3) or (*, 3, 3), dtype of `atoms`, optional
+        Box vectors in nm as rows, of a periodic box in reduced form: (ax, 0, 0), (bx, by, 0), (cx, cy, cz)
+        with |bx| and |cx| at most ax / 2 and |cy| at most by / 2. Distances are then those of nearest images,
+        and a residue stands in `local` where its nearest atom has its nearest image: residues are whole. No
+        box by default; no gradient.
     frame_rule : FrameRule
         How `triangle` defines the frame.
 
@@ -96,7 +102,7 @@ def canonical_alignment(
     if exclude is None:
         exclude = torch.full(query.shape[-2:-1], -1, dtype=torch.int64, device=atoms.device)
     return torch.ops.backmap.canonical_alignment(
-        atoms, present, selectable, query, triangle, exclude, neighbours, int(frame_rule)
+        atoms, present, selectable, query, triangle, exclude, neighbours, int(frame_rule), box
     )
 
 

@@ -15,6 +15,7 @@ def pack_side_chains(
     uniforms: Tensor,
     *,
     strength: float,
+    box: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw one of several side chains for every residue by Gibbs sampling of their overlaps.
 
@@ -45,6 +46,11 @@ def pack_side_chains(
         Random numbers in [0, 1), one for each visit. Without sweeps every choice is 0.
     strength : float
         Stiffness of the overlap in kT / nm^2.
+    box : Tensor (3, 3) or (*, 3, 3), dtype of `candidates`, optional
+        Box vectors in nm as rows, of a periodic box in reduced form: (ax, 0, 0), (bx, by, 0), (cx, cy, cz)
+        with |bx| and |cx| at most ax / 2 and |cy| at most by / 2, and ax, by, cz wider than twice the largest
+        sum of two radii. Distances are then those of nearest images; residues are whole, and do not meet
+        their own images. No box by default.
 
     Returns
     -------
@@ -76,4 +82,5 @@ def pack_side_chains(
         linked,
         uniforms,
         strength,
+        box,
     )

@@ -47,13 +47,16 @@ def canonical_alignment(
     exclude: Tensor,
     neighbours: int,
     frame_rule: int,
+    box: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Specification of `backmap::canonical_alignment` for triangles that are not collinear."""
     present = present.expand(atoms.shape[:-1])
     atoms = torch.where(present.unsqueeze(-1), atoms, 0.0)
-    index = nearest_residues(atoms.detach(), present & selectable, query.detach(), exclude, neighbours)
+    counts = present & selectable
+    index = nearest_residues(atoms.detach(), counts, query.detach(), exclude, neighbours, box)
     frame = local_frame(triangle, frame_rule)
     chosen = _take_residues(atoms, index)  # (*, queries, neighbours, atoms, 3)
+    chosen = chosen + _shift_to_images(chosen.detach(), _take_residues(counts, index), query.detach(), box)
     axes, origin = frame[..., :3, :], frame[..., 3, :]
     local = torch.einsum("...qij,...qkaj->...qkai", axes, chosen - origin[..., None, None, :])
     there = _take_residues(present, index) & (index >= 0).unsqueeze(-1)
@@ -61,11 +64,16 @@ def canonical_alignment(
 
 
 def nearest_residues(
-    atoms: Tensor, counts: Tensor, query: Tensor, exclude: Tensor, neighbours: int
+    atoms: Tensor,
+    counts: Tensor,
+    query: Tensor,
+    exclude: Tensor,
+    neighbours: int,
+    box: Tensor | None = None,
 ) -> Tensor:
     """Residues (*, queries, neighbours) by smallest distance, then lowest index; padded with -1."""
     offset = atoms.unsqueeze(-4) - query[..., None, None, :]  # (*, queries, residues, atoms, 3)
-    x, y, z = (offset**2).unbind(-1)
+    x, y, z = (minimum_image(offset, box) ** 2).unbind(-1)
     squared = torch.where(counts.unsqueeze(-3), x + y + z, math.inf)
     squared = torch.nn.functional.pad(squared, (0, 1), value=math.inf).amin(-1)  # there may be no atoms
     residues = torch.arange(atoms.shape[-3], device=atoms.device)
@@ -73,6 +81,17 @@ def nearest_residues(
     squared, order = squared.sort(dim=-1, stable=True)
     index = torch.where(squared < math.inf, order, -1)[..., :neighbours]
     return torch.nn.functional.pad(index, (0, neighbours - index.shape[-1]), value=-1)
+
+
+def _shift_to_images(chosen: Tensor, counts: Tensor, query: Tensor, box: Tensor | None) -> Tensor:
+    """What brings residues (*, queries, neighbours, atoms, 3) to the image of their nearest atom."""
+    if box is None or chosen.shape[-2] == 0:
+        return torch.zeros_like(chosen)
+    offset = chosen - query[..., None, None, :]
+    image = minimum_image(offset, box)
+    squared = torch.where(counts, image.square().sum(-1), math.inf)
+    nearest = squared.argmin(-1, keepdim=True).unsqueeze(-1).expand(*squared.shape[:-1], 1, 3)
+    return (image - offset).gather(-2, nearest)
 
 
 def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
@@ -190,17 +209,19 @@ def pack_side_chains(
     linked: Tensor,
     uniforms: Tensor,
     strength: float,
+    box: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Specification of `backmap::pack_side_chains`."""
     batch, residues = candidates.shape[:-4], candidates.shape[-4]
     backbone_present = backbone_present.expand(backbone.shape[:-1])
     frames = [
-        _pack_frame(c, candidate_present, b, there, radii, backbone_radii, linked, u, strength)
-        for c, b, there, u in zip(
+        _pack_frame(c, candidate_present, b, there, radii, backbone_radii, linked, u, strength, own_box)
+        for c, b, there, u, own_box in zip(
             _frames(candidates, 4),
             _frames(backbone, 3),
             _frames(backbone_present, 2),
             _frames(uniforms, 2),
+            _boxes(box, batch),
             strict=True,
         )
     ]
@@ -284,6 +305,34 @@ def draw_c_alphas(beads, noise, bonds, kinds, weights, table, keys, steps, first
     return torch.stack(drawn).reshape(beads.shape) if drawn else beads.clone()
 
 
+def least_overlap(
+    atoms: Tensor,
+    trials: Tensor,
+    penalty: Tensor,
+    residue: Tensor,
+    target: Tensor,
+    distance: float,
+    box: Tensor | None = None,
+) -> Tensor:
+    """Specification of `backmap::least_overlap`."""
+    standing = atoms.clone().flatten(-3, -2)
+    owner = torch.arange(atoms.shape[-3], device=atoms.device).repeat_interleave(atoms.shape[-2])
+    choices = []
+    for group, own in enumerate(residue.tolist()):
+        counts = (owner < own - 1) | (owner > own + 1)
+        points = trials[..., group, :, :, :]
+        offset = points.unsqueeze(-2) - standing[..., None, None, :, :]
+        overlap = (distance - minimum_image(offset, box).norm(dim=-1)).clamp(min=0).nan_to_num(0.0)
+        score = penalty[..., group, :] + (overlap**2 * counts).sum((-1, -2))
+        choice = score.nan_to_num(math.inf).argmin(-1)
+        choices.append(choice)
+        chosen = points.gather(-3, choice[..., None, None, None].expand(*choice.shape, 1, *points.shape[-2:]))
+        for point, atom in enumerate(target[group].tolist()):
+            if atom >= 0:
+                standing[..., atom, :] = chosen[..., 0, point, :]
+    return torch.stack(choices, -1) if choices else residue.new_zeros(*atoms.shape[:-3], 0)
+
+
 def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
     """Coordinates (grid_points,) of the voxels' centres along an axis, of the dtype and device of `like`."""
     k = torch.arange(grid_points, dtype=like.dtype, device=like.device)
@@ -354,7 +403,7 @@ def _share(fraction: Tensor, side: int) -> Tensor:
 
 
 def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii, linked,
-                uniforms, strength):  # fmt: skip
+                uniforms, strength, box):  # fmt: skip
     residues, count = candidates.shape[:2]
     choice = torch.zeros(residues, dtype=torch.int64, device=candidates.device)
     every = torch.arange(residues, device=candidates.device)
@@ -367,7 +416,7 @@ def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii
         main = backbone_present & ((every != i) & ~joined[i]).unsqueeze(-1)
         others = torch.cat([candidates[every, choice][side], backbone[main]])
         contact = own_radii[:, None] + torch.cat([radii[side], backbone_radii[main]])
-        distance = (own[:, :, None] - others).norm(dim=-1)
+        distance = minimum_image(own[:, :, None] - others, box).norm(dim=-1)
         return strength * ((contact - distance).clamp(min=0) ** 2).sum((-1, -2))
 
     for sweep, uniform in enumerate(uniforms):
@@ -410,6 +459,11 @@ def _take_residues(values: Tensor, index: Tensor) -> Tensor:
     if not frames:
         return values.new_zeros((*index.shape, *trailing))
     return torch.stack(frames).reshape(*index.shape, *trailing)
+
+
+def _boxes(box: Tensor | None, batch: torch.Size) -> list[Tensor | None]:
+    """The box of each frame."""
+    return [None] * math.prod(batch) if box is None else _frames(box.expand(*batch, 3, 3), 2)
 
 
 def _frames(tensor: Tensor, trailing: int) -> list[Tensor]:

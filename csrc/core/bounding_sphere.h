@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/periodic_box.h"
 #include "core/vec3.h"
 
 namespace backmap {
@@ -37,9 +38,18 @@ BACKMAP_HD Sphere<T> bounding_sphere(int64_t count, const Atom& atom) {
 
 // A little more than the sum of the radii, so that rounding never hides a contact.
 template <typename T>
-BACKMAP_HD bool may_touch(const Sphere<T>& a, const Sphere<T>& b) {
-  const T reach = T(1.0001) * (a.radius + b.radius);
-  return a.radius >= T(0) && b.radius >= T(0) && squared_distance(a.centre, b.centre) < reach * reach;
+BACKMAP_HD T contact_reach(const Sphere<T>& a, const Sphere<T>& b) {
+  return T(1.0001) * (a.radius + b.radius);
+}
+
+// Whether two spheres, or images of them, may touch: true as well where the box is too narrow to tell.
+template <typename T>
+BACKMAP_HD bool may_touch(const Sphere<T>& a, const Sphere<T>& b, const PeriodicBox<T>& box) {
+  if (!(a.radius >= T(0) && b.radius >= T(0))) return false;
+  const T reach = contact_reach(a, b);
+  if (box.exists && reach >= exact_length(box)) return true;
+  const Vec3<T> d = minimum_image(a.centre - b.centre, box);
+  return dot(d, d) < reach * reach;
 }
 
 }  // namespace backmap

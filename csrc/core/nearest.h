@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/periodic_box.h"
 #include "core/vec3.h"
 
 namespace backmap {
@@ -24,6 +25,23 @@ BACKMAP_HD Neighbour<T> nobody() {
 template <typename T>
 BACKMAP_HD bool nearer(const Neighbour<T>& a, const Neighbour<T>& b) {
   return a.squared < b.squared || (a.squared == b.squared && a.residue < b.residue);
+}
+
+// What brings a residue to its image next to a point: that of its nearest atom i with counts(i), the first of equals.
+template <typename T, typename Counts>
+BACKMAP_HD Vec3<T> shift_to_image(const T* atoms, int64_t slots, const Vec3<T>& point, const PeriodicBox<T>& box,
+                                  const Counts& counts) {
+  Vec3<T> shift{T(0), T(0), T(0)};
+  T least = std::numeric_limits<T>::infinity();
+  for (int64_t i = 0; i < slots; ++i) {
+    if (!counts(i)) continue;
+    const Vec3<T> offset = load(atoms + 3 * i) - point, image = minimum_image(offset, box);
+    const T squared = dot(image, image);
+    if (!(squared < least)) continue;
+    least = squared;
+    shift = image_shift(offset, box);
+  }
+  return shift;
 }
 
 // Whether a residue at this squared distance can be chosen: NaN and infinity cannot.

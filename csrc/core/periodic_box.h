@@ -32,6 +32,25 @@ BACKMAP_HD Vec3<T> minimum_image(Vec3<T> d, const PeriodicBox<T>& box) {
   return d;
 }
 
+// What `minimum_image` adds to a difference: whole box vectors.
+template <typename T>
+BACKMAP_HD Vec3<T> image_shift(Vec3<T> d, const PeriodicBox<T>& box) {
+  if (!box.exists) return {T(0), T(0), T(0)};
+  const T z = -std::rint(d.z / box.c.z);
+  d += z * box.c;
+  const T y = -std::rint(d.y / box.b.y);
+  d += y * box.b;
+  const T x = -std::rint(d.x / box.a.x);
+  return z * box.c + y * box.b + x * box.a;
+}
+
+// Below this length `minimum_image` gives the shortest image: half of the least of ax, by and cz.
+template <typename T>
+BACKMAP_HD T exact_length(const PeriodicBox<T>& box) {
+  const T ax = box.a.x, by = box.b.y, cz = box.c.z, least = ax < by ? ax : by;
+  return T(0.5) * (cz < least ? cz : least);
+}
+
 template <typename T>
 BACKMAP_HD Vec3<double> widened(const Vec3<T>& v) {
   return {double(v.x), double(v.y), double(v.z)};

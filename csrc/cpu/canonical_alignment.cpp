@@ -41,7 +41,8 @@ class ReadableResidues {
 
 template <typename T>
 BACKMAP_HD void write_environment(const AlignmentArguments<T>& args, const ReadableResidues<T>& atoms,
-                                  const bool* present, const int64_t* index, int64_t item) {
+                                  const bool* present, const bool* selectable, const PeriodicBox<T>& box,
+                                  const int64_t* index, int64_t item) {
   const int64_t slots = args.slots, neighbours = args.neighbours;
   const Frame<T> frame = frame_of(args.rule, load_triangle(args.triangle + 9 * item));
   store_frame(args.frame + 12 * item, frame);
@@ -56,15 +57,20 @@ BACKMAP_HD void write_environment(const AlignmentArguments<T>& args, const Reada
       return;
     }
     const T* p = atoms[residue];
-    const bool* there = present + slots * residue;
+    const bool *there = present + slots * residue, *counts = selectable + slots * residue;
+    Point<T> shift{};
+    if (box.exists)
+      shift = to_point(
+          shift_to_image(p, slots, load(args.query + 3 * item), box, [&](int64_t i) { return there[i] && counts[i]; }));
+    const auto image = [&](const T* atom) { return box.exists ? load_point(atom) + shift : load_point(atom); };
     // Four numbers an atom, the fourth in the place of the next one; only three for the very last.
     const T* const end = p + 3 * (k + 1 < neighbours ? slots : slots - 1);
     for (; p != end; p += 3, out += 3, ++there) {
-      const PointBits<T> local = (PointBits<T>)axes.to_local(load_point(p)) & kept[*there];
+      const PointBits<T> local = (PointBits<T>)axes.to_local(image(p)) & kept[*there];
       std::memcpy(out, &local, 4 * sizeof(T));
     }
     if (k + 1 < neighbours) continue;
-    const PointBits<T> local = (PointBits<T>)axes.to_local(load_point(p)) & kept[*there];
+    const PointBits<T> local = (PointBits<T>)axes.to_local(image(p)) & kept[*there];
     std::memcpy(out, &local, 3 * sizeof(T));
   }
 }
@@ -79,16 +85,17 @@ BACKMAP_HD void align_items(const AlignmentArguments<T>& args, int64_t begin, in
     const int64_t b = item / args.queries;
     const T* atoms = args.atoms + 3 * atoms_of_frame * b;
     const bool* present = args.present + args.present_stride * b;
+    const bool* selectable = args.selectable + args.selectable_stride * b;
+    const PeriodicBox<T> box = box_of_frame(args.box, args.box_stride, b);
     if (b != packed) {
-      const bool* selectable = args.selectable + args.selectable_stride * b;
-      blocks.pack(atoms, args.residues, args.slots, args.queries,
+      blocks.pack(atoms, args.residues, args.slots, args.queries, box,
                   [&](int64_t i) { return present[i] && selectable[i]; });
       readable.set(atoms, args.residues);
       packed = b;
     }
     int64_t* index = args.index + item * args.neighbours;
     blocks.find(load(args.query + 3 * item), args.exclude[item % args.queries], args.neighbours, index);
-    write_environment(args, readable, present, index, item);
+    write_environment(args, readable, present, selectable, box, index, item);
   }
 }
 
@@ -110,8 +117,10 @@ BACKMAP_HD void differentiate_frame(const AlignmentBackwardArguments<T>& args, i
   sums.assign(4 * atoms_of_frame, T(0));
   for (int64_t item = b * args.queries; item < (b + 1) * args.queries; ++item) {
     const Triangle<T> triangle = load_triangle(args.triangle + 9 * item);
-    LocalAxesGradient<T> axes(frame_of(args.rule, triangle));
-    const T* grad = args.grad_local + 3 * slots * neighbours * item;
+    const Frame<T> frame = frame_of(args.rule, triangle);
+    LocalAxesGradient<T> axes(frame);
+    const T *grad = args.grad_local + 3 * slots * neighbours * item, *local = nullptr;
+    if (args.local != nullptr) local = args.local + 3 * slots * neighbours * item;
     for (int64_t k = 0; k < neighbours; ++k, grad += 3 * slots) {
       const int64_t residue = args.index[item * neighbours + k];
       if (residue < 0 || residue >= args.residues) continue;
@@ -120,7 +129,9 @@ BACKMAP_HD void differentiate_frame(const AlignmentBackwardArguments<T>& args, i
       T* sum = sums.data() + 4 * slots * residue;
       for (int64_t a = 0; a < slots; ++a) {
         if (!there[a]) continue;
-        const Point<T> total = load_point(sum + 4 * a) + axes.backward(load_point(point + 3 * a), grad + 3 * a);
+        const Point<T> place = local == nullptr ? load_point(point + 3 * a)
+                                                : to_point(to_global(frame, load(local + 3 * (k * slots + a))));
+        const Point<T> total = load_point(sum + 4 * a) + axes.backward(place, grad + 3 * a);
         std::memcpy(sum + 4 * a, &total, sizeof(total));
       }
     }

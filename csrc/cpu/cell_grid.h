@@ -1,4 +1,5 @@
-// A cell list over points: a dense grid of their bounding box with at most about two cells a point.
+// A cell list over points: a dense grid of their bounding box, or of a periodic box, with at most about two cells a
+// point.
 #pragma once
 
 #include <algorithm>
@@ -14,27 +15,45 @@ namespace backmap::cpu {
 template <typename T>
 class CellGrid {
  public:
-  // Sorts the points into cubic cells of at least the given side. Points must be finite.
-  void build(const std::vector<Vec3<T>>& points, double smallest_side) {
+  // Sorts the points into cells at least as wide as the given side. Points must be finite.
+  void build(const std::vector<Vec3<T>>& points, double smallest_side, const PeriodicBox<T>& box) {
+    box_ = box;
     find_bounds(points);
     choose_side(points.size(), smallest_side);
     sort(points);
   }
 
-  // The cell of any point, inside the grid or not.
-  Cell cell(const Vec3<T>& point) const { return cell_of(widened(point) - origin_, 1.0 / side_); }
-
-  // visit(point index) for the points of the 27 cells around a point: all within one side of it.
+  // visit(point index) for the points of the 27 cells around a point: all that have an image within one side of it,
+  // each once.
   template <typename Visit>
   void for_surroundings(const Vec3<T>& point, const Visit& visit) const {
     const Cell c = cell(point);
+    if (box_.exists) {
+      const auto around = [](int32_t middle, int32_t count, const auto& visit_cell) {
+        for (int32_t i = count < 3 ? 0 : middle - 1; i <= (count < 3 ? count - 1 : middle + 1); ++i)
+          visit_cell(i < 0 ? i + count : (i < count ? i : i - count));
+      };
+      around(c.z, nz_, [&](int32_t z) {
+        around(c.y, ny_, [&](int32_t y) { around(c.x, nx_, [&](int32_t x) { for_row(y, z, x, x, visit); }); });
+      });
+      return;
+    }
     for (int32_t z = std::max(c.z - 1, 0); z <= std::min(c.z + 1, nz_ - 1); ++z)
       for (int32_t y = std::max(c.y - 1, 0); y <= std::min(c.y + 1, ny_ - 1); ++y)
         for_row(y, z, c.x - 1, c.x + 1, visit);
   }
 
  private:
-  static Vec3<double> widened(const Vec3<T>& v) { return {double(v.x), double(v.y), double(v.z)}; }
+  // The cell of any point; without a periodic box, inside the grid or not.
+  Cell cell(const Vec3<T>& point) const {
+    if (!box_.exists) return cell_of(widened(point) - origin_, 1.0 / side_);
+    const Vec3<double> s = box_fractions(point, box_);
+    const auto wrapped = [](double fraction, int32_t cells) {
+      const double within = fraction - std::floor(fraction);
+      return within >= 0 ? std::min(int32_t(within * cells), cells - 1) : 0;
+    };
+    return {wrapped(s.x, nx_), wrapped(s.y, ny_), wrapped(s.z, nz_)};
+  }
 
   template <typename Visit>
   void for_row(int32_t y, int32_t z, int32_t x_first, int32_t x_last, const Visit& visit) const {
@@ -47,7 +66,8 @@ class CellGrid {
 
   void find_bounds(const std::vector<Vec3<T>>& points) {
     origin_ = extent_ = Vec3<double>{0, 0, 0};
-    if (points.empty()) return;
+    if (box_.exists) extent_ = face_distances(box_);
+    if (box_.exists || points.empty()) return;
     Vec3<T> low = points[0], high = points[0];
     for (const Vec3<T>& p : points) {
       low = {std::min(low.x, p.x), std::min(low.y, p.y), std::min(low.z, p.z)};
@@ -62,14 +82,15 @@ class CellGrid {
     const double limit = 2.0 * double(points) + 8.0;
     const double widest = std::max({extent_.x, extent_.y, extent_.z});
     side_ = std::max({smallest_side, widest * 1e-6, 1e-12});
-    const auto cells = [&] {
-      return (std::floor(extent_.x / side_) + 1) * (std::floor(extent_.y / side_) + 1) *
-             (std::floor(extent_.z / side_) + 1);
+    // In a periodic box every cell is a whole one.
+    const auto along = [&](double extent) {
+      const double whole = std::floor(extent / side_);
+      return box_.exists ? std::max(whole, 1.0) : whole + 1;
     };
-    while (cells() > limit) side_ *= 1.25;
-    nx_ = int32_t(std::floor(extent_.x / side_)) + 1;
-    ny_ = int32_t(std::floor(extent_.y / side_)) + 1;
-    nz_ = int32_t(std::floor(extent_.z / side_)) + 1;
+    while (along(extent_.x) * along(extent_.y) * along(extent_.z) > limit) side_ *= 1.25;
+    nx_ = int32_t(along(extent_.x));
+    ny_ = int32_t(along(extent_.y));
+    nz_ = int32_t(along(extent_.z));
   }
 
   // Counting sort by cell.
@@ -88,6 +109,7 @@ class CellGrid {
     for (size_t i = 0; i < points.size(); ++i) order_[next_[cell_of_point_[i]]++] = int32_t(i);
   }
 
+  PeriodicBox<T> box_{};
   Vec3<double> origin_{}, extent_{};
   double side_ = 1;
   int32_t nx_ = 1, ny_ = 1, nz_ = 1;

@@ -1,6 +1,7 @@
 // Short vectors of numbers, by the compiler's vector extension: the same source for every instruction set.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -56,6 +57,23 @@ template <typename T>
 BACKMAP_HD Lanes<T> broadcast(T value) {
   T values[lane_count<T>];
   for (T& v : values) v = value;
+  return load_lanes(values);
+}
+
+template <typename T>
+BACKMAP_HD Lanes<T> square_root(const Lanes<T>& v) {
+  T values[lane_count<T>];
+  std::memcpy(values, &v, sizeof(v));
+  for (T& value : values) value = std::sqrt(value);
+  return load_lanes(values);
+}
+
+// The nearest integers.
+template <typename T>
+BACKMAP_HD Lanes<T> rounded(const Lanes<T>& v) {
+  T values[lane_count<T>];
+  std::memcpy(values, &v, sizeof(v));
+  for (T& value : values) value = std::rint(value);
   return load_lanes(values);
 }
 

@@ -51,6 +51,16 @@ class Surroundings {
     return overlap(atom.centre, atom.radius, x_.data(), y_.data(), z_.data(), r_.data(), int64_t(count_));
   }
 
+  // Each at its nearest image.
+  T overlap_with_images(const Sphere<T>& atom, const PeriodicBox<T>& box) const {
+    T sum = T(0);
+    for (size_t i = 0; i < count_; ++i) {
+      const Vec3<T> d = minimum_image(atom.centre - Vec3<T>{x_[i], y_[i], z_[i]}, box);
+      sum += squared_overlap(dot(d, d), atom.radius + r_[i]);
+    }
+    return sum;
+  }
+
  private:
   size_t count_ = 0;
   std::vector<T> x_, y_, z_, r_;
@@ -78,14 +88,17 @@ class ResidueSpheres {
   T widest() const { return widest_; }
 
   // Prepares searches by spheres of at most this radius.
-  void prepare(T widest_probe) { grid_.build(points_, 1.001 * (double(widest_) + double(widest_probe))); }
+  void prepare(T widest_probe, const PeriodicBox<T>& box) {
+    box_ = box;
+    grid_.build(points_, 1.001 * (double(widest_) + double(widest_probe)), box);
+  }
 
   // Appends the residues whose sphere may touch the probe, in ascending order, so that sums over them are
   // the same however the cells lie.
   void find(const Sphere<T>& probe, std::vector<int32_t>& found) const {
     const size_t first = found.size();
     grid_.for_surroundings(probe.centre, [&](int32_t p) {
-      if (may_touch(probe, spheres_[residue_[p]])) found.push_back(residue_[p]);
+      if (may_touch(probe, spheres_[residue_[p]], box_)) found.push_back(residue_[p]);
     });
     std::sort(found.begin() + first, found.end());
   }
@@ -95,6 +108,7 @@ class ResidueSpheres {
   std::vector<Vec3<T>> points_;
   std::vector<int32_t> residue_;
   T widest_ = T(0);
+  PeriodicBox<T> box_{};
   CellGrid<T> grid_;
 };
 
@@ -131,6 +145,9 @@ class FramePacker {
       slot_start_.push_back(int32_t(slot_.size()));
     }
     chosen_.resize(slot_.size());
+    for (int64_t n = 0; n < a_.residues * a_.side_slots; ++n) widest_atom_ = std::max(widest_atom_, a_.side_radius[n]);
+    for (int64_t n = 0; n < a_.residues * a_.backbone_slots; ++n)
+      widest_atom_ = std::max(widest_atom_, a_.backbone_radius[n]);
   }
 
   void enter(int64_t b) {
@@ -140,6 +157,7 @@ class FramePacker {
     uniform_ = a_.uniform + b * a_.sweeps * a_.residues;
     choice_ = a_.choice + b * a_.residues;
     energy_ = a_.energy + b * a_.residues;
+    box_ = box_of_frame(a_.box, a_.box_stride, b);
   }
 
   bool has_side_chain(int64_t i) const { return slot_start_[i] < slot_start_[i + 1]; }
@@ -172,8 +190,8 @@ class FramePacker {
   void find_neighbours() {
     sides_.assign(side_bound_);
     backbones_.assign(backbone_bound_);
-    sides_.prepare(sides_.widest());
-    backbones_.prepare(sides_.widest());
+    sides_.prepare(sides_.widest(), box_);
+    backbones_.prepare(sides_.widest(), box_);
     neighbour_start_.assign(1, 0);
     neighbour_.clear();
     for (int64_t i = 0; i < a_.residues; ++i) {
@@ -182,13 +200,25 @@ class FramePacker {
     }
   }
 
-  // Adds an atom of another residue if it can touch the side chain of i at all.
+  // Whether spheres around residue i reach so far that an atom may touch it in several images.
+  bool is_wide(int64_t i) const {
+    if (!box_.exists) return false;
+    return !(contact_reach(side_bound_[i], Sphere<T>{{}, widest_atom_}) < exact_length(box_));
+  }
+
+  // Adds an atom of another residue, in its nearest image, if it can touch the side chain of i at all.
   void surround(int64_t i, const Sphere<T>& atom) {
-    if (may_touch(side_bound_[i], atom)) surroundings_.add(atom.centre, atom.radius);
+    const Sphere<T>& own = side_bound_[i];
+    if (wide_) return surroundings_.add(atom.centre, atom.radius);
+    const Vec3<T> d = minimum_image(atom.centre - own.centre, box_);
+    const T reach = contact_reach(own, atom);
+    if (own.radius < T(0) || atom.radius < T(0) || !(dot(d, d) < reach * reach)) return;
+    surroundings_.add(box_.exists ? own.centre + d : atom.centre, atom.radius);
   }
 
   void surround_by_backbones(int64_t i) {
     surroundings_.clear();
+    wide_ = is_wide(i);
     near_backbone_.clear();
     if (side_bound_[i].radius >= T(0)) backbones_.find(side_bound_[i], near_backbone_);
     for (const int64_t j : near_backbone_) {
@@ -200,6 +230,7 @@ class FramePacker {
 
   void surround_by_side_chains(int64_t i) {
     surroundings_.clear();
+    wide_ = is_wide(i);
     for (int64_t at = neighbour_start_[i]; at < neighbour_start_[i + 1]; ++at) {
       const int64_t j = neighbour_[at];
       if (i == j) continue;
@@ -209,7 +240,10 @@ class FramePacker {
 
   T energy_in_surroundings(int64_t i, int64_t k) const {
     T sum = T(0);
-    for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) sum += surroundings_.overlap_with(side_atom(i, k, n));
+    for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) {
+      const Sphere<T> atom = side_atom(i, k, n);
+      sum += wide_ ? surroundings_.overlap_with_images(atom, box_) : surroundings_.overlap_with(atom);
+    }
     return a_.strength * sum;
   }
 
@@ -242,6 +276,9 @@ class FramePacker {
   }
 
   const PackArguments<T>& a_;
+  PeriodicBox<T> box_{};
+  T widest_atom_ = T(0);
+  bool wide_ = false;  // of the residue that is surrounded now
   const T* candidate_ = nullptr;
   const T* backbone_ = nullptr;
   const bool* backbone_present_ = nullptr;

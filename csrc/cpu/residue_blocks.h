@@ -5,7 +5,7 @@
 // of a block are near each other, and blocks whose bounding box is too far away are not searched. That is exact,
 // ties included: rounding is monotonic, so the squared distance to a box, computed in the order of
 // `squared_distance`, never exceeds a computed one to an atom inside. Boxes around chunks of blocks keep the cost of
-// looking at boxes low.
+// looking at boxes low. In a periodic box spheres take the place of the bounding boxes, for distances to images.
 #pragma once
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include "cpu/boxes.h"
 #include "cpu/lanes.h"
 #include "cpu/smallest.h"
+#include "cpu/spheres.h"
 
 namespace backmap::cpu {
 
@@ -27,7 +28,9 @@ class ResidueBlocks {
  public:
   // Takes the atoms i with counts(i) whose coordinates are finite, for so many queries.
   template <typename Counts>
-  void pack(const T* atoms, int64_t residues, int64_t slots, int64_t queries, const Counts& counts) {
+  void pack(const T* atoms, int64_t residues, int64_t slots, int64_t queries, const PeriodicBox<T>& box,
+            const Counts& counts) {
+    box_ = box;
     collect_members(atoms, residues, slots, counts);
     sorted_ = queries >= fewest_sorted && int64_t(atom_.size()) > longest_scan;
     if (sorted_) {
@@ -35,7 +38,7 @@ class ResidueBlocks {
       partition(0, int64_t(members_.size()));
     }
     fill_blocks(atoms);
-    if (sorted_) find_boxes(atoms);
+    if (sorted_) box_.exists ? find_spheres(atoms) : find_boxes(atoms);
     reserve();
   }
 
@@ -52,7 +55,7 @@ class ResidueBlocks {
  private:
   static constexpr int64_t L = lane_count<T>;
   static constexpr T infinity = std::numeric_limits<T>::infinity(), largest = std::numeric_limits<T>::max();
-  static constexpr int64_t most_ranked = 128;
+  static constexpr int64_t most_ranked = 128, most_far_regions = 4;
   // Structures of more atoms are sorted for at least so many queries.
   static constexpr int64_t longest_scan = 1000, fewest_sorted = 32;
 
@@ -84,18 +87,19 @@ class ResidueBlocks {
     for (Member& m : members_) {
       m.centre = {T(0), T(0), T(0)};
       for (int32_t a = m.begin; a < m.end; ++a) m.centre += load(atoms + 3 * int64_t(atom_[a]));
-      m.centre = T(1) / T(m.end - m.begin) * m.centre;
+      m.centre = moved_into_box(T(1) / T(m.end - m.begin) * m.centre, box_);
     }
   }
 
-  // Halves the members across their longest extent again and again, down to whole blocks.
+  // Halves the members across their longest extent again and again, down to whole chunks of blocks, and then blocks.
   void partition(int64_t begin, int64_t end) {
     if (end - begin <= L) return;
     Extent<T> extent;
     for (int64_t m = begin; m < end; ++m) extent.include(members_[m].centre);
     const Vec3<T> size = extent.high - extent.low;
     const auto axis = size.x >= size.y && size.x >= size.z ? &Vec3<T>::x : size.y >= size.z ? &Vec3<T>::y : &Vec3<T>::z;
-    const int64_t middle = begin + ((end - begin) / 2 + L - 1) / L * L;
+    const int64_t part = end - begin > chunk * L ? chunk * L : L;
+    const int64_t middle = begin + ((end - begin) / 2 + part - 1) / part * part;
     std::nth_element(members_.begin() + begin, members_.begin() + middle, members_.begin() + end,
                      [axis](const Member& a, const Member& b) { return a.centre.*axis < b.centre.*axis; });
     partition(begin, middle);
@@ -145,11 +149,39 @@ class ResidueBlocks {
     }
   }
 
+  // A block's sphere is centred where its residues are after they moved into the box.
+  void find_spheres(const T* atoms) {
+    regions_ = (blocks_ + chunk - 1) / chunk;
+    sphere_of_block_.resize(blocks_, box_);
+    sphere_of_region_.resize(regions_, box_);
+    for (int64_t region = 0; region < regions_; ++region) {
+      const int64_t first = region * chunk, last = std::min(first + chunk, blocks_);
+      sphere_of_region_.set(region, mean_centre(first * L, last * L));
+      for (int64_t b = first; b < last; ++b) {
+        sphere_of_block_.set(b, mean_centre(b * L, (b + 1) * L));
+        for (int64_t m = b * L; m < std::min<int64_t>((b + 1) * L, members_.size()); ++m)
+          for (int32_t a = members_[m].begin; a < members_[m].end; ++a) {
+            const Vec3<T> p = load(atoms + 3 * int64_t(atom_[a]));
+            sphere_of_block_.include(b, p);
+            sphere_of_region_.include(region, p);
+          }
+      }
+    }
+  }
+
+  Vec3<T> mean_centre(int64_t first, int64_t last) const {
+    last = std::min<int64_t>(last, members_.size());
+    Vec3<T> sum{T(0), T(0), T(0)};
+    for (int64_t m = first; m < last; ++m) sum += members_[m].centre;
+    return T(1) / T(last - first) * sum;
+  }
+
   void reserve() {
     const int64_t blocks = whole_chunks(blocks_), residues = whole_chunks(blocks_ * L);
     near_.resize(std::max<size_t>(near_.size(), blocks));
     near_region_.resize(std::max<size_t>(near_region_.size(), whole_chunks(blocks / chunk)));
     region_.resize(near_region_.size());
+    if (box_.exists) far_.resize(std::max<size_t>(far_.size(), near_region_.size() + chunk * most_far_regions));
     visit_.resize(std::max<size_t>(visit_.size(), blocks));
     squared_.resize(std::max<size_t>(squared_.size(), residues));
     candidate_squared_.resize(std::max<size_t>(candidate_squared_.size(), residues + 1));
@@ -167,13 +199,34 @@ class ResidueBlocks {
   // Bounds the distance of the wanted-th residue by the blocks with the nearest boxes; then no box beyond counts.
   BACKMAP_HD void visit_near_blocks(const Vec3<T>& query, int64_t wanted) {
     for (int64_t first = 0; first < regions_; first += chunk)
-      box_of_region_.measure(query, first / chunk, near_region_.data() + first);
+      measure_bounds(box_of_region_, sphere_of_region_, query, first / chunk, near_region_.data() + first);
     const int64_t some_regions = std::min<int64_t>(2, regions_), some_blocks = (wanted + L - 1) / L + 1;
-    measure_blocks_of_regions(query, bound(near_region_.data(), regions_, some_regions));
-    visit_blocks(query, bound(near_.data(), chunk * measured_, some_blocks));
+    if (box_.exists) {
+      const T high = bound_by_far_sides(query, some_regions, some_blocks);
+      measure_blocks_of_regions(query, high);
+      visit_blocks(query, high);
+    } else {
+      measure_blocks_of_regions(query, bound(near_region_.data(), regions_, some_regions));
+      visit_blocks(query, bound(near_.data(), chunk * measured_, some_blocks));
+    }
     const T of_residues = bound(squared_.data(), visited_ * L, wanted);
     measure_blocks_of_regions(query, of_residues);
     visit_blocks(query, of_residues);
+  }
+
+  // A distance that the far sides of some blocks' spheres do not exceed. Near sides would not do to begin with: a few
+  // wide spheres, of residues far from others, hold many a query.
+  BACKMAP_HD T bound_by_far_sides(const Vec3<T>& query, int64_t some_regions, int64_t some_blocks) {
+    T* far = far_.data();
+    for (int64_t first = 0; first < regions_; first += chunk)
+      sphere_of_region_.measure_far_sides(query, first / chunk, far + first);
+    T* of_blocks = far + whole_chunks(regions_);
+    int64_t measured = 0;
+    for_values_within(far, regions_, bound(far, regions_, some_regions), [&](int64_t region) {
+      if (measured == most_far_regions) return;  // many are equally far
+      sphere_of_block_.measure_far_sides(query, region, of_blocks + chunk * measured++);
+    });
+    return bound(of_blocks, chunk * measured, some_blocks);
   }
 
   // A finite bound: what lies at infinity is never visited.
@@ -181,11 +234,17 @@ class ResidueBlocks {
     return std::min(bound_of_smallest(values, count, wanted, least_), largest);
   }
 
+  BACKMAP_HD void measure_bounds(const Boxes<T>& boxes, const Spheres<T>& spheres, const Vec3<T>& query, int64_t which,
+                                 T* squared) const {
+    if (box_.exists) spheres.measure(query, which, squared);
+    else boxes.measure(query, which, squared);
+  }
+
   // Distances to the boxes of the blocks in regions whose own boxes are that near; no region comes twice.
   BACKMAP_HD void measure_blocks_of_regions(const Vec3<T>& query, T high) {
     for_values_within(near_region_.data(), regions_, high, [&](int64_t region) {
       near_region_[region] = infinity;
-      box_of_block_.measure(query, region, near_.data() + chunk * measured_);
+      measure_bounds(box_of_block_, sphere_of_block_, query, region, near_.data() + chunk * measured_);
       region_[measured_++] = int32_t(region);
     });
   }
@@ -200,8 +259,14 @@ class ResidueBlocks {
     measure(query, before);
   }
 
-  // Distances to the residues of the blocks visited from number `first` on; fills up the last chunk.
   BACKMAP_HD void measure(const Vec3<T>& query, int64_t first) {
+    if (box_.exists) measure_residues<true>(query, first);
+    else measure_residues<false>(query, first);
+  }
+
+  // Distances to the residues of the blocks visited from number `first` on; fills up the last chunk.
+  template <bool periodic>
+  BACKMAP_HD void measure_residues(const Vec3<T>& query, int64_t first) {
     const Lanes<T> none = broadcast(infinity), x = broadcast(query.x), y = broadcast(query.y), z = broadcast(query.z);
     const T* coordinates = coordinates_.data();
     const int64_t *start = start_.data(), visited = visited_;
@@ -211,7 +276,8 @@ class ResidueBlocks {
       const T *p = coordinates + start[visit[v]], *last = coordinates + start[visit[v] + 1];
       Lanes<T> least = none;
       do {
-        const Lanes<T> dx = x - load_lanes(p), dy = y - load_lanes(p + L), dz = z - load_lanes(p + 2 * L);
+        Lanes<T> dx = x - load_lanes(p), dy = y - load_lanes(p + L), dz = z - load_lanes(p + 2 * L);
+        if (periodic) to_minimum_image(dx, dy, dz, box_);
         const Lanes<T> d = dx * dx + dy * dy + dz * dz;
         least = d < least ? d : least;
         p += 3 * L;
@@ -273,9 +339,12 @@ class ResidueBlocks {
   std::vector<int32_t> residue_;  // of each lane of each block
   std::vector<int64_t> start_;    // of each block in `coordinates_`
   std::vector<T> coordinates_;
-  Boxes<T> box_of_block_, box_of_region_;  // a region is a chunk of blocks
+  PeriodicBox<T> box_{};
+  Boxes<T> box_of_block_, box_of_region_;          // a region is a chunk of blocks
+  Spheres<T> sphere_of_block_, sphere_of_region_;  // instead of them, in a periodic box
 
   std::vector<T> near_region_, near_;    // squared distances to the boxes of regions, and of blocks in `region_`
+  std::vector<T> far_;                   // the same to their far sides, in a periodic box, of few blocks
   std::vector<int32_t> region_, visit_;  // regions whose blocks are measured, blocks visited
   std::vector<T> squared_;               // of the residues of the blocks visited
   std::vector<T> candidate_squared_;

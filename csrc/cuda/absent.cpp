@@ -35,6 +35,7 @@ BACKMAP_ABSENT(structure_penalty_backward, PenaltyBackwardArguments);
 BACKMAP_ABSENT(pack_side_chains, PackArguments);
 BACKMAP_ABSENT(c_alpha_energy, CAlphaEnergyArguments);
 BACKMAP_ABSENT(draw_c_alphas, DrawCAlphasArguments);
+BACKMAP_ABSENT(least_overlap, LeastOverlapArguments);
 BACKMAP_ABSENT(voxelize, VoxelizeArguments);
 BACKMAP_ABSENT(voxelize_backward, VoxelizeBackwardArguments);
 BACKMAP_ABSENT(density_to_coordinates, MomentsArguments);

@@ -13,18 +13,6 @@ constexpr int threads = 128, warps = threads / warp_size;
 __device__ int64_t warp_of_grid() { return int64_t(blockIdx.x) * warps + threadIdx.x / warp_size; }
 __device__ int lane_of_warp() { return threadIdx.x % warp_size; }
 
-template <typename T>
-__device__ T squared_distance_to_residue(const T* atoms, const bool* present, const bool* selectable, int64_t residue,
-                                         int64_t slots, const Vec3<T>& query) {
-  T nearest = std::numeric_limits<T>::infinity();
-  for (int64_t i = residue * slots; i < (residue + 1) * slots; ++i) {
-    if (!present[i] || !selectable[i]) continue;
-    const T d = squared_distance(load(atoms + 3 * i), query);
-    nearest = d < nearest ? d : nearest;
-  }
-  return nearest;
-}
-
 // One query with the pointers of its frame.
 template <typename T>
 struct Query {
@@ -33,7 +21,20 @@ struct Query {
   const bool* selectable;
   Vec3<T> point;
   int64_t excluded;
+  PeriodicBox<T> box;
 };
+
+template <typename T>
+__device__ T squared_distance_to_residue(const Query<T>& query, int64_t residue, int64_t slots) {
+  T nearest = std::numeric_limits<T>::infinity();
+  for (int64_t i = residue * slots; i < (residue + 1) * slots; ++i) {
+    if (!query.present[i] || !query.selectable[i]) continue;
+    const Vec3<T> offset = minimum_image(load(query.atoms + 3 * i) - query.point, query.box);
+    const T d = dot(offset, offset);
+    nearest = d < nearest ? d : nearest;
+  }
+  return nearest;
+}
 
 // What a warp keeps in shared memory: the distances of the first residues, and candidates for the nearest ones.
 template <typename T>
@@ -64,7 +65,7 @@ __device__ Neighbour<T> measure(const AlignmentArguments<T>& args, const Query<T
   if (again && r < Search<T>::known) {
     n.squared = search.squared_of_first[r];
   } else {
-    n.squared = squared_distance_to_residue(query.atoms, query.present, query.selectable, r, args.slots, query.point);
+    n.squared = squared_distance_to_residue(query, r, args.slots);
     if (r < Search<T>::known) search.squared_of_first[r] = n.squared;
   }
   return nearer(last, n) ? n : nobody<T>();
@@ -168,9 +169,12 @@ __global__ void align(AlignmentArguments<T> args) {
   const int64_t item = warp_of_grid();
   if (item >= args.batch * args.queries) return;
   const int64_t b = item / args.queries, atoms_of_frame = args.residues * args.slots;
-  const Query<T> query{args.atoms + 3 * atoms_of_frame * b, args.present + args.present_stride * b,
-                       args.selectable + args.selectable_stride * b, load(args.query + 3 * item),
-                       args.exclude[item % args.queries]};
+  const Query<T> query{args.atoms + 3 * atoms_of_frame * b,
+                       args.present + args.present_stride * b,
+                       args.selectable + args.selectable_stride * b,
+                       load(args.query + 3 * item),
+                       args.exclude[item % args.queries],
+                       box_of_frame(args.box, args.box_stride, b)};
   int64_t* index = args.index + item * args.neighbours;
   choose_all(args, query, index);
 
@@ -180,8 +184,17 @@ __global__ void align(AlignmentArguments<T> args) {
   const unsigned slots = unsigned(args.slots), points = unsigned(args.neighbours) * slots;
   for (unsigned i = lane_of_warp(); i < points; i += warp_size) {
     const int64_t residue = index[i / slots], atom = residue * slots + i % slots;
-    const bool there = residue >= 0 && query.present[atom];
-    store(local + 3 * int64_t(i), there ? to_local(frame, load(query.atoms + 3 * atom)) : Vec3<T>{T(0), T(0), T(0)});
+    Vec3<T> point{T(0), T(0), T(0)};
+    if (residue >= 0 && query.present[atom]) {
+      point = load(query.atoms + 3 * atom);
+      if (query.box.exists) {
+        const int64_t first = residue * slots;
+        point += shift_to_image(query.atoms + 3 * first, slots, query.point, query.box,
+                                [&](int64_t s) { return query.present[first + s] && query.selectable[first + s]; });
+      }
+      point = to_local(frame, point);
+    }
+    store(local + 3 * int64_t(i), point);
   }
 }
 
@@ -207,8 +220,11 @@ __global__ void align_backward(AlignmentBackwardArguments<T> args) {
   for (unsigned i = lane_of_warp(); i < points; i += warp_size) {
     const int64_t residue = index[i / slots], atom = residue * slots + i % slots;
     if (residue < 0 || residue >= args.residues || !present[atom]) continue;
-    add_atomically(grad_atoms + 3 * atom,
-                   to_local_backward(frame, load(atoms + 3 * atom), load(grad_local + 3 * int64_t(i)), part));
+    const Vec3<T> point =
+        args.local == nullptr
+            ? load(atoms + 3 * atom)
+            : to_global(frame, load(args.local + 3 * (args.slots * args.neighbours * item + int64_t(i))));
+    add_atomically(grad_atoms + 3 * atom, to_local_backward(frame, point, load(grad_local + 3 * int64_t(i)), part));
   }
   Frame<T> grad = load_frame(args.grad_frame + 12 * item);
   grad.e1 += warp_sum_of(part.e1);

@@ -24,6 +24,7 @@ struct PackFrame {
   T* backbone_bound;   // (residues, 4)
   T* backbone_energy;  // (residues, candidates)
   T* visited;          // (candidates) energies of the residue whose turn it is
+  PeriodicBox<T> box;
 };
 
 template <typename T>
@@ -39,7 +40,8 @@ __device__ PackFrame<T> frame_at(const PackArguments<T>& a, int64_t b) {
           workspace,
           workspace + 4 * r,
           workspace + 8 * r,
-          workspace + (8 + k) * r};
+          workspace + (8 + k) * r,
+          box_of_frame(a.box, a.box_stride, b)};
 }
 
 template <typename T>
@@ -103,7 +105,7 @@ __device__ int collect(const PackArguments<T>& a, const PackFrame<T>& f, const O
   const int64_t j = base + threadIdx.x;
   const int warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
   const bool near =
-      j < a.residues && others.meets(i, j) && may_touch(load_sphere(f.side_bound + 4 * i), others.bound(j));
+      j < a.residues && others.meets(i, j) && may_touch(load_sphere(f.side_bound + 4 * i), others.bound(j), f.box);
   const unsigned votes = __ballot_sync(whole_warp, near);
   if (lane == 0) of_warp[warp] = __popc(votes);
   __syncthreads();
@@ -125,9 +127,11 @@ __device__ T overlap_with(const PackArguments<T>& a, const PackFrame<T>& f, cons
   Sphere<T> own, other;
   for (int64_t n = threadIdx.x % warp_size; n < count * others.slots(); n += warp_size) {
     if (!others.atom(list[n / others.slots()], n % others.slots(), other)) continue;
-    for (int64_t s = 0; s < a.side_slots; ++s)
-      if (side_atom(a, f, i, k, s, own))
-        sum += squared_overlap(squared_distance(own.centre, other.centre), own.radius + other.radius);
+    for (int64_t s = 0; s < a.side_slots; ++s) {
+      if (!side_atom(a, f, i, k, s, own)) continue;
+      const Vec3<T> d = minimum_image(own.centre - other.centre, f.box);
+      sum += squared_overlap(dot(d, d), own.radius + other.radius);
+    }
   }
   return warp_sum(sum);
 }

@@ -25,13 +25,19 @@ auto call_below_autograd(const char* name, const Arguments&... arguments) {
   return call<function>(name, arguments...);
 }
 
+std::optional<Tensor> if_defined(const Tensor& tensor) {
+  return tensor.defined() ? std::optional<Tensor>(tensor) : std::nullopt;
+}
+
 struct CanonicalAlignment : torch::autograd::Function<CanonicalAlignment> {
   static variable_list forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& present,
                                const Tensor& selectable, const Tensor& query, const Tensor& triangle,
-                               const Tensor& exclude, const c10::SymInt& neighbours, int64_t frame_rule) {
-    auto [local, index, frame] = call_below_autograd<&canonical_alignment>(
-        "backmap::canonical_alignment", atoms, present, selectable, query, triangle, exclude, neighbours, frame_rule);
-    ctx->save_for_backward({atoms, present, index, triangle});
+                               const Tensor& exclude, const c10::SymInt& neighbours, int64_t frame_rule,
+                               const std::optional<Tensor>& box) {
+    auto [local, index, frame] =
+        call_below_autograd<&canonical_alignment>("backmap::canonical_alignment", atoms, present, selectable, query,
+                                                  triangle, exclude, neighbours, frame_rule, box);
+    ctx->save_for_backward({atoms, present, index, triangle, box ? local : Tensor()});
     ctx->saved_data["frame_rule"] = frame_rule;
     ctx->mark_non_differentiable({index});
     return {local, index, frame};
@@ -39,17 +45,18 @@ struct CanonicalAlignment : torch::autograd::Function<CanonicalAlignment> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    auto [grad_atoms, grad_triangle] =
-        call<&canonical_alignment_backward>("backmap::canonical_alignment_backward", grads[0], grads[2], saved[0],
-                                            saved[1], saved[2], saved[3], ctx->saved_data["frame_rule"].toInt());
-    return {grad_atoms, {}, {}, {}, grad_triangle, {}, {}, {}};
+    auto [grad_atoms, grad_triangle] = call<&canonical_alignment_backward>(
+        "backmap::canonical_alignment_backward", grads[0], grads[2], saved[0], saved[1], saved[2], saved[3],
+        ctx->saved_data["frame_rule"].toInt(), if_defined(saved[4]));
+    return {grad_atoms, {}, {}, {}, grad_triangle, {}, {}, {}, {}};
   }
 };
 
 Tensors3 differentiable_alignment(const Tensor& atoms, const Tensor& present, const Tensor& selectable,
                                   const Tensor& query, const Tensor& triangle, const Tensor& exclude,
-                                  c10::SymInt neighbours, int64_t frame_rule) {
-  auto out = CanonicalAlignment::apply(atoms, present, selectable, query, triangle, exclude, neighbours, frame_rule);
+                                  c10::SymInt neighbours, int64_t frame_rule, const std::optional<Tensor>& box) {
+  auto out =
+      CanonicalAlignment::apply(atoms, present, selectable, query, triangle, exclude, neighbours, frame_rule, box);
   return {out[0], out[1], out[2]};
 }
 
@@ -88,10 +95,6 @@ struct OverlappingPlacement : torch::autograd::Function<OverlappingPlacement> {
 
 Tensor differentiable_overlap(const Tensor& atoms, const Tensor& frame, const Tensor& local, const Tensor& target) {
   return OverlappingPlacement::apply(atoms, frame, local, target);
-}
-
-std::optional<Tensor> if_defined(const Tensor& tensor) {
-  return tensor.defined() ? std::optional<Tensor>(tensor) : std::nullopt;
 }
 
 struct StructureScore : torch::autograd::Function<StructureScore> {
@@ -149,9 +152,18 @@ Tensor differentiable_penalty(BACKMAP_PENALTY_PARAMETERS) { return StructurePena
 // A draw has no gradient: the results are constants, whatever the arguments require.
 Tensors2 constant_packing(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                           const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
-                          const Tensor& linked, const Tensor& uniforms, double strength) {
+                          const Tensor& linked, const Tensor& uniforms, double strength,
+                          const std::optional<Tensor>& box) {
   return call_below_autograd<&pack_side_chains>("backmap::pack_side_chains", candidates, candidate_present, backbone,
-                                                backbone_present, radii, backbone_radii, linked, uniforms, strength);
+                                                backbone_present, radii, backbone_radii, linked, uniforms, strength,
+                                                box);
+}
+
+// Nor has a choice.
+Tensor constant_least_overlap(const Tensor& atoms, const Tensor& trials, const Tensor& penalty, const Tensor& residue,
+                              const Tensor& target, double distance, const std::optional<Tensor>& box) {
+  return call_below_autograd<&least_overlap>("backmap::least_overlap", atoms, trials, penalty, residue, target,
+                                             distance, box);
 }
 
 Tensor constant_c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
@@ -230,6 +242,7 @@ TORCH_LIBRARY_IMPL(backmap, Autograd, m) {
   m.impl("pack_side_chains", &constant_packing);
   m.impl("c_alpha_energy", &constant_c_alpha_energy);
   m.impl("draw_c_alphas", &constant_c_alphas);
+  m.impl("least_overlap", &constant_least_overlap);
   m.impl("voxelize", &differentiable_voxelize);
   m.impl("voxelize_into", &constant_voxelize_into);
   m.impl("density_to_coordinates", &differentiable_centres);

@@ -39,12 +39,12 @@ inline void check_box(const char* op, const std::optional<at::Tensor>& box, cons
 // ---- Values: only where reading them costs no synchronisation ----------------------------------
 
 // CUDA takes an atom out of range as missing.
-inline void check_atom_range(const Argument& indices, int64_t atoms) {
+inline void check_atom_range(const Argument& indices, int64_t atoms, int64_t least = 0) {
   if (!indices.tensor.is_cpu() || indices.tensor.numel() == 0) return;
   const auto [low, high] = indices.tensor.aminmax();
   const int64_t lowest = low.item<int64_t>(), highest = high.item<int64_t>();
-  TORCH_CHECK_VALUE(lowest >= 0 && highest < atoms, indices.op, ": ", indices.name, " must lie in [0, ", atoms,
-                    ") (residues * atoms), got ", lowest < 0 ? lowest : highest);
+  TORCH_CHECK_VALUE(lowest >= least && highest < atoms, indices.op, ": ", indices.name, " must lie in [", least, ", ",
+                    atoms, ") (residues * atoms), got ", lowest < least ? lowest : highest);
 }
 
 // That every box is in reduced form and wider than twice the reach, and a little more, so that rounding shows no

@@ -1,6 +1,6 @@
 // Canonical alignment and placement: from tensors to launchers.
 #include "kernels.h"
-#include "torch/checks.h"
+#include "torch/bonded_checks.h"
 #include "torch/launch.h"
 #include "torch/operators.h"
 
@@ -15,7 +15,7 @@ void check_frame_rule(const char* op, int64_t rule) {
 }
 
 // (*, residues, slots, 3): the batch dimensions.
-Sizes check_atoms(const Argument& atoms) {
+Sizes batch_of(const Argument& atoms) {
   is_floating(atoms);
   holds_points(atoms, 3, "(*, residues, atoms, 3)");
   return without_last(atoms.tensor, 3);
@@ -25,11 +25,11 @@ Sizes check_atoms(const Argument& atoms) {
 
 Tensors3 empty_canonical_alignment(const Tensor& atoms, const Tensor& present, const Tensor& selectable,
                                    const Tensor& query, const Tensor& triangle, const Tensor& exclude,
-                                   c10::SymInt neighbours, int64_t frame_rule) {
+                                   c10::SymInt neighbours, int64_t frame_rule, const std::optional<Tensor>& box) {
   const char* op = "canonical_alignment";
   const Argument first{op, "atoms", atoms};
   const auto dtype = atoms.scalar_type();
-  const Sizes batch = check_atoms(first);
+  const Sizes batch = batch_of(first);
   const auto residues = atoms.sym_size(-3), slots = atoms.sym_size(-2);
   goes_with({op, "present", present}, first, at::kBool);
   has_shape_or_shared({op, "present", present}, batch, {residues, slots});
@@ -45,18 +45,21 @@ Tensors3 empty_canonical_alignment(const Tensor& atoms, const Tensor& present, c
   has_shape({op, "exclude", exclude}, {queries});
   TORCH_CHECK_VALUE(neighbours >= 0, op, ": neighbours must be 0 or more, got ", neighbours);
   check_frame_rule(op, frame_rule);
+  check_box(op, box, first, batch);
   return {at::empty_symint(join(batch, {queries, neighbours, slots, 3}), atoms.options()),
           at::empty_symint(join(batch, {queries, neighbours}), atoms.options().dtype(at::kLong)),
           at::empty_symint(join(batch, {queries, 4, 3}), atoms.options())};
 }
 
 Tensors3 canonical_alignment(const Tensor& atoms, const Tensor& present, const Tensor& selectable, const Tensor& query,
-                             const Tensor& triangle, const Tensor& exclude, c10::SymInt neighbours,
-                             int64_t frame_rule) {
+                             const Tensor& triangle, const Tensor& exclude, c10::SymInt neighbours, int64_t frame_rule,
+                             const std::optional<Tensor>& box) {
   auto [local, index, frame] =
-      empty_canonical_alignment(atoms, present, selectable, query, triangle, exclude, neighbours, frame_rule);
+      empty_canonical_alignment(atoms, present, selectable, query, triangle, exclude, neighbours, frame_rule, box);
+  check_box_values("canonical_alignment", box, 0, "nothing");
   const Tensor atoms_ = atoms.contiguous(), present_ = present.contiguous(), selectable_ = selectable.contiguous(),
-               query_ = query.contiguous(), triangle_ = triangle.contiguous(), exclude_ = exclude.contiguous();
+               query_ = query.contiguous(), triangle_ = triangle.contiguous(), exclude_ = exclude.contiguous(),
+               box_ = contiguous_or_undefined(box);
   with_scalar_of(atoms, [&](auto scalar) {
     using T = decltype(scalar);
     const AlignmentArguments<T> args{
@@ -74,6 +77,8 @@ Tensors3 canonical_alignment(const Tensor& atoms, const Tensor& present, const T
         .query = query_.const_data_ptr<T>(),
         .triangle = triangle_.const_data_ptr<T>(),
         .exclude = exclude_.const_data_ptr<int64_t>(),
+        .box = data_or_null<T>(box_),
+        .box_stride = box ? frame_stride(*box, 2) : 0,
         .local = local.mutable_data_ptr<T>(),
         .index = index.mutable_data_ptr<int64_t>(),
         .frame = frame.mutable_data_ptr<T>(),
@@ -85,11 +90,11 @@ Tensors3 canonical_alignment(const Tensor& atoms, const Tensor& present, const T
 
 Tensors2 empty_canonical_alignment_backward(const Tensor& grad_local, const Tensor& grad_frame, const Tensor& atoms,
                                             const Tensor& present, const Tensor& index, const Tensor& triangle,
-                                            int64_t frame_rule) {
+                                            int64_t frame_rule, const std::optional<Tensor>& local) {
   const char* op = "canonical_alignment_backward";
   const Argument first{op, "atoms", atoms};
   const auto dtype = atoms.scalar_type();
-  const Sizes batch = check_atoms(first);
+  const Sizes batch = batch_of(first);
   const auto residues = atoms.sym_size(-3), slots = atoms.sym_size(-2);
   goes_with({op, "present", present}, first, at::kBool);
   has_shape_or_shared({op, "present", present}, batch, {residues, slots});
@@ -106,19 +111,23 @@ Tensors2 empty_canonical_alignment_backward(const Tensor& grad_local, const Tens
   goes_with({op, "grad_frame", grad_frame}, first, dtype);
   has_shape({op, "grad_frame", grad_frame}, join(batch, {queries, 4, 3}));
   check_frame_rule(op, frame_rule);
+  if (local) {
+    goes_with({op, "local", *local}, first, dtype);
+    has_shape({op, "local", *local}, join(batch, {queries, neighbours, slots, 3}));
+  }
   return {at::empty_symint(atoms.sym_sizes(), atoms.options()),
           at::empty_symint(triangle.sym_sizes(), triangle.options())};
 }
 
 Tensors2 canonical_alignment_backward(const Tensor& grad_local, const Tensor& grad_frame, const Tensor& atoms,
                                       const Tensor& present, const Tensor& index, const Tensor& triangle,
-                                      int64_t frame_rule) {
+                                      int64_t frame_rule, const std::optional<Tensor>& local) {
   auto [grad_atoms, grad_triangle] =
-      empty_canonical_alignment_backward(grad_local, grad_frame, atoms, present, index, triangle, frame_rule);
+      empty_canonical_alignment_backward(grad_local, grad_frame, atoms, present, index, triangle, frame_rule, local);
   if (grad_atoms.is_cuda()) grad_atoms.zero_();
   const Tensor grad_local_ = grad_local.contiguous(), grad_frame_ = grad_frame.contiguous(),
                atoms_ = atoms.contiguous(), present_ = present.contiguous(), index_ = index.contiguous(),
-               triangle_ = triangle.contiguous();
+               triangle_ = triangle.contiguous(), local_ = contiguous_or_undefined(local);
   with_scalar_of(atoms, [&](auto scalar) {
     using T = decltype(scalar);
     const AlignmentBackwardArguments<T> args{
@@ -135,6 +144,7 @@ Tensors2 canonical_alignment_backward(const Tensor& grad_local, const Tensor& gr
         .present_stride = frame_stride(present, 2),
         .index = index_.const_data_ptr<int64_t>(),
         .triangle = triangle_.const_data_ptr<T>(),
+        .local = data_or_null<T>(local_),
         .grad_atoms = grad_atoms.mutable_data_ptr<T>(),
         .grad_triangle = grad_triangle.mutable_data_ptr<T>(),
     };

@@ -19,6 +19,7 @@ TORCH_LIBRARY_IMPL(backmap, Meta, m) {
   m.impl("pack_side_chains", &empty_pack_side_chains);
   m.impl("c_alpha_energy", &empty_c_alpha_energy);
   m.impl("draw_c_alphas", &empty_draw_c_alphas);
+  m.impl("least_overlap", &empty_least_overlap);
   m.impl("voxelize", &empty_voxelize);
   m.impl("voxelize_into", &empty_voxelize_into);
   m.impl("voxelize_backward", &empty_voxelize_backward);

@@ -17,16 +17,17 @@ using Tensors3 = std::tuple<Tensor, Tensor, Tensor>;
 
 Tensors3 empty_canonical_alignment(const Tensor& atoms, const Tensor& present, const Tensor& selectable,
                                    const Tensor& query, const Tensor& triangle, const Tensor& exclude,
-                                   c10::SymInt neighbours, int64_t frame_rule);
+                                   c10::SymInt neighbours, int64_t frame_rule, const std::optional<Tensor>& box);
 Tensors3 canonical_alignment(const Tensor& atoms, const Tensor& present, const Tensor& selectable, const Tensor& query,
-                             const Tensor& triangle, const Tensor& exclude, c10::SymInt neighbours, int64_t frame_rule);
+                             const Tensor& triangle, const Tensor& exclude, c10::SymInt neighbours, int64_t frame_rule,
+                             const std::optional<Tensor>& box);
 
 Tensors2 empty_canonical_alignment_backward(const Tensor& grad_local, const Tensor& grad_frame, const Tensor& atoms,
                                             const Tensor& present, const Tensor& index, const Tensor& triangle,
-                                            int64_t frame_rule);
+                                            int64_t frame_rule, const std::optional<Tensor>& local);
 Tensors2 canonical_alignment_backward(const Tensor& grad_local, const Tensor& grad_frame, const Tensor& atoms,
                                       const Tensor& present, const Tensor& index, const Tensor& triangle,
-                                      int64_t frame_rule);
+                                      int64_t frame_rule, const std::optional<Tensor>& local);
 
 Tensor empty_canonical_placement(const Tensor& frame, const Tensor& local);
 Tensor canonical_placement(const Tensor& frame, const Tensor& local);
@@ -72,10 +73,17 @@ Tensor structure_penalty_backward(const Tensor& grad, BACKMAP_PENALTY_PARAMETERS
 
 Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                                 const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
-                                const Tensor& linked, const Tensor& uniforms, double strength);
+                                const Tensor& linked, const Tensor& uniforms, double strength,
+                                const std::optional<Tensor>& box);
 Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                           const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
-                          const Tensor& linked, const Tensor& uniforms, double strength);
+                          const Tensor& linked, const Tensor& uniforms, double strength,
+                          const std::optional<Tensor>& box);
+
+Tensor empty_least_overlap(const Tensor& atoms, const Tensor& trials, const Tensor& penalty, const Tensor& residue,
+                           const Tensor& target, double distance, const std::optional<Tensor>& box);
+Tensor least_overlap(const Tensor& atoms, const Tensor& trials, const Tensor& penalty, const Tensor& residue,
+                     const Tensor& target, double distance, const std::optional<Tensor>& box);
 
 Tensor empty_c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
                             double first_angle, double last_angle);

@@ -2,15 +2,29 @@
 #include <cmath>
 
 #include "kernels.h"
-#include "torch/checks.h"
+#include "torch/bonded_checks.h"
 #include "torch/launch.h"
 #include "torch/operators.h"
 
 namespace backmap {
 
+namespace {
+
+// That no atom is in contact with two images of another.
+void check_box_width(const std::optional<Tensor>& box, const Tensor& radii, const Tensor& backbone_radii) {
+  if (!box || !box->is_cpu()) return;
+  const auto largest = [](const Tensor& values) { return values.numel() > 0 ? values.max().item<double>() : 0.0; };
+  const double side = largest(radii), contact = side + std::max(side, largest(backbone_radii));
+  checks::check_box_values("pack_side_chains", box, std::isfinite(contact) ? std::max(contact, 0.0) : 0.0,
+                           "the largest contact");
+}
+
+}  // namespace
+
 Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                                 const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
-                                const Tensor& linked, const Tensor& uniforms, double strength) {
+                                const Tensor& linked, const Tensor& uniforms, double strength,
+                                const std::optional<Tensor>& box) {
   using namespace checks;
   const char* op = "pack_side_chains";
   const Argument first{op, "candidates", candidates};
@@ -41,19 +55,22 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
   has_shape({op, "uniforms", uniforms}, join(batch, {uniforms.sym_size(-2), residues}));
   TORCH_CHECK_VALUE(strength >= 0 && std::isfinite(strength), op, ": strength must be finite and 0 or more, got ",
                     strength);
+  check_box(op, box, first, batch);
   return {at::empty_symint(join(batch, {residues}), candidates.options().dtype(at::kLong)),
           at::empty_symint(join(batch, {residues}), candidates.options())};
 }
 
 Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                           const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
-                          const Tensor& linked, const Tensor& uniforms, double strength) {
+                          const Tensor& linked, const Tensor& uniforms, double strength,
+                          const std::optional<Tensor>& box) {
   auto [choice, energy] = empty_pack_side_chains(candidates, candidate_present, backbone, backbone_present, radii,
-                                                 backbone_radii, linked, uniforms, strength);
+                                                 backbone_radii, linked, uniforms, strength, box);
+  check_box_width(box, radii, backbone_radii);
   const Tensor candidates_ = candidates.contiguous(), candidate_present_ = candidate_present.contiguous(),
                backbone_ = backbone.contiguous(), backbone_present_ = backbone_present.contiguous(),
                radii_ = radii.contiguous(), backbone_radii_ = backbone_radii.contiguous(),
-               linked_ = linked.contiguous(), uniforms_ = uniforms.contiguous();
+               linked_ = linked.contiguous(), uniforms_ = uniforms.contiguous(), box_ = contiguous_or_undefined(box);
   const int64_t frames = frame_count(candidates, 4), residues = candidates.size(-4);
   const int64_t workspace_size =
       candidates.is_cuda() ? frames * cuda::pack_workspace(residues, candidates.size(-3)) : 0;
@@ -77,6 +94,8 @@ Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_pres
         .backbone_radius = backbone_radii_.const_data_ptr<T>(),
         .linked = linked_.const_data_ptr<bool>(),
         .uniform = uniforms_.const_data_ptr<T>(),
+        .box = data_or_null<T>(box_),
+        .box_stride = box ? frame_stride(*box, 2) : 0,
         .choice = choice.mutable_data_ptr<int64_t>(),
         .energy = energy.mutable_data_ptr<T>(),
         .workspace = workspace.mutable_data_ptr<T>(),

@@ -13,10 +13,11 @@ namespace backmap {
 TORCH_LIBRARY(backmap, m) {
   m.def(
       "canonical_alignment(Tensor atoms, Tensor present, Tensor selectable, Tensor query, Tensor triangle, "
-      "Tensor exclude, SymInt neighbours, int frame_rule) -> (Tensor local, Tensor index, Tensor frame)");
+      "Tensor exclude, SymInt neighbours, int frame_rule, Tensor? box=None) "
+      "-> (Tensor local, Tensor index, Tensor frame)");
   m.def(
       "canonical_alignment_backward(Tensor grad_local, Tensor grad_frame, Tensor atoms, Tensor present, Tensor index, "
-      "Tensor triangle, int frame_rule) -> (Tensor grad_atoms, Tensor grad_triangle)");
+      "Tensor triangle, int frame_rule, Tensor? local=None) -> (Tensor grad_atoms, Tensor grad_triangle)");
   m.def("canonical_placement(Tensor frame, Tensor local) -> Tensor");
   m.def(
       "canonical_placement_backward(Tensor grad, Tensor frame, Tensor local) "
@@ -36,7 +37,7 @@ TORCH_LIBRARY(backmap, m) {
   m.def("structure_penalty_backward(Tensor grad, " BACKMAP_PENALTY_SCHEMA ") -> Tensor");
   m.def(
       "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
-      "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength) "
+      "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength, Tensor? box=None) "
       "-> (Tensor choice, Tensor energy)");
   m.def(
       "c_alpha_energy(Tensor c_alpha, Tensor kinds, Tensor weights, Tensor table, float first_angle, "
@@ -45,6 +46,9 @@ TORCH_LIBRARY(backmap, m) {
       "draw_c_alphas(Tensor beads, Tensor noise, Tensor bonds, Tensor kinds, Tensor weights, Tensor table, "
       "Tensor keys, Tensor steps, float first_angle, float last_angle, float temperature, float step_size, "
       "float largest_step, float contact_distance, float contact_strength, Tensor? box=None) -> Tensor");
+  m.def(
+      "least_overlap(Tensor atoms, Tensor trials, Tensor penalty, Tensor residue, Tensor target, float distance, "
+      "Tensor? box=None) -> Tensor");
   m.def("voxelize(Tensor coordinates, SymInt grid_points, float width, float sigma) -> Tensor");
   m.def("voxelize_into(Tensor coordinates, Tensor(a!) out, float width, float sigma) -> ()");
   m.def("voxelize_backward(Tensor grad, Tensor coordinates, float width, float sigma) -> Tensor");
@@ -71,6 +75,7 @@ void implement(torch::Library& m) {
   m.impl("pack_side_chains", &pack_side_chains);
   m.impl("c_alpha_energy", &c_alpha_energy);
   m.impl("draw_c_alphas", &draw_c_alphas);
+  m.impl("least_overlap", &least_overlap);
   m.impl("voxelize", &voxelize);
   m.impl("voxelize_into", &voxelize_into);
   m.impl("voxelize_backward", &voxelize_backward);

@@ -21,6 +21,7 @@
 #include "core/pair_terms.h"
 #include "core/periodic_box.h"
 #include "core/rotamer_draw.h"
+#include "core/trial_overlap.h"
 #include "core/voxel_grid.h"
 #include "random_structures.h"
 
@@ -436,12 +437,12 @@ void test_bounding_sphere() {
       first[1].radius = T(-1);  // does not exist
       second[2].centre.y = not_a_number<T>;
       const Sphere<T> a = around(first), b = around(second);
-      check(may_touch(a, b) == may_touch(b, a), "may_touch: symmetric");
+      check(may_touch(a, b, {}) == may_touch(b, a, {}), "may_touch: symmetric");
       for (const Sphere<T>& p : first)
         for (const Sphere<T>& q : second) {
           if (p.radius < T(0)) continue;
           const T reach = p.radius + q.radius;
-          if (squared_distance(p.centre, q.centre) < reach * reach) check(may_touch(a, b), "may_touch: hides none");
+          if (squared_distance(p.centre, q.centre) < reach * reach) check(may_touch(a, b, {}), "may_touch: hides none");
         }
     }
   const Vec3<T> nowhere{T(0), infinite<T>, T(0)};
@@ -449,7 +450,7 @@ void test_bounding_sphere() {
   check(around({{nowhere, T(1)}}).radius < T(0), "bounding_sphere: of what is not finite");
   const Sphere<T> point = around({{{T(1), T(1), T(1)}, T(0)}, {{T(1), T(1), T(1)}, T(0)}});
   check(point.radius == T(0), "bounding_sphere: of coinciding points");
-  check(!may_touch(around({}), around({{{T(0), T(0), T(0)}, T(9)}})), "may_touch: nothing touches nothing");
+  check(!may_touch(around({}), around({{{T(0), T(0), T(0)}, T(9)}}), {}), "may_touch: nothing touches nothing");
 }
 
 // ---- periodic_box.h ----------------------------------------------------------------------------
@@ -485,6 +486,8 @@ void test_periodic_box() {
       }
       const Vec3<T> shift = whole_vectors(box, random), near = random_vector<T>(random, 0.065);
       check(norm(minimum_image(near + shift, box) - near) <= close, "minimum_image: finds the shortest");
+      check(norm(image_shift(near + shift, box) + shift) <= close, "image_shift: what minimum_image adds");
+      check(norm(near) < exact_length(box), "exact_length: the shortest image is found");
       const Vec3<T> moved = moved_into_box(v + shift, box);
       const Vec3<double> s = box_fractions(moved, box);
       for (const double fraction : {s.x, s.y, s.z})
@@ -617,6 +620,28 @@ void test_nearest() {
 // ---- rotamer_draw.h ----------------------------------------------------------------------------
 
 template <typename T>
+void test_shift_to_image() {
+  const PeriodicBox<T> box{true, {T(5), T(0), T(0)}, {T(0), T(5), T(0)}, {T(0), T(0), T(5)}};
+  const T atoms[] = {T(4.5), T(1), T(1), T(4.9), T(1), T(1), not_a_number<T>, T(0), T(0)};
+  const auto shift = [&](T x, const PeriodicBox<T>& in, bool second) {
+    return shift_to_image(atoms, 3, Vec3<T>{x, T(1), T(1)}, in, [&](int64_t i) { return i != 1 || second; }).x;
+  };
+  check(shift(T(0.1), box, true) == T(-5), "shift_to_image: across a face");
+  check(shift(T(0.1), {}, true) == T(0), "shift_to_image: no box");
+  check(shift(T(2.15), box, true) == T(-5) && shift(T(2.15), box, false) == T(0),
+        "shift_to_image: of the nearest atom");
+}
+
+template <typename T>
+void test_trials() {
+  for (const int64_t residue : {3, 6})
+    check(counts_for_trials(residue, 4 + (residue == 3)), "counts_for_trials: others");
+  for (const int64_t residue : {3, 4, 5}) check(!counts_for_trials(residue, 4), "counts_for_trials: neighbours");
+  const T scores[] = {not_a_number<T>, T(2), T(1), T(1), not_a_number<T>};
+  check(first_smallest(scores, 5) == 2 && first_smallest(scores, 1) == 0, "first_smallest");
+}
+
+template <typename T>
 void test_draw() {
   const auto drawn = [](std::vector<T> energies, T uniform) {
     return draw(energies.data(), int64_t(energies.size()), uniform);
@@ -652,6 +677,8 @@ void test_all() {
   test_periodic_box<T>();
   test_cell_hash<T>();
   test_nearest<T>();
+  test_shift_to_image<T>();
+  test_trials<T>();
   test_draw<T>();
 }
 

@@ -29,7 +29,7 @@ constexpr double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-12;
 
 template <typename T>
 void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t queries, int64_t neighbours, FrameRule rule,
-                    double extent = 3) {
+                    double extent = 3, double width = 0) {
   Random random{unsigned(residues * 31 + neighbours)};
   const int64_t atoms_of_frame = residues * slots;
   // A coarse lattice, so that many distances tie.
@@ -41,6 +41,7 @@ void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t quer
   if (queries > 2) query[3] = std::numeric_limits<T>::quiet_NaN(), query[6] = std::numeric_limits<T>::infinity();
   const auto triangle = random.uniforms<T>(batch * queries * 9, 0, 1);
   const auto exclude = random.integers(queries, -1, residues > 0 ? residues : 1);
+  const auto box = random_boxes<T>(random, width > 0 ? batch : 0, width);
   struct Result {
     std::vector<T> local, frame;
     std::vector<int64_t> index;
@@ -50,7 +51,7 @@ void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t quer
              std::vector<int64_t>(batch * queries * neighbours, 9)};
     launch(AlignmentArguments<T>{batch, residues, slots, queries, neighbours, rule, atoms.data(), present.data(),
                                  atoms_of_frame, selectable.data(), 0, query.data(), triangle.data(), exclude.data(),
-                                 r.local.data(), r.index.data(), r.frame.data()});
+                                 width > 0 ? box.data() : nullptr, 9, r.local.data(), r.index.data(), r.frame.data()});
     return r;
   };
   const Result c = run([](const auto& a) { cpu::canonical_alignment(a); });
@@ -68,7 +69,8 @@ void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t quer
     Gradient r{std::vector<T>(atoms.size(), T(0)), std::vector<T>(triangle.size(), T(9))};
     launch(AlignmentBackwardArguments<T>{batch, residues, slots, queries, neighbours, rule, grad_local.data(),
                                          grad_frame.data(), atoms.data(), present.data(), atoms_of_frame,
-                                         c.index.data(), triangle.data(), r.atoms.data(), r.triangle.data()});
+                                         c.index.data(), triangle.data(), width > 0 ? c.local.data() : nullptr,
+                                         r.atoms.data(), r.triangle.data()});
     return r;
   };
   const Gradient cb = run_backward([](const auto& a) { cpu::canonical_alignment_backward(a); });
@@ -266,7 +268,7 @@ void test_penalty(int64_t batch, int64_t residues, int64_t slots, int64_t bonds,
 
 template <typename T>
 void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t side_slots, int64_t backbone_slots,
-                  int64_t sweeps, double extent) {
+                  int64_t sweeps, double extent, double width = 0) {
   Random random{unsigned(residues + candidates)};
   std::vector<T> candidate, backbone;
   for (int64_t i = 0; i < batch * residues; ++i) {
@@ -282,6 +284,7 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
   const auto radii = random.uniforms<T>(residues * side_slots, 0.15, 0.19),
              backbone_radii = random.uniforms<T>(residues * backbone_slots, 0.15, 0.17),
              uniform = random.uniforms<T>(batch * sweeps * residues, 0, 1);
+  const auto box = random_boxes<T>(random, width > 0 ? batch : 0, width);
   std::vector<T> workspace(batch * cuda::pack_workspace(residues, candidates), T(12345));
   struct Result {
     std::vector<int64_t> choice;
@@ -289,16 +292,59 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
   };
   const auto run = [&](auto&& launch) {
     Result r{std::vector<int64_t>(batch * residues, 9), std::vector<T>(batch * residues, T(9))};
-    launch(PackArguments<T>{batch, residues, candidates, side_slots, backbone_slots, sweeps, T(300), candidate.data(),
-                            present.data(), backbone.data(), backbone_present.data(), residues * backbone_slots,
-                            radii.data(), backbone_radii.data(), linked.data(), uniform.data(), r.choice.data(),
-                            r.energy.data(), workspace.data()});
+    launch(PackArguments<T>{batch,
+                            residues,
+                            candidates,
+                            side_slots,
+                            backbone_slots,
+                            sweeps,
+                            T(300),
+                            candidate.data(),
+                            present.data(),
+                            backbone.data(),
+                            backbone_present.data(),
+                            residues * backbone_slots,
+                            radii.data(),
+                            backbone_radii.data(),
+                            linked.data(),
+                            uniform.data(),
+                            width > 0 ? box.data() : nullptr,
+                            9,
+                            r.choice.data(),
+                            r.energy.data(),
+                            workspace.data()});
     return r;
   };
   const Result c = run([](const auto& a) { cpu::pack_side_chains(a); });
   const Result g = run([](const auto& a) { cuda::pack_side_chains(a, nullptr); });
   check(c.choice == g.choice, "pack_side_chains: choice");
   check(difference(c.energy, g.energy) < 1e3 * tolerance<T>, "pack_side_chains: energy");
+}
+
+// ---- Trials that overlap least -----------------------------------------------------------------
+
+template <typename T>
+void test_least_overlap(int64_t batch, int64_t residues, int64_t slots, int64_t groups, int64_t trials, int64_t points,
+                        double extent, double width = 0) {
+  Random random{unsigned(residues + groups)};
+  const int64_t atoms_of_frame = residues * slots;
+  const auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, 0, extent),
+             trial = random.uniforms<T>(batch * groups * trials * points * 3, 0, extent),
+             penalty = random.uniforms<T>(batch * groups * trials, 0, 0.01);
+  const auto residue = random.integers(groups, 0, residues > 0 ? residues : 1),
+             target = random.integers(groups * points, -1, atoms_of_frame);
+  const auto box = random_boxes<T>(random, width > 0 ? batch : 0, width);
+  const auto run = [&](auto&& launch) {
+    std::vector<T> standing = atoms, score(batch * trials);
+    std::vector<int64_t> choice(batch * groups, 9);
+    launch(LeastOverlapArguments<T>{batch, residues, slots, groups, trials, points, T(0.34), standing.data(),
+                                    trial.data(), penalty.data(), residue.data(), target.data(),
+                                    width > 0 ? box.data() : nullptr, 9, choice.data(), score.data()});
+    return choice;
+  };
+  check(
+      run([](const auto& a) { cpu::least_overlap(a); }) == run([](const auto& a) { cuda::least_overlap(a, nullptr); }),
+      "least_overlap");
 }
 
 // ---- Densities on voxels -----------------------------------------------------------------------
@@ -371,6 +417,8 @@ void test_all() {
     test_alignment<T>(2, 40, 3, 5, 1, rule);
     test_alignment<T>(1, 1, 1, 1, 1, rule);
     test_alignment<T>(1, 0, 2, 2, 3, rule);
+    test_alignment<T>(2, 200, 3, 3, 12, rule, 3, 2.1);
+    test_alignment<T>(2, 1200, 3, 40, 20, rule, 9, 5.3);
     test_alignment<T>(0, 5, 2, 2, 3, rule);
   }
   test_placement<T>(5, 14);
@@ -394,9 +442,17 @@ void test_all() {
   test_penalty<T>(0, 5, 3, 2, 2);
   test_packing<T>(2, 20, 9, 5, 4, 3, 1.2);
   test_packing<T>(1, 270, 3, 2, 4, 1, 2.5);  // more residues than threads
+  test_packing<T>(2, 20, 9, 5, 4, 3, 1.2, 1.1);
+  test_packing<T>(1, 270, 3, 2, 4, 1, 2.5, 2.3);
   test_packing<T>(2, 1, 1, 1, 5, 2, 1);
   test_packing<T>(1, 5, 2, 0, 4, 2, 1);
   test_packing<T>(0, 5, 2, 3, 4, 2, 1);
+  test_least_overlap<T>(2, 60, 4, 9, 12, 3, 1.5);
+  test_least_overlap<T>(2, 60, 4, 9, 12, 3, 1.5, 0.9);
+  test_least_overlap<T>(1, 300, 4, 20, 5, 1, 3, 2.5);
+  test_least_overlap<T>(1, 1, 1, 1, 1, 1, 1);
+  test_least_overlap<T>(1, 0, 4, 2, 3, 1, 1);
+  test_least_overlap<T>(0, 5, 4, 2, 3, 1, 1);
   for (const int32_t points : {1, 5, 8, 12, 16, 20}) {
     test_densities<T>(2, 9, points, 3, 0);  // more cubes than a block has warps
     test_densities<T>(1, 2, points, 0, 1);  // not on 16 bytes

@@ -5,6 +5,7 @@ import pytest
 
 from backmap.chemistry import ATOM_SLOTS, SLOT_C, SLOT_CA, Topology
 from backmap.chemistry.residues import AROMATIC_RINGS, HEAVY_ATOMS
+from backmap.evaluation.near_pairs import near_pairs
 from backmap.evaluation.rings import pierced_rings, ring_atoms
 
 RADIUS = 0.14
@@ -61,3 +62,44 @@ def test_no_rings_and_no_bonds():
     rings = ring_atoms(topology, topology.atom_mask)
     none = np.empty((0, 2), dtype=np.int64)
     assert pierced_rings(np.zeros((3, 2, ATOM_SLOTS, 3)), none, rings).shape == (3, 0)
+
+
+def test_a_bond_through_a_ring_across_a_face():
+    topology = Topology.from_sequences("F", "G")
+    atoms = np.full((2, ATOM_SLOTS, 3), 9.0)
+    ring = AROMATIC_RINGS["PHE"][0]
+    turns = np.linspace(0, 2 * np.pi, len(ring), endpoint=False)
+    slots = [HEAVY_ATOMS["PHE"].index(atom) for atom in ring]
+    atoms[0, slots] = RADIUS * np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=1)
+    box = np.array([[3.0, 0, 0], [1.0, 4, 0], [-1.0, 2, 5]])
+    atoms[1, SLOT_CA], atoms[1, SLOT_C] = (0.01, 0.02, -0.07), (0.01, 0.02, 0.08)
+    bonds, rings = ATOM_SLOTS + np.array([[SLOT_CA, SLOT_C]]), ring_atoms(topology, topology.atom_mask)
+    for turns in ((0, 0, 0), (1, 0, 0), (-2, 1, 3)):
+        moved = atoms.copy()
+        moved[1] += turns @ box
+        assert pierced_rings(moved, bonds, rings, box).all()
+        assert pierced_rings(moved, bonds, rings).all() == (not any(turns))
+
+
+@pytest.mark.parametrize(
+    "box", [None, np.diag([2.0, 1.5, 3.0]), np.array([[2.0, 0, 0], [0.9, 2, 0], [-0.9, 0.8, 2]])]
+)
+def test_near_pairs_are_all_pairs_within_the_radius(box):
+    random = np.random.default_rng(0)
+    first, second = 6 * random.random((40, 3)) - 2, 6 * random.random((60, 3)) - 2
+    steps = range(-8, 9) if box is not None else range(1)
+    shifts = np.array([(x, y, z) for x in steps for y in steps for z in steps]) @ (
+        np.zeros((3, 3)) if box is None else box
+    )
+    offset = first[:, None, None] - (second[:, None] + shifts)
+    expected = (np.linalg.norm(offset, axis=-1) <= 0.7).sum(axis=-1)
+    i, j, shift = near_pairs(first, second, 0.7, box)
+    counted = np.zeros_like(expected)
+    np.add.at(counted, (i, j), 1)
+    np.testing.assert_array_equal(counted, expected)
+    assert len(i) > 5 and (np.linalg.norm(first[i] - second[j] - shift, axis=1) <= 0.7).all()
+    assert (
+        len(near_pairs(first[:0], second, 0.7, box)[0])
+        == len(near_pairs(first, second[:0], 0.7, box)[0])
+        == 0
+    )

@@ -47,6 +47,18 @@ def test_without_a_reference():
     assert "chi1_recovery" not in evaluate(None, trajectory()).measures
 
 
+def test_images_clash_in_a_box():
+    """A molecule that a whole box vector parts from another lies upon it."""
+    first, second = trajectory(), trajectory()
+    topology = first.top.join(second.top)
+    box = np.diag([5.0, 5, 5])
+    both = mdtraj.Trajectory(np.concatenate([first.xyz, second.xyz + box[0]], axis=1), topology)
+    assert evaluate(None, both).measures["clash"]["all"].value == 0
+    both.unitcell_vectors = box[None]
+    assert evaluate(None, both).measures["clash"]["all"].value == 100
+    assert evaluate(both, both).measures["clash"]["all"].value == 100
+
+
 @pytest.mark.parametrize(
     ("samples", "message"),
     [

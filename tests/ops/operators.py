@@ -102,7 +102,16 @@ def alignment(batch, dtype, residues, slots, queries, neighbours) -> Arguments:
 
 
 def alignment_backward(batch, dtype, **sizes: int) -> Arguments:
-    forward = alignment(batch, dtype, **sizes)
+    return differentiated(alignment(batch, dtype, **sizes))
+
+
+def alignment_backward_in_box(batch, dtype, **sizes: int) -> Arguments:
+    forward = in_a_box(alignment)(batch, dtype, **sizes)
+    local, _, _ = torch.ops.backmap.canonical_alignment(*forward.values())
+    return {**differentiated(forward), "local": local}
+
+
+def differentiated(forward: Arguments) -> Arguments:
     local, index, frame = torch.ops.backmap.canonical_alignment(*forward.values())
     return {
         "grad_local": torch.randn_like(local),
@@ -217,6 +226,10 @@ def bad_boxes(box: Tensor) -> list[Tensor]:
     return [0 * box, 0.1 * box, -box, NAN * box, box.mT]
 
 
+def unreduced_boxes(box: Tensor) -> list[Tensor]:
+    return [0 * box, -box, NAN * box, box.mT]
+
+
 def bad_radii(radii: Tensor) -> list[Tensor]:
     return [-radii, NAN * radii, INFINITE * radii]
 
@@ -239,6 +252,18 @@ def packing(batch, dtype, residues, candidates, side_slots, backbone_slots, swee
         "linked": mask(residues),
         "uniforms": torch.rand(*batch, sweeps, residues, dtype=dtype),
         "strength": 300.0,
+    }
+
+
+def trials(batch, dtype, residues, slots, groups, trials, points_of_trial) -> Arguments:
+    atoms = residues * slots
+    return {
+        "atoms": points(*batch, residues, slots, dtype=dtype),
+        "trials": points(*batch, groups, trials, points_of_trial, dtype=dtype),
+        "penalty": 0.01 * torch.rand(*batch, groups, trials, dtype=dtype),
+        "residue": torch.randint(0, max(residues, 1), (groups,)),
+        "target": torch.randint(-1, max(atoms, 1), (groups, points_of_trial)).clamp(max=atoms - 1),
+        "distance": 0.34,
     }
 
 
@@ -451,21 +476,58 @@ def bonded_operators(
     ]
 
 
+def searching_operators(
+    variant: str = "",
+    changed: Callable[[Callable], Callable] = lambda make: make,
+    boxed: bool = False,
+) -> list[Operator]:
+    """Operators that look for what is near, with or without a periodic box."""
+    bad_box = {"box": bad_boxes} if boxed else {}
+    return [
+        Operator(
+            "canonical_alignment",
+            changed(alignment),
+            ALIGNMENT_SIZES,
+            shared=frozenset({"exclude"}),
+            differentiable=("atoms", "triangle"),
+            bad_values={"neighbours": (-1, -(2**62), 2**62), "frame_rule": BAD_RULES},
+            bad_contents={"box": unreduced_boxes} if boxed else {},
+            variant=variant,
+        ),
+        Operator(
+            "canonical_alignment_backward",
+            alignment_backward_in_box if boxed else alignment_backward,
+            ALIGNMENT_SIZES,
+            bad_values={"frame_rule": BAD_RULES},
+            variant=variant,
+        ),
+        Operator(
+            "pack_side_chains",
+            changed(packing),
+            {"residues": 0, "candidates": 1, "side_slots": 0, "backbone_slots": 0, "sweeps": 0},
+            shared=frozenset({"candidate_present", "radii", "backbone_radii", "linked"}),
+            free={"candidates": (-3,), "uniforms": (-2,)},
+            bad_values={"strength": (-1.0, NAN, INFINITE)},
+            bad_contents=bad_box,
+            variant=variant,
+        ),
+        Operator(
+            "least_overlap",
+            changed(trials),
+            {"residues": 0, "slots": 0, "groups": 0, "trials": 1, "points_of_trial": 0},
+            shared=frozenset({"residue", "target"}),
+            free={"atoms": (-2, -3)},
+            bad_values={"distance": BAD_LENGTHS},
+            index_ranges={"target": flat_atoms_or_none},
+            bad_contents=bad_box,
+            variant=variant,
+        ),
+    ]
+
+
 OPERATORS = [
-    Operator(
-        "canonical_alignment",
-        alignment,
-        ALIGNMENT_SIZES,
-        shared=frozenset({"exclude"}),
-        differentiable=("atoms", "triangle"),
-        bad_values={"neighbours": (-1, -(2**62), 2**62), "frame_rule": BAD_RULES},
-    ),
-    Operator(
-        "canonical_alignment_backward",
-        alignment_backward,
-        ALIGNMENT_SIZES,
-        bad_values={"frame_rule": BAD_RULES},
-    ),
+    *searching_operators(),
+    *searching_operators(" in a box", in_a_box, boxed=True),
     Operator(
         "canonical_placement",
         placement,

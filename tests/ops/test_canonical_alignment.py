@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from backmap.ops import FrameRule, canonical_alignment, reference
 
 operator = torch.ops.backmap.canonical_alignment.default
-NAMES = ["atoms", "present", "selectable", "query", "triangle", "exclude", "neighbours", "frame_rule"]
+NAMES = ["atoms", "present", "selectable", "query", "triangle", "exclude", "neighbours", "frame_rule", "box"]
 RULES = [FrameRule.GRAM_SCHMIDT, FrameRule.ISOSCELES]
 
 
@@ -53,6 +53,78 @@ def test_blocks_match_reference(neighbours, dtype):
     args = arguments(**LONG, neighbours=neighbours, dtype=dtype)
     tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {}
     assert_same(operator(*args), reference.canonical_alignment(*args), **tolerance)
+
+
+def boxed(name, boxes, scale=3.0, **sizes):
+    """Arguments in a box, from whose corner some residues lie some boxes away."""
+    args = arguments(**sizes)
+    box = (scale * boxes[name]).to(args[0])
+    turns = torch.randint(-2, 3, (*args[0].shape[:-2], 1, 3)).to(box)
+    args[0] = 0.1 * args[0] + torch.rand_like(args[0][..., :1, :]) @ box + turns @ box
+    args[3] = torch.rand_like(args[3]) @ box
+    return [*args, box]
+
+
+BOXES = ["orthorhombic", "triclinic", "two cells", "long and narrow"]
+
+
+@pytest.mark.parametrize("name", BOXES)
+@pytest.mark.parametrize("sizes", [{}, LONG, {**LONG, "neighbours": 300}, dict(residues=1, queries=2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_matches_reference_in_a_box(boxes, name, sizes, dtype):
+    args = boxed(name, boxes, **sizes, dtype=dtype)
+    actual, expected = operator(*args), reference.canonical_alignment(*args)
+    if dtype == torch.float64:
+        assert_same(actual, expected)
+        return
+    # Rounding decides which image of a residue comes out where two are equally far.
+    assert torch.equal(actual[1], expected[1])
+    differs = (actual[0] - expected[0]).norm(dim=-1) > 1e-4
+    assert differs.double().mean() < 1e-3
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_lattice_vectors_change_nothing(boxes, name):
+    args = boxed(name, boxes, **LONG)
+    moved = args.copy()
+    moved[0] = args[0] + torch.randint(-3, 4, (*args[0].shape[:2], 1, 3)).to(args[0]) @ args[-1]
+    assert_same(operator(*moved), operator(*args))
+
+
+def test_a_sparse_structure_in_a_box(boxes):
+    """Few residues far from the others: blocks of residues are wide then."""
+    args = boxed("triclinic", boxes, scale=40.0, **LONG)
+    args[0][:, 30:] = args[0][:, 30:] % 5.0
+    args[3][:, :20] = args[3][:, :20] % 5.0
+    assert_same(operator(*args), reference.canonical_alignment(*args))
+
+
+def test_neighbours_across_a_face():
+    atoms = torch.tensor([[0.1, 1, 1], [4.8, 1, 1], [2.5, 1, 1]])[:, None]
+    triangle = torch.tensor([[[0.0, 1, 0], [0, 0, 0], [1, 0, 0]]])
+    box = torch.diag(torch.tensor([5.0, 5, 5]))
+    settings = {"neighbours": 3, "frame_rule": FrameRule.GRAM_SCHMIDT}
+    local, index, _ = canonical_alignment(atoms, atoms[0], triangle, box=box, **settings)
+    assert index.tolist() == [[0, 1, 2]]
+    torch.testing.assert_close(local[0, :, 0, 0], torch.tensor([0.1, -0.2, 2.5]))
+
+
+def test_a_box_for_each_frame(boxes):
+    args = arguments((2,))
+    both = torch.stack([boxes["orthorhombic"], boxes["triclinic"]])
+    together = operator(*args, both)
+    for frame in range(2):
+        own = [
+            args[0][frame],
+            args[1][frame],
+            args[2],
+            args[3][frame],
+            args[4][frame],
+            *args[5:],
+            both[frame],
+        ]
+        for a, b in zip(operator(*own), together, strict=True):
+            assert torch.equal(a, b[frame])
 
 
 @pytest.mark.parametrize("offset", [0.0, 300.0, -1e5])

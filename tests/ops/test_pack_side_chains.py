@@ -14,6 +14,7 @@ NAMES = [
     "linked",
     "uniforms",
     "strength",
+    "box",
 ]
 
 
@@ -58,6 +59,40 @@ def test_a_large_structure_is_searched_by_cells():
     actual, expected = operator(*args), reference.pack_side_chains(*args)
     assert torch.equal(actual[0], expected[0])
     torch.testing.assert_close(actual[1], expected[1])
+
+
+@pytest.mark.parametrize("name", ["orthorhombic", "triclinic", "two cells"])
+@pytest.mark.parametrize("scale", [1.1, 3.0])
+def test_matches_reference_in_a_box(boxes, name, scale):
+    """Also where a side chain reaches beyond half of the box."""
+    args = [*arguments((3,), residues=60), scale * boxes[name]]
+    actual, expected = operator(*args), reference.pack_side_chains(*args)
+    assert torch.equal(actual[0], expected[0])
+    torch.testing.assert_close(actual[1], expected[1])
+    assert actual[1].max() > 0
+
+
+@pytest.mark.parametrize("name", ["orthorhombic", "triclinic", "two cells"])
+@pytest.mark.parametrize("scale", [1.1, 3.0])
+def test_lattice_vectors_change_nothing(boxes, name, scale):
+    """Moving residues by whole boxes."""
+    box = scale * boxes[name]
+    args = [*arguments((3,), residues=60), box]
+    turns = torch.randint(-3, 4, (3, 60, 1, 3)).to(box) @ box
+    moved = [args[0] + turns.unsqueeze(2), args[1], args[2] + turns, *args[3:]]
+    before, after = operator(*args), operator(*moved)
+    assert torch.equal(before[0], after[0])
+    torch.testing.assert_close(before[1], after[1])
+
+
+def test_a_box_for_each_frame(boxes):
+    args = arguments((2,))
+    both = torch.stack([boxes["orthorhombic"], boxes["triclinic"]])
+    together = operator(*args, both)
+    for frame in range(2):
+        own = [a[frame] if i in (0, 2, 3, 7) else a for i, a in enumerate(args)]
+        for a, b in zip(operator(*own, both[frame]), together, strict=True):
+            assert torch.equal(a, b[frame])
 
 
 def test_draws_follow_the_boltzmann_distribution():

@@ -101,6 +101,7 @@ class BackboneBuilder(nn.Module):
         chain: Chain,
         end_uniforms: Tensor,
         given: Given | None = None,
+        box: Tensor | None = None,
     ) -> Backbone:
         """Build backbones.
 
@@ -121,28 +122,19 @@ class BackboneBuilder(nn.Module):
         given : Given, optional
             Atoms to keep, from :func:`usable`. What a peptide of theirs lacks is moved to where bonds
             and angles to them fit.
+        box : Tensor, (frames, 3, 3), optional
+            Periodic boxes.
         """
         peptides = place_peptides(c_alpha, frames, angle, twist)
         nitrogen = shift(peptides[:, :, 2], -1, 0.0, dim=1)
         atoms = torch.stack([nitrogen, c_alpha, peptides[:, :, 0], peptides[:, :, 1]], dim=2)
         if given is not None:
             atoms = keep_given(given, atoms, 0, chemistry.SLOT_CB)
-        oxt = torch.zeros_like(c_alpha)
         starts, ends = chain_ends(chain)
-        numbers: list[int] = torch.cat([starts, ends]).tolist()
-        linked: list[bool] = chain.linked.tolist()
-        for row, residue in enumerate(numbers):
-            uniforms, anchor = end_uniforms[:, row], _Anchor(residue, given)
-            if row >= len(starts):
-                begins = residue == 0 or not linked[residue - 1]
-                oxt[:, residue] = self._end(atoms, residue, begins, chain, uniforms, anchor)
-                continue
-            if linked[residue]:
-                reference = atoms[:, residue + 1, chemistry.SLOT_N]
-            else:
-                reference = self._lone(atoms, residue, uniforms, anchor)
-            if not anchor.has(chemistry.SLOT_N):
-                self._start(atoms, residue, reference, chain, uniforms, anchor)
+        count = len(starts)
+        self._place_starts(atoms, starts, chain, end_uniforms[:, :count], given, box)
+        oxt = torch.zeros_like(c_alpha)
+        oxt[:, ends] = self._place_ends(atoms, ends, chain, end_uniforms[:, count:], given, box)
         backbone = Backbone(atoms, oxt)
         return backbone if given is None else self._fitted(backbone, given, chain)
 
@@ -150,126 +142,145 @@ class BackboneBuilder(nn.Module):
     def _fitted(self, backbone: Backbone, given: Given, chain: Chain) -> Backbone:
         return _settled(backbone, given, chain)
 
-    def _lone(self, atoms: Tensor, residue: int, uniforms: Tensor, anchor: "_Anchor") -> Tensor:
-        """Write C of a residue without neighbours and give a point beside it to count torsions from.
+    def _place_starts(
+        self,
+        atoms: Tensor,
+        starts: Tensor,
+        chain: Chain,
+        uniforms: Tensor,
+        given: Given | None,
+        box: Tensor | None,
+    ) -> None:
+        """Write N of the first residues of segments, and C of those that have no neighbours."""
+        anchors = _Anchors(starts, given, atoms)
+        linked = chain.linked[starts]
+        c_alpha = atoms[:, starts, None, chemistry.SLOT_CA]
+        following = atoms[:, (starts + 1).clamp_max(chain.residues - 1), None, chemistry.SLOT_N]
+        lone_c, beside = self._lone(c_alpha, uniforms[:, :, :1], anchors)
+        c = _where(linked[:, None], atoms[:, starts, None, chemistry.SLOT_C], lone_c)
+        atoms[:, starts, chemistry.SLOT_C] = c.squeeze(2)
+        reference = _where(linked[:, None], following, beside)
+        psi = _inverse_cumulative(self.psi_of_starts, uniforms[..., 0], uniforms[..., 1])
+        trials = place_atom(reference, c, c_alpha, self.n_length, self.mean_angle, psi)
+        turn = torch.full_like(psi, -self.branch_turn)
+        beta = anchors.at(chemistry.SLOT_CB)
+        by_beta = place_atom(beta, c, c_alpha, self.n_length, self.mean_angle, turn)
+        trials = _where(anchors.has(chemistry.SLOT_CB), by_beta, trials)
+        n_given = anchors.has(chemistry.SLOT_N)
+        trials = _where(n_given, anchors.at(chemistry.SLOT_N), trials)
+        excess = self._excess_reach(trials, c_alpha, c, chain.types[starts], anchors)
+        target = starts[:, None] * chemistry.SLOT_CB + chemistry.SLOT_N
+        n = self._least_overlap(trials.unsqueeze(3), atoms, starts, target, excess, box)
+        atoms[:, starts, chemistry.SLOT_N] = n.squeeze(2)
+
+    def _lone(self, c_alpha: Tensor, uniforms: Tensor, anchors: "_Anchors") -> tuple[Tensor, Tensor]:
+        """C (frames, starts, 1, 3) of residues without neighbours, and points beside to count torsions from.
 
         C lies in a random direction, or where what is given leaves it.
         """
-        c_alpha, direction = atoms[:, residue, chemistry.SLOT_CA], _random_direction(uniforms[:, 0])
-        if anchor.has(chemistry.SLOT_C):
-            direction = normalise(anchor.at(chemistry.SLOT_C) - c_alpha)
-        elif anchor.has(chemistry.SLOT_N):
-            n, turn = anchor.at(chemistry.SLOT_N), (2 * math.pi) * uniforms[:, 0, 2]
-            side = n + direction
-            if anchor.has(chemistry.SLOT_CB):
-                side, turn = anchor.at(chemistry.SLOT_CB), torch.full_like(turn, self.branch_turn)
-            towards = place_atom(side, n, c_alpha, self.c_length, self.mean_angle, turn)
-            direction = normalise(towards - c_alpha)
-        elif anchor.has(chemistry.SLOT_O):
-            direction = normalise(anchor.at(chemistry.SLOT_O) - c_alpha)
-        c = c_alpha + self.c_length * direction
-        if anchor.has(chemistry.SLOT_C):
-            c = anchor.at(chemistry.SLOT_C)
-        atoms[:, residue, chemistry.SLOT_C] = c
-        return c + _any_perpendicular(direction)
+        direction = _random_direction(uniforms)
+        n, beta, has_beta = (
+            anchors.at(chemistry.SLOT_N),
+            anchors.at(chemistry.SLOT_CB),
+            anchors.has(chemistry.SLOT_CB),
+        )
+        side = _where(has_beta, beta, n + direction)
+        turn = (2 * math.pi) * uniforms[..., 2]
+        turn = torch.where(has_beta, torch.full_like(turn, self.branch_turn), turn)
+        by_n = place_atom(side, n, c_alpha, self.c_length, self.mean_angle, turn)
+        towards_o = normalise(anchors.at(chemistry.SLOT_O) - c_alpha)
+        direction = _where(anchors.has(chemistry.SLOT_O), towards_o, direction)
+        direction = _where(anchors.has(chemistry.SLOT_N), normalise(by_n - c_alpha), direction)
+        c_given, has_c = anchors.at(chemistry.SLOT_C), anchors.has(chemistry.SLOT_C)
+        direction = _where(has_c, normalise(c_given - c_alpha), direction)
+        c = _where(has_c, c_given, c_alpha + self.c_length * direction)
+        return c, c + _any_perpendicular(direction)
 
-    def _start(
+    def _place_ends(
         self,
         atoms: Tensor,
-        residue: int,
-        reference: Tensor,
+        ends: Tensor,
         chain: Chain,
         uniforms: Tensor,
-        anchor: "_Anchor",
-    ) -> None:
-        """Write N of the first residue of a segment."""
-        c_alpha, c = atoms[:, residue, chemistry.SLOT_CA], atoms[:, residue, chemistry.SLOT_C]
-        if anchor.has(chemistry.SLOT_CB):
-            turn, beta = torch.full_like(c[:, 0], -self.branch_turn), anchor.at(chemistry.SLOT_CB)
-            n = place_atom(beta, c, c_alpha, self.n_length, self.mean_angle, turn)
-        else:
-            psi = _inverse_cumulative(self.psi_of_starts, uniforms[:, :, 0], uniforms[:, :, 1])
-            c_alpha, c = c_alpha[:, None], c[:, None]
-            trial = place_atom(reference[:, None], c, c_alpha, self.n_length, self.mean_angle, psi)
-            excess = self._excess_reach(trial, c_alpha, c, chain.types[residue], anchor)
-            n = _take(trial, self._least_overlap(trial.unsqueeze(2), atoms, residue, chain, excess))
-        atoms[:, residue, chemistry.SLOT_N] = n
-
-    def _end(
-        self,
-        atoms: Tensor,
-        residue: int,
-        begins: bool,
-        chain: Chain,
-        uniforms: Tensor,
-        anchor: "_Anchor",
+        given: Given | None,
+        box: Tensor | None,
     ) -> Tensor:
-        """Write C and O of the last residue of a segment and give its terminal oxygen.
+        """Write C and O of the last residues of segments and give their terminal oxygens (frames, ends, 3).
 
         C of a residue that begins the segment as well stands already.
         """
-        n, c_alpha = atoms[:, residue, None, chemistry.SLOT_N], atoms[:, residue, None, chemistry.SLOT_CA]
-        if begins or anchor.has(chemistry.SLOT_C):
-            c = atoms[:, residue, None, chemistry.SLOT_C].expand(-1, uniforms.shape[1], -1)
-        elif anchor.has(chemistry.SLOT_CB):
-            turn = torch.full_like(uniforms[:, :, 0], self.branch_turn)
-            beta = anchor.at(chemistry.SLOT_CB)[:, None]
-            c = place_atom(beta, n, c_alpha, self.c_length, self.mean_angle, turn)
-        else:
-            before = atoms[:, residue - 1, None, chemistry.SLOT_C]
-            phi = _inverse_cumulative(
-                self.phi_of_ends[chain.types[residue]], uniforms[:, :, 0], uniforms[:, :, 1]
-            )
-            if anchor.has(chemistry.SLOT_O) or anchor.has(chemistry.SLOT_OXT):
-                oxygen = chemistry.SLOT_O if anchor.has(chemistry.SLOT_O) else chemistry.SLOT_OXT
-                phi = torsion_angle(before, n, c_alpha, anchor.at(oxygen)[:, None]).expand_as(phi)
-            c = place_atom(before, n, c_alpha, self.c_length, self.mean_angle, phi)
-        turn = (2 * math.pi) * uniforms[:, :, 2]
-        if anchor.has(chemistry.SLOT_O):
-            turn = torsion_angle(n, c_alpha, c, anchor.at(chemistry.SLOT_O)[:, None])
-        elif anchor.has(chemistry.SLOT_OXT):
-            turn = torsion_angle(n, c_alpha, c, anchor.at(chemistry.SLOT_OXT)[:, None]) - math.pi
+        anchors = _Anchors(ends, given, atoms)
+        has_o, has_oxt = anchors.has(chemistry.SLOT_O), anchors.has(chemistry.SLOT_OXT)
+        oxygen = _where(has_o, anchors.at(chemistry.SLOT_O), anchors.at(chemistry.SLOT_OXT))
+        n, c_alpha = atoms[:, ends, None, chemistry.SLOT_N], atoms[:, ends, None, chemistry.SLOT_CA]
+        before = atoms[:, (ends - 1).clamp_min(0), None, chemistry.SLOT_C]
+        phi = _inverse_cumulative(
+            self.phi_of_ends[chain.types[ends]].unsqueeze(1), uniforms[..., 0], uniforms[..., 1]
+        )
+        phi = torch.where(has_o | has_oxt, torsion_angle(before, n, c_alpha, oxygen), phi)
+        c = place_atom(before, n, c_alpha, self.c_length, self.mean_angle, phi)
+        turn, beta = torch.full_like(phi, self.branch_turn), anchors.at(chemistry.SLOT_CB)
+        by_beta = place_atom(beta, n, c_alpha, self.c_length, self.mean_angle, turn)
+        c = _where(anchors.has(chemistry.SLOT_CB), by_beta, c)
+        stands = ~chain.has_neighbour(-1)[ends, None] | anchors.has(chemistry.SLOT_C)
+        c = _where(stands, atoms[:, ends, None, chemistry.SLOT_C], c)
+        turn = (2 * math.pi) * uniforms[..., 2]
+        measured = torsion_angle(n, c_alpha, c, oxygen)
+        turn = torch.where(has_oxt, measured - math.pi, turn)
+        turn = torch.where(has_o, measured, turn)
         o = place_atom(n, c_alpha, c, self.o_length, self.o_angle, turn)
         oxt = place_atom(n, c_alpha, c, self.oxt_length, self.oxt_angle, turn + math.pi)
-        excess = self._excess_reach(n, c_alpha, c, chain.types[residue], anchor)
-        best = self._least_overlap(torch.stack([c, o, oxt], dim=2), atoms, residue, chain, excess)
-        if not anchor.has(chemistry.SLOT_C):
-            atoms[:, residue, chemistry.SLOT_C] = _take(c, best)
-        if not anchor.has(chemistry.SLOT_O):
-            atoms[:, residue, chemistry.SLOT_O] = _take(o, best)
-        return anchor.at(chemistry.SLOT_OXT) if anchor.has(chemistry.SLOT_OXT) else _take(oxt, best)
+        excess = self._excess_reach(n, c_alpha, c, chain.types[ends], anchors)
+        first = ends[:, None] * chemistry.SLOT_CB
+        target = torch.cat(
+            [
+                torch.where(stands, -1, first + chemistry.SLOT_C),
+                torch.where(has_o, -1, first + chemistry.SLOT_O),
+                torch.full_like(first, -1),
+            ],
+            dim=1,
+        )
+        chosen = self._least_overlap(torch.stack([c, o, oxt], dim=3), atoms, ends, target, excess, box)
+        atoms[:, ends, chemistry.SLOT_C] = chosen[:, :, 0]
+        atoms[:, ends, chemistry.SLOT_O] = _where(has_o, oxygen, chosen[:, :, 1:2]).squeeze(2)
+        return _where(has_oxt, anchors.at(chemistry.SLOT_OXT), chosen[:, :, 2:]).squeeze(2)
 
-    def _excess_reach(self, n: Tensor, c_alpha: Tensor, c: Tensor, kind: Tensor, anchor: "_Anchor") -> Tensor:
-        """By how much a given side-chain atom is too far from where CB would be, (frames, trials) nm."""
-        slot, fewest = -1, len(self.bonds_from_beta)
-        if len(anchor.slots) > 0 and not anchor.has(chemistry.SLOT_CB):
-            bonds: list[int] = self.bonds_from_beta[kind].tolist()
-            for other in anchor.slots:
-                if 0 < bonds[other] < fewest:
-                    slot, fewest = other, bonds[other]
-        if slot < 0:
-            return torch.zeros_like(c_alpha[:, :, 0])
+    def _excess_reach(
+        self, n: Tensor, c_alpha: Tensor, c: Tensor, types: Tensor, anchors: "_Anchors"
+    ) -> Tensor:
+        """By how much given side-chain atoms are too far from where CB would be, in nm."""
         shape = torch.broadcast_tensors(n, c_alpha, c)[0].shape
         backbone = torch.stack([n.expand(shape), c_alpha.expand(shape), c.expand(shape), c.expand(shape)], -2)
-        apart = self.c_beta(backbone, kind) - anchor.at(slot)[:, None]
-        distance = torch.linalg.vector_norm(apart, dim=-1)
-        return (distance - self.reach_nm - fewest * self.reach_per_bond_nm).clamp_min(0)
+        bonds = self.bonds_from_beta[types]
+        behind = anchors.present & (bonds > 0) & ~anchors.has(chemistry.SLOT_CB)
+        fewest, slot = torch.where(behind, bonds, bonds.max() + 1).min(dim=1)
+        index = slot[None, :, None, None].expand(shape[0], -1, 1, 3)
+        apart = self.c_beta(backbone, types.unsqueeze(1)) - anchors.atoms.gather(2, index)
+        allowed = self.reach_nm + fewest * self.reach_per_bond_nm
+        excess = (torch.linalg.vector_norm(apart, dim=-1) - allowed.unsqueeze(1)).clamp_min(0)
+        return excess * behind.any(dim=1, keepdim=True)
 
     def _least_overlap(
-        self, trial: Tensor, atoms: Tensor, residue: int, chain: Chain, excess: Tensor
+        self,
+        trials: Tensor,
+        atoms: Tensor,
+        residues: Tensor,
+        target: Tensor,
+        excess: Tensor,
+        box: Tensor | None,
     ) -> Tensor:
-        """Index (frames,) of the trial (frames, trials, atoms, 3) that overlaps least with other residues.
+        """Points (frames, ends, points, 3) of the trials that overlap least with other residues.
 
-        A trial from which given side-chain atoms are out of reach comes last.
+        They are chosen from (frames, ends, trials, points, 3), and each sees what was chosen before. A trial
+        from which given side-chain atoms are out of reach comes last.
         """
-        other = torch.ones(chain.residues, dtype=torch.bool, device=atoms.device)
-        other[max(residue - 1, 0) : residue + 2] = False
-        score = torch.zeros_like(trial[:, :, 0, 0]) + self.excess_weight * excess
-        if bool(other.any()):
-            distance = torch.cdist(trial.flatten(1, 2), atoms[:, other].flatten(1, 2))
-            overlap = (self.overlap_distance_nm - distance).clamp_min(0).square().sum(-1)
-            score = score + overlap.view(trial.shape[:3]).sum(-1)
-        return score.argmin(dim=1)
+        penalty = self.excess_weight * excess
+        # The operator itself: TorchScript cannot call a function with optional keywords.
+        choice = torch.ops.backmap.least_overlap(
+            atoms, trials, penalty, residues, target, self.overlap_distance_nm, box
+        )
+        index = choice[:, :, None, None, None].expand(-1, -1, 1, trials.shape[3], 3)
+        return trials.gather(2, index).squeeze(2)
 
 
 def _bonds_from_beta() -> Tensor:
@@ -283,24 +294,24 @@ def _bonds_from_beta() -> Tensor:
     return table
 
 
-class _Anchor:
-    """What is given of one residue: its ``slots``, and all its ``atoms`` (frames, 15, 3)."""
+class _Anchors:
+    """What is given of some residues: which atoms (residues, 15), and all atoms (frames, residues, 15, 3)."""
 
-    def __init__(self, residue: int, given: Given | None) -> None:
-        self.slots: list[int] = []
-        self.atoms = torch.zeros(0)
+    def __init__(self, residues: Tensor, given: Given | None, like: Tensor) -> None:
+        slots = chemistry.ATOM_SLOTS
+        self.present = torch.zeros(len(residues), slots, dtype=torch.bool, device=like.device)
+        self.atoms = like.new_zeros([like.shape[0], len(residues), slots, 3])
         if given is not None:
-            slots: list[int] = torch.nonzero(given.present[residue]).squeeze(-1).tolist()
-            self.slots = slots
-            self.atoms = given.atoms[:, residue]
+            self.present = given.present[residues]
+            self.atoms = given.atoms[:, residues]
 
-    def has(self, slot: int) -> bool:
-        """Whether an atom is given."""
-        return slot in self.slots
+    def has(self, slot: int) -> Tensor:
+        """Whether an atom is given, (residues, 1) bool."""
+        return self.present[:, slot, None]
 
     def at(self, slot: int) -> Tensor:
-        """Position (frames, 3) of a given atom."""
-        return self.atoms[:, slot]
+        """Positions (frames, residues, 1, 3) of given atoms."""
+        return self.atoms[:, :, slot, None]
 
 
 def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
@@ -368,18 +379,20 @@ def chain_ends(chain: Chain) -> tuple[Tensor, Tensor]:
     return starts, torch.nonzero(~chain.linked).squeeze(-1)
 
 
-def _take(trial: Tensor, best: Tensor) -> Tensor:
-    return trial[torch.arange(len(trial), device=trial.device), best]
+def _where(condition: Tensor, points: Tensor, others: Tensor) -> Tensor:
+    """Points (..., 3) where a condition (...) holds, and others elsewhere."""
+    return torch.where(condition.unsqueeze(-1), points, others)
 
 
 def _inverse_cumulative(cumulative: Tensor, class_uniform: Tensor, bin_uniform: Tensor) -> Tensor:
-    chosen = (cumulative <= class_uniform.unsqueeze(-1)).sum(-1).clamp_max(len(cumulative) - 1)
-    return angle_in_class(chosen, bin_uniform, len(cumulative))
+    classes = cumulative.shape[-1]
+    chosen = (cumulative <= class_uniform.unsqueeze(-1)).sum(-1).clamp_max(classes - 1)
+    return angle_in_class(chosen, bin_uniform, classes)
 
 
 def _random_direction(uniforms: Tensor) -> Tensor:
-    """Uniform on the sphere from (frames, 2+) uniform numbers."""
-    height, turn = 2 * uniforms[:, 0] - 1, (2 * math.pi) * uniforms[:, 1]
+    """Uniform on the sphere from (..., 2+) uniform numbers."""
+    height, turn = 2 * uniforms[..., 0] - 1, (2 * math.pi) * uniforms[..., 1]
     radius = (1 - height * height).clamp_min(0).sqrt()
     return torch.stack([radius * torch.cos(turn), radius * torch.sin(turn), height], dim=-1)
 

@@ -126,10 +126,12 @@ class ProteinModel(nn.Module):
             c_alpha, keys = c_alpha.flatten(0, 1), keys.flatten().unsqueeze(0)
         if given is not None:
             given = self._usable(given, chain)
-        backbone = self._draw_backbone(c_alpha, chain, keys, given)
+        backbone = self._draw_backbone(c_alpha, chain, keys, given, box)
         if given is not None:
             given = of_samples(given, keys.shape[0])
-        side_chains = self._draw_side_chains(backbone, chain, keys, given)
+        if box is not None:
+            box = box.repeat(keys.shape[0], 1, 1)
+        side_chains = self._draw_side_chains(backbone, chain, keys, given, box)
         atoms = torch.cat([backbone.atoms, side_chains, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
@@ -156,10 +158,12 @@ class ProteinModel(nn.Module):
     def _settle_side_chains(self, candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
         return settle_side_chains(candidates, backbone, chain, given)
 
-    def _draw_backbone(self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None) -> Backbone:
+    def _draw_backbone(
+        self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None, box: Tensor | None
+    ) -> Backbone:
         """Backbones of samples x frames, samples first."""
         samples = keys.shape[0]
-        encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, _sites_at_once(c_alpha))
+        encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, _sites_at_once(c_alpha), box)
         uniforms = uniform(keys, self.peptide_stream, _counters([chain.residues, 4], keys))
         evidence: PeptideEvidence | None = None
         if given is not None:
@@ -176,7 +180,9 @@ class ProteinModel(nn.Module):
         end_uniforms = self._end_uniforms(chain, keys).flatten(0, 1)
         if given is not None:
             given = of_samples(given, samples)
-        return self.backbone(c_alpha, frames, angles, twists, chain, end_uniforms, given)
+        if box is not None:
+            box = box.repeat(samples, 1, 1)
+        return self.backbone(c_alpha, frames, angles, twists, chain, end_uniforms, given, box)
 
     def _end_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
         """Random numbers (samples, frames, ends, candidates, 3) of the ends of segments."""
@@ -185,22 +191,24 @@ class ProteinModel(nn.Module):
         return uniform(keys, self.end_stream, first[:, None, None] + each)
 
     def _draw_side_chains(
-        self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None
+        self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None, box: Tensor | None
     ) -> Tensor:
         """Side chains (samples x frames, residues, 10, 3)."""
-        candidates = self._draw_candidates(backbone, chain, keys, given)
+        candidates = self._draw_candidates(backbone, chain, keys, given, box)
         if given is not None:
             candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
         uniforms = uniform(keys, self.packing_stream, _counters([self.sweeps, chain.residues], keys))
-        return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1))
+        return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1), box)
 
-    def _draw_candidates(self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None) -> Tensor:
+    def _draw_candidates(
+        self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None, box: Tensor | None
+    ) -> Tensor:
         """Side chains (samples x frames, residues, candidates, 10, 3)."""
         c_beta = self.c_beta(backbone.atoms, chain.types)
         if given is not None:
             slot = chemistry.SLOT_CB
             c_beta = keep_given(given, c_beta.unsqueeze(2), slot, slot + 1).squeeze(2)
-        sites = self.side_chains.describe(backbone.atoms, c_beta, chain)
+        sites = self.side_chains.describe(backbone.atoms, c_beta, chain, box)
         types = chain.types.repeat(len(backbone.atoms))
         uniforms = self._torsion_uniforms(chain, keys)
         atoms, beta = backbone.atoms.flatten(0, 1), c_beta.flatten(0, 1)

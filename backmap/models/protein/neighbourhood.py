@@ -79,7 +79,7 @@ class NeighbourhoodEncoder(nn.Module):
         self.query = nn.Linear(own_width, queries * width)
 
     def gather(
-        self, points: Tensor, query: Tensor, triangle: Tensor, chain: Chain
+        self, points: Tensor, query: Tensor, triangle: Tensor, chain: Chain, box: Tensor | None = None
     ) -> tuple[Neighbourhood, Tensor]:
         """Find the nearest residues of every residue's query point and turn them into its frame.
 
@@ -93,6 +93,8 @@ class NeighbourhoodEncoder(nn.Module):
             Three points that define each residue's frame (Gram-Schmidt, origin on the second).
         chain : Chain
             The sequence.
+        box : Tensor, (frames, 3, 3), optional
+            Periodic boxes, whose images of residues count as near.
 
         Returns
         -------
@@ -107,7 +109,7 @@ class NeighbourhoodEncoder(nn.Module):
         own = torch.arange(chain.residues, device=points.device)
         # The operator itself: TorchScript cannot call a function with optional keywords.
         local, index, frame = torch.ops.backmap.canonical_alignment(
-            points, present, selectable, query, triangle, own, self.neighbours, self.frame_rule
+            points, present, selectable, query, triangle, own, self.neighbours, self.frame_rule, box
         )
         row = index.clamp_min(0)
         types = torch.where(index >= 0, chain.types[row], self.no_residue)

@@ -8,7 +8,6 @@ from backmap.chemistry import ATOM_MASK, CONTACT_RADII
 from backmap.models.chain import Chain
 from backmap.models.protein.backbone import Backbone
 from backmap.models.protein.config import PackingConfig
-from backmap.ops import pack_side_chains
 
 
 class Packer(nn.Module):
@@ -23,7 +22,14 @@ class Packer(nn.Module):
         self.register_buffer("radii", torch.tensor(CONTACT_RADII, dtype=torch.float32), persistent=False)
         self.register_buffer("mask", torch.from_numpy(ATOM_MASK), persistent=False)
 
-    def forward(self, candidates: Tensor, backbone: Backbone, chain: Chain, uniforms: Tensor) -> Tensor:
+    def forward(
+        self,
+        candidates: Tensor,
+        backbone: Backbone,
+        chain: Chain,
+        uniforms: Tensor,
+        box: Tensor | None = None,
+    ) -> Tensor:
         """Choose one candidate for every residue.
 
         Parameters
@@ -36,6 +42,8 @@ class Packer(nn.Module):
             The sequence.
         uniforms : Tensor, (frames, sweeps, residues)
             Random numbers in [0, 1).
+        box : Tensor, (frames, 3, 3), optional
+            Periodic boxes.
 
         Returns
         -------
@@ -48,7 +56,8 @@ class Packer(nn.Module):
         fixed_radii = torch.cat([radii[:, :4], radii[:, chemistry.SLOT_OXT :]], dim=1)
         side_mask = mask[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
         side_radii = radii[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
-        choice, _ = pack_side_chains(
+        # The operator itself: TorchScript cannot call a function with optional keywords.
+        choice, _ = torch.ops.backmap.pack_side_chains(
             candidates,
             side_mask,
             fixed,
@@ -57,7 +66,8 @@ class Packer(nn.Module):
             fixed_radii,
             chain.linked,
             uniforms,
-            strength=self.strength,
+            self.strength,
+            box,
         )
         index = choice[:, :, None, None, None].expand(-1, -1, -1, candidates.shape[3], 3)
         return candidates.gather(2, index).squeeze(2)

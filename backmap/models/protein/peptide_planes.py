@@ -231,7 +231,9 @@ class PeptidePlaneNetwork(nn.Module):
             config.ramachandran_least_percentile,
         )
 
-    def describe(self, c_alpha: Tensor, chain: Chain) -> tuple[PeptideSites, PeptideFrames]:
+    def describe(
+        self, c_alpha: Tensor, chain: Chain, box: Tensor | None = None
+    ) -> tuple[PeptideSites, PeptideFrames]:
         """Describe every residue's peptide from C-alphas alone.
 
         Parameters
@@ -240,10 +242,12 @@ class PeptidePlaneNetwork(nn.Module):
             In nm.
         chain : Chain
             The sequence.
+        box : Tensor, (frames, 3, 3), optional
+            Periodic boxes.
         """
         triangle = _triangle(c_alpha, chain)
         middle = 0.5 * (triangle[:, :, 1] + triangle[:, :, 2])
-        neighbourhood, frame = self.encoder.gather(c_alpha.unsqueeze(2), middle, triangle, chain)
+        neighbourhood, frame = self.encoder.gather(c_alpha.unsqueeze(2), middle, triangle, chain, box)
         axes = frame[:, :, :3]
         distance = torch.linalg.vector_norm(triangle[:, :, 2] - triangle[:, :, 1], dim=-1)
         frames = PeptideFrames(axes, distance, self.template(distance))
@@ -263,7 +267,7 @@ class PeptidePlaneNetwork(nn.Module):
         return sites, frames
 
     def encode_all(
-        self, c_alpha: Tensor, chain: Chain, sites_at_once: int
+        self, c_alpha: Tensor, chain: Chain, sites_at_once: int, box: Tensor | None = None
     ) -> tuple[EncodedPeptides, PeptideFrames]:
         """Describe and encode every peptide of every frame, a slice of sites at a time.
 
@@ -275,8 +279,10 @@ class PeptidePlaneNetwork(nn.Module):
             The sequence.
         sites_at_once : int
             Sites in a slice.
+        box : Tensor, (frames, 3, 3), optional
+            Periodic boxes.
         """
-        sites, frames = self.describe(c_alpha, chain)
+        sites, frames = self.describe(c_alpha, chain, box)
         shape = c_alpha.shape[:2]
         placed = sites.before[..., :6]
         forms, kinds = self.penalty.describe(placed.unflatten(0, shape), frames.plane, frames.distance, chain)
@@ -395,12 +401,14 @@ class PeptidePlaneNetwork(nn.Module):
     ) -> Tensor:
         """Draw the angles along all segments at once, each given the one before; exact ancestral sampling.
 
+        A step takes the time of the segments that are not at their end.
+
         Parameters
         ----------
         encoded : EncodedPeptides
             What the network knows.
         segments : Tensor, (segments, longest) int64
-            Residues of each segment in order, padded with -1.
+            Residues of each segment in order, padded with -1; the longest segments first.
         uniforms : Tensor, (samples, frames, residues, 2)
             Random numbers in [0, 1): for the class, and for the place in its bin.
         evidence : PeptideEvidence, optional
@@ -411,38 +419,28 @@ class PeptidePlaneNetwork(nn.Module):
         Tensor, (samples, frames, residues)
             In radians.
         """
-        rows = segments.clamp_min(0)
-        context, before = encoded.context[:, rows], encoded.before[:, rows]
-        nitrogen, carbon = encoded.nitrogen[:, rows], encoded.carbon[:, rows]
-        forms, kinds = encoded.forms[:, rows], encoded.kinds[:, rows]
-        ahead = encoded.ahead[:, rows]
-        uniforms = uniforms[:, :, rows]
-        if evidence is not None:
-            evidence = PeptideEvidence(
-                evidence.angle[:, rows], evidence.support[:, rows], evidence.c_beta[:, rows]
-            )
-        angle = torch.zeros_like(uniforms[:, :, :, 0, 0])
-        steps = []
+        angles = torch.zeros_like(uniforms[..., 0])
+        lengths = (segments >= 0).sum(dim=1)
+        angle = torch.zeros_like(angles[:, :, : len(segments)])
         for step in range(segments.shape[1]):
+            rows = segments[: int((lengths > step).sum()), step]
+            angle = angle[:, :, : len(rows)]
             cosine, sine = torch.cos(angle), torch.sin(angle)
-            logits = self.logits(context[:, :, step], before[:, :, step], cosine, sine)
-            joints = Joints(forms[:, :, step], kinds[:, :, step])
-            logits = logits + ahead[:, :, step] - self.penalty(joints, cosine, sine, self.class_waves)
+            nitrogen, carbon = encoded.nitrogen[:, rows], encoded.carbon[:, rows]
+            logits = self.logits(encoded.context[:, rows], encoded.before[:, rows], cosine, sine)
+            joints = Joints(encoded.forms[:, rows], encoded.kinds[:, rows])
+            logits = logits + encoded.ahead[:, rows] - self.penalty(joints, cosine, sine, self.class_waves)
             if evidence is not None:
-                c_beta, support = evidence.c_beta[:, :, step], evidence.support[:, :, step]
-                logits = logits + support
+                logits = logits + evidence.support[:, rows]
                 logits = logits - self.handedness_penalty(
-                    nitrogen[:, :, step], carbon[:, :, step], c_beta, cosine, sine
+                    nitrogen, carbon, evidence.c_beta[:, rows], cosine, sine
                 )
-            chosen = draw_class(logits, uniforms[:, :, :, step, 0])
-            angle = angle_in_class(chosen, uniforms[:, :, :, step, 1], self.classes)
+            drawn = uniforms[:, :, rows]
+            angle = angle_in_class(draw_class(logits, drawn[..., 0]), drawn[..., 1], self.classes)
             if evidence is not None:
-                known = evidence.angle[:, :, step]
+                known = evidence.angle[:, rows]
                 angle = torch.where(known.isnan(), angle, known)
-            steps.append(angle)
-        drawn = torch.stack(steps, dim=3)[:, :, segments >= 0]
-        angles = torch.empty_like(drawn)
-        angles[:, :, segments[segments >= 0]] = drawn
+            angles[:, :, rows] = angle
         return angles
 
     def draw_twists(self, frames: PeptideFrames, angle: Tensor, chain: Chain, uniforms: Tensor) -> Tensor:

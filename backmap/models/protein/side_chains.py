@@ -181,7 +181,9 @@ class SideChainNetwork(nn.Module):
         self.output = _PerTorsion([nn.Linear(head, classes) for _ in range(MAX_CHI)])
         self.register_buffer("has_chi", torch.from_numpy(CHI_MASK), persistent=False)
 
-    def describe(self, backbone: Tensor, c_beta: Tensor, chain: Chain) -> SideChainSites:
+    def describe(
+        self, backbone: Tensor, c_beta: Tensor, chain: Chain, box: Tensor | None = None
+    ) -> SideChainSites:
         """Describe every residue from a whole backbone.
 
         Parameters
@@ -192,6 +194,8 @@ class SideChainNetwork(nn.Module):
             In nm.
         chain : Chain
             The sequence.
+        box : Tensor, (frames, 3, 3), optional
+            Periodic boxes.
         """
         n, c_alpha, c, o = backbone.unbind(dim=2)
         toward = c_beta - c_alpha
@@ -199,7 +203,7 @@ class SideChainNetwork(nn.Module):
         points = torch.stack([c_alpha, c_beta, o], dim=2)
         triangle = torch.stack([n, c_alpha, c], dim=2)
         query = c_alpha + self.query_distance_nm * toward
-        neighbourhood, _ = self.encoder.gather(points, query, triangle, chain)
+        neighbourhood, _ = self.encoder.gather(points, query, triangle, chain, box)
         phi = torsion_angle(shift(c, -1, 0.0, dim=1), n, c_alpha, c)
         psi = torsion_angle(n, c_alpha, c, shift(n, 1, 0.0, dim=1))
         torsions = []

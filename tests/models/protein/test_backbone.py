@@ -45,6 +45,7 @@ def test_neighbours_end_at_breaks():
     assert chain.has_neighbour(-1).tolist() == [False, True, True, False, True]
     assert chain.has_neighbour(2).tolist() == [True, False, False, False, False]
     assert chain.segments().tolist() == [[0, 1, 2], [3, 4, -1]]
+    assert make_chain([1, 3, 1]).segments().tolist() == [[1, 2, 3], [0, -1, -1], [4, -1, -1]]
     assert chain.neighbour_types(-2).tolist() == [20, 20, 0, 20, 20]
 
 

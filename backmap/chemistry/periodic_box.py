@@ -29,7 +29,7 @@ def reduced_boxes(vectors: np.ndarray, numbers: np.ndarray, name: str) -> np.nda
 
     Returns
     -------
-    ndarray, (frames, 3, 3) float32
+    ndarray, (frames, 3, 3) float64
         Boxes of the same lattices.
 
     Raises
@@ -50,4 +50,4 @@ def reduced_boxes(vectors: np.ndarray, numbers: np.ndarray, name: str) -> np.nda
     c -= np.rint(c[:, 1:2] / b[:, 1:2]) * b
     c -= np.rint(c[:, :1] / a[:, :1]) * a
     b -= np.rint(b[:, :1] / a[:, :1]) * a
-    return reduced.astype(np.float32)
+    return reduced

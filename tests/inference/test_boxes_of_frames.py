@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from backmap.chemistry import Topology
+from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.errors import InputError
-from backmap.inference.periodic_box import has_box, reduced_boxes
 from backmap.inference.protein_job import FrameBuilder, ProteinJob
 from tests.toy_protein import FixedOffsets
 
