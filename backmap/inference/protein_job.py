@@ -206,7 +206,7 @@ class FrameBuilder:
             how["given"][:, torch.from_numpy(self.job.given)] = c_alpha
             c_alpha = how["given"][:, :, SLOT_CA]
         beads = c_alpha.to(self._device)
-        reduced = how["box"].to(self._device) if "box" in how else None
+        reduced = how["box"].to(self._device, torch.float32) if "box" in how else None
         drawn = self._c_alphas.draw(beads, samples=self.job.samples, seed=self.job.seed, box=reduced)
         built = self._reconstructor.reconstruct(drawn, **how)
         displacement = torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1).cpu().numpy()

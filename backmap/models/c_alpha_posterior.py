@@ -58,7 +58,9 @@ class CAlphaPosterior(nn.Module):
     sequence_reach: Final = 8
     sound_energy_kt: Final = 3.7
     blind_energy_kt: Final = 4.9
-    blind_noise_nm: Final = 0.085
+    blind_noise_nm: Final = 0.08
+
+    precision_nm: Final = 1e-5
 
     # The dynamics, which cool down to nothing.
     temperature: Final = 2.0
@@ -122,7 +124,7 @@ class CAlphaPosterior(nn.Module):
         steps = torch.where(many, self.steps_of_much_noise, self.steps_of_little_noise) * moves
         kinds, _ = self._windows(chain)
         drawn = torch.ops.backmap.draw_c_alphas(
-            beads.expand(shape + [3]),
+            self._rounded(beads).expand(shape + [3]),
             noise.expand(shape),
             bonds,
             kinds,
@@ -137,9 +139,13 @@ class CAlphaPosterior(nn.Module):
             self.largest_step_nm,
             self.contact_distance_nm,
             self.contact_strength_kt_per_nm2,
-            None if box is None else box.expand(shape[:2] + [3, 3]),
+            None if box is None else self._rounded(box).expand(shape[:2] + [3, 3]),
         )
-        return drawn, moves
+        return torch.where(moves[:, None, None], drawn, beads), moves
+
+    def _rounded(self, lengths: Tensor) -> Tensor:
+        """Round lengths, so that what rounding did to them before, in files and in boxes, is not amplified."""
+        return torch.round(lengths / self.precision_nm) * self.precision_nm
 
     def bond_spread(self, beads: Tensor, chain: Chain) -> Tensor:
         """Standard deviation (frames,) in nm of the distances of bonded beads, those near a bond's length."""

@@ -9,8 +9,9 @@ def c_alpha_energy(
 ) -> Tensor:
     """Look up the energy of every four consecutive C-alphas.
 
-    A window is a residue and its three successors. Its energy is interpolated linearly in a table of its two
-    angles and the dihedral between them. Beyond the table's angles the last cell is extrapolated.
+    A window is a residue and its three successors. Its energy is interpolated in a table of its angles and
+    the dihedral between them, by quadratic B-splines of three nodes along each: gradients are continuous. An
+    angle beyond half a step inside the table's end continues linearly.
 
     Parameters
     ----------

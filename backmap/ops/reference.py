@@ -247,17 +247,18 @@ def c_alpha_energy(
     dihedral = torch.atan2(sine, (before * after).sum(-1))
     count, turns = table.shape[1:3]
     place = (angles - first_angle) / (last_angle - first_angle) * (count - 1)
-    cell = place.detach().floor().long().clamp(0, count - 2)
+    node = (place.detach() + 0.5).floor().long().clamp(1, count - 2)
     turn = (dihedral + torch.pi) / (2 * torch.pi) * turns
-    sector = turn.detach().floor().long().clamp(0, turns - 1)
+    sector = (turn.detach() + 0.5).floor().long().clamp(0, turns)
+    first_weights, second_weights = _spline_weights(place - node)
+    turn_weights = _spline_weights(turn - sector)
     found = torch.zeros_like(dihedral)
-    for i in (0, 1):
-        for h in (0, 1):
-            for j in (0, 1):
-                share = (
-                    _share(place[0] - cell[0], i) * _share(turn - sector, h) * _share(place[1] - cell[1], j)
-                )
-                found = found + share * table[kinds[:-3], cell[0] + i, (sector + h) % turns, cell[1] + j]
+    for i in range(3):
+        for h in range(3):
+            for j in range(3):
+                weight = first_weights[..., i] * turn_weights[..., h] * second_weights[..., j]
+                at = node[0] + i - 1, (sector + h - 1) % turns, node[1] + j - 1
+                found = found + weight * table[kinds[:-3], *at]
     energy[..., :-3] = torch.where(weights[..., :-3] == 0, 0.0, weights[..., :-3] * found)
     return energy
 
@@ -398,8 +399,13 @@ def _angle_between(a: Tensor, b: Tensor) -> Tensor:
     return torch.acos((a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)))
 
 
-def _share(fraction: Tensor, side: int) -> Tensor:
-    return fraction if side else 1 - fraction
+def _spline_weights(t: Tensor) -> Tensor:
+    """Weights (*, 3) of the nodes before, at and behind a place (*), that is t steps from the middle one."""
+    inner = torch.stack([0.5 * (0.5 - t) ** 2, 0.75 - t**2, 0.5 * (0.5 + t) ** 2], dim=-1)
+    before = torch.stack([-t, 1 + t, torch.zeros_like(t)], dim=-1)
+    behind = torch.stack([torch.zeros_like(t), 1 - t, t], dim=-1)
+    t = t.unsqueeze(-1)
+    return torch.where(t > 0.5, behind, torch.where(t < -0.5, before, inner))
 
 
 def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii, linked,

@@ -10,38 +10,49 @@ namespace backmap {
 
 constexpr double pi = 3.14159265358979323846;
 
-// Energies on a grid: both angles at nodes from `first_angle` on, beyond them the last cell goes on; the dihedral,
-// periodic, at nodes from -pi on. In units of kT and radians.
+// Energies on a grid: both angles at nodes from `first_angle` on, the dihedral, periodic, at nodes from -pi on. In
+// units of kT and radians.
 template <typename T>
 struct PriorTable {
-  int64_t classes, angles, dihedrals;
+  int64_t kinds, angles, dihedrals;
   T first_angle, angle_step;
-  const T* energy;  // (classes, angles, dihedrals, angles)
+  const T* energy;  // (kinds, angles, dihedrals, angles)
+};
+
+// Weights of three neighbouring nodes, and their derivatives by the position: quadratic B-splines, which go on linearly
+// beyond half a step from the middle node. So energies have continuous gradients.
+template <typename T>
+struct SplineWeights {
+  int64_t middle;
+  T weight[3], slope[3];
 };
 
 template <typename T>
-struct CellPlace {
-  int64_t cell;
-  T fraction;
-};
+BACKMAP_HD SplineWeights<T> spline_weights(int64_t middle, T t) {
+  const T half = T(0.5);
+  if (t > half) return {middle, {T(0), T(1) - t, t}, {T(0), T(-1), T(1)}};
+  if (t < -half) return {middle, {-t, T(1) + t, T(0)}, {T(-1), T(1), T(0)}};
+  const T before = half - t, after = half + t;
+  return {middle, {half * before * before, T(0.75) - t * t, half * after * after}, {-before, T(-2) * t, after}};
+}
 
 template <typename T>
-BACKMAP_HD CellPlace<T> place_of_angle(const PriorTable<T>& table, T angle) {
+BACKMAP_HD SplineWeights<T> weights_of_angle(const PriorTable<T>& table, T angle) {
   const T position = (angle - table.first_angle) / table.angle_step;
-  int64_t cell = int64_t(std::floor(position));
-  cell = cell < 0 ? 0 : (cell > table.angles - 2 ? table.angles - 2 : cell);
-  return {cell, position - T(cell)};
+  int64_t middle = int64_t(std::floor(position + T(0.5)));
+  middle = middle < 1 ? 1 : (middle > table.angles - 2 ? table.angles - 2 : middle);
+  return spline_weights(middle, position - T(middle));
 }
 
 template <typename T>
-BACKMAP_HD CellPlace<T> place_of_dihedral(const PriorTable<T>& table, T dihedral) {
+BACKMAP_HD SplineWeights<T> weights_of_dihedral(const PriorTable<T>& table, T dihedral) {
   const T position = (dihedral + T(pi)) * T(table.dihedrals) / T(2 * pi);
-  int64_t cell = int64_t(std::floor(position));
-  cell = cell < 0 ? 0 : (cell > table.dihedrals - 1 ? table.dihedrals - 1 : cell);
-  return {cell, position - T(cell)};
+  int64_t middle = int64_t(std::floor(position + T(0.5)));
+  middle = middle < 0 ? 0 : (middle > table.dihedrals ? table.dihedrals : middle);
+  return spline_weights(middle, position - T(middle));
 }
 
-// Value of a linear interpolation, and its derivatives.
+// Value of an interpolation, and its derivatives.
 template <typename T>
 struct Interpolated {
   T value, by_first, by_dihedral, by_second;
@@ -49,25 +60,30 @@ struct Interpolated {
 
 template <typename T>
 BACKMAP_HD Interpolated<T> interpolate(const PriorTable<T>& table, int64_t kind, T first, T dihedral, T second) {
-  const CellPlace<T> i = place_of_angle(table, first), h = place_of_dihedral(table, dihedral),
-                     j = place_of_angle(table, second);
+  const SplineWeights<T> a = weights_of_angle(table, first), h = weights_of_dihedral(table, dihedral),
+                         b = weights_of_angle(table, second);
   const int64_t row = table.angles, plane = table.dihedrals * row;
-  const int64_t next = h.cell + 1 == table.dihedrals ? 0 : h.cell + 1;
-  const T* low = table.energy + (kind * table.angles + i.cell) * plane + j.cell;
-  const T* high = low + plane;
-  const auto along_second = [&](const T* p, T& slope) {
-    slope = p[1] - p[0];
-    return p[0] + j.fraction * slope;
-  };
-  T s00, s01, s10, s11;
-  const T v00 = along_second(low + h.cell * row, s00), v01 = along_second(low + next * row, s01),
-          v10 = along_second(high + h.cell * row, s10), v11 = along_second(high + next * row, s11);
-  const T v0 = v00 + h.fraction * (v01 - v00), v1 = v10 + h.fraction * (v11 - v10);
-  const T s0 = s00 + h.fraction * (s01 - s00), s1 = s10 + h.fraction * (s11 - s10);
-  const T d0 = v01 - v00, d1 = v11 - v10;
+  const T* origin = table.energy + (kind * table.angles + a.middle - 1) * plane + b.middle - 1;
+  const int64_t before = (h.middle + table.dihedrals - 1) % table.dihedrals, here = h.middle % table.dihedrals,
+                after = (h.middle + 1) % table.dihedrals;
+  const int64_t offset[3] = {before * row, here * row, after * row};
+  Interpolated<T> sum{T(0), T(0), T(0), T(0)};
+  for (int i = 0; i < 3; ++i) {
+    T value = T(0), by_dihedral = T(0), by_second = T(0);
+    for (int k = 0; k < 3; ++k) {
+      const T* p = origin + i * plane + offset[k];
+      const T along = b.weight[0] * p[0] + b.weight[1] * p[1] + b.weight[2] * p[2];
+      value += h.weight[k] * along;
+      by_dihedral += h.slope[k] * along;
+      by_second += h.weight[k] * (b.slope[0] * p[0] + b.slope[1] * p[1] + b.slope[2] * p[2]);
+    }
+    sum.value += a.weight[i] * value;
+    sum.by_first += a.slope[i] * value;
+    sum.by_dihedral += a.weight[i] * by_dihedral;
+    sum.by_second += a.weight[i] * by_second;
+  }
   const T per_angle = T(1) / table.angle_step, per_dihedral = T(table.dihedrals) / T(2 * pi);
-  return {v0 + i.fraction * (v1 - v0), (v1 - v0) * per_angle, (d0 + i.fraction * (d1 - d0)) * per_dihedral,
-          (s0 + i.fraction * (s1 - s0)) * per_angle};
+  return {sum.value, sum.by_first * per_angle, sum.by_dihedral * per_dihedral, sum.by_second * per_angle};
 }
 
 // ---- Angles and dihedrals of four points -------------------------------------------------------
@@ -103,7 +119,7 @@ BACKMAP_HD Window<T> window_of(const Vec3<T>& a, const Vec3<T>& b, const Vec3<T>
 
 template <typename T>
 BACKMAP_HD Interpolated<T> window_energy(const PriorTable<T>& table, int64_t kind, const Window<T>& w) {
-  kind = kind < 0 ? 0 : (kind < table.classes ? kind : table.classes - 1);
+  kind = kind < 0 ? 0 : (kind < table.kinds ? kind : table.kinds - 1);
   return interpolate(table, kind, std::acos(w.cosine[0]), w.dihedral, std::acos(w.cosine[1]));
 }
 

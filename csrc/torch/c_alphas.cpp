@@ -24,9 +24,9 @@ Sizes check_windows(const char* op, const Argument& points, const Tensor& kinds,
   has_shape({op, "weights", weights}, join(batch, {residues}));
   goes_with({op, "table", table}, points, points.tensor.scalar_type());
   has_dimensions({op, "table", table}, 4, "(kinds, angles, dihedrals, angles)");
-  TORCH_CHECK_VALUE(table.sym_size(0) >= 1 && table.sym_size(1) >= 2 && table.sym_size(2) >= 1 &&
+  TORCH_CHECK_VALUE(table.sym_size(0) >= 1 && table.sym_size(1) >= 3 && table.sym_size(2) >= 1 &&
                         table.sym_size(3) == table.sym_size(1),
-                    op, ": table must have shape (kinds, angles, dihedrals, angles) with 2 angles or more, got ",
+                    op, ": table must have shape (kinds, angles, dihedrals, angles) with 3 angles or more, got ",
                     table.sym_sizes());
   TORCH_CHECK_VALUE(0 <= first_angle && first_angle < last_angle && last_angle <= pi, op,
                     ": first_angle and last_angle must ascend within [0, pi], got ", first_angle, " and ", last_angle);
@@ -45,7 +45,7 @@ void check_range(const Argument& a, int64_t end) {
 template <typename T>
 PriorTable<T> prior_table(const Tensor& table, double first_angle, double last_angle) {
   const int64_t angles = table.size(1);
-  return {.classes = table.size(0),
+  return {.kinds = table.size(0),
           .angles = angles,
           .dihedrals = table.size(2),
           .first_angle = T(first_angle),

@@ -375,7 +375,7 @@ def kind_range(arguments: Arguments) -> range:
     return range(len(arguments["table"]))
 
 
-WINDOW_SIZES = {"residues": 0, "kinds": 1, "angles": 2, "dihedrals": 1}
+WINDOW_SIZES = {"residues": 0, "kinds": 1, "angles": 3, "dihedrals": 1}
 BAD_ANGLES = {"first_angle": (-0.1, 3.0, 4.0, NAN), "last_angle": (0.5, 1.0, 3.2, NAN)}
 BAD_DYNAMICS = {
     **BAD_ANGLES,
