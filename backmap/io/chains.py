@@ -17,7 +17,8 @@ from .whole_molecules import neighbour_steps
 _SPANNED_BY_A_BOND_NM = 0.38
 _SLACK_NM = 0.1
 _FARTHEST_SPANNED_NM = 5.0
-"""Residues that a structure lacks in the middle of a chain are not so many that they reach further."""
+_MOST_LEFT_OUT = 100
+"""Structures lack hardly ever more residues in the middle of a chain, or such that reach further."""
 _CLOSED_NM = (0.27, 0.42)
 _SHORTEST_RING = 4
 
@@ -54,7 +55,7 @@ def divide_chains(
     bonded = can_be_bonded(distance, steps)
     begins = topology.chain_index[1:] != topology.chain_index[:-1]
     longest = np.minimum(_SPANNED_BY_A_BOND_NM * steps + _SLACK_NM, _FARTHEST_SPANNED_NM)
-    spanned = (steps > 1) & (distance < longest)
+    spanned = (steps > 1) & (steps <= _MOST_LEFT_OUT) & (distance < longest)
     begins |= ~bonded & ((steps <= 0) | (~selection.labelled[1:] & ~spanned))
     begins = _with_copies(topology, begins, np.flatnonzero(bonded & (steps <= 0)))
     divided = _divided(topology, begins, selection.numbered)

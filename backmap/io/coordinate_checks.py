@@ -64,14 +64,14 @@ class FrameJudge:
         Atoms that the file has.
     linked : ndarray, (residues,) bool, optional
         Which residues are bonded to their successor; not known before a first sound frame is.
-    bond_nm : float, optional
+    bond_nm : float
         Median length of these bonds in the first sound frame.
     """
 
     topology: Topology
     present: np.ndarray
     linked: np.ndarray | None = None
-    bond_nm: float | None = None
+    bond_nm: float = 0.0
 
     def readable(self, positions: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Find the frames (frames,) bool whose positions and boxes are numbers that make sense.

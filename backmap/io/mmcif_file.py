@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import warnings
+import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import groupby
@@ -13,6 +15,7 @@ import numpy as np
 
 from backmap.errors import InputError, InputWarning
 
+from .naming import suffix_of
 from .pdb_file import read_residue_number
 from .protein_selection import ResidueRecord
 from .structure_file import (
@@ -68,9 +71,11 @@ class MmcifFile:
     @cached_property
     def _block(self) -> gemmi.cif.Block | None:
         """The first block that lists atoms."""
+        opener = gzip.open if suffix_of(self.path).endswith(".gz") else open
         try:
-            document = gemmi.cif.read(str(self.path))
-        except (OSError, RuntimeError, ValueError) as error:
+            with opener(self.path, "rt", encoding="utf-8-sig", errors="replace") as file:
+                document = gemmi.cif.read_string(file.read())
+        except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{self.path}: cannot be read as mmCIF ({reason})") from error
         return next((block for block in document if block.find_mmcif_category(_CATEGORY)), None)

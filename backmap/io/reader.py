@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from backmap.chemistry import SLOT_CA
+from backmap.chemistry import SLOT_CA, Topology
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
 
@@ -391,12 +391,8 @@ class Source(FrameSource):
         self._selection = selection
         self.present = selection.present
         self._atom_index = selection.atom_index[selection.present]
-        self.topology = selection.topology
-        self._judge = FrameJudge(self.topology, self.present)
-        self._whole_chains = self._chains
-        c_alpha, box, number = self._first_sound_frame()
-        self._decide(c_alpha, box, f"frame {number + 1}")
-        self._whole_chains = self._chains
+        self._set_chains(selection.topology)
+        self._decide_by_first_sound_frame()
 
     @property
     def given(self) -> np.ndarray:
@@ -414,9 +410,8 @@ class Source(FrameSource):
     def check(self) -> None:
         """Judge the first of the selected frames, before anything is built."""
         looked_at = sound = 0
-        for chunk in self._whole_frames(
-            max(1, min(_FRAMES_PER_LOOK, _RESIDUES_PER_LOOK // len(self.present)))
-        ):
+        frames = max(1, min(_FRAMES_PER_LOOK, _RESIDUES_PER_LOOK // self.topology.residues))
+        for chunk in self._whole_frames(frames):
             looked_at += chunk.looked_at
             sound += len(chunk)
             if sound and looked_at >= FRAMES_LOOKED_AT:
@@ -424,41 +419,47 @@ class Source(FrameSource):
         if not sound:
             self._refuse_all()
 
-    def _decide(self, c_alpha: np.ndarray, box: np.ndarray, frame: str) -> None:
-        """Decide by one frame (residues, 3) in nm what holds for all: unit, chains, bonds."""
-        labelled = self._selection.topology
-        steps = number_steps(labelled.residue_numbers, labelled.insertion_codes)
-        distance = neighbour_distances(c_alpha, box, steps)
-        check_unit(distance[~labelled.chain_ends[:-1]], self.name)
-        refuse_residue_centres(distance, labelled, self.name)
-        self.topology, self.linked = divide_chains(self._selection, c_alpha, box)
-        if not box.any():
-            refuse_wrapped(distance, c_alpha, self.topology, frame, self.name)
-        bonds = distance[self.linked[:-1]]
-        self._judge = FrameJudge(
-            self.topology, self.present, self.linked, float(np.median(bonds)) if len(bonds) else None
+    def _set_chains(self, topology: Topology, linked: np.ndarray | None = None, bond_nm: float = 0.0) -> None:
+        """Take residues to be in chains, and frames to be judged by bonds where these are known."""
+        self.topology = topology
+        self._judge = FrameJudge(topology, self.present, linked, bond_nm)
+        residue_of, slots = np.nonzero(self.present)
+        steps = number_steps(topology.residue_numbers, topology.insertion_codes)
+        self._chains = ChainsOfAtoms(
+            residue_of, np.flatnonzero(slots == SLOT_CA), topology.chain_index, steps
         )
-        warn_of_breaks(self.linked, distance, self.topology, self.name)
-        apart = np.arange(len(c_alpha))
-        whole = make_whole(c_alpha[None], box[None], replace(self._chains, residue_of=apart, c_alphas=apart))
-        warn_of_rings(self.topology, self.linked, whole[0], self.name)
 
-    def _first_sound_frame(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Find the first frame of the file that can be judged by; give its C-alphas, box and number."""
+    def _decide_by_first_sound_frame(self) -> None:
+        """Find the first frame of the file that can be judged by; it decides what holds for all."""
         for number, raw in enumerate(self._file.read(range(self._file.frames), 1)):
             positions, boxes, readable = self._read(raw)
-            c_alpha = positions[:, self._whole_chains.c_alphas]
-            if self._judge.sound(c_alpha, readable)[0]:
-                return c_alpha[0], boxes[0], number
+            if readable[0]:
+                c_alpha = positions[0, self._chains.c_alphas]
+                topology, linked = divide_chains(self._selection, c_alpha, boxes[0])
+                self._set_chains(topology)
+                whole, sound = self._take(raw)
+                if sound[0]:
+                    self._decide(c_alpha, whole[0, :, SLOT_CA], boxes[0], linked, f"frame {number + 1}")
+                    return
             if not self._skip_bad and number in self.numbers:
                 self._refuse(raw, number)
         self._refuse_all()
 
-    @property
-    def _chains(self) -> ChainsOfAtoms:
-        residue_of, slots = np.nonzero(self.present)
-        steps = number_steps(self.topology.residue_numbers, self.topology.insertion_codes)
-        return ChainsOfAtoms(residue_of, np.flatnonzero(slots == SLOT_CA), self.topology.chain_index, steps)
+    def _decide(
+        self, c_alpha: np.ndarray, whole: np.ndarray, box: np.ndarray, linked: np.ndarray, frame: str
+    ) -> None:
+        """Make sure that C-alphas (residues, 3) in nm, given and whole, are such; tell their bonds."""
+        labelled = self._selection.topology
+        distance = neighbour_distances(c_alpha, box, self._chains.steps)
+        check_unit(distance[~labelled.chain_ends[:-1]], self.name)
+        refuse_residue_centres(distance, labelled, self.name)
+        if not box.any():
+            refuse_wrapped(distance, c_alpha, self.topology, frame, self.name)
+        bonds = distance[linked[:-1]]
+        self.linked = linked
+        self._set_chains(self.topology, linked, float(np.median(bonds)) if len(bonds) else 0.0)
+        warn_of_breaks(linked, distance, self.topology, self.name)
+        warn_of_rings(self.topology, linked, whole, self.name)
 
     def _read(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give positions as they stand in the file, boxes, and (frames,) bool which frames are readable."""
@@ -468,7 +469,7 @@ class Source(FrameSource):
 
     def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
         positions, boxes, readable = self._read(raw)
-        whole = make_whole(positions, np.where(readable[:, None, None], boxes, 0.0), self._whole_chains)
+        whole = make_whole(positions, np.where(readable[:, None, None], boxes, 0.0), self._chains)
         coordinates = np.full((len(whole), *self.present.shape, 3), np.nan, dtype=whole.dtype)
         coordinates[:, self.present] = whole
         return coordinates, self._judge.sound(coordinates[:, :, SLOT_CA], readable)

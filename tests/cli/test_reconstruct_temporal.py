@@ -213,9 +213,13 @@ def test_beads_outside_the_grid_are_refused(toy, given):
     )
 
 
-def test_a_molecule_broken_across_the_box_is_refused(toy, given):
+def test_a_molecule_broken_across_the_box_is_made_whole_or_refused(toy, given):
     trajectory = mdtraj.load(str(given), top=str(given.with_suffix(".pdb")))
+    whole = backmap.api.reconstruct(trajectory, model="toy")
     trajectory.xyz[23, 4:, 1] += 3.0
+    trajectory.unitcell_vectors = np.broadcast_to(3 * np.eye(3), (trajectory.n_frames, 3, 3))
+    np.testing.assert_allclose(backmap.api.reconstruct(trajectory, model="toy").xyz, whole.xyz, atol=1e-5)
+    trajectory.unitcell_vectors = None
     with pytest.raises(InputError) as refusal:
         backmap.api.reconstruct(trajectory, model="toy")
     assert re.fullmatch(

@@ -97,6 +97,12 @@ def test_a_column_that_mmcif_asks_for_is_named(column):
     assert lengths(source) == [24] and source.linked.sum() == 23
 
 
+def test_a_byte_order_mark_before_mmcif(tmp_path):
+    (tmp_path / "in.cif").write_bytes(b"\xef\xbb\xbf" + (CASES / "dialects/no_id.cif").read_bytes())
+    with pytest.warns(InputWarning, match="has no column _atom_site.id"):
+        assert letters(open_source(tmp_path / "in.cif")) == TRACE
+
+
 @pytest.mark.parametrize("column", ["Cartn_y", "label_atom_id", "label_comp_id"])
 def test_a_column_that_is_needed_is_named(tmp_path, column):
     text = (CASES / "dialects/no_id.cif").read_text()

@@ -95,6 +95,25 @@ def test_lammps_dumps_of_all_kinds(tmp_path, seed, kind, columns):
     np.testing.assert_array_equal(c_alphas(part), chunk.coordinates[1::2, :, 1])
 
 
+def test_molecules_of_a_lammps_dump_are_chains(tmp_path):
+    """Types named by letters say the residues, and the column mol the chains."""
+    rng, places, boxes, sequences = random_system(7, "triclinic")
+    letters_of = "".join(sequences)
+
+    def named(row: re.Match) -> str:
+        atom = int(row[1]) - 1
+        return f"\n{row[1]} {1 + (atom >= 14)} {letters_of[atom]} "
+
+    text = re.sub(r"\n(\d+) 1 (?=\S+ \S+ \S+ )", named, dump_text(rng, places, boxes, "x y z"))
+    path = tmp_path / "run.lammpstrj"
+    path.write_text(text.replace("ITEM: ATOMS id type", "ITEM: ATOMS id mol type"))
+    source = open_source(path, sequence=fasta(tmp_path, *sequences))
+    assert lengths(source) == [14, 9] and letters(source) == letters_of
+    for frame, chunk in enumerate(source.chunks(1)):
+        found = chunk.coordinates[0, :, 1]
+        same_but_for_the_box(found, places[frame], boxes[frame], source.topology.chain_index)
+
+
 def test_lammps_dumps_in_nm_are_told(tmp_path):
     rng, places, boxes, sequences = random_system(2, "orthorhombic")
     (tmp_path / "run.dump").write_text(dump_text(rng, places, boxes, "x y z", unit=1.0))

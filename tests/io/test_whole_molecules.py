@@ -196,3 +196,26 @@ def test_the_box_of_the_input_is_that_of_the_output(tmp_path, monkeypatch):
     toy_protein.install(tmp_path / "toy.safetensors", None, monkeypatch.setattr)
     built = backmap.reconstruct(PERIODIC / "wrapped.xtc", top=PERIODIC / "top.pdb")
     np.testing.assert_allclose(built.unitcell_lengths, 8.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["orthorhombic", "triclinic"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wrapped_slab_of_chains_without_names(tmp_path, seed, kind):
+    """A GRO file as GROMACS writes it: no chain names, numbers that restart, every bead in the box."""
+    rng = np.random.default_rng(100 + seed)
+    sizes = rng.integers(8, 40, 60).tolist()
+    box = random_box(rng, kind) + 6 * np.eye(3)
+    positions = wrapped(rng, random_chains(rng, sizes), box)
+    numbers = [number for size in sizes for number in range(1, size + 1)]
+    lines = "".join(
+        f"{number:>5}{'GLY':<5}{'CA':>5}{atom:>5}{x:8.3f}{y:8.3f}{z:8.3f}\n"
+        for atom, (number, (x, y, z)) in enumerate(zip(numbers, positions, strict=True))
+    )
+    order = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1))
+    cell = " ".join(f"{box[place]:.5f}" for place in order)
+    (tmp_path / "slab.gro").write_text(f"slab\n{len(numbers)}\n{lines}{cell}\n")
+    source = open_source(tmp_path / "slab.gro")
+    assert np.bincount(source.topology.chain_index).tolist() == sizes
+    assert source.linked.tolist() == (~source.topology.chain_ends).tolist()
+    bonds = np.linalg.norm(np.diff(c_alphas(source)[0], axis=0), axis=-1)
+    assert bonds[source.linked[:-1]].max() < 0.51
