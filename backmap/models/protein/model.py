@@ -11,6 +11,7 @@ from backmap.models.checkpoint import Checkpoint, config_from_dict
 from backmap.models.counter_random import uniform
 from backmap.models.protein.backbone import Backbone, BackboneBuilder, chain_ends
 from backmap.models.protein.config import ProteinConfig
+from backmap.models.protein.disulfides import Disulfides
 from backmap.models.protein.given_atoms import (
     Given,
     cut_given,
@@ -56,6 +57,7 @@ class ProteinModel(nn.Module):
     torsion_stream: Final = 2
     candidate_stream: Final = 3
     packing_stream: Final = 4
+    disulfide_stream: Final = 5
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class ProteinModel(nn.Module):
         self.backbone = BackboneBuilder()
         self.c_beta = CBetaGeometry()
         self.geometry = SideChainGeometry()
+        self.disulfides = Disulfides()
         self.packer = Packer(config.packing)
         self.candidates, self.sweeps = config.packing.candidates, config.packing.sweeps
 
@@ -86,7 +89,14 @@ class ProteinModel(nn.Module):
         checkpoint.load_weights(model)
         return model
 
-    def draw(self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None = None) -> Tensor:
+    def draw(
+        self,
+        c_alpha: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        given: Given | None = None,
+        disulfides: Tensor | None = None,
+    ) -> Tensor:
         """Draw structures.
 
         Parameters
@@ -100,6 +110,8 @@ class ProteinModel(nn.Module):
         given : Given, optional
             Atoms that are known. They are returned exactly as given, and the others are built to fit them.
             Compiled by TorchScript, the model takes none.
+        disulfides : Tensor, (bonds, 2) int64, optional
+            Residues that are known to be bonded by disulfides, the lower first; of others the model decides.
 
         Returns
         -------
@@ -109,10 +121,10 @@ class ProteinModel(nn.Module):
         """
         if given is not None:
             given = self._usable(given, chain)
-        backbone = self._draw_backbone(c_alpha, chain, keys, given)
+        backbone = self.draw_backbone(c_alpha, chain, keys, given)
         if given is not None:
             given = of_samples(given, keys.shape[0])
-        side_chains = self._draw_side_chains(backbone, chain, keys, given)
+        side_chains = self._draw_side_chains(backbone, chain, keys, given, disulfides)
         atoms = torch.cat([backbone.atoms, side_chains, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
@@ -139,8 +151,10 @@ class ProteinModel(nn.Module):
     def _settle_side_chains(self, candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
         return settle_side_chains(candidates, backbone, chain, given)
 
-    def _draw_backbone(self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None) -> Backbone:
-        """Backbones of samples x frames, samples first."""
+    def draw_backbone(
+        self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None = None
+    ) -> Backbone:
+        """Draw backbones of samples x frames, samples first; arguments as for :meth:`draw`."""
         samples = keys.shape[0]
         encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, _sites_at_once(c_alpha))
         uniforms = uniform(keys, self.peptide_stream, _counters([chain.residues, 4], keys))
@@ -168,12 +182,20 @@ class ProteinModel(nn.Module):
         return uniform(keys, self.end_stream, first[:, None, None] + each)
 
     def _draw_side_chains(
-        self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None
+        self,
+        backbone: Backbone,
+        chain: Chain,
+        keys: Tensor,
+        given: Given | None,
+        disulfides: Tensor | None,
     ) -> Tensor:
         """Side chains (samples x frames, residues, 10, 3)."""
         candidates = self._draw_candidates(backbone, chain, keys, given)
         if given is not None:
             candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
+        candidates = self.disulfides(
+            candidates, backbone.atoms, chain, keys.flatten(), self.disulfide_stream, given, disulfides
+        )
         uniforms = uniform(keys, self.packing_stream, _counters([self.sweeps, chain.residues], keys))
         return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1))
 
