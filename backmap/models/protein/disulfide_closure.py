@@ -9,7 +9,6 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from backmap.chemistry import RESIDUE_INDEX
 from backmap.chemistry.ideal_geometry import ideal_geometry
 from backmap.models.protein.geometry import place_atom
 from backmap.models.protein.peptide_planes import draw_class

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap import chemistry
-from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CB
+from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX
 from backmap.models.chain import Chain
 from backmap.models.counter_random import uniform
 from backmap.models.protein.disulfide_closure import (
