@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N
 from backmap.datasets.corpus import Corpus, load_corpus
@@ -79,6 +78,8 @@ def describe_pairs(model: ProteinModel, corpus: Corpus, structure: int, pairs: n
 
 def fit_odds(model: ProteinModel, corpus: Corpus, bonds: set[tuple[int, int]]) -> list[float]:
     """Fit the coefficients of the features of pairs; structures weigh as in training."""
+    from sklearn.linear_model import LogisticRegression
+
     features, bonded, weights = [], [], []
     for structure in range(corpus.structures):
         pairs = near_pairs(corpus, structure)

@@ -50,8 +50,9 @@ def pair_features(c_alpha: Tensor, c_beta: Tensor, near: Tensor) -> Tensor:
     x = (distance(c_beta[..., 0, :], c_beta[..., 1, :]) - 0.38) / 0.05
     y = (alpha - 0.55) / 0.1
     squares = first * first + second * second
-    parts = [torch.ones_like(x), x, x * x, x * x * x, y, y * y, first + second, first * second, squares]
-    return torch.stack([*parts, near.to(x.dtype).expand_as(x)], dim=-1)
+    one, near = torch.ones_like(x), near.to(x.dtype).expand_as(x)
+    powers = [one, x, x * x, x * x * x, y, y * y]
+    return torch.stack(powers + [first + second, first * second, squares, near], dim=-1)  # noqa: RUF005
 
 
 class Disulfides(nn.Module):
