@@ -66,8 +66,8 @@ class DisulfideClosure(nn.Module):
     beta: Final = POINTS.index("CB")
     sulfur: Final = POINTS.index("SG")
     points: Final = len(POINTS)
-    trials: Final = 16
-    iterations: Final = 12
+    trials: Final = 8
+    iterations: Final = 8
     damping: Final = 100.0  # as if every coordinate were held where it is, +- 0.1 nm
     longest_step_nm: Final = 0.05
     spread_of_starts_nm: Final = 0.04
