@@ -22,6 +22,9 @@ MIN_LINKED_CA_DISTANCE_NM = 0.27
 MAX_LINKED_CA_DISTANCE_NM = 0.41
 """Neighbours in sequence whose C-alphas lie outside this range are not bonded: a chain break."""
 
+MAX_DISULFIDE_CA_DISTANCE_NM = 0.75
+"""C-alphas of cysteines in a disulfide are not farther apart in crystal structures."""
+
 
 def in_bonding_range(distance: np.ndarray, longest_nm: float = MAX_LINKED_CA_DISTANCE_NM) -> np.ndarray:
     """Say which distances in nm C-alphas of bonded neighbours may have."""

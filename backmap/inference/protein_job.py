@@ -58,6 +58,8 @@ class ProteinJob:
         How often DiAMoNDBack draws a residue that overlaps again; by default what the model says.
     given : ndarray, (residues, 15) bool, optional
         Atoms that every frame gives and that stay where they are; by default the C-alphas, which always do.
+    disulfides : ndarray, (bonds, 2) int64, optional
+        Residues that are known to be bonded, as for :meth:`ProteinModel.draw`; DiAMoNDBack does not use it.
     finishing : sequence of Finishing
         What is done to the frames then, in order.
     """
@@ -71,6 +73,7 @@ class ProteinJob:
     ddim_steps: int = 0
     redraws: int | None = None
     given: np.ndarray | None = None
+    disulfides: np.ndarray | None = None
     finishing: Sequence[Finishing] = ()
 
     @property
@@ -101,7 +104,7 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
     loaded, name = job.model.load(device), job.model.name
     if not isinstance(loaded, DiamondbackModel):
         refuse_sampling(name, job.ddim_steps, job.redraws)
-        return AllAtOnce(loaded, job.topology, job.linked, device, job.given)
+        return AllAtOnce(loaded, job.topology, job.linked, device, job.given, job.disulfides)
     if job.given is not None:
         raise InputError(f"{name}: builds all atoms anew; keep given ones with the protein model")
     if job.ddim_steps > loaded.config.steps:

@@ -16,6 +16,7 @@ from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM
 from backmap.errors import InputEndsEarly, InputError
 
 from .coordinate_checks import check_unit, refuse_frame, sound_frames, warn_of_breaks
+from .disulfide_records import NamedBond, find_named, named_in_topology
 from .frame_times import header_interval, holds_times
 from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_suffix, suffix_of
 from .protein_selection import ProteinSelection, select_protein
@@ -340,8 +341,10 @@ class Source(FrameSource):
         skip_bad: bool = False,
         files: tuple[Path, ...] = (),
         longest_link_nm: float = MAX_LINKED_CA_DISTANCE_NM,
+        disulfides: Sequence[NamedBond] = (),
     ) -> None:
         super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
+        self._named_disulfides = disulfides
         self._longest_link_nm = longest_link_nm
         self.topology = selection.topology
         self.present = selection.present
@@ -351,6 +354,16 @@ class Source(FrameSource):
     def linked(self) -> np.ndarray:
         """(residues,) bool: bonded to the next residue, judged by the first frames."""
         return self.topology.linked(self._first_c_alphas, self._longest_link_nm)
+
+    @cached_property
+    def disulfides(self) -> np.ndarray:
+        """(bonds, 2) int64 residues that the file says are bonded by disulfides, the lower first.
+
+        Warns of bonds that the C-alphas of the first frames do not allow, which are left out.
+        """
+        if not self._named_disulfides:
+            return np.empty((0, 2), dtype=np.int64)
+        return find_named(self._named_disulfides, self.topology, self._first_c_alphas, self.name)
 
     def check(self) -> None:
         """Look at the first frames: refuse a wrong unit or damaged positions, warn of chain breaks."""
@@ -418,7 +431,15 @@ def open_source(
             "it seems to hold the C-alphas alone: give a topology of the C-alphas alone"
         )
     opened.require_same_atoms("give the topology it was written with")
-    source = Source(str(path), opened.frames, selection, frames=frames, skip_bad=skip_bad, files=opened.files)
+    source = Source(
+        str(path),
+        opened.frames,
+        selection,
+        frames=frames,
+        skip_bad=skip_bad,
+        files=opened.files,
+        disulfides=opened.names.disulfides,
+    )
     source.check()
     return source
 
@@ -435,7 +456,13 @@ def source_from_mdtraj(
     """
     name = "the trajectory"
     selection = select_protein(residue_records(trajectory.topology), file=name, skip_unknown=skip_unknown)
-    source = Source(name, LoadedTrajectory(trajectory), selection, longest_link_nm=longest_link_nm)
+    source = Source(
+        name,
+        LoadedTrajectory(trajectory),
+        selection,
+        longest_link_nm=longest_link_nm,
+        disulfides=named_in_topology(trajectory.topology),
+    )
     source.check()
     return source
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from backmap.errors import InputError
 
+from .disulfide_records import NamedBond, named_in_structure
 from .naming import PDB_SUFFIXES, suffix_of
 from .protein_selection import AtomRecord, ResidueRecord
 
@@ -90,6 +91,11 @@ class StructureFile:
         """All residues of the first model, in file order."""
         return self._first[0]
 
+    @property
+    def disulfides(self) -> list[NamedBond]:
+        """Disulfides that the file names."""
+        return self._first[2]
+
     @cached_property
     def atoms(self) -> int:
         """Number of atoms in a model, alternate locations included."""
@@ -117,15 +123,15 @@ class StructureFile:
             yield _raw_frames(waiting, self._first[1])
 
     @cached_property
-    def _first(self) -> tuple[list[ResidueRecord], np.ndarray | None]:
-        """Residues and (3, 3) box vectors of the first model."""
+    def _first(self) -> tuple[list[ResidueRecord], np.ndarray | None, list[NamedBond]]:
+        """Residues, (3, 3) box vectors and disulfides of the first model."""
         first = next(self._structures(), None)
         if first is None or not len(first):
-            return [], None
+            return [], None, []
         parts = [(residue.segment, residue.subchain) for chain in first[0] for residue in chain]
         first.setup_entities()
         cell = _cell_vectors(first.cell) if first.cell.is_crystal() else None
-        return _residue_records(first[0], parts), cell
+        return _residue_records(first[0], parts), cell, named_in_structure(first)
 
     @cached_property
     def _extent(self) -> tuple[int, bool]:

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N
+from backmap.chemistry.topology import MAX_DISULFIDE_CA_DISTANCE_NM
 from backmap.datasets.corpus import Corpus, load_corpus
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import load_model
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.disulfide_closure import RESOURCE
-from backmap.models.protein.disulfides import LONGEST_CA_NM, NEAR_RESIDUES, pair_features
+from backmap.models.protein.disulfides import NEAR_RESIDUES, pair_features
 from backmap.models.protein.model import ProteinModel
 
 _SLOT_SG = HEAVY_ATOMS["CYS"].index("SG")
@@ -55,7 +56,7 @@ def near_pairs(corpus: Corpus, structure: int) -> np.ndarray:
     rows = begin + np.flatnonzero(usable)
     first, second = (rows[index] for index in np.triu_indices(len(rows), 1))
     c_alpha = corpus.coordinates[:, SLOT_CA]
-    near = np.linalg.norm(c_alpha[first] - c_alpha[second], axis=-1) < LONGEST_CA_NM
+    near = np.linalg.norm(c_alpha[first] - c_alpha[second], axis=-1) < MAX_DISULFIDE_CA_DISTANCE_NM
     near &= ~((second - first == 1) & corpus.linked[first])
     return np.stack([first, second], axis=1)[near]
 

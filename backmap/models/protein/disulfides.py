@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from backmap import chemistry
 from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX
+from backmap.chemistry.topology import MAX_DISULFIDE_CA_DISTANCE_NM
 from backmap.models.chain import Chain
 from backmap.models.counter_random import uniform
 from backmap.models.protein.disulfide_closure import (
@@ -17,9 +18,6 @@ from backmap.models.protein.disulfide_closure import (
 )
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.peptide_planes import draw_class
-
-LONGEST_CA_NM = 0.75
-"""C-alphas of bonded cysteines are not farther apart; none of the training structures' are."""
 
 NEAR_RESIDUES = 8
 """Pairs of one chain with at most so many residues from one to the other count as near in sequence."""
@@ -65,7 +63,7 @@ class Disulfides(nn.Module):
     coefficients: Tensor
     cysteine: Final = RESIDUE_INDEX["CYS"]
     sulfur: Final = HEAVY_ATOMS["CYS"].index("SG")
-    longest_ca_nm: Final = LONGEST_CA_NM
+    longest_ca_nm: Final = MAX_DISULFIDE_CA_DISTANCE_NM
     longest_cb_nm: Final = 0.55
     longest_given_bond_nm: Final = 0.25
     reach_nm: Final = 0.9
@@ -108,8 +106,8 @@ class Disulfides(nn.Module):
         given : Given, optional
             Atoms that are known, of all frames. Sulfurs that are given decide, and stay.
         recorded : Tensor, (bonds, 2) int64, optional
-            Residues that are known to be bonded, the lower first. They are bonded in frames in which the bond
-            can close, and to no others.
+            Residues that are known to be bonded, the lower first; they are bonded to no others, and in frames
+            in which the bond can close. A cysteine paired with itself is known to be free.
 
         Returns
         -------

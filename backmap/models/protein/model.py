@@ -111,7 +111,8 @@ class ProteinModel(nn.Module):
             Atoms that are known. They are returned exactly as given, and the others are built to fit them.
             Compiled by TorchScript, the model takes none.
         disulfides : Tensor, (bonds, 2) int64, optional
-            Residues that are known to be bonded by disulfides, the lower first; of others the model decides.
+            Residues that are known to be bonded by disulfides, the lower first. A cysteine paired with itself
+            is known to be free. Of all others the model decides.
 
         Returns
         -------
