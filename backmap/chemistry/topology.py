@@ -25,6 +25,10 @@ MAX_LINKED_CA_DISTANCE_NM = 0.41
 MAX_DISULFIDE_CA_DISTANCE_NM = 0.75
 """C-alphas of cysteines in a disulfide are not farther apart in crystal structures."""
 
+MIN_DISULFIDE_DISTANCE_NM = 0.17
+MAX_DISULFIDE_DISTANCE_NM = 0.25
+"""Sulfurs at such distances are bonded. (Ideal is 0.203 nm; what stands in files is less accurate.)"""
+
 
 def in_bonding_range(distance: np.ndarray, longest_nm: float = MAX_LINKED_CA_DISTANCE_NM) -> np.ndarray:
     """Say which distances in nm C-alphas of bonded neighbours may have."""

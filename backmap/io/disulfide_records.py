@@ -11,16 +11,17 @@ import gemmi
 import numpy as np
 
 from backmap.chemistry import RESIDUE_INDEX, Topology
-from backmap.chemistry.topology import MAX_DISULFIDE_CA_DISTANCE_NM
+from backmap.chemistry.topology import (
+    MAX_DISULFIDE_CA_DISTANCE_NM,
+    MAX_DISULFIDE_DISTANCE_NM,
+    MIN_DISULFIDE_DISTANCE_NM,
+)
 from backmap.errors import InputWarning
 
 from .atom_list import AtomList
 
 if TYPE_CHECKING:
     import mdtraj
-
-SHORTEST_DISULFIDE_NM, LONGEST_DISULFIDE_NM = 0.17, 0.25
-"""Sulfurs at such distances are bonded. (Ideal is 0.203 nm; what stands in files is less accurate.)"""
 
 
 class ResiduePlace(NamedTuple):
@@ -167,7 +168,7 @@ def disulfides_of_frame(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[
 
 def _in_range(apart: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(apart, axis=-1)
-    return (distance >= SHORTEST_DISULFIDE_NM) & (distance <= LONGEST_DISULFIDE_NM)
+    return (distance >= MIN_DISULFIDE_DISTANCE_NM) & (distance <= MAX_DISULFIDE_DISTANCE_NM)
 
 
 def _names(atoms: AtomList) -> list[tuple[str, str]]:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from backmap.chemistry.ideal_geometry import ideal_geometry
 from backmap.models.protein.geometry import place_atom
-from backmap.models.protein.peptide_planes import draw_class
 
 RESOURCE = Path(__file__).with_name("disulfides.json")
 
@@ -73,7 +72,6 @@ class DisulfideClosure(nn.Module):
     spread_of_starts_nm: Final = 0.04
     kernel_nm: Final = 0.03
     floor: Final = 0.02
-    most_strain: Final = 12.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,10 +96,8 @@ class DisulfideClosure(nn.Module):
         for name, table in tables.items():
             self.register_buffer(name, table.contiguous(), persistent=False)
 
-    def forward(
-        self, points: Tensor, movable: Tensor, drawn: Tensor, uniforms: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Close bonds.
+    def forward(self, points: Tensor, movable: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Close bonds, each in several ways.
 
         Parameters
         ----------
@@ -111,23 +107,20 @@ class DisulfideClosure(nn.Module):
             Whether CB and SG may move.
         drawn : Tensor, (n, 2, candidates, 3)
             Where the sulfur would be in side chains drawn for each residue, nm: which torsions are likely.
-        uniforms : Tensor, (n,)
-            Random numbers in [0, 1), which choose among ways to close a bond.
 
         Returns
         -------
-        Tensor, (n, 2, 2, 3)
+        Tensor, (n, trials, 2, 2, 3)
             CB and SG in nm.
-        Tensor, (n,)
+        Tensor, (n, trials)
             Strain: half the sum of squares of the springs' deviations in units of their spread.
+        Tensor, (n, trials)
+            Log-density of both sulfurs by those drawn.
         """
         starts = self._starts(points, movable, drawn)
         closed, strain = self._relax(starts, movable)
         sulfurs = closed[:, :, :, self.sulfur].transpose(1, 2)
-        likely = self._log_density(sulfurs, drawn).sum(dim=1)
-        chosen = draw_class(likely - strain, uniforms)
-        rows = torch.arange(len(chosen), device=chosen.device)
-        return closed[rows, chosen][:, :, self.beta :], strain[rows, chosen]
+        return closed[:, :, :, self.beta :], strain, self._log_density(sulfurs, drawn).sum(dim=1)
 
     def _starts(self, points: Tensor, movable: Tensor, drawn: Tensor) -> Tensor:
         """Points (n, trials, 2, 5, 3) with the combinations of both chi1 that are nearest to a bond."""

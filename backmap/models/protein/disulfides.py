@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from backmap import chemistry
 from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX
-from backmap.chemistry.topology import MAX_DISULFIDE_CA_DISTANCE_NM
+from backmap.chemistry.topology import MAX_DISULFIDE_CA_DISTANCE_NM, MAX_DISULFIDE_DISTANCE_NM
 from backmap.models.chain import Chain
 from backmap.models.counter_random import uniform
 from backmap.models.protein.disulfide_closure import (
@@ -65,11 +65,15 @@ class Disulfides(nn.Module):
     sulfur: Final = HEAVY_ATOMS["CYS"].index("SG")
     longest_ca_nm: Final = MAX_DISULFIDE_CA_DISTANCE_NM
     longest_cb_nm: Final = 0.55
-    longest_given_bond_nm: Final = 0.25
+    longest_given_bond_nm: Final = MAX_DISULFIDE_DISTANCE_NM
     reach_nm: Final = 0.9
     """C-alphas farther apart have their sulfurs apart, whatever the torsions are."""
     apart_nm: Final = 0.31
     near_residues: Final = NEAR_RESIDUES
+    most_strain: Final = 12.0
+    rounds: Final = 3
+    strength: Final = 5000.0
+    """Cost of sulfurs of two bonds that come too close, in kT / nm^2."""
     certain: Final = 100.0
     """Log-odds of what the input says."""
 
@@ -186,16 +190,49 @@ class Disulfides(nn.Module):
         if given is not None:
             known = given.present[residues]
             movable = ~torch.stack([known[:, :, chemistry.SLOT_CB], known[:, :, self.sulfur]], dim=2)
-        closed, strain = self.closure(points, movable, drawn[:, :, :, 1], uniforms[frame, pair])
-        possible = (strain < self.closure.most_strain) | ~movable[:, :, 1].any(dim=1)
+        closed, strain, likely = self.closure(points, movable, drawn[:, :, :, 1])
+        fits = (strain < self.most_strain) | ~movable[:, :, 1].any(dim=1, keepdim=True)
         sites = rows * backbone.shape[1] + residues
-        chosen = torch.nonzero(_match(sites, odds[frame, pair], possible)).squeeze(-1)
-        bonded[frame[chosen], pair[chosen]] = True
+        chosen = torch.nonzero(_match(sites, odds[frame, pair], fits.any(dim=1))).squeeze(-1)
+        frame, pair, closed = frame[chosen], pair[chosen], closed[chosen]
+        bonded[frame, pair] = True
+        worth = (likely - strain - self.certain * ~fits)[chosen]
+        trial = self._choose_together(frame, pair, closed[..., 1, :], worth, uniforms[frame, pair])
+        side_chains = closed[torch.arange(len(trial), device=trial.device), trial]
         for side in range(2):
-            at = residues[chosen, side]
-            shape = candidates[frame[chosen], at].shape[1]
-            candidates[frame[chosen], at, :, :2] = closed[chosen, side].unsqueeze(1).expand(-1, shape, -1, -1)
+            at = pairs[pair, side]
+            count = candidates.shape[2]
+            candidates[frame, at, :, :2] = side_chains[:, side].unsqueeze(1).expand(-1, count, -1, -1)
         return bonded
+
+    def _choose_together(
+        self, frame: Tensor, pair: Tensor, sulfurs: Tensor, worth: Tensor, uniforms: Tensor
+    ) -> Tensor:
+        """Choose one way (n,) to close each bond, so that the sulfurs of different bonds are apart.
+
+        Ways (n, trials) are drawn by their ``worth``; where sulfurs (n, trials, 2, 3) of different bonds of a
+        frame come too close, the bonds are drawn again, one after the other and given the rest.
+        """
+        trial = draw_class(worth, uniforms)
+        for _ in range(self.rounds):
+            near = (frame[:, None] == frame) & (pair[:, None] != pair)
+            first, second = torch.nonzero(near).unbind(dim=1)
+            apart = distance(
+                sulfurs[first, trial[first]][:, :, None], sulfurs[second, trial[second]][:, None]
+            )
+            clashing = (apart < self.apart_nm).flatten(1).any(dim=1)
+            if not bool(clashing.any()):
+                break
+            numbers: list[int] = torch.unique(pair[first[clashing]]).tolist()
+            for number in numbers:
+                own = torch.nonzero(pair == number).squeeze(-1)
+                mine, other = torch.nonzero(near[own]).unbind(dim=1)
+                others = sulfurs[other, trial[other]][:, None, None]
+                apart = distance(sulfurs[own[mine]][:, :, :, None], others)
+                overlap = (self.apart_nm - apart).clamp_min(0).square().flatten(2).sum(dim=2)
+                cost = torch.zeros_like(worth[own]).index_add(0, mine, overlap)
+                trial[own] = draw_class(worth[own] - self.strength * cost, uniforms[own])
+        return trial
 
     def _keep_apart(self, candidates: Tensor, pairs: Tensor, bonded: Tensor, uniforms: Tensor) -> None:
         """Replace candidates that bring sulfurs of cysteines that are not bonded too close.

@@ -197,6 +197,18 @@ def test_sulfurs_are_kept_apart_whatever_the_packing_chooses():
     assert kept.all()
 
 
+def test_bonds_beside_each_other_keep_their_sulfurs_apart():
+    """Two bonds of one frame, each with two ways to close, of which the likelier ones collide."""
+    frame, pair = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+    places = torch.tensor([[[0.0, 0.2], [-1.0, -0.8]], [[0.1, 0.3], [1.0, 1.2]]])
+    sulfurs = torch.zeros(4, 2, 2, 3)
+    sulfurs[..., 0] = places[[0, 1, 0, 1]]
+    sulfurs[3] += 5.0
+    worth = torch.tensor([[0.0, -20.0]]).expand(4, -1)
+    trial = Disulfides()._choose_together(frame, pair, sulfurs, worth, torch.full((4,), 0.5))
+    assert sorted(trial[:2].tolist()) == [0, 1] and trial[2:].tolist() == [0, 0]
+
+
 def test_each_cysteine_has_one_bond_and_the_likeliest_come_first():
     sites = torch.tensor([[0, 1], [1, 2], [2, 3], [4, 5], [5, 6]])
     odds = torch.tensor([1.0, 3.0, 2.0, 5.0, 4.0])
