@@ -211,7 +211,7 @@ class Disulfides(nn.Module):
         """Choose one way (n,) to close each bond, so that the sulfurs of different bonds are apart.
 
         Ways (n, trials) are drawn by their ``worth``; where sulfurs (n, trials, 2, 3) of different bonds of a
-        frame come too close, the bonds are drawn again, one after the other and given the rest.
+        frame come too close, these are drawn again, one after the other and given the rest.
         """
         trial = draw_class(worth, uniforms)
         for _ in range(self.rounds):
@@ -220,12 +220,13 @@ class Disulfides(nn.Module):
             apart = distance(
                 sulfurs[first, trial[first]][:, :, None], sulfurs[second, trial[second]][:, None]
             )
-            clashing = (apart < self.apart_nm).flatten(1).any(dim=1)
+            clashing = torch.zeros_like(pair, dtype=torch.bool)
+            clashing[first[(apart < self.apart_nm).flatten(1).any(dim=1)]] = True
             if not bool(clashing.any()):
                 break
-            numbers: list[int] = torch.unique(pair[first[clashing]]).tolist()
+            numbers: list[int] = torch.unique(pair[clashing]).tolist()
             for number in numbers:
-                own = torch.nonzero(pair == number).squeeze(-1)
+                own = torch.nonzero(clashing & (pair == number)).squeeze(-1)
                 mine, other = torch.nonzero(near[own]).unbind(dim=1)
                 others = sulfurs[other, trial[other]][:, None, None]
                 apart = distance(sulfurs[own[mine]][:, :, :, None], others)
