@@ -213,14 +213,12 @@ def _atom_mask() -> np.ndarray:
 
 
 _CONTACT_RADII_NM = {"C": 0.160, "N": 0.145, "O": 0.140, "S": 0.165}
-_CYSTEINE_SULFUR_RADIUS_NM = 0.100
 
 
 def _contact_radii() -> np.ndarray:
     radii = np.zeros((len(RESIDUE_NAMES), ATOM_SLOTS))
     for index, name in enumerate(RESIDUE_NAMES):
         radii[index, : len(HEAVY_ATOMS[name])] = [_CONTACT_RADII_NM[element(a)] for a in HEAVY_ATOMS[name]]
-    radii[RESIDUE_INDEX["CYS"], HEAVY_ATOMS["CYS"].index("SG")] = _CYSTEINE_SULFUR_RADIUS_NM
     radii[:, SLOT_OXT] = _CONTACT_RADII_NM["O"]
     return radii
 
@@ -244,8 +242,7 @@ ATOM_MASK: np.ndarray = _atom_mask()
 """(20, 15) bool: which slots a residue type fills inside a chain (OXT belongs to chain ends only)."""
 
 CONTACT_RADII: np.ndarray = _contact_radii()
-"""(20, 15) nm: atoms closer than the sum of their radii overlap; hydrogen bonds are allowed for. The radius
-of cysteine's sulfur is small, so that two of them may stand at the distance of a disulfide bond."""
+"""(20, 15) nm: atoms closer than the sum of their radii overlap; hydrogen bonds are allowed for."""
 
 CHI_SLOTS: np.ndarray = _chi_slots()
 """(20, 4, 4) int64: slots of the four atoms of each torsion, -1 where the type has no such torsion."""

@@ -35,6 +35,13 @@ _SPREAD_PER_MEDIAN_DEVIATION = 1.4826
 _NUMBERS_WRAP_AT = (10_000, 100_000)
 """Residue numbers of PDB and GRO files start again at 0 here, for want of columns."""
 
+MAX_DISULFIDE_CA_DISTANCE_NM = 0.75
+"""C-alphas of cysteines in a disulfide are not farther apart in crystal structures."""
+
+MIN_DISULFIDE_DISTANCE_NM = 0.17
+MAX_DISULFIDE_DISTANCE_NM = 0.25
+"""Sulfurs at such distances are bonded. (Ideal is 0.203 nm; what stands in files is less accurate.)"""
+
 
 def can_be_bonded(distance: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Say which neighbours in sequence can be bonded.

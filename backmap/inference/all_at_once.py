@@ -28,6 +28,8 @@ class AllAtOnce:
         Where to compute.
     present : ndarray, (residues, 15) bool, optional
         Atoms that every frame gives, to be kept; by default C-alphas alone.
+    disulfides : ndarray, (bonds, 2) int64, optional
+        Residues that are known to be bonded, as for :meth:`ProteinModel.draw`.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class AllAtOnce:
         linked: np.ndarray,
         device: torch.device | str = "cpu",
         present: np.ndarray | None = None,
+        disulfides: np.ndarray | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
         self.present = None if present is None else torch.from_numpy(present).to(self.device)
+        self.disulfides = None if disulfides is None else torch.from_numpy(disulfides).to(self.device)
 
     @torch.inference_mode()
     def reconstruct(
@@ -91,4 +95,5 @@ class AllAtOnce:
             atoms = Given(given.to(self.device, torch.float32), self.present)
         if box is not None:
             box = box.to(self.device, torch.float32)
-        return self.model.draw(c_alpha.to(self.device, torch.float32), self.chain, keys, atoms, box)
+        c_alpha = c_alpha.to(self.device, torch.float32)
+        return self.model.draw(c_alpha, self.chain, keys, atoms, box, self.disulfides)

@@ -75,6 +75,8 @@ class ProteinJob:
         Atoms that every frame gives and that stay where they are.
     c_alphas : CAlphaRule
         What becomes of C-alphas if nothing else is given; beside given atoms they stay.
+    disulfides : ndarray, (bonds, 2) int64, optional
+        Residues that are known to be bonded, as for :meth:`ProteinModel.draw`; DiAMoNDBack does not use it.
     finishing : sequence of Finishing
         What is done to the frames then, in order.
     """
@@ -89,6 +91,7 @@ class ProteinJob:
     redraws: int | None = None
     given: np.ndarray | None = None
     c_alphas: CAlphaRule = CAlphaRule()
+    disulfides: np.ndarray | None = None
     finishing: Sequence[Finishing] = ()
 
     @property
@@ -119,7 +122,7 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
     loaded, name = job.model.load(device), job.model.name
     if not isinstance(loaded, DiamondbackModel):
         refuse_sampling(name, job.ddim_steps, job.redraws)
-        return AllAtOnce(loaded, job.topology, job.linked, device, job.given)
+        return AllAtOnce(loaded, job.topology, job.linked, device, job.given, job.disulfides)
     if job.given is not None:
         raise InputError(f"{name}: builds all atoms anew; keep given ones with the protein model")
     if job.ddim_steps > loaded.config.steps:

@@ -22,13 +22,21 @@ import numpy as np
 from backmap.errors import InputError
 
 from .atom_list import AtomList
+from .disulfide_records import disulfides_of_frame, with_disulfides
 from .frame_layout import dcd_bytes, trr_layout, xtc_layout
 from .frame_times import AKMA_PS
 from .mdtraj_objects import mdtraj_topology
 from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
 from .staging import explain_writing, settle, writing_error
 from .structure_file import NO_SYMMETRY
-from .structure_records import MMCIF_HEADER, mmcif_template, pdb_template, too_long_for_pdb
+from .structure_records import (
+    MMCIF_HEADER,
+    mmcif_disulfides,
+    mmcif_template,
+    pdb_disulfides,
+    pdb_template,
+    too_long_for_pdb,
+)
 from .trajectory_file import open_quietly
 
 ANGSTROM_PER_NM = 10.0
@@ -150,12 +158,14 @@ class PdbEncoder(_TextEncoder):
         too_long = too_long_for_pdb(atoms)
         if too_long:
             raise InputError(f"{final}: {too_long} is too long for a PDB file; write mmCIF (.cif) instead")
-        self._template = pdb_template(atoms)
+        self._atoms, self._template = atoms, pdb_template(atoms)
 
     def begin(self, frames: AtomFrames) -> bytes:
-        """Give the box of the first frame."""
+        """Give the disulfides and the box of the first frame."""
+        bonds = pdb_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
         box = frames.unitcell_vectors
-        return b"" if box is None else _cryst1(box[0], frames.space_group).encode()
+        cell = "" if box is None else _cryst1(box[0], frames.space_group)
+        return f"{bonds}{cell}".encode()
 
     def encode(self, frames: AtomFrames) -> bytes:
         """Give one MODEL a frame."""
@@ -190,14 +200,15 @@ class MmcifEncoder(_TextEncoder):
 
     def __init__(self, final: Path, atoms: AtomList) -> None:
         super().__init__(final)
-        self._template = mmcif_template(atoms)
+        self._atoms, self._template = atoms, mmcif_template(atoms)
         self._name = stem_of(final).replace(" ", "_") or "backmap"
 
     def begin(self, frames: AtomFrames) -> bytes:
-        """Give the box of the first frame and the columns of the table."""
+        """Give the box and the disulfides of the first frame, and the columns of the table."""
         box = frames.unitcell_vectors
         cell = "" if box is None else _mmcif_cell(box[0], frames.space_group)
-        return f"data_{self._name}\n#\n{cell}{MMCIF_HEADER}".encode()
+        bonds = mmcif_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
+        return f"data_{self._name}\n#\n{cell}{bonds}{MMCIF_HEADER}".encode()
 
     def encode(self, frames: AtomFrames) -> bytes:
         """Give one row an atom."""
@@ -357,7 +368,9 @@ class ConvertedEncoder(_MdtrajEncoder):
         made = self._scratch.with_name(self._scratch.name + self._suffix)
         with _as_trr(growing) as source, self._written(made) as target:
             if self._suffix in HDF5_SUFFIXES:
-                target.topology = mdtraj_topology(self._atoms)
+                first = source.read(n_frames=1)[0]
+                target.topology = mdtraj_topology(with_disulfides(self._atoms, first))
+                source.seek(0)
             for _ in range(0, frames, _FRAMES_PER_CONVERSION):
                 self._convert(*source.read(n_frames=_FRAMES_PER_CONVERSION)[:4], target)
         with open_quietly(made) as file:

@@ -9,6 +9,7 @@ import numpy as np
 from backmap.chemistry import Topology
 
 from .atom_list import AtomList
+from .disulfide_records import with_disulfides
 from .reader import source_from_mdtraj
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def to_mdtraj(
     time: np.ndarray | None = None,
     unitcell_vectors: np.ndarray | None = None,
 ) -> mdtraj.Trajectory:
-    """Make an mdtraj trajectory.
+    """Make an mdtraj trajectory. Its bonds include disulfides that are there in all frames.
 
     Parameters
     ----------
@@ -80,6 +81,7 @@ def to_mdtraj(
     import mdtraj
 
     positions = np.asarray(coordinates[:, atoms.present], dtype=np.float32)
+    atoms = with_disulfides(atoms, positions) if len(positions) else atoms
     trajectory = mdtraj.Trajectory(positions, mdtraj_topology(atoms), time=time)
     trajectory.unitcell_vectors = unitcell_vectors
     return trajectory

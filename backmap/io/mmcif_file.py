@@ -15,6 +15,7 @@ import numpy as np
 
 from backmap.errors import InputError, InputWarning
 
+from .disulfide_records import NamedBond, named_in_mmcif
 from .naming import suffix_of
 from .pdb_file import read_residue_number
 from .protein_selection import ResidueRecord
@@ -51,6 +52,11 @@ class MmcifFile:
     def residues(self) -> list[ResidueRecord]:
         """All residues of the first model, in file order."""
         return residues_of([self._row(index) for index in self._models[0]]) if self._models else []
+
+    @property
+    def disulfides(self) -> list[NamedBond]:
+        """Disulfides that ``_struct_conn`` names."""
+        return named_in_mmcif(self._block) if self._block is not None else []
 
     @property
     def atoms(self) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from backmap.chemistry import standard_residue_name
 from backmap.errors import InputError
 
+from .disulfide_records import NamedBond, named_in_pdb
 from .naming import suffix_of
 from .protein_selection import CAPS, IONS, WATERS, ResidueRecord
 from .structure_file import (
@@ -52,6 +53,11 @@ class PdbFile:
         """All residues of the first model, in file order."""
         self._coordinates(self._first)
         return residues_of(_rows(self._first))
+
+    @property
+    def disulfides(self) -> list[NamedBond]:
+        """Disulfides that SSBOND records name."""
+        return [bond for bond in map(named_in_pdb, self._first.disulfides) if bond is not None]
 
     @property
     def atoms(self) -> int:
@@ -168,6 +174,8 @@ class PdbFile:
                         model.add(line, number)
                 elif line[:6].rstrip() == "TER":
                     model.parts += 1
+                elif line.startswith("SSBOND"):
+                    model.disulfides.append(line)
                 elif line.startswith("CRYST1"):
                     cell, space_group = _cell(line), space_group_of(line[_SPACE_GROUP])
                 elif line.startswith(_BEGIN_OF_MODEL):
@@ -186,7 +194,7 @@ class PdbFile:
 
 
 class _Model:
-    """The text of one model: its atoms, where they stand, in which part between TER records, and its cell."""
+    """The text of one model: its atoms, where they stand, in which part between TER records, and the rest."""
 
     def __init__(self, number: int) -> None:
         self.name = str(number)
@@ -194,6 +202,7 @@ class _Model:
         self.line_numbers: list[int] = []
         self.part_of: list[int] = []
         self.parts = 0
+        self.disulfides: list[str] = []
         self.cell: np.ndarray | None = None
         self.space_group = NO_SYMMETRY
 

@@ -24,6 +24,7 @@ from .coordinate_checks import (
     refuse_wrapped,
     warn_of_breaks,
 )
+from .disulfide_records import NamedBond, find_named, named_in_topology
 from .fasta import FastaFile
 from .frame_times import header_interval, holds_times
 from .gro_file import GroFile
@@ -386,8 +387,10 @@ class Source(FrameSource):
         frames: FrameRange = EVERY_FRAME,
         skip_bad: bool = False,
         files: tuple[Path, ...] = (),
+        disulfides: Sequence[NamedBond] = (),
     ) -> None:
         super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
+        self._named_disulfides = disulfides
         self._selection = selection
         self.present = selection.present
         self._atom_index = selection.atom_index[selection.present]
@@ -406,6 +409,16 @@ class Source(FrameSource):
         if self._selection.ambiguous:
             raise InputError(self._selection.ambiguous)
         return self.present
+
+    @cached_property
+    def disulfides(self) -> np.ndarray:
+        """(bonds, 2) int64 residues that the file says are bonded by disulfides, the lower first.
+
+        Warns of bonds that the C-alphas of the first frame do not allow, which are left out.
+        """
+        if not self._named_disulfides:
+            return np.empty((0, 2), dtype=np.int64)
+        return find_named(self._named_disulfides, self.topology, self._first_c_alpha[None], self.name)
 
     def check(self) -> None:
         """Judge the first of the selected frames, before anything is built."""
@@ -456,7 +469,7 @@ class Source(FrameSource):
         if not box.any():
             refuse_wrapped(distance, c_alpha, self.topology, frame, self.name)
         bonds = distance[linked[:-1]]
-        self.linked = linked
+        self.linked, self._first_c_alpha = linked, whole
         self._set_chains(self.topology, linked, float(np.median(bonds)) if len(bonds) else 0.0)
         warn_of_breaks(linked, distance, self.topology, self.name)
         warn_of_rings(self.topology, linked, whole, self.name)
@@ -533,8 +546,15 @@ def open_source(
     opened.require_same_atoms("give the topology it was written with")
     if isinstance(opened.frames, LammpsDump | GsdFile | NpyFile):
         _find_unit(opened.frames, selection, str(path))
-    files = opened.files if fasta is None else (*opened.files, fasta.path)
-    source = Source(str(path), opened.frames, selection, frames=frames, skip_bad=skip_bad, files=files)
+    source = Source(
+        str(path),
+        opened.frames,
+        selection,
+        frames=frames,
+        skip_bad=skip_bad,
+        files=opened.files if fasta is None else (*opened.files, fasta.path),
+        disulfides=_named_disulfides(opened.names),
+    )
     source.check()
     return source
 
@@ -559,6 +579,11 @@ def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection
             )
 
 
+def _named_disulfides(names: NamesFile) -> Sequence[NamedBond]:
+    """Disulfides that a file names, in a format that can."""
+    return names.disulfides if isinstance(names, PdbFile | MmcifFile | TopologyFile) else ()
+
+
 def source_from_mdtraj(
     trajectory: mdtraj.Trajectory,
     *,
@@ -574,7 +599,8 @@ def source_from_mdtraj(
     fasta = None if sequence is None else FastaFile.read(sequence)
     residues = residue_records(trajectory.topology) if residues is None else residues
     selection = select_protein(residues, file=name, skip_unknown=skip_unknown, sequence=fasta)
-    source = Source(name, LoadedTrajectory(trajectory), selection)
+    disulfides = named_in_topology(trajectory.topology)
+    source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)
     source.check()
     return source
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 from backmap.errors import InputError
@@ -66,6 +67,22 @@ def _pdb_atom_name(name: str, symbol: str) -> str:
     return f"{name if len(symbol) > 1 else ' ' + name:<4}" if len(name) < _PDB_ATOM_NAME else name
 
 
+def pdb_disulfides(atoms: AtomList, disulfides: Iterable[tuple[int, int, float]]) -> str:
+    """Write SSBOND records of pairs of residues, with the length of their bond in nm."""
+    lines = []
+    for serial, (first, second, length) in enumerate(disulfides, start=1):
+        places = []
+        for residue in (atoms.residues[first], atoms.residues[second]):
+            number = hybrid_36(residue.number, 4)
+            chain = atoms.chain_ids[residue.chain]
+            places.append(f"{residue.name:>3}{chain:>2} {number}{residue.insertion_code or ' '}")
+        lines.append(
+            f"SSBOND {hybrid_36(serial, 3)} {places[0]}   {places[1]}{'':23}{'1555':>6} {'1555':>6} "
+            f"{10 * length:5.2f}\n"
+        )
+    return "".join(lines)
+
+
 MMCIF_HEADER = """\
 loop_
 _atom_site.group_PDB
@@ -104,6 +121,50 @@ def mmcif_template(atoms: AtomList) -> str:
             lines.append(f"ATOM %d {label} %.3f %.3f %.3f 1.00 0.00 {author} %d\n")
         position = 0 if atoms.ends_chain(index) else position
     return "".join(lines)
+
+
+_STRUCT_CONN = """\
+loop_
+_struct_conn.id
+_struct_conn.conn_type_id
+_struct_conn.ptnr1_label_asym_id
+_struct_conn.ptnr1_label_comp_id
+_struct_conn.ptnr1_label_seq_id
+_struct_conn.ptnr1_label_atom_id
+_struct_conn.ptnr1_auth_asym_id
+_struct_conn.ptnr1_auth_seq_id
+_struct_conn.pdbx_ptnr1_PDB_ins_code
+_struct_conn.ptnr1_symmetry
+_struct_conn.ptnr2_label_asym_id
+_struct_conn.ptnr2_label_comp_id
+_struct_conn.ptnr2_label_seq_id
+_struct_conn.ptnr2_label_atom_id
+_struct_conn.ptnr2_auth_asym_id
+_struct_conn.ptnr2_auth_seq_id
+_struct_conn.pdbx_ptnr2_PDB_ins_code
+_struct_conn.ptnr2_symmetry
+_struct_conn.pdbx_dist_value
+"""
+
+
+def mmcif_disulfides(atoms: AtomList, disulfides: Sequence[tuple[int, int, float]]) -> str:
+    """Write the table ``_struct_conn`` of pairs of residues, with the length of their bond in nm."""
+    if not disulfides:
+        return ""
+    asym, lines = _asym_names(atoms.chain_ids), [_STRUCT_CONN]
+    positions: list[int] = []
+    for index, _ in enumerate(atoms.residues):
+        begins = index == 0 or atoms.ends_chain(index - 1)
+        positions.append(1 if begins else positions[-1] + 1)
+    for serial, (first, second, length) in enumerate(disulfides, start=1):
+        ends = []
+        for index in (first, second):
+            residue = atoms.residues[index]
+            author = _cif_word(atoms.chain_ids[residue.chain] or asym[residue.chain])
+            label = f"{asym[residue.chain]} {residue.name} {positions[index]} SG"
+            ends.append(f"{label} {author} {residue.number} {residue.insertion_code or '?'} 1_555")
+        lines.append(f"disulf{serial} disulf {' '.join(ends)} {10 * length:.3f}\n")
+    return "".join([*lines, "#\n"])
 
 
 def _asym_names(chain_ids: tuple[str, ...]) -> list[str]:

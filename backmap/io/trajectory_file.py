@@ -15,6 +15,7 @@ import numpy as np
 
 from backmap.errors import InputEndsEarly, InputError
 
+from .disulfide_records import NamedBond, named_in_topology
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
 from .naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
 from .protein_selection import ResidueRecord
@@ -223,6 +224,11 @@ class TopologyFile:
     def residues(self) -> list[ResidueRecord]:
         """All residues, in file order."""
         return residue_records(self.topology)
+
+    @property
+    def disulfides(self) -> list[NamedBond]:
+        """Disulfides among its bonds."""
+        return named_in_topology(self.topology)
 
 
 def residue_records(topology: mdtraj.Topology) -> list[ResidueRecord]:

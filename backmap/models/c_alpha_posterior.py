@@ -34,8 +34,8 @@ class CAlphaPosterior(nn.Module):
     proline: Final = RESIDUE_INDEX["PRO"]
 
     # Random numbers, see :func:`backmap.models.counter_random.uniform`.
-    cis_stream: Final = 5
-    motion_stream: Final = 6
+    cis_stream: Final = 6
+    motion_stream: Final = 7
 
     # Distances of C-alphas across a peptide, and how often it is cis.
     trans_nm: Final = 0.3805
@@ -144,7 +144,7 @@ class CAlphaPosterior(nn.Module):
         return torch.where(moves[:, None, None], drawn, beads), moves
 
     def _rounded(self, lengths: Tensor) -> Tensor:
-        """Round lengths, so that what rounding did to them before, in files and in boxes, is not amplified."""
+        """Round lengths, so that earlier rounding, in files and in boxes, is not amplified."""
         return torch.round(lengths / self.precision_nm) * self.precision_nm
 
     def bond_spread(self, beads: Tensor, chain: Chain) -> Tensor:

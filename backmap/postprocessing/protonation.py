@@ -12,11 +12,11 @@ import numpy as np
 from backmap.chemistry import HEAVY_ATOMS
 from backmap.errors import InputError
 from backmap.io import AtomList
+from backmap.io.disulfide_records import with_disulfides
 
 from .openmm_topology import openmm_topology
 
 LONGEST_PEPTIDE_BOND_NM = 0.2
-LONGEST_DISULFIDE_BOND_NM = 0.25
 HIGHEST_PH = 14.0
 
 
@@ -78,20 +78,7 @@ def bonds_in_place(atoms: AtomList, reference: np.ndarray) -> AtomList:
         )
 
     kept = [bond for bond in atoms.bonds if not is_broken(*bond)]
-    joined = {atom for bond in kept if names[bond[0]][1] == names[bond[1]][1] == "SG" for atom in bond}
-    sulfurs = [atom for atom, name in enumerate(names) if name == ("CYS", "SG") and atom not in joined]
-    return replace(atoms, bonds=(*kept, *_nearest_pairs(sulfurs, reference)))
-
-
-def _nearest_pairs(sulfurs: list[int], reference: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs of sulfurs in bonding distance, the closest first, each sulfur once."""
-    pairs = [(a, b) for index, a in enumerate(sulfurs) for b in sulfurs[index + 1 :]]
-    distances = [float(np.linalg.norm(reference[a] - reference[b])) for a, b in pairs]
-    free = set(sulfurs)
-    for distance, pair in sorted(zip(distances, pairs, strict=True)):
-        if distance < LONGEST_DISULFIDE_BOND_NM and free.issuperset(pair):
-            free.difference_update(pair)
-            yield pair
+    return with_disulfides(replace(atoms, bonds=tuple(kept)), np.asarray(reference)[None])
 
 
 def _require_whole_residues(atoms: AtomList) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from backmap.errors import InputError
 from backmap.inference.c_alphas import CAlphaMode, CAlphaRule
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
+from backmap.io.disulfide_records import disulfides_of_frame
 from backmap.models.checkpoint import ModelFile
 
 from .frames import Kept, build_reference, listed_atoms
@@ -109,6 +112,7 @@ class ProteinPlan:
             redraws=options.redraws,
             given=source.given if options.keep_given else None,
             c_alphas=options.c_alpha_rule,
+            disulfides=source.disulfides,
         )
         job, atoms = _with_finishing(job, source, options)
         stays = job.c_alpha_atoms if options.minimise else None
@@ -121,10 +125,24 @@ def _with_finishing(job: ProteinJob, source: Source, options: ProteinOptions) ->
     if options.hydrogens:
         from backmap.postprocessing import Hydrogens
 
-        finishing.append(Hydrogens(atoms, build_reference(job, source, atoms), ph=options.ph))
+        reference = build_reference(job, source, atoms)
+        job = replace(job, disulfides=_decided(atoms, reference))
+        finishing.append(Hydrogens(atoms, reference, ph=options.ph))
         atoms = finishing[0].atoms
     if options.minimise:
         from backmap.postprocessing import RestrainedMinimisation
 
         finishing.append(RestrainedMinimisation(atoms, iterations=options.minimise))
     return replace(job, finishing=finishing), atoms
+
+
+def _decided(atoms: AtomList, reference: np.ndarray) -> np.ndarray:
+    """(n, 2) disulfides of a frame, and every other cysteine paired with itself: all frames get these bonds.
+
+    For hydrogens are chosen once, and a bonded cysteine has none at its sulfur.
+    """
+    bonds = [(first, second) for first, second, _ in disulfides_of_frame(atoms, reference)]
+    joined = {residue for bond in bonds for residue in bond}
+    free = [index for index, residue in enumerate(atoms.residues) if residue.name == "CYS"]
+    alone = [(index, index) for index in free if index not in joined]
+    return np.array(sorted(bonds + alone), dtype=np.int64).reshape(-1, 2)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+import backmap
 from backmap.errors import InputError
 from backmap.io import AtomList, from_mdtraj
 from backmap.io.mdtraj_objects import mdtraj_topology
@@ -20,6 +21,9 @@ from backmap.postprocessing import Hydrogens
 from backmap.postprocessing.turning_hydrogens import Surroundings, TurningHydrogens
 
 BOND_LENGTHS_NM = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.1336}
+CRAMBIN = Path(__file__).parents[1] / "data" / "cases" / "beads" / "1ab1_A.calpha.pdb"
+CRAMBIN_BONDS = [(3, 40), (4, 32), (16, 26)]
+"""C-alphas from the tests of cg2all (Apache 2.0), PDB 1AB1."""
 CRYSTAL = Path(__file__).parents[2] / "examples" / "2bf5.pdb.gz"
 
 
@@ -220,6 +224,20 @@ def test_disulfide(disulfide):
     apart[:, apart.shape[1] // 2 :] += 0.3 * (apart[0, -1] - apart[0, 0])
     free = Hydrogens(atoms, apart[0]).atoms
     assert names_of(free).count(("CYS", "HG")) == 2 and len(free.bonds) == len(added.bonds) + 1
+
+
+def test_all_frames_have_the_disulfides_of_the_first():
+    trajectory = mdtraj.load(str(CRAMBIN))
+    noise = np.random.default_rng(0).normal(0.0, 0.01, (6, *trajectory.xyz.shape[1:]))
+    frames = mdtraj.Trajectory(trajectory.xyz + noise, trajectory.topology)
+    for sample in backmap.reconstruct(frames, seed=5, samples=2, hydrogens=True, device="cpu"):
+        atoms = list(sample.topology.atoms)
+        assert not any(atom.name == "HG" and atom.residue.name == "CYS" for atom in atoms)
+        bonds = [bond for bond in sample.topology.bonds if all(atom.name == "SG" for atom in bond)]
+        assert sorted(tuple(atom.residue.resSeq for atom in bond) for bond in bonds) == CRAMBIN_BONDS
+        pairs = [[atom.index for atom in bond] for bond in bonds]
+        lengths = mdtraj.compute_distances(sample, pairs)
+        assert np.mean(np.abs(lengths - 0.203) < 0.005) > 0.9
 
 
 def test_residues_at_a_chain_break_are_internal(protein):

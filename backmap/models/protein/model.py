@@ -11,6 +11,7 @@ from backmap.models.checkpoint import Checkpoint, config_from_dict
 from backmap.models.counter_random import uniform
 from backmap.models.protein.backbone import Backbone, BackboneBuilder, chain_ends
 from backmap.models.protein.config import ProteinConfig
+from backmap.models.protein.disulfides import Disulfides
 from backmap.models.protein.given_atoms import (
     Given,
     cut_given,
@@ -56,6 +57,7 @@ class ProteinModel(nn.Module):
     torsion_stream: Final = 2
     candidate_stream: Final = 3
     packing_stream: Final = 4
+    disulfide_stream: Final = 5
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class ProteinModel(nn.Module):
         self.backbone = BackboneBuilder()
         self.c_beta = CBetaGeometry()
         self.geometry = SideChainGeometry()
+        self.disulfides = Disulfides()
         self.packer = Packer(config.packing)
         self.candidates, self.sweeps = config.packing.candidates, config.packing.sweeps
 
@@ -93,6 +96,7 @@ class ProteinModel(nn.Module):
         keys: Tensor,
         given: Given | None = None,
         box: Tensor | None = None,
+        disulfides: Tensor | None = None,
     ) -> Tensor:
         """Draw structures.
 
@@ -110,6 +114,9 @@ class ProteinModel(nn.Module):
         box : Tensor, (frames, 3, 3) float32, optional
             Vectors of periodic boxes in nm, as rows, in reduced form: atoms meet their images across them.
             Molecules are whole.
+        disulfides : Tensor, (bonds, 2) int64, optional
+            Residues that are known to be bonded by disulfides, the lower first. A cysteine paired with itself
+            is known to be free. Of all others the model decides.
 
         Returns
         -------
@@ -126,12 +133,12 @@ class ProteinModel(nn.Module):
             c_alpha, keys = c_alpha.flatten(0, 1), keys.flatten().unsqueeze(0)
         if given is not None:
             given = self._usable(given, chain)
-        backbone = self._draw_backbone(c_alpha, chain, keys, given, box)
+        backbone = self.draw_backbone(c_alpha, chain, keys, given, box)
         if given is not None:
             given = of_samples(given, keys.shape[0])
         if box is not None:
             box = box.repeat(keys.shape[0], 1, 1)
-        side_chains = self._draw_side_chains(backbone, chain, keys, given, box)
+        side_chains = self._draw_side_chains(backbone, chain, keys, given, box, disulfides)
         atoms = torch.cat([backbone.atoms, side_chains, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
@@ -158,10 +165,15 @@ class ProteinModel(nn.Module):
     def _settle_side_chains(self, candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
         return settle_side_chains(candidates, backbone, chain, given)
 
-    def _draw_backbone(
-        self, c_alpha: Tensor, chain: Chain, keys: Tensor, given: Given | None, box: Tensor | None
+    def draw_backbone(
+        self,
+        c_alpha: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        given: Given | None = None,
+        box: Tensor | None = None,
     ) -> Backbone:
-        """Backbones of samples x frames, samples first."""
+        """Draw backbones of samples x frames, samples first; arguments as for :meth:`draw`."""
         samples = keys.shape[0]
         encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, _sites_at_once(c_alpha), box)
         uniforms = uniform(keys, self.peptide_stream, _counters([chain.residues, 4], keys))
@@ -191,12 +203,21 @@ class ProteinModel(nn.Module):
         return uniform(keys, self.end_stream, first[:, None, None] + each)
 
     def _draw_side_chains(
-        self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None, box: Tensor | None
+        self,
+        backbone: Backbone,
+        chain: Chain,
+        keys: Tensor,
+        given: Given | None,
+        box: Tensor | None,
+        disulfides: Tensor | None,
     ) -> Tensor:
         """Side chains (samples x frames, residues, 10, 3)."""
         candidates = self._draw_candidates(backbone, chain, keys, given, box)
         if given is not None:
             candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
+        candidates = self.disulfides(
+            candidates, backbone.atoms, chain, keys.flatten(), self.disulfide_stream, given, disulfides
+        )
         uniforms = uniform(keys, self.packing_stream, _counters([self.sweeps, chain.residues], keys))
         return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1), box)
 

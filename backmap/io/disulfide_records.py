@@ -1,0 +1,197 @@
+"""Disulfide bonds: those that a file names, as pairs of residues, and those that frames show."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import gemmi
+import numpy as np
+
+from backmap.chemistry import RESIDUE_INDEX, Topology
+from backmap.chemistry.topology import (
+    MAX_DISULFIDE_CA_DISTANCE_NM,
+    MAX_DISULFIDE_DISTANCE_NM,
+    MIN_DISULFIDE_DISTANCE_NM,
+)
+from backmap.errors import InputWarning
+
+from .atom_list import AtomList
+
+if TYPE_CHECKING:
+    import mdtraj
+
+
+class ResiduePlace(NamedTuple):
+    """How files name a residue: chain, number and insertion code."""
+
+    chain_id: str
+    number: int
+    insertion_code: str
+
+    def __str__(self) -> str:
+        """Name the residue for a message: ``chain A residue 27B``."""
+        return (
+            f"{f'chain {self.chain_id} ' if self.chain_id else ''}residue {self.number}{self.insertion_code}"
+        )
+
+
+NamedBond = tuple[ResiduePlace, ResiduePlace]
+
+
+def named_in_pdb(record: str) -> NamedBond | None:
+    """Read an SSBOND record of a PDB file; None where it is damaged or joins copies in a crystal."""
+    record = record.ljust(72)
+    first, second = record[15:22], record[29:36]
+    if record[59:65].strip() != record[66:72].strip():
+        return None
+    try:
+        return _place(first[0], first[2:6], first[6]), _place(second[0], second[2:6], second[6])
+    except ValueError:
+        return None
+
+
+def named_in_mmcif(block: gemmi.cif.Block) -> list[NamedBond]:
+    """List the disulfides of ``_struct_conn``, but for those between copies in a crystal."""
+    columns = ("ptnr{}_auth_asym_id", "ptnr{}_auth_seq_id", "?pdbx_ptnr{}_PDB_ins_code", "?ptnr{}_symmetry")
+    tags = [column.format(end) for end in (1, 2) for column in columns]
+    bonds: list[NamedBond] = []
+    for row in block.find("_struct_conn.", ["conn_type_id", *tags]):
+        kind, *values = (gemmi.cif.as_string(row[at]) if row.has(at) else "" for at in range(len(row)))
+        *first, symmetry_of_first = values[:4]
+        *second, symmetry_of_second = values[4:]
+        if kind == "disulf" and symmetry_of_first == symmetry_of_second:
+            bonds.append((_place(*first), _place(*second)))
+    return bonds
+
+
+def named_in_topology(topology: mdtraj.Topology) -> list[NamedBond]:
+    """List the bonds between sulfurs of cysteines that a topology has."""
+    return [
+        tuple(
+            ResiduePlace((atom.residue.chain.chain_id or "").strip(), atom.residue.resSeq, "")
+            for atom in bond
+        )
+        for bond in topology.bonds
+        if all(atom.name.strip() == "SG" for atom in bond)
+    ]
+
+
+def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarray, file: str) -> np.ndarray:
+    """Find the residues of named bonds, and leave out with a warning what cannot be bonded.
+
+    Parameters
+    ----------
+    bonds : iterable of pairs of ResiduePlace
+        From the file.
+    topology : Topology
+        Residues of the protein.
+    c_alpha : ndarray, (frames, residues, 3)
+        C-alphas of the first frames in nm.
+    file : str
+        Name of the file, for messages.
+
+    Returns
+    -------
+    ndarray, (bonds, 2) int64
+        Residues, the lower first; none belongs to two bonds.
+    """
+    rows: dict[ResiduePlace, list[int]] = {}
+    for row in np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"]):
+        chain_id = topology.chain_ids[topology.chain_index[row]].strip()
+        code = topology.insertion_codes[row].strip()
+        rows.setdefault(ResiduePlace(chain_id, int(topology.residue_numbers[row]), code), []).append(int(row))
+    found: list[tuple[int, int]] = []
+    taken: set[int] = set()
+    for bond in bonds:
+        places = [rows.get(place, []) for place in bond]
+        reason = _reason_against(places, taken, c_alpha)
+        if reason:
+            warnings.warn(
+                f"{file}: the disulfide of {bond[0]} and {bond[1]} is passed over: {reason}",
+                InputWarning,
+                stacklevel=2,
+            )
+            continue
+        found.append(tuple(sorted((places[0][0], places[1][0]))))
+        taken.update(found[-1])
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+
+def _reason_against(places: Sequence[list[int]], taken: set[int], c_alpha: np.ndarray) -> str | None:
+    """Say why residues, each with the rows that have its name, cannot be bonded."""
+    if not all(places):
+        return "there is no such cysteine"
+    if any(len(rows) > 1 for rows in places):
+        return "several cysteines have that name; name the chains apart"
+    (first,), (second,) = places
+    if first == second or taken & {first, second}:
+        return "a cysteine has one bond only"
+    distance = np.median(np.linalg.norm(c_alpha[:, first] - c_alpha[:, second], axis=-1))
+    longest = MAX_DISULFIDE_CA_DISTANCE_NM
+    if distance > longest:
+        return f"its C-alphas are {distance:.2f} nm apart, but a bond spans {longest} nm at most"
+    return None
+
+
+def bonded_sulfurs(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, int]]:
+    """Find sulfurs of cysteines that are bonded in all of some frames.
+
+    Parameters
+    ----------
+    atoms : AtomList
+        Atoms of a frame.
+    coordinates : ndarray, (frames, atoms, 3)
+        Their positions in nm, in at least one frame.
+
+    Returns
+    -------
+    list of (int, int)
+        Numbers of atoms in the list, in ascending order; each sulfur is bonded once.
+    """
+    sulfurs = np.array([atom for atom, name in enumerate(_names(atoms)) if name == ("CYS", "SG")], dtype=int)
+    first, second = np.triu_indices(len(sulfurs), 1)
+    positions = np.asarray(coordinates[:, sulfurs], dtype=np.float64)
+    near = np.flatnonzero(_in_range(positions[0, first] - positions[0, second]))
+    first, second = first[near], second[near]
+    apart = positions[:, first] - positions[:, second]
+    free, pairs = set(range(len(sulfurs))), []
+    for index in np.argsort(np.linalg.norm(apart[0], axis=-1), kind="stable"):
+        ends = {int(first[index]), int(second[index])}
+        if free >= ends and _in_range(apart[:, index]).all():
+            free -= ends
+            pairs.append((int(sulfurs[first[index]]), int(sulfurs[second[index]])))
+    return sorted(pairs)
+
+
+def with_disulfides(atoms: AtomList, coordinates: np.ndarray) -> AtomList:
+    """Add the disulfide bonds that are there in all of some frames (frames, atoms, 3), in nm."""
+    names = _names(atoms)
+    joined = {atom for bond in atoms.bonds for atom in bond if all(names[end][1] == "SG" for end in bond)}
+    found = (bond for bond in bonded_sulfurs(atoms, coordinates) if joined.isdisjoint(bond))
+    return replace(atoms, bonds=(*atoms.bonds, *found))
+
+
+def disulfides_of_frame(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, int, float]]:
+    """Residues that disulfides join in a frame (atoms, 3) in nm, and the length of each bond in nm."""
+    owner = [index for index, residue in enumerate(atoms.residues) for _ in residue.atom_names]
+    return [
+        (owner[first], owner[second], float(np.linalg.norm(coordinates[first] - coordinates[second])))
+        for first, second in bonded_sulfurs(atoms, coordinates[None])
+    ]
+
+
+def _in_range(apart: np.ndarray) -> np.ndarray:
+    distance = np.linalg.norm(apart, axis=-1)
+    return (distance >= MIN_DISULFIDE_DISTANCE_NM) & (distance <= MAX_DISULFIDE_DISTANCE_NM)
+
+
+def _names(atoms: AtomList) -> list[tuple[str, str]]:
+    """Names of the residue and the atom, of each atom."""
+    return [(residue.name, name) for residue in atoms.residues for name in residue.atom_names]
+
+
+def _place(chain_id: str, number: str, insertion_code: str) -> ResiduePlace:
+    return ResiduePlace(chain_id.strip(), int(number), insertion_code.strip())
