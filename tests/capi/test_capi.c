@@ -68,6 +68,21 @@ static void build(const char* path, const char* output) {
   for (int i = 0; i < ATOMS; ++i) off += fabs(single[i] - atoms[i]) > 1e-4;
   REQUIRE(off < ATOMS / 20); /* a draw at the edge of a bin may tip over */
 
+  double boxes[FRAMES * 9] = {0}; /* too large to matter */
+  for (int f = 0; f < FRAMES; ++f)
+    for (int axis = 0; axis < 3; ++axis) boxes[9 * f + 4 * axis] = 40.0;
+  backmap_system periodic = whole_system();
+  periodic.box = boxes;
+  double* across = malloc(ATOMS * sizeof *across);
+  REQUIRE(backmap_reconstruct(model, &periodic, c_alpha, SAMPLES, 7, across, ATOMS, NULL) == BACKMAP_OK);
+  int changed = 0;
+  for (int i = 0; i < ATOMS; ++i) changed += fabs(across[i] - atoms[i]) > 1e-4;
+  REQUIRE(changed < ATOMS / 20);
+  boxes[4] = 0.5;
+  REQUIRE(backmap_reconstruct(model, &periodic, c_alpha, SAMPLES, 7, across, ATOMS, NULL) != BACKMAP_OK);
+  REQUIRE(strstr(backmap_last_error(), "box must have rows"));
+  free(across);
+
   REQUIRE(backmap_residue_type(model, "GLY") == 7);
   REQUIRE(!strcmp(backmap_atom_name(model, 7, 1), "CA") && !strcmp(backmap_atom_name(model, 7, 4), ""));
   REQUIRE(strlen(backmap_version()) > 0);

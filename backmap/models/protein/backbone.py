@@ -166,8 +166,7 @@ class BackboneBuilder(nn.Module):
         beta = anchors.at(chemistry.SLOT_CB)
         by_beta = place_atom(beta, c, c_alpha, self.n_length, self.mean_angle, turn)
         trials = _where(anchors.has(chemistry.SLOT_CB), by_beta, trials)
-        n_given = anchors.has(chemistry.SLOT_N)
-        trials = _where(n_given, anchors.at(chemistry.SLOT_N), trials)
+        trials = _where(anchors.has(chemistry.SLOT_N), anchors.at(chemistry.SLOT_N), trials)
         excess = self._excess_reach(trials, c_alpha, c, chain.types[starts], anchors)
         target = starts[:, None] * chemistry.SLOT_CB + chemistry.SLOT_N
         n = self._least_overlap(trials.unsqueeze(3), atoms, starts, target, excess, box)
@@ -179,12 +178,8 @@ class BackboneBuilder(nn.Module):
         C lies in a random direction, or where what is given leaves it.
         """
         direction = _random_direction(uniforms)
-        n, beta, has_beta = (
-            anchors.at(chemistry.SLOT_N),
-            anchors.at(chemistry.SLOT_CB),
-            anchors.has(chemistry.SLOT_CB),
-        )
-        side = _where(has_beta, beta, n + direction)
+        n, has_beta = anchors.at(chemistry.SLOT_N), anchors.has(chemistry.SLOT_CB)
+        side = _where(has_beta, anchors.at(chemistry.SLOT_CB), n + direction)
         turn = (2 * math.pi) * uniforms[..., 2]
         turn = torch.where(has_beta, torch.full_like(turn, self.branch_turn), turn)
         by_n = place_atom(side, n, c_alpha, self.c_length, self.mean_angle, turn)
@@ -258,7 +253,7 @@ class BackboneBuilder(nn.Module):
         apart = self.c_beta(backbone, types.unsqueeze(1)) - anchors.atoms.gather(2, index)
         allowed = self.reach_nm + fewest * self.reach_per_bond_nm
         excess = (torch.linalg.vector_norm(apart, dim=-1) - allowed.unsqueeze(1)).clamp_min(0)
-        return excess * behind.any(dim=1, keepdim=True)
+        return torch.where(behind.any(dim=1, keepdim=True), excess, 0.0)
 
     def _least_overlap(
         self,

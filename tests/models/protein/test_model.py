@@ -49,6 +49,27 @@ def test_rotation_and_translation_turn_the_atoms(engine, two_helices, random_rot
     assert (error > 1e-3).float().mean() < 0.05
 
 
+def test_chains_across_a_face_meet(engine, two_helices):
+    """A chain that stands some box vectors away is built as the one beside."""
+    _, c_alpha = two_helices
+    build = {"numbers": torch.arange(1), "samples": 3, "seed": 0}
+    box = torch.tensor([[6.0, 0, 0], [-2.9, 7, 0], [1.0, 3, 8]])
+    beside = engine.reconstruct(c_alpha[None], **build)
+    assert (engine.reconstruct(c_alpha[None], **build, box=box[None]) - beside).abs().max() < 1e-4
+    shift = torch.zeros_like(c_alpha)
+    shift[20:] = torch.tensor([1.0, -2, 1]) @ box
+    away = (c_alpha + shift)[None]
+    built = torch.from_numpy(two_helices[0].atom_mask)
+
+    def differing(atoms: torch.Tensor) -> float:
+        """Share of atoms that differ: rounding may tip single draws."""
+        error = (atoms - shift[:, None] - beside).norm(dim=-1)[:, 0, built]
+        return (error > 1e-3).float().mean().item()
+
+    assert differing(engine.reconstruct(away, **build, box=box[None])) < 0.01
+    assert differing(engine.reconstruct(away, **build)) > 0.03
+
+
 def test_batch_of_one_equals_batch_of_many(engine, two_helices):
     _, c_alpha = two_helices
     frames = c_alpha + 0.01 * torch.randn(7, 25, 3, generator=torch.Generator().manual_seed(2))
