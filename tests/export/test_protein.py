@@ -38,23 +38,15 @@ def by_python(
     samples: int,
     seed: int,
     device: torch.device | str = "cpu",
-<<<<<<< HEAD
     rule: CAlphaRule = CAlphaRule(),  # noqa: B008  # it is frozen
-=======
     box: torch.Tensor | None = None,
->>>>>>> native
 ) -> torch.Tensor:
     """What ``backmap reconstruct`` builds, as a tensor."""
     origin, numbers = c_alpha[:, :1], torch.arange(len(c_alpha))
     engine = AllAtOnce(model, topology, linked, device)
-<<<<<<< HEAD
     beads = (c_alpha - origin).float().to(device)
-    drawn = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=seed)
-    built = engine.reconstruct(drawn, numbers=numbers, samples=samples, seed=seed)
-=======
-    how = {"numbers": numbers, "samples": samples, "seed": seed, "box": box}
-    built = engine.reconstruct((c_alpha - origin).float(), **how)
->>>>>>> native
+    drawn = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=seed, box=box)
+    built = engine.reconstruct(drawn, numbers=numbers, samples=samples, seed=seed, box=box)
     return built.cpu().double() + origin[:, None]
 
 
@@ -74,7 +66,6 @@ def test_result_is_that_of_python(model, exported, sequences, frames, samples):
     assert torch.equal(atoms[:, :, :, SLOT_CA], c_alpha.expand(samples, -1, -1, -1))
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("bead_noise", "rule"), [(0.0, CAlphaRule()), (0.05, CAlphaRule("auto", noise_nm=0.05))]
 )
@@ -86,7 +77,8 @@ def test_c_alphas_are_drawn_as_in_python(model, exported, bead_noise, rule):
     assert (atoms - expected)[:, :, mask].abs().max() < 1e-5
     moved = (atoms[:, :, :, SLOT_CA] - c_alpha).norm(dim=-1)
     assert 0.005 < moved.mean() < 0.3 and not torch.equal(atoms[0, :, :, SLOT_CA], atoms[1, :, :, SLOT_CA])
-=======
+
+
 def test_periodic_boxes(model, exported):
     topology = Topology.from_sequences("ACDEFGHIKL", "MNPQR")
     c_alpha = random_walk(topology, 4)
@@ -98,7 +90,6 @@ def test_periodic_boxes(model, exported):
     assert (atoms - expected)[:, :, mask].abs().max() < 1e-5
     without, _ = exported(c_alpha, types, offsets, 2, 3)
     assert (atoms - without).abs().max() > 1e-3
->>>>>>> native
 
 
 def test_chain_breaks_are_found_inside(model, exported):
@@ -184,14 +175,11 @@ def test_single_precision_and_seeds(exported):
         ),
         ({"linked": torch.tensor([1, 1, 0])}, "linked has dtype"),
         ({"linked": torch.tensor([True])}, "linked has shape [1]"),
-<<<<<<< HEAD
         ({"bead_noise": -0.5}, "bead_noise is -0.5: give a standard deviation"),
         ({"bead_noise": float("nan")}, "bead_noise is nan: give a standard deviation"),
-=======
         ({"box": 5 * torch.eye(3)}, "box has shape [3, 3], but [1, 3, 3] is wanted"),
         ({"box": 0.5 * torch.eye(3)[None]}, "with ax, by, cz of 1 nm or more"),
         ({"box": torch.tensor([[[3.0, 0, 0], [2, 3, 0], [0, 0, 3]]])}, "|bx| and |cx| at most ax / 2"),
->>>>>>> native
     ],
 )
 def test_wrong_arguments_are_explained(exported, change, message):
