@@ -107,7 +107,8 @@ def _measurements(base: Source, reference: Source | None, samples: list[Source])
         known = None if reference is None else reference.present
         sample_box = None if any(box is None for box in boxes) else np.stack(boxes)
         atoms = true_atoms, np.stack(stretches)
-        yield measure(base.topology, *atoms, known, present, base.linked, true_box, sample_box)
+        boxes_of = {"reference_box": true_box, "sample_box": sample_box}
+        yield measure(base.topology, *atoms, known, present, linked=base.linked, **boxes_of)
 
 
 def _boxes(chunk: FrameChunk, name: str) -> np.ndarray | None:

@@ -7,15 +7,15 @@ Run from the repository root::
     python benchmarks/quality.py --tools protein --given backbone --limit 20
     python benchmarks/quality.py --tools protein pulchra --noise 0.0124
 
-A tool is a shipped model or a model file of backmap, with settings behind a slash (``ddim=N``: that sampler;
-``redraws=N``), or ``pulchra``, ``pulchra-fixed`` (C-alphas put back where they were) and ``cgback``, which
-``pip install pypulchra cgback`` provides. Every tool gets the C-alphas of the same structures and is judged
-by the same measures (docs/evaluation.md) against the deposited atoms. Prints a table in Markdown; speeds are
-of one thread, without start-up (cgback's with it). With ``--given`` the ``protein`` model gets deposited
-atoms besides the C-alphas, which count among what is judged. With ``--noise`` all tools get the C-alphas with
-Gaussian noise on every coordinate: 0.0124 nm spreads the distances of neighbours by 0.0176 nm, as the bonds
-of CALVADOS, HPS and Mpipi spread at 300 K. How far C-alphas moved is then measured from the noisy ones, all
-else still against the deposited atoms.
+A tool is a shipped model or a model file of backmap, with settings behind slashes (``c-alphas=keep``: they
+stay where noise put them; ``ddim=N``: that sampler; ``redraws=N``), or ``pulchra``, ``pulchra-fixed``
+(C-alphas put back where they were) and ``cgback``, which ``pip install pypulchra cgback`` provides. Every
+tool gets the C-alphas of the same structures and is judged by the same measures (docs/evaluation.md) against
+the deposited atoms. Prints a table in Markdown; speeds are of one thread, without start-up (cgback's with
+it). With ``--given`` the ``protein`` model gets deposited atoms besides the C-alphas, which count among what
+is judged. With ``--noise`` all tools get the C-alphas with Gaussian noise on every coordinate: 0.0124 nm
+spreads the distances of neighbours by 0.0176 nm, as the bonds of CALVADOS, HPS and Mpipi spread at 300 K. How
+far C-alphas moved is then measured from the noisy ones, all else still against the deposited atoms.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from backmap.evaluation import MEASURES, Scorecard, combine, score
 from backmap.evaluation.scorecard import format_estimate, format_title, format_value
 from backmap.inference.all_at_once import AllAtOnce
 from backmap.inference.along_chain import AlongChain, Traces, build_structures
+from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.io.reader import Source, open_source
 from backmap.models.counter_random import stream_keys
 from backmap.models.diamondback.model import DiamondbackModel
@@ -225,18 +226,21 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
     model, *settings = name.split("/") if not Path(name).is_file() else [name]
     loaded = load_model(require_model(model), device)
     values = dict(setting.split("=") for setting in settings)
+    rule = CAlphaRule(values.pop("c-alphas", "auto") if given is None else "keep")
     if isinstance(loaded, DiamondbackModel):
         if given is not None:
-            raise SystemExit(f"--given {given}: {model} builds from C-alphas alone; leave it out of --tools")
-        return diamondback(loaded, samples, device, **{key: int(value) for key, value in values.items()})
+            raise SystemExit(f"--given {given}: {model} builds from C-alphas only; leave it out of --tools")
+        numbers = {key: int(value) for key, value in values.items()}
+        return diamondback(loaded, samples, device, rule, **numbers)
 
     def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
         atoms, kept = torch.tensor(structure.atoms, dtype=torch.float32), None
         if given is not None:
             kept = given_atoms(structure, given)
         engine = AllAtOnce(loaded, structure.topology, structure.linked, device, kept)
-        c_alpha = torch.tensor(structure.c_alpha, dtype=torch.float32)
-        numbers = torch.arange(len(c_alpha))
+        beads = torch.tensor(structure.c_alpha, dtype=torch.float32, device=device)
+        c_alpha = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=0)
+        numbers = torch.arange(len(beads))
         atoms = engine.reconstruct(c_alpha, numbers=numbers, samples=samples, seed=0, given=atoms)
         return atoms.cpu().numpy(), structure.topology.atom_mask
 
@@ -244,7 +248,12 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
 
 
 def diamondback(
-    model: DiamondbackModel, samples: int, device: str, ddim: int = 0, redraws: int | None = None
+    model: DiamondbackModel,
+    samples: int,
+    device: str,
+    rule: CAlphaRule,
+    ddim: int = 0,
+    redraws: int | None = None,
 ) -> Rebuild:
     """Rebuild all structures in one batch, residue by residue."""
     model.eval()
@@ -258,7 +267,8 @@ def diamondback(
             except ValueError as error:
                 unbuildable[structure.name] = RuntimeError(str(error))
                 continue
-            c_alpha = torch.tensor(structure.c_alpha, dtype=torch.float32, device=device)
+            beads = torch.tensor(structure.c_alpha, dtype=torch.float32, device=device)
+            c_alpha = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=0)
             traces.append(Traces(c_alpha, engine.chain, keys))
         built = iter(build_structures(model, traces, ddim, redraws))
         for structure in structures:

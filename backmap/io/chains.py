@@ -19,8 +19,9 @@ _SLACK_NM = 0.1
 _FARTHEST_SPANNED_NM = 5.0
 _MOST_LEFT_OUT = 100
 """Structures lack hardly ever more residues in the middle of a chain, or such that reach further."""
-_CLOSED_NM = (0.27, 0.42)
-_SHORTEST_RING = 4
+_CLOSED_NM = (0.36, 0.40)
+_RING_LENGTHS = (5, 40)
+"""Cyclic peptides are short and their last bond is as long as the others; ends of a long chain may just meet."""
 
 
 def divide_chains(
@@ -103,7 +104,9 @@ def warn_of_rings(topology: Topology, linked: np.ndarray, c_alpha: np.ndarray, f
     first = np.append(0, last[:-1] + 1)
     apart = np.linalg.norm(c_alpha[last] - c_alpha[first], axis=-1)
     unbroken = np.bincount(topology.chain_index, ~linked) == 1
-    closed = (apart > _CLOSED_NM[0]) & (apart < _CLOSED_NM[1]) & unbroken & (last - first >= _SHORTEST_RING)
+    length = last - first + 1
+    closed = (apart > _CLOSED_NM[0]) & (apart < _CLOSED_NM[1]) & unbroken
+    closed &= (length >= _RING_LENGTHS[0]) & (length <= _RING_LENGTHS[1])
     if closed.any():
         ring = int(closed.argmax())
         more = f" (and {closed.sum() - 1} more chains)" if closed.sum() > 1 else ""
