@@ -21,7 +21,7 @@ _MOST_LEFT_OUT = 100
 """Structures lack hardly ever more residues in the middle of a chain, or such that reach further."""
 _CLOSED_NM = (0.36, 0.40)
 _RING_LENGTHS = (5, 40)
-"""Cyclic peptides are short and their last bond is as long as the others; ends of a long chain may just meet."""
+"""Cyclic peptides are short, and their last bond is as long as the others."""
 
 
 def divide_chains(

@@ -70,7 +70,7 @@ class CAlphaPosterior(nn.Module):
     contact_strength_kt_per_nm2: Final = 2000.0
     little_noise_nm: Final = 0.03
     steps_of_little_noise: Final = 40
-    steps_of_much_noise: Final = 160
+    steps_of_much_noise: Final = 200
 
     def __init__(self) -> None:
         super().__init__()
