@@ -67,14 +67,14 @@ class CAlphaPosterior(nn.Module):
     step_size_nm2: Final = 4e-4
     largest_step_nm: Final = 0.04
     contact_distance_nm: Final = 0.40
-    contact_strength_kt_per_nm2: Final = 2000.0
+    contact_strength_kt_per_nm2: Final = 600.0
     little_noise_nm: Final = 0.03
     steps_of_little_noise: Final = 40
     steps_of_much_noise: Final = 200
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("table", torch.from_numpy(c_alpha_energies()), persistent=False)
+        self.register_buffer("table", torch.from_numpy(c_alpha_energies()).double(), persistent=False)
         self.register_buffer("kinds", torch.from_numpy(window_kinds()), persistent=False)
 
     def forward(
@@ -110,21 +110,22 @@ class CAlphaPosterior(nn.Module):
         Tensor, (frames,) bool
             Frames whose C-alphas were drawn; in the others they are the beads.
         """
-        spread = self.bond_spread(beads, chain)
+        exact = self._rounded(beads)
+        spread = self.bond_spread(exact, chain)
         if noise_nm > 0:
-            noise = torch.full_like(beads[:, :, 0], noise_nm)
+            noise = torch.full_like(exact[:, :, 0], noise_nm)
             moves = torch.ones_like(spread, dtype=torch.bool)
         else:
-            noise, moves = self.estimate_noise(beads, chain, spread, least_noise_nm)
+            noise, moves = self.estimate_noise(exact, chain, spread, least_noise_nm)
         if not bool(moves.any()):
             return beads.expand(keys.shape[0], -1, -1, -1), moves
         shape = [keys.shape[0], beads.shape[0], beads.shape[1]]
-        bonds, weights = self.draw_bonds(beads, chain, keys, spread)
+        bonds, weights = self.draw_bonds(exact, chain, keys, spread)
         many = noise.amax(dim=1) > self.little_noise_nm
         steps = torch.where(many, self.steps_of_much_noise, self.steps_of_little_noise) * moves
         kinds, _ = self._windows(chain)
         drawn = torch.ops.backmap.draw_c_alphas(
-            self._rounded(beads).expand(shape + [3]),
+            exact.expand(shape + [3]),
             noise.expand(shape),
             bonds,
             kinds,
@@ -141,11 +142,11 @@ class CAlphaPosterior(nn.Module):
             self.contact_strength_kt_per_nm2,
             None if box is None else self._rounded(box).expand(shape[:2] + [3, 3]),
         )
-        return torch.where(moves[:, None, None], drawn, beads), moves
+        return torch.where(moves[:, None, None], drawn.to(beads.dtype), beads), moves
 
     def _rounded(self, lengths: Tensor) -> Tensor:
-        """Round lengths, so that earlier rounding, in files and in boxes, is not amplified."""
-        return torch.round(lengths / self.precision_nm) * self.precision_nm
+        """Undo what rounding in files and boxes did to lengths, which the dynamics would amplify; float64."""
+        return torch.round(lengths.double() / self.precision_nm) * self.precision_nm
 
     def bond_spread(self, beads: Tensor, chain: Chain) -> Tensor:
         """Standard deviation (frames,) in nm of the distances of bonded beads, those near a bond's length."""

@@ -76,6 +76,9 @@ def draw_c_alphas(
     ones), hashes of (key, n, residue, axis). Then two rounds restore the bonds, first the even ones, then the
     odd ones, by moving both ends equally. Twenty rounds come before the first and after the last step.
 
+    Where an angle lies beyond 160 or below 20 degrees the pull on the dihedral is damped: it vanishes on a
+    straight line instead of growing without bound.
+
     Pairs are searched for every ten steps up to 0.1 nm beyond contact, for each residue the 32 with the
     lowest numbers.
 

@@ -9,6 +9,7 @@
 namespace backmap {
 
 constexpr double pi = 3.14159265358979323846;
+constexpr double damped_below_sine = 0.35;  // of an angle: beyond 160 and below 20 degrees
 
 // Energies on a grid: both angles at nodes from `first_angle` on, the dihedral, periodic, at nodes from -pi on. In
 // units of kT and radians.
@@ -138,7 +139,9 @@ BACKMAP_HD void add_window_gradient(const Window<T>& w, const Interpolated<T>& e
   }
   // Blondel and Karplus, J. Comput. Chem. 1996, written in steps and normals.
   const T by_dihedral = weight * energy.by_dihedral;
-  const T floor_of[2] = {w.length[0] * w.length[1] * T(0.05), w.length[1] * w.length[2] * T(0.05)};
+  // Near a straight line a dihedral turns fast and means little: its pull is damped, so that dynamics stay stable.
+  const T floor_of[2] = {w.length[0] * w.length[1] * T(damped_below_sine),
+                         w.length[1] * w.length[2] * T(damped_below_sine)};
   Vec3<T> outer[2];
   for (int k = 0; k < 2; ++k) {
     const T square = dot(w.normal[k], w.normal[k]), least = floor_of[k] * floor_of[k];
