@@ -11,6 +11,7 @@
 
 #include "check.h"
 #include "core/bounding_sphere.h"
+#include "core/c_alpha_dynamics.h"
 #include "core/cell_hash.h"
 #include "core/density_moments.h"
 #include "core/exponential.h"
@@ -665,6 +666,71 @@ void test_draw() {
   }
 }
 
+// ---- c_alpha_prior.h, c_alpha_dynamics.h, counter_random.h -------------------------------------
+
+void test_window_gradient() {
+  Random random(8);
+  const auto energies = random.uniforms<double>(2 * 5 * 6 * 5, 0, 4);
+  const PriorTable<double> table{2, 5, 6, 0.9, 0.5, energies.data()};
+  const auto window = [](const Values& x) {
+    return window_of(load(x.data()), load(x.data() + 3), load(x.data() + 6), load(x.data() + 9));
+  };
+  for (int n = 0; n < 200; ++n) {
+    Values points = random.uniforms<double>(12, -0.1, 0.1);  // bonds of about 0.38 nm along x, y, x: no straight angle
+    points[3] += 0.38, points[6] += 0.38, points[7] += 0.38, points[9] += n % 2 ? 0.76 : 0, points[10] += 0.38;
+    points[11] += n % 3 ? 0.2 : -0.2;
+    check_gradient(
+        "add_window_gradient", [&](const Values& x) { return Values{window_energy(table, 1, window(x)).value}; },
+        [&](const Values& x, const Values& grad) {
+          Vec3<double> sum[4] = {};
+          const auto w = window(x);
+          add_window_gradient(w, window_energy(table, 1, w), grad[0], sum);
+          Values out(12);
+          for (int k = 0; k < 4; ++k) store(out.data() + 3 * k, sum[k]);
+          return out;
+        },
+        points, random);
+  }
+}
+
+template <typename T>
+void test_c_alphas() {
+  T weights = T(0), slopes = T(0);
+  for (const T t : {T(-2), T(-0.5), T(-0.2), T(0), T(0.4), T(0.5), T(1.7)}) {
+    const auto spline = spline_weights(int64_t(3), t);
+    weights = slopes = T(0);
+    for (int k = 0; k < 3; ++k) weights += spline.weight[k], slopes += spline.slope[k];
+    check(std::fabs(weights - T(1)) < T(1e-6) && near_zero(slopes), "spline_weights: shares of one");
+  }
+  const std::vector<T> energies(3 * 1 * 3, T(2));
+  const PriorTable<T> flat{1, 3, 1, T(1), T(0.5), energies.data()};
+  const Vec3<T> place{T(0.1), T(0.2), T(0.3)};
+  Vec3<T> gradient[4] = {};
+  const auto collapsed = window_of(place, place, place, place);
+  add_window_gradient(collapsed, window_energy(flat, int64_t(7), collapsed), T(1), gradient);
+  for (const auto& g : gradient) check(is_finite(g), "add_window_gradient: coinciding points");
+
+  double sum = 0, squares = 0;
+  for (uint64_t n = 0; n < 20000; ++n) {
+    const double x = nearly_normal<T>(absorb(absorb(7, 1), n));
+    sum += x, squares += x * x;
+  }
+  check(std::fabs(sum / 20000) < 0.03 && std::fabs(squares / 20000 - 1) < 0.03, "nearly_normal: mean and variance");
+
+  const T bonds[] = {T(0.38), T(0.38), T(0), T(0.38)};
+  check(near_in_chain<T>(0, 2, bonds) && near_in_chain<T>(2, 1, bonds), "near_in_chain: within two bonds");
+  check(!near_in_chain<T>(2, 3, bonds) && !near_in_chain<T>(1, 3, bonds), "near_in_chain: not across a break");
+  Vec3<T> first{T(0), T(0), T(0)}, second{T(1), T(0), T(0)};
+  restore_bond(first, second, T(0.4), T(0), T(0.1));
+  check(near_zero(first.x) && near_zero(second.x - T(0.4)), "restore_bond: what has no noise stays");
+  restore_bond(first, second, T(0.6), T(0.1), T(0.1));
+  check(near_zero(first.x + T(0.1)) && near_zero(second.x - T(0.5)), "restore_bond: both ends move");
+  const Langevin<T> dynamics{T(2), T(1), T(0.05)};
+  check(near_zero(heat_of_step(dynamics, 9, 10)) && heat_of_step(dynamics, 0, 10) < T(2), "heat_of_step: it cools");
+  const Vec3<T> pull{T(1e9), T(0), T(0)};
+  check(std::fabs(norm(langevin_move(dynamics, T(1), pull, T(1), 1, 0)) - T(0.05)) < T(1e-6), "langevin_move: bounded");
+}
+
 template <typename T>
 void test_all() {
   test_vec3<T>();
@@ -680,6 +746,7 @@ void test_all() {
   test_shift_to_image<T>();
   test_trials<T>();
   test_draw<T>();
+  test_c_alphas<T>();
 }
 
 }  // namespace
@@ -691,6 +758,7 @@ int main() {
   test_pair_gradients();
   test_gaussian_gradient();
   test_moment_gradients();
+  test_window_gradient();
   test_buckets();
   test_overlap();
   test_all<float>();

@@ -347,6 +347,64 @@ void test_least_overlap(int64_t batch, int64_t residues, int64_t slots, int64_t 
       "least_overlap");
 }
 
+// ---- C-alphas ----------------------------------------------------------------------------------
+
+template <typename T>
+void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width = 0) {
+  Random random{unsigned(residues + steps)};
+  const int64_t kinds = 2, angles = 5, dihedrals = 6;
+  std::vector<T> bead;
+  for (int64_t i = 0; i < batch * residues; ++i) {  // chains with an angle at every bead
+    const auto step = random.uniforms<T>(3, -0.08, 0.08);
+    for (int64_t axis = 0; axis < 3; ++axis) {
+      const T before = i % residues == 0 ? T(0) : bead[bead.size() - 3];
+      bead.push_back(before + step[axis] + T(i % 3 == axis ? (i % 2 == 0 ? 0.38 : -0.3) : 0));
+    }
+  }
+  const auto noise = random.uniforms<T>(batch * residues, 0.03, 0.08),
+             weight = random.uniforms<T>(batch * residues, 0, 1),
+             energy = random.uniforms<T>(kinds * angles * dihedrals * angles, 0, 4);
+  auto bond = random.uniforms<T>(batch * residues, 0.37, 0.39);
+  for (size_t i = 6; i < bond.size(); i += 7) bond[i] = T(0);
+  const auto kind = random.integers(residues, 0, kinds), key = random.integers(batch, 0, 1 << 30);
+  const std::vector<int64_t> count(batch, steps);
+  const auto box = random_boxes<T>(random, width > 0 ? batch : 0, width);
+  const PriorTable<T> table{kinds, angles, dihedrals, T(1), T(0.5), energy.data()};
+  std::vector<T> a(batch * residues, T(9)), b = a;
+  cpu::c_alpha_energy(
+      CAlphaEnergyArguments<T>{batch, residues, table, bead.data(), weight.data(), kind.data(), a.data()});
+  cuda::c_alpha_energy(
+      CAlphaEnergyArguments<T>{batch, residues, table, bead.data(), weight.data(), kind.data(), b.data()}, nullptr);
+  check(difference(a, b) == 0, "c_alpha_energy");
+
+  std::vector<char> workspace(cuda::draw_c_alphas_workspace<T>(batch, residues), 77);
+  const auto run = [&](auto&& launch) {
+    std::vector<T> c_alpha(bead.size(), T(9));
+    launch(DrawCAlphasArguments<T>{batch,
+                                   residues,
+                                   table,
+                                   {T(1.5), T(3e-4), T(0.03)},
+                                   T(0.4),
+                                   T(500),
+                                   bead.data(),
+                                   noise.data(),
+                                   bond.data(),
+                                   weight.data(),
+                                   kind.data(),
+                                   key.data(),
+                                   count.data(),
+                                   box.empty() ? nullptr : box.data(),
+                                   9,
+                                   c_alpha.data(),
+                                   workspace.data()});
+    return c_alpha;
+  };
+  const auto c = run([](const auto& args) { cpu::draw_c_alphas(args); });
+  const auto g = run([](const auto& args) { cuda::draw_c_alphas(args, nullptr); });
+  check(difference(c, g) < 1e3 * tolerance<T>, "draw_c_alphas");
+  check(steps == 0 ? c == bead : residues * batch == 0 || difference(c, bead) > 1e-3, "draw_c_alphas: moves");
+}
+
 // ---- Densities on voxels -----------------------------------------------------------------------
 
 // Cubes inside a larger array, after `shift` elements and with `gap` cubes between frames.
@@ -453,6 +511,13 @@ void test_all() {
   test_least_overlap<T>(1, 1, 1, 1, 1, 1, 1);
   test_least_overlap<T>(1, 0, 4, 2, 3, 1, 1);
   test_least_overlap<T>(0, 5, 4, 2, 3, 1, 1);
+  test_c_alphas<T>(2, 60, 12);
+  test_c_alphas<T>(2, 60, 12, 3);
+  test_c_alphas<T>(1, 300, 11, 4);  // more residues than threads
+  test_c_alphas<T>(2, 3, 5);
+  test_c_alphas<T>(1, 1, 2);
+  test_c_alphas<T>(2, 20, 0);
+  test_c_alphas<T>(0, 5, 2);
   for (const int32_t points : {1, 5, 8, 12, 16, 20}) {
     test_densities<T>(2, 9, points, 3, 0);  // more cubes than a block has warps
     test_densities<T>(1, 2, points, 0, 1);  // not on 16 bytes
