@@ -97,8 +97,8 @@ def test_a_run_that_was_stopped_goes_on_with_what_it_knows(toy, tmp_path):
 
 def test_a_resumed_run_must_ask_for_the_same(toy, tmp_path, capsys):
     given = write(tmp_path / "in.trr", 0.0124, bad=BAD)
-    assert run(given, tmp_path / "out.trr", "--chunk", 10) == 2
-    assert run(given, tmp_path / "out.trr", "--resume", "--c-alphas", "keep") == 2
+    assert run(given, tmp_path / "out.trr", "--chunk", 10, "--batch", 10) == 2
+    assert run(given, tmp_path / "out.trr", "--resume", "--c-alphas", "keep", "--batch", 10) == 2
     assert "c_alphas" in capsys.readouterr().err
 
 
