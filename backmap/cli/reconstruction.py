@@ -133,7 +133,7 @@ class Reconstruction(ABC):
                     outcome = self.outcome(journal)
                     whole = partial(self.whole_outputs, outputs, journal)
                     outputs.finish(journal, self.atoms, whole, {**description, **outcome})
-                    report.note("end", outputs=[str(path) for path in outputs.all_paths])
+                    report.note("end", outputs=[str(path) for path in outputs.all_paths], **outcome)
         for message in self.warnings(outcome, outputs):
             warnings.warn(message, InputWarning, stacklevel=2)
         if not arguments.quiet:

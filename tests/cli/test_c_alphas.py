@@ -55,8 +55,11 @@ def record(output: Path) -> dict:
 
 def test_soft_beads_move_and_it_is_said(toy, tmp_path, capsys):
     given = write(tmp_path / "soft.trr", 0.0124)
-    assert run(given, tmp_path / "out.trr", "--samples", 2, "--one-file") == 0
+    log = tmp_path / "run.jsonl"
+    assert run(given, tmp_path / "out.trr", "--samples", 2, "--one-file", "--log", log) == 0
     assert "C-alphas moved by 0.01" in capsys.readouterr().err
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert last["event"] == "end" and 0.01 < last["c_alpha_displacement_rms_nm"] < 0.03
     known = record(tmp_path / "out.trr")
     assert known["structures_with_moved_c_alphas"] == known["structures_built"] == 2 * FRAMES
     beads = mdtraj.load(str(given), top=str(given.with_suffix(".pdb"))).xyz
