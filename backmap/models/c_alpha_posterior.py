@@ -110,21 +110,22 @@ class CAlphaPosterior(nn.Module):
         Tensor, (frames,) bool
             Frames whose C-alphas were drawn; in the others they are the beads.
         """
-        spread = self.bond_spread(beads, chain)
+        seen = self._rounded(beads)
+        spread = self.bond_spread(seen, chain)
         if noise_nm > 0:
             noise = torch.full_like(beads[:, :, 0], noise_nm)
             moves = torch.ones_like(spread, dtype=torch.bool)
         else:
-            noise, moves = self.estimate_noise(beads, chain, spread, least_noise_nm)
+            noise, moves = self.estimate_noise(seen, chain, spread, least_noise_nm)
         if not bool(moves.any()):
             return beads.expand(keys.shape[0], -1, -1, -1), moves
         shape = [keys.shape[0], beads.shape[0], beads.shape[1]]
-        bonds, weights = self.draw_bonds(beads, chain, keys, spread)
+        bonds, weights = self.draw_bonds(seen, chain, keys, spread)
         many = noise.amax(dim=1) > self.little_noise_nm
         steps = torch.where(many, self.steps_of_much_noise, self.steps_of_little_noise) * moves
         kinds, _ = self._windows(chain)
         drawn = torch.ops.backmap.draw_c_alphas(
-            self._rounded(beads).expand(shape + [3]),
+            seen.expand(shape + [3]),
             noise.expand(shape),
             bonds,
             kinds,
@@ -144,12 +145,19 @@ class CAlphaPosterior(nn.Module):
         return torch.where(moves[:, None, None], drawn, beads), moves
 
     def _rounded(self, lengths: Tensor) -> Tensor:
-        """Round lengths, so that earlier rounding, in files and in boxes, is not amplified."""
+        """Round lengths, so that earlier rounding, in files and in boxes, is not amplified.
+
+        The dynamics amplify the last bit of beads and noise, so both must be the same however molecules
+        were wrapped and frames were batched.
+        """
         return torch.round(lengths / self.precision_nm) * self.precision_nm
 
     def bond_spread(self, beads: Tensor, chain: Chain) -> Tensor:
-        """Standard deviation (frames,) in nm of the distances of bonded beads, those near a bond's length."""
-        distance = _distances_to_next(beads)
+        """Standard deviation (frames,) in nm of the distances of bonded beads, those near a bond's length.
+
+        It is float64, as all sums over residues are, so that their order is lost in rounding to float32.
+        """
+        distance = _distances_to_next(beads.to(torch.float64))
         counted = chain.linked & ((distance - self.usual_bond_nm).abs() < self.bond_range_nm)
         number = counted.sum(dim=1).clamp_min(1)
         mean = (distance * counted).sum(dim=1) / number
@@ -172,7 +180,7 @@ class CAlphaPosterior(nn.Module):
         weights = weights.expand(beads.shape[0], -1)
         energy = torch.ops.backmap.c_alpha_energy(
             beads, kinds, weights, self.table, self.first_angle, self.last_angle
-        )
+        ).to(torch.float64)
         number = weights.sum(dim=1).clamp_min(1.0)
         strange = energy.sum(dim=1) / number > self.strange_energy_kt + self.energy_scatter_kt / number.sqrt()
         moves = (spread > self.soft_spread_nm) | strange
@@ -182,7 +190,7 @@ class CAlphaPosterior(nn.Module):
         around = self._mean_around(energy, weights, chain)
         share = (around - self.sound_energy_kt) / (self.blind_energy_kt - self.sound_energy_kt)
         blind = (self.blind_noise_nm - of_bonds).clamp_min(0.0)
-        return of_bonds + share.clamp(0.0, 1.0) * blind, moves
+        return (of_bonds + share.clamp(0.0, 1.0) * blind).to(beads.dtype), moves
 
     def draw_bonds(self, beads: Tensor, chain: Chain, keys: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
         """Draw which peptides are cis, by residue type and distance.
