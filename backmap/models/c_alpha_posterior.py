@@ -110,7 +110,8 @@ class CAlphaPosterior(nn.Module):
         Tensor, (frames,) bool
             Frames whose C-alphas were drawn; in the others they are the beads.
         """
-        seen = self._rounded(beads)
+        images = torch.zeros_like(beads) if box is None else _central_images(beads, chain, box)
+        seen = self._rounded(beads - images)
         spread = self.bond_spread(seen, chain)
         if noise_nm > 0:
             noise = torch.full_like(beads[:, :, 0], noise_nm)
@@ -142,7 +143,7 @@ class CAlphaPosterior(nn.Module):
             self.contact_strength_kt_per_nm2,
             None if box is None else self._rounded(box).expand(shape[:2] + [3, 3]),
         )
-        return torch.where(moves[:, None, None], drawn, beads), moves
+        return torch.where(moves[:, None, None], drawn + images, beads), moves
 
     def _rounded(self, lengths: Tensor) -> Tensor:
         """Round lengths, so that earlier rounding, in files and in boxes, is not amplified.
@@ -230,6 +231,19 @@ class CAlphaPosterior(nn.Module):
                 total += shift(energy, offset, 0.0, dim=1) * there
                 number += shift(weights, offset, 0.0, dim=1) * there
         return total / number.clamp_min(1.0)
+
+
+def _central_images(points: Tensor, chain: Chain, box: Tensor) -> Tensor:
+    """Lattice vectors (frames, residues, 3) from each segment's image nearest the origin to the given one."""
+    places = torch.arange(chain.residues, device=points.device)
+    begins = ~shift(chain.linked, -1, 0.0)
+    first, _ = torch.cummax(places * begins, dim=0)
+    away = points[:, first]
+    rest = away
+    for axis in (2, 1, 0):
+        vector = box[:, None, axis]
+        rest = rest - torch.round(rest[:, :, axis : axis + 1] / vector[:, :, axis : axis + 1]) * vector
+    return away - rest
 
 
 def _distances_to_next(points: Tensor) -> Tensor:
