@@ -11,6 +11,7 @@ import gzip
 import os
 import shutil
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
-from backmap.errors import InputError
+from backmap.errors import InputError, InputWarning
 
 from .atom_list import AtomList
 from .disulfide_records import disulfides_of_frame, with_disulfides
@@ -41,6 +42,7 @@ from .trajectory_file import open_quietly
 
 ANGSTROM_PER_NM = 10.0
 _PDB_RANGE_ANGSTROM = (-999.999, 9999.999)
+_PDB_WIDEST_BOX_ANGSTROM = 99999.999
 _FRAMES_PER_CONVERSION = 500
 _DCD_FRAMES, _DCD_INTERVAL, _DCD_LAST_STEP, _DCD_STEP_LENGTH = 8, 16, 20, 44
 _DCD_TITLE = slice(180, 260)
@@ -163,9 +165,7 @@ class PdbEncoder(_TextEncoder):
     def begin(self, frames: AtomFrames) -> bytes:
         """Give the disulfides and the box of the first frame."""
         bonds = pdb_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
-        box = frames.unitcell_vectors
-        cell = "" if box is None else _cryst1(box[0], frames.space_group)
-        return f"{bonds}{cell}".encode()
+        return f"{bonds}{self._cell(frames)}".encode()
 
     def encode(self, frames: AtomFrames) -> bytes:
         """Give one MODEL a frame."""
@@ -185,6 +185,23 @@ class PdbEncoder(_TextEncoder):
         if frames == 1:
             growing = self._without_model(growing)
         self._close(growing, "END\n", final)
+
+    def _cell(self, frames: AtomFrames) -> str:
+        """Give the CRYST1 record of the first frame, empty where there is no box or it is too wide for it."""
+        if frames.unitcell_vectors is None:
+            return ""
+        a, b, c, alpha, beta, gamma = _cell_angstrom(frames.unitcell_vectors[0])
+        if max(a, b, c) > _PDB_WIDEST_BOX_ANGSTROM:
+            warnings.warn(
+                f"{self._final}: a box of {max(a, b, c):.0f} Angstrom does not fit into a PDB file, which is "
+                "written without it; write mmCIF (.cif) or HDF5 (.h5) to keep it",
+                InputWarning,
+                stacklevel=2,
+            )
+            return ""
+        copies = "1" if frames.space_group == NO_SYMMETRY else ""
+        cell = f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}{alpha:7.2f}{beta:7.2f}{gamma:7.2f}"
+        return f"{cell} {frames.space_group:<11}{copies:>4}\n"
 
     def _without_model(self, growing: Path) -> Path:
         """Write the single model of a file into another one, without the records around it."""
@@ -422,13 +439,6 @@ def cell_parameters(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _cell_angstrom(vectors: np.ndarray) -> tuple[float, ...]:
     lengths, angles = cell_parameters(np.asarray(vectors)[None])
     return (*(lengths[0] * ANGSTROM_PER_NM), *angles[0])
-
-
-def _cryst1(vectors: np.ndarray, space_group: str) -> str:
-    a, b, c, alpha, beta, gamma = _cell_angstrom(vectors)
-    copies = "1" if space_group == NO_SYMMETRY else ""
-    cell = f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}{alpha:7.2f}{beta:7.2f}{gamma:7.2f}"
-    return f"{cell} {space_group:<11}{copies:>4}\n"
 
 
 def _mmcif_cell(vectors: np.ndarray, space_group: str) -> str:

@@ -216,18 +216,28 @@ def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 class PeptideTemplate(nn.Module):
     """Where C, O and N of a peptide lie in the plane through its C-alpha axis.
 
-    ``forward(distance (...)) -> (..., 3, 2)`` looks up positions along and across the axis in nm; N's
-    position along the axis is counted from the second C-alpha.
+    ``forward(distance (...)) -> (..., 3, 2)`` gives positions along and across the axis in nm; N's position
+    along the axis is counted from the second C-alpha. They are interpolated, so they do not jump as the
+    distance changes, except from cis to trans.
     """
 
     table: Tensor
+    rise: Tensor
     shortest_nm: Final = _SHORTEST_NM
     step_nm: Final = _TABLE_STEP_NM
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("table", torch.from_numpy(peptide_table()), persistent=False)
+        table = peptide_table()
+        rise = np.diff(table, axis=0, append=table[-1:])
+        last_cis = math.ceil((MAX_CIS_CA_DISTANCE_NM - _SHORTEST_NM) / _TABLE_STEP_NM - 1e-6) - 1
+        rise[last_cis] = 0
+        self.register_buffer("table", torch.from_numpy(table), persistent=False)
+        self.register_buffer("rise", torch.from_numpy(rise), persistent=False)
 
     def forward(self, distance: Tensor) -> Tensor:
-        row = torch.round((distance - self.shortest_nm) / self.step_nm).long()
-        return self.table[row.clamp(0, self.table.shape[0] - 1)].to(distance.dtype)
+        last = self.table.shape[0] - 1
+        place = ((distance - self.shortest_nm) / self.step_nm).clamp(0, last)
+        row = place.long().clamp(0, last)
+        beyond = (place - row)[..., None, None]
+        return self.table[row].to(distance.dtype) + beyond * self.rise[row].to(distance.dtype)

@@ -42,6 +42,14 @@ def test_peptide_bonds_keep_their_length_at_any_c_alpha_distance(distance):
     assert o[1] > 0 and (n[1] > 0) == (distance < 0.34)
 
 
+@pytest.mark.parametrize(("shortest", "longest"), [(0.25, 0.3399), (0.3401, 0.43)])
+def test_peptides_do_not_jump_as_the_distance_changes(shortest, longest):
+    """Half-way between entries of the table, rounding of the C-alphas would be amplified a hundred times."""
+    distance = torch.linspace(shortest, longest, 100_000, dtype=torch.float64)
+    steps = PeptideTemplate()(distance).diff(dim=0).abs().amax()
+    assert steps < 4 * float(distance[1] - distance[0])
+
+
 @pytest.mark.parametrize("name", [name for name in RESIDUE_NAMES if name != "GLY"])
 def test_side_chains_have_ideal_bonds_and_the_torsions_asked_for(backbone, name):
     kind = torch.tensor([RESIDUE_NAMES.index(name)])
