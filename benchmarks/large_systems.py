@@ -51,7 +51,9 @@ def write_soft_slab(path: Path, residues: int) -> int:
     return n_beads
 
 
-def shaken(positions: np.ndarray, bonded: np.ndarray, width: float, random: np.random.Generator) -> np.ndarray:
+def shaken(
+    positions: np.ndarray, bonded: np.ndarray, width: float, random: np.random.Generator
+) -> np.ndarray:
     """Push beads (beads, 3) of a cube apart, and give the bonds from those before lengths as in equilibrium."""
     lengths = random.normal(BOND_NM, (KT / BOND_STIFFNESS) ** 0.5, len(bonded))[:, None]
     halves = [bonded % 2 == odd for odd in (0, 1)]
