@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 
 import mdtraj
 import numpy as np
@@ -33,13 +34,13 @@ SHARES = (13, 12, 8, 6, 8, 7, 6, 7, 5, 7, 5, 4, 4, 2, 2, 1, 1, 1, 0.5, 0.5)
 """Residues, roughly as often as disordered regions have them."""
 
 
-def make_topology(n_chains: int, random: np.random.Generator) -> mdtraj.Topology:
-    """Name the beads of chains of random sequence."""
+def make_topology(lengths: Iterable[int], random: np.random.Generator) -> mdtraj.Topology:
+    """Name the beads of chains of these lengths and of random sequence."""
     letters = dict(zip("ARNDCQEGHILKMFPSTWYV", RESIDUE_NAMES, strict=True))
     topology = mdtraj.Topology()
-    for _ in range(n_chains):
+    for length in lengths:
         chain = topology.add_chain()
-        for letter in random.choice(list(DISORDERED), CHAIN_LENGTH, p=np.array(SHARES) / sum(SHARES)):
+        for letter in random.choice(list(DISORDERED), length, p=np.array(SHARES) / sum(SHARES)):
             residue = topology.add_residue(letters[letter], chain)
             topology.add_atom("CA", mdtraj.element.carbon, residue)
     return topology
@@ -88,7 +89,7 @@ def simulate(n_chains: int, n_frames: int, random: np.random.Generator) -> mdtra
         integrator.step(STEPS_BETWEEN)
         state = context.getState(getPositions=True)
         frames.append(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer) % box)
-    trajectory = mdtraj.Trajectory(np.array(frames), make_topology(n_chains, random))
+    trajectory = mdtraj.Trajectory(np.array(frames), make_topology([CHAIN_LENGTH] * n_chains, random))
     trajectory.unitcell_lengths = np.tile(box, (n_frames, 1))
     trajectory.unitcell_angles = np.full((n_frames, 3), 90.0)
     return trajectory

@@ -4,7 +4,8 @@ Run from the repository root::
 
     OMP_NUM_THREADS=1 python benchmarks/large_systems.py
 
-The systems are slabs in a box twice as long: chains of the example structure, turned at random, on a grid.
+The systems are slabs in a box twice as long: `folded` of chains of the example structure, turned at random,
+on a grid; `soft` of disordered chains as CALVADOS has them, whose beads know nothing of angles.
 """
 
 from __future__ import annotations
@@ -19,10 +20,61 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
+from condensate import BOND_NM, BOND_STIFFNESS, DIAMETER_NM, RESIDUES_PER_NM3, make_topology
+from scipy.spatial import KDTree
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "2bf5.pdb.gz"
 SPACING_NM = 3.6
 """Of the grid: 2 residues a cubic nanometre, as in a condensate."""
+
+CHAIN_LENGTHS = 50, 200
+KT = 2.494
+"""In kJ/mol at 300 K."""
+ROUNDS_OF_SHAKING, ROUNDS_OF_BONDS = 60, 20
+
+
+def write_soft_slab(path: Path, residues: int) -> int:
+    """Write a slab of disordered chains, each bead wrapped into the box; give the number of residues."""
+    random, lengths = np.random.default_rng(0), list[int]()
+    while sum(lengths) < residues:
+        lengths.append(int(random.integers(*CHAIN_LENGTHS, endpoint=True)))
+    n_beads = sum(lengths)
+    width = (n_beads / RESIDUES_PER_NM3) ** (1 / 3)
+    begins = np.cumsum([0, *lengths[:-1]])
+    walks = np.cumsum(BOND_NM / 3**0.5 * random.normal(size=(n_beads, 3)), axis=0)
+    walks -= np.repeat(walks[begins] - width * random.random((len(lengths), 3)), lengths, axis=0)
+    positions = shaken(walks, np.setdiff1d(np.arange(1, n_beads), begins), width, random)
+    box = np.array([width, width, 2 * width])
+    slab = mdtraj.Trajectory((positions % box)[None], make_topology(lengths, random))
+    slab.unitcell_lengths, slab.unitcell_angles = box[None], np.full((1, 3), 90.0)
+    slab.save(str(path))
+    return n_beads
+
+
+def shaken(
+    positions: np.ndarray, bonded: np.ndarray, width: float, random: np.random.Generator
+) -> np.ndarray:
+    """Push beads (beads, 3) of a cube apart, and give the bonds from those before lengths as in equilibrium."""
+    lengths = random.normal(BOND_NM, (KT / BOND_STIFFNESS) ** 0.5, len(bonded))[:, None]
+    halves = [bonded % 2 == odd for odd in (0, 1)]
+    for n_left in range(ROUNDS_OF_SHAKING, 0, -1):
+        if n_left > ROUNDS_OF_BONDS:
+            tree = KDTree(positions % width, boxsize=width)
+            first, second = tree.query_pairs(DIAMETER_NM, output_type="ndarray").T
+            move(positions, first, second, DIAMETER_NM, width)
+        for half in halves:
+            move(positions, bonded[half] - 1, bonded[half], lengths[half], np.inf)
+    return positions
+
+
+def move(positions: np.ndarray, first: np.ndarray, second: np.ndarray, apart: object, width: float) -> None:
+    """Move pairs of beads, both by as much, to be so far apart."""
+    ways = positions[second] - positions[first]
+    if np.isfinite(width):
+        ways -= width * np.round(ways / width)
+    ways *= 0.5 * (apart / np.linalg.norm(ways, axis=-1, keepdims=True) - 1)
+    np.add.at(positions, second, ways)
+    np.subtract.at(positions, first, ways)
 
 
 def write_slab(path: Path, residues: int) -> int:

@@ -7,6 +7,7 @@ an atom are marked by a mask, never by a coordinate of zero.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -180,6 +181,7 @@ ATOM_SYNONYMS: dict[tuple[str, str], str] = {
 """(residue or ``*``, atom name as written) to the IUPAC name."""
 
 
+@lru_cache(maxsize=4096)
 def standard_residue_name(name: str) -> str | None:
     """Give the standard three-letter name of a residue, or None if backmap cannot build it.
 
@@ -194,6 +196,7 @@ def standard_residue_name(name: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def standard_atom_name(residue: str, atom: str) -> str:
     """Give the IUPAC name of an atom of a standard residue."""
     atom = atom.strip().upper()

@@ -35,6 +35,12 @@ _SPREAD_PER_MEDIAN_DEVIATION = 1.4826
 _NUMBERS_WRAP_AT = (10_000, 100_000)
 """Residue numbers of PDB and GRO files start again at 0 here, for want of columns."""
 
+_BONDED_SLOTS = np.full((len(RESIDUE_NAMES), max(map(len, BONDS.values())), 2), -1, dtype=np.int64)
+"""Slots of the atoms that each bond of a residue joins, -1 where it has no more bonds."""
+for _kind, _name in enumerate(RESIDUE_NAMES):
+    for _bond, _ends in enumerate(BONDS[_name]):
+        _BONDED_SLOTS[_kind, _bond] = [HEAVY_ATOMS[_name].index(_end) for _end in _ends]
+
 MAX_DISULFIDE_CA_DISTANCE_NM = 0.75
 """C-alphas of cysteines in a disulfide are not farther apart in crystal structures."""
 
@@ -196,15 +202,12 @@ class Topology:
             Bonds within residues in residue order, then C-OXT of chain ends, then peptide bonds C(i)-N(i+1).
         """
         linked = self.linked() if linked is None else linked
-        within = [
-            (residue * ATOM_SLOTS + atoms.index(first), residue * ATOM_SLOTS + atoms.index(second))
-            for residue, kind in enumerate(self.residue_types)
-            for name in (RESIDUE_NAMES[kind],)
-            for atoms in (HEAVY_ATOMS[name],)
-            for first, second in BONDS[name]
+        first_slot = ATOM_SLOTS * np.arange(self.residues)[:, None, None]
+        within = (_BONDED_SLOTS[self.residue_types] + first_slot)[
+            _BONDED_SLOTS[self.residue_types, :, 0] >= 0
         ]
         ends = np.flatnonzero(self.chain_ends) * ATOM_SLOTS
         before = np.flatnonzero(linked) * ATOM_SLOTS
         terminal = np.stack([ends + SLOT_C, ends + SLOT_OXT], axis=1)
         peptide = np.stack([before + SLOT_C, before + ATOM_SLOTS + SLOT_N], axis=1)
-        return np.concatenate([np.array(within, dtype=np.int64).reshape(-1, 2), terminal, peptide])
+        return np.concatenate([within, terminal, peptide])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 import warnings
@@ -11,6 +12,10 @@ from importlib import import_module
 from typing import NoReturn
 
 from backmap.errors import InputError, InputWarning
+
+_OBJECTS_PER_COLLECTION = 100_000
+"""Atoms and residues of large files are many objects without cycles, which collections would go through again
+and again."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -75,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     parsed = build_parser(verb).parse_args(arguments)
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         return parsed.run(parsed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -26,9 +27,9 @@ class ListedResidue:
     elements: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AtomList:
-    """Atoms in the order in which they are written.
+    """Atoms in the order in which they are written. Two lists are equal only if they are the same object.
 
     Parameters
     ----------
@@ -59,20 +60,17 @@ class AtomList:
         present : ndarray, (residues, 15) bool
             Atoms to list.
         """
-        residues = []
-        for index in range(topology.residues):
-            names = atom_names(topology.residue_name(index))
-            listed = tuple(names[slot] for slot in np.flatnonzero(present[index]))
-            residues.append(
-                ListedResidue(
-                    name=topology.residue_name(index),
-                    chain=int(topology.chain_index[index]),
-                    number=int(topology.residue_numbers[index]),
-                    insertion_code=topology.insertion_codes[index],
-                    atom_names=listed,
-                    elements=tuple(element(name) for name in listed),
-                )
-            )
+        columns = (
+            map(topology.residue_name, range(topology.residues)),
+            topology.chain_index.tolist(),
+            topology.residue_numbers.tolist(),
+            topology.insertion_codes,
+            map(tuple, present.tolist()),
+        )
+        residues = [
+            ListedResidue(name, chain, number, code, *_present_atoms(name, slots))
+            for name, chain, number, code, slots in zip(*columns, strict=True)
+        ]
         number = np.where(present.ravel(), np.cumsum(present.ravel()) - 1, -1)
         bonds = number[topology.bonds()]
         bonds = bonds[(bonds >= 0).all(axis=1)]
@@ -109,6 +107,13 @@ class AtomList:
         return following == len(self.residues) or (
             self.residues[following].chain != self.residues[residue].chain
         )
+
+
+@lru_cache(maxsize=4096)
+def _present_atoms(residue_name: str, present: tuple[bool, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give names and elements of the present atoms of an amino acid; residues alike share them."""
+    names = tuple(name for name, exists in zip(atom_names(residue_name), present, strict=True) if exists)
+    return names, tuple(map(element, names))
 
 
 def atom_names(residue_name: str) -> tuple[str, ...]:

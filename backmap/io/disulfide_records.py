@@ -38,6 +38,9 @@ class ResiduePlace(NamedTuple):
         )
 
 
+_FARTHER = 1.001
+"""So that rounding does not leave out a pair at the end of the range."""
+
 NamedBond = tuple[ResiduePlace, ResiduePlace]
 
 
@@ -152,10 +155,8 @@ def bonded_sulfurs(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, 
         Numbers of atoms in the list, in ascending order; each sulfur is bonded once.
     """
     sulfurs = np.array([atom for atom, name in enumerate(_names(atoms)) if name == ("CYS", "SG")], dtype=int)
-    first, second = np.triu_indices(len(sulfurs), 1)
     positions = np.asarray(coordinates[:, sulfurs], dtype=np.float64)
-    near = np.flatnonzero(_in_range(positions[0, first] - positions[0, second]))
-    first, second = first[near], second[near]
+    first, second = _near_pairs(positions[0]).T
     apart = positions[:, first] - positions[:, second]
     free, pairs = set(range(len(sulfurs))), []
     for index in np.argsort(np.linalg.norm(apart[0], axis=-1), kind="stable"):
@@ -181,6 +182,18 @@ def disulfides_of_frame(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[
         (owner[first], owner[second], float(np.linalg.norm(coordinates[first] - coordinates[second])))
         for first, second in bonded_sulfurs(atoms, coordinates[None])
     ]
+
+
+def _near_pairs(positions: np.ndarray) -> np.ndarray:
+    """Find pairs (pairs, 2) of sulfurs (sulfurs, 3) in the range of bonds, in ascending order."""
+    from scipy.spatial import KDTree
+
+    known = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    if len(known) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    near = KDTree(positions[known]).query_pairs(_FARTHER * MAX_DISULFIDE_DISTANCE_NM, output_type="ndarray")
+    pairs = known[near[np.lexsort(near.T[::-1])]]
+    return pairs[_in_range(positions[pairs[:, 0]] - positions[pairs[:, 1]])]
 
 
 def _in_range(apart: np.ndarray) -> np.ndarray:

@@ -165,12 +165,12 @@ class PdbFile:
     def _models(self, numbers: range) -> Iterator[_Model]:
         """Cut the file at ENDMDL and END records; only pieces that hold atoms count."""
         place, has_atoms, cell, space_group = 0, False, None, NO_SYMMETRY
-        model = _Model(1)
+        model, wanted = _Model(1), 0 in numbers
         with self._explain_reading():
             for number, line in enumerate(self._lines(), start=1):
                 if line.startswith(_ATOM):
                     has_atoms = True
-                    if place in numbers:
+                    if wanted:
                         model.add(line, number)
                 elif line[:6].rstrip() == "TER":
                     model.parts += 1
@@ -182,13 +182,13 @@ class PdbFile:
                     model.name = line[10:14].strip() or line[5:].strip()
                 elif has_atoms and line.startswith(_END_OF_MODEL):
                     model.cell, model.space_group = cell, space_group
-                    if place in numbers:
+                    if wanted:
                         yield model
                     place, has_atoms = place + 1, False
-                    model = _Model(place + 1)
+                    model, wanted = _Model(place + 1), place in numbers
                     if place >= numbers.stop:
                         return
-        if has_atoms and place in numbers:
+        if has_atoms and wanted:
             model.cell, model.space_group = cell, space_group
             yield model
 

@@ -51,12 +51,17 @@ WATERS = frozenset(
         "SPCE",
     }
 )
+_NO_PART_OF_CHAINS = CAPS | WATERS
 IONS = frozenset(
     {"NA", "NA+", "SOD", "CL", "CL-", "CLA", "K", "K+", "POT", "CA", "CA2+", "CAL", "MG", "MG2+", "ZN"}
     | {"LI", "LI+", "LIT", "RB", "CS", "CES", "BR", "BR-", "IOD", "I-", "BA", "BAR", "CU", "FE", "MN", "CD"}
     | {"NI", "CO", "ZN2+", "ION", "NIO", "CIO", "CIP", "CIM", "IP", "IM"}
 )  # fmt: skip
 
+_SLOTS = {
+    name: {atom: slot for slot, atom in enumerate(atoms)} | {"OXT": SLOT_OXT}
+    for name, atoms in HEAVY_ATOMS.items()
+}
 _NAMES_SHOWN = 4
 
 
@@ -275,7 +280,7 @@ def _sort_out(
 
 
 def _is_passed_over(residue: ResidueRecord) -> bool:
-    return residue.ligand or residue.name in CAPS | WATERS or is_ion(residue)
+    return residue.ligand or residue.name in _NO_PART_OF_CHAINS or is_ion(residue)
 
 
 def is_ion(residue: ResidueRecord) -> bool:
@@ -301,25 +306,25 @@ def _require_c_alphas(protein: Sequence[ResidueRecord], file: str) -> None:
         )
 
 
-def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[np.ndarray, str]:
+def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
     """Find the atoms of a residue.
 
     Returns
     -------
-    chosen : ndarray, (15,) int64
+    chosen : list of int, (15,)
         Place of each atom in the coordinates of a frame, -1 where it is missing, or there twice.
     twice : str
         Says which atom is there twice; empty if none is. A C-alpha must not be.
     """
     name = standard_residue_name(residue.name)
-    slots = {atom: slot for slot, atom in enumerate(HEAVY_ATOMS[name])} | {"OXT": SLOT_OXT}
+    slots = _SLOTS[name]
     location = _main_location(residue.atoms)
     candidates: dict[int, list[AtomRecord]] = {}
     for atom in residue.atoms:
         slot = slots.get(standard_atom_name(name, atom.name))
         if slot is not None:
             candidates.setdefault(slot, []).append(atom)
-    chosen = np.full(ATOM_SLOTS, -1, dtype=np.int64)
+    chosen = [-1] * ATOM_SLOTS
     twice = ""
     for slot, atoms in candidates.items():
         if len({atom.alternate for atom in atoms}) == len(atoms):
@@ -344,7 +349,7 @@ def _main_location(atoms: Iterable[AtomRecord]) -> str:
     return max(occupancy, key=lambda location: occupancy[location], default="")
 
 
-def _assemble(chosen: Sequence[tuple[ResidueRecord, np.ndarray]], ambiguous: str) -> ProteinSelection:
+def _assemble(chosen: Sequence[tuple[ResidueRecord, list[int]]], ambiguous: str) -> ProteinSelection:
     residues = [residue for residue, _ in chosen]
     changes = [one.chain != other.chain for one, other in pairwise(residues)]
     chain_index = np.cumsum([0, *changes], dtype=np.int64)
@@ -360,7 +365,7 @@ def _assemble(chosen: Sequence[tuple[ResidueRecord, np.ndarray]], ambiguous: str
     )
     return ProteinSelection(
         topology,
-        np.stack([atoms for _, atoms in chosen]),
+        np.array([atoms for _, atoms in chosen], dtype=np.int64),
         np.array([residue.labelled for residue in residues]),
         np.array([residue.numbered for residue in residues]),
         ambiguous,

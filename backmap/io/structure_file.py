@@ -203,13 +203,27 @@ def _runs(rows: Sequence[AtomRow]) -> Iterator[list[int]]:
         yield run[begin:]
 
 
-@dataclass
 class _Begun:
     """A residue that more atoms may join: rows of those it has, their names and alternate locations."""
 
-    rows: list[int]
-    atoms: set[tuple[str, str]]
-    residue: str
+    __slots__ = ("_atoms", "_of_file", "residue", "rows")
+
+    def __init__(self, rows: list[int], of_file: Sequence[AtomRow]) -> None:
+        self.rows, self._of_file = rows, of_file
+        self.residue = of_file[rows[0]].residue
+        self._atoms: set[tuple[str, str]] | None = None
+
+    @property
+    def atoms(self) -> set[tuple[str, str]]:
+        """Names and alternate locations; found when they are asked for, as most residues stand alone."""
+        if self._atoms is None:
+            self._atoms = _names_of(self.rows, self._of_file)
+        return self._atoms
+
+    def join(self, rows: list[int], atoms: set[tuple[str, str]]) -> None:
+        """Take a later run."""
+        self._atoms = self.atoms | atoms
+        self.rows.extend(rows)
 
     def is_joined_by(self, atoms: set[tuple[str, str]], residue: str, adjacent: bool) -> bool:
         """Tell whether a later run is a part of the residue, rather than another with its number.
@@ -228,10 +242,10 @@ def _joined(runs: Iterable[list[int]], rows: Sequence[AtomRow]) -> list[list[int
     begun: dict[tuple[object, ...], list[_Begun]] = {}
     for run in runs:
         row = rows[run[0]]
-        atoms = {(rows[index].name, rows[index].alternate) for index in run}
         amino_acid = standard_residue_name(row.residue) is not None
         waiting = begun.setdefault((*row.place[:-1], amino_acid or row.residue), [])
         candidates = waiting if row.number is not None else ()
+        atoms = _names_of(run, rows) if candidates else set()
         joined = next(
             (
                 group
@@ -241,12 +255,15 @@ def _joined(runs: Iterable[list[int]], rows: Sequence[AtomRow]) -> list[list[int
             None,
         )
         if joined is None:
-            groups.append(_Begun(run, atoms, row.residue))
+            groups.append(_Begun(run, rows))
             waiting.append(groups[-1])
         else:
-            joined.rows.extend(run)
-            joined.atoms |= atoms
+            joined.join(run, atoms)
     return [group.rows for group in groups]
+
+
+def _names_of(run: Sequence[int], rows: Sequence[AtomRow]) -> set[tuple[str, str]]:
+    return {(rows[index].name, rows[index].alternate) for index in run}
 
 
 def _with_ligands(records: list[ResidueRecord], hetero: list[bool]) -> list[ResidueRecord]:

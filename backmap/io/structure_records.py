@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import product
 
 from backmap.errors import InputError
@@ -45,6 +46,7 @@ def too_long_for_pdb(atoms: AtomList) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1)
 def pdb_template(atoms: AtomList) -> str:
     """Write a model as PDB records with ``%8.3f`` in place of every coordinate, TER after each chain."""
     lines: list[str] = []
@@ -106,6 +108,7 @@ _atom_site.pdbx_PDB_model_num
 """
 
 
+@lru_cache(maxsize=1)
 def mmcif_template(atoms: AtomList) -> str:
     """Write a model as mmCIF rows with ``%d`` for atom id and model number and ``%.3f`` for coordinates."""
     lines: list[str] = []
@@ -182,6 +185,7 @@ def _asym_names(chain_ids: tuple[str, ...]) -> list[str]:
     return list(names)
 
 
+@lru_cache(maxsize=4096)
 def _cif_word(text: str) -> str:
     """Write a name as one mmCIF word, quoted where it must be."""
     if not text:

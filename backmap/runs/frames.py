@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -90,16 +91,21 @@ class Kept:
         """
         kept = read if kept is None else read & kept
         place = np.where(read, np.cumsum(read).reshape(read.shape) - 1, -1)
-        found: list[tuple[int, int]] = []
-        first = 0
-        for index, residue in enumerate(atoms.residues):
-            number = {name: first + n for n, name in enumerate(residue.atom_names)}
-            names = atom_names(topology.residue_name(index))
-            slots = (slot for slot in np.flatnonzero(kept[index]) if names[slot] in number)
-            found += [(number[names[slot]], place[index, slot]) for slot in slots]
-            first += len(number)
-        numbers, places = np.array(found, dtype=np.int64).reshape(-1, 2).T
-        return cls(read, numbers, places)
+        listed = np.array(
+            [
+                _places_in(residue.atom_names, topology.residue_name(index))
+                for index, residue in enumerate(atoms.residues)
+            ]
+        )
+        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues[:-1])])
+        kept = kept & (listed >= 0)
+        return cls(read, (listed + first[:, None])[kept], place[kept])
+
+
+@lru_cache(maxsize=4096)
+def _places_in(listed: tuple[str, ...], residue_name: str) -> tuple[int, ...]:
+    """Give the place of each of the 15 atoms of an amino acid in a list of names, -1 where it is not there."""
+    return tuple(listed.index(name) if name in listed else -1 for name in atom_names(residue_name))
 
 
 @dataclass(frozen=True)

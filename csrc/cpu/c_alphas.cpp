@@ -1,4 +1,4 @@
-// C-alphas drawn about their beads, and their energies; threads over frames.
+// C-alphas drawn about their beads, and their energies; threads over frames, or within one large frame.
 #include <algorithm>
 #include <vector>
 
@@ -9,7 +9,10 @@
 namespace backmap::cpu {
 namespace {
 
-// The C-alphas of one frame as they move.
+constexpr int64_t residues_a_thread = 2048;  // the least that is worth a thread of its own
+
+// The C-alphas of one frame as they move. Every thread computes what belongs to its own residues, in the order in which
+// one thread would, so that the result is the same for any number of threads.
 template <typename T>
 class FrameDrawer {
  public:
@@ -17,7 +20,7 @@ class FrameDrawer {
       : a_(args),
         gradient_(args.residues),
         window_kind_(args.kind, args.kind + args.residues),
-        present_(args.residues),
+        present_(args.residues, true),
         listed_(args.residues * contacts_listed),
         listed_count_(args.residues) {}
 
@@ -37,8 +40,10 @@ class FrameDrawer {
       collect_gradients();
       const uint64_t key = absorb(uint64_t(a_.key[b]), uint64_t(n));
       const T heat = heat_of_step(a_.dynamics, n, steps);
-      for (int64_t i = 0; i < a_.residues; ++i)
-        set(i, at(i) + langevin_move(a_.dynamics, noise_[i], gradient_[i], heat, key, i));
+      share([&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i)
+          set(i, at(i) + langevin_move(a_.dynamics, noise_[i], gradient_[i], heat, key, i));
+      });
       restore_bonds(bond_rounds);
     }
     restore_bonds(last_rounds);
@@ -48,51 +53,70 @@ class FrameDrawer {
   Vec3<T> at(int64_t i) const { return load(place_ + 3 * i); }
   void set(int64_t i, const Vec3<T>& v) { store(place_ + 3 * i, v); }
 
+  // body(begin, end) on ranges of residues.
+  template <typename Body>
+  void share(const Body& body) const {
+    parallel_ranges(a_.residues, residues_a_thread, body);
+  }
+
   void list_contacts() {
-    for (int64_t i = 0; i < a_.residues; ++i) present_[i] = true;
     const double reach = double(a_.contact_distance) + contact_margin_nm;
     const auto* present = reinterpret_cast<const bool*>(present_.data());
     cells_.build({a_.residues, place_, present, nullptr, T(reach / 2)}, reach, box_);
     std::fill(listed_count_.begin(), listed_count_.end(), 0);
-    for (int64_t p = 0; p < cells_.size(); ++p) {
-      const int32_t i = cells_.index(p);
-      near_.clear();
-      cells_.for_overlaps(p, 0, found_, [&](int64_t q) {
-        const int32_t j = cells_.index(q);
-        if (!near_in_chain<T>(i, j, bond_)) near_.push_back(j);
-      });
-      std::sort(near_.begin(), near_.end());
-      listed_count_[i] = std::min<int64_t>(near_.size(), contacts_listed);
-      std::copy(near_.begin(), near_.begin() + listed_count_[i], listed_.begin() + contacts_listed * i);
-    }
+    parallel_ranges(cells_.size(), residues_a_thread, [&](int64_t begin, int64_t end) {
+      std::vector<int32_t> near, found;
+      for (int64_t p = begin; p < end; ++p) {
+        const int32_t i = cells_.index(p);
+        near.clear();
+        cells_.for_overlaps(p, 0, found, [&](int64_t q) {
+          const int32_t j = cells_.index(q);
+          if (!near_in_chain<T>(i, j, bond_)) near.push_back(j);
+        });
+        std::sort(near.begin(), near.end());
+        listed_count_[i] = std::min<int64_t>(near.size(), contacts_listed);
+        std::copy(near.begin(), near.begin() + listed_count_[i], listed_.begin() + contacts_listed * i);
+      }
+    });
   }
 
   void collect_gradients() {
-    for (int64_t i = 0; i < a_.residues; ++i) {
-      const T variance = noise_[i] * noise_[i];
-      gradient_[i] = variance > T(0) ? (T(1) / variance) * (at(i) - load(bead_ + 3 * i)) : Vec3<T>{T(0), T(0), T(0)};
-      for (int64_t n = 0; n < listed_count_[i]; ++n) {
-        const Vec3<T> d = minimum_image(at(i) - at(listed_[contacts_listed * i + n]), box_);
-        gradient_[i] += contact_gradient(d, a_.contact_distance, a_.contact_strength);
+    share([&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T variance = noise_[i] * noise_[i];
+        gradient_[i] = variance > T(0) ? (T(1) / variance) * (at(i) - load(bead_ + 3 * i)) : Vec3<T>{T(0), T(0), T(0)};
+        for (int64_t n = 0; n < listed_count_[i]; ++n) {
+          const Vec3<T> d = minimum_image(at(i) - at(listed_[contacts_listed * i + n]), box_);
+          gradient_[i] += contact_gradient(d, a_.contact_distance, a_.contact_strength);
+        }
       }
-    }
-    for (int64_t i = 0; i + 3 < a_.residues; ++i) {
-      if (weight_[i] == T(0)) continue;
-      const Window<T> window = window_of(at(i), at(i + 1), at(i + 2), at(i + 3));
-      add_window_gradient(window, window_energy(a_.table, window_kind_[i], window), weight_[i], &gradient_[i]);
-    }
+      for (int64_t i = std::max<int64_t>(begin - 3, 0); i < end && i + 3 < a_.residues; ++i)
+        if (weight_[i] != T(0)) add_window(i, begin, end);
+    });
+  }
+
+  // Adds the gradient of the window that begins at residue i to those of its residues from `begin` to `end`.
+  void add_window(int64_t i, int64_t begin, int64_t end) {
+    const int64_t first = std::max(i, begin), last = std::min(i + 4, end);
+    Vec3<T> sum[4] = {};
+    std::copy(&gradient_[first], &gradient_[last], sum + (first - i));
+    const Window<T> window = window_of(at(i), at(i + 1), at(i + 2), at(i + 3));
+    add_window_gradient(window, window_energy(a_.table, window_kind_[i], window), weight_[i], sum);
+    std::copy(sum + (first - i), sum + (last - i), &gradient_[first]);
   }
 
   // Bonds that share no residue at once: the even ones, then the odd ones.
   void restore_bonds(int rounds) {
     for (int round = 0; round < rounds; ++round)
       for (int64_t odd = 0; odd < 2; ++odd)
-        for (int64_t i = odd; i + 1 < a_.residues; i += 2) {
-          if (bond_[i] <= T(0)) continue;
-          Vec3<T> first = at(i), second = at(i + 1);
-          restore_bond(first, second, bond_[i], noise_[i], noise_[i + 1]);
-          set(i, first), set(i + 1, second);
-        }
+        share([&](int64_t begin, int64_t end) {
+          for (int64_t i = begin + (begin + odd) % 2; i < end && i + 1 < a_.residues; i += 2) {
+            if (bond_[i] <= T(0)) continue;
+            Vec3<T> first = at(i), second = at(i + 1);
+            restore_bond(first, second, bond_[i], noise_[i], noise_[i + 1]);
+            set(i, first), set(i + 1, second);
+          }
+        });
   }
 
   const DrawCAlphasArguments<T>& a_;
@@ -103,7 +127,7 @@ class FrameDrawer {
   std::vector<int64_t> window_kind_;
   std::vector<char> present_;
   CellList<T> cells_;
-  std::vector<int32_t> listed_, listed_count_, near_, found_;
+  std::vector<int32_t> listed_, listed_count_;
 };
 
 }  // namespace
@@ -124,7 +148,7 @@ void c_alpha_energy(const CAlphaEnergyArguments<T>& args) {
 
 template <typename T>
 void draw_c_alphas(const DrawCAlphasArguments<T>& args) {
-  parallel_ranges(args.batch, 1, [&](int64_t begin, int64_t end) {
+  parallel_frames(args.batch, args.residues, residues_a_thread, [&](int64_t begin, int64_t end) {
     FrameDrawer<T> drawer(args);
     for (int64_t b = begin; b < end; ++b) drawer.draw(b);
   });
