@@ -271,10 +271,10 @@ def _trajectories(
 ) -> list[mdtraj.Trajectory]:
     """Join pieces (samples, frames, ..., 3) into one trajectory a sample, with the times and boxes read."""
     from backmap.io import to_mdtraj
-    from backmap.io.structure_file import joined_where_known
+    from backmap.io.structure_file import joined_boxes, joined_where_known
 
     time = joined_where_known([piece.time for piece in frames])
-    box = joined_where_known([piece.unitcell_vectors for piece in frames])
+    box = joined_boxes([piece.unitcell_vectors for piece in frames], [len(piece) for piece in frames])
     return [to_mdtraj(atoms, sample, time, box) for sample in np.concatenate(coordinates, axis=1)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,7 +58,7 @@ def named_in_pdb(record: str) -> NamedBond | None:
 
 
 def named_in_mmcif(block: gemmi.cif.Block) -> list[NamedBond]:
-    """List the disulfides of ``_struct_conn``, but for those between copies in a crystal."""
+    """List the disulfides of ``_struct_conn``, but for those between copies in a crystal or without residue numbers."""
     columns = ("ptnr{}_auth_asym_id", "ptnr{}_auth_seq_id", "?pdbx_ptnr{}_PDB_ins_code", "?ptnr{}_symmetry")
     tags = [column.format(end) for end in (1, 2) for column in columns]
     bonds: list[NamedBond] = []
@@ -66,7 +67,8 @@ def named_in_mmcif(block: gemmi.cif.Block) -> list[NamedBond]:
         *first, symmetry_of_first = values[:4]
         *second, symmetry_of_second = values[4:]
         if kind == "disulf" and symmetry_of_first == symmetry_of_second:
-            bonds.append((_place(*first), _place(*second)))
+            with suppress(ValueError):
+                bonds.append((_place(*first), _place(*second)))
     return bonds
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class FastaFile:
         try:
             with opener(path, "rt", encoding="utf-8-sig") as file:
                 lines = file.read().splitlines()
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             raise InputError(f"{path}: cannot be read as FASTA ({error}); give a text file") from error
         records: list[str] = []
         for line in lines:

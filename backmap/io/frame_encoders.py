@@ -188,7 +188,7 @@ class PdbEncoder(_TextEncoder):
 
     def _cell(self, frames: AtomFrames) -> str:
         """Give the CRYST1 record of the first frame, empty where there is no box or it is too wide for it."""
-        if frames.unitcell_vectors is None:
+        if frames.unitcell_vectors is None or not frames.unitcell_vectors[0].any():
             return ""
         a, b, c, alpha, beta, gamma = _cell_angstrom(frames.unitcell_vectors[0])
         if max(a, b, c) > _PDB_WIDEST_BOX_ANGSTROM:
@@ -223,7 +223,7 @@ class MmcifEncoder(_TextEncoder):
     def begin(self, frames: AtomFrames) -> bytes:
         """Give the box and the disulfides of the first frame, and the columns of the table."""
         box = frames.unitcell_vectors
-        cell = "" if box is None else _mmcif_cell(box[0], frames.space_group)
+        cell = "" if box is None or not box[0].any() else _mmcif_cell(box[0], frames.space_group)
         bonds = mmcif_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
         return f"data_{self._name}\n#\n{cell}{bonds}{MMCIF_HEADER}".encode()
 
@@ -333,12 +333,13 @@ class DcdEncoder(_MdtrajEncoder):
         return bytes(header)
 
     def encode(self, frames: AtomFrames) -> bytes:
-        """Give the frames, with the box."""
+        """Give the frames, all with a box, since the header says whether they have one; zeros for none."""
         return self._cut(frames)[1] if len(frames) else b""
 
     def _cut(self, frames: AtomFrames) -> tuple[bytes, bytes]:
         """Header and frames of a file of these frames."""
-        cell = _cell(frames.unitcell_vectors, ANGSTROM_PER_NM)
+        box = np.zeros((len(frames), 3, 3)) if frames.unitcell_vectors is None else frames.unitcell_vectors
+        cell = _cell(box, ANGSTROM_PER_NM)
         with self._written(self._scratch) as file:
             file.write(np.asarray(frames.coordinates, dtype=np.float32) * np.float32(ANGSTROM_PER_NM), **cell)
         found = dcd_bytes(self._scratch)
@@ -401,7 +402,7 @@ class ConvertedEncoder(_MdtrajEncoder):
         self, positions: np.ndarray, time: np.ndarray, step: np.ndarray, box: np.ndarray | None, target
     ) -> None:
         scale = 1.0 if self._suffix in HDF5_SUFFIXES else ANGSTROM_PER_NM
-        cell = _cell(None if box is None or not box.any() else box, scale)
+        cell = {} if box is None or not box.any() else _cell(box, scale)
         target.write(positions * np.float32(scale), time=time, **cell)
 
 
@@ -417,19 +418,20 @@ def _put(descriptor: int, kind: str, value: float, offset: int) -> None:
     os.pwrite(descriptor, struct.pack(kind, value), offset)
 
 
-def _cell(vectors: np.ndarray | None, scale: float) -> dict[str, np.ndarray]:
+def _cell(vectors: np.ndarray, scale: float) -> dict[str, np.ndarray]:
     """Give the box as mdtraj's files want it: lengths in nm times a scale, angles in degrees."""
-    if vectors is None:
-        return {}
     lengths, angles = cell_parameters(vectors)
     return {"cell_lengths": lengths * np.float32(scale), "cell_angles": angles}
 
 
 def cell_parameters(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn box vectors (frames, 3, 3) in nm into lengths in nm and angles in degrees, each (frames, 3)."""
+    """Turn box vectors (frames, 3, 3) in nm into lengths in nm and angles in degrees, each (frames, 3).
+
+    Vectors of zero, which stand for directions that are not periodic, are at right angles to all others.
+    """
     vectors = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(vectors, axis=-1)
-    unit = vectors / lengths[..., None]
+    unit = vectors / np.where(lengths > 0, lengths, 1.0)[..., None]
     cosines = np.stack(
         [np.sum(unit[:, i] * unit[:, j], axis=-1) for i, j in ((1, 2), (0, 2), (0, 1))], axis=-1
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +18,7 @@ from .protein_selection import ResidueRecord
 from .structure_file import AtomRow, RawFrames, joined_frames, residues_of
 
 _NUMBER, _RESIDUE, _NAME, _FIRST_COORDINATE = slice(0, 5), slice(5, 10), slice(10, 15), 20
+_COUNT = re.compile(r"[0-9]{1,9}")
 _TIME = re.compile(r"\bt\s*=\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)")
 _FULL_WIDTH = re.compile(r"-?\d+\.\d{5}")
 """A number of a box line whose columns touch."""
@@ -78,12 +80,12 @@ class GroFile:
                 while (title := file.readline()) and (number == 0 or title.strip()):
                     number += 1
                     count = file.readline().strip()
-                    if not count.isdecimal():
+                    if not _COUNT.fullmatch(count):
                         self._refuse(
-                            number, f"gives no number of atoms in its second line ({count or 'empty'})"
+                            number, f"gives no number of atoms in its second line ({count[:40] or 'empty'})"
                         )
-                    lines = [file.readline() for _ in range(int(count))]
-                    if lines and not lines[-1]:
+                    lines = list(islice(file, int(count)))
+                    if len(lines) < int(count):
                         self._refuse(number, f"ends before its {count} atoms")
                     yield title, lines, file.readline()
         except OSError as error:
@@ -123,11 +125,15 @@ class GroFile:
         words = line.split()
         if not all(map(_is_number, words)):
             words = _FULL_WIDTH.findall(line)
+            if "".join(words) != "".join(line.split()):
+                self._refuse(number + 1, f"has a box that is not of numbers ({line.strip()})")
         values = [float(word) for word in words]
         if not any(values):
             return None
         if len(values) == 6:
             sizes, angles = values[:3], values[3:]
+            if not all(0 < angle < 180 for angle in angles):
+                self._refuse(number + 1, f"has a box whose angles no cell has ({line.strip()})")
             return np.array(gemmi.UnitCell(*sizes, *angles).orth.mat.tolist()).T
         if len(values) not in (3, 9):
             self._refuse(number + 1, f"has a box of {len(values)} numbers ({line.strip()}) instead of 3 or 9")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, joined_frames, 
 
 _FRAME = b"ITEM: TIMESTEP"
 _ATOMS = "ITEM: ATOMS"
+_COUNT = re.compile(r"\s*[0-9]{1,12}\s*")
 _COORDINATES = (("xu", "yu", "zu"), ("x", "y", "z"), ("xsu", "ysu", "zsu"), ("xs", "ys", "zs"))
 """Columns of coordinates, the best first: unwrapped ones, and lengths rather than fractions of the box."""
 
@@ -60,6 +62,10 @@ class LammpsDump:
     def atoms(self) -> int:
         """Number of atoms in a frame."""
         return len(next(iter(self._parse(0, self._text(0))[2].values()))) if self.frames else 0
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        return self._parse(0, self._text(0))[2].get("id", np.empty(0))
 
     @property
     def frames(self) -> int:
@@ -115,6 +121,8 @@ class LammpsDump:
             self._refuse(number, "has a coordinate that is no number")
         if len(positions) != self.atoms:
             self._refuse(number, f"has {len(positions)} atoms, but the first frame has {self.atoms}")
+        if not np.array_equal(columns.get("id", []), self._ids):
+            self._refuse(number, "has atoms of other ids than the first frame; dump the same atoms")
         if "s" in names[0]:
             positions = box.origin + positions @ box.vectors
         vectors = np.where(box.periodic[:, None], box.vectors, 0.0) * self.nm_per_unit
@@ -124,10 +132,10 @@ class LammpsDump:
             step=np.array([step]),
         )
 
-    def _parse(self, number: int, lines: list[str]) -> tuple[int, _Box, dict[str, np.ndarray]]:
+    def _parse(self, number: int, lines: list[str]) -> tuple[np.int64, _Box, dict[str, np.ndarray]]:
         """Read the step, the box and the columns of atoms, as text, in the order of their ids."""
         try:
-            step = int(lines[1])
+            step = np.int64(int(lines[1]))
             count = _count(lines)
             head = next(place for place, line in enumerate(lines) if line.startswith("ITEM: BOX BOUNDS"))
             box = _box(lines[head], [list(map(float, line.split())) for line in lines[head + 1 : head + 4]])
@@ -139,7 +147,7 @@ class LammpsDump:
             if "id" in columns:
                 order = np.argsort(columns["id"].astype(np.int64), kind="stable")
                 columns = {name: column[order] for name, column in columns.items()}
-        except (ValueError, IndexError, StopIteration, TypeError):
+        except (ValueError, IndexError, StopIteration, TypeError, OverflowError):
             self._refuse(number, "is damaged, or not what `dump custom` or `dump atom` write")
         return step, box, columns
 
@@ -148,11 +156,13 @@ class LammpsDump:
 
 
 def _count(lines: list[str]) -> int | None:
-    """Number of atoms that a frame says it has."""
+    """Number of atoms that a frame says it has, if it says one."""
     place = next(
         (place for place, line in enumerate(lines) if line.startswith("ITEM: NUMBER OF ATOMS")), None
     )
-    return int(lines[place + 1]) if place is not None and place + 1 < len(lines) else None
+    if place is None or place + 1 >= len(lines) or not _COUNT.fullmatch(lines[place + 1]):
+        return None
+    return int(lines[place + 1])
 
 
 def _box(head: str, bounds: list[list[float]]) -> _Box:
@@ -164,6 +174,8 @@ def _box(head: str, bounds: list[list[float]]) -> _Box:
     words = head.split()[3:]
     boundaries = [word for word in words if set(word) <= set("pfsm") and len(word) == 2]
     periodic = np.array([word == "pp" for word in boundaries] or [True] * 3)
+    if len(periodic) != 3:
+        raise ValueError(head)
     numbers = np.array(bounds)
     if "abc" in words:
         return _Box(numbers[:, 3], numbers[:, :3], periodic)

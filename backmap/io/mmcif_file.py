@@ -81,10 +81,10 @@ class MmcifFile:
         try:
             with opener(self.path, "rt", encoding="utf-8-sig", errors="replace") as file:
                 document = gemmi.cif.read_string(file.read())
+            return next((block for block in document if block.find_mmcif_category(_CATEGORY)), None)
         except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{self.path}: cannot be read as mmCIF ({reason})") from error
-        return next((block for block in document if block.find_mmcif_category(_CATEGORY)), None)
 
     @cached_property
     def _columns(self) -> dict[str, list[str]]:

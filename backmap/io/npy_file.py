@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -74,10 +75,15 @@ class NpyFile:
     def _array(self) -> np.ndarray:
         try:
             array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, SyntaxError, TokenError, OverflowError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{self.path}: cannot be read as an array of NumPy ({reason})") from error
-        if not isinstance(array, np.ndarray) or array.ndim not in (3, 4) or array.shape[-1] != 3:
+        if (
+            not isinstance(array, np.ndarray)
+            or array.ndim not in (3, 4)
+            or not array.shape[-2]
+            or array.shape[-1] != 3
+        ):
             raise InputError(
                 f"{self.path}: has the shape {getattr(array, 'shape', '?')}; give an array (frames, beads, "
                 "3) or (trajectories, frames, beads, 3)"

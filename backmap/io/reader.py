@@ -52,6 +52,7 @@ from .structure_file import (
     FrameFile,
     NamesFile,
     RawFrames,
+    joined_boxes,
     joined_where_known,
     simulation_box,
 )
@@ -128,7 +129,7 @@ class FrameChunk:
     time : ndarray, (frames,), optional
         Time in ps.
     unitcell_vectors : ndarray, (frames, 3, 3), optional
-        Box vectors in nm.
+        Box vectors in nm, zeros where a frame has no box.
     step : ndarray, (frames,) int64, optional
         Step of the simulation, where the format has it.
     space_group : str
@@ -182,7 +183,7 @@ def joined(chunks: Sequence[FrameChunk]) -> FrameChunk:
         np.concatenate([chunk.numbers for chunk in chunks]),
         range(first.covered.start, last.covered.stop, first.covered.step),
         joined_where_known([chunk.time for chunk in chunks]),
-        joined_where_known([chunk.unitcell_vectors for chunk in chunks]),
+        joined_boxes([chunk.unitcell_vectors for chunk in chunks], [len(chunk) for chunk in chunks]),
         joined_where_known([chunk.step for chunk in chunks]),
         first.space_group,
     )

@@ -32,7 +32,7 @@ class RawFrames:
     time : ndarray, (frames,), optional
         Time in ps.
     unitcell_vectors : ndarray, (frames, 3, 3), optional
-        Box vectors in nm.
+        Box vectors in nm, zeros where a frame has no box.
     step : ndarray, (frames,) int64, optional
         Step of the simulation.
     space_group : str
@@ -80,7 +80,7 @@ def joined_frames(pieces: Sequence[RawFrames]) -> RawFrames:
     return RawFrames(
         np.concatenate([piece.coordinates for piece in pieces]),
         joined_where_known([piece.time for piece in pieces]),
-        joined_where_known([piece.unitcell_vectors for piece in pieces]),
+        joined_boxes([piece.unitcell_vectors for piece in pieces], [len(piece) for piece in pieces]),
         joined_where_known([piece.step for piece in pieces]),
         pieces[0].space_group,
     )
@@ -89,6 +89,15 @@ def joined_frames(pieces: Sequence[RawFrames]) -> RawFrames:
 def joined_where_known(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """Join what every piece has, or give None where one lacks it."""
     return None if any(part is None for part in parts) else np.concatenate(parts)
+
+
+def joined_boxes(parts: Sequence[np.ndarray | None], frames: Sequence[int]) -> np.ndarray | None:
+    """Join box vectors (frames, 3, 3), zeros for frames without a box; None if no frame has one."""
+    if all(part is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.zeros((count, 3, 3)) if part is None else part for part, count in zip(parts, frames, strict=True)]
+    )
 
 
 class FrameFile(Protocol):
@@ -309,7 +318,8 @@ def stacked_models(
     models: Sequence[tuple[np.ndarray, np.ndarray | None]], space_group: str = NO_SYMMETRY
 ) -> RawFrames:
     """Make frames of the positions (atoms, 3) and box vectors (3, 3) of models."""
-    boxes = [box for _, box in models]
-    vectors = None if any(box is None for box in boxes) else np.stack(boxes)
+    boxes = [None if box is None else box[None] for _, box in models]
     positions = np.stack([positions for positions, _ in models])
-    return RawFrames(positions, unitcell_vectors=vectors, space_group=space_group)
+    return RawFrames(
+        positions, unitcell_vectors=joined_boxes(boxes, [1] * len(boxes)), space_group=space_group
+    )
