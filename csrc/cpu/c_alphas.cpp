@@ -99,10 +99,10 @@ class FrameDrawer {
   void add_window(int64_t i, int64_t begin, int64_t end) {
     const int64_t first = std::max(i, begin), last = std::min(i + 4, end);
     Vec3<T> sum[4] = {};
-    std::copy(&gradient_[first], &gradient_[last], sum + (first - i));
+    std::copy(gradient_.begin() + first, gradient_.begin() + last, sum + (first - i));
     const Window<T> window = window_of(at(i), at(i + 1), at(i + 2), at(i + 3));
     add_window_gradient(window, window_energy(a_.table, window_kind_[i], window), weight_[i], sum);
-    std::copy(sum + (first - i), sum + (last - i), &gradient_[first]);
+    std::copy(sum + (first - i), sum + (last - i), gradient_.begin() + first);
   }
 
   // Bonds that share no residue at once: the even ones, then the odd ones.
