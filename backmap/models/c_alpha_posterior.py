@@ -152,7 +152,7 @@ class CAlphaPosterior(nn.Module):
         distance = _distances_to_next(beads)
         counted = chain.linked & ((distance - self.usual_bond_nm).abs() < self.bond_range_nm)
         number = counted.sum(dim=1).clamp_min(1)
-        # In double precision, so that the order of the sum, which the number of threads decides, is of no account.
+        # In double precision, so that the order of the sum, which depends on the threads, is of no account.
         mean = (distance * counted).sum(dim=1, dtype=torch.float64) / number
         squares = ((distance - mean[:, None]).square() * counted).sum(dim=1)
         return torch.sqrt(squares / number).to(beads.dtype)
@@ -175,10 +175,8 @@ class CAlphaPosterior(nn.Module):
             beads, kinds, weights, self.table, self.first_angle, self.last_angle
         )
         number = weights.sum(dim=1).clamp_min(1.0)
-        strange = (
-            energy.sum(dim=1, dtype=torch.float64) / number
-            > self.strange_energy_kt + self.energy_scatter_kt / number.sqrt()
-        )
+        mean = energy.sum(dim=1, dtype=torch.float64) / number
+        strange = mean > self.strange_energy_kt + self.energy_scatter_kt / number.sqrt()
         moves = (spread > self.soft_spread_nm) | strange
         if least_noise_nm > 0:
             moves = torch.ones_like(moves)
