@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import mdtraj
@@ -54,7 +55,7 @@ def write_soft_slab(path: Path, residues: int) -> int:
 def shaken(
     positions: np.ndarray, bonded: np.ndarray, width: float, random: np.random.Generator
 ) -> np.ndarray:
-    """Push beads (beads, 3) of a cube apart, and give the bonds from those before lengths as in equilibrium."""
+    """Push beads (beads, 3) of a cube apart, and give the bonds to those before equilibrium lengths."""
     lengths = random.normal(BOND_NM, (KT / BOND_STIFFNESS) ** 0.5, len(bonded))[:, None]
     halves = [bonded % 2 == odd for odd in (0, 1)]
     for n_left in range(ROUNDS_OF_SHAKING, 0, -1):
@@ -77,7 +78,7 @@ def move(positions: np.ndarray, first: np.ndarray, second: np.ndarray, apart: ob
     np.subtract.at(positions, first, ways)
 
 
-def write_slab(path: Path, residues: int) -> int:
+def write_folded_slab(path: Path, residues: int) -> int:
     """Write the C-alphas of a slab of at least so many residues; give their number."""
     structure = mdtraj.load(str(EXAMPLE))
     structure = structure.atom_slice(structure.topology.select("name CA"))
@@ -110,6 +111,9 @@ def write_slab(path: Path, residues: int) -> int:
     return slab.n_atoms
 
 
+SLABS = {"folded": write_folded_slab, "soft": write_soft_slab}
+
+
 def run(command: list[str]) -> tuple[float, float, float]:
     """Run a command; give seconds, seconds of the processor, and the most memory it held, in GB."""
     start = time.perf_counter()
@@ -123,21 +127,19 @@ def run(command: list[str]) -> tuple[float, float, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--residues", type=int, nargs="+", default=[10_000, 30_000, 100_000])
+    parser.add_argument("--slabs", nargs="+", choices=SLABS, default=list(SLABS))
     parser.add_argument("--suffix", default=".cif", help="format of the output")
     arguments = parser.parse_args()
-    print("| residues | seconds | CPU seconds | residues/s | peak memory, GB |")
-    print("| --- | --- | --- | --- | --- |", flush=True)
+    print("| slab | residues | seconds | CPU seconds | residues/s | peak memory, GB |")
+    print("| --- " * 6 + "|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for wanted in arguments.residues:
-            given, built = Path(folder, f"{wanted}.pdb"), Path(folder, f"{wanted}{arguments.suffix}")
-            residues = write_slab(given, wanted)
-            seconds, processor, memory = run(
-                [sys.executable, "-m", "backmap", "reconstruct", str(given), "-o", str(built)]
-            )
-            speed = residues / seconds
-            print(
-                f"| {residues} | {seconds:.1f} | {processor:.1f} | {speed:.0f} | {memory:.2f} |", flush=True
-            )
+        for kind, wanted in product(arguments.slabs, arguments.residues):
+            given, built = Path(folder, "beads.pdb"), Path(folder, f"atoms{arguments.suffix}")
+            residues = SLABS[kind](given, wanted)
+            command = [sys.executable, "-m", "backmap", "reconstruct", str(given), "-o", str(built)]
+            seconds, processor, memory = run([*command, "--overwrite"])
+            cells = f"{residues} | {seconds:.1f} | {processor:.1f} | {residues / seconds:.0f} | {memory:.2f}"
+            print(f"| {kind} | {cells} |", flush=True)
     return 0
 
 

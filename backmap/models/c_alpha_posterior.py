@@ -155,7 +155,7 @@ class CAlphaPosterior(nn.Module):
         number = counted.sum(dim=1).clamp_min(1)
         mean = (distance * counted).sum(dim=1) / number
         squares = ((distance - mean[:, None]).square() * counted).sum(dim=1)
-        return torch.sqrt(squares / number)
+        return self._rounded(torch.sqrt(squares / number))  # whatever the order of the sum
 
     def estimate_noise(
         self, beads: Tensor, chain: Chain, spread: Tensor, least_noise_nm: float

@@ -104,7 +104,7 @@ class Kept:
 
 @lru_cache(maxsize=4096)
 def _places_in(listed: tuple[str, ...], residue_name: str) -> tuple[int, ...]:
-    """Give the place of each of the 15 atoms of an amino acid in a list of names, -1 where it is not there."""
+    """Give the place of each of the 15 atoms of an amino acid in a list of names, -1 where it lacks."""
     return tuple(listed.index(name) if name in listed else -1 for name in atom_names(residue_name))
 
 

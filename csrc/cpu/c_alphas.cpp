@@ -34,29 +34,36 @@ class FrameDrawer {
     std::copy(bead_, bead_ + 3 * a_.residues, place_);
     const int64_t steps = a_.steps[b];
     if (steps <= 0) return;
-    restore_bonds(last_rounds);
+    share_segments([&](int64_t begin, int64_t end) { restore_bonds(begin, end, last_rounds); });
     for (int64_t n = 0; n < steps; ++n) {
       if (n % steps_between_searches == 0) list_contacts();
       collect_gradients();
       const uint64_t key = absorb(uint64_t(a_.key[b]), uint64_t(n));
       const T heat = heat_of_step(a_.dynamics, n, steps);
-      share([&](int64_t begin, int64_t end) {
+      share_segments([&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i)
           set(i, at(i) + langevin_move(a_.dynamics, noise_[i], gradient_[i], heat, key, i));
+        restore_bonds(begin, end, bond_rounds);
       });
-      restore_bonds(bond_rounds);
     }
-    restore_bonds(last_rounds);
+    share_segments([&](int64_t begin, int64_t end) { restore_bonds(begin, end, last_rounds); });
   }
 
  private:
   Vec3<T> at(int64_t i) const { return load(place_ + 3 * i); }
   void set(int64_t i, const Vec3<T>& v) { store(place_ + 3 * i, v); }
 
-  // body(begin, end) on ranges of residues.
+  // body(begin, end) on ranges of residues that no bond joins: bonds need no other threads.
   template <typename Body>
-  void share(const Body& body) const {
-    parallel_ranges(a_.residues, residues_a_thread, body);
+  void share_segments(const Body& body) const {
+    parallel_ranges(a_.residues, residues_a_thread,
+                    [&](int64_t begin, int64_t end) { body(next_segment(begin), next_segment(end)); });
+  }
+
+  // The first residue from the i-th on that no bond joins to the one before.
+  int64_t next_segment(int64_t i) const {
+    while (i > 0 && i < a_.residues && bond_[i - 1] > T(0)) ++i;
+    return i;
   }
 
   void list_contacts() {
@@ -81,7 +88,7 @@ class FrameDrawer {
   }
 
   void collect_gradients() {
-    share([&](int64_t begin, int64_t end) {
+    parallel_ranges(a_.residues, residues_a_thread, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const T variance = noise_[i] * noise_[i];
         gradient_[i] = variance > T(0) ? (T(1) / variance) * (at(i) - load(bead_ + 3 * i)) : Vec3<T>{T(0), T(0), T(0)};
@@ -97,26 +104,26 @@ class FrameDrawer {
 
   // Adds the gradient of the window that begins at residue i to those of its residues from `begin` to `end`.
   void add_window(int64_t i, int64_t begin, int64_t end) {
+    const Window<T> window = window_of(at(i), at(i + 1), at(i + 2), at(i + 3));
+    const Interpolated<T> energy = window_energy(a_.table, window_kind_[i], window);
+    if (begin <= i && i + 4 <= end) return add_window_gradient(window, energy, weight_[i], &gradient_[i]);
     const int64_t first = std::max(i, begin), last = std::min(i + 4, end);
     Vec3<T> sum[4] = {};
     std::copy(gradient_.begin() + first, gradient_.begin() + last, sum + (first - i));
-    const Window<T> window = window_of(at(i), at(i + 1), at(i + 2), at(i + 3));
-    add_window_gradient(window, window_energy(a_.table, window_kind_[i], window), weight_[i], sum);
+    add_window_gradient(window, energy, weight_[i], sum);
     std::copy(sum + (first - i), sum + (last - i), gradient_.begin() + first);
   }
 
-  // Bonds that share no residue at once: the even ones, then the odd ones.
-  void restore_bonds(int rounds) {
+  // Restores bonds within a range, those that share no residue at once: the even ones, then the odd ones.
+  void restore_bonds(int64_t begin, int64_t end, int rounds) {
     for (int round = 0; round < rounds; ++round)
       for (int64_t odd = 0; odd < 2; ++odd)
-        share([&](int64_t begin, int64_t end) {
-          for (int64_t i = begin + (begin + odd) % 2; i < end && i + 1 < a_.residues; i += 2) {
-            if (bond_[i] <= T(0)) continue;
-            Vec3<T> first = at(i), second = at(i + 1);
-            restore_bond(first, second, bond_[i], noise_[i], noise_[i + 1]);
-            set(i, first), set(i + 1, second);
-          }
-        });
+        for (int64_t i = begin + (begin + odd) % 2; i + 1 < end; i += 2) {
+          if (bond_[i] <= T(0)) continue;
+          Vec3<T> first = at(i), second = at(i + 1);
+          restore_bond(first, second, bond_[i], noise_[i], noise_[i + 1]);
+          set(i, first), set(i + 1, second);
+        }
   }
 
   const DrawCAlphasArguments<T>& a_;

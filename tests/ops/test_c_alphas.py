@@ -107,6 +107,25 @@ def test_a_free_residue_spreads_as_its_noise_and_heat_say():
     assert drawn.mean().abs() < 0.01
 
 
+@pytest.mark.parametrize("unbroken", [False, True])
+@pytest.mark.parametrize("batch", [(1,), (3,)])
+def test_threads_within_a_frame_change_nothing(batch, unbroken):
+    """Frames of several times what is worth a thread, of many segments and of one."""
+    arguments = c_alpha_beads_in_a_box(batch, torch.float32, residues=9001, **SIZES)
+    arguments["steps"][:] = 12
+    if unbroken:
+        arguments["bonds"] = torch.full_like(arguments["bonds"], 0.38)
+    before, drawn = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            drawn.append(torch.ops.backmap.draw_c_alphas(**arguments))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
+    assert not torch.allclose(drawn[0], arguments["beads"])
+
+
 def test_bad_input():
     arguments = c_alpha_windows((2,), torch.float32, residues=8, **SIZES)
     c_alpha_energy(**arguments)
