@@ -25,8 +25,8 @@ residue by residue along the chain; the compact network, which reads the environ
 MEASURES = ("bond", "clash", "diversity", "chi1_recovery", "chi1_divergence", "rmsd", "rmsd_backbone")
 
 _SHARED_LIMITS = """- Input is C-alphas alone; other beads are refused. Hydrogens are not built.
-- Trained on crystal structures of folded proteins; disordered chains and strained traces are
-  extrapolation{noise}.
+- Trained on crystal structures of folded proteins; disordered chains are extrapolation{noise}. C-alphas are
+  drawn near noisy beads before atoms are built (`docs/models.md`).
 - Ligands, metals and modified residues are not seen; side chains that bind them are drawn without them.
 - Frames of a trajectory are drawn independently of each other.
 """
@@ -35,7 +35,7 @@ LIMITS = {
     "protein": _SHARED_LIMITS.format(noise=", with noise on the C-alphas in training as the only preparation")
     + """- Atoms are drawn from geometry, not from an energy: minimise before a molecular-dynamics run. Rings
   are not kept free of bonds by construction; the packing makes penetration rare.
-- Peptides with a C-alpha distance under 0.34 nm are built cis, all others trans.""",
+- Where C-alphas stay, peptides with a C-alpha distance under 0.34 nm are built cis, all others trans.""",
     "diamondback": _SHARED_LIMITS.format(noise="")
     + """- Geometry is learned, not built in: some bonds are off, and nothing but learning keeps peptides
   trans and rings free of bonds. The protein model is better on nearly every measure, and many times faster.
