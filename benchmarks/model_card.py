@@ -32,7 +32,7 @@ _SHARED_LIMITS = """- Input is C-alphas alone; other beads are refused. Hydrogen
 """
 
 LIMITS = {
-    "protein": _SHARED_LIMITS.format(noise=", with noise on the C-alphas in training as the only preparation")
+    "protein": _SHARED_LIMITS.format(noise=" (a share of the training had noise on its C-alphas)")
     + """- Atoms are drawn from geometry, not from an energy: minimise before a molecular-dynamics run. Rings
   are not kept free of bonds by construction; the packing makes penetration rare.
 - Where C-alphas stay, peptides with a C-alpha distance under 0.34 nm are built cis, all others trans.""",
