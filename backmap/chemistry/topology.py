@@ -24,6 +24,9 @@ MAX_LINKED_CA_DISTANCE_NM = 0.52
 """C-alphas of bonded neighbours lie within this range, which the soft bonds of coarse-grained models do not
 leave (0.38 +- 0.0174 nm). Crystals have 0.38 nm, or 0.29 nm across a cis bond."""
 
+TORN_BOND_NM = 0.8
+"""A bond twice as long as it should be is torn: the frame is damaged, or the simulation exploded."""
+
 MAX_LINKED_ACROSS_GAP_NM = (0.41, 0.47)
 """Where the residue numbers leave room for a residue in between, the range ends here for bonds as stiff as
 crystals' and for soft ones: seldom are two C-alphas so close with a residue between them."""

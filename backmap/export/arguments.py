@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from backmap.chemistry import topology
+
 
 def check_positions(name: str, values: Tensor, shape: list[int], like: Tensor) -> None:
     """Refuse what are no positions of a shape (-1: any length but 0) on the device of another tensor.
@@ -43,6 +45,24 @@ def check_box(box: Tensor, frames: int, like: Tensor) -> None:
         raise ValueError(
             "box must have rows (ax, 0, 0), (bx, by, 0), (cx, cy, cz) with ax, by, cz of 1 nm or more, "
             "|bx| and |cx| at most ax / 2 and |cy| at most by / 2"
+        )
+
+
+def check_bonds(c_alpha: Tensor, linked: Tensor) -> None:
+    """Refuse frames (frames, residues, 3) with a torn bond; the walls of a periodic box tear some.
+
+    Raises
+    ------
+    ValueError
+        Naming the first one.
+    """
+    apart = torch.linalg.vector_norm(c_alpha[:, 1:] - c_alpha[:, :-1], dim=-1) * linked[:-1]
+    torn = (apart > topology.TORN_BOND_NM).nonzero()
+    if len(torn) > 0:
+        frame, residue = int(torn[0, 0]), int(torn[0, 1])
+        raise ValueError(
+            f"c_alpha: residues {residue} and {residue + 1} of frame {frame}, from 0, are bonded but "
+            f"{float(apart[frame, residue])} nm apart; make molecules whole"
         )
 
 

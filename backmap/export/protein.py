@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_OXT
-from backmap.export.arguments import check_box, check_positions, check_vector
+from backmap.export.arguments import check_bonds, check_box, check_positions, check_vector
 from backmap.export.diamondback import DiamondbackDrawer
 from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM
 from backmap.models.c_alpha_posterior import CAlphaPosterior
@@ -117,6 +117,7 @@ class ExportedProtein(nn.Module):
             box = box.float()
         if bool(linked[chain_offsets[1:] - 1].any()):
             raise ValueError("linked says that the last residue of a chain is bonded to one behind it")
+        check_bonds(c_alpha, linked)
         with torch.no_grad():
             mask = self.atom_mask[residue_types]
             mask[chain_offsets[1:] - 1, self.slot_oxt] = True

@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 
 from backmap.chemistry import SLOT_CA, Topology
-from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, number_steps
+from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, TORN_BOND_NM, number_steps
 from backmap.errors import InputError, InputWarning
 
 from .whole_molecules import narrowest_width
@@ -20,9 +20,6 @@ MIN_C_ALPHA_DISTANCE_NM = 0.01
 
 MAX_COORDINATE_NM = 1e5
 """No simulation is as large; one flipped bit of an exponent makes more."""
-
-TORN_BOND_NM = 0.8
-"""A bond twice as long as it should be is torn: the frame is damaged, or the simulation exploded."""
 
 MIN_BOX_WIDTH_NM = 2 * 0.38
 """In a narrower box the nearest image of a neighbour is not known."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
+import gemmi
 import numpy as np
 
 from backmap.chemistry import (
@@ -189,15 +190,17 @@ def _named_by(sequence: FastaFile, residues: Sequence[ResidueRecord], file: str)
     places = [place for place, residue in enumerate(residues) if not _is_passed_over(residue)]
     letters = "".join(sequence.records)
     if len(letters) != len(places):
+        count = len(sequence.records)
         raise InputError(
             f"{file}: has {len(places)} residues, but the sequence {sequence.path} has {len(letters)} in "
-            f"{len(sequence.records)} record(s); give one letter per residue, and a record per chain"
+            f"{count} record{'s' if count > 1 else ''}; give one letter per residue, and a record per chain"
         )
     record_of = [number for number, record in enumerate(sequence.records) for _ in record]
     named = list(residues)
     chain, last = -1, None
     for place, letter, record in zip(places, letters, record_of, strict=True):
-        residue, name = residues[place], THREE_LETTERS[letter]
+        residue = residues[place]
+        name = residue.name if _is_modified(residue.name) else THREE_LETTERS[letter]
         if name not in _meanings(residue.name):
             raise InputError(
                 f"{file}: {residue.describe()} is {name} in the sequence {sequence.path}; "
@@ -213,7 +216,16 @@ def _named_by(sequence: FastaFile, residues: Sequence[ResidueRecord], file: str)
 def _meanings(name: str) -> Collection[str]:
     """Give the amino acids that the name of a residue may stand for."""
     known = standard_residue_name(name)
-    return (known,) if known else AWSEM_NAMES.get(name, RESIDUE_INDEX)
+    if known or _is_modified(name):
+        return (known or name,)
+    return AWSEM_NAMES.get(name, RESIDUE_INDEX)
+
+
+def _is_modified(name: str) -> bool:
+    """Tell whether a name is that of a modified or D-amino acid, which no sequence makes an ordinary one."""
+    component = gemmi.find_tabulated_residue(name)
+    parent = component.is_amino_acid() and component.one_letter_code.upper() in THREE_LETTERS
+    return parent and standard_residue_name(name) is None
 
 
 def _why_unknown(unknown: Sequence[ResidueRecord], protein: Sequence[ResidueRecord]) -> str:

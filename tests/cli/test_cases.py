@@ -117,6 +117,16 @@ def test_residues_named_by_other_programs_take_their_sequence(tmp_path, capsys):
     assert [residue.name for residue in built.topology.residues][:3] == ["ALA", "GLY", "PRO"]
 
 
+@pytest.mark.parametrize("name", ["sep", "dal"])
+def test_no_sequence_makes_a_modified_residue_an_ordinary_one(name, tmp_path, capsys):
+    (tmp_path / "in.fasta").write_text(f">A\n{TRACE}\n")
+    command = ["reconstruct", str(CASES / f"names/{name}.pdb"), "--sequence", str(tmp_path / "in.fasta")]
+    assert main([*command, "-o", str(tmp_path / "out.pdb")]) == 2
+    assert f"chain A residue 10 {name.upper()} cannot be built" in capsys.readouterr().err
+    built = run(CASES / f"names/{name}.pdb", tmp_path / "out.pdb", *command[2:], "--skip-unknown")
+    assert built.n_residues == 23
+
+
 @pytest.mark.parametrize(
     "case", ["names/sep.pdb", "names/dal.pdb", "names/bead_CG.pdb", "beads/1ab1_A.residue.pdb"]
 )

@@ -96,7 +96,7 @@ def test_chain_breaks_are_found_inside(model, exported):
     topology = Topology.from_sequences("ACDEFGHIKL", "MNPQR")
     c_alpha = random_walk(topology, 4)
     c_alpha[:, 4:] += 1.0
-    c_alpha[2, 7:] += 1.0  # the first frame decides
+    c_alpha[2, 7:] += 0.9 * (c_alpha[2, 7] - c_alpha[2, 6])  # no bond, but the first frame decides
     types, offsets = chains_of(topology)
     linked = topology.linked(c_alpha.numpy())
     assert linked.sum() == 12
@@ -174,6 +174,13 @@ def test_single_precision_and_seeds(exported):
             "of a chain",
         ),
         ({"linked": torch.tensor([1, 1, 0])}, "linked has dtype"),
+        (
+            {
+                "c_alpha": torch.tensor([[[0, 0, 0], [0.38, 0, 0], [7.8, 0, 0]]]),
+                "linked": torch.tensor([True, True, False]),
+            },
+            "residues 1 and 2 of frame 0, from 0, are bonded but 7.4",
+        ),
         ({"linked": torch.tensor([True])}, "linked has shape [1]"),
         ({"bead_noise": -0.5}, "bead_noise is -0.5: give a standard deviation"),
         ({"bead_noise": float("nan")}, "bead_noise is nan: give a standard deviation"),
