@@ -110,21 +110,22 @@ class CAlphaPosterior(nn.Module):
         Tensor, (frames,) bool
             Frames whose C-alphas were drawn; in the others they are the beads.
         """
-        spread = self.bond_spread(beads, chain)
+        rounded = self._rounded(beads.contiguous())
+        spread = self.bond_spread(rounded, chain)
         if noise_nm > 0:
             noise = torch.full_like(beads[:, :, 0], noise_nm)
             moves = torch.ones_like(spread, dtype=torch.bool)
         else:
-            noise, moves = self.estimate_noise(beads, chain, spread, least_noise_nm)
+            noise, moves = self.estimate_noise(rounded, chain, spread, least_noise_nm)
         if not bool(moves.any()):
             return beads.expand(keys.shape[0], -1, -1, -1), moves
         shape = [keys.shape[0], beads.shape[0], beads.shape[1]]
-        bonds, weights = self.draw_bonds(beads, chain, keys, spread)
+        bonds, weights = self.draw_bonds(rounded, chain, keys, spread)
         many = noise.amax(dim=1) > self.little_noise_nm
         steps = torch.where(many, self.steps_of_much_noise, self.steps_of_little_noise) * moves
         kinds, _ = self._windows(chain)
         drawn = torch.ops.backmap.draw_c_alphas(
-            self._rounded(beads).expand(shape + [3]),
+            rounded.expand(shape + [3]),
             noise.expand(shape),
             bonds,
             kinds,
@@ -148,13 +149,16 @@ class CAlphaPosterior(nn.Module):
         return torch.round(lengths / self.precision_nm) * self.precision_nm
 
     def bond_spread(self, beads: Tensor, chain: Chain) -> Tensor:
-        """Standard deviation (frames,) in nm of the distances of bonded beads, those near a bond's length."""
-        distance = _distances_to_next(beads)
+        """Standard deviation (frames,) in nm of the distances of bonded beads, those near a bond's length.
+
+        Sums are in double precision: dynamics would amplify their rounding, which depends on other frames.
+        """
+        distance = _distances_to_next(beads).double()
         counted = chain.linked & ((distance - self.usual_bond_nm).abs() < self.bond_range_nm)
         number = counted.sum(dim=1).clamp_min(1)
         mean = (distance * counted).sum(dim=1) / number
         squares = ((distance - mean[:, None]).square() * counted).sum(dim=1)
-        return torch.sqrt(squares / number)
+        return torch.sqrt(squares / number).to(beads.dtype)
 
     def estimate_noise(
         self, beads: Tensor, chain: Chain, spread: Tensor, least_noise_nm: float
