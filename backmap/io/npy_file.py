@@ -78,7 +78,12 @@ class NpyFile:
         except (OSError, ValueError, EOFError, SyntaxError, TokenError, OverflowError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{self.path}: cannot be read as an array of NumPy ({reason})") from error
-        if not isinstance(array, np.ndarray) or array.ndim not in (3, 4) or not array.shape[-2] or array.shape[-1] != 3:
+        if (
+            not isinstance(array, np.ndarray)
+            or array.ndim not in (3, 4)
+            or not array.shape[-2]
+            or array.shape[-1] != 3
+        ):
             raise InputError(
                 f"{self.path}: has the shape {getattr(array, 'shape', '?')}; give an array (frames, beads, "
                 "3) or (trajectories, frames, beads, 3)"

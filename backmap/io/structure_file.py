@@ -96,10 +96,7 @@ def joined_boxes(parts: Sequence[np.ndarray | None], frames: Sequence[int]) -> n
     if all(part is None for part in parts):
         return None
     return np.concatenate(
-        [
-            np.zeros((count, 3, 3)) if part is None else part
-            for part, count in zip(parts, frames, strict=True)
-        ]
+        [np.zeros((count, 3, 3)) if part is None else part for part, count in zip(parts, frames, strict=True)]
     )
 
 
