@@ -17,6 +17,7 @@ from backmap.errors import InputError, InputWarning
 from backmap.io import FrameRange, open_source
 from tests import toy_protein
 
+from .conftest import helix
 from .test_cases import CASES, TRACE, c_alphas, lengths, letters
 from .test_whole_molecules import random_box, random_chains, same_but_for_the_box, wrapped
 
@@ -215,6 +216,39 @@ def test_gsd(tmp_path):
     with pytest.raises(InputError, match="cannot be read as GSD"):
         (tmp_path / "bad.gsd").write_text("this is none\n" * 50)
         open_source(tmp_path / "bad.gsd")
+
+
+@pytest.mark.parametrize(
+    ("kind", "bond", "message"),
+    [
+        (0, [0, 9], "has a bond to particle 9, which is not there"),
+        (7, [0, 1], "has particles of a type without"),
+    ],
+)
+def test_damaged_gsd(tmp_path, kind, bond, message):
+    hoomd = pytest.importorskip("gsd.hoomd")
+    with hoomd.open(str(tmp_path / "run.gsd"), "w") as file:
+        frame = hoomd.Frame()
+        frame.particles.N, frame.particles.types, frame.particles.typeid = 3, ["A"], [0, 0, kind]
+        frame.particles.position = helix(3)
+        frame.bonds.N, frame.bonds.types, frame.bonds.group = 1, ["b"], [bond]
+        file.append(frame)
+    with pytest.raises(InputError, match=f"run.gsd: {message}"):
+        open_source(tmp_path / "run.gsd")
+
+
+def test_truncated_gsd(tmp_path):
+    hoomd = pytest.importorskip("gsd.hoomd")
+    with hoomd.open(str(tmp_path / "run.gsd"), "w") as file:
+        frame = hoomd.Frame()
+        frame.particles.N, frame.particles.types = 3, ["A"]
+        frame.particles.position = helix(3)
+        file.append(frame)
+    whole = (tmp_path / "run.gsd").read_bytes()
+    for length in range(0, len(whole) - 1, 97):
+        (tmp_path / "run.gsd").write_bytes(whole[:length])
+        with pytest.raises(InputError, match="run.gsd: "):
+            open_source(tmp_path / "run.gsd")
 
 
 def test_gsd_needs_its_package(tmp_path, monkeypatch):
