@@ -149,8 +149,15 @@ def _trajectories(
     """Turn what comes into trajectories of some frames each."""
     import mdtraj
 
+    n_atoms: int | None = None
     for number, given in enumerate(frames):
         if isinstance(given, mdtraj.Trajectory):
+            n_atoms = given.n_atoms if n_atoms is None else n_atoms
+            if given.n_atoms != n_atoms:
+                raise InputError(
+                    f"frame {number + 1}: has {given.n_atoms} atoms, but the first frame has {n_atoms}; "
+                    "give frames of the same atoms"
+                )
             yield given
             continue
         if topology is None:
@@ -160,6 +167,10 @@ def _trajectories(
             raise InputError(
                 f"frame {number + 1}: has shape {positions.shape}, "
                 f"but the topology has {topology.n_atoms} atoms; give coordinates (atoms, 3) in nm"
+            )
+        if positions.dtype.kind not in "fiu":
+            raise InputError(
+                f"frame {number + 1}: holds {positions.dtype} instead of numbers; give coordinates in nm"
             )
         yield mdtraj.Trajectory(positions[None], topology, time=[number])
 

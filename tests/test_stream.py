@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import backmap
+from backmap.errors import InputError
 from backmap.io import AtomList, to_mdtraj
 from tests import toy_protein, toy_temporal
 
@@ -69,12 +70,23 @@ def test_temporal_models_remember(tmp_path, monkeypatch):
     np.testing.assert_array_equal(mdtraj.join(list(stream)).xyz, whole.xyz)
 
 
+def test_frames_of_other_atoms_are_refused(tmp_path, monkeypatch):
+    toy_protein.install(tmp_path / "toy.safetensors", None, monkeypatch.setattr)
+    whole = mdtraj.load(str(TOP))
+    part = whole.atom_slice(range(20))
+    stream = backmap.reconstruct_stream([whole, part])
+    next(stream)
+    with pytest.raises(InputError, match="frame 2: has 20 atoms, but the first frame has 34"):
+        next(stream)
+
+
 @pytest.mark.parametrize(
     "frames, options, message",
     [
         ([np.zeros((3, 3))], {}, "the frames are coordinates without names; give their topology"),
         ([np.zeros((3, 3))], {"topology": TOP}, "frame 1: has shape .3, 3., but the topology has 34 atoms"),
         ([np.full((34, 3), np.nan)], {"topology": TOP}, "a coordinate is not a finite number"),
+        ([np.full((34, 3), "a")], {"topology": TOP}, "frame 1: holds <U1 instead of numbers"),
         ([], {"refine": 3}, "refine and temperature have a meaning for temporal models alone"),
         ([], {"samples": 0}, "samples 0: ask for at least 1"),
         ([np.zeros((3, 3))], {"topology": "none.pdb"}, "none.pdb: no such file; check the name"),

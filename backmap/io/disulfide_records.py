@@ -58,7 +58,7 @@ def named_in_pdb(record: str) -> NamedBond | None:
 
 
 def named_in_mmcif(block: gemmi.cif.Block) -> list[NamedBond]:
-    """List the disulfides of ``_struct_conn`` within the file's own copy and with residue numbers."""
+    """List the numbered disulfides of ``_struct_conn``, but for those between copies in a crystal."""
     columns = ("ptnr{}_auth_asym_id", "ptnr{}_auth_seq_id", "?pdbx_ptnr{}_PDB_ins_code", "?ptnr{}_symmetry")
     tags = [column.format(end) for end in (1, 2) for column in columns]
     bonds: list[NamedBond] = []

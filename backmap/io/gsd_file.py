@@ -33,8 +33,10 @@ class GsdFile:
     @cached_property
     def residues(self) -> list[ResidueRecord]:
         """One residue a particle; a chain begins where a particle is not bonded to the one before."""
-        frame = self._opened[0]
+        frame = self._snapshot(0)
         particles, bonds = frame.particles, frame.bonds.group
+        if any(kind >= len(particles.types) for kind in particles.typeid):
+            raise InputError(f"{self.path}: has particles of a type without a name; name all types")
         names = [particles.types[kind] for kind in particles.typeid]
         return residues_of(
             [
@@ -46,7 +48,7 @@ class GsdFile:
     @property
     def atoms(self) -> int:
         """Number of particles in the first frame."""
-        return int(self._opened[0].particles.N) if self.frames else 0
+        return int(self._snapshot(0).particles.N) if self.frames else 0
 
     @property
     def frames(self) -> int:
@@ -64,11 +66,15 @@ class GsdFile:
             return [""] * self.atoms
         pairs = np.sort(np.asarray(bonds, dtype=np.int64), axis=1)
         bonded = np.zeros(self.atoms, dtype=bool)
+        if pairs.max() >= self.atoms:
+            raise InputError(
+                f"{self.path}: has a bond to particle {pairs.max()}, which is not there; write it again"
+            )
         bonded[pairs[pairs[:, 1] - pairs[:, 0] == 1, 1]] = True
         return [str(number) for number in np.cumsum(~bonded)]
 
     def _frame(self, number: int) -> RawFrames:
-        frame = self._opened[number]
+        frame = self._snapshot(number)
         if frame.particles.N != self.atoms:
             raise InputError(
                 f"{self.path}: frame {number + 1} has {frame.particles.N} particles, but the first has "
@@ -80,6 +86,15 @@ class GsdFile:
             unitcell_vectors=None if box is None else _vectors(np.asarray(box)) * self.nm_per_unit,
             step=np.array([int(frame.configuration.step or 0)]),
         )
+
+    def _snapshot(self, number: int) -> Any:
+        try:
+            return self._opened[number]
+        except (OSError, RuntimeError, ValueError, LookupError, MemoryError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self.path}: frame {number + 1} is damaged ({reason}); copy the file again"
+            ) from error
 
     @cached_property
     def _opened(self) -> Any:

@@ -110,7 +110,11 @@ class CAlphaPosterior(nn.Module):
         Tensor, (frames,) bool
             Frames whose C-alphas were drawn; in the others they are the beads.
         """
-        exact = self._rounded(beads)
+        cell = None if box is None else self._rounded(box)
+        images = torch.zeros_like(beads, dtype=torch.float64)
+        if cell is not None:
+            images = _central_images(beads.double(), chain, cell)
+        exact = self._rounded(beads - images)
         spread = self.bond_spread(exact, chain)
         if noise_nm > 0:
             noise = torch.full_like(exact[:, :, 0], noise_nm)
@@ -140,9 +144,9 @@ class CAlphaPosterior(nn.Module):
             self.largest_step_nm,
             self.contact_distance_nm,
             self.contact_strength_kt_per_nm2,
-            None if box is None else self._rounded(box).expand(shape[:2] + [3, 3]),
+            None if cell is None else cell.expand(shape[:2] + [3, 3]),
         )
-        return torch.where(moves[:, None, None], drawn.to(beads.dtype), beads), moves
+        return torch.where(moves[:, None, None], (drawn + images).to(beads.dtype), beads), moves
 
     def _rounded(self, lengths: Tensor) -> Tensor:
         """Undo what rounding in files and boxes did to lengths, which the dynamics would amplify; float64."""
@@ -150,7 +154,7 @@ class CAlphaPosterior(nn.Module):
 
     def bond_spread(self, beads: Tensor, chain: Chain) -> Tensor:
         """Standard deviation (frames,) in nm of the distances of bonded beads, those near a bond's length."""
-        distance = _distances_to_next(beads)
+        distance = _distances_to_next(beads.double())
         counted = chain.linked & ((distance - self.usual_bond_nm).abs() < self.bond_range_nm)
         number = counted.sum(dim=1).clamp_min(1)
         mean = (distance * counted).sum(dim=1) / number
@@ -223,6 +227,19 @@ class CAlphaPosterior(nn.Module):
                 total += shift(energy, offset, 0.0, dim=1) * there
                 number += shift(weights, offset, 0.0, dim=1) * there
         return total / number.clamp_min(1.0)
+
+
+def _central_images(points: Tensor, chain: Chain, box: Tensor) -> Tensor:
+    """Lattice vectors (frames, residues, 3) from each segment's image nearest the origin to the given one."""
+    places = torch.arange(chain.residues, device=points.device)
+    begins = ~shift(chain.linked, -1, 0.0)
+    first, _ = torch.cummax(places * begins, dim=0)
+    away = points[:, first]
+    rest = away
+    for axis in (2, 1, 0):
+        vector = box[:, None, axis]
+        rest = rest - torch.round(rest[:, :, axis : axis + 1] / vector[:, :, axis : axis + 1]) * vector
+    return away - rest
 
 
 def _distances_to_next(points: Tensor) -> Tensor:

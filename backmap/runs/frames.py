@@ -31,6 +31,9 @@ BYTES_PER_RESIDUE = {"cpu": 20_000, "cuda": 150_000}
 
 _SHARE_OF_MEMORY = 0.5
 
+_DECIMALS = 5
+"""Of positions in nm that models are given: files have 3 or 4."""
+
 
 def frames_per_batch(residues: int, samples: int, device: torch.device, workers: int = 1) -> int:
     """Say how many frames to build together, for the device and the memory that is free.
@@ -172,7 +175,8 @@ def near_origin(chunk: FrameChunk, read: np.ndarray) -> tuple[np.ndarray, np.nda
     """Take what frames are built from, and move the first C-alpha of every frame to the origin.
 
     The models work in single precision, which far from there would cost accuracy; atoms are moved back in
-    double precision.
+    double precision. Positions are rounded, so that a structure gives the same atoms wherever it lies: the
+    models decide between alternatives, and the rounding of large coordinates would tip the balance.
 
     Returns
     -------
@@ -182,7 +186,7 @@ def near_origin(chunk: FrameChunk, read: np.ndarray) -> tuple[np.ndarray, np.nda
         Where the first C-alphas were.
     """
     origin = np.asarray(chunk.coordinates[:, :1, SLOT_CA], dtype=np.float64)
-    return (chunk.coordinates[:, read] - origin).astype(np.float32), origin
+    return np.round(chunk.coordinates[:, read] - origin, _DECIMALS).astype(np.float32), origin
 
 
 class _Waiting:

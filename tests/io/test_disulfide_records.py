@@ -10,7 +10,7 @@ import pytest
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.errors import InputWarning
 from backmap.io import AtomList, open_source, open_writer, source_from_mdtraj, to_mdtraj
-from backmap.io.disulfide_records import bonded_sulfurs, disulfides_of_frame, with_disulfides
+from backmap.io.disulfide_records import bonded_sulfurs, disulfides_of_frame, named_in_mmcif, with_disulfides
 from tests.io.conftest import helix
 
 SLOT_SG = 5
@@ -47,6 +47,15 @@ def test_insertion_codes_belong_to_the_name(helix_of_cysteines):
 
 def test_without_records_there_are_none(helix_of_cysteines):
     assert open_source(helix_of_cysteines()).disulfides.shape == (0, 2)
+
+
+@pytest.mark.parametrize("number", ["?", "A000", "9" * 5000])
+def test_a_named_bond_without_a_residue_number_is_left_out(number):
+    ends = "".join(f"_struct_conn.ptnr{end}_auth_{part}_id\n" for end in (1, 2) for part in ("asym", "seq"))
+    rows = f"disulf A {number} A 5\ndisulf A 2 A 5\n"
+    text = f"data_x\nloop_\n_struct_conn.conn_type_id\n{ends}{rows}"
+    (bond,) = named_in_mmcif(gemmi.cif.read_string(text).sole_block())
+    assert [place.number for place in bond] == [2, 5]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import warnings
 from pathlib import Path
@@ -16,6 +17,7 @@ from backmap.errors import InputError, InputWarning
 from backmap.io import FrameRange, open_source
 from tests import toy_protein
 
+from .conftest import helix
 from .test_cases import CASES, TRACE, c_alphas, lengths, letters
 from .test_whole_molecules import random_box, random_chains, same_but_for_the_box, wrapped
 
@@ -150,6 +152,13 @@ def test_lammps_dumps_of_the_cases(tmp_path, name):
             lambda text: re.sub(r"\n1 1 \S+", "\n1 1 what", text, count=1),
             "frame 1 has a coordinate that is no number",
         ),
+        (lambda text: text.replace("BOUNDS pp pp pp", "BOUNDS pp pp", 1), "frame 1 is damaged"),
+        (lambda text: text.replace("TIMESTEP\n0", f"TIMESTEP\n{'9' * 30}", 1), "frame 1 is damaged"),
+        (lambda text: re.sub(r"\n1 1 ", f"\n{'9' * 30} 1 ", text, count=1), "frame 1 is damaged"),
+        (
+            lambda text: "1001 1 ".join(text.rsplit("\n1 1 ", 1)).replace("1001", "\n1001"),
+            "frame 3 has atoms of other ids than the first frame",
+        ),
     ],
 )
 def test_damaged_lammps_dumps(tmp_path, damage, message):
@@ -157,6 +166,15 @@ def test_damaged_lammps_dumps(tmp_path, damage, message):
     (tmp_path / "run.lammpstrj").write_text(damage(dump_text(rng, places, boxes, "x y z")))
     with pytest.raises(InputError, match=f"run.lammpstrj: cannot be read as a LAMMPS dump; .*{message}"):
         open_source(tmp_path / "run.lammpstrj", sequence=fasta(tmp_path, *sequences))
+
+
+@pytest.mark.parametrize("count", ["many", "9" * 5000, "-3"])
+def test_a_lammps_dump_whose_last_frame_has_no_count(tmp_path, count):
+    rng, places, boxes, sequences = random_system(3, "orthorhombic")
+    whole, head, rest = dump_text(rng, places, boxes, "x y z").rpartition("NUMBER OF ATOMS\n23")
+    (tmp_path / "run.lammpstrj").write_text(f"{whole}NUMBER OF ATOMS\n{count}{rest}")
+    source = open_source(tmp_path / "run.lammpstrj", sequence=fasta(tmp_path, *sequences))
+    assert head and source.frames == 2 and source.early_end is not None
 
 
 def test_a_lammps_dump_that_is_being_written(tmp_path):
@@ -198,6 +216,39 @@ def test_gsd(tmp_path):
     with pytest.raises(InputError, match="cannot be read as GSD"):
         (tmp_path / "bad.gsd").write_text("this is none\n" * 50)
         open_source(tmp_path / "bad.gsd")
+
+
+@pytest.mark.parametrize(
+    ("kind", "bond", "message"),
+    [
+        (0, [0, 9], "has a bond to particle 9, which is not there"),
+        (7, [0, 1], "has particles of a type without"),
+    ],
+)
+def test_damaged_gsd(tmp_path, kind, bond, message):
+    hoomd = pytest.importorskip("gsd.hoomd")
+    with hoomd.open(str(tmp_path / "run.gsd"), "w") as file:
+        frame = hoomd.Frame()
+        frame.particles.N, frame.particles.types, frame.particles.typeid = 3, ["A"], [0, 0, kind]
+        frame.particles.position = helix(3)
+        frame.bonds.N, frame.bonds.types, frame.bonds.group = 1, ["b"], [bond]
+        file.append(frame)
+    with pytest.raises(InputError, match=f"run.gsd: {message}"):
+        open_source(tmp_path / "run.gsd")
+
+
+def test_truncated_gsd(tmp_path):
+    hoomd = pytest.importorskip("gsd.hoomd")
+    with hoomd.open(str(tmp_path / "run.gsd"), "w") as file:
+        frame = hoomd.Frame()
+        frame.particles.N, frame.particles.types = 3, ["A"]
+        frame.particles.position = helix(3)
+        file.append(frame)
+    whole = (tmp_path / "run.gsd").read_bytes()
+    for length in range(0, len(whole) - 1, 97):
+        (tmp_path / "run.gsd").write_bytes(whole[:length])
+        with pytest.raises(InputError, match="run.gsd: "):
+            open_source(tmp_path / "run.gsd")
 
 
 def test_gsd_needs_its_package(tmp_path, monkeypatch):
@@ -250,6 +301,8 @@ def test_arrays_of_five_beads(tmp_path, order, glycine_has_five):
     [
         (np.zeros((2, 3)), r"has the shape \(2, 3\); give an array"),
         (np.zeros((2, 7, 3)), "has 7 beads, but the sequence .* has 24 residues; give one bead per residue"),
+        (np.zeros((2, 0, 3)), r"has the shape \(2, 0, 3\); give an array"),
+        (np.zeros((2, 2, 0, 3)), r"has the shape \(2, 2, 0, 3\); give an array"),
         (np.array([[["a"] * 3]]), "instead of numbers"),
         (np.array([{"a": 1}], dtype=object), "cannot be read as an array of NumPy"),
     ],
@@ -258,6 +311,50 @@ def test_arrays_that_are_none(tmp_path, array, message):
     np.save(tmp_path / "run.npy", array, allow_pickle=True)
     with pytest.raises(InputError, match=f"run.npy: .*{message}"):
         open_source(tmp_path / "run.npy", sequence=fasta(tmp_path, TRACE))
+
+
+@pytest.mark.parametrize(
+    "header", [b"((((\n", b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 24, 3)}\n" % 10**30]
+)
+def test_arrays_with_damaged_headers(tmp_path, header):
+    magic = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    (tmp_path / "run.npy").write_bytes(magic + header + bytes(600))
+    with pytest.raises(InputError, match="run.npy: cannot be read as an array of NumPy"):
+        open_source(tmp_path / "run.npy", sequence=fasta(tmp_path, TRACE))
+
+
+def test_a_damaged_gzipped_sequence(tmp_path):
+    text = bytearray(gzip.compress(TRACE.encode()))
+    text[10] ^= 0x06  # the kind of the first block
+    (tmp_path / "sequence.fasta.gz").write_bytes(text)
+    with pytest.raises(InputError, match="sequence.fasta.gz: cannot be read as FASTA"):
+        open_source(CASES / "names/awsem.pdb", sequence=tmp_path / "sequence.fasta.gz")
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "message"),
+    [
+        (1, "99999999999", "frame 1 gives no number of atoms in its second line"),
+        (1, "-4", "frame 1 gives no number of atoms in its second line"),
+        (1, "5000000", "frame 1 ends before its 5000000 atoms"),
+        (-1, "10 wide 10", "frame 1 has a box that is not of numbers"),
+        (-1, "10 10", "frame 1 has a box of 2 numbers"),
+        (-1, "5 5 5 0 90 90", "frame 1 has a box whose angles no cell has"),
+    ],
+)
+def test_damaged_gro_files(tmp_path, line, text, message):
+    lines = (CASES / "dialects/box6.gro").read_text().splitlines()
+    lines[line] = text
+    (tmp_path / "run.gro").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=f"run.gro: cannot be read as GRO; {message}"):
+        open_source(tmp_path / "run.gro")
+
+
+def test_a_damaged_name_of_an_mmcif_column(tmp_path):
+    text = (CASES / "dialects/no_id.cif").read_text()
+    (tmp_path / "run.cif").write_text(text.replace("_atom_site.type_symbol", "_atomXsite.type_symbol"))
+    with pytest.raises(InputError, match="run.cif: cannot be read as mmCIF"):
+        open_source(tmp_path / "run.cif")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".lammpstrj"])

@@ -8,8 +8,10 @@ import pytest
 
 import backmap
 from backmap.chemistry import SLOT_CA
+from backmap.cli.main import main
 from backmap.errors import InputError
 from backmap.io import FrameRange, open_source, source_from_mdtraj
+from backmap.io.reader import joined
 from backmap.io.whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
 from tests import toy_protein
 
@@ -151,6 +153,43 @@ def test_frames_alone_ranges_streams_and_the_whole_run_agree(tmp_path, monkeypat
         axis=-1,
     )
     assert bonds.max() < 1
+
+
+@pytest.mark.parametrize("c_alphas", ["auto", "keep"])
+def test_a_structure_is_the_same_wherever_it_lies(tmp_path, monkeypatch, c_alphas):
+    """Whole or wrapped, near the origin or far: rounding of the file's coordinates changes nothing."""
+    toy_protein.install(tmp_path / "toy.safetensors", None, monkeypatch.setattr)
+    whole = mdtraj.load(str(PERIODIC / "whole.xtc"), top=str(PERIODIC / "top.pdb"))
+    far = whole[:]
+    far.xyz = whole.xyz + np.float32(8)
+    wrapped = mdtraj.load(str(PERIODIC / "wrapped.xtc"), top=str(PERIODIC / "top.pdb"))
+    expected = backmap.reconstruct(whole, c_alphas=c_alphas)
+    for run in (far, wrapped):
+        found = backmap.reconstruct(run, c_alphas=c_alphas)
+        apart = found.xyz - expected.xyz
+        apart -= 8 * np.rint(apart[:, :1] / 8)
+        np.testing.assert_allclose(apart, 0, atol=1e-5)
+
+
+def test_boxes_that_some_frames_lack(tmp_path, monkeypatch):
+    """Neither how many frames are built at once nor the format changes which frames have a box."""
+    toy_protein.install(tmp_path / "toy.safetensors", None, monkeypatch.setattr)
+    run = mdtraj.load(str(PERIODIC / "whole.xtc"), top=str(PERIODIC / "top.pdb"))[:4]
+    run.save_gro(str(tmp_path / "run.gro"))
+    lines = (tmp_path / "run.gro").read_text().splitlines()
+    lines[run.n_atoms + 2] = ""
+    (tmp_path / "run.gro").write_text("\n".join(lines) + "\n")
+    for chunk in (1, 2, 4):
+        frames = joined(list(open_source(tmp_path / "run.gro").chunks(chunk)))
+        assert frames.unitcell_vectors.any(axis=(1, 2)).tolist() == [False, True, True, True]
+        for suffix in ("xtc", "dcd", "nc"):
+            path = tmp_path / f"atoms.{suffix}"
+            given = ["reconstruct", str(tmp_path / "run.gro"), "-o", str(path), "--chunk", str(chunk)]
+            assert main([*given, "--overwrite", "--quiet"]) == 0
+            built = mdtraj.load(str(path), top=str(path.with_suffix(".pdb")))
+            np.testing.assert_allclose(built.unitcell_lengths, [[0] * 3, *[[8] * 3] * 3], atol=1e-6)
+    given = ["reconstruct", str(tmp_path / "run.gro"), "-o", str(tmp_path / "text.cif")]
+    assert main([*given, "--quiet"]) == 0 and "_cell." not in (tmp_path / "text.cif").read_text()
 
 
 def test_one_frame_with_its_cell():
