@@ -9,6 +9,7 @@ from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SL
 from backmap.export.arguments import check_bonds, check_box, check_positions, check_vector
 from backmap.export.diamondback import DiamondbackDrawer
 from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM
+from backmap.inference.protein_job import POSITION_DECIMALS
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain, linked_residues
 from backmap.models.counter_random import stream_keys
@@ -42,6 +43,7 @@ class ExportedProtein(nn.Module):
     slot_ca: Final = SLOT_CA
     slot_oxt: Final = SLOT_OXT
     max_bead_noise_nm: Final = MAX_BEAD_NOISE_NM
+    decimals: Final = POSITION_DECIMALS
 
     def __init__(self, model: ProteinModel | DiamondbackDrawer) -> None:
         super().__init__()
@@ -145,7 +147,8 @@ class ExportedProtein(nn.Module):
         """Build atoms near the origin, where single precision is most precise, and move them back."""
         exact = c_alpha.double()
         origin = exact[:, :1]
-        near, stays = (exact - origin).float(), torch.ones_like(keys[0], dtype=torch.bool)
+        near = torch.round(exact - origin, decimals=self.decimals).float()
+        stays = torch.ones_like(keys[0], dtype=torch.bool)
         if bead_noise >= 0:
             # As in backmap.inference.c_alphas: frames that follow each other move alike.
             alike = stream_keys(seed, keys.shape[0], torch.zeros_like(keys[0]))

@@ -21,6 +21,9 @@ from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
 
+POSITION_DECIMALS = 5
+"""Of positions in nm that models are given; files have 3 or 4."""
+
 
 class Reconstructor(Protocol):
     """Builds all atoms on C-alphas near the origin."""

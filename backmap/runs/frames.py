@@ -15,7 +15,7 @@ import torch
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
-from backmap.inference.protein_job import ProteinJob
+from backmap.inference.protein_job import POSITION_DECIMALS, ProteinJob
 from backmap.io import AtomList, FrameChunk, Progress, Source
 from backmap.io.atom_list import atom_names
 
@@ -30,9 +30,6 @@ BYTES_PER_RESIDUE = {"cpu": 20_000, "cuda": 150_000}
 """Memory that building takes for each of them, at most; on a GPU the networks read all of them at once."""
 
 _SHARE_OF_MEMORY = 0.5
-
-_DECIMALS = 5
-"""Of positions in nm that models are given: files have 3 or 4."""
 
 
 def frames_per_batch(residues: int, samples: int, device: torch.device, workers: int = 1) -> int:
@@ -186,7 +183,7 @@ def near_origin(chunk: FrameChunk, read: np.ndarray) -> tuple[np.ndarray, np.nda
         Where the first C-alphas were.
     """
     origin = np.asarray(chunk.coordinates[:, :1, SLOT_CA], dtype=np.float64)
-    return np.round(chunk.coordinates[:, read] - origin, _DECIMALS).astype(np.float32), origin
+    return np.round(chunk.coordinates[:, read] - origin, POSITION_DECIMALS).astype(np.float32), origin
 
 
 class _Waiting:

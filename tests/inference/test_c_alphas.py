@@ -8,6 +8,7 @@ from backmap.chemistry import Topology
 from backmap.errors import InputError
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.inference.protein_job import FrameBuilder, ProteinJob
+from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain
 from backmap.runs.c_alpha_record import CAlphaRecord, describe_cis, describe_motion
 from backmap.runs.protein_plan import ProteinOptions
@@ -115,29 +116,25 @@ def test_cis_before_proline_is_usual():
     assert not FrameBuilder(job, FixedOffsets(), torch.device("cpu"))(beads.numpy(), np.arange(1)).cis.any()
 
 
-@pytest.fixture
-def large_frame() -> tuple[torch.Tensor, Chain]:
-    """Soft beads of 400 chains, too many for one thread to sum over, (1, 40000, 3) nm."""
+def test_threads_do_not_change_the_noise_of_large_frames():
+    """Sums over so many residues are shared among threads."""
     generator = torch.Generator().manual_seed(5)
-    steps = torch.randn(400, 100, 3, generator=generator)
-    lengths = 0.38 + 0.0174 * torch.randn(400, 100, 1, generator=generator)
-    steps *= lengths / steps.norm(dim=-1, keepdim=True)
-    walks = steps.cumsum(dim=1) + 30 * torch.rand(400, 1, 3, generator=generator)
-    chains = torch.arange(400).repeat_interleave(100)
-    linked = torch.arange(1, 40_001) % 100 > 0
-    types = torch.randint(20, (40_000,), generator=generator)
-    return walks.reshape(1, -1, 3), Chain(types, chains, linked)
-
-
-def test_threads_change_nothing(large_frame):
-    beads, chain = large_frame
-    drawer = CAlphaDrawer(CAlphaRule(), chain)
-    before, drawn = torch.get_num_threads(), []
+    n_residues, posterior, before = 100_000, CAlphaPosterior(), torch.get_num_threads()
+    linked = torch.ones(n_residues, dtype=torch.bool)
+    linked[-1] = False
+    chain = Chain(
+        torch.zeros(n_residues, dtype=torch.int64), torch.zeros(n_residues, dtype=torch.int64), linked
+    )
     try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            drawn.append(drawer.draw(beads, samples=1, seed=0))
+        for _ in range(40):
+            lengths = 0.38 + 0.0174 * torch.randn(n_residues, generator=generator)
+            beads = torch.zeros(1, n_residues, 3)
+            beads[0, ::2, 0] = lengths[::2]
+            spreads = []
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                spreads.append(posterior.bond_spread(beads, chain))
+            assert torch.equal(spreads[0], spreads[1]) and torch.equal(spreads[0], spreads[2])
+            assert 0.01 < spreads[0] < 0.02
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
-    assert (drawn[0][0] - beads).norm(dim=-1).mean() > 0.01
