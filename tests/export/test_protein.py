@@ -44,7 +44,7 @@ def by_python(
     """What ``backmap reconstruct`` builds, as a tensor."""
     origin, numbers = c_alpha[:, :1], torch.arange(len(c_alpha))
     engine = AllAtOnce(model, topology, linked, device)
-    beads = (c_alpha - origin).float().to(device)
+    beads = (c_alpha - origin).round(decimals=5).float().to(device)
     drawn = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=seed, box=box)
     built = engine.reconstruct(drawn, numbers=numbers, samples=samples, seed=seed, box=box)
     return built.cpu().double() + origin[:, None]
