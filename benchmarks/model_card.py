@@ -19,12 +19,12 @@ SUMMARIES = {
     "protein": """All heavy atoms of any protein of the twenty amino acids from its C-alphas: peptide angles
 drawn along each chain, side-chain torsions on ideal geometry, side chains packed together.""",
     "diamondback": """All heavy atoms of any protein from its C-alphas by DiAMoNDBack, denoising diffusion
-residue by residue along the chain; the compact network, which reads the environment once a residue.""",
+residue by residue along the chain; the compact network, which reads the environment once per residue.""",
 }
 
 MEASURES = ("bond", "clash", "diversity", "chi1_recovery", "chi1_divergence", "rmsd", "rmsd_backbone")
 
-_SHARED_LIMITS = """- Input is C-alphas alone; other beads are refused. Hydrogens are not built.
+_SHARED_LIMITS = """- Input is C-alphas, or beads in their place; other beads are refused. Hydrogens are added by `--hydrogens`, not by the model.
 - Trained on crystal structures of folded proteins; disordered chains are extrapolation{noise}. C-alphas are
   drawn near noisy beads before atoms are built (`docs/models.md`).
 - Ligands, metals and modified residues are not seen; side chains that bind them are drawn without them.
