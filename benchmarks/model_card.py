@@ -24,15 +24,16 @@ residue by residue along the chain; the compact network, which reads the environ
 
 MEASURES = ("bond", "clash", "diversity", "chi1_recovery", "chi1_divergence", "rmsd", "rmsd_backbone")
 
-_SHARED_LIMITS = """- Input is C-alphas, or beads in their place; other beads are refused. Hydrogens are added by `--hydrogens`, not by the model.
-- Trained on crystal structures of folded proteins; disordered chains are extrapolation{noise}. C-alphas are
-  drawn near noisy beads before atoms are built (`docs/models.md`).
+_SHARED_LIMITS = """- Input is C-alphas, or beads in their place; other beads are refused. Hydrogens come from `--hydrogens`, not
+  from the model.
+- Trained on crystal structures of folded proteins; disordered chains are extrapolation{noise}.
+  C-alphas are drawn near noisy beads before atoms are built (`docs/models.md`).
 - Ligands, metals and modified residues are not seen; side chains that bind them are drawn without them.
 - Frames of a trajectory are drawn independently of each other.
 """
 
 LIMITS = {
-    "protein": _SHARED_LIMITS.format(noise=" (a share of the training had noise on its C-alphas)")
+    "protein": _SHARED_LIMITS.format(noise="\n  (a share of the training had noise on its C-alphas)")
     + """- Atoms are drawn from geometry, not from an energy: minimise before a molecular-dynamics run. Rings
   are not kept free of bonds by construction; the packing makes penetration rare.
 - Where C-alphas stay, peptides with a C-alpha distance under 0.34 nm are built cis, all others trans.""",
