@@ -24,8 +24,8 @@ residue by residue along the chain; the compact network, which reads the environ
 
 MEASURES = ("bond", "clash", "diversity", "chi1_recovery", "chi1_divergence", "rmsd", "rmsd_backbone")
 
-_SHARED_LIMITS = """- Input is C-alphas, or beads in their place; other beads are refused. Hydrogens come from `--hydrogens`, not
-  from the model.
+_SHARED_LIMITS = """- Input is C-alphas, or beads in their place; other beads are refused.
+- Hydrogens come from `--hydrogens`, not from the model.
 - Trained on crystal structures of folded proteins; disordered chains are extrapolation{noise}.
   C-alphas are drawn near noisy beads before atoms are built (`docs/models.md`).
 - Ligands, metals and modified residues are not seen; side chains that bind them are drawn without them.
