@@ -6,7 +6,8 @@ import json
 import os
 import re
 import resource
-import tracemalloc
+import time
+import weakref
 from pathlib import Path
 
 import mdtraj
@@ -16,8 +17,10 @@ import pytest
 import backmap.api
 from backmap.cli.main import main
 from backmap.errors import InputError, InputWarning
-from backmap.io import AtomList, to_mdtraj
+from backmap.inference.rollout_job import Roller
+from backmap.io import AtomList, GrowingOutput, to_mdtraj
 from backmap.runs import rollout
+from backmap.runs.recorder import Recorder
 from tests.toy_temporal import BEAD_ATOMS, DIPEPTIDE, SHAPE_NM, ToyFile, ToyTemporal, beads, install
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
@@ -407,22 +410,43 @@ def test_stopped_after_the_last_frame(toy, given, tmp_path, monkeypatch, moment)
 
 
 def test_memory_does_not_grow_with_frames(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr("backmap.inference.along_time.POSITIONS_PER_CHUNK", 16 * 22 * 20)
+    """Few chunks of atoms live at once, however slowly they are written."""
+    monkeypatch.setattr("backmap.inference.along_time.POSITIONS_PER_CHUNK", 22 * 20)
+    roll, add, append = Roller.__call__, Recorder.add, GrowingOutput.append
+    born, alive_at_once = [], []
 
-    def peak(frames: int) -> int:
-        folder = tmp_path / str(frames)
-        folder.mkdir()
-        source = save(folder / "cg.dcd", frames)
-        tracemalloc.start()
-        assert run(source, folder / "out.dcd", "--quiet", "--samples", "16") == 0
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return most
+    def note(atoms):
+        born.append(weakref.ref(_owner(atoms)))
+        alive_at_once.append(sum(atoms() is not None for atoms in born))
 
-    peak(20)  # what is only needed once
-    short, long = peak(160), peak(800)  # several chunks are under way at once
-    bytes_of_all_frames = 800 * 16 * 22 * 3 * 4
-    assert long - short < 0.05 * bytes_of_all_frames
+    def watch_building(roller, *given):
+        rolled, state = roll(roller, *given)
+        note(rolled[0].coordinates)
+        return rolled, state
+
+    def watch_recording(recorder, step):
+        for _, frames in step.written:
+            note(frames.coordinates)
+        add(recorder, step)
+
+    def append_slowly(output, frames):
+        time.sleep(0.1)
+        append(output, frames)
+
+    monkeypatch.setattr(Roller, "__call__", watch_building)
+    monkeypatch.setattr(Recorder, "add", watch_recording)
+    monkeypatch.setattr(GrowingOutput, "append", append_slowly)
+    assert run(save(tmp_path / "cg.dcd", 500), tmp_path / "out.dcd", "--quiet") == 0
+    assert len(born) == 2 * 25
+    assert max(alive_at_once) <= 8  # of 25 chunks: three being built or waiting, four being written
+
+
+def _owner(values: np.ndarray) -> object:
+    """Give the object whose memory an array looks into."""
+    owner: object = values
+    while getattr(owner, "base", None) is not None:
+        owner = owner.base
+    return owner
 
 
 def test_warnings_are_ours(toy, given, tmp_path):
