@@ -149,16 +149,14 @@ def _trajectories(
     """Turn what comes into trajectories of some frames each."""
     import mdtraj
 
-    n_atoms: int | None = None
-    for number, given in enumerate(frames):
+    first: mdtraj.Topology | None = None
+    number = 0
+    for given in frames:
         if isinstance(given, mdtraj.Trajectory):
-            n_atoms = given.n_atoms if n_atoms is None else n_atoms
-            if given.n_atoms != n_atoms:
-                raise InputError(
-                    f"frame {number + 1}: has {given.n_atoms} atoms, but the first frame has {n_atoms}; "
-                    "give frames of the same atoms"
-                )
+            first = given.topology if first is None else first
+            _require_same_atoms(given.topology, first, number)
             yield given
+            number += given.n_frames
             continue
         if topology is None:
             raise InputError("the frames are coordinates without names; give their topology")
@@ -173,6 +171,34 @@ def _trajectories(
                 f"frame {number + 1}: holds {positions.dtype} instead of numbers; give coordinates in nm"
             )
         yield mdtraj.Trajectory(positions[None], topology, time=[number])
+        number += 1
+
+
+def _require_same_atoms(topology: mdtraj.Topology, first: mdtraj.Topology, number: int) -> None:
+    """Refuse frames whose atoms are others than those of the first frame, or come in another order."""
+    if topology is first:
+        return
+    if topology.n_atoms != first.n_atoms:
+        raise InputError(
+            f"frame {number + 1}: has {topology.n_atoms} atoms, but the first frame has {first.n_atoms}; "
+            "give frames of the same atoms"
+        )
+    for index, (atom, expected) in enumerate(zip(topology.atoms, first.atoms, strict=True)):
+        if _place(atom) != _place(expected):
+            raise InputError(
+                f"frame {number + 1}: atom {index + 1} is {_describe(atom)}, but {_describe(expected)} "
+                "in the first frame; give frames of the same atoms in the same order"
+            )
+
+
+def _place(atom: mdtraj.core.topology.Atom) -> tuple[str, str, int, int, int]:
+    residue = atom.residue
+    return atom.name, residue.name, residue.resSeq, residue.index, residue.chain.index
+
+
+def _describe(atom: mdtraj.core.topology.Atom) -> str:
+    residue = atom.residue
+    return f"{atom.name} of residue {residue.resSeq} {residue.name} in chain {residue.chain.index + 1}"
 
 
 class _ProteinFollower:

@@ -80,6 +80,21 @@ def test_frames_of_other_atoms_are_refused(tmp_path, monkeypatch):
         next(stream)
 
 
+def test_frames_whose_atoms_are_in_another_order_are_refused(toy, c_alphas):
+    backwards = c_alphas.atom_slice(range(c_alphas.n_atoms))
+    names = [residue.name for residue in backwards.topology.residues]
+    for residue, name in zip(backwards.topology.residues, reversed(names), strict=True):
+        residue.name = name
+    stream = backmap.reconstruct_stream([c_alphas[:2], backwards[2]])
+    assert [next(stream).n_frames for _ in range(2)] == [1, 1]
+    message = (
+        "frame 3: atom 1 is CA of residue .* in chain 1, but CA of residue .* in the first frame; "
+        "give frames of the same atoms in the same order"
+    )
+    with pytest.raises(InputError, match=message):
+        next(stream)
+
+
 @pytest.mark.parametrize(
     "frames, options, message",
     [
