@@ -284,13 +284,17 @@ def refuse_for_temporal(
     """Refuse options that have no meaning for a temporal model."""
     from backmap.inference.protein_job import refuse_sampling
 
-    for option in ("keep_given", "bead_noise", "hydrogens", "minimise"):
-        if getattr(options, option):
+    given = {
+        "keep_given": options.keep_given,
+        "bead_noise": options.bead_noise,
+        "hydrogens": options.hydrogens,
+        "minimise": options.minimise,
+        "c_alphas": options.c_alphas != "auto",
+        "sequence": sequence is not None,
+    }
+    for option, is_given in given.items():
+        if is_given:
             raise InputError(f"{option}: has no meaning for a temporal model such as {name}")
-    if options.c_alphas != "auto":
-        raise InputError(f"c_alphas: has no meaning for a temporal model such as {name}")
-    if sequence is not None:
-        raise InputError(f"sequence: has no meaning for a temporal model such as {name}")
     refuse_sampling(name, options.ddim_steps, options.redraws)
 
 

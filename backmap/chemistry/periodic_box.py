@@ -7,7 +7,7 @@ import numpy as np
 from backmap.errors import InputError
 
 NARROWEST_BOX_NM = 1.0
-"""Narrower boxes are none: programs write some where they know of no box."""
+"""A narrower box does not count: programs without a box write placeholders such as zeros or ones."""
 
 
 def has_box(vectors: np.ndarray) -> np.ndarray:

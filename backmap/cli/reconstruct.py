@@ -171,33 +171,32 @@ def _positive(text: str) -> int:
 
 
 def _kelvin(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a temperature in kelvin")
     return value
 
 
 def _nanometres(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a length in nm of more than 0")
     return value
 
 
 def _ph(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 <= value <= 14:
         raise argparse.ArgumentTypeError(f"{text} is not a pH from 0 to 14")
     return value
+
+
+def _number(text: str) -> float:
+    """Read a number; NaN, which lies in no range, where there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _count(text: str) -> int:

@@ -148,7 +148,7 @@ def measure(
         measurer = _Measurer(topology, sample_present & reference_present, linked)
         result = measurer.against(reference, samples, reference_box, sample_box)
     else:
-        result = _Measurer(topology, sample_present, linked).alone(samples, sample_box)
+        result = _Measurer(topology, sample_present, linked).without_reference(samples, sample_box)
     if reference is not None:
         counted = residue_regions(topology) & (sample_present & reference_present)[:, SLOT_CA]
         given = reference[..., SLOT_CA, :] if given_c_alpha is None else given_c_alpha
@@ -172,7 +172,7 @@ class _Measurer:
         self.torsion_members = np.stack([self._members(atoms) for atoms in self.torsions], axis=1)
         self.angles = dict(zip(IDEAL_DEGREES, angle_atoms(topology, linked), strict=True))
 
-    def alone(self, samples: np.ndarray, box: np.ndarray | None) -> Measurement:
+    def without_reference(self, samples: np.ndarray, box: np.ndarray | None) -> Measurement:
         """Measure what needs no reference."""
         angles = self._angles(samples)
         lengths = ideal_bond_lengths(self.topology, self.bonds)

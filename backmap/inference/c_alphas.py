@@ -35,7 +35,7 @@ class CAlphaRule:
     Raises
     ------
     InputError
-        If the noise is none, or contradicts the mode.
+        If the mode is unknown, the noise is out of range, or C-alphas that are kept are given a noise.
     """
 
     mode: CAlphaMode = "auto"

@@ -152,7 +152,7 @@ class Built(NamedTuple):
     Attributes
     ----------
     atoms : ndarray, (samples, frames, atoms, 3) float32
-        In nm, as the job's finishing leaves them; heavy atoms of the topology if there is none.
+        In nm, after hydrogens and minimisation; without them, the heavy atoms of the topology.
     displacement : ndarray, (samples, frames, residues) float32
         How far the model moved each C-alpha, in nm.
     cis : ndarray, (residues,) int64

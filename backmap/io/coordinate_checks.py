@@ -1,4 +1,4 @@
-"""Checks of C-alpha positions: numbers, places, units, boxes, beads that are none, breaks of the chain."""
+"""Checks of C-alpha positions: numbers, places, units, boxes, beads that are not C-alphas, chain breaks."""
 
 from __future__ import annotations
 

@@ -70,6 +70,24 @@ __device__ T block_max(T value) {
   return value;
 }
 
+// Lists the items that threads of a block of whole warps chose, in the order of the threads; every thread gets
+// their number.
+__device__ inline int list_chosen(bool chosen, int64_t item, int32_t* list) {
+  __shared__ int of_warp[warp_size];
+  const int warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
+  const unsigned votes = __ballot_sync(whole_warp, chosen);
+  if (lane == 0) of_warp[warp] = __popc(votes);
+  __syncthreads();
+  int before = 0, total = 0;
+  for (int w = 0; w < int(blockDim.x) / warp_size; ++w) {
+    if (w < warp) before += of_warp[w];
+    total += of_warp[w];
+  }
+  if (chosen) list[before + __popc(votes & ((1u << lane) - 1u))] = int32_t(item);
+  __syncthreads();
+  return total;
+}
+
 // Sums of many threads into one place: the order, and so the last bits, vary from run to run.
 template <typename T>
 __device__ void add_atomically(T* p, const Vec3<T>& v) {

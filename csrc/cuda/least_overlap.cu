@@ -24,22 +24,10 @@ struct Group {
 // Collects, in ascending order, the atoms of [base, base + threads) that a trial may touch.
 template <typename T>
 __device__ int collect(const LeastOverlapArguments<T>& a, const Group<T>& group, int64_t base, int32_t* list) {
-  __shared__ int of_warp[warps];
   const int64_t i = base + threadIdx.x;
-  const int warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
   bool near = i < a.residues * a.slots && counts_for_trials(i / a.slots, group.residue);
   if (near) near = may_touch(group.bound, Sphere<T>{load(group.atoms + 3 * i), T(0)}, group.box);
-  const unsigned votes = __ballot_sync(whole_warp, near);
-  if (lane == 0) of_warp[warp] = __popc(votes);
-  __syncthreads();
-  int before = 0, total = 0;
-  for (int w = 0; w < warps; ++w) {
-    if (w < warp) before += of_warp[w];
-    total += of_warp[w];
-  }
-  if (near) list[before + __popc(votes & ((1u << lane) - 1u))] = int32_t(i);
-  __syncthreads();
-  return total;
+  return list_chosen(near, i, list);
 }
 
 // Overlap of trial t with the listed atoms: the lanes of a warp share them.

@@ -101,22 +101,10 @@ struct Backbones {
 template <typename T, typename Others>
 __device__ int collect(const PackArguments<T>& a, const PackFrame<T>& f, const Others& others, int64_t i, int64_t base,
                        int32_t* list) {
-  __shared__ int of_warp[warps];
   const int64_t j = base + threadIdx.x;
-  const int warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
   const bool near =
       j < a.residues && others.meets(i, j) && may_touch(load_sphere(f.side_bound + 4 * i), others.bound(j), f.box);
-  const unsigned votes = __ballot_sync(whole_warp, near);
-  if (lane == 0) of_warp[warp] = __popc(votes);
-  __syncthreads();
-  int before = 0, total = 0;
-  for (int w = 0; w < warps; ++w) {
-    if (w < warp) before += of_warp[w];
-    total += of_warp[w];
-  }
-  if (near) list[before + __popc(votes & ((1u << lane) - 1u))] = int32_t(j);
-  __syncthreads();
-  return total;
+  return list_chosen(near, j, list);
 }
 
 // Overlap of candidate k of residue i with the listed residues: the lanes of a warp share their atoms.
