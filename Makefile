@@ -5,7 +5,10 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 SOURCES := $(shell git ls-files '*.cpp' '*.h' '*.c' '*.cu')
 
-.PHONY: demo test sanitize lint bench bench-kernels
+# How long each fuzz test goes on.
+SECONDS_OF_FUZZ ?= 60
+
+.PHONY: demo test fuzz sanitize lint bench bench-kernels
 
 demo: .venv/installed
 	mkdir -p demo
@@ -16,6 +19,9 @@ demo: .venv/installed
 
 test: .venv/installed-dev lint
 	$(BIN)/pytest -q
+
+fuzz: .venv/installed-dev
+	BACKMAP_FUZZ_SECONDS=$(SECONDS_OF_FUZZ) $(BIN)/pytest -q -m fuzz
 
 sanitize: .venv/installed-dev
 	tests/sanitize.sh $(BIN)/python
