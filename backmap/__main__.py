@@ -8,6 +8,6 @@ if __name__ == "__main__":
 
         print(_native.library_path().parent)
     else:
-        from backmap.cli.main import main
+        from backmap.cli.main import command
 
-        sys.exit(main())
+        command()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from backmap.errors import InputError
 
+from .console import show
+
 if TYPE_CHECKING:
     import mdtraj
     import numpy as np
@@ -105,7 +107,7 @@ def _run_structures(arguments: argparse.Namespace) -> int:
         scorecard = score_sources(reference, samples, title=title)
         if output is not None:
             _write(output, scorecard, arguments)
-    print(_heading(scorecard, arguments), scorecard.to_table(), sep="\n\n")
+    show(_heading(scorecard, arguments), scorecard.to_table())
     return 0
 
 
@@ -127,7 +129,7 @@ def _run_kinetics(arguments: argparse.Namespace) -> int:
         f"{system.atoms} atoms, {system.frames['sample']} frames of {system.interval:g} ps, "
         f"against {system.frames['reference']} of {arguments.reference}"
     )
-    print(heading, scorecard.to_table(), sep="\n\n")
+    show(heading, scorecard.to_table())
     return 0
 
 

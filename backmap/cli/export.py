@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backmap import api
 from backmap.errors import InputError
+
+from .console import tell
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         size = Path(arguments.output).stat().st_size / 1e6
         what = f"{arguments.model} ({file.family}, {size:.1f} MB)"
-        print(f"exported {what} -> {arguments.output}", file=sys.stderr)
+        tell(f"exported {what} -> {arguments.output}")
     return 0
 
 

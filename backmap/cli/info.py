@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
+from .console import show
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb: there are none."""
@@ -12,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what to know for a report of a problem."""
-    for name, value in {**_versions(), **_native_library(), **_devices()}.items():
-        print(f"{name:<12} {value}")
+    found = {**_versions(), **_native_library(), **_devices()}
+    show("\n".join(f"{name:<12} {value}" for name, value in found.items()))
     return 0
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from backmap.errors import InputError, InputWarning
+
+from .console import open_closed_streams, show, tell
 
 _OBJECTS_PER_COLLECTION = 100_000
 """Atoms and residues of large files are many objects without cycles, which collections would go through again
@@ -19,7 +24,8 @@ and again."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+"""Requests of the system to end; the exit code is 128 and their number."""
 
 VERBS: dict[str, str] = {
     "reconstruct": "build all atoms of a coarse-grained structure or trajectory",
@@ -36,8 +42,12 @@ class _Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"backmap: error: {message} (see `{self.prog} --help`)", file=sys.stderr)
+        tell(f"backmap: error: {message} (see `{self.prog} --help`)")
         raise SystemExit(EXIT_BAD_INPUT)
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        """Print the help."""
+        show(message.rstrip("\n"))
 
 
 def build_parser(verb: str | None) -> argparse.ArgumentParser:
@@ -62,35 +72,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 2 bad input, 130 interrupted.
+        0 done, 2 bad input, 130 interrupted, 128 and the number of the signal that ended it.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    open_closed_streams()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _ending_on_signals():
             _show_only_our_warnings()
             return _run(arguments)
     except InputError as error:
-        print(f"backmap: error: {error}", file=sys.stderr)
+        tell(f"backmap: error: {error}")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("backmap: interrupted", file=sys.stderr)
+        tell("backmap: interrupted")
         return EXIT_INTERRUPTED
+    except _Stopped as stopped:
+        return 128 + stopped.signal_number
+
+
+def command() -> NoReturn:
+    """Run the command line as a program, which ends when ``main`` does.
+
+    Threads that are still building when the program is told to stop are not waited for: all they could add is
+    a batch that nobody writes.
+    """
+    code = main()
+    if code > 128:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     parsed = build_parser(verb).parse_args(arguments)
     gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    return parsed.run(parsed)
+
+
+class _Stopped(BaseException):
+    """The system asked the program to end."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
+        self.signal_number = signal_number
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """End on a request of the system as on an error, so that partial output is removed.
+
+    Signals that are ignored, as under nohup, stay so; only the main thread can handle any.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, _stop) for number in heeded}
     try:
-        return parsed.run(parsed)
+        yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-def _terminate(number: int, frame: object) -> NoReturn:
-    """End on a request of the system as on an error, so that partial output is removed."""
-    raise SystemExit(EXIT_TERMINATED)
+def _stop(number: int, frame: object) -> NoReturn:
+    raise _Stopped(number)
 
 
 def _show_only_our_warnings() -> None:
@@ -101,8 +149,8 @@ def _show_only_our_warnings() -> None:
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"backmap: warning: {message}", file=sys.stderr)
+    tell(f"backmap: warning: {message}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

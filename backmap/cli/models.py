@@ -7,6 +7,8 @@ import argparse
 from backmap.api import DEFAULT_MODEL, ShippedModel, shipped_models
 from backmap.errors import InputError
 
+from .console import show
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
@@ -17,14 +19,11 @@ def run(arguments: argparse.Namespace) -> int:
     """List the shipped models, or print the card of one."""
     models = shipped_models()
     if arguments.name is None:
-        for model in models.values():
-            print(_line(model))
-        if not models:
-            print("no models are shipped with this copy of backmap")
+        show("\n".join(map(_line, models.values())) or "no models are shipped with this copy of backmap")
         return 0
     if arguments.name not in models:
         raise InputError(f"model {arguments.name}: not shipped; there are {', '.join(models) or 'none'}")
-    print(models[arguments.name].card or f"{arguments.name} has no card")
+    show(models[arguments.name].card or f"{arguments.name} has no card")
     return 0
 
 

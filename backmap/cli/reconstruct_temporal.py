@@ -149,6 +149,7 @@ class TemporalReconstruction(Reconstruction):
                 lengths=journal.progress.lengths,
                 first_model=repeats * strand.begin if strand.begin else None,
                 frame_interval_ps=self.sources[strand.trajectory].frame_interval_ps,
+                finishing=journal.progress.finishing,
             )
             for strand in self._strands
             for path in outputs.paths[strand.trajectory]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from backmap import api
 from backmap.errors import InputEndsEarly, InputWarning
+
+from .console import tell
 
 if TYPE_CHECKING:
     import torch
@@ -117,13 +118,14 @@ class Reconstruction(ABC):
         arguments, samples = self._arguments, self._arguments.samples
         outputs = Outputs.plan(arguments.output, arguments.input, samples, arguments.one_file)
         inputs = list(dict.fromkeys(file for source in self.sources for file in source.files))
-        may_replace = arguments.overwrite or Journal.was_publishing(outputs.unfinished)
-        outputs.require_free(self.atoms, inputs, may_replace)
+        may_replace = arguments.overwrite or Journal.is_finishing(outputs.unfinished)
+        outputs.require_free(self.atoms, inputs, may_replace, arguments.log)
         description = self._describe(inputs)
         again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
         with open_pool(arguments) as pool:
             outputs.make_folder()
-            with Journal(outputs.unfinished, _request(description, pool.device), **again) as journal:
+            request, names = _request(description, pool.device), outputs.names(self.atoms)
+            with Journal(outputs.unfinished, request, names, **again) as journal:
                 size = samples * sum(source.frames for source in self.sources), self.residues
                 watch = {"done": self.frames_built(journal), "quiet": arguments.quiet, "log": arguments.log}
                 with Report(*size, **watch) as report:
@@ -138,7 +140,7 @@ class Reconstruction(ABC):
             warnings.warn(message, InputWarning, stacklevel=2)
         if not arguments.quiet:
             line = self.closing_line(outcome, report)
-            print(f"{line} -> {named(outputs.all_paths)}", file=sys.stderr)
+            tell(f"{line} -> {named(outputs.all_paths)}")
         if failures:
             raise InputEndsEarly(f"{failures[0]}; those frames are in {named(outputs.all_paths)}")
         return 0
@@ -228,7 +230,7 @@ def _telling_what_is_kept(journal: Journal, frames: int) -> Iterator[None]:
     except BaseException:
         if journal.progress.frames_done and journal.folder.is_dir():
             kept = f"{journal.progress.frames_done} of {counted(frames, 'frame')}"
-            print(f"backmap: {journal.folder} keeps {kept}; go on with --resume", file=sys.stderr)
+            tell(f"backmap: {journal.folder} keeps {kept}; go on with --resume")
         raise
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from backmap.errors import InputError
 
+from .console import show
+
 if TYPE_CHECKING:
     from backmap.datasets.corpus import Corpus
     from backmap.datasets.frame_pairs import FramePairs
@@ -53,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "--suggest works for temporal models; the other families train by the configurations in "
                 "backmap/weights"
             )
-        print(train_temporal.suggest(arguments.suggest, arguments.top or arguments.suggest, arguments.beads))
+        show(train_temporal.suggest(arguments.suggest, arguments.top or arguments.suggest, arguments.beads))
         return 0
     if arguments.config is None or arguments.output is None:
         raise InputError("give CONFIG and -o FOLDER, or --suggest TRAJECTORY")

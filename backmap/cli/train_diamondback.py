@@ -10,6 +10,8 @@ from backmap import api
 from backmap.cli.train import describe_training, load_corpora, read_configurations
 from backmap.errors import InputError
 
+from .console import show
+
 if TYPE_CHECKING:
     import torch
 
@@ -42,7 +44,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         provenance["fine_tuned_from"] = describe_file(api.require_model(arguments.start))
     path: Path = arguments.output / "diamondback.safetensors"
     save_checkpoint(path, to_checkpoint("diamondback", config, result.model, provenance))
-    print(f"wrote {path}")
+    show(f"wrote {path}")
 
 
 def _load_start(model: str, device: torch.device) -> DiamondbackModel:

@@ -8,6 +8,8 @@ from typing import Any
 from backmap.api import select_device
 from backmap.cli.train import describe_training, load_corpora, read_configurations
 
+from .console import show
+
 
 def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     """Train and write ``protein.safetensors``."""
@@ -26,4 +28,4 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     save_checkpoint(
         arguments.output / "protein.safetensors", to_checkpoint("protein", model, network, provenance)
     )
-    print(f"wrote {arguments.output / 'protein.safetensors'}")
+    show(f"wrote {arguments.output / 'protein.safetensors'}")

@@ -11,6 +11,8 @@ from backmap.api import select_device
 from backmap.cli.train import describe_training, require_tables
 from backmap.errors import InputError
 
+from .console import show
+
 if TYPE_CHECKING:
     import torch
 
@@ -62,7 +64,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     result.model.force_field = force_field
     output = arguments.output / "temporal.safetensors"
     save_checkpoint(output, result.model.to_checkpoint(provenance))
-    print(f"wrote {output}")
+    show(f"wrote {output}")
 
 
 def suggest(trajectory: str, topology: str, bead_names: str) -> str:

@@ -73,4 +73,5 @@ class LocalWorkers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        """Drop pieces that have not begun; those being done are waited for unless the program is to end."""
+        self._pool.shutdown(wait=kind is None or issubclass(kind, Exception), cancel_futures=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+import re
+import zlib
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,14 +21,30 @@ from .staging import explain_writing, synchronise
 from .structure_records import too_long_for_pdb
 
 _GROWING = ".growing"
+_PIECE = ".piece"
+_PART = ".from-"
+_ENDINGS = re.compile(rf"({_PART}\d+)?({_GROWING}(\.gz|\.alone)?|{_PIECE}(\.\w+)?)?", re.ASCII)
+_BYTES_PER_READ = 1 << 20
 
 
 @dataclass(frozen=True)
 class Length:
-    """How far a file has grown: bytes, and frames in them."""
+    """How far a file has grown: bytes, frames in them, and the CRC-32 of the bytes."""
 
     size: int = 0
     frames: int = 0
+    checksum: int = 0
+
+    def grown(self, data: bytes, frames: int = 0) -> Length:
+        """Give the length after more bytes, with so many frames in them."""
+        return Length(self.size + len(data), self.frames + frames, zlib.crc32(data, self.checksum))
+
+
+def is_part_of_output(name: str, outputs: Collection[str]) -> bool:
+    """Tell whether a file is one of those that outputs with these names are made of while they grow."""
+    return any(
+        name.startswith(output) and _ENDINGS.fullmatch(name, len(output)) is not None for output in outputs
+    )
 
 
 class GrowingFile:
@@ -46,6 +64,8 @@ class GrowingFile:
         For a part of an output: how many frames come before it. The whole is made by :meth:`take`.
     frame_interval_ps : float, optional
         Time between frames, where the format's header holds it.
+    finishing : bool
+        Whether it had all its frames and was being brought into its final form.
     """
 
     def __init__(
@@ -57,6 +77,7 @@ class GrowingFile:
         length: Length = Length(),
         first_model: int | None = None,
         frame_interval_ps: float | None = None,
+        finishing: bool = False,
     ) -> None:
         self.finished = finished
         self.final = final
@@ -65,14 +86,17 @@ class GrowingFile:
         self._first_model = first_model or 0
         self._is_part = first_model is not None
         self._encoder = make_encoder(
-            final, finished.with_name(finished.name + ".piece"), atoms, frame_interval_ps
+            final, finished.with_name(finished.name + _PIECE), atoms, frame_interval_ps
         )
-        self._cut()
+        self._is_finished = finishing and not self.path.exists()
+        if not self._is_finished:
+            self._cut(finishing)
 
-    def _cut(self) -> None:
-        """Take off what was added after the length was noted."""
-        if self.finished.exists():
-            return
+    def _cut(self, finishing: bool) -> None:
+        """Take off what was added after the length was noted.
+
+        What was there then must be unchanged. Finishing changes some bytes in place, and is done again.
+        """
         with explain_writing(self.final):
             found = self.path.stat().st_size if self.path.exists() else 0
             if found < self.length.size:
@@ -80,8 +104,22 @@ class GrowingFile:
                     f"{self.path}: has {found} bytes instead of {self.length.size}; "
                     "give --overwrite to start the run anew"
                 )
+            if not finishing and self._checksum() != self.length.checksum:
+                raise InputError(
+                    f"{self.path}: is not what the run has written there; "
+                    "give --overwrite to start the run anew"
+                )
             with self.path.open("ab") as file:
                 file.truncate(self.length.size)
+
+    def _checksum(self) -> int:
+        """Give the CRC-32 of the bytes up to the length."""
+        left, found = self.length.size, Length()
+        with self.path.open("rb") if left else nullcontext() as file:
+            while left:
+                data = file.read(min(left, _BYTES_PER_READ))
+                found, left = found.grown(data), left - len(data)
+        return found.checksum
 
     def append(self, frames: AtomFrames) -> None:
         """Add frames, which are numbered here."""
@@ -94,7 +132,7 @@ class GrowingFile:
     def _add(self, data: bytes, frames: int) -> None:
         with explain_writing(self.final), self.path.open("ab") as file:
             file.write(data)
-        self.length = Length(self.length.size + len(data), self.length.frames + frames)
+        self.length = self.length.grown(data, frames)
 
     def synchronise(self) -> Length:
         """Wait until all that was added is on the disk."""
@@ -104,18 +142,19 @@ class GrowingFile:
 
     def take(self, part: GrowingFile) -> None:
         """Add all frames of a part that grew on its own, whose numbers go on from here."""
+        if self._is_finished:
+            return
         with explain_writing(self.final), self.path.open("ab") as file, part.path.open("rb") as source:
-            shutil.copyfileobj(source, file)
-        size, frames = (
-            getattr(self.length, name) + getattr(part.length, name) for name in ("size", "frames")
-        )
-        self.length = Length(size, frames)
+            while data := source.read(_BYTES_PER_READ):
+                file.write(data)
+                self.length = self.length.grown(data)
+        self.length = replace(self.length, frames=self.length.frames + part.length.frames)
 
     def finish(self) -> None:
         """Bring the file into its final form, once; it is on the disk then."""
-        if self.finished.exists():
-            return
-        self._encoder.finish(self.path, self.length.frames, self.finished)
+        if not self._is_finished:
+            self._encoder.finish(self.path, self.length.frames, self.finished)
+            self._is_finished = True
 
 
 class GrowingOutput:
@@ -131,7 +170,7 @@ class GrowingOutput:
         Atoms to write.
     lengths : mapping of str to Length
         How far its files had grown, by name.
-    first_model, frame_interval_ps
+    first_model, frame_interval_ps, finishing
         As for :class:`GrowingFile`. A part has a name of its own and nothing beside it.
     """
 
@@ -144,9 +183,10 @@ class GrowingOutput:
         lengths: Mapping[str, Length] = MappingProxyType({}),
         first_model: int | None = None,
         frame_interval_ps: float | None = None,
+        finishing: bool = False,
     ) -> None:
         self._present = atoms.present
-        name = final.name if first_model is None else f"{final.name}.from-{first_model}"
+        name = final.name if first_model is None else f"{final.name}{_PART}{first_model}"
         self._frames = GrowingFile(
             folder / name,
             final,
@@ -154,11 +194,14 @@ class GrowingOutput:
             length=lengths.get(name, Length()),
             first_model=first_model,
             frame_interval_ps=frame_interval_ps,
+            finishing=finishing,
         )
         self.files = [self._frames]
         for path in output_files(final, atoms)[1:] if first_model is None else ():
             length = lengths.get(path.name, Length())
-            self.files.append(GrowingFile(folder / path.name, path, atoms, length=length))
+            self.files.append(
+                GrowingFile(folder / path.name, path, atoms, length=length, finishing=finishing)
+            )
 
     @property
     def frames(self) -> int:

@@ -113,5 +113,6 @@ def unfinished_path(path: str | Path) -> Path:
 
 
 def manifest_path(path: str | Path) -> Path:
-    """Name the file that says how an output was made: ``out.backmap.json``."""
-    return with_suffix(path, ".backmap.json")
+    """Name the file that says how an output was made: ``out.xtc.backmap.json``."""
+    path = Path(path)
+    return path.with_name(path.name + ".backmap.json")

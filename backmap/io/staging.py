@@ -15,6 +15,9 @@ from backmap.errors import InputError
 
 from .naming import stem_of, suffix_of
 
+LONGEST_ENDING = 64
+"""Bytes that names of files have more than that of their output, at most, while it is made."""
+
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere",
     errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
@@ -22,6 +25,7 @@ _REASONS = {
     errno.EROFS: "the file system is read-only; write elsewhere",
     errno.EACCES: "there is no permission to write there; write elsewhere",
     errno.EPERM: "there is no permission to write there; write elsewhere",
+    errno.ENAMETOOLONG: "its name is too long; give it a shorter one",
 }
 
 
@@ -47,21 +51,34 @@ def require_free(
     taken : collection of Path
         Names of other outputs.
     """
+    with explain_writing(final):
+        _require_place(final)
+        if final.exists() and any(Path(path).exists() and final.samefile(path) for path in inputs):
+            raise InputError(f"{final}: is an input of this run; give the output another name")
+        if final in taken:
+            raise InputError(
+                f"{final}: two outputs of this run would have this name; give the output another name"
+            )
+        if final.is_symlink():
+            raise InputError(f"{final}: is a symbolic link; give the name of the file it points to")
+        if final.is_dir():
+            raise InputError(f"{final}: is a folder; give the name of a file")
+        if final.exists() and not final.is_file():
+            raise InputError(f"{final}: is a device or a pipe, which cannot be replaced; give another name")
+        if final.exists() and not overwrite:
+            raise InputError(f"{final}: exists already; give --overwrite to replace it")
+
+
+def _require_place(final: Path) -> None:
+    """Refuse a name in a folder that is not there, or one that leaves no room for endings."""
     folder = final.parent
     if not folder.exists():
         raise InputError(f"{final}: the folder {folder} does not exist; create it first")
     if not folder.is_dir():
         raise InputError(f"{final}: {folder} is not a folder")
-    if final.exists() and any(Path(path).exists() and final.samefile(path) for path in inputs):
-        raise InputError(f"{final}: is an input of this run; give the output another name")
-    if final in taken:
-        raise InputError(
-            f"{final}: two outputs of this run would have this name; give the output another name"
-        )
-    if final.is_dir():
-        raise InputError(f"{final}: is a folder; give the name of a file")
-    if final.exists() and not overwrite:
-        raise InputError(f"{final}: exists already; give --overwrite to replace it")
+    longest = os.pathconf(folder, "PC_NAME_MAX") - LONGEST_ENDING
+    if len(os.fsencode(final.name)) > longest:
+        raise InputError(f"{final}: its name is too long; give one of at most {longest} bytes")
 
 
 class StagedFiles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -77,6 +77,10 @@ class Outputs:
         """List every file that appears: of frames, of names, and the record last."""
         return [*(file for path in self.all_paths for file in output_files(path, atoms)), self.record]
 
+    def names(self, atoms: AtomList) -> list[str]:
+        """List the names of all files that appear."""
+        return [file.name for file in self.all_files(atoms)]
+
     def finish(
         self,
         journal: Journal,
@@ -93,14 +97,14 @@ class Outputs:
         atoms : AtomList
             Their atoms.
         grown : function
-            Gives the outputs with all frames. Not called where they were whole before.
+            Opens the outputs with all frames.
         record : mapping
             How they were made.
         """
-        if not Journal.was_publishing(journal.folder):
-            write_manifest(journal.folder / self.record.name, record)
-            for output in grown():
-                output.finish()
+        journal.commit(replace(journal.progress, finishing=True))
+        write_manifest(journal.folder / self.record.name, record)
+        for output in grown():
+            output.finish()
         journal.publish({journal.folder / file.name: file for file in self.all_files(atoms)})
 
     def make_folder(self) -> None:
@@ -109,12 +113,17 @@ class Outputs:
             with explain_writing(self.record.parent):
                 self.record.parent.mkdir(exist_ok=True)
 
-    def require_free(self, atoms: AtomList, inputs: Sequence[Path], overwrite: bool) -> None:
-        """Refuse names that cannot be given to the outputs, before anything is built."""
+    def require_free(
+        self, atoms: AtomList, inputs: Sequence[Path], overwrite: bool, log: Path | None = None
+    ) -> None:
+        """Refuse names that cannot be given to the outputs or the log, before anything is built."""
+        files = self.all_files(atoms)
+        if log is not None and log.absolute() in {file.absolute() for file in (*files, *inputs)}:
+            raise InputError(f"{log}: is an input or output of this run; give the log another name")
         if len(self.paths) > 1 and not self.record.parent.exists():
             return
         taken: set[Path] = set()
-        for file in self.all_files(atoms):
+        for file in files:
             require_free(file, overwrite=overwrite, inputs=inputs, taken=taken)
             taken.add(file)
 
@@ -129,6 +138,7 @@ class Outputs:
                 atoms,
                 lengths=journal.progress.lengths,
                 frame_interval_ps=frame_interval_ps,
+                finishing=journal.progress.finishing,
             )
             for path in self.all_paths
         ]

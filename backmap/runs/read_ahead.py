@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -34,7 +35,8 @@ def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
                 return
             yield item
     finally:
-        pool.shutdown(cancel_futures=True)
-        close = getattr(iterator, "close", None)
-        if close is not None:
-            close()
+        for future in waiting:
+            future.cancel()
+        with suppress(RuntimeError):  # Python itself is ending
+            pool.submit(getattr(iterator, "close", tuple))  # behind the item that is being made
+        pool.shutdown(wait=False)

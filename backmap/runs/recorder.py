@@ -41,7 +41,8 @@ class Step:
 class Recorder:
     """Writes steps in order, and commits them to the journal.
 
-    In a ``with`` statement: in the end all steps that were added are committed, after an exception too.
+    In a ``with`` statement: in the end all steps that were added are committed, after an exception too. Where
+    the program is told to end, only the step that is being written is waited for.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=kind is not None and not issubclass(kind, Exception))
         if kind is None:
             for future in self._waiting:
                 future.result()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
@@ -46,10 +50,9 @@ class Report:
         self._end: float | None = None
         hidden = quiet or not sys.stderr.isatty()
         self._bar = tqdm(total=frames, initial=done, unit=" frames", unit_scale=True, disable=hidden)
-        try:
-            self._log = None if log is None else log.open("a", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{log}: the log cannot be written: {error.strerror}") from error
+        self._log_path = log
+        with self._explain_logging():
+            self._log = None if log is None else _open_log(log)
 
     @property
     def seconds(self) -> float:
@@ -95,8 +98,18 @@ class Report:
     def _write(self, event: str, **values: object) -> None:
         if self._log is not None:
             moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._log.write(json.dumps({"time": moment, "event": event, **values}) + "\n")
-            self._log.flush()
+            line = json.dumps({"time": moment, "event": event, **values}) + "\n"
+            with self._explain_logging():
+                self._log.write(line.encode())
+
+    @contextmanager
+    def _explain_logging(self) -> Iterator[None]:
+        """Say that the log cannot be written, and write no more."""
+        try:
+            yield
+        except OSError as error:
+            self._log = None
+            raise InputError(f"{self._log_path}: the log cannot be written: {error.strerror}") from error
 
     def __enter__(self) -> Report:
         return self
@@ -105,11 +118,19 @@ class Report:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self.note("stopped", reason=" ".join(str(error).split()) or kind.__name__)
+            with suppress(InputError):
+                self.note("stopped", reason=" ".join(str(error).split()) or kind.__name__)
         self._end = time.monotonic()
         self._bar.close()
         if self._log is not None:
             self._log.close()
+
+
+def _open_log(path: Path) -> FileIO:
+    """Open a log to add to; a pipe that nobody reads is refused instead of waited for."""
+    log = FileIO(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666), "w")
+    os.set_blocking(log.fileno(), True)
+    return log
 
 
 def memory_in_use() -> int:

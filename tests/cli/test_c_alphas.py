@@ -50,7 +50,7 @@ def c_alphas(path: Path) -> np.ndarray:
 
 
 def record(output: Path) -> dict:
-    return json.loads(output.with_suffix(".backmap.json").read_text())
+    return json.loads(output.with_name(output.name + ".backmap.json").read_text())
 
 
 def test_soft_beads_move_and_it_is_said(toy, tmp_path, capsys):

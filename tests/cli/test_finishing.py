@@ -36,7 +36,7 @@ def test_hydrogens_are_added_and_nothing_else_changes(tmp_path):
     assert [str(atom) for atom in kept.topology.atoms] == [str(atom) for atom in heavy.topology.atoms]
     np.testing.assert_allclose(kept.xyz, heavy.xyz, atol=1e-6)
     assert 0.9 < (whole.n_atoms - heavy.n_atoms) / heavy.n_atoms < 1.2
-    assert json.loads((tmp_path / "all.backmap.json").read_text())["hydrogens"] is True
+    assert json.loads((tmp_path / "all.trr.backmap.json").read_text())["hydrogens"] is True
 
 
 def test_a_minimisation_leaves_c_alphas_where_they_are(tmp_path):
@@ -60,7 +60,7 @@ def test_structures_that_cannot_be_minimised_are_counted(tmp_path, monkeypatch, 
     error = capsys.readouterr().err
     assert "4 structures could not be minimised, and stayed as built" in error
     np.testing.assert_allclose(load(tmp_path / "out_1.trr").xyz, load(tmp_path / "built.trr").xyz, atol=1e-6)
-    assert json.loads((tmp_path / "out.backmap.json").read_text())["structures_not_minimised"] == 4
+    assert json.loads((tmp_path / "out.trr.backmap.json").read_text())["structures_not_minimised"] == 4
 
 
 def test_given_atoms_stay_and_get_hydrogens(tmp_path):

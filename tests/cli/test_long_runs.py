@@ -11,36 +11,12 @@ import mdtraj
 import numpy as np
 import pytest
 
-from backmap.chemistry import SLOT_CA, Topology
 from backmap.cli.main import main
-from backmap.io import AtomList, open_writer
 from tests import toy_protein, toy_temporal
 from tests.cli.test_reconstruct_temporal import save
 from tests.io.test_writer import file_size_limit
 
 FRAMES = 12
-
-
-@pytest.fixture
-def toy(monkeypatch, tmp_path) -> toy_protein.FixedOffsets:
-    return toy_protein.install(tmp_path / "toy.safetensors", None, monkeypatch.setattr)
-
-
-@pytest.fixture
-def given(tmp_path) -> Path:
-    """Write a C-alpha trajectory of two chains with time, step and box."""
-    topology = Topology.from_sequences("MKWA", "GPC")
-    only = np.zeros((7, 15), dtype=bool)
-    only[:, SLOT_CA] = True
-    coordinates = np.full((FRAMES, 7, 15, 3), np.nan)
-    coordinates[:, :, SLOT_CA] = 0.0
-    coordinates[:, :, SLOT_CA, 0] = 0.38 * np.arange(7) + 0.01 * np.arange(FRAMES)[:, None]
-    coordinates[:, 4:, SLOT_CA, 1] = 2.0
-    (tmp_path / "in").mkdir()
-    with open_writer(tmp_path / "in" / "ca.xtc", AtomList.of_protein(topology, only)) as writer:
-        box = np.broadcast_to(np.diag([4.0, 5.0, 6.0]), (FRAMES, 3, 3))
-        writer.write(coordinates, 5.0 * np.arange(FRAMES), box, 2500 * np.arange(FRAMES))
-    return tmp_path / "in" / "ca.xtc"
 
 
 def run(given: Path, output: Path, *more: object) -> int:
@@ -93,7 +69,7 @@ def test_all_samples_in_one_file(toy, given, tmp_path):
     for sample in range(3):
         np.testing.assert_array_equal(one.xyz[sample::3], load(tmp_path / f"several_{sample + 1}.trr").xyz)
     assert one.time[:6].tolist() == [0, 0, 0, 5, 5, 5]
-    assert json.loads((tmp_path / "one.backmap.json").read_text())["one_file"] is True
+    assert json.loads((tmp_path / "one.trr.backmap.json").read_text())["one_file"] is True
 
 
 @pytest.mark.parametrize("suffix", [".xtc", ".pdb"])
@@ -177,7 +153,7 @@ def test_bad_frames_of_a_temporal_model_are_left_out(tmp_path, monkeypatch, caps
     assert run(beads, tmp_path / "out.dcd", "--on-bad-frame", "skip", "--overwrite", "--batch", 2) == 0
     assert "ca.dcd: left out 2 bad frames (5, 18)" in capsys.readouterr().err
     assert load(tmp_path / "out.dcd").n_frames == 28
-    skipped = json.loads((tmp_path / "out.backmap.json").read_text())["skipped_frames"]
+    skipped = json.loads((tmp_path / "out.dcd.backmap.json").read_text())["skipped_frames"]
     assert list(skipped.values()) == [[5, 18]]
 
 
@@ -192,7 +168,7 @@ def test_segments_of_a_trajectory_are_joined(tmp_path, monkeypatch):
     np.testing.assert_array_equal(cut.xyz[:16], whole.xyz[:16])
     apart = np.linalg.norm(cut.xyz - whole.xyz, axis=-1).max(axis=1)
     assert 0 < apart[16:].max() < 0.02  # the toy forgets its start within some frames
-    assert (tmp_path / "cut.backmap.json").exists() and not list(tmp_path.glob("*.partial"))
+    assert (tmp_path / "cut.trr.backmap.json").exists() and not list(tmp_path.glob("*.partial"))
 
 
 def test_a_folder_that_is_lost(tmp_path, given, monkeypatch, capsys):

@@ -75,7 +75,7 @@ def test_samples_seed_and_manifest(model, c_alphas, tmp_path):
     assert reconstruct(c_alphas, tmp_path / "out.pdb", "--samples", "2", "--seed", "4", "--quiet") == 0
     first, second = (tmp_path / f"out_{number}.pdb" for number in (1, 2))
     assert first.read_text() != second.read_text()
-    manifest = json.loads((tmp_path / "out.backmap.json").read_text())
+    manifest = json.loads((tmp_path / "out.pdb.backmap.json").read_text())
     assert (manifest["seed"], manifest["samples"]) == (4, 2)
     assert [Path(entry["path"]).name for entry in manifest["input"]] == ["ca.xtc", "ca.pdb"]
     assert reconstruct(c_alphas, tmp_path / "again.pdb", "--samples", "2", "--seed", "4", "--quiet") == 0
@@ -179,7 +179,7 @@ def test_a_bad_frame_stops_the_run_and_what_was_built_is_kept(model, c_alphas, t
     assert model.calls == [(0, 1), (1, 1), (2, 1), (4, 1)]
     built = mdtraj.load(str(tmp_path / "out.xtc"), top=str(tmp_path / "out.pdb"))
     assert built.n_frames == 4
-    assert json.loads((tmp_path / "out.backmap.json").read_text())["skipped_frames"] == [4]
+    assert json.loads((tmp_path / "out.xtc.backmap.json").read_text())["skipped_frames"] == [4]
 
 
 def test_interrupt_leaves_nothing(model, c_alphas, tmp_path, capsys, monkeypatch):

@@ -103,7 +103,7 @@ def test_all_atoms_of_all_frames(toy, given, tmp_path, suffix, capsys):
 def test_manifest_holds_what_the_monitor_counted(toy, given, tmp_path):
     toy(ToyTemporal(lambda c_g, uniform: uniform[:, 3] < 0.2))
     assert run(given, tmp_path / "out.dcd", "--samples", "3", "--seed", "4", "--quiet") == 0
-    manifest = json.loads((tmp_path / "out.backmap.json").read_text())
+    manifest = json.loads((tmp_path / "out.dcd.backmap.json").read_text())
     assert (manifest["seed"], manifest["samples"], manifest["stride"]) == (4, 3, 1)
     (counted,) = manifest["rollout"]
     assert counted["trajectory"] == str(given)
@@ -118,7 +118,7 @@ def test_a_bad_molecule_is_reported(toy, given, tmp_path, capsys):
     toy(ToyTemporal(lambda c_g, uniform: uniform[:, 0] >= 0))
     assert run(given, tmp_path / "out.dcd") == 0
     error = capsys.readouterr().err
-    assert "cg.xtc: 40 frames stayed unphysical after all re-draws (counted in out.backmap.json)" in error
+    assert "cg.xtc: 40 frames stayed unphysical after all re-draws (counted in out.dcd.backmap.json)" in error
     assert "40 re-seeds, 40 unphysical frames" in error
 
 
@@ -246,7 +246,7 @@ def test_seeds_of_another_trajectory(toy, given, tmp_path, capsys):
         assert library.shape == (7, 3, 22, 3)
         np.testing.assert_allclose(library[3, 2], shape.xyz[5], atol=1e-4)
         assert run(given, tmp_path / f"{name}.out.dcd", "--seed-from", str(tmp_path / name)) == 0
-        manifest = json.loads((tmp_path / f"{name}.out.backmap.json").read_text())
+        manifest = json.loads((tmp_path / f"{name}.out.dcd.backmap.json").read_text())
         assert manifest["seed_from"]["path"] == str(tmp_path / name)
     shape[:2].save_dcd(str(tmp_path / "two.dcd"))
     assert run(given, tmp_path / "out.dcd", "--seed-from", str(tmp_path / "two.dcd")) == 2
@@ -340,7 +340,7 @@ def test_interrupted_and_resumed(toy, given, tmp_path, capsys, small_chunks):
     assert run(given, tmp_path / "out.dcd", "--resume") == 0
     assert len(model.batches) == 26
     assert_same(tmp_path / "out.dcd", tmp_path / "whole.dcd")
-    manifests = [json.loads((tmp_path / f"{name}.backmap.json").read_text()) for name in ("out", "whole")]
+    manifests = [json.loads((tmp_path / f"{name}.dcd.backmap.json").read_text()) for name in ("out", "whole")]
     assert manifests[0]["rollout"] == manifests[1]["rollout"]
     assert not list(tmp_path.glob("*.partial"))
 
@@ -406,7 +406,11 @@ def test_stopped_after_the_last_frame(toy, given, tmp_path, monkeypatch, moment)
     assert run(given, tmp_path / "out.dcd", "--resume") == 0
     assert not model.batches
     assert_same(tmp_path / "out.dcd", tmp_path / "whole.dcd")
-    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.backmap.json", "out.dcd", "out.pdb"]
+    assert sorted(path.name for path in tmp_path.glob("out*")) == [
+        "out.dcd",
+        "out.dcd.backmap.json",
+        "out.pdb",
+    ]
 
 
 def test_memory_does_not_grow_with_frames(toy, tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def test_refined_frames(name, tmp_path):
     built = mdtraj.load(str(output), top=str(tmp_path / "in.pdb"))
     beads = list(load_model(name, select_device("cpu")).mapping.bead_atoms)
     np.testing.assert_allclose(built.xyz[:, beads], np.repeat(given.xyz[:, beads], 3, 0), atol=1e-5)
-    manifest = json.loads((tmp_path / "out.backmap.json").read_text())
+    manifest = json.loads((tmp_path / "out.dcd.backmap.json").read_text())
     assert (manifest["refine"], manifest["temperature"]) == (2, 320.0)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from backmap.errors import InputError
 from backmap.io import AtomFrames, AtomList, GrowingOutput, open_source
+from tests.fuzzing import tries
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
 
@@ -92,16 +93,37 @@ def test_parts_make_a_whole(tmp_path, suffix, frames):
     assert content(tmp_path / "parts" / f"x{suffix}") == content(expected)
 
 
-def test_finishing_twice_changes_nothing(tmp_path, suffix, frames):
+@pytest.mark.parametrize("count", [1, 3])
+def test_finishing_twice_changes_nothing(tmp_path, suffix, frames, count):
     atoms, frames = frames
     output = grow(tmp_path / "twice", f"x{suffix}", atoms)
-    output.append(frames[:1])
+    output.append(frames[:count])
     lengths = output.synchronise()
     output.finish()
     path = tmp_path / "twice" / f"x{suffix}"
-    before = path.read_bytes()
-    grow(tmp_path / "twice", f"x{suffix}", atoms, lengths=lengths).finish()
-    assert path.read_bytes() == before
+    before = content(path)
+    grow(tmp_path / "twice", f"x{suffix}", atoms, lengths=lengths, finishing=True).finish()
+    assert content(path) == before
+
+
+@pytest.mark.fuzz
+def test_damage_of_what_has_grown_is_refused(tmp_path, suffix, frames):
+    atoms, frames = frames
+    output = grow(tmp_path / "bad", f"x{suffix}", atoms)
+    output.append(frames)
+    lengths = output.synchronise()
+    paths = [file.path for file in output.files]
+    whole = [path.read_bytes() for path in paths]
+    for seed in tries(20):
+        generator = np.random.default_rng(seed)
+        which = generator.integers(len(paths))
+        data = bytearray(whole[which])
+        data[generator.integers(len(data))] ^= generator.integers(1, 256)
+        paths[which].write_bytes(data)
+        with pytest.raises(InputError, match="is not what the run has written there; give --overwrite"):
+            grow(tmp_path / "bad", f"x{suffix}", atoms, lengths=lengths)
+        paths[which].write_bytes(whole[which])
+    grow(tmp_path / "bad", f"x{suffix}", atoms, lengths=lengths)
 
 
 def test_time_step_and_box_are_kept(tmp_path, suffix, frames):

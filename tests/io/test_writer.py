@@ -225,7 +225,7 @@ def test_files_of_a_set_appear_together(tmp_path):
 def test_sample_names(tmp_path):
     assert [path.name for path in sample_paths("x/out.pdb.gz", 1)] == ["out.pdb.gz"]
     assert [str(path) for path in sample_paths("x/out.pdb.gz", 2)] == ["x/out_1.pdb.gz", "x/out_2.pdb.gz"]
-    assert str(manifest_path("x/out.v2.pdb.gz")) == "x/out.v2.backmap.json"
+    assert str(manifest_path("x/out.v2.pdb.gz")) == "x/out.v2.pdb.gz.backmap.json"
 
 
 def test_manifest(tmp_path):

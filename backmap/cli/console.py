@@ -1,0 +1,59 @@
+"""What the command prints, whatever has become of its standard streams."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+from backmap.errors import InputError
+
+EXIT_BROKEN_PIPE = 141
+
+
+def open_closed_streams() -> None:
+    """Connect standard streams that are closed to the null device.
+
+    Otherwise the next file that is opened gets their descriptor, and messages of libraries end up in it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free descriptor
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
+
+
+def tell(message: str) -> None:
+    """Print a message on standard error; a run goes on where nobody can read it any more."""
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
+
+
+def show(*paragraphs: str) -> None:
+    """Print results on standard output, an empty line between paragraphs.
+
+    Raises
+    ------
+    SystemExit
+        If the reader of a pipe has gone, as other programs of a pipeline end then.
+    InputError
+        If the output cannot be written for another reason.
+    """
+    try:
+        print(*paragraphs, sep="\n\n", flush=True)
+    except BrokenPipeError:
+        _discard_output()
+        raise SystemExit(EXIT_BROKEN_PIPE) from None
+    except OSError as error:
+        _discard_output()
+        raise InputError(f"standard output: cannot be written: {error.strerror}") from error
+
+
+def _discard_output() -> None:
+    """Connect standard output to the null device: what is still buffered would fail again at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,36 @@
+"""What tests of the command share: a toy in the place of the model, and a trajectory for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backmap.chemistry import SLOT_CA, Topology
+from backmap.io import AtomList, open_writer
+from tests import toy_protein
+
+FRAMES = 12
+
+
+@pytest.fixture
+def toy(monkeypatch, tmp_path) -> toy_protein.FixedOffsets:
+    return toy_protein.install(tmp_path / "toy.safetensors", None, monkeypatch.setattr)
+
+
+@pytest.fixture
+def given(tmp_path) -> Path:
+    """Write a C-alpha trajectory of two chains with time, step and box."""
+    topology = Topology.from_sequences("MKWA", "GPC")
+    only = np.zeros((7, 15), dtype=bool)
+    only[:, SLOT_CA] = True
+    coordinates = np.full((FRAMES, 7, 15, 3), np.nan)
+    coordinates[:, :, SLOT_CA] = 0.0
+    coordinates[:, :, SLOT_CA, 0] = 0.38 * np.arange(7) + 0.01 * np.arange(FRAMES)[:, None]
+    coordinates[:, 4:, SLOT_CA, 1] = 2.0
+    (tmp_path / "in").mkdir()
+    with open_writer(tmp_path / "in" / "ca.xtc", AtomList.of_protein(topology, only)) as writer:
+        box = np.broadcast_to(np.diag([4.0, 5.0, 6.0]), (FRAMES, 3, 3))
+        writer.write(coordinates, 5.0 * np.arange(FRAMES), box, 2500 * np.arange(FRAMES))
+    return tmp_path / "in" / "ca.xtc"
