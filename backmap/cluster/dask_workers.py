@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import signal
 import threading
 import time
@@ -22,7 +23,7 @@ from backmap.errors import InputError
 from .workers import Job
 
 if TYPE_CHECKING:
-    from distributed import Client, Worker
+    from distributed import Client, LocalCluster, Worker
 
 CONNECT_SECONDS = 10
 WORKERS_SECONDS = 120
@@ -68,7 +69,7 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
                 dashboard_address=None,
                 silence_logs=logging.CRITICAL,
             )
-        with cluster, Client(cluster) as client:
+        with cluster, Client(cluster) as client, _killing_when_stopped(cluster):
             yield client
         return
     try:
@@ -88,6 +89,21 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
             ) from error
         _require_versions(client)
         yield client
+
+
+@contextmanager
+def _killing_when_stopped(cluster: LocalCluster) -> Iterator[None]:
+    """Kill workers at once where the program is told to end: Dask would wait seconds for what they build."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        for nanny in cluster.workers.values():
+            nanny.auto_restart = False
+            if nanny.pid:
+                os.kill(nanny.pid, signal.SIGKILL)
+        raise
 
 
 @contextmanager
