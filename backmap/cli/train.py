@@ -85,7 +85,7 @@ def read_configurations(
     path: Path, table: dict[str, Any], model: type[Model], training: type[Training]
 ) -> tuple[Model, Training]:
     """Make the configurations of a residue-wise model and of its training, or say what is wrong with them."""
-    from backmap.models.checkpoint import config_from_dict
+    from backmap.models.configuration import config_from_dict
 
     require_tables(path, table, {"data", "model", "training"})
     try:

@@ -196,7 +196,7 @@ def bead_mapping(table: dict[str, Any], molecule: Molecule) -> LinearMapping:
 
 
 def _configurations(table: dict[str, Any]) -> tuple[TemporalConfig, TemporalTrainingConfig]:
-    from backmap.models.checkpoint import config_from_dict
+    from backmap.models.configuration import config_from_dict
     from backmap.models.temporal.config import TemporalConfig
     from backmap.training.temporal import TemporalTrainingConfig
 

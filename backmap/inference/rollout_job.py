@@ -53,6 +53,8 @@ class RolloutJob:
         model = self.model.load(device)
         if self.library is not None:
             model.library = torch.from_numpy(self.library).to(device)
+        if len(model.library) == 0:
+            raise InputError(f"{self.model.name}: holds no frames to start from; give some with --seed-from")
         return model
 
     def open(self, device: torch.device | str) -> Roller:
@@ -61,9 +63,7 @@ class RolloutJob:
         Raises
         ------
         InputError
-            If the frames cannot be refined with it.
-        ValueError
-            If the file holds no model.
+            If the frames cannot be refined with it, or the file holds no model.
         """
         return Roller(self, self.load(device), torch.device(device))
 
