@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 import reprlib
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from backmap.errors import InputError
 
 _LONGEST_NUMBER = 20
 """Digits beyond which a number is larger than any limit; Python refuses to read very long ones."""
+
+_NUMERAL = re.compile("[0-9.eE+-]{1,50}")
+"""Python itself reads digits of all alphabets, and underscores, too."""
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 60
@@ -82,7 +86,7 @@ class Real:
     def parse(self, text: str) -> float:
         """Read a number. Raises ValueError with one sentence if it is none of these."""
         try:
-            number = float(text)
+            number = float(text) if _NUMERAL.fullmatch(text) else math.nan
         except ValueError:
             number = math.nan
         if not self._holds(number):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
+import io
 import signal
 import sys
 import warnings
@@ -12,6 +14,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from backmap.errors import InputError, InputWarning
+from backmap.limits import shown
 
 _OBJECTS_PER_COLLECTION = 100_000
 """Atoms and residues of large files are many objects without cycles, which collections would go through again
@@ -36,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"backmap: error: {message} (see `{self.prog} --help`)", file=sys.stderr)
+        print(f"backmap: error: {_on_one_line(message)} (see `{self.prog} --help`)", file=sys.stderr)
         raise SystemExit(EXIT_BAD_INPUT)
 
 
@@ -65,12 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 2 bad input, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _show_names_that_cannot_be_written()
     try:
         with warnings.catch_warnings():
             _show_only_our_warnings()
             return _run(arguments)
     except InputError as error:
-        print(f"backmap: error: {error}", file=sys.stderr)
+        print(f"backmap: error: {_on_one_line(str(error))}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        print(f"backmap: error: {shown(error.filename)}: {error.strerror}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("backmap: interrupted", file=sys.stderr)
@@ -78,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    _require_words(arguments)
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     parsed = build_parser(verb).parse_args(arguments)
     gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
@@ -86,6 +96,29 @@ def _run(arguments: list[str]) -> int:
         return parsed.run(parsed)
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _require_words(arguments: Sequence[str]) -> None:
+    """Refuse words that can be neither a name nor a number."""
+    for place, word in enumerate(arguments):
+        value = word.partition("=")[2] if word.startswith("--") and "=" in word else word
+        if not value:
+            before = f" after {arguments[place - 1]}" if place and not word else ""
+            raise InputError(f"an argument{before or ' ' + word} is empty; give a value, or leave it out")
+        if "\0" in word:
+            raise InputError(f"the argument {shown(word)} holds a zero byte, which no name can")
+
+
+def _show_names_that_cannot_be_written() -> None:
+    """Print names of files that are no text, or that the terminal cannot show, with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _on_one_line(message: str) -> str:
+    """Escape what names in a message may hold: line ends, and codes that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
@@ -101,7 +134,7 @@ def _show_only_our_warnings() -> None:
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"backmap: warning: {message}", file=sys.stderr)
+    print(f"backmap: warning: {_on_one_line(str(message))}", file=sys.stderr)
 
 
 if __name__ == "__main__":

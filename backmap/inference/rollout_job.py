@@ -53,8 +53,6 @@ class RolloutJob:
         model = self.model.load(device)
         if self.library is not None:
             model.library = torch.from_numpy(self.library).to(device)
-        if len(model.library) == 0:
-            raise InputError(f"{self.model.name}: holds no frames to start from; give some with --seed-from")
         return model
 
     def open(self, device: torch.device | str) -> Roller:
