@@ -5,14 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from backmap.errors import InputError, InputWarning
+from backmap.limits import shown
+from backmap.options import check_arguments, is_path
+from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:
     import mdtraj
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from backmap.runs.protein_plan import ProteinOptions
 
 DEFAULT_MODEL = "protein"
-MAX_SEED = 2**63 - 1
 _WEIGHTS = Path(__file__).with_name("weights")
 
 
@@ -58,8 +60,7 @@ def select_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu`` or ``cuda`` into a device that is there."""
     import torch
 
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device {name}: unknown; use auto, cpu or cuda")
+    check_arguments(device=name)
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("device cuda: PyTorch finds no CUDA device on this machine; use --device cpu")
     if name == "auto":
@@ -88,19 +89,16 @@ def require_model(model: str | PathLike[str]) -> Path:
 
 def read_model(model: str | PathLike[str]) -> ModelFile:
     """Read the model the user named; its family is known then."""
-    from backmap.models.checkpoint import ModelFile
+    from backmap.models.checkpoint import ModelFile, read_model_file
 
-    path = require_model(model)
-    with explained():
-        file = ModelFile(str(model), path.read_bytes())
-        _ = file.family
+    file = ModelFile(str(model), read_model_file(require_model(model)))
+    _ = file.family
     return file
 
 
 def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Module:
     """Load the model the user named, ready for inference."""
-    with explained():
-        return read_model(model).load(device)
+    return read_model(model).load(device)
 
 
 @contextmanager
@@ -189,32 +187,98 @@ def reconstruct(
     backmap.errors.InputError
         If the input cannot be used; the message says why and what to do.
     """
+    request = check_request(
+        model=model,
+        device=device,
+        samples=samples,
+        seed=seed,
+        skip_unknown=skip_unknown,
+        keep_given=keep_given,
+        ddim_steps=ddim_steps,
+        redraws=redraws,
+        c_alphas=c_alphas,
+        bead_noise=bead_noise,
+        hydrogens=hydrogens,
+        ph=ph,
+        minimise=minimise,
+        refine=refine,
+        temperature=temperature,
+        sequence=sequence,
+    )
+    _require_trajectory(trajectory, top)
+    with usual_settings():
+        if request.rollout is not None:
+            results = _roll_out(trajectory, top, request.rollout, request.device)
+        else:
+            results = _build(trajectory, top, request)
+    return results[0] if request.options.samples == 1 else results
+
+
+class Request(NamedTuple):
+    """What is asked for in Python, having been checked.
+
+    Attributes
+    ----------
+    model : ModelFile
+        What builds.
+    device : torch.device
+        Where.
+    names : dict
+        How residues get their names: ``skip_unknown`` and ``sequence``.
+    options : ProteinOptions
+        How a protein is built.
+    rollout : RolloutJob or None
+        How a temporal model, if it is one, is rolled.
+    """
+
+    model: ModelFile
+    device: torch.device
+    names: dict[str, Any]
+    options: ProteinOptions
+    rollout: RolloutJob | None
+
+
+def check_request(**given: Any) -> Request:
+    """Check the arguments that :func:`reconstruct` and its twin for streams share.
+
+    Raises
+    ------
+    InputError
+        If one cannot be used, or has no meaning for the model.
+    """
     from backmap.inference.rollout_job import RolloutJob
     from backmap.runs.protein_plan import ProteinOptions
 
-    require_counts(samples, seed)
-    options = ProteinOptions(
-        samples, seed, keep_given, ddim_steps, redraws, c_alphas, bead_noise, hydrogens, ph, minimise
-    )
-    file, place = read_model(model), select_device(device)
+    checked = check_arguments(**given)
+    options = ProteinOptions(**{field.name: checked[field.name] for field in fields(ProteinOptions)})
+    names = {name: checked[name] for name in ("skip_unknown", "sequence")}
+    model, refine, temperature = checked["model"], checked["refine"], checked["temperature"]
+    file, device = read_model(model), select_device(checked["device"])
+    rollout = None
     if file.family == "temporal":
-        refuse_for_temporal(file.name, options, sequence)
-        results = _roll_out(trajectory, top, RolloutJob(file, samples, seed, refine, temperature), place)
-    else:
-        if refine or temperature is not None:
-            raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
-        names = {"skip_unknown": skip_unknown, "sequence": sequence}
-        results = _build(trajectory, top, file, place, names, options)
-    return results[0] if samples == 1 else results
+        _refuse_for_temporal(file.name, options, names)
+        rollout = RolloutJob(file, options.samples, options.seed, refine, temperature)
+    elif refine or temperature is not None:
+        raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
+    return Request(file, device, names, options, rollout)
+
+
+def _require_trajectory(trajectory: Any, top: Any) -> None:
+    """Refuse what is neither a trajectory nor the name of a file, and a topology where one is known."""
+    import mdtraj
+
+    check_arguments(top=top)
+    if isinstance(trajectory, mdtraj.Trajectory):
+        if top is not None:
+            raise InputError(f"top {shown(top)}: an mdtraj.Trajectory has a topology already; leave it out")
+    elif not is_path(trajectory):
+        raise InputError(f"trajectory is {shown(trajectory)}; give an mdtraj.Trajectory or a file")
 
 
 def _build(
     trajectory: mdtraj.Trajectory | str | PathLike[str],
     top: str | PathLike[str] | None,
-    model: ModelFile,
-    device: torch.device,
-    names: dict[str, Any],
-    options: ProteinOptions,
+    request: Request,
 ) -> list[mdtraj.Trajectory]:
     """Build all frames of a protein, one trajectory a sample."""
     from backmap.cluster import LocalWorkers
@@ -224,15 +288,14 @@ def _build(
     from backmap.runs.protein_plan import ProteinPlan
 
     if isinstance(trajectory, str | PathLike):
-        source = open_source(trajectory, top, **names)
+        source = open_source(trajectory, top, **request.names)
     else:
-        source = source_from_mdtraj(trajectory, **names)
-    samples, count = options.samples, count_workers(device)
+        source = source_from_mdtraj(trajectory, **request.names)
+    device, samples = request.device, request.options.samples
+    count = count_workers(device)
     chunks = source.chunks(frames_per_batch(source.topology.residues, samples, device, count))
-    with explained():
-        plan = ProteinPlan.make(source, model, options)
-        opened = LocalWorkers(plan.job, device, count)
-    with opened as workers:
+    plan = ProteinPlan.make(source, request.model, request.options)
+    with LocalWorkers(plan.job, device, count) as workers:
         built = list(build_frames(workers, chunks, plan.kept, samples))
     record = sum((frames.c_alphas for frames in built), CAlphaRecord())
     if cis := describe_cis(record.summary(source.topology)):
@@ -252,8 +315,7 @@ def _roll_out(
     from backmap.io import AtomList, beads_from_mdtraj, open_beads
     from backmap.runs.rollout import Rollout, check_source, plan_strands
 
-    with explained():
-        model = job.load("cpu")
+    model = job.load("cpu")
     if isinstance(trajectory, str | PathLike):
         source = open_beads(trajectory, model.molecule, model.mapping, top)
     else:
@@ -278,9 +340,7 @@ def _trajectories(
     return [to_mdtraj(atoms, sample, time, box) for sample in np.concatenate(coordinates, axis=1)]
 
 
-def refuse_for_temporal(
-    name: str, options: ProteinOptions, sequence: str | PathLike[str] | None = None
-) -> None:
+def _refuse_for_temporal(name: str, options: ProteinOptions, names: dict[str, Any]) -> None:
     """Refuse options that have no meaning for a temporal model."""
     from backmap.inference.protein_job import refuse_sampling
 
@@ -290,16 +350,9 @@ def refuse_for_temporal(
         "hydrogens": options.hydrogens,
         "minimise": options.minimise,
         "c_alphas": options.c_alphas != "auto",
-        "sequence": sequence is not None,
+        "sequence": names["sequence"] is not None,
     }
     for option, is_given in given.items():
         if is_given:
             raise InputError(f"{option}: has no meaning for a temporal model such as {name}")
     refuse_sampling(name, options.ddim_steps, options.redraws)
-
-
-def require_counts(samples: int, seed: int) -> None:
-    if samples < 1:
-        raise InputError(f"samples {samples}: ask for at least 1")
-    if not 0 <= seed <= MAX_SEED:
-        raise InputError(f"seed {seed}: use a whole number from 0 to {MAX_SEED}")

@@ -13,6 +13,8 @@ from backmap.errors import InputError
 from backmap.evaluation.measurement import Measurement, join_frames, measure
 from backmap.evaluation.scorecard import Part, Scorecard
 from backmap.io import FrameChunk, Source, source_from_mdtraj
+from backmap.options import check_arguments, require_trajectories
+from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:
     import mdtraj
@@ -48,13 +50,19 @@ def evaluate(
     InputError
         If residues or frames differ, saying where first.
     """
-    sequence = samples if isinstance(samples, Sequence) else [samples]
+    listed = require_trajectories(samples, "samples")
+    checked = check_arguments(skip_unknown=skip_unknown)
 
     def opened(trajectory: mdtraj.Trajectory) -> Source:
-        return source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
+        return source_from_mdtraj(trajectory, **checked)
 
-    sources = {f"sample {number}": opened(sample) for number, sample in enumerate(sequence, 1)}
-    return score_sources(None if reference is None else ("the reference", opened(reference)), sources)
+    known = None
+    if reference is not None:
+        (trajectory,) = require_trajectories([reference], "reference")
+        known = "the reference", opened(trajectory)
+    sources = {f"sample {number}": opened(sample) for number, sample in enumerate(listed, 1)}
+    with usual_settings():
+        return score_sources(known, sources)
 
 
 def score_sources(

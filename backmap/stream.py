@@ -10,6 +10,9 @@ import numpy as np
 
 from backmap import api
 from backmap.errors import InputError
+from backmap.limits import shown
+from backmap.options import is_path
+from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:
     import mdtraj
@@ -18,8 +21,6 @@ if TYPE_CHECKING:
     from backmap.inference.rollout_job import RolloutJob
     from backmap.io import AtomList, FrameChunk, FrameSource, Source
     from backmap.io.protein_selection import ResidueRecord
-    from backmap.models.checkpoint import ModelFile
-    from backmap.runs.protein_plan import ProteinOptions
 
 
 class Follower(Protocol):
@@ -79,27 +80,45 @@ def reconstruct_stream(
     backmap.errors.InputError
         If a frame cannot be used; the message says why and what to do.
     """
-    from backmap.inference.rollout_job import RolloutJob
     from backmap.io import source_from_mdtraj
-    from backmap.runs.protein_plan import ProteinOptions
 
-    api.require_counts(samples, seed)
-    options = ProteinOptions(
-        samples, seed, keep_given, ddim_steps, redraws, c_alphas, bead_noise, hydrogens, ph, minimise
+    request = api.check_request(
+        model=model,
+        device=device,
+        samples=samples,
+        seed=seed,
+        skip_unknown=skip_unknown,
+        keep_given=keep_given,
+        ddim_steps=ddim_steps,
+        redraws=redraws,
+        c_alphas=c_alphas,
+        bead_noise=bead_noise,
+        hydrogens=hydrogens,
+        ph=ph,
+        minimise=minimise,
+        refine=refine,
+        temperature=temperature,
+        sequence=sequence,
     )
-    file, place = api.read_model(model), api.select_device(device)
-    if file.family == "temporal":
-        api.refuse_for_temporal(file.name, options, sequence)
-        job = RolloutJob(file, samples, seed, refine, temperature)
-        return _follow(frames, topology, lambda *first: _MoleculeFollower(*first, job, place))
-    if refine or temperature is not None:
-        raise InputError(f"refine and temperature have a meaning for temporal models alone, not {model}")
+    _require_frames(frames, topology)
+    job = request.rollout
+    if job is not None:
+        return _follow(frames, topology, lambda *first: _MoleculeFollower(*first, job, request.device))
 
     def open_follower(first: mdtraj.Trajectory, residues: Sequence[ResidueRecord] | None) -> Follower:
-        asked = {"skip_unknown": skip_unknown, "sequence": sequence}
-        return _ProteinFollower(source_from_mdtraj(first, residues=residues, **asked), place, file, options)
+        return _ProteinFollower(source_from_mdtraj(first, residues=residues, **request.names), request)
 
     return _follow(frames, topology, open_follower)
+
+
+def _require_frames(frames: Any, topology: Any) -> None:
+    """Refuse what gives no frames, and a topology that is none."""
+    import mdtraj
+
+    if isinstance(frames, str | bytes | mdtraj.Trajectory) or not isinstance(frames, Iterable):
+        raise InputError(f"frames are {shown(frames)}; give an iterable of arrays or of mdtraj.Trajectory")
+    if topology is not None and not isinstance(topology, mdtraj.Topology) and not is_path(topology):
+        raise InputError(f"topology is {shown(topology)}; give an mdtraj.Topology or the name of a file")
 
 
 def _follow(
@@ -120,11 +139,14 @@ def _follow(
     number = 0
     for given in _trajectories(frames, topology):
         if follower is None:
-            follower = open_follower(given, residues if given.topology is topology else None)
+            with usual_settings():
+                follower = open_follower(given, residues if given.topology is topology else None)
             built_topology = mdtraj_topology(follower.atoms)
         chunk = follower.source.take(RawFrames(given.xyz, given.time, given.unitcell_vectors), number)
         number += given.n_frames
-        for frame, atoms in enumerate(follower.build(chunk).swapaxes(0, 1)):
+        with usual_settings():
+            built_frames = follower.build(chunk).swapaxes(0, 1)
+        for frame, atoms in enumerate(built_frames):
             built = mdtraj.Trajectory(atoms, built_topology, time=np.repeat(given.time[frame], len(atoms)))
             if given.unitcell_vectors is not None:
                 built.unitcell_vectors = np.repeat(given.unitcell_vectors[frame, None], len(atoms), axis=0)
@@ -160,7 +182,7 @@ def _trajectories(
             continue
         if topology is None:
             raise InputError("the frames are coordinates without names; give their topology")
-        positions = np.asarray(given)
+        positions = _as_array(given, number)
         if positions.shape != (topology.n_atoms, 3):
             raise InputError(
                 f"frame {number + 1}: has shape {positions.shape}, "
@@ -172,6 +194,13 @@ def _trajectories(
             )
         yield mdtraj.Trajectory(positions[None], topology, time=[number])
         number += 1
+
+
+def _as_array(given: Any, number: int) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"frame {number + 1}: is no array of coordinates ({error})") from None
 
 
 def _require_same_atoms(topology: mdtraj.Topology, first: mdtraj.Topology, number: int) -> None:
@@ -204,20 +233,15 @@ def _describe(atom: mdtraj.core.topology.Atom) -> str:
 class _ProteinFollower:
     """Builds the frames of a protein, each on its own."""
 
-    def __init__(
-        self,
-        source: Source,
-        device: torch.device,
-        model: ModelFile,
-        options: ProteinOptions,
-    ) -> None:
+    def __init__(self, source: Source, request: api.Request) -> None:
         from backmap.cluster import LocalWorkers
         from backmap.runs.protein_plan import ProteinPlan
 
         self.source = source
-        with api.explained():
-            self._plan = ProteinPlan.make(source, model, options)
-            self._workers = LocalWorkers(self._plan.job, device, threads=api.count_workers(device))
+        self._plan = ProteinPlan.make(source, request.model, request.options)
+        self._workers = LocalWorkers(
+            self._plan.job, request.device, threads=api.count_workers(request.device)
+        )
         self.atoms = self._plan.atoms
 
     def build(self, chunk: FrameChunk) -> np.ndarray:
@@ -242,8 +266,7 @@ class _MoleculeFollower:
         from backmap.io import AtomList, beads_from_mdtraj
         from backmap.runs.rollout import BeadCheck, check_source
 
-        with api.explained():
-            model = job.load("cpu")
+        model = job.load("cpu")
         self.source = beads_from_mdtraj(first, model.molecule, model.mapping, residues=residues)
         check_source(self.source, model)
         self._check = BeadCheck(self.source, model)

@@ -24,6 +24,8 @@ from backmap.evaluation.latent_codes import CodeDiversity, correlate_with_energy
 from backmap.evaluation.tica import c_alpha_distances, project
 from backmap.evaluation.trajectory_scorecard import System, TrajectoryScorecard
 from backmap.evaluation.velocities import compare_velocities
+from backmap.options import check_arguments, require_trajectories
+from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:
     import mdtraj
@@ -96,7 +98,39 @@ def evaluate_trajectory(
         If atoms or times differ, or a trajectory is too short, saying what and where.
     """
     _require_deeptime()
-    sides = {side: _listed(given) for side, given in zip(SIDES, (reference, samples), strict=True)}
+    asked = check_arguments(
+        frame_interval=frame_interval,
+        lag=lag,
+        lag_times=lag_times,
+        states=states,
+        metastable=metastable,
+        temperature=temperature,
+        seed=seed,
+    )
+    sides = {
+        side: require_trajectories(given, NAMES[side])
+        for side, given in zip(SIDES, (reference, samples), strict=True)
+    }
+    if not all(sides.values()):
+        raise InputError("there is no trajectory to compare; give at least one of each side")
+    with usual_settings():
+        return _evaluate(sides, energy=energy, codes=codes, one_frame=one_frame, **asked)
+
+
+def _evaluate(
+    sides: dict[str, list[mdtraj.Trajectory]],
+    *,
+    frame_interval: float | None,
+    lag: float | None,
+    lag_times: Sequence[float] | None,
+    states: int,
+    metastable: int | None,
+    temperature: float,
+    energy: EnergyFunction | None,
+    codes: np.ndarray | None,
+    one_frame: mdtraj.Trajectory | None,
+    seed: int,
+) -> TrajectoryScorecard:
     first = sides["reference"][0]
     if codes is not None and energy is None:
         raise InputError("latent codes are compared with energies; give a way to compute those as well")
@@ -180,13 +214,6 @@ def _require_deeptime() -> None:
         raise InputError("Markov models need deeptime; pip install deeptime") from error
 
 
-def _listed(given: mdtraj.Trajectory | Sequence[mdtraj.Trajectory]) -> list[mdtraj.Trajectory]:
-    listed = list(given) if isinstance(given, Sequence) else [given]
-    if not listed:
-        raise InputError("there is no trajectory to compare; give at least one of each side")
-    return listed
-
-
 def _check(first: mdtraj.Trajectory, trajectory: mdtraj.Trajectory, name: str) -> None:
     """Refuse other atoms than the first trajectory's, and positions that are no numbers."""
     expected, found = ([str(atom) for atom in each.topology.atoms] for each in (first, trajectory))
@@ -210,8 +237,6 @@ def _atom_name(written: str) -> str:
 def _frame_interval(sides: dict[str, list[mdtraj.Trajectory]], given: float | None) -> float:
     """Give ps between frames: as told, or as the times of all trajectories say alike."""
     if given is not None:
-        if not given > 0.0:
-            raise InputError(f"the frame interval is {given:g} ps; give one above 0")
         return given
     expected: float | None = None
     for side in SIDES:

@@ -131,8 +131,10 @@ class ForceField:
         Raises
         ------
         ValueError
-            If an array is missing; the message names it.
+            If an array is missing, holds other numbers than it should, or has a shape that does not fit the
+            others; the message names it.
         """
+        _check_arrays(arrays)
         solvent = None
         if any(name.startswith(SOLVENT_PREFIX) for name in arrays):
             solvent = ImplicitSolvent(**_named(arrays, ImplicitSolvent, SOLVENT_PREFIX))
@@ -216,6 +218,70 @@ _PER_TERM = {
     "exceptions": ("exception_parameters",),
 }
 """Arrays with a row an atom, and arrays of atom indices with the arrays that go with them row by row."""
+
+
+_SHAPES: dict[str, tuple[str | int, ...]] = {
+    "masses": ("atoms",),
+    "bonds": ("bonds", 2),
+    "bond_parameters": ("bonds", 2),
+    "angles": ("angles", 3),
+    "angle_parameters": ("angles", 2),
+    "torsions": ("torsions", 4),
+    "torsion_parameters": ("torsions", 3),
+    "harmonic_torsions": ("impropers", 4),
+    "harmonic_torsion_parameters": ("impropers", 2),
+    "correction_torsions": ("corrections", 8),
+    "correction_index": ("corrections",),
+    "correction_maps": ("maps", "points", "points"),
+    "charges": ("atoms",),
+    "kinds": ("atoms",),
+    "repulsion": ("kinds", "kinds"),
+    "attraction": ("kinds", "kinds"),
+    "exceptions": ("exceptions", 2),
+    "exception_parameters": ("exceptions", 3),
+    "constraints": ("constraints", 2),
+    "constraint_lengths": ("constraints",),
+    f"{SOLVENT_PREFIX}charges": ("atoms",),
+    f"{SOLVENT_PREFIX}radii": ("atoms",),
+    f"{SOLVENT_PREFIX}scales": ("atoms",),
+    f"{SOLVENT_PREFIX}dielectrics": (2,),
+    f"{SOLVENT_PREFIX}surface_tension": (),
+}
+"""Sizes of all arrays; what has the same name is the same."""
+
+_INDICES = {
+    **dict.fromkeys(_PER_TERM, "atoms"),
+    "correction_index": "maps",
+    "kinds": "kinds",
+}
+"""Arrays of indices, and what they number."""
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse arrays whose shapes do not agree, indices out of range, and values that are not finite."""
+    sizes: dict[str | int, int] = {2: 2, 3: 3, 4: 4, 8: 8}
+    for name, array in arrays.items():
+        shape = _SHAPES.get(name)
+        if shape is None:
+            raise ValueError(f"the force field has no place for {name}")
+        wanted = np.int64 if name in _INDICES else np.float64
+        agrees = array.ndim == len(shape) and all(
+            sizes.setdefault(key, size) == size for key, size in zip(shape, array.shape, strict=True)
+        )
+        if array.dtype != wanted or not agrees:
+            raise ValueError(
+                f"{name} of the force field is {array.dtype} {array.shape}, which does not fit "
+                f"{np.dtype(wanted)} ({', '.join(map(str, shape))}) of the others"
+            )
+        if name not in _INDICES and not np.isfinite(array).all():
+            raise ValueError(f"{name} of the force field holds values that are no finite numbers")
+    for name, numbered in _INDICES.items():
+        array, size = arrays.get(name), sizes.get(numbered, 0)
+        if array is not None and array.size and not 0 <= array.min() <= array.max() < size:
+            raise ValueError(
+                f"{name} of the force field runs from {array.min()} to {array.max()}, "
+                f"but there are {size} {numbered}"
+            )
 
 
 def _named(arrays: Mapping[str, np.ndarray], kind: type, prefix: str) -> dict[str, np.ndarray]:

@@ -11,6 +11,9 @@ import numpy as np
 
 from backmap.chemistry.molecule import Molecule
 
+_MOST_WEIGHTS = 20_000_000
+"""Entries of the matrix of a mapping that is read from a file."""
+
 
 @dataclass(frozen=True)
 class LinearMapping:
@@ -80,10 +83,16 @@ class LinearMapping:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LinearMapping:
-        """The mapping of :meth:`to_dict`."""
-        weights = np.zeros((len(values["bead_names"]), values["atoms"]))
-        for bead, (atoms, shares) in enumerate(
-            zip(values["bead_atoms"], values["bead_weights"], strict=True)
-        ):
-            weights[bead, atoms] = shares
-        return cls(weights, tuple(values["bead_names"]))
+        """The mapping of :meth:`to_dict`. Raises ValueError if atoms or shares do not agree in number."""
+        names, atoms = tuple(values["bead_names"]), values["atoms"]
+        rows = list(zip(values["bead_atoms"], values["bead_weights"], strict=True))
+        if len(rows) != len(names):
+            raise ValueError(f"{len(names)} beads have names, but {len(rows)} have atoms")
+        if len(names) * atoms > _MOST_WEIGHTS:
+            raise ValueError(f"{len(names)} beads of {atoms} atoms are too many")
+        weights = np.zeros((len(names), atoms))
+        for row, (members, shares) in zip(weights, rows, strict=True):
+            if len(members) != len(shares) or not all(0 <= atom < atoms for atom in members):
+                raise ValueError(f"a bead needs a share of each of its atoms, numbered from 0 to {atoms - 1}")
+            row[list(members)] = shares
+        return cls(weights, names)

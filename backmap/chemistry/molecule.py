@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+_LONGEST_NAME = 16
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Molecule:
     Raises
     ------
     ValueError
-        If the entries do not agree in number or a bond names an atom that is not there.
+        If the entries do not agree in number, a name is empty or has spaces, or a bond names an atom that is
+        not there.
     """
 
     atom_names: tuple[str, ...]
@@ -39,6 +43,12 @@ class Molecule:
         per_atom = self.atom_names, self.elements, self.residue_names, self.residue_numbers
         if len({len(entries) for entries in per_atom}) > 1:
             raise ValueError("a molecule needs one name, element, residue name and residue number an atom")
+        for name in {*self.atom_names, *self.elements, *self.residue_names}:
+            if len(name) > _LONGEST_NAME or not re.fullmatch("[!-~]+", name):
+                raise ValueError(
+                    f"a molecule has the name {name[:40]!r}; names are up to {_LONGEST_NAME} ASCII "
+                    "characters without spaces"
+                )
         for first, second in self.bonds:
             if not (0 <= first < self.atoms and 0 <= second < self.atoms):
                 raise ValueError(
@@ -85,14 +95,3 @@ class Molecule:
             "residue_numbers": list(self.residue_numbers),
             "bonds": [list(bond) for bond in self.bonds],
         }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Molecule:
-        """The molecule of :meth:`to_dict`."""
-        return cls(
-            tuple(values["atom_names"]),
-            tuple(values["elements"]),
-            tuple(values["residue_names"]),
-            tuple(int(number) for number in values["residue_numbers"]),
-            tuple((int(first), int(second)) for first, second in values["bonds"]),
-        )

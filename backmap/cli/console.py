@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 
 from backmap.errors import InputError
 
 EXIT_BROKEN_PIPE = 141
 
 
-def open_closed_streams() -> None:
-    """Connect standard streams that are closed to the null device.
+def prepare_streams() -> None:
+    """Make sure that there are standard streams, and that they take any text.
 
-    Otherwise the next file that is opened gets their descriptor, and messages of libraries end up in it.
+    Those that are closed are connected to the null device: otherwise the next file that is opened gets their
+    descriptor, and messages of libraries end up in it. Names of files that are no text are escaped.
     """
     for descriptor in range(3):
         try:
@@ -24,12 +26,19 @@ def open_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))
+        stream = getattr(sys, name)
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def tell(message: str) -> None:
-    """Print a message on standard error; a run goes on where nobody can read it any more."""
+    """Print a message on one line of standard error; a run goes on where nobody can read it any more.
+
+    Names in it may hold line ends, or codes that a terminal would obey; they are escaped.
+    """
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
     with suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
 
 def show(*paragraphs: str) -> None:

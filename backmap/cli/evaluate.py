@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backmap.cli.option_types import number
 from backmap.errors import InputError
 
 from .console import show
@@ -56,33 +59,46 @@ def _add_kinetics_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare distributions, free energies, time scales and velocities with the reference's",
     )
-    group.add_argument("--frame-interval", type=float, metavar="PS", help="time between frames")
     group.add_argument(
-        "--lag", type=float, metavar="PS", help="lag time of the Markov models; by default five frames"
+        "--frame-interval", type=number("frame_interval"), metavar="PS", help="time between frames"
+    )
+    group.add_argument(
+        "--lag",
+        type=number("lag"),
+        metavar="PS",
+        help="lag time of the Markov models; by default five frames",
     )
     group.add_argument(
         "--lag-times",
-        type=float,
+        type=number("lag_times"),
         nargs="+",
         metavar="PS",
         help="lag times of the implied time scales; by default 1, 2, 5, 10 and 20 frames",
     )
-    group.add_argument("--states", type=int, default=100, metavar="N", help="k-means states (default 100)")
+    group.add_argument(
+        "--states", type=number("states"), default=100, metavar="N", help="k-means states (default 100)"
+    )
     group.add_argument(
         "--metastable",
-        type=int,
+        type=number("metastable"),
         metavar="N",
         help="metastable states; by default one more than the reference has time scales above the lag time",
     )
     group.add_argument(
-        "--temperature", type=float, default=300.0, metavar="K", help="for free energies (default 300)"
+        "--temperature",
+        type=number("temperature"),
+        default=300.0,
+        metavar="K",
+        help="for free energies (default 300)",
     )
     group.add_argument(
         "--force-field", nargs="+", metavar="XML", help="force field of OpenMM, for energies; several files"
     )
     group.add_argument("--codes", metavar="NPY", help="latent codes of the samples' frames, a row a frame")
     group.add_argument("--one-frame", metavar="FILE", help="many structures of one coarse-grained frame")
-    group.add_argument("--seed", type=int, default=0, metavar="S", help="of the Markov models (default 0)")
+    group.add_argument(
+        "--seed", type=number("seed"), default=0, metavar="S", help="of the Markov models (default 0)"
+    )
     group.add_argument("--figures", metavar="FOLDER", help="write figures, PDF and PNG, into this folder")
 
 
@@ -116,7 +132,10 @@ def _run_kinetics(arguments: argparse.Namespace) -> int:
 
     if arguments.reference is None:
         raise InputError("--kinetics compares with a reference; give one with --reference")
-    with StagedFiles(overwrite=arguments.overwrite, inputs=_inputs(arguments)) as files:
+    with (
+        _folder_of_figures(arguments.figures),
+        StagedFiles(overwrite=arguments.overwrite, inputs=_inputs(arguments)) as files,
+    ):
         output = None if arguments.json is None else files.add(arguments.json)
         figures = _reserve_figures(arguments, files)
         scorecard = _score_kinetics(arguments)
@@ -185,11 +204,28 @@ def _frame_interval(arguments: argparse.Namespace) -> float | None:
     return arguments.frame_interval
 
 
+@contextmanager
+def _folder_of_figures(name: str | None) -> Iterator[None]:
+    """Make the folder of the figures, and take it away again if nothing comes into it."""
+    from backmap.io.staging import explain_writing
+
+    if name is None or Path(name).is_dir():
+        yield
+        return
+    with explain_writing(Path(name)):
+        Path(name).mkdir()
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            Path(name).rmdir()
+        raise
+
+
 def _reserve_figures(arguments: argparse.Namespace, files: StagedFiles) -> dict[str, list[Path]]:
     """Name the figures that will be drawn and their files, before anything slow is done."""
     if arguments.figures is None:
         return {}
-    from backmap.io.staging import explain_writing
     from backmap.report.figures import FIGURES
 
     try:
@@ -197,8 +233,6 @@ def _reserve_figures(arguments: argparse.Namespace, files: StagedFiles) -> dict[
     except ImportError as error:
         raise InputError("figures need matplotlib; pip install matplotlib") from error
     folder = Path(arguments.figures)
-    with explain_writing(folder):
-        folder.mkdir(exist_ok=True)
     needed = {
         "energies": arguments.force_field,
         "latent": arguments.codes,

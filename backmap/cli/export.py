@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backmap import api
+from backmap.cli.option_types import number
 from backmap.errors import InputError
 
 from .console import tell
@@ -26,7 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="torchscript",
         help="TorchScript, or machine code for this processor, of temporal models (%(default)s)",
     )
-    add("--ddim-steps", type=int, default=0, metavar="N", help="diamondback: a faster sampler, N steps")
+    add(
+        "--ddim-steps",
+        type=number("ddim_steps"),
+        default=0,
+        metavar="N",
+        help="diamondback: a faster sampler, N steps",
+    )
     add("--overwrite", action="store_true", help="replace an existing file")
     add("--quiet", action="store_true", help="no closing line")
 
@@ -44,8 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = api.require_model(arguments.model)
     if arguments.format == "aot" and Path(arguments.output).suffix != ".pt2":
         raise InputError(f"{arguments.output}: the name of an ahead-of-time package must end in .pt2")
-    with api.explained():
-        model = file.load()
+    model = file.load()
     _check_steps(arguments, file.family, model)
     metadata = {
         "backmap": __version__,
@@ -58,8 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     with StagedFiles(overwrite=arguments.overwrite, inputs=[source]) as files:
         staged = files.add(arguments.output)
         if arguments.format == "aot":
-            with api.explained():
-                save_ahead_of_time(staged, model, metadata, card)
+            save_ahead_of_time(staged, model, metadata, card)
         else:
             save_torchscript(staged, model, metadata, card, arguments.ddim_steps)
     if not arguments.quiet:
@@ -74,7 +79,5 @@ def _check_steps(arguments: argparse.Namespace, family: str, model: torch.nn.Mod
     steps, name = arguments.ddim_steps, arguments.model
     if steps and family != "diamondback":
         raise InputError(f"--ddim-steps: has no meaning for a {family} model such as {name}")
-    if steps < 0:
-        raise InputError(f"--ddim-steps {steps}: give a whole number of at least 1")
     if steps and steps > model.config.steps:
         raise InputError(f"--ddim-steps {steps}: {name} has {model.config.steps} steps; ask for fewer")

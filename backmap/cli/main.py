@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import signal
@@ -15,8 +16,9 @@ from importlib import import_module
 from typing import IO, NoReturn
 
 from backmap.errors import InputError, InputWarning
+from backmap.limits import shown
 
-from .console import open_closed_streams, show, tell
+from .console import prepare_streams, show, tell
 
 _OBJECTS_PER_COLLECTION = 100_000
 """Atoms and residues of large files are many objects without cycles, which collections would go through again
@@ -75,13 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 2 bad input, 130 interrupted, 128 and the number of the signal that ended it.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    open_closed_streams()
+    prepare_streams()
     try:
         with warnings.catch_warnings(), _ending_on_signals():
             _show_only_our_warnings()
             return _run(arguments)
     except InputError as error:
         tell(f"backmap: error: {error}")
+        return EXIT_BAD_INPUT
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        tell(f"backmap: error: {shown(error.filename)}: {error.strerror}")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         tell("backmap: interrupted")
@@ -105,6 +112,7 @@ def command() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
+    _require_words(arguments)
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     parsed = build_parser(verb).parse_args(arguments)
     gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
@@ -139,6 +147,17 @@ def _ending_on_signals() -> Iterator[None]:
 
 def _stop(number: int, frame: object) -> NoReturn:
     raise _Stopped(number)
+
+
+def _require_words(arguments: Sequence[str]) -> None:
+    """Refuse words that can be neither a name nor a number."""
+    for place, word in enumerate(arguments):
+        value = word.partition("=")[2] if word.startswith("--") and "=" in word else word
+        if not value:
+            before = f" after {arguments[place - 1]}" if place and not word else ""
+            raise InputError(f"an argument{before or ' ' + word} is empty; give a value, or leave it out")
+        if "\0" in word:
+            raise InputError(f"the argument {shown(word)} holds a zero byte, which no name can")
 
 
 def _show_only_our_warnings() -> None:

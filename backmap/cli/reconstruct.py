@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 from backmap import api
+from backmap.cli.option_types import number
 from backmap.errors import InputError
+from backmap.options import CHOICES
 
 _OPTIONS_OF_OTHERS = {
     "protein": ("seed_from", "refine", "temperature", "segments", "burn_in"),
@@ -58,42 +59,62 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 def _add_building(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", default=api.DEFAULT_MODEL, metavar="NAME|FILE", help="shipped model or file (%(default)s)")
-    add("--samples", type=_positive, default=1, metavar="G", help="structures per frame (%(default)s)")
-    add("--seed", type=_seed, default=0, metavar="S", help="seed of the random numbers (%(default)s)")
+    add(
+        "--samples", type=number("samples"), default=1, metavar="G", help="structures per frame (%(default)s)"
+    )
+    add(
+        "--seed", type=number("seed"), default=0, metavar="S", help="seed of the random numbers (%(default)s)"
+    )
     add("--skip-unknown", action="store_true", help="proteins: leave out residues that cannot be built")
     add("--keep-given", action="store_true", help="protein: keep all given atoms, build what is missing")
     add(
         "--c-alphas",
-        choices=("auto", "keep", "relax"),
+        choices=CHOICES["c_alphas"],
         default="auto",
         help="proteins: keep C-alphas, relax them as noisy beads, or let each frame tell (%(default)s)",
     )
     add(
         "--bead-noise",
-        type=_nanometres,
+        type=number("bead_noise"),
         metavar="NM",
         help="proteins: noise of a bead's coordinate (estimated)",
     )
-    add("--ddim-steps", type=_positive, default=0, metavar="N", help="diamondback: a faster sampler, N steps")
-    add("--redraws", type=_count, metavar="N", help="diamondback: draw overlaps again; 0 as published")
+    add(
+        "--ddim-steps",
+        type=number("ddim_steps"),
+        default=0,
+        metavar="N",
+        help="diamondback: a faster sampler, N steps",
+    )
+    add(
+        "--redraws",
+        type=number("redraws"),
+        metavar="N",
+        help="diamondback: draw overlaps again; 0 as published",
+    )
     add("--seed-from", metavar="TRAJECTORY", help="temporal models: start from frames of this one, all atoms")
     add(
         "--refine",
-        type=_positive,
+        type=number("refine"),
         default=0,
         metavar="STEPS",
         help="temporal models: simulate each frame so long",
     )
-    add("--temperature", type=_kelvin, metavar="K", help="of --refine (that of the training data)")
+    add(
+        "--temperature",
+        type=number("temperature"),
+        metavar="K",
+        help="of --refine (that of the training data)",
+    )
 
 
 def _add_finishing(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--hydrogens", action="store_true", help="proteins: add hydrogens, chosen by OpenMM")
-    add("--ph", type=_ph, default=7.0, metavar="PH", help="of --hydrogens (%(default)s)")
+    add("--ph", type=number("ph"), default=7.0, metavar="PH", help="of --hydrogens (%(default)s)")
     add(
         "--minimise",
-        type=_positive,
+        type=number("minimise"),
         default=0,
         metavar="ITERATIONS",
         help="proteins with hydrogens: relax each frame in implicit solvent while the C-alphas stay",
@@ -102,9 +123,17 @@ def _add_finishing(parser: argparse.ArgumentParser) -> None:
 
 def _add_frames(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--begin", type=_positive, default=1, metavar="N", help="first frame to build, from 1 (%(default)s)")
-    add("--end", type=_positive, metavar="N", help="last frame to build (the last there is)")
-    add("--stride", type=_positive, default=1, metavar="N", help="build every N-th frame (%(default)s)")
+    add(
+        "--begin",
+        type=number("begin"),
+        default=1,
+        metavar="N",
+        help="first frame to build, from 1 (%(default)s)",
+    )
+    add("--end", type=number("end"), metavar="N", help="last frame to build (the last there is)")
+    add(
+        "--stride", type=number("stride"), default=1, metavar="N", help="build every N-th frame (%(default)s)"
+    )
     add(
         "--on-bad-frame",
         choices=("stop", "skip"),
@@ -115,22 +144,39 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
 
 def _add_running(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (%(default)s)")
-    add("--threads", type=_positive, metavar="N", help="processor threads of this process (all cores)")
-    add("--workers", type=_positive, metavar="N", help="build in N processes, each with a GPU of its own")
+    add("--device", choices=CHOICES["device"], default="auto", help="where to compute (%(default)s)")
+    add(
+        "--threads", type=number("threads"), metavar="N", help="processor threads of this process (all cores)"
+    )
+    add(
+        "--workers",
+        type=number("workers"),
+        metavar="N",
+        help="build in N processes, each with a GPU of its own",
+    )
     add("--scheduler", metavar="tcp://HOST:PORT|FILE", help="build on the workers of a Dask cluster")
-    add("--batch", type=_positive, metavar="FRAMES", help="frames built at once by a worker (by free memory)")
-    add("--chunk", type=_positive, metavar="FRAMES", help="frames a kill can lose (those of a second or so)")
+    add(
+        "--batch",
+        type=number("batch"),
+        metavar="FRAMES",
+        help="frames built at once by a worker (by free memory)",
+    )
+    add(
+        "--chunk",
+        type=number("chunk"),
+        metavar="FRAMES",
+        help="frames a kill can lose (those of a second or so)",
+    )
     add(
         "--segments",
-        type=_positive,
+        type=number("segments"),
         default=1,
         metavar="N",
         help="temporal models: cut a trajectory into N parts that are built side by side (%(default)s)",
     )
     add(
         "--burn-in",
-        type=_count,
+        type=number("burn_in"),
         default=0,
         metavar="FRAMES",
         help="temporal models: begin each part so much earlier, to forget its start",
@@ -162,50 +208,3 @@ def _refuse_options(arguments: argparse.Namespace, family: str) -> None:
         raise InputError("--workers: starts workers on this machine; leave it out where --scheduler has some")
     if arguments.burn_in and arguments.segments == 1:
         raise InputError("--burn-in: has a meaning for several --segments alone")
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return int(text)
-
-
-def _kelvin(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a temperature in kelvin")
-    return value
-
-
-def _nanometres(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a length in nm of more than 0")
-    return value
-
-
-def _ph(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 14:
-        raise argparse.ArgumentTypeError(f"{text} is not a pH from 0 to 14")
-    return value
-
-
-def _number(text: str) -> float:
-    """Read a number; NaN, which lies in no range, where there is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) > api.MAX_SEED:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {api.MAX_SEED}")
-    return int(text)

@@ -8,13 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from backmap.cli.option_types import number
 from backmap.errors import InputError
+from backmap.limits import shown
+from backmap.options import CHOICES
 
 from .console import show
 
 if TYPE_CHECKING:
     from backmap.datasets.corpus import Corpus
     from backmap.datasets.frame_pairs import FramePairs
+
+_LARGEST_CONFIGURATION = 10_000_000
+"""Bytes."""
 
 Model = TypeVar("Model")
 Training = TypeVar("Training")
@@ -34,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, help="folder for states, model and log")
     add("--resume", action="store_true", help="go on from the states in the output folder")
     add("--from", dest="start", metavar="MODEL", help="diamondback: fine-tune this model")
-    add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute (%(default)s)")
-    add("--threads", type=int, help="CPU threads; by default PyTorch's choice")
+    add("--device", default="auto", choices=CHOICES["device"], help="where to compute (%(default)s)")
+    add("--threads", type=number("threads"), help="CPU threads; by default PyTorch's choice")
     add("--suggest", metavar="TRAJECTORY", help="temporal: print a configuration for this trajectory")
     add("--top", metavar="TOPOLOGY", help="with --suggest: topology of the trajectory")
     add("--beads", default="CA", metavar="NAMES", help="with --suggest: atoms that are beads (%(default)s)")
@@ -63,16 +69,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--from: only diamondback models are fine-tuned, not {arguments.family} models")
     families = {"protein": train_protein, "diamondback": train_diamondback, "temporal": train_temporal}
     family = families[arguments.family]
-    _prepare_folder(arguments.output, arguments.resume)
+    _refuse_old_states(arguments.output, arguments.resume)
     family.train(arguments, read_config(arguments.config))
     return 0
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a TOML file, or say why it cannot be read."""
+    if not path.is_file():
+        raise InputError(f"{path} cannot be read as a TOML configuration: it is no file")
     try:
-        return tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        if path.stat().st_size > _LARGEST_CONFIGURATION:
+            raise InputError(f"{path} is too large for a TOML configuration")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as a TOML configuration: {error}") from None
 
 
@@ -81,21 +91,24 @@ def require_tables(path: Path, table: dict[str, Any], known: set[str]) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
         raise InputError(f"{path}: unknown table [{unknown[0]}]; {', '.join(sorted(known))} are known")
+    for name, value in table.items():
+        if not isinstance(value, dict):
+            raise InputError(f"{path}: {name} is {shown(value)}, but a table is wanted")
 
 
 def read_configurations(
     path: Path, table: dict[str, Any], model: type[Model], training: type[Training]
 ) -> tuple[Model, Training]:
     """Make the configurations of a residue-wise model and of its training, or say what is wrong with them."""
-    from backmap.models.checkpoint import config_from_dict
+    from backmap.models.configuration import config_from_dict
 
     require_tables(path, table, {"data", "model", "training"})
     try:
         return (
-            config_from_dict(model, table.get("model", {})),
-            config_from_dict(training, table.get("training", {})),
+            config_from_dict(model, table.get("model", {}), "model"),
+            config_from_dict(training, table.get("training", {}), "training"),
         )
-    except (ValueError, TypeError) as error:
+    except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
@@ -130,11 +143,15 @@ def describe_training(
     }
 
 
-def _prepare_folder(folder: Path, resume: bool) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of a training, once its configuration and data are known to be good."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error}") from None
+
+
+def _refuse_old_states(folder: Path, resume: bool) -> None:
     if not resume and any(folder.glob("*.state")):
         raise InputError(
             f"{folder} holds the state of an earlier training: add --resume or name another folder"

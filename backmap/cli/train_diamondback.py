@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backmap import api
-from backmap.cli.train import describe_training, load_corpora, read_configurations
+from backmap.cli.train import describe_training, load_corpora, make_folder, read_configurations
 from backmap.errors import InputError
 
 from .console import show
@@ -36,6 +36,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
             raise InputError(f"{arguments.config}: [model] is not that of {arguments.start}; leave it out")
         config = start.config
     data, held_out = load_corpora(arguments.config, table)
+    make_folder(arguments.output)
     result = train_diamondback(
         config, training, data, held_out, arguments.output, device, arguments.resume, start
     )

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from backmap.api import select_device
-from backmap.cli.train import describe_training, load_corpora, read_configurations
+from backmap.cli.train import describe_training, load_corpora, make_folder, read_configurations
 
 from .console import show
 
@@ -21,6 +21,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     model, training = read_configurations(arguments.config, table, ProteinConfig, ProteinTrainingConfig)
     device = select_device(arguments.device)
     data, held_out = load_corpora(arguments.config, table)
+    make_folder(arguments.output)
     result = train_protein(model, training, data, held_out, arguments.output, device, arguments.resume)
     provenance = describe_training(training, data, held_out, result.history)
     provenance["validation_loss_by_type"] = result.loss_by_type

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backmap.api import select_device
-from backmap.cli.train import describe_training, require_tables
+from backmap.cli.train import describe_training, make_folder, require_tables
 from backmap.errors import InputError
 
 from .console import show
@@ -44,6 +44,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         topology, forces = table["data"]["topology"], table.get("energy", {})
         energy = _energy(forces, topology, device) if training.weights.energy else None
         force_field = _force_field(forces, topology)
+        make_folder(arguments.output)
         result = train_temporal(
             model,
             training,
@@ -57,7 +58,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
             energy,
             _sampler(held_out, arguments.output),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (InputError, ValueError, TypeError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path}: {reason}") from None
     provenance = describe_training(training, data, held_out, result.history)
@@ -198,12 +199,12 @@ def bead_mapping(table: dict[str, Any], molecule: Molecule) -> LinearMapping:
 
 
 def _configurations(table: dict[str, Any]) -> tuple[TemporalConfig, TemporalTrainingConfig]:
-    from backmap.models.checkpoint import config_from_dict
+    from backmap.models.configuration import config_from_dict
     from backmap.models.temporal.config import TemporalConfig
     from backmap.training.temporal import TemporalTrainingConfig
 
-    model = config_from_dict(TemporalConfig, table.get("model", {}))
-    return model, config_from_dict(TemporalTrainingConfig, table.get("training", {}))
+    model = config_from_dict(TemporalConfig, table.get("model", {}), "model")
+    return model, config_from_dict(TemporalTrainingConfig, table.get("training", {}), "training")
 
 
 def _data(table: dict[str, Any], model: TemporalConfig) -> tuple[FramePairs, Molecule]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import logging
 import os
 import signal
@@ -73,8 +74,8 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
             yield client
         return
     try:
-        client = Client(**_found_at(scheduler), timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
+        client = Client(_address_of(scheduler), timeout=CONNECT_SECONDS)
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise InputError(
             f"scheduler {scheduler}: cannot be reached; start one with `dask scheduler` and give the address "
             "it prints"
@@ -119,9 +120,20 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _found_at(scheduler: str) -> dict[str, str]:
-    """Tell a file of a scheduler from its address."""
-    return {"scheduler_file" if Path(scheduler).is_file() else "address": scheduler}
+def _address_of(scheduler: str) -> str:
+    """Give the address of a scheduler: as it stands, or from the file the scheduler wrote."""
+    if not Path(scheduler).is_file():
+        return scheduler
+    try:
+        written = json.loads(Path(scheduler).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        written = None
+    if not isinstance(written, dict) or not isinstance(written.get("address"), str):
+        raise InputError(
+            f"scheduler {scheduler}: is no file of a scheduler; give the one that "
+            "`dask scheduler --scheduler-file` wrote"
+        )
+    return written["address"]
 
 
 def _require_versions(client: Client) -> None:

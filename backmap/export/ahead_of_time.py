@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from backmap.errors import InputError
 from backmap.export.torchscript import FORMAT_VERSION
 from backmap.models.counter_random import trajectory_keys
 from backmap.models.temporal.config import Representation
@@ -83,22 +84,22 @@ def save_ahead_of_time(path: Path, model: nn.Module, metadata: dict[str, Any], c
 
     Raises
     ------
-    ValueError
-        If the model is none that can be compiled ahead of time, with one sentence for the user.
+    InputError
+        If the model is none that can be compiled ahead of time.
     """
     if not isinstance(model, TemporalModel):
-        raise ValueError(
+        raise InputError(
             "only temporal models can be compiled ahead of time, for the others decide from their input what "
             "they do; use --format torchscript"
         )
     if model.config.representation == Representation.VOXELS:
-        raise ValueError(
+        raise InputError(
             "models on voxels cannot be compiled ahead of time, for they call backmap's operators; use "
             "--format torchscript"
         )
     frames = model.library[:2].double()
     if len(frames) < 2:
-        raise ValueError("the model holds no frames to start from, and cannot be compiled ahead of time")
+        raise InputError("the model holds no frames to start from, and cannot be compiled ahead of time")
     # No tensor twice: torch.export would take the same for one input.
     counts = [torch.tensor(0) for _ in ("frame", "seed", "attempt")]
     inputs = (model.beads_of(frames[:, -1]), frames[:, :-1].clone(), *counts, torch.arange(2))
@@ -118,4 +119,4 @@ def _compile(program: torch.export.ExportedProgram, path: Path, metadata: dict[s
         torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=settings)
     except torch._inductor.exc.InductorError as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"the package could not be compiled ({reason}): it needs a C++ compiler") from None
+        raise InputError(f"the package could not be compiled ({reason}): it needs a C++ compiler") from None

@@ -113,9 +113,7 @@ class ProteinJob:
         Raises
         ------
         InputError
-            If it cannot build this protein, or an option has no meaning for it.
-        ValueError
-            If the file holds no model.
+            If it cannot build this protein, an option has no meaning for it, or the file holds no model.
         """
         return FrameBuilder(self, open_reconstructor(self, torch.device(device)), torch.device(device))
 
@@ -198,7 +196,7 @@ class FrameBuilder:
         Raises
         ------
         InputError
-            If a box cannot be used.
+            If a box cannot be used, or the model gives no finite numbers.
         """
         periodic = np.zeros(len(numbers), dtype=bool) if box is None else has_box(box)
         if periodic.any() and not periodic.all():
@@ -215,6 +213,11 @@ class FrameBuilder:
         reduced = how["box"].to(self._device, torch.float32) if "box" in how else None
         drawn = self._c_alphas.draw(beads, samples=self.job.samples, seed=self.job.seed, box=reduced)
         built = self._reconstructor.reconstruct(drawn, **how)
+        if not bool(built.isfinite().all()):
+            raise InputError(
+                f"{self.job.model.name}: gives positions that are no finite numbers for {self.job.name}; its "
+                "weights are damaged, or it was not trained for such a chain"
+            )
         displacement = torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1).cpu().numpy()
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
         atoms, failures = self._finish(built[:, :, self._listed.to(built.device)].cpu().numpy())

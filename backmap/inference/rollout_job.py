@@ -61,9 +61,7 @@ class RolloutJob:
         Raises
         ------
         InputError
-            If the frames cannot be refined with it.
-        ValueError
-            If the file holds no model.
+            If the frames cannot be refined with it, or the file holds no model.
         """
         return Roller(self, self.load(device), torch.device(device))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import typing
+import math
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,22 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
+from torch.overrides import TorchFunctionMode
+
+from backmap.errors import InputError
+from backmap.limits import Whole, shown
 
 FORMAT_VERSION = 1
+LARGEST_FILE = 4 << 30
+"""Bytes; a model file is read whole."""
 
-Config = TypeVar("Config")
+_ENTRIES_OF_CONSTANTS = 20_000_000
+"""Entries of tensors that models make besides their weights: tables, masks, orders."""
+
+_FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+"""What makes tensors of a size that a configuration gives."""
+
+Model = TypeVar("Model", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -41,61 +54,86 @@ class Checkpoint:
     tensors: dict[str, torch.Tensor]
     provenance: dict[str, Any] = field(default_factory=dict)
 
-    def load_weights(self, module: torch.nn.Module) -> None:
-        """Put the weights into a module.
+    def build(self, make: Callable[[], Model]) -> Model:
+        """Make an untrained model without allocating more than the weights account for.
 
         Raises
         ------
-        ValueError
-            If they do not fit it.
+        InputError
+            If the configuration describes a larger model, or one that cannot be.
         """
-        try:
-            module.load_state_dict(self.tensors)
-        except RuntimeError as error:
-            raise ValueError(f"weights do not fit the configuration: {error}") from None
+        with _Allowance(sum(tensor.numel() for tensor in self.tensors.values())):
+            try:
+                return make()
+            except (ValueError, RuntimeError) as error:
+                raise InputError(f"the configuration describes no model: {one_line(error)}") from None
+
+    def load_weights(self, module: torch.nn.Module, unbounded: Sequence[str] = ()) -> None:
+        """Put the weights into a module; those named ``unbounded`` may be infinity.
+
+        Raises
+        ------
+        InputError
+            If they do not fit it, or are no numbers; the message names the first such tensor.
+        """
+        expected = module.state_dict()
+        for name in sorted(expected.keys() ^ self.tensors.keys()):
+            lacks = "lacks" if name in expected else "has no place for"
+            raise InputError(f"weights do not fit the configuration: it {lacks} the tensor {shown(name)}")
+        for name, tensor in self.tensors.items():
+            wanted = expected[name]
+            if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+                raise InputError(
+                    f"weights do not fit the configuration: {name} is {_describe(tensor)}, "
+                    f"but {_describe(wanted)} is wanted"
+                )
+            finite = tensor.isfinite() | tensor.isposinf() if name in unbounded else tensor.isfinite()
+            if not finite.all():
+                raise InputError(f"the weights {name} hold values that are no finite numbers")
+        module.load_state_dict(self.tensors)
 
 
-def config_from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
-    """Make a (nested) configuration dataclass from plain values.
+class _Allowance(TorchFunctionMode):
+    """Refuses to make more tensor entries than there are in the file, and some for constants."""
 
-    Raises
-    ------
-    ValueError
-        If a key is unknown or a value has the wrong type; the message names it.
-    """
-    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    arguments = {}
-    for name, value in values.items():
-        if name not in known:
-            raise ValueError(f"unknown key {name!r}: {kind.__name__} has {', '.join(known)}")
-        default = known[name].default
-        if isinstance(value, dict):
-            arguments[name] = config_from_dict(_nested_type(kind, name), value)
-        elif isinstance(default, float) and isinstance(value, int):
-            arguments[name] = float(value)
-        elif default is not dataclasses.MISSING and not isinstance(value, type(default)):
-            raise ValueError(f"{name} is {value!r}, but {type(default).__name__} is wanted")
-        else:
-            arguments[name] = value
-    return kind(**arguments)
+    def __init__(self, entries: int) -> None:
+        super().__init__()
+        self._left = 2 * entries + _ENTRIES_OF_CONSTANTS
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function in _FACTORIES:
+            sizes = (kwargs or {}).get("size", args)
+            self._left -= math.prod(sizes[0] if sizes and not isinstance(sizes[0], int) else sizes)
+            if self._left < 0:
+                raise InputError("the configuration describes a larger model than there are weights for")
+        return function(*args, **(kwargs or {}))
 
 
-def _nested_type(kind: type, name: str) -> type:
-    hint = typing.get_type_hints(kind)[name]
-    if not dataclasses.is_dataclass(hint):
-        raise ValueError(f"{name} is a single value, not a table")
-    return hint  # type: ignore[return-value]
+def _describe(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a model file."""
-    metadata = {
+def one_line(error: Exception) -> str:
+    """Give what an error of a library says, on one line and not too long."""
+    return textwrap.shorten(str(error), 300, placeholder=" ...")
+
+
+def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """Everything but the tensors, as the file holds it."""
+    return {
         "format": str(FORMAT_VERSION),
         "family": checkpoint.family,
         "config": json.dumps(checkpoint.config),
         "provenance": json.dumps(checkpoint.provenance),
     }
-    save_file({n: t.detach().cpu().contiguous() for n, t in checkpoint.tensors.items()}, path, metadata)
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write a model file."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    save_file(tensors, path, metadata_of(checkpoint))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -103,14 +141,28 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises
     ------
-    ValueError
-        With one sentence for the user, if the file is not a model.
+    InputError
+        If the file is not a model.
+    """
+    return parse_checkpoint(read_model_file(path), path)
+
+
+def read_model_file(path: str | Path) -> bytes:
+    """Read the content of a model file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is no file, or larger than models are.
     """
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} is not a model file ({error}): give a .safetensors file") from None
-    return parse_checkpoint(data, path)
+        if not Path(path).is_file():
+            raise InputError(f"{path} is not a model file: give a .safetensors file")
+        if Path(path).stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path} is not a model file: it is larger than {LARGEST_FILE >> 30} GiB")
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a model file ({error}): give a .safetensors file") from None
 
 
 def parse_checkpoint(data: bytes, path: str | Path) -> Checkpoint:
@@ -118,21 +170,43 @@ def parse_checkpoint(data: bytes, path: str | Path) -> Checkpoint:
 
     Raises
     ------
-    ValueError
-        With one sentence for the user, if the file is not a model.
+    InputError
+        If the file is not a model.
     """
     try:
         tensors = load(data)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a model file ({error}): give a .safetensors file") from None
-    length = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    if "family" not in metadata or "config" not in metadata:
-        raise ValueError(f"{path} is not a backmap model: it holds tensors but no model configuration")
-    if int(metadata["format"]) > FORMAT_VERSION:
-        raise ValueError(f"{path} has format {metadata['format']}, newer than this backmap reads: update it")
-    provenance = json.loads(metadata.get("provenance", "{}"))
-    return Checkpoint(metadata["family"], json.loads(metadata["config"]), tensors, provenance)
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        reason = one_line(error)
+        raise InputError(f"{path} is not a model file ({reason}): give a .safetensors file") from None
+    if not {"format", "family", "config"} <= metadata.keys():
+        raise InputError(f"{path} is not a backmap model: it holds tensors but no model configuration")
+    _require_format(metadata["format"], path)
+    config, provenance = (
+        _parse_table(metadata.get(name, "{}"), f"{path}: its {name}") for name in ("config", "provenance")
+    )
+    return Checkpoint(metadata["family"], config, tensors, provenance)
+
+
+def _require_format(text: str, path: str | Path) -> None:
+    try:
+        version = Whole(1, 10**9).parse(text)
+    except ValueError as error:
+        raise InputError(f"{path} is not a backmap model: its format {error}") from None
+    if version > FORMAT_VERSION:
+        raise InputError(f"{path} has format {version}, newer than this backmap reads: update it")
+
+
+def _parse_table(text: str, what: str) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{what} cannot be read as JSON ({one_line(error)})") from None
+    if not isinstance(table, dict):
+        raise InputError(f"{what} is {shown(table)}, but a table is wanted")
+    return table
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> torch.nn.Module:
@@ -140,8 +214,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> torch.nn
 
     Raises
     ------
-    ValueError
-        With one sentence for the user, if there is no such file or it is no model that backmap knows.
+    InputError
+        If there is no such file or it is no model that backmap knows.
     """
     return make_model(load_checkpoint(path), path).to(device)
 
@@ -151,8 +225,8 @@ def make_model(checkpoint: Checkpoint, path: str | Path) -> torch.nn.Module:
 
     Raises
     ------
-    ValueError
-        With one sentence for the user, if it is no model that backmap knows.
+    InputError
+        If it is no model that backmap knows.
     """
     from backmap.models.diamondback.model import DiamondbackModel
     from backmap.models.protein.model import ProteinModel
@@ -160,8 +234,11 @@ def make_model(checkpoint: Checkpoint, path: str | Path) -> torch.nn.Module:
 
     families = {"protein": ProteinModel, "diamondback": DiamondbackModel, "temporal": TemporalModel}
     if checkpoint.family not in families:
-        raise ValueError(f"{path} is a {checkpoint.family!r} model, which this backmap does not know")
-    return families[checkpoint.family].from_checkpoint(checkpoint).eval()
+        raise InputError(f"{path} is a {shown(checkpoint.family)} model, which this backmap does not know")
+    try:
+        return families[checkpoint.family].from_checkpoint(checkpoint).eval()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -181,7 +258,7 @@ class ModelFile:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """What it holds. Raises ValueError with one sentence for the user if that is no model."""
+        """What it holds. Raises InputError if that is no model."""
         return parse_checkpoint(self.data, self.name)
 
     @property
@@ -195,7 +272,7 @@ class ModelFile:
         return hashlib.sha256(self.data).hexdigest()
 
     def load(self, device: torch.device | str = "cpu") -> torch.nn.Module:
-        """Make the model, ready for inference. Raises ValueError as :func:`make_model`."""
+        """Make the model, ready for inference. Raises InputError as :func:`make_model`."""
         return make_model(self.checkpoint, self.name).to(device)
 
     def __getstate__(self) -> dict[str, Any]:

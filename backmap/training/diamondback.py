@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from backmap.chemistry import SLOT_C
 from backmap.datasets.corpus import Corpus
 from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
+from backmap.limits import Whole
 from backmap.models.batches import concatenate, count
 from backmap.models.chain import Chain
 from backmap.models.diamondback.config import DiamondbackConfig
@@ -20,7 +21,7 @@ from backmap.models.diamondback.layout import POINTS, Pass
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.diamondback.representation import Sites, describe, pass_kinds
 from backmap.training.batches import mean_loss, random_batches
-from backmap.training.loop import LoopConfig, TrainingLoop
+from backmap.training.loop import LoopConfig, Seed, TrainingLoop
 
 _COPIED_RESIDUES = 200_000
 """Residues in the copies of one structure that are described together."""
@@ -45,9 +46,9 @@ class DiamondbackTrainingConfig:
     """
 
     loop: LoopConfig
-    seed: int = 0
-    draws_per_residue: int = 1
-    terminal_repeats: int = 1
+    seed: Seed = 0
+    draws_per_residue: Annotated[int, Whole(1, 10_000)] = 1
+    terminal_repeats: Annotated[int, Whole(1, 10_000)] = 1
     mixed_precision: bool = True
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import safe_open
@@ -17,7 +17,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from backmap.limits import Real, Whole
+from backmap.models.configuration import Count, Factor, Share
 from backmap.training.ema import ExponentialMovingAverage
+
+Number = Annotated[int, Whole(1, 10**9)]
+"""How many epochs, frames or the like."""
+Seed = Annotated[int, Whole(0, 2**63 - 1)]
 
 
 @dataclass(frozen=True)
@@ -51,19 +57,19 @@ class LoopConfig:
         Epochs between validations and saved states.
     """
 
-    epochs: int
-    drawn_per_epoch: int = 256
-    passes: int = 1
-    batch: int = 1024
-    learning_rate: float = 1e-3
+    epochs: Number
+    drawn_per_epoch: Number = 256
+    passes: Number = 1
+    batch: Number = 1024
+    learning_rate: Factor = 1e-3
     schedule: str = "cosine"
-    decay_per_step: float = 1.0
-    warm_up_epochs: int = 2
-    weight_decay: float = 0.05
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.999
-    smoothing: float = 0.0
-    validate_every: int = 5
+    decay_per_step: Share = 1.0
+    warm_up_epochs: Count = 2
+    weight_decay: Factor = 0.05
+    gradient_clip: Annotated[float, Real(1e-12, 1e12)] = 1.0
+    ema_decay: Share = 0.999
+    smoothing: Share = 0.0
+    validate_every: Number = 5
 
     def __post_init__(self) -> None:
         known = ("cosine", "constant", "exponential")

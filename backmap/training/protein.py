@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from torch.nn import functional
 from backmap.chemistry import RESIDUE_NAMES, SLOT_O
 from backmap.datasets.corpus import Corpus
 from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
+from backmap.limits import Real
 from backmap.models.batches import concatenate, take
 from backmap.models.chain import Chain, shift
+from backmap.models.configuration import Share
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
 from backmap.models.protein.config import ProteinConfig
 from backmap.models.protein.geometry import classify_angle
@@ -33,7 +35,7 @@ from backmap.models.protein.side_chains import (
     measure_chi,
 )
 from backmap.training.batches import mean_loss, random_batches
-from backmap.training.loop import LoopConfig, TrainingLoop
+from backmap.training.loop import LoopConfig, Seed, TrainingLoop
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,10 @@ class ProteinTrainingConfig:
 
     peptide_planes: LoopConfig
     side_chains: LoopConfig
-    seed: int = 0
-    noise_share: float = 0.5
-    max_noise_nm: float = 0.03
-    drawn_backbone_share: float = 0.6
+    seed: Seed = 0
+    noise_share: Share = 0.5
+    max_noise_nm: Annotated[float, Real(0.0, 1.0)] = 0.03
+    drawn_backbone_share: Share = 0.6
 
 
 class PeptideBatch(NamedTuple):

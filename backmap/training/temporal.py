@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.datasets.frame_pairs import FramePairs
+from backmap.limits import Real
+from backmap.models.configuration import Count, Factor, Share
 from backmap.models.temporal.autoencoder import Autoencoder, Decoded, Observation, Posterior
 from backmap.models.temporal.config import Representation, TemporalConfig
 from backmap.models.temporal.grid import check_grid
@@ -27,7 +29,7 @@ from backmap.models.temporal.losses import (
     energy_loss,
 )
 from backmap.models.temporal.model import TemporalModel, make_autoencoder
-from backmap.training.loop import LoopConfig, TrainingLoop
+from backmap.training.loop import LoopConfig, Number, Seed, TrainingLoop
 
 Energy = Callable[[Tensor], Tensor]
 """Potential energies (batch,) in kJ/mol of frames (batch, atoms, 3) in nm, with a gradient."""
@@ -54,12 +56,12 @@ class LossWeights:
         Multiply the divergence by batch / number of training frames too, as the published code does.
     """
 
-    reconstruction: float = 1.0
-    coordinates: float = 1.0
-    beads: float = 1.0
-    distances: float = 1.0
-    energy: float = 0.0
-    divergence: float = 1.0
+    reconstruction: Factor = 1.0
+    coordinates: Factor = 1.0
+    beads: Factor = 1.0
+    distances: Factor = 1.0
+    energy: Factor = 0.0
+    divergence: Factor = 1.0
     divergence_by_data: bool = False
 
 
@@ -75,8 +77,8 @@ class DivergenceSchedule:
         The first half of a cycle rises linearly, in the second it is 1.
     """
 
-    cycles: int = 0
-    steps_per_cycle: int = 25_000
+    cycles: Count = 0
+    steps_per_cycle: Number = 25_000
 
     def weight(self, step: int) -> float:
         """Weight at a step (Fu et al., NAACL 2019)."""
@@ -102,11 +104,11 @@ class EnergySchedule:
         Standardised energies count as lying at most so far from their mean.
     """
 
-    start_step: int = 200_000
-    rise_steps: int = 1_250_000
-    first_weight: float = 1e-6
-    gradient_clip: float = 0.1
-    limit: float = 20.0
+    start_step: Count = 200_000
+    rise_steps: Count = 1_250_000
+    first_weight: Share = 1e-6
+    gradient_clip: Factor = 0.1
+    limit: Factor = 20.0
 
     def weight(self, step: int) -> float:
         """Weight at a step."""
@@ -139,13 +141,13 @@ class TemporalTrainingConfig:
     """
 
     loop: LoopConfig
-    seed: int = 0
+    seed: Seed = 0
     weights: LossWeights = LossWeights()
     divergence_schedule: DivergenceSchedule = DivergenceSchedule()
     energy_schedule: EnergySchedule = EnergySchedule()
-    previous_noise_nm: float = 0.0
+    previous_noise_nm: Annotated[float, Real(0.0, 1.0)] = 0.0
     mixed_precision: bool = True
-    mixture_codes: int = 50_000
+    mixture_codes: Number = 50_000
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from backmap.chemistry import LinearMapping, Molecule
+from backmap.models.configuration import config_from_dict
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def test_bond_distances_count_bonds(butane):
 
 
 def test_a_molecule_survives_json(butane):
-    assert Molecule.from_dict(json.loads(json.dumps(butane.to_dict()))) == butane
+    assert config_from_dict(Molecule, json.loads(json.dumps(butane.to_dict()))) == butane
 
 
 def test_atoms_are_named_in_messages(butane):
@@ -55,3 +56,27 @@ def test_shares_that_do_not_sum_to_one_are_refused():
 def test_a_bead_on_no_atom_is_refused(butane):
     with pytest.raises(ValueError, match="bead atom 4 is beyond the 4 atoms"):
         LinearMapping.from_atoms([0, 4], butane)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bead_names": ["A"]},
+        {"bead_atoms": [[0, 1], [2, 4]]},
+        {"bead_atoms": [[0, 1], [2, -1]]},
+        {"bead_atoms": [[0, 1], [2]]},
+        {"bead_weights": [[0.25, 0.75]]},
+        {"atoms": 10**9},
+    ],
+    ids=str,
+)
+def test_tables_of_mappings_that_do_not_agree_are_refused(change):
+    mapping = LinearMapping(np.array([[0.25, 0.75, 0, 0], [0, 0, 0.5, 0.5]]), ("A", "B"))
+    with pytest.raises(ValueError):
+        LinearMapping.from_dict(mapping.to_dict() | change)
+
+
+@pytest.mark.parametrize("name", ["", "C A", "C\nA", "A" * 40, "\ud800", "\x00"])
+def test_names_that_files_cannot_hold_are_refused(name):
+    with pytest.raises(ValueError, match="name"):
+        Molecule((name,), ("C",), ("X",), (1,), ())

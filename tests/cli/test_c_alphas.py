@@ -125,7 +125,7 @@ def test_contradictions_are_refused_before_anything_is_built(toy, tmp_path, caps
 def test_noise_is_a_length(toy, tmp_path, capsys, value):
     with pytest.raises(SystemExit) as stopped:
         run(write(tmp_path / "in.trr", 0.0), tmp_path / "out.trr", "--bead-noise", value)
-    assert stopped.value.code == 2 and "is not a length in nm" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "is not a number from 1e-06 to 10" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", [("--c-alphas", "relax"), ("--bead-noise", "0.1")])

@@ -104,7 +104,7 @@ def test_python_api(model, c_alphas):
     np.testing.assert_array_equal(c_alpha.xyz, trajectory.xyz)
     several = backmap.api.reconstruct(str(c_alphas), top=c_alphas.with_suffix(".pdb"), samples=3, seed=1)
     assert len(several) == 3
-    with pytest.raises(InputError, match="samples 0: ask for at least 1"):
+    with pytest.raises(InputError, match="samples is 0; give a whole number from 1 to"):
         backmap.api.reconstruct(trajectory, samples=0)
 
 
@@ -118,10 +118,10 @@ def test_all_atoms_in_are_ignored_but_for_c_alphas(model, c_alphas, tmp_path):
 
 
 BAD_ARGUMENTS = {
-    "samples": (["--samples", "0"], "argument --samples: 0 is not a whole number of at least 1"),
-    "seed": (["--seed", "-1"], "argument --seed: -1 is not a whole number from 0"),
-    "seed word": (["--seed", "x"], "argument --seed: x is not a whole number from 0"),
-    "stride": (["--stride", "0"], "argument --stride: 0 is not a whole number of at least 1"),
+    "samples": (["--samples", "0"], "argument --samples: '0' is not a whole number from 1 to 10000"),
+    "seed": (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0"),
+    "seed word": (["--seed", "x"], "argument --seed: 'x' is not a whole number from 0"),
+    "stride": (["--stride", "0"], "argument --stride: '0' is not a whole number from 1"),
     "device": (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
 }
 

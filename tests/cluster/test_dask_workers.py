@@ -203,3 +203,23 @@ def _has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', "[1,2", "[]", '{"address": 5}', "[" * 100_000, "\xff"], ids=repr
+)
+def test_files_of_no_scheduler_are_refused(text, tmp_path):
+    (tmp_path / "scheduler.json").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=r"scheduler.json: is no file of a scheduler"):
+        with open_client(str(tmp_path / "scheduler.json")):
+            pass
+
+
+@pytest.mark.parametrize(
+    "address", ["tls://127.0.0.1:1", "tcp://:x", "foo://bar:1", "tcp://[::1", "inproc://1/2"]
+)
+def test_addresses_of_no_scheduler_are_refused(address, monkeypatch):
+    monkeypatch.setattr("backmap.cluster.dask_workers.CONNECT_SECONDS", 1)
+    with pytest.raises(InputError, match="cannot be reached"):
+        with open_client(address):
+            pass

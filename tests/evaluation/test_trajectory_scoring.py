@@ -117,7 +117,7 @@ def test_refusals(reference):
         (swapped, {}, "the sample: atom 1 is ACE1-CH3, but ACE1-H1 in the reference"),
         (sample, {"lag": 2.5}, "2.5 ps is not a multiple of the time between frames, 1 ps"),
         (sample, {"lag": 200.0}, "too short for lag times up to 1000 frames"),
-        (sample, {"frame_interval": 0.0}, "the frame interval is 0 ps"),
+        (sample, {"frame_interval": 0.0}, "frame_interval is 0.0; give a number"),
         (sample, {"codes": np.zeros((500, 2))}, "compared with energies"),
         ([], {}, "no trajectory to compare"),
     ]

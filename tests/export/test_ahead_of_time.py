@@ -7,6 +7,7 @@ import torch
 
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.cli.main import main
+from backmap.errors import InputError
 from backmap.export.ahead_of_time import TemporalStep, save_ahead_of_time
 from backmap.export.temporal import ExportedTemporal
 from backmap.models.temporal.config import InternalConfig, TemporalConfig
@@ -104,5 +105,5 @@ def test_what_cannot_be_compiled_ahead_of_time_is_refused(tmp_path, capsys):
     assert main(["export", "chignolin", "--format", "aot", "-o", str(tmp_path / "model.ts")]) == 2
     assert "must end in .pt2" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="models on voxels"):
+    with pytest.raises(InputError, match="models on voxels"):
         save_ahead_of_time(tmp_path / "model.pt2", make_model("voxels"), {}, "")

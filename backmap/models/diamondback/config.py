@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+from backmap.limits import Whole
+from backmap.models.configuration import Depth, Nanometres, Share, Width
 
 
 class Network(StrEnum):
@@ -46,11 +50,11 @@ class UNetConfig:
         Sizes of the attention.
     """
 
-    width: int = 32
-    levels: int = 4
-    groups: int = 8
-    heads: int = 4
-    head_width: int = 32
+    width: Width = 32
+    levels: Annotated[int, Whole(1, 8)] = 4
+    groups: Depth = 8
+    heads: Depth = 4
+    head_width: Width = 32
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,12 @@ class CompactConfig:
         Share of neighbours and of context features left out in training.
     """
 
-    neighbour_width: int = 96
-    queries: int = 6
-    context_width: int = 384
-    hidden: int = 384
-    layers: int = 4
-    dropout: float = 0.1
+    neighbour_width: Width = 96
+    queries: Depth = 6
+    context_width: Width = 384
+    hidden: Width = 384
+    layers: Depth = 4
+    dropout: Share = 0.1
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,10 @@ class DiamondbackConfig:
 
     network: str = Network.UNET.value
     nearest_rule: str = NearestRule.BUILT_ATOMS.value
-    steps: int = 50
-    scale_nm: float = 2.0
-    reach_nm: float = 2.0
-    redraws: int = 0
+    steps: Annotated[int, Whole(2, 10_000)] = 50
+    scale_nm: Nanometres = 2.0
+    reach_nm: Nanometres = 2.0
+    redraws: Annotated[int, Whole(0, 1000)] = 0
     unet: UNetConfig = UNetConfig()
     compact: CompactConfig = CompactConfig()
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from backmap.models.checkpoint import Checkpoint, config_from_dict
+from backmap.models.checkpoint import Checkpoint
+from backmap.models.configuration import config_from_dict
 from backmap.models.diamondback import layout
 from backmap.models.diamondback.compact_denoiser import CompactDenoiser
 from backmap.models.diamondback.config import DiamondbackConfig, Network
@@ -38,10 +39,11 @@ class DiamondbackModel(nn.Module):
 
         Raises
         ------
-        ValueError
+        InputError
             If weights and configuration do not fit.
         """
-        model = cls(config_from_dict(DiamondbackConfig, checkpoint.config))
+        config = config_from_dict(DiamondbackConfig, checkpoint.config)
+        model = checkpoint.build(lambda: cls(config))
         checkpoint.load_weights(model)
         return model
 

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from backmap.limits import Real, Whole
+from backmap.models.configuration import Depth, Factor, Share, Width
+
+Classes = Annotated[int, Whole(3, 720)]
+Neighbours = Annotated[int, Whole(1, 512)]
+Degrees = Annotated[float, Real(0.01, 180.0)]
+Percentile = Annotated[float, Real(1e-9, 100.0)]
 
 
 @dataclass(frozen=True)
@@ -31,33 +40,33 @@ class PeptidePlaneConfig:
         Percentile below which the penalty grows no more.
     """
 
-    classes: int = 72
-    neighbours: int = 24
-    neighbour_width: int = 96
-    queries: int = 4
-    trunk_width: int = 320
-    trunk_layers: int = 2
-    head_width: int = 160
-    dropout: float = 0.1
-    hinge_deviation_degrees: float = 7.0
-    twist_deviation_degrees: float = 15.0
-    ramachandran_weight: float = 1.0
-    ramachandran_percentile: float = 0.1
-    ramachandran_least_percentile: float = 1e-5
+    classes: Classes = 72
+    neighbours: Neighbours = 24
+    neighbour_width: Width = 96
+    queries: Depth = 4
+    trunk_width: Width = 320
+    trunk_layers: Depth = 2
+    head_width: Width = 160
+    dropout: Share = 0.1
+    hinge_deviation_degrees: Degrees = 7.0
+    twist_deviation_degrees: Degrees = 15.0
+    ramachandran_weight: Factor = 1.0
+    ramachandran_percentile: Percentile = 0.1
+    ramachandran_least_percentile: Percentile = 1e-5
 
 
 @dataclass(frozen=True)
 class SideChainConfig:
     """Network that draws side-chain torsions one by one; attributes as in the peptide planes' network."""
 
-    classes: int = 36
-    neighbours: int = 24
-    neighbour_width: int = 112
-    queries: int = 4
-    trunk_width: int = 384
-    trunk_layers: int = 2
-    head_width: int = 160
-    dropout: float = 0.1
+    classes: Classes = 36
+    neighbours: Neighbours = 24
+    neighbour_width: Width = 112
+    queries: Depth = 4
+    trunk_width: Width = 384
+    trunk_layers: Depth = 2
+    head_width: Width = 160
+    dropout: Share = 0.1
 
 
 @dataclass(frozen=True)
@@ -74,9 +83,9 @@ class PackingConfig:
         Energy in nats of an overlap of 1 nm, squared in between.
     """
 
-    candidates: int = 16
-    sweeps: int = 4
-    strength_per_nm2: float = 300.0
+    candidates: Annotated[int, Whole(1, 256)] = 16
+    sweeps: Annotated[int, Whole(1, 100)] = 4
+    strength_per_nm2: Factor = 300.0
 
 
 @dataclass(frozen=True)

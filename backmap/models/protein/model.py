@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from backmap import chemistry
 from backmap.models.chain import Chain
-from backmap.models.checkpoint import Checkpoint, config_from_dict
+from backmap.models.checkpoint import Checkpoint
+from backmap.models.configuration import config_from_dict
 from backmap.models.counter_random import uniform
 from backmap.models.protein.backbone import Backbone, BackboneBuilder, chain_ends
 from backmap.models.protein.config import ProteinConfig
@@ -82,10 +83,11 @@ class ProteinModel(nn.Module):
 
         Raises
         ------
-        ValueError
+        InputError
             If weights and configuration do not fit.
         """
-        model = cls(config_from_dict(ProteinConfig, checkpoint.config))
+        config = config_from_dict(ProteinConfig, checkpoint.config)
+        model = checkpoint.build(lambda: cls(config))
         checkpoint.load_weights(model)
         return model
 

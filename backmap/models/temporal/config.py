@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+from backmap.chemistry import Molecule
+from backmap.limits import Real, Whole
+from backmap.models.configuration import Depth, Nanometres, Share, Width
+
+MAX_ATOMS = 10_000
+"""Atoms of a molecule that a model file may describe."""
 
 
 class Representation(StrEnum):
@@ -37,17 +45,15 @@ class VoxelConfig:
         Size of the latent code, a multiple of 8.
     """
 
-    grid_points: int = 12
-    width_nm: float = 1.8
-    sigma_nm: float = 0.0707
-    channels: int = 32
-    latent: int = 32
+    grid_points: Annotated[int, Whole(4, 256)] = 12
+    width_nm: Nanometres = 1.8
+    sigma_nm: Nanometres = 0.0707
+    channels: Width = 32
+    latent: Annotated[int, Whole(1, 4096)] = 32
 
     def __post_init__(self) -> None:
         if self.latent % 8:
             raise ValueError(f"latent is {self.latent}; the decoder needs a multiple of 8")
-        if self.grid_points < 4:
-            raise ValueError(f"grid_points is {self.grid_points}; the networks need at least 4")
 
 
 @dataclass(frozen=True)
@@ -68,10 +74,10 @@ class InternalConfig:
         With few frames of a large molecule most of what can be learned is linear.
     """
 
-    hidden: int = 256
-    layers: int = 2
-    latent: int = 32
-    dropout: float = 0.0
+    hidden: Width = 256
+    layers: Depth = 2
+    latent: Annotated[int, Whole(1, 4096)] = 32
+    dropout: Share = 0.0
     regression: bool = False
 
 
@@ -103,13 +109,13 @@ class TemporalConfig:
     """
 
     representation: str = Representation.VOXELS.value
-    previous_frames: int = 1
-    frame_interval_ps: float = 1.0
-    temperature_kelvin: float = 300.0
-    mixture_components: int = 10
-    library_frames: int = 500
-    refined_noise: float = 1.0
-    refined_draws: int = 1
+    previous_frames: Annotated[int, Whole(1, 100)] = 1
+    frame_interval_ps: Annotated[float, Real(1e-9, 1e12)] = 1.0
+    temperature_kelvin: Annotated[float, Real(1.0, 10_000.0)] = 300.0
+    mixture_components: Annotated[int, Whole(1, 10_000)] = 10
+    library_frames: Annotated[int, Whole(1, 1_000_000)] = 500
+    refined_noise: Share = 1.0
+    refined_draws: Annotated[int, Whole(1, 1000)] = 1
     voxels: VoxelConfig = VoxelConfig()
     internal: InternalConfig = InternalConfig()
 
@@ -117,15 +123,34 @@ class TemporalConfig:
         known = [kind.value for kind in Representation]
         if self.representation not in known:
             raise ValueError(f"representation is {self.representation!r}; {' and '.join(known)} are known")
-        if self.previous_frames < 1:
-            raise ValueError(f"previous_frames is {self.previous_frames}; at least 1 is needed")
-        if not 0 <= self.refined_noise <= 1:
-            raise ValueError(f"refined_noise is {self.refined_noise:g}; it is a share, from 0 to 1")
-        if self.refined_draws < 1:
-            raise ValueError(f"refined_draws is {self.refined_draws}; at least 1 is needed")
 
     @property
     def latent(self) -> int:
         """Size of the latent code."""
         voxels = self.representation == Representation.VOXELS
         return self.voxels.latent if voxels else self.internal.latent
+
+
+@dataclass(frozen=True)
+class MappingTable:
+    """A mapping as a model file holds it; see :meth:`backmap.chemistry.LinearMapping.to_dict`."""
+
+    atoms: Annotated[int, Whole(1, MAX_ATOMS)]
+    bead_names: tuple[str, ...]
+    bead_atoms: tuple[tuple[int, ...], ...]
+    bead_weights: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class TemporalDescription:
+    """What a model file says of a temporal model besides its weights."""
+
+    model: TemporalConfig
+    molecule: Molecule
+    mapping: MappingTable
+
+    def __post_init__(self) -> None:
+        if self.molecule.atoms != self.mapping.atoms:
+            raise ValueError(
+                f"the molecule has {self.molecule.atoms} atoms, but its mapping has {self.mapping.atoms}"
+            )

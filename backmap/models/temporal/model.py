@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.chemistry.force_field import ForceField
-from backmap.models.checkpoint import Checkpoint, config_from_dict
+from backmap.errors import InputError
+from backmap.models.checkpoint import Checkpoint
+from backmap.models.configuration import config_from_dict
 from backmap.models.normals import normals_from_uniforms
 from backmap.models.temporal.autoencoder import Autoencoder
-from backmap.models.temporal.config import Representation, TemporalConfig
+from backmap.models.temporal.config import Representation, TemporalConfig, TemporalDescription
 from backmap.models.temporal.internal_autoencoder import InternalAutoencoder
 from backmap.models.temporal.latent_mixture import LatentMixture
 from backmap.models.temporal.superposition import RigidMotion, move, root_mean_square_distance, superpose
@@ -127,29 +130,38 @@ class TemporalModel(nn.Module):
 
         Raises
         ------
-        ValueError
+        InputError
             If weights and configuration do not fit.
         """
-        arrays = {
-            name.removeprefix(_FORCE_FIELD_PREFIX): tensor.numpy()
-            for name, tensor in checkpoint.tensors.items()
-            if name.startswith(_FORCE_FIELD_PREFIX)
-        }
-        tensors = {n: t for n, t in checkpoint.tensors.items() if not n.startswith(_FORCE_FIELD_PREFIX)}
-        try:
-            model = cls(
-                config_from_dict(TemporalConfig, checkpoint.config["model"]),
-                Molecule.from_dict(checkpoint.config["molecule"]),
-                LinearMapping.from_dict(checkpoint.config["mapping"]),
-            )
+        described = config_from_dict(TemporalDescription, checkpoint.config)
+        arrays, tensors = {}, {}
+        for name, tensor in checkpoint.tensors.items():
+            if name.startswith(_FORCE_FIELD_PREFIX):
+                arrays[name.removeprefix(_FORCE_FIELD_PREFIX)] = _as_array(name, tensor)
+            else:
+                tensors[name] = tensor
+        weights = replace(checkpoint, tensors=tensors)
+        rows = {name: len(tensor) if tensor.dim() else 0 for name, tensor in tensors.items()}
+
+        def make() -> TemporalModel:
+            mapping = LinearMapping.from_dict(asdict(described.mapping))
+            model = cls(described.model, described.molecule, mapping)
+            components, latent = rows.get("mixture.weights", 0), model.config.latent
             model.mixture = LatentMixture(
-                tensors["mixture.weights"], tensors["mixture.means"], tensors["mixture.factors"]
+                torch.empty(components),
+                torch.empty(components, latent),
+                torch.empty(components, latent, latent),
             )
-            model.library = torch.empty_like(tensors["library"])
-            model.load_state_dict(tensors)
+            model.library = torch.empty(rows.get("library", 0), *model.library.shape[1:])
             model.force_field = ForceField.from_arrays(arrays) if arrays else None
-        except (KeyError, RuntimeError) as error:
-            raise ValueError(f"weights do not fit the configuration: {error}") from None
+            if model.force_field is not None and model.force_field.atoms != model.molecule.atoms:
+                raise ValueError("the force field is that of another molecule")
+            return model
+
+        model = weights.build(make)
+        weights.load_weights(model, unbounded=("bond_range", "residual_limit"))
+        if not (model.mixture.weights.sum() > 0 and (model.mixture.weights >= 0).all()):
+            raise InputError("the weights mixture.weights are no probabilities")
         return model
 
     # ---- Drawing frames ------------------------------------------------------------------------
@@ -238,3 +250,12 @@ class TemporalModel(nn.Module):
             length = torch.linalg.vector_norm(atoms[:, first] - atoms[:, second], dim=-1)
             bonded = ((length >= self.bond_range[:, 0]) & (length <= self.bond_range[:, 1])).all(dim=-1)
             return bonded & (self.residual(atoms, beads) <= self.residual_limit)
+
+
+def _as_array(name: str, tensor: Tensor) -> np.ndarray:
+    """Turn a tensor of a force field into an array; numpy does not know all of torch's types."""
+    if tensor.dtype not in (torch.float64, torch.int64):
+        raise InputError(
+            f"{name} holds {str(tensor.dtype).removeprefix('torch.')} instead of float64 or int64"
+        )
+    return tensor.numpy()

@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from backmap.chemistry import RESIDUE_INDEX
+from backmap.errors import InputError
 from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint, to_checkpoint
 from backmap.models.diamondback.config import DiamondbackConfig, UNetConfig
 from backmap.models.diamondback.denoiser import UNetDenoiser
@@ -132,7 +133,7 @@ def test_checkpoint_round_trip(tmp_path):
 def test_weights_of_another_network_are_refused(tmp_path):
     model = make_model("compact")
     save_checkpoint(tmp_path / "m.safetensors", to_checkpoint("diamondback", SMALL["unet"], model, {}))
-    with pytest.raises(ValueError, match="weights do not fit the configuration"):
+    with pytest.raises(InputError, match="weights do not fit the configuration"):
         DiamondbackModel.from_checkpoint(load_checkpoint(tmp_path / "m.safetensors"))
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from backmap.chemistry import SLOT_CA
+from backmap.errors import InputError
 from backmap.inference.all_at_once import AllAtOnce
 from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint, to_checkpoint
 from backmap.models.protein.config import PackingConfig, PeptidePlaneConfig, ProteinConfig, SideChainConfig
@@ -124,17 +125,17 @@ def test_checkpoint_gives_the_same_model(model, engine, two_helices, tmp_path):
 
 
 def test_bad_checkpoints_are_refused(tmp_path, model):
-    with pytest.raises(ValueError, match="is not a model file"):
+    with pytest.raises(InputError, match="is not a model file"):
         load_model(tmp_path / "nothing")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not a model")
-    with pytest.raises(ValueError, match="is not a model file"):
+    with pytest.raises(InputError, match="is not a model file"):
         load_model(broken)
     other = tmp_path / "other.safetensors"
     save_checkpoint(other, to_checkpoint("alchemy", SMALL, model, {}))
-    with pytest.raises(ValueError, match="'alchemy' model"):
+    with pytest.raises(InputError, match="'alchemy' model"):
         load_model(other)
     wrong = tmp_path / "wrong.safetensors"
     save_checkpoint(wrong, to_checkpoint("protein", ProteinConfig(), model, {}))
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(InputError, match="do not fit"):
         load_model(wrong)

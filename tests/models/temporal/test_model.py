@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from backmap.chemistry.force_field import ForceField
+from backmap.errors import InputError
 from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 from backmap.models.temporal.config import InternalConfig, TemporalConfig, VoxelConfig
 from backmap.models.temporal.model import TemporalModel
@@ -123,7 +124,7 @@ def test_weights_of_another_molecule_are_refused(model):
     checkpoint.config["mapping"]["bead_names"].append("X")
     checkpoint.config["mapping"]["bead_atoms"].append([3])
     checkpoint.config["mapping"]["bead_weights"].append([1.0])
-    with pytest.raises(ValueError, match="weights do not fit the configuration"):
+    with pytest.raises(InputError, match="weights do not fit the configuration"):
         TemporalModel.from_checkpoint(checkpoint)
 
 

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from backmap.errors import InputError
+from backmap.models.configuration import config_from_dict
 from backmap.models.normals import normals_from_uniforms
 from backmap.models.temporal.autoencoder import Posterior
 from backmap.models.temporal.config import TemporalConfig, VoxelConfig
@@ -125,14 +127,14 @@ def test_a_gaussian_between_the_voxels_is_refused_with_one_that_suits():
             {"representation": "points"},
             "representation is 'points'; voxels and internal-coordinates are known",
         ),
-        ({"previous_frames": 0}, "previous_frames is 0; at least 1 is needed"),
-        ({"refined_noise": 1.5}, "refined_noise is 1.5; it is a share, from 0 to 1"),
-        ({"refined_draws": 0}, "refined_draws is 0; at least 1 is needed"),
+        ({"previous_frames": 0}, "previous_frames is 0; give a whole number from 1 to"),
+        ({"refined_noise": 1.5}, "refined_noise is 1.5; give a number from 0 to 1"),
+        ({"refined_draws": 0}, "refined_draws is 0; give a whole number from 1"),
     ],
 )
 def test_configurations_that_make_no_sense(values, message):
-    with pytest.raises(ValueError, match=message):
-        TemporalConfig(**values)
+    with pytest.raises(InputError, match=message):
+        config_from_dict(TemporalConfig, values)
 
 
 def test_latent_codes_need_a_multiple_of_eight():

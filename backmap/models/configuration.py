@@ -1,0 +1,101 @@
+"""Configurations: dataclasses made from the plain values of a model file or of a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+from backmap.errors import InputError
+from backmap.limits import Real, Whole, shown
+
+Config = TypeVar("Config")
+
+Width = Annotated[int, Whole(1, 16_384)]
+"""Size of a layer."""
+Depth = Annotated[int, Whole(1, 64)]
+"""Number of layers, heads or groups."""
+Share = Annotated[float, Real(0.0, 1.0)]
+Factor = Annotated[float, Real(0.0, 1e9)]
+"""A weight, a rate or a strength."""
+Nanometres = Annotated[float, Real(1e-3, 1e3)]
+Count = Annotated[int, Whole(0, 10**12)]
+
+_WHOLE_NUMBERS = Whole(-(2**63), 2**63 - 1)
+_NUMBERS = Real(-1e300, 1e300)
+
+
+def config_from_dict(kind: type[Config], values: Any, where: str = "") -> Config:
+    """Make a (nested) configuration dataclass from plain values, as the hints of its fields say.
+
+    Parameters
+    ----------
+    kind : type
+        The dataclass. A field's hint may be a number with its range (``Annotated[int, Whole(1, 9)]``), a
+        number, text, a truth value, a tuple of such, another dataclass, or one of these or None.
+    values : dict
+        Value of each field; those with a default may be left out.
+    where : str
+        Name of the table, for messages.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown or missing, or a value has the wrong type or size; the message names it.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{where or 'the configuration'} is {shown(values)}, but a table is wanted")
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name in values:
+        if name not in fields:
+            place = f" in {where}" if where else ""
+            raise InputError(f"unknown key {shown(name)}{place}: {kind.__name__} has {', '.join(fields)}")
+    arguments = {name: _value(hints[name], value, _join(where, name)) for name, value in values.items()}
+    for name, field in fields.items():
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if needed and name not in values:
+            raise InputError(f"{_join(where, name)} is missing")
+    try:
+        return kind(**arguments)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}" if where else str(error)) from None
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """Check one value against the hint of its field."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return get_args(hint)[1].check(value, where)
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = (option for option in get_args(hint) if option is not types.NoneType)
+        return None if value is None else _value(inner, value, where)
+    if dataclasses.is_dataclass(hint):
+        return config_from_dict(hint, value, where)  # type: ignore[arg-type]
+    if origin is tuple:
+        return _tuple(get_args(hint), value, where)
+    if hint is int:
+        return _WHOLE_NUMBERS.check(value, where)
+    if hint is float:
+        return _NUMBERS.check(value, where)
+    if not isinstance(value, hint):
+        raise InputError(f"{where} is {shown(value)}, but {hint.__name__} is wanted")
+    return value
+
+
+def _tuple(hints: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{where} is {shown(value)}, but a list is wanted")
+    if hints[-1] is Ellipsis:
+        hints = hints[:1] * len(value)
+    if len(value) != len(hints):
+        raise InputError(f"{where} is {shown(value)}, but a list of {len(hints)} is wanted")
+    return tuple(
+        _value(hint, entry, f"{where}[{number}]")
+        for number, (hint, entry) in enumerate(zip(hints, value, strict=True))
+    )
