@@ -15,6 +15,7 @@ _native.load()
 
 _HOMES = {
     "reconstruct": "backmap.api",
+    "reconstruct_files": "backmap.api",
     "reconstruct_stream": "backmap.stream",
     "evaluate": "backmap.scoring",
     "evaluate_trajectory": "backmap.trajectory_scoring",
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate",
     "evaluate_trajectory",
     "reconstruct",
+    "reconstruct_files",
     "reconstruct_stream",
 ]
 

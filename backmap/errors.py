@@ -7,6 +7,22 @@ class InputError(Exception):
     """The input or the request cannot be used. The message is one sentence: what, where, and the remedy."""
 
 
+class OptionError(InputError):
+    """An option cannot be used as it was given.
+
+    Attributes
+    ----------
+    option : str
+        Its name in Python.
+    reason : str
+        What is wrong, and what to do about it.
+    """
+
+    def __init__(self, option: str, reason: str) -> None:
+        super().__init__(f"{option}: {reason}")
+        self.option, self.reason = option, reason
+
+
 class InputEndsEarly(InputError):  # noqa: N818
     """A file ends in the middle of a frame, and all its whole frames were read."""
 

@@ -1,58 +1,72 @@
-"""What may be asked for: the same limits for options of the command line and arguments in Python."""
+"""Options as fields of a dataclass: which values they take, what they do, and what they apply to."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-import numpy as np
+from backmap.limits import Flag, Kind, OneOf, Real, Whole
 
-from backmap.errors import InputError
-from backmap.limits import Real, Whole, shown
-
-if TYPE_CHECKING:
-    import mdtraj
-
-_PICOSECONDS = Real(1e-9, 1e12)
-_FRAMES = Whole(1, 10**12)
-
-NUMBERS: dict[str, Whole | Real] = {
-    "samples": Whole(1, 10_000),
-    "seed": Whole(0, 2**63 - 1),
-    "ddim_steps": Whole(0, 10_000),
-    "redraws": Whole(0, 1_000),
-    "bead_noise": Real(1e-6, 10.0),
-    "ph": Real(0.0, 14.0),
-    "minimise": Whole(0, 1_000_000),
-    "refine": Whole(0, 100_000_000),
-    "temperature": Real(1.0, 10_000.0),
-    "begin": _FRAMES,
-    "end": _FRAMES,
-    "stride": _FRAMES,
-    "threads": Whole(1, 1_024),
-    "workers": Whole(1, 256),
-    "batch": Whole(1, 1_000_000),
-    "chunk": _FRAMES,
-    "segments": Whole(1, 10_000),
-    "burn_in": Whole(0, 10**12),
-    "frame_interval": _PICOSECONDS,
-    "lag": _PICOSECONDS,
-    "lag_times": _PICOSECONDS,
-    "states": Whole(2, 5_000),
-    "metastable": Whole(2, 100),
-}
-"""Numbers by the name of their option; numbers of the evaluation in ps and K, ``bead_noise`` in nm."""
-
-CHOICES = {"device": ("auto", "cpu", "cuda"), "c_alphas": ("auto", "keep", "relax")}
-_FLAGS = {"skip_unknown", "keep_given", "hydrogens"}
-_FILES = {"model", "top", "sequence"}
-_MAY_BE_NONE = {"redraws", "bead_noise", "temperature", "top", "sequence"}
-_MAY_BE_NONE |= {"frame_interval", "lag", "lag_times", "metastable"}
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def check_arguments(**given: Any) -> dict[str, Any]:
-    """Check arguments of the Python interface by their names, and give them as plain values.
+@dataclass(frozen=True)
+class Option:
+    """What is known of an option.
+
+    Parameters
+    ----------
+    values : Kind
+        The values it takes.
+    help : str
+        What it does, in a few words.
+    unset : str
+        What a default of None or 0 means.
+    metavar : str
+        What stands for its value in the help of the command line.
+    group : str
+        Where it stands in that help.
+    families : tuple of str
+        Kinds of models it applies to; empty for all.
+    decides : bool
+        Whether the atoms that are written depend on it, so that a run cannot go on with another value.
+    """
+
+    values: Kind
+    help: str
+    unset: str = ""
+    metavar: str = ""
+    group: str = ""
+    families: tuple[str, ...] = ()
+    decides: bool = True
+
+
+def option(default: Any, values: Kind, help: str, **more: Any) -> Any:
+    """Declare an option as a field of a dataclass: its default, and the parameters of :class:`Option`.
+
+    A default of None means that the option may be left out; ``...`` that it must be given.
+    """
+    metadata = {"option": Option(values, help, **more)}
+    return dataclasses.field(default=dataclasses.MISSING if default is ... else default, metadata=metadata)
+
+
+def options_of(kind: type) -> Mapping[str, Option]:
+    """List the options that are fields of a dataclass, by name."""
+    return {field.name: field.metadata["option"] for field in dataclasses.fields(kind)}
+
+
+def defaults_of(kind: type) -> Mapping[str, Any]:
+    """Give the defaults of options; those that must be given have none."""
+    fields = dataclasses.fields(kind)
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+
+
+def check_options(given: Any) -> None:
+    """Check all options of a dataclass that is being made, and keep them as plain values.
 
     Nothing is converted but numpy's numbers and truth values.
 
@@ -61,46 +75,47 @@ def check_arguments(**given: Any) -> dict[str, Any]:
     InputError
         If one has the wrong type or lies outside its limits; the message names it.
     """
-    return {
-        name: None if value is None and name in _MAY_BE_NONE else _check(name, value)
-        for name, value in given.items()
-    }
+    defaults = defaults_of(type(given))
+    for name, known in options_of(type(given)).items():
+        value = getattr(given, name)
+        if value is not None or defaults.get(name, ()) is not None:
+            object.__setattr__(given, name, known.values.check(value, name))
 
 
-def _check(name: str, value: Any) -> Any:
-    if name == "lag_times":
-        if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
-            raise InputError(f"lag_times is {shown(value)}; give a sequence of numbers")
-        return [NUMBERS[name].check(time, name) for time in value]
-    if name in NUMBERS:
-        return NUMBERS[name].check(value, name)
-    if name in CHOICES:
-        if not (isinstance(value, str) and value in CHOICES[name]):
-            raise InputError(f"{name} is {shown(value)}; give one of {', '.join(CHOICES[name])}")
-        return value
-    if name in _FLAGS:
-        if not isinstance(value, bool | np.bool_):
-            raise InputError(f"{name} is {shown(value)}; give True or False")
-        return bool(value)
-    assert name in _FILES, name
-    if not is_path(value) or not os.fspath(value) or "\0" in os.fspath(value):
-        raise InputError(f"{name} is {shown(value)}; give the name of a file")
-    return value
+def takes_options(kind: type) -> Callable[[Function], Function]:
+    """Give a function of ``**options`` the signature and documentation of the options of a dataclass.
+
+    Where its docstring says ``{options}``, they are listed. Options that the function names itself are not.
+    """
+
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        named = {parameter.name for parameter in own}
+        defaults = {name: value for name, value in defaults_of(kind).items() if name not in named}
+        keywords = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+            for name, value in defaults.items()
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
+        listed = "\n".join(_entry(name, options_of(kind)[name], value) for name, value in defaults.items())
+        function.__doc__ = (function.__doc__ or "").replace("    {options}", textwrap.indent(listed, "    "))
+        return function
+
+    return decorate
 
 
-def is_path(value: object) -> bool:
-    """Whether a value names a file."""
-    return isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str)
+def _entry(name: str, known: Option, default: Any) -> str:
+    """Document an option as numpy's style has it."""
+    kind = {Flag: "bool", Whole: "int", Real: "float"}.get(type(known.values), "str")
+    text = f"{known.help[0].upper()}{known.help[1:]}{applies_to(known)}."
+    if isinstance(known.values, Whole | Real | OneOf):
+        text += f" Takes {known.values}."
+    meaning = f" ({known.unset})" if known.unset else ""
+    text = textwrap.indent(textwrap.fill(text, 100), "    ")
+    return f"{name} : {kind}, default {default!r}{meaning}\n{text}"
 
 
-def require_trajectories(given: Any, name: str) -> list[mdtraj.Trajectory]:
-    """Give one or several trajectories as a list, or say that they are none."""
-    import mdtraj
-
-    listed = [given] if isinstance(given, mdtraj.Trajectory) else given
-    if isinstance(listed, str | bytes) or not isinstance(listed, Sequence):
-        raise InputError(f"{name}: {shown(given)} is no mdtraj.Trajectory, and no sequence of such")
-    for trajectory in listed:
-        if not isinstance(trajectory, mdtraj.Trajectory):
-            raise InputError(f"{name}: {shown(trajectory)} is no mdtraj.Trajectory; load files with mdtraj")
-    return list(listed)
+def applies_to(known: Option) -> str:
+    """Name the models that an option applies to, in brackets; nothing where it applies to all."""
+    return f" ({', '.join(known.families)} models)" if known.families else ""

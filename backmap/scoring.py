@@ -13,7 +13,8 @@ from backmap.errors import InputError
 from backmap.evaluation.measurement import Measurement, join_frames, measure
 from backmap.evaluation.scorecard import Part, Scorecard
 from backmap.io import FrameChunk, Source, source_from_mdtraj
-from backmap.options import check_arguments, require_trajectories
+from backmap.io.mdtraj_objects import require_trajectories
+from backmap.limits import Flag
 from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ def evaluate(
         If residues or frames differ, saying where first.
     """
     listed = require_trajectories(samples, "samples")
-    checked = check_arguments(skip_unknown=skip_unknown)
+    skip = Flag().check(skip_unknown, "skip_unknown")
 
     def opened(trajectory: mdtraj.Trajectory) -> Source:
-        return source_from_mdtraj(trajectory, **checked)
+        return source_from_mdtraj(trajectory, skip_unknown=skip)
 
     known = None
     if reference is not None:

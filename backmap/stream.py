@@ -1,58 +1,37 @@
-"""Frames as they come, from a running simulation say: all atoms of each before the next is asked for."""
+"""Frames as they come, for example from a running simulation: each is built before the next is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backmap import api
 from backmap.errors import InputError
-from backmap.limits import shown
-from backmap.options import is_path
+from backmap.io import BeadSource, Source, beads_from_mdtraj, source_from_mdtraj
+from backmap.io.mdtraj_objects import mdtraj_topology
+from backmap.io.structure_file import RawFrames
+from backmap.limits import is_path, shown
+from backmap.models import shipped
+from backmap.options import takes_options
+from backmap.runs.follower import Follower, open_follower
+from backmap.runs.request import Building
 from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:
     import mdtraj
-    import torch
 
-    from backmap.inference.rollout_job import RolloutJob
-    from backmap.io import AtomList, FrameChunk, FrameSource, Source
     from backmap.io.protein_selection import ResidueRecord
+    from backmap.models.temporal.model import TemporalModel
 
 
-class Follower(Protocol):
-    """Knows the atoms of the frames that come, and builds those of the next ones."""
-
-    source: FrameSource
-    atoms: AtomList
-
-    def build(self, chunk: FrameChunk) -> np.ndarray:
-        """Give all atoms (samples, frames, atoms, 3) in nm."""
-
-
+@takes_options(Building)
 def reconstruct_stream(
     frames: Iterable[np.ndarray | mdtraj.Trajectory],
     *,
     topology: mdtraj.Topology | str | PathLike[str] | None = None,
-    model: str | PathLike[str] = api.DEFAULT_MODEL,
-    samples: int = 1,
-    seed: int = 0,
-    device: str = "auto",
-    skip_unknown: bool = False,
-    keep_given: bool = False,
-    ddim_steps: int = 0,
-    redraws: int | None = None,
-    c_alphas: str = "auto",
-    bead_noise: float | None = None,
-    hydrogens: bool = False,
-    ph: float = 7.0,
-    minimise: int = 0,
-    refine: int = 0,
-    temperature: float | None = None,
-    sequence: str | PathLike[str] | None = None,
+    **options: Any,
 ) -> Iterator[mdtraj.Trajectory]:
     """Build all atoms of frames one after another, as they come.
 
@@ -62,13 +41,11 @@ def reconstruct_stream(
     Parameters
     ----------
     frames : iterable of ndarray (beads, 3), or of mdtraj.Trajectory
-        The model's beads alone, or more atoms, in nm. A trajectory with several frames is built in one batch,
+        Only the model's beads, or more atoms, in nm. A trajectory of several frames is built in one batch,
         which is faster.
     topology : mdtraj.Topology or path, optional
         Names of the beads: a topology, or a structure file that has one. Not needed for trajectories.
-    model, samples, seed, device, skip_unknown, keep_given, ddim_steps, redraws, c_alphas, bead_noise
-    hydrogens, ph, minimise, refine, temperature, sequence
-        As for :func:`backmap.reconstruct`.
+    {options}
 
     Yields
     ------
@@ -78,37 +55,12 @@ def reconstruct_stream(
     Raises
     ------
     backmap.errors.InputError
-        If a frame cannot be used; the message says why and what to do.
+        If a frame or an option cannot be used; the message says why and what to do.
     """
-    from backmap.io import source_from_mdtraj
-
-    request = api.check_request(
-        model=model,
-        device=device,
-        samples=samples,
-        seed=seed,
-        skip_unknown=skip_unknown,
-        keep_given=keep_given,
-        ddim_steps=ddim_steps,
-        redraws=redraws,
-        c_alphas=c_alphas,
-        bead_noise=bead_noise,
-        hydrogens=hydrogens,
-        ph=ph,
-        minimise=minimise,
-        refine=refine,
-        temperature=temperature,
-        sequence=sequence,
-    )
+    asked = Building(**options)
+    asked.require_family(shipped.read_model(asked.model).family)
     _require_frames(frames, topology)
-    job = request.rollout
-    if job is not None:
-        return _follow(frames, topology, lambda *first: _MoleculeFollower(*first, job, request.device))
-
-    def open_follower(first: mdtraj.Trajectory, residues: Sequence[ResidueRecord] | None) -> Follower:
-        return _ProteinFollower(source_from_mdtraj(first, residues=residues, **request.names), request)
-
-    return _follow(frames, topology, open_follower)
+    return _follow(frames, topology, asked)
 
 
 def _require_frames(frames: Any, topology: Any) -> None:
@@ -124,13 +76,10 @@ def _require_frames(frames: Any, topology: Any) -> None:
 def _follow(
     frames: Iterable[np.ndarray | mdtraj.Trajectory],
     topology: mdtraj.Topology | str | PathLike[str] | None,
-    open_follower: Callable[[mdtraj.Trajectory, Sequence[ResidueRecord] | None], Follower],
+    asked: Building,
 ) -> Iterator[mdtraj.Trajectory]:
     """Build trajectories as they come, and hand on one frame with all its samples after another."""
     import mdtraj
-
-    from backmap.io.mdtraj_objects import mdtraj_topology
-    from backmap.io.structure_file import RawFrames
 
     residues: Sequence[ResidueRecord] | None = None
     if isinstance(topology, str | PathLike):
@@ -138,15 +87,15 @@ def _follow(
     follower: Follower | None = None
     number = 0
     for given in _trajectories(frames, topology):
-        if follower is None:
-            with usual_settings():
-                follower = open_follower(given, residues if given.topology is topology else None)
-            built_topology = mdtraj_topology(follower.atoms)
-        chunk = follower.source.take(RawFrames(given.xyz, given.time, given.unitcell_vectors), number)
-        number += given.n_frames
         with usual_settings():
-            built_frames = follower.build(chunk).swapaxes(0, 1)
-        for frame, atoms in enumerate(built_frames):
+            if follower is None:
+                first = _First(given, residues if given.topology is topology else None)
+                follower = open_follower(asked, first, side_by_side=False)
+                built_topology = mdtraj_topology(follower.atoms)
+            raw = RawFrames(given.xyz, given.time, given.unitcell_vectors)
+            (built_frames,) = follower.build([follower.source.take(raw, number)])
+        number += given.n_frames
+        for frame, atoms in enumerate(built_frames.coordinates.swapaxes(0, 1)):
             built = mdtraj.Trajectory(atoms, built_topology, time=np.repeat(given.time[frame], len(atoms)))
             if given.unitcell_vectors is not None:
                 built.unitcell_vectors = np.repeat(given.unitcell_vectors[frame, None], len(atoms), axis=0)
@@ -230,54 +179,16 @@ def _describe(atom: mdtraj.core.topology.Atom) -> str:
     return f"{atom.name} of residue {residue.resSeq} {residue.name} in chain {residue.chain.index + 1}"
 
 
-class _ProteinFollower:
-    """Builds the frames of a protein, each on its own."""
+class _First:
+    """Opens the first frames of a stream, whose atoms are those of all."""
 
-    def __init__(self, source: Source, request: api.Request) -> None:
-        from backmap.cluster import LocalWorkers
-        from backmap.runs.protein_plan import ProteinPlan
+    def __init__(self, first: mdtraj.Trajectory, residues: Sequence[ResidueRecord] | None) -> None:
+        self._first, self._residues = first, residues
 
-        self.source = source
-        self._plan = ProteinPlan.make(source, request.model, request.options)
-        self._workers = LocalWorkers(
-            self._plan.job, request.device, threads=api.count_workers(request.device)
+    def protein(self, asked: Building) -> Source:
+        return source_from_mdtraj(
+            self._first, residues=self._residues, skip_unknown=asked.skip_unknown, sequence=asked.sequence
         )
-        self.atoms = self._plan.atoms
 
-    def build(self, chunk: FrameChunk) -> np.ndarray:
-        """Give all atoms (samples, frames, atoms, 3) in nm."""
-        from backmap.runs.frames import build_frames
-
-        (built,) = build_frames(self._workers, [chunk], self._plan.kept, self._plan.job.samples)
-        return built.coordinates
-
-
-class _MoleculeFollower:
-    """Rolls a temporal model along the frames of its molecule."""
-
-    def __init__(
-        self,
-        first: mdtraj.Trajectory,
-        residues: Sequence[ResidueRecord] | None,
-        job: RolloutJob,
-        device: torch.device,
-    ) -> None:
-        from backmap.cluster import LocalWorkers
-        from backmap.io import AtomList, beads_from_mdtraj
-        from backmap.runs.rollout import BeadCheck, check_source
-
-        model = job.load("cpu")
-        self.source = beads_from_mdtraj(first, model.molecule, model.mapping, residues=residues)
-        check_source(self.source, model)
-        self._check = BeadCheck(self.source, model)
-        self.atoms = AtomList.of_molecule(model.molecule)
-        self._workers = LocalWorkers(job, device, threads=api.count_workers(device))
-        self._state: Any = None
-
-    def build(self, chunk: FrameChunk) -> np.ndarray:
-        """Give all atoms (samples, frames, atoms, 3) in nm."""
-        self._check(chunk)
-        rolled, self._state = self._workers.submit(
-            (0,), self._state, [chunk.coordinates], [chunk.numbers]
-        ).result()
-        return rolled[0].coordinates
+    def beads(self, model: TemporalModel) -> BeadSource:
+        return beads_from_mdtraj(self._first, model.molecule, model.mapping, residues=self._residues)

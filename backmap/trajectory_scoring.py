@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +25,9 @@ from backmap.evaluation.latent_codes import CodeDiversity, correlate_with_energy
 from backmap.evaluation.tica import c_alpha_distances, project
 from backmap.evaluation.trajectory_scorecard import System, TrajectoryScorecard
 from backmap.evaluation.velocities import compare_velocities
-from backmap.options import check_arguments, require_trajectories
+from backmap.io.mdtraj_objects import require_trajectories
+from backmap.limits import Real, Several, Whole
+from backmap.options import check_options, option, takes_options
 from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:
@@ -36,25 +39,57 @@ SHORTEST_IN_LAGS = 10
 """Of the default lag times, those are used that the longest trajectory holds ten times."""
 
 FEWEST_C_ALPHAS = 3
+_PICOSECONDS = Real(1e-9, 1e12)
 
 EnergyFunction = Callable[[np.ndarray], np.ndarray]
 """Positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class KineticsOptions:
+    """How trajectories are compared; times in ps."""
+
+    frame_interval: float | None = option(
+        None,
+        _PICOSECONDS,
+        "time between frames, in ps",
+        unset="what the times of the reference say",
+        metavar="PS",
+    )
+    lag: float | None = option(
+        None, _PICOSECONDS, "lag time of the Markov models, in ps", unset="five frames", metavar="PS"
+    )
+    lag_times: tuple[float, ...] | None = option(
+        None,
+        Several(_PICOSECONDS),
+        "lag times of the implied time scales, in ps",
+        unset="1, 2, 5, 10 and 20 frames",
+        metavar="PS",
+    )
+    states: int = option(100, Whole(2, 5_000), "number of k-means states", metavar="N")
+    metastable: int | None = option(
+        None,
+        Whole(2, 100),
+        "number of metastable states",
+        unset="one more than the reference has time scales above the lag time",
+        metavar="N",
+    )
+    temperature: float = option(300.0, Real(1.0, 10_000.0), "temperature of free energies, in K", metavar="K")
+    seed: int = option(0, Whole(0, 2**63 - 1), "seed of clustering and posterior samples", metavar="S")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@takes_options(KineticsOptions)
 def evaluate_trajectory(
     reference: mdtraj.Trajectory | Sequence[mdtraj.Trajectory],
     samples: mdtraj.Trajectory | Sequence[mdtraj.Trajectory],
     *,
-    frame_interval: float | None = None,
-    lag: float | None = None,
-    lag_times: Sequence[float] | None = None,
-    states: int = 100,
-    metastable: int | None = None,
-    temperature: float = 300.0,
     energy: EnergyFunction | None = None,
     codes: np.ndarray | None = None,
     one_frame: mdtraj.Trajectory | None = None,
-    seed: int = 0,
+    **options: Any,
 ) -> TrajectoryScorecard:
     """Compare sampled trajectories of a molecule with reference trajectories of the same atoms.
 
@@ -65,18 +100,6 @@ def evaluate_trajectory(
     ----------
     reference, samples : mdtraj.Trajectory or sequence of them
         All atoms. Several trajectories of a side are pooled; none needs the length of another.
-    frame_interval : float, optional
-        ps between frames; by default what the reference's times say.
-    lag : float, optional
-        Lag time of the Markov models, ps; by default five frames.
-    lag_times : sequence of float, optional
-        Lag times at which implied time scales are estimated, ps; by default 1, 2, 5, 10 and 20 frames.
-    states : int
-        Number of k-means states.
-    metastable : int, optional
-        Number of metastable sets; by default one more than the reference has time scales above the lag time.
-    temperature : float
-        K, for free energies.
     energy : callable, optional
         Positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol, such as
         :func:`energy_function` gives.
@@ -84,8 +107,7 @@ def evaluate_trajectory(
         Latent codes of the samples' frames, one trajectory after the other; needs ``energy``.
     one_frame : mdtraj.Trajectory, optional
         Many structures built from one and the same coarse-grained frame.
-    seed : int
-        Of the clustering and of the posterior samples.
+    {options}
 
     Returns
     -------
@@ -98,15 +120,7 @@ def evaluate_trajectory(
         If atoms or times differ, or a trajectory is too short, saying what and where.
     """
     _require_deeptime()
-    asked = check_arguments(
-        frame_interval=frame_interval,
-        lag=lag,
-        lag_times=lag_times,
-        states=states,
-        metastable=metastable,
-        temperature=temperature,
-        seed=seed,
-    )
+    asked = KineticsOptions(**options)
     sides = {
         side: require_trajectories(given, NAMES[side])
         for side, given in zip(SIDES, (reference, samples), strict=True)
@@ -114,22 +128,16 @@ def evaluate_trajectory(
     if not all(sides.values()):
         raise InputError("there is no trajectory to compare; give at least one of each side")
     with usual_settings():
-        return _evaluate(sides, energy=energy, codes=codes, one_frame=one_frame, **asked)
+        return _evaluate(sides, asked, energy=energy, codes=codes, one_frame=one_frame)
 
 
 def _evaluate(
     sides: dict[str, list[mdtraj.Trajectory]],
+    asked: KineticsOptions,
     *,
-    frame_interval: float | None,
-    lag: float | None,
-    lag_times: Sequence[float] | None,
-    states: int,
-    metastable: int | None,
-    temperature: float,
     energy: EnergyFunction | None,
     codes: np.ndarray | None,
     one_frame: mdtraj.Trajectory | None,
-    seed: int,
 ) -> TrajectoryScorecard:
     first = sides["reference"][0]
     if codes is not None and energy is None:
@@ -137,14 +145,16 @@ def _evaluate(
     for side, trajectories in sides.items():
         for trajectory in trajectories:
             _check(first, trajectory, NAMES[side])
-    interval = _frame_interval(sides, frame_interval)
+    interval = _frame_interval(sides, asked.frame_interval)
     longest = min(max(map(len, trajectories)) for trajectories in sides.values())
-    lags = _lags(interval, lag, lag_times, longest)
+    lags = _lags(interval, asked.lag, asked.lag_times, longest)
 
     positions = {side: [each.xyz for each in trajectories] for side, trajectories in sides.items()}
     pooled = {side: np.concatenate(each) for side, each in positions.items()}
     labels, coordinates, features, edges, tica_times = _collective(first.topology, positions, lags)
-    kinetics, models = compare_kinetics(features, lags, states=states, metastable=metastable, seed=seed)
+    kinetics, models = compare_kinetics(
+        features, lags, states=asked.states, metastable=asked.metastable, seed=asked.seed
+    )
     weights = {
         side: frame_weights(models.assignments[side], models.main[side].stationary()) for side in SIDES
     }
@@ -157,14 +167,14 @@ def _evaluate(
             frames={side: len(pooled[side]) for side in SIDES},
             trajectories={side: len(sides[side]) for side in SIDES},
             interval=interval,
-            temperature=temperature,
+            temperature=asked.temperature,
             coordinates=labels,
             tica_time_scales=tica_times,
-            seed=seed,
+            seed=asked.seed,
         ),
         geometry=compare_bonds_and_angles(pooled["reference"], pooled["sample"], elements, bonds),
         surface=compare_surfaces(
-            {side: np.concatenate(coordinates[side]) for side in SIDES}, weights, edges, temperature
+            {side: np.concatenate(coordinates[side]) for side in SIDES}, weights, edges, asked.temperature
         ),
         velocities=compare_velocities(positions["reference"], positions["sample"], interval),
         kinetics=kinetics,

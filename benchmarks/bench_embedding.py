@@ -23,10 +23,10 @@ import torch
 from compare import Timing, arguments, every, measure, report
 
 from backmap._native import library_path
-from backmap.api import load_model
 from backmap.cli.main import main as command
 from backmap.inference.all_at_once import AllAtOnce
 from backmap.io import source_from_mdtraj
+from backmap.models.shipped import load_model
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "2bf5.pdb.gz"

@@ -11,8 +11,8 @@ import torch
 from compare import arguments, every, measure, report
 from torch import Tensor
 
-from backmap.api import require_model
 from backmap.models.checkpoint import load_model
+from backmap.models.shipped import require_model
 from backmap.models.temporal import voxel_autoencoder
 from backmap.models.temporal.config import TemporalConfig
 from backmap.models.temporal.model import TemporalModel

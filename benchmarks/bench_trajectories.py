@@ -98,9 +98,9 @@ def seconds_a_frame(folder: Path, short: Input, long: Input, rounds: int, *optio
 
 def model_alone(given: Input, frames: int) -> Callable[[], float]:
     """Make a function that times the model on frames in memory, one thread, as the command batches them."""
-    from backmap.api import read_model
     from backmap.inference.protein_job import ProteinJob
     from backmap.io import open_source
+    from backmap.models.shipped import read_model
     from backmap.runs.frames import frames_per_batch, near_origin
 
     torch.set_num_threads(1)

@@ -220,8 +220,8 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
 
     The ``protein`` model keeps the atoms ``given``, a key of :data:`GIVEN`.
     """
-    from backmap.api import require_model
     from backmap.models.checkpoint import load_model
+    from backmap.models.shipped import require_model
 
     model, *settings = name.split("/") if not Path(name).is_file() else [name]
     loaded = load_model(require_model(model), device)

@@ -50,13 +50,13 @@ def _offset(seed: int, frame: int, samples: int) -> torch.Tensor:
 
 def install(weights: Path, model: FixedOffsets | None = None, replace=setattr) -> FixedOffsets:
     """Put the toy in the place of a trained model, whatever name is asked for."""
-    import backmap.api
     import backmap.inference.protein_job
+    import backmap.models.shipped
 
     fixed = model or FixedOffsets()
     weights.write_text("weights")
-    replace(backmap.api, "require_model", lambda name: weights)
-    replace(backmap.api, "read_model", lambda name: ToyFile(str(name), weights, "protein"))
+    replace(backmap.models.shipped, "require_model", lambda name: weights)
+    replace(backmap.models.shipped, "read_model", lambda name: ToyFile(str(name), weights, "protein"))
     replace(backmap.inference.protein_job, "open_reconstructor", lambda *arguments: fixed)
     return fixed
 

@@ -124,12 +124,12 @@ class ToyFile:
 
 def install(weights: Path, model: ToyTemporal | None = None, replace=setattr) -> ToyTemporal:
     """Put the toy in the place of a trained model, whatever name is asked for."""
-    import backmap.api
+    import backmap.models.shipped
 
     model = model or ToyTemporal()
     weights.write_text("weights")
-    replace(backmap.api, "require_model", lambda name: weights)
-    replace(backmap.api, "read_model", lambda name: ToyFile(str(name), weights, model=model))
+    replace(backmap.models.shipped, "require_model", lambda name: weights)
+    replace(backmap.models.shipped, "read_model", lambda name: ToyFile(str(name), weights, model=model))
     return model
 
 

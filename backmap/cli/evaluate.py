@@ -9,10 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backmap.cli.option_types import number
 from backmap.errors import InputError
+from backmap.options import options_of
+from backmap.trajectory_scoring import KineticsOptions, energy_function, evaluate_trajectory
 
 from .console import show
+from .options import add_options
 
 if TYPE_CHECKING:
     import mdtraj
@@ -59,46 +61,12 @@ def _add_kinetics_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare distributions, free energies, time scales and velocities with the reference's",
     )
-    group.add_argument(
-        "--frame-interval", type=number("frame_interval"), metavar="PS", help="time between frames"
-    )
-    group.add_argument(
-        "--lag",
-        type=number("lag"),
-        metavar="PS",
-        help="lag time of the Markov models; by default five frames",
-    )
-    group.add_argument(
-        "--lag-times",
-        type=number("lag_times"),
-        nargs="+",
-        metavar="PS",
-        help="lag times of the implied time scales; by default 1, 2, 5, 10 and 20 frames",
-    )
-    group.add_argument(
-        "--states", type=number("states"), default=100, metavar="N", help="k-means states (default 100)"
-    )
-    group.add_argument(
-        "--metastable",
-        type=number("metastable"),
-        metavar="N",
-        help="metastable states; by default one more than the reference has time scales above the lag time",
-    )
-    group.add_argument(
-        "--temperature",
-        type=number("temperature"),
-        default=300.0,
-        metavar="K",
-        help="for free energies (default 300)",
-    )
+    add_options(group, KineticsOptions)
     group.add_argument(
         "--force-field", nargs="+", metavar="XML", help="force field of OpenMM, for energies; several files"
     )
     group.add_argument("--codes", metavar="NPY", help="latent codes of the samples' frames, a row a frame")
     group.add_argument("--one-frame", metavar="FILE", help="many structures of one coarse-grained frame")
-    group.add_argument(
-        "--seed", type=number("seed"), default=0, metavar="S", help="of the Markov models (default 0)"
-    )
     group.add_argument("--figures", metavar="FOLDER", help="write figures, PDF and PNG, into this folder")
 
 
@@ -153,26 +121,20 @@ def _run_kinetics(arguments: argparse.Namespace) -> int:
 
 
 def _score_kinetics(arguments: argparse.Namespace) -> TrajectoryScorecard:
-    from backmap.trajectory_scoring import energy_function, evaluate_trajectory
-
     _require_once(arguments.samples)
     reference = _load(arguments.reference, arguments.reference_top or arguments.top)
     energy = (
         None if arguments.force_field is None else energy_function(reference.topology, arguments.force_field)
     )
+    options = {name: getattr(arguments, name) for name in options_of(KineticsOptions)}
+    options["frame_interval"] = _frame_interval(arguments)
     return evaluate_trajectory(
         reference,
         [_load(name, arguments.top) for name in arguments.samples],
-        frame_interval=_frame_interval(arguments),
-        lag=arguments.lag,
-        lag_times=arguments.lag_times,
-        states=arguments.states,
-        metastable=arguments.metastable,
-        temperature=arguments.temperature,
         energy=energy,
         codes=None if arguments.codes is None else _load_codes(Path(arguments.codes)),
         one_frame=None if arguments.one_frame is None else _load(arguments.one_frame, arguments.top),
-        seed=arguments.seed,
+        **options,
     )
 
 

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backmap import api
-from backmap.cli.option_types import number
 from backmap.errors import InputError
+from backmap.models.shipped import ShippedModel, read_model, require_model
+from backmap.runs.request import Building
 
 from .console import tell
+from .options import add_option
 
 if TYPE_CHECKING:
     import torch
@@ -27,13 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="torchscript",
         help="TorchScript, or machine code for this processor, of temporal models (%(default)s)",
     )
-    add(
-        "--ddim-steps",
-        type=number("ddim_steps"),
-        default=0,
-        metavar="N",
-        help="diamondback: a faster sampler, N steps",
-    )
+    add_option(parser, Building, "ddim_steps")
     add("--overwrite", action="store_true", help="replace an existing file")
     add("--quiet", action="store_true", help="no closing line")
 
@@ -47,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     from backmap.export.torchscript import save_torchscript
     from backmap.io import StagedFiles
 
-    file = api.read_model(arguments.model)
-    source = api.require_model(arguments.model)
+    file = read_model(arguments.model)
+    source = require_model(arguments.model)
     if arguments.format == "aot" and Path(arguments.output).suffix != ".pt2":
         raise InputError(f"{arguments.output}: the name of an ahead-of-time package must end in .pt2")
     model = file.load()
@@ -60,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         "config": file.checkpoint.config,
         "provenance": file.checkpoint.provenance,
     }
-    card = api.ShippedModel(source.stem, source).card
+    card = ShippedModel(source.stem, source).card
     with StagedFiles(overwrite=arguments.overwrite, inputs=[source]) as files:
         staged = files.add(arguments.output)
         if arguments.format == "aot":

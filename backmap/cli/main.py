@@ -15,10 +15,11 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import IO, NoReturn
 
-from backmap.errors import InputError, InputWarning
+from backmap.errors import InputError, InputWarning, OptionError
 from backmap.limits import shown
 
 from .console import prepare_streams, show, tell
+from .options import option_of
 
 _OBJECTS_PER_COLLECTION = 100_000
 """Atoms and residues of large files are many objects without cycles, which collections would go through again
@@ -83,17 +84,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _show_only_our_warnings()
             return _run(arguments)
     except InputError as error:
-        tell(f"backmap: error: {error}")
+        _tell_notes(error)
+        tell(f"backmap: error: {_described(error)}")
         return EXIT_BAD_INPUT
     except OSError as error:
         if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
             raise
         tell(f"backmap: error: {shown(error.filename)}: {error.strerror}")
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        _tell_notes(interrupt)
         tell("backmap: interrupted")
         return EXIT_INTERRUPTED
     except _Stopped as stopped:
+        _tell_notes(stopped)
         return 128 + stopped.signal_number
 
 
@@ -147,6 +151,17 @@ def _ending_on_signals() -> Iterator[None]:
 
 def _stop(number: int, frame: object) -> NoReturn:
     raise _Stopped(number)
+
+
+def _described(error: InputError) -> str:
+    """Say what is wrong, with options as they are spelled on the command line."""
+    return f"{option_of(error.option)}: {error.reason}" if isinstance(error, OptionError) else str(error)
+
+
+def _tell_notes(error: BaseException) -> None:
+    """Say what was noted of an exception on its way."""
+    for note in getattr(error, "__notes__", ()):
+        tell(f"backmap: {note}")
 
 
 def _require_words(arguments: Sequence[str]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from backmap.api import DEFAULT_MODEL, ShippedModel, shipped_models
 from backmap.errors import InputError
+from backmap.models.shipped import DEFAULT_MODEL, ShippedModel, shipped_models
 
 from .console import show
 

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from backmap.cli.option_types import number
 from backmap.errors import InputError
 from backmap.limits import shown
-from backmap.options import CHOICES
+from backmap.runs.request import Request
 
 from .console import show
+from .options import add_options
 
 if TYPE_CHECKING:
     from backmap.datasets.corpus import Corpus
@@ -40,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, help="folder for states, model and log")
     add("--resume", action="store_true", help="go on from the states in the output folder")
     add("--from", dest="start", metavar="MODEL", help="diamondback: fine-tune this model")
-    add("--device", default="auto", choices=CHOICES["device"], help="where to compute (%(default)s)")
-    add("--threads", type=number("threads"), help="CPU threads; by default PyTorch's choice")
+    add_options(parser, Request, ["device", "threads"])
     add("--suggest", metavar="TRAJECTORY", help="temporal: print a configuration for this trajectory")
     add("--top", metavar="TOPOLOGY", help="with --suggest: topology of the trajectory")
     add("--beads", default="CA", metavar="NAMES", help="with --suggest: atoms that are beads (%(default)s)")

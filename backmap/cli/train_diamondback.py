@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backmap import api
 from backmap.cli.train import describe_training, load_corpora, make_folder, read_configurations
+from backmap.cluster.devices import select_device
 from backmap.errors import InputError
+from backmap.models.shipped import load_model, read_model, require_model
 
 from .console import show
 
@@ -28,7 +29,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     config, training = read_configurations(
         arguments.config, table, DiamondbackConfig, DiamondbackTrainingConfig
     )
-    device = api.select_device(arguments.device)
+    device = select_device(arguments.device)
     start = None
     if arguments.start:
         start = _load_start(arguments.start, device)
@@ -42,7 +43,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     )
     provenance = describe_training(training, data, held_out, result.history)
     if arguments.start:
-        provenance["fine_tuned_from"] = describe_file(api.require_model(arguments.start))
+        provenance["fine_tuned_from"] = describe_file(require_model(arguments.start))
     path: Path = arguments.output / "diamondback.safetensors"
     save_checkpoint(path, to_checkpoint("diamondback", config, result.model, provenance))
     show(f"wrote {path}")
@@ -50,6 +51,6 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
 
 def _load_start(model: str, device: torch.device) -> DiamondbackModel:
     """Load the model to fine-tune."""
-    if api.read_model(model).family != "diamondback":
+    if read_model(model).family != "diamondback":
         raise InputError(f"--from {model}: not a diamondback model")
-    return api.load_model(model, device)
+    return load_model(model, device)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from backmap.api import select_device
 from backmap.cli.train import describe_training, load_corpora, make_folder, read_configurations
+from backmap.cluster.devices import select_device
 
 from .console import show
 

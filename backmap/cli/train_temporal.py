@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backmap.api import select_device
 from backmap.cli.train import describe_training, make_folder, require_tables
+from backmap.cluster.devices import select_device
 from backmap.errors import InputError
 
 from .console import show

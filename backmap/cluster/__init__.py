@@ -1,6 +1,16 @@
 """Where work is done: threads of this process, or processes of this machine and others through Dask."""
 
 from .dask_workers import DaskWorkers, choose_device, open_client
+from .devices import count_workers, select_device
 from .workers import Job, LocalWorkers, Workers
 
-__all__ = ["DaskWorkers", "Job", "LocalWorkers", "Workers", "choose_device", "open_client"]
+__all__ = [
+    "DaskWorkers",
+    "Job",
+    "LocalWorkers",
+    "Workers",
+    "choose_device",
+    "count_workers",
+    "open_client",
+    "select_device",
+]

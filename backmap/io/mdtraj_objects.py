@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backmap.chemistry import Topology
+from backmap.errors import InputError
+from backmap.limits import shown
 
 from .atom_list import AtomList
 from .disulfide_records import with_disulfides
@@ -85,3 +88,16 @@ def to_mdtraj(
     trajectory = mdtraj.Trajectory(positions, mdtraj_topology(atoms), time=time)
     trajectory.unitcell_vectors = unitcell_vectors
     return trajectory
+
+
+def require_trajectories(given: Any, name: str) -> list[mdtraj.Trajectory]:
+    """Give one or several trajectories as a list, or say that they are none."""
+    import mdtraj
+
+    listed = [given] if isinstance(given, mdtraj.Trajectory) else given
+    if isinstance(listed, str | bytes) or not isinstance(listed, Sequence):
+        raise InputError(f"{name}: {shown(given)} is no mdtraj.Trajectory, and no sequence of such")
+    for trajectory in listed:
+        if not isinstance(trajectory, mdtraj.Trajectory):
+            raise InputError(f"{name}: {shown(trajectory)} is no mdtraj.Trajectory; load files with mdtraj")
+    return list(listed)

@@ -11,11 +11,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "backmap"
 
-ANYONE_MAY_IMPORT = {"errors", "limits"}
+ANYONE_MAY_IMPORT = {"errors", "limits", "options"}
 ALLOWED: dict[str, set[str]] = {
     "chemistry": set(),
     "errors": set(),
     "limits": set(),
+    "options": set(),
     "ops": set(),
     "io": {"chemistry"},
     "physics": {"ops", "chemistry"},

@@ -51,8 +51,7 @@ if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
     import mdtraj  # noqa: F401
 
-    import backmap.cli.reconstruct_protein
-    import backmap.cli.reconstruct_temporal
+    import backmap.runs.pipeline  # noqa: F401
     import backmap.runs.rollout  # noqa: F401
     from backmap.inference import along_time
     from tests import toy_protein, toy_temporal

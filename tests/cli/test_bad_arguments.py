@@ -10,9 +10,18 @@ from pathlib import Path
 import pytest
 
 from backmap.cli.main import VERBS, build_parser, main
-from backmap.options import NUMBERS
+from backmap.limits import Real, Several, Whole
+from backmap.options import options_of
+from backmap.runs.request import Request
+from backmap.trajectory_scoring import KineticsOptions
 from tests.fuzzing import tries
 
+LIMITS = {
+    name: known.values.kind if isinstance(known.values, Several) else known.values
+    for kind in (Request, KineticsOptions)
+    for name, known in options_of(kind).items()
+}
+NUMBERS = {name: values for name, values in LIMITS.items() if isinstance(values, Whole | Real)}
 NO_NUMBERS = ("nan", "-3", "x", "0x10", "1e999", "-inf", "9" * 5000, "1_0", "٣", "1,5", "\udcff", " 1 2")
 BAD_NAMES = ("", "\0", "a\0b", "missing/\udcff.pdb", "x" * 300, "/", "missing.pdb", "-", "\n")
 

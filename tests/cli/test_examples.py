@@ -11,10 +11,10 @@ import mdtraj
 import pytest
 
 import backmap
-from backmap.api import DEFAULT_MODEL, shipped_models
 from backmap.cli.train import read_config, read_configurations
 from backmap.io import open_source
 from backmap.models.diamondback.config import DiamondbackConfig
+from backmap.models.shipped import DEFAULT_MODEL, shipped_models
 from backmap.training.diamondback import DiamondbackTrainingConfig
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from backmap.api import ShippedModel
 from backmap.cli import main as command
 from backmap.errors import InputError, InputWarning
+from backmap.models.shipped import ShippedModel
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import backmap
-from backmap.api import load_model, require_model, select_device
 from backmap.cli.main import main
+from backmap.cluster import select_device
 from backmap.errors import InputError
+from backmap.models.shipped import load_model, require_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::backmap.errors.InputWarning", "ignore:.*netCDF4")
 

@@ -221,7 +221,7 @@ def test_shipped_model_from_the_command_line(tmp_path):
     assert int(extra["format"]) == metadata["format"] == FORMAT_VERSION
     assert metadata["units"] == {"length": "nm"} and metadata["backmap"] == backmap.__version__
     assert len(metadata["weights"]["sha256"]) == 64 and metadata["config"]["packing"]
-    assert extra["card.md"] == backmap.api.shipped_models()["protein"].card.encode()
+    assert extra["card.md"] == backmap.models.shipped.shipped_models()["protein"].card.encode()
     source = open_source("examples/2bf5.pdb.gz")
     (chunk,) = source.chunks(10)
     c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:, :, SLOT_CA], dtype=np.float64))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import backmap
-from backmap.api import DEFAULT_MODEL, shipped_models
 from backmap.chemistry import SLOT_CB, Topology
 from backmap.io import AtomList, from_mdtraj, to_mdtraj
+from backmap.models.shipped import DEFAULT_MODEL, shipped_models
 from tests.evaluation.peptide import build
 from tests.io.conftest import helix
 

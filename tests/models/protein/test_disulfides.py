@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.api import DEFAULT_MODEL, require_model, shipped_models
 from backmap.chemistry import RESIDUE_INDEX, SLOT_CA, SLOT_CB, Topology
 from backmap.export.protein import ExportedProtein
 from backmap.inference.all_at_once import AllAtOnce
@@ -19,6 +18,7 @@ from backmap.models.checkpoint import load_model
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.disulfides import Disulfides, _match
 from backmap.models.protein.geometry import torsion_angle
+from backmap.models.shipped import DEFAULT_MODEL, require_model, shipped_models
 from tests.models.conftest import helix
 
 CASES = Path(__file__).parents[2] / "data" / "cases"

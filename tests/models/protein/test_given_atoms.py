@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.api import load_model
 from backmap.chemistry import SIDE_CHAIN, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, SLOT_O, SLOT_OXT, Topology
 from backmap.chemistry.ideal_geometry import ideal_bond_lengths
 from backmap.evaluation.clashes import bonds_and_clashes
@@ -20,6 +19,7 @@ from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.given_atoms import Given, standing_atoms, usable
 from backmap.models.protein.settling import find_springs, settle, strain
 from backmap.models.protein.side_chains import measure_chi, wrong_hand
+from backmap.models.shipped import load_model
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "2bf5.pdb.gz"
 BACKBONE = [SLOT_N, SLOT_CA, SLOT_C, SLOT_O]

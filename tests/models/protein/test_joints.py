@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backmap.api import require_model
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.chemistry.ramachandran import ramachandran_classes, ramachandran_percentiles
 from backmap.evaluation import score
@@ -18,6 +17,7 @@ from backmap.models.protein.config import PeptidePlaneConfig
 from backmap.models.protein.geometry import mean_backbone_angle, torsion_angle
 from backmap.models.protein.joints import Joints
 from backmap.models.protein.peptide_planes import EncodedPeptides, PeptidePlaneNetwork, place_peptides
+from backmap.models.shipped import require_model
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

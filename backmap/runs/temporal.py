@@ -1,126 +1,121 @@
-"""``backmap reconstruct`` for temporal models, which build a frame from the frames before it."""
+"""Runs of temporal models, which build a frame from the frames before it."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backmap import api
 from backmap.errors import InputEndsEarly
+from backmap.inference.rollout_job import RolloutJob, make_refinement
+from backmap.io import AtomList, BeadSource, GrowingOutput, Journal, Progress, open_beads
+from backmap.models.checkpoint import ModelFile
 
-from .reconstruction import (
-    Pool,
-    Reconstruction,
-    choose_atoms,
-    counted,
-    frame_range,
-    numbered,
-    rounded,
+from .outputs import Outputs
+from .pool import Pool
+from .recorder import Recorder
+from .report import Report
+from .request import Building, Request
+from .rollout import (
+    Rollout,
+    allow_open_files,
+    check_source,
+    describe_tally,
+    plan_strands,
+    read_library,
+    tally_by_trajectory,
+    to_step,
 )
+from .run import Run
+from .wording import counted, numbered, rounded
 
 if TYPE_CHECKING:
-    from backmap.inference.rollout_job import RolloutJob
-    from backmap.io import BeadSource, GrowingOutput, Journal
-    from backmap.models.checkpoint import ModelFile
     from backmap.models.temporal.model import TemporalModel
-    from backmap.runs.outputs import Outputs
-    from backmap.runs.report import Report
 
 
-class TemporalReconstruction(Reconstruction):
+def rollout_job(model: ModelFile, asked: Building) -> RolloutJob:
+    """Make the job of rolling out a model as it was asked for."""
+    return RolloutJob(
+        model=model,
+        samples=asked.samples,
+        seed=asked.seed,
+        refine=asked.refine,
+        temperature_kelvin=asked.temperature,
+    )
+
+
+class TemporalRun(Run):
     """Rolls a model along all inputs side by side."""
 
     sources: Sequence[BeadSource]
 
-    def __init__(self, arguments: argparse.Namespace, model: ModelFile) -> None:
-        from backmap.inference.rollout_job import RolloutJob, make_refinement
-        from backmap.io import AtomList
-        from backmap.runs.rollout import plan_strands
-
-        super().__init__(arguments, model)
-        self._job = RolloutJob(
-            model=model,
-            samples=arguments.samples,
-            seed=arguments.seed,
-            refine=arguments.refine,
-            temperature_kelvin=arguments.temperature,
-        )
+    def __init__(self, request: Request, model: ModelFile) -> None:
+        super().__init__(request, model)
+        self._job = rollout_job(model, request)
         self._model = self._load()
-        make_refinement(self._model, arguments.model, arguments.refine, arguments.temperature)
+        make_refinement(self._model, request.model, request.refine, request.temperature)
         self.sources = self._open_sources()
         lengths = [source.frames for source in self.sources]
-        self._strands = plan_strands(lengths, arguments.segments, arguments.burn_in)
+        self._strands = plan_strands(lengths, request.segments, request.burn_in)
         self.steps = max(strand.end - strand.first for strand in self._strands)
         built = AtomList.of_molecule(self._model.molecule)
         self.residues = len(built.residues)
-        self.atoms, self._layout = choose_atoms(arguments, built)
+        self.atoms, self.layout = self.choose_atoms(built)
 
     def _load(self) -> TemporalModel:
         """Load the model for checks, and the frames that a rollout is to start from."""
-        from backmap.runs import rollout
-
-        with api.explained():
-            model = self._job.load("cpu")
-        if self._arguments.seed_from:
-            library = rollout.read_library(model, self._arguments.seed_from)
+        model = self._job.load("cpu")
+        if self.request.seed_from:
+            library = read_library(model, self.request.seed_from)
             self._job: RolloutJob = replace(self._job, library=library)
             model = self._job.load("cpu")
         return model
 
     def _open_sources(self) -> list[BeadSource]:
         """Open the inputs, having looked at the first frames of each."""
-        from backmap.io import open_beads
-        from backmap.runs import rollout
-
-        arguments, model = self._arguments, self._model
-        rollout.allow_open_files(len(arguments.input))
+        request, model = self.request, self._model
+        allow_open_files(len(request.input))
         sources = [
             open_beads(
                 given,
                 model.molecule,
                 model.mapping,
-                arguments.top,
-                frames=frame_range(arguments),
-                skip_bad=arguments.on_bad_frame == "skip",
+                request.top,
+                frames=request.frames,
+                skip_bad=request.on_bad_frame == "skip",
             )
-            for given in arguments.input
+            for given in request.input
         ]
         for source in sources:
-            rollout.check_source(source, model)
+            check_source(source, model)
         return sources
 
     def frames_built(self, journal: Journal) -> int:
         """Frames of all trajectories and samples that an earlier run has built."""
         done = journal.progress.frames_done
         kept = (min(strand.first + done, strand.end) - strand.begin for strand in self._strands)
-        return self._arguments.samples * sum(max(0, frames) for frames in kept)
+        return self.request.samples * sum(max(0, frames) for frames in kept)
 
     def build(
         self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
     ) -> Sequence[InputEndsEarly]:
         """Build and write the frames that are not there yet."""
-        from backmap.io import Progress
-        from backmap.runs.recorder import Recorder
-        from backmap.runs.rollout import Rollout, to_step
-
-        arguments, done = self._arguments, journal.progress
+        request, done = self.request, journal.progress
         if done.frames_done == self.steps:
             return self.early_ends()
         rollout = Rollout(
             self._model,
             self.sources,
             self._strands,
-            samples=arguments.samples,
+            samples=request.samples,
             device=pool.device,
-            frames_per_chunk=arguments.batch,
+            frames_per_chunk=request.batch,
         )
         skipped = {name: set(numbers) for name, numbers in done.notes.get("skipped", {}).items()}
         grown = self._grow(outputs, journal)
         with (
             pool.workers(self._job, rollout.groups) as workers,
-            Recorder(journal, grown, chunk=arguments.chunk, written=report.update) as recorder,
+            Recorder(journal, grown, chunk=request.chunk, written=report.update) as recorder,
         ):
             for frames_done, pieces, state in rollout.run(workers, done.state, done.frames_done):
                 for strand, piece in zip(self._strands, pieces, strict=True):
@@ -128,7 +123,7 @@ class TemporalReconstruction(Reconstruction):
                     skipped.setdefault(name, set()).update(piece.chunk.skipped.tolist())
                 notes = {"skipped": {name: sorted(numbers) for name, numbers in skipped.items()}}
                 progress = Progress(frames_done, state=state, notes=notes)
-                recorder.add(to_step(pieces, self._layout, progress, arguments.samples))
+                recorder.add(to_step(pieces, self.layout, progress, request.samples))
         return rollout.failures
 
     def whole_outputs(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
@@ -137,10 +132,8 @@ class TemporalReconstruction(Reconstruction):
 
     def _grow(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
         """Open one output for every strand and file; those of later segments are parts of the first one's."""
-        from backmap.io import GrowingOutput
-
-        samples = self._arguments.samples
-        repeats = samples // self._layout.files(samples)
+        samples = self.request.samples
+        repeats = samples // self.layout.files(samples)
         return [
             GrowingOutput(
                 journal.folder,
@@ -170,8 +163,6 @@ class TemporalReconstruction(Reconstruction):
 
     def outcome(self, journal: Journal) -> dict[str, Any]:
         """What the monitor counted, and what was left out."""
-        from backmap.runs.rollout import describe_tally, tally_by_trajectory
-
         tally = tally_by_trajectory(journal.progress.state, self._strands, len(self.sources))
         skipped = journal.progress.notes.get("skipped", {})
         return {
@@ -193,10 +184,10 @@ class TemporalReconstruction(Reconstruction):
                     f"{outputs.record.name}); are its beads like those of the training data?"
                 )
 
-    def closing_line(self, outcome: dict[str, Any], report: Report) -> str:
+    def summary(self, outcome: dict[str, Any], report: Report) -> str:
         """Say what was built, how fast, and what the monitor saw."""
         frames = sum(source.frames for source in self.sources)
-        sizes = [counted(frames, "frame"), counted(self._arguments.samples, "sample")]
+        sizes = [counted(frames, "frame"), counted(self.request.samples, "sample")]
         if len(self.sources) > 1:
             number = counted(len(self.sources), "trajectory", "trajectories")
             sizes[0] = f"{number} of together {sizes[0]}"

@@ -1,0 +1,131 @@
+"""Frames that come from anywhere, in the order in which they come: what builds all their atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from backmap.cluster import LocalWorkers, count_workers, select_device
+from backmap.inference.along_time import frames_per_chunk
+from backmap.io import AtomList, BeadSource, FrameChunk, FrameSource, Source
+from backmap.models import shipped
+from backmap.models.checkpoint import ModelFile
+from backmap.models.temporal.model import TemporalModel
+
+from .c_alpha_record import CAlphaRecord, describe_cis
+from .frames import BuiltFrames, build_frames, frames_per_batch
+from .protein_plan import ProteinPlan
+from .request import Building
+from .rollout import BeadCheck, check_source
+from .temporal import rollout_job
+
+
+class Opener(Protocol):
+    """Opens the frames that come, for the kind of model that builds them."""
+
+    def protein(self, asked: Building) -> Source:
+        """Open them as those of a protein."""
+
+    def beads(self, model: TemporalModel) -> BeadSource:
+        """Open them as beads of the molecule of a temporal model."""
+
+
+class Follower(Protocol):
+    """Knows the atoms of the frames that come, and builds those of the next ones.
+
+    Attributes
+    ----------
+    source : FrameSource
+        What the frames come from.
+    atoms : AtomList
+        What is built.
+    frames_per_batch : int
+        Frames that are best built together.
+    """
+
+    source: FrameSource
+    atoms: AtomList
+    frames_per_batch: int
+
+    def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
+        """Build frames; those that were given before came before them."""
+
+    def describe(self) -> str:
+        """Say what is unusual in the frames built so far; nothing if all is usual."""
+
+
+def open_follower(asked: Building, opener: Opener, *, side_by_side: bool) -> Follower:
+    """Get ready to build frames as they come.
+
+    Parameters
+    ----------
+    asked : Building
+        How they are built.
+    opener : Opener
+        What they come from.
+    side_by_side : bool
+        Whether many come at once, so that every processor core may build some of them on its own.
+
+    Raises
+    ------
+    InputError
+        If the frames or what is asked for cannot be used.
+    """
+    model = shipped.read_model(asked.model)
+    asked.require_family(model.family)
+    if model.family == "temporal":
+        return _TemporalFollower(model, asked, opener)
+    return _ProteinFollower(model, asked, opener, side_by_side)
+
+
+class _ProteinFollower:
+    """Builds each frame of a protein separately."""
+
+    def __init__(self, model: ModelFile, asked: Building, opener: Opener, side_by_side: bool) -> None:
+        device = select_device(asked.device)
+        cores = count_workers(device)
+        count, threads = (cores, 1) if side_by_side else (1, cores)
+        self.source = opener.protein(asked)
+        self._plan = ProteinPlan.make(self.source, model, asked)
+        self._workers = LocalWorkers(self._plan.job, device, count, threads)
+        self._c_alphas = CAlphaRecord()
+        self.atoms = self._plan.atoms
+        self.frames_per_batch = frames_per_batch(self.source.topology.residues, asked.samples, device, count)
+
+    def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
+        """Build frames, some at a time while others are being built."""
+        for built in build_frames(self._workers, chunks, self._plan.kept, self._plan.job.samples):
+            self._c_alphas += built.c_alphas
+            yield built
+
+    def describe(self) -> str:
+        """Name cis peptides."""
+        return describe_cis(self._c_alphas.summary(self.source.topology))
+
+
+class _TemporalFollower:
+    """Rolls a temporal model along the frames of its molecule."""
+
+    def __init__(self, model: ModelFile, asked: Building, opener: Opener) -> None:
+        device = select_device(asked.device)
+        job = rollout_job(model, asked)
+        loaded = job.load("cpu")
+        self.source = opener.beads(loaded)
+        check_source(self.source, loaded)
+        self._check = BeadCheck(self.source, loaded)
+        self._workers = LocalWorkers(job, device, threads=count_workers(device))
+        self._state: Any = None
+        self.atoms = AtomList.of_molecule(loaded.molecule)
+        self.frames_per_batch = frames_per_chunk(asked.samples, loaded.molecule.atoms)
+
+    def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
+        """Build frames, each from those before."""
+        for chunk in chunks:
+            self._check(chunk)
+            piece = (0,), self._state, [chunk.coordinates], [chunk.numbers]
+            (rolled,), self._state = self._workers.submit(*piece).result()
+            yield BuiltFrames(rolled.coordinates, chunk)
+
+    def describe(self) -> str:
+        """Nothing is unusual that does not stop the rollout."""
+        return ""

@@ -1,0 +1,308 @@
+"""What is asked of a run, as a value: every option with its limits, its help and what it applies to.
+
+The command line, the keywords in Python, refusals, what ``--resume`` compares and the tables of the
+documentation all follow from the fields of these classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from backmap.cluster.devices import DEVICES
+from backmap.errors import OptionError
+from backmap.inference.c_alphas import CAlphaMode, CAlphaRule
+from backmap.io import FrameRange
+from backmap.limits import Flag, Name, OneOf, Real, Several, Whole
+from backmap.models.shipped import DEFAULT_MODEL
+from backmap.options import check_options, defaults_of, option, options_of
+
+PROTEINS = ("protein", "diamondback")
+"""Families of models that build each frame of a protein separately."""
+
+_FRAMES = Whole(1, 10**12)
+_COUNT = Whole(0, 10**12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Building:
+    """How atoms are built, whatever the frames come from."""
+
+    model: str = option(
+        DEFAULT_MODEL,
+        Name("the name of a shipped model, or of a file"),
+        "model to build with",
+        metavar="NAME|FILE",
+        group="building",
+        decides=False,  # its content does
+    )
+    samples: int = option(1, Whole(1, 10_000), "structures per frame", metavar="G", group="building")
+    seed: int = option(0, Whole(0, 2**63 - 1), "seed of the random numbers", metavar="S", group="building")
+    device: str = option("auto", OneOf(DEVICES), "where to compute", group="running", decides=False)
+    sequence: str | None = option(
+        None,
+        Name(),
+        "FASTA file that says which amino acids the residues are, one record per chain",
+        metavar="FASTA",
+        group="files",
+        families=PROTEINS,
+        decides=False,  # its content does
+    )
+    skip_unknown: bool = option(
+        False, Flag(), "leave out residues that cannot be built", group="building", families=PROTEINS
+    )
+    keep_given: bool = option(
+        False,
+        Flag(),
+        "keep all atoms of the input in place and build only those that are missing",
+        group="building",
+        families=("protein",),
+    )
+    c_alphas: CAlphaMode = option(
+        "auto",
+        OneOf(("auto", "keep", "relax")),
+        "keep C-alphas in place, relax them as noisy beads, or decide frame by frame",
+        group="building",
+        families=PROTEINS,
+    )
+    bead_noise: float | None = option(
+        None,
+        Real(1e-6, 10.0),
+        "standard deviation of each coordinate of a bead, in nm",
+        unset="estimated",
+        metavar="NM",
+        group="building",
+        families=PROTEINS,
+    )
+    ddim_steps: int = option(
+        0,
+        Whole(0, 10_000),
+        "steps of the DDIM sampler, which is faster",
+        unset="the published sampler",
+        metavar="N",
+        group="building",
+        families=("diamondback",),
+    )
+    redraws: int | None = option(
+        None,
+        Whole(0, 1_000),
+        "how often a residue that overlaps is drawn again; 0 as published",
+        unset="chosen by the model",
+        metavar="N",
+        group="building",
+        families=("diamondback",),
+    )
+    refine: int = option(
+        0,
+        Whole(0, 100_000_000),
+        "steps of a simulation of each frame with its beads held in place",
+        unset="none",
+        metavar="STEPS",
+        group="building",
+        families=("temporal",),
+    )
+    temperature: float | None = option(
+        None,
+        Real(1.0, 10_000.0),
+        "temperature of that simulation, in K",
+        unset="that of the training data",
+        metavar="K",
+        group="building",
+        families=("temporal",),
+    )
+    hydrogens: bool = option(
+        False, Flag(), "add hydrogens, which OpenMM chooses", group="finishing", families=PROTEINS
+    )
+    ph: float = option(
+        7.0,
+        Real(0.0, 14.0),
+        "pH that decides protonation states",
+        metavar="PH",
+        group="finishing",
+        families=PROTEINS,
+    )
+    minimise: int = option(
+        0,
+        Whole(0, 1_000_000),
+        "iterations of a minimisation of each frame, with hydrogens, while the C-alphas stay in place",
+        unset="none",
+        metavar="ITERATIONS",
+        group="finishing",
+        families=PROTEINS,
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.keep_given and self.c_alpha_rule.asks_to_move:
+            name = "bead_noise" if self.bead_noise is not None else "c_alphas"
+            raise OptionError(name, "moves C-alphas, which keep_given leaves in place; give only one of them")
+
+    @property
+    def c_alpha_rule(self) -> CAlphaRule:
+        """What becomes of C-alphas."""
+        return CAlphaRule(self.c_alphas, self.bead_noise)
+
+    def require_family(self, family: str) -> None:
+        """Refuse options that do not apply to a family of models.
+
+        Raises
+        ------
+        OptionError
+            If such an option has another value than its default.
+        """
+        defaults = defaults_of(type(self))
+        for name, known in options_of(type(self)).items():
+            if known.families and family not in known.families and getattr(self, name) != defaults[name]:
+                raise OptionError(name, f"does not apply to {family} models such as {self.model}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Building):
+    """A run from files to files."""
+
+    input: tuple[str, ...] = option(
+        ...,
+        Several(Name()),
+        "structure or trajectory: PDB, mmCIF, XTC, DCD, HDF5 ...",
+        metavar="INPUT",
+        group="files",
+        decides=False,  # its content does
+    )
+    output: str = option(
+        ...,
+        Name(),
+        "file to write, whose suffix gives the format; a folder where there are several inputs",
+        metavar="OUTPUT",
+        group="files",
+        decides=False,
+    )
+    top: str | None = option(
+        None,
+        Name(),
+        "topology of trajectories that hold no residue names",
+        metavar="TOPOLOGY",
+        group="files",
+        decides=False,  # its content does
+    )
+    seed_from: str | None = option(
+        None,
+        Name(),
+        "trajectory of all atoms whose frames to start from",
+        metavar="TRAJECTORY",
+        group="files",
+        families=("temporal",),
+        decides=False,  # its content does
+    )
+    atoms: str | None = option(
+        None,
+        Name("a selection of atoms"),
+        "write only these atoms, in mdtraj's language: backbone, name CA CB",
+        metavar="SELECTION",
+        group="files",
+    )
+    one_file: bool = option(
+        False, Flag(), "write all samples of a frame one after another into one file", group="files"
+    )
+    overwrite: bool = option(False, Flag(), "replace existing output", group="files", decides=False)
+    begin: int = option(1, _FRAMES, "first frame to build, counted from 1", metavar="N", group="frames")
+    end: int | None = option(
+        None, _FRAMES, "last frame to build", unset="the last there is", metavar="N", group="frames"
+    )
+    stride: int = option(1, _FRAMES, "build every N-th frame", metavar="N", group="frames")
+    on_bad_frame: str = option(
+        "stop",
+        OneOf(("stop", "skip")),
+        "what to do at frames whose coordinates are damaged",
+        group="frames",
+        decides=False,  # a run that stopped at one may go on by skipping it
+    )
+    threads: int | None = option(
+        None,
+        Whole(1, 1_024),
+        "processor threads of this process",
+        unset="all cores",
+        metavar="N",
+        group="running",
+        decides=False,
+    )
+    workers: int | None = option(
+        None,
+        Whole(1, 256),
+        "build in N processes, each with a GPU of its own where there are some",
+        metavar="N",
+        group="running",
+        decides=False,
+    )
+    scheduler: str | None = option(
+        None,
+        Name("the address of a scheduler, or of its file"),
+        "build on the workers of a Dask cluster",
+        metavar="tcp://HOST:PORT|FILE",
+        group="running",
+        decides=False,
+    )
+    batch: int | None = option(
+        None,
+        Whole(1, 1_000_000),
+        "frames built together by a worker",
+        unset="as many as free memory allows",
+        metavar="FRAMES",
+        group="running",
+        decides=False,  # a run that goes on takes that of its journal
+    )
+    chunk: int | None = option(
+        None,
+        _FRAMES,
+        "frames that a kill can lose",
+        unset="those of a second or so",
+        metavar="FRAMES",
+        group="running",
+        decides=False,
+    )
+    segments: int = option(
+        1,
+        Whole(1, 10_000),
+        "cut each trajectory into N parts that are built side by side",
+        metavar="N",
+        group="running",
+        families=("temporal",),
+    )
+    burn_in: int = option(
+        0,
+        _COUNT,
+        "frames by which each part begins earlier, to forget its start",
+        metavar="FRAMES",
+        group="running",
+        families=("temporal",),
+    )
+    resume: bool = option(False, Flag(), "go on with a run that was stopped", group="running", decides=False)
+    log: str | None = option(
+        None,
+        Name(),
+        "add what happens to a file of JSON lines",
+        metavar="FILE",
+        group="running",
+        decides=False,
+    )
+    quiet: bool = option(
+        False, Flag(), "show no progress bar and no closing line", group="running", decides=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.end is not None and self.end < self.begin:
+            raise OptionError("end", f"frame {self.end} comes before the first frame to build, {self.begin}")
+        if self.scheduler and self.workers:
+            raise OptionError("workers", "starts workers on this machine; leave it out beside scheduler")
+        if self.burn_in and self.segments == 1:
+            raise OptionError("burn_in", "applies only where there are several segments")
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """Options that the written atoms depend on, by name; of files, their content decides."""
+        return {name: getattr(self, name) for name, known in options_of(Request).items() if known.decides}
+
+    @property
+    def frames(self) -> FrameRange:
+        """The frames that are asked for."""
+        return FrameRange(self.begin - 1, self.end, self.stride)

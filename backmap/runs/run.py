@@ -1,0 +1,190 @@
+"""One run from files to files: read, build, write; in memory that does not grow, and resumable."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backmap.errors import InputEndsEarly, InputWarning
+from backmap.io import AtomList, FrameSource, GrowingOutput, Journal, describe_file, listed, select_listed
+from backmap.io.manifest import versions
+from backmap.models import shipped
+from backmap.models.checkpoint import ModelFile
+
+from .layout import Layout
+from .outputs import Outputs
+from .pool import Pool, open_pool
+from .report import Report
+from .request import Request
+from .wording import counted, named
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run that is through has to say.
+
+    Attributes
+    ----------
+    outputs : list of Path
+        Files of frames.
+    record : dict
+        How they were made, and what happened: what the JSON file beside them holds, but for versions.
+    summary : str
+        What was built and how fast, in one line.
+    early_end : InputEndsEarly, optional
+        What is wrong with an input that ends in the middle of a frame. Its whole frames are built.
+    """
+
+    outputs: list[Path]
+    record: dict[str, Any]
+    summary: str
+    early_end: InputEndsEarly | None = None
+
+
+class Run(ABC):
+    """One run, of a family of models.
+
+    Attributes
+    ----------
+    sources : list of FrameSource
+        The opened inputs.
+    atoms : AtomList
+        Atoms that are written.
+    layout : Layout
+        Which of the built atoms they are, and in which files.
+    residues : int
+        Of a frame.
+    steps : int
+        Frames that the run goes through, of the longest input.
+    """
+
+    sources: Sequence[FrameSource]
+    atoms: AtomList
+    layout: Layout
+    residues: int
+    steps: int
+
+    def __init__(self, request: Request, model: ModelFile) -> None:
+        self.request, self.model_file = request, model
+
+    def carry_out(self) -> Outcome:
+        """Build what is not there yet, and give the outputs their names.
+
+        Raises
+        ------
+        InputError
+            If the input or the request cannot be used, or the output cannot be written. What of the run is
+            kept for ``resume`` stands in a note of the exception.
+        """
+        request = self.request
+        outputs = Outputs.plan(request.output, request.input, request.samples, request.one_file)
+        inputs = list(dict.fromkeys(file for source in self.sources for file in source.files))
+        may_replace = request.overwrite or Journal.is_finishing(outputs.unfinished)
+        outputs.require_free(self.atoms, inputs, may_replace, self._log)
+        description = self._describe(inputs)
+        again = {"resume": request.resume, "overwrite": request.overwrite}
+        with open_pool(request) as pool:
+            outputs.make_folder()
+            key, names = _resume_key(description, request, pool.device), outputs.names(self.atoms)
+            with Journal(outputs.unfinished, key, names, **again) as journal:
+                size = request.samples * sum(source.frames for source in self.sources), self.residues
+                watch = {"done": self.frames_built(journal), "quiet": request.quiet, "log": self._log}
+                with Report(*size, **watch) as report, _noting_what_is_kept(journal, self.steps):
+                    report.note("start", run=description)
+                    failures = self.build(pool, outputs, journal, report)
+                    found = self.outcome(journal)
+                    record = {**description, **found}
+                    outputs.finish(journal, self.atoms, partial(self.whole_outputs, outputs, journal), record)
+                    report.note("end", outputs=[str(path) for path in outputs.all_paths], **found)
+        for message in self.warnings(found, outputs):
+            warnings.warn(message, InputWarning, stacklevel=2)
+        where = named(outputs.all_paths)
+        early_end = InputEndsEarly(f"{failures[0]}; those frames are in {where}") if failures else None
+        summary = f"{self.summary(found, report)} -> {where}"
+        return Outcome(outputs.all_paths, record, summary, early_end)
+
+    def choose_atoms(self, built: AtomList) -> tuple[AtomList, Layout]:
+        """Give the atoms that are to be written of those that are built, and how."""
+        request = self.request
+        if request.atoms is None:
+            return built, Layout(None, request.one_file)
+        selected = select_listed(built, request.atoms)
+        return listed(built, selected), Layout(selected, request.one_file)
+
+    @abstractmethod
+    def frames_built(self, journal: Journal) -> int:
+        """Frames of all inputs and samples that an earlier run has built."""
+
+    @abstractmethod
+    def build(
+        self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
+    ) -> Sequence[InputEndsEarly]:
+        """Build and write what is not there yet; give what is wrong with inputs that end early."""
+
+    def early_ends(self) -> list[InputEndsEarly]:
+        """What is known to be wrong with inputs that end early, where all their frames were built before."""
+        return [end for source in self.sources if (end := source.early_end) is not None]
+
+    @abstractmethod
+    def whole_outputs(self, outputs: Outputs, journal: Journal) -> Sequence[GrowingOutput]:
+        """Open the outputs with all their frames."""
+
+    @abstractmethod
+    def outcome(self, journal: Journal) -> dict[str, Any]:
+        """What is to be said of the run in the file beside the outputs."""
+
+    @abstractmethod
+    def warnings(self, outcome: dict[str, Any], outputs: Outputs) -> Iterator[str]:
+        """Say what the user must know of the outcome."""
+
+    @abstractmethod
+    def summary(self, outcome: dict[str, Any], report: Report) -> str:
+        """Say what was built and how fast."""
+
+    @property
+    def _log(self) -> Path | None:
+        return None if self.request.log is None else Path(self.request.log)
+
+    def _describe(self, inputs: Sequence[Path]) -> dict[str, Any]:
+        """Say how the outputs are made, so that they can be made again."""
+        request = self.request
+        model = {"name": request.model, "path": str(shipped.require_model(request.model))}
+        return {
+            "input": [describe_file(path) for path in inputs],
+            "model": {**model, "sha256": self.model_file.sha256},
+            **request.deciding,
+            "seed_from": describe_file(request.seed_from) if request.seed_from else None,
+            "device": request.device,
+        }
+
+
+def _resume_key(description: dict[str, Any], request: Request, device: torch.device) -> dict[str, object]:
+    """All that decides the frames of a run, by the names that messages use."""
+    return {
+        "input": [entry["sha256"] for entry in description["input"]],
+        "model": description["model"]["sha256"],
+        "trajectory to start from": description["seed_from"] and description["seed_from"]["sha256"],
+        **request.deciding,
+        "device": device.type,
+        **{f"version of {package}": version for package, version in versions().items()},
+    }
+
+
+@contextmanager
+def _noting_what_is_kept(journal: Journal, frames: int) -> Iterator[None]:
+    """Add to what stops a run how much of it can be gone on with."""
+    try:
+        yield
+    except BaseException as error:
+        if journal.progress.frames_done and journal.folder.is_dir():
+            kept = f"{journal.progress.frames_done} of {counted(frames, 'frame')}"
+            error.add_note(f"{journal.folder} keeps {kept}; go on with --resume")
+        raise
