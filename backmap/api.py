@@ -238,6 +238,7 @@ class Request(NamedTuple):
     rollout: RolloutJob | None
 
 
+@usual_settings()
 def check_request(**given: Any) -> Request:
     """Check the arguments that :func:`reconstruct` and its twin for streams share.
 

@@ -205,7 +205,9 @@ def _has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
-@pytest.mark.parametrize("text", ['{"a": 1}', "[1,2", "[]", '{"address": 5}', "[" * 100_000, "\xff"], ids=repr)
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', "[1,2", "[]", '{"address": 5}', "[" * 100_000, "\xff"], ids=repr
+)
 def test_files_of_no_scheduler_are_refused(text, tmp_path):
     (tmp_path / "scheduler.json").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=r"scheduler.json: is no file of a scheduler"):
@@ -213,7 +215,9 @@ def test_files_of_no_scheduler_are_refused(text, tmp_path):
             pass
 
 
-@pytest.mark.parametrize("address", ["tls://127.0.0.1:1", "tcp://:x", "foo://bar:1", "tcp://[::1", "inproc://1/2"])
+@pytest.mark.parametrize(
+    "address", ["tls://127.0.0.1:1", "tcp://:x", "foo://bar:1", "tcp://[::1", "inproc://1/2"]
+)
 def test_addresses_of_no_scheduler_are_refused(address, monkeypatch):
     monkeypatch.setattr("backmap.cluster.dask_workers.CONNECT_SECONDS", 1)
     with pytest.raises(InputError, match="cannot be reached"):
