@@ -58,7 +58,8 @@ def reconstruct_stream(
         If a frame or an option cannot be used; the message says why and what to do.
     """
     asked = Building(**options)
-    asked.require_family(shipped.read_model(asked.model).family)
+    with usual_settings():
+        asked.require_family(shipped.read_model(asked.model).family)
     _require_frames(frames, topology)
     return _follow(frames, topology, asked)
 

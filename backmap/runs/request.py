@@ -11,7 +11,7 @@ from typing import Any
 
 from backmap.cluster.devices import DEVICES
 from backmap.errors import OptionError
-from backmap.inference.c_alphas import CAlphaMode, CAlphaRule
+from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM, CAlphaMode, CAlphaRule
 from backmap.io import FrameRange
 from backmap.limits import Flag, Name, OneOf, Real, Several, Whole
 from backmap.models.shipped import DEFAULT_MODEL
@@ -67,7 +67,7 @@ class Building:
     )
     bead_noise: float | None = option(
         None,
-        Real(1e-6, 10.0),
+        Real(1e-6, MAX_BEAD_NOISE_NM),
         "standard deviation of each coordinate of a bead, in nm",
         unset="estimated",
         metavar="NM",

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from backmap.chemistry import Topology
-from backmap.errors import InputError
+from backmap.errors import InputError, OptionError
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.inference.protein_job import FrameBuilder, ProteinJob
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain
 from backmap.runs.c_alpha_record import CAlphaRecord, describe_cis, describe_motion
-from backmap.runs.protein_plan import ProteinOptions
+from backmap.runs.request import Building
 from tests.toy_protein import FixedOffsets
 
 TOPOLOGY = Topology.from_sequences("ACDEFGHIKLMNPQRSTVWY")
@@ -79,9 +79,10 @@ def test_rules_that_contradict_themselves(arguments, message):
 
 @pytest.mark.parametrize("options", [{"c_alphas": "relax"}, {"bead_noise": 0.05}])
 def test_given_atoms_and_moving_c_alphas_exclude_each_other(options):
-    with pytest.raises(InputError, match="keep-given leaves C-alphas where they are"):
-        _ = ProteinOptions(keep_given=True, **options).c_alpha_rule
-    assert ProteinOptions(keep_given=True).c_alpha_rule == CAlphaRule()
+    (name,) = options
+    with pytest.raises(OptionError, match=f"{name}: moves C-alphas, which keep_given leaves in place"):
+        Building(keep_given=True, **options)
+    assert Building(keep_given=True).c_alpha_rule == CAlphaRule()
 
 
 def test_motion_and_cis_peptides_are_recorded():

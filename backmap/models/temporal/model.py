@@ -185,11 +185,11 @@ class TemporalModel(nn.Module):
 
         Raises
         ------
-        ValueError
+        InputError
             If the model has no library.
         """
         if len(self.library) == 0:
-            raise ValueError("this model holds no frames to start from")
+            raise InputError("this model holds no frames to start from")
         with torch.no_grad():
             known = self.beads_of(self.library[:, -1])
             motion = superpose(known.unsqueeze(0), beads.unsqueeze(1))

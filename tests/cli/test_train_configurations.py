@@ -1,0 +1,68 @@
+"""Configurations of trainings that cannot be used: one sentence, and no folder is made."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from backmap.cli.main import main
+
+LOOP = "[training.loop]\nepochs = 1\n"
+
+
+@pytest.mark.parametrize("family", ["protein", "diamondback", "temporal"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"\xff\xfe", "cannot be read as a TOML"),
+        (b"a = " + b"[" * 10_000, "cannot be read as a TOML"),
+        (b"a = " + b"9" * 5000, "cannot be read as a TOML"),
+        (b"[data", "cannot be read as a TOML"),
+        (b"data = 1", "data is 1, but a table is wanted"),
+        (b"[model]\nsize = 1", "unknown key 'size' in model"),
+        (b"[training]\nseed = 1.5", "training.seed is 1.5; give a whole number"),
+        (b"[training]\nseed = -1", "training.seed is -1; give a whole number"),
+        (b"[training]\nseed = true", "training.seed is True; give a whole number"),
+        (b"[training]\nseed = [1]", "training.seed is [1]; give a whole number"),
+        (b"model = []", "model is [], but a table is wanted"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_bad_configurations(family, text, message, tmp_path, capsys):
+    (tmp_path / "c.toml").write_bytes(text)
+    assert main(["train", family, str(tmp_path / "c.toml"), "-o", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and len(error) < 600
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_file(tmp_path, capsys):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo", tmp_path / "missing"):
+        assert main(["train", "protein", str(path), "-o", str(tmp_path / "run")]) == 2
+        assert "it is no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "corpus = 1",
+        "corpus = [1]",
+        "corpus = 'missing'",
+        "trajectory = 1",
+        "trajectory = 'missing.dcd'",
+        "trajectories = 1",
+        "trajectories = [1]\ntopology = 2",
+        "trajectories = ['missing.dcd']\ntopology = 'missing.pdb'",
+        "trajectories = ['missing.dcd']\ntopology = 'missing.pdb'\nstride = 'x'",
+        "x = 1",
+    ],
+)
+@pytest.mark.parametrize("family", ["protein", "temporal"])
+def test_data_that_are_not_there(family, data, tmp_path, capsys):
+    loops = "[training.peptide_planes]\nepochs = 1\n[training.side_chains]\nepochs = 1\n"
+    (tmp_path / "c.toml").write_text(f"[data]\n{data}\n{LOOP if family == 'temporal' else loops}")
+    assert main(["train", family, str(tmp_path / "c.toml"), "-o", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
