@@ -16,10 +16,11 @@ import torch
 
 import backmap
 from backmap.errors import InputError
-from backmap.options import CHOICES, NUMBERS
+from backmap.limits import OneOf
 from backmap.scoring import evaluate
 from backmap.trajectory_scoring import evaluate_trajectory
 from backmap.usual_settings import usual_settings
+from tests.cli.test_bad_arguments import LIMITS, NUMBERS
 
 CHAIN = mdtraj.load_pdb(str(Path(__file__).parent / "data/cases/beads/1ab1_A.calpha.pdb")).atom_slice(
     range(12)
@@ -67,7 +68,7 @@ def allowed(name: str, value: object) -> bool:
         number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
         whole = isinstance(value, int) or isinstance(NUMBERS[name].lowest, float)
         return bool(number and whole and NUMBERS[name].lowest <= value <= NUMBERS[name].highest)
-    return name not in CHOICES and isinstance(value, bool | np.bool_)
+    return not isinstance(LIMITS.get(name), OneOf) and isinstance(value, bool | np.bool_)
 
 
 @pytest.mark.parametrize("function", [build, stream], ids=["whole", "stream"])
