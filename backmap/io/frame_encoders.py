@@ -29,7 +29,7 @@ from .frame_times import AKMA_PS
 from .mdtraj_objects import mdtraj_topology
 from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
 from .staging import explain_writing, settle, writing_error
-from .structure_file import NO_SYMMETRY
+from .structure_file import ANGSTROM_PER_NM, NO_SYMMETRY
 from .structure_records import (
     MMCIF_HEADER,
     mmcif_disulfides,
@@ -38,9 +38,7 @@ from .structure_records import (
     pdb_template,
     too_long_for_pdb,
 )
-from .trajectory_file import open_quietly
 
-ANGSTROM_PER_NM = 10.0
 _PDB_RANGE_ANGSTROM = (-999.999, 9999.999)
 _PDB_WIDEST_BOX_ANGSTROM = 99999.999
 _FRAMES_PER_CONVERSION = 500
@@ -391,9 +389,7 @@ class ConvertedEncoder(_MdtrajEncoder):
                 source.seek(0)
             for _ in range(0, frames, _FRAMES_PER_CONVERSION):
                 self._convert(*source.read(n_frames=_FRAMES_PER_CONVERSION)[:4], target)
-        with open_quietly(made) as file:
-            written = len(file)
-        if written != frames:
+        if _frames_in(made) != frames:
             raise self._incomplete()
         with explain_writing(self._final):
             settle(made, final)
@@ -412,6 +408,13 @@ def _as_trr(path: Path) -> Iterator[object]:
 
     with TRRTrajectoryFile(str(path)) as file:
         yield file
+
+
+def _frames_in(path: Path) -> int:
+    import mdtraj
+
+    with mdtraj.open(str(path)) as file:
+        return len(file)
 
 
 def _put(descriptor: int, kind: str, value: float, offset: int) -> None:

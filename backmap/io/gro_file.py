@@ -9,13 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-import gemmi
 import numpy as np
 
 from backmap.errors import InputError
 
 from .protein_selection import ResidueRecord
-from .structure_file import AtomRow, RawFrames, joined_frames, residues_of
+from .structure_file import ANGSTROM_PER_NM, AtomRow, RawFrames, box_vectors, joined_frames, residues_of
 
 _NUMBER, _RESIDUE, _NAME, _FIRST_COORDINATE = slice(0, 5), slice(5, 10), slice(10, 15), 20
 _COUNT = re.compile(r"[0-9]{1,9}")
@@ -131,10 +130,10 @@ class GroFile:
         if not any(values):
             return None
         if len(values) == 6:
-            sizes, angles = values[:3], values[3:]
-            if not all(0 < angle < 180 for angle in angles):
+            vectors = box_vectors([*(ANGSTROM_PER_NM * size for size in values[:3]), *values[3:]])
+            if vectors is None or not all(0 < angle < 180 for angle in values[3:]):
                 self._refuse(number + 1, f"has a box whose angles no cell has ({line.strip()})")
-            return np.array(gemmi.UnitCell(*sizes, *angles).orth.mat.tolist()).T
+            return vectors
         if len(values) not in (3, 9):
             self._refuse(number + 1, f"has a box of {len(values)} numbers ({line.strip()}) instead of 3 or 9")
         vectors = np.zeros(9)

@@ -119,7 +119,7 @@ class MmcifFile:
         """Box vectors (3, 3) in nm, where there is a box."""
         tags = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
         sizes = [gemmi.cif.as_number(self._block.find_value(f"_cell.{tag}") or "?") for tag in tags]
-        return box_vectors(gemmi.UnitCell(*sizes)) if np.isfinite(sizes).all() else None
+        return box_vectors(sizes) if np.isfinite(sizes).all() else None
 
     @cached_property
     def _space_group(self) -> str:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-import gemmi
 import numpy as np
 
 from backmap.chemistry import standard_residue_name
@@ -278,4 +277,4 @@ def _cell(line: str) -> np.ndarray | None:
         sizes = [float(line[first:last]) for first, last in _CELL]
     except ValueError:
         return None
-    return box_vectors(gemmi.UnitCell(*sizes))
+    return box_vectors(sizes)

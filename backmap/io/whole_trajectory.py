@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from backmap.errors import InputEndsEarly, InputError
 
+from . import reading_process
 from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
 from .reader import open_frames
 from .structure_file import joined_frames
-from .trajectory_file import TopologyFile, explain_reading
+from .trajectory_file import TopologyFile
 
 if TYPE_CHECKING:
     import mdtraj
@@ -42,8 +43,7 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
     if suffix in STRUCTURE_SUFFIXES:
-        with explain_reading(path):
-            return mdtraj.load(str(path))
+        return reading_process.load_trajectory(path)
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         raise InputError(
             f"{path}: holds coordinates but no atom names; give its topology (a PDB file, say) with --top"
