@@ -1,9 +1,10 @@
-"""Files read by mdtraj in a process of its own, so that no damaged file takes backmap down.
+"""Files read by mdtraj and gsd in another process, so that no damaged file takes backmap down.
 
 The C libraries below mdtraj trust what they read. That of XTC writes behind its buffers where the packed
 positions hold a longer run of atoms than the frame, looks up table entries beyond the table, and divides by
-zero; that of HDF5 follows addresses in a damaged file to memory that is not there. Checks of headers find few
-such files. In another process a fault of theirs is an answer that never comes; what they print is not seen.
+zero; those of HDF5 and GSD follow addresses in a damaged file to memory that is not there. Checks of headers
+find few such files. In another process a fault of theirs is an answer that never comes, and what they print is
+not seen.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import spawn
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -34,8 +36,38 @@ if TYPE_CHECKING:
 _SCRIPT = Path(__file__).with_name("reading_process_main.py")
 
 
-class RemoteTrajectory:
-    """A trajectory file that is open in the reading process.
+class _RemoteFile:
+    """A file that is open in the reading process, until the ``with`` block ends or nothing refers to it."""
+
+    _opened_in: _Process | None = None
+
+    def __init__(self, path: Path, action: str, *details: object) -> None:
+        self._path = path
+        self._opening = (action, str(path.absolute()), *details)
+        self._handle = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._opened_in is not None:
+            self._opened_in.let_go(self._handle)
+            self._opened_in = None
+
+    def __del__(self) -> None:
+        self.__exit__()
+
+    def _ask(self, action: str, *details: object) -> Any:
+        def ask(process: _Process) -> tuple[str, Any]:
+            if self._opened_in is not process:
+                self._handle, self._opened_in = _value(self._path, process.ask(*self._opening)), process
+            return process.ask(action, self._handle, *details)
+
+        return _value(self._path, _answer(self._path, ask))
+
+
+class RemoteTrajectory(_RemoteFile):
+    """A trajectory open in mdtraj.
 
     Parameters
     ----------
@@ -46,17 +78,7 @@ class RemoteTrajectory:
     """
 
     def __init__(self, path: Path, offsets: np.ndarray | None = None) -> None:
-        self._path = path
-        self._offsets = offsets
-        self._opened_in: _Process | None = None
-        self._handle = 0
-
-    def __enter__(self) -> RemoteTrajectory:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._opened_in is not None:
-            self._opened_in.let_go(self._handle)
+        super().__init__(path, "open", offsets)
 
     def extent(self) -> tuple[int, int]:
         """Give the number of atoms in a frame, and of frames."""
@@ -70,14 +92,46 @@ class RemoteTrajectory:
         """Give the first four arrays of what mdtraj reads of some frames, fewer where the file ends."""
         return self._ask("read", first, count)
 
-    def _ask(self, action: str, *details: object) -> Any:
-        def ask(process: _Process) -> tuple[str, Any]:
-            if self._opened_in is not process:
-                answer = process.ask("open", str(self._path.absolute()), self._offsets)
-                self._handle, self._opened_in = _value(self._path, answer), process
-            return process.ask(action, self._handle, *details)
 
-        return _value(self._path, _answer(self._path, ask))
+@dataclass(frozen=True)
+class Snapshot:
+    """A frame of a GSD file.
+
+    Parameters
+    ----------
+    types : list of str
+        Names of the types.
+    typeid : ndarray, (particles,)
+        Type of each particle.
+    positions : ndarray, (particles, 3)
+        In the unit of the file.
+    bonds : ndarray, (bonds, 2), optional
+        Bonded particles.
+    box : ndarray, (6,), optional
+        Lx, Ly, Lz and tilt factors xy, xz, yz.
+    step : int
+        Step of the simulation.
+    """
+
+    types: list[str]
+    typeid: np.ndarray
+    positions: np.ndarray
+    bonds: np.ndarray | None
+    box: np.ndarray | None
+    step: int
+
+
+class RemoteGsd(_RemoteFile):
+    """A GSD file open in the package gsd."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "open_gsd")
+
+    def __len__(self) -> int:
+        return self._ask("snapshots")
+
+    def __getitem__(self, number: int) -> Snapshot:
+        return Snapshot(**self._ask("snapshot", number))
 
 
 def load_trajectory(path: Path, topology: mdtraj.Topology | None = None) -> mdtraj.Trajectory:

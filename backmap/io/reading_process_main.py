@@ -1,4 +1,4 @@
-"""The reading process: reads files with mdtraj for its parent, which asks on standard input.
+"""The reading process: reads files with mdtraj and gsd for its parent, which asks on standard input.
 
 Run as a script, without backmap itself: see :mod:`backmap.io.reading_process`.
 """
@@ -20,15 +20,19 @@ class Files:
         self._opened = 0
 
     def open(self, path: str, offsets: Any) -> int:
-        """Open a file and number it."""
+        """Open a trajectory and number it."""
         import mdtraj
 
         file = mdtraj.open(path)
         if offsets is not None:
             file.offsets = offsets
-        self._opened += 1
-        self._files[self._opened] = file
-        return self._opened
+        return self._numbered(file)
+
+    def open_gsd(self, path: str) -> int:
+        """Open a GSD file and number it."""
+        import gsd.hoomd
+
+        return self._numbered(gsd.hoomd.open(path, "r"))
 
     def extent(self, number: int) -> tuple[int, int]:
         """Atoms in a frame, and frames."""
@@ -51,6 +55,23 @@ class Files:
         data = file.read(n_frames=count)[:4]
         return tuple(None if part is None else np.array(part) for part in data)
 
+    def snapshots(self, number: int) -> int:
+        """Frames of a GSD file."""
+        return len(self._files[number])
+
+    def snapshot(self, number: int, frame: int) -> dict[str, Any]:
+        """A frame of a GSD file."""
+        found = self._files[number][frame]
+        particles, configuration = found.particles, found.configuration
+        return {
+            "types": list(particles.types),
+            "typeid": particles.typeid,
+            "positions": particles.position,
+            "bonds": found.bonds.group,
+            "box": configuration.box,
+            "step": int(configuration.step or 0),
+        }
+
     def load(self, path: str, topology: Any) -> tuple[Any, ...]:
         """A whole file."""
         import mdtraj
@@ -69,6 +90,11 @@ class Files:
         for number in numbers:
             self._files.pop(number).close()
 
+    def _numbered(self, file: Any) -> int:
+        self._opened += 1
+        self._files[self._opened] = file
+        return self._opened
+
 
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:
     """Answer until the parent has gone."""
@@ -83,7 +109,7 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def answer(files: Files, unneeded: list[int], action: str, details: list[Any]) -> Answer:
-    """Close what is unneeded and do what was asked, or say what mdtraj raised, which may be anything."""
+    """Close what is unneeded and do what was asked, or say what the library raised, which may be anything."""
     try:
         files.close(unneeded)
         return "done", None if action == "close_unneeded" else getattr(files, action)(*details)

@@ -76,6 +76,23 @@ def dump_text(places: np.ndarray) -> str:
     )
 
 
+def write_gsd(path: Path, places: np.ndarray) -> None:
+    """Write a GSD file where the package is there."""
+    try:
+        import gsd.hoomd
+    except ImportError:
+        return
+    with gsd.hoomd.open(str(path), "w") as file:
+        for number, frame in enumerate(places):
+            made = gsd.hoomd.Frame()
+            made.particles.N, made.particles.types = RESIDUES, list(LETTERS)
+            made.particles.typeid, made.particles.position = range(RESIDUES), frame
+            made.bonds.N, made.bonds.types = RESIDUES - 1, ["b"]
+            made.bonds.group = [(atom, atom + 1) for atom in range(RESIDUES - 1)]
+            made.configuration.step, made.configuration.box = number, [20, 20, 20, 0, 0, 0]
+            file.append(made)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """Give a folder of undamaged files of the helix, in all formats."""
@@ -91,6 +108,7 @@ def whole(tmp_path_factory) -> Path:
     (folder / "run.psf").write_text(psf_text())
     (folder / "run.mol2").write_text(mol2_text(made.xyz[0]))
     (folder / "run.lammpstrj").write_text(dump_text(made.xyz))
+    write_gsd(folder / "run.gsd", made.xyz)
     for name in ("pdb", "cif"):
         (folder / f"run.{name}.gz").write_bytes(gzip.compress((folder / f"run.{name}").read_bytes()))
     return folder
@@ -120,7 +138,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 TRAJECTORIES = ["run.xtc", "run.trr", "run.dcd", "run.nc", "run.mdcrd", "run.xyz", "run.rst7", "run.ncrst"]
 STRUCTURES = ["run.pdb", "run.gro", "run.cif", "run.pdb.gz", "run.cif.gz", "run.h5", "run.mol2"]
 TOPOLOGIES = ["run.pdb", "run.gro", "run.cif", "run.psf", "run.mol2", "run.h5"]
-OF_SEQUENCES = ["run.npy", "run.lammpstrj"]
+OF_SEQUENCES = ["run.npy", "run.lammpstrj", "run.gsd"]
 
 CASES = [
     *[(name, "top", name, "run.pdb") for name in TRAJECTORIES],
@@ -133,6 +151,8 @@ CASES = [
 @pytest.mark.fuzz
 @pytest.mark.parametrize(("case", "option", "name", "names"), CASES, ids=[case[0] for case in CASES])
 def test_damaged_files_are_read_or_refused(tmp_path, whole, capfd, case, option, name, names):
+    if name == "run.gsd":
+        pytest.importorskip("gsd.hoomd")
     spoilt = names if case.startswith("topology") else name
     for seed in tries(12):
         rng = random.Random(f"{case} {seed}")
