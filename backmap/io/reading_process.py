@@ -3,8 +3,8 @@
 The C libraries below mdtraj trust what they read. That of XTC writes behind its buffers where the packed
 positions hold a longer run of atoms than the frame, looks up table entries beyond the table, and divides by
 zero; those of HDF5 and GSD follow addresses in a damaged file to memory that is not there. Checks of headers
-find few such files. In another process a fault of theirs is an answer that never comes, and what they print is
-not seen.
+find few such files. In another process a fault of theirs is an answer that never comes, and nobody sees what
+they print.
 """
 
 from __future__ import annotations

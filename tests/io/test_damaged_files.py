@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
+import shlex
+import signal
+import subprocess
+import sys
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import pytest
 
-from backmap.errors import InputError
-from backmap.io import open_source
+from backmap.errors import InputEndsEarly, InputError
+from backmap.io import lammps_dump, load_trajectory, open_source, pdb_file, reading_process, text_file
+from backmap.io.naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES
 from tests.fuzzing import tries
 
 from .conftest import helix
@@ -170,3 +178,177 @@ def test_damaged_files_are_read_or_refused(tmp_path, whole, capfd, case, option,
             except Exception as error:
                 raise AssertionError(f"{case}, seed {seed}") from error
         assert capfd.readouterr() == ("", ""), seed
+
+
+def test_a_library_that_crashes_is_a_damaged_file(tmp_path, whole, monkeypatch):
+    """And the next file is read by a new process."""
+    monkeypatch.setattr(reading_process, "_process", None)
+    path = tmp_path / "run.xtc"
+    path.write_bytes((whole / "run.xtc").read_bytes())
+    source = open_source(path, whole / "run.pdb")
+    monkeypatch.setattr(reading_process._Process, "_exchange", crashing(reading_process._Process._exchange))
+    with pytest.raises(InputError, match="run.xtc: cannot be read as XTC.*crashed: Segmentation fault"):
+        list(source.chunks(2))
+    monkeypatch.undo()
+    assert sum(map(len, open_source(path, whole / "run.pdb").chunks(2))) == FRAMES
+
+
+def crashing(exchange):
+    """Make the reading process end with a segmentation fault when it is to read."""
+
+    def crash(process, question):
+        if question[0] == "read":
+            process._process.send_signal(signal.SIGSEGV)
+            process._process.wait()
+        return exchange(process, question)
+
+    return crash
+
+
+@pytest.mark.parametrize("killed", [1, 2])
+def test_a_reading_process_that_was_killed_is_replaced(whole, killed):
+    source = open_source(whole / "run.xtc", whole / "run.pdb")
+    chunks = source.chunks(1)
+    found = [next(chunks).coordinates for _ in range(killed)]
+    reading_process._process._process.kill()
+    found += [chunk.coordinates for chunk in chunks]
+    again = open_source(whole / "run.xtc", whole / "run.pdb")
+    np.testing.assert_array_equal(
+        np.concatenate(found), np.concatenate([c.coordinates for c in again.chunks(1)])
+    )
+
+
+def test_threads_share_the_reading_process(whole):
+    """Many readers at once, some of which are dropped in the middle of a file."""
+    expected = {name: read(whole, name) for name in ("run.xtc", "run.dcd", "run.trr")}
+
+    def once(number: int) -> bool:
+        name = sorted(expected)[number % 3]
+        if number % 4 == 0:
+            next(open_source(whole / name, whole / "run.pdb").chunks(1))
+        return np.array_equal(read(whole, name), expected[name], equal_nan=True)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(once, range(60)))
+
+
+def read(folder: Path, name: str) -> np.ndarray:
+    source = open_source(folder / name, folder / "run.pdb")
+    return np.concatenate([chunk.coordinates for chunk in source.chunks(1)])
+
+
+def test_a_closed_standard_output_does_no_harm(whole):
+    script = (
+        "import sys; from backmap.io import open_source as o; sys.exit(f'{o(*sys.argv[1:]).frames} frames')"
+    )
+    command = [sys.executable, "-c", script, str(whole / "run.dcd"), str(whole / "run.pdb")]
+    shell = " ".join(map(shlex.quote, command)) + " >&- <&-"
+    done = subprocess.run(shell, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == f"{FRAMES} frames"
+
+
+@pytest.mark.fuzz
+def test_structures_cut_in_their_first_model(tmp_path, whole):
+    text = (whole / "run.pdb").read_text()
+    first, end = text.index("ATOM") + 1, text.index("ENDMDL")
+    path = tmp_path / "cut.pdb"
+    for seed in tries(40):
+        path.write_text(text[: random.Random(seed).randrange(first + 80, end)])
+        with pytest.raises(InputError, match="the middle of its first frame.* or add ENDMDL if it is"):
+            open_source(path)
+        with pytest.raises(InputError, match="ends in the middle of its first frame"):
+            open_source(whole / "run.xtc", path)
+
+
+@pytest.mark.fuzz
+def test_structures_without_models_cut_in_a_record(tmp_path, whole):
+    """Whole records need no END."""
+    lines = [line for line in (whole / "run.pdb").read_text().splitlines() if line.startswith("ATOM")]
+    lines = lines[:RESIDUES]
+    path = tmp_path / "cut.pdb"
+    for seed in tries(20):
+        rng = random.Random(seed)
+        kept = rng.randrange(3, RESIDUES)
+        path.write_text("\n".join(lines[:kept]) + "\n" * rng.randrange(2))
+        assert open_source(path).topology.residues == kept
+        path.write_text("\n".join([*lines[:kept], lines[kept][: rng.randrange(6, 66)]]))
+        with pytest.raises(InputError, match="ends in the middle of the record of an atom; copy it again"):
+            open_source(path)
+
+
+@pytest.mark.parametrize("name", ["run.gro", "run.cif", "run.pdb"])
+def test_text_cut_in_a_later_frame(tmp_path, whole, name):
+    """Whole frames are read, and then the cut is said."""
+    text = models(trajectory()) if name == "run.cif" else (whole / name).read_text()
+    lines = text.splitlines(keepends=True)
+    path = tmp_path / name
+    for left_out in (6, 9):
+        path.write_text("".join(lines[:-left_out]))
+        source = open_source(path)
+        stream, found = source.chunks(1), 0
+        with pytest.raises(InputEndsEarly, match=f"ends in the middle of frame {FRAMES}"):
+            for chunk in stream:
+                found += len(chunk)
+        assert found == source.frames == FRAMES - 1
+
+
+def models(made: mdtraj.Trajectory) -> str:
+    """Write mmCIF of several models, without a line behind its table."""
+    label = [f"label_{tag}_id" for tag in ("atom", "alt", "comp", "asym", "seq")]
+    tags = ["id", "type_symbol", *label, "Cartn_x", "Cartn_y", "Cartn_z", "pdbx_PDB_model_num"]
+    tags = "".join(f"_atom_site.{tag}\n" for tag in tags)
+    rows = [
+        f"{atom} C CA . {name} A {atom} {x:.3f} {y:.3f} {z:.3f} {model}\n"
+        for model, frame in enumerate(10 * made.xyz, 1)
+        for atom, (name, (x, y, z)) in enumerate(zip(NAMES, frame, strict=True), 1)
+    ]
+    return f"data_made\nloop_\n{tags}{''.join(rows)}"
+
+
+ENDLESS = [".pdb", ".cif", ".gro", ".pdb.gz", ".cif.gz", ".fasta", ".xyz.gz"]
+
+
+@pytest.mark.parametrize("letter", [b"\0", b"x"])
+@pytest.mark.parametrize("suffix", ENDLESS)
+def test_endless_lines_are_refused(tmp_path, whole, suffix, letter):
+    path = tmp_path / f"bomb{suffix}"
+    text = (3 << 20) * letter
+    path.write_bytes(gzip.compress(text) if suffix.endswith(".gz") else text)
+    options = {".fasta": {"sequence": path}, ".xyz.gz": {"top": whole / "run.pdb"}}.get(suffix, {})
+    with pytest.raises(InputError, match="bomb.*: cannot be read as .*it has a line of 1048576 letters"):
+        open_source(whole / "run.pdb" if suffix == ".fasta" else path, **options)
+
+
+@pytest.mark.parametrize(
+    "name", ["run.pdb", "run.cif", "run.cif.gz", "run.gro", "run.lammpstrj", "top.fasta"]
+)
+def test_text_larger_than_memory_is_refused(whole, monkeypatch, name):
+    options = {"sequence": whole / "top.fasta"} if name in ("run.lammpstrj", "top.fasta") else {}
+    for module in (text_file, pdb_file, lammps_dump):
+        monkeypatch.setattr(module, "most_letters", lambda: 10)
+    with pytest.raises(InputError, match="more text than fits into memory"):
+        open_source(whole / (name if "run" in name else "run.npy"), **options)
+
+
+@pytest.mark.parametrize("make", ["pipe", "device"])
+def test_what_is_no_regular_file_is_refused(tmp_path, whole, make):
+    for suffix in INPUT_SUFFIXES + TOPOLOGY_SUFFIXES:
+        path = tmp_path / f"{make}{suffix}"
+        if path.exists() or path.is_symlink():
+            continue
+        if make == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("/dev/zero")
+        for use in uses_of(path, whole):
+            with pytest.raises(InputError, match="is not a regular file; save what comes from it to a file"):
+                use()
+
+
+def uses_of(path: Path, whole: Path) -> list[Callable[[], object]]:
+    return [
+        lambda: open_source(path),
+        lambda: open_source(whole / "run.xtc", path),
+        lambda: open_source(whole / "run.npy", sequence=path),
+        lambda: load_trajectory(path),
+    ]
