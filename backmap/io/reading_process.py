@@ -28,6 +28,7 @@ import numpy as np
 
 from backmap.errors import InputError
 
+from .ascii_names import ascii_name
 from .reading_errors import missing_package, unreadable
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class _RemoteFile:
 
     def __init__(self, path: Path, action: str, *details: object) -> None:
         self._path = path
-        self._opening = (action, str(path.absolute()), *details)
+        self._opening = (action, details)
         self._handle = 0
 
     def __enter__(self) -> Self:
@@ -60,7 +61,10 @@ class _RemoteFile:
     def _ask(self, action: str, *details: object) -> Any:
         def ask(process: _Process) -> tuple[str, Any]:
             if self._opened_in is not process:
-                self._handle, self._opened_in = _value(self._path, process.ask(*self._opening)), process
+                action_of_opening, its_details = self._opening
+                with ascii_name(self._path) as name:
+                    answer = process.ask(action_of_opening, name, *its_details)
+                self._handle, self._opened_in = _value(self._path, answer), process
             return process.ask(action, self._handle, *details)
 
         return _value(self._path, _answer(self._path, ask))
@@ -138,15 +142,16 @@ def load_trajectory(path: Path, topology: mdtraj.Topology | None = None) -> mdtr
     """Read a whole file with mdtraj, with a topology if its format needs one."""
     import mdtraj
 
-    answer = _answer(path, lambda process: process.ask("load", str(path.absolute()), topology))
+    with ascii_name(path) as name:
+        answer = _answer(path, lambda process: process.ask("load", name, topology))
     positions, topology, time, lengths, angles = _value(path, answer)
     return mdtraj.Trajectory(positions, topology, time, lengths, angles)
 
 
 def load_topology(path: Path) -> mdtraj.Topology | None:
     """Read a topology with mdtraj."""
-    answer = _answer(path, lambda process: process.ask("load_topology", str(path.absolute())))
-    return _value(path, answer)
+    with ascii_name(path) as name:
+        return _value(path, _answer(path, lambda process: process.ask("load_topology", name)))
 
 
 def _answer(path: Path, ask: Callable[[_Process], tuple[str, Any]]) -> tuple[str, Any]:
