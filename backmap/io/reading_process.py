@@ -29,7 +29,9 @@ import numpy as np
 from backmap.errors import InputError
 
 from .ascii_names import ascii_name
+from .naming import suffix_of
 from .reading_errors import missing_package, unreadable
+from .text_file import held, open_text
 
 if TYPE_CHECKING:
     import mdtraj
@@ -142,6 +144,9 @@ def load_trajectory(path: Path, topology: mdtraj.Topology | None = None) -> mdtr
     """Read a whole file with mdtraj, with a topology if its format needs one."""
     import mdtraj
 
+    if path.suffix.lower() == ".gz":
+        with open_text(path, suffix_of(path).lstrip(".").upper()) as lines:
+            deque(held(lines, path), maxlen=0)  # is it more than fits into memory?
     with ascii_name(path) as name:
         answer = _answer(path, lambda process: process.ask("load", name, topology))
     positions, topology, time, lengths, angles = _value(path, answer)
@@ -181,7 +186,10 @@ class _Died(Exception):  # noqa: N818
 
 
 class _Process:
-    """A running process that answers one question after another, whichever thread asks."""
+    """A running process that answers one question after another, whichever thread asks.
+
+    Where Python is part of another program, ``multiprocessing.set_executable`` says which Python to start.
+    """
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -240,8 +248,9 @@ class _Process:
             raise
 
     def stop(self) -> None:
-        """End the process, which its parent no longer needs."""
+        """End the process, whatever it is doing."""
         if self.owner == os.getpid():
+            self._process.kill()
             with self._lock:
                 self._end()
 
@@ -253,7 +262,7 @@ class _Process:
                 pipe.close()
         code = self._process.wait()
         if code >= 0:
-            return "the library that reads it ended the process"
+            return f"the process that reads it ended with code {code}"
         if -code == signal.SIGKILL:
             return "the process that read it was killed; is there memory enough?"
         return f"the library that reads it crashed: {signal.strsignal(-code)}"

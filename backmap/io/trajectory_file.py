@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,6 @@ from .naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
 from .protein_selection import ResidueRecord
 from .reading_process import RemoteTrajectory, load_topology, load_trajectory
 from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, joined_frames, residues_of
-from .text_file import held, open_text
 
 if TYPE_CHECKING:
     import mdtraj
@@ -184,9 +182,6 @@ def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | Loa
     """
     if suffix_of(path) in STREAMED_SUFFIXES:
         return StreamedTrajectory(path)
-    if suffix_of(path).endswith(".gz"):
-        with open_text(path, suffix_of(path).lstrip(".").upper()) as lines:
-            deque(held(lines, path), maxlen=0)  # is it more than fits into memory?
     topology = None if suffix_of(path) == ".mol2" else nameless_topology(expected_atoms)
     return LoadedTrajectory(load_trajectory(path, topology))
 
