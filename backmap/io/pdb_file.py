@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -220,7 +220,7 @@ def _length_of_first(model: _Model) -> int:
 
 def _rows(model: _Model) -> list[AtomRow]:
     """Read the columns of a model's atoms but for their coordinates."""
-    long_chains = _has_long_chain_names(model.atoms)
+    long_chains = has_long_chain_names(line[17:21] for line in model.atoms)
     return [_row(line, part, long_chains) for line, part in zip(model.atoms, model.part_of, strict=True)]
 
 
@@ -246,10 +246,12 @@ def _row(line: str, part: int, long_chains: bool) -> AtomRow:
     )
 
 
-def _has_long_chain_names(atoms: Sequence[str]) -> bool:
-    """Tell whether column 21 begins the chain's name; else it ends a residue name such as LYSH or NALA."""
-    written = {line[17:21] for line in atoms if line[_FOURTH_LETTER : _FOURTH_LETTER + 1].strip()}
-    return any(_is_known(name[:3]) and not _is_known(name) for name in written)
+def has_long_chain_names(written: Iterable[str]) -> bool:
+    """Tell whether column 21 begins the chain's name; else it ends a residue name such as LYSH or NALA.
+
+    ``written`` are columns 18 to 21 of all atoms.
+    """
+    return any(name[3:].strip() and _is_known(name[:3]) and not _is_known(name) for name in set(written))
 
 
 def _is_known(name: str) -> bool:

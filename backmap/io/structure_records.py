@@ -13,6 +13,7 @@ import gemmi
 from backmap.errors import InputError
 
 from .atom_list import AtomList, ListedResidue
+from .pdb_file import has_long_chain_names
 
 _PDB_CHAIN_NAME = 2
 _PDB_RESIDUE_NAME = 3
@@ -78,6 +79,10 @@ def too_long_for_pdb(atoms: AtomList) -> str | None:
         longest = max(found, key=len, default="")
         if len(longest) > columns:
             return f"{kind} {longest}"
+    long_name = next((name for name in atoms.chain_ids if len(name) == _PDB_CHAIN_NAME), None)
+    places = (f"{residue.name:>3}{atoms.chain_ids[residue.chain]:>2}" for residue in atoms.residues)
+    if long_name is not None and not has_long_chain_names(place[:4] for place in places):
+        return f"chain name {long_name}"
     numbers = (residue.number for residue in atoms.residues)
     longest = next((number for number in numbers if not _fits_hybrid_36(number, _PDB_RESIDUE_NUMBER)), None)
     return None if longest is None else f"residue number {longest}"

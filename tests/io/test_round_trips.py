@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,6 +134,22 @@ def test_names_that_do_not_fit_are_refused_on_opening(tmp_path, fields, what):
     else:
         with pytest.raises(InputError, match=what), open_writer(tmp_path / "out.xtc", atoms):
             pytest.fail("it was opened")
+
+
+@pytest.mark.parametrize("chain", ["HA", "A1", "DB"])
+def test_chain_names_of_two_letters(tmp_path, chain):
+    """Those that would read as the end of a residue name such as LYSH are too long for PDB."""
+    for letters in ("KKKK", "KHKA"):
+        topology = replace(Topology.from_sequences(letters), chain_ids=(chain,))
+        atoms = AtomList.of_protein(topology, topology.atom_mask)
+        places = np.broadcast_to(helix(4)[None, :, None], (1, 4, 15, 3))
+        try:
+            with open_writer(tmp_path / "out.pdb", atoms, overwrite=True) as writer:
+                writer.write(places)
+        except InputError as error:
+            assert "is too long for a PDB file" in str(error) and letters == "KKKK"
+        else:
+            assert names_of(open_source(tmp_path / "out.pdb").topology) == names_of(topology)
 
 
 @pytest.mark.parametrize("number", [-1000, -12345, 10**4 + 26 * 36**3, 10**9])
