@@ -4,7 +4,13 @@ from __future__ import annotations
 
 
 class InputError(Exception):
-    """The input or the request cannot be used. The message is one sentence: what, where, and the remedy."""
+    """The input or the request cannot be used. The message is one sentence: what, where, and the remedy.
+
+    Words of a file that the message quotes may hold anything; what cannot be printed is written as an escape.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_printable(message))
 
 
 class OptionError(InputError):
@@ -29,3 +35,10 @@ class InputEndsEarly(InputError):  # noqa: N818
 
 class InputWarning(UserWarning):
     """Something in the input was left out or is built in a way its author may not expect."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_printable(message))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

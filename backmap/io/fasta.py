@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from backmap.chemistry.residues import THREE_LETTERS
 from backmap.errors import InputError
 
 from .naming import require_file
+from .text_file import held, open_text
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,8 @@ class FastaFile:
             If it holds no sequence, or a letter that is none of the twenty amino acids.
         """
         path = require_file(path)
-        opener = gzip.open if path.suffix.lower() == ".gz" else open
-        try:
-            with opener(path, "rt", encoding="utf-8-sig") as file:
-                lines = file.read().splitlines()
-        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-            raise InputError(f"{path}: cannot be read as FASTA ({error}); give a text file") from error
+        with open_text(path, "FASTA", "utf-8-sig") as found:
+            lines = list(held(found, path))
         records: list[str] = []
         for line in lines:
             if line.startswith((">", ";")):

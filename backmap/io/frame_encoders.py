@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from backmap.errors import InputError, InputWarning
 
+from .ascii_names import ascii_name
 from .atom_list import AtomList
 from .disulfide_records import disulfides_of_frame, with_disulfides
 from .frame_layout import dcd_bytes, trr_layout, xtc_layout
@@ -29,22 +32,29 @@ from .frame_times import AKMA_PS
 from .mdtraj_objects import mdtraj_topology
 from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
 from .staging import explain_writing, settle, writing_error
-from .structure_file import NO_SYMMETRY
+from .structure_file import ANGSTROM_PER_NM, NO_SYMMETRY
 from .structure_records import (
     MMCIF_HEADER,
     mmcif_disulfides,
     mmcif_template,
     pdb_disulfides,
     pdb_template,
+    require_plain_names,
+    require_words,
     too_long_for_pdb,
 )
-from .trajectory_file import open_quietly
 
-ANGSTROM_PER_NM = 10.0
+if TYPE_CHECKING:
+    from mdtraj.formats import HDF5TrajectoryFile
+
 _PDB_RANGE_ANGSTROM = (-999.999, 9999.999)
+_XTC_FARTHEST_NM = 1e6
+"""XTC holds integers of 4 bytes in pm, and so must the extent of a frame be."""
+_INT32 = np.iinfo(np.int32)
 _PDB_WIDEST_BOX_ANGSTROM = 99999.999
 _FRAMES_PER_CONVERSION = 500
 _DCD_FRAMES, _DCD_INTERVAL, _DCD_LAST_STEP, _DCD_STEP_LENGTH = 8, 16, 20, 44
+_NOT_IN_BLOCK_NAMES = re.compile(r"[^!-~]")
 _DCD_TITLE = slice(180, 260)
 
 
@@ -134,7 +144,8 @@ def make_encoder(
 class _TextEncoder:
     """What PDB and mmCIF have in common: the last lines, and a file that is gzipped when it is complete."""
 
-    def __init__(self, final: Path) -> None:
+    def __init__(self, final: Path, atoms: AtomList) -> None:
+        require_plain_names(atoms, final)
         self._final = final
 
     def _close(self, growing: Path, text: str, final: Path) -> None:
@@ -156,7 +167,7 @@ class PdbEncoder(_TextEncoder):
     """PDB text. Several frames are MODEL records, a single one has none. Time is not stored."""
 
     def __init__(self, final: Path, atoms: AtomList) -> None:
-        super().__init__(final)
+        super().__init__(final, atoms)
         too_long = too_long_for_pdb(atoms)
         if too_long:
             raise InputError(f"{final}: {too_long} is too long for a PDB file; write mmCIF (.cif) instead")
@@ -170,6 +181,7 @@ class PdbEncoder(_TextEncoder):
     def encode(self, frames: AtomFrames) -> bytes:
         """Give one MODEL a frame."""
         angstrom = np.asarray(frames.coordinates, dtype=np.float64) * ANGSTROM_PER_NM
+        _require_finite(frames, self._final)
         low, high = _PDB_RANGE_ANGSTROM
         if angstrom.size and not (low <= angstrom.min() and angstrom.max() <= high):
             raise InputError(
@@ -216,9 +228,10 @@ class MmcifEncoder(_TextEncoder):
     """mmCIF text: one table of atoms, frames told apart by their model number. Time is not stored."""
 
     def __init__(self, final: Path, atoms: AtomList) -> None:
-        super().__init__(final)
+        super().__init__(final, atoms)
+        require_words(atoms, final)
         self._atoms, self._template = atoms, mmcif_template(atoms)
-        self._name = stem_of(final).replace(" ", "_") or "backmap"
+        self._name = _NOT_IN_BLOCK_NAMES.sub("_", stem_of(final)) or "backmap"
 
     def begin(self, frames: AtomFrames) -> bytes:
         """Give the box and the disulfides of the first frame, and the columns of the table."""
@@ -229,6 +242,7 @@ class MmcifEncoder(_TextEncoder):
 
     def encode(self, frames: AtomFrames) -> bytes:
         """Give one row an atom."""
+        _require_finite(frames, self._final)
         texts = []
         for number, frame in zip(frames.numbers, frames.coordinates, strict=True):
             ids = np.arange(1, len(frame) + 1) + number * len(frame)
@@ -253,10 +267,10 @@ class _MdtrajEncoder:
     def _written(self, path: Path) -> Iterator[object]:
         """Open a file of mdtraj for writing, and explain what goes wrong."""
         try:
-            with explain_writing(self._final):
+            with explain_writing(self._final), ascii_name(path) as name:
                 import mdtraj
 
-                with mdtraj.open(str(path), "w", force_overwrite=True) as file:
+                with mdtraj.open(name, "w", force_overwrite=True) as file:
                     yield file
         except (RuntimeError, TypeError) as error:  # how mdtraj's writers tell of a failed write
             raise self._incomplete() from error
@@ -282,6 +296,7 @@ class GromacsEncoder(_MdtrajEncoder):
     def __init__(self, final: Path, scratch: Path, suffix: str) -> None:
         super().__init__(final, scratch.with_name(scratch.name + suffix))
         self._layout = trr_layout if suffix == ".trr" else xtc_layout
+        self._farthest_nm = None if suffix == ".trr" else _XTC_FARTHEST_NM
 
     def begin(self, frames: AtomFrames) -> bytes:
         """Nothing."""
@@ -291,6 +306,8 @@ class GromacsEncoder(_MdtrajEncoder):
         """Give the frames, with time, step and box."""
         if not len(frames):
             return b""
+        _require_finite(frames, self._final)
+        self._require_fit(frames)
         box = frames.unitcell_vectors
         time = frames.numbers if frames.time is None else frames.time
         step = frames.numbers if frames.step is None else frames.step
@@ -303,6 +320,22 @@ class GromacsEncoder(_MdtrajEncoder):
             )
         self._require_whole(len(frames))
         return self._taken(self._scratch)
+
+    def _require_fit(self, frames: AtomFrames) -> None:
+        """Refuse what the fields of the format cannot hold, which would be written as something else."""
+        farthest = self._farthest_nm
+        if farthest is not None and np.abs(frames.coordinates).max(initial=0.0) > farthest:
+            raise InputError(
+                f"{self._final}: coordinates beyond {farthest:.0f} nm do not fit into an XTC file; "
+                "write TRR (.trr) or HDF5 (.h5), or move the structure to the origin"
+            )
+        last = _INT32.max if frames.step is None else int(np.max(frames.step, initial=0))
+        if last > _INT32.max:
+            kind = suffix_of(self._final).lstrip(".").upper()
+            raise InputError(
+                f"{self._final}: step {last} of the simulation does not fit into a file in {kind}, which "
+                f"counts to {_INT32.max}; write DCD (.dcd) or HDF5 (.h5), which hold no steps"
+            )
 
     def _require_whole(self, frames: int) -> None:
         """Make sure that all frames arrived: not every failed write is reported."""
@@ -334,6 +367,7 @@ class DcdEncoder(_MdtrajEncoder):
 
     def encode(self, frames: AtomFrames) -> bytes:
         """Give the frames, all with a box, since the header says whether they have one; zeros for none."""
+        _require_finite(frames, self._final)
         return self._cut(frames)[1] if len(frames) else b""
 
     def _cut(self, frames: AtomFrames) -> tuple[bytes, bytes]:
@@ -378,22 +412,23 @@ class ConvertedEncoder(_MdtrajEncoder):
         return b""
 
     def encode(self, frames: AtomFrames) -> bytes:
-        """Give the frames as TRR."""
-        return self._growing.encode(frames)
+        """Give the frames as TRR, without the steps, which neither format holds."""
+        return self._growing.encode(replace(frames, step=None))
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
         """Convert the frames, some at a time, and make sure that all of them arrived."""
         made = self._scratch.with_name(self._scratch.name + self._suffix)
         with _as_trr(growing) as source, self._written(made) as target:
             if self._suffix in HDF5_SUFFIXES:
+                _keep_no_times(target)
                 first = source.read(n_frames=1)[0]
                 target.topology = mdtraj_topology(with_disulfides(self._atoms, first))
                 source.seek(0)
             for _ in range(0, frames, _FRAMES_PER_CONVERSION):
                 self._convert(*source.read(n_frames=_FRAMES_PER_CONVERSION)[:4], target)
-        with open_quietly(made) as file:
-            written = len(file)
-        if written != frames:
+            if self._suffix in NETCDF_SUFFIXES:
+                target._handle.title = "by backmap"  # instead of the moment and the machine
+        if _frames_in(made) != frames:
             raise self._incomplete()
         with explain_writing(self._final):
             settle(made, final)
@@ -406,12 +441,38 @@ class ConvertedEncoder(_MdtrajEncoder):
         target.write(positions * np.float32(scale), time=time, **cell)
 
 
+def _keep_no_times(file: HDF5TrajectoryFile) -> None:
+    """Let the arrays of a file not note the moment they are made, so that equal runs give equal files."""
+    for name in ("create_array", "create_earray"):
+        setattr(file._handle, name, partial(getattr(file._handle, name), track_times=False))
+
+
+def _require_finite(frames: AtomFrames, final: Path) -> None:
+    """Refuse coordinates that no reader takes, not even in single precision."""
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.asarray(frames.coordinates, dtype=np.float32) * np.float32(ANGSTROM_PER_NM))
+    if not finite.all():
+        frame, atom, _ = np.argwhere(~finite)[0]
+        number = frames.numbers[frame] + 1
+        raise InputError(
+            f"{final}: frame {number} has a coordinate of atom {atom + 1} that is not a finite number; "
+            "the run went wrong before it was written"
+        )
+
+
 @contextmanager
 def _as_trr(path: Path) -> Iterator[object]:
     from mdtraj.formats import TRRTrajectoryFile
 
-    with TRRTrajectoryFile(str(path)) as file:
+    with ascii_name(path) as name, TRRTrajectoryFile(name) as file:
         yield file
+
+
+def _frames_in(path: Path) -> int:
+    import mdtraj
+
+    with ascii_name(path) as name, mdtraj.open(name) as file:
+        return len(file)
 
 
 def _put(descriptor: int, kind: str, value: float, offset: int) -> None:

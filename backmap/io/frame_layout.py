@@ -20,7 +20,9 @@ from backmap.errors import InputError
 
 _XTC_MAGIC = 1995
 _XTC_START = struct.Struct(">2i")  # magic number, atoms
-_XTC_PACKED = struct.Struct(">2i80xi")  # magic number, atoms, ..., bytes of packed positions
+_XTC_PACKED = struct.Struct(
+    ">2i44xi32xi"
+)  # magic number, atoms, ..., atoms again, ..., bytes of packed positions
 _XTC_PLAIN_ATOMS = 9  # so few are not packed
 _XTC_PLAIN_HEADER = 56
 
@@ -46,11 +48,14 @@ class FrameLayout:
         Bytes before each frame.
     ends_early : bool
         After the last whole frame comes a part of another.
+    boxes : ndarray, (frames,) bool, optional
+        Which frames have a box, of a format where each may have none.
     """
 
     atoms: int
     offsets: np.ndarray
     ends_early: bool
+    boxes: np.ndarray | None = None
 
 
 def xtc_layout(path: Path) -> FrameLayout:
@@ -67,10 +72,10 @@ def xtc_layout(path: Path) -> FrameLayout:
         return _plain_xtc_layout(data, atoms, path)
 
     def length_at(offset: int, frame: int) -> int:
-        magic, found, packed = _XTC_PACKED.unpack_from(data, offset)
+        magic, found, again, packed = _XTC_PACKED.unpack_from(data, offset)
         if magic != _XTC_MAGIC or found != atoms:
             _require_atoms(_xtc_atoms(data, offset, frame, path), atoms, frame, path)
-        if packed < 0:
+        if again != atoms or 8 * packed < atoms:
             raise _damaged(path, frame)
         return _XTC_PACKED.size + packed + -packed % 4
 
@@ -115,6 +120,7 @@ def trr_layout(path: Path) -> FrameLayout:
     """
     data = _mapped(path, _TRR_SIZES.size)
     atoms = _TRR_SIZES.unpack_from(data)[-1]
+    boxes = array("b")
 
     def length_at(offset: int, frame: int) -> int:
         magic, *sizes, found = _TRR_SIZES.unpack_from(data, offset)
@@ -127,10 +133,12 @@ def trr_layout(path: Path) -> FrameLayout:
         number_bytes = positions // (3 * atoms)
         if number_bytes not in (4, 8):
             raise _damaged(path, frame)
+        boxes.append(sizes[0] > 0)
         return _TRR_HEADER + 2 * number_bytes + sum(sizes)
 
     offsets, end = _scan(data, _TRR_SIZES.size, length_at)
-    return FrameLayout(atoms, offsets, end < len(data))
+    has_box = np.array(boxes[: len(offsets)], dtype=bool)
+    return FrameLayout(atoms, offsets, end < len(data), has_box)
 
 
 def _scan(data: mmap.mmap, header_bytes: int, length_at: Callable[[int, int], int]) -> tuple[np.ndarray, int]:

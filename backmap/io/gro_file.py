@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import NoReturn
 
-import gemmi
 import numpy as np
 
-from backmap.errors import InputError
+from backmap.errors import InputEndsEarly, InputError
 
 from .protein_selection import ResidueRecord
-from .structure_file import AtomRow, RawFrames, joined_frames, residues_of
+from .structure_file import ANGSTROM_PER_NM, AtomRow, RawFrames, box_vectors, joined_frames, residues_of
+from .text_file import held, open_text
 
 _NUMBER, _RESIDUE, _NAME, _FIRST_COORDINATE = slice(0, 5), slice(5, 10), slice(10, 15), 20
 _COUNT = re.compile(r"[0-9]{1,9}")
@@ -28,8 +28,6 @@ _BOX_ORDER = (0, 4, 8, 1, 2, 3, 5, 6, 7)
 
 class GroFile:
     """A GRO file with one frame or several."""
-
-    ends_early = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,10 +46,15 @@ class GroFile:
         """Number of atoms in a frame."""
         return len(self._first)
 
-    @cached_property
+    @property
     def frames(self) -> int:
-        """Number of frames."""
-        return sum(1 for _ in self._texts())
+        """Number of whole frames."""
+        return self._extent[0]
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether a part of another frame comes after the whole ones."""
+        return self._extent[1]
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
         """Read the frames of some numbers, a few at a time."""
@@ -72,24 +75,46 @@ class GroFile:
         """The lines of the first frame's atoms."""
         return next(self._texts(), ("", [], ""))[1]
 
+    @cached_property
+    def _extent(self) -> tuple[int, bool]:
+        frames = 0
+        try:
+            for _ in self._texts():
+                frames += 1
+        except InputEndsEarly:
+            if not frames:
+                raise
+            return frames, True
+        return frames, False
+
     def _texts(self) -> Iterator[tuple[str, list[str], str]]:
         """Give the title, the lines of atoms and the box line of each frame."""
-        try:
-            with self.path.open(encoding="latin-1") as file:
-                number = 0
-                while (title := file.readline()) and (number == 0 or title.strip()):
-                    number += 1
-                    count = file.readline().strip()
-                    if not _COUNT.fullmatch(count):
-                        self._refuse(
-                            number, f"gives no number of atoms in its second line ({count[:40] or 'empty'})"
-                        )
-                    lines = list(islice(file, int(count)))
-                    if len(lines) < int(count):
-                        self._refuse(number, f"ends before its {count} atoms")
-                    yield title, lines, file.readline()
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be read as GRO ({error.strerror})") from error
+        words_of_box = 0
+        with open_text(self.path, "GRO") as text:
+            for number in count(1):
+                title = next(text, "")
+                if not title or (number > 1 and not title.strip()):
+                    return
+                atoms = self._count(number, next(text, ""))
+                lines = list(held(islice(text, atoms), self.path))
+                box = next(text, "")
+                words = len(box.split())
+                if len(lines) < atoms or (lines and lines[-1][-1] != "\n") or words < words_of_box:
+                    raise InputEndsEarly(
+                        f"{self.path}: cannot be read as GRO; frame {number} ends before its {atoms} atoms "
+                        "and its box; write or copy it again"
+                    )
+                words_of_box = words if number == 1 else words_of_box
+                yield title, lines, box
+
+    def _count(self, number: int, line: str) -> int:
+        """Read the number of atoms of a frame."""
+        text = line.strip()
+        if not line and number > 1:
+            raise InputEndsEarly(f"{self.path}: cannot be read as GRO; frame {number} has a title alone")
+        if not _COUNT.fullmatch(text):
+            self._refuse(number, f"gives no number of atoms in its second line ({text[:40] or 'empty'})")
+        return int(text)
 
     def _frame(self, number: int, title: str, lines: list[str], box: str) -> RawFrames:
         if len(lines) != self.atoms:
@@ -131,10 +156,10 @@ class GroFile:
         if not any(values):
             return None
         if len(values) == 6:
-            sizes, angles = values[:3], values[3:]
-            if not all(0 < angle < 180 for angle in angles):
+            vectors = box_vectors([*(ANGSTROM_PER_NM * size for size in values[:3]), *values[3:]])
+            if vectors is None or not all(0 < angle < 180 for angle in values[3:]):
                 self._refuse(number + 1, f"has a box whose angles no cell has ({line.strip()})")
-            return np.array(gemmi.UnitCell(*sizes, *angles).orth.mat.tolist()).T
+            return vectors
         if len(values) not in (3, 9):
             self._refuse(number + 1, f"has a box of {len(values)} numbers ({line.strip()}) instead of 3 or 9")
         vectors = np.zeros(9)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from backmap.errors import InputError
 
 from .protein_selection import ResidueRecord
+from .reading_process import RemoteGsd
 from .structure_file import AtomRow, RawFrames, joined_frames, residues_of
 
 
@@ -33,32 +33,40 @@ class GsdFile:
     @cached_property
     def residues(self) -> list[ResidueRecord]:
         """One residue a particle; a chain begins where a particle is not bonded to the one before."""
-        frame = self._snapshot(0)
-        particles, bonds = frame.particles, frame.bonds.group
-        if any(kind >= len(particles.types) for kind in particles.typeid):
+        frame = self._file[0]
+        if any(kind >= len(frame.types) for kind in frame.typeid):
             raise InputError(f"{self.path}: has particles of a type without a name; name all types")
-        names = [particles.types[kind] for kind in particles.typeid]
+        names = [frame.types[kind] for kind in frame.typeid]
         return residues_of(
             [
                 AtomRow("CA", name.strip().upper(), None, segment=molecule, group=number)
-                for number, (name, molecule) in enumerate(zip(names, self._molecules(bonds), strict=True))
+                for number, (name, molecule) in enumerate(
+                    zip(names, self._molecules(frame.bonds), strict=True)
+                )
             ]
         )
 
-    @property
+    @cached_property
     def atoms(self) -> int:
         """Number of particles in the first frame."""
-        return int(self._snapshot(0).particles.N) if self.frames else 0
+        return len(self._file[0].positions) if self.frames else 0
 
-    @property
+    @cached_property
     def frames(self) -> int:
         """Number of frames."""
-        return len(self._opened)
+        frames = len(self._file)
+        if frames > self.path.stat().st_size:
+            raise InputError(f"{self.path}: is damaged, as it counts {frames} frames; copy it again")
+        return frames
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
         """Read the frames of some numbers, a few at a time."""
         for first in range(0, len(numbers), frames_per_read):
             yield joined_frames([self._frame(number) for number in numbers[first : first + frames_per_read]])
+
+    @cached_property
+    def _file(self) -> RemoteGsd:
+        return RemoteGsd(self.path)
 
     def _molecules(self, bonds: np.ndarray | None) -> list[str]:
         """Number the runs of particles that are bonded one to the next; without bonds nothing is known."""
@@ -74,41 +82,18 @@ class GsdFile:
         return [str(number) for number in np.cumsum(~bonded)]
 
     def _frame(self, number: int) -> RawFrames:
-        frame = self._snapshot(number)
-        if frame.particles.N != self.atoms:
+        frame = self._file[number]
+        particles = len(frame.positions)
+        if particles != self.atoms:
             raise InputError(
-                f"{self.path}: frame {number + 1} has {frame.particles.N} particles, but the first has "
+                f"{self.path}: frame {number + 1} has {particles} particles, but the first has "
                 f"{self.atoms}; give frames of the same particles"
             )
-        box = frame.configuration.box
         return RawFrames(
-            (np.asarray(frame.particles.position) * self.nm_per_unit).astype(np.float32)[None],
-            unitcell_vectors=None if box is None else _vectors(np.asarray(box)) * self.nm_per_unit,
-            step=np.array([int(frame.configuration.step or 0)]),
+            (np.asarray(frame.positions) * self.nm_per_unit).astype(np.float32)[None],
+            unitcell_vectors=None if frame.box is None else _vectors(frame.box) * self.nm_per_unit,
+            step=np.array([frame.step]),
         )
-
-    def _snapshot(self, number: int) -> Any:
-        try:
-            return self._opened[number]
-        except (OSError, RuntimeError, ValueError, LookupError, MemoryError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{self.path}: frame {number + 1} is damaged ({reason}); copy the file again"
-            ) from error
-
-    @cached_property
-    def _opened(self) -> Any:
-        try:
-            import gsd.hoomd
-        except ImportError as error:
-            raise InputError(f"{self.path}: reading GSD needs a package; pip install gsd") from error
-        try:
-            return gsd.hoomd.open(str(self.path), "r")
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{self.path}: cannot be read as GSD; it is damaged or of another format ({reason})"
-            ) from error
 
 
 def _vectors(box: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from backmap.errors import InputError
 
 from .protein_selection import ResidueRecord
 from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, joined_frames, residues_of
+from .text_file import most_letters, too_large
 
 _FRAME = b"ITEM: TIMESTEP"
 _ATOMS = "ITEM: ATOMS"
@@ -106,8 +107,11 @@ class LammpsDump:
 
     def _text(self, number: int) -> list[str]:
         with self.path.open("rb") as file:
-            file.seek(self._offsets[number])
-            text = file.read(self._offsets[number + 1] - self._offsets[number])
+            begin, end = self._offsets[number : number + 2]
+            if end - begin > most_letters():
+                raise too_large(self.path)
+            file.seek(begin)
+            text = file.read(end - begin)
         return text.decode("latin-1").splitlines()
 
     def _frame(self, number: int) -> RawFrames:

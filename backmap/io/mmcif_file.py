@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import warnings
-import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import groupby
@@ -16,9 +14,9 @@ import numpy as np
 from backmap.errors import InputError, InputWarning
 
 from .disulfide_records import NamedBond, named_in_mmcif
-from .naming import suffix_of
 from .pdb_file import read_residue_number
 from .protein_selection import ResidueRecord
+from .reading_errors import explain_reading
 from .structure_file import (
     NM_PER_ANGSTROM,
     AtomRow,
@@ -28,6 +26,7 @@ from .structure_file import (
     space_group_of,
     stacked_models,
 )
+from .text_file import held, open_text
 
 _CATEGORY = "_atom_site."
 _COORDINATES = ("Cartn_x", "Cartn_y", "Cartn_z")
@@ -42,8 +41,6 @@ _OTHERS = (
 
 class MmcifFile:
     """An mmCIF file, plain or gzipped. Its models are frames; it is read whole."""
-
-    ends_early = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,8 +62,14 @@ class MmcifFile:
 
     @property
     def frames(self) -> int:
-        """Number of models."""
-        return len(self._models)
+        """Number of whole models."""
+        return len(self._models) - self.ends_early
+
+    @cached_property
+    def ends_early(self) -> bool:
+        """Whether the last model has but the first atoms of a model."""
+        first, last = self._names_of(0), self._names_of(-1)
+        return len(self._models) > 1 and len(last) < len(first) and first[: len(last)] == last
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
         """Read the models of some numbers, a few at a time."""
@@ -77,14 +80,11 @@ class MmcifFile:
     @cached_property
     def _block(self) -> gemmi.cif.Block | None:
         """The first block that lists atoms."""
-        opener = gzip.open if suffix_of(self.path).endswith(".gz") else open
-        try:
-            with opener(self.path, "rt", encoding="utf-8-sig", errors="replace") as file:
-                document = gemmi.cif.read_string(file.read())
+        with open_text(self.path, "mmCIF", "utf-8-sig", "replace") as lines:
+            text = "".join(held(lines, self.path))
+        with explain_reading(self.path, "mmCIF"):
+            document = gemmi.cif.read_string(text)
             return next((block for block in document if block.find_mmcif_category(_CATEGORY)), None)
-        except (OSError, EOFError, RuntimeError, ValueError, zlib.error) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{self.path}: cannot be read as mmCIF ({reason})") from error
 
     @cached_property
     def _columns(self) -> dict[str, list[str]]:
@@ -119,7 +119,7 @@ class MmcifFile:
         """Box vectors (3, 3) in nm, where there is a box."""
         tags = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
         sizes = [gemmi.cif.as_number(self._block.find_value(f"_cell.{tag}") or "?") for tag in tags]
-        return box_vectors(gemmi.UnitCell(*sizes)) if np.isfinite(sizes).all() else None
+        return box_vectors(sizes) if np.isfinite(sizes).all() else None
 
     @cached_property
     def _space_group(self) -> str:
@@ -127,11 +127,17 @@ class MmcifFile:
         named = (gemmi.cif.as_string(self._block.find_value(tag) or "?") for tag in tags)
         return space_group_of(next(filter(None, named), ""))
 
+    def _names_of(self, number: int) -> list[str]:
+        """Names of the atoms of a model; none where there is no model."""
+        if not self._models:
+            return []
+        rows = self._models[number]
+        return self._columns["label_atom_id"][rows.start : rows.stop]
+
     def _positions(self, number: int) -> np.ndarray:
         """Give the (atoms, 3) positions of a model in nm, after making sure it has the atoms of the first."""
-        rows, names = self._models[number], self._columns["label_atom_id"]
-        first = self._models[0]
-        if names[rows.start : rows.stop] != names[first.start : first.stop]:
+        rows = self._models[number]
+        if self._names_of(number) != self._names_of(0):
             raise InputError(
                 f"{self.path}: model {number + 1} has other atoms than the first model; give every "
                 "model the same atoms or split the file"

@@ -84,6 +84,8 @@ def require_file(path: str | Path) -> Path:
             raise InputError(f"{path}: is a folder; give a file in it")
         if not path.exists():
             raise InputError(f"{path}: no such file; check the name")
+        if not path.is_file():  # to open a pipe would wait for its other end
+            raise InputError(f"{path}: is not a regular file; save what comes from it to a file first")
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:

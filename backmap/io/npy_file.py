@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from backmap.errors import InputError
 
 from .fasta import FastaFile
 from .protein_selection import ResidueRecord
+from .reading_errors import explain_reading
 from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, residues_of
 
 _CARBONYL = 1.2
@@ -73,11 +73,8 @@ class NpyFile:
 
     @cached_property
     def _array(self) -> np.ndarray:
-        try:
+        with explain_reading(self.path, "an array of NumPy"):
             array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError, TokenError, OverflowError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{self.path}: cannot be read as an array of NumPy ({reason})") from error
         if (
             not isinstance(array, np.ndarray)
             or array.ndim not in (3, 4)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-import gemmi
 import numpy as np
 
 from backmap.chemistry import standard_residue_name
-from backmap.errors import InputError
+from backmap.errors import InputEndsEarly, InputError
 
 from .disulfide_records import NamedBond, named_in_pdb
-from .naming import suffix_of
 from .protein_selection import CAPS, IONS, WATERS, ResidueRecord
 from .structure_file import (
     NM_PER_ANGSTROM,
@@ -29,16 +24,19 @@ from .structure_file import (
     space_group_of,
     stacked_models,
 )
+from .text_file import most_letters, open_text, too_large
 
 _NAME, _ALTERNATE, _RESIDUE, _FOURTH_LETTER, _CHAIN = slice(12, 16), 16, slice(17, 20), 20, 21
 _NUMBER, _INSERTION, _OCCUPANCY, _SEGMENT = slice(22, 26), 26, slice(54, 60), slice(72, 76)
 _COORDINATES, _DIGITS = slice(30, 54), 8
+_END_OF_B_FACTOR = 66
 _SPACE_GROUP = slice(55, 66)
 _CELL = ((6, 15), (15, 24), (24, 33), (33, 40), (40, 47), (47, 54))
 _ONE_NUMBER = re.compile(r" *[-+]?(?:\d+\.?\d*|\.\d+|nan|inf)(?:[eE][-+]?\d+)? *", re.IGNORECASE)
 _ATOM = ("ATOM  ", "HETATM")
 _BEGIN_OF_MODEL = "MODEL "
-_END_OF_MODEL = ("ENDMDL", "END   ", "END\n", "END\r")
+_END_OF_MODEL = ("ENDMDL", "END")
+_LETTERS_PER_ATOM = 81
 _BYTE_ORDER_MARK = "\xef\xbb\xbf"
 
 
@@ -98,21 +96,20 @@ class PdbFile:
         """Count models by their text; one without an end counts if it has as many atoms as the first."""
         models = atoms_of_first = atoms = 0
         begun, line = False, "\n"
-        with self._explain_reading():
-            try:
-                for line in self._lines():
-                    if line.startswith(_ATOM):
-                        atoms += len(line) > _COORDINATES.stop
-                    elif line.startswith(_BEGIN_OF_MODEL):
-                        begun = True
-                    elif atoms and line.startswith(_END_OF_MODEL):
-                        models += 1
-                        atoms_of_first = atoms_of_first or atoms
-                        begun, atoms = False, 0
-            except EOFError:
-                if not models:
-                    raise
-                return models, True
+        try:
+            for line in self._lines():
+                if line.startswith(_ATOM):
+                    atoms += len(line) > _COORDINATES.stop
+                elif line.startswith(_BEGIN_OF_MODEL):
+                    begun = True
+                elif atoms and _ends_model(line):
+                    models += 1
+                    atoms_of_first = atoms_of_first or atoms
+                    begun, atoms = False, 0
+        except InputEndsEarly:
+            if not models:
+                raise
+            return models, True
         if not models or (atoms and atoms == atoms_of_first):
             return models + bool(atoms), False
         unfinished = line.strip() and line[-1] not in "\r\n" and _BEGIN_OF_MODEL.startswith(line)
@@ -141,56 +138,55 @@ class PdbFile:
                 "the file is damaged or not PDB"
             ) from None
 
-    @contextmanager
-    def _explain_reading(self) -> Iterator[None]:
-        """Turn what a damaged file raises into one sentence about it."""
-        try:
-            yield
-        except EOFError as error:
-            raise InputError(
-                f"{self.path}: ends too early (the gzip file is cut off); copy it again"
-            ) from error
-        except (OSError, zlib.error) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{self.path}: cannot be read as PDB ({reason})") from error
-
     def _lines(self) -> Iterator[str]:
-        opener = gzip.open if suffix_of(self.path).endswith(".gz") else open
-        with opener(self.path, "rt", encoding="latin-1") as file:
-            for line in file:
-                yield line.removeprefix(_BYTE_ORDER_MARK)
-                break
-            yield from file
+        with open_text(self.path, "PDB") as lines:
+            yield next(lines, "").removeprefix(_BYTE_ORDER_MARK)
+            yield from lines
 
     def _models(self, numbers: range) -> Iterator[_Model]:
         """Cut the file at ENDMDL and END records; only pieces that hold atoms count."""
-        place, has_atoms, cell, space_group = 0, False, None, NO_SYMMETRY
-        model, wanted = _Model(1), 0 in numbers
-        with self._explain_reading():
-            for number, line in enumerate(self._lines(), start=1):
-                if line.startswith(_ATOM):
-                    has_atoms = True
-                    if wanted:
-                        model.add(line, number)
-                elif line[:6].rstrip() == "TER":
-                    model.parts += 1
-                elif line.startswith("SSBOND"):
-                    model.disulfides.append(line)
-                elif line.startswith("CRYST1"):
-                    cell, space_group = _cell(line), space_group_of(line[_SPACE_GROUP])
-                elif line.startswith(_BEGIN_OF_MODEL):
-                    model.name = line[10:14].strip() or line[5:].strip()
-                elif has_atoms and line.startswith(_END_OF_MODEL):
-                    model.cell, model.space_group = cell, space_group
-                    if wanted:
-                        yield model
-                    place, has_atoms = place + 1, False
-                    model, wanted = _Model(place + 1), place in numbers
-                    if place >= numbers.stop:
-                        return
+        place, has_atoms, begun, cell, space_group = 0, False, False, None, NO_SYMMETRY
+        model, wanted, line = _Model(1), 0 in numbers, ""
+        most_atoms = most_letters() // _LETTERS_PER_ATOM
+        for number, line in enumerate(self._lines(), start=1):
+            if line.startswith(_ATOM):
+                has_atoms = True
+                if wanted:
+                    model.add(line, number)
+                    if len(model.atoms) > most_atoms:
+                        raise too_large(self.path)
+            elif line[:6].rstrip() == "TER":
+                model.parts += 1
+            elif line.startswith("SSBOND"):
+                model.disulfides.append(line)
+            elif line.startswith("CRYST1"):
+                cell, space_group = _cell(line), space_group_of(line[_SPACE_GROUP])
+            elif line.startswith(_BEGIN_OF_MODEL):
+                begun = True
+                model.name = line[10:14].strip() or line[5:].strip()
+            elif has_atoms and _ends_model(line):
+                model.cell, model.space_group = cell, space_group
+                if wanted:
+                    yield model
+                place, has_atoms, begun = place + 1, False, False
+                model, wanted = _Model(place + 1), place in numbers
+                if place >= numbers.stop:
+                    return
         if has_atoms and wanted:
+            if not place:
+                self._require_end(begun, model, line)
             model.cell, model.space_group = cell, space_group
             yield model
+
+    def _require_end(self, begun: bool, model: _Model, line: str) -> None:
+        """Refuse a file that is cut off in its first model, of which ``line`` is the last there is."""
+        if begun:
+            raise InputEndsEarly(
+                f"{self.path}: ends in the middle of its first frame, as no ENDMDL follows its MODEL record; "
+                "copy it again, or add ENDMDL if it is whole"
+            )
+        if line.startswith(_ATOM) and line[-1] not in "\r\n" and len(line) < _length_of_first(model):
+            raise InputEndsEarly(f"{self.path}: ends in the middle of the record of an atom; copy it again")
 
 
 class _Model:
@@ -213,9 +209,18 @@ class _Model:
         self.part_of.append(self.parts)
 
 
+def _ends_model(line: str) -> bool:
+    return line.startswith("END") and line[:6].rstrip() in _END_OF_MODEL
+
+
+def _length_of_first(model: _Model) -> int:
+    """Columns that a whole record has: coordinates, and a B factor where the first atom has one."""
+    return max(_COORDINATES.stop, min(_END_OF_B_FACTOR, len(model.atoms[0].rstrip())))
+
+
 def _rows(model: _Model) -> list[AtomRow]:
     """Read the columns of a model's atoms but for their coordinates."""
-    long_chains = _has_long_chain_names(model.atoms)
+    long_chains = has_long_chain_names(line[17:21] for line in model.atoms)
     return [_row(line, part, long_chains) for line, part in zip(model.atoms, model.part_of, strict=True)]
 
 
@@ -241,10 +246,12 @@ def _row(line: str, part: int, long_chains: bool) -> AtomRow:
     )
 
 
-def _has_long_chain_names(atoms: Sequence[str]) -> bool:
-    """Tell whether column 21 begins the chain's name; else it ends a residue name such as LYSH or NALA."""
-    written = {line[17:21] for line in atoms if line[_FOURTH_LETTER : _FOURTH_LETTER + 1].strip()}
-    return any(_is_known(name[:3]) and not _is_known(name) for name in written)
+def has_long_chain_names(written: Iterable[str]) -> bool:
+    """Tell whether column 21 begins the chain's name; else it ends a residue name such as LYSH or NALA.
+
+    ``written`` are columns 18 to 21 of all atoms.
+    """
+    return any(name[3:].strip() and _is_known(name[:3]) and not _is_known(name) for name in set(written))
 
 
 def _is_known(name: str) -> bool:
@@ -278,4 +285,4 @@ def _cell(line: str) -> np.ndarray | None:
         sizes = [float(line[first:last]) for first, last in _CELL]
     except ValueError:
         return None
-    return box_vectors(gemmi.UnitCell(*sizes))
+    return box_vectors(sizes)

@@ -15,6 +15,7 @@ from backmap.chemistry import RESIDUE_INDEX, standard_residue_name
 from .protein_selection import AtomRecord, ResidueRecord, is_ion
 
 NM_PER_ANGSTROM = 0.1
+ANGSTROM_PER_NM = 10.0
 NO_SYMMETRY = "P 1"
 """Space group of a cell that holds nothing but the atoms of the file, as the box of a simulation."""
 
@@ -302,8 +303,15 @@ def _has_c_alpha(record: ResidueRecord) -> bool:
     return any(atom.name == "CA" for atom in record.atoms) and not is_ion(record)
 
 
-def box_vectors(cell: gemmi.UnitCell) -> np.ndarray | None:
-    """Give the (3, 3) box vectors in nm, one a row; None for the cell that stands for none."""
+def box_vectors(sizes: Sequence[float]) -> np.ndarray | None:
+    """Give the (3, 3) box vectors in nm, one a row, of three lengths in Angstrom and three angles in degrees.
+
+    None for the cell that stands for none, and for angles that no cell has.
+    """
+    try:
+        cell = gemmi.UnitCell(*sizes)
+    except RuntimeError:
+        return None
     return np.array(cell.orth.mat.tolist()).T * NM_PER_ANGSTROM if cell.is_crystal() else None
 
 

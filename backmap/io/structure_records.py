@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
+from pathlib import Path
+
+import gemmi
 
 from backmap.errors import InputError
 
-from .atom_list import AtomList
+from .atom_list import AtomList, ListedResidue
+from .pdb_file import has_long_chain_names
 
 _PDB_CHAIN_NAME = 2
 _PDB_RESIDUE_NAME = 3
 _PDB_ATOM_NAME = 4
+_PDB_INSERTION_CODE = 1
+_PDB_RESIDUE_NUMBER = 4
 _HYBRID_DIGITS = string.digits + string.ascii_uppercase
 _NO_VALUE = "."
 
 
 def hybrid_36(number: int, width: int) -> str:
     """Write a number into a PDB column, going on with A000, A001 ... where the digits end (hybrid-36)."""
-    if -(10 ** (width - 1)) < number < 10**width:
+    if not _fits_hybrid_36(number, width):
+        raise InputError(f"{number} does not fit into a PDB file; write mmCIF (.cif) instead")
+    if number < 10**width:
         return f"{number:>{width}}"
     number += 10 * 36 ** (width - 1) - 10**width
-    if not 0 <= number < 36**width:
-        raise InputError(f"{number} does not fit into a PDB file; write mmCIF (.cif) instead")
     digits = ""
     for _ in range(width):
         number, digit = divmod(number, 36)
@@ -32,18 +38,54 @@ def hybrid_36(number: int, width: int) -> str:
     return digits
 
 
+def _fits_hybrid_36(number: int, width: int) -> bool:
+    return -(10 ** (width - 1)) < number < 10**width + 26 * 36 ** (width - 1)
+
+
+def require_plain_names(atoms: AtomList, final: Path) -> None:
+    """Refuse names that neither PDB nor mmCIF can hold: both are ASCII, and a name is on one line."""
+    for kind, _, found in _names(atoms):
+        odd = next((name for name in found if not (name.isascii() and name.isprintable())), None)
+        if odd is not None:
+            raise InputError(
+                f"{final}: {kind} {odd} is not of ASCII letters, which PDB and mmCIF files are made of; "
+                "give it another name in the input"
+            )
+
+
+def require_words(atoms: AtomList, final: Path) -> None:
+    """Refuse names that are no word of an mmCIF file, whichever quotes are put around them."""
+    for kind, _, found in _names(atoms):
+        odd = next((name for name in found if "'" in name and '"' in name), None)
+        if odd is not None:
+            raise InputError(
+                f"{final}: {kind} {odd} has both kinds of quotes, which no word of an mmCIF file has; "
+                "give it another name in the input"
+            )
+
+
+def _names(atoms: AtomList) -> Iterator[tuple[str, int, Iterable[str]]]:
+    """Give all names of a kind, with the columns that a PDB file has for it."""
+    residues = atoms.residues
+    yield "chain name", _PDB_CHAIN_NAME, atoms.chain_ids
+    yield "residue name", _PDB_RESIDUE_NAME, (residue.name for residue in residues)
+    yield "atom name", _PDB_ATOM_NAME, (name for residue in residues for name in residue.atom_names)
+    yield "insertion code", _PDB_INSERTION_CODE, (residue.insertion_code for residue in residues)
+
+
 def too_long_for_pdb(atoms: AtomList) -> str | None:
-    """Name what does not fit into the columns of a PDB file, ``chain name LONG``, or None if all does."""
-    names = (
-        ("chain", _PDB_CHAIN_NAME, atoms.chain_ids),
-        ("residue", _PDB_RESIDUE_NAME, [residue.name for residue in atoms.residues]),
-        ("atom", _PDB_ATOM_NAME, [name for residue in atoms.residues for name in residue.atom_names]),
-    )
-    for kind, columns, found in names:
+    """Name what does not fit into the columns of a PDB file, ``chain name LONG``; None if all does."""
+    for kind, columns, found in _names(atoms):
         longest = max(found, key=len, default="")
         if len(longest) > columns:
-            return f"{kind} name {longest}"
-    return None
+            return f"{kind} {longest}"
+    long_name = next((name for name in atoms.chain_ids if len(name) == _PDB_CHAIN_NAME), None)
+    places = (f"{residue.name:>3}{atoms.chain_ids[residue.chain]:>2}" for residue in atoms.residues)
+    if long_name is not None and not has_long_chain_names(place[:4] for place in places):
+        return f"chain name {long_name}"
+    numbers = (residue.number for residue in atoms.residues)
+    longest = next((number for number in numbers if not _fits_hybrid_36(number, _PDB_RESIDUE_NUMBER)), None)
+    return None if longest is None else f"residue number {longest}"
 
 
 @lru_cache(maxsize=1)
@@ -117,8 +159,8 @@ def mmcif_template(atoms: AtomList) -> str:
     for index, residue in enumerate(atoms.residues):
         position += 1
         chain = residue.chain
-        place = f"{residue.name} {asym[chain]} {chain + 1} {position} {residue.insertion_code or '?'}"
-        author = f"{residue.number} {_cif_word(atoms.chain_ids[chain] or asym[chain])}".replace("%", "%%")
+        place = f"{_cif_word(residue.name)} {asym[chain]} {chain + 1} {position} {_insertion_code(residue)}"
+        author = f"{residue.number} {_author_chain(atoms, chain, asym)}".replace("%", "%%")
         for name, symbol in zip(residue.atom_names, residue.elements, strict=True):
             label = f"{symbol} {_cif_word(name)} . {place}".replace("%", "%%")
             lines.append(f"ATOM %d {label} %.3f %.3f %.3f 1.00 0.00 {author} %d\n")
@@ -163,32 +205,40 @@ def mmcif_disulfides(atoms: AtomList, disulfides: Sequence[tuple[int, int, float
         ends = []
         for index in (first, second):
             residue = atoms.residues[index]
-            author = _cif_word(atoms.chain_ids[residue.chain] or asym[residue.chain])
-            label = f"{asym[residue.chain]} {residue.name} {positions[index]} SG"
-            ends.append(f"{label} {author} {residue.number} {residue.insertion_code or '?'} 1_555")
+            author = _author_chain(atoms, residue.chain, asym)
+            label = f"{asym[residue.chain]} {_cif_word(residue.name)} {positions[index]} SG"
+            ends.append(f"{label} {author} {residue.number} {_insertion_code(residue)} 1_555")
         lines.append(f"disulf{serial} disulf {' '.join(ends)} {10 * length:.3f}\n")
     return "".join([*lines, "#\n"])
 
 
 def _asym_names(chain_ids: tuple[str, ...]) -> list[str]:
-    """Give every chain a different name: its own if no earlier chain has it, or the next free of A, B ..."""
+    """Give every chain a word of its own: its name if no chain before has it, or the next free of A, B ..."""
     taken = set(chain_ids)
     letters = (
         "".join(name) for length in (1, 2, 3, 4) for name in product(string.ascii_uppercase, repeat=length)
     )
     names: dict[str, None] = {}
     for chain_id in chain_ids:
-        word = _cif_word(chain_id)
-        if word == _NO_VALUE or word in names:
-            word = next(name for name in letters if name not in taken and name not in names)
-        names[word] = None
-    return list(names)
+        name = chain_id
+        if not name.strip() or name in names:
+            name = next(name for name in letters if name not in taken and name not in names)
+        names[name] = None
+    return list(map(_cif_word, names))
+
+
+def _author_chain(atoms: AtomList, chain: int, asym: Sequence[str]) -> str:
+    """Give the word for the chain's own name, or for the one it is given where it has none."""
+    name = atoms.chain_ids[chain]
+    return _cif_word(name) if name.strip() else asym[chain]
+
+
+def _insertion_code(residue: ListedResidue) -> str:
+    code = residue.insertion_code
+    return _cif_word(code) if code.strip() else "?"
 
 
 @lru_cache(maxsize=4096)
 def _cif_word(text: str) -> str:
     """Write a name as one mmCIF word, quoted where it must be."""
-    if not text:
-        return _NO_VALUE
-    plain = text.replace("_", "").replace("-", "").replace("+", "").isalnum() and text[0] != "_"
-    return text if plain else f'"{text}"'
+    return gemmi.cif.quote(text) if text else _NO_VALUE

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +15,7 @@ from .disulfide_records import NamedBond, named_in_topology
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
 from .naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
 from .protein_selection import ResidueRecord
+from .reading_process import RemoteTrajectory, load_topology, load_trajectory
 from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, joined_frames, residues_of
 
 if TYPE_CHECKING:
@@ -71,9 +68,7 @@ class StreamedTrajectory:
         hops = self._hops(numbers.step)
         span = 1 if hops else numbers.step
         at_most = max(1, MAX_ATOM_POSITIONS_PER_READ // max(1, self.atoms * span))
-        with explain_reading(self.path), open_quietly(self.path) as file:
-            if self._layout is not None:
-                file.offsets = self._layout.offsets
+        with RemoteTrajectory(self.path, None if self._layout is None else self._layout.offsets) as file:
             for piece in _pieces(numbers, frames_per_read, at_most):
                 yield self._read_apart(file, piece) if hops else self._read_through(file, piece)
 
@@ -82,17 +77,15 @@ class StreamedTrajectory:
         between = (stride - 1) * (self.atoms + _POSITIONS_PER_FRAME)
         return between >= _POSITIONS_PER_SEEK.get(self._suffix, _POSITIONS_PER_SLOW_SEEK)
 
-    def _read_apart(self, file: Any, numbers: range) -> RawFrames:
+    def _read_apart(self, file: RemoteTrajectory, numbers: range) -> RawFrames:
         return joined_frames(
             [self._read_through(file, numbers[place : place + 1]) for place in range(len(numbers))]
         )
 
-    def _read_through(self, file: Any, numbers: range) -> RawFrames:
+    def _read_through(self, file: RemoteTrajectory, numbers: range) -> RawFrames:
         """Read frames and those between them, which are dropped."""
-        if file.tell() != numbers.start:
-            file.seek(numbers.start)
         span = numbers[-1] - numbers.start + 1
-        data = file.read(n_frames=span)
+        data = file.read(numbers.start, span)
         found = len(data[0]) if len(data) else 0
         if found < span:
             after = f"after frame {numbers.start + found} of {self.frames}"
@@ -106,12 +99,16 @@ class StreamedTrajectory:
         """Take what mdtraj read, in its units; where there are no times, the numbers of the frames."""
         step = vectors = None
         if self._layout is not None:
-            coordinates, time, step, vectors = data[:4]
+            coordinates, time, step, vectors = data
             step = step.astype(np.int64)
+            if self._layout.boxes is not None and vectors is not None:
+                # mdtraj leaves boxes that are not there as it found the memory
+                vectors = np.where(self._layout.boxes[numbers, None, None], vectors, 0.0)
             vectors = vectors if vectors is not None and np.any(vectors) else None
         elif self._suffix in HDF5_SUFFIXES:
-            coordinates, time = np.asarray(data.coordinates, dtype=np.float32), data.time
-            vectors = _box_vectors(data.cell_lengths, data.cell_angles)
+            read, time, lengths, angles = data
+            coordinates = np.asarray(read, dtype=np.float32)
+            vectors = _box_vectors(lengths, angles)
         else:
             *read, lengths, angles = data
             coordinates = np.asarray(read[0], dtype=np.float32) * np.float32(NM_PER_ANGSTROM)
@@ -126,15 +123,13 @@ class StreamedTrajectory:
     def _layout(self) -> FrameLayout | None:
         """Where the frames lie, of formats whose frames may differ in size; found once, and kept."""
         find = {".xtc": xtc_layout, ".trr": trr_layout}.get(self._suffix)
-        with explain_reading(self.path):
-            return None if find is None else find(self.path)
+        return None if find is None else find(self.path)
 
     @cached_property
     def _extent(self) -> tuple[int, int]:
         """Number of atoms in a frame, and of frames."""
-        with explain_reading(self.path), open_quietly(self.path) as file:
-            first = file.read(n_frames=1)
-            return (first[0].shape[1] if len(first) and len(first[0]) else 0), len(file)
+        with RemoteTrajectory(self.path) as file:
+            return file.extent()
 
 
 class LoadedTrajectory:
@@ -187,11 +182,8 @@ def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | Loa
     """
     if suffix_of(path) in STREAMED_SUFFIXES:
         return StreamedTrajectory(path)
-    import mdtraj
-
-    names = {} if suffix_of(path) == ".mol2" else {"top": nameless_topology(expected_atoms)}
-    with explain_reading(path):
-        return LoadedTrajectory(mdtraj.load(str(path), **names))
+    topology = None if suffix_of(path) == ".mol2" else nameless_topology(expected_atoms)
+    return LoadedTrajectory(load_trajectory(path, topology))
 
 
 class TopologyFile:
@@ -203,14 +195,11 @@ class TopologyFile:
     @cached_property
     def topology(self) -> mdtraj.Topology:
         """The topology as mdtraj reads it."""
-        import mdtraj
-
-        with explain_reading(self.path):
-            if suffix_of(self.path) in HDF5_SUFFIXES:
-                with mdtraj.open(str(self.path)) as file:
-                    topology = file.topology
-            else:
-                topology = mdtraj.load_topology(str(self.path))
+        if suffix_of(self.path) in HDF5_SUFFIXES:
+            with RemoteTrajectory(self.path) as file:
+                topology = file.topology()
+        else:
+            topology = load_topology(self.path)
         if topology is None:
             raise InputError(f"{self.path}: holds no topology; give one with --top")
         return topology
@@ -259,63 +248,3 @@ def nameless_topology(atoms: int) -> mdtraj.Topology:
     for _ in range(atoms):
         topology.add_atom("X", None, residue)
     return topology
-
-
-@contextmanager
-def open_quietly(path: Path) -> Iterator[object]:
-    """Open a trajectory through mdtraj, without what its DCD reader prints on standard output."""
-    import mdtraj
-
-    with _discarded_output() if suffix_of(path) == ".dcd" else nullcontext():
-        file = mdtraj.open(str(path))
-    with file:
-        yield file
-
-
-@contextmanager
-def _discarded_output() -> Iterator[None]:
-    """Send what C code prints on standard output nowhere."""
-    library = ctypes.CDLL(None)
-    sys.stdout.flush()
-    library.fflush(None)
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-        library.fflush(None)
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
-
-
-@contextmanager
-def explain_reading(path: Path) -> Iterator[None]:
-    """Turn what mdtraj raises on a damaged file into one sentence about that file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except ImportError as error:
-        needed = (
-            "tables"
-            if suffix_of(path) in HDF5_SUFFIXES
-            else getattr(error, "name", None) or "another package"
-        )
-        raise InputError(f"{path}: reading this format needs a package; pip install {needed}") from error
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        EOFError,
-        AttributeError,
-    ) as error:
-        kind = suffix_of(path).lstrip(".").upper()
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{path}: cannot be read as {kind}; it is damaged or of another format ({reason})"
-        ) from error

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from backmap.errors import InputEndsEarly, InputError
 
+from . import reading_process
 from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
 from .reader import open_frames
-from .structure_file import joined_frames
-from .trajectory_file import TopologyFile, explain_reading
+from .structure_file import FrameFile, joined_frames
+from .trajectory_file import TopologyFile
 
 if TYPE_CHECKING:
     import mdtraj
@@ -42,8 +43,8 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
     if suffix in STRUCTURE_SUFFIXES:
-        with explain_reading(path):
-            return mdtraj.load(str(path))
+        _require_whole(path, open_frames(path, 0))
+        return reading_process.load_trajectory(path)
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         raise InputError(
             f"{path}: holds coordinates but no atom names; give its topology (a PDB file, say) with --top"
@@ -57,9 +58,14 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
             f"{path}: has {file.atoms} atoms, but its topology {names} has {topology.n_atoms}; "
             "give the topology it was written with"
         )
-    if not file.frames:
+    _require_whole(path, file)
+    read = joined_frames(list(file.read(range(file.frames), FRAMES_PER_READ)))
+    return mdtraj.Trajectory(read.coordinates, topology, time=read.time)
+
+
+def _require_whole(path: Path, file: FrameFile) -> None:
+    """Refuse a file without frames, or whose last one is cut off."""
+    if not file.atoms or not file.frames:
         raise InputError(f"{path}: holds no frames")
     if file.ends_early:
         raise InputEndsEarly(f"{path}: ends in the middle of frame {file.frames + 1}; copy it again")
-    read = joined_frames(list(file.read(range(file.frames), FRAMES_PER_READ)))
-    return mdtraj.Trajectory(read.coordinates, topology, time=read.time)

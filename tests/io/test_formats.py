@@ -14,7 +14,7 @@ import pytest
 import backmap
 from backmap.cli.main import main
 from backmap.errors import InputError, InputWarning
-from backmap.io import FrameRange, open_source
+from backmap.io import FrameRange, open_source, reading_process
 from tests import toy_protein
 
 from .conftest import helix
@@ -252,7 +252,9 @@ def test_truncated_gsd(tmp_path):
 
 
 def test_gsd_needs_its_package(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "gsd", None)
+    (tmp_path / "gsd.py").write_text("raise ModuleNotFoundError('no gsd', name='gsd')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(reading_process, "_process", None)
     (tmp_path / "run.gsd").write_bytes(b"x")
     with pytest.raises(InputError, match="run.gsd: reading GSD needs a package; pip install gsd"):
         open_source(tmp_path / "run.gsd")

@@ -304,8 +304,10 @@ def test_wrong_unit(write_text, factor, message):
 
 def test_bad_frame_of_a_trajectory_is_numbered(two_chains, write_frames):
     topology, present, coordinates = two_chains
-    coordinates[2, 5, SLOT_CA] = np.nan
     path = write_frames("out.dcd", topology, present, coordinates)
+    trajectory = mdtraj.load(str(path), top=str(path.with_suffix(".pdb")))
+    trajectory.xyz[2, trajectory.topology.select("resname PRO and name CA")] = np.nan
+    trajectory.save(str(path))
     with pytest.raises(InputError, match="out.dcd: frame 3, chain B residue 2 PRO"):
         open_source(path, path.with_suffix(".pdb"))
 

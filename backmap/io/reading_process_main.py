@@ -1,0 +1,132 @@
+"""The reading process: reads files with mdtraj and gsd for its parent, which asks on standard input.
+
+Run as a script, without backmap itself: see :mod:`backmap.io.reading_process`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any, BinaryIO
+
+Answer = tuple[str, Any]
+
+
+class Files:
+    """What can be asked for; files stay open, by number."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, Any] = {}
+        self._opened = 0
+
+    def open(self, path: str, offsets: Any) -> int:
+        """Open a trajectory and number it."""
+        import mdtraj
+
+        file = mdtraj.open(path)
+        if offsets is not None:
+            file.offsets = offsets
+        return self._numbered(file)
+
+    def open_gsd(self, path: str) -> int:
+        """Open a GSD file and number it."""
+        import gsd.hoomd
+
+        return self._numbered(gsd.hoomd.open(path, "r"))
+
+    def extent(self, number: int) -> tuple[int, int]:
+        """Atoms in a frame, and frames."""
+        file = self._files[number]
+        file.seek(0)
+        first = file.read(n_frames=1)
+        return (first[0].shape[1] if len(first) and len(first[0]) else 0), len(file)
+
+    def topology(self, number: int) -> Any:
+        """The topology of an HDF5 file."""
+        return self._files[number].topology
+
+    def read(self, number: int, first: int, count: int) -> tuple[Any, ...]:
+        """Some frames."""
+        import numpy as np
+
+        file = self._files[number]
+        if file.tell() != first:
+            file.seek(first)
+        data = file.read(n_frames=count)[:4]
+        return tuple(None if part is None else np.array(part) for part in data)
+
+    def snapshots(self, number: int) -> int:
+        """Frames of a GSD file."""
+        return len(self._files[number])
+
+    def snapshot(self, number: int, frame: int) -> dict[str, Any]:
+        """A frame of a GSD file."""
+        found = self._files[number][frame]
+        particles, configuration = found.particles, found.configuration
+        return {
+            "types": list(particles.types),
+            "typeid": particles.typeid,
+            "positions": particles.position,
+            "bonds": found.bonds.group,
+            "box": configuration.box,
+            "step": int(configuration.step or 0),
+        }
+
+    def load(self, path: str, topology: Any) -> tuple[Any, ...]:
+        """A whole file."""
+        import mdtraj
+
+        read = mdtraj.load(path) if topology is None else mdtraj.load(path, top=topology)
+        return read.xyz, read.topology, read.time, read.unitcell_lengths, read.unitcell_angles
+
+    def load_topology(self, path: str) -> Any:
+        """A whole topology."""
+        import mdtraj
+
+        return mdtraj.load_topology(path)
+
+    def close(self, numbers: list[int]) -> None:
+        """Close files."""
+        for number in numbers:
+            self._files.pop(number).close()
+
+    def _numbered(self, file: Any) -> int:
+        self._opened += 1
+        self._files[self._opened] = file
+        return self._opened
+
+
+def serve(questions: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until the parent has gone."""
+    files = Files()
+    while True:
+        try:
+            unneeded, action, *details = pickle.load(questions)
+        except EOFError:
+            return
+        pickle.dump(answer(files, unneeded, action, details), answers, protocol=5)
+        answers.flush()
+
+
+def answer(files: Files, unneeded: list[int], action: str, details: list[Any]) -> Answer:
+    """Close what is unneeded and do what was asked, or say what the library raised, which may be anything."""
+    try:
+        files.close(unneeded)
+        return "done", None if action == "close_unneeded" else getattr(files, action)(*details)
+    except ImportError as error:
+        return "missing", error.name
+    except Exception as error:
+        return "failed", str(error) or type(error).__name__
+
+
+def main() -> None:
+    """Keep the pipes to the parent for answers, and send nowhere what libraries print."""
+    questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    serve(questions, answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""What is written is read back, whatever the names and numbers, or it is refused."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backmap.chemistry import SLOT_CA, Topology
+from backmap.errors import InputError
+from backmap.io import AtomList, open_source, open_writer
+from backmap.io.structure_records import hybrid_36
+from tests.fuzzing import tries
+
+from .conftest import helix
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*netCDF4"),
+    pytest.mark.filterwarnings("ignore:.*does not fit into a PDB"),
+]
+
+WITH_NAMES = [".pdb", ".pdb.gz", ".cif", ".cif.gz"]
+WITH_STEPS = [".xtc", ".trr"]
+FORMATS = [*WITH_NAMES, *WITH_STEPS, ".dcd", ".h5", ".nc"]
+WORDS = """data_x loop_ stop_ save_a global_ DATA_ _a # $x ' " [ ] ; . ? a'b a"b A z % %d \\ long""".split()
+WORDS += ["a b", "it's a", "'a' \"b\"", "AB"]
+NUMBERS = [-(10**9), -1000, -999, -1, 0, 1, 9990, 9999, 10000, 99999, 1223040, 1223055, 1223056, 10**9]
+STEPS = [0, 1, 2**31 - 10, 2**31 - 2, 2**31 - 1, 2**31, 2**40]
+
+
+def random_protein(rng: random.Random) -> tuple[Topology, np.ndarray]:
+    """Make one to three chains with odd names and numbers, and 2 frames of their atoms in nm."""
+    sizes = [rng.randrange(3, 7) for _ in range(rng.randrange(1, 4))]
+    names = [rng.choice([rng.choice(WORDS), rng.choice("ABC")]) for _ in sizes]
+    numbers, codes, places = [], [], []
+    for chain, size in enumerate(sizes):
+        first = rng.choice([1, rng.choice(NUMBERS)])
+        inserted = rng.choice(["", "", *"ABab1';%"])
+        numbers += [first, *range(first, first + size - 1)] if inserted else range(first, first + size)
+        codes += ["", inserted, *[""] * (size - 2)]
+        places.append(helix(size) + 2.0 * chain)
+    topology = Topology(
+        residue_types=np.array([rng.randrange(20) for _ in numbers]),
+        chain_index=np.repeat(np.arange(len(sizes)), sizes),
+        chain_ids=tuple(names),
+        residue_numbers=np.array(numbers),
+        insertion_codes=tuple(codes),
+    )
+    noise = np.random.default_rng(rng.randrange(10**6)).uniform(-0.1, 0.1, (2, len(numbers), 15, 3))
+    noise[:, :, SLOT_CA] = 0
+    far = rng.choice([0.0, 0.0, -40.0, 90.0, 120.0, 900.0, 20000.0])
+    return topology, np.concatenate(places)[:, None] + noise + far
+
+
+def names_of(topology: Topology) -> list[tuple[str, str, int, str]]:
+    return [
+        (
+            topology.residue_name(row),
+            topology.chain_ids[topology.chain_index[row]],
+            int(topology.residue_numbers[row]),
+            topology.insertion_codes[row],
+        )
+        for row in range(topology.residues)
+    ]
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_is_written_is_read_back(tmp_path, suffix):
+    for seed in tries(25):
+        rng = random.Random(seed)
+        topology, coordinates = random_protein(rng)
+        path = tmp_path / f"{rng.choice(['out', 'data_ x', 'ö#;', 'loop_'])}{seed}{suffix}"
+        step = np.array([rng.choice(STEPS), rng.choice(STEPS)])
+        moment = rng.choice([0.0, 1.5e6])
+        time_ps = np.array([moment, moment + 20.0])
+        try:
+            with open_writer(path, AtomList.of_protein(topology, topology.atom_mask)) as writer:
+                writer.write(coordinates, time=time_ps, step=step)
+        except InputError as error:
+            assert str(error).isprintable() and not list(tmp_path.iterdir()), seed
+            continue
+        companion = next((file for file in tmp_path.iterdir() if file != path), None)
+        source = open_source(path, companion)
+        read = next(source.chunks(2))
+        written = np.where(topology.atom_mask[..., None], coordinates, np.nan)
+        np.testing.assert_allclose(
+            read.coordinates, written, rtol=2e-7, atol=6e-4, err_msg=str(seed), equal_nan=True
+        )
+        names, expected = names_of(source.topology), names_of(topology)
+        if suffix == ".h5":  # which holds no insertion codes
+            names, expected = ([name[:3] for name in listed] for listed in (names, expected))
+        assert names == expected, seed
+        if suffix in WITH_STEPS:
+            assert read.step.tolist() == step.tolist(), seed
+        if suffix in (*WITH_STEPS, ".h5", ".nc"):
+            assert read.time.tolist() == time_ps.tolist(), seed
+        for file in tmp_path.iterdir():
+            file.unlink()
+
+
+def one_chain(chain: str = "A", number: int = 1, code: str = "") -> AtomList:
+    topology = Topology(
+        residue_types=np.array([0, 1, 2]),
+        chain_index=np.zeros(3, dtype=int),
+        chain_ids=(chain,),
+        residue_numbers=np.arange(3) + number,
+        insertion_codes=(code, "", ""),
+    )
+    return AtomList.of_protein(topology, topology.atom_mask)
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"number": -1000}, "residue number -1000 is too long for a PDB file; write mmCIF"),
+        ({"number": 1223056}, "residue number 1223056 is too long for a PDB file; write mmCIF"),
+        ({"chain": "LONG"}, "chain name LONG is too long for a PDB file; write mmCIF"),
+        ({"code": "AB"}, "insertion code AB is too long for a PDB file; write mmCIF"),
+        ({"chain": "Ä"}, "chain name Ä is not of ASCII letters"),
+        ({"chain": "A\nB"}, "chain name A.*B is not of ASCII letters"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused_on_opening(tmp_path, fields, what):
+    atoms = one_chain(**fields)
+    with pytest.raises(InputError, match=f"out.pdb: {what}"), open_writer(tmp_path / "out.pdb", atoms):
+        pytest.fail("it was opened")
+    if "mmCIF" in what:
+        with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / "out.xtc", atoms):
+            raise KeyboardInterrupt
+    else:
+        with pytest.raises(InputError, match=what), open_writer(tmp_path / "out.xtc", atoms):
+            pytest.fail("it was opened")
+
+
+@pytest.mark.parametrize("chain", ["HA", "A1", "DB"])
+def test_chain_names_of_two_letters(tmp_path, chain):
+    """Those that would read as the end of a residue name such as LYSH are too long for PDB."""
+    for letters in ("KKKK", "KHKA"):
+        topology = replace(Topology.from_sequences(letters), chain_ids=(chain,))
+        atoms = AtomList.of_protein(topology, topology.atom_mask)
+        places = np.broadcast_to(helix(4)[None, :, None], (1, 4, 15, 3))
+        try:
+            with open_writer(tmp_path / "out.pdb", atoms, overwrite=True) as writer:
+                writer.write(places)
+        except InputError as error:
+            assert "is too long for a PDB file" in str(error) and letters == "KKKK"
+        else:
+            assert names_of(open_source(tmp_path / "out.pdb").topology) == names_of(topology)
+
+
+@pytest.mark.parametrize("number", [-1000, -12345, 10**4 + 26 * 36**3, 10**9])
+def test_numbers_beyond_hybrid_36(number):
+    with pytest.raises(InputError, match=f"{number} does not fit into a PDB file; write mmCIF"):
+        hybrid_36(number, 4)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39, -3e38])
+def test_coordinates_that_are_no_numbers_are_refused(tmp_path, suffix, value):
+    atoms = one_chain()
+    coordinates = np.zeros((2, 3, 15, 3))
+    coordinates[1, 2, 0, 1] = value
+    with (
+        pytest.raises(InputError, match="frame 2 has a coordinate of atom .* that is not a finite number"),
+        open_writer(tmp_path / f"out{suffix}", atoms) as writer,
+    ):
+        writer.write(coordinates)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_xtc_and_trr_cannot_count(tmp_path, capfd):
+    atoms, far = one_chain(), np.zeros((1, 3, 15, 3))
+    far[0, 0, 0, 0] = 1.1e6
+    with (
+        pytest.raises(InputError, match="coordinates beyond 1000000 nm do not fit into an XTC file"),
+        open_writer(tmp_path / "out.xtc", atoms) as writer,
+    ):
+        writer.write(far)
+    for suffix in WITH_STEPS:
+        with (
+            pytest.raises(InputError, match=r"step 2147483648 of the simulation does not fit .*write DCD"),
+            open_writer(tmp_path / f"out{suffix}", atoms) as writer,
+        ):
+            writer.write(0 * far, step=np.array([2**31]))
+    assert not list(tmp_path.iterdir()) and capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_equal_runs_give_equal_bytes(tmp_path, monkeypatch, suffix):
+    """Whenever and wherever they are made."""
+    from mdtraj.formats import netcdf
+
+    files = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        files.append(tmp_path / str(number) / f"out{suffix}")
+        monkeypatch.setattr(netcdf.socket, "gethostname", lambda number=number: "host" * (1 + 9 * number))
+        with open_writer(files[-1], one_chain()) as writer:
+            writer.write(np.random.default_rng(0).uniform(0, 2, (3, 3, 15, 3)))
+        if suffix == ".h5" and not number:
+            time.sleep(1.1)  # HDF5 counts seconds
+    assert files[0].read_bytes() == files[1].read_bytes()
