@@ -102,7 +102,7 @@ def test_frames_whose_atoms_are_in_another_order_are_refused(toy, c_alphas):
         ([np.zeros((3, 3))], {"topology": TOP}, "frame 1: has shape .3, 3., but the topology has 34 atoms"),
         ([np.full((34, 3), np.nan)], {"topology": TOP}, "a coordinate is not a finite number"),
         ([np.full((34, 3), "a")], {"topology": TOP}, "frame 1: holds <U1 instead of numbers"),
-        ([], {"refine": 3}, "refine and temperature have a meaning for temporal models alone"),
+        ([], {"refine": 3}, "refine: applies only to temporal models"),
         ([], {"samples": 0}, "samples is 0; give a whole number"),
         ([np.zeros((3, 3))], {"topology": "none.pdb"}, "none.pdb: no such file; check the name"),
     ],

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from io import TextIOWrapper
 
-from backmap.errors import InputError
+from backmap.errors import InputError, printable
 
 EXIT_BROKEN_PIPE = 141
 
@@ -32,13 +32,9 @@ def prepare_streams() -> None:
 
 
 def tell(message: str) -> None:
-    """Print a message on one line of standard error; a run goes on where nobody can read it any more.
-
-    Names in it may hold line ends, or codes that a terminal would obey; they are escaped.
-    """
-    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
+    """Print a message on one line of standard error; a run goes on where nobody can read it any more."""
     with suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 def show(*paragraphs: str) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from backmap import chemistry
 from backmap.chemistry import Topology
-from backmap.errors import InputError
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, stream_keys
 from backmap.models.diamondback import layout
@@ -70,7 +69,7 @@ class AlongChain:
 
     Raises
     ------
-    InputError
+    ValueError
         If a residue stands in a segment of fewer than three, where no local frame is defined.
     """
 
@@ -89,7 +88,7 @@ class AlongChain:
         self.ddim_steps, self.redraws = ddim_steps, redraws
         lone = torch.nonzero(pass_kinds(self.chain) < 0).squeeze(-1)
         if len(lone):
-            raise InputError(
+            raise ValueError(
                 f"{topology.describe(int(lone[0]))} stands in a segment of fewer than three residues, which "
                 "DiAMoNDBack cannot build; use the protein model"
             )

@@ -122,10 +122,7 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
     """Load the model of a job and make it ready for its protein."""
     loaded, name = job.model.load(device), job.model.name
     if not isinstance(loaded, DiamondbackModel):
-        refuse_sampling(name, job.ddim_steps, job.redraws)
         return AllAtOnce(loaded, job.topology, job.linked, device, job.given, job.disulfides)
-    if job.given is not None:
-        raise InputError(f"{name}: builds all atoms anew; keep given ones with the protein model")
     if job.ddim_steps > loaded.config.steps:
         raise InputError(
             f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer"
@@ -134,14 +131,6 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
         return AlongChain(loaded, job.topology, job.linked, device, job.ddim_steps, job.redraws)
     except ValueError as error:
         raise InputError(f"{job.name}: {error}") from None
-
-
-def refuse_sampling(name: str, ddim_steps: int, redraws: int | None) -> None:
-    """Refuse the options of DiAMoNDBack's sampler, for another model."""
-    if ddim_steps:
-        raise InputError(f"ddim-steps {ddim_steps}: only DiAMoNDBack models have steps, {name} has none")
-    if redraws is not None:
-        raise InputError(f"redraws {redraws}: only DiAMoNDBack models draw residues again, not {name}")
 
 
 class Built(NamedTuple):

@@ -153,7 +153,8 @@ class Building:
         defaults = defaults_of(type(self))
         for name, known in options_of(type(self)).items():
             if known.families and family not in known.families and getattr(self, name) != defaults[name]:
-                raise OptionError(name, f"does not apply to {family} models such as {self.model}")
+                others = " and ".join(known.families)
+                raise OptionError(name, f"applies only to {others} models; {self.model} is a {family} model")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,16 @@ from typing import Any
 import torch
 
 from backmap.errors import InputEndsEarly, InputWarning
-from backmap.io import AtomList, FrameSource, GrowingOutput, Journal, describe_file, listed, select_listed
-from backmap.io.manifest import versions
+from backmap.io import (
+    AtomList,
+    FrameSource,
+    GrowingOutput,
+    Journal,
+    describe_file,
+    listed,
+    manifest,
+    select_listed,
+)
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 
@@ -174,7 +182,7 @@ def _resume_key(description: dict[str, Any], request: Request, device: torch.dev
         "trajectory to start from": description["seed_from"] and description["seed_from"]["sha256"],
         **request.deciding,
         "device": device.type,
-        **{f"version of {package}": version for package, version in versions().items()},
+        **{f"version of {package}": version for package, version in manifest.versions().items()},
     }
 
 

@@ -11,12 +11,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "backmap"
 
-ANYONE_MAY_IMPORT = {"errors", "limits", "options"}
+ANYONE_MAY_IMPORT = {"errors", "limits", "options", "usual_settings"}
 ALLOWED: dict[str, set[str]] = {
     "chemistry": set(),
     "errors": set(),
     "limits": set(),
     "options": set(),
+    "usual_settings": set(),
     "ops": set(),
     "io": {"chemistry"},
     "physics": {"ops", "chemistry"},

@@ -86,7 +86,7 @@ def test_python_and_streams_do_the_same(tmp_path):
         np.testing.assert_allclose(trajectory.xyz, written.xyz, atol=1e-6)
     with pytest.raises(backmap.InputError, match="a minimisation needs hydrogens"):
         backmap.reconstruct(given, minimise=3)
-    with pytest.raises(backmap.InputError, match="hydrogens: has no meaning for a temporal model"):
+    with pytest.raises(backmap.InputError, match="hydrogens: applies only to protein and diamondback models"):
         backmap.reconstruct(given, model="chignolin", hydrogens=True)
 
 
@@ -96,9 +96,12 @@ def test_python_and_streams_do_the_same(tmp_path):
         (["--minimise", 5], "a minimisation needs hydrogens; add them with --hydrogens"),
         (
             ["--keep-given", "--model", "diamondback"],
-            "builds all atoms anew; keep given ones with the protein",
+            "--keep-given: applies only to protein models; diamondback is a diamondback model",
         ),
-        (["--hydrogens", "--model", "chignolin"], "--hydrogens: has no meaning for a temporal model"),
+        (
+            ["--hydrogens", "--model", "chignolin"],
+            "--hydrogens: applies only to protein and diamondback models; chignolin is",
+        ),
     ],
 )
 def test_options_without_meaning_are_refused(tmp_path, capsys, options, message):

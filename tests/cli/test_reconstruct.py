@@ -138,7 +138,7 @@ def test_bad_arguments(model, c_alphas, tmp_path, capsys, case):
 def test_no_cuda(model, c_alphas, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert reconstruct(c_alphas, tmp_path / "out.pdb", "--device", "cuda") == 2
-    assert "no CUDA device on this machine; use --device cpu" in capsys.readouterr().err
+    assert "no CUDA device on this machine; use cpu" in capsys.readouterr().err
 
 
 def test_unknown_model(c_alphas, tmp_path, capsys):

@@ -61,10 +61,16 @@ def test_fewer_steps_are_another_sampler_and_python_gives_the_same(model, tmp_pa
     "arguments, message",
     [
         (["--ddim-steps", 7], "ddim-steps 7: .* has 6 steps; ask for fewer"),
-        (["--model", "protein", "--redraws", 0], "redraws 0: only DiAMoNDBack models draw residues again"),
-        (["--seed-from", "x.dcd"], "--seed-from: has no meaning for a diamondback model"),
-        (["--model", "protein", "--ddim-steps", 5], "ddim-steps 5: only DiAMoNDBack models have steps"),
-        (["--model", "alanine-dipeptide", "--ddim-steps", 5], "--ddim-steps: has no meaning for a temporal"),
+        (["--model", "protein", "--redraws", 0], "--redraws: applies only to diamondback models"),
+        (["--seed-from", "x.dcd"], "--seed-from: applies only to temporal models"),
+        (
+            ["--model", "protein", "--ddim-steps", 5],
+            "--ddim-steps: applies only to diamondback models; protein is",
+        ),
+        (
+            ["--model", "alanine-dipeptide", "--ddim-steps", 5],
+            "--ddim-steps: applies only to diamondback models; alanine-dipeptide is a temporal",
+        ),
     ],
 )
 def test_options_without_meaning_are_refused(model, arguments, message, tmp_path, capsys):

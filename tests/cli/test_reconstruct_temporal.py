@@ -258,7 +258,10 @@ def test_seeds_of_another_trajectory(toy, given, tmp_path, capsys):
 
 
 BAD_REQUESTS = {
-    "skip": (["--skip-unknown"], "--skip-unknown: has no meaning for a temporal model such as toy"),
+    "skip": (
+        ["--skip-unknown"],
+        "--skip-unknown: applies only to protein and diamondback models; toy is a temporal model",
+    ),
     "format": (["-o", "x.docx"], "x.docx: cannot tell the output format from the extension .docx"),
     "refine": (["--refine", "5"], "toy: holds no force field to refine frames with; train the model with"),
     "temperature": (["--temperature", "350"], "a temperature (350 K) has a meaning for refined frames alone"),
@@ -279,9 +282,11 @@ def test_bad_requests(toy, given, tmp_path, capsys, case, monkeypatch):
 
 def test_options_of_the_other_family(toy, given, tmp_path, capsys, monkeypatch):
     weights = tmp_path / "toy.safetensors"
-    monkeypatch.setattr(backmap.api, "read_model", lambda name: ToyFile(str(name), weights, "protein"))
+    monkeypatch.setattr(
+        backmap.models.shipped, "read_model", lambda name: ToyFile(str(name), weights, "protein")
+    )
     assert run(given, tmp_path / "out.dcd", "--refine", "3") == 2
-    assert "--refine: has no meaning for a protein model such as toy" in capsys.readouterr().err
+    assert "--refine: applies only to temporal models; toy is a protein model" in capsys.readouterr().err
     assert run([given, given], tmp_path / "out.dcd") == 2
     assert "cg.xtc: protein models take one input; run once for each" in capsys.readouterr().err
 
