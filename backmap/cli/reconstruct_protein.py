@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from backmap import api
 from backmap.errors import InputEndsEarly, InputError
 
 from .reconstruction import (
@@ -42,8 +41,7 @@ class ProteinReconstruction(Reconstruction):
         self.sources, self.steps, self.residues = [source], source.frames, source.topology.residues
         names = [field.name for field in fields(ProteinOptions)]
         options = ProteinOptions(**{name: getattr(arguments, name) for name in names})
-        with api.explained():
-            self._plan = ProteinPlan.make(source, model, options)
+        self._plan = ProteinPlan.make(source, model, options)
         built = self._plan.atoms
         self.atoms, self._layout = choose_atoms(arguments, built)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backmap import api
 from backmap.errors import InputEndsEarly
 
 from .reconstruction import (
@@ -61,8 +60,7 @@ class TemporalReconstruction(Reconstruction):
         """Load the model for checks, and the frames that a rollout is to start from."""
         from backmap.runs import rollout
 
-        with api.explained():
-            model = self._job.load("cpu")
+        model = self._job.load("cpu")
         if self._arguments.seed_from:
             library = rollout.read_library(model, self._arguments.seed_from)
             self._job: RolloutJob = replace(self._job, library=library)

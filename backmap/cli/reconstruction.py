@@ -66,8 +66,7 @@ class Pool:
         if self.client is not None:
             return DaskWorkers(self.client, job, self.device)
         count = min(self.sharing, pieces or self.sharing)
-        with api.explained():
-            return LocalWorkers(job, self.device, count, max(1, self.threads // count))
+        return LocalWorkers(job, self.device, count, max(1, self.threads // count))
 
 
 @contextmanager
