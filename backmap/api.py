@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -99,15 +98,6 @@ def read_model(model: str | PathLike[str]) -> ModelFile:
 def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Module:
     """Load the model the user named, ready for inference."""
     return read_model(model).load(device)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn what is wrong with a model file into one sentence for the user."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise InputError(" ".join(str(error).split())) from error
 
 
 def reconstruct(
