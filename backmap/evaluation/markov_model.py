@@ -24,6 +24,9 @@ INTERVAL_PERCENT = (2.5, 97.5)
 FRAMES_CLUSTERED = 100_000
 """k-means looks at so many frames of the reference at most, evenly chosen."""
 
+_SEEDS = 2**31
+"""How many different seeds deeptime takes."""
+
 
 @dataclass(frozen=True)
 class StateModel:
@@ -130,7 +133,7 @@ def cluster(features: Sequence[np.ndarray], states: int, seed: int) -> np.ndarra
             f"the reference: has {different} different frames, too few for {states} states; "
             "give a longer trajectory or ask for fewer states"
         )
-    return KMeans(states, max_iter=200, fixed_seed=seed, n_jobs=1).fit_fetch(frames).cluster_centers
+    return KMeans(states, max_iter=200, fixed_seed=seed % _SEEDS, n_jobs=1).fit_fetch(frames).cluster_centers
 
 
 def assign(features: Sequence[np.ndarray], centres: np.ndarray) -> list[np.ndarray]:
@@ -209,7 +212,7 @@ def posterior(state_model: StateModel, seed: int, count: int = POSTERIOR_SAMPLES
         reversible=True,
         P0=model.transition_matrix,
         n_steps=max(1, int(np.sqrt(state_model.states))),
-        seed=seed,
+        seed=seed % _SEEDS,
     )
     matrices, stationary = sampler.sample(count, return_statdist=True)
     return [

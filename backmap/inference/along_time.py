@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.errors import InputError
 from backmap.inference.refinement import RefinedSteps, Refinement
 from backmap.models.counter_random import trajectory_keys
 from backmap.models.temporal.watched_steps import WatchedSteps
@@ -216,10 +215,7 @@ class AlongTime:
     def _begin(self, trajectories: Tensor, beads: Tensor) -> None:
         """Put frames of the library before the first frames of trajectories."""
         if len(trajectories):
-            try:
-                seeds = self._steps.seed_frames(beads)
-            except ValueError as error:
-                raise InputError(f"{error}; give a trajectory to start from (--seed-from)") from None
+            seeds = self._steps.seed_frames(beads)
             self._previous[trajectories] = seeds[:, None].expand(-1, self.samples, -1, -1, -1)
 
     def _place_near_origin(

@@ -13,6 +13,7 @@ from backmap.physics.potential import Potential
 
 if TYPE_CHECKING:
     import mdtraj
+    import openmm
 
 
 def potential_from_files(
@@ -58,10 +59,22 @@ def force_field_from_files(
         import openmm.app
     except ImportError as error:
         raise InputError("energies need OpenMM; pip install openmm") from error
+    constraints = openmm.app.HBonds if constrain_hydrogens else None
     try:
-        constraints = openmm.app.HBonds if constrain_hydrogens else None
-        system = openmm.app.ForceField(*files).createSystem(topology.to_openmm(), constraints=constraints)
+        system = _make_system(topology, files, constraints)
         return ForceField.from_openmm(system)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the force field {' '.join(files)} cannot be used: {reason}") from error
+
+
+def _make_system(topology: mdtraj.Topology, files: Sequence[str], constraints: object) -> openmm.System:
+    """Let OpenMM read files and find the parameters of a molecule. What it raises becomes a ValueError."""
+    import openmm.app
+
+    molecule = topology.to_openmm()
+    try:
+        return openmm.app.ForceField(*files).createSystem(molecule, constraints=constraints)
+    except Exception as error:  # OpenMM raises that itself, and whatever its parsers stumble over
+        missing = f"an element lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(missing) from error

@@ -203,7 +203,7 @@ def test_options_that_contradict(toy, given, tmp_path, capsys):
     for options, message in (
         (["--workers", 2, "--scheduler", "tcp://x:1"], "--workers: starts workers on this machine; leave it"),
         (["--refine", 3], "--refine: applies only to temporal models"),
-        (["--burn-in", 3], "--burn-in: applies only to temporal models"),
+        (["--burn-in", 3], "--burn-in: applies only where there are several segments"),
         (["--segments", 3], "--segments: applies only to temporal models"),
     ):
         assert run(given, tmp_path / "out.trr", *options) == 2

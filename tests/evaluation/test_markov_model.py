@@ -115,3 +115,9 @@ def test_a_side_too_short_for_the_longest_lag_is_refused():
     features = {"reference": [np.zeros((1000, 2))], "sample": [np.zeros((50, 2))]}
     with pytest.raises(InputError, match="the sample: its longest trajectory has 50 frames"):
         compare_kinetics(features, Lags(1.0, 10, (1, 10)))
+
+
+def test_every_seed_is_taken():
+    frames = [np.random.default_rng(0).normal(size=(50, 2))]
+    centres = [markov_model.cluster(frames, 3, seed) for seed in (0, 5, 2**31 + 5, 2**63 - 1)]
+    assert np.array_equal(centres[1], centres[2])

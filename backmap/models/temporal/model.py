@@ -189,7 +189,7 @@ class TemporalModel(nn.Module):
             If the model has no library.
         """
         if len(self.library) == 0:
-            raise InputError("this model holds no frames to start from")
+            raise InputError("the model holds no frames to start from; give some with --seed-from")
         with torch.no_grad():
             known = self.beads_of(self.library[:, -1])
             motion = superpose(known.unsqueeze(0), beads.unsqueeze(1))

@@ -80,7 +80,7 @@ def test_the_seed_is_the_frame_of_the_library_with_such_beads(model):
 
 def test_a_model_without_a_library_says_so(model):
     model.library = model.library[:0]
-    with pytest.raises(ValueError, match="holds no frames to start from"):
+    with pytest.raises(InputError, match="holds no frames to start from"):
         model.seed_frames(torch.zeros(1, 6, 3))
 
 
