@@ -18,6 +18,7 @@ import mdtraj
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 import backmap
@@ -112,6 +113,13 @@ def add_sample(sticks: Sticks, atoms: mdtraj.Topology, positions: np.ndarray, co
             sticks.stick(positions[first.index], positions[second.index], colour, 0.9)
 
 
+def save_small(figure: Figure, path: Path) -> None:
+    """Write a PNG file of few colours, which is a quarter of the size."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150, bbox_inches="tight", pad_inches=0.05)
+    Image.open(picture).convert("RGB").quantize(128).save(path, optimize=True)
+
+
 def main() -> None:
     """Build and draw."""
     beads = mdtraj.load(str(EXAMPLES / "ww_c_alpha.xtc"), top=str(EXAMPLES / "ww_c_alpha.pdb"))[FRAME]
@@ -149,10 +157,7 @@ def main() -> None:
         figure.text(
             place, 0.55, "\N{RIGHTWARDS ARROW}", ha="center", va="center", fontsize=26, color="#888888"
         )
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=150, bbox_inches="tight", pad_inches=0.05)
-    few_colours = Image.open(picture).convert("RGB").quantize(128)  # a quarter of the size
-    few_colours.save(HERE / "trace_to_atoms.png", optimize=True)
+    save_small(figure, HERE / "trace_to_atoms.png")
 
 
 if __name__ == "__main__":
