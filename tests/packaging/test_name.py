@@ -32,6 +32,11 @@ def test_one_name_everywhere():
     assert backmap.__version__ == importlib.metadata.version(backmap.DISTRIBUTION) == project["version"]
 
 
+def test_one_version_everywhere():
+    assert f"\nversion: {backmap.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {backmap.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
 @pytest.mark.parametrize("name", ["backmap", "Backmap", "BACKMAP"])
 def test_the_other_project_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(pretend_installed(tmp_path, name))
