@@ -8,7 +8,7 @@ SOURCES := $(shell git ls-files '*.cpp' '*.h' '*.c' '*.cu')
 # How long each fuzz test goes on.
 SECONDS_OF_FUZZ ?= 60
 
-.PHONY: demo test fuzz sanitize lint bench bench-kernels
+.PHONY: demo test fuzz sanitize lint docs bench bench-kernels
 
 demo: .venv/installed
 	mkdir -p demo
@@ -31,6 +31,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
 
+docs: .venv/installed-docs
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/quality.py --structures ../shared/data/pdb/test-dev --samples 5
 
@@ -38,14 +41,21 @@ bench-kernels: .venv/installed-dev
 	$(BIN)/python benchmarks/kernels.py --threads 1 2
 
 # torch comes first and alone, so that nothing after it chooses another build of it. CUDA kernels are compiled
-# if nvcc is found.
+# if nvcc is found. What else is called `backmap`, another project or this one under its former name, has to go.
 .venv/installed: pyproject.toml CMakeLists.txt cmake/backmap-config.cmake.in $(SOURCES) $(shell git ls-files 'backmap/*__init__.py')
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet scikit-build-core pybind11 cmake ninja
+	$(BIN)/pip uninstall -qq --yes backmap
 	$(BIN)/pip install --quiet --no-build-isolation -e .
 	touch $@
 
+# The extras of what is installed already, so that nothing is built again. Formatters and linters are pinned here:
+# another version would format otherwise.
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet pytest hypothesis tables "dask[distributed]" MDAnalysis openmm deeptime scikit-learn matplotlib ruff==0.17.5 clang-format==23.1.5
+	$(BIN)/pip install --quiet 'backmap-md[dev]' ruff==0.17.5 clang-format==23.1.5
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install --quiet 'backmap-md[docs]'
 	touch $@

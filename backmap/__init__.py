@@ -1,15 +1,13 @@
 """Backmapping of coarse-grained protein trajectories to all atoms."""
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from backmap import _native
+from backmap import _distribution, _native
 
-try:
-    __version__ = version("backmap")
-except PackageNotFoundError:  # imported from a source folder that was never installed
-    __version__ = "unknown"
+_distribution.refuse_other()
+DISTRIBUTION = _distribution.NAME
+__version__ = _distribution.version()
 
 _native.load()
 
@@ -25,6 +23,7 @@ _HOMES = {
 """Public names and the modules they come from when first used: `import backmap` stays quick."""
 
 __all__ = [
+    "DISTRIBUTION",
     "InputError",
     "Topology",
     "__version__",

@@ -35,7 +35,7 @@ _COUNT_SECONDS = 2.0
 _MALLOC_OPTIONS = ((-3, 32 << 20), (-1, 64 << 20))
 """M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc: what they become in other processes."""
 
-_PACKAGES = ("backmap", "torch", "numpy")
+_PACKAGES = (backmap.DISTRIBUTION, "torch", "numpy")
 """Packages whose versions decide a result."""
 
 
@@ -59,7 +59,7 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise InputError(
-            "several workers need Dask; pip install 'backmap[cluster]', or dask[distributed]"
+            f"several workers need Dask; pip install '{backmap.DISTRIBUTION}[cluster]', or dask[distributed]"
         ) from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler is None:

@@ -9,6 +9,8 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
+import backmap
+
 from .staging import explain_writing
 
 
@@ -25,8 +27,8 @@ def describe_file(path: str | Path) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Give the versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in ("backmap", "torch", "numpy", "mdtraj", "gemmi"):
+    found = {"python": platform.python_version(), "backmap": backmap.__version__}
+    for package in ("torch", "numpy", "mdtraj", "gemmi"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -22,7 +22,7 @@ def wheel(tmp_path_factory) -> Path:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     result = subprocess.run([*command, "-w", folder, ROOT], capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
-    (found,) = folder.glob("backmap-*.whl")
+    (found,) = folder.glob("backmap_md-*.whl")
     return found
 
 
@@ -32,6 +32,8 @@ def test_wheel_holds_what_programs_link(wheel):
     wanted += ["share/cmake/backmap/backmap-config.cmake", "weights/protein.safetensors", "cli/export.py"]
     wanted += ["chemistry/ramachandran.npz", "chemistry/ramachandran.LICENSE.txt"]
     assert {f"backmap/{name}" for name in wanted} <= names
+    licences = {name.split("/", 1)[1] for name in names if name.split("/")[0].endswith(".dist-info")}
+    assert {"licenses/LICENSE", "licenses/NOTICE.md"} <= licences
     assert not any(name.startswith(("tests", "csrc", "cmake", "shared")) for name in names)
 
 
@@ -55,7 +57,7 @@ def test_wheel_works_in_a_fresh_environment(wheel, tmp_path):
 def test_source_distribution_is_complete(tmp_path):
     code = f"from scikit_build_core.build import build_sdist; print(build_sdist({str(tmp_path)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT)
-    (archive,) = tmp_path.glob("backmap-*.tar.gz")
+    (archive,) = tmp_path.glob("backmap_md-*.tar.gz")
     names = {name.split("/", 1)[1] for name in tarfile.open(archive).getnames() if "/" in name}
     wanted = [
         "CMakeLists.txt",
@@ -66,6 +68,7 @@ def test_source_distribution_is_complete(tmp_path):
     ]
     wanted += ["cmake/built_with.py.in", "csrc/capi/backmap.h", "backmap/weights/protein.safetensors"]
     wanted += ["backmap/chemistry/ramachandran.npz", "backmap/chemistry/ramachandran.LICENSE.txt"]
+    wanted += ["LICENSE", "NOTICE.md"]
     assert set(wanted) <= names
     assert not any(name.startswith(("shared", "build", ".venv")) for name in names)
 
