@@ -1,0 +1,56 @@
+"""Write the table of all options of a run, docs/options.md, from their declarations.
+
+Run from the repository root: ``python docs/write_options.py``
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from backmap.cli.options import option_of
+from backmap.cli.reconstruct import GROUPS
+from backmap.limits import Flag
+from backmap.options import Option, defaults_of, options_of
+from backmap.runs.request import Building, Request
+
+PAGE = Path(__file__).with_name("options.md")
+HEAD = """# Options of a run
+
+Every option of `backmap reconstruct`, which `backmap.reconstruct_files` takes as a keyword of the same name. Those with a
+mark under *memory* are keywords of `backmap.reconstruct` and `backmap.reconstruct_stream` too. `--resume` goes on with a run
+only if everything that decides its atoms is the same: the options with a mark under *decides*, and the content of all files.
+"""
+
+
+def table_of_options() -> str:
+    """Give the page."""
+    parts = [HEAD]
+    for group, title in GROUPS.items():
+        rows = [_row(name, known) for name, known in options_of(Request).items() if known.group == group]
+        heading = f"\n## {title[0].upper()}{title[1:]}\n\n| option | effect | models | values | default | decides | memory |\n"
+        parts.append("\n".join([f"{heading}{'| --- ' * 7}|", *rows, ""]))
+    return "".join(parts)
+
+
+def _row(name: str, known: Option) -> str:
+    spelled = f"`{option_of(name)}`" if name != "input" else "`INPUT`"
+    values = "" if isinstance(known.values, Flag) else str(known.values)
+    marks = _mark(known.decides), _mark(name in options_of(Building))
+    cells = spelled, known.help, ", ".join(known.families) or "all", values, _default(name, known), *marks
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _mark(is_so: bool) -> str:
+    return "✓" if is_so else ""
+
+
+def _default(name: str, known: Option) -> str:
+    default: Any = defaults_of(Request).get(name)
+    if known.unset:
+        return known.unset
+    return "" if default is None or isinstance(known.values, Flag) else str(default)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(table_of_options(), encoding="utf-8")
