@@ -17,10 +17,12 @@ from backmap.runs.request import Building, Request
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options of a run
 
-Every option of `backmap reconstruct`, which `backmap.reconstruct_files` takes as a keyword of the same name. Those with a
-mark under *memory* are keywords of `backmap.reconstruct` and `backmap.reconstruct_stream` too. `--resume` goes on with a run
-only if everything that decides its atoms is the same: the options with a mark under *decides*, and the content of all files.
+Every option of `backmap reconstruct`, which `backmap.reconstruct_files` takes as a keyword of the same name. Those with
+a mark under *memory* are keywords of `backmap.reconstruct` and `backmap.reconstruct_stream` too. `--resume` goes on with
+a run only if everything that decides its atoms is the same: the options with a mark under *decides*, and the content of
+all files.
 """
+COLUMNS = "option", "effect", "models", "values", "default", "decides", "memory"
 
 
 def table_of_options() -> str:
@@ -28,8 +30,11 @@ def table_of_options() -> str:
     parts = [HEAD]
     for group, title in GROUPS.items():
         rows = [_row(name, known) for name, known in options_of(Request).items() if known.group == group]
-        heading = f"\n## {title[0].upper()}{title[1:]}\n\n| option | effect | models | values | default | decides | memory |\n"
-        parts.append("\n".join([f"{heading}{'| --- ' * 7}|", *rows, ""]))
+        heading = f"
+## {title[0].upper()}{title[1:]}
+"
+        parts.append("
+".join([heading, f"| {' | '.join(COLUMNS)} |", f"{'| --- ' * len(COLUMNS)}|", *rows, ""]))
     return "".join(parts)
 
 
