@@ -14,12 +14,12 @@ from backmap.io import (
     BeadSource,
     Source,
     beads_from_mdtraj,
+    join_chunks,
     open_beads,
     open_source,
     source_from_mdtraj,
     to_mdtraj,
 )
-from backmap.io.structure_file import joined_boxes, joined_where_known
 from backmap.limits import Name, is_path, shown
 from backmap.options import takes_options
 from backmap.runs.follower import open_follower
@@ -75,11 +75,9 @@ def reconstruct(
         built = list(follower.build(follower.source.chunks(follower.frames_per_batch)))
     if unusual := follower.describe():
         warnings.warn(f"{follower.source.name}: {unusual}", InputWarning, stacklevel=3)
-    chunks = [frames.chunk for frames in built]
-    time = joined_where_known([chunk.time for chunk in chunks])
-    box = joined_boxes([chunk.unitcell_vectors for chunk in chunks], [len(chunk) for chunk in chunks])
+    given = join_chunks([frames.chunk for frames in built])
     coordinates = np.concatenate([frames.coordinates for frames in built], axis=1)
-    results = [to_mdtraj(follower.atoms, sample, time, box) for sample in coordinates]
+    results = [to_mdtraj(follower.atoms, sample, given.time, given.box) for sample in coordinates]
     return results[0] if asked.samples == 1 else results
 
 

@@ -122,7 +122,7 @@ def _measurements(base: Source, reference: Source | None, samples: list[Source])
 
 def _boxes(chunk: FrameChunk, name: str) -> np.ndarray | None:
     """The periodic boxes of all frames, or None where one has none."""
-    box = chunk.box
+    box = chunk.periodic_box
     known = box is not None and has_box(box).all()
     return reduced_boxes(box, chunk.numbers, name) if known else None
 

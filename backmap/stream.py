@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backmap.errors import InputError
-from backmap.io import BeadSource, Source, beads_from_mdtraj, source_from_mdtraj
+from backmap.io import BeadSource, Frames, Source, beads_from_mdtraj, source_from_mdtraj
 from backmap.io.mdtraj_objects import mdtraj_topology
-from backmap.io.structure_file import RawFrames
 from backmap.limits import is_path, shown
 from backmap.models import shipped
 from backmap.options import takes_options
@@ -93,7 +92,7 @@ def _follow(
                 first = _First(given, residues if given.topology is topology else None)
                 follower = open_follower(asked, first, side_by_side=False)
                 built_topology = mdtraj_topology(follower.atoms)
-            raw = RawFrames(given.xyz, given.time, given.unitcell_vectors)
+            raw = Frames(coordinates=given.xyz, time=given.time, box=given.unitcell_vectors)
             (built_frames,) = follower.build([follower.source.take(raw, number)])
         number += given.n_frames
         for frame, atoms in enumerate(built_frames.coordinates.swapaxes(0, 1)):

@@ -5,6 +5,7 @@ Run from the repository root: ``python docs/write_options.py``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from backmap.runs.request import Building, Request
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options of a run
 
-Every option of `backmap reconstruct`, which `backmap.reconstruct_files` takes as a keyword of the same name. Those with
-a mark under *memory* are keywords of `backmap.reconstruct` and `backmap.reconstruct_stream` too. `--resume` goes on with
-a run only if everything that decides its atoms is the same: the options with a mark under *decides*, and the content of
-all files.
+Every option of `backmap reconstruct`, which `backmap.reconstruct_files` takes as a keyword of the same name.
+Those with a mark under *memory* are keywords of `backmap.reconstruct` and `backmap.reconstruct_stream` too.
+`--resume` goes on with a run only if everything that decides its atoms is the same: the options with a mark
+under *decides*, and the content of all files.
 """
 COLUMNS = "option", "effect", "models", "values", "default", "decides", "memory"
 
@@ -30,11 +31,8 @@ def table_of_options() -> str:
     parts = [HEAD]
     for group, title in GROUPS.items():
         rows = [_row(name, known) for name, known in options_of(Request).items() if known.group == group]
-        heading = f"
-## {title[0].upper()}{title[1:]}
-"
-        parts.append("
-".join([heading, f"| {' | '.join(COLUMNS)} |", f"{'| --- ' * len(COLUMNS)}|", *rows, ""]))
+        heading = "\n## " + title[0].upper() + title[1:] + "\n"
+        parts.append("\n".join([heading, _cells(COLUMNS), "| --- " * len(COLUMNS) + "|", *rows, ""]))
     return "".join(parts)
 
 
@@ -43,7 +41,11 @@ def _row(name: str, known: Option) -> str:
     values = "" if isinstance(known.values, Flag) else str(known.values)
     marks = _mark(known.decides), _mark(name in options_of(Building))
     cells = spelled, known.help, ", ".join(known.families) or "all", values, _default(name, known), *marks
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return _cells(cells)
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _mark(is_so: bool) -> str:

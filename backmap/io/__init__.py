@@ -3,25 +3,25 @@
 from .atom_list import AtomList
 from .atom_selection import listed, select_listed
 from .bead_source import BeadSource, beads_from_mdtraj, open_beads, read_molecule
-from .frame_encoders import AtomFrames
 from .frame_times import holds_times
+from .frames import FrameChunk, Frames, join_chunks, join_frames
 from .growing_file import GrowingOutput, output_files
 from .journal import Journal, Progress
 from .manifest import describe_file, write_manifest
 from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, require_output_format, sample_paths, unfinished_path
-from .reader import FrameChunk, FrameRange, FrameSource, Source, open_source, source_from_mdtraj
+from .reader import FrameRange, FrameSource, Source, open_source, source_from_mdtraj
 from .staging import StagedFiles, require_free
 from .whole_trajectory import load_trajectory
 from .writer import open_writer
 
 __all__ = [
-    "AtomFrames",
     "AtomList",
     "BeadSource",
     "FrameChunk",
     "FrameRange",
     "FrameSource",
+    "Frames",
     "GrowingOutput",
     "Journal",
     "Progress",
@@ -31,6 +31,8 @@ __all__ = [
     "describe_file",
     "from_mdtraj",
     "holds_times",
+    "join_chunks",
+    "join_frames",
     "listed",
     "load_trajectory",
     "manifest_path",

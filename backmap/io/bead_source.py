@@ -14,10 +14,11 @@ from backmap.errors import InputError, InputWarning
 
 from .bead_selection import BeadSelection, bare_atoms, bare_beads, describe_beads, select_atoms, select_beads
 from .coordinate_checks import MIN_BOX_WIDTH_NM, NOT_FINITE
+from .frames import Frames
 from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
 from .protein_selection import ResidueRecord
 from .reader import EVERY_FRAME, FrameRange, FrameSource, open_files, open_frames
-from .structure_file import FrameFile, RawFrames
+from .structure_file import FrameFile
 from .trajectory_file import LoadedTrajectory, residue_records
 from .whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
 
@@ -72,20 +73,20 @@ class BeadSource(FrameSource):
     def _warn(self, message: str) -> None:
         warnings.warn(f"{self.name}: {message}", InputWarning, stacklevel=3)
 
-    def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
+    def _take(self, raw: Frames) -> tuple[np.ndarray, np.ndarray]:
         positions = self._positions(raw)
         with np.errstate(invalid="ignore"):
             beads = self._selection.weights @ positions
         return beads, np.isfinite(positions).all(axis=(1, 2))
 
-    def _refuse(self, raw: RawFrames, number: int) -> NoReturn:
+    def _refuse(self, raw: Frames, number: int) -> NoReturn:
         atom = np.isfinite(self._positions(raw)[0]).all(axis=-1).argmin()
         raise InputError(f"{self.name}: frame {number + 1}, {self._selection.labels[atom]}: {NOT_FINITE}")
 
-    def _positions(self, raw: RawFrames) -> np.ndarray:
+    def _positions(self, raw: Frames) -> np.ndarray:
         """Positions of the selected atoms, the molecule whole where a box may have cut it."""
         positions = np.asarray(raw.coordinates[:, self._selection.atom_index], dtype=np.float64)
-        boxes = periodic_boxes(raw.box, len(raw))
+        boxes = periodic_boxes(raw.periodic_box, len(raw))
         sensible = np.isfinite(positions).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=(1, 2))
         sensible &= narrowest_width(boxes) >= MIN_BOX_WIDTH_NM
         return make_whole(positions, np.where(sensible[:, None, None], boxes, 0.0), self._one_chain)

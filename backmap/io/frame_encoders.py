@@ -15,7 +15,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -29,10 +29,11 @@ from .atom_list import AtomList
 from .disulfide_records import disulfides_of_frame, with_disulfides
 from .frame_layout import dcd_bytes, trr_layout, xtc_layout
 from .frame_times import AKMA_PS
+from .frames import NO_SYMMETRY, Frames
 from .mdtraj_objects import mdtraj_topology
 from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
 from .staging import explain_writing, settle, writing_error
-from .structure_file import ANGSTROM_PER_NM, NO_SYMMETRY
+from .structure_file import ANGSTROM_PER_NM
 from .structure_records import (
     MMCIF_HEADER,
     mmcif_disulfides,
@@ -58,55 +59,13 @@ _NOT_IN_BLOCK_NAMES = re.compile(r"[^!-~]")
 _DCD_TITLE = slice(180, 260)
 
 
-@dataclass(frozen=True)
-class AtomFrames:
-    """Some consecutive frames of an output.
-
-    Parameters
-    ----------
-    coordinates : ndarray, (frames, atoms, 3)
-        Positions in nm.
-    time : ndarray, (frames,), optional
-        Time in ps; by default the number of the frame.
-    step : ndarray, (frames,), optional
-        Integration step; by default the number of the frame.
-    unitcell_vectors : ndarray, (frames, 3, 3), optional
-        Box vectors in nm.
-    first_model : int
-        How many frames of the output come before them.
-    space_group : str
-        Hermann-Mauguin symbol of the cell.
-    """
-
-    coordinates: np.ndarray
-    time: np.ndarray | None = None
-    step: np.ndarray | None = None
-    unitcell_vectors: np.ndarray | None = None
-    first_model: int = 0
-    space_group: str = NO_SYMMETRY
-
-    def __len__(self) -> int:
-        return len(self.coordinates)
-
-    def __getitem__(self, kept: slice) -> AtomFrames:
-        """Give some consecutive frames."""
-        cut = (None if part is None else part[kept] for part in (self.time, self.step, self.unitcell_vectors))
-        first = self.first_model + kept.indices(len(self))[0]
-        return AtomFrames(self.coordinates[kept], *cut, first, self.space_group)
-
-    @property
-    def numbers(self) -> np.ndarray:
-        """(frames,) their numbers in the output, from 0."""
-        return np.arange(self.first_model, self.first_model + len(self))
-
-
 class FrameEncoder(Protocol):
     """Turns frames into bytes of one format."""
 
-    def begin(self, frames: AtomFrames) -> bytes:
+    def begin(self, frames: Frames) -> bytes:
         """Give what comes before the first of these frames."""
 
-    def encode(self, frames: AtomFrames) -> bytes:
+    def encode(self, frames: Frames) -> bytes:
         """Give the frames; those of a file may be encoded in any pieces."""
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
@@ -173,12 +132,12 @@ class PdbEncoder(_TextEncoder):
             raise InputError(f"{final}: {too_long} is too long for a PDB file; write mmCIF (.cif) instead")
         self._atoms, self._template = atoms, pdb_template(atoms)
 
-    def begin(self, frames: AtomFrames) -> bytes:
+    def begin(self, frames: Frames) -> bytes:
         """Give the disulfides and the box of the first frame."""
         bonds = pdb_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
         return f"{bonds}{self._cell(frames)}".encode()
 
-    def encode(self, frames: AtomFrames) -> bytes:
+    def encode(self, frames: Frames) -> bytes:
         """Give one MODEL a frame."""
         angstrom = np.asarray(frames.coordinates, dtype=np.float64) * ANGSTROM_PER_NM
         _require_finite(frames, self._final)
@@ -198,11 +157,11 @@ class PdbEncoder(_TextEncoder):
             growing = self._without_model(growing)
         self._close(growing, "END\n", final)
 
-    def _cell(self, frames: AtomFrames) -> str:
+    def _cell(self, frames: Frames) -> str:
         """Give the CRYST1 record of the first frame, empty where there is no box or it is too wide for it."""
-        if frames.unitcell_vectors is None or not frames.unitcell_vectors[0].any():
+        if frames.box is None or not frames.box[0].any():
             return ""
-        a, b, c, alpha, beta, gamma = _cell_angstrom(frames.unitcell_vectors[0])
+        a, b, c, alpha, beta, gamma = _cell_angstrom(frames.box[0])
         if max(a, b, c) > _PDB_WIDEST_BOX_ANGSTROM:
             warnings.warn(
                 f"{self._final}: a box of {max(a, b, c):.0f} Angstrom does not fit into a PDB file, which is "
@@ -233,14 +192,14 @@ class MmcifEncoder(_TextEncoder):
         self._atoms, self._template = atoms, mmcif_template(atoms)
         self._name = _NOT_IN_BLOCK_NAMES.sub("_", stem_of(final)) or "backmap"
 
-    def begin(self, frames: AtomFrames) -> bytes:
+    def begin(self, frames: Frames) -> bytes:
         """Give the box and the disulfides of the first frame, and the columns of the table."""
-        box = frames.unitcell_vectors
+        box = frames.box
         cell = "" if box is None or not box[0].any() else _mmcif_cell(box[0], frames.space_group)
         bonds = mmcif_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
         return f"data_{self._name}\n#\n{cell}{bonds}{MMCIF_HEADER}".encode()
 
-    def encode(self, frames: AtomFrames) -> bytes:
+    def encode(self, frames: Frames) -> bytes:
         """Give one row an atom."""
         _require_finite(frames, self._final)
         texts = []
@@ -298,17 +257,17 @@ class GromacsEncoder(_MdtrajEncoder):
         self._layout = trr_layout if suffix == ".trr" else xtc_layout
         self._farthest_nm = None if suffix == ".trr" else _XTC_FARTHEST_NM
 
-    def begin(self, frames: AtomFrames) -> bytes:
+    def begin(self, frames: Frames) -> bytes:
         """Nothing."""
         return b""
 
-    def encode(self, frames: AtomFrames) -> bytes:
+    def encode(self, frames: Frames) -> bytes:
         """Give the frames, with time, step and box."""
         if not len(frames):
             return b""
         _require_finite(frames, self._final)
         self._require_fit(frames)
-        box = frames.unitcell_vectors
+        box = frames.box
         time = frames.numbers if frames.time is None else frames.time
         step = frames.numbers if frames.step is None else frames.step
         with self._written(self._scratch) as file:
@@ -321,7 +280,7 @@ class GromacsEncoder(_MdtrajEncoder):
         self._require_whole(len(frames))
         return self._taken(self._scratch)
 
-    def _require_fit(self, frames: AtomFrames) -> None:
+    def _require_fit(self, frames: Frames) -> None:
         """Refuse what the fields of the format cannot hold, which would be written as something else."""
         farthest = self._farthest_nm
         if farthest is not None and np.abs(frames.coordinates).max(initial=0.0) > farthest:
@@ -359,20 +318,20 @@ class DcdEncoder(_MdtrajEncoder):
         super().__init__(final, scratch.with_name(scratch.name + ".dcd"))
         self._interval_ps = frame_interval_ps
 
-    def begin(self, frames: AtomFrames) -> bytes:
+    def begin(self, frames: Frames) -> bytes:
         """Give the header, without the moment it was made, so that equal runs give equal files."""
         header = bytearray(self._cut(frames)[0])
         header[_DCD_TITLE] = b"REMARKS by backmap".ljust(80)
         return bytes(header)
 
-    def encode(self, frames: AtomFrames) -> bytes:
+    def encode(self, frames: Frames) -> bytes:
         """Give the frames, all with a box, since the header says whether they have one; zeros for none."""
         _require_finite(frames, self._final)
         return self._cut(frames)[1] if len(frames) else b""
 
-    def _cut(self, frames: AtomFrames) -> tuple[bytes, bytes]:
+    def _cut(self, frames: Frames) -> tuple[bytes, bytes]:
         """Header and frames of a file of these frames."""
-        box = np.zeros((len(frames), 3, 3)) if frames.unitcell_vectors is None else frames.unitcell_vectors
+        box = np.zeros((len(frames), 3, 3)) if frames.box is None else frames.box
         cell = _cell(box, ANGSTROM_PER_NM)
         with self._written(self._scratch) as file:
             file.write(np.asarray(frames.coordinates, dtype=np.float32) * np.float32(ANGSTROM_PER_NM), **cell)
@@ -407,11 +366,11 @@ class ConvertedEncoder(_MdtrajEncoder):
                 pass  # is the package there that writes this format?
             scratch.with_name(scratch.name + self._suffix).unlink()
 
-    def begin(self, frames: AtomFrames) -> bytes:
+    def begin(self, frames: Frames) -> bytes:
         """Nothing."""
         return b""
 
-    def encode(self, frames: AtomFrames) -> bytes:
+    def encode(self, frames: Frames) -> bytes:
         """Give the frames as TRR, without the steps, which neither format holds."""
         return self._growing.encode(replace(frames, step=None))
 
@@ -447,7 +406,7 @@ def _keep_no_times(file: HDF5TrajectoryFile) -> None:
         setattr(file._handle, name, partial(getattr(file._handle, name), track_times=False))
 
 
-def _require_finite(frames: AtomFrames, final: Path) -> None:
+def _require_finite(frames: Frames, final: Path) -> None:
     """Refuse coordinates that no reader takes, not even in single precision."""
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.asarray(frames.coordinates, dtype=np.float32) * np.float32(ANGSTROM_PER_NM))

@@ -13,8 +13,9 @@ import numpy as np
 
 from backmap.errors import InputEndsEarly, InputError
 
+from .frames import Frames, join_frames
 from .protein_selection import ResidueRecord
-from .structure_file import ANGSTROM_PER_NM, AtomRow, RawFrames, box_vectors, joined_frames, residues_of
+from .structure_file import ANGSTROM_PER_NM, AtomRow, box_vectors, residues_of
 from .text_file import held, open_text
 
 _NUMBER, _RESIDUE, _NAME, _FIRST_COORDINATE = slice(0, 5), slice(5, 10), slice(10, 15), 20
@@ -56,19 +57,19 @@ class GroFile:
         """Whether a part of another frame comes after the whole ones."""
         return self._extent[1]
 
-    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Read the frames of some numbers, a few at a time."""
-        waiting: list[RawFrames] = []
+        waiting: list[Frames] = []
         for number, (title, lines, box) in enumerate(self._texts()):
             if number in numbers:
                 waiting.append(self._frame(number, title, lines, box))
             if len(waiting) == frames_per_read or (waiting and number + 1 >= numbers.stop):
-                yield joined_frames(waiting)
+                yield join_frames(waiting)
                 waiting = []
             if number + 1 >= numbers.stop:
                 return
         if waiting:
-            yield joined_frames(waiting)
+            yield join_frames(waiting)
 
     @cached_property
     def _first(self) -> list[str]:
@@ -116,15 +117,15 @@ class GroFile:
             self._refuse(number, f"gives no number of atoms in its second line ({text[:40] or 'empty'})")
         return int(text)
 
-    def _frame(self, number: int, title: str, lines: list[str], box: str) -> RawFrames:
+    def _frame(self, number: int, title: str, lines: list[str], box: str) -> Frames:
         if len(lines) != self.atoms:
             self._refuse(number + 1, f"has {len(lines)} atoms, but the first frame has {self.atoms}")
         vectors = self._box(number, box)
         time = _TIME.search(title)
-        return RawFrames(
-            self._positions(number, lines)[None],
-            None if time is None else np.array([float(time.group(1))]),
-            None if vectors is None else vectors[None],
+        return Frames(
+            coordinates=self._positions(number, lines)[None],
+            time=None if time is None else np.array([float(time.group(1))]),
+            box=None if vectors is None else vectors[None],
         )
 
     def _positions(self, number: int, lines: list[str]) -> np.ndarray:

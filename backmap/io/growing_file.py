@@ -15,7 +15,8 @@ import numpy as np
 from backmap.errors import InputError
 
 from .atom_list import AtomList
-from .frame_encoders import AtomFrames, make_encoder
+from .frame_encoders import make_encoder
+from .frames import Frames
 from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, PDB_SUFFIXES, suffix_of, with_suffix
 from .staging import explain_writing, synchronise
 from .structure_records import too_long_for_pdb
@@ -121,11 +122,12 @@ class GrowingFile:
                 found, left = found.grown(data), left - len(data)
         return found.checksum
 
-    def append(self, frames: AtomFrames) -> None:
+    def append(self, frames: Frames) -> None:
         """Add frames, which are numbered here."""
         if not len(frames):
             return
-        frames = replace(frames, first_model=self._first_model + self.length.frames)
+        first = self._first_model + self.length.frames
+        frames = replace(frames, numbers=np.arange(first, first + len(frames)))
         begin = b"" if self.length.frames or self._is_part else self._encoder.begin(frames[:1])
         self._add(begin + self._encoder.encode(frames), len(frames))
 
@@ -212,7 +214,7 @@ class GrowingOutput:
         self,
         coordinates: np.ndarray,
         time: np.ndarray | None = None,
-        unitcell_vectors: np.ndarray | None = None,
+        box: np.ndarray | None = None,
         step: np.ndarray | None = None,
     ) -> None:
         """Append frames.
@@ -223,14 +225,14 @@ class GrowingOutput:
             Positions in nm.
         time : ndarray, (frames,), optional
             Time in ps.
-        unitcell_vectors : ndarray, (frames, 3, 3), optional
+        box : ndarray, (frames, 3, 3), optional
             Box vectors in nm.
         step : ndarray, (frames,), optional
             Integration step.
         """
-        self.append(AtomFrames(coordinates[:, self._present], time, step, unitcell_vectors))
+        self.append(Frames(coordinates=coordinates[:, self._present], time=time, step=step, box=box))
 
-    def append(self, frames: AtomFrames) -> None:
+    def append(self, frames: Frames) -> None:
         """Append frames of the listed atoms alone."""
         is_first = not self.frames and len(frames)
         self._frames.append(frames)

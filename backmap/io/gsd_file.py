@@ -10,9 +10,10 @@ import numpy as np
 
 from backmap.errors import InputError
 
+from .frames import Frames, join_frames
 from .protein_selection import ResidueRecord
 from .reading_process import RemoteGsd
-from .structure_file import AtomRow, RawFrames, joined_frames, residues_of
+from .structure_file import AtomRow, residues_of
 
 
 class GsdFile:
@@ -59,10 +60,10 @@ class GsdFile:
             raise InputError(f"{self.path}: is damaged, as it counts {frames} frames; copy it again")
         return frames
 
-    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Read the frames of some numbers, a few at a time."""
         for first in range(0, len(numbers), frames_per_read):
-            yield joined_frames([self._frame(number) for number in numbers[first : first + frames_per_read]])
+            yield join_frames([self._frame(number) for number in numbers[first : first + frames_per_read]])
 
     @cached_property
     def _file(self) -> RemoteGsd:
@@ -81,7 +82,7 @@ class GsdFile:
         bonded[pairs[pairs[:, 1] - pairs[:, 0] == 1, 1]] = True
         return [str(number) for number in np.cumsum(~bonded)]
 
-    def _frame(self, number: int) -> RawFrames:
+    def _frame(self, number: int) -> Frames:
         frame = self._file[number]
         particles = len(frame.positions)
         if particles != self.atoms:
@@ -89,9 +90,9 @@ class GsdFile:
                 f"{self.path}: frame {number + 1} has {particles} particles, but the first has "
                 f"{self.atoms}; give frames of the same particles"
             )
-        return RawFrames(
-            (np.asarray(frame.positions) * self.nm_per_unit).astype(np.float32)[None],
-            unitcell_vectors=None if frame.box is None else _vectors(frame.box) * self.nm_per_unit,
+        return Frames(
+            coordinates=(np.asarray(frame.positions) * self.nm_per_unit).astype(np.float32)[None],
+            box=None if frame.box is None else _vectors(frame.box) * self.nm_per_unit,
             step=np.array([frame.step]),
         )
 

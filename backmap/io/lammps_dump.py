@@ -14,8 +14,9 @@ import numpy as np
 
 from backmap.errors import InputError
 
+from .frames import Frames, join_frames
 from .protein_selection import ResidueRecord
-from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, joined_frames, residues_of
+from .structure_file import NM_PER_ANGSTROM, AtomRow, residues_of
 from .text_file import most_letters, too_large
 
 _FRAME = b"ITEM: TIMESTEP"
@@ -85,10 +86,10 @@ class LammpsDump:
             return True
         return len(last[place + count].split()) < len(last[place].split()) - 2
 
-    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Read the frames of some numbers, a few at a time."""
         for first in range(0, len(numbers), frames_per_read):
-            yield joined_frames([self._frame(number) for number in numbers[first : first + frames_per_read]])
+            yield join_frames([self._frame(number) for number in numbers[first : first + frames_per_read]])
 
     @cached_property
     def _offsets(self) -> list[int]:
@@ -114,7 +115,7 @@ class LammpsDump:
             text = file.read(end - begin)
         return text.decode("latin-1").splitlines()
 
-    def _frame(self, number: int) -> RawFrames:
+    def _frame(self, number: int) -> Frames:
         step, box, columns = self._parse(number, self._text(number))
         names = next((names for names in _COORDINATES if set(names) <= columns.keys()), None)
         if names is None:
@@ -130,9 +131,9 @@ class LammpsDump:
         if "s" in names[0]:
             positions = box.origin + positions @ box.vectors
         vectors = np.where(box.periodic[:, None], box.vectors, 0.0) * self.nm_per_unit
-        return RawFrames(
-            (positions * self.nm_per_unit).astype(np.float32)[None],
-            unitcell_vectors=vectors[None] if box.periodic.any() else None,
+        return Frames(
+            coordinates=(positions * self.nm_per_unit).astype(np.float32)[None],
+            box=vectors[None] if box.periodic.any() else None,
             step=np.array([step]),
         )
 

@@ -66,7 +66,7 @@ def to_mdtraj(
     atoms: AtomList,
     coordinates: np.ndarray,
     time: np.ndarray | None = None,
-    unitcell_vectors: np.ndarray | None = None,
+    box: np.ndarray | None = None,
 ) -> mdtraj.Trajectory:
     """Make an mdtraj trajectory. Its bonds include disulfides that are there in all frames.
 
@@ -78,7 +78,7 @@ def to_mdtraj(
         Positions in nm.
     time : ndarray, (frames,), optional
         Time in ps.
-    unitcell_vectors : ndarray, (frames, 3, 3), optional
+    box : ndarray, (frames, 3, 3), optional
         Box vectors in nm.
     """
     import mdtraj
@@ -86,7 +86,7 @@ def to_mdtraj(
     positions = np.asarray(coordinates[:, atoms.present], dtype=np.float32)
     atoms = with_disulfides(atoms, positions) if len(positions) else atoms
     trajectory = mdtraj.Trajectory(positions, mdtraj_topology(atoms), time=time)
-    trajectory.unitcell_vectors = unitcell_vectors
+    trajectory.unitcell_vectors = box
     return trajectory
 
 

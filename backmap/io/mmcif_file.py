@@ -14,13 +14,13 @@ import numpy as np
 from backmap.errors import InputError, InputWarning
 
 from .disulfide_records import NamedBond, named_in_mmcif
+from .frames import Frames
 from .pdb_file import read_residue_number
 from .protein_selection import ResidueRecord
 from .reading_errors import explain_reading
 from .structure_file import (
     NM_PER_ANGSTROM,
     AtomRow,
-    RawFrames,
     box_vectors,
     residues_of,
     space_group_of,
@@ -71,7 +71,7 @@ class MmcifFile:
         first, last = self._names_of(0), self._names_of(-1)
         return len(self._models) > 1 and len(last) < len(first) and first[: len(last)] == last
 
-    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Read the models of some numbers, a few at a time."""
         for first in range(0, len(numbers), frames_per_read):
             models = [self._positions(number) for number in numbers[first : first + frames_per_read]]

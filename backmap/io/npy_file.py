@@ -12,9 +12,10 @@ from backmap.chemistry.residues import THREE_LETTERS
 from backmap.errors import InputError
 
 from .fasta import FastaFile
+from .frames import Frames
 from .protein_selection import ResidueRecord
 from .reading_errors import explain_reading
-from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, residues_of
+from .structure_file import NM_PER_ANGSTROM, AtomRow, residues_of
 
 _CARBONYL = 1.2
 """C and O are 0.8 times as far apart as CA and C; CB and C are 1.6 times as far apart as CA and CB."""
@@ -64,12 +65,12 @@ class NpyFile:
         """Number of frames of all trajectories."""
         return self._array.shape[0]
 
-    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Read the frames of some numbers, a few at a time."""
         for first in range(0, len(numbers), frames_per_read):
             piece = numbers[first : first + frames_per_read]
             read = np.asarray(self._array[piece.start : piece.stop : piece.step])
-            yield RawFrames((read * self.nm_per_unit).astype(np.float32))
+            yield Frames(coordinates=(read * self.nm_per_unit).astype(np.float32))
 
     @cached_property
     def _array(self) -> np.ndarray:

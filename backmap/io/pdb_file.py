@@ -13,12 +13,11 @@ from backmap.chemistry import standard_residue_name
 from backmap.errors import InputEndsEarly, InputError
 
 from .disulfide_records import NamedBond, named_in_pdb
+from .frames import NO_SYMMETRY, Frames
 from .protein_selection import CAPS, IONS, WATERS, ResidueRecord
 from .structure_file import (
     NM_PER_ANGSTROM,
-    NO_SYMMETRY,
     AtomRow,
-    RawFrames,
     box_vectors,
     residues_of,
     space_group_of,
@@ -72,7 +71,7 @@ class PdbFile:
         """Whether a part of another model comes after the whole ones."""
         return self._extent[1]
 
-    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Read the models of some numbers, a few at a time; the text of others is passed over."""
         waiting: list[tuple[np.ndarray, np.ndarray | None]] = []
         for model in self._models(numbers) if numbers else ():

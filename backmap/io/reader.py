@@ -27,6 +27,7 @@ from .coordinate_checks import (
 from .disulfide_records import NamedBond, find_named, named_in_topology
 from .fasta import FastaFile
 from .frame_times import header_interval, holds_times
+from .frames import FrameChunk, Frames, join_chunks
 from .gro_file import GroFile
 from .gsd_file import GsdFile
 from .lammps_dump import LammpsDump
@@ -47,15 +48,7 @@ from .naming import (
 from .npy_file import NpyFile
 from .pdb_file import PdbFile
 from .protein_selection import ProteinSelection, ResidueRecord, select_protein
-from .structure_file import (
-    NO_SYMMETRY,
-    FrameFile,
-    NamesFile,
-    RawFrames,
-    joined_boxes,
-    joined_where_known,
-    simulation_box,
-)
+from .structure_file import FrameFile, NamesFile
 from .trajectory_file import LoadedTrajectory, TopologyFile, open_trajectory, residue_records
 from .whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
 
@@ -110,83 +103,6 @@ class FrameRange:
 
 
 EVERY_FRAME = FrameRange()
-
-
-@dataclass(frozen=True)
-class FrameChunk:
-    """Some consecutive frames.
-
-    Parameters
-    ----------
-    first_frame : int
-        Place of the first of them, sound or not, among the selected frames, from 0.
-    coordinates : ndarray, (frames, residues, 15, 3) float, or (frames, beads, 3)
-        Positions in nm, NaN where an atom is missing.
-    numbers : ndarray, (frames,) int64
-        Numbers of the frames in the file, from 0.
-    covered : range
-        Numbers in the file of all frames that the chunk stands for, with the bad ones that were left out.
-    time : ndarray, (frames,), optional
-        Time in ps.
-    unitcell_vectors : ndarray, (frames, 3, 3), optional
-        Box vectors in nm, zeros where a frame has no box.
-    step : ndarray, (frames,) int64, optional
-        Step of the simulation, where the format has it.
-    space_group : str
-        Hermann-Mauguin symbol of the cell.
-    """
-
-    first_frame: int
-    coordinates: np.ndarray
-    numbers: np.ndarray
-    covered: range
-    time: np.ndarray | None = None
-    unitcell_vectors: np.ndarray | None = None
-    step: np.ndarray | None = None
-    space_group: str = NO_SYMMETRY
-
-    def __len__(self) -> int:
-        return len(self.coordinates)
-
-    @property
-    def box(self) -> np.ndarray | None:
-        """(frames, 3, 3) vectors in nm of periodic boxes, if there are any."""
-        return simulation_box(self.unitcell_vectors, self.space_group)
-
-    def cut(self, looked_at: int) -> FrameChunk:
-        """Give what stands for the first so many of its selected frames."""
-        covered = self.covered[:looked_at]
-        kept = slice(0, int(np.searchsorted(self.numbers, covered.stop)))
-        cut = (None if part is None else part[kept] for part in (self.time, self.unitcell_vectors, self.step))
-        frames = self.coordinates[kept], self.numbers[kept]
-        return FrameChunk(self.first_frame, *frames, covered, *cut, self.space_group)
-
-    @property
-    def looked_at(self) -> int:
-        """How many selected frames the chunk stands for, those left out included."""
-        return len(self.covered)
-
-    @property
-    def skipped(self) -> np.ndarray:
-        """(left out,) int64 numbers in the file, from 0, of the frames that were left out."""
-        return np.setdiff1d(np.asarray(self.covered, dtype=np.int64), self.numbers, assume_unique=True)
-
-
-def joined(chunks: Sequence[FrameChunk]) -> FrameChunk:
-    """Join consecutive chunks."""
-    first, last = chunks[0], chunks[-1]
-    if first is last:
-        return first
-    return FrameChunk(
-        first.first_frame,
-        np.concatenate([chunk.coordinates for chunk in chunks]),
-        np.concatenate([chunk.numbers for chunk in chunks]),
-        range(first.covered.start, last.covered.stop, first.covered.step),
-        joined_where_known([chunk.time for chunk in chunks]),
-        joined_boxes([chunk.unitcell_vectors for chunk in chunks], [len(chunk) for chunk in chunks]),
-        joined_where_known([chunk.step for chunk in chunks]),
-        first.space_group,
-    )
 
 
 class FrameSource(ABC):
@@ -270,7 +186,7 @@ class FrameSource(ABC):
             "copy it again, or ask for its whole frames alone"
         )
 
-    def take(self, frames: RawFrames, first_number: int) -> FrameChunk:
+    def take(self, frames: Frames, first_number: int) -> FrameChunk:
         """Take frames from elsewhere that have the atoms of the file, numbered from a number on.
 
         Raises
@@ -299,17 +215,17 @@ class FrameSource(ABC):
                 break
         if not sound:
             self._refuse_all()
-        return joined([chunk for chunk in chunks if len(chunk)])
+        return join_chunks([chunk for chunk in chunks if len(chunk)])
 
     def _refuse_all(self) -> NoReturn:
         raise InputError(f"{self.name}: all its frames are bad; read it without skipping to see why")
 
     @abstractmethod
-    def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
+    def _take(self, raw: Frames) -> tuple[np.ndarray, np.ndarray]:
         """Give positions of what is looked for, and (frames,) bool which frames are sound."""
 
     @abstractmethod
-    def _refuse(self, raw: RawFrames, number: int) -> NoReturn:
+    def _refuse(self, raw: Frames, number: int) -> NoReturn:
         """Say what is wrong with the one given frame, which has a number in the file from 0."""
 
     def _whole_frames(self, frames_per_chunk: int, first_frame: int = 0) -> Iterator[FrameChunk]:
@@ -319,33 +235,32 @@ class FrameSource(ABC):
             waiting.append(self._chunk(raw, place))
             place += len(raw)
             if (place - first_frame) % frames_per_chunk == 0 or place == self.frames:
-                yield joined(waiting)
+                yield join_chunks(waiting)
                 waiting = []
 
-    def _chunk(self, raw: RawFrames, first_frame: int) -> FrameChunk:
+    def _chunk(self, raw: Frames, first_frame: int) -> FrameChunk:
         return self._sound(raw, first_frame, self.numbers[first_frame : first_frame + len(raw)])
 
-    def _sound(self, raw: RawFrames, first_frame: int, covered: range) -> FrameChunk:
+    def _sound(self, raw: Frames, first_frame: int, covered: range) -> FrameChunk:
         """Look at frames with these numbers, and leave out bad ones or refuse them."""
         numbers = np.asarray(covered, dtype=np.int64)
         coordinates, sound = self._take(raw)
-        if not sound.all():
-            if not self._skip_bad:
-                bad = int(sound.argmin())
-                self._refuse(raw[bad : bad + 1], covered[bad])
-            raw, numbers, coordinates = raw[sound], numbers[sound], coordinates[sound]
-        return FrameChunk(
-            first_frame,
-            coordinates,
-            numbers,
-            covered,
-            self._times(raw, numbers),
-            raw.unitcell_vectors,
-            raw.step,
-            raw.space_group,
+        if not sound.all() and not self._skip_bad:
+            bad = int(sound.argmin())
+            self._refuse(raw[bad : bad + 1], covered[bad])
+        chunk = FrameChunk(
+            coordinates=coordinates,
+            time=self._times(raw, numbers),
+            step=raw.step,
+            box=raw.box,
+            numbers=numbers,
+            space_group=raw.space_group,
+            first_frame=first_frame,
+            covered=covered,
         )
+        return chunk if sound.all() else chunk[sound]
 
-    def _times(self, raw: RawFrames, numbers: np.ndarray) -> np.ndarray | None:
+    def _times(self, raw: Frames, numbers: np.ndarray) -> np.ndarray | None:
         """Times in ps of frames with these numbers, by the header where that alone says."""
         if self._header_interval_ps is not None:
             return numbers * self._header_interval_ps
@@ -475,21 +390,21 @@ class Source(FrameSource):
         warn_of_breaks(linked, distance, self.topology, self.name)
         warn_of_rings(self.topology, linked, whole, self.name)
 
-    def _read(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, raw: Frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give positions as they stand in the file, boxes, and (frames,) bool which frames are readable."""
         positions = raw.coordinates[:, self._atom_index]
-        boxes = periodic_boxes(raw.box, len(raw))
+        boxes = periodic_boxes(raw.periodic_box, len(raw))
         return positions, boxes, self._judge.readable(positions, boxes)
 
-    def _take(self, raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
+    def _take(self, raw: Frames) -> tuple[np.ndarray, np.ndarray]:
         positions, boxes, readable = self._read(raw)
         whole = make_whole(positions, np.where(readable[:, None, None], boxes, 0.0), self._chains)
         coordinates = np.full((len(whole), *self.present.shape, 3), np.nan, dtype=whole.dtype)
         coordinates[:, self.present] = whole
         return coordinates, self._judge.sound(coordinates[:, :, SLOT_CA], readable)
 
-    def _refuse(self, raw: RawFrames, number: int) -> NoReturn:
-        box = periodic_boxes(raw.box, 1)[0]
+    def _refuse(self, raw: Frames, number: int) -> NoReturn:
+        box = periodic_boxes(raw.periodic_box, 1)[0]
         self._judge.refuse(self._take(raw)[0][0], box, f"frame {number + 1}", self.name)
 
 
@@ -568,7 +483,7 @@ def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection
     (raw,) = file.read(range(1), 1)
     c_alpha = raw.coordinates[0, selection.atom_index[:, SLOT_CA]]
     steps = np.ones(len(within), dtype=np.int64)
-    distance = neighbour_distances(c_alpha, periodic_boxes(raw.box, 1)[0], steps)
+    distance = neighbour_distances(c_alpha, periodic_boxes(raw.periodic_box, 1)[0], steps)
     length = float(np.median(distance[within])) / file.nm_per_unit
     for unit, nm in _OTHER_UNITS:
         if nm != file.nm_per_unit and 0.8 * _BOND_NM < length * nm < 1.2 * _BOND_NM:

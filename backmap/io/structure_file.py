@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
@@ -12,93 +12,13 @@ import numpy as np
 
 from backmap.chemistry import RESIDUE_INDEX, standard_residue_name
 
+from .frames import NO_SYMMETRY, Frames, join_frames
 from .protein_selection import AtomRecord, ResidueRecord, is_ion
 
 NM_PER_ANGSTROM = 0.1
 ANGSTROM_PER_NM = 10.0
-NO_SYMMETRY = "P 1"
-"""Space group of a cell that holds nothing but the atoms of the file, as the box of a simulation."""
 
 _TERMINAL_OXYGENS = frozenset({"OXT", "OT2", "OC2"})
-
-
-@dataclass(frozen=True)
-class RawFrames:
-    """Coordinates of all atoms of a file for some frames.
-
-    Parameters
-    ----------
-    coordinates : ndarray, (frames, atoms, 3)
-        Positions in nm.
-    time : ndarray, (frames,), optional
-        Time in ps.
-    unitcell_vectors : ndarray, (frames, 3, 3), optional
-        Box vectors in nm, zeros where a frame has no box.
-    step : ndarray, (frames,) int64, optional
-        Step of the simulation.
-    space_group : str
-        Hermann-Mauguin symbol: a crystal's cell holds symmetry mates of the atoms as well.
-    """
-
-    coordinates: np.ndarray
-    time: np.ndarray | None = None
-    unitcell_vectors: np.ndarray | None = None
-    step: np.ndarray | None = None
-    space_group: str = NO_SYMMETRY
-
-    def __len__(self) -> int:
-        return len(self.coordinates)
-
-    @property
-    def box(self) -> np.ndarray | None:
-        """(frames, 3, 3) vectors in nm of periodic boxes, if there are any."""
-        return simulation_box(self.unitcell_vectors, self.space_group)
-
-    def __getitem__(self, kept: slice | np.ndarray) -> RawFrames:
-        """Give some of the frames."""
-        return RawFrames(
-            self.coordinates[kept],
-            None if self.time is None else self.time[kept],
-            None if self.unitcell_vectors is None else self.unitcell_vectors[kept],
-            None if self.step is None else self.step[kept],
-            self.space_group,
-        )
-
-
-def simulation_box(vectors: np.ndarray | None, space_group: str) -> np.ndarray | None:
-    """Give the vectors of a cell if it is the box of a simulation.
-
-    The cell of a crystal is none, except in space group P 1: what lies around the atoms there are their
-    symmetry mates, which the file does not hold.
-    """
-    return vectors if space_group == NO_SYMMETRY else None
-
-
-def joined_frames(pieces: Sequence[RawFrames]) -> RawFrames:
-    """Join consecutive frames."""
-    if len(pieces) == 1:
-        return pieces[0]
-    return RawFrames(
-        np.concatenate([piece.coordinates for piece in pieces]),
-        joined_where_known([piece.time for piece in pieces]),
-        joined_boxes([piece.unitcell_vectors for piece in pieces], [len(piece) for piece in pieces]),
-        joined_where_known([piece.step for piece in pieces]),
-        pieces[0].space_group,
-    )
-
-
-def joined_where_known(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Join what every piece has, or give None where one lacks it."""
-    return None if any(part is None for part in parts) else np.concatenate(parts)
-
-
-def joined_boxes(parts: Sequence[np.ndarray | None], frames: Sequence[int]) -> np.ndarray | None:
-    """Join box vectors (frames, 3, 3), zeros for frames without a box; None if no frame has one."""
-    if all(part is None for part in parts):
-        return None
-    return np.concatenate(
-        [np.zeros((count, 3, 3)) if part is None else part for part, count in zip(parts, frames, strict=True)]
-    )
 
 
 class FrameFile(Protocol):
@@ -116,7 +36,7 @@ class FrameFile(Protocol):
     def ends_early(self) -> bool:
         """Whether a part of another frame comes after the whole ones."""
 
-    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Read the frames of some numbers, a few at a time."""
 
 
@@ -324,10 +244,13 @@ def space_group_of(symbol: str) -> str:
 
 def stacked_models(
     models: Sequence[tuple[np.ndarray, np.ndarray | None]], space_group: str = NO_SYMMETRY
-) -> RawFrames:
+) -> Frames:
     """Make frames of the positions (atoms, 3) and box vectors (3, 3) of models."""
-    boxes = [None if box is None else box[None] for _, box in models]
-    positions = np.stack([positions for positions, _ in models])
-    return RawFrames(
-        positions, unitcell_vectors=joined_boxes(boxes, [1] * len(boxes)), space_group=space_group
+    return join_frames(
+        [
+            Frames(
+                coordinates=positions[None], box=None if box is None else box[None], space_group=space_group
+            )
+            for positions, box in models
+        ]
     )

@@ -13,10 +13,11 @@ from backmap.errors import InputEndsEarly, InputError
 
 from .disulfide_records import NamedBond, named_in_topology
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
+from .frames import Frames, join_frames
 from .naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
 from .protein_selection import ResidueRecord
 from .reading_process import RemoteTrajectory, load_topology, load_trajectory
-from .structure_file import NM_PER_ANGSTROM, AtomRow, RawFrames, joined_frames, residues_of
+from .structure_file import NM_PER_ANGSTROM, AtomRow, residues_of
 
 if TYPE_CHECKING:
     import mdtraj
@@ -60,7 +61,7 @@ class StreamedTrajectory:
         whole, rest = divmod(self.path.stat().st_size - before, frame_bytes)
         return rest > 0 and whole == self.frames
 
-    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Read the frames of some numbers, a few at a time.
 
         A piece may be smaller for the sake of memory, but ends after every so many frames.
@@ -77,12 +78,12 @@ class StreamedTrajectory:
         between = (stride - 1) * (self.atoms + _POSITIONS_PER_FRAME)
         return between >= _POSITIONS_PER_SEEK.get(self._suffix, _POSITIONS_PER_SLOW_SEEK)
 
-    def _read_apart(self, file: RemoteTrajectory, numbers: range) -> RawFrames:
-        return joined_frames(
+    def _read_apart(self, file: RemoteTrajectory, numbers: range) -> Frames:
+        return join_frames(
             [self._read_through(file, numbers[place : place + 1]) for place in range(len(numbers))]
         )
 
-    def _read_through(self, file: RemoteTrajectory, numbers: range) -> RawFrames:
+    def _read_through(self, file: RemoteTrajectory, numbers: range) -> Frames:
         """Read frames and those between them, which are dropped."""
         span = numbers[-1] - numbers.start + 1
         data = file.read(numbers.start, span)
@@ -95,7 +96,7 @@ class StreamedTrajectory:
         everything = range(numbers.start, numbers.start + span)
         return self._raw_frames(data, everything)[:: numbers.step]
 
-    def _raw_frames(self, data: Sequence[Any], numbers: range) -> RawFrames:
+    def _raw_frames(self, data: Sequence[Any], numbers: range) -> Frames:
         """Take what mdtraj read, in its units; where there are no times, the numbers of the frames."""
         step = vectors = None
         if self._layout is not None:
@@ -117,7 +118,9 @@ class StreamedTrajectory:
             vectors = _box_vectors(lengths, angles)
         if time is None:
             time = np.arange(numbers.start, numbers.stop)
-        return RawFrames(coordinates, time.astype(time.dtype.newbyteorder("=")), vectors, step)
+        return Frames(
+            coordinates=coordinates, time=time.astype(time.dtype.newbyteorder("=")), step=step, box=vectors
+        )
 
     @cached_property
     def _layout(self) -> FrameLayout | None:
@@ -141,9 +144,9 @@ class LoadedTrajectory:
         self.atoms = trajectory.n_atoms
         self.frames = trajectory.n_frames
         vectors = _box_vectors(trajectory.unitcell_lengths, trajectory.unitcell_angles)
-        self._everything = RawFrames(trajectory.xyz, trajectory.time, vectors)
+        self._everything = Frames(coordinates=trajectory.xyz, time=trajectory.time, box=vectors)
 
-    def read(self, numbers: range, frames_per_read: int) -> Iterator[RawFrames]:
+    def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Give the frames of some numbers, a few at a time."""
         for piece in _pieces(numbers, frames_per_read, frames_per_read):
             yield self._everything[piece.start : piece.stop : piece.step]

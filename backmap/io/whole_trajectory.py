@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from backmap.errors import InputEndsEarly, InputError
 
 from . import reading_process
+from .frames import join_frames
 from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
 from .reader import open_frames
-from .structure_file import FrameFile, joined_frames
+from .structure_file import FrameFile
 from .trajectory_file import TopologyFile
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
             "give the topology it was written with"
         )
     _require_whole(path, file)
-    read = joined_frames(list(file.read(range(file.frames), FRAMES_PER_READ)))
+    read = join_frames(list(file.read(range(file.frames), FRAMES_PER_READ)))
     return mdtraj.Trajectory(read.coordinates, topology, time=read.time)
 
 

@@ -192,7 +192,7 @@ class _Waiting:
     def __init__(self, workers: Workers, chunk: FrameChunk, kept: Kept) -> None:
         self._chunk, self._kept = chunk, kept
         near, self._origin = near_origin(chunk, kept.read)
-        self._future = workers.submit(near, chunk.numbers, chunk.box) if len(chunk) else None
+        self._future = workers.submit(near, chunk.numbers, chunk.periodic_box) if len(chunk) else None
 
     def result(self, samples: int) -> BuiltFrames:
         chunk = self._chunk

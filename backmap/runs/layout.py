@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backmap.io import AtomFrames, FrameChunk
+from backmap.io import FrameChunk, Frames
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Layout:
 
     def frames(
         self, coordinates: np.ndarray, chunk: FrameChunk, kept: np.ndarray | slice = slice(None)
-    ) -> list[AtomFrames]:
+    ) -> list[Frames]:
         """Lay out frames, with the times, steps and boxes they were read with.
 
         Parameters
@@ -44,18 +44,18 @@ class Layout:
 
         Returns
         -------
-        list of AtomFrames
+        list of Frames
             One a file.
         """
-        coordinates = coordinates[:, kept]
+        coordinates, chunk = coordinates[:, kept], chunk[kept]
         if self.selected is not None:
             coordinates = coordinates[:, :, self.selected]
         repeats = 1
         if self.one_file:
             repeats = len(coordinates)
             coordinates = coordinates.swapaxes(0, 1).reshape(1, -1, *coordinates.shape[2:])
-        extras = [
-            None if values is None else np.repeat(values[kept], repeats, axis=0)
-            for values in (chunk.time, chunk.step, chunk.unitcell_vectors)
-        ]
-        return [AtomFrames(frames, *extras, space_group=chunk.space_group) for frames in coordinates]
+        extras = {
+            name: None if values is None else np.repeat(values, repeats, axis=0)
+            for name, values in (("time", chunk.time), ("step", chunk.step), ("box", chunk.box))
+        }
+        return [Frames(coordinates=frames, **extras, space_group=chunk.space_group) for frames in coordinates]

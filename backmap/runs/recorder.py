@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from backmap.errors import InputError
-from backmap.io import AtomFrames, GrowingOutput, Journal, Progress
+from backmap.io import Frames, GrowingOutput, Journal, Progress
 
 SECONDS_PER_COMMIT = 1.0
 """How often it is noted how far a run is: a kill loses little, and waiting for the disk takes little."""
@@ -27,14 +27,14 @@ class Step:
     ----------
     progress : Progress
         How far the run is after it, but for the lengths of the outputs.
-    written : sequence of (int, AtomFrames)
+    written : sequence of (int, Frames)
         Frames to write, with the number of their output.
     frames_built : int
         For the report.
     """
 
     progress: Progress
-    written: Sequence[tuple[int, AtomFrames]]
+    written: Sequence[tuple[int, Frames]]
     frames_built: int
 
 

@@ -18,7 +18,7 @@ from backmap.errors import InputEndsEarly, InputError
 from backmap.inference.along_time import RolledFrames, Tally
 from backmap.inference.along_time import frames_per_chunk as default_frames_per_chunk
 from backmap.inference.rollout_job import State
-from backmap.io import AtomFrames, BeadSource, FrameChunk, Progress, read_molecule
+from backmap.io import BeadSource, FrameChunk, Frames, Progress, read_molecule
 from backmap.io.coordinate_checks import wrong_unit
 
 from .layout import Layout
@@ -351,7 +351,12 @@ class Rollout:
 
 
 def _ended(model: TemporalModel) -> FrameChunk:
-    return FrameChunk(0, np.empty((0, model.mapping.beads, 3)), np.empty(0, dtype=np.int64), range(0))
+    return FrameChunk(
+        coordinates=np.empty((0, model.mapping.beads, 3)),
+        numbers=np.empty(0, dtype=np.int64),
+        first_frame=0,
+        covered=range(0),
+    )
 
 
 def _entries(state: State | None, group: Sequence[int]) -> State | None:
@@ -383,7 +388,7 @@ def to_step(pieces: Sequence[Piece], layout: Layout, progress: Progress, samples
     samples : int
         Of each strand.
     """
-    written: list[tuple[int, AtomFrames]] = []
+    written: list[tuple[int, Frames]] = []
     for strand, piece in enumerate(pieces):
         if piece.kept.any():
             first = strand * layout.files(samples)

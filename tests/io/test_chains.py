@@ -223,7 +223,7 @@ def test_gro_files_that_number_on(tmp_path):
             source = open_source(tmp_path / "in.gro")
         assert lengths(source) == sizes
         (chunk,) = source.chunks(3)
-        assert chunk.time.tolist() == [2.5] and chunk.unitcell_vectors is None
+        assert chunk.time.tolist() == [2.5] and chunk.box is None
 
 
 def test_an_ion_named_like_an_amino_acid_stays_an_ion(write_text):

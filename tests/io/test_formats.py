@@ -87,7 +87,7 @@ def test_lammps_dumps_of_all_kinds(tmp_path, seed, kind, columns):
     assert letters(source) == "".join(sequences) and lengths(source) == [14, 9]
     (chunk,) = source.chunks(9)
     assert chunk.step.tolist() == [0, 500, 1000]
-    np.testing.assert_allclose(chunk.unitcell_vectors, boxes, atol=1e-6)
+    np.testing.assert_allclose(chunk.box, boxes, atol=1e-6)
     for frame in range(3):
         found = chunk.coordinates[frame, :, 1]
         same_but_for_the_box(found, places[frame], boxes[frame], source.topology.chain_index)
@@ -209,7 +209,7 @@ def test_gsd(tmp_path):
     assert letters(source) == "".join(sequences) and lengths(source) == [14, 9]
     (chunk,) = source.chunks(5)
     for frame in range(3):
-        np.testing.assert_allclose(chunk.unitcell_vectors[frame], boxes[frame], atol=1e-5)
+        np.testing.assert_allclose(chunk.box[frame], boxes[frame], atol=1e-5)
         same_but_for_the_box(
             chunk.coordinates[frame, :, 1], places[frame], boxes[frame], source.topology.chain_index
         )

@@ -117,9 +117,9 @@ def test_all_is_read_as_mdtraj_reads_it(tmp_path, suffix, with_box):
     np.testing.assert_array_equal(together(chunks, "coordinates")[:, :, SLOT_CA], expected.xyz)
     np.testing.assert_array_equal(together(chunks, "time"), expected.time)
     if with_box:
-        np.testing.assert_allclose(together(chunks, "unitcell_vectors"), expected.unitcell_vectors, atol=2e-6)
+        np.testing.assert_allclose(together(chunks, "box"), expected.unitcell_vectors, atol=2e-6)
     else:
-        assert all(chunk.unitcell_vectors is None for chunk in chunks)
+        assert all(chunk.box is None for chunk in chunks)
     if suffix in (".xtc", ".trr"):
         steps = together(chunks, "step")
         assert steps.dtype == np.int64 and steps.tolist() == [7 + 500 * frame for frame in range(FRAMES)]
@@ -215,7 +215,7 @@ def test_bad_frames_are_left_out(tmp_path, suffix):
     assert together(chunks, "numbers").tolist() == sound
     assert together(chunks, "skipped").tolist() == BAD
     np.testing.assert_allclose(together(chunks, "coordinates")[:, :, SLOT_CA], moving().xyz[sound], atol=6e-4)
-    for name in ("time", "unitcell_vectors", "step"):
+    for name in ("time", "box", "step"):
         parts = [getattr(chunk, name) for chunk in chunks]
         assert all(part is None or len(part) == len(chunk) for part, chunk in zip(parts, chunks, strict=True))
     (last,) = source.chunks(3, 15)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backmap.errors import InputError
-from backmap.io import AtomFrames, AtomList, GrowingOutput, open_source
+from backmap.io import AtomList, Frames, GrowingOutput, open_source
 from tests.fuzzing import tries
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
@@ -26,13 +26,15 @@ def suffix(request) -> str:
 
 
 @pytest.fixture
-def frames(two_chains) -> tuple[AtomList, AtomFrames]:
+def frames(two_chains) -> tuple[AtomList, Frames]:
     topology, present, coordinates = two_chains
     rng = np.random.default_rng(1)
     many = np.concatenate([coordinates] * 4)[:FRAMES] + rng.normal(0, 0.01, (FRAMES, 1, 1, 3))
     atoms = AtomList.of_protein(topology, present)
     box = np.broadcast_to(np.diag([4.0, 5.0, 6.0]), (FRAMES, 3, 3))
-    return atoms, AtomFrames(many[:, present], 2.5 * np.arange(FRAMES), 500 * np.arange(FRAMES), box)
+    return atoms, Frames(
+        coordinates=many[:, present], time=2.5 * np.arange(FRAMES), step=500 * np.arange(FRAMES), box=box
+    )
 
 
 def grow(folder: Path, name: str, atoms: AtomList, **how: object) -> GrowingOutput:
@@ -54,7 +56,7 @@ def content(path: Path) -> bytes:
     return (loaded if isinstance(loaded, np.ndarray) else loaded.xyz).tobytes()
 
 
-def at_once(tmp_path: Path, suffix: str, atoms: AtomList, frames: AtomFrames) -> Path:
+def at_once(tmp_path: Path, suffix: str, atoms: AtomList, frames: Frames) -> Path:
     output = grow(tmp_path / "once", f"x{suffix}", atoms, frame_interval_ps=2.5)
     output.append(frames)
     output.finish()
@@ -132,7 +134,7 @@ def test_time_step_and_box_are_kept(tmp_path, suffix, frames):
     named = suffix.startswith((".pdb", ".cif", ".h5"))
     source = open_source(path, None if named else path.with_suffix(".pdb"))
     (chunk,) = source.chunks(FRAMES)
-    np.testing.assert_allclose(chunk.unitcell_vectors, frames.unitcell_vectors, atol=2e-6)
+    np.testing.assert_allclose(chunk.box, frames.box, atol=2e-6)
     if not suffix.startswith((".pdb", ".cif")):
         np.testing.assert_allclose(chunk.time, frames.time, rtol=1e-6)
         assert source.frame_interval_ps == pytest.approx(2.5)

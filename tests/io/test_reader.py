@@ -12,8 +12,7 @@ import pytest
 
 from backmap.chemistry import SLOT_C, SLOT_CA, SLOT_CB, SLOT_N
 from backmap.errors import InputError, InputWarning
-from backmap.io import AtomList, FrameRange, from_mdtraj, open_source, open_writer, to_mdtraj
-from backmap.io.reader import joined
+from backmap.io import AtomList, FrameRange, from_mdtraj, join_chunks, open_source, open_writer, to_mdtraj
 from backmap.runs.layout import Layout
 
 from .conftest import atom_line, helix
@@ -385,10 +384,10 @@ def test_unit_cell(two_chains, write_frames):
     topology, present, coordinates = two_chains
     box = np.tile(np.diag([5.0, 6.0, 7.0]), (3, 1, 1))
     for name in ("out.pdb", "out.cif", "out.xtc"):
-        path = write_frames(name, topology, present, coordinates, unitcell_vectors=box)
+        path = write_frames(name, topology, present, coordinates, box=box)
         source = open_source(path, path.with_suffix(".pdb") if name == "out.xtc" else None)
         (chunk,) = source.chunks(9)
-        np.testing.assert_allclose(chunk.unitcell_vectors, box, atol=1e-5)
+        np.testing.assert_allclose(chunk.box, box, atol=1e-5)
         Path(path).unlink()
         path.with_suffix(".pdb").unlink(missing_ok=True)
 
@@ -413,9 +412,10 @@ def test_the_cell_of_a_crystal_is_no_periodic_box(tmp_path, c_alpha_lines, group
     for file in (path, output):
         source = open_source(file)
         (chunk,) = source.chunks(1)
-        np.testing.assert_allclose(chunk.unitcell_vectors, [np.diag([5.0, 6.0, 7.0])], atol=1e-6)
-        assert (chunk.box is not None) == periodic
-        assert (joined([chunk, chunk]).box is not None) == (chunk.cut(1).box is not None) == periodic
+        np.testing.assert_allclose(chunk.box, [np.diag([5.0, 6.0, 7.0])], atol=1e-6)
+        assert (chunk.periodic_box is not None) == periodic
+        twice = join_chunks([chunk, chunk])
+        assert (twice.periodic_box is not None) == (chunk.cut(1).periodic_box is not None) == periodic
         if file is path:  # the output says the same
             frames = Layout().frames(chunk.coordinates[None, :, :, SLOT_CA], chunk)
             atoms = AtomList.of_protein(source.topology, source.present)
@@ -428,4 +428,4 @@ def test_the_cell_of_a_structure_without_one(tmp_path, c_alpha_lines):
     none = "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1           1\n"
     path.write_text(none + "".join(c_alpha_lines()))
     (chunk,) = open_source(path).chunks(1)
-    assert chunk.unitcell_vectors is None and chunk.box is None
+    assert chunk.box is None and chunk.periodic_box is None

@@ -10,8 +10,7 @@ import backmap
 from backmap.chemistry import SLOT_CA
 from backmap.cli.main import main
 from backmap.errors import InputError
-from backmap.io import FrameRange, open_source, source_from_mdtraj
-from backmap.io.reader import joined
+from backmap.io import FrameRange, join_chunks, open_source, source_from_mdtraj
 from backmap.io.whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
 from tests import toy_protein
 
@@ -127,10 +126,10 @@ def test_a_wrapped_trajectory_is_that_of_whole_molecules():
     assert (jumps > 1).any(axis=1).sum() == 22
     assert cut.linked.tolist() == whole.linked.tolist()
     for found, expected in zip(cut.chunks(7), whole.chunks(7), strict=True):
-        for frame, box in enumerate(found.unitcell_vectors):
+        for frame, box in enumerate(found.box):
             places = (part.coordinates[frame, :, SLOT_CA] for part in (found, expected))
             same_but_for_the_box(*places, box, np.zeros(50, dtype=int))
-        np.testing.assert_array_equal(found.unitcell_vectors, expected.unitcell_vectors)
+        np.testing.assert_array_equal(found.box, expected.box)
 
 
 def test_frames_alone_ranges_streams_and_the_whole_run_agree(tmp_path, monkeypatch):
@@ -180,8 +179,8 @@ def test_boxes_that_some_frames_lack(tmp_path, monkeypatch):
     lines[run.n_atoms + 2] = ""
     (tmp_path / "run.gro").write_text("\n".join(lines) + "\n")
     for chunk in (1, 2, 4):
-        frames = joined(list(open_source(tmp_path / "run.gro").chunks(chunk)))
-        assert frames.unitcell_vectors.any(axis=(1, 2)).tolist() == [False, True, True, True]
+        frames = join_chunks(list(open_source(tmp_path / "run.gro").chunks(chunk)))
+        assert frames.box.any(axis=(1, 2)).tolist() == [False, True, True, True]
         for suffix in ("xtc", "dcd", "nc"):
             path = tmp_path / f"atoms.{suffix}"
             given = ["reconstruct", str(tmp_path / "run.gro"), "-o", str(path), "--chunk", str(chunk)]
@@ -228,7 +227,7 @@ def test_cells_of_models_are_their_own(write_text):
             + "ENDMDL\n"
         )
     (chunk,) = open_source(write_text(text)).chunks(5)
-    np.testing.assert_allclose(chunk.unitcell_vectors[:, 0, 0], [4, 5])
+    np.testing.assert_allclose(chunk.box[:, 0, 0], [4, 5])
 
 
 def test_the_box_of_the_input_is_that_of_the_output(tmp_path, monkeypatch):

@@ -30,7 +30,13 @@ def chunks(frames: int, size: int, bad: tuple[int, ...] = ()):
         numbers = np.array([number for number in covered if number not in bad], dtype=np.int64)
         coordinates = np.full((len(numbers), 3, 15, 3), np.nan)
         coordinates[:, :, SLOT_CA] = 1e4 + numbers[:, None, None]
-        yield FrameChunk(first, coordinates, numbers, covered, time=numbers.astype(float))
+        yield FrameChunk(
+            coordinates=coordinates,
+            numbers=numbers,
+            time=numbers.astype(float),
+            first_frame=first,
+            covered=covered,
+        )
 
 
 class Echo:
