@@ -15,8 +15,8 @@ _HOMES = {
     "reconstruct": "backmap.api",
     "reconstruct_files": "backmap.api",
     "reconstruct_stream": "backmap.stream",
-    "evaluate": "backmap.scoring",
-    "evaluate_trajectory": "backmap.trajectory_scoring",
+    "evaluate": "backmap.evaluation.scoring",
+    "evaluate_trajectory": "backmap.evaluation.trajectory_scoring",
     "Topology": "backmap.chemistry",
     "InputError": "backmap.errors",
 }

@@ -71,7 +71,7 @@ def reconstruct(
     asked = Building(**options)
     _require_trajectory(trajectory, top)
     with usual_settings():
-        follower = open_follower(asked, _Given(trajectory, top), side_by_side=True)
+        follower = open_follower(asked, _GivenTrajectory(trajectory, top), side_by_side=True)
         built = list(follower.build(follower.source.chunks(follower.frames_per_batch)))
     if unusual := follower.describe():
         warnings.warn(f"{follower.source.name}: {unusual}", InputWarning, stacklevel=3)
@@ -133,7 +133,7 @@ def _require_trajectory(trajectory: Any, top: Any) -> None:
         raise InputError(f"trajectory is {shown(trajectory)}; give an mdtraj.Trajectory or a file")
 
 
-class _Given:
+class _GivenTrajectory:
     """Opens what :func:`reconstruct` was given."""
 
     def __init__(self, trajectory: Any, top: Any) -> None:

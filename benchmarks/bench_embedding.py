@@ -24,7 +24,7 @@ from compare import Timing, arguments, every, measure, report
 
 from backmap._native import library_path
 from backmap.cli.main import main as command
-from backmap.inference.all_at_once import AllAtOnce
+from backmap.inference.protein import ProteinBuilder
 from backmap.io import source_from_mdtraj
 from backmap.models.shipped import load_model
 
@@ -70,7 +70,7 @@ def compare(program: Path, model: Path, structure: Path, options: Namespace) -> 
     source = source_from_mdtraj(mdtraj.load(str(structure)))
     (chunk,) = source.chunks(1)
     c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:, :, 1], dtype=np.float32))
-    engine = AllAtOnce(load_model("protein", torch.device("cpu")), source.topology, source.linked)
+    engine = ProteinBuilder(load_model("protein", torch.device("cpu")), source.topology, source.linked)
     frame = partial(engine.reconstruct, c_alpha, numbers=torch.zeros(1, dtype=torch.int64), samples=1, seed=0)
     residues = source.topology.residues
     starts, rates = run_program(program, model, structure, options)

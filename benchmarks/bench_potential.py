@@ -9,8 +9,8 @@ import torch
 from compare import arguments, every, measure, report
 from openmm import app, unit
 
-from backmap.chemistry.force_field import ForceField
 from backmap.physics import Potential
+from backmap.physics.force_field import ForceField
 
 STRUCTURE = Path(__file__).parents[1] / "examples" / "alanine_dipeptide" / "alanine_dipeptide.pdb"
 FRAMES = 64

@@ -101,7 +101,7 @@ def model_alone(given: Input, frames: int) -> Callable[[], float]:
     from backmap.inference.protein_job import ProteinJob
     from backmap.io import open_source
     from backmap.models.shipped import read_model
-    from backmap.runs.frames import frames_per_batch, near_origin
+    from backmap.runs.protein_frames import frames_per_batch, near_origin
 
     torch.set_num_threads(1)
     source = open_source(given.path, given.top)

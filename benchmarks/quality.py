@@ -41,9 +41,9 @@ from backmap.chemistry import ATOM_SLOTS, SIDE_CHAIN, SLOT_CA, SLOT_CB, SLOT_OXT
 from backmap.chemistry.residues import HEAVY_ATOMS
 from backmap.evaluation import MEASURES, Scorecard, combine, score
 from backmap.evaluation.scorecard import format_estimate, format_title, format_value
-from backmap.inference.all_at_once import AllAtOnce
-from backmap.inference.along_chain import AlongChain, Traces, build_structures
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
+from backmap.inference.diamondback import DiamondbackBuilder, Traces, build_structures
+from backmap.inference.protein import ProteinBuilder
 from backmap.io.reader import Source, open_source
 from backmap.models.counter_random import stream_keys
 from backmap.models.diamondback.model import DiamondbackModel
@@ -237,7 +237,7 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
         atoms, kept = torch.tensor(structure.atoms, dtype=torch.float32), None
         if given is not None:
             kept = given_atoms(structure, given)
-        engine = AllAtOnce(loaded, structure.topology, structure.linked, device, kept)
+        engine = ProteinBuilder(loaded, structure.topology, structure.linked, device, kept)
         beads = torch.tensor(structure.c_alpha, dtype=torch.float32, device=device)
         c_alpha = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=0)
         numbers = torch.arange(len(beads))
@@ -263,7 +263,7 @@ def diamondback(
         traces, unbuildable = [], {}
         for structure in structures:
             try:
-                engine = AlongChain(model, structure.topology, structure.linked, device)
+                engine = DiamondbackBuilder(model, structure.topology, structure.linked, device)
             except ValueError as error:
                 unbuildable[structure.name] = RuntimeError(str(error))
                 continue

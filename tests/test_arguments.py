@@ -16,9 +16,9 @@ import torch
 
 import backmap
 from backmap.errors import InputError
+from backmap.evaluation.scoring import evaluate
+from backmap.evaluation.trajectory_scoring import evaluate_trajectory
 from backmap.limits import OneOf
-from backmap.scoring import evaluate
-from backmap.trajectory_scoring import evaluate_trajectory
 from backmap.usual_settings import usual_settings
 from tests.cli.test_bad_arguments import LIMITS, NUMBERS
 

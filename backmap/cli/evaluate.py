@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backmap.errors import InputError
+from backmap.evaluation.trajectory_scoring import KineticsOptions, energy_function, evaluate_trajectory
 from backmap.options import options_of
-from backmap.trajectory_scoring import KineticsOptions, energy_function, evaluate_trajectory
 
 from .console import show
 from .options import add_options
@@ -76,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_structures(arguments: argparse.Namespace) -> int:
+    from backmap.evaluation.scoring import score_sources
     from backmap.io import StagedFiles
-    from backmap.scoring import score_sources
 
     needing_kinetics = {"--figures": arguments.figures, "--force-field": arguments.force_field}
     for option, value in needing_kinetics.items():

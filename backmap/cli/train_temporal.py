@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import torch
 
     from backmap.chemistry import LinearMapping, Molecule
-    from backmap.chemistry.force_field import ForceField
     from backmap.datasets.frame_pairs import FramePairs
     from backmap.models.temporal.config import TemporalConfig
     from backmap.models.temporal.model import TemporalModel
+    from backmap.physics.force_field import ForceField
     from backmap.training.temporal import TemporalTrainingConfig
 
 _SAMPLES = 10

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from backmap.inference.along_chain import Build, StructureBuilder
+from backmap.inference.diamondback import Build, StructureBuilder
 from backmap.models.chain import Chain
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.diamondback.representation import pass_kinds

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap.export.arguments import check_positions, check_vector
-from backmap.inference.along_time import Patience
+from backmap.inference.temporal import Patience
 from backmap.models.counter_random import trajectory_keys
 from backmap.models.temporal.model import TemporalModel
 from backmap.models.temporal.watched_steps import WatchedSteps

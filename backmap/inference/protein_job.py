@@ -13,9 +13,9 @@ from torch import Tensor
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_CA, Topology
 from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.errors import InputError
-from backmap.inference.all_at_once import AllAtOnce
-from backmap.inference.along_chain import AlongChain
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
+from backmap.inference.diamondback import DiamondbackBuilder
+from backmap.inference.protein import ProteinBuilder
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel
@@ -122,18 +122,18 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
     """Load the model of a job and make it ready for its protein."""
     loaded, name = job.model.load(device), job.model.name
     if not isinstance(loaded, DiamondbackModel):
-        return AllAtOnce(loaded, job.topology, job.linked, device, job.given, job.disulfides)
+        return ProteinBuilder(loaded, job.topology, job.linked, device, job.given, job.disulfides)
     if job.ddim_steps > loaded.config.steps:
         raise InputError(
             f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer"
         )
     try:
-        return AlongChain(loaded, job.topology, job.linked, device, job.ddim_steps, job.redraws)
+        return DiamondbackBuilder(loaded, job.topology, job.linked, device, job.ddim_steps, job.redraws)
     except ValueError as error:
         raise InputError(f"{job.name}: {error}") from None
 
 
-class Built(NamedTuple):
+class BuiltAtoms(NamedTuple):
     """What was built of some frames.
 
     Attributes
@@ -170,7 +170,9 @@ class FrameBuilder:
         self._hardly_cis = torch.from_numpy(job.linked[:-1] & ~proline[1:])
 
     @torch.inference_mode()
-    def __call__(self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray | None = None) -> Built:
+    def __call__(
+        self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray | None = None
+    ) -> BuiltAtoms:
         """Build frames.
 
         Parameters
@@ -210,7 +212,7 @@ class FrameBuilder:
         displacement = torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1).cpu().numpy()
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
         atoms, failures = self._finish(built[:, :, self._listed.to(built.device)].cpu().numpy())
-        return Built(atoms, displacement, cis, failures)
+        return BuiltAtoms(atoms, displacement, cis, failures)
 
     def _finish(self, atoms: np.ndarray) -> tuple[np.ndarray, int]:
         """Do what the job does to built atoms (samples, frames, atoms, 3), and count how often it failed."""
@@ -239,11 +241,13 @@ class FrameBuilder:
 
     def _build_separately(
         self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray, periodic: np.ndarray
-    ) -> Built:
+    ) -> BuiltAtoms:
         """Build the frames with a box and those without."""
         groups = np.flatnonzero(periodic), np.flatnonzero(~periodic)
         built = [self(positions[group], numbers[group], box[group]) for group in groups]
         order = np.argsort(np.concatenate(groups))
         atoms = np.concatenate([part.atoms for part in built], axis=1)[:, order]
         displacement = np.concatenate([part.displacement for part in built], axis=1)[:, order]
-        return Built(atoms, displacement, built[0].cis + built[1].cis, built[0].failures + built[1].failures)
+        return BuiltAtoms(
+            atoms, displacement, built[0].cis + built[1].cis, built[0].failures + built[1].failures
+        )

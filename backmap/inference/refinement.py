@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from backmap.chemistry.constants import BOLTZMANN
-from backmap.chemistry.force_field import ForceField
 from backmap.models.normals import draw_normals
 from backmap.models.temporal.model import TemporalModel
 from backmap.models.temporal.watched_steps import WatchedSteps
 from backmap.physics import Potential
 from backmap.physics.constraints import BondConstraints
+from backmap.physics.force_field import ForceField
 
 _PURPOSE = 1 << 20
 """Purposes of random numbers: from here on for the refinement of each attempt, from 0 on for its draw."""

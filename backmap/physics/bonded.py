@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.polynomial import chebyshev
 
-from backmap.chemistry.force_field import ForceField
 from backmap.physics.bicubic import bicubic_coefficients
+from backmap.physics.force_field import ForceField
 
 XYZ, YZX, ZXY = slice(0, 3), slice(1, 4), slice(2, 5)
 """Components of vectors stored as x, y, z, x, y: cross products become products of slices."""

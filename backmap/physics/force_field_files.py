@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backmap.chemistry.force_field import ForceField
 from backmap.errors import InputError
+from backmap.physics.force_field import ForceField
 from backmap.physics.potential import Potential
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from backmap.chemistry.force_field import ForceField, ImplicitSolvent
+from backmap.physics.force_field import ForceField, ImplicitSolvent
 
 COULOMB = 138.93545764438198
 """Coulomb's constant in kJ/mol nm per squared elementary charge."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from backmap.chemistry.force_field import ForceField
 from backmap.physics.bonded import Bonded
+from backmap.physics.force_field import ForceField
 from backmap.physics.nonbonded import PAIRS_AT_ONCE, Nonbonded
 
 FRAMES_AT_ONCE = 64

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from backmap.chemistry import Topology
-from backmap.inference.protein_job import Built
+from backmap.inference.protein_job import BuiltAtoms
 
 _RESIDUES_NAMED = 3
 
@@ -41,7 +41,7 @@ class CAlphaRecord:
     cis: Counter[int] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, built: Built) -> CAlphaRecord:
+    def of(cls, built: BuiltAtoms) -> CAlphaRecord:
         """Record what was built."""
         displacement = built.displacement.astype(np.float64)
         moved = displacement.any(axis=-1)

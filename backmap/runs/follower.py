@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from backmap.cluster import LocalWorkers, count_workers, select_device
-from backmap.inference.along_time import frames_per_chunk
+from backmap.inference.temporal import frames_per_chunk
 from backmap.io import AtomList, BeadSource, FrameChunk, FrameSource, Source
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.models.temporal.model import TemporalModel
 
 from .c_alpha_record import CAlphaRecord, describe_cis
-from .frames import BuiltFrames, build_frames, frames_per_batch
+from .protein_frames import BuiltFrames, build_frames, frames_per_batch
 from .protein_plan import ProteinPlan
 from .request import Building
-from .rollout import BeadCheck, check_source
 from .temporal import rollout_job
+from .temporal_frames import BeadCheck, check_source
 
 
 class Opener(Protocol):

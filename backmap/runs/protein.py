@@ -10,9 +10,9 @@ from backmap.io import GrowingOutput, Journal, open_source, require_output_forma
 from backmap.models.checkpoint import ModelFile
 
 from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion
-from .frames import build_frames, frames_per_batch, to_step
 from .outputs import Outputs
 from .pool import Pool
+from .protein_frames import build_frames, frames_per_batch, to_step
 from .protein_plan import ProteinPlan
 from .read_ahead import read_ahead
 from .recorder import Recorder

@@ -11,7 +11,7 @@ from backmap.io import AtomList, Source
 from backmap.io.disulfide_records import disulfides_of_frame
 from backmap.models.checkpoint import ModelFile
 
-from .frames import Kept, build_reference, listed_atoms
+from .protein_frames import KeptAtoms, build_reference, listed_atoms
 from .request import Building
 
 
@@ -25,13 +25,13 @@ class ProteinPlan:
         For the workers.
     atoms : AtomList
         What they give, one after another.
-    kept : Kept
+    kept : KeptAtoms
         What they are given, and what of it stays exactly where it is.
     """
 
     job: ProteinJob
     atoms: AtomList
-    kept: Kept
+    kept: KeptAtoms
 
     @classmethod
     def make(cls, source: Source, model: ModelFile, asked: Building) -> ProteinPlan:
@@ -60,7 +60,7 @@ class ProteinPlan:
         )
         job, atoms = _with_finishing(job, source, asked)
         stays = job.c_alpha_atoms if asked.minimise else None
-        return cls(job, atoms, Kept.find(atoms, topology, job.read, stays))
+        return cls(job, atoms, KeptAtoms.find(atoms, topology, job.read, stays))
 
 
 def _with_finishing(job: ProteinJob, source: Source, asked: Building) -> tuple[ProteinJob, AtomList]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from backmap.errors import InputEndsEarly
-from backmap.inference.rollout_job import RolloutJob, make_refinement
+from backmap.inference.temporal_job import TemporalJob, make_refinement
 from backmap.io import AtomList, BeadSource, GrowingOutput, Journal, Progress, open_beads
 from backmap.models.checkpoint import ModelFile
 
@@ -16,7 +16,8 @@ from .pool import Pool
 from .recorder import Recorder
 from .report import Report
 from .request import Building, Request
-from .rollout import (
+from .run import Run
+from .temporal_frames import (
     Rollout,
     allow_open_files,
     check_source,
@@ -26,16 +27,15 @@ from .rollout import (
     tally_by_trajectory,
     to_step,
 )
-from .run import Run
 from .wording import counted, numbered, rounded
 
 if TYPE_CHECKING:
     from backmap.models.temporal.model import TemporalModel
 
 
-def rollout_job(model: ModelFile, asked: Building) -> RolloutJob:
+def rollout_job(model: ModelFile, asked: Building) -> TemporalJob:
     """Make the job of rolling out a model as it was asked for."""
-    return RolloutJob(
+    return TemporalJob(
         model=model,
         samples=asked.samples,
         seed=asked.seed,
@@ -67,7 +67,7 @@ class TemporalRun(Run):
         model = self._job.load("cpu")
         if self.request.seed_from:
             library = read_library(model, self.request.seed_from)
-            self._job: RolloutJob = replace(self._job, library=library)
+            self._job: TemporalJob = replace(self._job, library=library)
             model = self._job.load("cpu")
         return model
 

@@ -52,8 +52,8 @@ if __name__ == "__main__":
     import mdtraj  # noqa: F401
 
     import backmap.runs.pipeline  # noqa: F401
-    import backmap.runs.rollout  # noqa: F401
-    from backmap.inference import along_time
+    import backmap.runs.temporal_frames  # noqa: F401
+    from backmap.inference import temporal as along_time
     from tests import toy_protein, toy_temporal
 
     toy = {"temporal": toy_temporal, "protein": toy_protein}[sys.argv[3]]

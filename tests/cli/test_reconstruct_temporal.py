@@ -17,7 +17,7 @@ import pytest
 import backmap.api
 from backmap.cli.main import main
 from backmap.errors import InputError, InputWarning
-from backmap.inference.rollout_job import Roller
+from backmap.inference.temporal_job import Roller
 from backmap.io import AtomList, GrowingOutput, to_mdtraj
 from backmap.runs import rollout
 from backmap.runs.recorder import Recorder
@@ -160,7 +160,7 @@ def test_more_inputs_than_files_may_be_open(toy, tmp_path, monkeypatch):
 
 def test_chunks_do_not_change_the_result(toy, given, tmp_path, monkeypatch):
     assert run(given, tmp_path / "whole.dcd") == 0
-    monkeypatch.setattr("backmap.inference.along_time.POSITIONS_PER_CHUNK", 22 * 7)
+    monkeypatch.setattr("backmap.inference.temporal.POSITIONS_PER_CHUNK", 22 * 7)
     assert run(given, tmp_path / "pieces.dcd") == 0
     assert_same(tmp_path / "whole.dcd", tmp_path / "pieces.dcd")
 
@@ -324,7 +324,7 @@ class Stops(ToyTemporal):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr("backmap.inference.along_time.POSITIONS_PER_CHUNK", 22 * 7)
+    monkeypatch.setattr("backmap.inference.temporal.POSITIONS_PER_CHUNK", 22 * 7)
 
 
 def test_interrupted_and_resumed(toy, given, tmp_path, capsys, small_chunks):
@@ -420,7 +420,7 @@ def test_stopped_after_the_last_frame(toy, given, tmp_path, monkeypatch, moment)
 
 def test_memory_does_not_grow_with_frames(toy, tmp_path, monkeypatch):
     """Few chunks of atoms live at once, however slowly they are written."""
-    monkeypatch.setattr("backmap.inference.along_time.POSITIONS_PER_CHUNK", 22 * 20)
+    monkeypatch.setattr("backmap.inference.temporal.POSITIONS_PER_CHUNK", 22 * 20)
     roll, add, append = Roller.__call__, Recorder.add, GrowingOutput.append
     born, alive_at_once = [], []
 

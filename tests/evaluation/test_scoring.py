@@ -6,8 +6,8 @@ import pytest
 
 from backmap import scoring
 from backmap.errors import InputError
+from backmap.evaluation.scoring import evaluate
 from backmap.io import AtomList, to_mdtraj
-from backmap.scoring import evaluate
 
 from .peptide import build
 

@@ -8,7 +8,7 @@ import backmap
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.cli.main import main
 from backmap.export.torchscript import save_torchscript
-from backmap.inference.along_chain import AlongChain
+from backmap.inference.diamondback import DiamondbackBuilder
 from backmap.io import open_source
 from tests.export.small import chains_of, random_walk
 from tests.models.diamondback.small import make_model
@@ -31,7 +31,7 @@ def test_result_is_that_of_python(both, sequences, frames, samples):
     c_alpha, (types, offsets) = random_walk(topology, frames), chains_of(topology)
     atoms, mask = exported(c_alpha, types, offsets, samples, 7, bead_noise=-1.0)
     origin = c_alpha[:, :1]
-    engine = AlongChain(model, topology, topology.linked(c_alpha.numpy()), ddim_steps=ddim_steps)
+    engine = DiamondbackBuilder(model, topology, topology.linked(c_alpha.numpy()), ddim_steps=ddim_steps)
     near, numbers = (c_alpha - origin).float(), torch.arange(frames)
     built = engine.reconstruct(near, numbers=numbers, samples=samples, seed=7).double() + origin[:, None]
     assert np.array_equal(mask.numpy(), topology.atom_mask)

@@ -10,8 +10,8 @@ import backmap
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, Topology
 from backmap.cli.main import main
 from backmap.export.torchscript import FORMAT_VERSION, save_torchscript
-from backmap.inference.all_at_once import AllAtOnce
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
+from backmap.inference.protein import ProteinBuilder
 from backmap.io import open_source
 from tests.export.small import chains_of, make_model, random_walk
 
@@ -43,7 +43,7 @@ def by_python(
 ) -> torch.Tensor:
     """What ``backmap reconstruct`` builds, as a tensor."""
     origin, numbers = c_alpha[:, :1], torch.arange(len(c_alpha))
-    engine = AllAtOnce(model, topology, linked, device)
+    engine = ProteinBuilder(model, topology, linked, device)
     beads = (c_alpha - origin).round(decimals=5).float().to(device)
     drawn = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=seed, box=box)
     built = engine.reconstruct(drawn, numbers=numbers, samples=samples, seed=seed, box=box)

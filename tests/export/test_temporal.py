@@ -10,7 +10,7 @@ import torch
 import backmap
 from backmap.cli.main import main
 from backmap.export.torchscript import save_torchscript
-from backmap.inference.along_time import AlongTime
+from backmap.inference.temporal import TemporalBuilder
 from backmap.models.temporal.config import InternalConfig, TemporalConfig, VoxelConfig
 from backmap.models.temporal.model import TemporalModel
 from tests.models.temporal.dipeptide import dipeptide, following_frames
@@ -66,7 +66,7 @@ def drifting_beads(model: TemporalModel, frames: int) -> torch.Tensor:
 
 def by_python(model: TemporalModel, beads: torch.Tensor, samples: int, seed: int, number: int = 0):
     """Atoms (samples, frames, atoms, 3) of a rollout, and the roller that made it."""
-    roller = AlongTime(model, samples=samples, seed=seed, trajectories=(number,))
+    roller = TemporalBuilder(model, samples=samples, seed=seed, trajectories=(number,))
     (rolled,) = roller.reconstruct([beads.numpy()], [np.arange(len(beads))])
     return torch.from_numpy(rolled.coordinates), roller
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.chemistry.force_field import ForceField
-from backmap.inference.along_time import AlongTime
 from backmap.inference.refinement import BOLTZMANN, RefinedSteps, Refinement, RefinementConfig
+from backmap.inference.temporal import TemporalBuilder
 from backmap.physics import force_field_from_files, potential_from_files
+from backmap.physics.force_field import ForceField
 from tests.inference.frames import part
 from tests.models.temporal.dipeptide import BEAD_ATOMS, STRUCTURE, moving_dipeptide
 from tests.toy_temporal import ToyTemporal, beads
@@ -96,10 +96,10 @@ def test_energies_that_do_not_occur_are_noticed(force_field, frames):
     assert run.is_relaxed(torn).tolist() == [row not in (3, 5) for row in range(16)]
 
 
-def rolling(force_field: ForceField, frames: torch.Tensor) -> AlongTime:
+def rolling(force_field: ForceField, frames: torch.Tensor) -> TemporalBuilder:
     shaken = frames + 0.02 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
     run = refinement(force_field, shaken, steps=8)
-    return AlongTime(ToyTemporal(), samples=2, seed=5, trajectories=(0, 1), refinement=run)
+    return TemporalBuilder(ToyTemporal(), samples=2, seed=5, trajectories=(0, 1), refinement=run)
 
 
 def test_resumed_equals_uninterrupted(force_field, frames):
@@ -121,7 +121,7 @@ def test_refined_frames_are_fed_back(force_field, frames):
     newest = refined.state["previous"][:, :, -1]
     for number in range(2):
         np.testing.assert_array_equal(newest[number], built[number].atoms[:, -1])
-    plain = AlongTime(ToyTemporal(), samples=2, seed=5, trajectories=(0, 1)).reconstruct(*part(given))
+    plain = TemporalBuilder(ToyTemporal(), samples=2, seed=5, trajectories=(0, 1)).reconstruct(*part(given))
     assert (np.abs(plain[0].atoms - built[0].atoms).max(axis=(0, 2, 3)) > 1e-3).all()
 
 
@@ -157,9 +157,9 @@ def test_frames_to_refine_are_drawn_as_often_and_with_as_much_noise_as_configure
     shaken = frames + 0.02 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
     model = Noted()
     run = refinement(force_field, shaken, steps=2, draws=6, noise=0.25)
-    AlongTime(model, samples=2, refinement=run).reconstruct(*part([beads(2)]))
+    TemporalBuilder(model, samples=2, refinement=run).reconstruct(*part([beads(2)]))
     assert model.noise == 0.25
     assert model.batches[0] == 12
-    AlongTime(model, samples=2).reconstruct(*part([beads(2)]))
+    TemporalBuilder(model, samples=2).reconstruct(*part([beads(2)]))
     assert model.noise == 1.0
     assert model.batches[-1] == 2

@@ -425,7 +425,7 @@ def test_sequence_from_python_stream_and_command_line(tmp_path, monkeypatch):
 
 def test_a_temporal_model_knows_its_residues(tmp_path):
     sequence = fasta(tmp_path, AWSEM_SEQUENCE)
-    with pytest.raises(InputError, match="sequence: has no meaning for a temporal model"):
+    with pytest.raises(InputError, match="sequence: applies only to protein and diamondback models"):
         backmap.reconstruct(AWSEM, sequence=sequence, model="alanine-dipeptide")
     arguments = ["reconstruct", str(AWSEM), "--sequence", str(sequence), "-o", str(tmp_path / "no.pdb")]
     assert main([*arguments, "--model", "alanine-dipeptide"]) == 2

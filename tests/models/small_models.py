@@ -7,14 +7,14 @@ import torch
 from safetensors.torch import save
 
 from backmap.chemistry import Topology
-from backmap.chemistry.force_field import ForceField
 from backmap.inference.protein_job import ProteinJob
-from backmap.inference.rollout_job import RolloutJob
+from backmap.inference.temporal_job import TemporalJob
 from backmap.models.checkpoint import Checkpoint, ModelFile, metadata_of, to_checkpoint
 from backmap.models.protein.config import PackingConfig, PeptidePlaneConfig, ProteinConfig, SideChainConfig
 from backmap.models.protein.model import ProteinModel
 from backmap.models.temporal.config import InternalConfig, TemporalConfig, VoxelConfig
 from backmap.models.temporal.model import TemporalModel
+from backmap.physics.force_field import ForceField
 from tests.models.conftest import helix
 from tests.models.diamondback.small import make_model
 from tests.models.temporal.dipeptide import dipeptide, following_frames
@@ -86,7 +86,7 @@ def build(data: bytes) -> np.ndarray:
 
 
 def _roll_out(file: ModelFile) -> np.ndarray:
-    roller = RolloutJob(file).open("cpu")
+    roller = TemporalJob(file).open("cpu")
     frames, _ = following_frames(2)
     beads = roller.model.mapping.apply(frames.numpy())
     if len(beads[0]) != 6:

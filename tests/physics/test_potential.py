@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.chemistry.force_field import ForceField
 from backmap.physics import Potential, nonbonded
+from backmap.physics.force_field import ForceField
 
 openmm = pytest.importorskip("openmm")
 

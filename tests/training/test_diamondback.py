@@ -10,7 +10,7 @@ from backmap.chemistry import SLOT_CA, Topology
 from backmap.cli.main import main
 from backmap.datasets.corpus import Corpus, load_corpus
 from backmap.evaluation import score
-from backmap.inference.along_chain import AlongChain
+from backmap.inference.diamondback import DiamondbackBuilder
 from backmap.io import open_source
 from backmap.models.checkpoint import load_checkpoint
 from backmap.models.diamondback.config import CompactConfig, DiamondbackConfig
@@ -185,7 +185,7 @@ def test_one_peptide_is_learned_by_heart(tmp_path, one_thread):
     settings = DiamondbackTrainingConfig(loop, draws_per_residue=48)
     result = train_diamondback(config, settings, corpus, corpus, tmp_path, CPU, False)
     first, last = result.history[0]["loss"], result.history[-1]["loss"]
-    engine = AlongChain(result.model, topology, topology.linked())
+    engine = DiamondbackBuilder(result.model, topology, topology.linked())
     c_alpha = torch.from_numpy(atoms[:, :, SLOT_CA]).float()
     built = engine.reconstruct(c_alpha, numbers=torch.arange(len(c_alpha)), samples=16, seed=0).numpy()
     card = score(topology, atoms, built, present, topology.atom_mask)

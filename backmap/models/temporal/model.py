@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import LinearMapping, Molecule
-from backmap.chemistry.force_field import ForceField
 from backmap.errors import InputError
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import config_from_dict
@@ -22,6 +21,7 @@ from backmap.models.temporal.internal_autoencoder import InternalAutoencoder
 from backmap.models.temporal.latent_mixture import LatentMixture
 from backmap.models.temporal.superposition import RigidMotion, move, root_mean_square_distance, superpose
 from backmap.models.temporal.voxel_autoencoder import VoxelAutoencoder
+from backmap.physics.force_field import ForceField
 
 _FORCE_FIELD_PREFIX = "force_field."
 

@@ -11,7 +11,7 @@ import torch
 
 from backmap.chemistry import RESIDUE_INDEX, SLOT_CA, SLOT_CB, Topology
 from backmap.export.protein import ExportedProtein
-from backmap.inference.all_at_once import AllAtOnce
+from backmap.inference.protein import ProteinBuilder
 from backmap.io import open_source
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import load_model
@@ -49,7 +49,7 @@ class Protein:
     def build(self, model, samples, seed, present=None, disulfides=None, given=None) -> torch.Tensor:
         """(samples, residues, 15, 3)."""
         bonds = None if disulfides is None else np.array(disulfides, dtype=np.int64).reshape(-1, 2)
-        engine = AllAtOnce(model, self.topology, self.linked, "cpu", present, bonds)
+        engine = ProteinBuilder(model, self.topology, self.linked, "cpu", present, bonds)
         numbers = torch.arange(1)
         return engine.reconstruct(self.c_alpha, numbers=numbers, samples=samples, seed=seed, given=given)[
             :, 0
@@ -147,7 +147,7 @@ def test_a_sample_depends_on_nothing_beside_it(model, protein):
 
 def test_free_cysteines_of_a_helix_stay_free(model):
     topology = Topology.from_sequences("AACAAACCAAACAA")
-    engine = AllAtOnce(model, topology, topology.linked())
+    engine = ProteinBuilder(model, topology, topology.linked())
     atoms = engine.reconstruct(helix(14)[None], numbers=torch.arange(1), samples=50, seed=3)[:, 0]
     assert torch.stack(list(sulfur_distances(atoms, topology).values())).min() > 0.30
 
@@ -160,7 +160,7 @@ def test_chains_are_bonded_to_each_other(model):
     linked = protein.linked.copy()
     linked[19] = False
     split = Topology(topology.residue_types, chain_index, ("A", "B"), topology.residue_numbers)
-    engine = AllAtOnce(model, split, linked)
+    engine = ProteinBuilder(model, split, linked)
     atoms = engine.reconstruct(protein.c_alpha, numbers=torch.arange(1), samples=10, seed=1)[:, 0]
     distances = sulfur_distances(atoms, split)
     assert (torch.stack([distances[bond] for bond in protein.bonds]) < 0.21).float().mean() > 0.9

@@ -12,7 +12,7 @@ import torch
 from backmap.chemistry import SIDE_CHAIN, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, SLOT_O, SLOT_OXT, Topology
 from backmap.chemistry.ideal_geometry import ideal_bond_lengths
 from backmap.evaluation.clashes import bonds_and_clashes
-from backmap.inference.all_at_once import AllAtOnce
+from backmap.inference.protein import ProteinBuilder
 from backmap.io import open_source
 from backmap.models.chain import Chain
 from backmap.models.protein.geometry import torsion_angle
@@ -83,7 +83,7 @@ def build(
     **settings: int,
 ) -> torch.Tensor:
     atoms = structure.atoms if atoms is None else atoms
-    engine = AllAtOnce(model, structure.topology, structure.linked, present=kept)
+    engine = ProteinBuilder(model, structure.topology, structure.linked, present=kept)
     settings = {"samples": 1, "seed": 0, **settings}
     numbers = torch.arange(first_frame, first_frame + len(atoms))
     given = None if kept is None else atoms
@@ -125,7 +125,7 @@ def test_c_alphas_alone_are_nothing_given(model, structure):
 
 
 def test_a_model_made_ready_for_atoms_wants_them(model, structure):
-    engine = AllAtOnce(model, structure.topology, structure.linked, present=structure.present)
+    engine = ProteinBuilder(model, structure.topology, structure.linked, present=structure.present)
     with pytest.raises(ValueError, match="none are given"):
         engine.reconstruct(
             structure.atoms[:, :, SLOT_CA], numbers=torch.zeros(1, dtype=torch.int64), samples=1, seed=0
@@ -295,7 +295,7 @@ def test_crystal_structures_are_right_handed(structure):
 
 def test_on_cuda_given_atoms_stay_too(model, structure, cuda):
     kept = at_random(structure, 0.5)
-    engine = AllAtOnce(load_model("protein", cuda), structure.topology, structure.linked, cuda, kept)
+    engine = ProteinBuilder(load_model("protein", cuda), structure.topology, structure.linked, cuda, kept)
     c_alpha = structure.atoms[:, :, SLOT_CA]
     numbers = torch.zeros(1, dtype=torch.int64)
     built = engine.reconstruct(c_alpha, numbers=numbers, samples=2, seed=0, given=structure.atoms).cpu()

@@ -9,7 +9,7 @@ import torch
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.chemistry.ramachandran import ramachandran_classes, ramachandran_percentiles
 from backmap.evaluation import score
-from backmap.inference.all_at_once import AllAtOnce
+from backmap.inference.protein import ProteinBuilder
 from backmap.io import open_source
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import load_model
@@ -144,7 +144,7 @@ def test_shipped_model_builds_few_outliers():
     c_alpha = torch.tensor(atoms[:, :, SLOT_CA], dtype=torch.float32)
 
     def outliers() -> float:
-        engine = AllAtOnce(model, source.topology, source.linked, "cpu")
+        engine = ProteinBuilder(model, source.topology, source.linked, "cpu")
         built = engine.reconstruct(c_alpha, numbers=torch.arange(1), samples=10, seed=0).numpy()
         card = score(source.topology, None, built, linked=source.linked)
         return card.measures["ramachandran_outliers"]["all"].value

@@ -3,7 +3,7 @@ import torch
 
 from backmap.chemistry import SLOT_CA
 from backmap.errors import InputError
-from backmap.inference.all_at_once import AllAtOnce
+from backmap.inference.protein import ProteinBuilder
 from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint, to_checkpoint
 from backmap.models.protein.config import PackingConfig, PeptidePlaneConfig, ProteinConfig, SideChainConfig
 from backmap.models.protein.model import ProteinModel
@@ -25,7 +25,7 @@ def model():
 @pytest.fixture
 def engine(model, two_helices):
     topology, _ = two_helices
-    return AllAtOnce(model, topology, topology.linked())
+    return ProteinBuilder(model, topology, topology.linked())
 
 
 def test_all_atoms_are_built_and_c_alphas_stay(engine, two_helices):
@@ -96,7 +96,7 @@ def test_seed_decides(engine, two_helices):
 
 def test_another_chain_far_away_changes_nothing_but_itself(model, two_helices):
     topology, c_alpha = two_helices
-    engine = AllAtOnce(model, topology, topology.linked())
+    engine = ProteinBuilder(model, topology, topology.linked())
     c_alpha = c_alpha.clone()
     c_alpha[20:] += 50.0
     near = engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=0)
@@ -118,7 +118,7 @@ def test_checkpoint_gives_the_same_model(model, engine, two_helices, tmp_path):
     topology, c_alpha = two_helices
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, to_checkpoint("protein", SMALL, model, {"seed": 0}))
-    again = AllAtOnce(load_model(path), topology, topology.linked())
+    again = ProteinBuilder(load_model(path), topology, topology.linked())
     assert load_checkpoint(path).provenance == {"seed": 0}
     same = again.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=3)
     assert torch.equal(same, engine.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=1, seed=3))

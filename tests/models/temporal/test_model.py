@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.chemistry.force_field import ForceField
 from backmap.errors import InputError
 from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 from backmap.models.temporal.config import InternalConfig, TemporalConfig, VoxelConfig
 from backmap.models.temporal.model import TemporalModel
 from backmap.models.temporal.superposition import root_mean_square_distance
+from backmap.physics.force_field import ForceField
 
 from .dipeptide import dipeptide, following_frames, moving_dipeptide
 

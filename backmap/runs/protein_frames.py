@@ -55,7 +55,7 @@ def frames_per_batch(residues: int, samples: int, device: torch.device, workers:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptAtoms:
     """What is read of a frame, and the atoms that stay exactly where the input has them.
 
     Parameters
@@ -75,7 +75,7 @@ class Kept:
     @classmethod
     def find(
         cls, atoms: AtomList, topology: Topology, read: np.ndarray, kept: np.ndarray | None = None
-    ) -> Kept:
+    ) -> KeptAtoms:
         """Find atoms by their names.
 
         Parameters
@@ -131,7 +131,7 @@ class BuiltFrames:
 
 
 def build_frames(
-    workers: Workers, chunks: Iterable[FrameChunk], kept: Kept, samples: int = 1
+    workers: Workers, chunks: Iterable[FrameChunk], kept: KeptAtoms, samples: int = 1
 ) -> Iterator[BuiltFrames]:
     """Build all atoms of every chunk of frames, in order, while others are being built.
 
@@ -143,13 +143,13 @@ def build_frames(
         Of a :class:`backmap.inference.protein_job.ProteinJob`.
     chunks : iterable of FrameChunk
         Coordinates (frames, residues, 15, 3) in nm.
-    kept : Kept
+    kept : KeptAtoms
         What is read of a frame, and what stays where it is.
     samples : int
         Structures of each frame.
     """
     reading = iter(chunks)
-    waiting: deque[_Waiting] = deque()
+    waiting: deque[_PendingChunk] = deque()
     failure: InputError | None = None
     while failure is None:
         try:
@@ -159,7 +159,7 @@ def build_frames(
             break
         if chunk is None:
             break
-        waiting.append(_Waiting(workers, chunk, kept))
+        waiting.append(_PendingChunk(workers, chunk, kept))
         if len(waiting) >= workers.window:
             yield waiting.popleft().result(samples)
     while waiting:
@@ -186,10 +186,10 @@ def near_origin(chunk: FrameChunk, read: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.round(chunk.coordinates[:, read] - origin, POSITION_DECIMALS).astype(np.float32), origin
 
 
-class _Waiting:
+class _PendingChunk:
     """A chunk in the hands of a worker."""
 
-    def __init__(self, workers: Workers, chunk: FrameChunk, kept: Kept) -> None:
+    def __init__(self, workers: Workers, chunk: FrameChunk, kept: KeptAtoms) -> None:
         self._chunk, self._kept = chunk, kept
         near, self._origin = near_origin(chunk, kept.read)
         self._future = workers.submit(near, chunk.numbers, chunk.periodic_box) if len(chunk) else None
@@ -218,7 +218,7 @@ def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndar
     first = source.first_frames(1)
     first = first.cut(first.covered.index(int(first.numbers[0])) + 1)
     with LocalWorkers(job, "cpu") as workers:
-        kept = Kept.find(atoms, source.topology, job.read)
+        kept = KeptAtoms.find(atoms, source.topology, job.read)
         (built,) = build_frames(workers, [first], kept, job.samples)
     return built.coordinates[0, 0]
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from backmap.errors import InputError
-from backmap.inference.along_time import AlongTime, RolledFrames
 from backmap.inference.refinement import Refinement, RefinementConfig
+from backmap.inference.temporal import RolledFrames, TemporalBuilder
 from backmap.models.checkpoint import ModelFile
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ State = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class RolloutJob:
+class TemporalJob:
     """How trajectories of one molecule are rolled out.
 
     Parameters
@@ -69,7 +69,7 @@ class RolloutJob:
 class Roller:
     """Rolls trajectories as a job says, some frames at a time; what lies between is in the caller's hands."""
 
-    def __init__(self, job: RolloutJob, model: TemporalModel, device: torch.device) -> None:
+    def __init__(self, job: TemporalJob, model: TemporalModel, device: torch.device) -> None:
         self.job, self.model, self._device = job, model, device
         self._refinement = make_refinement(model, job.model.name, job.refine, job.temperature_kelvin)
 
@@ -89,7 +89,7 @@ class Roller:
         state : dict of str to ndarray, optional
             What came out after the frames before; nothing at the beginning.
         chunks, numbers
-            Beads and numbers of the frames, as for :meth:`AlongTime.reconstruct`.
+            Beads and numbers of the frames, as for :meth:`TemporalBuilder.reconstruct`.
 
         Returns
         -------
@@ -98,7 +98,7 @@ class Roller:
         state : dict of str to ndarray
             For the frames to come.
         """
-        roller = AlongTime(
+        roller = TemporalBuilder(
             self.model,
             samples=self.job.samples,
             seed=self.job.seed,

@@ -49,7 +49,7 @@ class Traces(NamedTuple):
     keys: Tensor
 
 
-class AlongChain:
+class DiamondbackBuilder:
     """Runs a DiAMoNDBack model on chunks of a trajectory.
 
     Parameters

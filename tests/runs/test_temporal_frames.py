@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backmap.runs.rollout import Strand, plan_strands
+from backmap.runs.temporal_frames import Strand, plan_strands
 
 
 def test_whole_trajectories_are_one_strand_each():

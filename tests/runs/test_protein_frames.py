@@ -11,15 +11,15 @@ import torch
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.cluster import LocalWorkers
 from backmap.errors import InputError
-from backmap.inference.protein_job import Built
+from backmap.inference.protein_job import BuiltAtoms
 from backmap.io import FrameChunk
-from backmap.runs.frames import Kept, build_frames, frames_per_batch, listed_atoms, to_step
 from backmap.runs.layout import Layout
+from backmap.runs.protein_frames import KeptAtoms, build_frames, frames_per_batch, listed_atoms, to_step
 from backmap.runs.read_ahead import read_ahead
 
 TOPOLOGY = Topology.from_sequences("GAG")
 ATOMS = listed_atoms(TOPOLOGY)
-KEPT = Kept.find(ATOMS, TOPOLOGY, np.tile(np.arange(15) == SLOT_CA, (3, 1)))
+KEPT = KeptAtoms.find(ATOMS, TOPOLOGY, np.tile(np.arange(15) == SLOT_CA, (3, 1)))
 CPU = torch.device("cpu")
 
 
@@ -55,7 +55,7 @@ class Echo:
         self.threads.add((threading.get_ident(), torch.get_num_threads()))
         atoms = numbers[None, :, None, None] + 0.1 * np.arange(self.samples)[:, None, None, None]
         shape = self.samples, len(numbers)
-        return Built(
+        return BuiltAtoms(
             atoms=np.broadcast_to(atoms, (*shape, ATOMS.atoms, 3)).astype(np.float32),
             displacement=np.zeros((*shape, TOPOLOGY.residues), dtype=np.float32),
             cis=np.zeros(TOPOLOGY.residues, dtype=np.int64),

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.inference.along_time import (
+from backmap.inference.temporal import (
     FRAMES_PER_CHUNK,
-    AlongTime,
     Patience,
     RolledFrames,
+    TemporalBuilder,
     frames_per_chunk,
 )
 from tests.inference.frames import part
 from tests.toy_temporal import BEAD_ATOMS, SHAPE_NM, ToyTemporal, beads
 
 
-def roll(roller: AlongTime, trajectories: list[np.ndarray], chunk: int = 1000) -> list[RolledFrames]:
+def roll(roller: TemporalBuilder, trajectories: list[np.ndarray], chunk: int = 1000) -> list[RolledFrames]:
     """Roll out whole trajectories, so many frames at a time."""
     longest = max(map(len, trajectories))
     pieces = [
@@ -39,7 +39,7 @@ def rarely(c_g: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
 
 
 def test_shapes_and_the_input_is_hit():
-    roller = AlongTime(ToyTemporal(), samples=3)
+    roller = TemporalBuilder(ToyTemporal(), samples=3)
     (built,) = roll(roller, [beads(20)])
     assert built.atoms.shape == (3, 20, 22, 3) and built.atoms.dtype == np.float32
     assert built.coordinates.dtype == np.float64
@@ -56,7 +56,7 @@ def test_frames_depend_on_the_frame_before():
     early = beads(6)
     other = early.copy()
     other[2] += np.random.default_rng(1).normal(0, 0.01, (6, 3))
-    (one,), (two,) = (roll(AlongTime(ToyTemporal()), [given]) for given in (early, other))
+    (one,), (two,) = (roll(TemporalBuilder(ToyTemporal()), [given]) for given in (early, other))
     np.testing.assert_array_equal(one.atoms[:, :2], two.atoms[:, :2])
     assert (one.atoms[:, 3:] != two.atoms[:, 3:]).any()
 
@@ -64,7 +64,7 @@ def test_frames_depend_on_the_frame_before():
 @pytest.mark.parametrize("chunk", [1, 7, 16])
 def test_chunks_change_nothing(chunk):
     given = [beads(33), beads(12, seed=1)]
-    whole, cut = (AlongTime(ToyTemporal(rarely), samples=9, trajectories=(0, 1)) for _ in range(2))
+    whole, cut = (TemporalBuilder(ToyTemporal(rarely), samples=9, trajectories=(0, 1)) for _ in range(2))
     for one, other in zip(roll(whole, given), roll(cut, given, chunk), strict=True):
         assert_same(one, other)
     for name, value in whole.state.items():
@@ -74,19 +74,19 @@ def test_chunks_change_nothing(chunk):
 
 def test_batch_of_one_equals_batch_of_many():
     given = [beads(length, seed) for seed, length in enumerate((9, 20, 1, 14))]
-    together = roll(AlongTime(ToyTemporal(rarely), samples=3, trajectories=range(4)), given, chunk=6)
+    together = roll(TemporalBuilder(ToyTemporal(rarely), samples=3, trajectories=range(4)), given, chunk=6)
     for number, whole in enumerate(given):
-        (alone,) = roll(AlongTime(ToyTemporal(rarely), samples=3, trajectories=(number,)), [whole])
+        (alone,) = roll(TemporalBuilder(ToyTemporal(rarely), samples=3, trajectories=(number,)), [whole])
         np.testing.assert_allclose(together[number].atoms, alone.atoms, atol=1e-6)
-        (one,) = roll(AlongTime(ToyTemporal(rarely), samples=1, trajectories=(number,)), [whole])
+        (one,) = roll(TemporalBuilder(ToyTemporal(rarely), samples=1, trajectories=(number,)), [whole])
         np.testing.assert_allclose(together[number].atoms[:1], one.atoms, atol=1e-6)
 
 
 def test_resumed_equals_uninterrupted():
     given = [beads(30), beads(11, seed=1)]
-    whole = AlongTime(ToyTemporal(rarely), samples=2, seed=5, trajectories=(0, 1))
+    whole = TemporalBuilder(ToyTemporal(rarely), samples=2, seed=5, trajectories=(0, 1))
     first, resumed = (
-        AlongTime(ToyTemporal(rarely), samples=2, seed=5, trajectories=(0, 1)) for _ in range(2)
+        TemporalBuilder(ToyTemporal(rarely), samples=2, seed=5, trajectories=(0, 1)) for _ in range(2)
     )
     expected = roll(whole, given)
     first.reconstruct(*part(given, 0, 13))
@@ -102,9 +102,9 @@ def test_resumed_equals_uninterrupted():
 
 def test_seed_sample_and_trajectory_matter():
     given = beads(4)
-    first, other = roll(AlongTime(ToyTemporal(), trajectories=(0, 1)), [given, given])
+    first, other = roll(TemporalBuilder(ToyTemporal(), trajectories=(0, 1)), [given, given])
     assert (first.atoms != other.atoms).any()
-    (seeded,) = roll(AlongTime(ToyTemporal(), seed=1), [given])
+    (seeded,) = roll(TemporalBuilder(ToyTemporal(), seed=1), [given])
     assert (first.atoms != seeded.atoms).any()
 
 
@@ -113,7 +113,7 @@ def test_rotation_translation():
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     turn *= np.sign(np.linalg.det(turn))
     far = given @ turn.T + np.array([4e4, -1e5, 7.0])
-    here, there = AlongTime(ToyTemporal()), AlongTime(ToyTemporal())
+    here, there = TemporalBuilder(ToyTemporal()), TemporalBuilder(ToyTemporal())
     roll(here, [given])
     (built,) = roll(there, [far])
     np.testing.assert_allclose(here.tally.mean_residual, there.tally.mean_residual, atol=1e-6)
@@ -123,7 +123,7 @@ def test_rotation_translation():
 
 
 def test_a_bad_draw_is_drawn_again():
-    roller = AlongTime(ToyTemporal(rarely), samples=50)
+    roller = TemporalBuilder(ToyTemporal(rarely), samples=50)
     (built,) = roll(roller, [beads(20)])
     assert 50 < roller.tally.redraws[0] < 200  # 1000 frames, one draw in ten is bad
     assert roller.tally.reseeds[0] == roller.tally.unphysical[0] == 0
@@ -143,7 +143,7 @@ class SpoiledPast(ToyTemporal):
 def test_after_the_redraws_comes_the_library():
     given = beads(10)
     given[6] *= 1.5  # a stretched molecule
-    roller = AlongTime(SpoiledPast(), samples=2, trajectories=(0, 1), patience=Patience(redraws=3))
+    roller = TemporalBuilder(SpoiledPast(), samples=2, trajectories=(0, 1), patience=Patience(redraws=3))
     built = roll(roller, [beads(10), given])
     assert roller.tally.redraws.tolist() == [0, 2 * (3 + 1)]
     assert roller.tally.reseeds.tolist() == [0, 2]
@@ -158,7 +158,7 @@ def test_what_stays_unphysical_is_counted_and_harms_no_other_frame(bad_value):
 
     given = beads(10)
     given[6] *= 1.5
-    roller = AlongTime(ToyTemporal(at_the_mark, bad_value), patience=Patience(redraws=2))
+    roller = TemporalBuilder(ToyTemporal(at_the_mark, bad_value), patience=Patience(redraws=2))
     (built,) = roll(roller, [given])
     assert roller.tally.unphysical.tolist() == [1]
     assert roller.tally.redraws.tolist() == [2 + 3]
@@ -169,7 +169,7 @@ def test_what_stays_unphysical_is_counted_and_harms_no_other_frame(bad_value):
 
 
 def test_empty_and_single():
-    roller = AlongTime(ToyTemporal())
+    roller = TemporalBuilder(ToyTemporal())
     assert roller.reconstruct([np.empty((0, 6, 3))], [np.arange(0)])[0].atoms.shape == (1, 0, 22, 3)
     assert roller.reconstruct([beads(1)], [np.arange(1)])[0].atoms.shape == (1, 1, 22, 3)
     assert roller.tally.frames.tolist() == [1]
@@ -177,8 +177,8 @@ def test_empty_and_single():
 
 def test_chunks_of_different_lengths():
     given = [beads(9), beads(9, seed=1)]
-    expected = roll(AlongTime(ToyTemporal(rarely), seed=5, trajectories=(0, 1)), given)
-    roller = AlongTime(ToyTemporal(rarely), seed=5, trajectories=(0, 1))
+    expected = roll(TemporalBuilder(ToyTemporal(rarely), seed=5, trajectories=(0, 1)), given)
+    roller = TemporalBuilder(ToyTemporal(rarely), seed=5, trajectories=(0, 1))
     cuts = [(slice(0, 4), slice(0, 0)), (slice(4, 4), slice(0, 7)), (slice(4, 9), slice(7, 9))]
     pieces = []
     for both in cuts:

@@ -15,9 +15,9 @@ import torch
 
 from backmap.cluster import Workers
 from backmap.errors import InputEndsEarly, InputError
-from backmap.inference.along_time import RolledFrames, Tally
-from backmap.inference.along_time import frames_per_chunk as default_frames_per_chunk
-from backmap.inference.rollout_job import State
+from backmap.inference.temporal import RolledFrames, Tally
+from backmap.inference.temporal import frames_per_chunk as default_frames_per_chunk
+from backmap.inference.temporal_job import State
 from backmap.io import BeadSource, FrameChunk, Frames, Progress, read_molecule
 from backmap.io.coordinate_checks import wrong_unit
 
@@ -270,7 +270,7 @@ class Rollout:
         Parameters
         ----------
         workers : Workers
-            Of a :class:`backmap.inference.rollout_job.RolloutJob`.
+            Of a :class:`backmap.inference.temporal_job.TemporalJob`.
         state : dict of str to ndarray, optional
             What came with the frames before ``frames_done``.
         frames_done : int

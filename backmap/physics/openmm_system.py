@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backmap.chemistry.force_field import ForceField, ImplicitSolvent
+from backmap.physics.force_field import ForceField, ImplicitSolvent
 
 if TYPE_CHECKING:
     import openmm

@@ -100,7 +100,7 @@ class RolledFrames:
         return self.atoms + self.origin[:, None]
 
 
-class AlongTime:
+class TemporalBuilder:
     """Rolls a temporal model along trajectories.
 
     Every frame is built from the ones before it, so the rows of a batch are trajectories and their samples.

@@ -13,7 +13,7 @@ from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
 
 
-class AllAtOnce:
+class ProteinBuilder:
     """Runs the protein model on chunks of a trajectory.
 
     Parameters

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from backmap.chemistry.force_field import ForceField
+from backmap.physics.force_field import ForceField
 
 openmm = pytest.importorskip("openmm")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-import backmap.inference.along_chain as along_chain
+import backmap.inference.diamondback as along_chain
 from backmap.chemistry import ATOM_MASK, SLOT_C, SLOT_CA, SLOT_O, SLOT_OXT, Topology
-from backmap.inference.along_chain import AlongChain, StructureBuilder, Traces, build_structures
+from backmap.inference.diamondback import DiamondbackBuilder, StructureBuilder, Traces, build_structures
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.models.diamondback.layout import Pass
@@ -23,9 +23,9 @@ def frames(count: int) -> torch.Tensor:
     return TRACE + 0.02 * torch.randn(count, 15, 3, generator=generator)
 
 
-def make_engine(network: str = "compact", ddim_steps: int = 0) -> AlongChain:
+def make_engine(network: str = "compact", ddim_steps: int = 0) -> DiamondbackBuilder:
     topology = Topology.from_sequences(*SEQUENCES)
-    return AlongChain(make_model(network), topology, topology.linked(), ddim_steps=ddim_steps)
+    return DiamondbackBuilder(make_model(network), topology, topology.linked(), ddim_steps=ddim_steps)
 
 
 @pytest.mark.parametrize("ddim_steps", [0, 3])
@@ -127,14 +127,14 @@ def test_terminal_oxygen_is_opposite_and_as_far():
 def test_short_segments_are_refused_by_name():
     topology = Topology.from_sequences("ACDE", "AC")
     with pytest.raises(ValueError, match="chain B residue 1 ALA stands in a segment of fewer than three"):
-        AlongChain(make_model("compact"), topology, topology.linked())
+        DiamondbackBuilder(make_model("compact"), topology, topology.linked())
 
 
 def test_breaks_are_ends():
     topology = Topology.from_sequences("ACDEFGH")
     linked = topology.linked()
     linked[2] = False
-    engine = AlongChain(make_model("compact"), topology, linked)
+    engine = DiamondbackBuilder(make_model("compact"), topology, linked)
     assert np.flatnonzero(pass_kinds(engine.chain) != Pass.INTERIOR).tolist() == [0, 2, 3, 6]
     built = engine.reconstruct(helix(7)[None], numbers=torch.arange(1), samples=1, seed=0)
     assert built[0, 0][torch.from_numpy(ATOM_MASK)[engine.chain.types]].isfinite().all()
@@ -142,7 +142,7 @@ def test_breaks_are_ends():
 
 def test_cuda_matches_cpu(cuda):
     built = [
-        AlongChain(make_model("compact"), topology, topology.linked(), device).reconstruct(
+        DiamondbackBuilder(make_model("compact"), topology, topology.linked(), device).reconstruct(
             frames(2), numbers=torch.arange(2), samples=2, seed=7
         )
         for topology in [Topology.from_sequences(*SEQUENCES)]

@@ -120,7 +120,7 @@ class ForceField:
         ValueError
             If a force is of another kind or uses a cutoff or periodic boundaries; the message names it.
         """
-        from backmap.chemistry.openmm_system import read_system
+        from backmap.physics.openmm_system import read_system
 
         return read_system(system)
 
