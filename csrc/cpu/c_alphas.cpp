@@ -4,7 +4,7 @@
 
 #include "cpu/cell_list.h"
 #include "cpu/parallel.h"
-#include "kernels.h"
+#include "kernels/c_alphas.h"
 
 namespace backmap::cpu {
 namespace {

@@ -8,7 +8,7 @@
 #include "cpu/local_axes.h"
 #include "cpu/parallel.h"
 #include "cpu/residue_blocks.h"
-#include "kernels.h"
+#include "kernels/canonical_alignment.h"
 
 namespace backmap::cpu {
 namespace {

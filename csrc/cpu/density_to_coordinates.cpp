@@ -7,7 +7,7 @@
 #include "cpu/parallel.h"
 #include "cpu/prefetch.h"
 #include "cpu/streaming.h"
-#include "kernels.h"
+#include "kernels/density_to_coordinates.h"
 
 namespace backmap::cpu {
 namespace {

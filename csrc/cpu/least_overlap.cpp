@@ -6,7 +6,7 @@
 #include "core/pair_terms.h"
 #include "core/trial_overlap.h"
 #include "cpu/parallel.h"
-#include "kernels.h"
+#include "kernels/least_overlap.h"
 
 namespace backmap::cpu {
 namespace {

@@ -1,8 +1,8 @@
 // Local points placed on the atoms of structures, the last of those that share an atom; threads over atoms.
+#include "kernels/overlapping_placement.h"
 #include "core/local_frame.h"
 #include "core/overlap.h"
 #include "cpu/parallel.h"
-#include "kernels.h"
 
 namespace backmap::cpu {
 namespace {

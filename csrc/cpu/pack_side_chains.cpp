@@ -8,7 +8,7 @@
 #include "cpu/cell_grid.h"
 #include "cpu/clones.h"
 #include "cpu/parallel.h"
-#include "kernels.h"
+#include "kernels/pack_side_chains.h"
 
 namespace backmap::cpu {
 namespace {

@@ -7,7 +7,7 @@
 #include "cpu/clones.h"
 #include "cpu/pair_sums.h"
 #include "cpu/parallel.h"
-#include "kernels.h"
+#include "kernels/structure_penalty.h"
 
 namespace backmap::cpu {
 namespace {

@@ -8,7 +8,7 @@
 #include "cpu/parallel.h"
 #include "cpu/prefetch.h"
 #include "cpu/streaming.h"
-#include "kernels.h"
+#include "kernels/voxelize.h"
 
 namespace backmap::cpu {
 namespace {

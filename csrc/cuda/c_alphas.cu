@@ -1,7 +1,7 @@
 // C-alphas drawn about their beads, and their energies: one block a frame, its threads over the residues.
 #include "cuda/launch.h"
 #include "cuda/linked_lists.h"
-#include "kernels.h"
+#include "kernels/c_alphas.h"
 
 namespace backmap::cuda {
 namespace {

@@ -2,7 +2,7 @@
 #include "core/local_frame.h"
 #include "core/nearest.h"
 #include "cuda/launch.h"
-#include "kernels.h"
+#include "kernels/canonical_alignment.h"
 
 namespace backmap::cuda {
 namespace {

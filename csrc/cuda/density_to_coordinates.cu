@@ -2,7 +2,7 @@
 #include "core/density_moments.h"
 #include "cuda/cubes.h"
 #include "cuda/launch.h"
-#include "kernels.h"
+#include "kernels/density_to_coordinates.h"
 
 namespace backmap::cuda {
 namespace {

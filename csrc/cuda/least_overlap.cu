@@ -3,7 +3,7 @@
 #include "core/pair_terms.h"
 #include "core/trial_overlap.h"
 #include "cuda/launch.h"
-#include "kernels.h"
+#include "kernels/least_overlap.h"
 
 namespace backmap::cuda {
 namespace {

@@ -2,7 +2,7 @@
 #include "core/local_frame.h"
 #include "core/overlap.h"
 #include "cuda/launch.h"
-#include "kernels.h"
+#include "kernels/overlapping_placement.h"
 
 namespace backmap::cuda {
 namespace {

@@ -3,7 +3,7 @@
 #include "core/pair_terms.h"
 #include "core/rotamer_draw.h"
 #include "cuda/launch.h"
-#include "kernels.h"
+#include "kernels/pack_side_chains.h"
 
 namespace backmap::cuda {
 namespace {
@@ -27,10 +27,15 @@ struct PackFrame {
   PeriodicBox<T> box;
 };
 
+// Elements of the workspace that belong to one frame.
+BACKMAP_HD int64_t elements_of_frame(int64_t residues, int64_t candidates) {
+  return residues * (8 + candidates) + candidates;
+}
+
 template <typename T>
 __device__ PackFrame<T> frame_at(const PackArguments<T>& a, int64_t b) {
   const int64_t r = a.residues, k = a.candidates;
-  T* workspace = a.workspace + b * (r * (8 + k) + k);
+  T* workspace = static_cast<T*>(a.workspace) + b * elements_of_frame(r, k);
   return {a.candidate + b * r * k * a.side_slots * 3,
           a.backbone + b * r * a.backbone_slots * 3,
           a.backbone_present + b * a.backbone_present_stride,
@@ -205,7 +210,10 @@ __global__ void compute_final_energies(PackArguments<T> a) {
 
 }  // namespace
 
-int64_t pack_workspace(int64_t residues, int64_t candidates) { return residues * (8 + candidates) + candidates; }
+template <typename T>
+int64_t pack_workspace(int64_t batch, int64_t residues, int64_t candidates) {
+  return batch * elements_of_frame(residues, candidates) * int64_t(sizeof(T));
+}
 
 template <typename T>
 void pack_side_chains(const PackArguments<T>& args, void* stream) {
@@ -218,6 +226,8 @@ void pack_side_chains(const PackArguments<T>& args, void* stream) {
   check_launch("pack_side_chains");
 }
 
+template int64_t pack_workspace<float>(int64_t, int64_t, int64_t);
+template int64_t pack_workspace<double>(int64_t, int64_t, int64_t);
 template void pack_side_chains(const PackArguments<float>&, void*);
 template void pack_side_chains(const PackArguments<double>&, void*);
 

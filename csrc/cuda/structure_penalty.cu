@@ -5,7 +5,7 @@
 #include "cuda/cell_lists.h"
 #include "cuda/launch.h"
 #include "cuda/linked_lists.h"
-#include "kernels.h"
+#include "kernels/structure_penalty.h"
 
 namespace backmap::cuda {
 namespace {

@@ -3,7 +3,7 @@
 #include "cuda/cell_lists.h"
 #include "cuda/launch.h"
 #include "cuda/linked_lists.h"
-#include "kernels.h"
+#include "kernels/structure_score.h"
 
 namespace backmap::cuda {
 namespace {
@@ -104,6 +104,7 @@ int64_t score_workspace(int64_t batch, int64_t atoms) {
   return workspace.bytes();
 }
 
+template <typename T>
 int64_t score_backward_workspace(int64_t atoms, int64_t bonds) {
   Workspace workspace(nullptr);
   workspace.take_lists(atoms, 2 * bonds);
@@ -146,6 +147,8 @@ void structure_score_backward(const ScoreBackwardArguments<T>& args, void* strea
 
 template int64_t score_workspace<float>(int64_t, int64_t);
 template int64_t score_workspace<double>(int64_t, int64_t);
+template int64_t score_backward_workspace<float>(int64_t, int64_t);
+template int64_t score_backward_workspace<double>(int64_t, int64_t);
 template void structure_score(const ScoreArguments<float>&, void*);
 template void structure_score(const ScoreArguments<double>&, void*);
 template void structure_score_backward(const ScoreBackwardArguments<float>&, void*);

@@ -3,7 +3,7 @@
 #include "core/vec3.h"
 #include "cuda/cubes.h"
 #include "cuda/launch.h"
-#include "kernels.h"
+#include "kernels/voxelize.h"
 
 namespace backmap::cuda {
 namespace {

@@ -1,10 +1,20 @@
 // C-alphas drawn about their beads, and their energies: from tensors to launchers.
 #include <cmath>
 
-#include "kernels.h"
+#include "kernels/c_alphas.h"
 #include "torch/bonded_checks.h"
 #include "torch/launch.h"
-#include "torch/operators.h"
+#include "torch/register.h"
+
+// The parameters of draw_c_alphas, and their names in the same order.
+#define BACKMAP_DRAW_C_ALPHAS_PARAMETERS                                                                           \
+  const Tensor &beads, const Tensor &noise, const Tensor &bonds, const Tensor &kinds, const Tensor &weights,       \
+      const Tensor &table, const Tensor &keys, const Tensor &steps, double first_angle, double last_angle,         \
+      double temperature, double step_size, double largest_step, double contact_distance, double contact_strength, \
+      const std::optional<Tensor>&box
+#define BACKMAP_DRAW_C_ALPHAS_ARGUMENTS                                                                     \
+  beads, noise, bonds, kinds, weights, table, keys, steps, first_angle, last_angle, temperature, step_size, \
+      largest_step, contact_distance, contact_strength, box
 
 namespace backmap {
 namespace {
@@ -56,8 +66,6 @@ PriorTable<T> prior_table(const Tensor& table, double first_angle, double last_a
 void is_finite_and_not_negative(const char* op, const char* name, double value) {
   TORCH_CHECK_VALUE(value >= 0 && std::isfinite(value), op, ": ", name, " must be finite and 0 or more, got ", value);
 }
-
-}  // namespace
 
 Tensor empty_c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
                             double first_angle, double last_angle) {
@@ -149,6 +157,20 @@ Tensor draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
     launch(beads, [&] { cpu::draw_c_alphas(args); }, [&](void* s) { cuda::draw_c_alphas(args, s); });
   });
   return c_alpha;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&c_alpha_energy, &empty_c_alpha_energy, NoGradient>(
+      m,
+      "c_alpha_energy(Tensor c_alpha, Tensor kinds, Tensor weights, Tensor table, float first_angle, "
+      "float last_angle) -> Tensor");
+  register_operator<&draw_c_alphas, &empty_draw_c_alphas, NoGradient>(
+      m,
+      "draw_c_alphas(Tensor beads, Tensor noise, Tensor bonds, Tensor kinds, Tensor weights, Tensor table, "
+      "Tensor keys, Tensor steps, float first_angle, float last_angle, float temperature, float step_size, "
+      "float largest_step, float contact_distance, float contact_strength, Tensor? box=None) -> Tensor");
 }
 
 }  // namespace backmap

@@ -1,8 +1,8 @@
-// Canonical alignment and placement: from tensors to launchers.
-#include "kernels.h"
+// Canonical alignment and placement: from tensors to launchers, and gradients.
+#include "kernels/canonical_alignment.h"
 #include "torch/bonded_checks.h"
 #include "torch/launch.h"
-#include "torch/operators.h"
+#include "torch/register.h"
 
 namespace backmap {
 namespace {
@@ -20,8 +20,6 @@ Sizes batch_of(const Argument& atoms) {
   holds_points(atoms, 3, "(*, residues, atoms, 3)");
   return without_last(atoms.tensor, 3);
 }
-
-}  // namespace
 
 Tensors3 empty_canonical_alignment(const Tensor& atoms, const Tensor& present, const Tensor& selectable,
                                    const Tensor& query, const Tensor& triangle, const Tensor& exclude,
@@ -155,8 +153,6 @@ Tensors2 canonical_alignment_backward(const Tensor& grad_local, const Tensor& gr
   return {grad_atoms, grad_triangle};
 }
 
-namespace {
-
 void check_placement(const char* op, const Tensor& frame, const Tensor& local) {
   const Argument first{op, "frame", frame};
   is_floating(first);
@@ -166,8 +162,6 @@ void check_placement(const char* op, const Tensor& frame, const Tensor& local) {
   holds_points({op, "local", local}, 3, "(*, queries, atoms, 3)");
   has_shape({op, "local", local}, join(without_last(frame, 2), {local.sym_size(-2), 3}));
 }
-
-}  // namespace
 
 Tensor empty_canonical_placement(const Tensor& frame, const Tensor& local) {
   check_placement("canonical_placement", frame, local);
@@ -218,6 +212,63 @@ Tensors2 canonical_placement_backward(const Tensor& grad, const Tensor& frame, c
         [&](void* s) { cuda::canonical_placement_backward(args, s); });
   });
   return {grad_frame, grad_local};
+}
+
+// ---- Gradients ---------------------------------------------------------------------------------
+
+struct CanonicalAlignment : torch::autograd::Function<CanonicalAlignment> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& present,
+                               const Tensor& selectable, const Tensor& query, const Tensor& triangle,
+                               const Tensor& exclude, const c10::SymInt& neighbours, int64_t frame_rule,
+                               const std::optional<Tensor>& box) {
+    auto [local, index, frame] = call_below_autograd<&canonical_alignment>(atoms, present, selectable, query, triangle,
+                                                                           exclude, neighbours, frame_rule, box);
+    ctx->save_for_backward({atoms, present, index, triangle, box ? local : Tensor()});
+    ctx->saved_data["frame_rule"] = frame_rule;
+    ctx->mark_non_differentiable({index});
+    return {local, index, frame};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    auto [grad_atoms, grad_triangle] =
+        call<&canonical_alignment_backward>(grads[0], grads[2], saved[0], saved[1], saved[2], saved[3],
+                                            ctx->saved_data["frame_rule"].toInt(), if_defined(saved[4]));
+    return {grad_atoms, {}, {}, {}, grad_triangle, {}, {}, {}, {}};
+  }
+};
+
+struct CanonicalPlacement : torch::autograd::Function<CanonicalPlacement> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& frame, const Tensor& local) {
+    ctx->save_for_backward({frame, local});
+    return call_below_autograd<&canonical_placement>(frame, local);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    auto [grad_frame, grad_local] = call<&canonical_placement_backward>(grads[0], saved[0], saved[1]);
+    return {grad_frame, grad_local};
+  }
+};
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&canonical_alignment, &empty_canonical_alignment, CanonicalAlignment>(
+      m,
+      "canonical_alignment(Tensor atoms, Tensor present, Tensor selectable, Tensor query, Tensor triangle, "
+      "Tensor exclude, SymInt neighbours, int frame_rule, Tensor? box=None) "
+      "-> (Tensor local, Tensor index, Tensor frame)");
+  register_operator<&canonical_alignment_backward, &empty_canonical_alignment_backward, NoSecondGradient>(
+      m,
+      "canonical_alignment_backward(Tensor grad_local, Tensor grad_frame, Tensor atoms, Tensor present, Tensor index, "
+      "Tensor triangle, int frame_rule, Tensor? local=None) -> (Tensor grad_atoms, Tensor grad_triangle)");
+  register_operator<&canonical_placement, &empty_canonical_placement, CanonicalPlacement>(
+      m, "canonical_placement(Tensor frame, Tensor local) -> Tensor");
+  register_operator<&canonical_placement_backward, &empty_canonical_placement_backward, NoSecondGradient>(
+      m,
+      "canonical_placement_backward(Tensor grad, Tensor frame, Tensor local) "
+      "-> (Tensor grad_frame, Tensor grad_local)");
 }
 
 }  // namespace backmap

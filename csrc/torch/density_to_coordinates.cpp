@@ -1,12 +1,13 @@
-// Centres of densities: from tensors to launchers.
-#include "kernels.h"
+// Centres of densities: from tensors to launchers, and gradients.
+#include "kernels/density_to_coordinates.h"
 #include "torch/checks.h"
 #include "torch/cubes.h"
 #include "torch/large_pages.h"
 #include "torch/launch.h"
-#include "torch/operators.h"
+#include "torch/register.h"
 
 namespace backmap {
+namespace {
 
 Tensors2 empty_density_to_coordinates(const Tensor& density, double width, bool) {
   using namespace checks;
@@ -77,6 +78,38 @@ Tensor density_to_coordinates_backward(const Tensor& grad, const Tensor& density
         [&](void* s) { cuda::density_to_coordinates_backward(args, s); });
   });
   return grad_density;
+}
+
+// ---- Gradient ----------------------------------------------------------------------------------
+
+struct DensityToCoordinates : torch::autograd::Function<DensityToCoordinates> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& density, double width, bool logits) {
+    auto [coordinates, total] = call_below_autograd<&density_to_coordinates>(density, width, logits);
+    ctx->save_for_backward({density, coordinates, total});
+    ctx->saved_data["width"] = width;
+    ctx->saved_data["logits"] = logits;
+    ctx->mark_non_differentiable({total});
+    return {coordinates, total};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor grad_density =
+        call<&density_to_coordinates_backward>(grads[0], saved[0], saved[1], saved[2],
+                                               ctx->saved_data["width"].toDouble(), ctx->saved_data["logits"].toBool());
+    return {grad_density, {}, {}};
+  }
+};
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&density_to_coordinates, &empty_density_to_coordinates, DensityToCoordinates>(
+      m, "density_to_coordinates(Tensor density, float width, bool logits) -> (Tensor coordinates, Tensor total)");
+  register_operator<&density_to_coordinates_backward, &empty_density_to_coordinates_backward, NoSecondGradient>(
+      m,
+      "density_to_coordinates_backward(Tensor grad, Tensor density, Tensor coordinates, Tensor total, float width, "
+      "bool logits) -> Tensor");
 }
 
 }  // namespace backmap

@@ -1,10 +1,11 @@
 // Trials that overlap least: from tensors to launchers.
-#include "kernels.h"
+#include "kernels/least_overlap.h"
 #include "torch/bonded_checks.h"
 #include "torch/launch.h"
-#include "torch/operators.h"
+#include "torch/register.h"
 
 namespace backmap {
+namespace {
 
 using namespace checks;
 
@@ -68,6 +69,15 @@ Tensor least_overlap(const Tensor& atoms, const Tensor& trials, const Tensor& pe
     launch(atoms, [&] { cpu::least_overlap(args); }, [&](void* s) { cuda::least_overlap(args, s); });
   });
   return choice;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&least_overlap, &empty_least_overlap, NoGradient>(
+      m,
+      "least_overlap(Tensor atoms, Tensor trials, Tensor penalty, Tensor residue, Tensor target, float distance, "
+      "Tensor? box=None) -> Tensor");
 }
 
 }  // namespace backmap

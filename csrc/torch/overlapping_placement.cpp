@@ -1,8 +1,8 @@
-// Placement with overlaps: from tensors to launchers.
-#include "kernels.h"
+// Placement with overlaps: from tensors to launchers, and gradients.
+#include "kernels/overlapping_placement.h"
 #include "torch/checks.h"
 #include "torch/launch.h"
-#include "torch/operators.h"
+#include "torch/register.h"
 
 namespace backmap {
 namespace {
@@ -35,8 +35,6 @@ void check_target_range(const Tensor& target, int64_t atoms) {
   TORCH_CHECK_VALUE(lowest >= -1 && highest < atoms, "overlapping_placement: target must lie in [-1, ", atoms,
                     ") (residues * atoms), got ", lowest < -1 ? lowest : highest);
 }
-
-}  // namespace
 
 Tensor empty_overlapping_placement(const Tensor& atoms, const Tensor& frame, const Tensor& local,
                                    const Tensor& target) {
@@ -105,6 +103,34 @@ Tensors3 overlapping_placement_backward(const Tensor& grad, const Tensor& frame,
         [&](void* s) { cuda::overlapping_placement_backward(args, s); });
   });
   return {grad_atoms, grad_frame, grad_local};
+}
+
+// ---- Gradient ----------------------------------------------------------------------------------
+
+struct OverlappingPlacement : torch::autograd::Function<OverlappingPlacement> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& frame, const Tensor& local,
+                        const Tensor& target) {
+    ctx->save_for_backward({frame, local, target});
+    return call_below_autograd<&overlapping_placement>(atoms, frame, local, target);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    auto [grad_atoms, grad_frame, grad_local] =
+        call<&overlapping_placement_backward>(grads[0], saved[0], saved[1], saved[2]);
+    return {grad_atoms, grad_frame, grad_local, {}};
+  }
+};
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&overlapping_placement, &empty_overlapping_placement, OverlappingPlacement>(
+      m, "overlapping_placement(Tensor atoms, Tensor frame, Tensor local, Tensor target) -> Tensor");
+  register_operator<&overlapping_placement_backward, &empty_overlapping_placement_backward, NoSecondGradient>(
+      m,
+      "overlapping_placement_backward(Tensor grad, Tensor frame, Tensor local, Tensor target) "
+      "-> (Tensor grad_atoms, Tensor grad_frame, Tensor grad_local)");
 }
 
 }  // namespace backmap

@@ -1,13 +1,12 @@
 // Side-chain packing: from tensors to launchers.
 #include <cmath>
 
-#include "kernels.h"
+#include "kernels/pack_side_chains.h"
 #include "torch/bonded_checks.h"
 #include "torch/launch.h"
-#include "torch/operators.h"
+#include "torch/register.h"
 
 namespace backmap {
-
 namespace {
 
 // That no atom is in contact with two images of another.
@@ -18,8 +17,6 @@ void check_box_width(const std::optional<Tensor>& box, const Tensor& radii, cons
   checks::check_box_values("pack_side_chains", box, std::isfinite(contact) ? std::max(contact, 0.0) : 0.0,
                            "the largest contact");
 }
-
-}  // namespace
 
 Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                                 const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
@@ -72,11 +69,10 @@ Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_pres
                radii_ = radii.contiguous(), backbone_radii_ = backbone_radii.contiguous(),
                linked_ = linked.contiguous(), uniforms_ = uniforms.contiguous(), box_ = contiguous_or_undefined(box);
   const int64_t frames = frame_count(candidates, 4), residues = candidates.size(-4);
-  const int64_t workspace_size =
-      candidates.is_cuda() ? frames * cuda::pack_workspace(residues, candidates.size(-3)) : 0;
-  const Tensor workspace = at::empty({workspace_size}, candidates.options());
   with_scalar_of(candidates, [&](auto scalar) {
     using T = decltype(scalar);
+    const Tensor workspace =
+        cuda_workspace(candidates, [&] { return cuda::pack_workspace<T>(frames, residues, candidates.size(-3)); });
     const PackArguments<T> args{
         .batch = frames,
         .residues = residues,
@@ -98,11 +94,21 @@ Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_pres
         .box_stride = box ? frame_stride(*box, 2) : 0,
         .choice = choice.mutable_data_ptr<int64_t>(),
         .energy = energy.mutable_data_ptr<T>(),
-        .workspace = workspace.mutable_data_ptr<T>(),
+        .workspace = workspace.mutable_data_ptr(),
     };
     launch(candidates, [&] { cpu::pack_side_chains(args); }, [&](void* s) { cuda::pack_side_chains(args, s); });
   });
   return {choice, energy};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&pack_side_chains, &empty_pack_side_chains, NoGradient>(
+      m,
+      "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
+      "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength, Tensor? box=None) "
+      "-> (Tensor choice, Tensor energy)");
 }
 
 }  // namespace backmap

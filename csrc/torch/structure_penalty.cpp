@@ -1,8 +1,18 @@
-// Structure penalty: from tensors to launchers.
-#include "kernels.h"
+// Structure penalty: from tensors to launchers, and gradients.
+#include "kernels/structure_penalty.h"
 #include "torch/bonded_checks.h"
 #include "torch/launch.h"
-#include "torch/operators.h"
+#include "torch/register.h"
+
+// The parameters of the penalty, which its backward has too, and their names in the same order.
+#define BACKMAP_PENALTY_PARAMETERS                                                                             \
+  const Tensor &atoms, const Tensor &present, const Tensor &bonds, const Tensor &bond_lengths,                 \
+      const Tensor &angle_ends, const Tensor &angle_spans, const Tensor &radii, const Tensor &exclusion_start, \
+      const Tensor &exclusions, double bond_kt_per_nm2, double angle_kt_per_nm2, double repulsion_kt_per_nm2,  \
+      double radius_scale, const std::optional<Tensor>&box
+#define BACKMAP_PENALTY_ARGUMENTS                                                                                    \
+  atoms, present, bonds, bond_lengths, angle_ends, angle_spans, radii, exclusion_start, exclusions, bond_kt_per_nm2, \
+      angle_kt_per_nm2, repulsion_kt_per_nm2, radius_scale, box
 
 namespace backmap {
 namespace {
@@ -135,8 +145,6 @@ Tensor empty_gradient(const Penalty& p, const Tensor& grad) {
   return at::empty_symint(p.atoms.sym_sizes(), p.atoms.options());
 }
 
-}  // namespace
-
 Tensor empty_structure_penalty(BACKMAP_PENALTY_PARAMETERS) {
   return empty_energies({"structure_penalty", BACKMAP_PENALTY_ARGUMENTS});
 }
@@ -173,6 +181,42 @@ Tensor structure_penalty_backward(const Tensor& grad, BACKMAP_PENALTY_PARAMETERS
         [&](void* s) { cuda::structure_penalty_backward(args, s); });
   });
   return grad_atoms;
+}
+
+// ---- Gradient ----------------------------------------------------------------------------------
+
+struct StructurePenalty : torch::autograd::Function<StructurePenalty> {
+  static Tensor forward(AutogradContext* ctx, BACKMAP_PENALTY_PARAMETERS) {
+    ctx->save_for_backward({atoms, present, bonds, bond_lengths, angle_ends, angle_spans, radii, exclusion_start,
+                            exclusions, box.value_or(Tensor())});
+    ctx->saved_data["strengths"] =
+        std::vector<double>{bond_kt_per_nm2, angle_kt_per_nm2, repulsion_kt_per_nm2, radius_scale};
+    return call_below_autograd<&structure_penalty>(BACKMAP_PENALTY_ARGUMENTS);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto v = ctx->get_saved_variables();
+    const auto s = ctx->saved_data["strengths"].toDoubleVector();
+    const Tensor grad_atoms = call<&structure_penalty_backward>(grads[0], v[0], v[1], v[2], v[3], v[4], v[5], v[6],
+                                                                v[7], v[8], s[0], s[1], s[2], s[3], if_defined(v[9]));
+    variable_list of_arguments(14);
+    of_arguments[0] = grad_atoms;
+    return of_arguments;
+  }
+};
+
+}  // namespace
+
+#define BACKMAP_PENALTY_SCHEMA                                                                               \
+  "Tensor atoms, Tensor present, Tensor bonds, Tensor bond_lengths, Tensor angle_ends, Tensor angle_spans, " \
+  "Tensor radii, Tensor exclusion_start, Tensor exclusions, float bond_kt_per_nm2, float angle_kt_per_nm2, " \
+  "float repulsion_kt_per_nm2, float radius_scale, Tensor? box=None"
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&structure_penalty, &empty_structure_penalty, StructurePenalty>(
+      m, "structure_penalty(" BACKMAP_PENALTY_SCHEMA ") -> Tensor");
+  register_operator<&structure_penalty_backward, &empty_structure_penalty_backward, NoSecondGradient>(
+      m, "structure_penalty_backward(Tensor grad, " BACKMAP_PENALTY_SCHEMA ") -> Tensor");
 }
 
 }  // namespace backmap

@@ -1,8 +1,8 @@
-// Structure score: from tensors to launchers.
-#include "kernels.h"
+// Structure score: from tensors to launchers, and gradients.
+#include "kernels/structure_score.h"
 #include "torch/bonded_checks.h"
 #include "torch/launch.h"
-#include "torch/operators.h"
+#include "torch/register.h"
 
 namespace backmap {
 namespace {
@@ -25,8 +25,6 @@ void check_values(const char* op, const Tensor& atoms, const Tensor& bonds) {
   check_count(op, "bonds", bonds.size(0));
   check_atom_range({op, "bonds", bonds}, atoms_of_frame);
 }
-
-}  // namespace
 
 Tensors3 empty_structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain,
                                const Tensor& linked, const Tensor& bonds, const Tensor& reference_lengths,
@@ -107,10 +105,11 @@ Tensor structure_score_backward(const Tensor& grad_deviation, const Tensor& atom
   const Tensor grad_ = grad_deviation.contiguous(), atoms_ = atoms.contiguous(), present_ = present.contiguous(),
                bonds_ = bonds.contiguous(), reference_ = reference_lengths.contiguous(),
                box_ = contiguous_or_undefined(box);
-  const Tensor workspace = cuda_workspace(
-      atoms, [&] { return cuda::score_backward_workspace(atoms.size(-3) * atoms.size(-2), bonds.size(0)); });
   with_scalar_of(atoms, [&](auto scalar) {
     using T = decltype(scalar);
+    const int64_t atoms_of_frame = atoms.size(-3) * atoms.size(-2);
+    const Tensor workspace =
+        cuda_workspace(atoms, [&] { return cuda::score_backward_workspace<T>(atoms_of_frame, bonds.size(0)); });
     const ScoreBackwardArguments<T> args{
         .batch = frame_count(atoms, 3),
         .residues = atoms.size(-3),
@@ -132,6 +131,42 @@ Tensor structure_score_backward(const Tensor& grad_deviation, const Tensor& atom
         atoms, [&] { cpu::structure_score_backward(args); }, [&](void* s) { cuda::structure_score_backward(args, s); });
   });
   return grad_atoms;
+}
+
+// ---- Gradient ----------------------------------------------------------------------------------
+
+struct StructureScore : torch::autograd::Function<StructureScore> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& present,
+                               const Tensor& side_chain, const Tensor& linked, const Tensor& bonds,
+                               const Tensor& reference_lengths, double bond_tolerance, double clash_distance,
+                               const std::optional<Tensor>& box) {
+    auto [deviation, clash, counts] = call_below_autograd<&structure_score>(
+        atoms, present, side_chain, linked, bonds, reference_lengths, bond_tolerance, clash_distance, box);
+    ctx->save_for_backward({atoms, present, bonds, reference_lengths, box.value_or(Tensor())});
+    ctx->mark_non_differentiable({clash, counts});
+    return {deviation, clash, counts};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor grad_atoms =
+        call<&structure_score_backward>(grads[0], saved[0], saved[1], saved[2], saved[3], if_defined(saved[4]));
+    return {grad_atoms, {}, {}, {}, {}, {}, {}, {}, {}};
+  }
+};
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&structure_score, &empty_structure_score, StructureScore>(
+      m,
+      "structure_score(Tensor atoms, Tensor present, Tensor side_chain, Tensor linked, Tensor bonds, "
+      "Tensor reference_lengths, float bond_tolerance, float clash_distance, Tensor? box=None) "
+      "-> (Tensor deviation, Tensor clash, Tensor counts)");
+  register_operator<&structure_score_backward, &empty_structure_score_backward, NoSecondGradient>(
+      m,
+      "structure_score_backward(Tensor grad_deviation, Tensor atoms, Tensor present, Tensor bonds, "
+      "Tensor reference_lengths, Tensor? box=None) -> Tensor");
 }
 
 }  // namespace backmap

@@ -1,15 +1,15 @@
-// Voxel densities: from tensors to launchers.
+// Voxel densities: from tensors to launchers, and gradients.
 #include <ATen/MemoryOverlap.h>
 
 #include <algorithm>
 #include <vector>
 
-#include "kernels.h"
+#include "kernels/voxelize.h"
 #include "torch/checks.h"
 #include "torch/cubes.h"
 #include "torch/large_pages.h"
 #include "torch/launch.h"
-#include "torch/operators.h"
+#include "torch/register.h"
 
 namespace backmap {
 namespace {
@@ -69,8 +69,6 @@ void fill(const Tensor& coordinates, const Tensor& out, double width, double sig
   });
 }
 
-}  // namespace
-
 Tensor empty_voxelize(const Tensor& coordinates, c10::SymInt grid_points, double width, double sigma) {
   const char* op = "voxelize";
   const Sizes particles = check_particles(op, coordinates, width, sigma);
@@ -125,6 +123,47 @@ Tensor voxelize_backward(const Tensor& grad, const Tensor& coordinates, double w
     launch(coordinates, [&] { cpu::voxelize_backward(args); }, [&](void* s) { cuda::voxelize_backward(args, s); });
   });
   return grad_coordinates;
+}
+
+// ---- Gradient ----------------------------------------------------------------------------------
+
+struct Voxelize : torch::autograd::Function<Voxelize> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& coordinates, const c10::SymInt& grid_points, double width,
+                        double sigma) {
+    ctx->save_for_backward({coordinates});
+    ctx->saved_data["width"] = width;
+    ctx->saved_data["sigma"] = sigma;
+    return call_below_autograd<&voxelize>(coordinates, grid_points, width, sigma);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const Tensor grad_coordinates =
+        call<&voxelize_backward>(grads[0], ctx->get_saved_variables()[0], ctx->saved_data["width"].toDouble(),
+                                 ctx->saved_data["sigma"].toDouble());
+    return {grad_coordinates, {}, {}, {}};
+  }
+};
+
+// Written in place, so there is no history to give: an error where one is asked for, as torch's own out= is.
+struct VoxelizeInto {
+  static void apply(const Tensor& coordinates, const Tensor& out, double width, double sigma) {
+    TORCH_CHECK(!at::GradMode::is_enabled() || !(coordinates.requires_grad() || out.requires_grad()),
+                "voxelize_into: out= has no gradient, but ", coordinates.requires_grad() ? "coordinates" : "out",
+                " requires grad: leave out= away, or call it under torch.no_grad()");
+    call_below_autograd<&voxelize_into>(coordinates, out, width, sigma);
+    torch::autograd::impl::bump_version(out);
+  }
+};
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&voxelize, &empty_voxelize, Voxelize>(
+      m, "voxelize(Tensor coordinates, SymInt grid_points, float width, float sigma) -> Tensor");
+  register_operator<&voxelize_backward, &empty_voxelize_backward, NoSecondGradient>(
+      m, "voxelize_backward(Tensor grad, Tensor coordinates, float width, float sigma) -> Tensor");
+  register_operator<&voxelize_into, &empty_voxelize_into, VoxelizeInto>(
+      m, "voxelize_into(Tensor coordinates, Tensor(a!) out, float width, float sigma) -> ()");
 }
 
 }  // namespace backmap

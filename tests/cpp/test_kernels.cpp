@@ -4,7 +4,15 @@
 #include <limits>
 
 #include "check.h"
-#include "kernels.h"
+#include "kernels/c_alphas.h"
+#include "kernels/canonical_alignment.h"
+#include "kernels/density_to_coordinates.h"
+#include "kernels/least_overlap.h"
+#include "kernels/overlapping_placement.h"
+#include "kernels/pack_side_chains.h"
+#include "kernels/structure_penalty.h"
+#include "kernels/structure_score.h"
+#include "kernels/voxelize.h"
 #include "random_structures.h"
 
 namespace backmap::testing {
@@ -190,7 +198,7 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, d
 
   const auto grad = random.uniforms<T>(batch * bonds, -1, 1);
   std::vector<T> a(atoms.size(), T(9)), b(atoms.size(), T(9));
-  std::vector<char> backward_workspace(cuda::score_backward_workspace(atoms_of_frame, bonds), 77);
+  std::vector<char> backward_workspace(cuda::score_backward_workspace<T>(atoms_of_frame, bonds), 77);
   if (!atoms.empty()) atoms[0] = T(0.5);
   const auto arguments = [&](std::vector<T>& out) {
     return ScoreBackwardArguments<T>{
@@ -285,7 +293,7 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
              backbone_radii = random.uniforms<T>(residues * backbone_slots, 0.15, 0.17),
              uniform = random.uniforms<T>(batch * sweeps * residues, 0, 1);
   const auto box = random_boxes<T>(random, width > 0 ? batch : 0, width);
-  std::vector<T> workspace(batch * cuda::pack_workspace(residues, candidates), T(12345));
+  std::vector<char> workspace(cuda::pack_workspace<T>(batch, residues, candidates), 77);
   struct Result {
     std::vector<int64_t> choice;
     std::vector<T> energy;

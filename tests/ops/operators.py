@@ -554,14 +554,6 @@ OPERATORS = [
     ),
     *bonded_operators(),
     *bonded_operators(" in a box", in_a_box, {"box": bad_boxes}),
-    Operator(
-        "pack_side_chains",
-        packing,
-        {"residues": 0, "candidates": 1, "side_slots": 0, "backbone_slots": 0, "sweeps": 0},
-        shared=frozenset({"candidate_present", "radii", "backbone_radii", "linked"}),
-        free={"candidates": (-3,), "uniforms": (-2,)},
-        bad_values={"strength": (-1.0, NAN, INFINITE)},
-    ),
     *c_alpha_operators(),
     Operator(
         "voxelize",

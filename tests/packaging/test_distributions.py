@@ -64,7 +64,7 @@ def test_source_distribution_is_complete(tmp_path):
         "pyproject.toml",
         "README.md",
         "cmake/backmap-config.cmake.in",
-        "csrc/kernels.h",
+        "csrc/kernels/launchers.h",
     ]
     wanted += ["cmake/built_with.py.in", "csrc/capi/backmap.h", "backmap/weights/protein.safetensors"]
     wanted += ["backmap/chemistry/ramachandran.npz", "backmap/chemistry/ramachandran.LICENSE.txt"]

@@ -1,0 +1,44 @@
+// C-alphas drawn about their beads, and their energies.
+#pragma once
+
+#include <cstdint>
+
+#include "core/c_alpha_dynamics.h"
+#include "kernels/launchers.h"
+
+namespace backmap {
+
+template <typename T>
+struct CAlphaEnergyArguments {
+  int64_t batch, residues;
+  PriorTable<T> table;
+  const T* c_alpha;     // (residues, 3)
+  const T* weight;      // (residues)
+  const int64_t* kind;  // (residues), shared by all frames
+  T* energy;            // out (residues)
+};
+
+template <typename T>
+struct DrawCAlphasArguments {
+  int64_t batch, residues;
+  PriorTable<T> table;
+  Langevin<T> dynamics;
+  T contact_distance, contact_strength;
+  const T* bead;         // (residues, 3)
+  const T* noise;        // (residues)
+  const T* bond;         // (residues)
+  const T* weight;       // (residues)
+  const int64_t* kind;   // (residues), shared by all frames
+  const int64_t* key;    // one a frame
+  const int64_t* steps;  // one a frame
+  const T* box;          // (3, 3), null for none
+  int64_t box_stride;
+  T* c_alpha;       // out (residues, 3)
+  void* workspace;  // CUDA only, draw_c_alphas_workspace bytes
+};
+
+BACKMAP_LAUNCHERS(c_alpha_energy, CAlphaEnergyArguments);
+BACKMAP_LAUNCHERS(draw_c_alphas, DrawCAlphasArguments);
+BACKMAP_CUDA_WORKSPACE(draw_c_alphas_workspace, int64_t /*batch*/, int64_t /*residues*/);
+
+}  // namespace backmap
