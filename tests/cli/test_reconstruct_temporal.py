@@ -19,7 +19,7 @@ from backmap.cli.main import main
 from backmap.errors import InputError, InputWarning
 from backmap.inference.temporal_job import Roller
 from backmap.io import AtomList, GrowingOutput, to_mdtraj
-from backmap.runs import rollout
+from backmap.runs import temporal_frames
 from backmap.runs.recorder import Recorder
 from tests.toy_temporal import BEAD_ATOMS, DIPEPTIDE, SHAPE_NM, ToyFile, ToyTemporal, beads, install
 
@@ -152,7 +152,7 @@ def test_more_inputs_than_files_may_be_open(toy, tmp_path, monkeypatch):
         assert run(inputs, tmp_path / "out", "--quiet") == 0
         monkeypatch.setattr(rollout, "_OTHER_FILES", 10**9)
         with pytest.raises(InputError, match="40 inputs side by side need .* open files, the system allows"):
-            rollout.allow_open_files(40)
+            temporal_frames.allow_open_files(40)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     assert len(list((tmp_path / "out").glob("*.dcd"))) == 40
@@ -242,7 +242,7 @@ def test_seeds_of_another_trajectory(toy, given, tmp_path, capsys):
     shape.save_dcd(str(tmp_path / "seeds.dcd"))
     for name in ("seeds.pdb", "seeds.dcd"):
         model = toy()
-        library = rollout.read_library(model, tmp_path / name)
+        library = temporal_frames.read_library(model, tmp_path / name)
         assert library.shape == (7, 3, 22, 3)
         np.testing.assert_allclose(library[3, 2], shape.xyz[5], atol=1e-4)
         assert run(given, tmp_path / f"{name}.out.dcd", "--seed-from", str(tmp_path / name)) == 0

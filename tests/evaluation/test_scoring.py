@@ -4,8 +4,8 @@ import mdtraj
 import numpy as np
 import pytest
 
-from backmap import scoring
 from backmap.errors import InputError
+from backmap.evaluation import scoring
 from backmap.evaluation.scoring import evaluate
 from backmap.io import AtomList, to_mdtraj
 
