@@ -143,14 +143,14 @@ def test_several_trajectories_in_one_batch(toy, given, tmp_path, capsys, monkeyp
 
 def test_more_inputs_than_files_may_be_open(toy, tmp_path, monkeypatch):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    monkeypatch.setattr(rollout, "_OTHER_FILES", 50)
+    monkeypatch.setattr(temporal_frames, "_OTHER_FILES", 50)
     (tmp_path / "in").mkdir()
     inputs = [save(tmp_path / "in" / f"{number}.dcd", 2, number) for number in range(40)]
     used = len(os.listdir("/proc/self/fd"))
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, limit[1]))
         assert run(inputs, tmp_path / "out", "--quiet") == 0
-        monkeypatch.setattr(rollout, "_OTHER_FILES", 10**9)
+        monkeypatch.setattr(temporal_frames, "_OTHER_FILES", 10**9)
         with pytest.raises(InputError, match="40 inputs side by side need .* open files, the system allows"):
             temporal_frames.allow_open_files(40)
     finally:
