@@ -1,7 +1,7 @@
 /* backmap for programs in C, Fortran and whatever else calls C: atoms from C-alphas, without Python.
  *
  * A model is a file that `backmap export` wrote. Every call may be made from any thread; several threads may use one
- * model at once. No call ends the program: what is wrong is said by the value returned, and in words by
+ * model at once. No call ends the program: errors are reported by the return value and, in words, by
  * backmap_last_error(). Lengths are in nm. Arrays are in C order: the last index runs fastest.
  */
 #ifndef BACKMAP_H
@@ -19,14 +19,14 @@ extern "C" {
 #define BACKMAP_PUBLIC
 #endif
 
-/* Places for atoms in a residue: N, CA, C, O, up to ten atoms of the side chain, and OXT of chain ends. */
+/* Atom slots per residue: N, CA, C, O, up to ten side-chain atoms, and OXT at chain ends. */
 #define BACKMAP_SLOTS 15
 
 enum {
   BACKMAP_OK = 0,
   BACKMAP_BAD_ARGUMENT = 1, /* an argument is wrong; nothing was computed */
   BACKMAP_BAD_FILE = 2,     /* the model file cannot be used */
-  BACKMAP_FAILED = 3        /* something else: no memory, no such device ... */
+  BACKMAP_FAILED = 3        /* any other failure: out of memory, no such device ... */
 };
 
 typedef struct backmap_model backmap_model;
@@ -34,13 +34,13 @@ typedef struct backmap_model backmap_model;
 /* Version of backmap. */
 BACKMAP_PUBLIC const char* backmap_version(void);
 
-/* What went wrong in this thread's last call, in one line; empty if nothing did. Valid until its next call. */
+/* One line that describes the error of this thread's last call; empty on success. Valid until its next call. */
 BACKMAP_PUBLIC const char* backmap_last_error(void);
 
 /* Load a model onto a device, "cpu", "cuda" or "cuda:1", and store its handle in *model, NULL if that fails. */
 BACKMAP_PUBLIC int backmap_load(const char* path, const char* device, backmap_model** model);
 
-/* Let go of a model; NULL is allowed. Calls that use it in other threads go on to their end. */
+/* Free a model; NULL is allowed. Calls that use it in other threads run to completion. */
 BACKMAP_PUBLIC int backmap_free(backmap_model* model);
 
 /* ---- Models of proteins: protein, diamondback ---- */
@@ -51,15 +51,15 @@ BACKMAP_PUBLIC int64_t backmap_residue_type(const backmap_model* model, const ch
 /* Name of the atom in a slot of a residue type, "" if there is none; NULL on an error. Valid as long as the model. */
 BACKMAP_PUBLIC const char* backmap_atom_name(const backmap_model* model, int64_t residue_type, int64_t slot);
 
-/* The system to build: how many there are of what, and how they hang together. */
+/* The system to build: its sizes, residue types, chains and bonds. */
 typedef struct {
   int64_t frames, residues, chains;
   const int64_t* residue_types; /* (residues) numbers from backmap_residue_type */
   const int64_t* chain_offsets; /* (chains + 1) first residue of each chain, then the number of residues */
   const uint8_t* linked;        /* (residues) 1 if bonded to the successor; NULL: by distance of the C-alphas */
-  const int64_t* numbers;       /* (frames) which random numbers a frame gets; NULL: 0, 1, 2 ... */
+  const int64_t* numbers;       /* (frames) frame numbers that select the random numbers; NULL: 0, 1, 2 ... */
   const double* box;            /* (frames, 9) periodic boxes: vectors a, b, c in reduced form; NULL: none */
-  double bead_noise;            /* nm a coordinate, about which C-alphas are drawn; 0: estimated; -1: C-alphas stay */
+  double bead_noise; /* nm per coordinate, to draw C-alphas near the beads; 0: estimated; -1: C-alphas stay */
 } backmap_system;
 
 /* Build all atoms.
@@ -94,8 +94,8 @@ BACKMAP_PUBLIC const char* backmap_molecule_atom_name(const backmap_model* model
 
 /* Find frames to start from, in the model's library.
  *
- * trajectories       how many
- * beads              (trajectories, beads, 3), those of the first frame
+ * trajectories       number of trajectories
+ * beads              (trajectories, beads, 3) of the first frame
  * previous           out: (trajectories, previous_frames, atoms, 3)
  * previous_capacity  numbers that `previous` can hold
  */
@@ -104,9 +104,9 @@ BACKMAP_PUBLIC int backmap_seed_frames(backmap_model* model, int64_t trajectorie
 
 /* Draw the next frame of trajectories; an unphysical one is drawn again.
  *
- * trajectories       how many
+ * trajectories       number of trajectories
  * beads              (trajectories, beads, 3)
- * numbers            (trajectories) which random numbers each gets; NULL: 0, 1, 2 ...
+ * numbers            (trajectories) numbers that select the random numbers; NULL: 0, 1, 2 ...
  * frame              number of the frame, from 0, which its random numbers belong to
  * seed               of the random numbers
  * previous           in and out: (trajectories, previous_frames, atoms, 3), frames before, the newest last; what

@@ -86,7 +86,8 @@ uintptr_t handles_given = 0;
 std::shared_ptr<Model> find(const backmap_model* handle) {
   std::shared_lock lock(models_lock);
   const auto found = models.find(handle);
-  if (found == models.end()) refuse(handle ? "the model is none, or was let go of" : "the model is NULL");
+  if (found == models.end())
+    refuse(handle ? "invalid model handle (never loaded, or already freed)" : "the model is NULL");
   return found->second;
 }
 
@@ -117,7 +118,7 @@ at::Device parse_device(const char* name) {
 void check_format(const std::string& path, const std::string& format) {
   if (format.empty()) fail(BACKMAP_BAD_FILE, path + " is TorchScript, but not a model that `backmap export` wrote");
   if (format.size() > 9 || format.find_first_not_of("0123456789") != std::string::npos)
-    fail(BACKMAP_BAD_FILE, path + " is damaged: its format is no number");
+    fail(BACKMAP_BAD_FILE, path + " is damaged: its format version is not a number");
   if (std::stoi(format) > kFormatVersion)
     fail(BACKMAP_BAD_FILE, path + " has format " + format + ", newer than this backmap reads: update backmap");
 }
@@ -151,7 +152,7 @@ std::shared_ptr<Model> load(const std::string& path, at::Device device) {
     model->residue_names = strings(module.attr("residue_names"));
     for (const c10::IValue& names : module.attr("atom_names").toListRef()) model->atom_names.push_back(strings(names));
   } else {
-    fail(BACKMAP_BAD_FILE, path + " is a model of a kind that this backmap does not know");
+    fail(BACKMAP_BAD_FILE, path + " contains a model of an unknown family: update backmap");
   }
   return model;
 }
@@ -162,9 +163,9 @@ int64_t count(const char* what, std::initializer_list<int64_t> shape) {
   for (const int64_t size : shape) {
     if (size < 1)
       refuse(std::string(what) +
-             ": there must be at least one of everything: frames, residues, chains, samples, trajectories");
+             ": the numbers of frames, residues, chains, samples and trajectories must be at least 1");
     if (__builtin_mul_overflow(product, size, &product) || product > (int64_t{1} << 48))
-      refuse(std::string(what) + " would have more numbers than any memory holds");
+      refuse(std::string(what) + " would be larger than any memory");
   }
   return product;
 }
@@ -184,7 +185,7 @@ void require_room(const char* name, const void* array, int64_t capacity, int64_t
 
 void check_flags(const uint8_t* linked, int64_t residues) {
   for (int64_t i = 0; i < residues; ++i)
-    if (linked[i] > 1) refuse("linked holds a value other than 0 and 1");
+    if (linked[i] > 1) refuse("linked must contain only 0 and 1");
 }
 
 // Copies a result into an array that has room for so many numbers.
@@ -268,7 +269,7 @@ const char* backmap_last_error(void) { return last_error.c_str(); }
 
 int backmap_load(const char* path, const char* device, backmap_model** model) {
   return guarded([&] {
-    if (!model) refuse("the place for the model is NULL");
+    if (!model) refuse("the pointer that receives the model is NULL");
     *model = nullptr;
     const at::Device place = parse_device(device);
     std::shared_ptr<Model> loaded = load(given("path", path), place);
@@ -295,7 +296,7 @@ int64_t backmap_residue_type(const backmap_model* model, const char* name) {
     const std::string wanted = given("name", name);
     const auto& names = found->residue_names;
     const auto at = std::find(names.begin(), names.end(), wanted);
-    if (at == names.end()) refuse("residue " + wanted.substr(0, 20) + " is none of the types this model builds");
+    if (at == names.end()) refuse("residue " + wanted.substr(0, 20) + " is not a type that this model builds");
     type = at - names.begin();
   });
   return type;
@@ -329,7 +330,7 @@ int backmap_reconstruct_float(backmap_model* model, const backmap_system* system
 int backmap_describe(const backmap_model* model, backmap_molecule* molecule) {
   return guarded([&] {
     const auto found = find_temporal(model);
-    if (!molecule) refuse("the place for the molecule is NULL");
+    if (!molecule) refuse("the pointer that receives the molecule is NULL");
     *molecule = found->molecule;
   });
 }
