@@ -18,13 +18,11 @@ from tqdm import tqdm
 from backmap.errors import InputError
 from backmap.limits import Real, Whole
 from backmap.models.checkpoint import misfit
-from backmap.models.configuration import Count, Factor, Share
+from backmap.models.configuration import Count, Factor, Number, Share
 from backmap.training.state_file import TrainingState, read_state, write_state
 
 Batch = TypeVar("Batch")
 
-Number = Annotated[int, Whole(1, 10**9)]
-"""How many epochs, frames or the like."""
 Seed = Annotated[int, Whole(0, 2**63 - 1)]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.datasets.frame_pairs import FramePairs
 from backmap.limits import Real
-from backmap.models.configuration import Count, Factor, Share
+from backmap.models.configuration import Count, Factor, Number, Share
 from backmap.models.temporal.autoencoder import Autoencoder, Decoded, Observation, Posterior
 from backmap.models.temporal.config import Representation, TemporalConfig
 from backmap.models.temporal.grid import check_grid
@@ -29,7 +29,7 @@ from backmap.models.temporal.losses import (
     energy_loss,
 )
 from backmap.models.temporal.model import TemporalModel, make_autoencoder
-from backmap.training.loop import LoopConfig, Number, Seed, Stage, train_stage
+from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
 Energy = Callable[[Tensor], Tensor]
 """Potential energies (batch,) in kJ/mol of frames (batch, atoms, 3) in nm, with a gradient."""

@@ -203,7 +203,6 @@ def corpus_of(topology: Topology, atoms: np.ndarray, present: np.ndarray) -> Cor
         present=present,
         residue_types=topology.residue_types,
         chain_index=topology.chain_index,
-        residue_position=np.arange(topology.residues),
         linked=topology.linked(),
         trusted=np.ones(topology.residues, dtype=bool),
         offsets=np.array([0, topology.residues]),
