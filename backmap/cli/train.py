@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from backmap.errors import InputError
 from backmap.limits import shown
+from backmap.models.configuration import Number, Share, config_from_dict
 from backmap.runs.request import Request
 
 from .console import show
@@ -24,6 +25,21 @@ _LARGEST_CONFIGURATION = 10_000_000
 
 Model = TypeVar("Model")
 Training = TypeVar("Training")
+
+
+@dataclass(frozen=True)
+class Structures:
+    """What ``[data]`` names: a structure corpus, or a trajectory and how it is cut."""
+
+    corpus: str | None = None
+    trajectory: str | None = None
+    topology: str | None = None
+    stride: Number = 1
+    train_share: Share = 0.8
+
+    def __post_init__(self) -> None:
+        if (self.corpus is None) == (self.trajectory is None):
+            raise ValueError("give either a structure corpus or a trajectory")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,8 +115,6 @@ def read_configurations(
     path: Path, table: dict[str, Any], model: type[Model], training: type[Training]
 ) -> tuple[Model, Training]:
     """Make the configurations of a residue-wise model and of its training, or say what is wrong with them."""
-    from backmap.models.configuration import config_from_dict
-
     require_tables(path, table, {"data", "model", "training"})
     try:
         return (
@@ -115,15 +129,13 @@ def load_corpora(path: Path, table: dict[str, Any]) -> tuple[Corpus, Corpus]:
     """Read the training and validation structures that a configuration names: a corpus, or a trajectory."""
     from backmap.datasets.corpus import corpora_of_trajectory, load_corpus
 
-    data = table.get("data", {})
-    if not {"corpus", "trajectory"} & set(data):
-        raise InputError(f"{path}: [data] names neither a structure corpus nor a trajectory")
     try:
-        if "trajectory" in data:
-            return corpora_of_trajectory(**data)
-        return load_corpus(data["corpus"], "train"), load_corpus(data["corpus"], "validation")
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: [data] names no usable structures ({error})") from None
+        data = config_from_dict(Structures, table.get("data", {}), "data")
+        if data.corpus is not None:
+            return load_corpus(data.corpus, "train"), load_corpus(data.corpus, "validation")
+        return corpora_of_trajectory(data.trajectory, data.topology, data.stride, data.train_share)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def describe_training(

@@ -4,33 +4,85 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backmap.cli.train import describe_training, make_folder, require_tables
 from backmap.cluster.devices import select_device
 from backmap.errors import InputError
+from backmap.models.configuration import Count, Factor, Number, Share, config_from_dict
 
 from .console import show
 
 if TYPE_CHECKING:
-    import torch
-
     from backmap.chemistry import LinearMapping, Molecule
     from backmap.datasets.frame_pairs import FramePairs
     from backmap.models.temporal.config import TemporalConfig
     from backmap.models.temporal.model import TemporalModel
-    from backmap.physics.force_field import ForceField
     from backmap.training.temporal import TemporalTrainingConfig
 
 _SAMPLES = 10
 """Held-out frames written after each validation."""
 
 
+@dataclass(frozen=True)
+class MovingMolecule:
+    """What ``[data]`` names: trajectories of one molecule, and how they are cut."""
+
+    trajectories: tuple[str, ...]
+    topology: str
+    stride: Number = 1
+    train_share: Share = 0.95
+
+    def __post_init__(self) -> None:
+        if not self.trajectories:
+            raise ValueError("trajectories is empty; name a trajectory")
+
+
+@dataclass(frozen=True)
+class MeanBead:
+    """A bead that is a mean of atoms, counted from 0."""
+
+    atoms: tuple[Count, ...]
+    weights: tuple[Factor, ...] | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.atoms or len(set(self.atoms)) < len(self.atoms):
+            raise ValueError("a bead needs atoms, each of them once")
+        if self.weights is not None and (len(self.weights) != len(self.atoms) or not sum(self.weights)):
+            raise ValueError("a bead needs as many weights as atoms, not all of them 0")
+
+
+@dataclass(frozen=True)
+class BeadAtoms:
+    """What ``[mapping]`` says of beads: atoms by number or by name, or means of atoms."""
+
+    atoms: tuple[Count, ...] | None = None
+    names: tuple[str, ...] | None = None
+    bead: tuple[MeanBead, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.atoms, self.names, self.bead)) != 1:
+            raise ValueError("one of atoms = [numbers], names = [atom names], or [[mapping.bead]] is needed")
+
+
+@dataclass(frozen=True)
+class ForceFieldFiles:
+    """What ``[energy]`` says: OpenMM's files of the force field that made the data."""
+
+    force_field: tuple[str, ...]
+    constrain_hydrogens: bool = True
+
+
 def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     """Train and write ``temporal.safetensors``."""
 
+    from backmap.datasets.frame_pairs import load_frame_pairs
+    from backmap.io import load_topology
     from backmap.models.checkpoint import save_checkpoint
+    from backmap.physics import force_field_from_files, potential_from_files
     from backmap.training.temporal import train_temporal
 
     path = arguments.config
@@ -38,12 +90,22 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     device = select_device(arguments.device)
     try:
         model, training = _configurations(table)
-        pairs, molecule = _data(table.get("data", {}), model)
-        data, held_out = pairs.split(float(table["data"].get("train_share", 0.95)))
-        mapping = bead_mapping(table.get("mapping", {}), molecule)
-        topology, forces = table["data"]["topology"], table.get("energy", {})
-        energy = _energy(forces, topology, device) if training.weights.energy else None
-        force_field = _force_field(forces, topology)
+        source = config_from_dict(MovingMolecule, table.get("data", {}), "data")
+        beads = config_from_dict(BeadAtoms, table.get("mapping", {}), "mapping")
+        forces = config_from_dict(ForceFieldFiles, table["energy"], "energy") if "energy" in table else None
+        pairs, molecule = load_frame_pairs(
+            source.trajectories, source.topology, model.previous_frames, source.stride
+        )
+        data, held_out = pairs.split(source.train_share)
+        mapping = bead_mapping(beads, molecule)
+        energy = force_field = None
+        if forces is not None:
+            topology = load_topology(source.topology)
+            force_field = force_field_from_files(
+                topology, forces.force_field, constrain_hydrogens=forces.constrain_hydrogens
+            )
+            if training.weights.energy:
+                energy = potential_from_files(topology, forces.force_field).to(device)
         make_folder(arguments.output)
         result = train_temporal(
             model,
@@ -58,9 +120,8 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
             energy,
             _sampler(held_out, arguments.output),
         )
-    except (InputError, ValueError, TypeError, KeyError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise InputError(f"{path}: {reason}") from None
+    except (InputError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
     provenance = describe_training(training, data, held_out, result.history)
     result.model.force_field = force_field
     output = arguments.output / "temporal.safetensors"
@@ -92,7 +153,8 @@ def suggest(trajectory: str, topology: str, bead_names: str) -> str:
 
     try:
         pairs, molecule = load_frame_pairs([trajectory], topology, previous_frames=1)
-        mapping = bead_mapping({"names": [name.strip() for name in bead_names.split(",")]}, molecule)
+        names = tuple(name.strip() for name in bead_names.split(","))
+        mapping = bead_mapping(BeadAtoms(names=names), molecule)
     except ValueError as error:
         raise InputError(f"{trajectory}: {error}") from None
     radius = radius_of(torch.from_numpy(pairs.coordinates))
@@ -166,80 +228,42 @@ distances = 0.0
 """
 
 
-def bead_mapping(table: dict[str, Any], molecule: Molecule) -> LinearMapping:
-    """Make the mapping of a configuration: atoms by number or by name, or means of atoms.
+def bead_mapping(beads: BeadAtoms, molecule: Molecule) -> LinearMapping:
+    """Make the mapping of a configuration.
 
     Raises
     ------
     ValueError
-        With one sentence, if the table says nothing usable.
+        With one sentence, if the molecule has no such atoms.
     """
     import numpy as np
 
     from backmap.chemistry import LinearMapping
 
-    known = [key for key in ("atoms", "names", "bead") if key in table]
-    if len(table) != 1 or not known:
-        raise ValueError(
-            "[mapping] needs one of atoms = [numbers], names = [atom names], or [[mapping.bead]]"
-        )
-    if "atoms" in table:
-        return LinearMapping.from_atoms(table["atoms"], molecule)
-    if "names" in table:
-        chosen = [atom for atom, name in enumerate(molecule.atom_names) if name in table["names"]]
+    if beads.atoms is not None:
+        return LinearMapping.from_atoms(beads.atoms, molecule)
+    if beads.names is not None:
+        chosen = [atom for atom, name in enumerate(molecule.atom_names) if name in beads.names]
         if not chosen:
-            raise ValueError(f"no atom of the molecule is named {' or '.join(table['names'])}")
+            raise ValueError(f"no atom of the molecule is named {' or '.join(beads.names)}")
         return LinearMapping.from_atoms(chosen, molecule)
-    weights = np.zeros((len(table["bead"]), molecule.atoms))
-    for row, bead in zip(weights, table["bead"], strict=True):
-        shares = np.asarray(bead.get("weights", [1.0] * len(bead["atoms"])), dtype=np.float64)
-        row[bead["atoms"]] = shares / shares.sum()
-    names = tuple(bead.get("name", f"B{number + 1}") for number, bead in enumerate(table["bead"]))
+    weights = np.zeros((len(beads.bead), molecule.atoms))
+    for row, bead in zip(weights, beads.bead, strict=True):
+        beyond = max(bead.atoms)
+        if beyond >= molecule.atoms:
+            raise ValueError(f"bead atom {beyond} is beyond the {molecule.atoms} atoms of the molecule")
+        shares = np.asarray(bead.weights or [1.0] * len(bead.atoms))
+        row[list(bead.atoms)] = shares / shares.sum()
+    names = tuple(bead.name or f"B{number + 1}" for number, bead in enumerate(beads.bead))
     return LinearMapping(weights, names)
 
 
 def _configurations(table: dict[str, Any]) -> tuple[TemporalConfig, TemporalTrainingConfig]:
-    from backmap.models.configuration import config_from_dict
     from backmap.models.temporal.config import TemporalConfig
     from backmap.training.temporal import TemporalTrainingConfig
 
     model = config_from_dict(TemporalConfig, table.get("model", {}), "model")
     return model, config_from_dict(TemporalTrainingConfig, table.get("training", {}), "training")
-
-
-def _data(table: dict[str, Any], model: TemporalConfig) -> tuple[FramePairs, Molecule]:
-    from backmap.datasets.frame_pairs import load_frame_pairs
-
-    return load_frame_pairs(
-        table["trajectories"], table["topology"], model.previous_frames, int(table.get("stride", 1))
-    )
-
-
-def _energy(
-    table: dict[str, Any], topology: str, device: torch.device
-) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """The potential of a force field's files, if any are named."""
-    if not table:
-        return None
-    import mdtraj
-
-    from backmap.physics import potential_from_files
-
-    return potential_from_files(mdtraj.load_topology(topology), table["force_field"]).to(device)
-
-
-def _force_field(table: dict[str, Any], topology: str) -> ForceField | None:
-    """The force field that made the data, if one is named, for the model's file."""
-    if not table:
-        return None
-    import mdtraj
-
-    from backmap.physics import force_field_from_files
-
-    constrained = bool(table.get("constrain_hydrogens", True))
-    return force_field_from_files(
-        mdtraj.load_topology(topology), table["force_field"], constrain_hydrogens=constrained
-    )
 
 
 def _sampler(held_out: FramePairs, folder: Path) -> Callable[[TemporalModel, int], None]:

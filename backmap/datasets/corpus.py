@@ -7,7 +7,10 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,13 +18,15 @@ import gemmi
 import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CA, SLOT_OXT
+from backmap.errors import InputError
 from backmap.io import FrameRange, Source, open_source
+from backmap.io.naming import require_file
 
 NM_PER_ANGSTROM = 0.1
 BOND_LEARNT_FROM_NM = (0.27, 0.41)
 """C-alpha distances of sound peptide bonds, cis and trans; what lies outside is nothing to learn from."""
 
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class Corpus:
         Positions in nm in the slots of :mod:`backmap.chemistry`; meaningless where ``present`` is False.
     present : ndarray, (residues, 15) bool
         Which atoms the deposited structure holds.
-    residue_types, chain_index, residue_position : ndarray, (residues,) int64
-        Type; chain, counted through the corpus; position in sequence within the chain.
+    residue_types, chain_index : ndarray, (residues,) int64
+        Type; chain, counted through the corpus.
     linked : ndarray, (residues,) bool
         Residue i is bonded to i + 1.
     trusted : ndarray, (residues,) bool
@@ -52,7 +57,6 @@ class Corpus:
     present: np.ndarray
     residue_types: np.ndarray
     chain_index: np.ndarray
-    residue_position: np.ndarray
     linked: np.ndarray
     trusted: np.ndarray
     offsets: np.ndarray
@@ -79,16 +83,21 @@ def load_corpus(folder: str | Path, split: str, cache: str | Path | None = None)
 
     Raises
     ------
-    ValueError
+    InputError
         If the folder is not such a corpus or a file disagrees with its mask.
     """
     folder = Path(folder)
-    if not (folder / "manifest.csv").is_file():
-        raise ValueError(f"{folder} is not a structure corpus: it holds no manifest.csv")
-    with open(folder / "manifest.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    manifest = folder / "manifest.csv"
+    if not manifest.is_file():
+        raise InputError(f"{folder} is not a structure corpus: it holds no manifest.csv")
+    with _explained(manifest), open(manifest, newline="") as file:
+        rows = [
+            {name: row[name] for name in ("id", "split", "cluster")}
+            for row in csv.DictReader(file)
+            if row["split"] == split
+        ]
     if not rows:
-        raise ValueError(f"{folder / 'manifest.csv'} names no structure of split {split!r}")
+        raise InputError(f"{manifest} names no structure of split {split!r}")
     data_hash = _hash_files(folder, split, rows)
     cache_folder = Path(cache) if cache else Path.home() / ".cache" / "backmap"
     path = cache_folder / f"corpus-{split}-{data_hash[:16]}-{_CACHE_FORMAT}.npz"
@@ -122,14 +131,14 @@ def corpora_of_trajectory(
 
     Raises
     ------
-    ValueError
-        If there are fewer than two frames, or one of the parts would be empty.
+    InputError
+        If the file cannot be used, there are fewer than two frames, or one of the parts would be empty.
     """
     source = open_source(trajectory, topology, frames=FrameRange(stride=stride))
     frames = np.concatenate([chunk.coordinates for chunk in source.chunks(1000)]).astype(np.float32)
     first_held_out = round(train_share * len(frames))
     if not 0 < first_held_out < len(frames):
-        raise ValueError(
+        raise InputError(
             f"{trajectory}: {len(frames)} frames cannot be parted with train_share {train_share}"
         )
     digest = hashlib.sha256()
@@ -145,13 +154,11 @@ def _corpus_of_frames(source: Source, frames: np.ndarray, data_hash: str) -> Cor
     topology, inside = source.topology, slice(0, SLOT_OXT)
     complete = (source.present | ~topology.atom_mask)[:, inside].all(axis=1)
     chains = int(topology.chain_index.max()) + 1
-    starts = np.searchsorted(topology.chain_index, np.arange(chains))
     return Corpus(
         coordinates=frames.reshape(-1, ATOM_SLOTS, 3),
         present=np.tile(source.present, (count, 1)),
         residue_types=np.tile(topology.residue_types, count),
         chain_index=(np.arange(count)[:, None] * chains + topology.chain_index).ravel(),
-        residue_position=np.tile(np.arange(residues) - starts[topology.chain_index], count),
         linked=np.tile(source.linked, count),
         trusted=np.tile(complete, count),
         offsets=np.arange(count + 1) * residues,
@@ -165,13 +172,28 @@ def _hash_files(folder: Path, split: str, rows: list[dict[str, str]]) -> str:
     names = ["manifest.csv", "masks.jsonl.gz", *(f"{split}/{row['id']}.pdb.gz" for row in rows)]
     for name in names:
         digest.update(name.encode())
-        digest.update((folder / name).read_bytes())
+        digest.update(require_file(folder / name).read_bytes())
     return digest.hexdigest()
 
 
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say of a file of a corpus that it is not what it should be, whatever shows it."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be used in a structure corpus ({error!r})") from None
+    except (OSError, EOFError, ValueError, RuntimeError, csv.Error, zlib.error) as error:
+        raise InputError(f"{path}: cannot be used in a structure corpus ({error})") from None
+
+
 def _read_corpus(folder: Path, split: str, rows: list[dict[str, str]], data_hash: str) -> Corpus:
-    with gzip.open(folder / "masks.jsonl.gz", "rt") as file:
-        masks = {entry["id"]: entry for entry in map(json.loads, file)}
+    masks_path = folder / "masks.jsonl.gz"
+    with _explained(masks_path), gzip.open(masks_path, "rt") as file:
+        masks = {entry["id"]: _Mask.of(entry) for entry in map(json.loads, file)}
+    missing = next((row["id"] for row in rows if row["id"] not in masks), None)
+    if missing is not None:
+        raise InputError(f"{masks_path}: has no mask of {missing}, which manifest.csv names")
     cluster_size: dict[str, int] = {}
     for row in rows:
         cluster_size[row["cluster"]] = cluster_size.get(row["cluster"], 0) + 1
@@ -191,7 +213,6 @@ def _read_corpus(folder: Path, split: str, rows: list[dict[str, str]], data_hash
         present=concatenate("present"),
         residue_types=concatenate("residue_types"),
         chain_index=concatenate("chain_index") + np.repeat(chains_before[:-1], lengths),
-        residue_position=concatenate("residue_position"),
         linked=concatenate("linked"),
         trusted=concatenate("trusted"),
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
@@ -200,16 +221,37 @@ def _read_corpus(folder: Path, split: str, rows: list[dict[str, str]], data_hash
     )
 
 
-def _read_structure(path: Path, mask: dict) -> dict:
+@dataclass(frozen=True)
+class _Mask:
+    """Residues of each chain of a structure, and which of all are trusted."""
+
+    lengths: list[int]
+    trusted: np.ndarray
+
+    @classmethod
+    def of(cls, entry: dict) -> _Mask:
+        """Take a line of the file of masks."""
+        chains = [(len(chain["seq"]), chain["mask"]) for chain in entry["chains"]]
+        if any(len(mask) != length for length, mask in chains):
+            raise ValueError(f"sequence and mask of {entry['id']} differ in length")
+        flags = [flag == "1" for _, mask in chains for flag in mask]
+        return cls([length for length, _ in chains], np.array(flags, dtype=bool))
+
+
+def _read_structure(path: Path, mask: _Mask) -> dict:
+    with _explained(path):
+        return _parse_structure(path, mask)
+
+
+def _parse_structure(path: Path, mask: _Mask) -> dict:
     model = gemmi.read_structure(str(path))[0]
-    sequences = [chain["seq"] for chain in mask["chains"]]
-    residues = sum(len(sequence) for sequence in sequences)
+    residues = sum(mask.lengths)
     coordinates = np.zeros((residues, ATOM_SLOTS, 3), dtype=np.float32)
     present = np.zeros((residues, ATOM_SLOTS), dtype=bool)
     types = np.zeros(residues, dtype=np.int64)
     read = [residue for chain in model for residue in chain]
     if len(read) != residues:
-        raise ValueError(f"{path} holds {len(read)} residues but its mask {residues}")
+        raise ValueError(f"it holds {len(read)} residues but its mask {residues}")
     for row, residue in enumerate(read):
         types[row] = RESIDUE_INDEX[residue.name]
         slots = {name: slot for slot, name in enumerate(HEAVY_ATOMS[residue.name])} | {"OXT": SLOT_OXT}
@@ -218,16 +260,15 @@ def _read_structure(path: Path, mask: dict) -> dict:
             coordinates[row, slot] = atom.pos.tolist()
             present[row, slot] = True
     coordinates *= NM_PER_ANGSTROM
-    chain_index = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
+    chain_index = np.repeat(np.arange(len(mask.lengths)), mask.lengths)
     return {
         "coordinates": coordinates,
         "present": present,
         "residue_types": types,
         "chain_index": chain_index,
-        "chains": len(sequences),
-        "residue_position": np.concatenate([np.arange(len(sequence)) for sequence in sequences]),
+        "chains": len(mask.lengths),
         "linked": _linked(coordinates[:, SLOT_CA], chain_index),
-        "trusted": np.array([flag == "1" for chain in mask["chains"] for flag in chain["mask"]]),
+        "trusted": mask.trusted,
     }
 
 

@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mdtraj
 import numpy as np
 
 from backmap.chemistry import Molecule
+from backmap.errors import InputError
+from backmap.io import load_topology, load_trajectory
+
+if TYPE_CHECKING:
+    import mdtraj
 
 LONGEST_BOND_NM = 0.4
 """Bonded atoms farther apart than this lie on two sides of a periodic box."""
@@ -23,6 +28,11 @@ def molecule_of(topology: mdtraj.Topology) -> Molecule:
         topology = topology.copy()
         topology.create_standard_bonds()
     atoms = list(topology.atoms)
+    unknown = next((atom for atom in atoms if atom.element is None), None)
+    if unknown is not None:
+        raise InputError(
+            f"atom {unknown.index + 1}, {unknown}, has no element; give a topology that names it"
+        )
     return Molecule(
         tuple(atom.name for atom in atoms),
         tuple(atom.element.symbol for atom in atoms),
@@ -74,7 +84,13 @@ class FramePairs:
         return self.coordinates[present], self.coordinates[before]
 
     def split(self, train_share: float) -> tuple[FramePairs, FramePairs]:
-        """The first part of every trajectory to train on, and the rest to validate."""
+        """The first part of every trajectory to train on, and the rest to validate.
+
+        Raises
+        ------
+        InputError
+            If one of the parts has no frame with enough frames before it.
+        """
         starts = np.cumsum((0, *self.lengths[:-1]))
         cuts = [round(length * train_share) for length in self.lengths]
         sides = []
@@ -83,6 +99,11 @@ class FramePairs:
             coordinates = parts[0] if len(parts) == 1 else np.concatenate(parts)
             lengths = tuple(int(b - a) for a, b in zip(first, last, strict=True))
             sides.append(FramePairs(coordinates, lengths, self.previous_frames, self.frame_interval_ps))
+        if not all(len(side.present) for side in sides):
+            raise InputError(
+                f"{sum(self.lengths)} frames cannot be parted with train_share {train_share}: "
+                f"each part needs a frame and {self.previous_frames} before it"
+            )
         return sides[0], sides[1]
 
 
@@ -94,7 +115,7 @@ def load_frame_pairs(
     Parameters
     ----------
     trajectories : sequence of path
-        All-atom trajectories, in any format mdtraj reads.
+        All-atom trajectories, in any format that holds coordinates.
     topology : path
         Their topology.
     previous_frames : int
@@ -104,21 +125,18 @@ def load_frame_pairs(
 
     Raises
     ------
-    ValueError
-        With one sentence, if a file cannot be read, is too short, or holds a molecule torn apart by a
-        periodic box that it does not give.
+    InputError
+        If a file cannot be read, is too short, or holds a molecule torn apart by a periodic box that it does
+        not give.
     """
-    try:
-        molecule = molecule_of(mdtraj.load_topology(str(topology)))
-        parts = [mdtraj.load(str(path), top=str(topology), stride=stride) for path in trajectories]
-    except Exception as error:  # mdtraj raises whatever its many parsers raise
-        raise ValueError(f"the trajectories cannot be read: {' '.join(str(error).split())}") from None
+    molecule = molecule_of(load_topology(topology))
+    parts = [load_trajectory(path, topology, stride) for path in trajectories]
     for path, part in zip(trajectories, parts, strict=True):
         if len(part) <= previous_frames + 1:
-            raise ValueError(f"{path} has {len(part)} frames, too few to learn how one follows another")
+            raise InputError(f"{path} has {len(part)} frames, too few to learn how one follows another")
         if not np.isfinite(part.xyz).all():
             frame = int(np.argwhere(~np.isfinite(part.xyz))[0, 0])
-            raise ValueError(f"{path}: frame {frame + 1} holds coordinates that are not finite numbers")
+            raise InputError(f"{path}: frame {frame + 1} holds coordinates that are not finite numbers")
         _make_whole(part, molecule, str(path))
     coordinates = parts[0].xyz if len(parts) == 1 else np.concatenate([part.xyz for part in parts])
     interval = float(parts[0].time[1] - parts[0].time[0])
@@ -134,7 +152,7 @@ def _make_whole(trajectory: mdtraj.Trajectory, molecule: Molecule, path: str) ->
         trajectory.make_molecules_whole(inplace=True, sorted_bonds=bonds[np.argsort(bonds.max(axis=1))])
     torn = _first_torn(trajectory.xyz, molecule)
     if torn is not None:
-        raise ValueError(
+        raise InputError(
             f"{path}: frame {torn + 1} has a bond longer than {LONGEST_BOND_NM} nm, as across a periodic "
             "box; make the molecule whole first (mdtraj: make_molecules_whole, GROMACS: trjconv -pbc whole)"
         )

@@ -12,7 +12,7 @@ from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, require_output_format, sample_paths, unfinished_path
 from .reader import FrameRange, FrameSource, Source, open_source, source_from_mdtraj
 from .staging import StagedFiles, require_free
-from .whole_trajectory import load_trajectory
+from .whole_trajectory import load_topology, load_trajectory
 from .writer import open_writer
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "join_chunks",
     "join_frames",
     "listed",
+    "load_topology",
     "load_trajectory",
     "manifest_path",
     "open_beads",

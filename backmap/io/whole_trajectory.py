@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 FRAMES_PER_READ = 10_000
 
 
-def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.Trajectory:
+def load_topology(path: str | Path) -> mdtraj.Topology:
+    """Read a topology, whatever the molecule.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used, saying why and what to do.
+    """
+    path = require_file(path)
+    require_suffix(path, TOPOLOGY_SUFFIXES, "topology")
+    return TopologyFile(path).topology
+
+
+def load_trajectory(path: str | Path, top: str | Path | None = None, stride: int = 1) -> mdtraj.Trajectory:
     """Read a whole trajectory with all its atoms, whatever the molecule.
 
     Parameters
@@ -29,6 +42,8 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
         Any structure or trajectory mdtraj reads.
     top : path, optional
         Topology, for files that hold coordinates alone.
+    stride : int
+        Keep every so many frames.
 
     Returns
     -------
@@ -45,14 +60,13 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
     if suffix in STRUCTURE_SUFFIXES:
         _require_whole(path, open_frames(path, 0))
-        return reading_process.load_trajectory(path)
+        return reading_process.load_trajectory(path)[::stride]
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         raise InputError(
             f"{path}: holds coordinates but no atom names; give its topology (a PDB file, say) with --top"
         )
-    names = path if top is None else require_file(top)
-    require_suffix(names, TOPOLOGY_SUFFIXES, "topology")
-    topology = TopologyFile(names).topology
+    names = path if top is None else top
+    topology = load_topology(names)
     file = open_frames(path, topology.n_atoms)
     if file.atoms != topology.n_atoms:
         raise InputError(
@@ -60,8 +74,11 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
             "give the topology it was written with"
         )
     _require_whole(path, file)
-    read = join_frames(list(file.read(range(file.frames), FRAMES_PER_READ)))
-    return mdtraj.Trajectory(read.coordinates, topology, time=read.time)
+    read = join_frames(list(file.read(range(0, file.frames, stride), FRAMES_PER_READ)))
+    trajectory = mdtraj.Trajectory(read.coordinates, topology, time=read.time)
+    if read.periodic_box is not None and read.periodic_box.any(axis=(1, 2)).all():
+        trajectory.unitcell_vectors = read.periodic_box
+    return trajectory
 
 
 def _require_whole(path: Path, file: FrameFile) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,20 +76,8 @@ class Checkpoint:
         InputError
             If they do not fit it, or are no numbers; the message names the first such tensor.
         """
-        expected = module.state_dict()
-        for name in sorted(expected.keys() ^ self.tensors.keys()):
-            lacks = "lacks" if name in expected else "has no place for"
-            raise InputError(f"weights do not fit the configuration: it {lacks} the tensor {shown(name)}")
-        for name, tensor in self.tensors.items():
-            wanted = expected[name]
-            if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
-                raise InputError(
-                    f"weights do not fit the configuration: {name} is {_describe(tensor)}, "
-                    f"but {_describe(wanted)} is wanted"
-                )
-            finite = tensor.isfinite() | tensor.isposinf() if name in unbounded else tensor.isfinite()
-            if not finite.all():
-                raise InputError(f"the weights {name} hold values that are no finite numbers")
+        if problem := misfit(self.tensors, module.state_dict(), unbounded):
+            raise InputError(f"weights do not fit the configuration: {problem}")
         module.load_state_dict(self.tensors)
 
 
@@ -109,6 +97,31 @@ class _Allowance(TorchFunctionMode):
             if self._left < 0:
                 raise InputError("the configuration describes a larger model than there are weights for")
         return function(*args, **(kwargs or {}))
+
+
+def misfit(
+    tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], unbounded: Sequence[str] = ()
+) -> str | None:
+    """Say how tensors of a file differ in kind from those that are wanted, or are not finite numbers.
+
+    Parameters
+    ----------
+    tensors : mapping
+        What the file holds.
+    wanted : mapping
+        Tensors of the names, shapes and types that it should hold.
+    unbounded : sequence of str
+        Names of those that may be infinity.
+    """
+    if odd := sorted(wanted.keys() ^ tensors.keys()):
+        return f"it {'lacks' if odd[0] in wanted else 'has no place for'} the tensor {shown(odd[0])}"
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
+            return f"{name} is {_describe(tensor)}, but {_describe(wanted[name])} is wanted"
+        finite = tensor.isfinite() | tensor.isposinf() if name in unbounded else tensor.isfinite()
+        if not finite.all():
+            return f"{name} holds values that are no finite numbers"
+    return None
 
 
 def _describe(tensor: torch.Tensor) -> str:

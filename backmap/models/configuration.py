@@ -21,6 +21,8 @@ Factor = Annotated[float, Real(0.0, 1e9)]
 """A weight, a rate or a strength."""
 Nanometres = Annotated[float, Real(1e-3, 1e3)]
 Count = Annotated[int, Whole(0, 10**12)]
+Number = Annotated[int, Whole(1, 10**9)]
+"""How many epochs, frames or the like."""
 
 _WHOLE_NUMBERS = Whole(-(2**63), 2**63 - 1)
 _NUMBERS = Real(-1e300, 1e300)

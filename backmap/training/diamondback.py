@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -21,7 +22,7 @@ from backmap.models.diamondback.layout import POINTS, Pass
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.diamondback.representation import Sites, describe, pass_kinds
 from backmap.training.batches import mean_loss, random_batches
-from backmap.training.loop import LoopConfig, Seed, TrainingLoop
+from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
 _COPIED_RESIDUES = 200_000
 """Residues in the copies of one structure that are described together."""
@@ -92,15 +93,12 @@ def train_diamondback(
         model.load_state_dict(start.state_dict())
     stage = DiamondbackStage(model, training, data, held_out, device)
     if start is None:
-        model.denoiser.fit(stage.draw(0, training.loop.drawn_per_epoch))
-    loop = TrainingLoop(model, training.loop, folder / "diamondback.state", "diamondback")
-    if resume:
-        loop.resume()
-    stage.run(loop)
-    return DiamondbackTrainingResult(model.eval().cpu(), loop.history)
+        model.denoiser.fit(stage.draw(0))
+    history = train_stage(stage, folder / "diamondback.state", resume)
+    return DiamondbackTrainingResult(model.eval().cpu(), history)
 
 
-class DiamondbackStage:
+class DiamondbackStage(Stage[Sites]):
     """Data and loss of a DiAMoNDBack model."""
 
     def __init__(
@@ -111,23 +109,19 @@ class DiamondbackStage:
         held_out: Corpus,
         device: torch.device,
     ) -> None:
-        self.model, self.config, self.data, self.device = model, config, data, device
+        self.network, self.loop, self.config = model, config.loop, config
+        self.data, self.device = data, device
         self.held_out = concatenate([self._sites(structure) for structure in iterate_structures(held_out)])
 
-    def run(self, loop: TrainingLoop) -> None:
-        """Train to the end."""
-        loop.run(
-            lambda epoch: self.draw(epoch, loop.config.drawn_per_epoch),
-            lambda drawn, epoch: random_batches(
-                drawn, loop.config, np.random.default_rng((self.config.seed, 2, epoch))
-            ),
-            self._loss,
-            self._validate,
-        )
+    def batches(self, epoch: int) -> Iterator[tuple[Sites, int]]:
+        """Residues of an epoch in random order."""
+        generator = np.random.default_rng((self.config.seed, 2, epoch))
+        return random_batches(self.draw(epoch), self.loop, generator)
 
-    def draw(self, epoch: int, structures: int) -> Sites:
+    def draw(self, epoch: int) -> Sites:
         """Residues of an epoch, from its number alone."""
         generator = np.random.default_rng((self.config.seed, 1, epoch))
+        structures = self.loop.drawn_per_epoch
         drawn = draw_structures(self.data, structures, generator, noise_share=0.0, max_noise_nm=0.0)
         return concatenate([self._sites(structure) for structure in drawn])
 
@@ -158,16 +152,18 @@ class DiamondbackStage:
         frame = (kind == Pass.INTERIOR) | torch.where(kind == Pass.FIRST, carbon, before)
         return trusted & (kind >= 0) & frame
 
-    def _loss(self, sites: Sites) -> Tensor:
+    def loss(self, batch: Sites) -> Tensor:
+        """Mean loss of residues at random steps of the diffusion."""
         config = self.config
-        rows = count(sites) * config.draws_per_residue
-        step = torch.randint(self.model.config.steps, (rows,), device=self.device)
+        rows = count(batch) * config.draws_per_residue
+        step = torch.randint(self.network.config.steps, (rows,), device=self.device)
         normals = torch.randn(rows, 3 * POINTS, device=self.device)
         half = config.mixed_precision and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            return self.model.loss(sites, step, normals)
+            return self.network.loss(batch, step, normals)
 
-    def _validate(self) -> float:
+    def validate(self, epoch: int) -> float:
+        """Mean loss of the residues held out, at the same steps after every epoch."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            return mean_loss(self.held_out, self._loss, batch=1024)
+            return mean_loss(self.held_out, self.loss, batch=1024)

@@ -1,28 +1,28 @@
-"""The training loop: epochs of batches, EMA, validation, and a state that survives a kill."""
+"""The training loop: epochs of batches, mean weights, validation, and a state that survives a kill."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from backmap.errors import InputError
 from backmap.limits import Real, Whole
-from backmap.models.configuration import Count, Factor, Share
-from backmap.training.ema import ExponentialMovingAverage
+from backmap.models.checkpoint import misfit
+from backmap.models.configuration import Count, Factor, Number, Share
+from backmap.training.state_file import TrainingState, read_state, write_state
 
-Number = Annotated[int, Whole(1, 10**9)]
-"""How many epochs, frames or the like."""
+Batch = TypeVar("Batch")
+
 Seed = Annotated[int, Whole(0, 2**63 - 1)]
 
 
@@ -49,8 +49,10 @@ class LoopConfig:
         Of the exponential schedule.
     warm_up_epochs : int
         Epochs over which the learning rate first rises linearly.
-    weight_decay, gradient_clip, ema_decay : float
+    weight_decay, gradient_clip : float
         As usual.
+    ema_decay : float
+        Weight of the past in the mean weights at each step; it rises to this over the first steps.
     smoothing : float
         Probability given to the two classes beside the true one.
     validate_every : int
@@ -77,64 +79,73 @@ class LoopConfig:
             raise ValueError(f"schedule is {self.schedule!r}; known: {', '.join(known)}")
 
 
+class Stage(Protocol[Batch]):
+    """What one network learns from, and how well it does.
+
+    Attributes
+    ----------
+    network : nn.Module
+        What to train.
+    loop : LoopConfig
+        How.
+    """
+
+    network: nn.Module
+    loop: LoopConfig
+
+    def batches(self, epoch: int) -> Iterable[tuple[Batch, int]]:
+        """Draw the batches of an epoch, with their sizes, from its number alone."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean loss of a batch."""
+
+    def validate(self, epoch: int) -> float:
+        """Loss on data held out, after so many epochs; the network has its mean weights."""
+
+    def gradient_clip(self, epoch: int) -> float:
+        """Largest norm of the gradient in an epoch."""
+        return self.loop.gradient_clip
+
+    def describe(self) -> dict[str, float]:
+        """What else to note about the epoch that ended, such as the terms of its loss."""
+        return {}
+
+
 class TrainingLoop:
-    """Trains one module and keeps its state in one file.
+    """Trains the network of one stage and keeps its state in one file.
 
     Parameters
     ----------
-    module : nn.Module
-        What to train.
-    config : LoopConfig
-        How.
+    stage : Stage
+        What to train, and how.
     state_path : Path
-        Where the state is kept; written under another name first, then renamed.
-    name : str
-        For the progress bar.
+        Where the state is kept; its name is that of the progress bar.
     """
 
-    def __init__(self, module: nn.Module, config: LoopConfig, state_path: Path, name: str) -> None:
-        self.module = module
-        self.config = config
+    def __init__(self, stage: Stage, state_path: Path) -> None:
+        self.stage, self.module, self.config = stage, stage.network, stage.loop
         self.state_path = state_path
-        self.name = name
+        self.name = state_path.stem.replace("_", " ")
         self.optimizer = torch.optim.AdamW(
-            module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
+            self.module.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            foreach=True,
         )
-        self.ema = ExponentialMovingAverage(module, config.ema_decay)
-        self.gradient_clip = config.gradient_clip
+        self.mean = AveragedModel(self.module, multi_avg_fn=_rising_average(self.config.ema_decay))
+        self._set_steps(0)
         self.epoch = 0
         self.history: list[dict[str, float]] = []
 
-    def run(
-        self,
-        draw_epoch: Callable[[int], Any],
-        batches: Callable[[Any, int], Iterable[Any]],
-        loss: Callable[[Any], Tensor],
-        validate: Callable[[], float],
-        describe: Callable[[], dict[str, float]] = dict,
-    ) -> None:
-        """Train from the present epoch to the last.
-
-        Parameters
-        ----------
-        draw_epoch : callable
-            Gives the data of an epoch, from its number alone.
-        batches : callable
-            Cuts the data of an epoch into batches, in an order that depends on the epoch's number alone.
-        loss : callable
-            Mean loss of a batch.
-        validate : callable
-            Loss on data held out, with the module's mean weights.
-        describe : callable
-            What else to note about the epoch that ended, such as the terms of its loss.
-        """
+    def run(self) -> None:
+        """Train from the present epoch to the last."""
         progress = tqdm(total=self.config.epochs, initial=self.epoch, desc=self.name, unit="epoch")
         while self.epoch < self.config.epochs:
-            mean_loss, rate = self._train_epoch(batches(draw_epoch(self.epoch), self.epoch), loss)
+            mean_loss, rate = self._train_epoch()
             self.epoch += 1
-            entry = {"epoch": self.epoch, "loss": mean_loss, "samples_per_s": rate, **describe()}
+            entry = {"epoch": self.epoch, "loss": mean_loss, "samples_per_s": rate, **self.stage.describe()}
             if self.epoch % self.config.validate_every == 0 or self.epoch == self.config.epochs:
-                entry["validation_loss"] = self._with_mean_weights(validate)
+                entry["validation_loss"] = self._validate()
                 tqdm.write(f"{self.name} " + " ".join(f"{k}={v:.5g}" for k, v in entry.items()))
             self.history.append(entry)
             self._write_history()
@@ -143,24 +154,26 @@ class TrainingLoop:
             progress.set_postfix({name: f"{value:.4g}" for name, value in entry.items() if name != "epoch"})
             progress.update()
         progress.close()
-        self.ema.copy_to(self.module)
+        self._take_mean_weights()
 
-    def _train_epoch(self, batches: Iterator[Any], loss: Callable[[Any], Tensor]) -> tuple[float, float]:
-        total, steps, sites, start = 0.0, 0, 0, time.perf_counter()
+    def _train_epoch(self) -> tuple[float, float]:
+        """Give the mean loss of an epoch, and samples a second."""
         # Dropout belongs to the epoch's number, so that a resumed run is the same as an uninterrupted one.
         torch.manual_seed(self.epoch)
+        batches = list(self.stage.batches(self.epoch))
+        clip, total, start = self.stage.gradient_clip(self.epoch), 0.0, time.perf_counter()
         self.module.train()
-        batches = list(batches)
-        for step, (batch, size) in enumerate(batches):
+        for step, (batch, _) in enumerate(batches):
             self._set_learning_rate(self.epoch + step / len(batches))
-            value = loss(batch)
+            value = self.stage.loss(batch)
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.gradient_clip)
+            nn.utils.clip_grad_norm_(self.module.parameters(), clip)
             self.optimizer.step()
-            self.ema.update(self.module)
-            total, steps, sites = total + float(value.detach()), steps + 1, sites + size
-        return total / max(steps, 1), sites / (time.perf_counter() - start)
+            self.mean.update_parameters(self.module)
+            total += float(value.detach())
+        seconds = time.perf_counter() - start
+        return total / max(len(batches), 1), sum(size for _, size in batches) / seconds
 
     def _set_learning_rate(self, progress: float) -> None:
         config = self.config
@@ -168,16 +181,27 @@ class TrainingLoop:
         if config.schedule == "cosine":
             fall = 0.5 * (1 + math.cos(math.pi * progress / config.epochs))
         else:
-            fall = config.decay_per_step**self.ema.updates if config.schedule == "exponential" else 1.0
+            fall = config.decay_per_step**self.steps if config.schedule == "exponential" else 1.0
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * rise * fall
 
-    def _with_mean_weights(self, validate: Callable[[], float]) -> float:
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return int(self.mean.n_averaged) - 1
+
+    def _set_steps(self, steps: int) -> None:
+        self.mean.n_averaged.fill_(steps + 1)  # the initial weights are the first of the mean
+
+    def _take_mean_weights(self) -> None:
+        self.module.load_state_dict(dict(self.mean.module.named_parameters()), strict=False)
+
+    def _validate(self) -> float:
         present = {name: p.detach().clone() for name, p in self.module.named_parameters()}
-        self.ema.copy_to(self.module)
+        self._take_mean_weights()
         self.module.eval()
         with torch.no_grad():
-            result = validate()
+            result = self.stage.validate(self.epoch)
         self.module.load_state_dict(present, strict=False)
         return result
 
@@ -194,35 +218,83 @@ class TrainingLoop:
 
     def save(self) -> None:
         """Write weights, mean weights, optimiser moments and history whole or not at all."""
-        tensors = {f"weight/{name}": p.detach() for name, p in self.module.named_parameters()}
-        tensors |= {f"ema/{name}": p for name, p in self.ema.state().items()}
+        tensors = self._weights()
         for name, parameter in self.module.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"{key}/{name}"] = value
-        metadata = {
-            "epoch": str(self.epoch),
-            "updates": str(self.ema.updates),
-            "history": json.dumps(self.history),
-        }
-        temporary = self.state_path.with_suffix(".partial")
-        save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, temporary, metadata)
-        os.replace(temporary, self.state_path)
+            for moment, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"{moment}/{name}"] = value
+        write_state(self.state_path, TrainingState(self.epoch, self.steps, self.history, tensors))
 
-    def resume(self) -> bool:
-        """Go on from the saved state, if there is one."""
-        if not self.state_path.is_file():
-            return False
-        with safe_open(self.state_path, "pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        self.epoch, self.ema.updates = int(metadata["epoch"]), int(metadata["updates"])
-        self.history = json.loads(metadata["history"])
+    def _weights(self) -> dict[str, Tensor]:
+        weights = {f"weight/{name}": p.detach() for name, p in self.module.named_parameters()}
+        return weights | {f"ema/{name}": p.detach() for name, p in self.mean.module.named_parameters()}
+
+    def resume(self) -> None:
+        """Go on from the saved state, if there is one.
+
+        Raises
+        ------
+        InputError
+            If the file does not hold a state of this training.
+        """
+        if not self.state_path.exists():
+            return
+        try:
+            state = read_state(self.state_path)
+            if problem := misfit(state.tensors, self._wanted(state)):
+                raise InputError(problem)
+        except InputError as error:
+            raise InputError(
+                f"{self.state_path} is not the state of this training: {error}; remove it or train into "
+                "another folder"
+            ) from None
+        self._restore(state)
+
+    def _wanted(self, state: TrainingState) -> dict[str, Tensor]:
+        """Tensors like those a state should hold: a parameter without gradients has no moments."""
+        wanted = self._weights()
         for name, parameter in self.module.named_parameters():
-            parameter.data.copy_(tensors[f"weight/{name}"])
-            self.ema.parameters[name].copy_(tensors[f"ema/{name}"])
+            moments = {"step": torch.tensor(0.0), "exp_avg": parameter, "exp_avg_sq": parameter}
+            named = {f"{moment}/{name}": value for moment, value in moments.items()}
+            wanted |= named if named.keys() & state.tensors.keys() else {}
+        return wanted
+
+    def _restore(self, state: TrainingState) -> None:
+        self.epoch, self.history = state.epoch, state.history
+        self._set_steps(state.steps)
+        for name, weight in self._weights().items():
+            weight.copy_(state.tensors[name])
+        for name, parameter in self.module.named_parameters():
             self.optimizer.state[parameter] = {
-                key: tensors[f"{key}/{name}"].to(parameter.device if key != "step" else "cpu")
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"{key}/{name}" in tensors
+                moment: state.tensors[f"{moment}/{name}"].to("cpu" if moment == "step" else parameter.device)
+                for moment in ("step", "exp_avg", "exp_avg_sq")
+                if f"{moment}/{name}" in state.tensors
             }
-        return True
+
+
+def train_stage(stage: Stage, state_path: Path, resume: bool) -> list[dict[str, float]]:
+    """Train the network of a stage to its mean weights, and give what is known of each epoch.
+
+    Parameters
+    ----------
+    stage : Stage
+        What to train, and how.
+    state_path : Path
+        Where the state is kept.
+    resume : bool
+        Go on from that state, if there is one.
+    """
+    loop = TrainingLoop(stage, state_path)
+    if resume:
+        loop.resume()
+    loop.run()
+    return loop.history
+
+
+def _rising_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Any], None]:
+    """A running mean with a decay that grows to the given one from zero over the first steps."""
+
+    def update(mean: list[Tensor], present: list[Tensor], counted: Any) -> None:
+        number = int(counted)
+        get_ema_multi_avg_fn(min(decay, (1 + number) / (10 + number)))(mean, present, counted)
+
+    return update

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -35,7 +36,7 @@ from backmap.models.protein.side_chains import (
     measure_chi,
 )
 from backmap.training.batches import mean_loss, random_batches
-from backmap.training.loop import LoopConfig, Seed, TrainingLoop
+from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
 
 @dataclass(frozen=True)
@@ -115,23 +116,17 @@ def train_protein(
     """
     torch.manual_seed(training.seed)
     planes = PeptidePlaneNetwork(model.peptide_planes).to(device)
-    stage = TrainingLoop(planes, training.peptide_planes, folder / "peptide_planes.state", "peptide planes")
-    if resume:
-        stage.resume()
-    PeptideStage(planes, training, data, held_out, device).run(stage)
+    stage = PeptideStage(planes, training, data, held_out, device)
+    history = {"peptide_planes": train_stage(stage, folder / "peptide_planes.state", resume)}
 
     torch.manual_seed(training.seed + 1)
     chains = SideChainNetwork(model.side_chains).to(device)
-    second = TrainingLoop(chains, training.side_chains, folder / "side_chains.state", "side chains")
-    if resume:
-        second.resume()
     side_chains = SideChainStage(chains, planes.eval(), training, data, held_out, device)
-    side_chains.run(second)
-    history = {"peptide_planes": stage.history, "side_chains": second.history}
+    history["side_chains"] = train_stage(side_chains, folder / "side_chains.state", resume)
     return ProteinTrainingResult(planes, chains, history, side_chains.loss_by_type())
 
 
-class PeptideStage:
+class PeptideStage(Stage[PeptideBatch]):
     """Data and loss of the peptide planes' network."""
 
     def __init__(
@@ -142,26 +137,18 @@ class PeptideStage:
         held_out: Corpus,
         device: torch.device,
     ) -> None:
-        self.network, self.config, self.data, self.device = network, config, data, device
+        self.network, self.loop, self.config = network, config.peptide_planes, config
+        self.data, self.device = data, device
         self.held_out = concatenate([self._sites(s) for s in iterate_structures(held_out)])
 
-    def run(self, loop: TrainingLoop) -> None:
-        """Train to the end."""
-        loop.run(
-            lambda epoch: self._draw(epoch, loop.config.drawn_per_epoch),
-            lambda drawn, epoch: random_batches(
-                drawn, loop.config, np.random.default_rng((self.config.seed, 2, epoch))
-            ),
-            self._loss,
-            lambda: mean_loss(self.held_out, self._loss),
-        )
-
-    def _draw(self, epoch: int, count: int) -> PeptideBatch:
-        generator = np.random.default_rng((self.config.seed, 1, epoch))
+    def batches(self, epoch: int) -> Iterator[tuple[PeptideBatch, int]]:
+        """Peptides of some structures in random order."""
+        config, generator = self.config, np.random.default_rng((self.config.seed, 1, epoch))
         drawn = draw_structures(
-            self.data, count, generator, self.config.noise_share, self.config.max_noise_nm
+            self.data, self.loop.drawn_per_epoch, generator, config.noise_share, config.max_noise_nm
         )
-        return concatenate([self._sites(structure) for structure in drawn])
+        sites = concatenate([self._sites(structure) for structure in drawn])
+        return random_batches(sites, self.loop, np.random.default_rng((config.seed, 2, epoch)))
 
     @torch.no_grad()
     def _sites(self, structure: Structure) -> PeptideBatch:
@@ -176,13 +163,18 @@ class PeptideStage:
         batch = PeptideBatch(sites, shift(angle, -1, 0.0), classify_angle(angle, self.network.config.classes))
         return take(batch, rows)
 
-    def _loss(self, batch: PeptideBatch) -> Tensor:
-        smoothing = self.config.peptide_planes.smoothing if self.network.training else 0.0
+    def loss(self, batch: PeptideBatch) -> Tensor:
+        """Mean cross-entropy of the peptides' classes."""
+        smoothing = self.loop.smoothing if self.network.training else 0.0
         logits = self.network(batch.sites, batch.previous_angle)
         return circular_cross_entropy(logits, batch.target, smoothing).mean()
 
+    def validate(self, epoch: int) -> float:
+        """Mean loss of the peptides held out."""
+        return mean_loss(self.held_out, self.loss)
 
-class SideChainStage:
+
+class SideChainStage(Stage[SideChainBatch]):
     """Data and loss of the side chains' network."""
 
     def __init__(
@@ -194,29 +186,20 @@ class SideChainStage:
         held_out: Corpus,
         device: torch.device,
     ) -> None:
-        self.network, self.planes, self.config = network, planes, config
-        self.data, self.device = data, device
+        self.network, self.loop, self.config = network, config.side_chains, config
+        self.planes, self.data, self.device = planes, data, device
         self.builder, self.c_beta = BackboneBuilder().to(device), CBetaGeometry().to(device)
         generator = np.random.default_rng((config.seed, 6))
         self.held_out = self._sites(list(iterate_structures(held_out)), 1.0, generator)
 
-    def run(self, loop: TrainingLoop) -> None:
-        """Train to the end."""
-        loop.run(
-            lambda epoch: self._draw(epoch, loop.config.drawn_per_epoch),
-            lambda drawn, epoch: random_batches(
-                drawn, loop.config, np.random.default_rng((self.config.seed, 4, epoch))
-            ),
-            self._loss,
-            lambda: mean_loss(self.held_out, self._loss),
-        )
-
-    def _draw(self, epoch: int, count: int) -> SideChainBatch:
-        generator = np.random.default_rng((self.config.seed, 3, epoch))
+    def batches(self, epoch: int) -> Iterator[tuple[SideChainBatch, int]]:
+        """Residues of some structures in random order."""
+        config, generator = self.config, np.random.default_rng((self.config.seed, 3, epoch))
         structures = draw_structures(
-            self.data, count, generator, self.config.noise_share, self.config.max_noise_nm
+            self.data, self.loop.drawn_per_epoch, generator, config.noise_share, config.max_noise_nm
         )
-        return self._sites(list(structures), self.config.drawn_backbone_share, generator)
+        sites = self._sites(list(structures), config.drawn_backbone_share, generator)
+        return random_batches(sites, self.loop, np.random.default_rng((config.seed, 4, epoch)))
 
     @torch.no_grad()
     def _sites(
@@ -272,9 +255,9 @@ class SideChainStage:
         rows = torch.nonzero(trusted & exists.any(dim=-1)).squeeze(-1)
         return take(SideChainBatch(sites, torsions, exists, chain.types), rows)
 
-    def _loss(self, batch: SideChainBatch) -> Tensor:
+    def loss(self, batch: SideChainBatch) -> Tensor:
         """Mean over residues of the summed negative log-likelihoods of their torsions."""
-        smoothing = self.config.side_chains.smoothing if self.network.training else 0.0
+        smoothing = self.loop.smoothing if self.network.training else 0.0
         classes = classify_angle(batch.torsions, self.network.config.classes)
         logits = self.network(batch.sites, batch.torsions)
         total = torch.zeros((), device=classes.device)
@@ -282,6 +265,10 @@ class SideChainStage:
             losses = circular_cross_entropy(values, classes[:, chi], smoothing)
             total = total + (losses * batch.exists[:, chi]).sum()
         return total / len(classes)
+
+    def validate(self, epoch: int) -> float:
+        """Mean loss of the residues held out."""
+        return mean_loss(self.held_out, self.loss)
 
     @torch.no_grad()
     def loss_by_type(self) -> dict[str, float]:
@@ -291,7 +278,7 @@ class SideChainStage:
         for kind, name in enumerate(RESIDUE_NAMES):
             rows = torch.nonzero(self.held_out.types == kind).squeeze(-1)
             if len(rows):
-                by_type[name] = mean_loss(take(self.held_out, rows), self._loss)
+                by_type[name] = mean_loss(take(self.held_out, rows), self.loss)
         return by_type
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.datasets.frame_pairs import FramePairs
 from backmap.limits import Real
-from backmap.models.configuration import Count, Factor, Share
+from backmap.models.configuration import Count, Factor, Number, Share
 from backmap.models.temporal.autoencoder import Autoencoder, Decoded, Observation, Posterior
 from backmap.models.temporal.config import Representation, TemporalConfig
 from backmap.models.temporal.grid import check_grid
@@ -29,7 +29,7 @@ from backmap.models.temporal.losses import (
     energy_loss,
 )
 from backmap.models.temporal.model import TemporalModel, make_autoencoder
-from backmap.training.loop import LoopConfig, Number, Seed, TrainingLoop
+from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
 Energy = Callable[[Tensor], Tensor]
 """Potential energies (batch,) in kJ/mol of frames (batch, atoms, 3) in nm, with a gradient."""
@@ -207,14 +207,11 @@ def train_temporal(
     if config.representation == Representation.INTERNAL_COORDINATES:
         autoencoder.fit(*(torch.from_numpy(part).to(device) for part in data.take(data.present)))
     model = TemporalModel(config, molecule, mapping, autoencoder).to(device)
-    loop = TrainingLoop(autoencoder, training.loop, folder / "temporal.state", "temporal")
-    if resume:
-        loop.resume()
     stage = TemporalStage(model, training, data, held_out, device, energy, write_samples)
-    stage.run(loop)
+    history = train_stage(stage, folder / "temporal.state", resume)
     model.eval()
     stage.complete()
-    return TemporalTrainingResult(model.cpu(), loop.history)
+    return TemporalTrainingResult(model.cpu(), history)
 
 
 def radius_of(frames: Tensor) -> float:
@@ -230,7 +227,7 @@ class _Batch(NamedTuple):
     step: int
 
 
-class TemporalStage:
+class TemporalStage(Stage[_Batch]):
     """Data and loss of a temporal model.
 
     Parameters
@@ -258,32 +255,23 @@ class TemporalStage:
         write_samples: Sampler | None,
     ) -> None:
         self.model, self.config, self.device = model, config, device
-        self.autoencoder: Autoencoder = model.autoencoder
+        self.network: Autoencoder = model.autoencoder
+        self.loop = config.loop
         self.data, self.held_out = _DeviceFrames(data, device), _DeviceFrames(held_out, device)
         self.energy, self.write_samples = energy, write_samples
         self.totals: dict[str, float] = {}
-        self.batches = 0
+        self.taken = 0
         if energy is not None:
             generator = np.random.default_rng((config.seed, 3))
             known = torch.cat([energy(self.data.frames[rows]) for rows in _some_rows(data, 4096, generator)])
             self.energy_mean, self.energy_spread = known.mean().detach(), known.std().detach()
-
-    def run(self, loop: TrainingLoop) -> None:
-        """Train to the end."""
-        loop.run(
-            lambda epoch: self._begin(loop, epoch),
-            lambda rows, epoch: self._batches(rows, loop.config, epoch),
-            self.loss,
-            lambda: self._validate(loop),
-            self._describe,
-        )
 
     def loss(self, batch: _Batch) -> Tensor:
         """Weighted sum of the terms, as the schedules have it at the batch's step."""
         terms = self._terms(batch)
         for name, value in terms.items():
             self.totals[name] = self.totals.get(name, 0.0) + float(value.detach())
-        self.batches += 1
+        self.taken += 1
         return self._weigh(terms, batch)
 
     def _weigh(self, terms: dict[str, Tensor], batch: _Batch) -> Tensor:
@@ -302,7 +290,7 @@ class TemporalStage:
         observation, posterior, decoded = self._reconstruct(frame, beads, batch.previous)
         guess = decoded.coordinates
         terms = {
-            "reconstruction": lambda: self.autoencoder.reconstruction_loss(decoded, frame, observation),
+            "reconstruction": lambda: self.network.reconstruction_loss(decoded, frame, observation),
             "coordinates": lambda: coordinate_loss(guess, frame),
             "beads": lambda: bead_loss(self.model.beads_of(guess), beads),
             "distances": lambda: distance_loss(guess, frame),
@@ -317,11 +305,11 @@ class TemporalStage:
         self, frame: Tensor, beads: Tensor, previous: Tensor
     ) -> tuple[Observation, Posterior, Decoded]:
         half = self.config.mixed_precision and self.device.type == "cuda"
-        observation = self.autoencoder.observe(frame, beads, previous)
+        observation = self.network.observe(frame, beads, previous)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            posterior = Posterior(*(part.float() for part in self.autoencoder.encode(observation)))
+            posterior = Posterior(*(part.float() for part in self.network.encode(observation)))
             code = posterior.mean + (0.5 * posterior.log_variance).exp() * torch.randn_like(posterior.mean)
-            decoded = self.autoencoder.decode(code, observation.condition, beads)
+            decoded = self.network.decode(code, observation.condition, beads)
         return observation, posterior, decoded
 
     def _energy_loss(self, guess: Tensor, frame: Tensor) -> Tensor:
@@ -332,30 +320,34 @@ class TemporalStage:
 
     # ---- Epochs --------------------------------------------------------------------------------
 
-    def _begin(self, loop: TrainingLoop, epoch: int) -> np.ndarray:
-        """Draw the frames of an epoch."""
-        schedule, first = self.config.energy_schedule, epoch * _steps_per_epoch(loop.config)
-        risen = self.config.weights.energy and first >= schedule.start_step
-        loop.gradient_clip = schedule.gradient_clip if risen else loop.config.gradient_clip
-        self.totals, self.batches = {}, 0
-        generator = np.random.default_rng((self.config.seed, 1, epoch))
-        return generator.choice(self.data.present, loop.config.drawn_per_epoch)
+    @property
+    def _steps_per_epoch(self) -> int:
+        return max(1, self.loop.drawn_per_epoch // self.loop.batch)
 
-    def _batches(self, rows: np.ndarray, config: LoopConfig, epoch: int) -> Iterator[tuple[_Batch, int]]:
-        first = epoch * _steps_per_epoch(config)
-        for step in range(_steps_per_epoch(config)):
-            part = rows[step * config.batch : (step + 1) * config.batch]
+    def batches(self, epoch: int) -> Iterator[tuple[_Batch, int]]:
+        """Frames in random order and random orientations."""
+        self.totals, self.taken = {}, 0
+        generator = np.random.default_rng((self.config.seed, 1, epoch))
+        rows = generator.choice(self.data.present, self.loop.drawn_per_epoch)
+        for step in range(self._steps_per_epoch):
+            part = rows[step * self.loop.batch : (step + 1) * self.loop.batch]
             frame, previous = self.data.take(part)
             turn = random_rotations(len(frame), self.device)
             noise = self.config.previous_noise_nm * torch.randn_like(previous)
             turned = (previous + noise) @ turn.unsqueeze(1)
-            yield _Batch(frame @ turn, turned, first + step), config.batch
+            yield _Batch(frame @ turn, turned, epoch * self._steps_per_epoch + step), self.loop.batch
+
+    def gradient_clip(self, epoch: int) -> float:
+        """Largest norm of the gradient, another one once the loss has a weight for the energy."""
+        schedule = self.config.energy_schedule
+        risen = self.config.weights.energy and epoch * self._steps_per_epoch >= schedule.start_step
+        return schedule.gradient_clip if risen else self.loop.gradient_clip
 
     @torch.no_grad()
-    def _validate(self, loop: TrainingLoop) -> float:
+    def validate(self, epoch: int) -> float:
         """Loss on held-out frames with all weights at their top, and samples if wanted."""
         if self.write_samples is not None:
-            self.write_samples(self.model, loop.epoch)
+            self.write_samples(self.model, epoch)
         generator = np.random.default_rng((self.config.seed, 2))
         whole, total, count = 10**12, 0.0, 0
         with torch.random.fork_rng(devices=[]):
@@ -366,9 +358,9 @@ class TemporalStage:
                 count += len(rows)
         return total / count
 
-    def _describe(self) -> dict[str, float]:
+    def describe(self) -> dict[str, float]:
         """Mean of each term over the epoch that ended."""
-        return {name: total / max(self.batches, 1) for name, total in self.totals.items()}
+        return {name: total / max(self.taken, 1) for name, total in self.totals.items()}
 
     # ---- After the last epoch ------------------------------------------------------------------
 
@@ -396,8 +388,8 @@ class TemporalStage:
         torch.manual_seed(self.config.seed)
         for rows in _some_rows(self.data.pairs, self.config.mixture_codes, generator):
             frame, previous = self.data.take(rows)
-            observation = self.autoencoder.observe(frame, self.model.beads_of(frame), previous)
-            mean, log_variance = self.autoencoder.encode(observation)
+            observation = self.network.observe(frame, self.model.beads_of(frame), previous)
+            mean, log_variance = self.network.encode(observation)
             codes.append(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
         return torch.cat(codes)
 
@@ -450,10 +442,6 @@ def random_rotations(count: int, device: torch.device) -> Tensor:
         2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
     ]  # fmt: skip
     return torch.stack(rows, dim=-1).view(count, 3, 3)
-
-
-def _steps_per_epoch(config: LoopConfig) -> int:
-    return max(1, math.floor(config.drawn_per_epoch / config.batch))
 
 
 def _some_rows(

@@ -1,3 +1,6 @@
+import gzip
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import mdtraj
@@ -7,6 +10,7 @@ import pytest
 from backmap.chemistry import SLOT_CA
 from backmap.datasets.corpus import corpora_of_trajectory, load_corpus
 from backmap.datasets.residue_environments import draw_structures, iterate_structures
+from backmap.errors import InputError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -43,9 +47,9 @@ def load_corpus_hash(folder, tmp_path):
 
 
 def test_not_a_corpus(tmp_path, corpus_folder):
-    with pytest.raises(ValueError, match="holds no manifest.csv"):
+    with pytest.raises(InputError, match="holds no manifest.csv"):
         load_corpus(tmp_path, "train")
-    with pytest.raises(ValueError, match="no structure of split 'test'"):
+    with pytest.raises(InputError, match="no structure of split 'test'"):
         load_corpus(corpus_folder, "test")
 
 
@@ -83,10 +87,63 @@ def test_frames_of_a_trajectory_are_structures(tmp_path):
     chains = frames.n_chains
     assert data.chain_index.max() == 3 * chains - 1
     assert not data.linked[data.offsets[1:] - 1].any()
-    assert data.residue_position[data.offsets[1]] == 0
     assert data.data_hash == held_out.data_hash != ""
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="1 frames cannot be parted with train_share 0.8"):
+    with pytest.raises(InputError, match="1 frames cannot be parted with train_share 0.8"):
         corpora_of_trajectory(EXAMPLES / "2bf5.pdb.gz")
+
+
+def spoil_manifest(folder: Path) -> None:
+    path = folder / "manifest.csv"
+    path.write_text(path.read_text().replace("cluster", "group"))
+
+
+def spoil_masks(folder: Path) -> None:
+    with gzip.open(folder / "masks.jsonl.gz", "wt") as file:
+        file.write('{"id": "s0", "chains": [{"seq": "GG", "mask": "1"}]}')
+
+
+def spoil_residue(folder: Path) -> None:
+    path = folder / "train" / "s1.pdb.gz"
+    text = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(text.replace(b"TRP", b"UNK")))
+
+
+def make_pipe(folder: Path) -> None:
+    (folder / "train" / "s1.pdb.gz").unlink()
+    os.mkfifo(folder / "train" / "s1.pdb.gz")
+
+
+SPOILT = {
+    "no column": (
+        spoil_manifest,
+        "manifest.csv: cannot be used in a structure corpus (KeyError('cluster",
+    ),
+    "mask": (spoil_masks, "masks.jsonl.gz: cannot be used in a structure corpus (sequence and mask of s0"),
+    "residue": (spoil_residue, "s1.pdb.gz: cannot be used in a structure corpus (KeyError('UNK'))"),
+    "pipe": (make_pipe, "s1.pdb.gz: is not a regular file"),
+    "missing": (lambda folder: (folder / "train" / "s1.pdb.gz").unlink(), "s1.pdb.gz: no such file"),
+}
+
+
+@pytest.mark.parametrize("spoil, message", SPOILT.values(), ids=SPOILT)
+def test_a_corpus_that_is_not_one_is_refused(corpus_folder, tmp_path, spoil, message):
+    spoil(corpus_folder)
+    with pytest.raises(InputError) as caught:
+        load_corpus(corpus_folder, "train", tmp_path / "cache")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "masks.jsonl.gz", "train/s1.pdb.gz"])
+def test_damaged_files_of_a_corpus_are_refused(corpus_folder, tmp_path, name):
+    path, generator = corpus_folder / name, np.random.default_rng(0)
+    whole = path.read_bytes()
+    for number in range(20):
+        data = bytearray(whole[: generator.integers(len(whole))] if number % 3 == 0 else whole)
+        for place in generator.integers(0, max(len(data), 1), 3):
+            data[place : place + 1] = bytes([generator.integers(256)])
+        path.write_bytes(data)
+        with suppress(InputError):
+            load_corpus(corpus_folder, "train", tmp_path / "cache")

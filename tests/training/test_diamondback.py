@@ -64,7 +64,7 @@ def test_ends_are_shown_as_often_as_asked(corpora):
         stage = DiamondbackStage(
             DiamondbackModel(SMALL_COMPACT), training(1, terminal_repeats=repeats), *corpora, CPU
         )
-        kind = stage.draw(0, 3).kind
+        kind = stage.draw(0).kind
         shown[repeats] = [int((kind == value).sum()) for value in Pass]
     interior, first, last = shown[1]
     assert first > 0 and last > 0
@@ -154,16 +154,7 @@ def test_fine_tuning_refuses_another_kind_of_model(corpus_folder, tmp_path, caps
     assert "only diamondback models are fine-tuned" in capsys.readouterr().err
 
 
-@pytest.fixture
-def one_thread():
-    """Many small steps, which threads would only slow down."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def test_one_peptide_is_learned_by_heart(tmp_path, one_thread):
+def test_one_peptide_is_learned_by_heart(tmp_path):
     """On the first residues of a protein the loss falls towards zero, and they come out with sound bonds."""
     source = open_source(EXAMPLES / "2bf5.pdb.gz")
     atoms = next(iter(source.chunks(1))).coordinates[:, :LEARNED]
@@ -212,22 +203,9 @@ def corpus_of(topology: Topology, atoms: np.ndarray, present: np.ndarray) -> Cor
         present=present,
         residue_types=topology.residue_types,
         chain_index=topology.chain_index,
-        residue_position=np.arange(topology.residues),
         linked=topology.linked(),
         trusted=np.ones(topology.residues, dtype=bool),
         offsets=np.array([0, topology.residues]),
         weights=np.ones(1),
         data_hash="",
     )
-
-
-def test_exponential_schedule_decays_at_every_step(corpora, tmp_path):
-    loop = LoopConfig(1, learning_rate=1.0, schedule="exponential", decay_per_step=0.5, warm_up_epochs=0)
-    module = torch.nn.Linear(1, 1)
-    training_loop = TrainingLoop(module, loop, tmp_path / "s.state", "decay")
-    rates = []
-    for step in range(3):
-        training_loop._set_learning_rate(step / 3)
-        rates.append(training_loop.optimizer.param_groups[0]["lr"])
-        training_loop.ema.update(module)
-    assert rates == [1.0, 0.5, 0.25]

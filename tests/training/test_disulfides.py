@@ -32,7 +32,6 @@ def corpus() -> Corpus:
         present=np.ones((12, 15), dtype=bool),
         residue_types=types,
         chain_index=np.repeat([0, 1], 6),
-        residue_position=np.tile(np.arange(6), 2),
         linked=np.tile(np.arange(6) < 5, 2),
         trusted=np.arange(12) != 10,
         offsets=np.array([0, 6, 12]),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -186,8 +188,15 @@ rise_steps = 2
     [
         ("atoms = [4, 6, 99]", "bead atom 99 is beyond the 22 atoms"),
         ('names = ["XX"]', "no atom of the molecule is named XX"),
-        ("", "[mapping] needs one of"),
+        ("", "mapping: one of atoms = [numbers]"),
         ("atoms = [4, 6]", "at least 3 beads"),
+        ("atoms = [-1, 4, 6]", "mapping.atoms[0] is -1"),
+        ('atoms = "all"', "mapping.atoms is 'all', but a list is wanted"),
+        ("bead = [{atoms = [4]}, {atoms = [99]}]", "bead atom 99 is beyond the 22 atoms"),
+        ("bead = [{atoms = []}]", "mapping.bead[0]: a bead needs atoms"),
+        ("bead = [{atoms = [4, 5], weights = [1.0]}]", "as many weights as atoms"),
+        ("bead = [{atoms = [4], weights = [0.0]}]", "not all of them 0"),
+        ('bead = ["CA"]', "mapping.bead[0] is 'CA', but a table is wanted"),
     ],
 )
 def test_a_mapping_that_does_not_fit_is_refused(tmp_path, trajectory, mapping, message, capsys):
@@ -196,6 +205,28 @@ def test_a_mapping_that_does_not_fit_is_refused(tmp_path, trajectory, mapping, m
         == 2
     )
     assert message in capsys.readouterr().err
+
+
+TABLES = {
+    'trajectories = "a.xtc"': "data.trajectories is 'a.xtc', but a list is wanted",
+    "trajectories = []": "data: trajectories is empty",
+    "trajectories = [3]": "data.trajectories[0] is 3",
+    "topology = 7": "data.topology is 7",
+    "stride = 0": "data.stride is 0; give a whole number from 1",
+    "train_share = nan": "data.train_share is nan",
+    "train_share = 1.0": "120 frames cannot be parted with train_share 1.0",
+    "strides = 2": "unknown key 'strides' in data",
+}
+
+
+@pytest.mark.parametrize("line, message", TABLES.items())
+def test_data_of_another_kind_are_refused(tmp_path, trajectory, line, message, capsys):
+    path, key = Path(config_file(tmp_path, trajectory)), line.partition(" ")[0]
+    kept = [row for row in path.read_text().splitlines() if not row.startswith(key)]
+    path.write_text("\n".join(kept).replace("[data]", f"[data]\n{line}"))
+    assert main(["train", "temporal", str(path), "-o", str(tmp_path / "o")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
 
 
 def test_suggest_prints_a_configuration_that_trains(tmp_path, trajectory, capsys):
