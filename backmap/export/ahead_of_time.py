@@ -61,9 +61,10 @@ class TemporalStep(nn.Module):
             Whether each frame is physical.
         """
         origin = beads[:, :1]
-        keys = trajectory_keys(seed, numbers, 1, frame.expand(1)).flatten()
+        # Tensors where an int is declared: torch.export would make a constant of an int.
+        keys = trajectory_keys(seed, numbers, 1, frame.expand(1)).flatten()  # type: ignore[arg-type]
         near, past = (beads - origin).float(), (previous - origin.unsqueeze(1)).float()
-        drawn, physical = self.steps.draw(near, past, keys, attempt)
+        drawn, physical = self.steps.draw(near, past, keys, attempt)  # type: ignore[arg-type]
         atoms = drawn.double() + origin
         return atoms, torch.cat([previous[:, 1:], atoms.unsqueeze(1)], dim=1), physical
 

@@ -94,7 +94,14 @@ class DiamondbackBuilder:
             )
 
     def reconstruct(
-        self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int, box: Tensor | None = None
+        self,
+        c_alpha: Tensor,
+        *,
+        numbers: Tensor,
+        samples: int,
+        seed: int,
+        box: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
@@ -110,12 +117,21 @@ class DiamondbackBuilder:
             Seed of the random numbers.
         box : Tensor, (frames, 3, 3), optional
             Ignored: as published, DiAMoNDBack sees no images across a periodic box.
+        given : Tensor, (frames, residues, 15, 3), optional
+            Must be None: DiAMoNDBack builds on C-alphas only.
 
         Returns
         -------
         Tensor, (samples, frames, residues, 15, 3) float32
             In nm, on the model's device.
+
+        Raises
+        ------
+        ValueError
+            If atoms are given.
         """
+        if given is not None:
+            raise ValueError("DiAMoNDBack builds on C-alphas only and cannot keep given atoms")
         keys = stream_keys(seed, samples, numbers.to(self.device))
         traces = Traces(c_alpha.to(self.device, torch.float32), self.chain, keys)
         return build_structures(self.model, [traces], self.ddim_steps, self.redraws)[0]

@@ -20,6 +20,7 @@ from backmap.models.chain import Chain
 from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
+from backmap.models.protein.model import ProteinModel
 
 POSITION_DECIMALS = 5
 """Of positions in nm that models are given; files have 3 or 4."""
@@ -36,12 +37,13 @@ class Reconstructor(Protocol):
         samples: int,
         seed: int,
         box: Tensor | None = None,
-        **given: Tensor,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Turn C-alphas into atoms (samples, frames, residues, 15, 3), both in nm.
 
         C-alphas have the shape (frames, residues, 3), or (samples, frames, residues, 3) where they differ.
-        ``box`` holds the vectors (frames, 3, 3) of periodic boxes.
+        ``box`` holds the vectors (frames, 3, 3) of periodic boxes, and ``given`` the atoms
+        (frames, residues, 15, 3) to keep.
         """
 
 
@@ -121,8 +123,9 @@ class ProteinJob:
 def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
     """Load the model of a job and make it ready for its protein."""
     loaded, name = job.model.load(device), job.model.name
-    if not isinstance(loaded, DiamondbackModel):
+    if isinstance(loaded, ProteinModel):
         return ProteinBuilder(loaded, job.topology, job.linked, device, job.given, job.disulfides)
+    assert isinstance(loaded, DiamondbackModel)  # options choose the job by the model's family
     if job.ddim_steps > loaded.config.steps:
         raise InputError(
             f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer"
@@ -190,20 +193,24 @@ class FrameBuilder:
             If a box cannot be used, or the model gives no finite numbers.
         """
         periodic = np.zeros(len(numbers), dtype=bool) if box is None else has_box(box)
-        if periodic.any() and not periodic.all():
+        if box is None or not periodic.any():
+            reduced = None
+        elif periodic.all():
+            reduced = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
+        else:
             return self._build_separately(positions, numbers, box, periodic)
-        how = {"numbers": torch.from_numpy(numbers), "samples": self.job.samples, "seed": self.job.seed}
-        if periodic.any():
-            how["box"] = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
-        c_alpha = torch.from_numpy(positions)
+        c_alpha, given = torch.from_numpy(positions), None
         if self.job.given is not None:
-            how["given"] = torch.zeros(len(positions), *self.job.given.shape, 3)
-            how["given"][:, torch.from_numpy(self.job.given)] = c_alpha
-            c_alpha = how["given"][:, :, SLOT_CA]
+            given = torch.zeros(len(positions), *self.job.given.shape, 3)
+            given[:, torch.from_numpy(self.job.given)] = c_alpha
+            c_alpha = given[:, :, SLOT_CA]
         beads = c_alpha.to(self._device)
-        reduced = how["box"].to(self._device, torch.float32) if "box" in how else None
-        drawn = self._c_alphas.draw(beads, samples=self.job.samples, seed=self.job.seed, box=reduced)
-        built = self._reconstructor.reconstruct(drawn, **how)
+        samples, seed = self.job.samples, self.job.seed
+        cell = None if reduced is None else reduced.to(self._device, torch.float32)
+        drawn = self._c_alphas.draw(beads, samples=samples, seed=seed, box=cell)
+        built = self._reconstructor.reconstruct(
+            drawn, numbers=torch.from_numpy(numbers), samples=samples, seed=seed, box=reduced, given=given
+        )
         if not bool(built.isfinite().all()):
             raise InputError(
                 f"{self.job.model.name}: gives positions that are no finite numbers for {self.job.name}; its "

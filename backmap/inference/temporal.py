@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,10 +11,8 @@ from torch import Tensor
 
 from backmap.inference.refinement import RefinedSteps, Refinement
 from backmap.models.counter_random import trajectory_keys
+from backmap.models.temporal.model import TemporalModel
 from backmap.models.temporal.watched_steps import WatchedSteps
-
-if TYPE_CHECKING:
-    from backmap.models.temporal.model import TemporalModel
 
 POSITIONS_PER_CHUNK = 1_000_000
 FRAMES_PER_CHUNK = 2_000

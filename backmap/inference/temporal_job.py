@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,9 +12,7 @@ from backmap.errors import InputError
 from backmap.inference.refinement import Refinement, RefinementConfig
 from backmap.inference.temporal import RolledFrames, TemporalBuilder
 from backmap.models.checkpoint import ModelFile
-
-if TYPE_CHECKING:
-    from backmap.models.temporal.model import TemporalModel
+from backmap.models.temporal.model import TemporalModel
 
 State = dict[str, np.ndarray]
 """What later frames depend on; every array has an entry for each trajectory."""
@@ -51,6 +48,7 @@ class TemporalJob:
     def load(self, device: torch.device | str) -> TemporalModel:
         """Load the model on a device, with the frames it starts from."""
         model = self.model.load(device)
+        assert isinstance(model, TemporalModel)  # options choose the job by the model's family
         if self.library is not None:
             model.library = torch.from_numpy(self.library).to(device)
         return model

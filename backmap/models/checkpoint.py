@@ -232,6 +232,7 @@ def make_model(checkpoint: Checkpoint, path: str | Path) -> torch.nn.Module:
     from backmap.models.protein.model import ProteinModel
     from backmap.models.temporal.model import TemporalModel
 
+    families: dict[str, type[ProteinModel] | type[DiamondbackModel] | type[TemporalModel]]
     families = {"protein": ProteinModel, "diamondback": DiamondbackModel, "temporal": TemporalModel}
     if checkpoint.family not in families:
         raise InputError(f"{path} is a {shown(checkpoint.family)} model, which this backmap does not know")

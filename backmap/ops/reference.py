@@ -5,6 +5,7 @@ the operators in `torch.ops.backmap`.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -263,19 +264,40 @@ def c_alpha_energy(
     return energy
 
 
-def draw_c_alphas(beads, noise, bonds, kinds, weights, table, keys, steps, first_angle, last_angle,
-                  temperature, step_size, largest_step, contact_distance, contact_strength,
-                  box=None):  # fmt: skip
+def draw_c_alphas(
+    beads: Tensor,
+    noise: Tensor,
+    bonds: Tensor,
+    kinds: Tensor,
+    weights: Tensor,
+    table: Tensor,
+    keys: Tensor,
+    steps: Tensor,
+    first_angle: float,
+    last_angle: float,
+    temperature: float,
+    step_size: float,
+    largest_step: float,
+    contact_distance: float,
+    contact_strength: float,
+    box: Tensor | None = None,
+) -> Tensor:
     """Specification of `backmap::draw_c_alphas` where no residue has more than 32 others near."""
-    batch = beads.shape[:-2]
-    boxes = [None] * math.prod(batch) if box is None else _frames(box.expand(*batch, 3, 3), 2)
+    boxes = _boxes(box, beads.shape[:-2])
     single = (_frames(beads, 2), _frames(noise, 1), _frames(bonds, 1), _frames(weights, 1))
     drawn = []
     for bead, spread, bond, weight, key, count, cell in zip(
         *single, keys.flatten(), steps.flatten(), boxes, strict=True
     ):
 
-        def gradient(x: Tensor, near: Tensor, bead=bead, spread=spread, weight=weight, cell=cell) -> Tensor:
+        def gradient(
+            x: Tensor,
+            near: Tensor,
+            bead: Tensor = bead,
+            spread: Tensor = spread,
+            weight: Tensor = weight,
+            cell: Tensor | None = cell,
+        ) -> Tensor:
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
                 energy = c_alpha_energy(x, kinds, weight, table, first_angle, last_angle).sum()
@@ -391,7 +413,7 @@ def _absorb(state: Tensor, word: Tensor) -> Tensor:
 def _nearly_normal(key: Tensor, like: Tensor) -> Tensor:
     """Random numbers of the shape of (residues, 3): of each hash, the sum of its four 16-bit words."""
     bits = _absorb(key, torch.arange(like.numel(), device=like.device).view(like.shape))
-    total = sum((bits >> (16 * word)) & 0xFFFF for word in range(4))
+    total = torch.stack([(bits >> (16 * word)) & 0xFFFF for word in range(4)]).sum(0)
     return (total - 2 * 65535).to(like.dtype) * (math.sqrt(3) / 65536)
 
 
@@ -408,8 +430,18 @@ def _spline_weights(t: Tensor) -> Tensor:
     return torch.where(t > 0.5, behind, torch.where(t < -0.5, before, inner))
 
 
-def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii, linked,
-                uniforms, strength, box):  # fmt: skip
+def _pack_frame(
+    candidates: Tensor,
+    candidate_present: Tensor,
+    backbone: Tensor,
+    backbone_present: Tensor,
+    radii: Tensor,
+    backbone_radii: Tensor,
+    linked: Tensor,
+    uniforms: Tensor,
+    strength: float,
+    box: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     residues, count = candidates.shape[:2]
     choice = torch.zeros(residues, dtype=torch.int64, device=candidates.device)
     every = torch.arange(residues, device=candidates.device)
@@ -467,7 +499,7 @@ def _take_residues(values: Tensor, index: Tensor) -> Tensor:
     return torch.stack(frames).reshape(*index.shape, *trailing)
 
 
-def _boxes(box: Tensor | None, batch: torch.Size) -> list[Tensor | None]:
+def _boxes(box: Tensor | None, batch: torch.Size) -> Sequence[Tensor | None]:
     """The box of each frame."""
     return [None] * math.prod(batch) if box is None else _frames(box.expand(*batch, 3, 3), 2)
 

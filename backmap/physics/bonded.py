@@ -35,6 +35,18 @@ class Bonded(torch.nn.Module):
     angles, then the first halves of torsions, then the second.
     """
 
+    heads: torch.Tensor
+    tails: torch.Tensor
+    bond_parameters: torch.Tensor
+    angle_parameters: torch.Tensor
+    even: torch.Tensor
+    odd: torch.Tensor
+    harmonic: torch.Tensor
+    harmonic_parameters: torch.Tensor
+    corrected: torch.Tensor
+    correction_index: torch.Tensor
+    patches: torch.Tensor
+
     def __init__(self, force_field: ForceField, dtype: torch.dtype) -> None:
         super().__init__()
         bonds, angles = force_field.bonds, force_field.angles

@@ -25,6 +25,11 @@ class BondConstraints(nn.Module):
         Corrections made each time.
     """
 
+    difference: Tensor
+    spread: Tensor
+    square: Tensor
+    stiffness: Tensor
+
     def __init__(self, pairs: Tensor, lengths: Tensor, inverse_masses: Tensor, iterations: int = 10) -> None:
         super().__init__()
         dtype = inverse_masses.dtype

@@ -276,10 +276,10 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
         if name not in _INDICES and not np.isfinite(array).all():
             raise ValueError(f"{name} of the force field holds values that are no finite numbers")
     for name, numbered in _INDICES.items():
-        array, size = arrays.get(name), sizes.get(numbered, 0)
-        if array is not None and array.size and not 0 <= array.min() <= array.max() < size:
+        indices, size = arrays.get(name), sizes.get(numbered, 0)
+        if indices is not None and indices.size and not 0 <= indices.min() <= indices.max() < size:
             raise ValueError(
-                f"{name} of the force field runs from {array.min()} to {array.max()}, "
+                f"{name} of the force field runs from {indices.min()} to {indices.max()}, "
                 f"but there are {size} {numbered}"
             )
 

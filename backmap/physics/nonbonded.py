@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -34,6 +34,17 @@ class Nonbonded(torch.nn.Module):
     Excluded and 1-4 pairs have entries of their own in the tables of pair coefficients. Matrices of pairs are
     (rows, atoms, frames), a block of rows at a time.
     """
+
+    charge_products: torch.Tensor
+    repulsion: torch.Tensor
+    attraction: torch.Tensor
+    polarisation_products: torch.Tensor
+    own_polarisation: torch.Tensor
+    surface: torch.Tensor
+    radii: torch.Tensor
+    reduced_radii: torch.Tensor
+    screening_radii: torch.Tensor
+    smallest_distances: torch.Tensor
 
     def __init__(self, force_field: ForceField, dtype: torch.dtype) -> None:
         super().__init__()
@@ -102,7 +113,7 @@ class Nonbonded(torch.nn.Module):
             by_screening = by_born.mul_(born_slope)
             for pairs in blocks:
                 push = self._screening_push(pairs, by_screening)
-                pairs.add_to(gradient, push.add_(pairs.push) if blocks.are_one else push)
+                pairs.add_to(gradient, push if pairs.push is None else push.add_(pairs.push))
         return energies
 
     def _direct(
@@ -232,7 +243,7 @@ class _Blocks(Iterable[_Pairs]):
         self.are_one = len(self.slices) == 1
         self.kept = [_Pairs(positions, rows) for rows in self.slices] if self.are_one else []
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[_Pairs]:
         return iter(self.kept or (_Pairs(self.positions, rows) for rows in self.slices))
 
 

@@ -68,7 +68,7 @@ class _Reader:
         self.repulsion_table = self.attraction_table = np.zeros((1, 1))
         self.exceptions: dict[tuple[int, int], np.ndarray] = {}
         self.table_exclusions: set[tuple[int, int]] | None = None
-        self.extra_pairs: list[tuple[float, ...]] = []
+        self.extra_pairs: list[tuple[int, int, float, float]] = []
         self.solvent: ImplicitSolvent | None = None
         self.roles: set[str] = set()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from backmap.physics.nonbonded import PAIRS_AT_ONCE, Nonbonded
 FRAMES_AT_ONCE = 64
 """Frames of a large molecule computed together; of a small one, as many as its pairs of atoms allow."""
 
-COMPILATION = {"realize_opcount_threshold": 15}
+COMPILATION: dict[str, str | int | bool | Callable[..., Any]] = {"realize_opcount_threshold": 15}
 """Keep intermediate results of this many operations rather than repeat them for each pair of atoms."""
 
 
@@ -77,7 +79,7 @@ class Potential(torch.nn.Module):
         """
         if torch.is_grad_enabled() and positions.requires_grad:
             return _Energy.apply(positions, self)
-        return sum(self.terms(positions).values())
+        return _total(self.terms(positions))
 
     @torch.no_grad()
     def terms(self, positions: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -113,7 +115,8 @@ class Potential(torch.nn.Module):
             In kJ/mol/nm.
         """
         energies, gradient = self._evaluate(positions, derivative=True)
-        return sum(energies.values()), gradient
+        assert gradient is not None  # asked for by `derivative`
+        return _total(energies), gradient
 
     def _evaluate(
         self, positions: torch.Tensor, derivative: bool
@@ -146,7 +149,11 @@ class Potential(torch.nn.Module):
             raise ValueError(f"positions is on {positions.device}, but the potential is on {expected.device}")
 
 
-def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+def _total(energies: dict[str, torch.Tensor]) -> torch.Tensor:
+    return reduce(operator.add, energies.values())
+
+
+def _joined(parts: tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

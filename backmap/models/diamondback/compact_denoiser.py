@@ -81,6 +81,8 @@ class CompactDenoiser(nn.Module):
         Length by which coordinates are divided.
     """
 
+    edges: Tensor
+    levels: Tensor
     rows_at_once: Final = 64
     """Residues that fit the cache of a CPU."""
     contact_nm: Final = _CONTACT_NM

@@ -55,10 +55,10 @@ class UNetDenoiser(nn.Module):
             inner, outer = widths[level], widths[level + 1]
             last = level == config.levels - 1
             resize = nn.Conv1d(inner, outer, 3, padding=1) if last else nn.Conv1d(inner, outer, 4, 2, 1)
-            self.down.append(_Level(inner, inner, time_width, config, resize))
+            self.down.append(_LevelDown(inner, inner, time_width, config, resize))
             back = nn.Conv1d(outer, inner, 3, padding=1)
             grow = back if level == 0 else nn.Sequential(nn.Upsample(scale_factor=2), back)
-            self.up.insert(0, _Level(inner + outer, outer, time_width, config, grow))
+            self.up.insert(0, _LevelUp(inner + outer, outer, time_width, config, grow))
         deepest = widths[-1]
         self.middle_in = ResidualBlock(deepest, deepest, time_width, config.groups)
         self.middle_attention = Attention(deepest, config.heads, config.head_width)
@@ -79,17 +79,12 @@ class UNetDenoiser(nn.Module):
         hidden = self.entry(functional.pad(vector, (0, self.padding)).unsqueeze(1))
         entry, time, kept = hidden, self.time(step.to(points.dtype)), []
         for level in self.down:
-            hidden = level.first(hidden, time)
-            kept.append(hidden)
-            hidden = level.attention(level.second(hidden, time))
-            kept.append(hidden)
-            hidden = level.resize(hidden)
+            first, second, hidden = level(hidden, time)
+            kept += [first, second]
         hidden = self.middle_attention(self.middle_in(hidden, time))
         hidden = self.middle_out(hidden, time)
         for level in self.up:
-            hidden = level.first(torch.cat([hidden, kept.pop()], dim=1), time)
-            hidden = level.second(torch.cat([hidden, kept.pop()], dim=1), time)
-            hidden = level.resize(level.attention(hidden))
+            hidden = level(hidden, kept.pop(), kept.pop(), time)
         hidden = self.final(torch.cat([hidden, entry], dim=1), time)
         return self.leave(hidden)[:, 0, : 3 * layout.POINTS]
 
@@ -115,8 +110,26 @@ class _Level(nn.Module):
         self.resize = resize
 
 
+class _LevelDown(_Level):
+    def forward(self, signal: Tensor, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Signals after the first and the second block, for the way up, and after the change of length."""
+        first = self.first(signal, time)
+        second = self.attention(self.second(first, time))
+        return first, second, self.resize(second)
+
+
+class _LevelUp(_Level):
+    def forward(self, signal: Tensor, second: Tensor, first: Tensor, time: Tensor) -> Tensor:
+        """Signal after the change of length, given those of the way down."""
+        signal = self.first(torch.cat([signal, second], dim=1), time)
+        signal = self.second(torch.cat([signal, first], dim=1), time)
+        return self.resize(self.attention(signal))
+
+
 class SinusoidalEmbedding(nn.Module):
     """Cosines and sines of a number at many frequencies (Vaswani et al., NeurIPS 2017)."""
+
+    frequency: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()

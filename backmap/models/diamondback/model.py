@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from backmap.models.batches import repeat_rows
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import config_from_dict
 from backmap.models.diamondback import layout
@@ -72,7 +73,7 @@ class DiamondbackModel(nn.Module):
             for mask in (sites.generated, sites.generated & exists)
         )
         noisy = torch.where(generated, self.schedule.add_noise(clean, normals, step), clean)
-        condition = _repeat(self.denoiser.encode(sites), draws)
+        condition = repeat_rows(self.denoiser.encode(sites), draws)
         error = (self.denoiser(noisy, step, condition) - normals).abs()
         return (error * counted).sum() / counted.sum()
 
@@ -120,9 +121,3 @@ class DiamondbackModel(nn.Module):
                 moved = self.schedule.ancestral_step(sample, noise, step, fresh)
             sample = torch.where(generated, moved, given)
         return sample.unflatten(1, (layout.POINTS, 3)) * self.scale_nm
-
-
-def _repeat(condition, times: int):
-    if times == 1:
-        return condition
-    return type(condition)(*(part.repeat_interleave(times, 0) for part in condition))

@@ -49,8 +49,13 @@ class Autoencoder(Protocol):
     the newest last.
     """
 
-    latent: int
-    normals_per_frame: int
+    @property
+    def latent(self) -> int:
+        """Size of the latent code."""
+
+    @property
+    def normals_per_frame(self) -> int:
+        """Normal numbers that the decoder's own noise takes per frame."""
 
     def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
         """Describe what the encoder sees."""

@@ -37,6 +37,14 @@ class ScaledCoordinates(nn.Module):
         Atoms that are placed.
     """
 
+    length_mean: Tensor
+    length_spread: Tensor
+    angle_mean: Tensor
+    angle_spread: Tensor
+    torsion_mean: Tensor
+    torsion_spread: Tensor
+    rigid: Tensor
+    free: Tensor
     circle_scale: Final = math.sqrt(2.0)
 
     def __init__(self, placed: int) -> None:
@@ -186,7 +194,8 @@ class InternalAutoencoder(nn.Module):
 
     def _mean_and_log_sigma(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Of the normal distribution of each number the decoder is to give."""
-        mean, log_sigma = output, self.log_sigma
+        mean: Tensor = output
+        log_sigma: Tensor = self.log_sigma
         if self.regression is not None:
             mean, change = output.chunk(2, dim=-1)
             log_sigma = log_sigma + change
@@ -204,6 +213,10 @@ class InternalAutoencoder(nn.Module):
 
 class BeadShape(nn.Module):
     """The shape of a set of beads: all distances, and torsions of consecutive ones as cosine and sine."""
+
+    pairs: Tensor
+    mean: Tensor
+    spread: Tensor
 
     def __init__(self, beads: int) -> None:
         super().__init__()

@@ -142,6 +142,11 @@ class InternalCoordinates(nn.Module):
         Beads, each a single atom.
     """
 
+    atoms: Tensor
+    closes: Tensor
+    final_order: Tensor
+    references: Tensor
+
     def __init__(self, molecule: Molecule, mapping: LinearMapping) -> None:
         super().__init__()
         bead_atoms = list(mapping.bead_atoms or ())

@@ -1,7 +1,5 @@
 """Distribution from which latent codes are drawn: Gaussians fitted to the codes of the training data."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +19,10 @@ class LatentMixture(nn.Module):
         Lower Cholesky factors of their covariances.
     """
 
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+
     def __init__(self, weights: Tensor, means: Tensor, factors: Tensor) -> None:
         super().__init__()
         self.register_buffer("weights", weights)
@@ -28,7 +30,7 @@ class LatentMixture(nn.Module):
         self.register_buffer("factors", factors)
 
     @classmethod
-    def standard_normal(cls, latent: int) -> LatentMixture:
+    def standard_normal(cls, latent: int) -> "LatentMixture":
         """The prior of the autoencoder, N(0, I), for comparison and until a mixture is fitted."""
         return cls(torch.ones(1), torch.zeros(1, latent), torch.eye(latent).unsqueeze(0))
 

@@ -37,8 +37,8 @@ def energy_loss(decoded_energy: Tensor, energy: Tensor, mean: Tensor, spread: Te
     Energies beyond `limit` standard deviations count as lying there, or a first overlap of two atoms would
     outweigh everything else.
     """
-    standardised = [((u - mean) / spread).clamp(-limit, limit) for u in (decoded_energy, energy)]
-    return functional.mse_loss(*standardised)
+    one, other = (((u - mean) / spread).clamp(-limit, limit) for u in (decoded_energy, energy))
+    return functional.mse_loss(one, other)
 
 
 def divergence(posterior: Posterior) -> Tensor:

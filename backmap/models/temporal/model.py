@@ -1,7 +1,5 @@
 """The temporal model: beads of a frame and the frames before it in, the next frame out."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, replace
 from typing import Any
@@ -58,6 +56,12 @@ class TemporalModel(nn.Module):
     force_field : ForceField or None
         What made the training data, if known. It travels in the checkpoint; the model does not use it.
     """
+
+    mapping_weights: Tensor
+    bonds: Tensor
+    bond_range: Tensor
+    residual_limit: Tensor
+    library: Tensor
 
     __jit_unused_properties__ = ["previous_frames", "frame_interval_ps", "reach_nm", "uniforms_per_frame"]
     """For TorchScript: properties that read the configuration."""
@@ -125,7 +129,7 @@ class TemporalModel(nn.Module):
         return Checkpoint("temporal", config, tensors, provenance)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> TemporalModel:
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> "TemporalModel":
         """Make the model a checkpoint describes.
 
         Raises

@@ -1,7 +1,5 @@
 """Linear regression of a frame's scaled coordinates on what came before, and what it leaves, uncorrelated."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -28,6 +26,11 @@ class Regression(nn.Module):
     size : int
         Number of scaled coordinates, four blocks of ``size / 4`` as :class:`ScaledCoordinates` makes them.
     """
+
+    free: Tensor
+    weight: Tensor
+    offset: Tensor
+    factor: Tensor
 
     def __init__(self, condition: int, size: int) -> None:
         super().__init__()
