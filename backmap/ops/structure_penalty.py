@@ -25,8 +25,8 @@ def structure_penalty(
 
     Bonds and angles have the energy ``k (d - d0)^2``, where d for an angle is the distance between its outer
     atoms. The repulsion of pairs of atoms that are not excluded is
-    ``k max(0, scale (radius_i + radius_j) - d)^2``. Every term and its first derivative are continuous, except
-    at distance zero.
+    ``k max(0, scale (radius_i + radius_j) - d)^2``. Every term and its first derivative are continuous,
+    except at distance zero.
 
     Parameters
     ----------
