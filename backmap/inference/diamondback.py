@@ -209,7 +209,7 @@ class Build:
         slot = torch.arange(chemistry.ATOM_SLOTS, device=self.atoms.device)
         side_chain = (slot >= chemistry.SLOT_CB) & (slot < chemistry.SLOT_OXT)
         no_bonds, no_lengths = self.turns[turn].new_zeros([0, 2]), self.atoms.new_zeros([0])
-        # The operator itself: TorchScript cannot call a function with optional keywords.
+        # Call the operator directly: TorchScript cannot call functions with optional keywords.
         _, clash, _ = torch.ops.backmap.structure_score(
             self.atoms,
             self.standing,
