@@ -28,6 +28,7 @@ class FixedOffsets:
         samples: int,
         seed: int,
         box: torch.Tensor | None = None,
+        given: torch.Tensor | None = None,
     ) -> torch.Tensor:
         if c_alpha.dim() == 3:
             c_alpha = c_alpha.expand(samples, -1, -1, -1)

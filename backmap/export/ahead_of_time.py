@@ -1,4 +1,4 @@
-"""Ahead-of-time packages: one step of a temporal model as machine code, by torch.export and AOTInductor."""
+"""Ahead-of-time packages: one step of a temporal model as machine code (torch.export, AOTInductor)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_TRAJECTORIES = 1 << 20
 
 
 class TemporalStep(nn.Module):
-    """One draw of the next frame of any number of trajectories, without a loop or a decision.
+    """One draw of the next frame of any number of trajectories, without loops or branches.
 
     Parameters
     ----------
@@ -43,33 +43,34 @@ class TemporalStep(nn.Module):
         beads : Tensor, (trajectories, beads, 3) float64
             In nm.
         previous : Tensor, (trajectories, previous_frames, atoms, 3) float64
-            Frames before, in nm, the newest last.
+            Previous frames in nm, the newest last.
         frame, seed : Tensor, () int64
             Number of the frame, and seed of the random numbers.
         attempt : Tensor, () int64
-            0, and counted up when an unphysical frame is drawn again: other random numbers.
+            0 at first; increment it to redraw an unphysical frame with other random numbers.
         numbers : Tensor, (trajectories,) int64
-            Numbers of the trajectories, which the random numbers belong to.
+            Numbers of the trajectories; they determine the random numbers.
 
         Returns
         -------
         Tensor, (trajectories, atoms, 3) float64
             In nm.
         Tensor, (trajectories, previous_frames, atoms, 3) float64
-            ``previous`` of the next frame.
+            ``previous`` for the next frame.
         Tensor, (trajectories,) bool
             Whether each frame is physical.
         """
         origin = beads[:, :1]
-        keys = trajectory_keys(seed, numbers, 1, frame.expand(1)).flatten()
+        # Tensors where an int is declared: torch.export would make a constant of an int.
+        keys = trajectory_keys(seed, numbers, 1, frame.expand(1)).flatten()  # type: ignore[arg-type]
         near, past = (beads - origin).float(), (previous - origin.unsqueeze(1)).float()
-        drawn, physical = self.steps.draw(near, past, keys, attempt)
+        drawn, physical = self.steps.draw(near, past, keys, attempt)  # type: ignore[arg-type]
         atoms = drawn.double() + origin
         return atoms, torch.cat([previous[:, 1:], atoms.unsqueeze(1)], dim=1), physical
 
 
 def save_ahead_of_time(path: Path, model: nn.Module, metadata: dict[str, Any], card: str) -> None:
-    """Compile a step of a temporal model for the processor of this machine and write the package.
+    """Compile a step of a temporal model for this machine's processor and write the package.
 
     Parameters
     ----------
@@ -78,29 +79,29 @@ def save_ahead_of_time(path: Path, model: nn.Module, metadata: dict[str, Any], c
     model : nn.Module
         Trained model.
     metadata : dict
-        What else to say in the package's metadata; anything JSON can hold.
+        Further entries of the package's metadata; anything JSON can represent.
     card : str
         The model card.
 
     Raises
     ------
     InputError
-        If the model is none that can be compiled ahead of time.
+        If the model cannot be compiled ahead of time.
     """
     if not isinstance(model, TemporalModel):
         raise InputError(
-            "only temporal models can be compiled ahead of time, for the others decide from their input what "
-            "they do; use --format torchscript"
+            "only temporal models can be compiled ahead of time, because the others branch on their input; "
+            "use --format torchscript"
         )
     if model.config.representation == Representation.VOXELS:
         raise InputError(
-            "models on voxels cannot be compiled ahead of time, for they call backmap's operators; use "
+            "voxel models cannot be compiled ahead of time, because they call backmap's operators; use "
             "--format torchscript"
         )
     frames = model.library[:2].double()
     if len(frames) < 2:
-        raise InputError("the model holds no frames to start from, and cannot be compiled ahead of time")
-    # No tensor twice: torch.export would take the same for one input.
+        raise InputError("the model contains no frames to start from and cannot be compiled ahead of time")
+    # Each input is its own tensor: torch.export would merge identical ones.
     counts = [torch.tensor(0) for _ in ("frame", "seed", "attempt")]
     inputs = (model.beads_of(frames[:, -1]), frames[:, :-1].clone(), *counts, torch.arange(2))
     rows = {0: torch.export.Dim("trajectories", min=1, max=MOST_TRAJECTORIES)}

@@ -1,4 +1,4 @@
-"""Checks of what programs pass to exported models; TorchScript compiles them with the models."""
+"""Checks of the arguments of exported models, compiled by TorchScript with the models."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from backmap.chemistry import topology
 
 
 def check_positions(name: str, values: Tensor, shape: list[int], like: Tensor) -> None:
-    """Refuse what are no positions of a shape (-1: any length but 0) on the device of another tensor.
+    """Check positions: their shape (-1: any length except 0), dtype, values, and the device of `like`.
 
     Raises
     ------
@@ -19,17 +19,17 @@ def check_positions(name: str, values: Tensor, shape: list[int], like: Tensor) -
         for found, wanted in zip(values.shape, shape):  # noqa: B905  # TorchScript knows no strict
             fits = fits and (wanted == -1 or found == wanted)
     if not fits:
-        raise ValueError(f"{name} has shape {list(values.shape)}, but {shape} is wanted, -1 being any length")
+        raise ValueError(f"{name} has shape {list(values.shape)}; it must be {shape}, where -1 is any length")
     if values.dtype != torch.float32 and values.dtype != torch.float64:
-        raise ValueError(f"{name} has dtype {values.dtype}, but float32 or float64 is wanted")
+        raise ValueError(f"{name} has dtype {values.dtype}; it must be float32 or float64")
     if values.device != like.device:
-        raise ValueError(f"{name} is on {values.device}, but the model on {like.device}")
+        raise ValueError(f"{name} is on {values.device}, but the model is on {like.device}")
     if not bool(torch.isfinite(values).all()):
-        raise ValueError(f"{name} holds a coordinate that is not finite")
+        raise ValueError(f"{name} contains a coordinate that is not finite")
 
 
 def check_box(box: Tensor, frames: int, like: Tensor) -> None:
-    """Refuse what are no vectors (frames, 3, 3) of periodic boxes in reduced form.
+    """Check the vectors (frames, 3, 3) of periodic boxes in reduced form.
 
     Raises
     ------
@@ -49,25 +49,25 @@ def check_box(box: Tensor, frames: int, like: Tensor) -> None:
 
 
 def check_bonds(c_alpha: Tensor, linked: Tensor) -> None:
-    """Refuse frames (frames, residues, 3) with a torn bond; the walls of a periodic box tear some.
+    """Check that no bond in frames (frames, residues, 3) is torn, as by the walls of a periodic box.
 
     Raises
     ------
     ValueError
-        Naming the first one.
+        Naming the first torn bond.
     """
     apart = torch.linalg.vector_norm(c_alpha[:, 1:] - c_alpha[:, :-1], dim=-1) * linked[:-1]
     torn = (apart > topology.TORN_BOND_NM).nonzero()
     if len(torn) > 0:
         frame, residue = int(torn[0, 0]), int(torn[0, 1])
         raise ValueError(
-            f"c_alpha: residues {residue} and {residue + 1} of frame {frame}, from 0, are bonded but "
+            f"c_alpha: residues {residue} and {residue + 1} of frame {frame} (counted from 0) are bonded but "
             f"{float(apart[frame, residue])} nm apart; make molecules whole"
         )
 
 
 def check_vector(name: str, values: Tensor, dtype: torch.dtype, length: int, like: Tensor) -> None:
-    """Refuse what is no vector of a dtype and a length on the device of another tensor.
+    """Check a vector: its length, dtype, and the device of `like`.
 
     Raises
     ------
@@ -75,8 +75,8 @@ def check_vector(name: str, values: Tensor, dtype: torch.dtype, length: int, lik
         Saying what is wrong.
     """
     if values.dim() != 1 or values.shape[0] != length:
-        raise ValueError(f"{name} has shape {list(values.shape)}, but [{length}] is wanted")
+        raise ValueError(f"{name} has shape {list(values.shape)}; it must be [{length}]")
     if values.dtype != dtype:
-        raise ValueError(f"{name} has dtype {values.dtype}, but {dtype} is wanted")
+        raise ValueError(f"{name} has dtype {values.dtype}; it must be {dtype}")
     if values.device != like.device:
-        raise ValueError(f"{name} is on {values.device}, but others on {like.device}")
+        raise ValueError(f"{name} is on {values.device}, but other arguments are on {like.device}")

@@ -1,4 +1,4 @@
-"""DiAMoNDBack as a module that draws structures as the protein model does, for TorchScript."""
+"""DiAMoNDBack with the interface of the protein model, for TorchScript."""
 
 import torch
 from torch import Tensor, nn
@@ -34,19 +34,19 @@ class DiamondbackDrawer(nn.Module):
         given: Given | None = None,
         box: Tensor | None = None,
     ) -> Tensor:
-        """Draw structures; arguments and result are those of ``ProteinModel.draw``.
+        """Draw structures; arguments and result are as for ``ProteinModel.draw``.
 
         Given atoms and the box are ignored.
 
         Raises
         ------
         ValueError
-            If a residue stands in a segment of fewer than three, where no local frame is defined.
+            If a residue is in a segment of fewer than three residues, where no local frame is defined.
         """
         lone = torch.nonzero(pass_kinds(chain) < 0).squeeze(-1)
         if len(lone) > 0:
             raise ValueError(
-                f"residue {int(lone[0])}, counted from 0, stands in a segment of fewer than three residues, "
+                f"residue {int(lone[0])}, counted from 0, is in a segment of fewer than three residues, "
                 "which DiAMoNDBack cannot build"
             )
         build = Build(c_alpha, chain, keys)

@@ -1,4 +1,4 @@
-"""Models of proteins as one module that decides everything about the input itself, for TorchScript."""
+"""Protein models as one self-contained module on plain tensors, for TorchScript."""
 
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from backmap.models.counter_random import stream_keys
 from backmap.models.protein.model import ProteinModel
 
 RESIDUES_AT_ONCE = 8192
-"""Residues, counted over samples and frames, that are built together: memory does not grow beyond them."""
+"""Residues, over samples and frames, that are built together, which bounds the memory."""
 
 
 class ExportedProtein(nn.Module):
@@ -25,17 +25,17 @@ class ExportedProtein(nn.Module):
     Parameters
     ----------
     model : ProteinModel or DiamondbackDrawer
-        What draws structures.
+        Draws structures.
 
     Attributes
     ----------
     family, length_unit : str
         ``protein`` or ``diamondback``, and ``nm``.
     residue_names : list of str
-        The residue types, in the order of their numbers.
+        The residue types in the order of their indices.
     atom_names : list of list of str
-        For each residue type what stands in the 15 slots; empty where there is nothing. OXT, the last,
-        belongs to ends of chains alone.
+        Atoms in the 15 slots of each residue type; empty strings for unused slots. OXT, the last, occurs at
+        chain ends only.
     """
 
     atom_mask: Tensor
@@ -72,39 +72,39 @@ class ExportedProtein(nn.Module):
         Parameters
         ----------
         c_alpha : Tensor, (frames, residues, 3) float32 or float64
-            In nm, on the model's device, as all others are.
+            In nm, on the model's device, like all other tensors.
         residue_types : Tensor, (residues,) int64
             Index into ``residue_names``.
         chain_offsets : Tensor, (chains + 1,) int64
             First residue of each chain, and the number of residues.
         samples : int
-            Independent structures for each frame.
+            Independent structures per frame.
         seed : int
             Seed of the random numbers.
         numbers : Tensor, (frames,) int64, optional
-            Numbers of the frames, which the random numbers belong to; from 0 by default. Frames given piece
-            by piece come out as all at once if they keep their numbers, and ``linked``.
+            Numbers of the frames, which determine the random numbers; from 0 by default. With the same
+            numbers and ``linked``, frames give the same result in pieces as all at once.
         linked : Tensor, (residues,) bool, optional
-            Which residues are bonded to their successor; by default what :meth:`find_links` says of these
-            frames.
+            Which residues are bonded to their successor; by default the result of :meth:`find_links` for
+            these frames.
         box : Tensor, (frames, 3, 3) float32 or float64, optional
-            Vectors of periodic boxes in nm, as rows, in the reduced form of GROMACS and OpenMM. Molecules are
-            whole. DiAMoNDBack does not look at it.
+            Vectors of periodic boxes in nm, as rows, in the reduced form of GROMACS and OpenMM. Molecules
+            must be whole. DiAMoNDBack ignores it.
         bead_noise : float
-            Standard deviation in nm of a coordinate of a bead, about which C-alphas are drawn. With 0 it is
-            estimated: C-alphas of frames without noise stay as they are. With -1 all C-alphas stay.
+            Standard deviation in nm of each bead coordinate, from which C-alphas are drawn. With 0 it is
+            estimated, and C-alphas of frames without noise are kept. With -1 all C-alphas are kept.
 
         Returns
         -------
         Tensor, (samples, frames, residues, 15, 3), dtype of ``c_alpha``
             In nm; zero where there is no atom.
         Tensor, (residues, 15) bool
-            Which atoms there are.
+            Which atoms exist.
 
         Raises
         ------
         ValueError
-            In C++ ``std::exception``: if something is wrong with an argument; the message says what.
+            If an argument is invalid; the message says why. In C++ this is a ``std::exception``.
         """
         self._check(c_alpha, residue_types, chain_offsets, samples, bead_noise)
         frames, residues = c_alpha.shape[0], c_alpha.shape[1]
@@ -118,7 +118,7 @@ class ExportedProtein(nn.Module):
             check_box(box, frames, c_alpha)
             box = box.float()
         if bool(linked[chain_offsets[1:] - 1].any()):
-            raise ValueError("linked says that the last residue of a chain is bonded to one behind it")
+            raise ValueError("linked must be False for the last residue of each chain")
         check_bonds(c_alpha, linked)
         with torch.no_grad():
             mask = self.atom_mask[residue_types]
@@ -144,13 +144,13 @@ class ExportedProtein(nn.Module):
         seed: int,
         bead_noise: float,
     ) -> Tensor:
-        """Build atoms near the origin, where single precision is most precise, and move them back."""
+        """Build atoms near the origin, where single precision is most accurate, and move them back."""
         exact = c_alpha.double()
         origin = exact[:, :1]
         near = torch.round(exact - origin, decimals=self.decimals).float()
         stays = torch.ones_like(keys[0], dtype=torch.bool)
         if bead_noise >= 0:
-            # As in backmap.inference.c_alphas: frames that follow each other move alike.
+            # As in backmap.inference.c_alphas: consecutive frames move alike.
             alike = stream_keys(seed, keys.shape[0], torch.zeros_like(keys[0]))
             drawn, moves = self.c_alphas(near, chain, alike, box, 0.0, bead_noise)
             stays = ~moves
@@ -162,10 +162,10 @@ class ExportedProtein(nn.Module):
 
     @torch.jit.export
     def find_links(self, c_alpha: Tensor, chain_offsets: Tensor) -> Tensor:
-        """Find which residues (residues,) bool are bonded to their successor.
+        """Return which residues (residues,) bool are bonded to their successor.
 
-        Neighbours in a chain whose distance in the first of the frames (frames, residues, 3) is that of no
-        bond are a chain break.
+        Neighbours in a chain whose distance in the first of the frames (frames, residues, 3) is outside the
+        range of bonds are a chain break.
         """
         check_positions("c_alpha", c_alpha, [-1, -1, 3], self.atom_mask)
         _check_offsets(chain_offsets, c_alpha)
@@ -173,7 +173,7 @@ class ExportedProtein(nn.Module):
 
     @torch.jit.unused
     def describe(self) -> dict[str, Any]:
-        """What the file's metadata says of the model."""
+        """Return the entries of the file's metadata that describe the model."""
         return {"residue_names": self.residue_names, "atom_names": self.atom_names}
 
     def _check(
@@ -189,9 +189,9 @@ class ExportedProtein(nn.Module):
         residues, types = c_alpha.shape[1], len(self.residue_names)
         check_vector("residue_types", residue_types, torch.int64, residues, c_alpha)
         if bool((residue_types < 0).any()) or bool((residue_types >= types).any()):
-            raise ValueError(f"residue_types must lie between 0 and {types - 1}")
+            raise ValueError(f"residue_types must be between 0 and {types - 1}")
         if samples < 1:
-            raise ValueError(f"samples is {samples}: ask for at least 1")
+            raise ValueError(f"samples is {samples}; it must be at least 1")
         if not (bead_noise == -1.0 or 0.0 <= bead_noise <= self.max_bead_noise_nm):
             raise ValueError(
                 f"bead_noise is {bead_noise}: give a standard deviation of at most 0.3 nm, 0 to estimate it, "
@@ -200,13 +200,13 @@ class ExportedProtein(nn.Module):
 
 
 def _slot_names(residue: str) -> list[str]:
-    """Names of the atoms in the 15 slots of a residue type."""
+    """Return the atom names in the 15 slots of a residue type."""
     atoms = HEAVY_ATOMS[residue]
     return [*atoms, *[""] * (SLOT_OXT - len(atoms)), "OXT"]
 
 
 def _chain_index(chain_offsets: Tensor) -> Tensor:
-    """Which chain each residue belongs to, (residues,) int64."""
+    """Return the chain index of each residue, (residues,) int64."""
     lengths = chain_offsets[1:] - chain_offsets[:-1]
     return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
 
@@ -216,8 +216,8 @@ def _check_offsets(chain_offsets: Tensor, c_alpha: Tensor) -> None:
     if chain_offsets.dim() != 1 or chain_offsets.dtype != torch.int64 or len(chain_offsets) < 2:
         raise ValueError("chain_offsets must be int64 of shape (chains + 1,) with at least one chain")
     if chain_offsets.device != c_alpha.device:
-        raise ValueError(f"chain_offsets is on {chain_offsets.device}, but c_alpha on {c_alpha.device}")
+        raise ValueError(f"chain_offsets is on {chain_offsets.device}, but c_alpha is on {c_alpha.device}")
     if int(chain_offsets[0]) != 0 or int(chain_offsets[-1]) != residues:
-        raise ValueError(f"chain_offsets must go from 0 to the number of residues, {residues}")
+        raise ValueError(f"chain_offsets must start at 0 and end at the number of residues, {residues}")
     if bool((chain_offsets[1:] <= chain_offsets[:-1]).any()):
-        raise ValueError("chain_offsets must ascend: every chain has a residue")
+        raise ValueError("chain_offsets must be strictly ascending: every chain has at least one residue")

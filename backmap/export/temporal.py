@@ -1,4 +1,4 @@
-"""Temporal models as modules that take plain tensors, for TorchScript."""
+"""Temporal models as modules on plain tensors, for TorchScript."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from backmap.models.temporal.watched_steps import WatchedSteps
 
 
 class ExportedTemporal(nn.Module):
-    """Draws frames from their beads and the frames before them, one by one or along a whole trajectory.
+    """Draws frames from their beads and the previous frames, one by one or for a whole trajectory.
 
     Parameters
     ----------
@@ -25,11 +25,11 @@ class ExportedTemporal(nn.Module):
     family, length_unit : str
         ``temporal``, and ``nm``.
     atom_names, elements, residue_names : list of str
-        Of the molecule, for each atom.
+        Name, element and residue name of each atom.
     residue_numbers : list of int
-        Likewise.
+        Residue number of each atom.
     beads, atoms, previous_frames : int
-        How many beads and atoms the molecule has, and frames before the present one that the model sees.
+        Numbers of beads, of atoms, and of previous frames that the model sees.
     frame_interval_ps : float
         Time between the frames of the training data.
     """
@@ -58,34 +58,34 @@ class ExportedTemporal(nn.Module):
         seed: int = 0,
         numbers: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw the next frame of one or several trajectories; an unphysical one again, as in a rollout.
+        """Draw the next frame of one or several trajectories; redraw unphysical ones as in a rollout.
 
         Parameters
         ----------
         beads : Tensor, (trajectories, beads, 3) float32 or float64
-            In nm, on the model's device, as all others are.
+            In nm, on the model's device, like all other tensors.
         previous : Tensor, (trajectories, previous_frames, atoms, 3), dtype of ``beads``
-            Frames before, the newest last: what the last call gave, or :meth:`seed_frames`.
+            Previous frames, the newest last, from the previous call or from :meth:`seed_frames`.
         frame : int
-            Number of the frame in its trajectory, which its random numbers belong to.
+            Number of the frame in its trajectory; it determines the random numbers.
         seed : int
             Seed of the random numbers.
         numbers : Tensor, (trajectories,) int64, optional
-            Numbers of the trajectories, which the random numbers belong to; from 0 by default.
+            Numbers of the trajectories, which determine the random numbers; from 0 by default.
 
         Returns
         -------
         Tensor, (trajectories, atoms, 3), dtype of ``beads``
             In nm.
         Tensor, (trajectories, previous_frames, atoms, 3), dtype of ``beads``
-            What the next call wants as ``previous``.
+            ``previous`` for the next call.
         Tensor, (trajectories,) bool
-            Whether each frame is physical. Of one that is not nothing enters the next.
+            Whether each frame is physical. Unphysical frames do not affect later ones.
 
         Raises
         ------
         ValueError
-            In C++ ``std::exception``: if something is wrong with an argument; the message says what.
+            If an argument is invalid; the message says why. In C++ this is a ``std::exception``.
         """
         check_positions("beads", beads, [-1, self.beads, 3], self.bead_weights)
         rows = beads.shape[0]
@@ -105,9 +105,10 @@ class ExportedTemporal(nn.Module):
 
     @torch.jit.export
     def seed_frames(self, beads: Tensor) -> Tensor:
-        """Frames (trajectories, previous_frames, atoms, 3) to start from, of beads (trajectories, beads, 3).
+        """Return frames (trajectories, previous_frames, atoms, 3) to start from, given beads.
 
-        They are those before the frame of the model's library whose beads are most alike.
+        They precede the frame of the model's library whose beads are most similar to the given ones,
+        (trajectories, beads, 3).
         """
         check_positions("beads", beads, [-1, self.beads, 3], self.bead_weights)
         with torch.no_grad():
@@ -118,7 +119,7 @@ class ExportedTemporal(nn.Module):
 
     @torch.jit.export
     def beads_of(self, atoms: Tensor) -> Tensor:
-        """Beads (..., beads, 3) of atoms (..., atoms, 3)."""
+        """Return the beads (..., beads, 3) of atoms (..., atoms, 3)."""
         return torch.matmul(self.bead_weights.to(atoms.dtype), atoms)
 
     @torch.jit.export
@@ -136,7 +137,7 @@ class ExportedTemporal(nn.Module):
         seed : int
             Seed of the random numbers.
         number : int
-            Number of the trajectory, which its random numbers belong to.
+            Number of the trajectory; it determines the random numbers.
 
         Returns
         -------
@@ -147,7 +148,7 @@ class ExportedTemporal(nn.Module):
         """
         check_positions("beads", beads, [-1, self.beads, 3], self.bead_weights)
         if samples < 1:
-            raise ValueError(f"samples is {samples}: ask for at least 1")
+            raise ValueError(f"samples is {samples}; it must be at least 1")
         with torch.no_grad():
             frames = beads.shape[0]
             exact = beads.double()
@@ -169,7 +170,7 @@ class ExportedTemporal(nn.Module):
 
     @torch.jit.unused
     def describe(self) -> dict[str, Any]:
-        """What the file's metadata says of the model."""
+        """Return the entries of the file's metadata that describe the model."""
         return {
             "atom_names": self.atom_names,
             "elements": self.elements,

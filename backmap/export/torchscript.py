@@ -1,4 +1,4 @@
-"""TorchScript files: a model's code, weights, chemistry and card in one archive that needs no Python."""
+"""TorchScript files: a model's code, weights, chemistry and card in one archive, for use without Python."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from backmap.models.protein.model import ProteinModel
 from backmap.models.temporal.model import TemporalModel
 
 FORMAT_VERSION = 1
-"""Of the exported file: its methods, their arguments and the entries beside the code."""
+"""Version of the exported file: its methods, their arguments and the extra files."""
 
 
 def make_exportable(model: nn.Module, ddim_steps: int = 0) -> ExportedProtein | ExportedTemporal:
-    """Wrap a model so that it takes plain tensors and decides everything else itself.
+    """Wrap a model as a self-contained module on plain tensors.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def make_exportable(model: nn.Module, ddim_steps: int = 0) -> ExportedProtein | 
 def save_torchscript(
     path: Path, model: nn.Module, metadata: dict[str, Any], card: str, ddim_steps: int = 0
 ) -> None:
-    """Compile a model and write it.
+    """Compile a model and write it to a file.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def save_torchscript(
     model : nn.Module
         Trained model.
     metadata : dict
-        What else to say in the file's ``metadata.json``; anything JSON can hold.
+        Further entries of the file's ``metadata.json``; anything JSON can represent.
     card : str
         The model card.
     ddim_steps : int
@@ -58,8 +58,8 @@ def save_torchscript(
 
     Notes
     -----
-    Beside code and weights the file holds, as extra files of ``torch.jit.load``, ``format`` (its version),
-    ``metadata.json`` and ``card.md``.
+    Besides code and weights, the file contains the extra files (see ``torch.jit.load``) ``format`` (its
+    version), ``metadata.json`` and ``card.md``.
     """
     exported = make_exportable(model, ddim_steps).cpu().eval()
     described = {

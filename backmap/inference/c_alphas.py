@@ -1,4 +1,4 @@
-"""From the beads of frames to the C-alphas that atoms are built on."""
+"""From the beads of frames to the C-alphas on which atoms are built."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class CAlphaRule:
     Parameters
     ----------
     mode : str
-        ``keep`` leaves C-alphas where they are, ``relax`` draws them given the beads, ``auto`` does so in
-        frames whose beads have noise.
+        ``keep`` leaves C-alphas in place, ``relax`` draws them given the beads, ``auto`` does so in frames
+        whose beads are noisy.
     noise_nm : float, optional
         Standard deviation of a coordinate of a bead; estimated by default.
 
     Raises
     ------
     InputError
-        If the mode is unknown, the noise is out of range, or C-alphas that are kept are given a noise.
+        If the mode is unknown, the noise is out of range, or a noise is given for C-alphas that are kept.
     """
 
     mode: CAlphaMode = "auto"
@@ -47,7 +47,7 @@ class CAlphaRule:
         if self.noise_nm is None:
             return
         if self.mode == "keep":
-            raise InputError("bead-noise: C-alphas that are kept have none; leave out one of the two options")
+            raise InputError("bead-noise: does not apply to C-alphas that are kept; omit one of the two")
         if not (math.isfinite(self.noise_nm) and 0 < self.noise_nm <= MAX_BEAD_NOISE_NM):
             raise InputError(
                 f"bead-noise {self.noise_nm}: give a standard deviation in nm, more than 0 and at most "
@@ -61,14 +61,14 @@ class CAlphaRule:
 
 
 class CAlphaDrawer:
-    """Draws the C-alphas of frames as a rule says.
+    """Draws the C-alphas of frames by a rule.
 
     Parameters
     ----------
     rule : CAlphaRule
-        What to do.
+        Whether C-alphas are kept or drawn.
     chain : Chain
-        The sequence, on the device to compute on.
+        The sequence, on the device used for computing.
     """
 
     def __init__(self, rule: CAlphaRule, chain: Chain) -> None:
@@ -80,14 +80,14 @@ class CAlphaDrawer:
     def draw(self, beads: Tensor, *, samples: int, seed: int, box: Tensor | None = None) -> Tensor:
         """Draw the C-alphas of frames.
 
-        The random numbers do not depend on the frame, so that frames that follow each other move alike.
+        The random numbers do not depend on the frame, so that consecutive frames move alike.
 
         Parameters
         ----------
         beads : Tensor, (frames, residues, 3) float32
             In nm, molecules whole.
         samples : int
-            Draws for each frame.
+            Draws per frame.
         seed : int
             Seed of the random numbers.
         box : Tensor, (frames, 3, 3) float32, optional
@@ -95,7 +95,7 @@ class CAlphaDrawer:
 
         Returns
         -------
-        Tensor, (samples, frames, residues, 3), or the beads themselves where all frames keep their C-alphas
+        Tensor, (samples, frames, residues, 3), or the beads themselves if all frames keep their C-alphas
             In nm.
         """
         if self.rule.mode == "keep":

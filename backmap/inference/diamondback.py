@@ -1,4 +1,4 @@
-"""Models that build residue after residue: all frames, samples and structures side by side."""
+"""Models that build residue by residue: all frames, samples and structures side by side."""
 
 import math
 from collections.abc import Sequence
@@ -61,16 +61,16 @@ class DiamondbackBuilder:
     linked : ndarray, (residues,) bool
         Which residues are bonded to their successor.
     device : torch.device or str
-        Where to compute.
+        Device to compute on.
     ddim_steps : int
         Steps of the DDIM sampler; 0 for the published sampler.
     redraws : int, optional
-        How often a residue that overlaps is drawn again; by default what the model's configuration says.
+        How often an overlapping residue is redrawn; by default as the model's configuration says.
 
     Raises
     ------
     ValueError
-        If a residue stands in a segment of fewer than three, where no local frame is defined.
+        If a residue is in a segment of fewer than three residues, where no local frame is defined.
     """
 
     def __init__(
@@ -89,12 +89,19 @@ class DiamondbackBuilder:
         lone = torch.nonzero(pass_kinds(self.chain) < 0).squeeze(-1)
         if len(lone):
             raise ValueError(
-                f"{topology.describe(int(lone[0]))} stands in a segment of fewer than three residues, which "
+                f"{topology.describe(int(lone[0]))} is in a segment of fewer than three residues, which "
                 "DiAMoNDBack cannot build; use the protein model"
             )
 
     def reconstruct(
-        self, c_alpha: Tensor, *, numbers: Tensor, samples: int, seed: int, box: Tensor | None = None
+        self,
+        c_alpha: Tensor,
+        *,
+        numbers: Tensor,
+        samples: int,
+        seed: int,
+        box: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
@@ -103,19 +110,28 @@ class DiamondbackBuilder:
         c_alpha : Tensor, (frames, residues, 3) or (samples, frames, residues, 3)
             In nm.
         numbers : Tensor, (frames,) int64
-            Number of each frame in the trajectory, which the random numbers belong to.
+            Number of each frame in the trajectory; it determines the random numbers.
         samples : int
-            Independent structures for each frame.
+            Independent structures per frame.
         seed : int
             Seed of the random numbers.
         box : Tensor, (frames, 3, 3), optional
             Ignored: as published, DiAMoNDBack sees no images across a periodic box.
+        given : Tensor, (frames, residues, 15, 3), optional
+            Must be None: DiAMoNDBack builds on C-alphas only.
 
         Returns
         -------
         Tensor, (samples, frames, residues, 15, 3) float32
             In nm, on the model's device.
+
+        Raises
+        ------
+        ValueError
+            If atoms are given.
         """
+        if given is not None:
+            raise ValueError("DiAMoNDBack builds on C-alphas only and cannot keep given atoms")
         keys = stream_keys(seed, samples, numbers.to(self.device))
         traces = Traces(c_alpha.to(self.device, torch.float32), self.chain, keys)
         return build_structures(self.model, [traces], self.ddim_steps, self.redraws)[0]
@@ -125,23 +141,23 @@ class DiamondbackBuilder:
 def build_structures(
     model: DiamondbackModel, traces: Sequence[Traces], ddim_steps: int = 0, redraws: int | None = None
 ) -> list[Tensor]:
-    """Build structures of any sequences, residue by residue, all in one batch.
+    """Build structures of several sequences, residue by residue, in one batch.
 
     Parameters
     ----------
     model : DiamondbackModel
         Trained model, on the traces' device.
     traces : sequence of Traces
-        C-alphas to build on.
+        C-alphas on which to build.
     ddim_steps : int
         Steps of the DDIM sampler; 0 for the published sampler.
     redraws : int, optional
-        How often a residue that overlaps is drawn again; by default what the model's configuration says.
+        How often an overlapping residue is redrawn; by default as the model's configuration says.
 
     Returns
     -------
     list of Tensor, (samples, frames, residues, 15, 3)
-        In nm. OXT is given wherever a residue has no bonded successor, zero elsewhere.
+        In nm. OXT is present where a residue has no bonded successor, and zero elsewhere.
     """
     builds = [Build(part.c_alpha, part.chain, part.keys) for part in traces]
     attempts = 1 + (model.config.redraws if redraws is None else redraws)
@@ -150,7 +166,7 @@ def build_structures(
 
 
 class Build:
-    """The atoms of one structure's frames and samples as they grow. TorchScript can compile it.
+    """The growing atoms of the frames and samples of one structure. Can be compiled by TorchScript.
 
     Parameters
     ----------
@@ -172,7 +188,7 @@ class Build:
         self.standing[:, chemistry.SLOT_CA] = True
 
     def describe(self, turn: int) -> tuple[Sites, Tensor, Tensor]:
-        """Sites, frames and random streams of this turn's residues; each residue has a row in each frame."""
+        """Return sites, frames and random streams of this turn's residues, one row per residue and frame."""
         residues = self.turns[turn]
         copies, queries = len(self.atoms), len(residues)
         residue = residues.repeat(copies)
@@ -181,7 +197,7 @@ class Build:
         return sites, frame, residue_keys(self.keys, residues).flatten()
 
     def place(self, turn: int, frame: Tensor, points: Tensor) -> None:
-        """Write what was generated; C and O of the residue before and N of the one behind are overwritten."""
+        """Write generated points; this overwrites C and O of the previous residue and N of the next."""
         residues, copies = self.turns[turn], len(self.atoms)
         target = _targets(residues, self.kind[residues], self.exists)
         frames, local = frame.unflatten(0, (copies, -1)), points.unflatten(0, (copies, -1))
@@ -189,11 +205,11 @@ class Build:
         self.standing.view(-1)[target[target >= 0]] = True
 
     def overlapping(self, turn: int, nearest_nm: float) -> Tensor:
-        """Rows (n,) bool of this turn whose residues are closer than this to others."""
+        """Return which rows (n,) of this turn have residues closer than `nearest_nm` to others."""
         slot = torch.arange(chemistry.ATOM_SLOTS, device=self.atoms.device)
         side_chain = (slot >= chemistry.SLOT_CB) & (slot < chemistry.SLOT_OXT)
         no_bonds, no_lengths = self.turns[turn].new_zeros([0, 2]), self.atoms.new_zeros([0])
-        # The operator itself: TorchScript cannot call a function with optional keywords.
+        # Call the operator directly: TorchScript cannot call functions with optional keywords.
         _, clash, _ = torch.ops.backmap.structure_score(
             self.atoms,
             self.standing,
@@ -207,14 +223,14 @@ class Build:
         return clash[:, self.turns[turn]].flatten()
 
     def result(self) -> Tensor:
-        """(samples, frames, residues, 15, 3)."""
+        """Return all atoms (samples, frames, residues, 15, 3)."""
         ends = torch.nonzero(~self.chain.linked).squeeze(-1)
         self.atoms[:, ends, chemistry.SLOT_OXT] = _terminal_oxygen(self.atoms[:, ends])
         return self.atoms.unflatten(0, self.shape)
 
 
 class StructureBuilder(nn.Module):
-    """Builds structures turn by turn, all residues of a turn in one batch. TorchScript can compile it.
+    """Builds structures turn by turn, each turn in one batch. Can be compiled by TorchScript.
 
     Parameters
     ----------
@@ -229,7 +245,7 @@ class StructureBuilder(nn.Module):
         self.model = model
 
     def forward(self, builds: list[Build], ddim_steps: int, attempts: int) -> None:
-        """Build all residues, those that overlap up to so many times."""
+        """Build all residues, and rebuild those that overlap, with up to `attempts` attempts."""
         for turn in range(max([len(build.turns) for build in builds] + [0])):
             working: list[Build] = []
             for build in builds:
@@ -238,7 +254,7 @@ class StructureBuilder(nn.Module):
             self._take_turn(working, turn, ddim_steps, attempts)
 
     def _take_turn(self, builds: list[Build], turn: int, ddim_steps: int, attempts: int) -> None:
-        """Build the residues of one turn, those that overlap with what stands again."""
+        """Build the residues of one turn, and rebuild those that overlap with earlier ones."""
         parts: list[Sites] = []
         frames: list[Tensor] = []
         streams: list[Tensor] = []
@@ -264,13 +280,13 @@ class StructureBuilder(nn.Module):
                 break
 
     def normals(self, keys: Tensor, attempt: int, steps: int) -> Tensor:
-        """Random numbers (steps, n, 57) of an attempt for keys (n,)."""
+        """Return the random numbers (steps, n, 57) of an attempt for keys (n,)."""
         rows = torch.arange(steps, device=keys.device)
         return draw_normals(keys, attempt, rows, 3 * layout.POINTS).transpose(0, 1)
 
 
 def _targets(residues: Tensor, kind: Tensor, exists: Tensor) -> Tensor:
-    """Atom (queries, 19) that each generated point is written to, -1 for none."""
+    """Return the atom (queries, 19) to which each generated point is written, -1 for none."""
     offset = torch.tensor(layout.POINT_OFFSETS, device=residues.device)
     slot = torch.tensor(layout.POINT_SLOTS, device=residues.device)
     generated = generated_points(residues.device)[kind]
@@ -279,7 +295,7 @@ def _targets(residues: Tensor, kind: Tensor, exists: Tensor) -> Tensor:
 
 
 def _terminal_oxygen(ends: Tensor) -> Tensor:
-    """OXT (n, residues, 3) of last residues (n, residues, 15, 3): in the plane of CA, C, O, facing O."""
+    """Return OXT (n, residues, 3) of terminal residues: in the plane of CA, C and O, opposite O."""
     c_alpha, carbon = ends[:, :, chemistry.SLOT_CA], ends[:, :, chemistry.SLOT_C]
     along = torch.nn.functional.normalize(c_alpha - carbon, dim=-1)
     across = ends[:, :, chemistry.SLOT_O] - carbon

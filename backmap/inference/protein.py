@@ -1,4 +1,4 @@
-"""Models that build every frame on its own: a chunk of frames in one batch."""
+"""Models that build each frame independently: a chunk of frames in one batch."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class ProteinBuilder:
     linked : ndarray, (residues,) bool
         Which residues are bonded to their successor.
     device : torch.device or str
-        Where to compute.
+        Device to compute on.
     present : ndarray, (residues, 15) bool, optional
-        Atoms that every frame gives, to be kept; by default C-alphas alone.
+        Atoms that are given in every frame and kept; by default C-alphas only.
     disulfides : ndarray, (bonds, 2) int64, optional
-        Residues that are known to be bonded, as for :meth:`ProteinModel.draw`.
+        Known disulfide bonds, as for :meth:`ProteinModel.draw`.
     """
 
     def __init__(
@@ -65,17 +65,17 @@ class ProteinBuilder:
         c_alpha : Tensor, (frames, residues, 3) or (samples, frames, residues, 3)
             In nm.
         numbers : Tensor, (frames,) int64
-            Number of each frame in the trajectory: the random numbers of a frame belong to it, so that chunks
-            of any size give the same atoms.
+            Number of each frame in the trajectory. It determines the random numbers, so that chunks of any
+            size give the same atoms.
         samples : int
-            Independent structures for each frame.
+            Independent structures per frame.
         seed : int
             Seed of the random numbers.
         box : Tensor, (frames, 3, 3), optional
             Vectors of periodic boxes in nm, as rows, in reduced form.
         given : Tensor, (frames, residues, 15, 3), optional
-            The atoms of ``present`` in nm, relative to the same origin as the C-alphas; they come back as
-            they are. What it holds elsewhere does not matter.
+            The atoms of ``present`` in nm, relative to the same origin as the C-alphas; they are returned
+            unchanged. Other entries are ignored.
 
         Returns
         -------
@@ -85,13 +85,13 @@ class ProteinBuilder:
         Raises
         ------
         ValueError
-            If the model was made ready for given atoms and there are none.
+            If the builder was created for given atoms and none are given.
         """
         keys = stream_keys(seed, samples, numbers.to(self.device))
         atoms = None
         if self.present is not None:
             if given is None:
-                raise ValueError("the model was made ready for given atoms, but none are given")
+                raise ValueError("the builder was created for given atoms, but none are given")
             atoms = Given(given.to(self.device, torch.float32), self.present)
         if box is not None:
             box = box.to(self.device, torch.float32)

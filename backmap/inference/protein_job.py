@@ -1,4 +1,4 @@
-"""All that decides the atoms built for a protein's frames, as a value that can be sent to other processes."""
+"""Everything that determines the atoms of a protein's frames, as a value to send to other processes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from backmap.models.chain import Chain
 from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
+from backmap.models.protein.model import ProteinModel
 
 POSITION_DECIMALS = 5
-"""Of positions in nm that models are given; files have 3 or 4."""
+"""Decimals of positions in nm that models receive; files have 3 or 4."""
 
 
 class Reconstructor(Protocol):
@@ -36,52 +37,53 @@ class Reconstructor(Protocol):
         samples: int,
         seed: int,
         box: Tensor | None = None,
-        **given: Tensor,
+        given: Tensor | None = None,
     ) -> Tensor:
-        """Turn C-alphas into atoms (samples, frames, residues, 15, 3), both in nm.
+        """Build atoms (samples, frames, residues, 15, 3) on C-alphas, both in nm.
 
         C-alphas have the shape (frames, residues, 3), or (samples, frames, residues, 3) where they differ.
-        ``box`` holds the vectors (frames, 3, 3) of periodic boxes.
+        ``box`` holds the vectors (frames, 3, 3) of periodic boxes, and ``given`` the atoms
+        (frames, residues, 15, 3) to keep.
         """
 
 
 class Finishing(Protocol):
-    """What is done to built frames before they are handed on."""
+    """A step applied to built frames before they are returned."""
 
     def apply(self, coordinates: np.ndarray) -> np.ndarray:
-        """Turn atoms (frames, atoms, 3) in nm into others; a frame for which that fails becomes NaN."""
+        """Process atoms (frames, atoms, 3) in nm; frames for which this fails become NaN."""
 
 
 @dataclass(frozen=True)
 class ProteinJob:
-    """How frames of one protein are built.
+    """How the frames of one protein are built.
 
     Parameters
     ----------
     name : str
         The protein's file, for messages.
     model : ModelFile
-        Any model that builds a frame on its own.
+        Any model that builds frames independently.
     topology : Topology
         Residues of every frame.
     linked : ndarray, (residues,) bool
         Which residues are bonded to their successor.
     samples : int
-        Independent structures for each frame.
+        Independent structures per frame.
     seed : int
         Seed of the random numbers.
     ddim_steps : int
         Steps of the DDIM sampler, for DiAMoNDBack models; 0 for the published sampler.
     redraws : int, optional
-        How often DiAMoNDBack draws a residue that overlaps again; by default what the model says.
+        How often DiAMoNDBack redraws an overlapping residue; by default as the model says.
     given : ndarray, (residues, 15) bool, optional
-        Atoms that every frame gives and that stay where they are.
+        Atoms that are given in every frame and kept in place.
     c_alphas : CAlphaRule
-        What becomes of C-alphas if nothing else is given; beside given atoms they stay.
+        Treatment of C-alphas if no other atoms are given; with given atoms they are kept.
     disulfides : ndarray, (bonds, 2) int64, optional
-        Residues that are known to be bonded, as for :meth:`ProteinModel.draw`; DiAMoNDBack does not use it.
+        Known disulfide bonds, as for :meth:`ProteinModel.draw`; not used by DiAMoNDBack.
     finishing : sequence of Finishing
-        What is done to the frames then, in order.
+        Steps applied to built frames, in order.
     """
 
     name: str
@@ -113,16 +115,17 @@ class ProteinJob:
         Raises
         ------
         InputError
-            If it cannot build this protein, an option has no meaning for it, or the file holds no model.
+            If the model cannot build this protein or is invalid, or an option does not apply to it.
         """
         return FrameBuilder(self, open_reconstructor(self, torch.device(device)), torch.device(device))
 
 
 def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
-    """Load the model of a job and make it ready for its protein."""
+    """Load the model of a job and prepare it for its protein."""
     loaded, name = job.model.load(device), job.model.name
-    if not isinstance(loaded, DiamondbackModel):
+    if isinstance(loaded, ProteinModel):
         return ProteinBuilder(loaded, job.topology, job.linked, device, job.given, job.disulfides)
+    assert isinstance(loaded, DiamondbackModel)  # options choose the job by the model's family
     if job.ddim_steps > loaded.config.steps:
         raise InputError(
             f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer"
@@ -134,18 +137,18 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
 
 
 class BuiltAtoms(NamedTuple):
-    """What was built of some frames.
+    """The atoms built for some frames.
 
     Attributes
     ----------
     atoms : ndarray, (samples, frames, atoms, 3) float32
-        In nm, after hydrogens and minimisation; without them, the heavy atoms of the topology.
+        In nm, after all finishing steps (hydrogens, minimisation); without steps, the topology's heavy atoms.
     displacement : ndarray, (samples, frames, residues) float32
-        How far the model moved each C-alpha, in nm.
+        Distance by which the model moved each C-alpha, in nm.
     cis : ndarray, (residues,) int64
-        In how many structures the peptide before a residue that is not proline is cis.
+        Number of structures in which the peptide before a residue other than proline is cis.
     failures : int
-        How often a step of finishing failed. It is left out there.
+        Number of finishing steps that failed and were skipped.
     """
 
     atoms: np.ndarray
@@ -155,7 +158,7 @@ class BuiltAtoms(NamedTuple):
 
 
 class FrameBuilder:
-    """Builds frames as a job says. Several threads may use it at once."""
+    """Builds the frames of a job. Can be used by several threads at once."""
 
     def __init__(self, job: ProteinJob, reconstructor: Reconstructor, device: torch.device) -> None:
         self.job = job
@@ -180,34 +183,38 @@ class FrameBuilder:
         positions : ndarray, (frames, read, 3) float32
             Atoms of the job's ``read`` in nm, near the origin.
         numbers : ndarray, (frames,) int64
-            Number of each frame in its trajectory, which its random numbers belong to.
+            Number of each frame in its trajectory; it determines the random numbers.
         box : ndarray, (frames, 3, 3), optional
             Vectors of periodic boxes in nm, as rows.
 
         Raises
         ------
         InputError
-            If a box cannot be used, or the model gives no finite numbers.
+            If a box is invalid, or the model predicts positions that are not finite.
         """
         periodic = np.zeros(len(numbers), dtype=bool) if box is None else has_box(box)
-        if periodic.any() and not periodic.all():
+        if box is None or not periodic.any():
+            reduced = None
+        elif periodic.all():
+            reduced = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
+        else:
             return self._build_separately(positions, numbers, box, periodic)
-        how = {"numbers": torch.from_numpy(numbers), "samples": self.job.samples, "seed": self.job.seed}
-        if periodic.any():
-            how["box"] = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
-        c_alpha = torch.from_numpy(positions)
+        c_alpha, given = torch.from_numpy(positions), None
         if self.job.given is not None:
-            how["given"] = torch.zeros(len(positions), *self.job.given.shape, 3)
-            how["given"][:, torch.from_numpy(self.job.given)] = c_alpha
-            c_alpha = how["given"][:, :, SLOT_CA]
+            given = torch.zeros(len(positions), *self.job.given.shape, 3)
+            given[:, torch.from_numpy(self.job.given)] = c_alpha
+            c_alpha = given[:, :, SLOT_CA]
         beads = c_alpha.to(self._device)
-        reduced = how["box"].to(self._device, torch.float32) if "box" in how else None
-        drawn = self._c_alphas.draw(beads, samples=self.job.samples, seed=self.job.seed, box=reduced)
-        built = self._reconstructor.reconstruct(drawn, **how)
+        samples, seed = self.job.samples, self.job.seed
+        cell = None if reduced is None else reduced.to(self._device, torch.float32)
+        drawn = self._c_alphas.draw(beads, samples=samples, seed=seed, box=cell)
+        built = self._reconstructor.reconstruct(
+            drawn, numbers=torch.from_numpy(numbers), samples=samples, seed=seed, box=reduced, given=given
+        )
         if not bool(built.isfinite().all()):
             raise InputError(
-                f"{self.job.model.name}: gives positions that are no finite numbers for {self.job.name}; its "
-                "weights are damaged, or it was not trained for such a chain"
+                f"{self.job.model.name}: predicts positions that are not finite for {self.job.name}; its "
+                "weights may be damaged, or it was not trained for such a chain"
             )
         displacement = torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1).cpu().numpy()
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
@@ -215,7 +222,7 @@ class FrameBuilder:
         return BuiltAtoms(atoms, displacement, cis, failures)
 
     def _finish(self, atoms: np.ndarray) -> tuple[np.ndarray, int]:
-        """Do what the job does to built atoms (samples, frames, atoms, 3), and count how often it failed."""
+        """Apply the finishing steps to atoms (samples, frames, atoms, 3), and count failures."""
         if not self.job.finishing:
             return atoms, 0
         frames, failures = atoms.reshape(-1, *atoms.shape[2:]).astype(np.float64), 0
@@ -229,7 +236,7 @@ class FrameBuilder:
         return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:]), failures
 
     def _count_cis(self, c_alpha: Tensor) -> np.ndarray:
-        """Count cis peptides (residues,) before residues that are not proline.
+        """Count cis peptides (residues,) before residues other than proline.
 
         C-alphas have the shape (..., residues, 3).
         """
@@ -242,7 +249,7 @@ class FrameBuilder:
     def _build_separately(
         self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray, periodic: np.ndarray
     ) -> BuiltAtoms:
-        """Build the frames with a box and those without."""
+        """Build frames with and without a box separately."""
         groups = np.flatnonzero(periodic), np.flatnonzero(~periodic)
         built = [self(positions[group], numbers[group], box[group]) for group in groups]
         order = np.argsort(np.concatenate(groups))

@@ -1,4 +1,4 @@
-"""A short simulation of every frame with its beads held: it takes out overlaps and thermalises bonds."""
+"""A short simulation of each frame with its beads held: it removes overlaps and thermalises bonds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backmap.physics.constraints import BondConstraints
 from backmap.physics.force_field import ForceField
 
 _PURPOSE = 1 << 20
-"""Purposes of random numbers: from here on for the refinement of each attempt, from 0 on for its draw."""
+"""First purpose of the random numbers that refine each attempt; its draw uses purposes from 0."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,21 @@ class RefinementConfig:
     Attributes
     ----------
     steps : int
-        Of the integrator, for every frame.
+        Integration steps per frame.
     temperature_kelvin : float
-        Of the simulation whose beads are rolled out.
+        Temperature of the simulation that produced the beads.
     step_ps : float
-        Length of a step.
+        Time step.
     friction_per_ps : float
-        Coupling to the heat bath: strong, as heat of overlaps must leave within the run.
+        Friction; strong, because the heat of overlaps must dissipate within the run.
     hydrogen_mass : float
-        In Da, instead of 1, for the long step; what is sampled does not depend on it.
+        In Da, instead of 1, to allow a long step; it does not affect what is sampled.
     largest_move_nm : float
-        A step's force moves no atom farther from where it would be: atoms may overlap at first.
+        Limit on the displacement by the forces in one step, as atoms may overlap at first.
     noise : float
-        Share of its own noise with which a model draws the frames to refine.
+        Fraction of the model's own noise in the frames to refine.
     draws : int
-        Draws of each frame of which the one of lowest energy is refined.
+        Draws per frame; the one with the lowest energy is refined.
     """
 
     steps: int = 50
@@ -55,22 +55,22 @@ class RefinementConfig:
 
 
 class Refinement:
-    """Langevin dynamics of the atoms that are no beads, with bonds to hydrogen at their length.
+    """Langevin dynamics of the atoms that are not beads, with constrained bonds to hydrogen.
 
-    The integrator is the one of the leapfrog middle scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056).
+    The integrator is the leapfrog middle scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056).
 
     Parameters
     ----------
     force_field : ForceField
-        With constraints where bonds are to keep their length.
+        With constraints for bonds of fixed length.
     held : sequence of int
         Atoms that do not move.
     known : Tensor, (frames, atoms, 3)
-        Frames of the training data, nm, which say what energies occur.
+        Frames of the training data in nm, which define the range of energies.
     config : RefinementConfig
-        How.
+        Parameters of the dynamics.
     device : torch.device
-        Where frames are.
+        Device of the frames.
     """
 
     def __init__(
@@ -102,14 +102,14 @@ class Refinement:
         atoms : Tensor, (batch, atoms, 3)
             In nm.
         keys : Tensor, (batch,) int64
-            Of the random numbers of each frame.
+            Random stream of each frame.
         purpose : int
-            Which use of the keys.
+            Separates the uses of one key.
 
         Returns
         -------
         Tensor, (batch, atoms, 3)
-            Held atoms as they were, bit by bit.
+            Held atoms are unchanged, bit for bit.
         """
         config = self.config
         step, kept = config.step_ps, math.exp(-config.friction_per_ps * config.step_ps)
@@ -129,7 +129,7 @@ class Refinement:
         return atoms
 
     def choose(self, candidates: Tensor) -> Tensor:
-        """The frame of lowest energy (batch, atoms, 3) of candidates (batch, draws, atoms, 3)."""
+        """Return the frames (batch, atoms, 3) of lowest energy among candidates (batch, draws, atoms, 3)."""
         draws = candidates.shape[1]
         if draws == 1:
             return candidates[:, 0]
@@ -138,15 +138,15 @@ class Refinement:
         return candidates[torch.arange(len(candidates), device=lowest.device), lowest]
 
     def is_relaxed(self, atoms: Tensor) -> Tensor:
-        """Whether frames (batch, atoms, 3) have an energy (batch,) that is known, or higher by a little.
+        """Return which frames (batch,) have an energy within the known range.
 
-        The little is a standard deviation of the known energies. Where side chains run through each other, no
-        short simulation gets so far.
+        The range extends one standard deviation beyond the highest known energy. A short simulation cannot
+        reach it where side chains are interlocked.
         """
         return self.potential(atoms) <= self.highest_energy
 
     def _force_kick(self, atoms: Tensor) -> Tensor:
-        """Change of velocity by the forces within a step, as far as the largest move allows."""
+        """Return the change of velocity by the forces within a step, limited by the largest move."""
         gradient = self.potential.energy_and_gradient(atoms)[1]
         kick = -self.config.step_ps * self.inverse * gradient
         most = self.config.largest_move_nm / self.config.step_ps
@@ -158,16 +158,16 @@ class Refinement:
 
 
 class RefinedSteps(WatchedSteps):
-    """Draws frames as :class:`WatchedSteps` does, and refines them before it looks at them.
+    """Draws frames like :class:`WatchedSteps`, but refines them before they are checked.
 
     Parameters
     ----------
     model : TemporalModel
         Trained model.
     redraws : int
-        Draws of a row after the first one.
+        Further draws of a row after the first.
     refinement : Refinement
-        What is done to every frame.
+        Refinement of each frame.
     """
 
     def __init__(self, model: TemporalModel, redraws: int, refinement: Refinement) -> None:
@@ -175,7 +175,7 @@ class RefinedSteps(WatchedSteps):
         self.refinement = refinement
 
     def draw(self, beads: Tensor, previous: Tensor, keys: Tensor, attempt: int) -> tuple[Tensor, Tensor]:
-        """Draw some candidates of each row, and refine the best of them."""
+        """Draw candidates for each row and refine the best."""
         draws = self.refinement.config.draws
         candidates = self.model.step(
             beads.repeat_interleave(draws, dim=0),

@@ -1,10 +1,9 @@
-"""Models that build a frame from the frames before it: many trajectories and samples side by side."""
+"""Models that build each frame from previous ones: many trajectories and samples side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,50 +11,48 @@ from torch import Tensor
 
 from backmap.inference.refinement import RefinedSteps, Refinement
 from backmap.models.counter_random import trajectory_keys
+from backmap.models.temporal.model import TemporalModel
 from backmap.models.temporal.watched_steps import WatchedSteps
-
-if TYPE_CHECKING:
-    from backmap.models.temporal.model import TemporalModel
 
 POSITIONS_PER_CHUNK = 1_000_000
 FRAMES_PER_CHUNK = 2_000
-"""Atom positions and frames built before they are handed on: little memory, and little lost by a kill."""
+"""Atom positions and frames per chunk: little memory, and little lost if the run is killed."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """What is tried when a frame comes out unphysical.
+    """What to try when a frame is unphysical.
 
     Parameters
     ----------
     redraws : int
-        Draws after the first one, from the same previous frames. After them the row starts again from the
-        library and is drawn as often as before.
+        Further draws after the first, from the same previous frames. After that, the row restarts from the
+        library with the same number of draws.
     """
 
     redraws: int = 4
 
     def __post_init__(self) -> None:
         if self.redraws < 0:
-            raise ValueError(f"redraws is {self.redraws}, but cannot be less than 0")
+            raise ValueError(f"redraws is {self.redraws}; it must be at least 0")
 
 
 @dataclass
 class Tally:
-    """What the monitor counted, one entry a trajectory, all samples together.
+    """Counts of the monitor, one entry per trajectory over all samples.
 
     Parameters
     ----------
     frames : ndarray, (trajectories,) int64
         Frames built.
     redraws : ndarray, (trajectories,) int64
-        Draws beyond the first of a frame.
+        Draws after the first draw of each frame.
     reseeds : ndarray, (trajectories,) int64
-        Frames whose previous frames were replaced by those of the library.
+        Frames whose previous frames were replaced by frames of the library.
     unphysical : ndarray, (trajectories,) int64
-        Frames that stayed unphysical.
+        Frames that remained unphysical.
     residual_sum, largest_residual : ndarray, (trajectories,) float64
-        Of the coarse-grained residuals, root-mean-square distances of the beads from the input, in nm.
+        Sum and maximum of the residuals: root-mean-square distances of the beads from the input, in nm.
     """
 
     frames: np.ndarray
@@ -67,7 +64,7 @@ class Tally:
 
     @classmethod
     def empty(cls, trajectories: int) -> Tally:
-        """Nothing counted yet."""
+        """Return zero counts."""
         return cls(
             *(np.zeros(trajectories, dtype=np.int64) for _ in range(4)),
             *(np.zeros(trajectories) for _ in range(2)),
@@ -75,20 +72,20 @@ class Tally:
 
     @property
     def mean_residual(self) -> np.ndarray:
-        """(trajectories,) mean coarse-grained residual in nm."""
+        """Mean residual (trajectories,) in nm."""
         return self.residual_sum / np.maximum(self.frames, 1)
 
 
 @dataclass(frozen=True)
 class RolledFrames:
-    """Some consecutive frames of one trajectory with all atoms.
+    """Consecutive frames of one trajectory with all atoms.
 
     Parameters
     ----------
     atoms : ndarray, (samples, frames, atoms, 3) float32
-        Positions in nm, counted from the origin of each frame.
+        Positions in nm relative to the origin of each frame.
     origin : ndarray, (frames, 3) float64
-        Where those origins lie, in nm.
+        Positions of these origins in nm.
     """
 
     atoms: np.ndarray
@@ -96,19 +93,19 @@ class RolledFrames:
 
     @property
     def coordinates(self) -> np.ndarray:
-        """(samples, frames, atoms, 3) float64: positions in nm."""
+        """Positions (samples, frames, atoms, 3) float64 in nm."""
         return self.atoms + self.origin[:, None]
 
 
 class TemporalBuilder:
     """Rolls a temporal model along trajectories.
 
-    Every frame is built from the ones before it, so the rows of a batch are trajectories and their samples.
-    Neither the other rows nor the cut into chunks change what a row holds. A monitor looks at every frame: a
-    frame that is unphysical is drawn again, then drawn from the library's frames instead of its own past. Of
-    what stays unphysical nothing enters later frames.
+    Each frame is built from previous ones, so the rows of a batch are trajectories and their samples. The
+    result for a row depends neither on the other rows nor on the division into chunks. A monitor checks every
+    frame: an unphysical frame is redrawn, first from its own past and then from frames of the library. Frames
+    that remain unphysical do not affect later ones.
 
-    The model works in single precision near the origin, which is the first bead of each frame.
+    The model works in single precision with the first bead of each frame at the origin.
 
     Parameters
     ----------
@@ -119,13 +116,13 @@ class TemporalBuilder:
     seed : int
         Seed of the random numbers.
     trajectories : sequence of int
-        Numbers of the trajectories, which their random numbers belong to.
+        Numbers of the trajectories; they determine the random numbers.
     patience : Patience
-        How often an unphysical frame is drawn again.
+        How often an unphysical frame is redrawn.
     refinement : Refinement, optional
-        What is done to every frame that is drawn, before the monitor sees it.
+        Refinement of each frame before the monitor checks it.
     device : torch.device or str
-        Where to compute.
+        Device to compute on.
     """
 
     def __init__(
@@ -155,7 +152,7 @@ class TemporalBuilder:
 
     @property
     def state(self) -> dict[str, np.ndarray]:
-        """All that later frames depend on, and the tally so far."""
+        """Everything that later frames depend on, and the tally so far."""
         return {
             "previous": self._previous.cpu().numpy().copy(),
             "origin": self._origin.copy(),
@@ -164,7 +161,7 @@ class TemporalBuilder:
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from a state, as if all frames before it had been built here."""
+        """Continue from a state, as if all frames before it had been built here."""
         self._previous = torch.from_numpy(state["previous"].copy()).to(self.device)
         self._origin = state["origin"].copy()
         self._done = state["done"].copy()
@@ -177,14 +174,14 @@ class TemporalBuilder:
         Parameters
         ----------
         chunks : sequence of ndarray, (frames, beads, 3)
-            The next beads of each trajectory, in nm. They may be of different lengths, also empty.
+            The next beads of each trajectory in nm, of any length, including empty.
         numbers : sequence of ndarray, (frames,) int64
-            Number of each of these frames in its trajectory, which its random numbers belong to.
+            Number of each frame in its trajectory; it determines the random numbers.
 
         Returns
         -------
         list of RolledFrames
-            One a trajectory, as many frames as its chunk.
+            One per trajectory, with as many frames as its chunk.
         """
         lengths = np.array([len(chunk) for chunk in chunks])
         longest = int(lengths.max(initial=0))
@@ -213,7 +210,7 @@ class TemporalBuilder:
         ]
 
     def _begin(self, trajectories: Tensor, beads: Tensor) -> None:
-        """Put frames of the library before the first frames of trajectories."""
+        """Use frames of the library as the past of the first frames of trajectories."""
         if len(trajectories):
             seeds = self._steps.seed_frames(beads)
             self._previous[trajectories] = seeds[:, None].expand(-1, self.samples, -1, -1, -1)
@@ -226,11 +223,11 @@ class TemporalBuilder:
         Returns
         -------
         origins : ndarray, (trajectories, frames, 3) float64
-            Where the first beads were.
+            Original positions of the first beads.
         beads : Tensor, (trajectories, frames, beads, 3) float32
-            Beads from there.
+            Beads relative to the origins.
         shifts : Tensor, (trajectories, frames, 3) float32
-            What the atoms of the frame before must be moved by to be counted from there.
+            Translation that makes the atoms of the previous frame relative to the origins.
         """
         beads = _padded(chunks, longest, np.float64)
         origins = beads[:, :, 0]
@@ -242,7 +239,7 @@ class TemporalBuilder:
         return origins, near, shifts
 
     def _build(self, alive: Tensor, beads: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Build one frame of the trajectories that have not ended: atoms and residuals of all samples."""
+        """Build one frame of the unfinished trajectories; return atoms and residuals of all samples."""
         shape = (len(alive), self.samples)
         c_g = beads[:, None].expand(*shape, -1, -1).flatten(0, 1)
         keys = trajectory_keys(self._seed, self._numbers[alive], self.samples, frames).flatten()
@@ -256,11 +253,11 @@ class TemporalBuilder:
 
     @staticmethod
     def _count(counts: np.ndarray, rows: Tensor, numbers: Tensor) -> None:
-        """Add the numbers of rows to those of their trajectories."""
+        """Add the numbers of rows to the counts of their trajectories."""
         np.add.at(counts, rows.cpu().numpy(), numbers.cpu().numpy())
 
     def _note(self, lengths: np.ndarray, residuals: np.ndarray) -> None:
-        """Add the residuals (trajectories, samples, frames), frame by frame so that chunks do not matter."""
+        """Add residuals (trajectories, samples, frames) frame by frame, so that chunks do not matter."""
         tally = self.tally
         tally.frames += self.samples * lengths
         sums = residuals.astype(np.float64).cumsum(axis=1)[:, -1]
@@ -271,7 +268,7 @@ class TemporalBuilder:
 
 
 def _padded(parts: Sequence[np.ndarray], longest: int, dtype: type) -> np.ndarray:
-    """Put arrays of different lengths into one (parts, longest, ...), with zeros behind their ends."""
+    """Stack arrays of different lengths as (parts, longest, ...), padded with zeros."""
     whole = np.zeros((len(parts), longest, *parts[0].shape[1:]), dtype=dtype)
     for row, part in zip(whole, parts, strict=True):
         row[: len(part)] = part
@@ -279,5 +276,5 @@ def _padded(parts: Sequence[np.ndarray], longest: int, dtype: type) -> np.ndarra
 
 
 def frames_per_chunk(rows: int, atoms: int) -> int:
-    """Say how many frames of so many rows to build before they are handed on."""
+    """Return the number of frames per chunk for a number of rows."""
     return max(1, min(FRAMES_PER_CHUNK, POSITIONS_PER_CHUNK // max(1, rows * atoms)))

@@ -1,10 +1,9 @@
-"""All that decides the frames of a rollout, as a value that can be sent to other processes."""
+"""Everything that determines the frames of a rollout, as a value to send to other processes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,17 +12,15 @@ from backmap.errors import InputError
 from backmap.inference.refinement import Refinement, RefinementConfig
 from backmap.inference.temporal import RolledFrames, TemporalBuilder
 from backmap.models.checkpoint import ModelFile
-
-if TYPE_CHECKING:
-    from backmap.models.temporal.model import TemporalModel
+from backmap.models.temporal.model import TemporalModel
 
 State = dict[str, np.ndarray]
-"""What later frames depend on; every array has an entry for each trajectory."""
+"""Everything that later frames depend on; each array has one entry per trajectory."""
 
 
 @dataclass(frozen=True)
 class TemporalJob:
-    """How trajectories of one molecule are rolled out.
+    """How the trajectories of one molecule are rolled out.
 
     Parameters
     ----------
@@ -34,11 +31,11 @@ class TemporalJob:
     seed : int
         Seed of the random numbers.
     refine : int
-        Steps of the simulation of every frame with its beads held; 0 for none.
+        Simulation steps per frame with its beads held fixed; 0 for none.
     temperature_kelvin : float, optional
-        Of that simulation; by default that of the model's training data.
+        Temperature of this simulation; by default that of the model's training data.
     library : ndarray, (frames, window, atoms, 3) float32, optional
-        Frames to start from instead of the model's own, in nm.
+        Frames to start from in nm, instead of the model's own.
     """
 
     model: ModelFile
@@ -49,25 +46,26 @@ class TemporalJob:
     library: np.ndarray | None = None
 
     def load(self, device: torch.device | str) -> TemporalModel:
-        """Load the model on a device, with the frames it starts from."""
+        """Load the model on a device, with its start frames."""
         model = self.model.load(device)
+        assert isinstance(model, TemporalModel)  # options choose the job by the model's family
         if self.library is not None:
             model.library = torch.from_numpy(self.library).to(device)
         return model
 
     def open(self, device: torch.device | str) -> Roller:
-        """Load the model on a device, ready to roll.
+        """Load the model on a device, ready for rollouts.
 
         Raises
         ------
         InputError
-            If the frames cannot be refined with it, or the file holds no model.
+            If the model is invalid, or cannot refine frames although the job asks for it.
         """
         return Roller(self, self.load(device), torch.device(device))
 
 
 class Roller:
-    """Rolls trajectories as a job says, some frames at a time; what lies between is in the caller's hands."""
+    """Rolls out the trajectories of a job, some frames at a time; the caller keeps the state."""
 
     def __init__(self, job: TemporalJob, model: TemporalModel, device: torch.device) -> None:
         self.job, self.model, self._device = job, model, device
@@ -85,18 +83,18 @@ class Roller:
         Parameters
         ----------
         trajectories : sequence of int
-            Number of each, which its random numbers belong to.
+            Number of each trajectory; it determines the random numbers.
         state : dict of str to ndarray, optional
-            What came out after the frames before; nothing at the beginning.
+            State after the previous frames; None at the beginning.
         chunks, numbers
             Beads and numbers of the frames, as for :meth:`TemporalBuilder.reconstruct`.
 
         Returns
         -------
         rolled : list of RolledFrames
-            One a trajectory.
+            One per trajectory.
         state : dict of str to ndarray
-            For the frames to come.
+            State for the next frames.
         """
         roller = TemporalBuilder(
             self.model,
@@ -114,37 +112,37 @@ class Roller:
 def make_refinement(
     model: TemporalModel, name: str, steps: int, temperature_kelvin: float | None
 ) -> Refinement | None:
-    """Make the refinement of a model's frames, by the force field it holds.
+    """Create the refinement of a model's frames by its force field.
 
     Parameters
     ----------
     model : TemporalModel
-        Where its force field and temperature come from.
+        Source of the force field and the temperature.
     name : str
-        What the user calls the model.
+        Name of the model, for messages.
     steps : int
-        0 for none.
+        Simulation steps per frame; 0 for none.
     temperature_kelvin : float, optional
-        Instead of that of the training data.
+        Temperature instead of that of the training data.
 
     Raises
     ------
     InputError
-        If the model holds no force field, or its beads are no atoms.
+        If the model contains no force field, or its beads are not single atoms.
     """
     if not steps:
         if temperature_kelvin is not None:
             raise InputError(
-                f"a temperature ({temperature_kelvin:g} K) has a meaning for refined frames alone"
+                f"a temperature ({temperature_kelvin:g} K) applies to refined frames only; also set refine"
             )
         return None
     if model.force_field is None:
         raise InputError(
-            f"{name}: holds no force field to refine frames with; "
-            "train the model with a table [energy] that names one"
+            f"{name}: contains no force field to refine frames with; "
+            "train the model with an [energy] table that names one"
         )
     if model.mapping.bead_atoms is None:
-        raise InputError(f"{name}: its beads are means of atoms, and only beads that are atoms can be held")
+        raise InputError(f"{name}: cannot refine frames, because its beads are not single atoms")
     temperature = model.config.temperature_kelvin if temperature_kelvin is None else temperature_kelvin
     config = RefinementConfig(
         steps=steps,

@@ -1,1 +1,1 @@
-"""Generative models of all-atom structure, which know chemistry and operators."""
+"""Generative models of all-atom structure, based on chemistry and operators."""

@@ -1,4 +1,4 @@
-"""Nested named tuples of tensors (n, ...): cut and joined along n."""
+"""Nested named tuples of tensors (n, ...), split and joined along n."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _map(function: Callable[..., Tensor], *values: Any) -> Any:
 
 
 def take(batch: Batch, rows: Tensor | slice) -> Batch:
-    """Some rows; without a copy if they are a slice."""
+    """Return some rows, as a view if `rows` is a slice."""
     return _map(lambda tensor: tensor[rows], batch)
 
 
@@ -28,11 +28,16 @@ def concatenate(parts: Sequence[Batch]) -> Batch:
     return _map(lambda *tensors: torch.cat(tensors), *parts)
 
 
+def repeat_rows(batch: Batch, times: int) -> Batch:
+    """Repeat each row ``times`` times; without a copy if ``times`` is 1."""
+    return batch if times == 1 else _map(lambda tensor: tensor.repeat_interleave(times, 0), batch)
+
+
 def count(batch: Any) -> int:
-    """Number of rows."""
+    """Return the number of rows."""
     return len(batch) if isinstance(batch, Tensor) else count(batch[0])
 
 
 def split(batch: Batch, size: int) -> list[Batch]:
-    """Cut a batch into slices of up to ``size`` rows, without a copy."""
+    """Split a batch into views of up to ``size`` rows."""
     return [take(batch, slice(first, first + size)) for first in range(0, count(batch), size)]

@@ -1,12 +1,12 @@
-"""C-alphas drawn given the beads of a coarse-grained simulation. TorchScript can compile what stands here.
+"""C-alphas drawn given the beads of a coarse-grained simulation. Can be compiled by TorchScript.
 
 A bead of a coarse-grained model is a noisy observation of a C-alpha. C-alphas are drawn from
 
     p(C-alphas | beads) ~ exp(-|C-alpha - bead|^2 / (2 noise^2)) p(C-alphas),
 
-where p(C-alphas) knows bond lengths, angles and dihedrals (:mod:`backmap.chemistry.c_alpha_prior`) and keeps
-residues apart. The noise is estimated from the beads of each frame: those of crystals and of atomistic
-simulations have none, and stay exactly where they are.
+where p(C-alphas) describes bond lengths, angles and dihedrals (:mod:`backmap.chemistry.c_alpha_prior`) and
+prevents overlaps of residues. The noise is estimated from the beads of each frame: beads of crystals and of
+atomistic simulations have none and stay exactly in place.
 """
 
 import math
@@ -21,7 +21,7 @@ from backmap.models.chain import Chain, shift
 from backmap.models.counter_random import uniform
 
 SOFT_BOND_NOISE_NM = 0.0124
-"""Noise of a coordinate where bonds are springs of 8033 kJ/mol/nm^2 at 300 K (CALVADOS, HPS, Mpipi)."""
+"""Noise of a coordinate with bonds of 8033 kJ/mol/nm^2 at 300 K (CALVADOS, HPS, Mpipi)."""
 
 
 class CAlphaPosterior(nn.Module):
@@ -37,24 +37,24 @@ class CAlphaPosterior(nn.Module):
     cis_stream: Final = 6
     motion_stream: Final = 7
 
-    # Distances of C-alphas across a peptide, and how often it is cis.
+    # Distances of C-alphas across a peptide, and fractions of cis peptides.
     trans_nm: Final = 0.3805
     cis_nm: Final = 0.295
     crystal_spread_nm: Final = 0.005
     cis_share_of_proline: Final = 0.05
     cis_share_of_others: Final = 0.0003
 
-    # What tells beads from C-alphas. Standard deviations of bonds: crystals up to 0.009 nm, atomistic
-    # simulations up to 0.011 nm for ten residues, soft bonds 0.017 nm. Mean energies of long chains: crystals
-    # up to 3.4 kT, atomistic simulations of unfolded chains up to 3.7 kT, beads that know nothing of angles
-    # and dihedrals 5.1 kT and more; the mean over a few windows scatters.
+    # Criteria that distinguish beads from C-alphas. Standard deviations of bonds: up to 0.009 nm in crystals,
+    # up to 0.011 nm in atomistic simulations of ten residues, 0.017 nm for soft bonds. Mean energies of long
+    # chains: up to 3.4 kT in crystals, up to 3.7 kT in atomistic simulations of unfolded chains, 5.1 kT and
+    # more for beads without angle and dihedral potentials; means over a few windows scatter.
     usual_bond_nm: Final = 0.38
     bond_range_nm: Final = 0.06
     soft_spread_nm: Final = 0.0115
     strange_energy_kt: Final = 4.1
     energy_scatter_kt: Final = 2.5
 
-    # The noise of a residue follows the mean energy around it, from that of bonds to that of blind beads.
+    # The noise of a residue grows with the mean energy around it, from that of bonds to blind_noise_nm.
     sequence_reach: Final = 8
     sound_energy_kt: Final = 3.7
     blind_energy_kt: Final = 4.9
@@ -62,7 +62,7 @@ class CAlphaPosterior(nn.Module):
 
     precision_nm: Final = 1e-5
 
-    # The dynamics, which cool down to nothing.
+    # The dynamics, which are annealed to zero temperature.
     temperature: Final = 2.0
     step_size_nm2: Final = 4e-4
     largest_step_nm: Final = 0.04
@@ -95,20 +95,20 @@ class CAlphaPosterior(nn.Module):
         chain : Chain
             The sequence.
         keys : Tensor, (samples, frames) int64
-            Random streams. Frames that follow each other move alike if their streams are the same.
+            Random streams. Consecutive frames move alike if their streams are the same.
         box : Tensor, (frames, 3, 3) float32, optional
             Vectors of periodic boxes in nm, as rows, in reduced form.
         least_noise_nm : float
-            Noise to assume at least; with 0, frames without noise stay as they are.
+            Lower bound on the noise; with 0, frames without noise are unchanged.
         noise_nm : float
-            Standard deviation of a coordinate of a bead; estimated if it is 0.
+            Standard deviation of each bead coordinate; estimated if 0.
 
         Returns
         -------
         Tensor, (samples, frames, residues, 3)
             C-alphas in nm.
         Tensor, (frames,) bool
-            Frames whose C-alphas were drawn; in the others they are the beads.
+            Frames whose C-alphas were drawn; in the others, they are the beads.
         """
         cell = None if box is None else self._rounded(box)
         images = torch.zeros_like(beads, dtype=torch.float64)
@@ -149,17 +149,17 @@ class CAlphaPosterior(nn.Module):
         return torch.where(moves[:, None, None], (drawn + images).to(beads.dtype), beads), moves
 
     def _rounded(self, lengths: Tensor) -> Tensor:
-        """Undo what rounding in files and boxes did to lengths, which the dynamics would amplify; float64."""
+        """Remove rounding noise of files and boxes, which the dynamics would amplify; float64."""
         return torch.round(lengths.double() / self.precision_nm) * self.precision_nm
 
     def bond_spread(self, beads: Tensor, chain: Chain) -> Tensor:
-        """Standard deviation (frames,) in nm of the distances of bonded beads, those near a bond's length."""
+        """Return the standard deviation (frames,) in nm of distances of bonded beads near a bond's length."""
         distance = _distances_to_next(beads.double())
         counted = chain.linked & ((distance - self.usual_bond_nm).abs() < self.bond_range_nm)
         number = counted.sum(dim=1).clamp_min(1)
         mean = (distance * counted).sum(dim=1) / number
         squares = ((distance - mean[:, None]).square() * counted).sum(dim=1)
-        return self._rounded(torch.sqrt(squares / number))  # whatever the order of the sum
+        return self._rounded(torch.sqrt(squares / number))  # independent of the order of summation
 
     def estimate_noise(
         self, beads: Tensor, chain: Chain, spread: Tensor, least_noise_nm: float
@@ -171,7 +171,7 @@ class CAlphaPosterior(nn.Module):
         Tensor, (frames, residues)
             Standard deviations of coordinates in nm.
         Tensor, (frames,) bool
-            Frames with noise.
+            Frames whose beads are noisy.
         """
         kinds, weights = self._windows(chain)
         weights = weights.expand(beads.shape[0], -1)
@@ -190,14 +190,14 @@ class CAlphaPosterior(nn.Module):
         return of_bonds + share.clamp(0.0, 1.0) * blind, moves
 
     def draw_bonds(self, beads: Tensor, chain: Chain, keys: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw which peptides are cis, by residue type and distance.
+        """Draw which peptides are cis, from residue types and distances.
 
         Returns
         -------
         Tensor, (samples, frames, residues)
-            Distance in nm that the C-alphas of each residue and its successor shall have; 0 without a bond.
+            Target distance in nm of the C-alphas of each residue and its successor; 0 without a bond.
         Tensor, (samples, frames, residues)
-            Weights of the windows' energies: 1 where all peptides of a window are trans.
+            Weights of the windows' energies: 1 where all peptides of a window are trans, else 0.
         """
         distance = _distances_to_next(beads)
         variance = spread.clamp_min(self.crystal_spread_nm).square()[:, None]
@@ -214,12 +214,12 @@ class CAlphaPosterior(nn.Module):
         return bonds, weights * all_trans
 
     def _windows(self, chain: Chain) -> tuple[Tensor, Tensor]:
-        """Kind (residues,) int64 of the window that begins at each residue, and its weight, 1 or 0."""
+        """Return kind (residues,) int64 and weight (1 or 0) of the window that starts at each residue."""
         second, third = shift(chain.types, 1, 0.0), shift(chain.types, 2, 0.0)
         return self.kinds[second, third], chain.has_neighbour(3).to(self.table.dtype)
 
     def _mean_around(self, energy: Tensor, weights: Tensor, chain: Chain) -> Tensor:
-        """Mean energy (frames, residues) of the windows that begin near each residue in its segment."""
+        """Return the mean energy (frames, residues) of the windows that start near each residue."""
         total, number = energy.clone(), weights.clone()
         for offset in range(-self.sequence_reach - 1, self.sequence_reach):
             if offset != 0:
@@ -230,7 +230,7 @@ class CAlphaPosterior(nn.Module):
 
 
 def _central_images(points: Tensor, chain: Chain, box: Tensor) -> Tensor:
-    """Lattice vectors (frames, residues, 3) from each segment's image nearest the origin to the given one."""
+    """Return lattice vectors (frames, residues, 3) from each segment's central image to the given one."""
     places = torch.arange(chain.residues, device=points.device)
     begins = ~shift(chain.linked, -1, 0.0)
     first, _ = torch.cummax(places * begins, dim=0)
@@ -243,7 +243,7 @@ def _central_images(points: Tensor, chain: Chain, box: Tensor) -> Tensor:
 
 
 def _distances_to_next(points: Tensor) -> Tensor:
-    """Distances (frames, residues) of points (frames, residues, 3) to the next; the last has none, 0."""
+    """Return distances (frames, residues) of points (frames, residues, 3) to the next; 0 for the last."""
     apart = torch.zeros_like(points[:, :, 0])
     apart[:, :-1] = torch.linalg.vector_norm(points[:, 1:] - points[:, :-1], dim=-1)
     return apart

@@ -1,4 +1,4 @@
-"""The sequence of a structure as tensors. What stands here can be compiled by TorchScript."""
+"""The sequence of a structure as tensors. Can be compiled by TorchScript."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from backmap.chemistry import topology
 
 
 class Chain:
-    """Residues of a structure in order; one or several chains.
+    """The residues of a structure in order, in one or several chains.
 
     Parameters
     ----------
     types : Tensor, (residues,) int64
-        Index into ``RESIDUE_NAMES``.
+        Indices into ``RESIDUE_NAMES``.
     chain_index : Tensor, (residues,) int64
-        Which chain each residue belongs to.
+        Chain of each residue.
     linked : Tensor, (residues,) bool
-        Residue i is bonded to i + 1.
+        Whether residue i is bonded to residue i + 1.
     """
 
     def __init__(self, types: Tensor, chain_index: Tensor, linked: Tensor) -> None:
@@ -33,7 +33,7 @@ class Chain:
     def from_arrays(
         cls, types: np.ndarray, chain_index: np.ndarray, linked: np.ndarray, device: torch.device | str
     ) -> Chain:
-        """Make a sequence of arrays (residues,)."""
+        """Create a chain from arrays (residues,)."""
         arrays = (types, chain_index, linked)
         return cls(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
 
@@ -43,19 +43,19 @@ class Chain:
         return self.types.shape[0]
 
     def has_neighbour(self, offset: int) -> Tensor:
-        """(residues,) bool: residues i ... i + offset are bonded without a break."""
+        """Return where (residues,) the residues i ... i + offset are bonded without a break."""
         reached = torch.ones_like(self.linked)
         for step in range(abs(offset)):
             reached &= shift(self.linked, step if offset > 0 else -step - 1, 0.0)
         return reached
 
     def neighbour_types(self, offset: int) -> Tensor:
-        """(residues,) int64: type of residue i + offset, ``NO_RESIDUE`` across a chain end or break."""
+        """Return the types (residues,) of residues i + offset, ``NO_RESIDUE`` beyond an end or a break."""
         types = shift(self.types, offset, 0.0)
         return torch.where(self.has_neighbour(offset), types, chemistry.NO_RESIDUE)
 
     def segments(self) -> Tensor:
-        """(segments, longest) int64: residues of each run without a break, padded with -1; longest first."""
+        """Return the residues (segments, longest) of each unbroken run, longest first, padded with -1."""
         number = torch.cumsum(~shift(self.linked, -1, 0.0), dim=0) - 1
         lengths = torch.bincount(number)
         place = torch.arange(self.residues, device=number.device) - (lengths.cumsum(0) - lengths)[number]
@@ -66,7 +66,7 @@ class Chain:
 
 
 def shift(values: Tensor, offset: int, fill: float, dim: int = 0) -> Tensor:
-    """Give every entry the value ``offset`` places later along ``dim``, ``fill`` beyond the ends."""
+    """Replace each entry i along ``dim`` by entry i + ``offset``, or by ``fill`` beyond the ends."""
     shifted = torch.full_like(values, fill)
     length = values.shape[dim] - abs(offset)
     if length > 0:
@@ -81,9 +81,9 @@ def linked_residues(c_alpha: Tensor, chain_index: Tensor) -> Tensor:
     Parameters
     ----------
     c_alpha : Tensor, (frames, residues, 3)
-        In nm. The first frame decides: a pair outside the range of bonds is a chain break.
+        In nm. A distance outside the range of bonds in the first frame is a chain break.
     chain_index : Tensor, (residues,) int64
-        Which chain each residue belongs to.
+        Chain of each residue.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Trained models in one file: weights, configuration and card together; never a pickle."""
+"""Trained models in one file: weights, configuration and provenance, without pickles."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from backmap.limits import Whole, shown
 
 FORMAT_VERSION = 1
 LARGEST_FILE = 4 << 30
-"""Bytes; a model file is read whole."""
+"""In bytes; model files are read as a whole."""
 
 _ENTRIES_OF_CONSTANTS = 20_000_000
-"""Entries of tensors that models make besides their weights: tables, masks, orders."""
+"""Tensor entries that models create besides their weights, such as tables and masks."""
 
 _FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
-"""What makes tensors of a size that a configuration gives."""
+"""Functions that create tensors of a size given by the configuration."""
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a model file holds.
+    """The content of a model file.
 
     Attributes
     ----------
     family : str
-        Which kind of model: ``protein``, ``diamondback`` or ``temporal``.
+        Kind of model: ``protein``, ``diamondback`` or ``temporal``.
     config : dict
         The model's configuration.
     tensors : dict of Tensor
-        Its weights.
+        The model's weights.
     provenance : dict
-        Training configuration, data hash, seed, history and whatever else tells how the weights came to be.
+        Training configuration, data hash, seed, history and further information on the training.
     """
 
     family: str
@@ -55,34 +55,34 @@ class Checkpoint:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def build(self, make: Callable[[], Model]) -> Model:
-        """Make an untrained model without allocating more than the weights account for.
+        """Create an untrained model without allocating more than its weights need.
 
         Raises
         ------
         InputError
-            If the configuration describes a larger model, or one that cannot be.
+            If the configuration is invalid or describes a larger model.
         """
         with _Allowance(sum(tensor.numel() for tensor in self.tensors.values())):
             try:
                 return make()
             except (ValueError, RuntimeError) as error:
-                raise InputError(f"the configuration describes no model: {one_line(error)}") from None
+                raise InputError(f"the configuration is not valid: {one_line(error)}") from None
 
     def load_weights(self, module: torch.nn.Module, unbounded: Sequence[str] = ()) -> None:
-        """Put the weights into a module; those named ``unbounded`` may be infinity.
+        """Load the weights into a module; those named ``unbounded`` may be infinite.
 
         Raises
         ------
         InputError
-            If they do not fit it, or are no numbers; the message names the first such tensor.
+            If a tensor does not match the module or is not finite; the message names it.
         """
         if problem := misfit(self.tensors, module.state_dict(), unbounded):
-            raise InputError(f"weights do not fit the configuration: {problem}")
+            raise InputError(f"weights do not match the configuration: {problem}")
         module.load_state_dict(self.tensors)
 
 
 class _Allowance(TorchFunctionMode):
-    """Refuses to make more tensor entries than there are in the file, and some for constants."""
+    """Refuses to create many more tensor entries than the file contains."""
 
     def __init__(self, entries: int) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Allowance(TorchFunctionMode):
             sizes = (kwargs or {}).get("size", args)
             self._left -= math.prod(sizes[0] if sizes and not isinstance(sizes[0], int) else sizes)
             if self._left < 0:
-                raise InputError("the configuration describes a larger model than there are weights for")
+                raise InputError("the configuration describes a larger model than the file has weights for")
         return function(*args, **(kwargs or {}))
 
 
@@ -129,12 +129,12 @@ def _describe(tensor: torch.Tensor) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Give what an error of a library says, on one line and not too long."""
+    """Return the message of an error on one line, shortened if it is long."""
     return textwrap.shorten(str(error), 300, placeholder=" ...")
 
 
 def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
-    """Everything but the tensors, as the file holds it."""
+    """Return everything except the tensors, as stored in the file."""
     return {
         "format": str(FORMAT_VERSION),
         "family": checkpoint.family,
@@ -166,7 +166,7 @@ def read_model_file(path: str | Path) -> bytes:
     Raises
     ------
     InputError
-        If it cannot be read, or is no file, or larger than models are.
+        If it cannot be read, is not a file, or is too large.
     """
     try:
         if not Path(path).is_file():
@@ -194,7 +194,7 @@ def parse_checkpoint(data: bytes, path: str | Path) -> Checkpoint:
         reason = one_line(error)
         raise InputError(f"{path} is not a model file ({reason}): give a .safetensors file") from None
     if not {"format", "family", "config"} <= metadata.keys():
-        raise InputError(f"{path} is not a backmap model: it holds tensors but no model configuration")
+        raise InputError(f"{path} is not a backmap model: it contains tensors but no model configuration")
     _require_format(metadata["format"], path)
     config, provenance = (
         _parse_table(metadata.get(name, "{}"), f"{path}: its {name}") for name in ("config", "provenance")
@@ -208,7 +208,7 @@ def _require_format(text: str, path: str | Path) -> None:
     except ValueError as error:
         raise InputError(f"{path} is not a backmap model: its format {error}") from None
     if version > FORMAT_VERSION:
-        raise InputError(f"{path} has format {version}, newer than this backmap reads: update it")
+        raise InputError(f"{path} has format {version}, newer than this backmap supports: update backmap")
 
 
 def _parse_table(text: str, what: str) -> dict[str, Any]:
@@ -216,9 +216,9 @@ def _parse_table(text: str, what: str) -> dict[str, Any]:
     try:
         table = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{what} cannot be read as JSON ({one_line(error)})") from None
+        raise InputError(f"{what} is not valid JSON ({one_line(error)})") from None
     if not isinstance(table, dict):
-        raise InputError(f"{what} is {shown(table)}, but a table is wanted")
+        raise InputError(f"{what} is {shown(table)}; it must be a table")
     return table
 
 
@@ -228,26 +228,27 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> torch.nn
     Raises
     ------
     InputError
-        If there is no such file or it is no model that backmap knows.
+        If there is no such file or it is not a valid model.
     """
     return make_model(load_checkpoint(path), path).to(device)
 
 
 def make_model(checkpoint: Checkpoint, path: str | Path) -> torch.nn.Module:
-    """Make the model that a checkpoint holds, ready for inference; ``path`` is its name in messages.
+    """Create the model of a checkpoint, ready for inference; ``path`` is its name in messages.
 
     Raises
     ------
     InputError
-        If it is no model that backmap knows.
+        If it is not a valid model.
     """
     from backmap.models.diamondback.model import DiamondbackModel
     from backmap.models.protein.model import ProteinModel
     from backmap.models.temporal.model import TemporalModel
 
+    families: dict[str, type[ProteinModel] | type[DiamondbackModel] | type[TemporalModel]]
     families = {"protein": ProteinModel, "diamondback": DiamondbackModel, "temporal": TemporalModel}
     if checkpoint.family not in families:
-        raise InputError(f"{path} is a {shown(checkpoint.family)} model, which this backmap does not know")
+        raise InputError(f"{path} is a {shown(checkpoint.family)} model, which is unknown to this backmap")
     try:
         return families[checkpoint.family].from_checkpoint(checkpoint).eval()
     except InputError as error:
@@ -256,14 +257,14 @@ def make_model(checkpoint: Checkpoint, path: str | Path) -> torch.nn.Module:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file held in memory, so that it is read once and can be sent to other processes.
+    """A model file in memory, which is read once and can be sent to other processes.
 
     Attributes
     ----------
     name : str
-        What the user calls it, for messages.
+        Name of the model, for messages.
     data : bytes
-        Its content.
+        Content of the file.
     """
 
     name: str
@@ -271,12 +272,12 @@ class ModelFile:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """What it holds. Raises InputError if that is no model."""
+        """The content. Raises InputError if it is not a model."""
         return parse_checkpoint(self.data, self.name)
 
     @property
     def family(self) -> str:
-        """Which kind of model: ``protein``, ``diamondback`` or ``temporal``."""
+        """Kind of model: ``protein``, ``diamondback`` or ``temporal``."""
         return self.checkpoint.family
 
     @cached_property
@@ -285,11 +286,11 @@ class ModelFile:
         return hashlib.sha256(self.data).hexdigest()
 
     def load(self, device: torch.device | str = "cpu") -> torch.nn.Module:
-        """Make the model, ready for inference. Raises InputError as :func:`make_model`."""
+        """Create the model, ready for inference. Raises InputError like :func:`make_model`."""
         return make_model(self.checkpoint, self.name).to(device)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what is sent to other processes: not what was made of it."""
+        """Return the state sent to other processes, without cached values."""
         return {"name": self.name, "data": self.data}
 
 

@@ -1,4 +1,4 @@
-"""Configurations: dataclasses made from the plain values of a model file or of a TOML file."""
+"""Configurations: dataclasses created from the plain values of a model file or a TOML file."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _NUMBERS = Real(-1e300, 1e300)
 
 
 def config_from_dict(kind: type[Config], values: Any, where: str = "") -> Config:
-    """Make a (nested) configuration dataclass from plain values, as the hints of its fields say.
+    """Create a (nested) configuration dataclass from plain values, by the type hints of its fields.
 
     Parameters
     ----------
     kind : type
-        The dataclass. A field's hint may be a number with its range (``Annotated[int, Whole(1, 9)]``), a
-        number, text, a truth value, a tuple of such, another dataclass, or one of these or None.
+        The dataclass. Type hints may be numbers with a range (``Annotated[int, Whole(1, 9)]``), int, float,
+        str, bool, tuples of these, other dataclasses, or unions of one of these with None.
     values : dict
-        Value of each field; those with a default may be left out.
+        Value of each field; fields with a default may be omitted.
     where : str
         Name of the table, for messages.
 
@@ -47,7 +47,7 @@ def config_from_dict(kind: type[Config], values: Any, where: str = "") -> Config
         If a key is unknown or missing, or a value has the wrong type or size; the message names it.
     """
     if not isinstance(values, dict):
-        raise InputError(f"{where or 'the configuration'} is {shown(values)}, but a table is wanted")
+        raise InputError(f"{where or 'the configuration'} is {shown(values)}; it must be a table")
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind, include_extras=True)
     for name in values:
@@ -86,17 +86,17 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if hint is float:
         return _NUMBERS.check(value, where)
     if not isinstance(value, hint):
-        raise InputError(f"{where} is {shown(value)}, but {hint.__name__} is wanted")
+        raise InputError(f"{where} is {shown(value)}; it must be of type {hint.__name__}")
     return value
 
 
 def _tuple(hints: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise InputError(f"{where} is {shown(value)}, but a list is wanted")
+        raise InputError(f"{where} is {shown(value)}; it must be a list")
     if hints[-1] is Ellipsis:
         hints = hints[:1] * len(value)
     if len(value) != len(hints):
-        raise InputError(f"{where} is {shown(value)}, but a list of {len(hints)} is wanted")
+        raise InputError(f"{where} is {shown(value)}; it must be a list of {len(hints)}")
     return tuple(
         _value(hint, entry, f"{where}[{number}]")
         for number, (hint, entry) in enumerate(zip(hints, value, strict=True))

@@ -1,8 +1,8 @@
-"""Random numbers that belong to what they are for, not to the order in which they are asked.
+"""Random numbers that depend on their purpose, not on the order in which they are requested.
 
-Every number is a hash of (seed, sample, frame, purpose, residue, draw), and of the trajectory where several
-are built together, so batch size, chunking and resumption do not change a result. The hash is SplitMix64
-(Steele, Lea and Flood, OOPSLA 2014), absorbed word by word.
+Each number is a hash of (seed, sample, frame, purpose, residue, draw), and of the trajectory where several
+are built together, so that batch size, chunking and resumption do not affect results. The hash is SplitMix64
+(Steele, Lea and Flood, OOPSLA 2014), absorbing one word at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Shift an int64 right, filling with zeros."""
+    """Logical right shift of an int64."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
@@ -24,16 +24,16 @@ def _absorb(state: Tensor, word: Tensor) -> Tensor:
 
 
 def stream_keys(seed: int, samples: int, numbers: Tensor) -> Tensor:
-    """Make one key for every sample of every frame.
+    """Return one key per sample and frame.
 
     Parameters
     ----------
     seed : int
         Any 64-bit integer.
     samples : int
-        How many keys a frame.
+        Keys per frame.
     numbers : Tensor, (frames,) int64
-        Number of each frame in its trajectory. The keys live on its device.
+        Number of each frame in its trajectory. The keys are on its device.
 
     Returns
     -------
@@ -45,18 +45,18 @@ def stream_keys(seed: int, samples: int, numbers: Tensor) -> Tensor:
 
 
 def trajectory_keys(seed: int, trajectories: Tensor, samples: int, numbers: Tensor) -> Tensor:
-    """Make one key for every sample of one frame of several trajectories.
+    """Return one key per trajectory and sample, for one frame of each trajectory.
 
     Parameters
     ----------
     seed : int
         Any 64-bit integer.
     trajectories : Tensor, (trajectories,) int64
-        Number of each trajectory. The keys live on its device.
+        Number of each trajectory. The keys are on its device.
     samples : int
-        How many keys a trajectory.
+        Keys per trajectory.
     numbers : Tensor, (trajectories,) int64
-        Number of the frame in each of them.
+        Number of the frame in each trajectory.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def trajectory_keys(seed: int, trajectories: Tensor, samples: int, numbers: Tens
 
 
 def residue_keys(keys: Tensor, residues: Tensor) -> Tensor:
-    """Make one key for every residue of every stream.
+    """Return one key per stream and residue.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
     purpose : int
         Separates the uses of one key.
     counters : Tensor, (...) int64
-        One number for each counter (residue, draw ...), shared by all keys.
+        One number is drawn per key and counter (residue, draw ...).
 
     Returns
     -------
-    Tensor, shape of the keys followed by that of the counters, float32
+    Tensor, shape of the keys followed by the shape of the counters, float32
     """
     state = _absorb(keys, torch.zeros_like(keys) + purpose)
     for _ in range(counters.dim()):

@@ -1,4 +1,4 @@
-"""Normal random numbers from uniform ones, so that they too belong to what they are for."""
+"""Normal random numbers from the uniform ones of :mod:`backmap.models.counter_random`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backmap.models.counter_random import uniform
 
 
 def normals_from_uniforms(uniforms: Tensor) -> Tensor:
-    """Turn pairs of uniform numbers into pairs of normal ones (Box and Muller, 1958).
+    """Transform pairs of uniform numbers to pairs of normal ones (Box and Muller, 1958).
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def normals_from_uniforms(uniforms: Tensor) -> Tensor:
 
 
 def draw_normals(keys: Tensor, purpose: int, rows: Tensor, size: int) -> Tensor:
-    """Draw normal numbers that belong to a key, a purpose and the number of a row.
+    """Draw normal numbers determined by a key, a purpose and a row number.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ def draw_normals(keys: Tensor, purpose: int, rows: Tensor, size: int) -> Tensor:
     rows : Tensor, (...) int64
         Numbers of the rows, shared by all keys.
     size : int
-        Numbers in a row.
+        Numbers per row.
 
     Returns
     -------
-    Tensor, shape of the keys, that of the rows, then (size,)
+    Tensor, shape of the keys, shape of the rows, (size,)
         Independent, mean 0, variance 1.
     """
     even = size + size % 2  # they come in pairs

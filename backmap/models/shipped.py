@@ -1,4 +1,4 @@
-"""The models that come with backmap, and model files that the user names."""
+"""The models shipped with backmap, and model files named by the user."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ _WEIGHTS = Path(__file__).parents[1] / "weights"
 
 @dataclass(frozen=True)
 class ShippedModel:
-    """A model that comes with backmap: its name, its weights and its card."""
+    """A model shipped with backmap: its name, weights and card."""
 
     name: str
     path: Path
 
     @property
     def card(self) -> str:
-        """The model card, or an empty text where there is none."""
+        """The model card, or an empty string if there is none."""
         card = self.path.with_suffix(".md")
         return card.read_text(encoding="utf-8") if card.exists() else ""
 
     @property
     def summary(self) -> str:
-        """The first paragraph of the card below its title, on one line."""
+        """The first paragraph of the card after its title, on one line."""
         paragraphs = [text.strip() for text in self.card.split("\n\n")]
         first = next((text for text in paragraphs if text and not text.startswith("#")), "")
         return " ".join(first.split())
 
 
 def shipped_models() -> dict[str, ShippedModel]:
-    """List the models that come with backmap, by name."""
+    """Return the models shipped with backmap, by name."""
     return {path.stem: ShippedModel(path.stem, path) for path in sorted(_WEIGHTS.glob("*.safetensors"))}
 
 
 def require_model(model: str | PathLike[str]) -> Path:
-    """Give the file of a model named by the user, or say which models there are."""
+    """Return the file of a model named by the user. Raises InputError if there is none."""
     shipped = shipped_models()
     if str(model) in shipped:
         return shipped[str(model)].path
@@ -55,12 +55,12 @@ def require_model(model: str | PathLike[str]) -> Path:
 
 
 def read_model(model: str | PathLike[str]) -> ModelFile:
-    """Read the model the user named; its family is known then."""
+    """Read a model named by the user, and check that it is a model."""
     file = ModelFile(str(model), read_model_file(require_model(model)))
     _ = file.family
     return file
 
 
 def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Module:
-    """Load the model the user named, ready for inference."""
+    """Load a model named by the user, ready for inference."""
     return read_model(model).load(device)

@@ -1,4 +1,4 @@
-"""Operators on tensors: one thin function each over the native library."""
+"""Operators on tensors: thin wrappers around the native library."""
 
 from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement

@@ -1,4 +1,4 @@
-"""C-alphas drawn about the beads of coarse-grained models."""
+"""Sampling of C-alphas around the beads of coarse-grained models."""
 
 import torch
 from torch import Tensor
@@ -7,22 +7,22 @@ from torch import Tensor
 def c_alpha_energy(
     c_alpha: Tensor, kinds: Tensor, weights: Tensor, table: Tensor, *, first_angle: float, last_angle: float
 ) -> Tensor:
-    """Look up the energy of every four consecutive C-alphas.
+    """Look up the energy of every window of four consecutive C-alphas.
 
-    A window is a residue and its three successors. Its energy is interpolated in a table of its angles and
-    the dihedral between them, by quadratic B-splines of three nodes along each: gradients are continuous. An
-    angle beyond half a step inside the table's end continues linearly.
+    A window is a residue and its three successors. Its energy is interpolated in a table of its two angles
+    and the dihedral between them by quadratic B-splines of three nodes along each axis, so that gradients are
+    continuous. Beyond half a step inside the ends of the table, the energy is extrapolated linearly.
 
     Parameters
     ----------
     c_alpha : Tensor (*, residues, 3), float32 or float64
         In nm.
     kinds : Tensor (residues,), int64
-        Which table the window of each residue is looked up in.
+        Index of the table for the window of each residue.
     weights : Tensor (*, residues), dtype of `c_alpha`
-        Factor of each window's energy; a window with weight 0 is not looked at.
+        Factor on each window's energy; windows with weight 0 are skipped.
     table : Tensor (kinds, angles, dihedrals, angles), dtype of `c_alpha`
-        Energies in kT. Angles from `first_angle` to `last_angle`, dihedrals in steps from -pi on.
+        Energies in kT. Angles run from `first_angle` to `last_angle`, dihedrals from -pi in equal steps.
     first_angle, last_angle : float
         In radians.
 
@@ -40,7 +40,7 @@ def c_alpha_energy(
 
     Notes
     -----
-    No gradient: the result is a constant, whatever the arguments require.
+    The result has no gradient.
     """
     return torch.ops.backmap.c_alpha_energy(c_alpha, kinds, weights, table, first_angle, last_angle)
 
@@ -64,42 +64,42 @@ def draw_c_alphas(
     contact_strength: float,
     box: Tensor | None = None,
 ) -> Tensor:
-    """Draw C-alphas near beads by Langevin dynamics that cool down, while bonds keep their lengths.
+    """Draw C-alphas near beads by Langevin dynamics with annealing and fixed bond lengths.
 
     The energy, in kT, is the sum of :func:`c_alpha_energy`, of ``|c_alpha - bead|^2 / (2 noise^2)``, and of
     ``contact_strength * (contact_distance - distance)^2`` over pairs that are closer than `contact_distance`
-    and have more than two bonds between them. Step n of N moves every residue by
+    and are more than two bonds apart. Step n of N moves every residue by
 
         -m gradient + sqrt(2 m temperature (N - 1 - n) / N) r,  m = min(step_size, noise^2 / 2),
 
-    but by no more than `largest_step`; r is a vector of nearly normal random numbers (sums of four uniform
-    ones), hashes of (key, n, residue, axis). Then two rounds restore the bonds, first the even ones, then the
-    odd ones, by moving both ends equally. Twenty rounds come before the first and after the last step.
+    but by at most `largest_step`, where r is a vector of nearly normal random numbers (sums of four uniform
+    numbers) hashed from (key, n, residue, axis). Two rounds then restore the bonds, first the even and then
+    the odd ones, by moving both ends equally. Twenty rounds precede the first and follow the last step.
 
-    Where an angle lies beyond 160 or below 20 degrees the pull on the dihedral is damped: it vanishes on a
-    straight line instead of growing without bound.
+    Where an angle is above 160 or below 20 degrees, the force on the dihedral is damped: it vanishes on a
+    straight line instead of diverging.
 
-    Pairs are searched for every ten steps up to 0.1 nm beyond contact, for each residue the 32 with the
-    lowest numbers.
+    Pairs are searched every ten steps, up to 0.1 nm beyond contact; each residue keeps the 32 partners with
+    the lowest indices.
 
     Parameters
     ----------
     beads : Tensor (*, residues, 3), float32 or float64
         In nm, molecules whole.
     noise : Tensor (*, residues), dtype of `beads`
-        Standard deviation of each coordinate in nm; a residue with 0 does not move.
+        Standard deviation of each coordinate in nm; residues with 0 do not move.
     bonds : Tensor (*, residues), dtype of `beads`
-        Length in nm of the bond of each residue to its successor, 0 where there is none.
+        Length in nm of the bond from each residue to its successor; 0 without a bond.
     kinds, weights, table, first_angle, last_angle
         As for :func:`c_alpha_energy`.
     keys : Tensor (*), int64
         Random stream of each frame.
     steps : Tensor (*), int64
-        Number of steps of each frame, at most 100 000; with 0 it stays as it is.
+        Number of steps of each frame, at most 100 000; frames with 0 are unchanged.
     temperature : float
-        Of the first step, in units of that of the energies.
+        Temperature of the first step, in units of the temperature of the energies.
     step_size : float
-        Largest mobility in nm^2 / kT.
+        Maximum mobility in nm^2 / kT.
     largest_step : float
         In nm.
     contact_distance : float
@@ -107,7 +107,7 @@ def draw_c_alphas(
     contact_strength : float
         In kT / nm^2.
     box : Tensor (*, 3, 3) or (3, 3), dtype of `beads`, optional
-        Vectors of periodic boxes in nm, as rows, in reduced form: residues meet their nearest images.
+        Vectors of periodic boxes in nm, as rows, in reduced form; contacts are between nearest images.
 
     Returns
     -------
@@ -123,8 +123,8 @@ def draw_c_alphas(
 
     Notes
     -----
-    No gradient: the result is a constant, whatever the arguments require. The same arguments give the same
-    result, for any number of threads. CPU and CUDA sum in different orders, and many steps amplify rounding.
+    The result has no gradient. The same arguments give the same result for any number of threads. CPU and
+    CUDA sum in different orders, and many steps amplify rounding.
     """
     return torch.ops.backmap.draw_c_alphas(
         beads,

@@ -1,4 +1,4 @@
-"""Nearest residues in local frames, and the way back."""
+"""Nearest residues in local frames, and the inverse transformation."""
 
 from enum import IntEnum
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class FrameRule(IntEnum):
-    """How three points (p0, p1, p2) define a local frame.
+    """Rule by which three points (p0, p1, p2) define a local frame.
 
     GRAM_SCHMIDT
         Origin p1; e1 along p2 - p1; e2 along the part of p0 - p1 orthogonal to e1; e3 = e1 x e2.
@@ -32,19 +32,19 @@ def canonical_alignment(
     box: Tensor | None = None,
     frame_rule: FrameRule = FrameRule.ISOSCELES,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Coordinates of the nearest residues of each query point, in the local frame of three points.
+    """Return the coordinates of the residues nearest to each query in its local frame.
 
-    A residue's distance is that of its nearest atom which is present and selectable; among equal distances
-    the lower residue index comes first. A residue without such an atom, or at a distance that is not
-    finite, is never chosen. The result does not depend on the order of execution, except for the gradient
-    of `atoms` on CUDA, which is summed in any order.
+    A residue's distance is the distance of its nearest atom that is present and selectable; among equal
+    distances the lower residue index comes first. Residues without such an atom, or whose distance is not
+    finite, are never chosen. The result does not depend on the order of execution, except for the gradient of
+    `atoms` on CUDA, which is summed in any order.
 
     Parameters
     ----------
     atoms : Tensor (*, residues, atoms, 3), float32 or float64
-        Coordinates in nm; values of atoms that are not present are never read.
+        Coordinates in nm; atoms that are not present are never read.
     query : Tensor (*, queries, 3), dtype of `atoms`
-        Points whose nearest residues are wanted, in nm.
+        Points, in nm, whose nearest residues are returned.
     triangle : Tensor (*, queries, 3, 3), dtype of `atoms`
         Three points that define the local frame of each query, in nm.
     neighbours : int
@@ -52,24 +52,24 @@ def canonical_alignment(
     present : Tensor (*, residues, atoms) or (residues, atoms), bool, optional
         Atoms that exist; all by default.
     selectable : Tensor (*, residues, atoms) or (residues, atoms), bool, optional
-        Atoms whose distance counts; all by default. With the C-alpha alone this is the plain C-alpha rule,
-        with all atoms built so far it is DiAMoNDBack's.
+        Atoms whose distance counts; all by default. The C-alphas only give the C-alpha rule, all atoms built
+        so far give the rule of DiAMoNDBack.
     exclude : Tensor (queries,), int64, optional
-        Residue left out for each query, -1 for none (the default).
+        Residue excluded for each query; -1 for none (the default).
     box : Tensor (3, 3) or (*, 3, 3), dtype of `atoms`, optional
         Box vectors in nm as rows, of a periodic box in reduced form: (ax, 0, 0), (bx, by, 0), (cx, cy, cz)
-        with |bx| and |cx| at most ax / 2 and |cy| at most by / 2. Distances are then those of nearest images,
-        and a residue stands in `local` where its nearest atom has its nearest image: residues are whole. No
-        box by default; no gradient.
+        with |bx| and |cx| at most ax / 2 and |cy| at most by / 2. Distances are then between nearest images,
+        and `local` contains whole residues at the image of their nearest atom. No box by default; no
+        gradient.
     frame_rule : FrameRule
         How `triangle` defines the frame.
 
     Returns
     -------
     local : Tensor (*, queries, neighbours, atoms, 3)
-        Coordinates in the local frame, in nm; zero for atoms that are not present and for padding.
+        Coordinates in the local frame in nm; zero for atoms that are not present and for padding.
     index : Tensor (*, queries, neighbours), int64
-        The residues, nearest first, padded with -1.
+        Indices of the residues, nearest first, padded with -1.
     frame : Tensor (*, queries, 4, 3)
         Unit vectors e1, e2, e3 and the origin of each frame, as rows.
 
@@ -82,13 +82,13 @@ def canonical_alignment(
 
     Notes
     -----
-    Gradients flow to `atoms` and `triangle`, once; `query` only selects and gets none. The frame of three
-    collinear points takes, for the direction they leave open, the coordinate axis least parallel to their
-    line (the first of equals); no gradient flows through that direction.
+    Gradients flow to `atoms` and `triangle`, to first order only; `query` selects residues and has no
+    gradient. For three collinear points, the undetermined direction of the frame follows the coordinate axis
+    least parallel to their line (the first of equals); no gradient flows through that direction.
 
-    Neither the operator nor its backward allocates tensors beside its results. On the CPU each thread holds
-    the selectable atoms of one frame a second time (about 20 bytes an atom and 100 a residue in float32), in
-    the backward the gradients of one frame (16 bytes an atom in float32).
+    Neither the operator nor its backward pass allocates tensors other than its results. On the CPU each
+    thread holds a copy of the selectable atoms of one frame (about 20 bytes per atom and 100 per residue in
+    float32), and in the backward pass the gradients of one frame (16 bytes per atom in float32).
 
     References
     ----------
@@ -107,7 +107,7 @@ def canonical_alignment(
 
 
 def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
-    """Coordinates in space of points given in local frames: the inverse of `canonical_alignment`.
+    """Transform points from local frames to space: the inverse of `canonical_alignment`.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
     Returns
     -------
     Tensor (*, queries, atoms, 3)
-        origin + x e1 + y e2 + z e3, in nm. Gradients flow to both arguments, once.
+        origin + x e1 + y e2 + z e3, in nm. Gradients flow to both arguments, to first order only.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
 
     Notes
     -----
-    Neither the operator nor its backward allocates memory beside its results. Where several residues place
-    the same atom, see `overlapping_placement`.
+    Neither the operator nor its backward pass allocates memory other than its results. See
+    `overlapping_placement` where several residues place the same atom.
     """
     return torch.ops.backmap.canonical_placement(frame, local)

@@ -1,33 +1,33 @@
-"""Local points back on the atoms of a structure, where several may claim one atom."""
+"""Placement of local points on the atoms of a structure, where several points may share an atom."""
 
 import torch
 from torch import Tensor
 
 
 def overlapping_placement(atoms: Tensor, frame: Tensor, local: Tensor, target: Tensor) -> Tensor:
-    """Replace atoms by points given in local frames; on an atom that several points claim, the last counts.
+    """Replace atoms by points given in local frames; of several points on one atom, the last counts.
 
     The inverse of `canonical_alignment` for models whose residues overlap: in DiAMoNDBack, residue i also
-    places C and O of residue i - 1 and N of residue i + 1, and a residue built later overwrites. With the
-    queries in the order of building, the value of the last query that writes an atom remains (within a query,
-    that of the last slot). The result does not depend on the order of execution, on any device.
+    places C and O of residue i - 1 and N of residue i + 1, and residues built later overwrite earlier ones.
+    With the queries in building order, the last query that writes an atom determines its position (within a
+    query, the last slot does). The result does not depend on the order of execution on any device.
 
     Parameters
     ----------
     atoms : Tensor (*, residues, atoms, 3), float32 or float64
-        Coordinates in nm, kept where nothing is placed.
+        Coordinates in nm; unchanged where nothing is placed.
     frame : Tensor (*, queries, 4, 3), dtype of `atoms`
         Unit vectors e1, e2, e3 and the origin (nm) of each frame, as rows.
     local : Tensor (*, queries, slots, 3), dtype of `atoms`
-        Local coordinates in nm; a point without target is never read.
+        Local coordinates in nm; points without a target are never read.
     target : Tensor (queries, slots), int64
-        Atom that each point is placed on, as the flat index residue * atoms + atom; -1 for none. Shared by
-        all frames. An index out of range is an error on the CPU; on CUDA such a point has no target.
+        Atom on which each point is placed, as the flat index residue * atoms + atom; -1 for none. Shared by
+        all frames. An index out of range is an error on the CPU; on CUDA it is ignored.
 
     Returns
     -------
     Tensor (*, residues, atoms, 3)
-        origin + x e1 + y e2 + z e3 of the last point on each atom, in nm; other atoms as given.
+        origin + x e1 + y e2 + z e3 of the last point on each atom, in nm; other atoms are unchanged.
 
     Raises
     ------
@@ -38,9 +38,9 @@ def overlapping_placement(atoms: Tensor, frame: Tensor, local: Tensor, target: T
 
     Notes
     -----
-    Gradients flow once: to `atoms` where nothing is placed, to `frame` and `local` from the points that
-    count, zero elsewhere. Beside the results, the operator and its backward each allocate 8 bytes an atom of
-    one frame.
+    Gradients flow to first order only: to `atoms` where nothing is placed, and to `frame` and `local` from
+    the points that count; they are zero elsewhere. In addition to the results, the operator and its backward
+    pass each allocate 8 bytes per atom of one frame.
 
     References
     ----------

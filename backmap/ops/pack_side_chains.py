@@ -17,23 +17,23 @@ def pack_side_chains(
     strength: float,
     box: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw one of several side chains for every residue by Gibbs sampling of their overlaps.
+    """Draw one of several side chains for each residue by Gibbs sampling of their overlaps.
 
     The energy of candidate k of residue i, in units of kT, is `strength` times the sum over its atoms a and
-    the atoms b of other residues of max(0, radius_a + radius_b - distance)^2. The atoms b are those of the
-    other residues' side chains as chosen at that moment and, except for chain neighbours of i, of their
+    the atoms b of other residues of max(0, radius_a + radius_b - distance)^2. The atoms b belong to the
+    currently chosen side chains of the other residues and, except for chain neighbours of i, to their
     backbones. All residues start with candidate 0. Even sweeps visit the residues in ascending order, odd
-    sweeps in descending order; each visit draws the choice anew, by inverse CDF, from probabilities
-    proportional to exp(-energy).
+    sweeps in descending order; each visit redraws the choice, by inverse CDF, with probabilities proportional
+    to exp(-energy).
 
     Parameters
     ----------
     candidates : Tensor (*, residues, candidates, side_slots, 3), float32 or float64
         Coordinates of the side-chain atoms of each candidate, in nm.
     candidate_present : Tensor (residues, side_slots), bool
-        Side-chain atoms that exist. Residues without any keep candidate 0.
+        Side-chain atoms that exist. Residues without side-chain atoms keep candidate 0.
     backbone : Tensor (*, residues, backbone_slots, 3), dtype of `candidates`
-        Coordinates of N, CA, C, O and further atoms (OXT), in any order, in nm.
+        Coordinates of N, CA, C, O and further atoms (OXT) in any order, in nm.
     backbone_present : Tensor (*, residues, backbone_slots) or (residues, backbone_slots), bool
         Backbone atoms that exist.
     radii : Tensor (residues, side_slots), dtype of `candidates`
@@ -43,21 +43,21 @@ def pack_side_chains(
     linked : Tensor (residues,), bool
         True where residues r and r + 1 are neighbours in a chain.
     uniforms : Tensor (*, sweeps, residues), dtype of `candidates`
-        Random numbers in [0, 1), one for each visit. Without sweeps every choice is 0.
+        Random numbers in [0, 1), one per visit. Without sweeps all choices are 0.
     strength : float
         Stiffness of the overlap in kT / nm^2.
     box : Tensor (3, 3) or (*, 3, 3), dtype of `candidates`, optional
         Box vectors in nm as rows, of a periodic box in reduced form: (ax, 0, 0), (bx, by, 0), (cx, cy, cz)
         with |bx| and |cx| at most ax / 2 and |cy| at most by / 2, and ax, by, cz wider than twice the largest
-        sum of two radii. Distances are then those of nearest images; residues are whole, and do not meet
+        sum of two radii. Distances are then between nearest images; residues must be whole and do not meet
         their own images. No box by default.
 
     Returns
     -------
     choice : Tensor (*, residues), int64
-        The candidate of each residue.
+        The candidate chosen for each residue.
     energy : Tensor (*, residues), dtype of `candidates`
-        Energy of that candidate among the final choices, in kT.
+        Energy of that candidate given the final choices, in kT.
 
     Raises
     ------
@@ -68,9 +68,9 @@ def pack_side_chains(
 
     Notes
     -----
-    No gradient: the results are constants, whatever the arguments require. Frames are packed independently
-    of each other, and the same arguments give the same result. CPU and CUDA sum in different orders, so a
-    draw at the very edge of an interval may differ between them.
+    The results have no gradient. Frames are packed independently of each other, and the same arguments give
+    the same result. CPU and CUDA sum in different orders, so draws at the very edge of an interval may
+    differ.
     """
     return torch.ops.backmap.pack_side_chains(
         candidates,

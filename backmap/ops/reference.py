@@ -1,10 +1,11 @@
-"""The operators in plain PyTorch: their specification, and the oracle of their tests.
+"""The operators in plain PyTorch: the specification, and the reference for tests.
 
-Slow and hungry for memory on purpose: every line follows the definition. Arguments and results are those of
-the operators in `torch.ops.backmap`.
+Every line follows the definition, at the expense of speed and memory. Arguments and results are the same as
+for the operators in `torch.ops.backmap`.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,14 +17,14 @@ HALF_APEX = math.radians(53.0)
 
 
 def isosceles_triangle(dtype: torch.dtype = torch.float64) -> Tensor:
-    """Corners (3, 3) of the triangle on which `FrameRule.ISOSCELES` superposes."""
+    """Return the corners (3, 3) of the reference triangle of `FrameRule.ISOSCELES`."""
     base, height = SIDE * math.sin(HALF_APEX), SIDE * math.cos(HALF_APEX)
     corners = [[-base, -height / 3, 0.0], [0.0, 2 * height / 3, 0.0], [base, -height / 3, 0.0]]
     return torch.tensor(corners, dtype=dtype)
 
 
 def local_frame(triangle: Tensor, frame_rule: int) -> Tensor:
-    """Frames (*, 4, 3) of points (*, 3, 3); the points must not be collinear."""
+    """Return frames (*, 4, 3) of points (*, 3, 3), which must not be collinear."""
     p0, p1, p2 = triangle.unbind(-2)
     if frame_rule == FrameRule.GRAM_SCHMIDT:
         e1 = _unit(p2 - p1)
@@ -71,7 +72,7 @@ def nearest_residues(
     neighbours: int,
     box: Tensor | None = None,
 ) -> Tensor:
-    """Residues (*, queries, neighbours) by smallest distance, then lowest index; padded with -1."""
+    """Return residues (*, queries, neighbours) by distance, then index, padded with -1."""
     offset = atoms.unsqueeze(-4) - query[..., None, None, :]  # (*, queries, residues, atoms, 3)
     x, y, z = (minimum_image(offset, box) ** 2).unbind(-1)
     squared = torch.where(counts.unsqueeze(-3), x + y + z, math.inf)
@@ -84,7 +85,7 @@ def nearest_residues(
 
 
 def _shift_to_images(chosen: Tensor, counts: Tensor, query: Tensor, box: Tensor | None) -> Tensor:
-    """What brings residues (*, queries, neighbours, atoms, 3) to the image of their nearest atom."""
+    """Return the shift of residues (*, queries, neighbours, atoms, 3) to the image of their nearest atom."""
     if box is None or chosen.shape[-2] == 0:
         return torch.zeros_like(chosen)
     offset = chosen - query[..., None, None, :]
@@ -101,7 +102,7 @@ def canonical_placement(frame: Tensor, local: Tensor) -> Tensor:
 
 
 def overlapping_placement(atoms: Tensor, frame: Tensor, local: Tensor, target: Tensor) -> Tensor:
-    """Specification of `backmap::overlapping_placement`: the queries write one after the other."""
+    """Specification of `backmap::overlapping_placement`: queries write one after another."""
     placed = atoms.flatten(-3, -2)
     points = canonical_placement(frame, local)
     for query, atoms_of_query in enumerate(target.tolist()):
@@ -113,7 +114,7 @@ def overlapping_placement(atoms: Tensor, frame: Tensor, local: Tensor, target: T
 
 
 def minimum_image(difference: Tensor, box: Tensor | None) -> Tensor:
-    """Nearest images of differences (*, ..., 3) in boxes (3, 3) or (*, 3, 3), by c, b and a in turn."""
+    """Return the nearest images of differences (*, ..., 3) in boxes (3, 3) or (*, 3, 3), by c, b and a."""
     if box is None:
         return difference
     batch = box.shape[:-2]
@@ -263,19 +264,40 @@ def c_alpha_energy(
     return energy
 
 
-def draw_c_alphas(beads, noise, bonds, kinds, weights, table, keys, steps, first_angle, last_angle,
-                  temperature, step_size, largest_step, contact_distance, contact_strength,
-                  box=None):  # fmt: skip
-    """Specification of `backmap::draw_c_alphas` where no residue has more than 32 others near."""
-    batch = beads.shape[:-2]
-    boxes = [None] * math.prod(batch) if box is None else _frames(box.expand(*batch, 3, 3), 2)
+def draw_c_alphas(
+    beads: Tensor,
+    noise: Tensor,
+    bonds: Tensor,
+    kinds: Tensor,
+    weights: Tensor,
+    table: Tensor,
+    keys: Tensor,
+    steps: Tensor,
+    first_angle: float,
+    last_angle: float,
+    temperature: float,
+    step_size: float,
+    largest_step: float,
+    contact_distance: float,
+    contact_strength: float,
+    box: Tensor | None = None,
+) -> Tensor:
+    """Specification of `backmap::draw_c_alphas` where no residue has more than 32 near partners."""
+    boxes = _boxes(box, beads.shape[:-2])
     single = (_frames(beads, 2), _frames(noise, 1), _frames(bonds, 1), _frames(weights, 1))
     drawn = []
     for bead, spread, bond, weight, key, count, cell in zip(
         *single, keys.flatten(), steps.flatten(), boxes, strict=True
     ):
 
-        def gradient(x: Tensor, near: Tensor, bead=bead, spread=spread, weight=weight, cell=cell) -> Tensor:
+        def gradient(
+            x: Tensor,
+            near: Tensor,
+            bead: Tensor = bead,
+            spread: Tensor = spread,
+            weight: Tensor = weight,
+            cell: Tensor | None = cell,
+        ) -> Tensor:
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
                 energy = c_alpha_energy(x, kinds, weight, table, first_angle, last_angle).sum()
@@ -335,13 +357,13 @@ def least_overlap(
 
 
 def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
-    """Coordinates (grid_points,) of the voxels' centres along an axis, of the dtype and device of `like`."""
+    """Return the voxel centres (grid_points,) along an axis, with the dtype and device of `like`."""
     k = torch.arange(grid_points, dtype=like.dtype, device=like.device)
     return (k - grid_points / 2 + 1 / 2) * width / grid_points
 
 
 def voxelize(coordinates: Tensor, grid_points: int, width: float, sigma: float) -> Tensor:
-    """Specification of `backmap::voxelize` (but for factors that count as zero)."""
+    """Specification of `backmap::voxelize`, except for factors that count as zero."""
     centres = voxel_centres(grid_points, width, coordinates)
     voxels = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), -1)
     offset = voxels - coordinates[..., None, None, None, :]
@@ -361,7 +383,7 @@ def density_to_coordinates(density: Tensor, width: float, logits: bool) -> tuple
 
 
 def _restore_bonds(x: Tensor, bonds: Tensor, noise: Tensor, rounds: int) -> None:
-    """Move the ends of bonds, in place, until these have their lengths; first even ones, then odd ones."""
+    """Restore the bond lengths in place by moving both ends; first even bonds, then odd ones."""
     free = (noise > 0).to(x.dtype).unsqueeze(-1)
     for _ in range(rounds):
         for odd in (0, 1):
@@ -375,13 +397,13 @@ def _restore_bonds(x: Tensor, bonds: Tensor, noise: Tensor, rounds: int) -> None
 
 
 def _near_in_chain(bonds: Tensor) -> Tensor:
-    """(residues, residues): pairs with two bonds between them or fewer."""
+    """Return the pairs (residues, residues) at most two bonds apart."""
     joined = _are_linked(bonds > 0).double()
     return (torch.eye(len(bonds), dtype=torch.float64) + joined + joined @ joined) > 0
 
 
 def _absorb(state: Tensor, word: Tensor) -> Tensor:
-    """SplitMix64 in signed numbers."""
+    """SplitMix64 on signed integers."""
     x = (state ^ word) + -7046029254386353131
     x = (x ^ ((x >> 30) & (2**34 - 1))) * -4658895280553007687
     x = (x ^ ((x >> 27) & (2**37 - 1))) * -7723592293110705685
@@ -389,9 +411,9 @@ def _absorb(state: Tensor, word: Tensor) -> Tensor:
 
 
 def _nearly_normal(key: Tensor, like: Tensor) -> Tensor:
-    """Random numbers of the shape of (residues, 3): of each hash, the sum of its four 16-bit words."""
+    """Return random numbers of the shape of `like`: sums of the four 16-bit words of hashes."""
     bits = _absorb(key, torch.arange(like.numel(), device=like.device).view(like.shape))
-    total = sum((bits >> (16 * word)) & 0xFFFF for word in range(4))
+    total = torch.stack([(bits >> (16 * word)) & 0xFFFF for word in range(4)]).sum(0)
     return (total - 2 * 65535).to(like.dtype) * (math.sqrt(3) / 65536)
 
 
@@ -400,7 +422,7 @@ def _angle_between(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _spline_weights(t: Tensor) -> Tensor:
-    """Weights (*, 3) of the nodes before, at and behind a place (*), that is t steps from the middle one."""
+    """Return weights (*, 3) of the nodes before, at and after a position t steps from the middle node."""
     inner = torch.stack([0.5 * (0.5 - t) ** 2, 0.75 - t**2, 0.5 * (0.5 + t) ** 2], dim=-1)
     before = torch.stack([-t, 1 + t, torch.zeros_like(t)], dim=-1)
     behind = torch.stack([torch.zeros_like(t), 1 - t, t], dim=-1)
@@ -408,15 +430,25 @@ def _spline_weights(t: Tensor) -> Tensor:
     return torch.where(t > 0.5, behind, torch.where(t < -0.5, before, inner))
 
 
-def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii, linked,
-                uniforms, strength, box):  # fmt: skip
+def _pack_frame(
+    candidates: Tensor,
+    candidate_present: Tensor,
+    backbone: Tensor,
+    backbone_present: Tensor,
+    radii: Tensor,
+    backbone_radii: Tensor,
+    linked: Tensor,
+    uniforms: Tensor,
+    strength: float,
+    box: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     residues, count = candidates.shape[:2]
     choice = torch.zeros(residues, dtype=torch.int64, device=candidates.device)
     every = torch.arange(residues, device=candidates.device)
     joined = _are_linked(linked)
 
     def energies(i: int) -> Tensor:
-        """Energy of each candidate of residue i in the present state."""
+        """Return the energy of each candidate of residue i in the current state."""
         own, own_radii = candidates[i][:, candidate_present[i]], radii[i][candidate_present[i]]
         side = candidate_present & (every != i).unsqueeze(-1)
         main = backbone_present & ((every != i) & ~joined[i]).unsqueeze(-1)
@@ -438,7 +470,7 @@ def _pack_frame(candidates, candidate_present, backbone, backbone_present, radii
 def _pair_lengths(
     points: Tensor, present: Tensor, pairs: Tensor, box: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Distances (*, pairs) of pairs of points (*, atoms, 3), and whether both exist."""
+    """Return distances (*, pairs) of pairs of points (*, atoms, 3), and whether both points exist."""
     i, j = pairs.unbind(-1)
     distance = minimum_image(points[..., i, :] - points[..., j, :], box).norm(dim=-1)
     return distance, present[..., i] & present[..., j]
@@ -449,13 +481,13 @@ def _all_distances(points: Tensor, box: Tensor | None) -> Tensor:
 
 
 def _are_linked(linked: Tensor) -> Tensor:
-    """(residues, residues): which pairs are neighbours in a chain."""
+    """Return which pairs (residues, residues) are neighbours in a chain."""
     above = torch.diag(linked[:-1], 1) if len(linked) > 0 else linked.new_zeros((0, 0))
     return above | above.T
 
 
 def _take_residues(values: Tensor, index: Tensor) -> Tensor:
-    """values (*, residues, ...) at index (*, queries, neighbours), where padding takes any residue."""
+    """Return values (*, residues, ...) at index (*, queries, neighbours); padding gives any residue."""
     batch = index.shape[:-2]
     trailing = values.shape[len(batch) + 1 :]
     if values.shape[len(batch)] == 0:
@@ -467,13 +499,13 @@ def _take_residues(values: Tensor, index: Tensor) -> Tensor:
     return torch.stack(frames).reshape(*index.shape, *trailing)
 
 
-def _boxes(box: Tensor | None, batch: torch.Size) -> list[Tensor | None]:
-    """The box of each frame."""
+def _boxes(box: Tensor | None, batch: torch.Size) -> Sequence[Tensor | None]:
+    """Return the box of each frame."""
     return [None] * math.prod(batch) if box is None else _frames(box.expand(*batch, 3, 3), 2)
 
 
 def _frames(tensor: Tensor, trailing: int) -> list[Tensor]:
-    """The frames of a tensor (*, ...), whose last `trailing` dimensions belong to one frame."""
+    """Split a tensor (*, ...) into frames, whose dimensions are its last `trailing` ones."""
     for _ in range(tensor.dim() - trailing - 1):
         tensor = tensor.flatten(0, 1)
     return list(tensor.unbind(0)) if tensor.dim() > trailing else [tensor]

@@ -21,37 +21,38 @@ def structure_penalty(
     repulsion_kt_per_nm2: float = 5_000.0,
     radius_scale: float = 1.0,
 ) -> Tensor:
-    """Energies that pull a structure towards good bonds, good angles and no overlaps.
+    """Return energies that favour good bonds, good angles and no overlaps.
 
-    Bonds and angles cost ``k (d - d0)^2``: an angle acts through the distance of its outer atoms. Two atoms
-    that no exclusion names repel each other by ``k max(0, scale (radius_i + radius_j) - d)^2``. Every term
-    and its first derivative are continuous, but at distance zero.
+    Bonds and angles have the energy ``k (d - d0)^2``, where d for an angle is the distance between its outer
+    atoms. The repulsion of pairs of atoms that are not excluded is
+    ``k max(0, scale (radius_i + radius_j) - d)^2``. Every term and its first derivative are continuous,
+    except at distance zero.
 
     Parameters
     ----------
     atoms : Tensor (*, residues, atoms, 3), float32 or float64
-        Coordinates in nm; values of atoms that are not present are never read.
+        Coordinates in nm; atoms that are not present are never read.
     bonds : Tensor (bonds, 2), int64
         Bonded atoms as flat indices residue * atoms + atom. An index out of range is an error on the CPU; on
-        CUDA, where finding out would stall, such a pair counts as missing.
+        CUDA, where the check would synchronise, such a pair counts as missing.
     bond_lengths : Tensor (bonds,) or (*, bonds), dtype of `atoms`
-        Length at which each bond costs nothing, in nm.
+        Length of zero energy of each bond, in nm.
     angle_ends : Tensor (angles, 2), int64
-        The outer atoms of each bond angle, likewise.
+        Outer atoms of each bond angle, as for `bonds`.
     angle_spans : Tensor (angles,) or (*, angles), dtype of `atoms`
-        Distance at which they cost nothing, in nm.
+        Distance of zero energy of the outer atoms, in nm.
     radii : Tensor (residues, atoms), dtype of `atoms`
-        Radius of every atom in nm, finite and not negative.
+        Radius of each atom in nm, finite and not negative.
     exclusion_start : Tensor (residues * atoms + 1,), int64
-        Where the exclusions of each atom start in `exclusions`; ascending from 0 to their number.
+        Start of each atom's entries in `exclusions`, ascending from 0 to their number.
     exclusions : Tensor (exclusions,), int64
-        For one atom after the other, the atoms it does not repel, as flat indices. If j stands in the list of
-        i, i must stand in the list of j; :func:`backmap.chemistry.penalty_terms` makes such lists.
+        For one atom after another, the flat indices of the atoms it does not repel. If the list of i contains
+        j, the list of j must contain i; :func:`backmap.chemistry.penalty_terms` creates such lists.
     present : Tensor (*, residues, atoms) or (residues, atoms), bool, optional
         Atoms that exist; all by default.
     box : Tensor (3, 3) or (*, 3, 3), dtype of `atoms`, optional
         Box vectors in nm as rows, of a periodic box in reduced form as in :func:`structure_score`. All
-        distances are then between nearest images; ax, by and cz must exceed the largest contact twice.
+        distances are then between nearest images; ax, by and cz must exceed twice the largest contact.
     bond_kt_per_nm2, angle_kt_per_nm2, repulsion_kt_per_nm2 : float
         Stiffness k of each term, in kT / nm^2.
     radius_scale : float
@@ -60,7 +61,7 @@ def structure_penalty(
     Returns
     -------
     Tensor (*, 3)
-        Energy of bonds, of angles and of repulsion, in kT. Gradients flow to `atoms` alone, once.
+        Energy of bonds, angles and repulsion in kT. Gradients flow to `atoms` only, to first order only.
 
     Raises
     ------
@@ -68,15 +69,14 @@ def structure_penalty(
         If an argument has the wrong dtype.
     ValueError
         If an argument has the wrong shape, device or value. The values of tensors are checked on the CPU
-        alone.
+        only.
 
     Notes
     -----
-    Bonds and angles of an atom whose coordinates are not finite make the energy of their term, and the
-    gradient of their atoms, not finite; it repels nothing. Coinciding atoms feel no force from each other.
-    Results and gradients are the same in every run, and on the CPU for any number of threads. On CUDA an atom
-    with a negative or infinite radius repels nothing, and a box that would be refused on the CPU gives wrong
-    distances.
+    An atom whose coordinates are not finite repels nothing; its bonds and angles make the energy of their
+    term and the gradients of their atoms not finite. Coinciding atoms exert no force on each other. Results
+    and gradients are the same in every run, and on the CPU for any number of threads. On CUDA atoms with a
+    negative or infinite radius repel nothing, and a box that the CPU would reject gives wrong distances.
 
     Examples
     --------

@@ -16,44 +16,45 @@ def structure_score(
     bond_tolerance: float = 0.10,
     clash_distance: float = 0.12,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Deviation of every bond from its reference length, and the residues that clash.
+    """Return the deviation of each bond from its reference length, and the residues that clash.
 
-    A residue clashes if one of its atoms is closer than `clash_distance` to an atom of another residue;
-    between chain neighbours only side chain against side chain counts.
+    A residue clashes if one of its atoms is closer than `clash_distance` to an atom of another residue; for
+    chain neighbours, only contacts between their side chains count.
 
     Parameters
     ----------
     atoms : Tensor (*, residues, atoms, 3), float32 or float64
-        Coordinates in nm; values of atoms that are not present are never read.
+        Coordinates in nm; atoms that are not present are never read.
     side_chain : Tensor (residues, atoms), bool
         Atoms that belong to side chains.
     linked : Tensor (residues,), bool
         True where residues r and r + 1 are neighbours in a chain.
     bonds : Tensor (bonds, 2), int64
         Bonded atoms as flat indices residue * atoms + atom. An index out of range is an error on the CPU;
-        on CUDA, where finding out would stall, such a bond counts as missing.
+        on CUDA, where the check would synchronise, such a bond counts as missing.
     reference_lengths : Tensor (bonds,) or (*, bonds), dtype of `atoms`
-        Length that each bond is compared with, in nm; no gradient.
+        Reference length of each bond, in nm; no gradient.
     present : Tensor (*, residues, atoms) or (residues, atoms), bool, optional
         Atoms that exist; all by default.
     box : Tensor (3, 3) or (*, 3, 3), dtype of `atoms`, optional
         Box vectors in nm as rows, of a periodic box in reduced form: (ax, 0, 0), (bx, by, 0), (cx, cy, cz)
         with ax, by, cz > 0, abs(bx) and abs(cx) at most ax / 2, abs(cy) at most by / 2. Bonds and clashes are
-        then measured between nearest images, wherever the atoms are. ax, by and cz must exceed twice
+        then measured between nearest images, for atoms in any image. ax, by and cz must exceed twice
         `clash_distance`. No box by default; no gradient.
     bond_tolerance : float
-        Largest relative deviation of a good bond, inclusive.
+        Largest relative deviation (inclusive) of a good bond.
     clash_distance : float
-        Distance in nm below which (strictly) two atoms clash.
+        Distance in nm (exclusive) below which two atoms clash.
 
     Returns
     -------
     deviation : Tensor (*, bonds)
-        length / reference - 1; 0 for bonds with a missing atom. Gradients flow to `atoms`, once.
+        length / reference - 1; 0 for bonds with a missing atom. Gradients flow to `atoms`, to first order
+        only.
     clash : Tensor (*, residues), bool
         Residues that clash.
     counts : Tensor (*, 3), int64
-        Bonds within tolerance, bonds present, residues that clash.
+        Numbers of bonds within tolerance, bonds present and residues that clash.
 
     Raises
     ------
@@ -61,17 +62,17 @@ def structure_score(
         If an argument has the wrong dtype.
     ValueError
         If an argument has the wrong shape, device or value. The values of `bonds` and `box` are checked on
-        the CPU alone.
+        the CPU only.
 
     Notes
     -----
-    The bond score in percent is 100 counts[0] / counts[1], the clash score 100 counts[2] / residues. An atom
-    with coordinates that are not finite clashes with nothing, and its bonds are not within tolerance. Results
-    and gradients are the same in every run, and on the CPU for any number of threads. On CUDA a box that
-    would be refused on the CPU gives wrong distances and may miss clashes.
+    The bond score in percent is 100 counts[0] / counts[1], and the clash score is 100 counts[2] / residues.
+    An atom whose coordinates are not finite clashes with nothing, and its bonds are not within tolerance.
+    Results and gradients are the same in every run, and on the CPU for any number of threads. On CUDA a box
+    that the CPU would reject gives wrong distances and may miss clashes.
 
     The nearest image is found by subtracting rounded multiples of c, b and a in turn, which is exact for
-    distances below half of ax, by and cz. A bond longer than that may be measured to another image.
+    distances below half of ax, by and cz. Longer bonds may be measured to another image.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Densities of particles on a grid of voxels."""
+"""Densities of particles on a voxel grid."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ def voxelize(
     sigma: float,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Gaussian density of every particle on a cubic grid of its own, centred at the origin.
+    """Return the Gaussian density of each particle on its own cubic grid, centred at the origin.
 
     The density of particle r at voxel v is exp(-|v - r|^2 / (2 sigma^2)), with the voxels' centres at
     (k - grid_points / 2 + 1 / 2) * width / grid_points, k = 0 ... grid_points - 1, along each axis.
@@ -22,20 +22,20 @@ def voxelize(
     coordinates : Tensor (*, N, 3), float32 or float64
         Positions of the particles relative to the centre of the grid, in nm.
     grid_points : int, optional
-        Voxels along each axis, d, from 1 to 512. May be left away if `out` is given.
+        Voxels along each axis, d, from 1 to 512. May be omitted if `out` is given.
     width : float
         Edge of the grid in nm.
     sigma : float
         Standard deviation of the Gaussians in nm.
     out : Tensor (*, N, d, d, d), dtype of `coordinates`, optional
-        Where to write the density: a slice `all[..., first:first + N, :, :, :]` of a larger tensor, for one.
-        Dense in its last three dimensions, with any strides of the others.
+        Tensor to write the density to, such as a slice `all[..., first:first + N, :, :, :]` of a larger
+        tensor. It must be dense in its last three dimensions; the others may have any strides.
 
     Returns
     -------
     Tensor (*, N, d, d, d)
-        Densities from 0 to 1; dimensions -3, -2, -1 are x, y, z. It is `out` if that was given. Gradients
-        flow to `coordinates`, once; through `out` none can.
+        Densities from 0 to 1; dimensions -3, -2, -1 are x, y, z. This is `out` if given. Gradients flow to
+        `coordinates`, to first order only, and not with `out`.
 
     Raises
     ------
@@ -48,13 +48,13 @@ def voxelize(
 
     Notes
     -----
-    A coordinate that is NaN makes its particle's density and gradient NaN. Particles far outside the grid,
-    infinitely far too, have zero density and zero gradient. The density is a product of three factors, one
-    for each axis; factors below 2^-42 (float32) or 2^-340 (float64) count as zero, 7.6 and 21.7 sigma away.
+    A NaN coordinate makes the density and the gradient of its particle NaN. Particles far outside the grid,
+    even at infinity, have zero density and zero gradient. The density is a product of three factors, one per
+    axis; factors below 2^-42 (float32) or 2^-340 (float64), 7.6 and 21.7 sigma away, count as zero.
 
-    Memory: the output and nothing else; with `out`, nothing (a copy of `coordinates` where they are not
-    contiguous). Each CPU thread works in 2 d^2 + 6 d elements besides, 5 d^2 + 9 d backward. Backward: the
-    gradient of `coordinates`, and a copy of the incoming one where its last three dimensions are not dense.
+    Memory: the output only; with `out`, none (a copy of `coordinates` if they are not contiguous). Each CPU
+    thread uses another 2 d^2 + 6 d elements, 5 d^2 + 9 d in the backward pass. Backward pass: the gradient of
+    `coordinates`, and a copy of the incoming gradient if its last three dimensions are not dense.
 
     References
     ----------
@@ -62,7 +62,7 @@ def voxelize(
     """
     if out is None:
         if grid_points is None:
-            raise TypeError("voxelize: grid_points is needed unless out is given")
+            raise TypeError("voxelize: give grid_points or out")
         return torch.ops.backmap.voxelize(coordinates, grid_points, width, sigma)
     if grid_points is not None and tuple(out.shape[-3:]) != (grid_points,) * 3:
         raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 HERMITE = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [-3, 3, -2, -1], [2, -2, 1, 1]], dtype=np.float64)
-"""Coefficients of a cubic on [0, 1] from its values at both ends, then its slopes."""
+"""Coefficients of a cubic on [0, 1] from its values at both ends followed by its slopes."""
 
 
 def bicubic_coefficients(tables: np.ndarray) -> np.ndarray:
@@ -19,7 +19,7 @@ def bicubic_coefficients(tables: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, (tables, points, points, 4, 4) float64
-        Per cell c[i, j] of sum_ij c[i, j] s^i t^j, with s and t in [0, 1) from the cell's lower corner.
+        For each cell, c[i, j] of sum_ij c[i, j] s^i t^j, with s and t in [0, 1) from the cell's lower corner.
     """
     derivative = periodic_spline_derivative(tables.shape[-1])
     along_first = derivative @ tables
@@ -35,9 +35,9 @@ def bicubic_coefficients(tables: np.ndarray) -> np.ndarray:
 
 
 def periodic_spline_derivative(points: int) -> np.ndarray:
-    """Matrix that gives the slopes of the periodic cubic spline through equidistant values.
+    """Return the matrix that maps equidistant values to the slopes of their periodic cubic spline.
 
-    The slopes m of a spline with unit spacing fulfil m[i-1] + 4 m[i] + m[i+1] = 3 (y[i+1] - y[i-1]).
+    The slopes m of a spline with unit spacing satisfy m[i-1] + 4 m[i] + m[i+1] = 3 (y[i+1] - y[i-1]).
 
     Returns
     -------

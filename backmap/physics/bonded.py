@@ -12,28 +12,40 @@ from backmap.physics.bicubic import bicubic_coefficients
 from backmap.physics.force_field import ForceField
 
 XYZ, YZX, ZXY = slice(0, 3), slice(1, 4), slice(2, 5)
-"""Components of vectors stored as x, y, z, x, y: cross products become products of slices."""
+"""Components of vectors stored as x, y, z, x, y, so that cross products become products of slices."""
 
 SMALLEST_SQUARE = 1e-14
-"""Squared lengths (nm^2) and areas (nm^4) count as no less, so that coinciding atoms give finite numbers."""
+"""Lower bound on squared lengths (nm^2) and areas (nm^4), so that coinciding atoms give finite numbers."""
 
 Slopes = tuple[torch.Tensor, ...]
-"""Derivatives of an energy to arms, (3, arms, frames) each; empty where none are asked for."""
+"""Derivatives of an energy with respect to arms, (3, arms, frames) each; empty if not requested."""
 
 NEGLIGIBLE_SINE = 1e-9
-"""A phase of pi, rounded, has a sine below this: the torsion is even."""
+"""The sine of a rounded phase of pi is below this; the torsion is then even."""
 
 
 class Bonded(torch.nn.Module):
-    """Energy of everything that acts along bonds.
+    """Energy of all bonded terms.
 
     All terms are functions of difference vectors ("arms") between two atoms. An angle has two arms u and v. A
-    torsion i-j-k-l has the arms b1 = j - i, b2 = k - j and b3 = l - k, and is two such wedges, (b1, b2) and
-    (b2, b3). So one cross and one dot product over all wedges serve angles and torsions alike.
+    torsion i-j-k-l has the arms b1 = j - i, b2 = k - j and b3 = l - k, and consists of two such wedges,
+    (b1, b2) and (b2, b3). One cross and one dot product over all wedges thus serve both angles and torsions.
 
-    Arms are stored as those of bonds, then the first arms u of all wedges, then the second arms v; wedges as
-    angles, then the first halves of torsions, then the second.
+    Arms are stored in this order: bonds, the first arms u of all wedges, the second arms v of all wedges.
+    Wedges are stored in this order: angles, first halves of torsions, second halves of torsions.
     """
+
+    heads: torch.Tensor
+    tails: torch.Tensor
+    bond_parameters: torch.Tensor
+    angle_parameters: torch.Tensor
+    even: torch.Tensor
+    odd: torch.Tensor
+    harmonic: torch.Tensor
+    harmonic_parameters: torch.Tensor
+    corrected: torch.Tensor
+    correction_index: torch.Tensor
+    patches: torch.Tensor
 
     def __init__(self, force_field: ForceField, dtype: torch.dtype) -> None:
         super().__init__()
@@ -67,7 +79,7 @@ class Bonded(torch.nn.Module):
         self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
 
     def forward(self, positions: torch.Tensor, gradient: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """Give energies, and add their gradient to `gradient`.
+        """Return the energies and add their gradient to `gradient`.
 
         Parameters
         ----------
@@ -136,7 +148,7 @@ class Bonded(torch.nn.Module):
         inner: torch.Tensor,
         derivative: bool,
     ) -> tuple[dict[str, torch.Tensor], tuple[Slopes, ...]]:
-        """Energies, and slopes of the arms u, then v, of the first and the second halves."""
+        """Return energies, and slopes of the arms u and v for the first and then for the second halves."""
         halves = (2, self.torsions)
         first_arm, axis = u.unflatten(1, halves).unbind(1)
         normals, areas, inner = (
@@ -152,8 +164,8 @@ class Bonded(torch.nn.Module):
         energies, slope = self._energies_of_torsion(cosine, sine, derivative)
         if slope is None:
             return energies, ()
-        # With m = b1 x b2 and n = b2 x b3: d phi / d b1 = |b2| m / m.m and d phi / d b3 = |b2| n / n.n; on b2
-        # act their shares along it, -(b1.b2 / b2.b2) and -(b3.b2 / b2.b2) times these.
+        # With m = b1 x b2 and n = b2 x b3: d phi / d b1 = |b2| m / m.m and d phi / d b3 = |b2| n / n.n. The
+        # derivative by b2 sums these, scaled by -(b1.b2 / b2.b2) and -(b3.b2 / b2.b2).
         outer = normals * (slope.mul_(axis_length) / areas)
         shares = outer * (inner / axis_square).neg_()
         return energies, ((outer[:, 0], shares[:, 1]), (shares[:, 0], outer[:, 1]))
@@ -161,7 +173,7 @@ class Bonded(torch.nn.Module):
     def _energies_of_torsion(
         self, cosine: torch.Tensor, sine: torch.Tensor, derivative: bool
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
-        """Energies from cos(phi) and sin(phi), (torsions, frames), and the derivative to phi."""
+        """Return energies from cos(phi) and sin(phi), (torsions, frames), and the derivative by phi."""
         energy, by_cosine = _polynomial(self.even, cosine, derivative)
         slope = by_cosine.mul_(sine).neg_() if by_cosine is not None else None
         if self.has_odd:
@@ -187,7 +199,7 @@ class Bonded(torch.nn.Module):
         return energies, slope
 
     def _interpolate(self, angles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """CMAP energies of pairs of torsions, (corrections, 2, frames), and their slopes."""
+        """Return CMAP energies of pairs of torsions, (corrections, 2, frames), and their slopes."""
         points = self.patches.shape[1]
         scaled = angles * (points / (2 * math.pi))
         cells = scaled.floor()
@@ -212,7 +224,7 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _polynomial(
     coefficients: torch.Tensor, argument: torch.Tensor, derivative: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Horner's scheme: coefficients from the constant on, and the derivative alongside."""
+    """Return the value and the derivative by Horner's scheme; coefficients are in ascending order."""
     value = coefficients[-1].expand_as(argument)
     slope = torch.zeros_like(argument) if derivative else None
     for coefficient in coefficients[:-1].flip(0):
@@ -223,7 +235,7 @@ def _polynomial(
 
 
 def _distinct_torsions(*tables: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Each torsion once, read from the end with the lower index, and where each row of each table went."""
+    """Return unique torsions, from the end with the lower index, and the row of each table's rows."""
     rows = np.concatenate(tables)
     rows = np.where((rows[:, 0] > rows[:, 3])[:, None], rows[:, ::-1], rows)
     torsions, index = np.unique(rows, axis=0, return_inverse=True)
@@ -234,14 +246,14 @@ def _distinct_torsions(*tables: np.ndarray) -> tuple[np.ndarray, list[np.ndarray
 def _fourier_polynomials(
     index: np.ndarray, parameters: np.ndarray, torsions: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn sums of k (1 + cos(n phi - phase)) into P(cos phi) + sin phi Q(cos phi).
+    """Rewrite sums of k (1 + cos(n phi - phase)) as P(cos phi) + sin phi Q(cos phi).
 
-    With the Chebyshev polynomials cos(n phi) = T_n(cos phi) and sin(n phi) = sin(phi) T_n'(cos phi) / n.
+    This uses the Chebyshev polynomials: cos(n phi) = T_n(cos phi), sin(n phi) = sin(phi) T_n'(cos phi) / n.
 
     Returns
     -------
     ndarray, ndarray, (degree + 1, torsions) float64
-        Coefficients of P and of Q, from the constant on.
+        Coefficients of P and of Q in ascending order.
     """
     highest = int(parameters[:, 0].max(initial=0))
     even, odd = np.zeros((2, torsions, highest + 1))

@@ -1,4 +1,4 @@
-"""Bonds of fixed length in dynamics: SHAKE for positions, RATTLE for velocities."""
+"""Bonds of fixed length in dynamics: SHAKE for positions and RATTLE for velocities."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from torch import Tensor, nn
 
 
 class BondConstraints(nn.Module):
-    """Keeps distances of pairs of atoms.
+    """Keeps pairs of atoms at fixed distances.
 
-    All pairs are corrected at once and repeatedly (Ryckaert, Ciccotti and Berendsen, J. Comput. Phys. 1977,
-    23, 327; Andersen, J. Comput. Phys. 1983, 52, 24). That converges quickly where pairs share little more
-    than a heavy atom, as the bonds to hydrogen do.
+    All pairs are corrected at once, repeatedly (Ryckaert, Ciccotti and Berendsen, J. Comput. Phys. 1977,
+    23, 327; Andersen, J. Comput. Phys. 1983, 52, 24). This converges quickly where pairs share at most a
+    heavy atom, as bonds to hydrogen do.
 
     Parameters
     ----------
     pairs : Tensor, (constraints, 2) int64
         Indices of atoms.
     lengths : Tensor, (constraints,)
-        Their distances, nm.
+        Their distances in nm.
     inverse_masses : Tensor, (atoms,)
-        In 1/Da; 0 for an atom that does not move. At most one atom of a pair may be such.
+        In 1/Da; 0 for an atom that does not move. At most one atom of a pair may be fixed.
     iterations : int
-        Corrections made each time.
+        Corrections per call.
     """
+
+    difference: Tensor
+    spread: Tensor
+    square: Tensor
+    stiffness: Tensor
 
     def __init__(self, pairs: Tensor, lengths: Tensor, inverse_masses: Tensor, iterations: int = 10) -> None:
         super().__init__()
@@ -38,14 +43,14 @@ class BondConstraints(nn.Module):
         self.register_buffer("stiffness", inverse_masses[pairs].sum(dim=1), persistent=False)
 
     def positions(self, moved: Tensor, before: Tensor) -> Tensor:
-        """Bring pairs to their distances.
+        """Restore the distances of all pairs.
 
         Parameters
         ----------
         moved : Tensor, (batch, atoms, 3)
-            Positions after a step, nm.
+            Positions after a step, in nm.
         before : Tensor, (batch, atoms, 3)
-            Positions before it: forces of constraint act along the bonds as they were.
+            Positions before the step; constraint forces act along the bonds of these positions.
         """
         along = self.difference @ before
         for _ in range(self.iterations):
@@ -56,7 +61,7 @@ class BondConstraints(nn.Module):
         return moved
 
     def velocities(self, velocities: Tensor, positions: Tensor) -> Tensor:
-        """Take away the velocities (batch, atoms, 3) that would stretch the pairs at positions."""
+        """Remove the parts of velocities (batch, atoms, 3) that would stretch the pairs."""
         bond = self.difference @ positions
         weight = 1 / (self.stiffness * bond.square().sum(dim=-1))
         for _ in range(self.iterations):

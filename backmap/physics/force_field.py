@@ -1,4 +1,4 @@
-"""Parameters of a molecular-mechanics force field, atom by atom, as arrays that travel in a checkpoint."""
+"""Parameters of a molecular-mechanics force field, atom by atom, as arrays stored in a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ SOLVENT_PREFIX = "solvent."
 
 @dataclass(frozen=True)
 class ImplicitSolvent:
-    """Generalised Born solvent of Onufriev, Bashford and Case, model II (OBC2), with a surface term.
+    """Generalised Born solvent of Onufriev, Bashford and Case (OBC2), with a surface term.
 
     Attributes
     ----------
     charges : ndarray, (atoms,)
         In elementary charges.
     radii : ndarray, (atoms,)
-        Atomic radii in nm, before the offset of 0.009 nm is taken off.
+        Atomic radii in nm, before the offset of 0.009 nm is subtracted.
     scales : ndarray, (atoms,)
-        By how much the reduced radius of each atom is scaled where it screens another.
+        Factor on the reduced radius of each atom when it screens another.
     dielectrics : ndarray, (2,)
-        Of the solute and of the solvent.
+        Relative permittivities of the solute and of the solvent.
     surface_tension : ndarray, ()
-        Surface energy in kJ/mol/nm^2; 0 leaves the surface term out.
+        Surface energy in kJ/mol/nm^2; 0 omits the surface term.
     """
 
     charges: np.ndarray
@@ -41,10 +41,10 @@ class ImplicitSolvent:
 
 @dataclass(frozen=True)
 class ForceField:
-    """Everything a potential energy needs, in nm, rad, kJ/mol, elementary charges and daltons.
+    """All parameters of a potential energy, in nm, rad, kJ/mol, elementary charges and daltons.
 
-    Bonds that a simulation constrains carry no energy: OpenMM leaves them out of the System, and so does
-    this. Make the System with ``constraints=None`` where bonds to hydrogen are to count.
+    Constrained bonds carry no energy: OpenMM leaves them out of the System, and they are left out here too.
+    To include bonds to hydrogen, create the System with ``constraints=None``.
 
     Attributes
     ----------
@@ -56,25 +56,25 @@ class ForceField:
     angle_parameters : ndarray, (angles, 2)
         Angle and force constant, as for bonds.
     torsions : ndarray, (torsions, 4) int64
-        Proper and improper, one row a Fourier term.
+        Proper and improper, one row per Fourier term.
     torsion_parameters : ndarray, (torsions, 3)
         Periodicity n, phase and barrier k of k (1 + cos(n phi - phase)).
     harmonic_torsions : ndarray, (impropers, 4) int64
     harmonic_torsion_parameters : ndarray, (impropers, 2)
-        Angle and force constant k of k (phi - angle)^2, the difference taken within half a turn.
+        Angle and force constant k of k (phi - angle)^2, with the difference wrapped to half a turn.
     correction_torsions : ndarray, (corrections, 8) int64
-        Two torsions whose energy a CMAP table gives.
+        Pairs of torsions whose energy is given by a CMAP table.
     correction_index : ndarray, (corrections,) int64
-        Which table.
+        Table of each pair.
     correction_maps : ndarray, (maps, points, points)
-        Energies at equidistant angles from 0, the first torsion along the first axis.
+        Energies at equidistant angles from 0, with the first torsion along the first axis.
     charges : ndarray, (atoms,)
     kinds : ndarray, (atoms,) int64
         Index of each atom into the Lennard-Jones tables.
     repulsion, attraction : ndarray, (kinds, kinds)
         A and B of A / r^12 - B / r^6, in kJ/mol nm^12 and kJ/mol nm^6.
     exceptions : ndarray, (exceptions, 2) int64
-        Pairs whose non-bonded energy is their own: excluded and 1-4 pairs.
+        Pairs with non-bonded parameters of their own: excluded and 1-4 pairs.
     exception_parameters : ndarray, (exceptions, 3)
         Charge product, A and B; zero for excluded pairs.
     constraints : ndarray, (constraints, 2) int64
@@ -111,14 +111,14 @@ class ForceField:
         Parameters
         ----------
         system : openmm.System
-            Without cutoffs. Understood are HarmonicBondForce, HarmonicAngleForce, PeriodicTorsionForce,
-            CMAPTorsionForce, NonbondedForce, GBSAOBCForce, the CustomGBForce of OBC2, and the custom forces
-            that OpenMM makes of CHARMM's impropers and Lennard-Jones tables.
+            Without cutoffs. The supported forces are HarmonicBondForce, HarmonicAngleForce,
+            PeriodicTorsionForce, CMAPTorsionForce, NonbondedForce, GBSAOBCForce, the CustomGBForce of OBC2,
+            and the custom forces that OpenMM creates for CHARMM's impropers and Lennard-Jones tables.
 
         Raises
         ------
         ValueError
-            If a force is of another kind or uses a cutoff or periodic boundaries; the message names it.
+            If a force is not supported or uses a cutoff or periodic boundaries; the message names it.
         """
         from backmap.physics.openmm_system import read_system
 
@@ -126,13 +126,13 @@ class ForceField:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ForceField:
-        """Rebuild what `to_arrays` gave.
+        """Create a force field from the arrays of `to_arrays`.
 
         Raises
         ------
         ValueError
-            If an array is missing, holds other numbers than it should, or has a shape that does not fit the
-            others; the message names it.
+            If an array is missing, contains invalid values, or has a shape that does not match the others;
+            the message names it.
         """
         _check_arrays(arrays)
         solvent = None
@@ -146,40 +146,40 @@ class ForceField:
         return len(self.masses)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Give all parameters as a flat dictionary of arrays, ready for safetensors."""
+        """Return all parameters as a flat dictionary of arrays, ready for safetensors."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "solvent"}
         if self.solvent is not None:
             arrays |= {SOLVENT_PREFIX + f.name: getattr(self.solvent, f.name) for f in fields(self.solvent)}
         return arrays
 
     def select(self, atoms: np.ndarray) -> ForceField:
-        """Restrict to some atoms, as the solute of a solvated system.
+        """Restrict the force field to some atoms, such as the solute of a solvated system.
 
         Parameters
         ----------
         atoms : ndarray, (selected,) int
-            Different indices; the result's atoms stand in this order.
+            Distinct indices; the atoms of the result are in this order.
 
         Returns
         -------
         ForceField
-            The energy of the selected atoms alone.
+            The force field of the selected atoms only.
 
         Raises
         ------
         ValueError
             If indices repeat or lie outside the system, or if the selection cuts a molecule.
         TypeError
-            If `atoms` holds no integers.
+            If `atoms` does not contain integers.
         """
         atoms = np.asarray(atoms)
         if not np.issubdtype(atoms.dtype, np.integer):
-            raise TypeError(f"atoms holds {atoms.dtype}, but indices are wanted")
+            raise TypeError(f"atoms has dtype {atoms.dtype}; give integer indices")
         if len(np.unique(atoms)) != len(atoms):
-            raise ValueError("atoms holds an index twice")
+            raise ValueError("atoms contains an index more than once")
         if len(atoms) and not 0 <= atoms.min() <= atoms.max() < self.atoms:
             raise ValueError(
-                f"atoms runs from {atoms.min()} to {atoms.max()}, but there are {self.atoms} atoms"
+                f"atoms ranges from {atoms.min()} to {atoms.max()}, but there are {self.atoms} atoms"
             )
         position = np.full(self.atoms, -1, dtype=np.int64)
         position[atoms] = np.arange(len(atoms))
@@ -192,7 +192,7 @@ class ForceField:
             if cut.any():
                 members = ", ".join(map(str, getattr(self, name)[cut][0]))
                 raise ValueError(
-                    f"the selection cuts a molecule: {name} has the atoms {members}, and some are left out"
+                    f"the selection cuts a molecule: {name} link the atoms {members}, not all selected"
                 )
             changes[name] = groups[kept]
             changes |= {companion: getattr(self, companion)[kept] for companion in companions}
@@ -217,7 +217,7 @@ _PER_TERM = {
     "correction_torsions": ("correction_index",),
     "exceptions": ("exception_parameters",),
 }
-"""Arrays with a row an atom, and arrays of atom indices with the arrays that go with them row by row."""
+"""Arrays with one row per atom, and arrays of atom indices with the arrays that share their rows."""
 
 
 _SHAPES: dict[str, tuple[str | int, ...]] = {
@@ -247,39 +247,39 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
     f"{SOLVENT_PREFIX}dielectrics": (2,),
     f"{SOLVENT_PREFIX}surface_tension": (),
 }
-"""Sizes of all arrays; what has the same name is the same."""
+"""Shapes of all arrays; sizes with the same name are equal."""
 
 _INDICES = {
     **dict.fromkeys(_PER_TERM, "atoms"),
     "correction_index": "maps",
     "kinds": "kinds",
 }
-"""Arrays of indices, and what they number."""
+"""Arrays of indices, and what they index."""
 
 
 def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse arrays whose shapes do not agree, indices out of range, and values that are not finite."""
+    """Reject arrays whose shapes disagree, indices out of range, and values that are not finite."""
     sizes: dict[str | int, int] = {2: 2, 3: 3, 4: 4, 8: 8}
     for name, array in arrays.items():
         shape = _SHAPES.get(name)
         if shape is None:
-            raise ValueError(f"the force field has no place for {name}")
+            raise ValueError(f"the force field has an unknown array {name}")
         wanted = np.int64 if name in _INDICES else np.float64
         agrees = array.ndim == len(shape) and all(
             sizes.setdefault(key, size) == size for key, size in zip(shape, array.shape, strict=True)
         )
         if array.dtype != wanted or not agrees:
             raise ValueError(
-                f"{name} of the force field is {array.dtype} {array.shape}, which does not fit "
-                f"{np.dtype(wanted)} ({', '.join(map(str, shape))}) of the others"
+                f"{name} of the force field is {array.dtype} {array.shape}; it must be "
+                f"{np.dtype(wanted)} ({', '.join(map(str, shape))}), with the sizes of the other arrays"
             )
         if name not in _INDICES and not np.isfinite(array).all():
-            raise ValueError(f"{name} of the force field holds values that are no finite numbers")
+            raise ValueError(f"{name} of the force field contains values that are not finite")
     for name, numbered in _INDICES.items():
-        array, size = arrays.get(name), sizes.get(numbered, 0)
-        if array is not None and array.size and not 0 <= array.min() <= array.max() < size:
+        indices, size = arrays.get(name), sizes.get(numbered, 0)
+        if indices is not None and indices.size and not 0 <= indices.min() <= indices.max() < size:
             raise ValueError(
-                f"{name} of the force field runs from {array.min()} to {array.max()}, "
+                f"{name} of the force field ranges from {indices.min()} to {indices.max()}, "
                 f"but there are {size} {numbered}"
             )
 

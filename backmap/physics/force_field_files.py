@@ -1,4 +1,4 @@
-"""A potential, and the parameters it is made of, from the force-field files of OpenMM."""
+"""A potential and its parameters from the force-field files of OpenMM."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 def potential_from_files(
     topology: mdtraj.Topology, files: Sequence[str], dtype: torch.dtype = torch.float32
 ) -> Potential:
-    """Make the potential of a molecule, without cutoff and without constraints, so that it holds every bond.
+    """Create the potential of a molecule, without a cutoff and without constraints: every bond contributes.
 
     Parameters
     ----------
     topology, files
         See :func:`force_field_from_files`.
     dtype : torch.dtype
-        Of positions and energies.
+        dtype of positions and energies.
 
     Raises
     ------
     InputError
-        If OpenMM is missing, or it cannot make a system of these atoms.
+        If OpenMM is missing or cannot parametrise these atoms.
     """
     return Potential(force_field_from_files(topology, files), dtype)
 
@@ -39,21 +39,21 @@ def potential_from_files(
 def force_field_from_files(
     topology: mdtraj.Topology, files: Sequence[str], *, constrain_hydrogens: bool = False
 ) -> ForceField:
-    """Read the parameters of a molecule, without cutoff.
+    """Read the parameters of a molecule, without a cutoff.
 
     Parameters
     ----------
     topology : mdtraj.Topology
-        All atoms, hydrogens included, with names the force field knows.
+        All atoms including hydrogens, with names that the force field knows.
     files : sequence of str
-        Files of OpenMM's, ``amber99sbildn.xml`` and ``amber99_obc.xml`` say.
+        Force-field files of OpenMM, such as ``amber99sbildn.xml`` and ``amber99_obc.xml``.
     constrain_hydrogens : bool
-        Whether bonds to hydrogen are constraints instead of terms of the energy.
+        Whether bonds to hydrogen are constraints instead of energy terms.
 
     Raises
     ------
     InputError
-        If OpenMM is missing, or it cannot make a system of these atoms.
+        If OpenMM is missing or cannot parametrise these atoms.
     """
     try:
         import openmm.app
@@ -69,12 +69,12 @@ def force_field_from_files(
 
 
 def _make_system(topology: mdtraj.Topology, files: Sequence[str], constraints: object) -> openmm.System:
-    """Let OpenMM read files and find the parameters of a molecule. What it raises becomes a ValueError."""
+    """Let OpenMM read the files and parametrise a molecule; turn its exceptions into ValueError."""
     import openmm.app
 
     molecule = topology.to_openmm()
     try:
         return openmm.app.ForceField(*files).createSystem(molecule, constraints=constraints)
-    except Exception as error:  # OpenMM raises that itself, and whatever its parsers stumble over
+    except Exception as error:  # OpenMM raises plain Exception, and its parsers raise anything
         missing = f"an element lacks {error}" if isinstance(error, KeyError) else error
         raise ValueError(missing) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ COULOMB = 138.93545764438198
 """Coulomb's constant in kJ/mol nm per squared elementary charge."""
 
 SMALLEST_SQUARE_NM2 = 1e-6
-"""Squared distances count as no less: 1 / r^12 stays finite in single precision."""
+"""Lower bound on squared distances, so that 1 / r^12 stays finite in single precision."""
 
 RADIUS_OFFSET_NM = 0.009
 PROBE_RADIUS_NM = 0.14
@@ -22,18 +22,29 @@ ALPHA, BETA, GAMMA = 1.0, 0.8, 4.85
 """Generalised Born model OBC2: Onufriev, Bashford and Case, Proteins 55, 383 (2004)."""
 
 FAR_NM = 1e3
-"""A radius beyond all distances: an atom of this size is not screened."""
+"""A radius larger than all distances: an atom of this size is not screened."""
 
 PAIRS_AT_ONCE = {"cpu": 2**16, "cuda": 2**24}
-"""Pairs of atoms, over all frames, whose intermediate results exist at one time: on the CPU, in its cache."""
+"""Pairs of atoms, over all frames, processed at once; on the CPU, so that they fit the cache."""
 
 
 class Nonbonded(torch.nn.Module):
-    """Energy of all pairs of atoms, each pair visited from both sides with half its energy.
+    """Energy of all pairs of atoms, each visited from both sides with half its energy.
 
-    Excluded and 1-4 pairs have entries of their own in the tables of pair coefficients. Matrices of pairs are
-    (rows, atoms, frames), a block of rows at a time.
+    Excluded and 1-4 pairs have their own entries in the tables of pair coefficients. Matrices of pairs have
+    the shape (rows, atoms, frames) and are computed one block of rows at a time.
     """
+
+    charge_products: torch.Tensor
+    repulsion: torch.Tensor
+    attraction: torch.Tensor
+    polarisation_products: torch.Tensor
+    own_polarisation: torch.Tensor
+    surface: torch.Tensor
+    radii: torch.Tensor
+    reduced_radii: torch.Tensor
+    screening_radii: torch.Tensor
+    smallest_distances: torch.Tensor
 
     def __init__(self, force_field: ForceField, dtype: torch.dtype) -> None:
         super().__init__()
@@ -66,7 +77,7 @@ class Nonbonded(torch.nn.Module):
         self.register_buffer(name, torch.tensor(values, dtype=dtype)[..., None], persistent=False)
 
     def forward(self, positions: torch.Tensor, gradient: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """Give energies, and add their gradient to `gradient`.
+        """Return the energies and add their gradient to `gradient`.
 
         Parameters
         ----------
@@ -102,13 +113,13 @@ class Nonbonded(torch.nn.Module):
             by_screening = by_born.mul_(born_slope)
             for pairs in blocks:
                 push = self._screening_push(pairs, by_screening)
-                pairs.add_to(gradient, push.add_(pairs.push) if blocks.are_one else push)
+                pairs.add_to(gradient, push if pairs.push is None else push.add_(pairs.push))
         return energies
 
     def _direct(
         self, pairs: _Pairs, energies: dict[str, torch.Tensor], derivative: bool
     ) -> torch.Tensor | None:
-        """Add Lennard-Jones and Coulomb energies; give -(dE / dr) / r of each pair."""
+        """Add Lennard-Jones and Coulomb energies; return -(dE / dr) / r of each pair."""
         square = pairs.inverse * pairs.inverse
         sixth = (square * square).mul_(square)
         repulsion = (self.repulsion[pairs.rows] * sixth).mul_(sixth)
@@ -121,7 +132,7 @@ class Nonbonded(torch.nn.Module):
         return coulomb.add_(repulsion.add_(lennard_jones), alpha=6).mul_(square)
 
     def _screening(self, pairs: _Pairs) -> torch.Tensor:
-        """Sum over all others of what keeps the solvent away from each atom, (rows, frames)."""
+        """Return the screening integral of each atom, summed over all others, (rows, frames)."""
         area, ratio, logarithm, gap = self._screening_parts(pairs)
         terms = torch.addcmul(gap, ratio - pairs.distance, area, value=0.25).add_(logarithm, alpha=0.5)
         if self.can_enclose:
@@ -131,10 +142,11 @@ class Nonbonded(torch.nn.Module):
         return terms.sum(1)
 
     def _screening_parts(self, pairs: _Pairs) -> tuple[torch.Tensor, ...]:
-        """With l and u the inverse distances of the near and the far side of each atom's sphere of radius s.
+        """Return l^2 - u^2, s^2 / r, log(u / l) / r and l - u.
 
-        Gives l^2 - u^2, s^2 / r, log(u / l) / r and l - u. Where the near side lies inside the atom that is
-        screened, its own radius takes its place; where the far side does too, l = u.
+        l and u are the inverse distances of the near and the far side of each atom's sphere of radius s.
+        Where the near side lies inside the screened atom, that atom's radius replaces its distance; where the
+        far side does too, l = u.
         """
         if pairs.screening_parts is None:
             smallest = self.smallest_distances[pairs.rows]
@@ -149,14 +161,14 @@ class Nonbonded(torch.nn.Module):
         return pairs.screening_parts
 
     def _screening_push(self, pairs: _Pairs, by_screening: torch.Tensor) -> torch.Tensor:
-        """-(dE / dr) / r through the screening, which is stationary in the near and the far side."""
+        """Return -(dE / dr) / r due to screening, which is stationary in the near and the far side."""
         area, ratio, logarithm, _ = self._screening_parts(pairs)
         slope = torch.addcmul(area, area, ratio * pairs.inverse).mul_(0.25)
         slope.addcmul_(logarithm, pairs.inverse, value=0.5)
         return slope.mul_(pairs.inverse).mul_(by_screening[pairs.rows, None])
 
     def _born_radii(self, screening: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Effective Born radii and their derivative to the screening sums, (atoms, frames)."""
+        """Return effective Born radii and their derivatives by the screening sums, (atoms, frames)."""
         psi = screening * self.reduced_radii * 0.5
         bent = torch.tanh(((GAMMA * psi - BETA) * psi + ALPHA) * psi)
         born = (self.reduced_radii.reciprocal() - bent / self.radii).reciprocal_()
@@ -164,7 +176,7 @@ class Nonbonded(torch.nn.Module):
         return born, slope * born * born * (0.5 * self.reduced_radii / self.radii)
 
     def _own_energy(self, born: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each atom's own polarisation and surface energy, and their derivative to its Born radius."""
+        """Return self-polarisation plus surface energy, and its derivative by each Born radius."""
         inverse = born.reciprocal()
         polarisation = self.own_polarisation * inverse
         cube = inverse * inverse * inverse
@@ -179,7 +191,7 @@ class Nonbonded(torch.nn.Module):
         energies: dict[str, torch.Tensor],
         push: torch.Tensor | None,
     ) -> torch.Tensor | None:
-        """Add the energy of the pairs, and -(dE / dr) / r to `push`; give dE / d(Born radius) of the rows."""
+        """Add the pairs' energy, and -(dE / dr) / r to `push`; return dE / d(Born radius) of the rows."""
         rows = born[pairs.rows, None]
         exponent = (pairs.square * (-0.25 / rows)).mul_(born.reciprocal())
         decay = exponent.exp()
@@ -195,7 +207,7 @@ class Nonbonded(torch.nn.Module):
 
 
 class _Pairs:
-    """A block of rows of the matrix of all pairs, and what is known of it so far."""
+    """A block of rows of the matrix of all pairs, with its intermediate results."""
 
     def __init__(self, positions: torch.Tensor, rows: slice) -> None:
         self.rows = rows
@@ -222,7 +234,7 @@ class _Pairs:
 
 
 class _Blocks(Iterable[_Pairs]):
-    """All rows, block by block: a single block is kept, more are made anew each time."""
+    """All rows, block by block; a single block is kept, several are recomputed on each iteration."""
 
     def __init__(self, positions: torch.Tensor) -> None:
         _, atoms, frames = positions.shape
@@ -232,12 +244,12 @@ class _Blocks(Iterable[_Pairs]):
         self.are_one = len(self.slices) == 1
         self.kept = [_Pairs(positions, rows) for rows in self.slices] if self.are_one else []
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[_Pairs]:
         return iter(self.kept or (_Pairs(self.positions, rows) for rows in self.slices))
 
 
 def _pair_coefficients(force_field: ForceField) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Charge products, A and B of all pairs, (atoms, atoms) each: zero for an atom with itself."""
+    """Return charge products, A and B of all pairs, (atoms, atoms) each; zero on the diagonal."""
     kinds = np.ix_(force_field.kinds, force_field.kinds)
     products = force_field.charges[:, None] * force_field.charges
     tables = np.stack([products, force_field.repulsion[kinds], force_field.attraction[kinds]])

@@ -40,7 +40,7 @@ OBC2_PAIR = (
     "-138.935485*(1/soluteDielectric-1/solventDielectric)*charge1*charge2/f;"
     "f=sqrt(r^2+B1*B2*exp(-r^2/(4*B1*B2)))"
 )
-"""What OpenMM writes for CHARMM's impropers, Lennard-Jones tables and 1-4 pairs, and for OBC2; no blanks."""
+"""Expressions that OpenMM writes for CHARMM's impropers, Lennard-Jones tables and 1-4 pairs, and for OBC2."""
 
 
 def read_system(system: openmm.System) -> ForceField:
@@ -52,7 +52,7 @@ def read_system(system: openmm.System) -> ForceField:
 
 
 class _Reader:
-    """What has been read of a System so far: terms in lists, one entry a term."""
+    """The terms of a System read so far, in lists with one entry per term."""
 
     def __init__(self, system: openmm.System) -> None:
         self.system = system
@@ -68,24 +68,24 @@ class _Reader:
         self.repulsion_table = self.attraction_table = np.zeros((1, 1))
         self.exceptions: dict[tuple[int, int], np.ndarray] = {}
         self.table_exclusions: set[tuple[int, int]] | None = None
-        self.extra_pairs: list[tuple[float, ...]] = []
+        self.extra_pairs: list[tuple[int, int, float, float]] = []
         self.solvent: ImplicitSolvent | None = None
         self.roles: set[str] = set()
 
     def read(self, force: openmm.Force) -> None:
-        """Add what one force says."""
+        """Add the terms of one force."""
         name = type(force).__name__
         if name in WITHOUT_ENERGY:
             return
         if name not in READERS:
-            raise ValueError(f"{name} is not understood; understood are {', '.join(READERS)}")
+            raise ValueError(f"{name} is not supported; supported forces are {', '.join(READERS)}")
         method = getattr(force, "getNonbondedMethod", lambda: 0)()
         if method != 0:
             raise ValueError(
-                f"{name} uses a cutoff or Ewald sums; make the System with nonbondedMethod=NoCutoff"
+                f"{name} uses a cutoff or Ewald sums; create the System with nonbondedMethod=NoCutoff"
             )
         if force.usesPeriodicBoundaryConditions():
-            raise ValueError(f"{name} uses periodic boundary conditions; make the System without them")
+            raise ValueError(f"{name} uses periodic boundary conditions; create the System without them")
         role = SINGLE.get(name)
         if role in self.roles:
             raise ValueError(f"the System has more than one {role}")
@@ -115,7 +115,7 @@ class _Reader:
         offset = len(self.maps)
         for index in range(force.getNumMaps()):
             points, energies = (_plain(value) for value in force.getMapParameters(index))
-            # OpenMM lists the energies with the first torsion running fastest.
+            # OpenMM stores the energies with the first torsion varying fastest.
             self.maps.append(np.reshape(energies, (points, points)).T)
         for kind, *atoms in _terms(force.getTorsionParameters, force.getNumTorsions()):
             self.corrections.append((*atoms, kind + offset))
@@ -124,7 +124,7 @@ class _Reader:
 
     def nonbonded(self, force: openmm.NonbondedForce) -> None:
         if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
-            raise ValueError("NonbondedForce has parameter offsets, which are not understood")
+            raise ValueError("NonbondedForce has parameter offsets, which are not supported")
         self.charge_sigma_epsilon = np.array(_terms(force.getParticleParameters, self.atoms)).reshape(-1, 3)
         for first, second, product, sigma, epsilon in _terms(
             force.getExceptionParameters, force.getNumExceptions()
@@ -179,7 +179,7 @@ class _Reader:
             obc2 &= bool(surface) or term.startswith((OBC2_SELF, OBC2_PAIR))
         if not obc2 or force.getNumExclusions():
             raise ValueError(
-                "CustomGBForce is understood for OBC2 without salt alone, and this is another model"
+                "CustomGBForce is supported for OBC2 without salt only, and this one describes another model"
             )
         charges, reduced, scaled = np.array(_terms(force.getParticleParameters, self.atoms)).reshape(-1, 3).T
         self.solvent = ImplicitSolvent(
@@ -191,14 +191,14 @@ class _Reader:
         )
 
     def force_field(self) -> ForceField:
-        """Put arrays together."""
+        """Assemble the force field."""
         if self.table_exclusions is not None and self.table_exclusions != set(self.exceptions):
-            raise ValueError("CustomNonbondedForce excludes other pairs than NonbondedForce")
+            raise ValueError("CustomNonbondedForce and NonbondedForce exclude different pairs")
         for first, second, sigma, epsilon in self.extra_pairs:
             pair = _pair(first, second)
             if pair not in self.exceptions:
                 raise ValueError(
-                    f"CustomBondForce adds to the atoms {first} and {second}, which are not excluded"
+                    f"CustomBondForce acts on the atoms {first} and {second}, which are not excluded"
                 )
             self.exceptions[pair] = self.exceptions[pair] + [0.0, *_coefficients(sigma, epsilon)]
         kinds, repulsion, attraction = self._lennard_jones()
@@ -237,7 +237,7 @@ class _Reader:
         )
 
     def _lennard_jones(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Kinds of atoms and their tables: Lorentz-Berthelot rules, plus CHARMM's tables if there are any."""
+        """Return atom kinds and their tables: Lorentz-Berthelot rules plus CHARMM's tables, if any."""
         keys = np.column_stack([self.charge_sigma_epsilon[:, 1:], self.table_kind])
         unique, kinds = np.unique(keys, axis=0, return_inverse=True)
         sigma, epsilon, table_kind = unique[:, 0], unique[:, 1], unique[:, 2].astype(np.int64)
@@ -270,11 +270,11 @@ SINGLE = {
     "GBSAOBCForce": "implicit solvent",
     "CustomGBForce": "implicit solvent",
 }
-"""Forces whose role can be taken once."""
+"""Forces that may occur once only, with their role."""
 
 
 def _plain(value: Any) -> Any:
-    """Strip units: nm, ps, daltons, kJ/mol, elementary charges, radians."""
+    """Convert a quantity to a number in nm, ps, daltons, kJ/mol, elementary charges and radians."""
     from openmm import unit
 
     return value.value_in_unit_system(unit.md_unit_system) if unit.is_quantity(value) else value
@@ -295,7 +295,7 @@ def _pair(first: int, second: int) -> tuple[int, int]:
 
 
 def _coefficients(sigma: Any, epsilon: Any) -> tuple[Any, Any]:
-    """A and B of A / r^12 - B / r^6."""
+    """Return A and B of A / r^12 - B / r^6."""
     return 4 * epsilon * sigma**12, 4 * epsilon * sigma**6
 
 
@@ -306,9 +306,9 @@ def _expression(text: str) -> str:
 def _constant(expression: str, name: str) -> float:
     found = re.search(rf"{name}=([\d.eE+-]+)", _expression(expression))
     if found is None:
-        raise ValueError(f"CustomGBForce does not say its {name}")
+        raise ValueError(f"CustomGBForce does not define {name}")
     return float(found[1])
 
 
 def _unknown(force: openmm.Force, expression: str) -> ValueError:
-    return ValueError(f"{type(force).__name__} with the energy {expression!r} is not understood")
+    return ValueError(f"{type(force).__name__} with the energy {expression!r} is not supported")

@@ -1,8 +1,10 @@
-"""The molecular-mechanics energy of a molecule, for many frames at once."""
+"""The molecular-mechanics energy of a molecule for many frames at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -12,32 +14,32 @@ from backmap.physics.force_field import ForceField
 from backmap.physics.nonbonded import PAIRS_AT_ONCE, Nonbonded
 
 FRAMES_AT_ONCE = 64
-"""Frames of a large molecule computed together; of a small one, as many as its pairs of atoms allow."""
+"""Frames of a large molecule computed at once; for small molecules, the number of pairs decides."""
 
-COMPILATION = {"realize_opcount_threshold": 15}
-"""Keep intermediate results of this many operations rather than repeat them for each pair of atoms."""
+COMPILATION: dict[str, str | int | bool | Callable[..., Any]] = {"realize_opcount_threshold": 15}
+"""Store intermediate results of this many operations instead of recomputing them for each pair of atoms."""
 
 
 class Potential(torch.nn.Module):
     """Potential energy by a force field, differentiable once with respect to positions.
 
-    Energies and gradients come from one pass of hand-written formulas, so memory does not grow with the
-    number of frames beyond positions and gradients. Non-bonded terms take all pairs of atoms, without cutoff.
-    On CUDA the gradient is a sum of atomic additions: its last bits depend on their order.
+    Energies and gradients come from one pass of hand-written formulas, so that only positions and gradients
+    grow with the number of frames. Non-bonded terms include all pairs of atoms, without a cutoff. On CUDA the
+    gradient is a sum of atomic additions, and its last bits depend on their order.
 
     Parameters
     ----------
     force_field : ForceField
     dtype : torch.dtype
-        float32 or float64: of the parameters, and of positions.
+        float32 or float64: dtype of the parameters and of positions.
     compiled : bool
-        Let torch.compile fuse the formulas into few loops. It needs a C++ compiler (on CUDA: Triton), takes
-        some seconds at the first call, with and without gradient, and is several times faster on small
-        molecules.
+        Let torch.compile fuse the formulas into a few loops. This needs a C++ compiler (on CUDA: Triton),
+        takes some seconds on the first call with and on the first call without a gradient, and is several
+        times faster for small molecules.
 
     Notes
     -----
-    Parameters are buffers that a state dictionary leaves out; a checkpoint keeps `ForceField.to_arrays`.
+    Parameters are buffers that are not part of the state dictionary; store `ForceField.to_arrays` instead.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class Potential(torch.nn.Module):
     ) -> None:
         super().__init__()
         if dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"dtype is {dtype}, but float32 or float64 is wanted")
+            raise TypeError(f"dtype is {dtype}; give float32 or float64")
         self.atoms = force_field.atoms
         self.bonded = Bonded(force_field, dtype)
         self.nonbonded = Nonbonded(force_field, dtype)
@@ -54,34 +56,34 @@ class Potential(torch.nn.Module):
         )
 
     def forward(self, positions: torch.Tensor) -> torch.Tensor:
-        """Give the energy of each frame.
+        """Return the energy of each frame.
 
         Parameters
         ----------
         positions : Tensor, (..., atoms, 3)
-            In nm; of the module's dtype and device.
+            In nm, with the module's dtype and on its device.
 
         Returns
         -------
         Tensor, (...,)
-            In kJ/mol. Its gradient is that of `energy_and_gradient`.
+            In kJ/mol. Its gradient is the one of `energy_and_gradient`.
 
         Raises
         ------
         ValueError
-            If the shape is not (..., atoms, 3) or the device is another.
+            If the shape is not (..., atoms, 3) or the device differs from the module's.
         TypeError
-            If the dtype is another.
+            If the dtype differs from the module's.
         RuntimeError
-            On the backward pass, if second derivatives are asked for.
+            On the backward pass, if second derivatives are requested.
         """
         if torch.is_grad_enabled() and positions.requires_grad:
             return _Energy.apply(positions, self)
-        return sum(self.terms(positions).values())
+        return _total(self.terms(positions))
 
     @torch.no_grad()
     def terms(self, positions: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Give the energy of each frame term by term, without gradient.
+        """Return the energy of each frame term by term, without a gradient.
 
         Parameters
         ----------
@@ -91,14 +93,14 @@ class Potential(torch.nn.Module):
         Returns
         -------
         dict of Tensor, (...,)
-            In kJ/mol: ``bonds``, ``angles``, ``torsions`` (improper ones too), ``corrections`` (CMAP),
+            In kJ/mol: ``bonds``, ``angles``, ``torsions`` (including impropers), ``corrections`` (CMAP),
             ``lennard_jones``, ``coulomb`` and, with an implicit solvent, ``solvent``.
         """
         return self._evaluate(positions, derivative=False)[0]
 
     @torch.no_grad()
     def energy_and_gradient(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give energy and its gradient, the negative forces, without recording for autograd.
+        """Return the energy and its gradient (the negative forces) without recording for autograd.
 
         Parameters
         ----------
@@ -113,7 +115,8 @@ class Potential(torch.nn.Module):
             In kJ/mol/nm.
         """
         energies, gradient = self._evaluate(positions, derivative=True)
-        return sum(energies.values()), gradient
+        assert gradient is not None  # asked for by `derivative`
+        return _total(energies), gradient
 
     def _evaluate(
         self, positions: torch.Tensor, derivative: bool
@@ -138,7 +141,7 @@ class Potential(torch.nn.Module):
         expected = self.nonbonded.repulsion
         if positions.shape[-2:] != (self.atoms, 3):
             raise ValueError(
-                f"positions has the shape {tuple(positions.shape)}, but (..., {self.atoms}, 3) is wanted"
+                f"positions has the shape {tuple(positions.shape)}; it must be (..., {self.atoms}, 3)"
             )
         if positions.dtype != expected.dtype:
             raise TypeError(f"positions is {positions.dtype}, but the potential is {expected.dtype}")
@@ -146,12 +149,16 @@ class Potential(torch.nn.Module):
             raise ValueError(f"positions is on {positions.device}, but the potential is on {expected.device}")
 
 
-def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+def _total(energies: dict[str, torch.Tensor]) -> torch.Tensor:
+    return reduce(operator.add, energies.values())
+
+
+def _joined(parts: tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class _Energy(torch.autograd.Function):
-    """The energy, whose gradient is computed along with it."""
+    """The energy with its gradient, which is computed in the forward pass."""
 
     @staticmethod
     def forward(ctx: Any, positions: torch.Tensor, potential: Potential) -> torch.Tensor:
@@ -162,6 +169,6 @@ class _Energy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_energy: torch.Tensor) -> tuple[torch.Tensor, None]:
         if torch.is_grad_enabled():
-            raise RuntimeError("a potential has first derivatives alone; differentiate without create_graph")
+            raise RuntimeError("a potential has first derivatives only; differentiate without create_graph")
         (gradient,) = ctx.saved_tensors
         return by_energy[..., None, None] * gradient, None

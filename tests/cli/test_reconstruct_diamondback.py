@@ -90,5 +90,5 @@ def test_a_segment_too_short_is_refused_by_file_and_residue(model, tmp_path, cap
     to_mdtraj(atoms, trace, None, None).save_pdb(str(tmp_path / "short.pdb"))
     assert reconstruct(tmp_path / "short.pdb", "--model", model, "-o", tmp_path / "out.pdb") == 2
     error = capsys.readouterr().err
-    assert "short.pdb: chain B residue 1 ALA stands in a segment of fewer than three residues" in error
+    assert "short.pdb: chain B residue 1 ALA is in a segment of fewer than three residues" in error
     assert "use the protein model" in error and not (tmp_path / "out.pdb").exists()

@@ -48,7 +48,7 @@ def test_python_twin(name):
     )
     assert np.array_equal(refined, again)
     assert np.abs(refined - plain).max() > 1e-4
-    with pytest.raises(InputError, match="has a meaning for refined frames alone"):
+    with pytest.raises(InputError, match="applies to refined frames only"):
         backmap.reconstruct(given, model=name, device="cpu", temperature=300.0)
 
 

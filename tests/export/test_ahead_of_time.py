@@ -105,5 +105,5 @@ def test_what_cannot_be_compiled_ahead_of_time_is_refused(tmp_path, capsys):
     assert main(["export", "chignolin", "--format", "aot", "-o", str(tmp_path / "model.ts")]) == 2
     assert "must end in .pt2" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    with pytest.raises(InputError, match="models on voxels"):
+    with pytest.raises(InputError, match="voxel models"):
         save_ahead_of_time(tmp_path / "model.pt2", make_model("voxels"), {}, "")

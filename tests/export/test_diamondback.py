@@ -54,7 +54,7 @@ def test_short_segments_are_refused(both):
     topology = Topology.from_sequences("ACDE", "AC")
     with pytest.raises(Exception) as error:
         exported(random_walk(topology, 1), *chains_of(topology))
-    assert "residue 4, counted from 0, stands in a segment of fewer than three" in str(error.value)
+    assert "residue 4, counted from 0, is in a segment of fewer than three" in str(error.value)
 
 
 def test_shipped_model_from_the_command_line(tmp_path):

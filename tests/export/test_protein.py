@@ -150,28 +150,28 @@ def test_single_precision_and_seeds(exported):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"c_alpha": torch.zeros(3, 3)}, "c_alpha has shape [3, 3], but [-1, -1, 3] is wanted"),
+        ({"c_alpha": torch.zeros(3, 3)}, "c_alpha has shape [3, 3]; it must be [-1, -1, 3]"),
         ({"c_alpha": torch.zeros(0, 3, 3)}, "c_alpha has shape [0, 3, 3]"),
         ({"c_alpha": torch.zeros(1, 0, 3)}, "c_alpha has shape [1, 0, 3]"),
         ({"c_alpha": torch.zeros(1, 3, 3, dtype=torch.int64)}, "c_alpha has dtype"),
         ({"c_alpha": torch.full((1, 3, 3), torch.nan)}, "not finite"),
-        ({"residue_types": torch.zeros(4, dtype=torch.int64)}, "residue_types has shape [4], but [3]"),
+        ({"residue_types": torch.zeros(4, dtype=torch.int64)}, "residue_types has shape [4]; it must be [3]"),
         ({"residue_types": torch.zeros(3)}, "residue_types has dtype"),
-        ({"residue_types": torch.tensor([0, 20, 0])}, "residue_types must lie between 0 and 19"),
-        ({"residue_types": torch.tensor([0, -1, 0])}, "residue_types must lie between 0 and 19"),
+        ({"residue_types": torch.tensor([0, 20, 0])}, "residue_types must be between 0 and 19"),
+        ({"residue_types": torch.tensor([0, -1, 0])}, "residue_types must be between 0 and 19"),
         ({"chain_offsets": torch.tensor([0])}, "at least one chain"),
         ({"chain_offsets": torch.tensor([0.0, 3.0])}, "chain_offsets must be int64"),
-        ({"chain_offsets": torch.tensor([1, 3])}, "from 0 to the number of residues, 3"),
-        ({"chain_offsets": torch.tensor([0, 2])}, "from 0 to the number of residues, 3"),
-        ({"chain_offsets": torch.tensor([0, 2, 2, 3])}, "must ascend"),
-        ({"chain_offsets": torch.tensor([0, 5, 3])}, "must ascend"),
+        ({"chain_offsets": torch.tensor([1, 3])}, "start at 0 and end at the number of residues, 3"),
+        ({"chain_offsets": torch.tensor([0, 2])}, "start at 0 and end at the number of residues, 3"),
+        ({"chain_offsets": torch.tensor([0, 2, 2, 3])}, "must be strictly ascending"),
+        ({"chain_offsets": torch.tensor([0, 5, 3])}, "must be strictly ascending"),
         ({"samples": 0}, "samples is 0"),
-        ({"numbers": torch.tensor([0, 1])}, "numbers has shape [2], but [1]"),
+        ({"numbers": torch.tensor([0, 1])}, "numbers has shape [2]; it must be [1]"),
         ({"numbers": torch.tensor([0.0])}, "numbers has dtype"),
-        ({"linked": torch.tensor([True, True, True])}, "last residue of a chain is bonded"),
+        ({"linked": torch.tensor([True, True, True])}, "must be False for the last residue"),
         (
             {"linked": torch.tensor([True, True, False]), "chain_offsets": torch.tensor([0, 2, 3])},
-            "of a chain",
+            "of each chain",
         ),
         ({"linked": torch.tensor([1, 1, 0])}, "linked has dtype"),
         (
@@ -179,12 +179,12 @@ def test_single_precision_and_seeds(exported):
                 "c_alpha": torch.tensor([[[0, 0, 0], [0.38, 0, 0], [7.8, 0, 0]]]),
                 "linked": torch.tensor([True, True, False]),
             },
-            "residues 1 and 2 of frame 0, from 0, are bonded but 7.4",
+            "residues 1 and 2 of frame 0 (counted from 0) are bonded but 7.4",
         ),
         ({"linked": torch.tensor([True])}, "linked has shape [1]"),
         ({"bead_noise": -0.5}, "bead_noise is -0.5: give a standard deviation"),
         ({"bead_noise": float("nan")}, "bead_noise is nan: give a standard deviation"),
-        ({"box": 5 * torch.eye(3)}, "box has shape [3, 3], but [1, 3, 3] is wanted"),
+        ({"box": 5 * torch.eye(3)}, "box has shape [3, 3]; it must be [1, 3, 3]"),
         ({"box": 0.5 * torch.eye(3)[None]}, "with ax, by, cz of 1 nm or more"),
         ({"box": torch.tensor([[[3.0, 0, 0], [2, 3, 0], [0, 0, 3]]])}, "|bx| and |cx| at most ax / 2"),
     ],
@@ -241,7 +241,7 @@ def test_result_on_cuda_is_that_of_python_on_cuda(tmp_path, cuda):
     linked = topology.linked(c_alpha.numpy())
     expected = by_python(make_model(), topology, linked, c_alpha, 3, 11, cuda)
     assert (atoms.cpu() - expected)[:, :, mask.cpu()].abs().max() < 1e-5
-    with pytest.raises(Exception, match="c_alpha is on cpu, but the model on cuda"):
+    with pytest.raises(Exception, match="c_alpha is on cpu, but the model is on cuda"):
         exported(c_alpha, types, offsets)
 
 

@@ -119,14 +119,14 @@ def test_beads_and_names(both):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"beads": torch.zeros(1, 5, 3)}, "beads has shape [1, 5, 3], but [-1, 6, 3] is wanted"),
+        ({"beads": torch.zeros(1, 5, 3)}, "beads has shape [1, 5, 3]; it must be [-1, 6, 3]"),
         ({"beads": torch.zeros(0, 6, 3)}, "beads has shape [0, 6, 3]"),
         ({"beads": torch.tensor(0.0)}, "beads has shape []"),
         ({"beads": torch.full((1, 6, 3), torch.inf)}, "not finite"),
         ({"beads": torch.zeros(1, 6, 3, dtype=torch.int64)}, "beads has dtype"),
         ({"previous": torch.zeros(1, 2, 22, 3)}, "previous has shape [1, 2, 22, 3]"),
         ({"previous": torch.zeros(2, 1, 22, 3)}, "previous has shape [2, 1, 22, 3]"),
-        ({"numbers": torch.tensor([0, 1])}, "numbers has shape [2], but [1] is wanted"),
+        ({"numbers": torch.tensor([0, 1])}, "numbers has shape [2]; it must be [1]"),
         ({"numbers": torch.tensor([0.0])}, "numbers has dtype"),
     ],
 )

@@ -65,7 +65,7 @@ def test_equal_frames_are_drawn_alike_and_seeds_differ():
     ("arguments", "message"),
     [
         (("move",), "c-alphas move: unknown; use auto, keep or relax"),
-        (("keep", 0.1), "C-alphas that are kept have none"),
+        (("keep", 0.1), "does not apply to C-alphas that are kept"),
         (("auto", 0.0), "bead-noise 0.0: give a standard deviation in nm"),
         (("auto", -1.0), "bead-noise -1.0: give a standard deviation in nm"),
         (("relax", float("nan")), "bead-noise nan: give a standard deviation in nm"),

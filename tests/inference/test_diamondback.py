@@ -126,7 +126,7 @@ def test_terminal_oxygen_is_opposite_and_as_far():
 
 def test_short_segments_are_refused_by_name():
     topology = Topology.from_sequences("ACDE", "AC")
-    with pytest.raises(ValueError, match="chain B residue 1 ALA stands in a segment of fewer than three"):
+    with pytest.raises(ValueError, match="chain B residue 1 ALA is in a segment of fewer than three"):
         DiamondbackBuilder(make_model("compact"), topology, topology.linked())
 
 

@@ -190,7 +190,7 @@ def test_chunks_of_different_lengths():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="redraws is -1, but cannot be less than 0"):
+    with pytest.raises(ValueError, match="redraws is -1; it must be at least 0"):
         Patience(redraws=-1)
 
 

@@ -235,7 +235,7 @@ def test_force_fields_that_name_atoms_that_are_not_there_are_refused(name, index
     checkpoint = small_checkpoint("internal")
     tensor = checkpoint.tensors[f"force_field.{name}"].clone()
     tensor.view(-1)[0] = index
-    with pytest.raises(InputError, match=f"{name} of the force field runs from"):
+    with pytest.raises(InputError, match=f"{name} of the force field ranges from"):
         load(with_tensor(checkpoint, f"force_field.{name}", tensor))
 
 

@@ -263,7 +263,7 @@ def test_out_beside_coordinates_and_grid_points():
         into(memory[:30].view(2, 5, 3), memory[20:660].view(2, 5, 4, 4, 4), WIDTH, SIGMA)
     with pytest.raises(ValueError, match=r"voxelize: out must end in \(5, 5, 5\) \(grid_points\)"):
         voxelize(particles(), grid_points=5, width=WIDTH, sigma=SIGMA, out=CUBES)
-    with pytest.raises(TypeError, match="voxelize: grid_points is needed unless out is given"):
+    with pytest.raises(TypeError, match="voxelize: give grid_points or out"):
         voxelize(particles(), width=WIDTH, sigma=SIGMA)
 
 

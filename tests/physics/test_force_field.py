@@ -7,9 +7,9 @@ openmm = pytest.importorskip("openmm")
 
 WATERS = 4
 CUT = "the selection cuts a molecule"
-NO_CUTOFF = "uses a cutoff or Ewald sums; make the System with nonbondedMethod=NoCutoff"
-NOT_PERIODIC = "uses periodic boundary conditions; make the System without them"
-ONLY_OBC2 = "is understood for OBC2 without salt alone, and this is another model"
+NO_CUTOFF = "uses a cutoff or Ewald sums; create the System with nonbondedMethod=NoCutoff"
+NOT_PERIODIC = "uses periodic boundary conditions; create the System without them"
+ONLY_OBC2 = "is supported for OBC2 without salt only, and this one describes another model"
 
 
 def force_of(system, force_type):
@@ -140,11 +140,11 @@ def test_energy_of_the_solute_is_that_of_the_solute_alone():
 @pytest.mark.parametrize(
     "atoms, error, message",
     [
-        ([0, 0], ValueError, "atoms holds an index twice"),
-        ([0, 16], ValueError, "atoms runs from 0 to 16, but there are 16 atoms"),
-        ([0.0], TypeError, "atoms holds float64, but indices are wanted"),
-        ([0, 1], ValueError, f"{CUT}: bonds has the atoms 1, 2, and some are left out"),
-        ([0, 1, 2], ValueError, f"{CUT}: constraints has the atoms 2, 3, and some are left out"),
+        ([0, 0], ValueError, "atoms contains an index more than once"),
+        ([0, 16], ValueError, "atoms ranges from 0 to 16, but there are 16 atoms"),
+        ([0.0], TypeError, "atoms has dtype float64; give integer indices"),
+        ([0, 1], ValueError, f"{CUT}: bonds link the atoms 1, 2, not all selected"),
+        ([0, 1, 2], ValueError, f"{CUT}: constraints link the atoms 2, 3, not all selected"),
     ],
 )  # fmt: skip
 def test_selections_that_make_no_sense(atoms, error, message):
@@ -188,14 +188,14 @@ def with_other_solvent(system):
     [
         (with_cutoff, f"NonbondedForce {NO_CUTOFF}"),
         (with_periodic_bonds, f"HarmonicBondForce {NOT_PERIODIC}"),
-        (with_unknown_force, "RBTorsionForce is not understood; understood are HarmonicBondForce, .*"),
-        (with_offsets, "NonbondedForce has parameter offsets, which are not understood"),
+        (with_unknown_force, "RBTorsionForce is not supported; supported forces are HarmonicBondForce, .*"),
+        (with_offsets, "NonbondedForce has parameter offsets, which are not supported"),
         (with_two_solvents, "the System has more than one implicit solvent"),
-        (with_other_torsion, r"CustomTorsionForce with the energy 'k\*cos\(theta\)' is not understood"),
+        (with_other_torsion, r"CustomTorsionForce with the energy 'k\*cos\(theta\)' is not supported"),
         (with_other_solvent, f"CustomGBForce {ONLY_OBC2}"),
     ],
 )  # fmt: skip
-def test_systems_that_are_not_understood(change, message):
+def test_systems_that_are_not_supported(change, message):
     system = solvated_butane()
     change(system)
     with pytest.raises(ValueError, match=f"^{message}$"):

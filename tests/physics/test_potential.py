@@ -127,7 +127,7 @@ def test_second_derivatives_are_refused(solvated):
     potential, frames = solvated
     x = frames.clone().requires_grad_()
     with pytest.raises(
-        RuntimeError, match="^a potential has first derivatives alone; .* without create_graph$"
+        RuntimeError, match="^a potential has first derivatives only; .* without create_graph$"
     ):
         torch.autograd.grad(potential(x).sum(), x, create_graph=True)
 
@@ -203,7 +203,7 @@ def test_cuda_matches_cpu(solvated, cuda):
         (
             torch.zeros(2, 21, 3, dtype=torch.float64),
             ValueError,
-            r"positions has the shape \(2, 21, 3\), but \(\.\.\., 22, 3\) is wanted",
+            r"positions has the shape \(2, 21, 3\); it must be \(\.\.\., 22, 3\)",
         ),
         (
             torch.zeros(22, 3),
@@ -225,5 +225,5 @@ def test_bad_input(solvated, positions, error, message):
 
 def test_bad_dtype(build):
     system, _ = build(ADP, *VACUUM)
-    with pytest.raises(TypeError, match="^dtype is torch.float16, but float32 or float64 is wanted$"):
+    with pytest.raises(TypeError, match="^dtype is torch.float16; give float32 or float64$"):
         Potential(ForceField.from_openmm(system), torch.float16)

@@ -1,4 +1,4 @@
-"""In which order residues are built, and which of them may be built at once."""
+"""The order in which residues are built, and which of them can be built at once."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from backmap.models.diamondback.representation import pass_kinds
 
 
 def build_order(chain: Chain, c_alpha: Tensor) -> list[Tensor]:
-    """Group residues into turns, so that building turn by turn equals building one after the other.
+    """Group residues into turns, so that building turn by turn equals building one by one.
 
-    The order is that of the sequence, then all ends of segments. A residue need not wait for another that
-    cannot be among its nearest, one whose C-alpha is further away than the fourteenth nearest C-alpha by more
-    than the length of its side chain, unless their side chains could touch. Within a segment every residue
-    waits for the one before.
+    The order is the sequence, followed by all ends of segments. A residue does not wait for residues that
+    cannot be among its nearest, whose C-alpha is further away than the fourteenth nearest C-alpha by more
+    than the length of their side chain, unless the side chains could touch. Within a segment, each residue
+    waits for the previous one.
 
     Parameters
     ----------
     chain : Chain
         The sequence.
     c_alpha : Tensor, (frames, residues, 3)
-        In nm. Residues must not see each other in any of the frames.
+        In nm. Residues that share a turn are independent in all of these frames.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def build_order(chain: Chain, c_alpha: Tensor) -> list[Tensor]:
 
 
 def _waits(chain: Chain, c_alpha: Tensor) -> Tensor:
-    """(residues, residues) bool: the row's residue waits for the column's."""
+    """Return whether the residue of each row waits for the residue of each column."""
     reach = torch.tensor(layout.REACH_NM, dtype=c_alpha.dtype, device=c_alpha.device)[chain.types]
     near = torch.zeros(chain.residues, chain.residues, dtype=torch.bool, device=c_alpha.device)
     nearest = min(layout.NEIGHBOURS, chain.residues - 1)
@@ -54,7 +54,7 @@ def _waits(chain: Chain, c_alpha: Tensor) -> Tensor:
         near |= (distance - reach <= horizon[:, None]) | (
             distance <= reach + reach[:, None] + layout.CONTACT_NM
         )
-    # Atoms at the edge of a residue are placed in the passes of the residues before and behind it.
+    # Atoms at the edge of a residue are placed in the passes of the previous and next residues.
     linked = chain.linked[:-1]
     seen = near.clone()
     # Not |=, which TorchScript passes over.

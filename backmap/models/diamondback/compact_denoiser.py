@@ -1,4 +1,4 @@
-"""The compact network: the environment is read once a residue, perceptrons remove the noise at every step."""
+"""The compact network: the environment is read once per residue, perceptrons denoise at every step."""
 
 from typing import Final, NamedTuple
 
@@ -15,32 +15,32 @@ from backmap.models.diamondback.noise_schedule import NoiseSchedule
 from backmap.models.diamondback.representation import Sites, given_points, point_exists
 
 _DATA_DEVIATION_NM = 0.15
-"""Typical deviation of a generated coordinate: at this noise half of what the network sees is data."""
+"""Typical deviation of generated coordinates; at this noise level, half of the network's input is data."""
 
 _LENGTH_NM = 0.5
-"""Unit of length for what the networks read."""
+"""Unit of length of the networks' input."""
 
 _CONTACT_NM = 0.2
-"""Width of the Gaussian by which each point feels the atoms of the environment."""
+"""Width of the Gaussian interaction between points and atoms of the environment."""
 
 
 class Context(NamedTuple):
-    """What the denoiser knows of n residues before the first step.
+    """Features of n residues computed before the first step.
 
     Attributes
     ----------
     features : Tensor, (n, hidden)
-        The condition, as the first layer takes it.
+        Condition for the first layer.
     modulation : Tensor, (n, layers, 2 hidden)
-        The condition, as the other layers take it.
+        Condition for the other layers.
     distance_mean, distance_variance, has_pair : Tensor, (n, 171)
-        Distances between points in residues of this type, scaled, and whether it has both points.
+        Scaled distances between points in residues of this type, and whether it has both points.
     gain : Tensor, (n, 171)
-        How strongly a deviation from the mean distance pulls.
+        Strength of the pull towards the mean distance.
     empty : Tensor, (n, 57) bool
-        Generated numbers that are zero because the residue's type has no such atom.
+        Generated numbers that are zero because the residue type lacks the atom.
     atoms : Tensor, (n, 3, 64)
-        Nearest atoms of the environment, scaled by the width of a contact; far away where there are fewer.
+        Nearest atoms of the environment, scaled by the contact width; missing ones are far away.
     """
 
     features: Tensor
@@ -54,7 +54,7 @@ class Context(NamedTuple):
 
 
 class _Level(NamedTuple):
-    """What the noise of a step means for each part of the network, (n, 1) each."""
+    """Coefficients of the noise level for each part of the network, (n, 1) each."""
 
     signal: Tensor
     noise: Tensor
@@ -68,26 +68,28 @@ class _Level(NamedTuple):
 class CompactDenoiser(nn.Module):
     """Predicts the noise in the points of residues.
 
-    The clean sample is predicted as a mean of the noisy sample and the network's output, weighted by the
-    noise level (Karras et al., NeurIPS 2022, table 1); the noise follows from it.
+    The clean sample is predicted as a mean of the noisy sample and the network's output, weighted by
+    the noise level (Karras et al., NeurIPS 2022, table 1); the noise follows from it.
 
     Parameters
     ----------
     config : CompactConfig
         Sizes.
     schedule : NoiseSchedule
-        Noise of each step.
+        Noise at each step.
     scale_nm : float
         Length by which coordinates are divided.
     """
 
+    edges: Tensor
+    levels: Tensor
     rows_at_once: Final = 64
-    """Residues that fit the cache of a CPU."""
+    """Residues whose features fit the cache of a CPU."""
     contact_nm: Final = _CONTACT_NM
     far: Final = 30.0
     furthest: Final = 4.0
     contacts: Final = 64
-    """Atoms of the environment, nearest to the residue, that its points feel."""
+    """Nearest atoms of the environment that interact with the points of a residue."""
 
     def __init__(self, config: CompactConfig, schedule: NoiseSchedule, scale_nm: float) -> None:
         super().__init__()
@@ -126,7 +128,7 @@ class CompactDenoiser(nn.Module):
 
     @torch.no_grad()
     def fit(self, sites: Sites) -> None:
-        """Take the distances between points from residues with the points to be generated."""
+        """Set the distances between points from residues whose points are known."""
         distance = torch.matmul(self.edges, sites.points / self.scale_nm).norm(dim=-1)
         known = self._pairs(sites.known)
         for kind in range(len(RESIDUE_NAMES)):
@@ -137,11 +139,11 @@ class CompactDenoiser(nn.Module):
             self.distance_variance[kind] = (here * (distance - mean).square()).sum(0) / count
 
     def _pairs(self, points: Tensor) -> Tensor:
-        """Pairs (n, 171) bool of which both points (n, 19) are there."""
+        """Return pairs (n, 171) whose points (n, 19) are both true."""
         return torch.matmul(points.to(self.edges.dtype), self.edges.abs().T) > 1.5
 
     def encode(self, sites: Sites) -> Context:
-        """Read the environment."""
+        """Compute the features of the environment."""
         context = self.encoder(sites)
         empty = sites.generated & ~point_exists(sites.types)
         return Context(
@@ -169,7 +171,7 @@ class CompactDenoiser(nn.Module):
         for number, block in enumerate(self.blocks):
             hidden = block(hidden, modulation[:, number])
         move, pull = self.leave(hidden).split([3 * layout.POINTS, len(self.edges)], dim=-1)
-        # Pairs of points pull at each other along the line between them: how bond lengths are kept.
+        # Pairs of points pull at each other along the line between them, which preserves bond lengths.
         pull = (pull + context.gain * deviation) * context.has_pair
         move = move + torch.matmul(self.edges.T, pull.unsqueeze(-1) * between).flatten(1)
         clean = level.skip * points + level.scale_out * move
@@ -177,9 +179,9 @@ class CompactDenoiser(nn.Module):
         return (points - level.signal * clean) / level.noise
 
     def _deviation(self, between: Tensor, level: _Level, context: Context) -> Tensor:
-        """Deviations (n, 171) of the distances between points from their means, in standard deviations.
+        """Return deviations (n, 171) of distances between points from their means, in standard deviations.
 
-        The spread at a noise level is that of the data and of the noise of both points together.
+        The variance at a noise level is the sum of the variances of the data and of both points' noise.
         """
         distance = (between.square().sum(-1) + 1e-8).sqrt() / (level.signal * level.scale_in)
         spread = (context.distance_variance + level.distance_variance).rsqrt()
@@ -187,9 +189,9 @@ class CompactDenoiser(nn.Module):
         return deviation.clamp(-self.furthest, self.furthest) * context.has_pair
 
     def _contacts(self, points: Tensor, level: _Level, context: Context) -> Tensor:
-        """How strongly, and from where, the environment's atoms press on each point (n, 76)."""
+        """Return the strength and direction of the environment's pressure on each point (n, 76)."""
         here = (points * level.contact_scale).unflatten(-1, (layout.POINTS, 3))
-        # exp(-|a - b|^2 / 2) by the scalar product, so that pairs of atoms cost one number each.
+        # exp(-|a - b|^2 / 2) from the scalar product, so that pairs of atoms need one number each.
         square = context.atoms.square().sum(1).unsqueeze(1) + here.square().sum(-1).unsqueeze(2)
         weight = torch.exp(torch.baddbmm(square, here, context.atoms, beta=-0.5))
         total = weight.sum(-1)
@@ -197,7 +199,7 @@ class CompactDenoiser(nn.Module):
         return torch.cat([push.flatten(1), total], dim=-1)
 
     def _nearest_atoms(self, sites: Sites) -> Tensor:
-        """Atoms (n, 3, 64) of the environment nearest to the frame's origin, in widths of a contact."""
+        """Return the atoms (n, 3, 64) of the environment nearest to the frame's origin, in contact widths."""
         atoms = (sites.environment / self.contact_nm).flatten(1, 2)
         square = atoms.square().sum(-1).masked_fill(~sites.environment_known.flatten(1), 1e6)
         squares, nearest = square.topk(self.contacts, dim=1, largest=False, sorted=False)
@@ -206,7 +208,7 @@ class CompactDenoiser(nn.Module):
 
 
 class EnvironmentEncoder(nn.Module):
-    """Summarises what a residue is built from, by attention queries that depend on the residue."""
+    """Summarises the environment of a residue by attention queries that depend on the residue."""
 
     length_nm: Final = _LENGTH_NM
 
@@ -222,7 +224,7 @@ class EnvironmentEncoder(nn.Module):
         self.mix = nn.Linear(config.context_width, config.context_width)
 
     def forward(self, sites: Sites) -> Tensor:
-        """(n, context_width)."""
+        """Return the context (n, context_width)."""
         features = self._neighbours(sites)
         own = self._own(sites)
         query = self.query(own).unflatten(-1, (self.queries, -1))

@@ -1,4 +1,4 @@
-"""Everything that shapes a DiAMoNDBack model; stored in its checkpoint."""
+"""Configuration of a DiAMoNDBack model, stored in its checkpoint."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from backmap.models.configuration import Depth, Nanometres, Share, Width
 
 
 class Network(StrEnum):
-    """Which network predicts the noise.
+    """Network that predicts the noise.
 
     UNET
-        The published one: convolutions over the whole representation of a residue, at every step.
+        The published network: convolutions over the whole representation of a residue at every step.
     COMPACT
-        Reads the environment once a residue; perceptrons on the generated atoms at every step.
+        Reads the environment once per residue; perceptrons on the generated atoms at every step.
     """
 
     UNET = "unet"
@@ -24,11 +24,12 @@ class Network(StrEnum):
 
 
 class NearestRule(StrEnum):
-    """Which residues are a residue's environment.
+    """Rule that selects the environment of a residue.
 
     BUILT_ATOMS
-        The nearest by the distance from the residue's C-alpha to the closest atom of residues built before
-        it, to the C-alpha of others; the residue itself is left out, and of equals the lower index is nearer.
+        The nearest residues by the distance from the residue's C-alpha to the closest atom of residues built
+        before it, and to the C-alpha of others. The residue itself is excluded; among equal distances, the
+        lower index comes first.
     """
 
     BUILT_ATOMS = "built-atoms"
@@ -43,7 +44,7 @@ class UNetConfig:
     width : int
         Channels at full length; doubled at every level below.
     levels : int
-        Lengths the network works at, each half the one above.
+        Resolutions of the network, each half the length of the previous one.
     groups : int
         Groups of the normalisation.
     heads, head_width : int
@@ -59,18 +60,18 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class CompactConfig:
-    """The network that reads the environment once a residue.
+    """The network that reads the environment once per residue.
 
     Attributes
     ----------
     neighbour_width, queries : int
-        Features of each neighbour, and attention queries that gather them.
+        Features per neighbour, and number of attention queries over them.
     context_width : int
         Features of the whole environment.
     hidden, layers : int
         Width and number of residual layers of the denoiser.
     dropout : float
-        Share of neighbours and of context features left out in training.
+        Fraction of neighbours and of context features dropped in training.
     """
 
     neighbour_width: Width = 96
@@ -96,9 +97,9 @@ class DiamondbackConfig:
     reach_nm : float
         Predicted coordinates are clipped to this distance from the frame's origin along each axis.
     redraws : int
-        How often a residue that overlaps with what stands is drawn again; not at all as published.
+        How often a residue that overlaps with built atoms is redrawn; 0 as published.
     unet, compact : UNetConfig, CompactConfig
-        Sizes of either network; the other is not used.
+        Sizes of each network; only one of them is used.
     """
 
     network: str = Network.UNET.value

@@ -1,8 +1,8 @@
-"""The published network: a 1-D convolutional U-Net over the 539 numbers as one channel.
+"""The published network: a 1-D convolutional U-Net over the 539 numbers, as one channel.
 
 J. Chem. Theory Comput. 2023 (DiAMoNDBack). Residual blocks of two weight-standardised convolutions with group
 normalisation, linear attention at every level (Katharopoulos et al., ICML 2020), full attention in the
-middle, the step by a sinusoidal embedding that scales and shifts every block.
+middle, and a sinusoidal embedding of the step that scales and shifts every block.
 """
 
 import math
@@ -32,12 +32,12 @@ class UNetDenoiser(nn.Module):
     """
 
     rows_at_once: Final = 16
-    """Residues that fit the cache of a CPU."""
+    """Residues whose features fit the cache of a CPU."""
 
     def __init__(self, config: UNetConfig, scale_nm: float) -> None:
         super().__init__()
         self.scale_nm = scale_nm
-        # Zeros fill the vector to a length that can be halved at every level.
+        # The vector is padded to a length that can be halved at every level.
         halvings = 2 ** (config.levels - 1)
         self.padding = -SIZE % halvings
         widths = [config.width, *(config.width * 2**level for level in range(config.levels))]
@@ -55,10 +55,10 @@ class UNetDenoiser(nn.Module):
             inner, outer = widths[level], widths[level + 1]
             last = level == config.levels - 1
             resize = nn.Conv1d(inner, outer, 3, padding=1) if last else nn.Conv1d(inner, outer, 4, 2, 1)
-            self.down.append(_Level(inner, inner, time_width, config, resize))
+            self.down.append(_LevelDown(inner, inner, time_width, config, resize))
             back = nn.Conv1d(outer, inner, 3, padding=1)
             grow = back if level == 0 else nn.Sequential(nn.Upsample(scale_factor=2), back)
-            self.up.insert(0, _Level(inner + outer, outer, time_width, config, grow))
+            self.up.insert(0, _LevelUp(inner + outer, outer, time_width, config, grow))
         deepest = widths[-1]
         self.middle_in = ResidualBlock(deepest, deepest, time_width, config.groups)
         self.middle_attention = Attention(deepest, config.heads, config.head_width)
@@ -67,10 +67,10 @@ class UNetDenoiser(nn.Module):
         self.leave = nn.Conv1d(config.width, 1, 1)
 
     def fit(self, sites: Sites) -> None:
-        """The published network takes nothing from data but its weights."""
+        """Do nothing: the published network has no parameters fitted to data besides its weights."""
 
     def encode(self, sites: Sites) -> Sites:
-        """The published network has nothing to compute ahead: the condition is read at every step."""
+        """Return the sites: the published network reads the condition at every step."""
         return sites
 
     def forward(self, points: Tensor, step: Tensor, sites: Sites) -> Tensor:
@@ -79,22 +79,17 @@ class UNetDenoiser(nn.Module):
         hidden = self.entry(functional.pad(vector, (0, self.padding)).unsqueeze(1))
         entry, time, kept = hidden, self.time(step.to(points.dtype)), []
         for level in self.down:
-            hidden = level.first(hidden, time)
-            kept.append(hidden)
-            hidden = level.attention(level.second(hidden, time))
-            kept.append(hidden)
-            hidden = level.resize(hidden)
+            first, second, hidden = level(hidden, time)
+            kept += [first, second]
         hidden = self.middle_attention(self.middle_in(hidden, time))
         hidden = self.middle_out(hidden, time)
         for level in self.up:
-            hidden = level.first(torch.cat([hidden, kept.pop()], dim=1), time)
-            hidden = level.second(torch.cat([hidden, kept.pop()], dim=1), time)
-            hidden = level.resize(level.attention(hidden))
+            hidden = level(hidden, kept.pop(), kept.pop(), time)
         hidden = self.final(torch.cat([hidden, entry], dim=1), time)
         return self.leave(hidden)[:, 0, : 3 * layout.POINTS]
 
     def train(self, mode: bool = True) -> "UNetDenoiser":
-        """Set the mode; for inference weights are standardised once instead of at every step."""
+        """Set the mode; for inference, weights are standardised once instead of at every step."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, StandardisedConv1d):
@@ -115,8 +110,26 @@ class _Level(nn.Module):
         self.resize = resize
 
 
+class _LevelDown(_Level):
+    def forward(self, signal: Tensor, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the signals after the first and second blocks and after the change of length."""
+        first = self.first(signal, time)
+        second = self.attention(self.second(first, time))
+        return first, second, self.resize(second)
+
+
+class _LevelUp(_Level):
+    def forward(self, signal: Tensor, second: Tensor, first: Tensor, time: Tensor) -> Tensor:
+        """Return the signal after the change of length, given the signals of the way down."""
+        signal = self.first(torch.cat([signal, second], dim=1), time)
+        signal = self.second(torch.cat([signal, first], dim=1), time)
+        return self.resize(self.attention(signal))
+
+
 class SinusoidalEmbedding(nn.Module):
     """Cosines and sines of a number at many frequencies (Vaswani et al., NeurIPS 2017)."""
+
+    frequency: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -125,13 +138,13 @@ class SinusoidalEmbedding(nn.Module):
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, number: Tensor) -> Tensor:
-        """(n,) to (n, width)."""
+        """Map (n,) to (n, width)."""
         angle = number.unsqueeze(-1) * self.frequency
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 class StandardisedConv1d(nn.Conv1d):
-    """A convolution whose weights have mean 0 and variance 1 in each output (Qiao et al., 2019)."""
+    """A convolution whose weights have mean 0 and variance 1 for each output (Qiao et al., 2019)."""
 
     epsilon: Final = 1e-5
 
@@ -143,7 +156,7 @@ class StandardisedConv1d(nn.Conv1d):
         )
 
     def keep_standardised(self, keep: bool) -> None:
-        """Keep the standardised weights from now on, or compute them from the present ones every time."""
+        """Cache the standardised weights, or standardise the current ones on every call."""
         self._kept = self._standardise().detach() if keep else None
 
     def forward(self, signal: Tensor) -> Tensor:
@@ -157,7 +170,7 @@ class StandardisedConv1d(nn.Conv1d):
 
 
 class ResidualBlock(nn.Module):
-    """Twice convolution, normalisation and SiLU; the step scales and shifts the first."""
+    """Two convolutions with normalisation and SiLU; the step scales and shifts the first."""
 
     def __init__(self, inputs: int, outputs: int, time_width: int, groups: int) -> None:
         super().__init__()
@@ -169,7 +182,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, signal: Tensor, time: Tensor) -> Tensor:
-        """(n, inputs, length) to (n, outputs, length)."""
+        """Map (n, inputs, length) to (n, outputs, length)."""
         scale, shift = self.modulation(functional.silu(time)).unsqueeze(-1).chunk(2, dim=1)
         hidden = self.norm_1(self.convolution_1(signal)) * (scale + 1) + shift
         hidden = self.norm_2(self.convolution_2(functional.silu(hidden)))
@@ -177,9 +190,9 @@ class ResidualBlock(nn.Module):
 
 
 def mix_channels(signal: Tensor, weight: Tensor) -> Tensor:
-    """Convolution of width one: (n, inputs, length) to (n, outputs, length).
+    """Apply a convolution of width one: (n, inputs, length) to (n, outputs, length).
 
-    As matrix products, which on a CPU are several times as fast where outputs outnumber inputs.
+    Matrix products are several times as fast on a CPU if there are more outputs than inputs.
     """
     return torch.bmm(weight.expand(len(signal), -1, -1), signal)
 
@@ -197,7 +210,7 @@ class _ChannelNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Residual attention of every position to every other."""
+    """Residual attention between all positions."""
 
     def __init__(self, channels: int, heads: int, head_width: int) -> None:
         super().__init__()
@@ -207,7 +220,7 @@ class Attention(nn.Module):
         self.leave = nn.Conv1d(heads * head_width, channels, 1)
 
     def forward(self, signal: Tensor) -> Tensor:
-        """(n, channels, length), unchanged in shape."""
+        """Map (n, channels, length) to the same shape."""
         n, _, length = signal.shape
         parts = mix_channels(self.norm(signal), self.enter.weight).view(n, 3, self.heads, -1, length)
         query, key, value = parts.transpose(-1, -2).unbind(1)
@@ -226,7 +239,7 @@ class LinearAttention(nn.Module):
         self.leave = nn.Sequential(nn.Conv1d(heads * head_width, channels, 1), _ChannelNorm(channels))
 
     def forward(self, signal: Tensor) -> Tensor:
-        """(n, channels, length), unchanged in shape."""
+        """Map (n, channels, length) to the same shape."""
         n, _, length = signal.shape
         parts = mix_channels(self.norm(signal), self.enter.weight).view(
             n, 3, self.heads, self.head_width, length

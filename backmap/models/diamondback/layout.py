@@ -1,6 +1,6 @@
-"""Which numbers describe a residue, as constants: see :mod:`backmap.models.diamondback.representation`.
+"""Constants of the representation of a residue: see :mod:`backmap.models.diamondback.representation`.
 
-They stand in a module of their own because TorchScript reads constants through the module that holds them.
+They are in a separate module because TorchScript reads constants through the module that defines them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from backmap.chemistry.ideal_geometry import ideal_geometry
 
 NEIGHBOURS = 14
 POINT_OFFSETS = (-1,) * 3 + (0,) * SLOT_OXT + (1,) * 2
-"""Residue of each point, counted from the residue itself."""
+"""Residue of each point, relative to the residue itself."""
 POINT_SLOTS = (SLOT_CA, SLOT_C, SLOT_O, *range(SLOT_OXT), SLOT_N, SLOT_CA)
 """Slot of each point."""
 POINTS = len(POINT_SLOTS)
@@ -31,7 +31,7 @@ ENVIRONMENT = NEIGHBOURS * len(ENVIRONMENT_SLOTS) * 3
 SIZE = 3 * POINTS + ENVIRONMENT + len(RESIDUE_NAMES)
 
 ATOM_COUNTS = tuple(len(HEAVY_ATOMS[name]) for name in RESIDUE_NAMES)
-"""Heavy atoms of each residue type; they fill its first slots."""
+"""Number of heavy atoms of each residue type; they fill the first slots."""
 
 _REACH_NM = {
     "ALA": 0.25, "ARG": 0.75, "ASN": 0.39, "ASP": 0.39, "CYS": 0.30, "GLN": 0.52, "GLU": 0.52, "GLY": 0.25,
@@ -40,27 +40,27 @@ _REACH_NM = {
 }  # fmt: skip
 _MARGIN_NM = 0.15
 REACH_NM = tuple(_REACH_NM[name] + _MARGIN_NM for name in RESIDUE_NAMES)
-"""How far from its C-alpha a residue of each type has atoms, with a margin."""
+"""Maximum distance of atoms from the C-alpha for each residue type, with a margin."""
 CONTACT_NM = 0.2
-"""Residues whose reaches come closer than this could touch."""
+"""Residues whose reaches are closer than this could touch."""
 
 SIDE_NM, APEX = 0.381, math.radians(106.0)
 """The isosceles triangle of consecutive C-alphas."""
 END_TRIANGLE_NM = (0.0, 0.0, 0.1429, 0.0529, 0.3805, 0.0)
-"""CA, C and the next CA of a trans peptide: what the frames of chain ends are superposed on."""
+"""CA, C and the next CA of a trans peptide, on which the frames of chain ends are superposed."""
 OXT_LENGTH_NM: float = ideal_geometry()["terminal"]["C-OXT"]
 OXT_ANGLE: float = ideal_geometry()["terminal"]["angle CA-C-OXT"]
 
 
 class Pass(IntEnum):
-    """Which atoms of a residue are generated.
+    """Atoms of a residue that are generated.
 
     INTERIOR
-        All of the residue but its CA, C and O of the one before, N of the one behind.
+        All atoms of the residue except CA, C and O of the previous residue, N of the next.
     FIRST
-        N and side chain of a segment's first residue, whose C and O stand already.
+        N and side chain of a segment's first residue, whose C and O are already built.
     LAST
-        C, O and side chain of a segment's last residue, whose N stands already.
+        C, O and side chain of a segment's last residue, whose N is already built.
     """
 
     INTERIOR = 0
@@ -84,4 +84,4 @@ def _generated() -> tuple[bool, ...]:
 
 
 GENERATED = _generated()
-"""For each :class:`Pass` the points it generates, slots that the residue's type leaves empty too."""
+"""Points that each :class:`Pass` generates, including slots that are empty for the residue type."""

@@ -1,8 +1,9 @@
-"""The DiAMoNDBack model: the points of a residue drawn by denoising diffusion from what surrounds it."""
+"""The DiAMoNDBack model: denoising diffusion of the points of a residue given its environment."""
 
 import torch
 from torch import Tensor, nn
 
+from backmap.models.batches import repeat_rows
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import config_from_dict
 from backmap.models.diamondback import layout
@@ -14,12 +15,12 @@ from backmap.models.diamondback.representation import Sites, cut_sites, given_po
 
 
 class DiamondbackModel(nn.Module):
-    """Draws residues, and gives the loss of the network that predicts their noise.
+    """Draws residues, and computes the loss of the network that predicts their noise.
 
     Parameters
     ----------
     config : DiamondbackConfig
-        Network, sizes, diffusion.
+        Network, sizes and diffusion.
     """
 
     def __init__(self, config: DiamondbackConfig) -> None:
@@ -35,12 +36,12 @@ class DiamondbackModel(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "DiamondbackModel":
-        """Make the model a checkpoint describes.
+        """Create the model of a checkpoint.
 
         Raises
         ------
         InputError
-            If weights and configuration do not fit.
+            If weights and configuration do not match.
         """
         config = config_from_dict(DiamondbackConfig, checkpoint.config)
         model = checkpoint.build(lambda: cls(config))
@@ -48,21 +49,21 @@ class DiamondbackModel(nn.Module):
         return model
 
     def loss(self, sites: Sites, step: Tensor, normals: Tensor) -> Tensor:
-        """Mean absolute error of the predicted noise over the generated numbers that the data hold.
+        """Return the mean absolute error of the predicted noise over the generated numbers in the data.
 
         Parameters
         ----------
         sites : Sites
-            Of n residues, with the points to be generated.
+            n residues, including the points to be generated.
         step : Tensor, (n k,) int64
-            Steps of the diffusion; the k of one residue follow each other.
+            Steps of the diffusion; the k steps of one residue are consecutive.
         normals : Tensor, (n k, 57)
             The noise.
 
         Notes
         -----
-        Slots that a residue's type leaves empty are generated too, to be zero; atoms that are missing from
-        the data are noise without a loss.
+        Slots that are empty for a residue type are generated as zero. Atoms missing from the data are noise
+        without a loss.
         """
         draws = len(step) // len(sites.types)
         exists = sites.known | ~point_exists(sites.types)
@@ -72,7 +73,7 @@ class DiamondbackModel(nn.Module):
             for mask in (sites.generated, sites.generated & exists)
         )
         noisy = torch.where(generated, self.schedule.add_noise(clean, normals, step), clean)
-        condition = _repeat(self.denoiser.encode(sites), draws)
+        condition = repeat_rows(self.denoiser.encode(sites), draws)
         error = (self.denoiser(noisy, step, condition) - normals).abs()
         return (error * counted).sum() / counted.sum()
 
@@ -82,16 +83,17 @@ class DiamondbackModel(nn.Module):
         Parameters
         ----------
         sites : Sites
-            Of n residues.
+            n residues.
         normals : Tensor, (steps, n, 57)
-            Random numbers: those of the start, then of each step but the last.
+            Random numbers for the start, then for each step except the last.
         ddim_steps : int
-            Steps of the DDIM sampler, which needs numbers for the start alone; 0 for the published one.
+            Steps of the DDIM sampler, which needs random numbers for the start only; 0 for the published
+            sampler.
 
         Returns
         -------
         Tensor, (n, 19, 3)
-            In each residue's frame, nm; points that were given are as given.
+            In each residue's frame in nm; given points are unchanged.
         """
         count = len(sites.types)
         size = self.denoiser.rows_at_once if sites.types.device.type == "cpu" else max(count, 1)
@@ -120,9 +122,3 @@ class DiamondbackModel(nn.Module):
                 moved = self.schedule.ancestral_step(sample, noise, step, fresh)
             sample = torch.where(generated, moved, given)
         return sample.unflatten(1, (layout.POINTS, 3)) * self.scale_nm
-
-
-def _repeat(condition, times: int):
-    if times == 1:
-        return condition
-    return type(condition)(*(part.repeat_interleave(times, 0) for part in condition))

@@ -1,4 +1,4 @@
-"""How much noise each step of the diffusion holds, and how a step takes some of it away."""
+"""The noise level of each diffusion step, and the denoising steps."""
 
 import math
 
@@ -10,7 +10,7 @@ _LARGEST_BETA = 0.999
 
 
 class NoiseSchedule(nn.Module):
-    """The cosine schedule (Nichol and Dhariwal, ICML 2021, eq. 17); steps count from 0, the least noisy.
+    """The cosine schedule (Nichol and Dhariwal, ICML 2021, eq. 17); step 0 has the least noise.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class NoiseSchedule(nn.Module):
             self.register_buffer(name, values.to(torch.float32), persistent=False)
 
     def add_noise(self, clean: Tensor, normals: Tensor, step: Tensor) -> Tensor:
-        """Noisy samples (n, size) of clean ones at steps (n,)."""
+        """Return noisy samples (n, size) of clean ones at steps (n,)."""
         return self.signal[step].unsqueeze(-1) * clean + self.noise[step].unsqueeze(-1) * normals
 
     def predict_clean(self, noisy: Tensor, noise: Tensor, step: int) -> Tensor:
-        """Clean sample that a prediction of the noise implies, clipped."""
+        """Return the clean sample implied by a prediction of the noise, clipped."""
         clean = (noisy - self.noise[step] * noise) / self.signal[step]
         return clean.clamp(-self.clip, self.clip)
 
@@ -82,6 +82,6 @@ class NoiseSchedule(nn.Module):
         return self.signal[earlier] * clean + self.noise[earlier] * noise
 
     def ddim_steps(self, count: int) -> list[int]:
-        """``count`` steps from the noisiest to 0, evenly spread."""
+        """Return ``count`` evenly spaced steps from the noisiest to 0."""
         steps: list[int] = torch.linspace(self.steps - 1, 0, count).round().to(torch.int64).tolist()
         return steps

@@ -1,4 +1,4 @@
-"""The whole backbone from peptide angles: N, CA, C, O of every residue, ends of chains included."""
+"""The whole backbone from peptide angles: N, CA, C, O of every residue, including chain ends."""
 
 import math
 from typing import Final, NamedTuple
@@ -33,16 +33,16 @@ from backmap.models.protein.settling import find_springs, settle
 from backmap.models.protein.side_chains import CBetaGeometry
 
 END_CANDIDATES = 12
-"""Trial torsions at each end; the one that overlaps least with the rest of the backbone stays."""
+"""Trial torsions at each end; the one with the least backbone overlap is kept."""
 
 END_UNIFORMS = 3
-"""Random numbers for each trial at each residue that is an end."""
+"""Random numbers per trial at each end residue."""
 
 
 class Backbone(NamedTuple):
-    """N, CA, C, O ``atoms`` (frames, residues, 4, 3) and ``terminal_oxygen`` (frames, residues, 3), nm.
+    """N, CA, C, O ``atoms`` (frames, residues, 4, 3) and ``terminal_oxygen`` (frames, residues, 3) in nm.
 
-    The terminal oxygen is given for every residue without a bonded successor and zero elsewhere.
+    The terminal oxygen exists for residues without a bonded successor and is zero elsewhere.
     """
 
     atoms: Tensor
@@ -50,7 +50,7 @@ class Backbone(NamedTuple):
 
 
 class BackboneBuilder(nn.Module):
-    """Builds backbones; holds ideal geometry as buffers and has no parameters."""
+    """Builds backbones. Contains ideal geometry as buffers and has no parameters."""
 
     psi_of_starts: Tensor
     phi_of_ends: Tensor
@@ -67,7 +67,7 @@ class BackboneBuilder(nn.Module):
     overlap_distance_nm: Final = 0.34
     reach_nm: Final = 0.03
     reach_per_bond_nm: Final = 0.13
-    """How far a side-chain atom may be from CB: this, and this much more for each bond between them."""
+    """Maximum distance of a side-chain atom from CB: a constant, plus this per bond between them."""
     excess_weight: Final = 1e3
     branch_turn: Final = math.radians(122.0)
     """Torsion CB-N-CA-C of an L-amino acid."""
@@ -110,18 +110,18 @@ class BackboneBuilder(nn.Module):
         c_alpha : Tensor, (frames, residues, 3)
             In nm; returned unchanged in the CA slot.
         frames : PeptideFrames
-            Of the peptide axes.
+            Frames of the peptide axes.
         angle : Tensor, (frames, residues)
             Peptide angles in radians; ignored where a residue has no bonded successor.
         twist : Tensor, (frames, residues)
-            Turn of N out of its peptide's plane in radians; ignored likewise.
+            Rotation of N out of its peptide's plane in radians; ignored likewise.
         chain : Chain
             The sequence.
         end_uniforms : Tensor, (frames, ends, END_CANDIDATES, END_UNIFORMS)
-            Random numbers in [0, 1), one row for each of :func:`chain_ends`' residues.
+            Random numbers in [0, 1), one row per residue of :func:`chain_ends`.
         given : Given, optional
-            Atoms to keep, from :func:`usable`. What a peptide of theirs lacks is moved to where bonds
-            and angles to them fit.
+            Atoms to keep, from :func:`usable`. The missing atoms of their peptides are moved to fit bonds and
+            angles to them.
         box : Tensor, (frames, 3, 3), optional
             Periodic boxes.
         """
@@ -151,7 +151,7 @@ class BackboneBuilder(nn.Module):
         given: Given | None,
         box: Tensor | None,
     ) -> None:
-        """Write N of the first residues of segments, and C of those that have no neighbours."""
+        """Write N of the first residues of segments, and C of residues without neighbours."""
         anchors = _Anchors(starts, given, atoms)
         linked = chain.linked[starts]
         c_alpha = atoms[:, starts, None, chemistry.SLOT_CA]
@@ -173,9 +173,9 @@ class BackboneBuilder(nn.Module):
         atoms[:, starts, chemistry.SLOT_N] = n.squeeze(2)
 
     def _lone(self, c_alpha: Tensor, uniforms: Tensor, anchors: "_Anchors") -> tuple[Tensor, Tensor]:
-        """C (frames, starts, 1, 3) of residues without neighbours, and points beside to count torsions from.
+        """Return C (frames, starts, 1, 3) of residues without neighbours, and reference points for torsions.
 
-        C lies in a random direction, or where what is given leaves it.
+        C lies in a random direction, or where given atoms allow it.
         """
         direction = _random_direction(uniforms)
         n, has_beta = anchors.at(chemistry.SLOT_N), anchors.has(chemistry.SLOT_CB)
@@ -200,9 +200,9 @@ class BackboneBuilder(nn.Module):
         given: Given | None,
         box: Tensor | None,
     ) -> Tensor:
-        """Write C and O of the last residues of segments and give their terminal oxygens (frames, ends, 3).
+        """Write C and O of the last residues of segments; return their terminal oxygens (frames, ends, 3).
 
-        C of a residue that begins the segment as well stands already.
+        C of a residue that also starts the segment is already built.
         """
         anchors = _Anchors(ends, given, atoms)
         has_o, has_oxt = anchors.has(chemistry.SLOT_O), anchors.has(chemistry.SLOT_OXT)
@@ -243,7 +243,7 @@ class BackboneBuilder(nn.Module):
     def _excess_reach(
         self, n: Tensor, c_alpha: Tensor, c: Tensor, types: Tensor, anchors: "_Anchors"
     ) -> Tensor:
-        """By how much given side-chain atoms are too far from where CB would be, in nm."""
+        """Return by how much given side-chain atoms are too far from CB, in nm."""
         shape = torch.broadcast_tensors(n, c_alpha, c)[0].shape
         backbone = torch.stack([n.expand(shape), c_alpha.expand(shape), c.expand(shape), c.expand(shape)], -2)
         bonds = self.bonds_from_beta[types]
@@ -264,13 +264,13 @@ class BackboneBuilder(nn.Module):
         excess: Tensor,
         box: Tensor | None,
     ) -> Tensor:
-        """Points (frames, ends, points, 3) of the trials that overlap least with other residues.
+        """Return the points (frames, ends, points, 3) of the trials that overlap least with other residues.
 
-        They are chosen from (frames, ends, trials, points, 3), and each sees what was chosen before. A trial
-        from which given side-chain atoms are out of reach comes last.
+        They are chosen from trials (frames, ends, trials, points, 3), one after another. Trials that given
+        side-chain atoms cannot reach come last.
         """
         penalty = self.excess_weight * excess
-        # The operator itself: TorchScript cannot call a function with optional keywords.
+        # Call the operator directly: TorchScript cannot call functions with optional keywords.
         choice = torch.ops.backmap.least_overlap(
             atoms, trials, penalty, residues, target, self.overlap_distance_nm, box
         )
@@ -279,7 +279,7 @@ class BackboneBuilder(nn.Module):
 
 
 def _bonds_from_beta() -> Tensor:
-    """(20, 15) int64: bonds between CB and each side-chain slot behind it; zero elsewhere."""
+    """Return the number of bonds (20, 15) from CB to each side-chain slot after it; zero elsewhere."""
     table = torch.zeros(len(RESIDUE_NAMES), ATOM_SLOTS, dtype=torch.int64)
     for kind, name in enumerate(RESIDUE_NAMES):
         depths = {"CB": 0}
@@ -290,7 +290,7 @@ def _bonds_from_beta() -> Tensor:
 
 
 class _Anchors:
-    """What is given of some residues: which atoms (residues, 15), and all atoms (frames, residues, 15, 3)."""
+    """Given atoms of some residues: masks (residues, 15) and positions (frames, residues, 15, 3)."""
 
     def __init__(self, residues: Tensor, given: Given | None, like: Tensor) -> None:
         slots = chemistry.ATOM_SLOTS
@@ -301,16 +301,16 @@ class _Anchors:
             self.atoms = given.atoms[:, residues]
 
     def has(self, slot: int) -> Tensor:
-        """Whether an atom is given, (residues, 1) bool."""
+        """Return whether an atom is given, (residues, 1) bool."""
         return self.present[:, slot, None]
 
     def at(self, slot: int) -> Tensor:
-        """Positions (frames, residues, 1, 3) of given atoms."""
+        """Return the positions (frames, residues, 1, 3) of given atoms."""
         return self.atoms[:, :, slot, None]
 
 
 def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
-    """Move what peptides with a given atom lack to where bonds and angles fit: N and C, then the oxygens."""
+    """Move the missing atoms of peptides with a given atom to fit bonds and angles: N and C, then oxygens."""
     touched = _touched(chain, given.present)
     missing, moving = ~given.present, torch.zeros_like(given.present)
     starts = ~shift(chain.linked, -1, False)
@@ -333,7 +333,7 @@ def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
 
 
 def _place_oxygens(backbone: Backbone, before: Tensor, given: Given, chain: Chain) -> tuple[Tensor, Tensor]:
-    """O in the plane of CA, C and the next N; at ends O and OXT opposite each other, or turned as before."""
+    """Place O in the plane of CA, C and the next N; at ends, O and OXT opposite each other, or as before."""
     ideal, terminal = ideal_geometry()["peptide"]["trans"], ideal_geometry()["terminal"]
     n, c_alpha, c, o = backbone.atoms.unbind(dim=2)
     o_length, o_angle = c.new_tensor([ideal["C-O"], ideal["angle CA-C-O"]])
@@ -354,14 +354,14 @@ def _place_oxygens(backbone: Backbone, before: Tensor, given: Given, chain: Chai
 
 
 def _proline_ring(chain: Chain, present: Tensor) -> Tensor:
-    """(residues,) bool: prolines of which CD, which is bonded to N, is given."""
+    """Return the prolines (residues,) whose CD, which is bonded to N, is given."""
     return (chain.types == RESIDUE_INDEX["PRO"]) & present[:, SLOT_PROLINE_CD]
 
 
 def _touched(chain: Chain, present: Tensor) -> Tensor:
-    """(residues,) bool: something is given of the plane of a residue's C and O.
+    """Return the residues (residues,) with a given atom in the plane of C and O.
 
-    That is these, N of the next residue or CD of a proline, at ends OXT or CB.
+    These atoms are C, O, N of the next residue or CD of a proline; at ends, also OXT or CB.
     """
     n, c, o, beta, oxt = (present[:, slot] for slot in (SLOT_N, SLOT_C, SLOT_O, SLOT_CB, SLOT_OXT))
     following = shift(n | _proline_ring(chain, present), 1, False)
@@ -369,13 +369,13 @@ def _touched(chain: Chain, present: Tensor) -> Tensor:
 
 
 def chain_ends(chain: Chain) -> tuple[Tensor, Tensor]:
-    """Residues at which a segment starts, and residues at which one ends."""
+    """Return the first residues and the last residues of segments."""
     starts = torch.nonzero(~shift(chain.linked, -1, 0.0)).squeeze(-1)
     return starts, torch.nonzero(~chain.linked).squeeze(-1)
 
 
 def _where(condition: Tensor, points: Tensor, others: Tensor) -> Tensor:
-    """Points (..., 3) where a condition (...) holds, and others elsewhere."""
+    """Select points (..., 3) where a condition (...) holds, and others elsewhere."""
     return torch.where(condition.unsqueeze(-1), points, others)
 
 
@@ -386,7 +386,7 @@ def _inverse_cumulative(cumulative: Tensor, class_uniform: Tensor, bin_uniform: 
 
 
 def _random_direction(uniforms: Tensor) -> Tensor:
-    """Uniform on the sphere from (..., 2+) uniform numbers."""
+    """Return directions uniform on the sphere from (..., 2+) uniform numbers."""
     height, turn = 2 * uniforms[..., 0] - 1, (2 * math.pi) * uniforms[..., 1]
     radius = (1 - height * height).clamp_min(0).sqrt()
     return torch.stack([radius * torch.cos(turn), radius * torch.sin(turn), height], dim=-1)

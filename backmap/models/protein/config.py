@@ -1,4 +1,4 @@
-"""Everything that shapes the protein model; stored in its checkpoint."""
+"""Configuration of the protein model, stored in its checkpoint."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class PeptidePlaneConfig:
     Attributes
     ----------
     classes : int
-        Bins of the angle over a full turn.
+        Bins of the angle in a full turn.
     neighbours : int
-        Nearest C-alphas of the middle of the axis that the network sees.
+        C-alphas nearest to the middle of the axis that the network sees.
     neighbour_width, queries, trunk_width, trunk_layers, head_width : int
         Sizes of the layers.
     dropout : float
-        Share of neighbours and of trunk activations left out in training.
+        Fraction of neighbours and of trunk activations dropped in training.
     hinge_deviation_degrees : float
-        Standard deviation allowed to the angle N-CA-C between two peptides.
+        Standard deviation of the angle N-CA-C between two peptides.
     twist_deviation_degrees : float
-        Standard deviation of N's turn about the axis out of the plane of C and O.
+        Standard deviation of the rotation of N about the axis out of the plane of C and O.
     ramachandran_weight : float
         Factor on the penalty of phi and psi that are rare in good structures.
     ramachandran_percentile : float
-        Percentile from which on phi and psi are not penalised.
+        Percentile above which phi and psi are not penalised.
     ramachandran_least_percentile : float
-        Percentile below which the penalty grows no more.
+        Percentile below which the penalty is constant.
     """
 
     classes: Classes = 72
@@ -57,7 +57,7 @@ class PeptidePlaneConfig:
 
 @dataclass(frozen=True)
 class SideChainConfig:
-    """Network that draws side-chain torsions one by one; attributes as in the peptide planes' network."""
+    """Network that draws side-chain torsions one by one; attributes as in PeptidePlaneConfig."""
 
     classes: Classes = 36
     neighbours: Neighbours = 24
@@ -71,16 +71,16 @@ class SideChainConfig:
 
 @dataclass(frozen=True)
 class PackingConfig:
-    """How side-chain candidates are chosen together.
+    """Joint selection of side-chain candidates.
 
     Attributes
     ----------
     candidates : int
-        Side chains drawn for each residue.
+        Side chains drawn per residue.
     sweeps : int
-        Visits to each residue.
+        Number of visits to each residue.
     strength_per_nm2 : float
-        Energy in nats of an overlap of 1 nm, squared in between.
+        Energy in nats of an overlap of 1 nm; quadratic in the overlap.
     """
 
     candidates: Annotated[int, Whole(1, 256)] = 16

@@ -1,4 +1,4 @@
-"""The side chains of two cysteines, placed so that the bond between their sulfurs closes."""
+"""Placement of two cysteine side chains so that the bond between their sulfurs closes."""
 
 import functools
 import json
@@ -15,7 +15,7 @@ from backmap.models.protein.geometry import place_atom
 RESOURCE = Path(__file__).with_name("disulfides.json")
 
 POINTS = ("N", "CA", "C", "CB", "SG")
-"""What a pair's geometry is made of, of each residue."""
+"""Atoms of each residue that define a pair's geometry."""
 
 _FRAME = (("CA", "CB"), ("N", "CB"), ("C", "CB"))
 _SIDE_CHAIN = (("CB", "SG"), ("CA", "SG"))
@@ -24,17 +24,17 @@ _ACROSS = (("SG", "SG"), ("CB", "SG"), ("SG", "CB"), ("CB", "CB"))
 
 @functools.cache
 def disulfide_statistics() -> dict:
-    """Read what ``python -m backmap.training.disulfides`` measured on crystal structures; lengths in nm."""
+    """Read the crystal statistics of ``python -m backmap.training.disulfides``; lengths in nm."""
     return json.loads(RESOURCE.read_text())
 
 
 def displacement(origin: Tensor, target: Tensor) -> Tensor:
-    """Vectors (..., 3) from points to others: the one place where points of two residues are compared."""
+    """Return vectors (..., 3) between points; the only place where points of two residues are compared."""
     return target - origin
 
 
 def distance(first: Tensor, second: Tensor) -> Tensor:
-    """Distances (...) of points (..., 3)."""
+    """Return the distances (...) of points (..., 3)."""
     return torch.linalg.vector_norm(displacement(first, second), dim=-1)
 
 
@@ -42,17 +42,18 @@ class DisulfideClosure(nn.Module):
     """Closes disulfide bonds.
 
     Bonds, angles (as distances of their outer atoms) and the torsion about the bond (as the distance of the
-    C-betas) are springs as stiff as their spread in crystal structures. From the most promising combinations
-    of both chi1, damped Gauss-Newton steps move the C-betas and sulfurs until the springs are at rest.
+    C-betas) are springs with the stiffness of their spread in crystal structures. Starting from the most
+    promising combinations of both chi1, damped Gauss-Newton steps move C-betas and sulfurs until the springs
+    are relaxed.
 
     Attributes
     ----------
     first, second : Tensor, (springs,) int64
         Points at the ends of each spring, ``5 * side + point``.
     incidence : Tensor, (springs, 4)
-        How the length of each spring's vector changes with CB and SG of both sides.
+        Dependence of each spring's vector on CB and SG of both sides.
     rest, stiffness : Tensor, (springs,)
-        Length in nm, and one over its spread.
+        Rest length in nm, and the inverse of its spread.
     """
 
     first: Tensor
@@ -67,7 +68,7 @@ class DisulfideClosure(nn.Module):
     points: Final = len(POINTS)
     trials: Final = 8
     iterations: Final = 8
-    damping: Final = 100.0  # as if every coordinate were held where it is, +- 0.1 nm
+    damping: Final = 100.0  # as if every coordinate were restrained to its position within 0.1 nm
     longest_step_nm: Final = 0.05
     spread_of_starts_nm: Final = 0.04
     kernel_nm: Final = 0.03
@@ -97,16 +98,16 @@ class DisulfideClosure(nn.Module):
             self.register_buffer(name, table.contiguous(), persistent=False)
 
     def forward(self, points: Tensor, movable: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Close bonds, each in several ways.
+        """Close each bond in several ways.
 
         Parameters
         ----------
         points : Tensor, (n, 2, 5, 3)
-            N, CA, C, CB, SG of both residues in nm; SG counts only where it must stay.
+            N, CA, C, CB, SG of both residues in nm; SG is used only where it must not move.
         movable : Tensor, (n, 2, 2) bool
             Whether CB and SG may move.
         drawn : Tensor, (n, 2, candidates, 3)
-            Where the sulfur would be in side chains drawn for each residue, nm: which torsions are likely.
+            Sulfurs in nm of side chains drawn for each residue, which show the likely torsions.
 
         Returns
         -------
@@ -115,7 +116,7 @@ class DisulfideClosure(nn.Module):
         Tensor, (n, trials)
             Strain: half the sum of squares of the springs' deviations in units of their spread.
         Tensor, (n, trials)
-            Log-density of both sulfurs by those drawn.
+            Log-density of both sulfurs given the drawn ones.
         """
         starts = self._starts(points, movable, drawn)
         closed, strain = self._relax(starts, movable)
@@ -123,7 +124,7 @@ class DisulfideClosure(nn.Module):
         return closed[:, :, :, self.beta :], strain, self._log_density(sulfurs, drawn).sum(dim=1)
 
     def _starts(self, points: Tensor, movable: Tensor, drawn: Tensor) -> Tensor:
-        """Points (n, trials, 2, 5, 3) with the combinations of both chi1 that are nearest to a bond."""
+        """Return points (n, trials, 2, 5, 3) with the combinations of both chi1 nearest to a bond."""
         n, c_alpha, _, beta, given = points.unsqueeze(3).unbind(dim=2)
         turns = self.turns.expand(len(points), 2, -1)
         length, angle = torch.full_like(turns, self.length), torch.full_like(turns, self.angle)
@@ -145,12 +146,12 @@ class DisulfideClosure(nn.Module):
         return starts
 
     def _log_density(self, sulfurs: Tensor, drawn: Tensor) -> Tensor:
-        """How likely sulfurs (n, 2, m, 3) are, by those drawn (n, 2, candidates, 3): (n, 2, m)."""
+        """Return the log-density (n, 2, m) of sulfurs (n, 2, m, 3) given drawn ones (n, 2, candidates, 3)."""
         apart = distance(sulfurs.unsqueeze(3), drawn.unsqueeze(2)) / self.kernel_nm
         return torch.log(self.floor + torch.exp(-0.5 * apart.square()).mean(dim=-1))
 
     def _relax(self, starts: Tensor, movable: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (n, trials, 2, 5, 3) with their springs at rest, or nearly, and the strain that is left."""
+        """Return points (n, trials, 2, 5, 3) with relaxed springs, and the remaining strain."""
         flat = starts.flatten(2, 3)
         free = movable.flatten(1).to(flat.dtype).repeat_interleave(3, dim=1)[:, None, None]
         held = self.damping * torch.eye(12, dtype=flat.dtype, device=flat.device)
@@ -171,6 +172,6 @@ class DisulfideClosure(nn.Module):
         return flat.unflatten(2, (2, self.points)), strain
 
     def _springs(self, flat: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors (n, trials, springs, 3) along springs, and their lengths."""
+        """Return the vectors (n, trials, springs, 3) along springs, and their lengths."""
         apart = displacement(flat[:, :, self.first], flat[:, :, self.second])
         return apart, torch.linalg.vector_norm(apart, dim=-1).clamp_min(1e-4)

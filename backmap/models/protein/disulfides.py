@@ -1,4 +1,4 @@
-"""Disulfides: which cysteines are bonded, and where the sulfurs of the others are kept apart."""
+"""Disulfides: selection of bonded cysteines, and separation of the sulfurs of all others."""
 
 from typing import Final
 
@@ -20,23 +20,23 @@ from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.peptide_planes import draw_class
 
 NEAR_RESIDUES = 8
-"""Pairs of one chain with at most so many residues from one to the other count as near in sequence."""
+"""Maximum sequence separation of pairs in one chain that count as near in sequence."""
 
 
 def pair_features(c_alpha: Tensor, c_beta: Tensor, near: Tensor) -> Tensor:
-    """Describe pairs of cysteines, for the odds that they are bonded.
+    """Return features of pairs of cysteines that determine the odds of a bond.
 
     Parameters
     ----------
     c_alpha, c_beta : Tensor, (..., 2, 3)
-        Of both residues in nm.
+        Positions in both residues in nm.
     near : Tensor, (...)
         1 for pairs near in sequence, else 0.
 
     Returns
     -------
     Tensor, (..., 10)
-        1; powers of the distance of the C-betas and of the C-alphas, counted from usual values; sum, product
+        1; powers of the distances of the C-betas and of the C-alphas relative to typical values; sum, product
         and sum of squares of the cosines between each CA-CB and the line to the other CA; ``near``.
     """
     axis = displacement(c_alpha[..., 0, :], c_alpha[..., 1, :])
@@ -54,10 +54,10 @@ def pair_features(c_alpha: Tensor, c_beta: Tensor, near: Tensor) -> Tensor:
 
 
 class Disulfides(nn.Module):
-    """Bonds cysteines, and keeps the sulfurs of the others apart, in the candidates of the packing.
+    """Bonds cysteines and separates the sulfurs of all others in the candidates for packing.
 
-    All candidates of a bonded cysteine become the one side chain that closes the bond. There are no weights
-    to train; the odds are those of :mod:`backmap.training.disulfides`.
+    All candidates of a bonded cysteine become the side chain that closes the bond. There are no trainable
+    weights; the odds are from :mod:`backmap.training.disulfides`.
     """
 
     coefficients: Tensor
@@ -67,15 +67,15 @@ class Disulfides(nn.Module):
     longest_cb_nm: Final = 0.55
     longest_given_bond_nm: Final = MAX_DISULFIDE_DISTANCE_NM
     reach_nm: Final = 0.9
-    """C-alphas farther apart have their sulfurs apart, whatever the torsions are."""
+    """Distance of C-alphas beyond which sulfurs are apart for any torsions."""
     apart_nm: Final = 0.31
     near_residues: Final = NEAR_RESIDUES
     most_strain: Final = 12.0
     rounds: Final = 3
     strength: Final = 5000.0
-    """Cost of sulfurs of two bonds that come too close, in kT / nm^2."""
+    """Cost in kT / nm^2 of sulfurs of different bonds that are too close."""
     certain: Final = 100.0
-    """Log-odds of what the input says."""
+    """Log-odds of recorded bonds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Disulfides(nn.Module):
         given: Given | None = None,
         recorded: Tensor | None = None,
     ) -> Tensor:
-        """Bond cysteines and keep others apart.
+        """Bond cysteines and separate the sulfurs of others.
 
         Parameters
         ----------
@@ -108,10 +108,10 @@ class Disulfides(nn.Module):
         stream : int
             Purpose of the random numbers.
         given : Given, optional
-            Atoms that are known, of all frames. Sulfurs that are given decide, and stay.
+            Known atoms of all frames. Given sulfurs determine bonds and are not moved.
         recorded : Tensor, (bonds, 2) int64, optional
-            Residues that are known to be bonded, the lower first; they are bonded to no others, and in frames
-            in which the bond can close. A cysteine paired with itself is known to be free.
+            Known disulfide bonds, the lower residue first. These residues are not bonded to others, and are
+            bonded in frames in which the bond can close. A cysteine paired with itself is known to be free.
 
         Returns
         -------
@@ -130,7 +130,7 @@ class Disulfides(nn.Module):
         return candidates
 
     def _near_pairs(self, c_alpha: Tensor, chain: Chain) -> Tensor:
-        """Cysteines (pairs, 2) that come near each other in any frame, the lower residue first."""
+        """Return pairs (pairs, 2) of cysteines that are near in any frame, the lower residue first."""
         rows = torch.nonzero(chain.types == self.cysteine).squeeze(-1)
         first, second = torch.triu_indices(len(rows), len(rows), 1, device=rows.device).unbind(dim=0)
         first, second = rows[first], rows[second]
@@ -148,7 +148,7 @@ class Disulfides(nn.Module):
         given: Given | None,
         recorded: Tensor | None,
     ) -> Tensor:
-        """Log-odds (frames, pairs) that pairs are bonded."""
+        """Return the log-odds (frames, pairs) that pairs are bonded."""
         first, second = pairs.unbind(dim=1)
         c_alpha, c_beta = backbone[:, pairs, chemistry.SLOT_CA], candidates[:, pairs, 0, 0]
         same = chain.chain_index[first] == chain.chain_index[second]
@@ -178,7 +178,7 @@ class Disulfides(nn.Module):
         uniforms: Tensor,
         given: Given | None,
     ) -> Tensor:
-        """Write the side chains of bonded cysteines and tell which pairs (frames, pairs) they are."""
+        """Write the side chains of bonded cysteines, and return which pairs (frames, pairs) are bonded."""
         frame, pair = torch.nonzero(odds > 0).unbind(dim=1)
         bonded = torch.zeros_like(odds, dtype=torch.bool)
         if len(frame) == 0:
@@ -210,8 +210,8 @@ class Disulfides(nn.Module):
     ) -> Tensor:
         """Choose one way (n,) to close each bond, so that the sulfurs of different bonds are apart.
 
-        Ways (n, trials) are drawn by their ``worth``; where sulfurs (n, trials, 2, 3) of different bonds of a
-        frame come too close, these are drawn again, one after the other and given the rest.
+        Ways (n, trials) are drawn by their ``worth``. Where sulfurs (n, trials, 2, 3) of different bonds of a
+        frame are too close, these bonds are redrawn one after another, given the others.
         """
         trial = draw_class(worth, uniforms)
         for _ in range(self.rounds):
@@ -236,10 +236,10 @@ class Disulfides(nn.Module):
         return trial
 
     def _keep_apart(self, candidates: Tensor, pairs: Tensor, bonded: Tensor, uniforms: Tensor) -> None:
-        """Replace candidates that bring sulfurs of cysteines that are not bonded too close.
+        """Replace candidates in which the sulfurs of cysteines that are not bonded are too close.
 
-        For every pair, one combination of candidates that is apart is drawn. Of both, those candidates stay
-        that are apart from all of the other that stay; the others become the one that was drawn.
+        For each pair, one combination of candidates with separate sulfurs is drawn. Candidates that are apart
+        from all remaining candidates of the other residue are kept; the others are replaced by the drawn one.
         """
         slot, count = self.sulfur - chemistry.SLOT_CB, candidates.shape[2]
         for number in range(pairs.shape[0]):
@@ -264,14 +264,14 @@ class Disulfides(nn.Module):
 
 
 def _match(sites: Tensor, odds: Tensor, possible: Tensor) -> Tensor:
-    """Choose pairs (n,) so that no site belongs to two, those of the highest odds first.
+    """Choose pairs (n,) such that no site belongs to two, in descending order of odds.
 
     Parameters
     ----------
     sites : Tensor, (n, 2) int64
-        What each pair joins.
+        Sites joined by each pair.
     odds : Tensor, (n,)
-        Of each pair.
+        Odds of each pair.
     possible : Tensor, (n,) bool
         Pairs that may be chosen.
     """

@@ -1,4 +1,4 @@
-"""Atoms from angles: planar peptides between C-alphas, atoms on ideal bonds. In nm and radians."""
+"""Atoms from angles: planar peptides between C-alphas and atoms on ideal bonds, in nm and radians."""
 
 import functools
 import math
@@ -11,30 +11,30 @@ from torch import Tensor, nn
 from backmap.chemistry.ideal_geometry import ideal_geometry
 
 MAX_CIS_CA_DISTANCE_NM = 0.34
-"""A C-alpha distance below this is a cis peptide (cis 0.295 +- 0.01, trans 0.380 +- 0.005)."""
+"""Largest C-alpha distance of cis peptides (cis 0.295 +- 0.01, trans 0.380 +- 0.005)."""
 
 _SHORTEST_NM, _LONGEST_NM, _TABLE_STEP_NM = 0.20, 0.4302, 0.0002
 
 
 def mean_backbone_angle() -> float:
-    """Mean over residue types of the ideal angle N-CA-C."""
+    """Return the mean of the ideal angle N-CA-C over residue types."""
     residues = ideal_geometry()["residues"].values()
     return sum(residue["angle N-CA-C"] for residue in residues) / len(residues)
 
 
 def classify_angle(angle: Tensor, classes: int) -> Tensor:
-    """Bin of an angle in radians, of equal bins that start at -pi."""
+    """Return the bin of an angle in radians, for equal bins starting at -pi."""
     turn = torch.remainder(angle / (2 * math.pi) + 0.5, 1.0)
     return (turn * classes).long().clamp_max(classes - 1)
 
 
 def angle_in_class(chosen: Tensor, place: Tensor, classes: int) -> Tensor:
-    """Angle in radians, in [-pi, pi), of a bin and a place in it in [0, 1)."""
+    """Return the angle in radians, in [-pi, pi), of a bin and a position in it in [0, 1)."""
     return ((chosen + place) / classes - 0.5) * (2 * math.pi)
 
 
 def normalise(vector: Tensor) -> Tensor:
-    """Scale vectors (..., 3) to unit length; a zero vector stays zero."""
+    """Scale vectors (..., 3) to unit length; zero vectors stay zero."""
     return vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp_min(1e-9)
 
 
@@ -48,7 +48,7 @@ def place_atom(a: Tensor, b: Tensor, c: Tensor, length: Tensor, angle: Tensor, t
     length : Tensor, (...)
         In nm; broadcasts against the parents.
     angle, torsion : Tensor, (...)
-        In radians, likewise.
+        In radians; broadcast likewise.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def place_atom(a: Tensor, b: Tensor, c: Tensor, length: Tensor, angle: Tensor, t
 
 
 def torsion_angle(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """IUPAC torsion a-b-c-d in radians, of points (..., 3)."""
+    """Return the IUPAC torsion a-b-c-d of points (..., 3) in radians."""
     axis = c - b
     before, after = torch.linalg.cross(b - a, axis, dim=-1), torch.linalg.cross(axis, d - c, dim=-1)
     length = torch.linalg.vector_norm(axis, dim=-1).clamp_min(1e-9)
@@ -109,14 +109,14 @@ class ProlineRing(nn.Module):
         self.length, self.reach = bonds["CD-N"], bonds["CG-CD"]
 
     def place_gamma(self, n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor) -> Tensor:
-        """Place CG; the angle at CB narrows with the pucker, as it does in crystal structures.
+        """Place CG; the angle at CB narrows with the pucker, as in crystal structures.
 
         Parameters
         ----------
         n, c_alpha, c_beta : Tensor, (..., 3)
             Ring atoms in nm.
         chi1 : Tensor, (...)
-            Torsion N-CA-CB-CG in radians; held within 39 degrees, the widest pucker.
+            Torsion N-CA-CB-CG in radians; limited to 39 degrees, the widest pucker.
 
         Returns
         -------
@@ -128,7 +128,7 @@ class ProlineRing(nn.Module):
         return place_atom(n, c_alpha, c_beta, self.gamma_length, angle, pucker)
 
     def close(self, n: Tensor, c_alpha: Tensor, c_beta: Tensor, c_gamma: Tensor) -> Tensor:
-        """Place CD so that CG-CD and CD-N both have their ideal length.
+        """Place CD so that CG-CD and CD-N both have their ideal lengths.
 
         CD lies on the circle about the axis CA-N at its ideal length and angle from N, at the right distance
         from CG.
@@ -163,13 +163,13 @@ class ProlineRing(nn.Module):
 
 @functools.cache
 def peptide_table() -> np.ndarray:
-    """In-plane positions of C, O, N for every C-alpha distance, with exact bonds and near-ideal angles.
+    """Return in-plane positions of C, O, N for each C-alpha distance, with exact bonds, near-ideal angles.
 
     Returns
     -------
     ndarray, (distances, 3, 2) float32
-        Along the axis from the first C-alpha (for N: from the second, so that bonds keep their length within
-        a step of the table), and across it towards O, in nm.
+        Positions along the axis from the first C-alpha (for N: from the second, so that bonds keep their
+        length within a step of the table) and across it towards O, in nm.
     """
     distances = np.arange(_SHORTEST_NM, _LONGEST_NM, _TABLE_STEP_NM)
     table = np.stack([_peptide_in_plane(float(d)) for d in distances])
@@ -178,7 +178,7 @@ def peptide_table() -> np.ndarray:
 
 
 def _peptide_in_plane(distance: float) -> np.ndarray:
-    """Solve the planar linkage CA-C-N-CA: scan the angle at CA, keep the best of the exact solutions."""
+    """Solve the planar linkage CA-C-N-CA: scan the angle at CA and keep the best exact solution."""
     cis = distance < MAX_CIS_CA_DISTANCE_NM
     ideal = ideal_geometry()["peptide"]["cis" if cis else "trans"]
     opening = np.radians(np.linspace(-5.0, 100.0, 1051))
@@ -197,7 +197,7 @@ def _peptide_in_plane(distance: float) -> np.ndarray:
 
 
 def _oxygen(c: np.ndarray, n: np.ndarray, angle_c: float, ideal: dict[str, float]) -> np.ndarray:
-    """Share what the angle CA-C-N leaves of the turn about C in the ideal proportion."""
+    """Divide the rest of the full angle at C in the ideal proportion."""
     share = ideal["angle CA-C-O"] / (2 * math.pi - ideal["angle CA-C-N"])
     turn = share * (2 * math.pi - angle_c)
     back = -c / np.linalg.norm(c)
@@ -214,11 +214,11 @@ def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 class PeptideTemplate(nn.Module):
-    """Where C, O and N of a peptide lie in the plane through its C-alpha axis.
+    """Positions of C, O and N of a peptide in the plane through its C-alpha axis.
 
-    ``forward(distance (...)) -> (..., 3, 2)`` gives positions along and across the axis in nm; N's position
-    along the axis is counted from the second C-alpha. They are interpolated, so they do not jump as the
-    distance changes, except from cis to trans.
+    ``forward(distance (...)) -> (..., 3, 2)`` returns positions along and across the axis in nm; the position
+    of N along the axis is relative to the second C-alpha. Positions are interpolated, and thus continuous in
+    the distance except between cis and trans.
     """
 
     table: Tensor

@@ -1,4 +1,4 @@
-"""What two successive peptides make of the residue between them: its angle N-CA-C, its phi and psi."""
+"""Geometry of the residue between two successive peptides: its angle N-CA-C, phi and psi."""
 
 import math
 from typing import Final, NamedTuple
@@ -13,15 +13,14 @@ from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
 
 
 class Joints(NamedTuple):
-    """What the penalty of each residue depends on.
+    """Quantities that determine the penalty of each residue.
 
     Attributes
     ----------
     forms : Tensor, (frames, residues, 3, 5, 3)
-        Strain of N-CA-C in standard deviations of its cosine, sine of phi and psi, their cosines (both but
-        for a positive factor): coefficients of (1, cosine, sine) of the angle of the peptide before, and of
-        (1, cosine, sine) of the residue's own. Zero, which makes all classes equal, where a peptide is
-        missing.
+        Strain of N-CA-C in standard deviations of its cosine, sines of phi and psi, and their cosines (both
+        up to a positive factor): coefficients of (1, cosine, sine) of the previous peptide's angle and of (1,
+        cosine, sine) of the residue's own. Zero where a peptide is missing, which makes all classes equal.
     kinds : Tensor, (frames, residues) int64
         Index into ``RAMACHANDRAN_CLASSES``.
     """
@@ -31,26 +30,26 @@ class Joints(NamedTuple):
 
 
 def ramachandran_penalties(rare: float, rarest: float) -> Tensor:
-    """Table of the penalty, (6, 180, 180) in nats: log(rare / percentile) where that is positive.
+    """Return the penalties (6, 180, 180) in nats: log(rare / percentile) where this is positive.
 
     Parameters
     ----------
     rare : float
-        Percentile from which on nothing is penalised.
+        Percentile above which nothing is penalised.
     rarest : float
-        Percentile below which the penalty grows no more.
+        Percentile below which the penalty is constant.
     """
     percentiles = torch.tensor(percentile_grids()).clamp(rarest, rare)
     return torch.log(rare / percentiles).float()
 
 
 class JointPenalty(nn.Module):
-    """Penalty of angles of a peptide, for N-CA-C, phi and psi of the residue before it.
+    """Penalty on a peptide's angle for N-CA-C, phi and psi of the residue before it.
 
     Parameters
     ----------
     hinge, hinge_deviation : float
-        Mean of N-CA-C and its standard deviation, radians.
+        Mean and standard deviation of N-CA-C in radians.
     weight : float
         Factor on the penalty of phi and psi.
     rare, rarest : float
@@ -83,18 +82,18 @@ class JointPenalty(nn.Module):
         self.register_buffer("kind_of_type", kinds, persistent=False)
 
     def describe(self, before: Tensor, plane: Tensor, distance: Tensor, chain: Chain) -> Joints:
-        """Find what the penalty depends on.
+        """Compute the quantities that determine the penalty.
 
         Parameters
         ----------
         before : Tensor, (frames, residues, 3, 6)
-            C and N of the peptide before in the frame of the residue's own, nm, as coefficients of (1,
-            cosine, sine) of its angle.
+            C and N of the previous peptide in the frame of the residue's own, in nm, as coefficients of
+            (1, cosine, sine) of its angle.
         plane : Tensor, (frames, residues, 3, 2)
-            C, O and N of the residue's own peptide along and across its axis, N along from the second
-            C-alpha; nm.
+            C, O and N of the residue's own peptide along and across its axis in nm, for N relative to the
+            second C-alpha.
         distance : Tensor, (frames, residues)
-            Length of the axis, nm.
+            Length of the axis in nm.
         chain : Chain
             The sequence.
         """
@@ -107,8 +106,8 @@ class JointPenalty(nn.Module):
         return Joints(torch.where(there[:, None, None, None], forms, 0.0), self.find_kinds(distance, chain))
 
     def _strain(self, nitrogen: Tensor, carbon: Tensor) -> Tensor:
-        """Form (frames, residues, 3, 3) of the strain of N-CA-C."""
-        # N keeps its distance from CA: it turns about an axis through CA.
+        """Return the form (frames, residues, 3, 3) of the strain of N-CA-C."""
+        # N keeps its distance from CA, because it rotates about an axis through CA.
         to_nitrogen = torch.linalg.vector_norm(nitrogen[:, :, 0] + nitrogen[:, :, 1], dim=-1)
         bonds = (to_nitrogen * torch.linalg.vector_norm(carbon, dim=-1)).clamp_min(1e-6)
         strain = nitrogen * _spread(carbon) / (bonds[..., None, None] * self.cosine_deviation)
@@ -116,7 +115,7 @@ class JointPenalty(nn.Module):
         return strain
 
     def find_kinds(self, distance: Tensor, chain: Chain) -> Tensor:
-        """Class (frames, residues) of each residue; the peptide before it is cis where its axis is short."""
+        """Return the class (frames, residues) of residues; a previous peptide with a short axis is cis."""
         kinds = self.kind_of_type[chain.types]
         plain = (kinds != self.trans_proline) & (kinds != self.glycine)
         kinds = torch.where(plain & (chain.neighbour_types(1) == self.proline), self.pre_proline, kinds)
@@ -124,14 +123,14 @@ class JointPenalty(nn.Module):
         return torch.where(cis & (kinds == self.trans_proline), self.cis_proline, kinds)
 
     def measure(self, forms: Tensor, cosine: Tensor, sine: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
-        """Strain of N-CA-C, (..., 1, angles), and phi and psi, (..., 2, angles) in radians.
+        """Return the strain of N-CA-C, (..., 1, angles), and phi and psi, (..., 2, angles) in radians.
 
         Parameters
         ----------
         forms : Tensor, (..., 3, 5, 3)
             As in :class:`Joints`.
         cosine, sine : Tensor, (...)
-            Of the angle of the peptide before.
+            Cosine and sine of the previous peptide's angle.
         waves : Tensor, (3, angles)
             1, cosine and sine of the angles of the residue's own peptide.
         """
@@ -142,7 +141,7 @@ class JointPenalty(nn.Module):
         return strain, torch.atan2(sines, cosines)
 
     def forward(self, joints: Joints, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
-        """Penalty (..., angles) in nats; see :meth:`measure`."""
+        """Return the penalty (..., angles) in nats; see :meth:`measure`."""
         strain, angles = self.measure(joints.forms, cosine, sine, waves)
         half = self.cells // 2
         cells = (angles * (half / math.pi) + half).long().clamp(0, self.cells - 1)
@@ -153,9 +152,9 @@ class JointPenalty(nn.Module):
 
 
 def _phi(before: Tensor, carbon: Tensor) -> tuple[Tensor, Tensor]:
-    """Forms (frames, residues, 3, 3) of sine and cosine of phi; see docs/maths.md."""
-    # C(i-1) and N turn as one about an axis through CA, so the normal of their plane and what of C(i-1) is
-    # orthogonal to N turn with them: three angles give their coefficients.
+    """Return the forms (frames, residues, 3, 3) of sine and cosine of phi; see docs/maths.md."""
+    # C(i-1) and N rotate together about an axis through CA, and so do the normal of their plane and the part
+    # of C(i-1) orthogonal to N: three angles determine their coefficients.
     constant, cosine, sine = before.unbind(dim=2)
     turned = torch.stack([constant + cosine, constant - cosine, constant + sine], dim=2)
     previous, nitrogen = turned[..., :3], turned[..., 3:]
@@ -166,7 +165,7 @@ def _phi(before: Tensor, carbon: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _psi(nitrogen: Tensor, plane: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
-    """Forms (frames, residues, 3, 3) of sine and cosine of psi; see docs/maths.md."""
+    """Return the forms (frames, residues, 3, 3) of sine and cosine of psi; see docs/maths.md."""
     carbon, following = plane[:, :, 0], plane[:, :, 2]
     following = torch.stack([following[..., 0] + distance, following[..., 1]], dim=-1)
     length = torch.linalg.vector_norm(carbon, dim=-1, keepdim=True)
@@ -178,12 +177,12 @@ def _psi(nitrogen: Tensor, plane: Tensor, distance: Tensor) -> tuple[Tensor, Ten
 
 
 def _spread(vectors: Tensor) -> Tensor:
-    """Vectors along and across an axis, (frames, residues, 2), as (along, across, across) of any peptide."""
+    """Extend vectors (frames, residues, 2) along and across an axis to (along, across, across)."""
     return torch.cat([vectors, vectors[..., 1:]], dim=-1).unsqueeze(2)
 
 
 def _coefficients(turned: Tensor) -> Tensor:
-    """Coefficients of (1, cosine, sine) of vectors at the angles 0, 180 and 90 degrees, in dimension 2."""
+    """Return the coefficients of (1, cosine, sine) from vectors at 0, 180 and 90 degrees, in dimension 2."""
     none, half, quarter = turned.unbind(dim=2)
     constant = 0.5 * (none + half)
     return torch.stack([constant, none - constant, quarter - constant], dim=2)

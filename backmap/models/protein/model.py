@@ -1,4 +1,4 @@
-"""The protein model: C-alphas in, all heavy atoms out, every residue of every frame in one batch."""
+"""The protein model: all heavy atoms from C-alphas, with all residues of all frames in one batch."""
 
 from typing import Final
 
@@ -45,14 +45,14 @@ class ProteinModel(nn.Module):
     Parameters
     ----------
     config : ProteinConfig
-        Sizes.
+        Sizes of the networks.
     peptide_planes : PeptidePlaneNetwork, optional
         Trained network; a new one by default.
     side_chains : SideChainNetwork, optional
         Trained network; a new one by default.
     """
 
-    # Uses of the random numbers, see :func:`backmap.models.counter_random.uniform`.
+    # Purposes of the random numbers, see :func:`backmap.models.counter_random.uniform`.
     peptide_stream: Final = 0
     end_stream: Final = 1
     torsion_stream: Final = 2
@@ -79,12 +79,12 @@ class ProteinModel(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "ProteinModel":
-        """Make the model a checkpoint describes.
+        """Create the model of a checkpoint.
 
         Raises
         ------
         InputError
-            If weights and configuration do not fit.
+            If weights and configuration do not match.
         """
         config = config_from_dict(ProteinConfig, checkpoint.config)
         model = checkpoint.build(lambda: cls(config))
@@ -105,31 +105,31 @@ class ProteinModel(nn.Module):
         Parameters
         ----------
         c_alpha : Tensor, (frames, residues, 3) or (samples, frames, residues, 3) float32
-            In nm; the latter where they differ between the samples.
+            In nm; with a sample dimension if they differ between samples.
         chain : Chain
             The sequence.
         keys : Tensor, (samples, frames) int64
             Random streams, from :func:`backmap.models.counter_random.stream_keys`.
         given : Given, optional
-            Atoms that are known. They are returned exactly as given, and the others are built to fit them.
-            Compiled by TorchScript, the model takes none.
+            Known atoms. They are returned unchanged, and the others are built to fit them. Not supported in
+            TorchScript.
         box : Tensor, (frames, 3, 3) float32, optional
-            Vectors of periodic boxes in nm, as rows, in reduced form: atoms meet their images across them.
-            Molecules are whole.
+            Vectors of periodic boxes in nm, as rows, in reduced form: atoms see periodic images. Molecules
+            must be whole.
         disulfides : Tensor, (bonds, 2) int64, optional
-            Residues that are known to be bonded by disulfides, the lower first. A cysteine paired with itself
-            is known to be free. Of all others the model decides.
+            Known disulfide bonds, the lower residue first. A cysteine paired with itself is known to be free.
+            The model decides about all others.
 
         Returns
         -------
         Tensor, (samples, frames, residues, 15, 3)
-            Atoms in nm in the slots of :mod:`backmap.chemistry`. OXT is given wherever a residue has no
-            bonded successor, and zero elsewhere.
+            Atoms in nm in the slots of :mod:`backmap.chemistry`. OXT exists where a residue has no bonded
+            successor and is zero elsewhere.
         """
         shape = keys.shape
-        if c_alpha.dim() == 4:  # every sample is a frame of its own
+        if c_alpha.dim() == 4:  # each sample is a frame
             if given is not None:
-                raise ValueError("C-alphas that differ between samples leave no place for given atoms")
+                raise ValueError("given atoms need the same C-alphas in all samples")
             if box is not None:
                 box = box.repeat(shape[0], 1, 1)
             c_alpha, keys = c_alpha.flatten(0, 1), keys.flatten().unsqueeze(0)
@@ -146,7 +146,7 @@ class ProteinModel(nn.Module):
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
         return atoms.unflatten(0, shape)
 
-    # What given atoms need is Python's alone: TorchScript makes an error of calls to these.
+    # Given atoms are supported in Python only: TorchScript turns calls to these into errors.
 
     @torch.jit.unused
     def _usable(self, given: Given, chain: Chain) -> Given | None:
@@ -175,7 +175,7 @@ class ProteinModel(nn.Module):
         given: Given | None = None,
         box: Tensor | None = None,
     ) -> Backbone:
-        """Draw backbones of samples x frames, samples first; arguments as for :meth:`draw`."""
+        """Draw backbones for samples x frames, samples first; arguments as for :meth:`draw`."""
         samples = keys.shape[0]
         encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, _sites_at_once(c_alpha), box)
         uniforms = uniform(keys, self.peptide_stream, _counters([chain.residues, 4], keys))
@@ -199,7 +199,7 @@ class ProteinModel(nn.Module):
         return self.backbone(c_alpha, frames, angles, twists, chain, end_uniforms, given, box)
 
     def _end_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
-        """Random numbers (samples, frames, ends, candidates, 3) of the ends of segments."""
+        """Return random numbers (samples, frames, ends, candidates, 3) for the ends of segments."""
         each = _counters([self.backbone.candidates, self.backbone.uniforms], keys)
         first = torch.cat(chain_ends(chain)) * each.numel()
         return uniform(keys, self.end_stream, first[:, None, None] + each)
@@ -213,7 +213,7 @@ class ProteinModel(nn.Module):
         box: Tensor | None,
         disulfides: Tensor | None,
     ) -> Tensor:
-        """Side chains (samples x frames, residues, 10, 3)."""
+        """Return side chains (samples x frames, residues, 10, 3)."""
         candidates = self._draw_candidates(backbone, chain, keys, given, box)
         if given is not None:
             candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
@@ -226,7 +226,7 @@ class ProteinModel(nn.Module):
     def _draw_candidates(
         self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None, box: Tensor | None
     ) -> Tensor:
-        """Side chains (samples x frames, residues, candidates, 10, 3)."""
+        """Return side chains (samples x frames, residues, candidates, 10, 3)."""
         c_beta = self.c_beta(backbone.atoms, chain.types)
         if given is not None:
             slot = chemistry.SLOT_CB
@@ -253,10 +253,10 @@ class ProteinModel(nn.Module):
         return torch.cat(candidates).unflatten(0, c_beta.shape[:2])
 
     def _torsion_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
-        """Random numbers (samples x frames x residues, candidates, 4, 2) of the torsions.
+        """Return random numbers (samples x frames x residues, candidates, 4, 2) for the torsions.
 
-        The candidates' numbers for the class of chi1 are spread evenly over [0, 1), which covers the rotamers
-        better than independent ones.
+        The numbers of the candidates for the class of chi1 are evenly spaced in [0, 1), which covers rotamers
+        better than independent numbers.
         """
         count = self.candidates
         uniforms = uniform(keys, self.torsion_stream, _counters([chain.residues, count, 4, 2], keys))
@@ -267,7 +267,7 @@ class ProteinModel(nn.Module):
 
 
 def _counters(shape: list[int], like: Tensor) -> Tensor:
-    """Number the entries of a shape, on the device of a tensor."""
+    """Return the flat indices of a shape, on the device of a tensor."""
     count = 1
     for size in shape:
         count *= size
@@ -275,5 +275,5 @@ def _counters(shape: list[int], like: Tensor) -> Tensor:
 
 
 def _sites_at_once(like: Tensor) -> int:
-    """Sites a network reads at once: on a CPU as many as fit the cache, elsewhere all."""
+    """Return the number of sites a network reads at once: on a CPU those that fit the cache, else all."""
     return 512 if like.device.type == "cpu" else 1 << 62

@@ -1,4 +1,4 @@
-"""What a residue sees: its nearest residues in its own frame, and the network that reads them."""
+"""The nearest residues of a residue in its own frame, and the network that reads them."""
 
 from typing import Final, NamedTuple
 
@@ -21,9 +21,9 @@ class Neighbourhood(NamedTuple):
     Attributes
     ----------
     positions : Tensor, (n, neighbours, points, 3)
-        In the site's frame, nm.
+        In the site's frame in nm.
     types : Tensor, (n, neighbours) uint8
-        Residue types; ``NO_RESIDUE`` where there are fewer residues than neighbours.
+        Residue types; ``NO_RESIDUE`` if there are fewer residues than neighbours.
     offsets : Tensor, (n, neighbours) uint8
         Classes of sequence offset.
     """
@@ -34,7 +34,7 @@ class Neighbourhood(NamedTuple):
 
 
 def cut_neighbourhood(neighbourhood: Neighbourhood, first: int, last: int) -> Neighbourhood:
-    """The sites from ``first`` up to ``last``."""
+    """Return the sites from ``first`` up to ``last``."""
     return Neighbourhood(
         neighbourhood.positions[first:last],
         neighbourhood.types[first:last],
@@ -43,22 +43,22 @@ def cut_neighbourhood(neighbourhood: Neighbourhood, first: int, last: int) -> Ne
 
 
 class NeighbourhoodEncoder(nn.Module):
-    """Reads a neighbourhood with a few attention queries chosen by the site itself.
+    """Summarises a neighbourhood by a few attention queries that depend on the site.
 
     Parameters
     ----------
     points : int
-        Points of each neighbour.
+        Points per neighbour.
     neighbours : int
-        How many residues to look at.
+        Number of neighbours.
     width : int
-        Features of each neighbour.
+        Features per neighbour.
     queries : int
-        Attention queries.
+        Number of attention queries.
     own_width : int
-        Features of the site.
+        Number of features of the site.
     dropout : float
-        Share of neighbours hidden in training, so that no structure is learned by heart.
+        Fraction of neighbours hidden in training, which prevents memorising structures.
     """
 
     no_residue: Final = NO_RESIDUE
@@ -81,25 +81,25 @@ class NeighbourhoodEncoder(nn.Module):
     def gather(
         self, points: Tensor, query: Tensor, triangle: Tensor, chain: Chain, box: Tensor | None = None
     ) -> tuple[Neighbourhood, Tensor]:
-        """Find the nearest residues of every residue's query point and turn them into its frame.
+        """Find the residues nearest to each residue's query point, in that residue's frame.
 
         Parameters
         ----------
         points : Tensor, (frames, residues, points, 3)
-            Points of each residue in nm, the C-alpha first; the C-alpha alone decides who is near.
+            Points of each residue in nm, the C-alpha first; only the C-alpha determines the neighbours.
         query : Tensor, (frames, residues, 3)
-            Where each residue looks from.
+            Query point of each residue.
         triangle : Tensor, (frames, residues, 3, 3)
             Three points that define each residue's frame (Gram-Schmidt, origin on the second).
         chain : Chain
             The sequence.
         box : Tensor, (frames, 3, 3), optional
-            Periodic boxes, whose images of residues count as near.
+            Periodic boxes; nearest images count.
 
         Returns
         -------
         Neighbourhood
-            Of frames x residues sites.
+            For frames x residues sites.
         Tensor, (frames, residues, 4, 3)
             Frames: three axes and the origin.
         """
@@ -107,7 +107,7 @@ class NeighbourhoodEncoder(nn.Module):
         selectable = torch.zeros_like(present)
         selectable[:, 0] = True
         own = torch.arange(chain.residues, device=points.device)
-        # The operator itself: TorchScript cannot call a function with optional keywords.
+        # Call the operator directly: TorchScript cannot call functions with optional keywords.
         local, index, frame = torch.ops.backmap.canonical_alignment(
             points, present, selectable, query, triangle, own, self.neighbours, self.frame_rule, box
         )
@@ -126,7 +126,7 @@ class NeighbourhoodEncoder(nn.Module):
         Parameters
         ----------
         neighbourhood : Neighbourhood
-            Of n sites.
+            For n sites.
         own : Tensor, (n, own_width)
             Features of the sites.
 
@@ -155,7 +155,7 @@ class NeighbourhoodEncoder(nn.Module):
 
 
 class Trunk(nn.Module):
-    """One layer in, then residual layers."""
+    """An input layer followed by residual layers."""
 
     def __init__(self, inputs: int, width: int, layers: int, dropout: float) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Trunk(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(layers)])
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, inputs) to (n, width)."""
+        """Map (n, inputs) to (n, width)."""
         hidden = functional.silu(self.entry(inputs))
         for layer in self.layers:
             hidden = hidden + functional.silu(layer(self.dropout(hidden)))

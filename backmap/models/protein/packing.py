@@ -1,4 +1,4 @@
-"""Side chains chosen together: candidates of every residue, weighed by their overlaps."""
+"""Joint selection of side chains from the candidates of each residue by their overlaps."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from backmap.models.protein.config import PackingConfig
 
 
 class Packer(nn.Module):
-    """Chooses among candidate side chains by Gibbs sampling of their overlaps; has no parameters."""
+    """Chooses candidate side chains by Gibbs sampling of their overlaps. Has no parameters."""
 
     radii: Tensor
     mask: Tensor
@@ -30,14 +30,14 @@ class Packer(nn.Module):
         uniforms: Tensor,
         box: Tensor | None = None,
     ) -> Tensor:
-        """Choose one candidate for every residue.
+        """Choose one candidate for each residue.
 
         Parameters
         ----------
         candidates : Tensor, (frames, residues, candidates, 10, 3)
             Side-chain atoms in nm.
         backbone : Backbone
-            The rest.
+            All other atoms.
         chain : Chain
             The sequence.
         uniforms : Tensor, (frames, sweeps, residues)
@@ -56,7 +56,7 @@ class Packer(nn.Module):
         fixed_radii = torch.cat([radii[:, :4], radii[:, chemistry.SLOT_OXT :]], dim=1)
         side_mask = mask[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
         side_radii = radii[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
-        # The operator itself: TorchScript cannot call a function with optional keywords.
+        # Call the operator directly: TorchScript cannot call functions with optional keywords.
         choice, _ = torch.ops.backmap.pack_side_chains(
             candidates,
             side_mask,

@@ -1,4 +1,4 @@
-"""What given atoms say of peptides: the angle of those that hold one, and how likely angles of others are."""
+"""Information from given atoms: peptide angles, and the likelihood of the angles of other peptides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from backmap.models.protein.peptide_planes import (
 )
 
 _ANGLE_DEVIATION = math.radians(4.0)
-"""Standard deviation allowed to the angles N-CA-CB and C-CA-CB, a class of peptide angles being as wide."""
+"""Standard deviation of the angles N-CA-CB and C-CA-CB, as wide as a class of peptide angles."""
 
 
 def weigh_evidence(
@@ -32,20 +32,21 @@ def weigh_evidence(
     chain: Chain,
     given: Given,
 ) -> PeptideEvidence:
-    """Find what given atoms say of the peptide angles.
+    """Return the information on peptide angles from given atoms.
 
-    A peptide of which C, O or N is given has the angle that fits these best. It tells of the peptide before
-    by the network's probability of itself, angle N-CA-C, phi and psi included. A given CB tells of the
-    peptides on both sides by the angles N-CA-CB and C-CA-CB and by its handedness.
+    Peptides with a given C, O or N have the angle that best fits these atoms. The network's probability of
+    that angle, including the penalties on N-CA-C, phi and psi, gives information on the previous peptide. A
+    given CB gives information on the peptides on both sides by the angles N-CA-CB and C-CA-CB and by its
+    handedness.
 
     Parameters
     ----------
     network : PeptidePlaneNetwork
         The trained network.
     encoded : EncodedPeptides
-        What the network knows.
+        Features of the network.
     frames : PeptideFrames
-        Of the peptide axes.
+        Frames of the peptide axes.
     c_alpha : Tensor, (frames, residues, 3)
         In nm.
     chain : Chain
@@ -68,12 +69,12 @@ def weigh_evidence(
 
 
 def _turned(frames: PeptideFrames, vectors: Tensor) -> Tensor:
-    """Vectors (frames, residues, 3) in the frames of the peptides."""
+    """Return vectors (frames, residues, 3) in the frames of the peptides."""
     return torch.matmul(frames.axes, vectors.unsqueeze(-1)).squeeze(-1)
 
 
 def _measured_angle(frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given) -> Tensor:
-    """Angle (frames, residues) about the axis that fits given C, O and N best; NaN where there are none."""
+    """Return the angles (frames, residues) that best fit given C, O and N; NaN where there are none."""
     ahead, present = shift(given.atoms, 1, 0.0, dim=1), shift(given.present, 1, False)
     total = torch.zeros_like(c_alpha)
     for atom, (atoms, there, slot) in enumerate(
@@ -86,7 +87,7 @@ def _measured_angle(frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given:
 
 
 def given_peptides(chain: Chain, given: Given) -> Tensor:
-    """(residues,) bool: C or O of the residue or N of its bonded successor is given."""
+    """Return the residues (residues,) whose C or O, or N of their bonded successor, is given."""
     own = given.present[:, SLOT_C] | given.present[:, SLOT_O]
     return chain.linked & (own | shift(given.present[:, SLOT_N], 1, False))
 
@@ -94,7 +95,7 @@ def given_peptides(chain: Chain, given: Given) -> Tensor:
 def _support_of_next(
     network: PeptidePlaneNetwork, encoded: EncodedPeptides, angle: Tensor, chain: Chain
 ) -> Tensor:
-    """Log-probability (frames, residues, classes) of the next peptide's angle, where that alone is known."""
+    """Return the log-probability (frames, residues, classes) of the next angle, where only that is known."""
     support = angle.new_zeros(*angle.shape, network.config.classes)
     known = ~angle[0].isnan()
     rows = torch.nonzero(chain.linked & ~known & shift(known, 1, False)).squeeze(-1)
@@ -112,13 +113,13 @@ def _support_of_next(
 
 
 def _cosines(atom: Tensor, direction: Tensor, waves: Tensor) -> Tensor:
-    """Cosine (..., classes) of a direction in the frame and an atom (along, across) turned to each class."""
+    """Return cosines (..., classes) of a direction and an atom (along, across) rotated to each class."""
     sideways = torch.matmul(direction[..., 1:], waves)
     return atom[..., :1] * direction[..., :1] + atom[..., 1:] * sideways
 
 
 def _beta_cosines(chain: Chain) -> tuple[Tensor, Tensor]:
-    """Ideal cosines of N-CA-CB and C-CA-CB, (residues,) each; those of alanine for glycine."""
+    """Return the ideal cosines of N-CA-CB and C-CA-CB, (residues,) each; for glycine, those of alanine."""
     bonds, (spans, _) = bond_table(), span_tables()
     cosines = []
     for end in (SLOT_N, SLOT_C):

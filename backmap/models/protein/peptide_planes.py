@@ -1,7 +1,7 @@
-"""The backbone: one angle per peptide plane, drawn along the chain, each given the one before.
+"""The backbone: one angle per peptide plane, drawn along the chain, each given the previous one.
 
 For neighbours i, i+1 the axis e1 runs from CA_i to CA_{i+1}, e2 is the part of CA_{i-1} - CA_i orthogonal to
-it, e3 = e1 x e2. C, O and N lie in a plane through the axis; the angle is that of O about e1, from e2.
+it, e3 = e1 x e2. C, O and N lie in a plane through the axis; the angle is the angle of O about e1, from e2.
 """
 
 import math
@@ -30,19 +30,19 @@ _OWN_WIDTH = len(_WINDOW) * 4 + len(_TYPE_WINDOW) * _TYPE_WIDTH
 
 
 class PeptideSites(NamedTuple):
-    """What the network knows of every residue's peptide to its successor, over frames x residues sites.
+    """Input of the network for each residue's peptide to its successor, over frames x residues sites.
 
     Attributes
     ----------
     neighbourhood : Neighbourhood
-        Nearest C-alphas of the middle of the axis.
+        C-alphas nearest to the middle of the axis.
     window : Tensor, (n, 20)
-        C-alphas i-2 ... i+3 in the frame (nm, zero beyond a chain end) and whether they are there.
+        C-alphas i-2 ... i+3 in the frame (nm, zero beyond a chain end) and whether they exist.
     types : Tensor, (n, 4) uint8
         Residue types i-1 ... i+2.
     before : Tensor, (n, 3, 7)
-        Coefficients (constant, cosine, sine) of what the peptide before contributes: C and N of that peptide
-        in this frame, as a function of its angle, and whether it exists.
+        Coefficients (constant, cosine, sine) of the contribution of the previous peptide: its C and N in this
+        frame, as a function of its angle, and whether it exists.
     """
 
     neighbourhood: Neighbourhood
@@ -52,24 +52,24 @@ class PeptideSites(NamedTuple):
 
 
 class EncodedPeptides(NamedTuple):
-    """All that drawing an angle needs besides the angle before, over (frames, residues).
+    """Everything needed to draw an angle besides the previous angle, over (frames, residues).
 
     Attributes
     ----------
     context : Tensor, (frames, residues, head_width)
-        What C-alphas say.
+        Contribution of the C-alphas.
     before : Tensor, (frames, residues, 3, head_width)
-        What the previous peptide adds: coefficients of (1, cosine, sine) of its angle.
+        Contribution of the previous peptide: coefficients of (1, cosine, sine) of its angle.
     nitrogen : Tensor, (frames, residues, 3, 3)
-        N of the previous peptide in this frame, nm, as coefficients of (1, cosine, sine) of its angle; zero
-        where there is none.
+        N of the previous peptide in this frame in nm, as coefficients of (1, cosine, sine) of its angle; zero
+        without a previous peptide.
     carbon : Tensor, (frames, residues, 2)
-        C along and across the axis, nm.
+        C along and across the axis in nm.
     forms, kinds : Tensor
         As in :class:`Joints`.
     ahead : Tensor, (frames, residues, classes)
-        What the penalties leave of the next peptide for each class of this one, from
-        :meth:`PeptidePlaneNetwork.remaining`; zero where there is no next peptide.
+        Log-share of the next peptide's probability that the penalties leave for each class of this one, from
+        :meth:`PeptidePlaneNetwork.remaining`; zero without a next peptide.
     """
 
     context: Tensor
@@ -82,16 +82,16 @@ class EncodedPeptides(NamedTuple):
 
 
 class PeptideEvidence(NamedTuple):
-    """What given atoms say of each residue's peptide to its successor.
+    """Information from given atoms on each residue's peptide to its successor.
 
     Attributes
     ----------
     angle : Tensor, (frames, residues)
-        Angle of peptides of which an atom is given, in radians; NaN for the others.
+        Angle in radians of peptides with a given atom; NaN for the others.
     support : Tensor, (frames, residues, classes)
-        Logarithm of how likely what is given is for each class of the angle.
+        Log-likelihood of the given atoms for each class of the angle.
     c_beta : Tensor, (frames, residues, 3)
-        Direction of a given CB from CA in the peptide's frame; zero where there is none.
+        Direction of a given CB from CA in the peptide's frame; zero if CB is not given.
     """
 
     angle: Tensor
@@ -100,7 +100,7 @@ class PeptideEvidence(NamedTuple):
 
 
 class PeptideFrames(NamedTuple):
-    """Where each peptide stands.
+    """Frames of the peptides.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class PeptideFrames(NamedTuple):
 
 
 def _triangle(c_alpha: Tensor, chain: Chain) -> Tensor:
-    """Points (CA_{i-1}, CA_i, CA_{i+1}); where CA_{i-1} is missing CA_{i+2} stands in."""
+    """Return points (CA_{i-1}, CA_i, CA_{i+1}); CA_{i+2} replaces a missing CA_{i-1}."""
     after = shift(c_alpha, 1, 0.0, dim=1)
     second = shift(c_alpha, 2, 0.0, dim=1)
     before = shift(c_alpha, -1, 0.0, dim=1)
@@ -129,7 +129,7 @@ def _triangle(c_alpha: Tensor, chain: Chain) -> Tensor:
 
 
 def _before(c_alpha: Tensor, frames: PeptideFrames, chain: Chain) -> Tensor:
-    """C and N of the previous peptide in this frame, as (constant, cosine, sine) of its angle."""
+    """Return C and N of the previous peptide in this frame, as (constant, cosine, sine) of its angle."""
     e1, e2, e3 = frames.axes.unbind(dim=2)
     backward = c_alpha - shift(c_alpha, 1, 0.0, dim=1)
     coefficients = []
@@ -147,7 +147,7 @@ def _before(c_alpha: Tensor, frames: PeptideFrames, chain: Chain) -> Tensor:
 
 
 def place_peptides(c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, twist: Tensor) -> Tensor:
-    """Place C, O of residue i and N of residue i + 1 from the peptide's angle.
+    """Place C and O of residue i and N of residue i + 1 from the peptide's angle.
 
     Parameters
     ----------
@@ -158,12 +158,12 @@ def place_peptides(c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, twist:
     angle : Tensor, (frames, residues)
         In radians.
     twist : Tensor, (frames, residues)
-        Turn of N about the axis out of the plane of C and O, radians.
+        Rotation of N about the axis out of the plane of C and O in radians.
 
     Returns
     -------
     Tensor, (frames, residues, 3, 3)
-        C and O of each residue and N of its successor, nm.
+        C and O of each residue and N of its successor in nm.
     """
     e1, e2, e3 = frames.axes.unsqueeze(3).unbind(dim=2)
     turn = torch.stack([angle, angle, angle + twist], dim=-1).unsqueeze(-1)
@@ -174,13 +174,13 @@ def place_peptides(c_alpha: Tensor, frames: PeptideFrames, angle: Tensor, twist:
 
 
 def measure_angle(frames: PeptideFrames, c_alpha: Tensor, oxygen: Tensor) -> Tensor:
-    """Angle of O about the axis, (frames, residues) in (-pi, pi]."""
+    """Return the angle of O about the axis, (frames, residues) in (-pi, pi]."""
     local = torch.matmul(frames.axes, (oxygen - c_alpha).unsqueeze(-1)).squeeze(-1)
     return torch.atan2(local[..., 2], local[..., 1])
 
 
 class PeptidePlaneNetwork(nn.Module):
-    """Classifies the angle of each peptide, given C-alphas and the angle of the peptide before."""
+    """Classifies the angle of each peptide, given C-alphas and the previous peptide's angle."""
 
     class_waves: Tensor
     grid_waves: Tensor
@@ -194,11 +194,11 @@ class PeptidePlaneNetwork(nn.Module):
     crystal_hinge_deviation: Final = math.radians(2.7)
     """Standard deviation of the angle N-CA-C in crystal structures."""
     grid: Final = 12
-    """Angles at which a peptide looks at the next one; divides the number of classes."""
+    """Number of grid angles for the next peptide; divides the number of classes."""
     volume: Final = 0.74
     """Triple product of the directions from CA to N, C and CB of an L-amino acid."""
     volume_deviation: Final = 0.1
-    """What it may be off."""
+    """Its standard deviation."""
 
     def __init__(self, config: PeptidePlaneConfig) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class PeptidePlaneNetwork(nn.Module):
     def describe(
         self, c_alpha: Tensor, chain: Chain, box: Tensor | None = None
     ) -> tuple[PeptideSites, PeptideFrames]:
-        """Describe every residue's peptide from C-alphas alone.
+        """Describe each residue's peptide from C-alphas only.
 
         Parameters
         ----------
@@ -269,7 +269,7 @@ class PeptidePlaneNetwork(nn.Module):
     def encode_all(
         self, c_alpha: Tensor, chain: Chain, sites_at_once: int, box: Tensor | None = None
     ) -> tuple[EncodedPeptides, PeptideFrames]:
-        """Describe and encode every peptide of every frame, a slice of sites at a time.
+        """Describe and encode all peptides of all frames, in slices of sites.
 
         Parameters
         ----------
@@ -278,7 +278,7 @@ class PeptidePlaneNetwork(nn.Module):
         chain : Chain
             The sequence.
         sites_at_once : int
-            Sites in a slice.
+            Sites per slice.
         box : Tensor, (frames, 3, 3), optional
             Periodic boxes.
         """
@@ -307,14 +307,14 @@ class PeptidePlaneNetwork(nn.Module):
         return encoded, frames
 
     def encode(self, sites: PeptideSites) -> tuple[Tensor, Tensor]:
-        """Do all work that does not need the previous angle.
+        """Compute everything that does not depend on the previous angle.
 
         Returns
         -------
         Tensor, (n, head_width)
-            What C-alphas say.
+            Contribution of the C-alphas.
         Tensor, (n, 3, head_width)
-            What the previous peptide adds: coefficients of (1, cosine, sine) of its angle.
+            Contribution of the previous peptide: coefficients of (1, cosine, sine) of its angle.
         """
         own = torch.cat([sites.window, self.type_embedding(sites.types.long()).flatten(1)], dim=-1)
         seen = self.encoder(sites.neighbourhood, own)
@@ -322,22 +322,22 @@ class PeptidePlaneNetwork(nn.Module):
         return context, self.before(sites.before / 0.15)
 
     def forward(self, sites: PeptideSites, previous_angle: Tensor) -> Tensor:
-        """Unnormalised log-probabilities (n, classes), given the angles (n,) of the peptides before."""
+        """Return unnormalised log-probabilities (n, classes), given the previous angles (n,)."""
         context, before = self.encode(sites)
         return self.logits(context, before, torch.cos(previous_angle), torch.sin(previous_angle))
 
     def remaining(self, context: Tensor, before: Tensor, joints: Joints) -> Tensor:
-        """What the penalties leave of a peptide's probability, for every class of the angle before.
+        """Return the share of a peptide's probability left by the penalties, per previous class.
 
-        A peptide whose next would be strained at any angle should rather not be drawn. On a grid of a few
-        angles, with the mean logits of the classes around each, that is known well enough.
+        This disfavours angles after which the next peptide would be strained at any angle. A coarse grid of
+        angles, with the mean logits of the classes around each, is accurate enough.
 
         Parameters
         ----------
         context, before : Tensor
-            From :meth:`encode`, n sites.
+            From :meth:`encode`, for n sites.
         joints : Joints
-            Of the n sites.
+            For the n sites.
 
         Returns
         -------
@@ -357,7 +357,7 @@ class PeptidePlaneNetwork(nn.Module):
     def handedness_penalty(
         self, nitrogen: Tensor, carbon: Tensor, c_beta: Tensor, cosine: Tensor, sine: Tensor
     ) -> Tensor:
-        """Misfit of N, C and a given CB about CA for every class, in nats: are they an L-amino acid?
+        """Return the misfit in nats of N, C and a given CB to an L-amino acid, for each class.
 
         Parameters
         ----------
@@ -366,7 +366,7 @@ class PeptidePlaneNetwork(nn.Module):
         carbon : Tensor, (..., 2)
             As in :class:`EncodedPeptides`.
         cosine, sine : Tensor, (...)
-            Of the angle of the peptide before.
+            Cosine and sine of the previous peptide's angle.
         c_beta : Tensor, (..., 3)
             As in :class:`PeptideEvidence`.
 
@@ -383,11 +383,11 @@ class PeptidePlaneNetwork(nn.Module):
         return 0.5 * there * ((volume - self.volume) / self.volume_deviation).square()
 
     def logits(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """Combine what :meth:`encode` gave with the previous angle; leading dimensions broadcast."""
+        """Combine the result of :meth:`encode` with the previous angle; leading dimensions broadcast."""
         return self.output(self.hidden(context, before, cosine, sine))
 
     def hidden(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """Last layer before the logits, as :meth:`logits`."""
+        """Return the last layer before the logits; see :meth:`logits`."""
         constant, with_cosine, with_sine = before.unbind(dim=-2)
         total = context + constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
         return functional.silu(total)
@@ -399,20 +399,20 @@ class PeptidePlaneNetwork(nn.Module):
         uniforms: Tensor,
         evidence: PeptideEvidence | None = None,
     ) -> Tensor:
-        """Draw the angles along all segments at once, each given the one before; exact ancestral sampling.
+        """Draw the angles along all segments at once by ancestral sampling, each given the previous one.
 
-        A step takes the time of the segments that are not at their end.
+        Each step processes only segments that have not ended.
 
         Parameters
         ----------
         encoded : EncodedPeptides
-            What the network knows.
+            Features of the network.
         segments : Tensor, (segments, longest) int64
             Residues of each segment in order, padded with -1; the longest segments first.
         uniforms : Tensor, (samples, frames, residues, 2)
-            Random numbers in [0, 1): for the class, and for the place in its bin.
+            Random numbers in [0, 1) for the class and for the position in its bin.
         evidence : PeptideEvidence, optional
-            What given atoms say.
+            Information from given atoms.
 
         Returns
         -------
@@ -444,21 +444,21 @@ class PeptidePlaneNetwork(nn.Module):
         return angles
 
     def draw_twists(self, frames: PeptideFrames, angle: Tensor, chain: Chain, uniforms: Tensor) -> Tensor:
-        """Draw how far each N leaves the plane: as peptides do, and so that the angle N-CA-C relaxes.
+        """Draw the rotation of each N out of the plane, by its statistics and so that N-CA-C relaxes.
 
-        Each turn is drawn on a grid from a normal distribution times that of the angle N-CA-C it leads to;
-        the peptide's omega follows (about 0.43 degrees a degree).
+        Each rotation is drawn on a grid from a normal distribution times the distribution of the resulting
+        angle N-CA-C; the peptide's omega follows (about 0.43 degrees per degree).
 
         Parameters
         ----------
         frames : PeptideFrames
-            Of the peptide axes.
+            Frames of the peptide axes.
         angle : Tensor, (frames, residues)
             Peptide angles in radians.
         chain : Chain
             The sequence.
         uniforms : Tensor, (frames, residues, 2)
-            Random numbers in [0, 1): for the grid point, and for the place around it.
+            Random numbers in [0, 1) for the grid point and for the position around it.
 
         Returns
         -------
@@ -472,8 +472,8 @@ class PeptidePlaneNetwork(nn.Module):
         to_carbon = to_carbon / torch.linalg.vector_norm(to_carbon, dim=-1, keepdim=True)
         ahead = torch.matmul(frames.axes, shift(to_carbon, 1, 0.0, dim=1).unsqueeze(-1))
         twist = torch.linspace(-self.max_twist, self.max_twist, self.twist_steps, device=angle.device)
-        # N of a cis peptide stands three times as far from the axis: the same shift sideways is a smaller
-        # turn.
+        # N of a cis peptide is three times as far from the axis, so the same sideways shift is a smaller
+        # rotation.
         scale = (self.trans_distance_nm / nitrogen[..., 1:].abs()).clamp_max(1.0)
         turn = angle.unsqueeze(-1) + twist * scale
         sideways = torch.cos(turn) * ahead[:, :, 1] + torch.sin(turn) * ahead[:, :, 2]
@@ -489,27 +489,27 @@ class PeptidePlaneNetwork(nn.Module):
 
 
 def _waves(angles: int) -> Tensor:
-    """1, cosine and sine, (3, angles), of the middles of equal parts of a turn from -pi."""
+    """Return 1, cosine and sine, (3, angles), at the middles of equal parts of a turn from -pi."""
     middles = (torch.arange(angles) + 0.5) / angles * (2 * math.pi) - math.pi
     return torch.stack([torch.ones_like(middles), torch.cos(middles), torch.sin(middles)])
 
 
 def _interpolation(coarse: int, fine: int) -> Tensor:
-    """Weights (coarse, fine) of linear interpolation around the circle, between middles as in `_waves`."""
+    """Return weights (coarse, fine) of linear interpolation on the circle, between middles as in `_waves`."""
     places = (torch.arange(fine) + 0.5) / fine * coarse - 0.5 - torch.arange(coarse)[:, None]
     distance = (torch.remainder(places + coarse / 2, coarse) - coarse / 2).abs()
     return (1.0 - distance).clamp_min(0.0)
 
 
 def _direction(nitrogen: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Direction (..., 3) of N of the previous peptide from CA; zero where there is none."""
+    """Return the direction (..., 3) of N of the previous peptide from CA; zero where there is none."""
     constant, with_cosine, with_sine = nitrogen.unbind(dim=-2)
     n = constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
     return n / torch.linalg.vector_norm(n, dim=-1, keepdim=True).clamp_min(1e-6)
 
 
 def _cut(sites: PeptideSites, first: int, last: int) -> PeptideSites:
-    """The sites from ``first`` up to ``last``."""
+    """Return the sites from ``first`` up to ``last``."""
     return PeptideSites(
         cut_neighbourhood(sites.neighbourhood, first, last),
         sites.window[first:last],
@@ -519,7 +519,7 @@ def _cut(sites: PeptideSites, first: int, last: int) -> PeptideSites:
 
 
 def draw_class(logits: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw a class by inverse cumulative probability: logits (..., classes), uniforms (...)."""
+    """Draw a class by inverse CDF from logits (..., classes) and uniforms (...)."""
     cumulative = torch.softmax(logits, dim=-1).cumsum(dim=-1)
     threshold = uniforms * cumulative[..., -1]
     return (cumulative <= threshold.unsqueeze(-1)).sum(dim=-1).clamp_max(logits.shape[-1] - 1)

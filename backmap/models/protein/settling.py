@@ -1,4 +1,4 @@
-"""Atoms built between given ones, moved until bonds and bond angles fit."""
+"""Relaxation of atoms built between given ones until bonds and bond angles fit."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from backmap.models.chain import Chain, shift
 
 _STEPS = 120
 _BOND_STEPS = 30
-"""The last steps, which look at bonds alone: where not all can fit, bonds do."""
+"""Final steps that consider bonds only, so that bonds fit where not everything can."""
 _SPAN_WEIGHT = 0.3
 _STRIDE = 1.4
 """Over-relaxation of each step."""
 
 
 class Springs(NamedTuple):
-    """What holds the atoms to be moved: bonds, and distances across bond angles; the same in all frames.
+    """Springs on the atoms to move: bonds and distances across bond angles, the same in all frames.
 
     Attributes
     ----------
     moved : Tensor, (moved,) int64
         Flat atom indices ``residue * 15 + slot``.
     partners : Tensor, (moved, partners) int64
-        Flat indices of the atoms each is held by.
+        Flat indices of the atoms at the other ends of the springs.
     lengths : Tensor, (moved, partners)
         Distances in nm.
     weights : Tensor, (moved, partners)
-        1 for a bond, less for a distance across an angle, 0 for a partner that is none.
+        1 for a bond, less for a distance across an angle, 0 for padding.
     shares : Tensor, (moved, partners)
-        What part of a deviation the moved atom makes good: half of it where the partner moves as well.
+        Fraction of a deviation that the moved atom corrects: half if the partner moves too.
     """
 
     moved: Tensor
@@ -44,14 +44,14 @@ class Springs(NamedTuple):
 
 
 def find_springs(moving: Tensor, standing: Tensor, chain: Chain) -> Springs:
-    """Find what holds the atoms to be moved.
+    """Find the springs on the atoms to move.
 
     Parameters
     ----------
     moving : Tensor, (residues, 15) bool
-        Atoms to be moved.
+        Atoms to move.
     standing : Tensor, (residues, 15) bool
-        Atoms that have a place, those to be moved included.
+        Atoms that have positions, including those to move.
     chain : Chain
         The sequence.
     """
@@ -60,7 +60,7 @@ def find_springs(moving: Tensor, standing: Tensor, chain: Chain) -> Springs:
     types, linked = chain.types[residue], chain.linked
     there = (standing, shift(standing, -1, False), shift(standing, 1, False))
     bonded = (torch.ones_like(linked), shift(linked, -1, False), linked)
-    # CD's slot is bonded to N in proline alone, and only there tied to the residue before.
+    # The slot of CD is bonded to N in proline only, and tied to the previous residue only there.
     ring = torch.arange(ATOM_SLOTS, device=device) == SLOT_PROLINE_CD
     proline = chain.types == RESIDUE_INDEX["PRO"]
     tied = (
@@ -88,7 +88,7 @@ def find_springs(moving: Tensor, standing: Tensor, chain: Chain) -> Springs:
 
 
 def _tables(device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Bonds and spans to the own residue (20, 15, 15), to the one before and to the one behind (15, 15)."""
+    """Return bonds and spans within a residue (20, 15, 15), and to the previous and next ones (15, 15)."""
     within, across = span_tables()
     bonds, spans, forward = (torch.from_numpy(t).float().to(device) for t in (bond_table(), within, across))
     peptide = torch.full_like(forward, torch.nan)
@@ -97,11 +97,11 @@ def _tables(device: torch.device) -> list[tuple[Tensor, Tensor]]:
 
 
 def settle(atoms: Tensor, springs: Springs) -> Tensor:
-    """Move atoms until they are where their bonds and angles want them, or as near as the others let them.
+    """Move atoms to satisfy their bonds and angles as well as possible.
 
-    Every step moves each atom by the weighted mean of what would satisfy each of its distances (Mueller,
-    Heidelberger, Hennix and Ratcliff, J. Vis. Commun. Image Represent. 2007). Distances know no handedness:
-    the side on which an atom ends is, as a rule, that on which it starts.
+    Each step moves each atom by the weighted mean of the moves that would satisfy each of its distances
+    (Mueller, Heidelberger, Hennix and Ratcliff, J. Vis. Commun. Image Represent. 2007). Distances do not
+    define handedness: atoms usually stay on the side on which they start.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def settle(atoms: Tensor, springs: Springs) -> Tensor:
     Returns
     -------
     Tensor, (..., residues, 15, 3)
-        In nm; atoms that are not to be moved are where they were.
+        In nm; all other atoms are unchanged.
     """
     if len(springs.moved) == 0:
         return atoms
@@ -131,7 +131,7 @@ def settle(atoms: Tensor, springs: Springs) -> Tensor:
 
 
 def strain(atoms: Tensor, springs: Springs) -> Tensor:
-    """Largest relative deviation of what holds each moved atom, (..., moved); angles count less."""
+    """Return the largest relative deviation of each moved atom's springs, (..., moved); angles count less."""
     _, distance = _distances(atoms.flatten(-3, -2), springs)
     return (springs.weights * (distance / springs.lengths - 1).abs()).amax(dim=-1)
 

@@ -1,4 +1,4 @@
-"""Side chains: torsions drawn one after the other, atoms placed on ideal bonds."""
+"""Side chains: torsions drawn one by one, and atoms placed on ideal bonds."""
 
 import functools
 import math
@@ -51,16 +51,16 @@ _TYPE_WIDTH = 24
 _OWN_WIDTH = 6 + len(_TYPE_WINDOW) * _TYPE_WIDTH
 
 _MAX_STRAIN = 0.03
-"""By how much more than in the best candidate a bond may be off, relatively; angles count less."""
+"""Maximum relative deviation of a bond beyond that of the best candidate; angles count less."""
 
 
 class SideChainSites(NamedTuple):
-    """What the network knows of every residue, over frames x residues sites.
+    """Input of the network for each residue, over frames x residues sites.
 
     Attributes
     ----------
     neighbourhood : Neighbourhood
-        CA, CB and O of the nearest residues of a point 0.24 nm beyond CA towards CB.
+        CA, CB and O of the residues nearest to a point 0.24 nm from CA towards CB.
     torsions : Tensor, (n, 6)
         Sine, cosine and presence of phi and psi.
     types : Tensor, (n, 3) uint8
@@ -104,7 +104,7 @@ class CBetaGeometry(nn.Module):
 
 
 def cut_sites(sites: SideChainSites, first: int, last: int) -> SideChainSites:
-    """The sites from ``first`` up to ``last``."""
+    """Return the sites from ``first`` up to ``last``."""
     return SideChainSites(
         cut_neighbourhood(sites.neighbourhood, first, last),
         sites.torsions[first:last],
@@ -120,7 +120,7 @@ def measure_chi(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, 
     atoms : Tensor, (n, 15, 3)
         In nm.
     present : Tensor, (n, 15) bool
-        Which atoms are there.
+        Atoms that exist.
     types : Tensor, (n,) int64
         Residue types.
 
@@ -142,19 +142,19 @@ def measure_chi(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, 
 
 
 class _PerTorsion(nn.ModuleList):
-    """A layer for each of several torsions."""
+    """One layer per torsion."""
 
     def forward(self, number: int, inputs: Tensor) -> Tensor:
         """Apply layer ``number``."""
         outputs = inputs
-        for own, layer in enumerate(self):  # TorchScript cannot choose a layer by index
+        for own, layer in enumerate(self):  # TorchScript cannot index layers by a variable
             if own == number:
                 outputs = layer(inputs)
         return outputs
 
 
 class SideChainNetwork(nn.Module):
-    """Classifies chi1 ... chi4, each given the ones before."""
+    """Classifies chi1 ... chi4, each given the previous ones."""
 
     has_chi: Tensor
     type_window: Final = _TYPE_WINDOW
@@ -184,7 +184,7 @@ class SideChainNetwork(nn.Module):
     def describe(
         self, backbone: Tensor, c_beta: Tensor, chain: Chain, box: Tensor | None = None
     ) -> SideChainSites:
-        """Describe every residue from a whole backbone.
+        """Describe each residue from a whole backbone.
 
         Parameters
         ----------
@@ -218,21 +218,21 @@ class SideChainNetwork(nn.Module):
         )
 
     def encode(self, sites: SideChainSites) -> Tensor:
-        """Do all work that does not need torsions: (n, trunk_width)."""
+        """Compute everything that does not depend on torsions: (n, trunk_width)."""
         own = torch.cat([sites.torsions, self.type_embedding(sites.types.long()).flatten(1)], dim=-1)
         return self.trunk(torch.cat([self.encoder(sites.neighbourhood, own), own], dim=-1))
 
     def logits(self, hidden: Tensor, chi: int, earlier: Tensor) -> Tensor:
-        """Unnormalised log-probabilities of one torsion's classes.
+        """Return unnormalised log-probabilities of one torsion's classes.
 
         Parameters
         ----------
         hidden : Tensor, (n, trunk_width)
             From :meth:`encode`.
         chi : int
-            Which torsion, from 0.
+            Index of the torsion, from 0.
         earlier : Tensor, (n, candidates, chi)
-            The torsions before, in radians.
+            Previous torsions in radians.
 
         Returns
         -------
@@ -245,7 +245,7 @@ class SideChainNetwork(nn.Module):
         return self.output(chi, functional.silu(head))
 
     def forward(self, sites: SideChainSites, torsions: Tensor) -> list[Tensor]:
-        """Logits of all torsions given the true earlier ones: four of (n, classes)."""
+        """Return the logits of all torsions given the true previous ones: four of (n, classes)."""
         hidden = self.encode(sites)
         return [self.logits(hidden, chi, torsions[:, None, :chi]).squeeze(1) for chi in range(self.max_chi)]
 
@@ -259,14 +259,14 @@ class SideChainNetwork(nn.Module):
         types : Tensor, (n,) int64
             Residue types.
         uniforms : Tensor, (n, candidates, 4, 2)
-            Random numbers in [0, 1): for the class of each torsion, and for the place in its bin.
+            Random numbers in [0, 1) for the class of each torsion and for the position in its bin.
         known : Tensor, (n, 4), optional
-            Torsions in radians that are not to be drawn; NaN for the others.
+            Known torsions in radians, which are not drawn; NaN for the others.
 
         Returns
         -------
         Tensor, (n, candidates, 4)
-            In radians; zero where a residue has no such torsion.
+            In radians; zero where a residue does not have the torsion.
         """
         has = self.has_chi[types]
         torsions = torch.zeros_like(uniforms[..., 0])
@@ -294,13 +294,13 @@ def measure_given_torsions(backbone: Tensor, c_beta: Tensor, types: Tensor, give
     types : Tensor, (n,) int64
         Residue types.
     given : Given
-        Of n sites, from :func:`of_sites`.
+        For n sites, from :func:`of_sites`.
 
     Returns
     -------
     Tensor, (n, 4)
-        chi1 ... chi4 in radians: of the first given atom that hangs on each, from three atoms that are given
-        or stand as backbone and CB do. NaN where there is none.
+        chi1 ... chi4 in radians: each from the first given atom that it determines and three atoms that are
+        given or belong to the backbone and CB. NaN where there is none.
     """
     atoms, standing = given.atoms.clone(), given.present.clone()
     atoms[:, :SLOT_CB], atoms[:, SLOT_CB] = backbone, c_beta
@@ -321,8 +321,8 @@ def measure_given_torsions(backbone: Tensor, c_beta: Tensor, types: Tensor, give
 class SideChainGeometry(nn.Module):
     """Places all side-chain atoms on ideal bonds.
 
-    The buffers say, for each residue type and each slot after CB, on which slots an atom hangs, at what bond
-    length and angle, by which torsion, and what is added to it.
+    For each residue type and each slot after CB, the buffers contain the parent slots of the atom, its bond
+    length and angle, the index of its torsion, and the offset added to the torsion.
     """
 
     exists: Tensor
@@ -344,7 +344,7 @@ class SideChainGeometry(nn.Module):
         chi, values = torch.full(shape, self.no_chi), torch.zeros(*shape, 3)
         for kind, name in enumerate(RESIDUE_NAMES):
             if kind == self.proline:
-                continue  # its ring is closed instead
+                continue  # the ring is closed instead
             geometry = ideal_geometry()["residues"][name]["placements"]
             for number, (placement, (_, *entry)) in enumerate(zip(PLACEMENTS[name], geometry, strict=True)):
                 exists[kind, number] = True
@@ -378,12 +378,12 @@ class SideChainGeometry(nn.Module):
         torsions : Tensor, (n, candidates, 4)
             chi1 ... chi4 in radians.
         given : Given, optional
-            Of n sites: atoms to keep; those behind them hang on them.
+            For n sites: atoms to keep, from which the following ones are placed.
 
         Returns
         -------
         Tensor, (n, candidates, 10, 3)
-            Slots CB ... of each candidate in nm; zero where the type has no such atom.
+            Slots CB ... of each candidate in nm; zero where the type does not have the atom.
         """
         count, candidates = torsions.shape[:2]
         atoms = backbone.new_zeros([count, candidates, self.slots, 3])
@@ -409,7 +409,7 @@ class SideChainGeometry(nn.Module):
 
 
 def _kept(given: Given | None, placed: Tensor, rows: Tensor, slot: int) -> Tensor:
-    """Atoms (rows, candidates, 3) of a slot as they were placed, or as they are given."""
+    """Return atoms (rows, candidates, 3) of a slot, replaced by given ones."""
     if given is None:
         return placed
     return torch.where(given.present[rows, slot, None, None], given.atoms[rows, slot].unsqueeze(1), placed)
@@ -417,10 +417,10 @@ def _kept(given: Given | None, placed: Tensor, rows: Tensor, slot: int) -> Tenso
 
 @functools.cache
 def _handed_centres() -> np.ndarray:
-    """(20, 2, 4) slots: centres, and three of their neighbours whose triple product is positive.
+    """Return the slots (20, 2, 4) of chiral centres and three neighbours with a positive triple product.
 
-    They are CA and, where a side chain branches out of the plane, the branching atom. Of types with one
-    centre it stands twice; glycine's are without meaning.
+    The centres are CA and, where a side chain branches out of the plane, the branching atom. A single centre
+    is listed twice; the entries of glycine are arbitrary.
     """
     centres = np.zeros((len(RESIDUE_NAMES), 2, 4), dtype=np.int64)
     centres[:] = (SLOT_CA, SLOT_N, SLOT_C, SLOT_CB)
@@ -436,7 +436,7 @@ def _handed_centres() -> np.ndarray:
 
 
 def wrong_hand(atoms: Tensor, types: Tensor) -> Tensor:
-    """Whether a centre of a residue (..., residues, 15, 3) is the mirror image of what it should be."""
+    """Return which residues (..., residues, 15, 3) have a centre of the wrong chirality."""
     slots = torch.from_numpy(_handed_centres()).to(types.device)[types]
     rows = torch.arange(len(types), device=types.device)[:, None, None]
     centre, *neighbours = atoms[..., rows, slots, :].unbind(dim=-2)
@@ -445,21 +445,21 @@ def wrong_hand(atoms: Tensor, types: Tensor) -> Tensor:
 
 
 def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
-    """Make what was built of side chains fit the given atoms on all sides of it.
+    """Fit built side-chain atoms to the given atoms around them.
 
-    Atoms built between given ones are moved to where bonds and angles fit. A candidate that even so fits
-    worse than the best of its residue, or has the wrong hand where that has not, gives way to it.
+    Atoms built between given ones are moved to fit bonds and angles. Candidates that still fit worse than the
+    best candidate of their residue, or have the wrong chirality while that has not, are replaced by it.
 
     Parameters
     ----------
     candidates : Tensor, (frames, residues, candidates, 10, 3)
-        From :class:`SideChainGeometry`, nm.
+        From :class:`SideChainGeometry` in nm.
     backbone : Tensor, (frames, residues, 4, 3)
         N, CA, C, O in nm.
     chain : Chain
         The sequence.
     given : Given
-        Of all frames.
+        For all frames.
 
     Returns
     -------

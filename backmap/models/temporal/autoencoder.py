@@ -1,4 +1,4 @@
-"""What the two conditional autoencoders have in common."""
+"""The interface of the conditional autoencoders."""
 
 from typing import NamedTuple, Protocol
 
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 class Observation(NamedTuple):
-    """What the encoder sees; the condition, which the decoder sees too, is a part of it.
+    """Input of the encoder; includes the condition, which the decoder sees too.
 
     Attributes
     ----------
     everything : Tensor
         Present frame, beads and previous frames.
     condition : Tensor
-        Beads and previous frames alone.
+        Beads and previous frames only.
     """
 
     everything: Tensor
@@ -21,7 +21,7 @@ class Observation(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """Normal distribution of the latent code of a frame, (batch, latent) each."""
+    """Normal distribution of the latent code of a frame: mean and log variance (batch, latent)."""
 
     mean: Tensor
     log_variance: Tensor
@@ -33,9 +33,9 @@ class Decoded(NamedTuple):
     Attributes
     ----------
     coordinates : Tensor, (batch, atoms, 3)
-        In nm, oriented as the beads; where its centre lies is not defined.
+        In nm, oriented as the beads; the centre is arbitrary.
     output : Tensor
-        What the network gave: logits of densities, or scaled internal coordinates.
+        Output of the network: logits of densities, or scaled internal coordinates.
     """
 
     coordinates: Tensor
@@ -49,22 +49,27 @@ class Autoencoder(Protocol):
     the newest last.
     """
 
-    latent: int
-    normals_per_frame: int
+    @property
+    def latent(self) -> int:
+        """Size of the latent code."""
+
+    @property
+    def normals_per_frame(self) -> int:
+        """Normal random numbers per frame for the decoder's own noise."""
 
     def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
-        """Describe what the encoder sees."""
+        """Return the input of the encoder."""
 
     def condition(self, beads: Tensor, previous: Tensor) -> Tensor:
-        """Describe what the decoder sees."""
+        """Return the condition, which the decoder sees."""
 
     def encode(self, observation: Observation) -> Posterior:
-        """Distribution of the latent code."""
+        """Return the distribution of the latent code."""
 
     def decode(
         self, code: Tensor, condition: Tensor, beads: Tensor, normals: Tensor | None = None
     ) -> Decoded:
-        """Frame of a latent code; normals (batch, normals_per_frame) add the decoder's own noise, if any."""
+        """Return the frame of a latent code; normals (batch, normals_per_frame) add decoder noise, if any."""
 
     def reconstruction_loss(self, decoded: Decoded, frame: Tensor, observation: Observation) -> Tensor:
-        """How badly a frame decoded without noise fits the true one, averaged over the batch."""
+        """Return the misfit of frames decoded without noise, averaged over the batch."""

@@ -1,4 +1,4 @@
-"""Everything that shapes a temporal model; stored in its checkpoint."""
+"""Configuration of a temporal model, stored in its checkpoint."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from backmap.limits import Real, Whole
 from backmap.models.configuration import Depth, Nanometres, Share, Width
 
 MAX_ATOMS = 10_000
-"""Atoms of a molecule that a model file may describe."""
+"""Maximum number of atoms of a molecule in a model file."""
 
 
 class Representation(StrEnum):
-    """What the networks see and draw.
+    """Representation that the networks see and draw.
 
     VOXELS
         Gaussian densities of the particles on a grid, as published: any molecule, any linear mapping.
     INTERNAL_COORDINATES
-        Bond lengths, angles and torsions outwards from the beads: beads that are atoms of a bonded molecule.
+        Bond lengths, angles and torsions outwards from the beads, which must be atoms of a bonded molecule.
     """
 
     VOXELS = "voxels"
@@ -36,7 +36,7 @@ class VoxelConfig:
     grid_points : int
         Voxels along each edge of the cubic grid.
     width_nm : float
-        Edge of the grid.
+        Edge length of the grid.
     sigma_nm : float
         Standard deviation of a particle's Gaussian.
     channels : int
@@ -67,11 +67,11 @@ class InternalConfig:
     latent : int
         Size of the latent code.
     dropout : float
-        Share of the hidden activations that is dropped in training.
+        Fraction of hidden activations dropped in training.
     regression : bool
-        Whether a linear regression on the condition comes first, fitted before the training. The networks
-        then describe what it leaves, and the decoder gives the variance of each coordinate of each frame too.
-        With few frames of a large molecule most of what can be learned is linear.
+        Whether a linear regression on the condition is fitted before training. The networks then model its
+        residuals, and the decoder also predicts the variance of each coordinate in each frame. With few
+        frames of a large molecule, most of what can be learned is linear.
     """
 
     hidden: Width = 256
@@ -94,18 +94,18 @@ class TemporalConfig:
     frame_interval_ps : float
         Time between frames of the training data.
     temperature_kelvin : float
-        Of the simulation that made the training data.
+        Temperature of the simulation that produced the training data.
     mixture_components : int
-        Gaussians fitted to the latent codes of the training data.
+        Number of Gaussians fitted to the latent codes of the training data.
     library_frames : int
-        Frames (with those before them) kept to start a rollout from.
+        Number of frames, each with its previous frames, stored to start rollouts from.
     refined_noise : float
-        Share of the decoder's noise, from 0 to 1, in frames that are drawn to be refined: the refinement
-        brings the heat of all fast motions itself, and less noise means fewer overlaps to begin with.
+        Fraction, from 0 to 1, of the decoder's noise in frames that are then refined: refinement thermalises
+        all fast motions itself, and less noise means fewer initial overlaps.
     refined_draws : int
-        Draws of each frame of which the one of lowest energy is refined.
+        Draws per frame; the one with the lowest energy is refined.
     voxels, internal : VoxelConfig, InternalConfig
-        Sizes of the networks of either representation; the other is not used.
+        Sizes of the networks of each representation; only one of them is used.
     """
 
     representation: str = Representation.VOXELS.value
@@ -122,7 +122,7 @@ class TemporalConfig:
     def __post_init__(self) -> None:
         known = [kind.value for kind in Representation]
         if self.representation not in known:
-            raise ValueError(f"representation is {self.representation!r}; {' and '.join(known)} are known")
+            raise ValueError(f"representation is {self.representation!r}; use {' or '.join(known)}")
 
     @property
     def latent(self) -> int:
@@ -133,7 +133,7 @@ class TemporalConfig:
 
 @dataclass(frozen=True)
 class MappingTable:
-    """A mapping as a model file holds it; see :meth:`backmap.chemistry.LinearMapping.to_dict`."""
+    """A mapping as stored in a model file; see :meth:`backmap.chemistry.LinearMapping.to_dict`."""
 
     atoms: Annotated[int, Whole(1, MAX_ATOMS)]
     bead_names: tuple[str, ...]
@@ -143,7 +143,7 @@ class MappingTable:
 
 @dataclass(frozen=True)
 class TemporalDescription:
-    """What a model file says of a temporal model besides its weights."""
+    """Description of a temporal model in its file, besides the weights."""
 
     model: TemporalConfig
     molecule: Molecule

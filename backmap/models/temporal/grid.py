@@ -1,4 +1,4 @@
-"""Whether a voxel grid suits a molecule: it must enclose it, and its voxels must resolve a particle."""
+"""Check of voxel grids: a grid must enclose the molecule, and its voxels must resolve particles."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 from backmap.models.temporal.config import VoxelConfig
 
 SIGMA_IN_VOXELS = 0.47
-"""Standard deviation of a particle in voxels that the published grids have."""
+"""Standard deviation of a particle, in voxels, of the published grids."""
 
 _MIN_SIGMA_IN_VOXELS = 0.45
 _MARGIN_IN_SIGMAS = 2.0
 
 
 def suggest_grid(radius_nm: float, grid_points: int = 12) -> tuple[float, float]:
-    """Width and sigma (nm) of a grid for a molecule whose atoms lie within a radius of their mean."""
+    """Return width and sigma (nm) of a grid for a molecule with atoms within a radius of their mean."""
     # width / 2 = radius + margin sigma, sigma = SIGMA_IN_VOXELS width / grid_points
     width = radius_nm / (0.5 - _MARGIN_IN_SIGMAS * SIGMA_IN_VOXELS / grid_points)
     width = math.ceil(width * 20) / 20
@@ -22,19 +22,19 @@ def suggest_grid(radius_nm: float, grid_points: int = 12) -> tuple[float, float]
 
 
 def check_grid(config: VoxelConfig, radius_nm: float) -> None:
-    """Refuse a grid that does not suit a molecule.
+    """Check that a grid suits a molecule.
 
     Parameters
     ----------
     config : VoxelConfig
         The grid.
     radius_nm : float
-        Largest distance of an atom from the mean of all atoms, in any frame: frames are turned at random.
+        Largest distance of an atom from the mean of all atoms in any frame; frames are rotated at random.
 
     Raises
     ------
     ValueError
-        Saying which numbers to use.
+        If it does not; the message suggests values.
     """
     voxel = config.width_nm / config.grid_points
     width, sigma = suggest_grid(radius_nm, config.grid_points)

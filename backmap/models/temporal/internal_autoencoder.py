@@ -1,9 +1,9 @@
-"""Networks on internal coordinates: the same conditional autoencoder without a grid.
+"""Networks on internal coordinates: a conditional autoencoder without a grid.
 
-Each internal coordinate is scaled by its own spread, so the rigid bonds count as much as the soft torsions;
-what the networks see does not change when everything is rotated or moved. The decoder gives the mean of a
-normal distribution with a learned variance for each coordinate, and draws from it (sigma-VAE: Rybkin,
-Daniilidis and Levine, ICML 2021).
+Each internal coordinate is scaled by its spread, so that rigid bonds count as much as soft torsions. The
+input of the networks is invariant to rotations and translations. The decoder predicts the mean of a normal
+distribution with a learned variance for each coordinate and draws from it (sigma-VAE: Rybkin, Daniilidis and
+Levine, ICML 2021).
 """
 
 import math
@@ -20,23 +20,31 @@ from backmap.models.temporal.internal_coordinates import InternalCoordinates, In
 from backmap.models.temporal.regression import Regression
 
 _RIGID_NM = 1e-4
-"""A bond that varies less than this is kept at its mean: it is constrained."""
+"""Bonds with a smaller spread are constrained and kept at their mean."""
 
 _FREE_TORSION = 0.7
-"""Torsions that spread more than this (radians) enter by cosine and sine."""
+"""Torsions with a larger spread (radians) are represented by cosine and sine."""
 
 _LOG_VARIANCE = (-14.0, 4.0)
 
 
 class ScaledCoordinates(nn.Module):
-    """Internal coordinates as numbers of mean 0 and variance 1, and back.
+    """Converts internal coordinates to numbers of mean 0 and variance 1, and back.
 
     Parameters
     ----------
     placed : int
-        Atoms that are placed.
+        Number of atoms that are placed.
     """
 
+    length_mean: Tensor
+    length_spread: Tensor
+    angle_mean: Tensor
+    angle_spread: Tensor
+    torsion_mean: Tensor
+    torsion_spread: Tensor
+    rigid: Tensor
+    free: Tensor
     circle_scale: Final = math.sqrt(2.0)
 
     def __init__(self, placed: int) -> None:
@@ -50,7 +58,7 @@ class ScaledCoordinates(nn.Module):
 
     @torch.no_grad()
     def fit(self, values: InternalValues) -> None:
-        """Take means and spreads from data (frames, placed)."""
+        """Set means and spreads from data (frames, placed)."""
         self.length_mean.copy_(values.length.mean(0))
         self.length_spread.copy_(values.length.std(0))
         self.rigid.copy_(self.length_spread < _RIGID_NM)
@@ -61,9 +69,9 @@ class ScaledCoordinates(nn.Module):
         self.free.copy_(self.torsion_spread > _FREE_TORSION)
 
     def encode(self, values: InternalValues) -> Tensor:
-        """Scaled coordinates (batch, 4 placed): length, angle, and the torsion as one number or two.
+        """Return scaled coordinates (batch, 4 placed): length, angle, and one or two numbers per torsion.
 
-        What is constant (rigid bonds; the second number of a narrow torsion) is zero.
+        Constant numbers (rigid bonds, the second number of a narrow torsion) are zero.
         """
         length = ((values.length - self.length_mean) / self.length_spread).masked_fill(self.rigid, 0.0)
         angle = (values.angle - self.angle_mean) / self.angle_spread
@@ -73,7 +81,7 @@ class ScaledCoordinates(nn.Module):
         return torch.cat([length, angle, first, second], dim=-1)
 
     def decode(self, scaled: Tensor) -> InternalValues:
-        """Internal coordinates of scaled ones (batch, 4 placed)."""
+        """Return internal coordinates from scaled ones (batch, 4 placed)."""
         length, angle, first, second = scaled.chunk(4, dim=-1)
         turn = torch.where(self.free, torch.atan2(second, first), first * self.torsion_spread)
         return InternalValues(
@@ -84,7 +92,7 @@ class ScaledCoordinates(nn.Module):
 
     @property
     def varies(self) -> Tensor:
-        """Which scaled coordinates (4 placed,) are not constant."""
+        """Scaled coordinates (4 placed,) that are not constant."""
         always = torch.ones_like(self.rigid)
         return torch.cat([~self.rigid, always, always, self.free])
 
@@ -101,7 +109,7 @@ class InternalAutoencoder(nn.Module):
     mapping : LinearMapping
         Beads, each a single atom.
     previous_frames : int
-        Frames before the present one that are seen.
+        Previous frames that the networks see.
     """
 
     lowest_log_sigma: Final = -3.5
@@ -128,7 +136,7 @@ class InternalAutoencoder(nn.Module):
 
     @torch.no_grad()
     def fit(self, frame: Tensor, previous: Tensor) -> None:
-        """Take from training frames what is not trained: means and spreads of all, and the regression.
+        """Fit the parts that are not trained to training frames: means, spreads and the regression.
 
         Parameters
         ----------
@@ -144,7 +152,7 @@ class InternalAutoencoder(nn.Module):
             self._begin_at_regression()
 
     def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
-        """What the decoder is to give: scaled coordinates, or what regression leaves. And the condition."""
+        """Return the decoder's target (scaled coordinates or innovations) and the condition."""
         condition = self.condition(beads, previous)
         target = self._scaled(frame)
         if self.regression is not None:
@@ -152,21 +160,21 @@ class InternalAutoencoder(nn.Module):
         return Observation(torch.cat([target, condition], dim=-1), condition)
 
     def condition(self, beads: Tensor, previous: Tensor) -> Tensor:
-        """Shapes of present and previous beads, and scaled internal coordinates of the previous frames."""
+        """Return shapes of present and previous beads, and scaled coordinates of the previous frames."""
         parts = [self.shape(beads)]
         for frame in previous.unbind(1):
             parts += [self.shape(frame[:, self.bead_atoms]), self._scaled(frame)]
         return torch.cat(parts, dim=-1)
 
     def encode(self, observation: Observation) -> Posterior:
-        """Distribution of the latent code."""
+        """Return the distribution of the latent code."""
         mean, log_variance = self.encoder(observation.everything).chunk(2, dim=-1)
         return Posterior(mean, log_variance.clamp(*_LOG_VARIANCE))
 
     def decode(
         self, code: Tensor, condition: Tensor, beads: Tensor, normals: Tensor | None = None
     ) -> Decoded:
-        """Frame of a latent code on its beads: the likeliest, or a drawn one if normal numbers are given."""
+        """Return the frame of a latent code on its beads: the most likely, or a random one with `normals`."""
         output = self.decoder(torch.cat([code, condition], dim=-1))
         mean, log_sigma = self._mean_and_log_sigma(output)
         scaled = mean if normals is None else mean + log_sigma.exp() * normals
@@ -175,7 +183,7 @@ class InternalAutoencoder(nn.Module):
         return Decoded(self.coordinates.place(beads, self.scale.decode(scaled)), output)
 
     def reconstruction_loss(self, decoded: Decoded, frame: Tensor, observation: Observation) -> Tensor:
-        """Mean negative log-likelihood of a frame's scaled coordinates, nats."""
+        """Return the mean negative log-likelihood of a frame's scaled coordinates, in nats."""
         mean, log_sigma = self._mean_and_log_sigma(decoded.output)
         target = observation.everything[:, : mean.shape[1]]
         deviation = (mean - target) * torch.exp(-log_sigma)
@@ -185,15 +193,16 @@ class InternalAutoencoder(nn.Module):
         return (terms * self.scale.varies).sum(dim=-1).mean()
 
     def _mean_and_log_sigma(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the normal distribution of each number the decoder is to give."""
-        mean, log_sigma = output, self.log_sigma
+        """Return mean and log sigma of the normal distribution of each target."""
+        mean: Tensor = output
+        log_sigma: Tensor = self.log_sigma
         if self.regression is not None:
             mean, change = output.chunk(2, dim=-1)
             log_sigma = log_sigma + change
         return mean, log_sigma.clamp(self.lowest_log_sigma, self.highest_log_sigma)
 
     def _begin_at_regression(self) -> None:
-        """Let untrained networks add nothing to the regression: innovations have variance 1."""
+        """Make untrained networks add nothing to the regression: innovations have variance 1."""
         nn.init.zeros_(self.decoder.leave.weight)
         nn.init.zeros_(self.decoder.leave.bias)
         nn.init.zeros_(self.log_sigma)
@@ -203,7 +212,11 @@ class InternalAutoencoder(nn.Module):
 
 
 class BeadShape(nn.Module):
-    """The shape of a set of beads: all distances, and torsions of consecutive ones as cosine and sine."""
+    """The shape of a set of beads: all distances, and cosines and sines of consecutive torsions."""
+
+    pairs: Tensor
+    mean: Tensor
+    spread: Tensor
 
     def __init__(self, beads: int) -> None:
         super().__init__()
@@ -215,13 +228,13 @@ class BeadShape(nn.Module):
 
     @torch.no_grad()
     def fit(self, beads: Tensor) -> None:
-        """Take mean and spread from data (frames, beads, 3)."""
+        """Set mean and spread from data (frames, beads, 3)."""
         described = self._describe(beads)
         self.mean.copy_(described.mean(0))
         self.spread.copy_(described.std(0).clamp(min=1e-4))
 
     def forward(self, beads: Tensor) -> Tensor:
-        """Scaled shape (batch, size) of beads (batch, beads, 3) in nm."""
+        """Return the scaled shape (batch, size) of beads (batch, beads, 3) in nm."""
         return (self._describe(beads) - self.mean) / self.spread
 
     def _describe(self, beads: Tensor) -> Tensor:
@@ -252,7 +265,7 @@ class ResidualNetwork(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, size_in) to (batch, size_out)."""
+        """Map (batch, size_in) to (batch, size_out)."""
         x = self.dropout(self.enter(x))
         for layer in self.layers:
             x = x + self.dropout(layer(x))
@@ -260,5 +273,5 @@ class ResidualNetwork(nn.Module):
 
 
 def _wrap(angle: Tensor) -> Tensor:
-    """Bring angles into [-pi, pi]."""
+    """Wrap angles to [-pi, pi]."""
     return torch.atan2(angle.sin(), angle.cos())

@@ -1,4 +1,4 @@
-"""Bond lengths, angles and torsions outwards from the beads, and the way back."""
+"""Bond lengths, angles and torsions outwards from the beads, and the inverse."""
 
 from itertools import groupby
 from typing import NamedTuple
@@ -10,17 +10,17 @@ from backmap.chemistry import LinearMapping, Molecule
 
 
 class InternalValues(NamedTuple):
-    """Internal coordinates of the atoms that are no beads, (batch, placed) each.
+    """Internal coordinates of the atoms that are not beads, (batch, placed) each.
 
     Attributes
     ----------
     length : Tensor
-        Distance from the parent, nm.
+        Distance from the parent in nm.
     angle : Tensor
-        At the parent, between the atom and the second reference atom, radians in [0, pi]. For an atom that
-        closes (see :class:`PlacementRow`) its distance from the second reference atom, nm, stands here.
+        Angle at the parent between the atom and the second reference atom, radians in [0, pi]. For an atom
+        that closes (see :class:`PlacementRow`), this is its distance from the second reference atom in nm.
     torsion : Tensor
-        Third, second, parent, atom, by the sign of IUPAC, radians in [-pi, pi].
+        Torsion third-second-parent-atom by the IUPAC convention, radians in [-pi, pi].
     """
 
     length: Tensor
@@ -29,17 +29,17 @@ class InternalValues(NamedTuple):
 
 
 class PlacementRow(NamedTuple):
-    """An atom and the three placed atoms it is measured from.
+    """An atom and the three placed atoms that define its internal coordinates.
 
     Attributes
     ----------
     atom, parent : int
-        The atom, and the placed one it is bonded to.
+        The atom, and the placed atom it is bonded to.
     second, third : int
-        Two more.
+        Two further placed atoms.
     closes : bool
-        Whether the atom is bonded to the second too. Then both bonds have their length whatever was placed
-        before: a chain between two beads, or a ring, closes.
+        Whether the atom is also bonded to the second. Both bonds then have their length regardless of what
+        was placed before, which closes a ring or a chain between two beads.
     """
 
     atom: int
@@ -50,19 +50,20 @@ class PlacementRow(NamedTuple):
 
 
 def placement_rows(molecule: Molecule, mapping: LinearMapping) -> list[PlacementRow]:
-    """Find the order in which atoms are placed, each with the atoms it is measured from.
+    """Find the order in which atoms are placed, and the reference atoms of each.
 
-    Atoms are placed outwards along bonds from the beads. First in turn is an atom bonded to two placed ones:
-    it closes. Next is one with a single atom between it and a placed one: it is measured from that one, so
-    that the atom between will find both in reach. (Of a peptide whose beads are C-alphas, C is measured from
-    its own C-alpha and the next one, then N closes.) Then comes any other. The remaining reference atoms are
-    the placed ones fewest bonds away from the parent, beads before others, earlier placed before later. So
-    the second hydrogen of a methyl group is measured from the first, and its torsion varies little.
+    Atoms are placed outwards along bonds from the beads. Atoms bonded to two placed ones, which close, come
+    first. Next are atoms with a single atom between them and a placed one: they are measured from the placed
+    one, so that the atom in between can reach both. (In a peptide whose beads are C-alphas, C is measured
+    from its own C-alpha and the next one, and then N closes.) All others follow. The remaining reference
+    atoms are the placed ones the fewest bonds away from the parent, beads before others and earlier placed
+    ones before later ones. The second hydrogen of a methyl group is thus measured from the first, and its
+    torsion varies little.
 
     Raises
     ------
     ValueError
-        If a bead is not one atom, there are fewer than three, or an atom is not connected with any bead.
+        If a bead is not a single atom, there are fewer than three, or an atom is not connected to any bead.
     """
     beads = mapping.bead_atoms
     if beads is None:
@@ -77,8 +78,8 @@ def placement_rows(molecule: Molecule, mapping: LinearMapping) -> list[Placement
         if row is None:
             lost = next(atom for atom in range(molecule.atoms) if atom not in placed)
             raise ValueError(
-                f"{molecule.describe(lost)} is not connected with any bead by bonds; internal coordinates "
-                "cannot place it, use voxels"
+                f"{molecule.describe(lost)} is not connected to any bead by bonds, and internal coordinates "
+                "cannot place it; use voxels"
             )
         rows.append(row)
         placed.append(row.atom)
@@ -86,7 +87,7 @@ def placement_rows(molecule: Molecule, mapping: LinearMapping) -> list[Placement
 
 
 def _next_row(molecule: Molecule, placed: list[int], beads: int) -> PlacementRow | None:
-    """The atom to place next: what closes, what lies beside a gap, any other; in order of their parents."""
+    """Return the next atom: one that closes, one beside a gap, or any other, in order of their parents."""
     order = {atom: position for position, atom in enumerate(placed)}
     reachable = [(atom, parent) for parent in placed for atom in molecule.bonded[parent] if atom not in order]
     beside_gap = None
@@ -106,7 +107,7 @@ def _next_row(molecule: Molecule, placed: list[int], beads: int) -> PlacementRow
 
 
 def _across_gap(molecule: Molecule, order: dict[int, int], atom: int, parent: int) -> int | None:
-    """The first placed atom but the parent that is two bonds away from an atom over one not yet placed."""
+    """Return the first placed atom, except the parent, two bonds away across an atom not yet placed."""
     found = {
         far
         for gap in molecule.bonded[atom]
@@ -120,7 +121,7 @@ def _across_gap(molecule: Molecule, order: dict[int, int], atom: int, parent: in
 def _references(
     molecule: Molecule, order: dict[int, int], beads: int, parent: int, chosen: tuple[int, ...]
 ) -> tuple[int, int]:
-    """Second and third reference atom: those chosen, then the placed atoms nearest to the parent by bonds."""
+    """Return the second and third reference atoms: chosen ones, then those nearest to the parent by bonds."""
     away = molecule.bond_distances(parent)
     near = sorted(
         (away[other] if away[other] >= 0 else molecule.atoms, position >= beads, position, other)
@@ -142,6 +143,11 @@ class InternalCoordinates(nn.Module):
         Beads, each a single atom.
     """
 
+    atoms: Tensor
+    closes: Tensor
+    final_order: Tensor
+    references: Tensor
+
     def __init__(self, molecule: Molecule, mapping: LinearMapping) -> None:
         super().__init__()
         bead_atoms = list(mapping.bead_atoms or ())
@@ -158,7 +164,7 @@ class InternalCoordinates(nn.Module):
         self.waves = [(part.start, part.stop, rows[part.start].closes) for part in waves]
 
     def measure(self, frames: Tensor) -> InternalValues:
-        """Internal coordinates of frames (batch, atoms, 3) in nm."""
+        """Return the internal coordinates of frames (batch, atoms, 3) in nm."""
         atom, parent, second, third = frames[:, self.atoms].unbind(dim=1)
         bond, axis = atom - parent, second - parent
         normal = torch.linalg.cross(axis, bond)
@@ -171,10 +177,10 @@ class InternalCoordinates(nn.Module):
         return InternalValues(_norm(bond), torch.where(self.closes, _norm(atom - second), angle), torsion)
 
     def place(self, beads: Tensor, values: InternalValues) -> Tensor:
-        """Frames (batch, atoms, 3) of beads (batch, beads, 3) and internal coordinates, in nm.
+        """Return frames (batch, atoms, 3) from beads (batch, beads, 3) and internal coordinates, in nm.
 
-        Where the two bonds of an atom that closes cannot meet, it lies on the line between its references,
-        a bond's length from the parent.
+        Where the two bonds of an atom that closes cannot meet, it is placed on the line between its reference
+        atoms, a bond length from the parent.
         """
         length, angle, torsion = values
         along, radius = length * torch.cos(angle), length * torch.sin(angle)
@@ -198,9 +204,9 @@ class InternalCoordinates(nn.Module):
 
 
 def _where_spheres_meet(one: Tensor, other: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
-    """Where along the line of their centres, from the first, two spheres meet, and the radius of that circle.
+    """Return the position of two spheres' intersection along their axis, and the radius of the circle.
 
-    Spheres that do not meet give the point of the first one, of radius `one`, nearest to where they would.
+    For spheres that do not meet, this is the point of the first sphere, of radius `one`, on the axis.
     """
     along = (one.square() - other.square() + distance.square()) / (2 * distance)
     along = torch.maximum(torch.minimum(along, one), -one)
@@ -208,9 +214,9 @@ def _where_spheres_meet(one: Tensor, other: Tensor, distance: Tensor) -> tuple[T
 
 
 def _in_waves(rows: list[PlacementRow], beads: list[int]) -> tuple[list[PlacementRow], list[slice]]:
-    """Sort atoms into waves, each placed at once because its reference atoms stand when its turn comes.
+    """Sort atoms into waves, each placed at once because its reference atoms are placed before it.
 
-    Atoms that close are placed apart from those that do not.
+    Atoms that close are in separate waves.
     """
     wave = dict.fromkeys(beads, 0)
     for row in rows:
@@ -228,7 +234,7 @@ def _in_waves(rows: list[PlacementRow], beads: list[int]) -> tuple[list[Placemen
 
 
 def _norm(vectors: Tensor) -> Tensor:
-    """Lengths, with a gradient where they vanish."""
+    """Return lengths, with a gradient where they vanish."""
     return vectors.square().sum(dim=-1).clamp(min=1e-12).sqrt()
 
 

@@ -1,6 +1,4 @@
-"""Distribution from which latent codes are drawn: Gaussians fitted to the codes of the training data."""
-
-from __future__ import annotations
+"""Distribution of latent codes: Gaussians fitted to the codes of the training data."""
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +14,14 @@ class LatentMixture(nn.Module):
     weights : Tensor, (components,)
         Probability of each Gaussian.
     means : Tensor, (components, latent)
-        Their means.
+        Means of the Gaussians.
     factors : Tensor, (components, latent, latent)
         Lower Cholesky factors of their covariances.
     """
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
 
     def __init__(self, weights: Tensor, means: Tensor, factors: Tensor) -> None:
         super().__init__()
@@ -28,18 +30,18 @@ class LatentMixture(nn.Module):
         self.register_buffer("factors", factors)
 
     @classmethod
-    def standard_normal(cls, latent: int) -> LatentMixture:
-        """The prior of the autoencoder, N(0, I), for comparison and until a mixture is fitted."""
+    def standard_normal(cls, latent: int) -> "LatentMixture":
+        """Return the prior of the autoencoder, N(0, I), used until a mixture is fitted."""
         return cls(torch.ones(1), torch.zeros(1, latent), torch.eye(latent).unsqueeze(0))
 
     @property
     def uniforms_per_code(self) -> int:
-        """Uniform numbers that a code is drawn from."""
+        """Number of uniform random numbers per code."""
         latent = self.means.shape[1]
         return 1 + latent + latent % 2
 
     def draw(self, uniforms: Tensor) -> Tensor:
-        """Codes (batch, latent) from uniform numbers (batch, uniforms_per_code) in [0, 1)."""
+        """Draw codes (batch, latent) from uniform numbers (batch, uniforms_per_code) in [0, 1)."""
         cumulative = self.weights.cumsum(0)
         component = torch.searchsorted(cumulative, uniforms[:, 0] * cumulative[-1], right=True)
         component = component.clamp(max=len(cumulative) - 1)

@@ -1,4 +1,4 @@
-"""Terms of a temporal model's loss (J. Phys. Chem. A 2022, 126, 9124), besides the reconstruction's own."""
+"""Terms of a temporal model's loss (J. Phys. Chem. A 2022, 126, 9124) besides the reconstruction loss."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from backmap.models.temporal.autoencoder import Posterior
 
 
 def centred(points: Tensor) -> Tensor:
-    """Points (..., points, 3) moved so that their mean is zero."""
+    """Translate points (..., points, 3) so that their mean is zero."""
     return points - points.mean(dim=-2, keepdim=True)
 
 
 def coordinate_loss(decoded: Tensor, frame: Tensor) -> Tensor:
-    """Mean squared error of mean-centred coordinates (batch, atoms, 3): L_aa, nm^2."""
+    """Return L_aa, the mean squared error of centred coordinates (batch, atoms, 3), in nm^2."""
     return functional.mse_loss(centred(decoded), centred(frame))
 
 
 def bead_loss(decoded_beads: Tensor, beads: Tensor) -> Tensor:
-    """Mean squared error of the mean-centred beads (batch, beads, 3) of a reconstruction: L_cg, nm^2."""
+    """Return L_cg, the mean squared error of the centred beads (batch, beads, 3), in nm^2."""
     return functional.mse_loss(centred(decoded_beads), centred(beads))
 
 
 def distance_loss(decoded: Tensor, frame: Tensor) -> Tensor:
-    """Half the mean squared error of the matrices of distances between atoms: L_edm, nm^2."""
+    """Return L_edm, half the mean squared error of the distance matrices of the atoms, in nm^2."""
     atoms = frame.shape[1]
     pairs = (_distances(decoded) - _distances(frame)).square().sum(dim=-1)
-    return pairs.mean() / atoms**2  # each pair stands twice in the matrix
+    return pairs.mean() / atoms**2  # the matrix contains each pair twice
 
 
 def energy_loss(decoded_energy: Tensor, energy: Tensor, mean: Tensor, spread: Tensor, limit: float) -> Tensor:
-    """Mean squared difference of standardised potential energies (batch,): L_energy.
+    """Return L_energy, the mean squared difference of standardised potential energies (batch,).
 
-    Energies beyond `limit` standard deviations count as lying there, or a first overlap of two atoms would
+    Standardised energies are clipped to `limit` standard deviations, because a single overlap of atoms would
     outweigh everything else.
     """
-    standardised = [((u - mean) / spread).clamp(-limit, limit) for u in (decoded_energy, energy)]
-    return functional.mse_loss(*standardised)
+    one, other = (((u - mean) / spread).clamp(-limit, limit) for u in (decoded_energy, energy))
+    return functional.mse_loss(one, other)
 
 
 def divergence(posterior: Posterior) -> Tensor:
-    """Kullback-Leibler divergence of the posterior from N(0, I), mean over the batch: L_kld, nats."""
+    """Return L_kld, the mean Kullback-Leibler divergence of the posterior from N(0, I), in nats."""
     mean, log_variance = posterior
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=-1).mean()
 
 
 def _distances(points: Tensor) -> Tensor:
-    """Distances (batch, pairs) of all pairs of atoms, with a gradient where atoms coincide."""
+    """Return the distances (batch, pairs) of all pairs of atoms, with a gradient where atoms coincide."""
     first, second = torch.triu_indices(points.shape[1], points.shape[1], offset=1, device=points.device)
     return (points[:, first] - points[:, second]).square().sum(dim=-1).clamp(min=1e-12).sqrt()

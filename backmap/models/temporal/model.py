@@ -1,6 +1,4 @@
-"""The temporal model: beads of a frame and the frames before it in, the next frame out."""
-
-from __future__ import annotations
+"""The temporal model: the next frame from its beads and the previous frames."""
 
 import math
 from dataclasses import asdict, replace
@@ -27,7 +25,7 @@ _FORCE_FIELD_PREFIX = "force_field."
 
 
 def make_autoencoder(config: TemporalConfig, molecule: Molecule, mapping: LinearMapping) -> Autoencoder:
-    """Make untrained networks.
+    """Create untrained networks.
 
     Raises
     ------
@@ -40,7 +38,7 @@ def make_autoencoder(config: TemporalConfig, molecule: Molecule, mapping: Linear
 
 
 class TemporalModel(nn.Module):
-    """Draws all atoms of a frame from its beads and the frames before it.
+    """Draws all atoms of a frame from its beads and the previous frames.
 
     Parameters
     ----------
@@ -49,18 +47,24 @@ class TemporalModel(nn.Module):
     molecule : Molecule
         Atoms and bonds, in the order of the coordinates.
     mapping : LinearMapping
-        How beads follow from atoms.
+        Mapping from atoms to beads.
     autoencoder : Autoencoder, optional
         Trained networks; new ones by default.
 
     Attributes
     ----------
     force_field : ForceField or None
-        What made the training data, if known. It travels in the checkpoint; the model does not use it.
+        Force field of the training data, if known. Stored in the checkpoint, but not used by the model.
     """
 
+    mapping_weights: Tensor
+    bonds: Tensor
+    bond_range: Tensor
+    residual_limit: Tensor
+    library: Tensor
+
     __jit_unused_properties__ = ["previous_frames", "frame_interval_ps", "reach_nm", "uniforms_per_frame"]
-    """For TorchScript: properties that read the configuration."""
+    """For TorchScript: properties that use the configuration."""
 
     def __init__(
         self,
@@ -85,11 +89,11 @@ class TemporalModel(nn.Module):
         self.register_buffer("residual_limit", torch.tensor(torch.inf))
         self.register_buffer("library", torch.zeros(0, self.previous_frames + 1, molecule.atoms, 3))
 
-    # ---- What a user of the model needs to know ------------------------------------------------
+    # ---- Properties for users of the model -----------------------------------------------------
 
     @property
     def previous_frames(self) -> int:
-        """Frames before the present one that the model sees."""
+        """Number of previous frames that the model sees."""
         return self.config.previous_frames
 
     @property
@@ -99,20 +103,20 @@ class TemporalModel(nn.Module):
 
     @property
     def reach_nm(self) -> float:
-        """How far from their centre beads may lie: half the width of a grid, any distance without one."""
+        """Maximum distance of beads from their centre: half the grid's width, or infinity without a grid."""
         voxels = self.config.representation == Representation.VOXELS
         return self.config.voxels.width_nm / 2 if voxels else math.inf
 
     @property
     def uniforms_per_frame(self) -> int:
-        """Uniform random numbers that one frame is drawn from."""
+        """Number of uniform random numbers per frame."""
         normals = self.autoencoder.normals_per_frame
         return self.mixture.uniforms_per_code + normals + normals % 2
 
     # ---- Checkpoints ---------------------------------------------------------------------------
 
     def to_checkpoint(self, provenance: dict[str, Any]) -> Checkpoint:
-        """Gather everything needed to run: weights, mixture, library, molecule, mapping, configuration."""
+        """Return everything needed to run: weights, mixture, library, molecule, mapping, configuration."""
         config = {
             "model": asdict(self.config),
             "molecule": self.molecule.to_dict(),
@@ -125,13 +129,13 @@ class TemporalModel(nn.Module):
         return Checkpoint("temporal", config, tensors, provenance)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> TemporalModel:
-        """Make the model a checkpoint describes.
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> "TemporalModel":
+        """Create the model of a checkpoint.
 
         Raises
         ------
         InputError
-            If weights and configuration do not fit.
+            If weights and configuration do not match.
         """
         described = config_from_dict(TemporalDescription, checkpoint.config)
         arrays, tensors = {}, {}
@@ -155,33 +159,33 @@ class TemporalModel(nn.Module):
             model.library = torch.empty(rows.get("library", 0), *model.library.shape[1:])
             model.force_field = ForceField.from_arrays(arrays) if arrays else None
             if model.force_field is not None and model.force_field.atoms != model.molecule.atoms:
-                raise ValueError("the force field is that of another molecule")
+                raise ValueError("the force field belongs to another molecule")
             return model
 
         model = weights.build(make)
         weights.load_weights(model, unbounded=("bond_range", "residual_limit"))
         if not (model.mixture.weights.sum() > 0 and (model.mixture.weights >= 0).all()):
-            raise InputError("the weights mixture.weights are no probabilities")
+            raise InputError("the weights mixture.weights are not probabilities")
         return model
 
     # ---- Drawing frames ------------------------------------------------------------------------
 
     def beads_of(self, atoms: Tensor) -> Tensor:
-        """Beads (..., beads, 3) of atoms (..., atoms, 3)."""
+        """Return the beads (..., beads, 3) of atoms (..., atoms, 3)."""
         return torch.matmul(self.mapping_weights.to(atoms.dtype), atoms)
 
     def seed_frames(self, beads: Tensor) -> Tensor:
-        """Frames to start from: those before the frame of the library whose beads are most alike.
+        """Return frames to start from: those before the library frame with the most similar beads.
 
         Parameters
         ----------
         beads : Tensor, (batch, beads, 3)
-            Beads of the first frame, nm.
+            Beads of the first frame in nm.
 
         Returns
         -------
         Tensor, (batch, previous_frames, atoms, 3)
-            The newest last, moved by the rigid motion that superposes the library's beads on the given ones.
+            The newest last, with the library's beads superposed on the given ones.
 
         Raises
         ------
@@ -189,7 +193,7 @@ class TemporalModel(nn.Module):
             If the model has no library.
         """
         if len(self.library) == 0:
-            raise InputError("the model holds no frames to start from; give some with --seed-from")
+            raise InputError("the model contains no frames to start from; give some with --seed-from")
         with torch.no_grad():
             known = self.beads_of(self.library[:, -1])
             motion = superpose(known.unsqueeze(0), beads.unsqueeze(1))
@@ -205,18 +209,18 @@ class TemporalModel(nn.Module):
         Parameters
         ----------
         beads : Tensor, (batch, beads, 3)
-            Beads of the frame, nm, in any place and orientation.
+            Beads of the frame in nm, at any position and orientation.
         previous : Tensor, (batch, previous_frames, atoms, 3)
-            Frames before it, nm, the newest last.
+            Previous frames in nm, the newest last.
         uniforms : Tensor, (batch, uniforms_per_frame)
             Random numbers in [0, 1).
         noise : float
-            Share of the decoder's own noise that is added.
+            Fraction of the decoder's own noise that is added.
 
         Returns
         -------
         Tensor, (batch, atoms, 3)
-            In nm; the centre of its beads is that of the given ones.
+            In nm; its beads have the same centre as the given ones.
         """
         with torch.no_grad():
             codes = self.mixture.uniforms_per_code
@@ -225,7 +229,7 @@ class TemporalModel(nn.Module):
             return self.decode(code, beads, previous, noise * normals)
 
     def decode(self, code: Tensor, beads: Tensor, previous: Tensor, normals: Tensor | None = None) -> Tensor:
-        """Frame (batch, atoms, 3) of a latent code (batch, latent), where its beads are; see :meth:`step`."""
+        """Return the frame (batch, atoms, 3) of a latent code (batch, latent); see :meth:`step`."""
         condition = self.autoencoder.condition(beads, previous)
         atoms = self.autoencoder.decode(code, condition, beads, normals).coordinates
         shift = beads.mean(dim=1, keepdim=True) - self.beads_of(atoms).mean(dim=1, keepdim=True)
@@ -233,18 +237,18 @@ class TemporalModel(nn.Module):
 
     @torch.no_grad()
     def encode(self, frame: Tensor, previous: Tensor) -> Tensor:
-        """Mean latent codes (batch, latent) of frames (batch, atoms, 3) after their previous ones."""
+        """Return mean latent codes (batch, latent) of frames (batch, atoms, 3) given previous ones."""
         return self.autoencoder.encode(self.autoencoder.observe(frame, self.beads_of(frame), previous)).mean
 
-    # ---- Watching ------------------------------------------------------------------------------
+    # ---- Monitoring ----------------------------------------------------------------------------
 
     def residual(self, atoms: Tensor, beads: Tensor) -> Tensor:
-        """Root-mean-square distance (batch,) in nm of the beads of atoms from the given beads."""
+        """Return the root-mean-square distance (batch,) in nm of the atoms' beads from given beads."""
         with torch.no_grad():
             return root_mean_square_distance(self.beads_of(atoms), beads)
 
     def is_physical(self, atoms: Tensor, beads: Tensor) -> Tensor:
-        """Whether frames (batch,) have bonds as long as in the training data, and lie on their beads."""
+        """Return which frames (batch,) have bonds as in the training data and match their beads."""
         with torch.no_grad():
             first, second = self.bonds.unbind(1)
             length = torch.linalg.vector_norm(atoms[:, first] - atoms[:, second], dim=-1)
@@ -253,9 +257,9 @@ class TemporalModel(nn.Module):
 
 
 def _as_array(name: str, tensor: Tensor) -> np.ndarray:
-    """Turn a tensor of a force field into an array; numpy does not know all of torch's types."""
+    """Convert a tensor of a force field to an array; numpy does not support all dtypes of torch."""
     if tensor.dtype not in (torch.float64, torch.int64):
         raise InputError(
-            f"{name} holds {str(tensor.dtype).removeprefix('torch.')} instead of float64 or int64"
+            f"{name} has dtype {str(tensor.dtype).removeprefix('torch.')}; it must be float64 or int64"
         )
     return tensor.numpy()

@@ -1,6 +1,4 @@
-"""Linear regression of a frame's scaled coordinates on what came before, and what it leaves, uncorrelated."""
-
-from __future__ import annotations
+"""Linear regression of a frame's scaled coordinates on the condition, with decorrelated residuals."""
 
 import math
 
@@ -8,26 +6,31 @@ import torch
 from torch import Tensor, nn
 
 _RIDGE = 0.03
-"""Penalty on the weights, as a share of the number of frames: features and coordinates have unit variance."""
+"""Penalty on the weights per frame, for features and coordinates of unit variance."""
 
 _SHRINKAGE = 0.05
-"""Share of the covariance of residuals that counts as diagonal, so that few frames suffice."""
+"""Shrinkage of the residuals' covariance towards its diagonal, so that few frames suffice."""
 
 
 class Regression(nn.Module):
     """Splits scaled coordinates into a prediction from the condition and independent innovations.
 
-    coordinates = offset + weight features + factor innovations; the innovations' covariance over the data is
-    one. Features are the condition and, of the newest previous frame, second and third harmonics of the free
-    torsions: a linear rule in these knows of rotamers.
+    coordinates = offset + weight features + factor innovations, where the innovations have unit covariance
+    over the data. The features are the condition and the second and third harmonics of the free torsions of
+    the newest previous frame, in which a linear model can describe rotamers.
 
     Parameters
     ----------
     condition : int
-        Size of the condition, which ends with the scaled coordinates of the newest previous frame.
+        Size of the condition, whose end is the scaled coordinates of the newest previous frame.
     size : int
         Number of scaled coordinates, four blocks of ``size / 4`` as :class:`ScaledCoordinates` makes them.
     """
+
+    free: Tensor
+    weight: Tensor
+    offset: Tensor
+    factor: Tensor
 
     def __init__(self, condition: int, size: int) -> None:
         super().__init__()
@@ -39,14 +42,14 @@ class Regression(nn.Module):
 
     @torch.no_grad()
     def fit(self, condition: Tensor, scaled: Tensor, varies: Tensor) -> None:
-        """Take all from data.
+        """Fit all parameters to data.
 
         Parameters
         ----------
         condition : Tensor, (frames, condition)
         scaled : Tensor, (frames, size)
         varies : Tensor, (size,) bool
-            Which coordinates are not constant; the second number of a torsion varies if it is free.
+            Coordinates that are not constant; the second number of a torsion varies if it is free.
         """
         self.free.copy_(varies[-len(self.free) :])
         features, target = self._features(condition).double(), scaled.double()
@@ -63,19 +66,19 @@ class Regression(nn.Module):
         self.factor.copy_(torch.linalg.cholesky(covariance))
 
     def innovations(self, scaled: Tensor, condition: Tensor) -> Tensor:
-        """What of scaled coordinates (batch, size) the condition (batch, condition) does not predict."""
+        """Return the innovations of scaled coordinates (batch, size) given a condition (batch, condition)."""
         residual = scaled - self._predict(condition)
         return torch.linalg.solve_triangular(self.factor.T, residual, upper=True, left=False)
 
     def coordinates(self, innovations: Tensor, condition: Tensor) -> Tensor:
-        """Scaled coordinates (batch, size) of innovations (batch, size) after a condition."""
+        """Return scaled coordinates (batch, size) from innovations (batch, size) and a condition."""
         return self._predict(condition) + innovations @ self.factor.T
 
     def _predict(self, condition: Tensor) -> Tensor:
         return self.offset + self._features(condition) @ self.weight
 
     def _features(self, condition: Tensor) -> Tensor:
-        """The condition and harmonics of the newest torsions, zero where a torsion is not free."""
+        """Return the condition and the harmonics of the newest torsions, zero if not free."""
         _, _, first, second = condition[:, -self.size :].chunk(4, dim=-1)
         cosine, sine = first / math.sqrt(2.0), second / math.sqrt(2.0)
         square, cube = cosine.square(), cosine.square() - 3 * sine.square()

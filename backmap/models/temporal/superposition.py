@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 class RigidMotion(NamedTuple):
-    """x -> rotation x + translation: rotations (..., 3, 3) and translations (..., 3)."""
+    """Rigid motion x -> rotation x + translation, with shapes (..., 3, 3) and (..., 3)."""
 
     rotation: Tensor
     translation: Tensor
 
 
 def move(motion: RigidMotion, points: Tensor) -> Tensor:
-    """Move points (..., points, 3)."""
+    """Apply a rigid motion to points (..., points, 3)."""
     return points @ motion.rotation.transpose(-1, -2) + motion.translation.unsqueeze(-2)
 
 
 def superpose(mobile: Tensor, target: Tensor) -> RigidMotion:
-    """Proper rotation and translation that bring `mobile` (..., points, 3) onto `target` (..., points, 3)."""
+    """Return the proper rotation and translation that superpose `mobile` (..., points, 3) on `target`."""
     from_centre, to_centre = mobile.mean(dim=-2), target.mean(dim=-2)
     covariance = (mobile - from_centre.unsqueeze(-2)).transpose(-1, -2) @ (target - to_centre.unsqueeze(-2))
     u, _, vh = torch.linalg.svd(covariance)
@@ -31,5 +31,5 @@ def superpose(mobile: Tensor, target: Tensor) -> RigidMotion:
 
 
 def root_mean_square_distance(one: Tensor, other: Tensor) -> Tensor:
-    """Root-mean-square distance (...) of matching points (..., points, 3), as they lie."""
+    """Return the root-mean-square distance (...) of points (..., points, 3), without superposition."""
     return (one - other).square().sum(dim=-1).mean(dim=-1).sqrt()

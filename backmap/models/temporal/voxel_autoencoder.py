@@ -10,20 +10,20 @@ from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
 from backmap.models.temporal.config import VoxelConfig
 
 _LATENT_EDGE = 2
-"""The latent code enters the decoder as channels on a grid of this edge."""
+"""Edge of the grid on which the latent code enters the decoder as channels."""
 
 _ENCODER_STRIDES = (1, 2, 1, 2, 1)
 
 
 class VoxelAutoencoder(nn.Module):
-    """Conditional autoencoder of voxel densities, one channel a particle.
+    """Conditional autoencoder of voxel densities, with one channel per particle.
 
     Parameters
     ----------
     config : VoxelConfig
         Grid and sizes.
     atoms, beads, previous_frames : int
-        Particles of the molecule, and how many frames before the present one are seen.
+        Numbers of atoms, of beads, and of previous frames that the networks see.
     """
 
     normals_per_frame: Final = 0
@@ -39,31 +39,31 @@ class VoxelAutoencoder(nn.Module):
         self.decoder = VoxelDecoder(config, seen, atoms)
 
     def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
-        """Densities [frame, beads, previous] by channel, written where they belong, without a copy."""
+        """Return the densities [frame, beads, previous] by channel, written in place without a copy."""
         densities = self._densities([frame, beads] + list(previous.unbind(1)))
         return Observation(densities, densities[:, self.atoms :])
 
     def condition(self, beads: Tensor, previous: Tensor) -> Tensor:
-        """Densities [beads, previous] by channel."""
+        """Return the densities [beads, previous] by channel."""
         return self._densities([beads] + list(previous.unbind(1)))
 
     def encode(self, observation: Observation) -> Posterior:
-        """Distribution of the latent code."""
+        """Return the distribution of the latent code."""
         return self.encoder(observation.everything)
 
     def decode(
         self, code: Tensor, condition: Tensor, beads: Tensor, normals: Tensor | None = None
     ) -> Decoded:
-        """Frame of a latent code; the decoder is deterministic."""
+        """Return the frame of a latent code; the decoder is deterministic."""
         logits = self.decoder(code, condition)
         return Decoded(positions_of(logits.float(), self.width_nm), logits)
 
     def reconstruction_loss(self, decoded: Decoded, frame: Tensor, observation: Observation) -> Tensor:
-        """Mean squared error of the densities, L_vox."""
+        """Return L_vox, the mean squared error of the densities."""
         return functional.mse_loss(decoded.output.float().sigmoid(), observation.everything[:, : self.atoms])
 
     def _densities(self, particles: list[Tensor]) -> Tensor:
-        """Densities of sets of particles (batch, count, 3), each set centred on its mean."""
+        """Return the densities of sets of particles (batch, count, 3), each set centred on its mean."""
         channels = sum([part.shape[1] for part in particles])
         densities = particles[0].new_empty([len(particles[0]), channels, self.edge, self.edge, self.edge])
         first = 0
@@ -75,7 +75,7 @@ class VoxelAutoencoder(nn.Module):
         return densities
 
 
-# The operators themselves: TorchScript cannot call functions with optional keywords.
+# These call the operators directly: TorchScript cannot call functions with optional keywords.
 
 
 def write_densities(coordinates: Tensor, out: Tensor, width_nm: float, sigma_nm: float) -> None:
@@ -84,7 +84,7 @@ def write_densities(coordinates: Tensor, out: Tensor, width_nm: float, sigma_nm:
 
 
 def positions_of(logits: Tensor, width_nm: float) -> Tensor:
-    """Positions of particles from logits of densities; see :func:`backmap.ops.density_to_coordinates`."""
+    """Return particle positions from logits of densities; see :func:`backmap.ops.density_to_coordinates`."""
     coordinates, _ = torch.ops.backmap.density_to_coordinates(logits, width_nm, True)
     return coordinates
 
@@ -104,12 +104,12 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if stride == 1 else nn.Conv3d(channels, channels, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, edge, edge, edge), edges divided by the stride."""
+        """Map (batch, channels, edge, edge, edge) to edges divided by the stride."""
         return functional.leaky_relu(0.5 * (self.block(x) + self.skip(x)))
 
 
 class VoxelEncoder(nn.Module):
-    """Densities to the distribution of the latent code."""
+    """Maps densities to the distribution of the latent code."""
 
     highest_log_variance: Final = 10.0
 
@@ -129,13 +129,13 @@ class VoxelEncoder(nn.Module):
         self.log_variance = nn.Linear(width * edge**3, config.latent)
 
     def forward(self, densities: Tensor) -> Posterior:
-        """Densities (batch, channels, d, d, d) to mean and log variance (batch, latent)."""
+        """Map densities (batch, channels, d, d, d) to mean and log variance (batch, latent)."""
         hidden = self.trunk(densities)
         return Posterior(self.mean(hidden), self.log_variance(hidden).clamp(max=self.highest_log_variance))
 
 
 class VoxelDecoder(nn.Module):
-    """Latent code and conditioning densities to logits of the atoms' densities."""
+    """Maps latent code and conditioning densities to logits of the atoms' densities."""
 
     def __init__(self, config: VoxelConfig, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -161,6 +161,6 @@ class VoxelDecoder(nn.Module):
         )
 
     def forward(self, code: Tensor, condition: Tensor) -> Tensor:
-        """Code (batch, latent) and densities (batch, channels, d, d, d) to logits (batch, atoms, d, d, d)."""
+        """Return logits (batch, atoms, d, d, d) for a code (batch, latent) and conditioning densities."""
         spread = functional.pad(code.unflatten(1, self.code_shape), self.padding, mode="replicate")
         return self.head(torch.cat([self.code(spread), self.condition(condition)], dim=1))

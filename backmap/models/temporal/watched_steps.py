@@ -1,4 +1,4 @@
-"""Frames drawn under watch: an unphysical one again, then from frames of the library instead of its past."""
+"""Monitored drawing of frames: unphysical frames are redrawn, finally from frames of the library."""
 
 from typing import NamedTuple
 
@@ -10,19 +10,19 @@ from backmap.models.temporal.model import TemporalModel
 
 
 class WatchedFrames(NamedTuple):
-    """One frame of every row, and what it took.
+    """One frame of each row, and how it was obtained.
 
     Attributes
     ----------
     atoms : Tensor, (rows, atoms, 3)
-        In nm. A row that stayed unphysical holds its last draw, or a frame of the library where that is not
+        In nm. For rows that remained unphysical, the last draw, or a frame of the library if that is not
         finite.
     previous : Tensor, (rows, previous_frames, atoms, 3)
-        What the next frame follows, the newest last. Nothing of a row that stayed unphysical is in it.
+        Past of the next frame, the newest last, without frames that remained unphysical.
     draws : Tensor, (rows,) int64
-        How often each row was drawn.
+        Number of draws of each row.
     reseeded, unphysical : Tensor, (rows,) bool
-        Rows whose past was replaced by frames of the library, and those that were unphysical even then.
+        Rows whose past was replaced by frames of the library, and rows that remained unphysical.
     """
 
     atoms: Tensor
@@ -33,15 +33,15 @@ class WatchedFrames(NamedTuple):
 
 
 class WatchedSteps(nn.Module):
-    """Draws the next frame of many rows; TorchScript can compile it.
+    """Draws the next frame of many rows. Can be compiled by TorchScript.
 
     Parameters
     ----------
     model : TemporalModel
         Trained model.
     redraws : int
-        Draws after the first one, from the same past. After them a row starts again from the library and is
-        drawn as often as before.
+        Further draws after the first, from the same past. After that, the row restarts from the library with
+        the same number of draws.
     """
 
     def __init__(self, model: TemporalModel, redraws: int) -> None:
@@ -49,10 +49,10 @@ class WatchedSteps(nn.Module):
         self.model = model
         self.tries = 1 + redraws
         self.uniforms_per_frame: int = model.uniforms_per_frame
-        self.rows_per_search = 64  # enough to fill a processor, few enough for little memory
+        self.rows_per_search = 64  # enough to use all cores, with little memory
 
     def forward(self, beads: Tensor, previous: Tensor, keys: Tensor) -> WatchedFrames:
-        """Draw every row, unphysical ones again.
+        """Draw all rows, and redraw unphysical ones.
 
         Parameters
         ----------
@@ -87,16 +87,16 @@ class WatchedSteps(nn.Module):
         return WatchedFrames(atoms, past, draws, reseeded, unphysical)
 
     def draw(self, beads: Tensor, previous: Tensor, keys: Tensor, attempt: int) -> tuple[Tensor, Tensor]:
-        """Frames (rows, atoms, 3) of one attempt, and whether each is physical."""
+        """Return frames (rows, atoms, 3) of one attempt, and whether each is physical."""
         drawn = self.model.step(beads, previous, self.uniforms(keys, attempt, 1))
         return drawn, self.model.is_physical(drawn, beads)
 
     def uniforms(self, keys: Tensor, attempt: int, draws: int) -> Tensor:
-        """Random numbers (rows x draws, uniforms_per_frame) of draws of each row, in one attempt."""
+        """Return the random numbers (rows x draws, uniforms_per_frame) of one attempt."""
         counters = torch.arange(draws * self.uniforms_per_frame, device=keys.device)
         return uniform(keys, attempt, counters).view(-1, self.uniforms_per_frame)
 
     def seed_frames(self, beads: Tensor) -> Tensor:
-        """Frames of the library to start rows from, some rows at a time: each is compared with all of it."""
+        """Return start frames from the library, some rows at a time, as each is compared with all frames."""
         found = [self.model.seed_frames(part) for part in beads.split(self.rows_per_search)]
         return torch.cat(found)

@@ -133,7 +133,7 @@ def test_checkpoint_round_trip(tmp_path):
 def test_weights_of_another_network_are_refused(tmp_path):
     model = make_model("compact")
     save_checkpoint(tmp_path / "m.safetensors", to_checkpoint("diamondback", SMALL["unet"], model, {}))
-    with pytest.raises(InputError, match="weights do not fit the configuration"):
+    with pytest.raises(InputError, match="weights do not match the configuration"):
         DiamondbackModel.from_checkpoint(load_checkpoint(tmp_path / "m.safetensors"))
 
 

@@ -137,5 +137,5 @@ def test_bad_checkpoints_are_refused(tmp_path, model):
         load_model(other)
     wrong = tmp_path / "wrong.safetensors"
     save_checkpoint(wrong, to_checkpoint("protein", ProteinConfig(), model, {}))
-    with pytest.raises(InputError, match="do not fit"):
+    with pytest.raises(InputError, match="do not match"):
         load_model(wrong)

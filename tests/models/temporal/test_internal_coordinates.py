@@ -158,7 +158,7 @@ def test_nothing_closes_in_the_dipeptide():
 
 def test_a_loose_atom_is_refused():
     molecule = Molecule(tuple("ABCDE"), ("C",) * 5, ("X",) * 5, (7,) * 5, ((0, 1), (1, 2), (2, 3)))
-    with pytest.raises(ValueError, match="residue 7 X atom E is not connected with any bead by bonds"):
+    with pytest.raises(ValueError, match="residue 7 X atom E is not connected to any bead by bonds"):
         placement_rows(molecule, LinearMapping.from_atoms([0, 1, 2], molecule))
 
 

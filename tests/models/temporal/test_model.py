@@ -80,7 +80,7 @@ def test_the_seed_is_the_frame_of_the_library_with_such_beads(model):
 
 def test_a_model_without_a_library_says_so(model):
     model.library = model.library[:0]
-    with pytest.raises(InputError, match="holds no frames to start from"):
+    with pytest.raises(InputError, match="contains no frames to start from"):
         model.seed_frames(torch.zeros(1, 6, 3))
 
 
@@ -124,7 +124,7 @@ def test_weights_of_another_molecule_are_refused(model):
     checkpoint.config["mapping"]["bead_names"].append("X")
     checkpoint.config["mapping"]["bead_atoms"].append([3])
     checkpoint.config["mapping"]["bead_weights"].append([1.0])
-    with pytest.raises(InputError, match="weights do not fit the configuration"):
+    with pytest.raises(InputError, match="weights do not match the configuration"):
         TemporalModel.from_checkpoint(checkpoint)
 
 

@@ -125,7 +125,7 @@ def test_a_gaussian_between_the_voxels_is_refused_with_one_that_suits():
     [
         (
             {"representation": "points"},
-            "representation is 'points'; voxels and internal-coordinates are known",
+            "representation is 'points'; use voxels or internal-coordinates",
         ),
         ({"previous_frames": 0}, "previous_frames is 0; give a whole number from 1 to"),
         ({"refined_noise": 1.5}, "refined_noise is 1.5; give a number from 0 to 1"),
