@@ -146,7 +146,7 @@ def _require_versions(client: Client) -> None:
             there = (versions or {}).get("packages", {}).get(package)
             if there != here[package]:
                 raise InputError(
-                    f"worker {address}: has {package} {there or '(none)'}, but this process has "
+                    f"worker {address}: has {package} {there or '(none)'}, but the run uses "
                     f"{here[package]}; install the same version there"
                 )
 

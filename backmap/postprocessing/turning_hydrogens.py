@@ -78,7 +78,7 @@ class TurningHydrogens:
         return chosen
 
     def _scores(self, candidates: np.ndarray, standing: np.ndarray) -> np.ndarray:
-        """Score overlaps minus hydrogen bonds with placed atoms, (frames, hydrogens, choices); low is good."""
+        """Score overlaps minus hydrogen bonds with placed atoms, (frames, hydrogens, choices); low wins."""
         frames, hydrogens, choices, _ = candidates.shape
         frame, hydrogen, atom = self._pairs(standing)
         donor = standing[frame, self.donors[hydrogen]]

@@ -20,7 +20,7 @@ import backmap
 from backmap.cli.main import main
 from backmap.cluster import DaskWorkers, choose_device, open_client
 from backmap.errors import InputError
-from backmap.runs import rollout
+from backmap.runs import temporal_frames
 
 pytest.importorskip("distributed")
 
@@ -74,7 +74,7 @@ def test_the_number_of_workers_does_not_change_the_result(address, tmp_path):
 
 
 def test_temporal_models_share_trajectories(address, tmp_path, monkeypatch):
-    monkeypatch.setitem(rollout.ROWS_PER_GROUP, "cpu", 2)
+    monkeypatch.setitem(temporal_frames.ROWS_PER_GROUP, "cpu", 2)
     rng = np.random.default_rng(0)
     shape = mdtraj.load(str(EXAMPLES / "alanine_dipeptide" / "alanine_dipeptide.pdb"))
     inputs = []
@@ -156,7 +156,7 @@ def test_workers_of_another_version_are_refused(address, tmp_path, capsys):
         try:
             assert reconstruct(given, tmp_path / "out.xtc", "--scheduler", address) == 2
             late = client.submit(_do_late, backmap.__version__, pure=False)
-            with pytest.raises(InputError, match="has backmap 0.0.1, but this process has"):
+            with pytest.raises(InputError, match="has backmap 0.0.1, but the run uses"):
                 late.result()
         finally:
             client.run(_pretend, backmap.__version__)
