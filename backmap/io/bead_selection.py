@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -70,7 +70,7 @@ def select_beads(
             f"{file}: holds {len(matches)} molecules {wanted.residue_names}; give a file with one of them"
         )
     if matches:
-        labels = tuple(molecule.describe(atom) for atom in needed)
+        labels = tuple(molecule.describe(atom) for atom in needed.tolist())
         return BeadSelection(matches[0], mapping.weights[:, needed], labels)
     _require_beads(residues, wanted, mapping, file)
     return bare_beads(mapping)
@@ -153,7 +153,9 @@ class _Wanted:
         """Number of residues."""
         return len(self._residues)
 
-    def _runs(self, residues: Sequence[ResidueRecord]):
+    def _runs(
+        self, residues: Sequence[ResidueRecord]
+    ) -> Iterator[list[tuple[ResidueRecord, tuple[str, list[str]]]]]:
         """Go through the runs of consecutive residues that have the right names."""
         kinds = [_residue_kind(residue.name) for residue in residues]
         wanted = [kind for kind, _ in self._residues]

@@ -131,20 +131,18 @@ def open_beads(
     """
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
-    asked = {
-        "frames": frames,
-        "skip_bad": skip_bad,
-    }
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         file = open_frames(path, mapping.beads)
         selection = _select_by_number(path, file.atoms, molecule, mapping)
-        return BeadSource(str(path), file, selection, files=(path,), **asked)
+        return BeadSource(str(path), file, selection, frames=frames, skip_bad=skip_bad, files=(path,))
     opened = open_files(path, top)
     if opened.frames.atoms == mapping.beads:
         opened.require_same_atoms("it seems to hold the beads alone: leave out the topology")
     opened.require_same_atoms("give the topology it was written with")
     selection = select_beads(opened.names.residues, molecule, mapping, file=str(opened.files[-1]))
-    return BeadSource(str(path), opened.frames, selection, files=opened.files, **asked)
+    return BeadSource(
+        str(path), opened.frames, selection, frames=frames, skip_bad=skip_bad, files=opened.files
+    )
 
 
 def beads_from_mdtraj(

@@ -253,7 +253,7 @@ def refuse_wrapped(
     """
     steps = number_steps(topology.residue_numbers, topology.insertion_codes)
     jumps = ~topology.chain_ends[:-1] & (steps == 1) & (distance > MAX_LINKED_CA_DISTANCE_NM)
-    for first in np.flatnonzero(jumps):
+    for first in np.flatnonzero(jumps).tolist():
         if _crosses_extent(c_alpha, first):
             raise InputError(
                 f"{file}: {frame}: {topology.describe(first)} and {topology.describe(first + 1)} are "

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gemmi
 import numpy as np
@@ -75,13 +75,15 @@ def named_in_mmcif(block: gemmi.cif.Block) -> list[NamedBond]:
 def named_in_topology(topology: mdtraj.Topology) -> list[NamedBond]:
     """List the bonds between sulfurs of cysteines that a topology has."""
     return [
-        tuple(
-            ResiduePlace((atom.residue.chain.chain_id or "").strip(), atom.residue.resSeq, "")
-            for atom in bond
-        )
-        for bond in topology.bonds
-        if all(atom.name.strip() == "SG" for atom in bond)
+        (_residue_place(first.residue), _residue_place(second.residue))
+        for first, second in topology.bonds
+        if first.name.strip() == second.name.strip() == "SG"
     ]
+
+
+def _residue_place(residue: Any) -> ResiduePlace:
+    """Return the place of a residue of mdtraj."""
+    return ResiduePlace((residue.chain.chain_id or "").strip(), residue.resSeq, "")
 
 
 def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarray, file: str) -> np.ndarray:
@@ -120,7 +122,8 @@ def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarr
                 stacklevel=2,
             )
             continue
-        found.append(tuple(sorted((places[0][0], places[1][0]))))
+        first, second = sorted((places[0][0], places[1][0]))
+        found.append((first, second))
         taken.update(found[-1])
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -147,7 +147,7 @@ class PdbEncoder(_TextEncoder):
                 f"{self._final}: coordinates beyond {low:.0f} to {high:.0f} Angstrom do not fit into a "
                 "PDB file; write mmCIF (.cif) or HDF5 (.h5), or move the structure to the origin"
             )
-        models = zip(frames.numbers, angstrom, strict=True)
+        models = zip(_numbers_of(frames), angstrom, strict=True)
         texts = (f"MODEL {n + 1:>8}\n{self._template % tuple(frame.ravel())}ENDMDL\n" for n, frame in models)
         return "".join(texts).encode()
 
@@ -203,7 +203,7 @@ class MmcifEncoder(_TextEncoder):
         """Give one row an atom."""
         _require_finite(frames, self._final)
         texts = []
-        for number, frame in zip(frames.numbers, frames.coordinates, strict=True):
+        for number, frame in zip(_numbers_of(frames), frames.coordinates, strict=True):
             ids = np.arange(1, len(frame) + 1) + number * len(frame)
             angstrom = np.asarray(frame, dtype=np.float64) * ANGSTROM_PER_NM
             fields = np.column_stack([ids, angstrom, np.full(len(frame), number + 1)])
@@ -223,7 +223,7 @@ class _MdtrajEncoder:
         self._scratch = scratch
 
     @contextmanager
-    def _written(self, path: Path) -> Iterator[object]:
+    def _written(self, path: Path) -> Iterator[Any]:
         """Open a file of mdtraj for writing, and explain what goes wrong."""
         try:
             with explain_writing(self._final), ascii_name(path) as name:
@@ -384,7 +384,8 @@ class ConvertedEncoder(_MdtrajEncoder):
                 target.topology = mdtraj_topology(with_disulfides(self._atoms, first))
                 source.seek(0)
             for _ in range(0, frames, _FRAMES_PER_CONVERSION):
-                self._convert(*source.read(n_frames=_FRAMES_PER_CONVERSION)[:4], target)
+                positions, time, _, box = source.read(n_frames=_FRAMES_PER_CONVERSION)[:4]
+                self._convert(positions, time, box, target)
             if self._suffix in NETCDF_SUFFIXES:
                 target._handle.title = "by backmap"  # instead of the moment and the machine
         if _frames_in(made) != frames:
@@ -392,9 +393,7 @@ class ConvertedEncoder(_MdtrajEncoder):
         with explain_writing(self._final):
             settle(made, final)
 
-    def _convert(
-        self, positions: np.ndarray, time: np.ndarray, step: np.ndarray, box: np.ndarray | None, target
-    ) -> None:
+    def _convert(self, positions: np.ndarray, time: np.ndarray, box: np.ndarray | None, target: Any) -> None:
         scale = 1.0 if self._suffix in HDF5_SUFFIXES else ANGSTROM_PER_NM
         cell = {} if box is None or not box.any() else _cell(box, scale)
         target.write(positions * np.float32(scale), time=time, **cell)
@@ -412,15 +411,20 @@ def _require_finite(frames: Frames, final: Path) -> None:
         finite = np.isfinite(np.asarray(frames.coordinates, dtype=np.float32) * np.float32(ANGSTROM_PER_NM))
     if not finite.all():
         frame, atom, _ = np.argwhere(~finite)[0]
-        number = frames.numbers[frame] + 1
+        number = _numbers_of(frames)[frame] + 1
         raise InputError(
             f"{final}: frame {number} has a coordinate of atom {atom + 1} that is not a finite number; "
             "the run went wrong before it was written"
         )
 
 
+def _numbers_of(frames: Frames) -> np.ndarray:
+    assert frames.numbers is not None  # the growing file has numbered them
+    return frames.numbers
+
+
 @contextmanager
-def _as_trr(path: Path) -> Iterator[object]:
+def _as_trr(path: Path) -> Iterator[Any]:
     from mdtraj.formats import TRRTrajectoryFile
 
     with ascii_name(path) as name, TRRTrajectoryFile(name) as file:

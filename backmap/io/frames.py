@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -49,7 +49,8 @@ class Frames:
     def __getitem__(self, kept: slice | np.ndarray) -> Self:
         """Give some of the frames."""
         values = {name: getattr(self, name) for name in _PER_FRAME}
-        return replace(self, **{name: None if part is None else part[kept] for name, part in values.items()})
+        chosen: dict[str, Any] = {name: part if part is None else part[kept] for name, part in values.items()}
+        return replace(self, **chosen)
 
     @property
     def periodic_box(self) -> np.ndarray | None:

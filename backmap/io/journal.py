@@ -261,7 +261,7 @@ def _seal_of_progress(text: str, state: Mapping[str, np.ndarray], contents: dict
     digest = hashlib.sha256(json.dumps([contents, text]).encode())
     for name, array in sorted(state.items()):
         digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

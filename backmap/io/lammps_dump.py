@@ -142,6 +142,8 @@ class LammpsDump:
         try:
             step = np.int64(int(lines[1]))
             count = _count(lines)
+            if count is None:
+                raise ValueError("the number of atoms is missing")
             head = next(place for place, line in enumerate(lines) if line.startswith("ITEM: BOX BOUNDS"))
             box = _box(lines[head], [list(map(float, line.split())) for line in lines[head + 1 : head + 4]])
             place = next(place for place, line in enumerate(lines) if line.startswith(_ATOMS))

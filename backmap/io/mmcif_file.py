@@ -118,14 +118,18 @@ class MmcifFile:
     def _cell(self) -> np.ndarray | None:
         """Box vectors (3, 3) in nm, where there is a box."""
         tags = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
-        sizes = [gemmi.cif.as_number(self._block.find_value(f"_cell.{tag}") or "?") for tag in tags]
+        sizes = [gemmi.cif.as_number(self._value_of(f"_cell.{tag}")) for tag in tags]
         return box_vectors(sizes) if np.isfinite(sizes).all() else None
 
     @cached_property
     def _space_group(self) -> str:
         tags = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt")
-        named = (gemmi.cif.as_string(self._block.find_value(tag) or "?") for tag in tags)
+        named = (gemmi.cif.as_string(self._value_of(tag)) for tag in tags)
         return space_group_of(next(filter(None, named), ""))
+
+    def _value_of(self, tag: str) -> str:
+        """Return the value of a tag as written; ``?`` if it is missing."""
+        return (self._block.find_value(tag) if self._block is not None else None) or "?"
 
     def _names_of(self, number: int) -> list[str]:
         """Names of the atoms of a model; none where there is no model."""

@@ -40,14 +40,10 @@ class NpyFile:
     @cached_property
     def residues(self) -> list[ResidueRecord]:
         """The residues of the sequence: one bead each at the C-alpha, or N, CA, C, O and CB."""
-        if self._sequence is None:
-            raise InputError(
-                f"{self.path}: holds coordinates but no residue names; "
-                "give the sequence with --sequence FASTA"
-            )
-        letters = "".join(self._sequence.records)
-        record_of = [number for number, record in enumerate(self._sequence.records) for _ in record]
-        names = self._bead_names(letters)
+        sequence = self._known_sequence
+        letters = "".join(sequence.records)
+        record_of = [number for number, record in enumerate(sequence.records) for _ in record]
+        names = self._bead_names(sequence)
         rows = [
             AtomRow(name, THREE_LETTERS[letter], number + 1, segment=str(record), group=number)
             for number, (letter, record) in enumerate(zip(letters, record_of, strict=True))
@@ -93,17 +89,27 @@ class NpyFile:
         return array.reshape(-1, *array.shape[-2:])
 
     @property
+    def _known_sequence(self) -> FastaFile:
+        if self._sequence is None:
+            raise InputError(
+                f"{self.path}: contains coordinates but no residue names; "
+                "give the sequence with --sequence FASTA"
+            )
+        return self._sequence
+
+    @property
     def _short_glycines(self) -> bool:
-        letters = "".join(self._sequence.records)
+        letters = "".join(self._known_sequence.records)
         return self.atoms == 5 * len(letters) - letters.count("G")
 
-    def _bead_names(self, letters: str) -> tuple[str, ...]:
-        """Name the beads of a residue, by how many there are, and which are close in the first frame."""
+    def _bead_names(self, sequence: FastaFile) -> tuple[str, ...]:
+        """Name the beads of a residue, given their number and which are close in the first frame."""
+        letters = "".join(sequence.records)
         if self.atoms == len(letters):
             return ("CA",)
         if self.atoms != 5 * len(letters) and not self._short_glycines:
             raise InputError(
-                f"{self.path}: has {self.atoms} beads, but the sequence {self._sequence.path} has "
+                f"{self.path}: has {self.atoms} beads, but the sequence {sequence.path} has "
                 f"{len(letters)} residues; give one bead per residue (C-alphas) or five (N, CA, C, O, CB)"
             )
         return self._order_of_five(letters)

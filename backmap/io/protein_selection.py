@@ -328,7 +328,7 @@ def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
     twice : str
         Says which atom is there twice; empty if none is. A C-alpha must not be.
     """
-    name = standard_residue_name(residue.name)
+    name = _standard_name(residue)
     slots = _SLOTS[name]
     location = _main_location(residue.atoms)
     candidates: dict[int, list[AtomRecord]] = {}
@@ -352,6 +352,13 @@ def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
     return chosen, twice
 
 
+def _standard_name(residue: ResidueRecord) -> str:
+    """Return the standard name of a residue of the protein."""
+    name = standard_residue_name(residue.name)
+    assert name is not None  # the others are unknown to :func:`_sort_out`
+    return name
+
+
 def _main_location(atoms: Iterable[AtomRecord]) -> str:
     """Name the alternate location of highest occupancy, the first of equals; empty if there are none."""
     occupancy: dict[str, float] = {}
@@ -368,7 +375,7 @@ def _assemble(chosen: Sequence[tuple[ResidueRecord, list[int]]], ambiguous: str)
     first = np.append(0, np.flatnonzero(changes) + 1)
     topology = Topology(
         residue_types=np.array(
-            [RESIDUE_INDEX[standard_residue_name(r.name)] for r in residues], dtype=np.int64
+            [RESIDUE_INDEX[_standard_name(residue)] for residue in residues], dtype=np.int64
         ),
         chain_index=chain_index,
         chain_ids=tuple(residues[index].chain_id for index in first),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,7 @@ FRAMES_LOOKED_AT = 100
 
 _FRAMES_PER_LOOK = 25
 _RESIDUES_PER_LOOK = 200_000
+_NamedFrames = PdbFile | MmcifFile | GroFile | GsdFile | LammpsDump | NpyFile
 _OTHER_UNITS = (("nm", 1.0), ("Angstrom", 0.1))
 _BOND_NM = 0.38
 
@@ -575,12 +576,10 @@ def open_frames(path: Path, expected_atoms: int) -> FrameFile:
     return _open_both(path, None) or open_trajectory(path, expected_atoms)
 
 
-def _open_both(
-    path: Path, sequence: FastaFile | None
-) -> PdbFile | MmcifFile | GroFile | GsdFile | LammpsDump | NpyFile | None:
+def _open_both(path: Path, sequence: FastaFile | None) -> _NamedFrames | None:
     """Open a file that backmap reads itself, which names residues and has frames; None for others."""
     suffix = suffix_of(path)
-    kinds = {
+    kinds: dict[tuple[str, ...], Callable[[Path], _NamedFrames]] = {
         PDB_SUFFIXES: PdbFile,
         MMCIF_SUFFIXES: MmcifFile,
         GRO_SUFFIXES: GroFile,

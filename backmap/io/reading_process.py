@@ -205,6 +205,8 @@ class _Process:
             env={**os.environ, "PYTHONPATH": search},
             start_new_session=True,  # an interrupt from the keyboard is not for it
         )
+        assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
+        self._questions, self._answers = self._process.stdin, self._process.stdout
 
     def ask(self, *question: object) -> tuple[str, Any]:
         """Put a question and wait for the answer.
@@ -237,9 +239,9 @@ class _Process:
             raise _Died("the process that read it has ended")
         unneeded = [self._unneeded.popleft() for _ in range(len(self._unneeded))]
         try:
-            pickle.dump((unneeded, *question), self._process.stdin, protocol=5)
-            self._process.stdin.flush()
-            return pickle.load(self._process.stdout)
+            pickle.dump((unneeded, *question), self._questions, protocol=5)
+            self._questions.flush()
+            return pickle.load(self._answers)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             raise _Died(self._end()) from error
         except BaseException:  # an interrupt between question and answer
@@ -257,7 +259,7 @@ class _Process:
     def _end(self) -> str:
         """Say how the process ended, and let go of it."""
         self.alive = False
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._questions, self._answers):
             with suppress(OSError):
                 pipe.close()
         code = self._process.wait()

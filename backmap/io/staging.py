@@ -18,7 +18,7 @@ from .naming import stem_of, suffix_of
 LONGEST_ENDING = 64
 """Bytes that names of files have more than that of their output, at most, while it is made."""
 
-_REASONS = {
+_REASONS: dict[int | None, str] = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere",
     errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
     errno.EFBIG: "it would be larger than the file-size limit; raise the limit or write less",

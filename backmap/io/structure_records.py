@@ -84,8 +84,8 @@ def too_long_for_pdb(atoms: AtomList) -> str | None:
     if long_name is not None and not has_long_chain_names(place[:4] for place in places):
         return f"chain name {long_name}"
     numbers = (residue.number for residue in atoms.residues)
-    longest = next((number for number in numbers if not _fits_hybrid_36(number, _PDB_RESIDUE_NUMBER)), None)
-    return None if longest is None else f"residue number {longest}"
+    too_long = next((number for number in numbers if not _fits_hybrid_36(number, _PDB_RESIDUE_NUMBER)), None)
+    return None if too_long is None else f"residue number {too_long}"
 
 
 @lru_cache(maxsize=1)
