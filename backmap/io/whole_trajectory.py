@@ -1,4 +1,4 @@
-"""A trajectory of any molecule, read whole with all its atoms."""
+"""Read a whole trajectory of any molecule with all its atoms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
     path : path
         Any structure or trajectory mdtraj reads.
     top : path, optional
-        Topology, for files that hold coordinates alone.
+        Topology, for files that contain only coordinates.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
     Raises
     ------
     InputError
-        If the file cannot be used, saying why and what to do.
+        If the file cannot be used; the message says why and what to do.
     """
     import mdtraj
 
@@ -48,7 +48,7 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
         return reading_process.load_trajectory(path)
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         raise InputError(
-            f"{path}: holds coordinates but no atom names; give its topology (a PDB file, say) with --top"
+            f"{path}: contains coordinates but no atom names; give its topology (a PDB file, say) with --top"
         )
     names = path if top is None else require_file(top)
     require_suffix(names, TOPOLOGY_SUFFIXES, "topology")
@@ -65,8 +65,8 @@ def load_trajectory(path: str | Path, top: str | Path | None = None) -> mdtraj.T
 
 
 def _require_whole(path: Path, file: FrameFile) -> None:
-    """Refuse a file without frames, or whose last one is cut off."""
+    """Refuse a file without frames, or whose last frame is truncated."""
     if not file.atoms or not file.frames:
-        raise InputError(f"{path}: holds no frames")
+        raise InputError(f"{path}: contains no frames")
     if file.ends_early:
         raise InputEndsEarly(f"{path}: ends in the middle of frame {file.frames + 1}; copy it again")
