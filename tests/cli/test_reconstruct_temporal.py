@@ -19,7 +19,7 @@ from backmap.cli.main import main
 from backmap.errors import InputError, InputWarning
 from backmap.inference.temporal_job import Roller
 from backmap.io import AtomList, GrowingOutput, to_mdtraj
-from backmap.runs import rollout
+from backmap.runs import temporal_frames
 from backmap.runs.recorder import Recorder
 from tests.toy_temporal import BEAD_ATOMS, DIPEPTIDE, SHAPE_NM, ToyFile, ToyTemporal, beads, install
 
@@ -143,16 +143,16 @@ def test_several_trajectories_in_one_batch(toy, given, tmp_path, capsys, monkeyp
 
 def test_more_inputs_than_files_may_be_open(toy, tmp_path, monkeypatch):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    monkeypatch.setattr(rollout, "_OTHER_FILES", 50)
+    monkeypatch.setattr(temporal_frames, "_OTHER_FILES", 50)
     (tmp_path / "in").mkdir()
     inputs = [save(tmp_path / "in" / f"{number}.dcd", 2, number) for number in range(40)]
     used = len(os.listdir("/proc/self/fd"))
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, limit[1]))
         assert run(inputs, tmp_path / "out", "--quiet") == 0
-        monkeypatch.setattr(rollout, "_OTHER_FILES", 10**9)
+        monkeypatch.setattr(temporal_frames, "_OTHER_FILES", 10**9)
         with pytest.raises(InputError, match="40 inputs side by side need .* open files, the system allows"):
-            rollout.allow_open_files(40)
+            temporal_frames.allow_open_files(40)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     assert len(list((tmp_path / "out").glob("*.dcd"))) == 40
@@ -242,7 +242,7 @@ def test_seeds_of_another_trajectory(toy, given, tmp_path, capsys):
     shape.save_dcd(str(tmp_path / "seeds.dcd"))
     for name in ("seeds.pdb", "seeds.dcd"):
         model = toy()
-        library = rollout.read_library(model, tmp_path / name)
+        library = temporal_frames.read_library(model, tmp_path / name)
         assert library.shape == (7, 3, 22, 3)
         np.testing.assert_allclose(library[3, 2], shape.xyz[5], atol=1e-4)
         assert run(given, tmp_path / f"{name}.out.dcd", "--seed-from", str(tmp_path / name)) == 0

@@ -226,11 +226,11 @@ def test_bad_frames_are_left_out(tmp_path, suffix):
     ("asked", "message"),
     [
         (FrameRange(), "frame 1, chain A residue 3 GLY: a coordinate is not a finite number"),
-        (FrameRange(begin=1), "frame 4: the C-alphas of chain A residue 3 GLY and chain A residue 8 GLY are"),
+        (FrameRange(begin=1), "frame 4: the C-alphas of chain A residue 3 GLY and chain A residue 8"),
         (FrameRange(begin=2, stride=2), "frame 5, chain A residue 3 GLY"),
         (
             FrameRange(begin=1, stride=5),
-            "frame 7: the C-alphas of chain A residue 3 GLY and chain A residue 8 GLY",
+            "frame 7: the C-alphas of chain A residue 3 GLY and chain A residue 8",
         ),
     ],
 )
