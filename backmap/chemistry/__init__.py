@@ -1,4 +1,4 @@
-"""Molecules as atoms and bonds, proteins as residues and torsions. Depends on numpy alone."""
+"""Molecules as atoms and bonds, proteins as residues and torsions. Depends only on numpy."""
 
 from backmap.chemistry.mapping import LinearMapping
 from backmap.chemistry.molecule import Molecule

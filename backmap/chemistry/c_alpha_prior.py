@@ -1,8 +1,8 @@
-"""How likely four consecutive C-alphas of a protein stand as they do: energies fitted to crystal structures.
+"""Energies of four consecutive C-alphas of a protein, fitted to crystal structures.
 
-The energy of a window is read from a table of its two angles and its dihedral, one table for each kind of
-its two middle residues (glycine, proline, or another). Two overlapping windows share an angle, of which each
-counts half: the sum over a chain is minus the logarithm of its density in space, in kT, up to a constant.
+The energy of a window of four is read from a table of its two angles and its dihedral, one table per kind of
+its two middle residues (glycine, proline, or any other). Two overlapping windows share an angle, which counts
+half in each: the sum over a chain is minus the logarithm of its density in space, in kT, up to a constant.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RESOURCE = Path(__file__).with_name("c_alpha_prior.npz")
 
 N_ANGLES, N_DIHEDRALS = 20, 36
 FIRST_ANGLE, LAST_ANGLE = np.radians(60.0), np.radians(174.0)
-"""Angles of the first and the last node, in radians; dihedrals begin at -pi."""
+"""Angles of the first and the last node, in radians; dihedrals start at -pi."""
 
 _KINDS = ("GLY", "PRO")
 N_RESIDUE_KINDS = len(_KINDS) + 1
@@ -27,7 +27,7 @@ N_WINDOW_KINDS = N_RESIDUE_KINDS**2
 
 
 def window_kinds() -> np.ndarray:
-    """Kind of a window by the types of its two middle residues, (20, 20) int64."""
+    """Return the kind of a window by the types of its two middle residues, (20, 20) int64."""
     kinds = np.zeros(len(RESIDUE_NAMES), dtype=np.int64)
     kinds[[RESIDUE_INDEX[name] for name in _KINDS]] = np.arange(1, N_RESIDUE_KINDS)
     return N_RESIDUE_KINDS * kinds[:, None] + kinds
@@ -35,7 +35,7 @@ def window_kinds() -> np.ndarray:
 
 @functools.cache
 def c_alpha_energies() -> np.ndarray:
-    """Energies in kT on the nodes of (angle, dihedral, angle), (kinds, 20, 36, 20) float32.
+    """Return the energies in kT at the nodes of (angle, dihedral, angle), (kinds, 20, 36, 20) float32.
 
     The lowest energy of each kind is 0.
     """

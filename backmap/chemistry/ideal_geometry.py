@@ -1,4 +1,4 @@
-"""Ideal covalent geometry: medians over crystal structures, and what each side-chain atom hangs on."""
+"""Ideal covalent geometry: medians over crystal structures, and how side-chain atoms are placed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RESOURCE = Path(__file__).with_name("ideal_geometry.json")
 
 @dataclass(frozen=True)
 class Placement:
-    """How one side-chain atom beyond CB is placed from three atoms that stand already.
+    """How one side-chain atom beyond CB is placed from three atoms that are already there.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Placement:
     parents : tuple of str
         Three atoms a, b, c: the bond is c-atom, the angle b-c-atom, the torsion a-b-c-atom.
     chi : int or None
-        The torsion is this chi (from 0) plus a constant, or the constant alone.
+        The torsion is this chi (from 0) plus a constant; with None, only the constant.
     """
 
     atom: str
@@ -61,7 +61,7 @@ def _placements(name: str) -> tuple[Placement, ...]:
 
 
 PLACEMENTS: dict[str, tuple[Placement, ...]] = {name: _placements(name) for name in RESIDUE_NAMES}
-"""Side-chain atoms after CB in the order in which they are placed. (Proline's CD closes the ring instead.)"""
+"""Side-chain atoms after CB in the order of their placement. (Proline's CD closes the ring instead.)"""
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def ideal_geometry() -> dict:
 
 
 def _length_table(kind: str) -> np.ndarray:
-    """(20, 15, 15) lengths in nm between slots of one residue; NaN where nothing was measured."""
+    """Return (20, 15, 15) lengths in nm between slots of one residue; NaN where nothing was measured."""
     table = np.full((len(RESIDUE_NAMES), ATOM_SLOTS, ATOM_SLOTS), np.nan)
     for index, name in enumerate(RESIDUE_NAMES):
         for pair, length in ideal_geometry()["residues"][name][kind].items():
@@ -82,7 +82,7 @@ def _length_table(kind: str) -> np.ndarray:
 
 @functools.cache
 def bond_table() -> np.ndarray:
-    """Give (20, 15, 15) bond lengths in nm between slots of a residue; NaN for atoms that are not bonded."""
+    """Return (20, 15, 15) bond lengths in nm between slots of a residue; NaN for unbonded atoms."""
     table = _length_table("bonds")
     table[:, SLOT_C, SLOT_OXT] = ideal_geometry()["terminal"]["C-OXT"]
     return table
@@ -90,14 +90,14 @@ def bond_table() -> np.ndarray:
 
 @functools.cache
 def span_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Give distances in nm of the outer atoms of bond angles; NaN for atoms that are not the ends of one.
+    """Return the distances in nm between the outer atoms of bond angles; NaN for all other pairs.
 
     Returns
     -------
     ndarray, (20, 15, 15)
-        Between slots of a residue, by its type.
+        Between slots of a residue, by residue type.
     ndarray, (15, 15)
-        From a slot of a residue to one of its bonded successor; peptides count as trans.
+        From a slot of a residue to a slot of its bonded successor; all peptides are taken as trans.
     """
     within, terminal, peptide = (
         _length_table("angle spans"),
@@ -120,7 +120,7 @@ def ideal_bond_lengths(topology: Topology, bonds: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     topology : Topology
-        Whose bonds they are.
+        The protein.
     bonds : ndarray, (bonds, 2) int64
         Flat atom indices ``residue * 15 + slot``.
 
@@ -137,14 +137,14 @@ def ideal_bond_lengths(topology: Topology, bonds: np.ndarray) -> np.ndarray:
 
 
 def ideal_angle_spans(topology: Topology, ends: np.ndarray) -> np.ndarray:
-    """Look up the ideal distance of the outer atoms of bond angles.
+    """Look up the ideal distance between the outer atoms of bond angles.
 
     Parameters
     ----------
     topology : Topology
-        Whose atoms they are.
+        The protein.
     ends : ndarray, (angles, 2) int64
-        Flat atom indices ``residue * 15 + slot``, ascending in each row. Peptides count as trans.
+        Flat atom indices ``residue * 15 + slot``, ascending in each row. All peptides are taken as trans.
 
     Returns
     -------

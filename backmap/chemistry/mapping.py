@@ -1,4 +1,4 @@
-"""Coarse-grained beads as weighted means of atoms: any linear mapping."""
+"""Linear mappings: coarse-grained beads as weighted means of atoms."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import numpy as np
 from backmap.chemistry.molecule import Molecule
 
 _MOST_WEIGHTS = 20_000_000
-"""Entries of the matrix of a mapping that is read from a file."""
+"""Largest matrix (beads times atoms) of a mapping read from a file."""
 
 
 @dataclass(frozen=True)
 class LinearMapping:
-    """Where the beads of a molecule are.
+    """Positions of a molecule's beads as weighted means of its atoms.
 
     Parameters
     ----------
     weights : ndarray, (beads, atoms) float64
-        Share of each atom in each bead; the shares of a bead sum to one.
+        Weight of each atom in each bead; the weights of a bead sum to one.
     bead_names : tuple of str
-        One name a bead.
+        One name per bead.
 
     Raises
     ------
     ValueError
-        If shapes do not agree or the shares of a bead do not sum to one.
+        If shapes do not agree or the weights of a bead do not sum to one.
     """
 
     weights: np.ndarray
@@ -38,16 +38,16 @@ class LinearMapping:
     def __post_init__(self) -> None:
         if self.weights.ndim != 2 or len(self.weights) != len(self.bead_names):
             raise ValueError(
-                f"{len(self.bead_names)} beads need weights (beads, atoms), got {self.weights.shape}"
+                f"{len(self.bead_names)} beads need weights of shape (beads, atoms), got {self.weights.shape}"
             )
         sums = self.weights.sum(axis=1)
         if not np.allclose(sums, 1.0, atol=1e-6):
             bead = int(np.argmax(abs(sums - 1.0)))
-            raise ValueError(f"the weights of bead {self.bead_names[bead]} sum to {sums[bead]:.6g}, not to 1")
+            raise ValueError(f"the weights of bead {self.bead_names[bead]} sum to {sums[bead]:.6g}, not 1")
 
     @classmethod
     def from_atoms(cls, indices: Sequence[int], molecule: Molecule) -> LinearMapping:
-        """One bead on each of some atoms."""
+        """Place one bead at each of the given atoms."""
         for index in indices:
             if not 0 <= index < molecule.atoms:
                 raise ValueError(f"bead atom {index} is beyond the {molecule.atoms} atoms of the molecule")
@@ -62,17 +62,17 @@ class LinearMapping:
 
     @cached_property
     def bead_atoms(self) -> tuple[int, ...] | None:
-        """The one atom of each bead, or None where a bead is a mean of several."""
+        """The atom of each bead, or None if any bead is a mean of several atoms."""
         if not np.isin(self.weights, (0.0, 1.0)).all():
             return None
         return tuple(int(index) for index in self.weights.argmax(axis=1))
 
     def apply(self, coordinates: np.ndarray) -> np.ndarray:
-        """Beads (..., beads, 3) of atoms (..., atoms, 3)."""
+        """Return the beads (..., beads, 3) of atoms (..., atoms, 3)."""
         return np.einsum("ba,...ax->...bx", self.weights, coordinates)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a model file: the atoms that share in each bead, and their shares."""
+        """Return plain values for a model file: the atoms of each bead and their weights."""
         atoms = [np.flatnonzero(row) for row in self.weights]
         return {
             "atoms": self.weights.shape[1],
@@ -83,16 +83,16 @@ class LinearMapping:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LinearMapping:
-        """The mapping of :meth:`to_dict`. Raises ValueError if atoms or shares do not agree in number."""
+        """Restore a mapping from :meth:`to_dict`. Raise ValueError if numbers of atoms and weights differ."""
         names, atoms = tuple(values["bead_names"]), values["atoms"]
         rows = list(zip(values["bead_atoms"], values["bead_weights"], strict=True))
         if len(rows) != len(names):
             raise ValueError(f"{len(names)} beads have names, but {len(rows)} have atoms")
         if len(names) * atoms > _MOST_WEIGHTS:
-            raise ValueError(f"{len(names)} beads of {atoms} atoms are too many")
+            raise ValueError(f"a mapping of {atoms} atoms to {len(names)} beads is too large")
         weights = np.zeros((len(names), atoms))
         for row, (members, shares) in zip(weights, rows, strict=True):
             if len(members) != len(shares) or not all(0 <= atom < atoms for atom in members):
-                raise ValueError(f"a bead needs a share of each of its atoms, numbered from 0 to {atoms - 1}")
+                raise ValueError(f"a bead needs one weight per atom; atoms are numbered 0 to {atoms - 1}")
             row[list(members)] = shares
         return cls(weights, names)

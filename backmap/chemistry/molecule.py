@@ -1,4 +1,4 @@
-"""A molecule of any kind: its atoms in the order of the coordinates, and its bonds."""
+"""Molecules of any kind: atoms in the order of the coordinates, and bonds."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _LONGEST_NAME = 16
 
 @dataclass(frozen=True)
 class Molecule:
-    """Atoms and bonds, caps and hydrogens included.
+    """Atoms and bonds, including caps and hydrogens.
 
     Parameters
     ----------
     atom_names, elements, residue_names : tuple of str
-        One entry an atom; elements by symbol.
+        One entry per atom; elements by symbol.
     residue_numbers : tuple of int
-        One entry an atom.
+        One entry per atom.
     bonds : tuple of pairs of int
         Indices of bonded atoms.
 
     Raises
     ------
     ValueError
-        If the entries do not agree in number, a name is empty or has spaces, or a bond names an atom that is
-        not there.
+        If the entries do not agree in number, a name is empty or contains spaces, or a bond refers to an atom
+        that does not exist.
     """
 
     atom_names: tuple[str, ...]
@@ -42,17 +42,17 @@ class Molecule:
     def __post_init__(self) -> None:
         per_atom = self.atom_names, self.elements, self.residue_names, self.residue_numbers
         if len({len(entries) for entries in per_atom}) > 1:
-            raise ValueError("a molecule needs one name, element, residue name and residue number an atom")
+            raise ValueError("a molecule needs one name, element, residue name and residue number per atom")
         for name in {*self.atom_names, *self.elements, *self.residue_names}:
             if len(name) > _LONGEST_NAME or not re.fullmatch("[!-~]+", name):
                 raise ValueError(
-                    f"a molecule has the name {name[:40]!r}; names are up to {_LONGEST_NAME} ASCII "
+                    f"invalid name {name[:40]!r} in a molecule; names must be 1 to {_LONGEST_NAME} ASCII "
                     "characters without spaces"
                 )
         for first, second in self.bonds:
             if not (0 <= first < self.atoms and 0 <= second < self.atoms):
                 raise ValueError(
-                    f"bond {first}-{second} names an atom beyond the {self.atoms} of the molecule"
+                    f"bond {first}-{second} refers to an atom beyond the {self.atoms} of the molecule"
                 )
 
     @property
@@ -74,7 +74,7 @@ class Molecule:
         return tuple(tuple(sorted(atoms)) for atoms in neighbours)
 
     def bond_distances(self, atom: int) -> np.ndarray:
-        """Number of bonds from an atom to every atom (atoms,), -1 to those it is not connected with."""
+        """Return the number of bonds from an atom to every atom, (atoms,); -1 if they are not connected."""
         distances = np.full(self.atoms, -1, dtype=np.int64)
         distances[atom] = 0
         waiting = deque([atom])
@@ -87,7 +87,7 @@ class Molecule:
         return distances
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a model file."""
+        """Return plain values for a model file."""
         return {
             "atom_names": list(self.atom_names),
             "elements": list(self.elements),

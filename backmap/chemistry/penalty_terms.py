@@ -1,4 +1,4 @@
-"""What bonds and angles a protein has, and which of its atoms may not overlap, as arrays."""
+"""The bonds and angles of a protein, and the atoms that may not overlap, as arrays."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class PenaltyTerms(TypedDict):
     angle_ends : ndarray, (angles, 2) int64
         The outer atoms of every bond angle, ascending.
     angle_spans : ndarray, (angles,)
-        Their distance in nm.
+        Distances between these atoms in nm.
     radii : ndarray, (residues, 15)
         nm.
     exclusion_start : ndarray, (N + 1,) int64
         Where the exclusions of each atom start.
     exclusions : ndarray, (exclusions,) int64
-        For each atom those one, two or three bonds away, ascending.
+        For each atom, the atoms one, two or three bonds away, ascending.
     """
 
     present: np.ndarray
@@ -61,15 +61,15 @@ def penalty_terms(
     linked : ndarray, (residues,) bool, optional
         Which residues have a peptide bond to their successor; by default all within a chain.
     reference : ndarray, (residues, 15, 3), optional
-        Coordinates in nm from which to take lengths and spans; NaN where an atom is missing. Where they say
-        nothing, and by default, ideal geometry holds, with all peptides trans.
+        Coordinates in nm from which to take lengths and spans; NaN where an atom is missing. Missing values,
+        and by default all values, come from ideal geometry with trans peptides.
     dtype : dtype
-        Of lengths, spans and radii.
+        The dtype of lengths, spans and radii.
 
     Returns
     -------
     PenaltyTerms
-        A dictionary. Disulfide bonds are not in it.
+        A dictionary. Disulfide bonds are not included.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def penalty_terms(
 
 
 def _one_bond_further(pairs: np.ndarray, one_away: np.ndarray, atoms: int) -> np.ndarray:
-    """Pairs (i, k) for all pairs (i, j) and bonds (j, k) with k other than i."""
+    """Return the pairs (i, k) for all pairs (i, j) and bonds (j, k) where k is not i."""
     neighbours = _sorted_unique(one_away, atoms)
     start = np.searchsorted(neighbours[:, 0], np.arange(atoms + 1))
     first, count = start[pairs[:, 1]], np.diff(start)[pairs[:, 1]]

@@ -1,4 +1,4 @@
-"""Periodic boxes of frames, as the operators want them."""
+"""Periodic boxes of frames, in the form that the operators expect."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import numpy as np
 from backmap.errors import InputError
 
 NARROWEST_BOX_NM = 1.0
-"""A narrower box does not count: programs without a box write placeholders such as zeros or ones."""
+"""Narrower boxes are ignored: programs without a box write placeholders such as zeros or ones."""
 
 
 def has_box(vectors: np.ndarray) -> np.ndarray:
-    """Tell which frames (frames,) bool have a box, of box vectors (frames, 3, 3) in nm."""
-    return (vectors.diagonal(axis1=1, axis2=2) >= NARROWEST_BOX_NM).all(axis=1)
+    """Return which frames have a box, (frames,) bool, given box vectors (frames, 3, 3) in nm."""
+    return np.all(vectors.diagonal(axis1=1, axis2=2) >= NARROWEST_BOX_NM, axis=1)
 
 
 def reduced_boxes(vectors: np.ndarray, numbers: np.ndarray, name: str) -> np.ndarray:
-    """Bring boxes into the reduced form of GROMACS and OpenMM, whose vectors are as upright as can be.
+    """Bring boxes into the reduced form of GROMACS and OpenMM, whose vectors are as orthogonal as possible.
 
     Parameters
     ----------
     vectors : ndarray, (frames, 3, 3)
         Box vectors as rows in nm: the first along x, the second in the plane of x and y.
     numbers : ndarray, (frames,) int64
-        Numbers of the frames, for messages.
+        Frame numbers from 0, for messages.
     name : str
-        Their file, for messages.
+        File name, for messages.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def reduced_boxes(vectors: np.ndarray, numbers: np.ndarray, name: str) -> np.nda
     Raises
     ------
     InputError
-        If the vectors of a box do not lie so.
+        If the vectors of a box are not oriented that way.
     """
     reduced = np.array(vectors, dtype=np.float64)
     upright = np.isfinite(reduced).all(axis=(1, 2)) & (np.triu(reduced, 1) == 0).all(axis=(1, 2))

@@ -1,9 +1,9 @@
-"""How often good structures have a residue's phi and psi: the Ramachandran distributions of the Top8000.
+"""How common phi and psi of a residue are in good structures: the Ramachandran distributions of the Top8000.
 
 The grids come from the Top8000 data set of the Richardson laboratory, Duke University
 (https://github.com/rlabduke/reference_data, folder ``Top8000``), Creative Commons Attribution 4.0
-(``ramachandran.LICENSE.txt``); :mod:`backmap.datasets.ramachandran_grids` packed them. Classes, limits and
-interpolation are those of MolProbity (Williams et al., Protein Sci. 27, 293, 2018).
+(``ramachandran.LICENSE.txt``), packed by :mod:`backmap.datasets.ramachandran_grids`. Classes, limits and
+interpolation follow MolProbity (Williams et al., Protein Sci. 27, 293, 2018).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ RAMACHANDRAN_CLASSES = (
     "trans-proline",
     "cis-proline",
 )
-"""Kinds of residues with a distribution of their own, in the order of the grids."""
+"""Classes of residues, each with its own distribution, in the order of the grids."""
 
 FAVOURED_PERCENTILE = 0.02
-"""A residue is favoured from this percentile on: 98 % of good residues are."""
+"""A residue at or above this percentile is favoured, as are 98 % of good residues."""
 
 OUTLIER_PERCENTILES = np.array([0.0005, 0.001, 0.001, 0.001, 0.001, 0.002])
-"""By class: a residue below this percentile is an outlier."""
+"""A residue below the percentile of its class is an outlier."""
 
 CELLS = 180
 """Cells of a grid along phi and along psi."""
@@ -47,8 +47,8 @@ def percentile_grids() -> np.ndarray:
     Returns
     -------
     ndarray, (6, 180, 180) float64
-        By class, phi and psi; cell i stands for its centre, -179 + 2 i degrees. The percentile is the share
-        of good residues of the class whose (phi, psi) lies in a less dense place: 0 to 1.
+        By class, phi and psi; the centre of cell i is at -179 + 2 i degrees. The percentile is the fraction
+        (0 to 1) of good residues of the class whose (phi, psi) lies in a less dense region.
     """
     with np.load(RESOURCE) as resource:
         stored = resource["steps"].astype(np.float64)
@@ -58,9 +58,9 @@ def percentile_grids() -> np.ndarray:
 
 
 def ramachandran_classes(residue_types: np.ndarray, linked: np.ndarray, cis: np.ndarray) -> np.ndarray:
-    """Tell which distribution each residue belongs to.
+    """Assign each residue to a distribution.
 
-    Glycine and proline come first, then any other residue before a proline, then isoleucine and valine.
+    Glycine and proline take precedence, then any residue before a proline, then isoleucine and valine.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def ramachandran_classes(residue_types: np.ndarray, linked: np.ndarray, cis: np.
     linked : ndarray, (residues,) bool
         Residues bonded to their successor.
     cis : ndarray, (..., residues) bool
-        Whether the peptide bond before each residue is cis; matters for proline only.
+        Whether the peptide bond before each residue is cis; matters only for proline.
 
     Returns
     -------
@@ -92,25 +92,25 @@ def ramachandran_classes(residue_types: np.ndarray, linked: np.ndarray, cis: np.
 
 
 def ramachandran_percentiles(classes: np.ndarray, phi: np.ndarray, psi: np.ndarray) -> np.ndarray:
-    """Look up percentiles, linear between the centres of the cells in both directions.
+    """Look up percentiles, interpolating linearly between cell centres in both directions.
 
     Parameters
     ----------
     classes : ndarray int64
         From :func:`ramachandran_classes`; the three arrays broadcast.
     phi, psi : ndarray
-        Degrees, any turn.
+        In degrees, with any period.
 
     Returns
     -------
     ndarray
-        0 to 1.
+        From 0 to 1.
     """
     grids = percentile_grids()
     row, column = (np.asarray(angle) / CELL_DEGREES + (CELLS - 1) / 2 for angle in (phi, psi))
     first_row, first_column = np.floor(row).astype(np.int64), np.floor(column).astype(np.int64)
     below, across = row - first_row, column - first_column
-    result = 0.0
+    result: np.ndarray = np.zeros(())
     for next_row, row_weight in ((0, 1 - below), (1, below)):
         for next_column, column_weight in ((0, 1 - across), (1, across)):
             rows, columns = (first_row + next_row) % CELLS, (first_column + next_column) % CELLS

@@ -1,8 +1,8 @@
 """The twenty amino acids: heavy atoms, covalent bonds and side-chain torsions (IUPAC names).
 
 Every residue is stored in ``ATOM_SLOTS`` (15) slots: N, CA, C, O, then up to ten side-chain atoms in the
-order of ``HEAVY_ATOMS``, and last the terminal oxygen OXT, which only the end of a chain has. Slots without
-an atom are marked by a mask, never by a coordinate of zero.
+order of ``HEAVY_ATOMS``, and last the terminal oxygen OXT, which only the end of a chain has. Empty slots are
+marked by a mask, never by coordinates of zero.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HEAVY_ATOMS: dict[str, tuple[str, ...]] = {
 RESIDUE_NAMES: tuple[str, ...] = tuple(HEAVY_ATOMS)
 RESIDUE_INDEX: dict[str, int] = {name: index for index, name in enumerate(RESIDUE_NAMES)}
 NO_RESIDUE = len(RESIDUE_NAMES)
-"""Type of a residue that is not there: before a chain's start or behind its end."""
+"""Type of a residue that does not exist: before the start of a chain or after its end."""
 ONE_LETTER: dict[str, str] = dict(zip(RESIDUE_NAMES, "ARNDCQEGHILKMFPSTWYV", strict=True))
 THREE_LETTERS: dict[str, str] = {letter: name for name, letter in ONE_LETTER.items()}
 
@@ -83,9 +83,11 @@ def _angle_ends(name: str) -> tuple[tuple[str, str], ...]:
     bonded = {atom: [other for bond in BONDS[name] if atom in bond for other in bond if other != atom]
               for atom in atoms}  # fmt: skip
     pairs = {
-        tuple(sorted(pair, key=atoms.index)) for near in bonded.values() for pair in combinations(near, 2)
+        (min(pair, key=atoms.index), max(pair, key=atoms.index))
+        for near in bonded.values()
+        for pair in combinations(near, 2)
     }
-    return tuple(sorted(pairs, key=lambda pair: [atoms.index(atom) for atom in pair]))  # type: ignore[misc]
+    return tuple(sorted(pairs, key=lambda pair: [atoms.index(atom) for atom in pair]))
 
 
 ANGLE_ENDS: dict[str, tuple[tuple[str, str], ...]] = {name: _angle_ends(name) for name in RESIDUE_NAMES}
@@ -123,7 +125,7 @@ CHI_ATOMS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
 """The four atoms of every side-chain torsion chi1 ... chi4 (ARG chi5 is planar and not a torsion here)."""
 
 SYMMETRIC_CHI: frozenset[tuple[str, int]] = frozenset({("ASP", 1), ("PHE", 1), ("TYR", 1), ("GLU", 2)})
-"""(residue, chi index from 0) of torsions that look the same after half a turn."""
+"""(residue, chi index from 0) of torsions that are unchanged by half a turn."""
 
 EQUIVALENT_ATOMS: dict[str, tuple[tuple[str, str], ...]] = {
     "ARG": (("NH1", "NH2"),),
@@ -132,7 +134,7 @@ EQUIVALENT_ATOMS: dict[str, tuple[tuple[str, str], ...]] = {
     "PHE": (("CD1", "CD2"), ("CE1", "CE2")),
     "TYR": (("CD1", "CD2"), ("CE1", "CE2")),
 }
-"""Atoms that differ in name only: swapping them changes no structure."""
+"""Atoms that differ only in name: swapping them does not change the structure."""
 
 AROMATIC_RINGS: dict[str, tuple[tuple[str, ...], ...]] = {
     "HIS": (("CG", "ND1", "CE1", "NE2", "CD2"),),
@@ -141,7 +143,7 @@ AROMATIC_RINGS: dict[str, tuple[tuple[str, ...], ...]] = {
     "TRP": (("CG", "CD1", "NE1", "CE2", "CD2"), ("CD2", "CE2", "CZ2", "CH2", "CZ3", "CE3")),
     "TYR": (("CG", "CD1", "CE1", "CZ", "CE2", "CD2"),),
 }
-"""Rings a bond must not pass through, in order around the ring."""
+"""Rings that no bond may pass through; atoms in order around the ring."""
 
 RESIDUE_SYNONYMS: dict[str, str] = {
     **{name: name for name in RESIDUE_NAMES},
@@ -158,19 +160,19 @@ RESIDUE_SYNONYMS: dict[str, str] = {
     **dict.fromkeys(("ARN", "ARGN"), "ARG"),
     "TYM": "TYR",
 }
-"""Residue names as programs write them, to the standard twenty. See :func:`standard_residue_name`."""
+"""Standard names of residues by the names that programs write. See :func:`standard_residue_name`."""
 
 AWSEM_NAMES: dict[str, tuple[str, ...]] = {
     "IGL": ("GLY",),
     "IPR": ("PRO",),
     "NGP": tuple(name for name in RESIDUE_NAMES if name not in ("GLY", "PRO")),
 }
-"""Residue names of AWSEM, and what each may stand for."""
+"""Residue names of AWSEM and the residues each may stand for."""
 
 D_AMINO_ACIDS: frozenset[str] = frozenset(
     "DAL DAR DSG DAS DCY DGN DGL DHI DIL DLE DLY MED DPN DPR DSN DTH DTR DTY DVA".split()
 )
-"""Names of the mirror images of amino acids (wwPDB Chemical Component Dictionary)."""
+"""Names of the D-amino acids (wwPDB Chemical Component Dictionary)."""
 
 ATOM_SYNONYMS: dict[tuple[str, str], str] = {
     ("MET", "SE"): "SD",
@@ -178,15 +180,15 @@ ATOM_SYNONYMS: dict[tuple[str, str], str] = {
     **{("*", name): "O" for name in ("OT1", "O1", "OC1")},
     **{("*", name): "OXT" for name in ("OT2", "O2", "OC2", "OT")},
 }
-"""(residue or ``*``, atom name as written) to the IUPAC name."""
+"""IUPAC names by (residue or ``*``, atom name as written)."""
 
 
 @lru_cache(maxsize=4096)
 def standard_residue_name(name: str) -> str | None:
-    """Give the standard three-letter name of a residue, or None if backmap cannot build it.
+    """Return the standard three-letter name of a residue, or None if backmap cannot build it.
 
-    Protonation states (HID, ASH, CYX ...), selenomethionine and AMBER's terminal names
-    (NALA, CALA ...) count as their parent.
+    Protonation states (HID, ASH, CYX ...), selenomethionine and AMBER's terminal names (NALA, CALA ...) map
+    to the parent residue.
     """
     name = name.strip().upper()
     if name in RESIDUE_SYNONYMS:
@@ -198,13 +200,13 @@ def standard_residue_name(name: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def standard_atom_name(residue: str, atom: str) -> str:
-    """Give the IUPAC name of an atom of a standard residue."""
+    """Return the IUPAC name of an atom of a standard residue."""
     atom = atom.strip().upper()
     return ATOM_SYNONYMS.get((residue, atom), ATOM_SYNONYMS.get(("*", atom), atom))
 
 
 def element(atom: str) -> str:
-    """Give the element symbol of a protein heavy atom from its name."""
+    """Return the element symbol of a protein heavy atom, given its name."""
     return atom[0]
 
 
@@ -242,16 +244,16 @@ def _chi_symmetric() -> np.ndarray:
 
 
 ATOM_MASK: np.ndarray = _atom_mask()
-"""(20, 15) bool: which slots a residue type fills inside a chain (OXT belongs to chain ends only)."""
+"""(20, 15) bool: the slots that a residue type fills within a chain (OXT belongs only to chain ends)."""
 
 CONTACT_RADII: np.ndarray = _contact_radii()
-"""(20, 15) nm: atoms closer than the sum of their radii overlap; hydrogen bonds are allowed for."""
+"""(20, 15) nm: atoms closer than the sum of their radii overlap; the radii allow for hydrogen bonds."""
 
 CHI_SLOTS: np.ndarray = _chi_slots()
 """(20, 4, 4) int64: slots of the four atoms of each torsion, -1 where the type has no such torsion."""
 
 CHI_MASK: np.ndarray = CHI_SLOTS[:, :, 0] >= 0
-"""(20, 4) bool: which torsions a residue type has."""
+"""(20, 4) bool: the torsions that a residue type has."""
 
 CHI_SYMMETRIC: np.ndarray = _chi_symmetric()
 """(20, 4) bool: torsions with a period of half a turn."""

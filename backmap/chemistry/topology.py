@@ -1,4 +1,4 @@
-"""What a structure is made of, apart from coordinates: residues, chains and their bonds."""
+"""The composition of a structure, without coordinates: residues, chains and bonds."""
 
 from __future__ import annotations
 
@@ -21,53 +21,53 @@ from backmap.chemistry.residues import (
 
 MIN_LINKED_CA_DISTANCE_NM = 0.20
 MAX_LINKED_CA_DISTANCE_NM = 0.52
-"""C-alphas of bonded neighbours lie within this range, which the soft bonds of coarse-grained models do not
-leave (0.38 +- 0.0174 nm). Crystals have 0.38 nm, or 0.29 nm across a cis bond."""
+"""Range of distances between C-alphas of bonded neighbours. Crystals have 0.38 nm, or 0.29 nm across a cis
+bond; even the soft bonds of coarse-grained models (0.38 +- 0.0174 nm) stay within it."""
 
 TORN_BOND_NM = 0.8
-"""A bond twice as long as it should be is torn: the frame is damaged, or the simulation exploded."""
+"""A bond about twice as long as it should be is torn: the frame is damaged, or the simulation exploded."""
 
 MAX_LINKED_ACROSS_GAP_NM = (0.41, 0.47)
-"""Where the residue numbers leave room for a residue in between, the range ends here for bonds as stiff as
-crystals' and for soft ones: seldom are two C-alphas so close with a residue between them."""
+"""Upper limits of the range where residue numbers leave room for a residue in between: for bonds as stiff as
+in crystals, and for soft ones. C-alphas with a residue between them are rarely that close."""
 
 _BOND_NM = 0.38
 _SPREADS = 5
 _ENOUGH_BONDS = 10
 _SPREAD_PER_MEDIAN_DEVIATION = 1.4826
 _NUMBERS_WRAP_AT = (10_000, 100_000)
-"""Residue numbers of PDB and GRO files start again at 0 here, for want of columns."""
+"""Residue numbers of PDB and GRO files restart at 0 here, as they run out of columns."""
 
 _BONDED_SLOTS = np.full((len(RESIDUE_NAMES), max(map(len, BONDS.values())), 2), -1, dtype=np.int64)
-"""Slots of the atoms that each bond of a residue joins, -1 where it has no more bonds."""
+"""Slots of the atoms joined by each bond of a residue type, padded with -1."""
 for _kind, _name in enumerate(RESIDUE_NAMES):
     for _bond, _ends in enumerate(BONDS[_name]):
         _BONDED_SLOTS[_kind, _bond] = [HEAVY_ATOMS[_name].index(_end) for _end in _ends]
 
 MAX_DISULFIDE_CA_DISTANCE_NM = 0.75
-"""C-alphas of cysteines in a disulfide are not farther apart in crystal structures."""
+"""C-alphas of cysteines in a disulfide are no farther apart than this in crystal structures."""
 
 MIN_DISULFIDE_DISTANCE_NM = 0.17
 MAX_DISULFIDE_DISTANCE_NM = 0.25
-"""Sulfurs at such distances are bonded. (Ideal is 0.203 nm; what stands in files is less accurate.)"""
+"""Sulfurs within this range are bonded. (The ideal is 0.203 nm; coordinates in files are less accurate.)"""
 
 
 def can_be_bonded(distance: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Say which neighbours in sequence can be bonded.
+    """Return which neighbours in sequence can be bonded.
 
     Parameters
     ----------
     distance : ndarray, (pairs,)
-        Of their C-alphas, in nm.
+        Distances between their C-alphas in nm.
     steps : ndarray, (pairs,) int64
-        How far their numbers are apart, as :func:`number_steps` counts.
+        Differences of their residue numbers, from :func:`number_steps`.
     """
     longest = np.where(steps == 1, MAX_LINKED_CA_DISTANCE_NM, _longest_across_gap(distance[steps == 1]))
     return (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < longest)
 
 
 def _longest_across_gap(distance: np.ndarray) -> float:
-    """Say how long bonds can be that are as soft as neighbours' distances (pairs,) in nm tell."""
+    """Return the longest bond to expect, given how much the distances (pairs,) in nm of neighbours vary."""
     stiff, soft = MAX_LINKED_ACROSS_GAP_NM
     if len(distance) < _ENOUGH_BONDS:
         return soft
@@ -76,12 +76,12 @@ def _longest_across_gap(distance: np.ndarray) -> float:
 
 
 def number_steps(numbers: np.ndarray, insertion_codes: Sequence[str]) -> np.ndarray:
-    """Say by how much each residue number grows: 1 from 27 to 28, from 27 to 27A and from 9999 to 0.
+    """Return the steps between residue numbers: 1 from 27 to 28, from 27 to 27A and from 9999 to 0.
 
     Returns
     -------
     ndarray, (residues - 1,) int64
-        Negative where the numbers fall, 0 where a number comes twice.
+        Negative where the numbers decrease, 0 where a number is repeated.
     """
     numbers = np.asarray(numbers, dtype=np.int64)
     steps = np.diff(numbers)
@@ -101,13 +101,13 @@ class Topology:
     residue_types : ndarray, (residues,) int64
         Index into ``RESIDUE_NAMES``.
     chain_index : ndarray, (residues,) int64
-        Which chain each residue belongs to, ascending from 0.
+        Index of the chain of each residue, ascending from 0.
     chain_ids : tuple of str
         Name of each chain, as in the input.
     residue_numbers : ndarray, (residues,) int64
         Residue numbers, as in the input.
     insertion_codes : tuple of str
-        One character each, empty where there is none.
+        One character per residue, empty where there is none.
     """
 
     residue_types: np.ndarray
@@ -126,7 +126,7 @@ class Topology:
 
     @classmethod
     def from_sequences(cls, *sequences: str) -> Topology:
-        """Make a topology from one-letter sequences, one a chain, named A, B, C ... and numbered from 1."""
+        """Make a topology from one-letter sequences, one per chain, named A, B, C ... and numbered from 1."""
         names = [THREE_LETTERS[letter] for sequence in sequences for letter in sequence]
         return cls(
             residue_types=np.array([RESIDUE_NAMES.index(name) for name in names], dtype=np.int64),
@@ -142,7 +142,7 @@ class Topology:
 
     @property
     def atom_mask(self) -> np.ndarray:
-        """(residues, 15) bool: slots that hold an atom, OXT at chain ends included."""
+        """(residues, 15) bool: slots that hold an atom, including OXT at chain ends."""
         mask = ATOM_MASK[self.residue_types]
         mask[self.chain_ends, SLOT_OXT] = True
         return mask
@@ -154,12 +154,12 @@ class Topology:
 
     @property
     def interior(self) -> np.ndarray:
-        """(residues,) bool: neither the first nor the last residue of its chain."""
+        """(residues,) bool: residues that are neither the first nor the last of their chain."""
         ends = self.chain_ends
         return ~(ends | np.append(True, ends[:-1])[: self.residues])
 
     def residue_name(self, residue: int) -> str:
-        """Three-letter name of a residue."""
+        """Return the three-letter name of a residue."""
         return RESIDUE_NAMES[self.residue_types[residue]]
 
     def describe(self, residue: int) -> str:
@@ -174,9 +174,9 @@ class Topology:
         Parameters
         ----------
         c_alpha : ndarray, (..., residues, 3), optional
-            C-alpha positions in nm, of which the first frame decides: a pair outside the range of bonds is a
-            chain break. The range is wide, so that another frame says the same. Without positions only chain
-            ends separate residues.
+            C-alpha positions in nm. The first frame decides: a pair whose distance is outside the range of
+            bonds is a chain break. The range is wide enough for all frames to agree. Without positions, only
+            chain ends separate residues.
 
         Returns
         -------

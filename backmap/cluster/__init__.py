@@ -1,4 +1,4 @@
-"""Where work is done: threads of this process, or processes of this machine and others through Dask."""
+"""Workers: threads of this process, or processes on this machine and others through Dask."""
 
 from .dask_workers import DaskWorkers, choose_device, open_client
 from .devices import count_workers, select_device

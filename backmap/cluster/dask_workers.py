@@ -1,4 +1,4 @@
-"""Processes of this machine or of a cluster, through Dask: what one that dies was doing is done again."""
+"""Processes on this machine or a cluster, through Dask; the work of a process that dies is repeated."""
 
 from __future__ import annotations
 
@@ -28,32 +28,33 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 WORKERS_SECONDS = 120
-"""How long a scheduler, and its first worker, are waited for."""
+"""How long to wait for a scheduler, and for its first worker."""
 
 _COUNT_SECONDS = 2.0
 
 _MALLOC_OPTIONS = ((-3, 32 << 20), (-1, 64 << 20))
-"""M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc: what they become in other processes."""
+"""M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc: the values that they reach in ordinary processes."""
 
 _PACKAGES = (backmap.DISTRIBUTION, "torch", "numpy")
-"""Packages whose versions decide a result."""
+"""Packages whose versions affect results."""
 
 
 @contextmanager
 def open_client(scheduler: str | None = None, workers: int | None = None) -> Iterator[Client]:
-    """Connect to a scheduler, or start workers on this machine, and make sure that they fit.
+    """Connect to a scheduler, or start workers on this machine, and check that their versions match.
 
     Parameters
     ----------
     scheduler : str, optional
         Address of a running scheduler, ``tcp://HOST:PORT``, or the file it wrote its address to.
     workers : int, optional
-        Without a scheduler: how many processes to start here.
+        Number of processes to start on this machine if there is no scheduler.
 
     Raises
     ------
     InputError
-        If Dask is not installed, the scheduler does not answer, has no workers, or one has other versions.
+        If Dask is not installed, the scheduler does not answer or has no workers, or the versions of a worker
+        differ.
     """
     try:
         from distributed import Client, LocalCluster
@@ -85,7 +86,7 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
             client.wait_for_workers(1, timeout=WORKERS_SECONDS)
         except TimeoutError as error:
             raise InputError(
-                f"scheduler {scheduler}: no worker came within {WORKERS_SECONDS} s; start some with "
+                f"scheduler {scheduler}: no worker connected within {WORKERS_SECONDS} s; start some with "
                 f"`dask worker {scheduler}`"
             ) from error
         _require_versions(client)
@@ -94,7 +95,7 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
 
 @contextmanager
 def _killing_when_stopped(cluster: LocalCluster) -> Iterator[None]:
-    """Kill workers at once where the program is told to end: Dask would wait seconds for what they build."""
+    """Kill workers at once if the program is stopped: Dask would wait seconds for them to finish."""
     try:
         yield
     except Exception:
@@ -109,7 +110,7 @@ def _killing_when_stopped(cluster: LocalCluster) -> Iterator[None]:
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that start here leave an interrupt from the terminal to this one, which will end them."""
+    """Make processes started here ignore interrupts from the terminal: this process will end them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -121,7 +122,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _address_of(scheduler: str) -> str:
-    """Give the address of a scheduler: as it stands, or from the file the scheduler wrote."""
+    """Return the address of a scheduler: as given, or from the file that the scheduler wrote."""
     if not Path(scheduler).is_file():
         return scheduler
     try:
@@ -130,28 +131,28 @@ def _address_of(scheduler: str) -> str:
         written = None
     if not isinstance(written, dict) or not isinstance(written.get("address"), str):
         raise InputError(
-            f"scheduler {scheduler}: is no file of a scheduler; give the one that "
-            "`dask scheduler --scheduler-file` wrote"
+            f"scheduler {scheduler}: not a scheduler file; give the file written by "
+            "`dask scheduler --scheduler-file`"
         )
     return written["address"]
 
 
 def _require_versions(client: Client) -> None:
-    """Refuse workers whose packages are not those of this process."""
-    found = client.get_versions(packages=list(_PACKAGES))
+    """Refuse workers whose package versions differ from those of this process."""
+    found: Any = client.get_versions(packages=list(_PACKAGES))  # a coroutine only of asynchronous clients
     here = found["client"]["packages"]
     for address, versions in found["workers"].items():
         for package in _PACKAGES:
             there = (versions or {}).get("packages", {}).get(package)
             if there != here[package]:
                 raise InputError(
-                    f"worker {address}: has {package} {there or '(none)'}, but this is {here[package]}; "
-                    "install the same version there"
+                    f"worker {address}: has {package} {there or '(none)'}, but the run uses "
+                    f"{here[package]}; install the same version there"
                 )
 
 
 def choose_device(client: Client, device: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a kind of device that all workers have."""
+    """Turn ``auto``, ``cpu`` or ``cuda`` into a type of device that all workers have."""
     if device == "cpu":
         return torch.device("cpu")
     having = client.run(torch.cuda.is_available)
@@ -166,17 +167,17 @@ def choose_device(client: Client, device: str) -> torch.device:
 class DaskWorkers:
     """The workers of a Dask client.
 
-    Every worker loads the job once. Where workers are numbered, as on one machine, each takes its own of the
-    machine's GPUs in turn; elsewhere the first one it sees.
+    Each worker loads the job once. Numbered workers, as on a single machine, share its GPUs in turn; others
+    use the first GPU they see.
 
     Parameters
     ----------
     client : Client
         From :func:`open_client`.
     job : Job
-        What is done.
+        The job.
     device : torch.device
-        Kind of device, from :func:`choose_device`.
+        Type of device, from :func:`choose_device`.
     """
 
     def __init__(self, client: Client, job: Job, device: torch.device) -> None:
@@ -186,7 +187,7 @@ class DaskWorkers:
 
     @property
     def window(self) -> int:
-        """Two pieces for each thread of the workers that are there now."""
+        """Two pieces per thread of the workers that are connected now."""
         moment, threads = self._counted
         if time.monotonic() - moment > _COUNT_SECONDS:
             threads = max(1, sum(self._client.nthreads().values()))
@@ -194,7 +195,7 @@ class DaskWorkers:
         return 2 * threads
 
     def submit(self, *piece: Any) -> _DaskFuture:
-        """Hand in a piece of the work."""
+        """Submit a piece of the work."""
         future = self._client.submit(do_piece, self._plugin.name, backmap.__version__, *piece, pure=False)
         return _DaskFuture(future)
 
@@ -210,7 +211,7 @@ class DaskWorkers:
 
 
 class _DaskFuture:
-    """A result of a worker; what went wrong on the way is said in one sentence."""
+    """A result of a worker; failures of the cluster are reported in one sentence."""
 
     def __init__(self, future: Any) -> None:
         self._future = future
@@ -223,11 +224,13 @@ class _DaskFuture:
             return self._future.result()
         except KilledWorker as error:
             raise InputError(
-                "workers died again and again on one piece of the work; give them more memory, or a smaller "
+                "workers died repeatedly on one piece of the work; give them more memory, or use a smaller "
                 "--batch"
             ) from error
         except (CancelledError, CommClosedError) as error:
-            raise InputError("the scheduler went away; start it again and go on with --resume") from error
+            raise InputError(
+                "lost the connection to the scheduler; restart it and continue with --resume"
+            ) from error
 
 
 class _Opened:
@@ -254,19 +257,19 @@ class _Opened:
 
 
 def _keep_freed_memory() -> None:
-    """Let the process keep memory that is freed for what comes next, as processes do on their own.
+    """Let the process keep freed memory for later allocations, as ordinary processes do.
 
-    Dask makes its workers give it back at once (MALLOC_TRIM_THRESHOLD_), which halves the speed of models
-    that allocate some megabytes at every step.
+    Dask makes its workers return it at once (MALLOC_TRIM_THRESHOLD_), which halves the speed of models that
+    allocate some megabytes at every step.
     """
-    with suppress(AttributeError, OSError):  # a C library that has no such setting
+    with suppress(AttributeError, OSError):  # a C library without this setting
         set_option = ctypes.CDLL(None).mallopt
         for option, size in _MALLOC_OPTIONS:
             set_option(option, size)
 
 
 def _make_plugin(job: Job, device_type: str) -> Any:
-    """Make the plugin that brings a job to every worker, those that come later too."""
+    """Make the plugin that brings a job to every worker, including those that connect later."""
     from distributed import WorkerPlugin
 
     class JobPlugin(WorkerPlugin):
@@ -284,7 +287,8 @@ def do_piece(plugin: str, version: str, *piece: Any) -> Any:
 
     if version != backmap.__version__:
         raise InputError(
-            f"worker {get_worker().address}: has backmap {backmap.__version__}, but this is {version}; "
+            f"worker {get_worker().address}: has backmap {backmap.__version__}, but the run uses {version}; "
             "install the same version there"
         )
-    return get_worker().plugins[plugin].opened(*piece)
+    job_plugin: Any = get_worker().plugins[plugin]  # of :func:`_make_plugin`
+    return job_plugin.opened(*piece)

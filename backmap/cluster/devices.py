@@ -1,4 +1,4 @@
-"""Which device to compute on, and how many pieces of work at once."""
+"""The device to compute on, and the number of pieces of work to do at once."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def select_device(name: str) -> torch.device:
 
 
 def count_workers(device: torch.device, threads: int | None = None) -> int:
-    """Say how many batches to build at once: one per processor core, or one on a GPU."""
+    """Return the number of batches to build at once: one per processor core, or one on a GPU."""
     return 1 if device.type != "cpu" else threads or torch.get_num_threads()

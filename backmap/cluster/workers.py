@@ -1,4 +1,4 @@
-"""What does pieces of a job, some at a time: the interface, and threads of this process."""
+"""Workers, which do pieces of a job concurrently: the interface, and threads of this process."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import torch
 
 
 class Job(Protocol):
-    """All that decides the result of a kind of work, as a value that can be sent to other processes."""
+    """Everything that determines the result of some work, as a value that can be sent to other processes."""
 
     def open(self, device: torch.device | str) -> Callable[..., Any]:
-        """Get ready on a device, and give the function that does a piece of the work."""
+        """Prepare the job on a device, and return the function that does a piece of the work."""
 
 
 class Future(Protocol):
-    """A result that is being worked on."""
+    """A result that is being computed."""
 
     def result(self) -> Any:
-        """Wait for it."""
+        """Wait for the result and return it."""
 
 
 class Workers(Protocol):
-    """Does pieces of one job."""
+    """Workers that do pieces of one job."""
 
     @property
     def window(self) -> int:
-        """How many pieces to hand in before the first is waited for: enough that nobody idles."""
+        """Number of pieces to submit before waiting for the first: enough to keep all workers busy."""
 
     def submit(self, *piece: Any) -> Future:
-        """Hand in a piece of the work."""
+        """Submit a piece of the work."""
 
     def __enter__(self) -> Workers: ...
 
@@ -42,20 +42,20 @@ class Workers(Protocol):
 
 
 class LocalWorkers:
-    """Threads of this process, each doing a piece of its own.
+    """Threads of this process, each doing one piece at a time.
 
-    The models are many small steps, which more processor threads for one piece slow down rather than help.
+    The models consist of many small steps, which several processor threads per piece slow down.
 
     Parameters
     ----------
     job : Job
-        What is done.
+        The job.
     device : torch.device or str
         Where to compute.
     count : int
-        Pieces done at once.
+        Number of pieces done at once.
     threads : int
-        Processor threads for each of them.
+        Processor threads per piece.
     """
 
     def __init__(self, job: Job, device: torch.device | str, count: int = 1, threads: int = 1) -> None:
@@ -64,7 +64,7 @@ class LocalWorkers:
         self.window = count + 1
 
     def submit(self, *piece: Any) -> Future:
-        """Hand in a piece of the work."""
+        """Submit a piece of the work."""
         return self._pool.submit(self._function, *piece)
 
     def __enter__(self) -> LocalWorkers:
@@ -73,5 +73,5 @@ class LocalWorkers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop pieces that have not begun; those being done are waited for unless the program is to end."""
+        """Drop pieces that have not started; wait for running ones unless the program is being stopped."""
         self._pool.shutdown(wait=kind is None or issubclass(kind, Exception), cancel_futures=True)

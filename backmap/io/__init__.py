@@ -1,4 +1,4 @@
-"""Files: reading structures and trajectories as streams of frames, and writing them whole or not at all."""
+"""Files: read structures and trajectories as streams of frames, and write them whole or not at all."""
 
 from .atom_list import AtomList
 from .atom_selection import listed, select_listed

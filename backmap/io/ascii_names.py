@@ -1,4 +1,4 @@
-"""Names of files for libraries that take no other letters than ASCII."""
+"""File names for libraries that accept only ASCII."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def ascii_name(path: Path) -> Iterator[str]:
-    """Give a name of a file in ASCII: its own, or that of a link to it, which need not exist yet.
+    """Yield an ASCII name of a file, which need not exist yet: its own, or that of a link to it.
 
-    mdtraj's XTC, TRR and DCD know no other names, not even of the folders that a file is in.
+    mdtraj's XTC, TRR and DCD readers and writers accept no other paths, folders included.
     """
     path = path.absolute()
     if str(path).isascii():

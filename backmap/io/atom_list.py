@@ -1,4 +1,4 @@
-"""The atoms of an output, residue by residue: what all formats need to know of a protein or a molecule."""
+"""The atoms of an output, residue by residue: everything that a format needs to name them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backmap.chemistry import Molecule, Topology
 from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, element
 
 MOLECULE_CHAIN = "A"
-"""A molecule is written as one chain of this name."""
+"""A molecule is written as one chain with this name."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ListedResidue:
 
 @dataclass(frozen=True, eq=False)
 class AtomList:
-    """Atoms in the order in which they are written. Two lists are equal only if they are the same object.
+    """Atoms in the order of writing. Two lists are equal only if they are the same object.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ class AtomList:
     chain_ids : tuple of str
         Name of each chain.
     bonds : tuple of pairs of int
-        Bonded atoms, numbered in the order of the list.
+        Indices of bonded atoms in the list.
     present : ndarray of bool
-        Which entries of a frame's coordinates are written, in all axes but the last: (residues, 15) for a
+        Entries of a frame's coordinates that are written, in all axes but the last: (residues, 15) for a
         protein, (atoms,) for a molecule.
     """
 
@@ -102,7 +102,7 @@ class AtomList:
         return f"{f'chain {chain} ' if chain else ''}residue {number} {listed.name}"
 
     def ends_chain(self, residue: int) -> bool:
-        """Whether a residue is the last of its chain."""
+        """Return whether a residue is the last of its chain."""
         following = residue + 1
         return following == len(self.residues) or (
             self.residues[following].chain != self.residues[residue].chain
@@ -111,12 +111,12 @@ class AtomList:
 
 @lru_cache(maxsize=4096)
 def _present_atoms(residue_name: str, present: tuple[bool, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give names and elements of the present atoms of an amino acid; residues alike share them."""
+    """Return names and elements of the present atoms of an amino acid; equal residues share them."""
     names = tuple(name for name, exists in zip(atom_names(residue_name), present, strict=True) if exists)
     return names, tuple(map(element, names))
 
 
 def atom_names(residue_name: str) -> tuple[str, ...]:
-    """Give the atom names of an amino acid slot by slot, OXT last; unused slots are empty."""
+    """Return the atom names of an amino acid by slot, OXT last; unused slots are empty."""
     names = HEAVY_ATOMS[residue_name]
     return names + ("",) * (ATOM_SLOTS - 1 - len(names)) + ("OXT",)

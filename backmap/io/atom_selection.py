@@ -1,4 +1,4 @@
-"""Some of the atoms of an output, chosen by mdtraj's language."""
+"""Selections of the atoms of an output, in mdtraj's selection language."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def select_listed(atoms: AtomList, text: str) -> np.ndarray:
     atoms : AtomList
         All atoms.
     text : str
-        A selection in the language of mdtraj.
+        A selection in mdtraj's language.
 
     Returns
     -------
     ndarray, (selected,) int64
-        Their numbers, ascending.
+        Indices of the selected atoms, ascending.
 
     Raises
     ------
     InputError
-        If mdtraj does not understand it, or there are no such atoms.
+        If mdtraj does not understand the selection, or no atom matches.
     """
     try:
         found = np.asarray(mdtraj_topology(atoms).select(text), dtype=np.int64)
@@ -38,22 +38,22 @@ def select_listed(atoms: AtomList, text: str) -> np.ndarray:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"atoms {text!r}: not a selection that mdtraj understands ({reason}); "
-            "say backbone, for instance, or name CA CB"
+            "use backbone, for instance, or name CA CB"
         ) from error
     if not len(found):
-        raise InputError(f"atoms {text!r}: there are none of them in the output; select others")
+        raise InputError(f"atoms {text!r}: matches no atom of the output; select other atoms")
     return found
 
 
 def listed(atoms: AtomList, selected: np.ndarray) -> AtomList:
-    """List the selected atoms alone.
+    """List only the selected atoms.
 
     Parameters
     ----------
     atoms : AtomList
         All atoms.
     selected : ndarray, (selected,) int64
-        Numbers of some of them, ascending.
+        Indices of the selected atoms, ascending.
     """
     kept = np.zeros(atoms.atoms, dtype=bool)
     kept[selected] = True

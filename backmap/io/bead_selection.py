@@ -1,8 +1,8 @@
-"""From the residues of a file to the beads of a molecule in it."""
+"""Find the beads of a molecule among the residues of a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -21,16 +21,16 @@ _NAMES_SHOWN = 12
 
 @dataclass(frozen=True)
 class BeadSelection:
-    """Where the beads of a molecule come from in a file.
+    """How the beads of a molecule are computed from the atoms of a file.
 
     Parameters
     ----------
     atom_index : ndarray, (used,) int64
-        Places in the coordinates of a frame.
+        Indices of the atoms used, in the coordinates of a frame.
     weights : ndarray, (beads, used) float64
-        Share of each of them in each bead.
+        Weight of each of these atoms in each bead.
     labels : tuple of str
-        What each of them is called, for messages.
+        Name of each of these atoms, for messages.
     """
 
     atom_index: np.ndarray
@@ -43,8 +43,8 @@ def select_beads(
 ) -> BeadSelection:
     """Find the beads of a molecule among the residues of a file.
 
-    The file holds the atoms that the beads are made of, found by the names of residues and atoms, whatever
-    else it holds; or the beads and nothing else, in the order and by the names of the mapping.
+    The file contains either the atoms that the beads are made of, found by residue and atom names among any
+    others; or only the beads, in the order and with the names of the mapping.
 
     Parameters
     ----------
@@ -60,17 +60,17 @@ def select_beads(
     Raises
     ------
     InputError
-        If neither is there, or the molecule is there more than once.
+        If the file contains neither, or contains the molecule more than once.
     """
     needed = np.flatnonzero((mapping.weights != 0).any(axis=0))
     wanted = _Wanted(molecule, needed)
     matches = wanted.find(residues)
     if len(matches) > 1:
         raise InputError(
-            f"{file}: holds {len(matches)} molecules {wanted.residue_names}; give a file with one of them"
+            f"{file}: contains {len(matches)} molecules {wanted.residue_names}; give a file with only one"
         )
     if matches:
-        labels = tuple(molecule.describe(atom) for atom in needed)
+        labels = tuple(molecule.describe(atom) for atom in needed.tolist())
         return BeadSelection(matches[0], mapping.weights[:, needed], labels)
     _require_beads(residues, wanted, mapping, file)
     return bare_beads(mapping)
@@ -82,30 +82,30 @@ def select_atoms(residues: Sequence[ResidueRecord], molecule: Molecule, *, file:
     Returns
     -------
     ndarray, (atoms,) int64
-        Places in the coordinates of a frame.
+        Indices in the coordinates of a frame.
 
     Raises
     ------
     InputError
-        If they are not there exactly once.
+        If the file does not contain the molecule exactly once.
     """
     wanted = _Wanted(molecule, np.arange(molecule.atoms))
     matches = wanted.find(residues)
     if len(matches) == 1:
         return matches[0]
     lacking = wanted.lacking(residues)
-    reason = lacking or f"holds {len(matches)} molecules {wanted.residue_names}"
+    reason = lacking or f"contains {len(matches)} molecules {wanted.residue_names}"
     raise InputError(f"{file}: {reason}; give a file with all {molecule.atoms} atoms of the model's molecule")
 
 
 def bare_beads(mapping: LinearMapping) -> BeadSelection:
-    """Take a file to hold the beads and nothing else."""
+    """Return the selection for a file that contains only the beads."""
     labels = tuple(f"bead {number} {name}" for number, name in enumerate(mapping.bead_names, 1))
     return BeadSelection(np.arange(mapping.beads), np.eye(mapping.beads), labels)
 
 
 def bare_atoms(molecule: Molecule, mapping: LinearMapping) -> BeadSelection:
-    """Take a file to hold the atoms of the molecule and nothing else."""
+    """Return the selection for a file that contains only the atoms of the molecule."""
     labels = tuple(molecule.describe(atom) for atom in range(molecule.atoms))
     return BeadSelection(np.arange(molecule.atoms), mapping.weights, labels)
 
@@ -116,7 +116,7 @@ def describe_beads(mapping: LinearMapping) -> str:
 
 
 class _Wanted:
-    """Some atoms of a molecule, residue by residue, looked for by name."""
+    """Some atoms of a molecule, residue by residue, to be found by name."""
 
     def __init__(self, molecule: Molecule, atoms: np.ndarray) -> None:
         self._residues: list[tuple[str, list[str]]] = []
@@ -132,7 +132,7 @@ class _Wanted:
         return _shown([name for name, _ in self._residues])
 
     def find(self, residues: Sequence[ResidueRecord]) -> list[np.ndarray]:
-        """Find runs of residues that have the wanted atoms; give the places of the atoms in each."""
+        """Find runs of residues that have the wanted atoms; return the indices of the atoms in each."""
         found = []
         for run in self._runs(residues):
             places = [self._atoms_of(residue, names) for residue, (_, names) in run]
@@ -141,20 +141,22 @@ class _Wanted:
         return found
 
     def lacking(self, residues: Sequence[ResidueRecord]) -> str | None:
-        """Name the first atom that a run of the right residues lacks, if there is such a run."""
+        """Describe the first missing atom in a run of the right residues, if there is such a run."""
         for run in self._runs(residues):
             for residue, (_, names) in run:
                 for name, place in zip(names, self._atoms_of(residue, names), strict=True):
                     if place is None:
-                        return f"{residue.describe()} has no atom {name}, or several"
+                        return f"{residue.describe()} has no atom {name}, or more than one"
         return None
 
     def count(self) -> int:
         """Number of residues."""
         return len(self._residues)
 
-    def _runs(self, residues: Sequence[ResidueRecord]):
-        """Go through the runs of consecutive residues that have the right names."""
+    def _runs(
+        self, residues: Sequence[ResidueRecord]
+    ) -> Iterator[list[tuple[ResidueRecord, tuple[str, list[str]]]]]:
+        """Iterate over the runs of consecutive residues that have the right names."""
         kinds = [_residue_kind(residue.name) for residue in residues]
         wanted = [kind for kind, _ in self._residues]
         for first in range(len(kinds) - len(wanted) + 1):
@@ -163,7 +165,7 @@ class _Wanted:
 
     @staticmethod
     def _atoms_of(residue: ResidueRecord, names: Iterable[str]) -> list[int | None]:
-        """Places of named atoms; None where the residue has none of that name, or several."""
+        """Return the indices of named atoms; None where the residue has no atom of that name, or several."""
         kind = _residue_kind(residue.name)
         named: dict[str, list[AtomRecord]] = {}
         for atom in residue.atoms:
@@ -172,7 +174,7 @@ class _Wanted:
 
 
 def _only_one(atoms: list[AtomRecord]) -> int | None:
-    """Place of an atom, of alternate locations that of the most occupied; None of several or none."""
+    """Return the index of the atom (of its most occupied location); None if there are several or none."""
     if not atoms or len({atom.alternate for atom in atoms}) < len(atoms):
         return None
     return max(atoms, key=lambda atom: atom.occupancy).index
@@ -186,7 +188,7 @@ def _residue_kind(name: str) -> str:
 def _require_beads(
     residues: Sequence[ResidueRecord], wanted: _Wanted, mapping: LinearMapping, file: str
 ) -> None:
-    """Make sure that a file holds the beads and nothing else, or say what it holds."""
+    """Require that a file contains only the beads; report its contents otherwise."""
     expected = f"the model's {describe_beads(mapping)}"
     names = [atom.name.strip().upper() for residue in residues for atom in residue.atoms]
     if len(names) != mapping.beads:

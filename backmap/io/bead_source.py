@@ -1,4 +1,4 @@
-"""Open any structure or trajectory as a stream of frames with the beads of a molecule."""
+"""Open any structure or trajectory as a stream of frames of a molecule's beads."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _SAME_INTERVAL = 1e-3
 
 
 class BeadSource(FrameSource):
-    """An opened structure or trajectory of a molecule's beads. Made by :func:`open_beads`.
+    """An opened structure or trajectory of a molecule's beads, made by :func:`open_beads`.
 
-    Chunks hold coordinates (frames, beads, 3) float64 in nm.
+    Chunks have coordinates (frames, beads, 3) float64 in nm.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class BeadSource(FrameSource):
         self._one_chain = ChainsOfAtoms(atoms, atoms, np.zeros_like(atoms), np.ones_like(atoms[1:]))
 
     def warn_of_interval(self, expected_ps: float) -> None:
-        """Warn if the frames are further apart in time, or closer, than those of a model's training."""
+        """Warn if the time between frames differs from that of a model's training."""
         stride = self.frame_range.stride
         if self.frames < 2:
             return
@@ -59,7 +59,7 @@ class BeadSource(FrameSource):
         if interval is None:
             if stride > 1 and not self._timed:
                 self._warn(
-                    f"holds no times; with a stride of {stride} its frames must be "
+                    f"contains no times; with a stride of {stride} its frames must be "
                     f"{expected_ps / stride:g} ps apart for this model"
                 )
             return
@@ -84,7 +84,7 @@ class BeadSource(FrameSource):
         raise InputError(f"{self.name}: frame {number + 1}, {self._selection.labels[atom]}: {NOT_FINITE}")
 
     def _positions(self, raw: Frames) -> np.ndarray:
-        """Positions of the selected atoms, the molecule whole where a box may have cut it."""
+        """Return the positions of the selected atoms, with molecules split by a box made whole."""
         positions = np.asarray(raw.coordinates[:, self._selection.atom_index], dtype=np.float64)
         boxes = periodic_boxes(raw.periodic_box, len(raw))
         sensible = np.isfinite(positions).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=(1, 2))
@@ -101,50 +101,48 @@ def open_beads(
     frames: FrameRange = EVERY_FRAME,
     skip_bad: bool = False,
 ) -> BeadSource:
-    """Open a structure or trajectory that holds the beads of a molecule, or the atoms they are made of.
+    """Open a structure or trajectory that contains the beads of a molecule, or the atoms they are made of.
 
     Parameters
     ----------
     path : path
-        PDB, mmCIF, or any trajectory mdtraj reads; ``.gz`` too where it is text.
+        PDB, mmCIF, or any trajectory mdtraj reads; text formats also as ``.gz``.
     molecule : Molecule
-        The molecule. Its atoms are found by the names of residues and atoms among any others, water say.
+        The molecule. Its atoms are found by residue and atom names among any others, such as water.
     mapping : LinearMapping
-        Its beads. A file of nothing but beads has them in this order.
+        Its beads. A file that contains only beads has them in this order.
     top : path, optional
-        Topology, for trajectories that hold coordinates alone. Without one, the number of atoms tells whether
-        they are the beads or all atoms of the molecule.
+        Topology, for trajectories that contain only coordinates. Without one, the number of atoms tells
+        whether they are the beads or all atoms of the molecule.
     frames : FrameRange
         Which frames to read.
     skip_bad : bool
-        Leave out frames whose coordinates are no finite numbers, instead of refusing the file.
+        Leave out frames whose coordinates are not finite, instead of refusing the file.
 
     Raises
     ------
     InputError
-        If the file cannot be used, saying what was expected and what was found.
+        If the file cannot be used; the message says what was expected and what was found.
 
     Warns
     -----
     InputWarning
-        Of a file taken to hold the beads or the molecule by its number of atoms alone.
+        If only the number of atoms shows that the file contains the beads or the molecule.
     """
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
-    asked = {
-        "frames": frames,
-        "skip_bad": skip_bad,
-    }
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         file = open_frames(path, mapping.beads)
         selection = _select_by_number(path, file.atoms, molecule, mapping)
-        return BeadSource(str(path), file, selection, files=(path,), **asked)
+        return BeadSource(str(path), file, selection, frames=frames, skip_bad=skip_bad, files=(path,))
     opened = open_files(path, top)
     if opened.frames.atoms == mapping.beads:
-        opened.require_same_atoms("it seems to hold the beads alone: leave out the topology")
+        opened.require_same_atoms("it seems to contain only the beads: leave out the topology")
     opened.require_same_atoms("give the topology it was written with")
     selection = select_beads(opened.names.residues, molecule, mapping, file=str(opened.files[-1]))
-    return BeadSource(str(path), opened.frames, selection, files=opened.files, **asked)
+    return BeadSource(
+        str(path), opened.frames, selection, frames=frames, skip_bad=skip_bad, files=opened.files
+    )
 
 
 def beads_from_mdtraj(
@@ -154,16 +152,15 @@ def beads_from_mdtraj(
     *,
     residues: Sequence[ResidueRecord] | None = None,
 ) -> BeadSource:
-    """Take an mdtraj trajectory in memory as :func:`open_beads` takes a file.
+    """Open an mdtraj trajectory in memory as :func:`open_beads` opens a file.
 
-    ``residues`` stand in for its topology where they are given.
+    ``residues``, if given, replace those of its topology.
     """
     name = "the trajectory"
     residues = residue_records(trajectory.topology) if residues is None else residues
     selection = select_beads(residues, molecule, mapping, file=name)
-    timed = not np.array_equal(
-        trajectory.time, np.arange(trajectory.n_frames)
-    )  # mdtraj counts where it knows none
+    # mdtraj numbers the frames if it knows no times
+    timed = not np.array_equal(trajectory.time, np.arange(trajectory.n_frames))
     return BeadSource(name, LoadedTrajectory(trajectory), selection, timed=timed)
 
 
@@ -173,7 +170,7 @@ def read_molecule(path: str | Path, molecule: Molecule) -> np.ndarray:
     Parameters
     ----------
     path : path
-        A file that names its atoms, or one of coordinates alone in the order of the molecule.
+        A file that names its atoms, or one that contains only coordinates in the order of the molecule.
     molecule : Molecule
         The molecule; other atoms of the file are left out.
 
@@ -185,7 +182,7 @@ def read_molecule(path: str | Path, molecule: Molecule) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file does not hold the molecule once, or a coordinate is no finite number.
+        If the file does not contain the molecule exactly once, or a coordinate is not finite.
     """
     path = require_file(path)
     everything = LinearMapping.from_atoms(range(molecule.atoms), molecule)
@@ -212,11 +209,12 @@ def _select_by_number(path: Path, atoms: int, molecule: Molecule, mapping: Linea
         meaning, selection = f"the {atoms} atoms of the model's molecule", bare_atoms(molecule, mapping)
     else:
         raise InputError(
-            f"{path}: holds coordinates of {atoms} atoms and no names; expected the model's "
+            f"{path}: contains coordinates of {atoms} atoms but no names; expected the model's "
             f"{describe_beads(mapping)}, the {molecule.atoms} atoms of its molecule, or a topology with --top"
         )
     warnings.warn(
-        f"{path}: holds no names; taken to be {meaning} in this order (--top with a topology makes sure)",
+        f"{path}: contains no names; assumed to be {meaning} in this order (give a topology with --top to "
+        "make sure)",
         InputWarning,
         stacklevel=3,
     )

@@ -1,4 +1,4 @@
-"""Who is in which chain, and which residues are bonded: one rule for every format, decided once per file."""
+"""Division of residues into chains, and their bonds: one rule for every format, applied once per file."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _SPANNED_BY_A_BOND_NM = 0.38
 _SLACK_NM = 0.1
 _FARTHEST_SPANNED_NM = 5.0
 _MOST_LEFT_OUT = 100
-"""Structures lack hardly ever more residues in the middle of a chain, or such that reach further."""
+"""Gaps in the middle of a chain hardly ever have more residues, or span a longer distance."""
 _CLOSED_NM = (0.36, 0.40)
 _RING_LENGTHS = (5, 40)
-"""Cyclic peptides are short, and their last bond is as long as the others."""
+"""Cyclic peptides are short, and the bond that closes the ring is as long as the others."""
 
 
 def divide_chains(
     selection: ProteinSelection, c_alpha: np.ndarray, box: np.ndarray
 ) -> tuple[Topology, np.ndarray]:
-    """Decide where chains begin and where they break, by labels, numbers, distances and sequence together.
+    """Decide where chains begin and where they break, from labels, numbers, distances and sequence together.
 
-    A chain begins where the file's label says so; where the number falls and the C-alphas are not bonded, or
-    the sequence begins again with its first number; and, where chains have no names, at a distance that
-    neither a bond nor the residues left out in between can span. Within a chain, residues that can be bonded
-    are.
+    A chain begins where the file's label changes; where the residue number decreases and the C-alphas are not
+    bonded, or the sequence restarts with its first number; and, if chains have no names, at a distance that
+    neither a bond nor the missing residues in between can span. Within a chain, all residues that can be
+    bonded are bonded.
 
     Parameters
     ----------
     selection : ProteinSelection
-        The residues, in the chains that the file tells apart.
+        The residues, in the chains that the file distinguishes.
     c_alpha : ndarray, (residues, 3)
         Their C-alphas in one frame, in nm.
     box : ndarray, (3, 3)
@@ -46,7 +46,7 @@ def divide_chains(
     Returns
     -------
     topology : Topology
-        The residues in their chains; those without a number are counted from 1 in each.
+        The residues in their chains; residues without a number are numbered from 1 in each chain.
     linked : ndarray, (residues,) bool
         True where a residue is bonded to the next one.
     """
@@ -64,13 +64,13 @@ def divide_chains(
 
 
 def neighbour_distances(c_alpha: np.ndarray, box: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Give the distance (residues - 1,) in nm from each C-alpha (residues, 3) to the next, across the box."""
+    """Return distances (residues - 1,) in nm between consecutive C-alphas (residues, 3), across the box."""
     ways, _ = neighbour_steps(c_alpha[None], box[None], steps)
     return np.linalg.norm(ways[0], axis=-1)
 
 
 def _with_copies(topology: Topology, begins: np.ndarray, falls: np.ndarray) -> np.ndarray:
-    """Add the beginnings of chains whose sequence and first number are those of the chain before."""
+    """Add the starts of chains that repeat the sequence and first number of the chain before."""
     begins = begins.copy()
     types, numbers = topology.residue_types, topology.residue_numbers
     for fall in falls:
@@ -82,7 +82,7 @@ def _with_copies(topology: Topology, begins: np.ndarray, falls: np.ndarray) -> n
 
 
 def _divided(topology: Topology, begins: np.ndarray, numbered: np.ndarray) -> Topology:
-    """Put residues into chains that begin behind some of them."""
+    """Divide residues into chains, which begin after the marked residues."""
     chain_index = np.cumsum(np.append(False, begins)[: topology.residues]).astype(np.int64)
     first = np.append(0, np.flatnonzero(begins) + 1)
     numbers = topology.residue_numbers
@@ -99,7 +99,7 @@ def _divided(topology: Topology, begins: np.ndarray, numbered: np.ndarray) -> To
 
 
 def warn_of_rings(topology: Topology, linked: np.ndarray, c_alpha: np.ndarray, file: str) -> None:
-    """Warn once of chains whose ends are bonded to each other, as C-alphas (residues, 3) in nm tell."""
+    """Warn once about chains whose ends are at bonding distance, given C-alphas (residues, 3) in nm."""
     last = np.flatnonzero(topology.chain_ends)
     first = np.append(0, last[:-1] + 1)
     apart = np.linalg.norm(c_alpha[last] - c_alpha[first], axis=-1)

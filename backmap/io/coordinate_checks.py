@@ -1,4 +1,4 @@
-"""Checks of C-alpha positions: numbers, places, units, boxes, beads that are not C-alphas, chain breaks."""
+"""Checks of C-alphas: finite values, duplicates, units, boxes, beads that are not C-alphas, chain breaks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from backmap.errors import InputError, InputWarning
 from .whole_molecules import narrowest_width
 
 MIN_C_ALPHA_DISTANCE_NM = 0.01
-"""Two C-alphas closer than this are taken for one place given twice."""
+"""Two C-alphas closer than this are considered duplicates."""
 
 MAX_COORDINATE_NM = 1e5
-"""No simulation is as large; one flipped bit of an exponent makes more."""
+"""No simulation is this large; one flipped bit of an exponent exceeds it."""
 
 MIN_BOX_WIDTH_NM = 2 * 0.38
-"""In a narrower box the nearest image of a neighbour is not known."""
+"""In a narrower box the nearest image of a neighbour is ambiguous."""
 
 NOT_FINITE = "a coordinate is not a finite number; leave that frame out or repair the file"
 
@@ -35,23 +35,23 @@ _WRONG_UNITS = (
     (10.0, "10 times too long: Angstrom were read as nm; divide the coordinates by 10"),
     (
         100.0,
-        "100 times too long: the coordinates are in picometre or were converted twice; divide them by 100",
+        "100 times too long: the coordinates are in picometres or were converted twice; divide them by 100",
     ),
     (0.1, "10 times too short: nm were read as Angstrom; multiply the coordinates by 10"),
     (0.01, "100 times too short: they were converted twice; multiply the coordinates by 100"),
 )
 
 _CENTRES_APART_NM = (0.45, 0.75)
-"""Centres of neighbouring residues are often so far apart, bonded C-alphas hardly ever."""
+"""Centres of neighbouring residues are often this far apart, bonded C-alphas hardly ever."""
 _CENTRES_WINDOW, _CENTRES_IN_WINDOW, _CENTRES_SHARE = 12, 4, 0.3
 
 _WRAPPED_EXTENT_NM = 2.0
-"""Boxes are wider; in smaller molecules a break can look like a jump through a wall."""
+"""Boxes are wider than this; in smaller molecules a break can look like a jump across a boundary."""
 
 
 @dataclass(frozen=True)
 class FrameJudge:
-    """Tells sound frames of a protein from damaged ones.
+    """Distinguishes sound frames of a protein from damaged ones.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class FrameJudge:
     present : ndarray, (residues, 15) bool
         Atoms that the file has.
     linked : ndarray, (residues,) bool, optional
-        Which residues are bonded to their successor; not known before a first sound frame is.
+        Which residues are bonded to their successor; unknown until the first sound frame.
     bond_nm : float
         Median length of these bonds in the first sound frame.
     """
@@ -71,7 +71,7 @@ class FrameJudge:
     bond_nm: float = 0.0
 
     def readable(self, positions: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Find the frames (frames,) bool whose positions and boxes are numbers that make sense.
+        """Find the frames (frames,) bool whose positions and boxes have plausible values.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class FrameJudge:
         c_alpha : ndarray, (frames, residues, 3)
             Positions in nm, molecules whole.
         readable : ndarray, (frames,) bool
-            As :meth:`readable` says.
+            From :meth:`readable`.
         """
         sound = readable.copy()
         places = np.flatnonzero(sound)
@@ -102,7 +102,7 @@ class FrameJudge:
         return sound
 
     def refuse(self, coordinates: np.ndarray, box: np.ndarray, frame: str, file: str) -> NoReturn:
-        """Say what is wrong with a frame that is not sound.
+        """Raise an error that explains why a frame is not sound.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class FrameJudge:
         box : ndarray, (3, 3)
             Its box vectors in nm.
         frame : str
-            What it is called: ``frame 7``.
+            Name of the frame, for messages: ``frame 7``.
         file : str
             Name of the file.
         """
@@ -129,28 +129,31 @@ class FrameJudge:
                 "leave that frame out or repair the file"
             )
         if not np.isfinite(box).all():
-            return ": its box is not of finite numbers; leave that frame out or repair the file"
+            return ": its box is not finite; leave that frame out or repair the file"
         if (width := narrowest_width(box[None])[0]) < MIN_BOX_WIDTH_NM:
             return (
                 f": its box is {width:.3g} nm wide, less than two bonds of a chain; "
-                "give the right box or none"
+                "give the correct box or none"
             )
         c_alpha = coordinates[:, SLOT_CA]
         if not self._same_unit(c_alpha[None])[0]:
             length = np.median(self._bond_lengths(c_alpha[None]))
             return (
                 f": neighbouring C-alphas are {length:.3g} nm apart, but {self.bond_nm:.3g} nm in the first "
-                "frame; it is damaged, exploded or in another unit: leave it out or convert it"
+                "frame; this frame is damaged, exploded or in another unit: leave it out or convert it"
             )
         if len(pairs := _coincidences(c_alpha)):
             one, other = (describe(residue) for residue in sorted(pairs[0]))
-            return f": {one} and {other} have their C-alphas in one place; remove the copy or repair the file"
+            return (
+                f": the C-alphas of {one} and {other} are at the same position; remove the duplicate or "
+                "repair the file"
+            )
         torn = self._torn(c_alpha[None])[0]
         first = int(self._bonds[torn.argmax()])
         length = np.linalg.norm(c_alpha[first + 1] - c_alpha[first])
-        count = f", as are {torn.sum() - 1} more bonds" if torn.sum() > 1 else ""
+        count = f"; {torn.sum()} torn bonds in all" if torn.sum() > 1 else ""
         cause = (
-            "it looks wrapped: give the box"
+            "the chain looks wrapped: give the box"
             if not box.any() and _crosses_extent(c_alpha, first)
             else "the frame is damaged or the simulation exploded; leave it out"
         )
@@ -164,7 +167,7 @@ class FrameJudge:
         return np.flatnonzero(self.linked) if self.linked is not None else np.empty(0, dtype=np.int64)
 
     def _bond_lengths(self, c_alpha: np.ndarray) -> np.ndarray:
-        """Lengths (frames, bonds) in nm."""
+        """Return the lengths (frames, bonds) in nm."""
         return np.linalg.norm(c_alpha[:, self._bonds + 1] - c_alpha[:, self._bonds], axis=-1)
 
     def _same_unit(self, c_alpha: np.ndarray) -> np.ndarray:
@@ -185,12 +188,12 @@ def _coincidences(c_alpha: np.ndarray) -> np.ndarray:
 
 
 def check_unit(distance: np.ndarray, file: str) -> None:
-    """Refuse coordinates in another unit than nm.
+    """Refuse coordinates in a unit other than nm.
 
     Parameters
     ----------
     distance : ndarray, (pairs,)
-        Of C-alphas that are neighbours in a chain, in nm.
+        Distances between C-alphas of neighbours in a chain, in nm.
     """
     if not len(distance):
         return
@@ -203,7 +206,7 @@ def check_unit(distance: np.ndarray, file: str) -> None:
 
 
 def wrong_unit(length: float, low: float, high: float) -> str | None:
-    """Say which mistake of units explains a length in nm that should lie in a range, or None if none does."""
+    """Return the unit error that explains a length in nm outside its usual range; None if there is none."""
     for factor, meaning in _WRONG_UNITS:
         if low * factor < length < high * factor:
             return meaning
@@ -211,7 +214,7 @@ def wrong_unit(length: float, low: float, high: float) -> str | None:
 
 
 def refuse_residue_centres(distance: np.ndarray, topology: Topology, file: str) -> None:
-    """Refuse beads at the centres of residues, which neighbours further apart than C-alphas give away.
+    """Refuse beads at the centres of residues: neighbours are farther apart than C-alphas are.
 
     Parameters
     ----------
@@ -234,7 +237,7 @@ def refuse_residue_centres(distance: np.ndarray, topology: Topology, file: str) 
     first, last = topology.describe(suspects[0]), topology.describe(suspects[-1] + 1)
     raise InputError(
         f"{file}: the beads named CA from {first} to {last} are {lengths.min():.2f} to {lengths.max():.2f} "
-        "nm apart, as centres of residues are, and backmap needs C-alphas (0.38 nm apart); "
+        "nm apart, as residue centres are, but backmap needs C-alphas (0.38 nm apart); "
         "give the positions of the C-alphas"
     )
 
@@ -242,7 +245,7 @@ def refuse_residue_centres(distance: np.ndarray, topology: Topology, file: str) 
 def refuse_wrapped(
     distance: np.ndarray, c_alpha: np.ndarray, topology: Topology, frame: str, file: str
 ) -> None:
-    """Refuse a chain that jumps from one side of its frame to the other, where no box is known.
+    """Refuse a chain that jumps from one side of its frame to the other if the box is unknown.
 
     Parameters
     ----------
@@ -253,7 +256,7 @@ def refuse_wrapped(
     """
     steps = number_steps(topology.residue_numbers, topology.insertion_codes)
     jumps = ~topology.chain_ends[:-1] & (steps == 1) & (distance > MAX_LINKED_CA_DISTANCE_NM)
-    for first in np.flatnonzero(jumps):
+    for first in np.flatnonzero(jumps).tolist():
         if _crosses_extent(c_alpha, first):
             raise InputError(
                 f"{file}: {frame}: {topology.describe(first)} and {topology.describe(first + 1)} are "
@@ -263,7 +266,7 @@ def refuse_wrapped(
 
 
 def _crosses_extent(c_alpha: np.ndarray, residue: int) -> bool:
-    """Tell whether the next C-alpha is where it should be but for a jump through walls around all of them."""
+    """Return whether a jump across the bounding box of all C-alphas explains where the next C-alpha is."""
     extent = np.ptp(c_alpha, axis=0)
     way = np.abs(c_alpha[residue + 1] - c_alpha[residue])
     through = (extent > _WRAPPED_EXTENT_NM) & (way > extent - MAX_LINKED_CA_DISTANCE_NM)
@@ -271,7 +274,7 @@ def _crosses_extent(c_alpha: np.ndarray, residue: int) -> bool:
 
 
 def warn_of_breaks(linked: np.ndarray, distance: np.ndarray, topology: Topology, file: str) -> None:
-    """Warn once of neighbours in a chain that are not bonded, naming the first of them.
+    """Warn once about neighbours in a chain that are not bonded, naming the first of them.
 
     Parameters
     ----------

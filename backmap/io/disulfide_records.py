@@ -1,4 +1,4 @@
-"""Disulfide bonds: those that a file names, as pairs of residues, and those that frames show."""
+"""Disulfide bonds: pairs of residues named by a file, and bonds found in frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gemmi
 import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ResiduePlace(NamedTuple):
-    """How files name a residue: chain, number and insertion code."""
+    """The name of a residue in a file: chain, number and insertion code."""
 
     chain_id: str
     number: int
@@ -40,13 +40,13 @@ class ResiduePlace(NamedTuple):
 
 
 _FARTHER = 1.001
-"""So that rounding does not leave out a pair at the end of the range."""
+"""Keeps rounding from excluding a pair at the end of the range."""
 
 NamedBond = tuple[ResiduePlace, ResiduePlace]
 
 
 def named_in_pdb(record: str) -> NamedBond | None:
-    """Read an SSBOND record of a PDB file; None where it is damaged or joins copies in a crystal."""
+    """Read an SSBOND record of a PDB file; None if it is damaged or joins symmetry mates."""
     record = record.ljust(72)
     first, second = record[15:22], record[29:36]
     if record[59:65].strip() != record[66:72].strip():
@@ -58,7 +58,7 @@ def named_in_pdb(record: str) -> NamedBond | None:
 
 
 def named_in_mmcif(block: gemmi.cif.Block) -> list[NamedBond]:
-    """List the numbered disulfides of ``_struct_conn``, but for those between copies in a crystal."""
+    """List the disulfides of ``_struct_conn`` with residue numbers, except those between symmetry mates."""
     columns = ("ptnr{}_auth_asym_id", "ptnr{}_auth_seq_id", "?pdbx_ptnr{}_PDB_ins_code", "?ptnr{}_symmetry")
     tags = [column.format(end) for end in (1, 2) for column in columns]
     bonds: list[NamedBond] = []
@@ -73,19 +73,21 @@ def named_in_mmcif(block: gemmi.cif.Block) -> list[NamedBond]:
 
 
 def named_in_topology(topology: mdtraj.Topology) -> list[NamedBond]:
-    """List the bonds between sulfurs of cysteines that a topology has."""
+    """List the bonds between cysteine sulfurs in a topology."""
     return [
-        tuple(
-            ResiduePlace((atom.residue.chain.chain_id or "").strip(), atom.residue.resSeq, "")
-            for atom in bond
-        )
-        for bond in topology.bonds
-        if all(atom.name.strip() == "SG" for atom in bond)
+        (_residue_place(first.residue), _residue_place(second.residue))
+        for first, second in topology.bonds
+        if first.name.strip() == second.name.strip() == "SG"
     ]
 
 
+def _residue_place(residue: Any) -> ResiduePlace:
+    """Return the place of a residue of mdtraj."""
+    return ResiduePlace((residue.chain.chain_id or "").strip(), residue.resSeq, "")
+
+
 def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarray, file: str) -> np.ndarray:
-    """Find the residues of named bonds, and leave out with a warning what cannot be bonded.
+    """Find the residues of named bonds; warn about bonds that are impossible and leave them out.
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarr
     Returns
     -------
     ndarray, (bonds, 2) int64
-        Residues, the lower first; none belongs to two bonds.
+        Residues, the lower first; each belongs to at most one bond.
     """
     rows: dict[ResiduePlace, list[int]] = {}
     for row in np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"]):
@@ -115,34 +117,35 @@ def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarr
         reason = _reason_against(places, taken, c_alpha)
         if reason:
             warnings.warn(
-                f"{file}: the disulfide of {bond[0]} and {bond[1]} is passed over: {reason}",
+                f"{file}: ignored the disulfide between {bond[0]} and {bond[1]}: {reason}",
                 InputWarning,
                 stacklevel=2,
             )
             continue
-        found.append(tuple(sorted((places[0][0], places[1][0]))))
+        first, second = sorted((places[0][0], places[1][0]))
+        found.append((first, second))
         taken.update(found[-1])
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
 def _reason_against(places: Sequence[list[int]], taken: set[int], c_alpha: np.ndarray) -> str | None:
-    """Say why residues, each with the rows that have its name, cannot be bonded."""
+    """Return why two residues, each given by the rows with its name, cannot be bonded; None if they can."""
     if not all(places):
         return "there is no such cysteine"
     if any(len(rows) > 1 for rows in places):
-        return "several cysteines have that name; name the chains apart"
+        return "several cysteines have that name; give the chains different names"
     (first,), (second,) = places
     if first == second or taken & {first, second}:
-        return "a cysteine has one bond only"
+        return "a cysteine has only one such bond"
     distance = np.median(np.linalg.norm(c_alpha[:, first] - c_alpha[:, second], axis=-1))
     longest = MAX_DISULFIDE_CA_DISTANCE_NM
     if distance > longest:
-        return f"its C-alphas are {distance:.2f} nm apart, but a bond spans {longest} nm at most"
+        return f"its C-alphas are {distance:.2f} nm apart, but a disulfide spans at most {longest} nm"
     return None
 
 
 def bonded_sulfurs(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, int]]:
-    """Find sulfurs of cysteines that are bonded in all of some frames.
+    """Find cysteine sulfurs that are bonded in every one of the given frames.
 
     Parameters
     ----------
@@ -154,7 +157,7 @@ def bonded_sulfurs(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, 
     Returns
     -------
     list of (int, int)
-        Numbers of atoms in the list, in ascending order; each sulfur is bonded once.
+        Indices of atoms in the list, in ascending order; each sulfur is bonded at most once.
     """
     sulfurs = np.array([atom for atom, name in enumerate(_names(atoms)) if name == ("CYS", "SG")], dtype=int)
     positions = np.asarray(coordinates[:, sulfurs], dtype=np.float64)
@@ -170,7 +173,7 @@ def bonded_sulfurs(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, 
 
 
 def with_disulfides(atoms: AtomList, coordinates: np.ndarray) -> AtomList:
-    """Add the disulfide bonds that are there in all of some frames (frames, atoms, 3), in nm."""
+    """Add the disulfide bonds that exist in every one of the frames (frames, atoms, 3) in nm."""
     names = _names(atoms)
     joined = {atom for bond in atoms.bonds for atom in bond if all(names[end][1] == "SG" for end in bond)}
     found = (bond for bond in bonded_sulfurs(atoms, coordinates) if joined.isdisjoint(bond))
@@ -178,7 +181,7 @@ def with_disulfides(atoms: AtomList, coordinates: np.ndarray) -> AtomList:
 
 
 def disulfides_of_frame(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, int, float]]:
-    """Residues that disulfides join in a frame (atoms, 3) in nm, and the length of each bond in nm."""
+    """Return the residues joined by disulfides in a frame (atoms, 3) in nm, with bond lengths in nm."""
     owner = [index for index, residue in enumerate(atoms.residues) for _ in residue.atom_names]
     return [
         (owner[first], owner[second], float(np.linalg.norm(coordinates[first] - coordinates[second])))
@@ -187,7 +190,7 @@ def disulfides_of_frame(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[
 
 
 def _near_pairs(positions: np.ndarray) -> np.ndarray:
-    """Find pairs (pairs, 2) of sulfurs (sulfurs, 3) in the range of bonds, in ascending order."""
+    """Find pairs (pairs, 2) of sulfurs (sulfurs, 3) within bonding range, in ascending order."""
     from scipy.spatial import KDTree
 
     known = np.flatnonzero(np.isfinite(positions).all(axis=1))
@@ -204,7 +207,7 @@ def _in_range(apart: np.ndarray) -> np.ndarray:
 
 
 def _names(atoms: AtomList) -> list[tuple[str, str]]:
-    """Names of the residue and the atom, of each atom."""
+    """Return the residue name and atom name of each atom."""
     return [(residue.name, name) for residue in atoms.residues for name in residue.atom_names]
 
 

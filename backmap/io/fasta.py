@@ -1,4 +1,4 @@
-"""FASTA files: which amino acids the residues of a file are, where the file does not say."""
+"""FASTA files: the sequence of a file that does not identify its residues."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FastaFile:
         Raises
         ------
         InputError
-            If it holds no sequence, or a letter that is none of the twenty amino acids.
+            If it contains no sequence, or a letter that does not stand for one of the twenty amino acids.
         """
         path = require_file(path)
         with open_text(path, "FASTA", "utf-8-sig") as found:
@@ -47,12 +47,14 @@ class FastaFile:
                 records[-1:] = [(records[-1] if records else "") + "".join(line.split()).upper()]
         records = [record.rstrip("*") for record in records if record.rstrip("*")]
         if not records:
-            raise InputError(f"{path}: holds no sequence; give one in FASTA format, a record per chain")
+            raise InputError(
+                f"{path}: contains no sequence; give one in FASTA format, with one record per chain"
+            )
         for number, record in enumerate(records, 1):
             for place, letter in enumerate(record, 1):
                 if letter not in THREE_LETTERS:
                     raise InputError(
-                        f"{path}: letter {place} of record {number} is {letter}, none of the twenty amino "
+                        f"{path}: letter {place} of record {number} is {letter}, not one of the twenty amino "
                         "acids; give the letter of the amino acid to build"
                     )
         return cls(path, tuple(records))

@@ -1,8 +1,8 @@
-"""Frames as bytes that can be put one after another: what makes an output file grow, format by format.
+"""Encoders that turn frames into bytes to append to a growing output file, one per format.
 
-A file that is killed while it grows must be whole up to its last known length. Text, XTC, TRR and DCD are:
-frames follow one another without an index. HDF5 and NetCDF are not, so they grow as TRR, which holds the same
-numbers, and are converted when all frames are there; text is gzipped then.
+A run that is killed must leave its file intact up to the last recorded length. Text, XTC, TRR and DCD allow
+this: frames follow one another without an index. HDF5 and NetCDF do not, so they grow as TRR, which stores
+the same numbers, and are converted once all frames are written; text is gzipped then.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 _PDB_RANGE_ANGSTROM = (-999.999, 9999.999)
 _XTC_FARTHEST_NM = 1e6
-"""XTC holds integers of 4 bytes in pm, and so must the extent of a frame be."""
+"""XTC stores positions, and the extent of a frame, as 4-byte integers in pm."""
 _INT32 = np.iinfo(np.int32)
 _PDB_WIDEST_BOX_ANGSTROM = 99999.999
 _FRAMES_PER_CONVERSION = 500
@@ -63,13 +63,13 @@ class FrameEncoder(Protocol):
     """Turns frames into bytes of one format."""
 
     def begin(self, frames: Frames) -> bytes:
-        """Give what comes before the first of these frames."""
+        """Return the bytes that precede the first of these frames."""
 
     def encode(self, frames: Frames) -> bytes:
-        """Give the frames; those of a file may be encoded in any pieces."""
+        """Return the bytes of the frames; a file may be encoded in pieces of any size."""
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
-        """Make the output of a file that holds so many frames; ``growing`` may be used up."""
+        """Turn a growing file with the given number of frames into the output; it may be consumed."""
 
 
 def make_encoder(
@@ -82,11 +82,11 @@ def make_encoder(
     final : Path
         Name of the output.
     scratch : Path
-        A file that may be written and removed.
+        A temporary file that may be written and removed.
     atoms : AtomList
         Atoms of every frame.
     frame_interval_ps : float, optional
-        Time between frames, for formats whose header holds it (DCD).
+        Time between frames, for formats that store it in the header (DCD).
     """
     suffix = suffix_of(final)
     if suffix in PDB_SUFFIXES:
@@ -101,14 +101,14 @@ def make_encoder(
 
 
 class _TextEncoder:
-    """What PDB and mmCIF have in common: the last lines, and a file that is gzipped when it is complete."""
+    """Common part of PDB and mmCIF: the last lines, and compression of the complete file."""
 
     def __init__(self, final: Path, atoms: AtomList) -> None:
         require_plain_names(atoms, final)
         self._final = final
 
     def _close(self, growing: Path, text: str, final: Path) -> None:
-        """Add the last lines and give the file its name."""
+        """Append the last lines and rename the file."""
         with explain_writing(self._final):
             with growing.open("ab") as file:
                 file.write(text.encode())
@@ -123,7 +123,7 @@ class _TextEncoder:
 
 
 class PdbEncoder(_TextEncoder):
-    """PDB text. Several frames are MODEL records, a single one has none. Time is not stored."""
+    """PDB text. Several frames are written as MODEL records, a single frame without. Time is not stored."""
 
     def __init__(self, final: Path, atoms: AtomList) -> None:
         super().__init__(final, atoms)
@@ -133,39 +133,39 @@ class PdbEncoder(_TextEncoder):
         self._atoms, self._template = atoms, pdb_template(atoms)
 
     def begin(self, frames: Frames) -> bytes:
-        """Give the disulfides and the box of the first frame."""
+        """Return the disulfides and the box of the first frame."""
         bonds = pdb_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
         return f"{bonds}{self._cell(frames)}".encode()
 
     def encode(self, frames: Frames) -> bytes:
-        """Give one MODEL a frame."""
+        """Return one MODEL per frame."""
         angstrom = np.asarray(frames.coordinates, dtype=np.float64) * ANGSTROM_PER_NM
         _require_finite(frames, self._final)
         low, high = _PDB_RANGE_ANGSTROM
         if angstrom.size and not (low <= angstrom.min() and angstrom.max() <= high):
             raise InputError(
-                f"{self._final}: coordinates beyond {low:.0f} to {high:.0f} Angstrom do not fit into a "
+                f"{self._final}: coordinates outside {low:.0f} to {high:.0f} Angstrom do not fit into a "
                 "PDB file; write mmCIF (.cif) or HDF5 (.h5), or move the structure to the origin"
             )
-        models = zip(frames.numbers, angstrom, strict=True)
+        models = zip(_numbers_of(frames), angstrom, strict=True)
         texts = (f"MODEL {n + 1:>8}\n{self._template % tuple(frame.ravel())}ENDMDL\n" for n, frame in models)
         return "".join(texts).encode()
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
-        """Close the file; the records around a single model are taken off."""
+        """Close the file, removing the records around a single model."""
         if frames == 1:
             growing = self._without_model(growing)
         self._close(growing, "END\n", final)
 
     def _cell(self, frames: Frames) -> str:
-        """Give the CRYST1 record of the first frame, empty where there is no box or it is too wide for it."""
+        """Return the CRYST1 record of the first frame, empty if there is no box or it is too wide."""
         if frames.box is None or not frames.box[0].any():
             return ""
         a, b, c, alpha, beta, gamma = _cell_angstrom(frames.box[0])
         if max(a, b, c) > _PDB_WIDEST_BOX_ANGSTROM:
             warnings.warn(
                 f"{self._final}: a box of {max(a, b, c):.0f} Angstrom does not fit into a PDB file, which is "
-                "written without it; write mmCIF (.cif) or HDF5 (.h5) to keep it",
+                "written without it; write mmCIF (.cif) or HDF5 (.h5) to keep the box",
                 InputWarning,
                 stacklevel=2,
             )
@@ -175,7 +175,7 @@ class PdbEncoder(_TextEncoder):
         return f"{cell} {frames.space_group:<11}{copies:>4}\n"
 
     def _without_model(self, growing: Path) -> Path:
-        """Write the single model of a file into another one, without the records around it."""
+        """Write the single model of a file to another file, without the records around it."""
         alone = growing.with_name(growing.name + ".alone")
         with explain_writing(self._final):
             lines = growing.read_bytes().splitlines(keepends=True)
@@ -184,7 +184,7 @@ class PdbEncoder(_TextEncoder):
 
 
 class MmcifEncoder(_TextEncoder):
-    """mmCIF text: one table of atoms, frames told apart by their model number. Time is not stored."""
+    """mmCIF text: one table of atoms, with frames as model numbers. Time is not stored."""
 
     def __init__(self, final: Path, atoms: AtomList) -> None:
         super().__init__(final, atoms)
@@ -193,17 +193,17 @@ class MmcifEncoder(_TextEncoder):
         self._name = _NOT_IN_BLOCK_NAMES.sub("_", stem_of(final)) or "backmap"
 
     def begin(self, frames: Frames) -> bytes:
-        """Give the box and the disulfides of the first frame, and the columns of the table."""
+        """Return the box and the disulfides of the first frame, and the columns of the table."""
         box = frames.box
         cell = "" if box is None or not box[0].any() else _mmcif_cell(box[0], frames.space_group)
         bonds = mmcif_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
         return f"data_{self._name}\n#\n{cell}{bonds}{MMCIF_HEADER}".encode()
 
     def encode(self, frames: Frames) -> bytes:
-        """Give one row an atom."""
+        """Return one row per atom."""
         _require_finite(frames, self._final)
         texts = []
-        for number, frame in zip(frames.numbers, frames.coordinates, strict=True):
+        for number, frame in zip(_numbers_of(frames), frames.coordinates, strict=True):
             ids = np.arange(1, len(frame) + 1) + number * len(frame)
             angstrom = np.asarray(frame, dtype=np.float64) * ANGSTROM_PER_NM
             fields = np.column_stack([ids, angstrom, np.full(len(frame), number + 1)])
@@ -216,22 +216,22 @@ class MmcifEncoder(_TextEncoder):
 
 
 class _MdtrajEncoder:
-    """What the binary formats have in common: mdtraj writes a piece, whose bytes are taken."""
+    """Common part of the binary formats: mdtraj writes a piece to a file, whose bytes are returned."""
 
     def __init__(self, final: Path, scratch: Path) -> None:
         self._final = final
         self._scratch = scratch
 
     @contextmanager
-    def _written(self, path: Path) -> Iterator[object]:
-        """Open a file of mdtraj for writing, and explain what goes wrong."""
+    def _written(self, path: Path) -> Iterator[Any]:
+        """Open a file for writing with mdtraj, and explain failures."""
         try:
             with explain_writing(self._final), ascii_name(path) as name:
                 import mdtraj
 
                 with mdtraj.open(name, "w", force_overwrite=True) as file:
                     yield file
-        except (RuntimeError, TypeError) as error:  # how mdtraj's writers tell of a failed write
+        except (RuntimeError, TypeError) as error:  # raised by mdtraj's writers if a write fails
             raise self._incomplete() from error
         except ImportError as error:
             needed = "tables" if suffix_of(path) in HDF5_SUFFIXES else error.name or "another package"
@@ -250,7 +250,7 @@ class _MdtrajEncoder:
 
 
 class GromacsEncoder(_MdtrajEncoder):
-    """XTC and TRR: frames one after another, nothing before or after."""
+    """XTC and TRR: frames one after another, with nothing before or after."""
 
     def __init__(self, final: Path, scratch: Path, suffix: str) -> None:
         super().__init__(final, scratch.with_name(scratch.name + suffix))
@@ -262,7 +262,7 @@ class GromacsEncoder(_MdtrajEncoder):
         return b""
 
     def encode(self, frames: Frames) -> bytes:
-        """Give the frames, with time, step and box."""
+        """Return the frames, with time, step and box."""
         if not len(frames):
             return b""
         _require_finite(frames, self._final)
@@ -281,7 +281,7 @@ class GromacsEncoder(_MdtrajEncoder):
         return self._taken(self._scratch)
 
     def _require_fit(self, frames: Frames) -> None:
-        """Refuse what the fields of the format cannot hold, which would be written as something else."""
+        """Refuse values that the fields of the format cannot hold and would silently alter."""
         farthest = self._farthest_nm
         if farthest is not None and np.abs(frames.coordinates).max(initial=0.0) > farthest:
             raise InputError(
@@ -292,12 +292,12 @@ class GromacsEncoder(_MdtrajEncoder):
         if last > _INT32.max:
             kind = suffix_of(self._final).lstrip(".").upper()
             raise InputError(
-                f"{self._final}: step {last} of the simulation does not fit into a file in {kind}, which "
-                f"counts to {_INT32.max}; write DCD (.dcd) or HDF5 (.h5), which hold no steps"
+                f"{self._final}: step {last} of the simulation does not fit into {kind}, whose steps end at "
+                f"{_INT32.max}; write DCD (.dcd) or HDF5 (.h5), which store no steps"
             )
 
     def _require_whole(self, frames: int) -> None:
-        """Make sure that all frames arrived: not every failed write is reported."""
+        """Check that all frames were written: not every failed write is reported."""
         try:
             found = self._layout(self._scratch)
         except InputError as error:
@@ -306,31 +306,31 @@ class GromacsEncoder(_MdtrajEncoder):
             raise self._incomplete()
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
-        """Give the file its name."""
+        """Rename the file."""
         with explain_writing(self._final):
             settle(growing, final)
 
 
 class DcdEncoder(_MdtrajEncoder):
-    """DCD: three records of header, then frames. The header's counts are set at the end."""
+    """DCD: a header of three records, then frames. The counts in the header are set at the end."""
 
     def __init__(self, final: Path, scratch: Path, frame_interval_ps: float | None) -> None:
         super().__init__(final, scratch.with_name(scratch.name + ".dcd"))
         self._interval_ps = frame_interval_ps
 
     def begin(self, frames: Frames) -> bytes:
-        """Give the header, without the moment it was made, so that equal runs give equal files."""
+        """Return the header, without a time stamp, so that equal runs give equal files."""
         header = bytearray(self._cut(frames)[0])
         header[_DCD_TITLE] = b"REMARKS by backmap".ljust(80)
         return bytes(header)
 
     def encode(self, frames: Frames) -> bytes:
-        """Give the frames, all with a box, since the header says whether they have one; zeros for none."""
+        """Return the frames, all with a box (zeros for none), as the header promises one for each frame."""
         _require_finite(frames, self._final)
         return self._cut(frames)[1] if len(frames) else b""
 
     def _cut(self, frames: Frames) -> tuple[bytes, bytes]:
-        """Header and frames of a file of these frames."""
+        """Return the header and the frames of a file with these frames."""
         box = np.zeros((len(frames), 3, 3)) if frames.box is None else frames.box
         cell = _cell(box, ANGSTROM_PER_NM)
         with self._written(self._scratch) as file:
@@ -342,7 +342,7 @@ class DcdEncoder(_MdtrajEncoder):
         return data[: found[0]], data[found[0] :]
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
-        """Set the number of frames and the time between them, and give the file its name."""
+        """Set the number of frames and the time between them, and rename the file."""
         with explain_writing(self._final):
             with growing.open("r+b") as file:
                 _put(file.fileno(), "<i", frames, _DCD_FRAMES)
@@ -363,7 +363,7 @@ class ConvertedEncoder(_MdtrajEncoder):
         self._growing = GromacsEncoder(final, scratch, ".trr")
         with explain_writing(final):
             with self._written(scratch.with_name(scratch.name + self._suffix)):
-                pass  # is the package there that writes this format?
+                pass  # fail now if the package that writes this format is missing
             scratch.with_name(scratch.name + self._suffix).unlink()
 
     def begin(self, frames: Frames) -> bytes:
@@ -371,11 +371,11 @@ class ConvertedEncoder(_MdtrajEncoder):
         return b""
 
     def encode(self, frames: Frames) -> bytes:
-        """Give the frames as TRR, without the steps, which neither format holds."""
+        """Return the frames as TRR, without steps, which neither format stores."""
         return self._growing.encode(replace(frames, step=None))
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
-        """Convert the frames, some at a time, and make sure that all of them arrived."""
+        """Convert the frames, some at a time, and check that all of them were written."""
         made = self._scratch.with_name(self._scratch.name + self._suffix)
         with _as_trr(growing) as source, self._written(made) as target:
             if self._suffix in HDF5_SUFFIXES:
@@ -384,43 +384,47 @@ class ConvertedEncoder(_MdtrajEncoder):
                 target.topology = mdtraj_topology(with_disulfides(self._atoms, first))
                 source.seek(0)
             for _ in range(0, frames, _FRAMES_PER_CONVERSION):
-                self._convert(*source.read(n_frames=_FRAMES_PER_CONVERSION)[:4], target)
+                positions, time, _, box = source.read(n_frames=_FRAMES_PER_CONVERSION)[:4]
+                self._convert(positions, time, box, target)
             if self._suffix in NETCDF_SUFFIXES:
-                target._handle.title = "by backmap"  # instead of the moment and the machine
+                target._handle.title = "by backmap"  # instead of the time and the machine
         if _frames_in(made) != frames:
             raise self._incomplete()
         with explain_writing(self._final):
             settle(made, final)
 
-    def _convert(
-        self, positions: np.ndarray, time: np.ndarray, step: np.ndarray, box: np.ndarray | None, target
-    ) -> None:
+    def _convert(self, positions: np.ndarray, time: np.ndarray, box: np.ndarray | None, target: Any) -> None:
         scale = 1.0 if self._suffix in HDF5_SUFFIXES else ANGSTROM_PER_NM
         cell = {} if box is None or not box.any() else _cell(box, scale)
         target.write(positions * np.float32(scale), time=time, **cell)
 
 
 def _keep_no_times(file: HDF5TrajectoryFile) -> None:
-    """Let the arrays of a file not note the moment they are made, so that equal runs give equal files."""
+    """Keep the arrays of a file from recording their creation time, so that equal runs give equal files."""
     for name in ("create_array", "create_earray"):
         setattr(file._handle, name, partial(getattr(file._handle, name), track_times=False))
 
 
 def _require_finite(frames: Frames, final: Path) -> None:
-    """Refuse coordinates that no reader takes, not even in single precision."""
+    """Refuse coordinates that are not finite in single precision."""
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.asarray(frames.coordinates, dtype=np.float32) * np.float32(ANGSTROM_PER_NM))
     if not finite.all():
         frame, atom, _ = np.argwhere(~finite)[0]
-        number = frames.numbers[frame] + 1
+        number = _numbers_of(frames)[frame] + 1
         raise InputError(
-            f"{final}: frame {number} has a coordinate of atom {atom + 1} that is not a finite number; "
-            "the run went wrong before it was written"
+            f"{final}: frame {number}, atom {atom + 1}: a coordinate to be written is not a finite number; "
+            "the run went wrong before this point"
         )
 
 
+def _numbers_of(frames: Frames) -> np.ndarray:
+    assert frames.numbers is not None  # the growing file has numbered them
+    return frames.numbers
+
+
 @contextmanager
-def _as_trr(path: Path) -> Iterator[object]:
+def _as_trr(path: Path) -> Iterator[Any]:
     from mdtraj.formats import TRRTrajectoryFile
 
     with ascii_name(path) as name, TRRTrajectoryFile(name) as file:
@@ -439,7 +443,7 @@ def _put(descriptor: int, kind: str, value: float, offset: int) -> None:
 
 
 def _cell(vectors: np.ndarray, scale: float) -> dict[str, np.ndarray]:
-    """Give the box as mdtraj's files want it: lengths in nm times a scale, angles in degrees."""
+    """Return the box in the form mdtraj's files expect: lengths in nm times a scale, angles in degrees."""
     lengths, angles = cell_parameters(vectors)
     return {"cell_lengths": lengths * np.float32(scale), "cell_angles": angles}
 
@@ -447,7 +451,7 @@ def _cell(vectors: np.ndarray, scale: float) -> dict[str, np.ndarray]:
 def cell_parameters(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn box vectors (frames, 3, 3) in nm into lengths in nm and angles in degrees, each (frames, 3).
 
-    Vectors of zero, which stand for directions that are not periodic, are at right angles to all others.
+    Zero vectors, which stand for directions that are not periodic, are perpendicular to all others.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(vectors, axis=-1)

@@ -1,7 +1,7 @@
-"""Where the frames of an XTC, TRR or DCD file lie, by the sizes in its own headers.
+"""Offsets of the frames in XTC, TRR and DCD files, from the sizes in their headers.
 
-XTC and TRR are GROMACS's XDR files: big-endian fields of 4 bytes. DCD is CHARMM's: records of Fortran, each
-between two fields of 4 bytes that give its length.
+XTC and TRR are GROMACS's XDR files: big-endian 4-byte fields. DCD is CHARMM's: Fortran records, each between
+two 4-byte fields that give its length.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _XTC_START = struct.Struct(">2i")  # magic number, atoms
 _XTC_PACKED = struct.Struct(
     ">2i44xi32xi"
 )  # magic number, atoms, ..., atoms again, ..., bytes of packed positions
-_XTC_PLAIN_ATOMS = 9  # so few are not packed
+_XTC_PLAIN_ATOMS = 9  # positions of so few atoms are not packed
 _XTC_PLAIN_HEADER = 56
 
 _TRR_MAGIC = 1993
 _TRR_SIZES = struct.Struct(
     ">i28x3i8x4i"
 )  # magic, bytes of box virial pressure positions velocities forces, atoms
-_TRR_HEADER = 76  # and then time and lambda
+_TRR_HEADER = 76  # followed by time and lambda
 
 _DCD_START = 92
 _DCD_FIXED_ATOMS, _DCD_HAS_CELL, _DCD_HAS_FOURTH, _DCD_CHARMM = 40, 48, 52, 84
@@ -43,13 +43,13 @@ class FrameLayout:
     Parameters
     ----------
     atoms : int
-        Atoms in a frame.
+        Atoms per frame.
     offsets : ndarray, (frames,) int64
         Bytes before each frame.
     ends_early : bool
-        After the last whole frame comes a part of another.
+        Whether part of another frame follows the last whole one.
     boxes : ndarray, (frames,) bool, optional
-        Which frames have a box, of a format where each may have none.
+        Which frames have a box, in formats where it is optional.
     """
 
     atoms: int
@@ -64,7 +64,7 @@ def xtc_layout(path: Path) -> FrameLayout:
     Raises
     ------
     InputError
-        If a frame has another number of atoms than the first, or no header where it should begin.
+        If a frame has a different number of atoms from the first, or no header where it should begin.
     """
     data = _mapped(path, _XTC_START.size)
     atoms = _xtc_atoms(data, 0, 0, path)
@@ -85,7 +85,7 @@ def xtc_layout(path: Path) -> FrameLayout:
 
 
 def _plain_xtc_layout(data: mmap.mmap, atoms: int, path: Path) -> FrameLayout:
-    """Lay out frames that are all of one size, as they are not packed."""
+    """Lay out frames that are not packed, and so all have the same size."""
     length = _XTC_PLAIN_HEADER + 12 * atoms
     frames = len(data) // length
     words = np.frombuffer(data, ">i4", frames * length // 4).reshape(frames, -1)
@@ -96,13 +96,13 @@ def _plain_xtc_layout(data: mmap.mmap, atoms: int, path: Path) -> FrameLayout:
 
 
 def _check_xtc_start(data: mmap.mmap, offset: int, frame: int, atoms: int, path: Path) -> None:
-    """Make sure that a frame with the right number of atoms begins at an offset, if much is there at all."""
+    """Check that a frame with the right number of atoms begins at an offset, if there are enough bytes."""
     if offset + _XTC_START.size <= len(data):
         _require_atoms(_xtc_atoms(data, offset, frame, path), atoms, frame, path)
 
 
 def _xtc_atoms(data: mmap.mmap, offset: int, frame: int, path: Path) -> int:
-    """Number of atoms of the frame that begins at an offset."""
+    """Return the number of atoms of the frame that begins at an offset."""
     magic, atoms = _XTC_START.unpack_from(data, offset)
     if magic != _XTC_MAGIC or atoms <= 0:
         raise _damaged(path, frame)
@@ -115,7 +115,7 @@ def trr_layout(path: Path) -> FrameLayout:
     Raises
     ------
     InputError
-        If a frame has another number of atoms than the first, no positions, or no header where it should
+        If a frame has a different number of atoms from the first, no positions, or no header where it should
         begin.
     """
     data = _mapped(path, _TRR_SIZES.size)
@@ -142,7 +142,7 @@ def trr_layout(path: Path) -> FrameLayout:
 
 
 def _scan(data: mmap.mmap, header_bytes: int, length_at: Callable[[int, int], int]) -> tuple[np.ndarray, int]:
-    """Go from header to header; give where each whole frame begins, and where the last of them ends."""
+    """Follow the headers; return where each whole frame begins, and where the last of them ends."""
     offsets = array("q")
     offset = 0
     while offset + header_bytes <= len(data):
@@ -155,7 +155,7 @@ def _scan(data: mmap.mmap, header_bytes: int, length_at: Callable[[int, int], in
 
 
 def dcd_bytes(path: Path) -> tuple[int, int] | None:
-    """Bytes before the first frame of a DCD file, and of each frame; None if its layout is unusual."""
+    """Return the size of a DCD file's header and of each frame in bytes; None if its layout is unusual."""
     with path.open("rb") as file:
         start = file.read(_DCD_START)
         order = next((order for order in "<>" if start[:8] == struct.pack(f"{order}i4s", 84, b"CORD")), None)
@@ -183,7 +183,7 @@ def dcd_bytes(path: Path) -> tuple[int, int] | None:
 
 
 def _mapped(path: Path, at_least: int) -> mmap.mmap:
-    """Map a file of at least so many bytes into memory, until nothing refers to it any more."""
+    """Map a file with a minimum size in bytes into memory; garbage collection unmaps it."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size < at_least:
             raise _damaged(path, 0)
@@ -201,5 +201,5 @@ def _require_atoms(found: int, atoms: int, frame: int, path: Path) -> None:
 def _damaged(path: Path, frame: int) -> InputError:
     kind = path.suffix.lstrip(".").upper()
     if not frame:
-        return InputError(f"{path}: cannot be read as {kind}; it is damaged or of another format")
+        return InputError(f"{path}: cannot be read as {kind}; it is damaged or in another format")
     return InputError(f"{path}: is damaged after frame {frame}: no other frame begins there; copy it again")

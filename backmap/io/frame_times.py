@@ -1,4 +1,4 @@
-"""When the frames of a trajectory were taken, as far as its format says."""
+"""Times of the frames of a trajectory, as far as its format stores them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ AKMA_PS = 0.04888821
 """CHARMM's unit of time."""
 
 TIMED_SUFFIXES = (".xtc", ".trr", ".h5", ".hdf5", ".nc", ".netcdf", ".ncdf")
-"""Formats that hold the time of each frame in ps."""
+"""Formats that store the time of each frame in ps."""
 
 
 def holds_times(path: str | Path) -> bool:
-    """Tell whether a file says when its frames were taken."""
+    """Return whether the format of a file stores the times of its frames."""
     return Path(path).suffix.lower() in TIMED_SUFFIXES
 
 
 def header_interval(path: str | Path) -> float | None:
-    """Time in ps between the frames of a DCD file by its header, if it says.
+    """Return the time in ps between the frames of a DCD file, if its header gives it.
 
-    CHARMM's layout (OpenMM and NAMD write it): the steps between frames, and the length of a step in units
-    of 48.888 fs. Other formats and X-PLOR's layout give None, and so do files whose writer knew no time and
-    put 1 for both.
+    In CHARMM's layout (also written by OpenMM and NAMD), the header has the steps between frames, and the
+    length of a step in units of 48.888 fs. The result is None for other formats and X-PLOR's layout, and for
+    files whose writer knew no time and put 1 for both.
     """
     if Path(path).suffix.lower() != ".dcd":
         return None

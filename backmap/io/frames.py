@@ -1,15 +1,15 @@
-"""Frames of coordinates, with what belongs to each: the one record in which they pass through backmap."""
+"""Frames of coordinates with their times, steps and boxes: the record in which they pass through backmap."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 NO_SYMMETRY = "P 1"
-"""Space group of a cell that holds nothing but the atoms of the file, as the box of a simulation."""
+"""Space group of a cell that contains only the atoms of the file, such as the box of a simulation."""
 
 _PER_FRAME = ("coordinates", "time", "step", "box", "numbers")
 
@@ -18,7 +18,7 @@ _PER_FRAME = ("coordinates", "time", "step", "box", "numbers")
 class Frames:
     """Some frames.
 
-    Indexing with a slice, a mask or indices gives some of them; :func:`join_frames` puts pieces together.
+    Indexing with a slice, a mask or indices selects frames; :func:`join_frames` joins pieces.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ class Frames:
     step : ndarray, (frames,) int64, optional
         Step of the simulation.
     box : ndarray, (frames, 3, 3), optional
-        Vectors of the cell in nm, zeros where a frame has none.
+        Cell vectors in nm, zeros for frames without a cell.
     numbers : ndarray, (frames,) int64, optional
-        Their numbers in the file, from 0.
+        Numbers of the frames in the file, from 0.
     space_group : str
-        Hermann-Mauguin symbol: a crystal's cell holds symmetry mates of the atoms as well.
+        Hermann-Mauguin symbol: the cell of a crystal also contains symmetry mates of the atoms.
     """
 
     coordinates: np.ndarray
@@ -47,16 +47,17 @@ class Frames:
         return len(self.coordinates)
 
     def __getitem__(self, kept: slice | np.ndarray) -> Self:
-        """Give some of the frames."""
+        """Return some of the frames."""
         values = {name: getattr(self, name) for name in _PER_FRAME}
-        return replace(self, **{name: None if part is None else part[kept] for name, part in values.items()})
+        chosen: dict[str, Any] = {name: part if part is None else part[kept] for name, part in values.items()}
+        return replace(self, **chosen)
 
     @property
     def periodic_box(self) -> np.ndarray | None:
-        """(frames, 3, 3) vectors in nm of the box of a simulation, if that is what the cell is.
+        """(frames, 3, 3) box vectors in nm, if the cell is the box of a simulation.
 
-        The cell of a crystal is none, except in space group P 1: what lies around the atoms there are their
-        symmetry mates, which the file does not hold.
+        The cell of a crystal is not, except in space group P 1: the atoms are surrounded by their symmetry
+        mates, which the file does not contain.
         """
         return self.box if self.space_group == NO_SYMMETRY else None
 
@@ -65,7 +66,7 @@ AnyFrames = TypeVar("AnyFrames", bound=Frames)
 
 
 def join_frames(pieces: Sequence[AnyFrames]) -> AnyFrames:
-    """Join consecutive pieces. What one of them lacks is dropped; a box is zero where a piece has none."""
+    """Join consecutive pieces. Fields that any piece lacks are dropped; missing boxes become zero."""
     if len(pieces) == 1:
         return pieces[0]
     return replace(
@@ -79,7 +80,7 @@ def join_frames(pieces: Sequence[AnyFrames]) -> AnyFrames:
 
 
 def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Join what every piece has, or give None where one lacks it."""
+    """Join the parts, or return None if any piece lacks its part."""
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if len(known) == len(parts) else None
 
@@ -94,16 +95,16 @@ def _joined_boxes(pieces: Sequence[Frames]) -> np.ndarray | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrameChunk(Frames):
-    """The sound ones among some consecutive frames that were selected of a file.
+    """The sound frames among some consecutive selected frames of a file.
 
     Parameters
     ----------
     numbers : ndarray, (frames,) int64
         Numbers of the frames in the file, from 0.
     first_frame : int
-        Place of the first of them, sound or not, among the selected frames, from 0.
+        Index of the first covered frame, sound or not, among the selected frames, from 0.
     covered : range
-        Numbers in the file of all frames that the chunk stands for, with the bad ones that were left out.
+        Numbers in the file of all frames that the chunk covers, including bad ones that were left out.
     """
 
     numbers: np.ndarray
@@ -111,18 +112,18 @@ class FrameChunk(Frames):
     covered: range
 
     def cut(self, looked_at: int) -> FrameChunk:
-        """Give what stands for the first so many of its selected frames."""
+        """Return the part that covers the first ``looked_at`` of its selected frames."""
         covered = self.covered[:looked_at]
         return replace(self[: int(np.searchsorted(self.numbers, covered.stop))], covered=covered)
 
     @property
     def looked_at(self) -> int:
-        """How many selected frames the chunk stands for, those left out included."""
+        """Number of selected frames that the chunk covers, including those left out."""
         return len(self.covered)
 
     @property
     def skipped(self) -> np.ndarray:
-        """(left out,) int64 numbers in the file, from 0, of the frames that were left out."""
+        """(skipped frames,) int64: numbers in the file, from 0, of the frames that were left out."""
         return np.setdiff1d(np.asarray(self.covered, dtype=np.int64), self.numbers, assume_unique=True)
 
 

@@ -1,4 +1,4 @@
-"""GRO files, read frame by frame: box lines of all programs, and residue numbers that start again."""
+"""GRO files, read frame by frame: box lines of all programs, and residue numbers that restart."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NUMBER, _RESIDUE, _NAME, _FIRST_COORDINATE = slice(0, 5), slice(5, 10), slice(1
 _COUNT = re.compile(r"[0-9]{1,9}")
 _TIME = re.compile(r"\bt\s*=\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)")
 _FULL_WIDTH = re.compile(r"-?\d+\.\d{5}")
-"""A number of a box line whose columns touch."""
+"""A number in a box line whose columns touch."""
 _BOX_ORDER = (0, 4, 8, 1, 2, 3, 5, 6, 7)
-"""Where v1x v2y v3z v1y v1z v2x v2z v3x v3y stand among box vectors, one a row."""
+"""Positions of v1x v2y v3z v1y v1z v2x v2z v3x v3y in a matrix with one box vector per row."""
 
 
 class GroFile:
@@ -54,11 +54,11 @@ class GroFile:
 
     @property
     def ends_early(self) -> bool:
-        """Whether a part of another frame comes after the whole ones."""
+        """Whether part of another frame follows the whole ones."""
         return self._extent[1]
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
-        """Read the frames of some numbers, a few at a time."""
+        """Read the frames with the given numbers, a few at a time."""
         waiting: list[Frames] = []
         for number, (title, lines, box) in enumerate(self._texts()):
             if number in numbers:
@@ -89,7 +89,7 @@ class GroFile:
         return frames, False
 
     def _texts(self) -> Iterator[tuple[str, list[str], str]]:
-        """Give the title, the lines of atoms and the box line of each frame."""
+        """Yield the title, the atom lines and the box line of each frame."""
         words_of_box = 0
         with open_text(self.path, "GRO") as text:
             for number in count(1):
@@ -112,9 +112,9 @@ class GroFile:
         """Read the number of atoms of a frame."""
         text = line.strip()
         if not line and number > 1:
-            raise InputEndsEarly(f"{self.path}: cannot be read as GRO; frame {number} has a title alone")
+            raise InputEndsEarly(f"{self.path}: cannot be read as GRO; frame {number} has only a title")
         if not _COUNT.fullmatch(text):
-            self._refuse(number, f"gives no number of atoms in its second line ({text[:40] or 'empty'})")
+            self._refuse(number, f"has no number of atoms on its second line ({text[:40] or 'empty'})")
         return int(text)
 
     def _frame(self, number: int, title: str, lines: list[str], box: str) -> Frames:
@@ -129,7 +129,7 @@ class GroFile:
         )
 
     def _positions(self, number: int, lines: list[str]) -> np.ndarray:
-        """Read (atoms, 3) positions in nm; the distance of the decimal points is the width of a column."""
+        """Read (atoms, 3) positions in nm; columns are as wide as the distance between decimal points."""
         if not lines:
             return np.empty((0, 3), dtype=np.float32)
         points = [
@@ -142,9 +142,7 @@ class GroFile:
             return np.array(texts, dtype=np.float64).astype(np.float32)
         except ValueError:
             bad = next(place for place, row in enumerate(texts) if not all(map(_is_number, row)))
-            self._refuse(
-                number + 1, f"has no three coordinates for its atom {bad + 1} ({lines[bad].strip()})"
-            )
+            self._refuse(number + 1, f"lacks three coordinates for its atom {bad + 1} ({lines[bad].strip()})")
 
     def _box(self, number: int, line: str) -> np.ndarray | None:
         """Read the box vectors (3, 3) in nm: 3 or 9 numbers, or lengths and angles; None for no box."""
@@ -152,14 +150,14 @@ class GroFile:
         if not all(map(_is_number, words)):
             words = _FULL_WIDTH.findall(line)
             if "".join(words) != "".join(line.split()):
-                self._refuse(number + 1, f"has a box that is not of numbers ({line.strip()})")
+                self._refuse(number + 1, f"has a box line that is not numeric ({line.strip()})")
         values = [float(word) for word in words]
         if not any(values):
             return None
         if len(values) == 6:
             vectors = box_vectors([*(ANGSTROM_PER_NM * size for size in values[:3]), *values[3:]])
             if vectors is None or not all(0 < angle < 180 for angle in values[3:]):
-                self._refuse(number + 1, f"has a box whose angles no cell has ({line.strip()})")
+                self._refuse(number + 1, f"has a box with impossible angles ({line.strip()})")
             return vectors
         if len(values) not in (3, 9):
             self._refuse(number + 1, f"has a box of {len(values)} numbers ({line.strip()}) instead of 3 or 9")

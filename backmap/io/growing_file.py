@@ -1,11 +1,10 @@
-"""Output files that grow frame by frame and can be cut back to an earlier length after a kill."""
+"""Output files that grow frame by frame and can be cut back to an earlier length after being killed."""
 
 from __future__ import annotations
 
 import re
 import zlib
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -30,19 +29,19 @@ _BYTES_PER_READ = 1 << 20
 
 @dataclass(frozen=True)
 class Length:
-    """How far a file has grown: bytes, frames in them, and the CRC-32 of the bytes."""
+    """Length of a growing file: bytes, frames, and the CRC-32 of the bytes."""
 
     size: int = 0
     frames: int = 0
     checksum: int = 0
 
     def grown(self, data: bytes, frames: int = 0) -> Length:
-        """Give the length after more bytes, with so many frames in them."""
+        """Return the length after more bytes, which contain the given number of frames."""
         return Length(self.size + len(data), self.frames + frames, zlib.crc32(data, self.checksum))
 
 
 def is_part_of_output(name: str, outputs: Collection[str]) -> bool:
-    """Tell whether a file is one of those that outputs with these names are made of while they grow."""
+    """Return whether a file name belongs to the growing files of outputs with these names."""
     return any(
         name.startswith(output) and _ENDINGS.fullmatch(name, len(output)) is not None for output in outputs
     )
@@ -54,19 +53,19 @@ class GrowingFile:
     Parameters
     ----------
     finished : Path
-        Where the file lies when it is whole; until then, a file beside it grows.
+        Path of the file once it is complete; until then, a file beside it grows.
     final : Path
-        Its name in the end, which says the format and is used in messages.
+        Final name of the output, which determines the format and is used in messages.
     atoms : AtomList
         Atoms of every frame.
     length : Length
-        How far it had grown: what lies behind is cut off.
+        How far the file had grown; anything beyond is cut off.
     first_model : int, optional
-        For a part of an output: how many frames come before it. The whole is made by :meth:`take`.
+        For a part of an output: the number of frames before it. :meth:`take` joins the parts.
     frame_interval_ps : float, optional
-        Time between frames, where the format's header holds it.
+        Time between frames, for formats that store it in the header.
     finishing : bool
-        Whether it had all its frames and was being brought into its final form.
+        Whether the file had all its frames and was being converted to its final form.
     """
 
     def __init__(
@@ -94,9 +93,9 @@ class GrowingFile:
             self._cut(finishing)
 
     def _cut(self, finishing: bool) -> None:
-        """Take off what was added after the length was noted.
+        """Cut off what was added after the length was recorded.
 
-        What was there then must be unchanged. Finishing changes some bytes in place, and is done again.
+        The rest must be unchanged, unless finishing had begun: it changes bytes in place, and is repeated.
         """
         with explain_writing(self.final):
             found = self.path.stat().st_size if self.path.exists() else 0
@@ -107,23 +106,24 @@ class GrowingFile:
                 )
             if not finishing and self._checksum() != self.length.checksum:
                 raise InputError(
-                    f"{self.path}: is not what the run has written there; "
-                    "give --overwrite to start the run anew"
+                    f"{self.path}: was changed since the run wrote it; give --overwrite to start the run anew"
                 )
             with self.path.open("ab") as file:
                 file.truncate(self.length.size)
 
     def _checksum(self) -> int:
-        """Give the CRC-32 of the bytes up to the length."""
+        """Return the CRC-32 of the bytes up to the length."""
         left, found = self.length.size, Length()
-        with self.path.open("rb") if left else nullcontext() as file:
+        if not left:
+            return found.checksum
+        with self.path.open("rb") as file:
             while left:
                 data = file.read(min(left, _BYTES_PER_READ))
                 found, left = found.grown(data), left - len(data)
         return found.checksum
 
     def append(self, frames: Frames) -> None:
-        """Add frames, which are numbered here."""
+        """Number frames and append them."""
         if not len(frames):
             return
         first = self._first_model + self.length.frames
@@ -137,13 +137,13 @@ class GrowingFile:
         self.length = self.length.grown(data, frames)
 
     def synchronise(self) -> Length:
-        """Wait until all that was added is on the disk."""
+        """Wait until everything that was added is on disk."""
         with explain_writing(self.final):
             synchronise(self.path)
         return self.length
 
     def take(self, part: GrowingFile) -> None:
-        """Add all frames of a part that grew on its own, whose numbers go on from here."""
+        """Append all frames of a part that grew separately, whose numbers continue from here."""
         if self._is_finished:
             return
         with explain_writing(self.final), self.path.open("ab") as file, part.path.open("rb") as source:
@@ -153,27 +153,27 @@ class GrowingFile:
         self.length = replace(self.length, frames=self.length.frames + part.length.frames)
 
     def finish(self) -> None:
-        """Bring the file into its final form, once; it is on the disk then."""
+        """Convert the file to its final form, once, and wait until it is on disk."""
         if not self._is_finished:
             self._encoder.finish(self.path, self.length.frames, self.finished)
             self._is_finished = True
 
 
 class GrowingOutput:
-    """One output: a file of frames, and beside it a file of the first frame where the format has no names.
+    """One output: a file of frames and, for formats without names, a file of the first frame beside it.
 
     Parameters
     ----------
     folder : Path
-        Where it grows.
+        Folder in which the output grows.
     final : Path
-        Its name in the end, which says the format.
+        Final name of the output, which determines the format.
     atoms : AtomList
         Atoms to write.
     lengths : mapping of str to Length
         How far its files had grown, by name.
     first_model, frame_interval_ps, finishing
-        As for :class:`GrowingFile`. A part has a name of its own and nothing beside it.
+        As for :class:`GrowingFile`. A part has its own name and no file beside it.
     """
 
     def __init__(
@@ -233,28 +233,28 @@ class GrowingOutput:
         self.append(Frames(coordinates=coordinates[:, self._present], time=time, step=step, box=box))
 
     def append(self, frames: Frames) -> None:
-        """Append frames of the listed atoms alone."""
+        """Append frames that contain only the listed atoms."""
         is_first = not self.frames and len(frames)
         self._frames.append(frames)
         for names in self.files[1:] if is_first else ():
             names.append(frames[:1])
 
     def synchronise(self) -> dict[str, Length]:
-        """Wait until all that was added is on the disk, and say how long the files are, by name."""
+        """Wait until everything that was added is on disk, and return the lengths of the files by name."""
         return {file.finished.name: file.synchronise() for file in self.files}
 
     def take(self, part: GrowingOutput) -> None:
-        """Add all frames of a part, whose numbers go on from here."""
+        """Append all frames of a part, whose numbers continue from here."""
         self._frames.take(part._frames)
 
     def finish(self) -> None:
-        """Bring the files into their final form; they still lie where they have grown."""
+        """Convert the files to their final form, in the folder where they grew."""
         for file in self.files:
             file.finish()
 
 
 def output_files(path: Path, atoms: AtomList) -> list[Path]:
-    """Name the files of an output: itself, and what names its atoms if its format cannot."""
+    """Return the files of an output: itself, and the file that names its atoms if its format cannot."""
     if suffix_of(path) in PDB_SUFFIXES + MMCIF_SUFFIXES + HDF5_SUFFIXES:
         return [path]
     return [path, with_suffix(path, ".cif" if too_long_for_pdb(atoms) else ".pdb")]

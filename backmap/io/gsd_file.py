@@ -1,4 +1,4 @@
-"""GSD files of HOOMD-blue: one bead a residue, named by its particle type."""
+"""GSD files of HOOMD-blue: one bead per residue, named by its particle type."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .structure_file import AtomRow, residues_of
 
 
 class GsdFile:
-    """A GSD file. It needs the package ``gsd``.
+    """A GSD file. Reading it needs the package ``gsd``.
 
     Attributes
     ----------
     nm_per_unit : float
-        Length of the unit of the coordinates, nm unless someone knows better.
+        Length in nm of the unit of the coordinates; 1 (nm) unless set otherwise.
     """
 
     ends_early = False
@@ -33,7 +33,7 @@ class GsdFile:
 
     @cached_property
     def residues(self) -> list[ResidueRecord]:
-        """One residue a particle; a chain begins where a particle is not bonded to the one before."""
+        """One residue per particle; a chain begins where a particle is not bonded to the one before."""
         frame = self._file[0]
         if any(kind >= len(frame.types) for kind in frame.typeid):
             raise InputError(f"{self.path}: has particles of a type without a name; name all types")
@@ -57,11 +57,11 @@ class GsdFile:
         """Number of frames."""
         frames = len(self._file)
         if frames > self.path.stat().st_size:
-            raise InputError(f"{self.path}: is damaged, as it counts {frames} frames; copy it again")
+            raise InputError(f"{self.path}: is damaged: it claims to have {frames} frames; copy it again")
         return frames
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
-        """Read the frames of some numbers, a few at a time."""
+        """Read the frames with the given numbers, a few at a time."""
         for first in range(0, len(numbers), frames_per_read):
             yield join_frames([self._frame(number) for number in numbers[first : first + frames_per_read]])
 
@@ -70,14 +70,14 @@ class GsdFile:
         return RemoteGsd(self.path)
 
     def _molecules(self, bonds: np.ndarray | None) -> list[str]:
-        """Number the runs of particles that are bonded one to the next; without bonds nothing is known."""
+        """Number the runs of consecutively bonded particles; all names are empty if there are no bonds."""
         if bonds is None or not len(bonds):
             return [""] * self.atoms
         pairs = np.sort(np.asarray(bonds, dtype=np.int64), axis=1)
         bonded = np.zeros(self.atoms, dtype=bool)
         if pairs.max() >= self.atoms:
             raise InputError(
-                f"{self.path}: has a bond to particle {pairs.max()}, which is not there; write it again"
+                f"{self.path}: has a bond to particle {pairs.max()}, which does not exist; write it again"
             )
         bonded[pairs[pairs[:, 1] - pairs[:, 0] == 1, 1]] = True
         return [str(number) for number in np.cumsum(~bonded)]
@@ -88,7 +88,7 @@ class GsdFile:
         if particles != self.atoms:
             raise InputError(
                 f"{self.path}: frame {number + 1} has {particles} particles, but the first has "
-                f"{self.atoms}; give frames of the same particles"
+                f"{self.atoms}; give frames with the same particles"
             )
         return Frames(
             coordinates=(np.asarray(frame.positions) * self.nm_per_unit).astype(np.float32)[None],
@@ -98,6 +98,6 @@ class GsdFile:
 
 
 def _vectors(box: np.ndarray) -> np.ndarray:
-    """Give box vectors (1, 3, 3), one a row, of HOOMD's Lx, Ly, Lz and tilt factors xy, xz, yz."""
+    """Return box vectors (1, 3, 3) as rows, given HOOMD's Lx, Ly, Lz and tilt factors xy, xz, yz."""
     x, y, z, xy, xz, yz = (float(value) for value in box)
     return np.array([[[x, 0, 0], [xy * y, y, 0], [xz * z, yz * z, z]]])

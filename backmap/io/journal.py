@@ -1,4 +1,4 @@
-"""A long run on disk while it goes on: outputs that grow, and how far they are; a kill loses little."""
+"""The journal of a long run: growing outputs and recorded progress, so that a kill loses little."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _START_ANEW = "give --overwrite to start the run anew"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Parameters
     ----------
     frames_done : int
-        Frames of the input that were dealt with.
+        Number of input frames processed.
     lengths : dict of str to Length
         How far the outputs have grown, by name.
     state : dict of str to ndarray
-        What the frames to come depend on.
+        State on which the remaining frames depend.
     notes : dict
-        What else is to be kept, in values that JSON can hold.
+        Other values to keep, as JSON values.
     finishing : bool
-        Whether all frames are built and the outputs are being brought into their final form.
+        Whether all frames are built and the outputs are being converted to their final form.
     """
 
     frames_done: int = 0
@@ -58,36 +58,37 @@ class Progress:
 
 
 class Journal:
-    """The folder of an unfinished run: what was asked for, its outputs as they grow, and how far they are.
+    """The folder of an unfinished run: the request, the growing outputs and the progress.
 
-    Progress is noted in one file, which is replaced as a whole after the outputs are on the disk: a kill, or
-    a power failure, loses what came after. Checksums show whether a file is as the run left it. Files that
-    are not the run's are never removed. One run at a time holds the folder. In a ``with`` statement:
-    leaving it by an exception keeps the folder if anything was done.
+    Progress is recorded in one file, which is replaced as a whole once the outputs are on disk: a kill or a
+    power failure loses only what came after. Checksums show whether a file is as the run left it. Files that
+    do not belong to the run are never removed. Only one run at a time uses the folder. Leaving the ``with``
+    statement by an exception keeps the folder if any frames are done.
 
     Parameters
     ----------
     folder : Path
-        Beside the output, so that files can be renamed from one into the other.
+        Folder on the same file system as the output, so that files can be renamed.
     request : mapping of str to JSON value
-        All that decides the output: hashes, seed, versions ... by the names used in messages.
+        Everything that determines the output: hashes, seed, versions ... by the names used in messages.
     outputs : collection of str
         Names of the files that grow in the folder.
     resume : bool
-        Go on with what is there.
+        Continue an unfinished run.
     overwrite : bool
-        Throw away what is there.
+        Discard an unfinished run.
 
     Attributes
     ----------
     progress : Progress
-        How far the run is.
+        Progress of the run.
 
     Raises
     ------
     InputError
-        If another run is writing there; an unfinished run is there and neither ``resume`` nor ``overwrite``
-        is given; it was asked for something else; or the folder holds what no run has written.
+        If another run is writing to the folder; it contains an unfinished run and neither ``resume`` nor
+        ``overwrite`` is given; that run had a different request; or the folder contains files that no run
+        wrote.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Journal:
             if not folder.parent.is_dir():
                 raise InputError(f"{folder.parent}: no such folder; create it first")
             if folder.exists() and not folder.is_dir():
-                raise InputError(f"{folder}: is in the way, as the run needs a folder of that name; move it")
+                raise InputError(f"{folder}: is in the way: the run needs a folder of that name; move it")
             folder.mkdir(exist_ok=True)
             self._lock: int | None = _lock(folder)
             try:
@@ -117,7 +118,7 @@ class Journal:
 
     @staticmethod
     def is_finishing(folder: Path) -> bool:
-        """Whether a run was stopped while its outputs were being finished: some may have their final names.
+        """Return whether a run was stopped while finishing its outputs: some may have their final names.
 
         Raises
         ------
@@ -131,7 +132,7 @@ class Journal:
         return _read_progress(progress, _read_sealed(journal)).finishing
 
     def commit(self, progress: Progress) -> None:
-        """Note how far the run is. The outputs must be on the disk up to the lengths given."""
+        """Record the progress of the run. The outputs must be on disk up to the given lengths."""
         text = json.dumps(
             {
                 "frames_done": progress.frames_done,
@@ -146,19 +147,19 @@ class Journal:
         self.progress = progress
 
     def publish(self, files: Mapping[Path, Path]) -> None:
-        """Give finished files of the folder, the keys, their final names, and remove the folder.
+        """Rename finished files of the folder (keys) to their final names (values), and remove the folder.
 
-        A run that was stopped in the middle of it goes on with those that are left.
+        A run that was stopped while renaming continues with the remaining files.
         """
         left = {path: final for path, final in files.items() if path.exists()}
         lost = [path for path, final in files.items() if path not in left and not final.exists()]
         if lost:
-            raise InputError(f"{lost[0]}: is gone; {_START_ANEW}")
+            raise InputError(f"{lost[0]}: is missing; {_START_ANEW}")
         publish(left)
         self.remove()
 
     def remove(self) -> None:
-        """Remove the folder: the output is whole, or there is nothing to keep. Foreign files stay in it."""
+        """Remove the folder when the output is complete or there is nothing to keep; keep foreign files."""
         foreign: list[str] = []
         with suppress(OSError):
             foreign = sorted(path.name for path in self.folder.iterdir() if not self._is_own(path))
@@ -169,7 +170,7 @@ class Journal:
         if foreign:
             named = ", ".join(foreign[:_NAMED]) + (" ..." if len(foreign) > _NAMED else "")
             warnings.warn(
-                f"{self.folder}: stays, as it holds what is not of this run ({named}); move it elsewhere",
+                f"{self.folder}: kept, as it contains other files ({named}); move them elsewhere",
                 InputWarning,
                 stacklevel=2,
             )
@@ -196,7 +197,7 @@ class Journal:
             before = _read_sealed(journal)
             if progress.exists() and not overwrite and not resume:
                 raise InputError(
-                    f"{self.folder}: an unfinished run lies there; give --resume to go on with it, "
+                    f"{self.folder}: contains an unfinished run; give --resume to continue it, "
                     "or --overwrite to start anew"
                 )
             if progress.exists() and resume:
@@ -207,26 +208,26 @@ class Journal:
             self._clear()
         elif any(path.name != _JOURNAL + _HIDDEN for path in self.folder.iterdir()):
             raise InputError(
-                f"{self.folder}: holds files, but no journal of a run; move them, or give the output "
+                f"{self.folder}: contains files, but no journal of a run; move them, or give the output "
                 "another name"
             )
         self._outputs = frozenset(self._contents["outputs"])
         self._write(_JOURNAL, _sealed(self._contents))
 
     def _is_own(self, path: Path) -> bool:
-        """Tell whether a file in the folder is one that the run has made."""
+        """Return whether a file in the folder was made by the run."""
         if path.is_symlink() or not path.is_file():
             return False
         return path.name in _OWN_NAMES or is_part_of_output(path.name, self._outputs)
 
     def _clear(self) -> None:
-        """Remove all files of the run but its journal; the progress goes last, as all others depend on it."""
+        """Remove all files of the run except its journal; the progress last, as it describes the others."""
         own = [path for path in self.folder.iterdir() if self._is_own(path) and path.name != _JOURNAL]
         for path in sorted(own, key=lambda path: path.name == _PROGRESS):
             path.unlink()
 
     def _write(self, name: str, data: bytes) -> None:
-        """Make a file that appears whole and is on the disk then."""
+        """Write a file that appears only when it is complete and on disk."""
         path = self.folder / name
         hidden = self.folder / (name + _HIDDEN)
         with explain_writing(path):
@@ -235,13 +236,13 @@ class Journal:
 
 
 def _sealed(contents: dict[str, Any]) -> bytes:
-    """Write values as JSON with a checksum of them."""
+    """Write values as JSON with a checksum."""
     seal = hashlib.sha256(json.dumps(contents).encode()).hexdigest()
     return json.dumps({"program": _PROGRAM, "sha256": seal, "contents": contents}, indent=2).encode()
 
 
 def _read_sealed(file: Path) -> dict[str, Any]:
-    """Read what :func:`_sealed` gave, or refuse what is anything else."""
+    """Read the output of :func:`_sealed`; refuse anything else."""
     found: Any = None
     data = b""
     with suppress(OSError, ValueError, RecursionError):
@@ -250,30 +251,30 @@ def _read_sealed(file: Path) -> dict[str, Any]:
     contents = found.get("contents") if isinstance(found, dict) else None
     if not isinstance(contents, dict) or data != _sealed(contents):
         raise InputError(
-            f"{file}: is damaged, or no journal of backmap; remove {file.parent} if you need nothing in it, "
-            "or give the output another name"
+            f"{file}: is damaged or not a journal of backmap; remove {file.parent} if you need nothing in "
+            "it, or give the output another name"
         )
     return contents
 
 
 def _seal_of_progress(text: str, state: Mapping[str, np.ndarray], contents: dict[str, Any]) -> str:
-    """Hash how far a run is, together with the contents of its journal."""
+    """Hash the progress of a run, together with the contents of its journal."""
     digest = hashlib.sha256(json.dumps([contents, text]).encode())
     for name, array in sorted(state.items()):
         digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
 def _read_progress(path: Path, contents: dict[str, Any]) -> Progress:
-    """Read how far the run with a journal of these contents was."""
+    """Read the progress of the run whose journal has these contents."""
     with _opened(path) as file:
         metadata = file.metadata()
         text = metadata["progress"]
         state = {name: file.get_tensor(name) for name in file.keys()}
         is_whole = metadata["sha256"] == _seal_of_progress(text, state, contents)
     if not is_whole:
-        raise InputError(f"{path}: is not what the run has written there; {_START_ANEW}")
+        raise InputError(f"{path}: was changed since the run wrote it; {_START_ANEW}")
     values = json.loads(text)
     lengths = {name: Length(**length) for name, length in values["lengths"].items()}
     return Progress(values["frames_done"], lengths, state, values["notes"], values["finishing"])
@@ -289,14 +290,14 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _lock(folder: Path) -> int:
-    """Hold a folder until the descriptor given is closed or the process ends, however it ends."""
+    """Lock a folder until the returned descriptor is closed or the process ends in any way."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
         raise InputError(
-            f"{folder}: another run is writing there now; wait for its end, or stop it"
+            f"{folder}: another run is writing there now; wait until it ends, or stop it"
         ) from error
     except OSError:  # a file system without locks
         pass
@@ -304,14 +305,14 @@ def _lock(folder: Path) -> int:
 
 
 def _require_same(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
-    """Refuse to go on with a run that was asked for something else."""
+    """Refuse to continue a run that had a different request."""
     for name in {**before, **now}:
         old, new = before.get(name), now.get(name)
         if old != new:
             shown = f" ({old}, now {new})" if _is_short(old) and _is_short(new) else ""
             raise InputError(
-                f"{folder}: the unfinished run there had another {name}{shown}; "
-                "ask for the same again, or give --overwrite to start anew"
+                f"{folder}: the unfinished run there differs in {name}{shown}; "
+                "give the same again, or --overwrite to start anew"
             )
 
 

@@ -1,4 +1,4 @@
-"""LAMMPS dumps, read frame by frame: all kinds of coordinates and boxes, atoms in the order of their ids."""
+"""LAMMPS dumps, read frame by frame: all kinds of coordinates and boxes; atoms are sorted by id."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _FRAME = b"ITEM: TIMESTEP"
 _ATOMS = "ITEM: ATOMS"
 _COUNT = re.compile(r"\s*[0-9]{1,12}\s*")
 _COORDINATES = (("xu", "yu", "zu"), ("x", "y", "z"), ("xsu", "ysu", "zsu"), ("xs", "ys", "zs"))
-"""Columns of coordinates, the best first: unwrapped ones, and lengths rather than fractions of the box."""
+"""Columns of coordinates, the best first: unwrapped before wrapped, lengths before fractions of the box."""
 
 
 @dataclass(frozen=True)
 class _Box:
-    """Origin and vectors of a box, and which of them are periodic."""
+    """Origin and vectors of a box, and which directions are periodic."""
 
     origin: np.ndarray
     vectors: np.ndarray
@@ -36,12 +36,12 @@ class _Box:
 
 
 class LammpsDump:
-    """A dump in text, with one frame or several. Image flags are not needed: the box makes molecules whole.
+    """A text dump with one frame or several. Image flags are not used: the box makes molecules whole.
 
     Attributes
     ----------
     nm_per_unit : float
-        Length of the unit of the coordinates, Angstrom unless someone knows better.
+        Length in nm of the unit of the coordinates; 0.1 (Angstrom) unless set otherwise.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +50,7 @@ class LammpsDump:
 
     @cached_property
     def residues(self) -> list[ResidueRecord]:
-        """One bead a residue, named by its type; molecules are chains."""
+        """One bead per residue, named by its type; molecules are chains."""
         columns = self._parse(0, self._text(0))[2]
         types = columns["type"] if "type" in columns else ["?"] * self.atoms
         molecules = columns["mol"] if "mol" in columns else [""] * self.atoms
@@ -76,7 +76,7 @@ class LammpsDump:
 
     @cached_property
     def ends_early(self) -> bool:
-        """Whether a part of another frame comes after the whole ones."""
+        """Whether part of another frame follows the whole ones."""
         if len(self._offsets) < 2:
             return False
         last = self._text(len(self._offsets) - 2)
@@ -87,13 +87,13 @@ class LammpsDump:
         return len(last[place + count].split()) < len(last[place].split()) - 2
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
-        """Read the frames of some numbers, a few at a time."""
+        """Read the frames with the given numbers, a few at a time."""
         for first in range(0, len(numbers), frames_per_read):
             yield join_frames([self._frame(number) for number in numbers[first : first + frames_per_read]])
 
     @cached_property
     def _offsets(self) -> list[int]:
-        """Where frames begin in the file, and its end."""
+        """Offsets of the frames in the file, and of its end."""
         offsets = []
         with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
             place = text.find(_FRAME)
@@ -123,11 +123,11 @@ class LammpsDump:
         try:
             positions = np.stack([columns[name].astype(np.float64) for name in names], axis=1)
         except ValueError:
-            self._refuse(number, "has a coordinate that is no number")
+            self._refuse(number, "has a coordinate that is not a number")
         if len(positions) != self.atoms:
             self._refuse(number, f"has {len(positions)} atoms, but the first frame has {self.atoms}")
         if not np.array_equal(columns.get("id", []), self._ids):
-            self._refuse(number, "has atoms of other ids than the first frame; dump the same atoms")
+            self._refuse(number, "has different atom ids from the first frame; dump the same atoms")
         if "s" in names[0]:
             positions = box.origin + positions @ box.vectors
         vectors = np.where(box.periodic[:, None], box.vectors, 0.0) * self.nm_per_unit
@@ -138,10 +138,12 @@ class LammpsDump:
         )
 
     def _parse(self, number: int, lines: list[str]) -> tuple[np.int64, _Box, dict[str, np.ndarray]]:
-        """Read the step, the box and the columns of atoms, as text, in the order of their ids."""
+        """Read the step, the box and the columns of the atoms, as text, sorted by id."""
         try:
             step = np.int64(int(lines[1]))
             count = _count(lines)
+            if count is None:
+                raise ValueError("the number of atoms is missing")
             head = next(place for place, line in enumerate(lines) if line.startswith("ITEM: BOX BOUNDS"))
             box = _box(lines[head], [list(map(float, line.split())) for line in lines[head + 1 : head + 4]])
             place = next(place for place, line in enumerate(lines) if line.startswith(_ATOMS))
@@ -153,7 +155,7 @@ class LammpsDump:
                 order = np.argsort(columns["id"].astype(np.int64), kind="stable")
                 columns = {name: column[order] for name, column in columns.items()}
         except (ValueError, IndexError, StopIteration, TypeError, OverflowError):
-            self._refuse(number, "is damaged, or not what `dump custom` or `dump atom` write")
+            self._refuse(number, "is damaged, or was not written by `dump custom` or `dump atom`")
         return step, box, columns
 
     def _refuse(self, number: int, reason: str) -> NoReturn:
@@ -161,7 +163,7 @@ class LammpsDump:
 
 
 def _count(lines: list[str]) -> int | None:
-    """Number of atoms that a frame says it has, if it says one."""
+    """Return the number of atoms that a frame declares, if any."""
     place = next(
         (place for place, line in enumerate(lines) if line.startswith("ITEM: NUMBER OF ATOMS")), None
     )
@@ -173,7 +175,7 @@ def _count(lines: list[str]) -> int | None:
 def _box(head: str, bounds: list[list[float]]) -> _Box:
     """Read a box: orthogonal, triclinic in LAMMPS's restricted form (xy xz yz), or by vectors (abc origin).
 
-    The bounds of the restricted form enclose the tilted box, so its edges are found by taking the tilts off
+    The bounds of the restricted form enclose the tilted box, so its edges are found by subtracting the tilts
     (LAMMPS manual, "Triclinic simulation boxes").
     """
     words = head.split()[3:]

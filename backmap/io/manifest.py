@@ -1,4 +1,4 @@
-"""A small JSON file beside every output: what went in, which model, which seed, which versions."""
+"""A small JSON file beside every output, with its inputs, model, seed and versions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .staging import explain_writing
 
 
 def sha256(path: str | Path) -> str:
-    """Give the SHA-256 of a file in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_file(path: str | Path) -> dict[str, str]:
-    """Give name and SHA-256 of a file."""
+    """Return the name and the SHA-256 of a file."""
     return {"path": str(path), "sha256": sha256(path)}
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of Python and of the packages that a result depends on."""
+    """Return the versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version(), "backmap": backmap.__version__}
     for package in ("torch", "numpy", "mdtraj", "gemmi"):
         try:
@@ -37,14 +37,14 @@ def versions() -> dict[str, str]:
 
 
 def write_manifest(path: Path, entries: Mapping[str, object]) -> None:
-    """Write how an output was made, with the versions that made it.
+    """Write how an output was made, including the versions used.
 
     Parameters
     ----------
     path : Path
         File to write, ``<output>.backmap.json``.
     entries : mapping
-        What to record; anything JSON can hold.
+        What to record, as JSON values.
     """
     with explain_writing(path):
         path.write_text(json.dumps({**entries, "versions": versions()}, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Between mdtraj's trajectories and backmap's atoms and coordinates."""
+"""Conversion between mdtraj's trajectories and backmap's atoms and coordinates."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def from_mdtraj(
     trajectory: mdtraj.Trajectory, *, skip_unknown: bool = False
 ) -> tuple[Topology, np.ndarray, np.ndarray]:
-    """Take the protein out of an mdtraj trajectory.
+    """Extract the protein from an mdtraj trajectory.
 
     Parameters
     ----------
     trajectory : mdtraj.Trajectory
-        C-alphas alone, or more atoms.
+        Only C-alphas, or more atoms.
     skip_unknown : bool
         Leave out residues that cannot be built, with a warning.
 
@@ -38,7 +38,7 @@ def from_mdtraj(
     coordinates : ndarray, (frames, residues, 15, 3) float32
         Positions in nm, NaN where an atom is missing.
     present : ndarray, (residues, 15) bool
-        Atoms that the trajectory has.
+        Atoms that the trajectory contains.
     """
     source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
     coordinates = [chunk.coordinates for chunk in source.chunks(max(1, source.frames))]
@@ -46,7 +46,7 @@ def from_mdtraj(
 
 
 def mdtraj_topology(atoms: AtomList) -> mdtraj.Topology:
-    """Make an mdtraj topology of listed atoms, with their bonds. Insertion codes have no place in it."""
+    """Make an mdtraj topology of listed atoms, with their bonds. Insertion codes are lost."""
     import mdtraj
     from mdtraj.core.element import Element
 
@@ -68,7 +68,7 @@ def to_mdtraj(
     time: np.ndarray | None = None,
     box: np.ndarray | None = None,
 ) -> mdtraj.Trajectory:
-    """Make an mdtraj trajectory. Its bonds include disulfides that are there in all frames.
+    """Make an mdtraj trajectory. Its bonds include disulfides that exist in all frames.
 
     Parameters
     ----------
@@ -91,13 +91,15 @@ def to_mdtraj(
 
 
 def require_trajectories(given: Any, name: str) -> list[mdtraj.Trajectory]:
-    """Give one or several trajectories as a list, or say that they are none."""
+    """Return one or several trajectories as a list; refuse anything else."""
     import mdtraj
 
     listed = [given] if isinstance(given, mdtraj.Trajectory) else given
     if isinstance(listed, str | bytes) or not isinstance(listed, Sequence):
-        raise InputError(f"{name}: {shown(given)} is no mdtraj.Trajectory, and no sequence of such")
+        raise InputError(f"{name}: {shown(given)} is not an mdtraj.Trajectory or a sequence of them")
     for trajectory in listed:
         if not isinstance(trajectory, mdtraj.Trajectory):
-            raise InputError(f"{name}: {shown(trajectory)} is no mdtraj.Trajectory; load files with mdtraj")
+            raise InputError(
+                f"{name}: {shown(trajectory)} is not an mdtraj.Trajectory; load files with mdtraj"
+            )
     return list(listed)

@@ -1,4 +1,4 @@
-"""mmCIF files, read through gemmi: chain names and insertion codes are kept."""
+"""mmCIF files, read with gemmi, which keeps chain names and insertion codes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CATEGORY = "_atom_site."
 _COORDINATES = ("Cartn_x", "Cartn_y", "Cartn_z")
 _NEEDED = ("label_atom_id", "label_comp_id", *_COORDINATES)
 _USUAL = ("id", "type_symbol", "label_alt_id", "label_asym_id")
-"""Columns that the format asks for and that are not needed here."""
+"""Columns that the format requires but backmap does not."""
 _OTHERS = (
     "group_PDB", "label_seq_id", "pdbx_PDB_ins_code", "occupancy", "auth_seq_id", "auth_asym_id",
     "pdbx_PDB_model_num",
@@ -40,7 +40,7 @@ _OTHERS = (
 
 
 class MmcifFile:
-    """An mmCIF file, plain or gzipped. Its models are frames; it is read whole."""
+    """An mmCIF file, plain or gzipped, read whole. Its models are frames."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,12 +52,12 @@ class MmcifFile:
 
     @property
     def disulfides(self) -> list[NamedBond]:
-        """Disulfides that ``_struct_conn`` names."""
+        """Disulfides named by ``_struct_conn``."""
         return named_in_mmcif(self._block) if self._block is not None else []
 
     @property
     def atoms(self) -> int:
-        """Number of atoms in a model, alternate locations included."""
+        """Number of atoms in a model, including alternate locations."""
         return len(self._models[0]) if self._models else 0
 
     @property
@@ -67,12 +67,12 @@ class MmcifFile:
 
     @cached_property
     def ends_early(self) -> bool:
-        """Whether the last model has but the first atoms of a model."""
+        """Whether the last model has only the first atoms of a model."""
         first, last = self._names_of(0), self._names_of(-1)
         return len(self._models) > 1 and len(last) < len(first) and first[: len(last)] == last
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
-        """Read the models of some numbers, a few at a time."""
+        """Read the models with the given numbers, a few at a time."""
         for first in range(0, len(numbers), frames_per_read):
             models = [self._positions(number) for number in numbers[first : first + frames_per_read]]
             yield stacked_models([(positions, self._cell) for positions in models], self._space_group)
@@ -88,7 +88,7 @@ class MmcifFile:
 
     @cached_property
     def _columns(self) -> dict[str, list[str]]:
-        """The columns there are, by name; one missing that must be there is named."""
+        """The columns by name. Raise InputError if a required one is missing."""
         if self._block is None:
             return {}
         table = self._block.find_mmcif_category(_CATEGORY)
@@ -99,7 +99,7 @@ class MmcifFile:
         missing = [_CATEGORY + name for name in _USUAL if name not in found]
         if missing:
             warnings.warn(
-                f"{self.path}: has no column {', '.join(missing)}, which mmCIF asks for; read without it",
+                f"{self.path}: has no column {', '.join(missing)}, which mmCIF requires; read without it",
                 InputWarning,
                 stacklevel=2,
             )
@@ -108,7 +108,7 @@ class MmcifFile:
 
     @cached_property
     def _models(self) -> list[range]:
-        """Which rows each model has."""
+        """The rows of each model."""
         rows = range(len(self._columns.get(_NEEDED[0], ())))
         numbers = self._columns.get("pdbx_PDB_model_num")
         groups = (list(group) for _, group in groupby(rows, key=lambda row: numbers and numbers[row]))
@@ -116,30 +116,34 @@ class MmcifFile:
 
     @cached_property
     def _cell(self) -> np.ndarray | None:
-        """Box vectors (3, 3) in nm, where there is a box."""
+        """Box vectors (3, 3) in nm, if there is a box."""
         tags = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
-        sizes = [gemmi.cif.as_number(self._block.find_value(f"_cell.{tag}") or "?") for tag in tags]
+        sizes = [gemmi.cif.as_number(self._value_of(f"_cell.{tag}")) for tag in tags]
         return box_vectors(sizes) if np.isfinite(sizes).all() else None
 
     @cached_property
     def _space_group(self) -> str:
         tags = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt")
-        named = (gemmi.cif.as_string(self._block.find_value(tag) or "?") for tag in tags)
+        named = (gemmi.cif.as_string(self._value_of(tag)) for tag in tags)
         return space_group_of(next(filter(None, named), ""))
 
+    def _value_of(self, tag: str) -> str:
+        """Return the value of a tag as written; ``?`` if it is missing."""
+        return (self._block.find_value(tag) if self._block is not None else None) or "?"
+
     def _names_of(self, number: int) -> list[str]:
-        """Names of the atoms of a model; none where there is no model."""
+        """Return the atom names of a model; an empty list if there are no models."""
         if not self._models:
             return []
         rows = self._models[number]
         return self._columns["label_atom_id"][rows.start : rows.stop]
 
     def _positions(self, number: int) -> np.ndarray:
-        """Give the (atoms, 3) positions of a model in nm, after making sure it has the atoms of the first."""
+        """Return the (atoms, 3) positions of a model in nm, after checking that it has the first's atoms."""
         rows = self._models[number]
         if self._names_of(number) != self._names_of(0):
             raise InputError(
-                f"{self.path}: model {number + 1} has other atoms than the first model; give every "
+                f"{self.path}: model {number + 1} has different atoms from the first model; give every "
                 "model the same atoms or split the file"
             )
         texts = [self._columns[name][rows.start : rows.stop] for name in _COORDINATES]
@@ -163,7 +167,7 @@ class MmcifFile:
         )
 
     def _text(self, column: str, index: int) -> str:
-        """What a column says, empty where it says nothing or is missing."""
+        """Return the text of a column, empty if it has no value or is missing."""
         return gemmi.cif.as_string(self._columns[column][index]) if column in self._columns else ""
 
     def _number(self, column: str, index: int) -> float:

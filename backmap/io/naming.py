@@ -1,4 +1,4 @@
-"""File names: which suffix means which format, which files there are, what those of samples are called."""
+"""File names: the formats of suffixes, checks of input files, and names of outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STRUCTURE_SUFFIXES = PDB_SUFFIXES + MMCIF_SUFFIXES
 HDF5_SUFFIXES = (".h5", ".hdf5")
 NETCDF_SUFFIXES = (".nc", ".netcdf", ".ncdf")
 STREAMED_SUFFIXES = (".xtc", ".trr", ".dcd", *HDF5_SUFFIXES, *NETCDF_SUFFIXES)
-"""Trajectory formats that are read and written piece by piece."""
+"""Trajectory formats that are read and written in pieces."""
 
 GRO_SUFFIXES = (".gro",)
 GSD_SUFFIXES = (".gsd",)
@@ -37,7 +37,7 @@ TOPOLOGY_SUFFIXES = (
     *STRUCTURE_SUFFIXES, *GRO_SUFFIXES, *GSD_SUFFIXES, *HDF5_SUFFIXES,
     ".psf", ".prmtop", ".parm7", ".prm7", ".mol2", ".hoomdxml",
 )  # fmt: skip
-"""Formats that say which residues there are."""
+"""Formats that name residues."""
 
 INPUT_SUFFIXES = (
     *STRUCTURE_SUFFIXES, *STREAMED_SUFFIXES, *GRO_SUFFIXES, *GSD_SUFFIXES, *LAMMPS_SUFFIXES,
@@ -47,7 +47,7 @@ OUTPUT_SUFFIXES = STRUCTURE_SUFFIXES + STREAMED_SUFFIXES
 
 
 def suffix_of(path: str | Path) -> str:
-    """Give the lower-case suffix that names a format, ``.pdb.gz`` counting as one."""
+    """Return the lower-case suffix that names a format; ``.pdb.gz`` is one suffix."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     if len(suffixes) > 1 and suffixes[-1] == ".gz":
         return suffixes[-2] + suffixes[-1]
@@ -55,7 +55,7 @@ def suffix_of(path: str | Path) -> str:
 
 
 def stem_of(path: str | Path) -> str:
-    """Give the file name without the suffix of :func:`suffix_of`."""
+    """Return the file name without the suffix of :func:`suffix_of`."""
     name = Path(path).name
     return name[: len(name) - len(suffix_of(name))]
 
@@ -66,7 +66,7 @@ def with_suffix(path: str | Path, suffix: str) -> Path:
 
 
 def require_suffix(path: str | Path, known: tuple[str, ...], purpose: str) -> str:
-    """Give the suffix of a path, or refuse one that is not known, listing those that are."""
+    """Return the suffix of a path; refuse an unknown one with a list of the known ones."""
     suffix = suffix_of(path)
     if suffix not in known:
         shown = f"extension {suffix}" if suffix else "name without an extension"
@@ -77,15 +77,15 @@ def require_suffix(path: str | Path, known: tuple[str, ...], purpose: str) -> st
 
 
 def require_file(path: str | Path) -> Path:
-    """Give a path back if it is a readable file with something in it, or say what is wrong with it."""
+    """Return a path if it is a readable file that is not empty; refuse it otherwise."""
     path = Path(path)
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder; give a file in it")
         if not path.exists():
             raise InputError(f"{path}: no such file; check the name")
-        if not path.is_file():  # to open a pipe would wait for its other end
-            raise InputError(f"{path}: is not a regular file; save what comes from it to a file first")
+        if not path.is_file():  # opening a pipe would wait for its other end
+            raise InputError(f"{path}: is not a regular file; save its contents to a file first")
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:
@@ -96,12 +96,12 @@ def require_file(path: str | Path) -> Path:
 
 
 def require_output_format(path: str | Path) -> str:
-    """Give the suffix of an output, or refuse one that cannot be written."""
+    """Return the suffix of an output; refuse a format that cannot be written."""
     return require_suffix(path, OUTPUT_SUFFIXES, "output")
 
 
 def sample_paths(path: str | Path, samples: int) -> list[Path]:
-    """Name one output file a sample: ``out.pdb``, or ``out_1.pdb``, ``out_2.pdb`` ... of several."""
+    """Return one output file per sample: ``out.pdb``, or ``out_1.pdb``, ``out_2.pdb`` ... for several."""
     path = Path(path)
     if samples == 1:
         return [path]
@@ -109,12 +109,12 @@ def sample_paths(path: str | Path, samples: int) -> list[Path]:
 
 
 def unfinished_path(path: str | Path) -> Path:
-    """Name the folder that holds an output until it is whole: ``out.dcd.partial``."""
+    """Return the folder that contains an output until it is complete: ``out.dcd.partial``."""
     path = Path(path)
     return path.with_name(path.name + ".partial")
 
 
 def manifest_path(path: str | Path) -> Path:
-    """Name the file that says how an output was made: ``out.xtc.backmap.json``."""
+    """Return the file that records how an output was made: ``out.xtc.backmap.json``."""
     path = Path(path)
     return path.with_name(path.name + ".backmap.json")

@@ -1,4 +1,4 @@
-"""Arrays of NumPy, as mlcg writes them: beads of one protein whose sequence is told apart from them."""
+"""NumPy arrays, as mlcg writes them: beads of one protein, whose sequence is given separately."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .reading_errors import explain_reading
 from .structure_file import NM_PER_ANGSTROM, AtomRow, residues_of
 
 _CARBONYL = 1.2
-"""C and O are 0.8 times as far apart as CA and C; CB and C are 1.6 times as far apart as CA and CB."""
+"""The distance C-O is 0.8 times the distance CA-C; the distance CB-C is 1.6 times the distance CA-CB."""
 
 
 class NpyFile:
-    """An array (frames, beads, 3) or (trajectories, frames, beads, 3); trajectories follow one another.
+    """An array (frames, beads, 3), or (trajectories, frames, beads, 3) read one trajectory after another.
 
     Attributes
     ----------
     nm_per_unit : float
-        Length of the unit of the coordinates, Angstrom unless someone knows better.
+        Length in nm of the unit of the coordinates; 0.1 (Angstrom) unless set otherwise.
     """
 
     ends_early = False
@@ -39,15 +39,11 @@ class NpyFile:
 
     @cached_property
     def residues(self) -> list[ResidueRecord]:
-        """The residues of the sequence: one bead each at the C-alpha, or N, CA, C, O and CB."""
-        if self._sequence is None:
-            raise InputError(
-                f"{self.path}: holds coordinates but no residue names; "
-                "give the sequence with --sequence FASTA"
-            )
-        letters = "".join(self._sequence.records)
-        record_of = [number for number, record in enumerate(self._sequence.records) for _ in record]
-        names = self._bead_names(letters)
+        """The residues of the sequence, each with a bead at the C-alpha, or with N, CA, C, O and CB."""
+        sequence = self._known_sequence
+        letters = "".join(sequence.records)
+        record_of = [number for number, record in enumerate(sequence.records) for _ in record]
+        names = self._bead_names(sequence)
         rows = [
             AtomRow(name, THREE_LETTERS[letter], number + 1, segment=str(record), group=number)
             for number, (letter, record) in enumerate(zip(letters, record_of, strict=True))
@@ -62,11 +58,11 @@ class NpyFile:
 
     @property
     def frames(self) -> int:
-        """Number of frames of all trajectories."""
+        """Number of frames in all trajectories."""
         return self._array.shape[0]
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
-        """Read the frames of some numbers, a few at a time."""
+        """Read the frames with the given numbers, a few at a time."""
         for first in range(0, len(numbers), frames_per_read):
             piece = numbers[first : first + frames_per_read]
             read = np.asarray(self._array[piece.start : piece.stop : piece.step])
@@ -74,7 +70,7 @@ class NpyFile:
 
     @cached_property
     def _array(self) -> np.ndarray:
-        with explain_reading(self.path, "an array of NumPy"):
+        with explain_reading(self.path, "a NumPy array"):
             array = np.load(self.path, mmap_mode="r", allow_pickle=False)
         if (
             not isinstance(array, np.ndarray)
@@ -83,33 +79,43 @@ class NpyFile:
             or array.shape[-1] != 3
         ):
             raise InputError(
-                f"{self.path}: has the shape {getattr(array, 'shape', '?')}; give an array (frames, beads, "
-                "3) or (trajectories, frames, beads, 3)"
+                f"{self.path}: has the shape {getattr(array, 'shape', '?')}; give an array of shape (frames, "
+                "beads, 3) or (trajectories, frames, beads, 3)"
             )
         if array.dtype.kind not in "fiu":
             raise InputError(
-                f"{self.path}: holds {array.dtype} instead of numbers; give coordinates in Angstrom"
+                f"{self.path}: contains {array.dtype} instead of numbers; give coordinates in Angstrom"
             )
         return array.reshape(-1, *array.shape[-2:])
 
     @property
+    def _known_sequence(self) -> FastaFile:
+        if self._sequence is None:
+            raise InputError(
+                f"{self.path}: contains coordinates but no residue names; "
+                "give the sequence with --sequence FASTA"
+            )
+        return self._sequence
+
+    @property
     def _short_glycines(self) -> bool:
-        letters = "".join(self._sequence.records)
+        letters = "".join(self._known_sequence.records)
         return self.atoms == 5 * len(letters) - letters.count("G")
 
-    def _bead_names(self, letters: str) -> tuple[str, ...]:
-        """Name the beads of a residue, by how many there are, and which are close in the first frame."""
+    def _bead_names(self, sequence: FastaFile) -> tuple[str, ...]:
+        """Name the beads of a residue, given their number and their distances in the first frame."""
+        letters = "".join(sequence.records)
         if self.atoms == len(letters):
             return ("CA",)
         if self.atoms != 5 * len(letters) and not self._short_glycines:
             raise InputError(
-                f"{self.path}: has {self.atoms} beads, but the sequence {self._sequence.path} has "
+                f"{self.path}: has {self.atoms} beads, but the sequence {sequence.path} has "
                 f"{len(letters)} residues; give one bead per residue (C-alphas) or five (N, CA, C, O, CB)"
             )
         return self._order_of_five(letters)
 
     def _order_of_five(self, letters: str) -> tuple[str, ...]:
-        """Tell N, CA, C, O, CB from N, CA, CB, C, O by the third and the fourth bead: are they C and O?"""
+        """Tell N, CA, C, O, CB from N, CA, CB, C, O: are the third and fourth bead C and O?"""
         if not self.frames:
             return ("N", "CA", "C", "O", "CB")
         sizes = [5 - (letter == "G" and self._short_glycines) for letter in letters]
@@ -122,5 +128,5 @@ class NpyFile:
 
 
 def _without_beta(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out the bead that glycine lacks."""
+    """Remove the bead that glycine lacks."""
     return tuple(name for name in names if name != "CB")

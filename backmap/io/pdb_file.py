@@ -1,4 +1,4 @@
-"""PDB files, read model by model, in all the dialects that programs write."""
+"""PDB files, read model by model, in all dialects that programs write."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class PdbFile:
 
     @property
     def disulfides(self) -> list[NamedBond]:
-        """Disulfides that SSBOND records name."""
+        """Disulfides named by SSBOND records."""
         return [bond for bond in map(named_in_pdb, self._first.disulfides) if bond is not None]
 
     @property
     def atoms(self) -> int:
-        """Number of atoms in a model, alternate locations included."""
+        """Number of atoms in a model, including alternate locations."""
         return len(self._atom_names)
 
     @property
@@ -68,11 +68,11 @@ class PdbFile:
 
     @property
     def ends_early(self) -> bool:
-        """Whether a part of another model comes after the whole ones."""
+        """Whether part of another model follows the whole ones."""
         return self._extent[1]
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
-        """Read the models of some numbers, a few at a time; the text of others is passed over."""
+        """Read the models with the given numbers, a few at a time; the text of others is skipped."""
         waiting: list[tuple[np.ndarray, np.ndarray | None]] = []
         for model in self._models(numbers) if numbers else ():
             waiting.append((self._positions(model), model.cell))
@@ -115,10 +115,10 @@ class PdbFile:
         return models, bool(begun or atoms or unfinished)
 
     def _positions(self, model: _Model) -> np.ndarray:
-        """Give the (atoms, 3) positions of a model in nm, after making sure it has the atoms of the first."""
+        """Return the (atoms, 3) positions of a model in nm, after checking that it has the first's atoms."""
         if [line[_NAME] for line in model.atoms] != self._atom_names:
             raise InputError(
-                f"{self.path}: model {model.name} has other atoms than the first model; give every "
+                f"{self.path}: model {model.name} has different atoms from the first model; give every "
                 "model the same atoms or split the file"
             )
         return self._coordinates(model)
@@ -132,9 +132,9 @@ class PdbFile:
         except ValueError:
             bad = next(row for row, text in enumerate(texts) if not all(map(_ONE_NUMBER.fullmatch, text)))
             raise InputError(
-                f"{self.path}: line {model.line_numbers[bad]} has no three coordinates in columns 31 to 54 "
+                f"{self.path}: line {model.line_numbers[bad]} lacks three coordinates in columns 31 to 54 "
                 f"({model.atoms[bad][_COORDINATES].strip() or 'nothing there'}); "
-                "the file is damaged or not PDB"
+                "the file is damaged or not a PDB file"
             ) from None
 
     def _lines(self) -> Iterator[str]:
@@ -143,7 +143,7 @@ class PdbFile:
             yield from lines
 
     def _models(self, numbers: range) -> Iterator[_Model]:
-        """Cut the file at ENDMDL and END records; only pieces that hold atoms count."""
+        """Split the file at ENDMDL and END records; only pieces with atoms count."""
         place, has_atoms, begun, cell, space_group = 0, False, False, None, NO_SYMMETRY
         model, wanted, line = _Model(1), 0 in numbers, ""
         most_atoms = most_letters() // _LETTERS_PER_ATOM
@@ -178,18 +178,18 @@ class PdbFile:
             yield model
 
     def _require_end(self, begun: bool, model: _Model, line: str) -> None:
-        """Refuse a file that is cut off in its first model, of which ``line`` is the last there is."""
+        """Refuse a file that is truncated in its first model; ``line`` is its last line."""
         if begun:
             raise InputEndsEarly(
                 f"{self.path}: ends in the middle of its first frame, as no ENDMDL follows its MODEL record; "
-                "copy it again, or add ENDMDL if it is whole"
+                "copy it again, or add ENDMDL if it is complete"
             )
         if line.startswith(_ATOM) and line[-1] not in "\r\n" and len(line) < _length_of_first(model):
-            raise InputEndsEarly(f"{self.path}: ends in the middle of the record of an atom; copy it again")
+            raise InputEndsEarly(f"{self.path}: ends in the middle of an atom record; copy it again")
 
 
 class _Model:
-    """The text of one model: its atoms, where they stand, in which part between TER records, and the rest."""
+    """The text of one model: its atoms with line numbers and parts between TER records, and its box."""
 
     def __init__(self, number: int) -> None:
         self.name = str(number)
@@ -202,7 +202,7 @@ class _Model:
         self.space_group = NO_SYMMETRY
 
     def add(self, line: str, number: int) -> None:
-        """Take the record of an atom."""
+        """Add the record of an atom."""
         self.atoms.append(line)
         self.line_numbers.append(number)
         self.part_of.append(self.parts)
@@ -213,12 +213,12 @@ def _ends_model(line: str) -> bool:
 
 
 def _length_of_first(model: _Model) -> int:
-    """Columns that a whole record has: coordinates, and a B factor where the first atom has one."""
+    """Return the length of a complete record: coordinates, and a B factor if the first atom has one."""
     return max(_COORDINATES.stop, min(_END_OF_B_FACTOR, len(model.atoms[0].rstrip())))
 
 
 def _rows(model: _Model) -> list[AtomRow]:
-    """Read the columns of a model's atoms but for their coordinates."""
+    """Read the columns of a model's atoms except coordinates."""
     long_chains = has_long_chain_names(line[17:21] for line in model.atoms)
     return [_row(line, part, long_chains) for line, part in zip(model.atoms, model.part_of, strict=True)]
 
@@ -246,7 +246,7 @@ def _row(line: str, part: int, long_chains: bool) -> AtomRow:
 
 
 def has_long_chain_names(written: Iterable[str]) -> bool:
-    """Tell whether column 21 begins the chain's name; else it ends a residue name such as LYSH or NALA.
+    """Return whether column 21 starts the chain name, rather than ending a residue name (LYSH, NALA ...).
 
     ``written`` are columns 18 to 21 of all atoms.
     """
@@ -259,7 +259,7 @@ def _is_known(name: str) -> bool:
 
 
 def read_residue_number(text: str) -> int | None:
-    """Read a residue number, hybrid-36 (A000 behind 9999) included; None where there is none."""
+    """Read a residue number, including hybrid-36 (A000 after 9999); None if there is none."""
     text = text.strip()
     try:
         return int(text)
@@ -279,7 +279,7 @@ def _number_or(text: str, otherwise: float) -> float:
 
 
 def _cell(line: str) -> np.ndarray | None:
-    """Read the box vectors (3, 3) in nm of a CRYST1 record; None where it stands for no box."""
+    """Read the box vectors (3, 3) in nm of a CRYST1 record; None if it stands for no box."""
     try:
         sizes = [float(line[first:last]) for first, last in _CELL]
     except ValueError:

@@ -1,4 +1,4 @@
-"""From the residues of a file to the protein in it: names, alternate locations, what is refused."""
+"""Find the protein among the residues of a file: names, alternate locations, and refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from backmap.errors import InputError, InputWarning
 from .fasta import FastaFile
 
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
-"""Groups that close a chain end; they have no C-alpha and are passed over."""
+"""Groups that cap a chain end; they have no C-alpha and are ignored."""
 
 WATERS = frozenset(
     {
@@ -68,7 +68,7 @@ _NAMES_SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class AtomRecord:
-    """One atom of a file. ``index`` is its place in the coordinates of a frame."""
+    """One atom of a file. ``index`` is its position in the coordinates of a frame."""
 
     name: str
     index: int
@@ -80,8 +80,9 @@ class AtomRecord:
 class ResidueRecord:
     """One residue of a file, of any kind.
 
-    ``chain`` counts the chains that the file tells apart; ``labelled`` says whether it gives this one a name.
-    ``ligand`` marks what the file says is no part of a chain, ``numbered`` what it gives a number.
+    ``chain`` numbers the chains that the file distinguishes; ``labelled`` says whether the file names this
+    one. ``ligand`` marks residues that do not belong to a chain according to the file, ``numbered`` those
+    that it numbers.
     """
 
     chain: int
@@ -107,13 +108,13 @@ class ProteinSelection:
     Parameters
     ----------
     topology : Topology
-        Its residues, in the chains that the file tells apart.
+        Its residues, in the chains that the file distinguishes.
     atom_index : ndarray, (residues, 15) int64
-        Place of each atom in the coordinates of a frame, -1 where the file lacks the atom, or has it twice.
+        Index of each atom in the coordinates of a frame, -1 if the file lacks the atom or has it twice.
     labelled, numbered : ndarray, (residues,) bool
-        Residues whose chain the file gives a name, and those that it gives a number.
+        Residues whose chain the file names, and residues that it numbers.
     ambiguous : str
-        Says which atom is there twice; empty if none is.
+        Message that names an atom that occurs twice; empty if there is none.
     """
 
     topology: Topology
@@ -124,7 +125,7 @@ class ProteinSelection:
 
     @property
     def present(self) -> np.ndarray:
-        """(residues, 15) bool: atoms that the file has."""
+        """(residues, 15) bool: atoms that the file contains."""
         return self.atom_index >= 0
 
 
@@ -137,8 +138,8 @@ def select_protein(
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
-    Water, ions, ligands and caps are passed over with a warning. A residue that is none of the twenty amino
-    acids (or of their usual variants), or lacks its C-alpha, is refused.
+    Water, ions, ligands and caps are ignored with a warning. A residue that is not one of the twenty amino
+    acids (or their usual variants), or lacks its C-alpha, is refused.
 
     Parameters
     ----------
@@ -147,9 +148,9 @@ def select_protein(
     file : str
         Name of the file, for messages.
     skip_unknown : bool
-        Leave refused residues out instead, with a warning.
+        Leave out such residues with a warning instead of refusing the file.
     sequence : FastaFile, optional
-        Says which amino acids they are, where the names of the residues do not.
+        The sequence, if residue names do not identify the amino acids.
     """
     named = [_spelt_out(residue) for residue in _one_variant_each(residues)]
     if sequence is not None:
@@ -166,17 +167,18 @@ def select_protein(
             "--skip-unknown to leave it out"
         )
     if passed_over:
-        _warn(f"{file}: passed over what is not part of a protein chain: {_counted(passed_over)}")
+        _warn(f"{file}: ignored residues that are not part of a protein chain: {_counted(passed_over)}")
     if unknown or incomplete:
         _warn(
-            f"{file}: left out {_listed(unknown + incomplete)} as --skip-unknown asks; the chain breaks there"
+            f"{file}: left out {_listed(unknown + incomplete)} because of --skip-unknown; the chain breaks "
+            "there"
         )
     ambiguous = next((f"{file}: {twice}" for _, _, twice in chosen if twice), "")
     return _assemble([(residue, atoms) for residue, atoms, _ in chosen if atoms[SLOT_CA] >= 0], ambiguous)
 
 
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
-    """Give a residue named by one letter its three; one without a C-alpha may be a nucleotide or an ion."""
+    """Spell out a one-letter residue name; without a C-alpha it may be a nucleotide or an ion."""
     name = THREE_LETTERS.get(residue.name)
     return residue if name is None or not _has_c_alpha(residue) else replace(residue, name=name)
 
@@ -186,14 +188,14 @@ def _has_c_alpha(residue: ResidueRecord) -> bool:
 
 
 def _named_by(sequence: FastaFile, residues: Sequence[ResidueRecord], file: str) -> list[ResidueRecord]:
-    """Name residues by a sequence, whose records are chains; what is no part of a protein stays as it is."""
+    """Name residues after a sequence, whose records are chains; ignored residues keep their names."""
     places = [place for place, residue in enumerate(residues) if not _is_passed_over(residue)]
     letters = "".join(sequence.records)
     if len(letters) != len(places):
         count = len(sequence.records)
         raise InputError(
             f"{file}: has {len(places)} residues, but the sequence {sequence.path} has {len(letters)} in "
-            f"{count} record{'s' if count > 1 else ''}; give one letter per residue, and a record per chain"
+            f"{count} record{'s' if count > 1 else ''}; give one letter per residue and one record per chain"
         )
     record_of = [number for number, record in enumerate(sequence.records) for _ in record]
     named = list(residues)
@@ -214,7 +216,7 @@ def _named_by(sequence: FastaFile, residues: Sequence[ResidueRecord], file: str)
 
 
 def _meanings(name: str) -> Collection[str]:
-    """Give the amino acids that the name of a residue may stand for."""
+    """Return the amino acids that a residue name may stand for."""
     known = standard_residue_name(name)
     if known or _is_modified(name):
         return (known or name,)
@@ -222,21 +224,21 @@ def _meanings(name: str) -> Collection[str]:
 
 
 def _is_modified(name: str) -> bool:
-    """Tell whether a name is that of a modified or D-amino acid, which no sequence makes an ordinary one."""
+    """Return whether a name is that of a modified or D-amino acid, which a sequence cannot rename."""
     component = gemmi.find_tabulated_residue(name)
     parent = component.is_amino_acid() and component.one_letter_code.upper() in THREE_LETTERS
     return parent and standard_residue_name(name) is None
 
 
 def _why_unknown(unknown: Sequence[ResidueRecord], protein: Sequence[ResidueRecord]) -> str:
-    """Say why residues cannot be built, and what to do."""
+    """Explain why residues cannot be built, and what to do."""
     names = list(dict.fromkeys(residue.name for residue in unknown))
     if set(names) <= set(AWSEM_NAMES) or not protein:
         shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
         beads = sorted({atom.name for residue in unknown for atom in residue.atoms})[:_NAMES_SHOWN]
         return (
-            f"the names of its residues ({shown}; atoms {', '.join(beads)}) do not say which amino acids "
-            "they are; if it is a protein, give its sequence with --sequence FASTA"
+            f"the names of its residues ({shown}; atoms {', '.join(beads)}) do not identify amino acids; "
+            "if it is a protein, give its sequence with --sequence FASTA"
         )
     mirrored = [residue for residue in unknown if residue.name in D_AMINO_ACIDS]
     kind = "a D-amino acid" if mirrored else "not one of the twenty amino acids"
@@ -251,7 +253,7 @@ def _warn(message: str) -> None:
 
 
 def _listed(residues: Sequence[ResidueRecord]) -> str:
-    """Name the first of several residues and say how many more there are."""
+    """Name the first of several residues and count the others."""
     if len(residues) == 1:
         return residues[0].describe()
     return f"{residues[0].describe()} and {len(residues) - 1} more ({_counted(residues)})"
@@ -265,7 +267,7 @@ def _counted(residues: Sequence[ResidueRecord]) -> str:
 
 
 def _one_variant_each(residues: Iterable[ResidueRecord]) -> Iterator[ResidueRecord]:
-    """Where a file gives one place two residue names (microheterogeneity), keep the more occupied one."""
+    """Keep the most occupied variant where a residue has two names (microheterogeneity)."""
     for _, variants in groupby(residues, key=lambda r: (r.chain, r.number, r.insertion_code)):
         group = list(variants)
         if len(group) > 1 and all(atom.alternate for residue in group for atom in residue.atoms):
@@ -277,7 +279,7 @@ def _one_variant_each(residues: Iterable[ResidueRecord]) -> Iterator[ResidueReco
 def _sort_out(
     residues: Iterable[ResidueRecord],
 ) -> tuple[list[ResidueRecord], list[ResidueRecord], list[ResidueRecord]]:
-    """Sort residues into protein, passed over and unknown."""
+    """Sort residues into protein, ignored and unknown."""
     protein: list[ResidueRecord] = []
     passed_over: list[ResidueRecord] = []
     unknown: list[ResidueRecord] = []
@@ -296,24 +298,24 @@ def _is_passed_over(residue: ResidueRecord) -> bool:
 
 
 def is_ion(residue: ResidueRecord) -> bool:
-    """Tell whether a residue is a single ion."""
+    """Return whether a residue is a single ion."""
     return residue.name in IONS and len(residue.atoms) == 1
 
 
 def _require_c_alphas(protein: Sequence[ResidueRecord], file: str) -> None:
-    """Refuse a file that has no C-alpha at all."""
+    """Refuse a file without any C-alpha."""
     if not protein:
-        raise InputError(f"{file}: holds no residue of a protein, and backmap builds proteins from C-alphas")
+        raise InputError(f"{file}: contains no protein residue; give a file with the C-alphas of a protein")
     names = Counter(atom.name.upper() for residue in protein for atom in residue.atoms)
     if "BB" in names:
         raise InputError(
-            f"{file}: the beads named BB (Martini) are centres of the backbone, and backmap needs C-alpha "
+            f"{file}: the beads named BB (Martini) are backbone centres, but backmap needs C-alpha "
             "positions; use a tool made for that model"
         )
     if "CA" not in names:
         found = ", ".join(name for name, _ in names.most_common(_NAMES_SHOWN))
         raise InputError(
-            f"{file}: has no C-alpha (no atom named CA in any residue of its protein; found {found}); "
+            f"{file}: has no C-alpha (no atom named CA in any protein residue; found {found}); "
             "if these are C-alphas, name them CA"
         )
 
@@ -324,11 +326,16 @@ def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
     Returns
     -------
     chosen : list of int, (15,)
-        Place of each atom in the coordinates of a frame, -1 where it is missing, or there twice.
+        Index of each atom in the coordinates of a frame, -1 if it is missing or occurs twice.
     twice : str
-        Says which atom is there twice; empty if none is. A C-alpha must not be.
+        Message that names an atom that occurs twice; empty if there is none.
+
+    Raises
+    ------
+    InputError
+        If the C-alpha occurs twice.
     """
-    name = standard_residue_name(residue.name)
+    name = _standard_name(residue)
     slots = _SLOTS[name]
     location = _main_location(residue.atoms)
     candidates: dict[int, list[AtomRecord]] = {}
@@ -345,15 +352,22 @@ def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
             continue
         twice = twice or (
             f"{residue.describe()} has {len(atoms)} atoms {atoms[0].name}; remove all but one, "
-            "or number the residues apart"
+            "or give the residues different numbers"
         )
         if slot == SLOT_CA:
             raise InputError(f"{file}: {twice}")
     return chosen, twice
 
 
+def _standard_name(residue: ResidueRecord) -> str:
+    """Return the standard name of a residue of the protein."""
+    name = standard_residue_name(residue.name)
+    assert name is not None  # the others are unknown to :func:`_sort_out`
+    return name
+
+
 def _main_location(atoms: Iterable[AtomRecord]) -> str:
-    """Name the alternate location of highest occupancy, the first of equals; empty if there are none."""
+    """Return the alternate location of highest occupancy, the first of equals; empty if there are none."""
     occupancy: dict[str, float] = {}
     for atom in atoms:
         if atom.alternate:
@@ -368,7 +382,7 @@ def _assemble(chosen: Sequence[tuple[ResidueRecord, list[int]]], ambiguous: str)
     first = np.append(0, np.flatnonzero(changes) + 1)
     topology = Topology(
         residue_types=np.array(
-            [RESIDUE_INDEX[standard_residue_name(r.name)] for r in residues], dtype=np.int64
+            [RESIDUE_INDEX[_standard_name(residue)] for residue in residues], dtype=np.int64
         ),
         chain_index=chain_index,
         chain_ids=tuple(residues[index].chain_id for index in first),

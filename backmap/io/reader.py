@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,10 +56,11 @@ if TYPE_CHECKING:
     import mdtraj
 
 FRAMES_LOOKED_AT = 100
-"""So many frames at the start are judged before anything is built."""
+"""Number of frames at the start that are checked before anything is built."""
 
 _FRAMES_PER_LOOK = 25
 _RESIDUES_PER_LOOK = 200_000
+_NamedFrames = PdbFile | MmcifFile | GroFile | GsdFile | LammpsDump | NpyFile
 _OTHER_UNITS = (("nm", 1.0), ("Angstrom", 0.1))
 _BOND_NM = 0.38
 
@@ -71,16 +72,16 @@ class FrameRange:
     Parameters
     ----------
     begin : int
-        Number of the first, from 0.
+        Number of the first frame, from 0.
     end : int, optional
-        Number of the first that is not read any more; without it, all to the end of the file.
+        Number of the first frame that is no longer read; by default, read to the end of the file.
     stride : int
-        Every so many of them.
+        Read every ``stride``-th frame.
 
     Raises
     ------
     InputError
-        If they cannot select a frame of any file.
+        If the range cannot select a frame of any file.
     """
 
     begin: int = 0
@@ -89,16 +90,16 @@ class FrameRange:
 
     def __post_init__(self) -> None:
         if self.begin < 0:
-            raise InputError(f"frame {self.begin + 1}: frames are counted from 1; begin with one of them")
+            raise InputError(f"frame {self.begin + 1}: frames are counted from 1; begin at frame 1 or later")
         if self.end is not None and self.end <= self.begin:
             raise InputError(
-                f"frames {self.begin + 1} to {self.end}: are none; do not end before the frame to begin with"
+                f"empty frame range {self.begin + 1} to {self.end}: --end must not precede --begin"
             )
         if self.stride < 1:
-            raise InputError(f"stride {self.stride}: read every frame (1) or fewer of them (2 or more)")
+            raise InputError(f"stride {self.stride}: must be at least 1, which reads every frame")
 
     def numbers(self, frames: int) -> range:
-        """Numbers from 0 of the selected frames of a file with so many."""
+        """Return the numbers, from 0, of the selected frames of a file with ``frames`` frames."""
         return range(self.begin, frames if self.end is None else min(self.end, frames), self.stride)
 
 
@@ -111,13 +112,13 @@ class FrameSource(ABC):
     Attributes
     ----------
     name : str
-        Its name, for messages.
+        Name of the file, for messages.
     files : tuple of Path
-        The files it is read from.
+        The files that are read.
     frame_range : FrameRange
-        Which frames of the file were asked for.
+        The requested frames.
     numbers : range
-        Numbers in the file, from 0, of those that there are.
+        Numbers in the file, from 0, of the requested frames that exist.
     """
 
     def __init__(
@@ -143,12 +144,12 @@ class FrameSource(ABC):
 
     @property
     def frames(self) -> int:
-        """Number of selected frames, bad ones included."""
+        """Number of selected frames, including bad ones."""
         return len(self.numbers)
 
     @cached_property
     def frame_interval_ps(self) -> float | None:
-        """Time between selected frames, by the file's header or its first sound frames, if it says."""
+        """Time in ps between selected frames, from the file's header or first sound frames, if known."""
         stride = self.frame_range.stride
         if self._header_interval_ps is not None:
             return stride * self._header_interval_ps
@@ -159,16 +160,16 @@ class FrameSource(ABC):
         return float(first.time[1] - first.time[0]) / apart
 
     def chunks(self, frames_per_chunk: int, first_frame: int = 0) -> Iterator[FrameChunk]:
-        """Read the selected frames from one on, so many at a time and what is left at the end.
+        """Read the selected frames in chunks, starting at ``first_frame``; the last chunk may be smaller.
 
-        Bad frames are left out where that was asked for, which does not change how frames are parted.
+        Bad frames are left out if requested, which does not change the division into chunks.
 
         Raises
         ------
         InputError
-            If a frame is bad: no sensible numbers, torn bonds, another unit, two C-alphas in one place.
+            If a frame is bad: implausible values, torn bonds, another unit, or two C-alphas at one position.
         InputEndsEarly
-            After all whole frames, if the file ends in the middle of a frame and the range goes on behind it.
+            After all whole frames, if the file ends in the middle of a requested frame.
         """
         yield from self._whole_frames(frames_per_chunk, first_frame)
         if self.early_end is not None:
@@ -176,18 +177,18 @@ class FrameSource(ABC):
 
     @property
     def early_end(self) -> InputEndsEarly | None:
-        """What is wrong if the file ends in the middle of a frame that was asked for."""
+        """The error to raise if the file ends in the middle of a requested frame."""
         end, found = self.frame_range.end, self._file.frames
         if not self._file.ends_early or (end is not None and end <= found):
             return None
         were = "1 whole frame was" if found == 1 else f"{found} whole frames were"
         return InputEndsEarly(
             f"{self.name}: ends in the middle of frame {found + 1}; its {were} read; "
-            "copy it again, or ask for its whole frames alone"
+            "copy it again, or read only its whole frames"
         )
 
     def take(self, frames: Frames, first_number: int) -> FrameChunk:
-        """Take frames from elsewhere that have the atoms of the file, numbered from a number on.
+        """Take frames from another source that have the atoms of the file, numbered from ``first_number``.
 
         Raises
         ------
@@ -198,12 +199,12 @@ class FrameSource(ABC):
         return self._sound(frames, first_number, covered)
 
     def first_frames(self, count: int) -> FrameChunk:
-        """Read some sound frames at the start: about so many, or fewer if most are bad.
+        """Read about ``count`` sound frames at the start, or fewer if most are bad.
 
         Raises
         ------
         InputError
-            As :meth:`chunks`; or if all frames are bad.
+            As :meth:`chunks`, or if all frames are bad.
         """
         chunks: list[FrameChunk] = []
         looked_at = sound = 0
@@ -222,11 +223,11 @@ class FrameSource(ABC):
 
     @abstractmethod
     def _take(self, raw: Frames) -> tuple[np.ndarray, np.ndarray]:
-        """Give positions of what is looked for, and (frames,) bool which frames are sound."""
+        """Return the positions of the selected atoms, and which frames are sound, (frames,) bool."""
 
     @abstractmethod
     def _refuse(self, raw: Frames, number: int) -> NoReturn:
-        """Say what is wrong with the one given frame, which has a number in the file from 0."""
+        """Raise an error that explains what is wrong with one frame, whose number in the file is from 0."""
 
     def _whole_frames(self, frames_per_chunk: int, first_frame: int = 0) -> Iterator[FrameChunk]:
         place = first_frame
@@ -242,7 +243,7 @@ class FrameSource(ABC):
         return self._sound(raw, first_frame, self.numbers[first_frame : first_frame + len(raw)])
 
     def _sound(self, raw: Frames, first_frame: int, covered: range) -> FrameChunk:
-        """Look at frames with these numbers, and leave out bad ones or refuse them."""
+        """Check frames with these numbers, and leave out bad ones or refuse them."""
         numbers = np.asarray(covered, dtype=np.int64)
         coordinates, sound = self._take(raw)
         if not sound.all() and not self._skip_bad:
@@ -261,7 +262,7 @@ class FrameSource(ABC):
         return chunk if sound.all() else chunk[sound]
 
     def _times(self, raw: Frames, numbers: np.ndarray) -> np.ndarray | None:
-        """Times in ps of frames with these numbers, by the header where that alone says."""
+        """Return the times in ps of frames with these numbers, from the header if only it gives them."""
         if self._header_interval_ps is not None:
             return numbers * self._header_interval_ps
         return raw.time
@@ -271,27 +272,27 @@ class FrameSource(ABC):
         if found:
             raise InputError(
                 f"{self.name}: has {found} frame{'s' if found > 1 else ''}, "
-                f"but frames from {self.frame_range.begin + 1} on were asked for; begin with an earlier one"
+                f"but frames from {self.frame_range.begin + 1} on were requested; begin at an earlier frame"
             )
         if self._file.ends_early:
             raise InputEndsEarly(f"{self.name}: ends in the middle of its first frame; copy it again")
-        raise InputError(f"{self.name}: holds no frames")
+        raise InputError(f"{self.name}: contains no frames")
 
 
 class Source(FrameSource):
-    """An opened structure or trajectory. Made by :func:`open_source`.
+    """An opened structure or trajectory, made by :func:`open_source`.
 
-    Chunks hold coordinates (frames, residues, 15, 3) in the precision of the file, molecules whole.
+    Chunks have coordinates (frames, residues, 15, 3) in the precision of the file, with molecules made whole.
 
     Attributes
     ----------
     topology : Topology
-        Residues of the protein, in chains that the first sound frame of the file decides, whichever frames
-        were asked for.
+        Residues of the protein. Their chains are decided by the first sound frame of the file, whichever
+        frames are requested.
     linked : ndarray, (residues,) bool
-        Bonded to the next residue, decided likewise.
+        Which residues are bonded to the next one, decided by the same frame.
     present : ndarray, (residues, 15) bool
-        Atoms that the file has.
+        Atoms that the file contains.
     """
 
     def __init__(
@@ -320,7 +321,7 @@ class Source(FrameSource):
         Raises
         ------
         InputError
-            If an atom is there twice.
+            If an atom occurs twice.
         """
         if self._selection.ambiguous:
             raise InputError(self._selection.ambiguous)
@@ -328,16 +329,16 @@ class Source(FrameSource):
 
     @cached_property
     def disulfides(self) -> np.ndarray:
-        """(bonds, 2) int64 residues that the file says are bonded by disulfides, the lower first.
+        """(bonds, 2) int64: residues joined by disulfides according to the file, the lower first.
 
-        Warns of bonds that the C-alphas of the first frame do not allow, which are left out.
+        Bonds that are impossible given the C-alphas of the first frame are left out with a warning.
         """
         if not self._named_disulfides:
             return np.empty((0, 2), dtype=np.int64)
         return find_named(self._named_disulfides, self.topology, self._first_c_alpha[None], self.name)
 
     def check(self) -> None:
-        """Judge the first of the selected frames, before anything is built."""
+        """Check the first selected frames, before anything is built."""
         looked_at = sound = 0
         frames = max(1, min(_FRAMES_PER_LOOK, _RESIDUES_PER_LOOK // self.topology.residues))
         for chunk in self._whole_frames(frames):
@@ -349,7 +350,7 @@ class Source(FrameSource):
             self._refuse_all()
 
     def _set_chains(self, topology: Topology, linked: np.ndarray | None = None, bond_nm: float = 0.0) -> None:
-        """Take residues to be in chains, and frames to be judged by bonds where these are known."""
+        """Set the chains of the residues, and the bonds by which frames are checked, if known."""
         self.topology = topology
         self._judge = FrameJudge(topology, self.present, linked, bond_nm)
         residue_of, slots = np.nonzero(self.present)
@@ -359,7 +360,7 @@ class Source(FrameSource):
         )
 
     def _decide_by_first_sound_frame(self) -> None:
-        """Find the first frame of the file that can be judged by; it decides what holds for all."""
+        """Find the first sound frame of the file, which decides chains and bonds for all frames."""
         for number, raw in enumerate(self._file.read(range(self._file.frames), 1)):
             positions, boxes, readable = self._read(raw)
             if readable[0]:
@@ -377,7 +378,7 @@ class Source(FrameSource):
     def _decide(
         self, c_alpha: np.ndarray, whole: np.ndarray, box: np.ndarray, linked: np.ndarray, frame: str
     ) -> None:
-        """Make sure that C-alphas (residues, 3) in nm, given and whole, are such; tell their bonds."""
+        """Check C-alphas (residues, 3) in nm, as given and made whole, and set their bonds."""
         labelled = self._selection.topology
         distance = neighbour_distances(c_alpha, box, self._chains.steps)
         check_unit(distance[~labelled.chain_ends[:-1]], self.name)
@@ -391,7 +392,7 @@ class Source(FrameSource):
         warn_of_rings(self.topology, linked, whole, self.name)
 
     def _read(self, raw: Frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give positions as they stand in the file, boxes, and (frames,) bool which frames are readable."""
+        """Return positions as in the file, boxes, and which frames are readable, (frames,) bool."""
         positions = raw.coordinates[:, self._atom_index]
         boxes = periodic_boxes(raw.periodic_box, len(raw))
         return positions, boxes, self._judge.readable(positions, boxes)
@@ -422,10 +423,10 @@ def open_source(
     Parameters
     ----------
     path : path
-        PDB, mmCIF, GRO, GSD, LAMMPS dump, array of NumPy, or any trajectory mdtraj reads; ``.gz`` too for PDB
-        and mmCIF.
+        PDB, mmCIF, GRO, GSD, LAMMPS dump, NumPy array, or any trajectory mdtraj reads; PDB and mmCIF also as
+        ``.gz``.
     top : path, optional
-        Topology, for trajectories that hold coordinates alone.
+        Topology, for trajectories that contain only coordinates.
     skip_unknown : bool
         Leave out residues that cannot be built, with a warning, instead of refusing the file.
     frames : FrameRange
@@ -433,22 +434,23 @@ def open_source(
     skip_bad : bool
         Leave out damaged frames instead of refusing the file.
     sequence : path, optional
-        FASTA file that says which amino acids the residues are, a record per chain.
+        FASTA file with the sequence, one record per chain, if residue names do not identify amino acids.
 
     Returns
     -------
     Source
-        Topology at once, frames on demand in constant memory (a PDB file one model at a time, mmCIF whole).
+        The topology is read at once; frames on demand, in constant memory (a PDB file one model at a time,
+        mmCIF whole).
 
     Raises
     ------
     InputError
-        If the file cannot be used, saying why and what to do.
+        If the file cannot be used; the message says why and what to do.
 
     Warns
     -----
     InputWarning
-        Of residues passed over or left out, and of chain breaks.
+        If residues are ignored or left out, or chains are broken.
     """
     fasta = None if sequence is None else FastaFile.read(sequence)
     opened = open_files(path, top, fasta)
@@ -457,7 +459,7 @@ def open_source(
     )
     if opened.frames.atoms == selection.topology.residues:
         opened.require_same_atoms(
-            "it seems to hold the C-alphas alone: give a topology of the C-alphas alone"
+            "it seems to contain only C-alphas: give a topology that contains only the C-alphas"
         )
     opened.require_same_atoms("give the topology it was written with")
     if isinstance(opened.frames, LammpsDump | GsdFile | NpyFile):
@@ -476,7 +478,7 @@ def open_source(
 
 
 def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection, name: str) -> None:
-    """Take coordinates of a format without a unit to be in nm or Angstrom, by the distance of neighbours."""
+    """Decide from the distance of neighbours whether a format without a unit is in nm or Angstrom."""
     within = ~selection.topology.chain_ends[:-1]
     if not file.frames or not within.any():
         return
@@ -489,14 +491,14 @@ def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection
         if nm != file.nm_per_unit and 0.8 * _BOND_NM < length * nm < 1.2 * _BOND_NM:
             file.nm_per_unit = nm
             warnings.warn(
-                f"{name}: taken to be in {unit}, as neighbouring C-alphas are {length:.3g} apart",
+                f"{name}: assumed to be in {unit}, as neighbouring C-alphas are {length:.3g} apart",
                 InputWarning,
                 stacklevel=3,
             )
 
 
 def _named_disulfides(names: NamesFile) -> Sequence[NamedBond]:
-    """Disulfides that a file names, in a format that can."""
+    """Return the disulfides that a file names, if its format can."""
     return names.disulfides if isinstance(names, PdbFile | MmcifFile | TopologyFile) else ()
 
 
@@ -507,9 +509,9 @@ def source_from_mdtraj(
     skip_unknown: bool = False,
     sequence: str | Path | None = None,
 ) -> Source:
-    """Take an mdtraj trajectory in memory as :func:`open_source` takes a file.
+    """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
-    ``residues`` stand in for its topology where they are given.
+    ``residues``, if given, replace those of its topology.
     """
     name = "the trajectory"
     fasta = None if sequence is None else FastaFile.read(sequence)
@@ -523,14 +525,14 @@ def source_from_mdtraj(
 
 @dataclass(frozen=True)
 class OpenedFiles:
-    """A file of frames and what names its atoms. ``files`` are their paths, one where they are the same."""
+    """A file of frames and the file that names its atoms; ``files`` lists their paths, each only once."""
 
     frames: FrameFile
     names: NamesFile
     files: tuple[Path, ...]
 
     def require_same_atoms(self, remedy: str) -> None:
-        """Refuse a topology of another number of atoms than the frames have."""
+        """Refuse a topology whose number of atoms differs from that of the frames."""
         if self.frames.atoms != self.names.atoms:
             raise InputError(
                 f"{self.files[0]}: has {self.frames.atoms} atoms, "
@@ -541,7 +543,7 @@ class OpenedFiles:
 def open_files(
     path: str | Path, top: str | Path | None = None, sequence: FastaFile | None = None
 ) -> OpenedFiles:
-    """Open a structure or trajectory and its topology, or say which of them is missing."""
+    """Open a structure or trajectory and its topology; refuse it if the topology is missing."""
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
     if top is not None:
@@ -557,7 +559,7 @@ def open_files(
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         beads = ", or its sequence with --sequence FASTA" if file is not None else ""
         raise InputError(
-            f"{path}: holds coordinates but no residue names; "
+            f"{path}: contains coordinates but no residue names; "
             f"give its topology (a PDB file, say) with --top{beads}"
         )
     names = open_names(path if top is None else top, sequence)
@@ -566,21 +568,19 @@ def open_files(
 
 
 def open_names(path: Path, sequence: FastaFile | None = None) -> NamesFile:
-    """Open what names the residues of a file."""
+    """Open a file that names residues."""
     return _open_both(path, sequence) or TopologyFile(path)
 
 
 def open_frames(path: Path, expected_atoms: int) -> FrameFile:
-    """Open the frames of a file; a format without a count (mdcrd) is cut into them by the number of atoms."""
+    """Open the frames of a file; in formats without a count (mdcrd), the number of atoms divides them."""
     return _open_both(path, None) or open_trajectory(path, expected_atoms)
 
 
-def _open_both(
-    path: Path, sequence: FastaFile | None
-) -> PdbFile | MmcifFile | GroFile | GsdFile | LammpsDump | NpyFile | None:
-    """Open a file that backmap reads itself, which names residues and has frames; None for others."""
+def _open_both(path: Path, sequence: FastaFile | None) -> _NamedFrames | None:
+    """Open a file in a format that backmap itself reads, with residue names and frames; None for others."""
     suffix = suffix_of(path)
-    kinds = {
+    kinds: dict[tuple[str, ...], Callable[[Path], _NamedFrames]] = {
         PDB_SUFFIXES: PdbFile,
         MMCIF_SUFFIXES: MmcifFile,
         GRO_SUFFIXES: GroFile,

@@ -1,4 +1,4 @@
-"""What a library raises on a file it cannot read, as one sentence about that file."""
+"""Errors of libraries that cannot read a file, as one sentence about that file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LONGEST_REASON = 200
 
 
 def unreadable(path: Path, reason: str, kind: str | None = None) -> InputError:
-    """Say that a file cannot be read as a kind (its suffix's), and why by the words of a library."""
+    """Return the error, with a reason, for a file that cannot be read as a kind (by default its suffix's)."""
     kind = kind or suffix_of(path).lstrip(".").upper()
     return InputError(
-        f"{path}: cannot be read as {kind}; it is damaged or of another format ({_one_line(reason)})"
+        f"{path}: cannot be read as {kind}; it is damaged or in another format ({_one_line(reason)})"
     )
 
 
 def missing_package(path: Path, package: str | None) -> InputError:
-    """Say which package reading a file needs."""
+    """Return the error that names the package needed to read a file."""
     kind = suffix_of(path).lstrip(".").upper()
     needed = "tables" if suffix_of(path) in HDF5_SUFFIXES else (package or "another package").split(".")[0]
     return InputError(f"{path}: reading {kind} needs a package; pip install {needed}")
@@ -30,7 +30,7 @@ def missing_package(path: Path, package: str | None) -> InputError:
 
 @contextmanager
 def explain_reading(path: Path, kind: str | None = None) -> Iterator[None]:
-    """Turn whatever a library's parser raises into one sentence; for nothing but calls of libraries."""
+    """Turn whatever a library's parser raises into one sentence; wrap only calls of libraries."""
     try:
         yield
     except ImportError as error:
@@ -40,6 +40,6 @@ def explain_reading(path: Path, kind: str | None = None) -> Iterator[None]:
 
 
 def _one_line(reason: str) -> str:
-    """Give a library's words on one line, not too long."""
+    """Return a library's message on one line, shortened if necessary."""
     line = " ".join(reason.split())
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]} ..."

@@ -1,10 +1,9 @@
-"""Files read by mdtraj and gsd in another process, so that no damaged file takes backmap down.
+"""Reading with mdtraj and gsd in another process, so that a damaged file cannot crash backmap.
 
-The C libraries below mdtraj trust what they read. That of XTC writes behind its buffers where the packed
-positions hold a longer run of atoms than the frame, looks up table entries beyond the table, and divides by
-zero; those of HDF5 and GSD follow addresses in a damaged file to memory that is not there. Checks of headers
-find few such files. In another process a fault of theirs is an answer that never comes, and nobody sees what
-they print.
+The C libraries that mdtraj uses trust their input. The XTC library writes past its buffers if the packed
+positions contain a longer run of atoms than the frame, reads entries beyond its tables, and divides by zero;
+those of HDF5 and GSD follow addresses in a damaged file to invalid memory. Checks of headers find few such
+files. In another process, a crash is a missing answer, and what the libraries print remains hidden.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _SCRIPT = Path(__file__).with_name("reading_process_main.py")
 
 
 class _RemoteFile:
-    """A file that is open in the reading process, until the ``with`` block ends or nothing refers to it."""
+    """A file open in the reading process until the ``with`` block ends or nothing refers to it any more."""
 
     _opened_in: _Process | None = None
 
@@ -73,29 +72,29 @@ class _RemoteFile:
 
 
 class RemoteTrajectory(_RemoteFile):
-    """A trajectory open in mdtraj.
+    """A trajectory opened with mdtraj.
 
     Parameters
     ----------
     path : Path
         The file.
     offsets : ndarray, (frames,) int64, optional
-        Bytes before each frame, of formats where mdtraj would look for them.
+        Bytes before each frame, for formats in which mdtraj would search for them.
     """
 
     def __init__(self, path: Path, offsets: np.ndarray | None = None) -> None:
         super().__init__(path, "open", offsets)
 
     def extent(self) -> tuple[int, int]:
-        """Give the number of atoms in a frame, and of frames."""
+        """Return the number of atoms in a frame and the number of frames."""
         return self._ask("extent")
 
     def topology(self) -> mdtraj.Topology | None:
-        """Give the topology of an HDF5 file, if it holds one."""
+        """Return the topology of an HDF5 file, if it contains one."""
         return self._ask("topology")
 
     def read(self, first: int, count: int) -> Sequence[Any]:
-        """Give the first four arrays of what mdtraj reads of some frames, fewer where the file ends."""
+        """Return the first four arrays that mdtraj reads for some frames, fewer frames at the file's end."""
         return self._ask("read", first, count)
 
 
@@ -106,7 +105,7 @@ class Snapshot:
     Parameters
     ----------
     types : list of str
-        Names of the types.
+        Names of the particle types.
     typeid : ndarray, (particles,)
         Type of each particle.
     positions : ndarray, (particles, 3)
@@ -128,7 +127,7 @@ class Snapshot:
 
 
 class RemoteGsd(_RemoteFile):
-    """A GSD file open in the package gsd."""
+    """A GSD file opened with the package gsd."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "open_gsd")
@@ -146,7 +145,7 @@ def load_trajectory(path: Path, topology: mdtraj.Topology | None = None) -> mdtr
 
     if path.suffix.lower() == ".gz":
         with open_text(path, suffix_of(path).lstrip(".").upper()) as lines:
-            deque(held(lines, path), maxlen=0)  # is it more than fits into memory?
+            deque(held(lines, path), maxlen=0)  # refuse text that does not fit into memory
     with ascii_name(path) as name:
         answer = _answer(path, lambda process: process.ask("load", name, topology))
     positions, topology, time, lengths, angles = _value(path, answer)
@@ -160,7 +159,7 @@ def load_topology(path: Path) -> mdtraj.Topology | None:
 
 
 def _answer(path: Path, ask: Callable[[_Process], tuple[str, Any]]) -> tuple[str, Any]:
-    """Ask for something; once more in a new process, as a fault may be the late one of another file."""
+    """Ask for something; repeat once in a new process, as another file may have caused a late crash."""
     try:
         return ask(_running_process())
     except _Died:
@@ -172,7 +171,7 @@ def _answer(path: Path, ask: Callable[[_Process], tuple[str, Any]]) -> tuple[str
 
 
 def _value(path: Path, answer: tuple[str, Any]) -> Any:
-    """Give what was asked for, or say why there is none."""
+    """Return the value of an answer, or raise the error that it reports."""
     kind, value = answer
     if kind == "missing":
         raise missing_package(path, value)
@@ -186,9 +185,9 @@ class _Died(Exception):  # noqa: N818
 
 
 class _Process:
-    """A running process that answers one question after another, whichever thread asks.
+    """A running process that answers one question at a time, from any thread.
 
-    Where Python is part of another program, ``multiprocessing.set_executable`` says which Python to start.
+    If Python is embedded in another program, ``multiprocessing.set_executable`` sets the Python to start.
     """
 
     def __init__(self) -> None:
@@ -203,16 +202,18 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": search},
-            start_new_session=True,  # an interrupt from the keyboard is not for it
+            start_new_session=True,  # keyboard interrupts must not reach it
         )
+        assert self._process.stdin is not None and self._process.stdout is not None  # both are pipes
+        self._questions, self._answers = self._process.stdin, self._process.stdout
 
     def ask(self, *question: object) -> tuple[str, Any]:
-        """Put a question and wait for the answer.
+        """Ask a question and wait for the answer.
 
         Raises
         ------
         _Died
-            If the process ended before it came.
+            If the process ended before answering.
         """
         if self.owner != os.getpid():
             raise _Died("it was opened before a fork")
@@ -220,9 +221,9 @@ class _Process:
             return self._exchange(question)
 
     def let_go(self, handle: int) -> None:
-        """Close a file: now, or with the next question where one is under way, even in this very thread.
+        """Close a file: now, or with the next question if one is in progress, even in this thread.
 
-        Garbage collection may close a file at any moment.
+        Garbage collection may close a file at any time.
         """
         self._unneeded.append(handle)
         if self.owner == os.getpid() and self._lock.acquire(blocking=False):
@@ -237,9 +238,9 @@ class _Process:
             raise _Died("the process that read it has ended")
         unneeded = [self._unneeded.popleft() for _ in range(len(self._unneeded))]
         try:
-            pickle.dump((unneeded, *question), self._process.stdin, protocol=5)
-            self._process.stdin.flush()
-            return pickle.load(self._process.stdout)
+            pickle.dump((unneeded, *question), self._questions, protocol=5)
+            self._questions.flush()
+            return pickle.load(self._answers)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             raise _Died(self._end()) from error
         except BaseException:  # an interrupt between question and answer
@@ -248,23 +249,23 @@ class _Process:
             raise
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process, whatever it is doing."""
         if self.owner == os.getpid():
             self._process.kill()
             with self._lock:
                 self._end()
 
     def _end(self) -> str:
-        """Say how the process ended, and let go of it."""
+        """Release the process, and return how it ended."""
         self.alive = False
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._questions, self._answers):
             with suppress(OSError):
                 pipe.close()
         code = self._process.wait()
         if code >= 0:
             return f"the process that reads it ended with code {code}"
         if -code == signal.SIGKILL:
-            return "the process that read it was killed; is there memory enough?"
+            return "the process that read it was killed; is there enough memory?"
         return f"the library that reads it crashed: {signal.strsignal(-code)}"
 
 
@@ -273,7 +274,7 @@ _process: _Process | None = None
 
 
 def _running_process() -> _Process:
-    """Give the reading process, which serves all files; start one where there is none."""
+    """Return the reading process, which serves all files; start it if necessary."""
     global _process
     with _lock:
         if _process is None or not _process.alive or _process.owner != os.getpid():
@@ -288,7 +289,7 @@ def _running_process() -> _Process:
 
 
 def _forget_lock() -> None:
-    """A fork may have copied a lock that another thread held."""
+    """Replace the lock after a fork, which may have copied it while another thread held it."""
     global _lock
     _lock = threading.Lock()
 

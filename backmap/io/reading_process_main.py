@@ -1,6 +1,6 @@
-"""The reading process: reads files with mdtraj and gsd for its parent, which asks on standard input.
+"""The reading process: it reads files with mdtraj and gsd for its parent, which asks on standard input.
 
-Run as a script, without backmap itself: see :mod:`backmap.io.reading_process`.
+It runs as a script that does not import backmap: see :mod:`backmap.io.reading_process`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ Answer = tuple[str, Any]
 
 
 class Files:
-    """What can be asked for; files stay open, by number."""
+    """The actions that can be requested; files stay open, by number."""
 
     def __init__(self) -> None:
         self._files: dict[int, Any] = {}
         self._opened = 0
 
     def open(self, path: str, offsets: Any) -> int:
-        """Open a trajectory and number it."""
+        """Open a trajectory and return its number."""
         import mdtraj
 
         file = mdtraj.open(path)
@@ -29,24 +29,24 @@ class Files:
         return self._numbered(file)
 
     def open_gsd(self, path: str) -> int:
-        """Open a GSD file and number it."""
+        """Open a GSD file and return its number."""
         import gsd.hoomd
 
         return self._numbered(gsd.hoomd.open(path, "r"))
 
     def extent(self, number: int) -> tuple[int, int]:
-        """Atoms in a frame, and frames."""
+        """Return the number of atoms in a frame and the number of frames."""
         file = self._files[number]
         file.seek(0)
         first = file.read(n_frames=1)
         return (first[0].shape[1] if len(first) and len(first[0]) else 0), len(file)
 
     def topology(self, number: int) -> Any:
-        """The topology of an HDF5 file."""
+        """Return the topology of an HDF5 file."""
         return self._files[number].topology
 
     def read(self, number: int, first: int, count: int) -> tuple[Any, ...]:
-        """Some frames."""
+        """Read some frames."""
         import numpy as np
 
         file = self._files[number]
@@ -56,11 +56,11 @@ class Files:
         return tuple(None if part is None else np.array(part) for part in data)
 
     def snapshots(self, number: int) -> int:
-        """Frames of a GSD file."""
+        """Return the number of frames in a GSD file."""
         return len(self._files[number])
 
     def snapshot(self, number: int, frame: int) -> dict[str, Any]:
-        """A frame of a GSD file."""
+        """Read a frame of a GSD file."""
         found = self._files[number][frame]
         particles, configuration = found.particles, found.configuration
         return {
@@ -73,14 +73,14 @@ class Files:
         }
 
     def load(self, path: str, topology: Any) -> tuple[Any, ...]:
-        """A whole file."""
+        """Read a whole file."""
         import mdtraj
 
         read = mdtraj.load(path) if topology is None else mdtraj.load(path, top=topology)
         return read.xyz, read.topology, read.time, read.unitcell_lengths, read.unitcell_angles
 
     def load_topology(self, path: str) -> Any:
-        """A whole topology."""
+        """Read a topology."""
         import mdtraj
 
         return mdtraj.load_topology(path)
@@ -97,7 +97,7 @@ class Files:
 
 
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until the parent has gone."""
+    """Answer questions until the parent ends."""
     files = Files()
     while True:
         try:
@@ -109,7 +109,7 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def answer(files: Files, unneeded: list[int], action: str, details: list[Any]) -> Answer:
-    """Close what is unneeded and do what was asked, or say what the library raised, which may be anything."""
+    """Close unneeded files and do what was asked; report any exception that the library raises."""
     try:
         files.close(unneeded)
         return "done", None if action == "close_unneeded" else getattr(files, action)(*details)
@@ -120,7 +120,7 @@ def answer(files: Files, unneeded: list[int], action: str, details: list[Any]) -
 
 
 def main() -> None:
-    """Keep the pipes to the parent for answers, and send nowhere what libraries print."""
+    """Keep the pipes to the parent for questions and answers, and discard what libraries print."""
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

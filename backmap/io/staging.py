@@ -1,4 +1,4 @@
-"""Output files that appear when they are whole, or not at all."""
+"""Output files that appear only when they are complete."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from backmap.errors import InputError
 from .naming import stem_of, suffix_of
 
 LONGEST_ENDING = 64
-"""Bytes that names of files have more than that of their output, at most, while it is made."""
+"""Most bytes by which names of temporary files are longer than that of their output."""
 
-_REASONS = {
+_REASONS: dict[int | None, str] = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere",
     errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
     errno.EFBIG: "it would be larger than the file-size limit; raise the limit or write less",
@@ -30,7 +30,7 @@ _REASONS = {
 
 
 def writing_error(path: Path, error: OSError) -> InputError:
-    """Say in one sentence why an output could not be written."""
+    """Return the error that explains in one sentence why an output could not be written."""
     reason = _REASONS.get(error.errno, " ".join(str(error).split()) or type(error).__name__)
     return InputError(f"{path}: cannot be written: {reason}")
 
@@ -38,7 +38,7 @@ def writing_error(path: Path, error: OSError) -> InputError:
 def require_free(
     final: Path, *, overwrite: bool = False, inputs: Iterable[str | Path] = (), taken: Collection[Path] = ()
 ) -> None:
-    """Refuse a name that cannot be given to an output, saying why.
+    """Refuse a name that an output cannot have, and explain why.
 
     Parameters
     ----------
@@ -66,11 +66,11 @@ def require_free(
         if final.exists() and not final.is_file():
             raise InputError(f"{final}: is a device or a pipe, which cannot be replaced; give another name")
         if final.exists() and not overwrite:
-            raise InputError(f"{final}: exists already; give --overwrite to replace it")
+            raise InputError(f"{final}: already exists; give --overwrite to replace it")
 
 
 def _require_place(final: Path) -> None:
-    """Refuse a name in a folder that is not there, or one that leaves no room for endings."""
+    """Refuse a name in a folder that does not exist, or one too long for temporary endings."""
     folder = final.parent
     if not folder.exists():
         raise InputError(f"{final}: the folder {folder} does not exist; create it first")
@@ -84,13 +84,13 @@ def _require_place(final: Path) -> None:
 class StagedFiles:
     """Files written under hidden names in their own folder and renamed together at the end.
 
-    Used in a ``with`` statement: leaving it renames every file, leaving it by an exception (an interrupt too)
-    removes them all, so that no partial output stays behind.
+    Use it in a ``with`` statement: leaving it renames every file; leaving it by an exception (including an
+    interrupt) removes them all, so that no partial output remains.
 
     Parameters
     ----------
     overwrite : bool
-        Whether files of the final names may be replaced.
+        Whether files with the final names may be replaced.
     inputs : iterable of path
         Files that are being read and must never be replaced.
     """
@@ -101,12 +101,12 @@ class StagedFiles:
         self._final: dict[Path, Path] = {}
 
     def add(self, final: str | Path) -> Path:
-        """Reserve an output file and give the hidden path to write it to.
+        """Reserve an output file and return the hidden path to write it to.
 
         Raises
         ------
         InputError
-            If the file exists and must stay, or its folder cannot be written.
+            If the file exists and may not be replaced, or its folder is not writable.
         """
         final = Path(final)
         require_free(final, overwrite=self._overwrite, inputs=self._inputs, taken=set(self._final.values()))
@@ -134,14 +134,14 @@ class StagedFiles:
 
 
 def publish(files: Mapping[Path, Path]) -> None:
-    """Give files, the keys, their final names, the values, on the same file system; they are on the disk."""
+    """Rename files (keys) to their final names (values) on the same file system, once they are on disk."""
     for hidden, final in files.items():
         with explain_writing(final):
             settle(hidden, final)
 
 
 def settle(hidden: Path, final: Path) -> None:
-    """Give a file its name when it is on the disk: no power failure leaves half a file of that name."""
+    """Rename a file once it is on disk, so that a power failure never leaves half a file with that name."""
     synchronise(hidden)
     os.replace(hidden, final)
     synchronise(final.parent)
@@ -149,7 +149,7 @@ def settle(hidden: Path, final: Path) -> None:
 
 @contextmanager
 def scratch_folder(final: Path) -> Iterator[Path]:
-    """Make a hidden folder beside an output, and remove it in the end."""
+    """Make a hidden folder beside an output, and remove it at the end."""
     with explain_writing(final):
         folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     try:
@@ -160,7 +160,7 @@ def scratch_folder(final: Path) -> Iterator[Path]:
 
 @contextmanager
 def explain_writing(path: Path) -> Iterator[None]:
-    """Turn failures of the system while a file is written into one sentence about that file."""
+    """Turn system errors while a file is being written into one sentence about that file."""
     try:
         yield
     except OSError as error:
@@ -168,7 +168,7 @@ def explain_writing(path: Path) -> Iterator[None]:
 
 
 def synchronise(path: Path) -> None:
-    """Wait until a file, or the list of names of a folder, is on the disk: it outlives a power failure."""
+    """Wait until a file, or the entries of a folder, are on disk and would survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

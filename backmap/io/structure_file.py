@@ -1,4 +1,4 @@
-"""What all files of structures have in common: frames of coordinates, and atoms that make up residues."""
+"""Common parts of all structure files: frames of coordinates, and atoms grouped into residues."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class FrameFile(Protocol):
 
     @property
     def ends_early(self) -> bool:
-        """Whether a part of another frame comes after the whole ones."""
+        """Whether part of another frame follows the whole ones."""
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
-        """Read the frames of some numbers, a few at a time."""
+        """Read the frames with the given numbers, a few at a time."""
 
 
 class NamesFile(Protocol):
-    """Anything that says which residues there are."""
+    """Anything that names residues."""
 
     @property
     def atoms(self) -> int:
@@ -53,10 +53,10 @@ class NamesFile(Protocol):
 
 
 class AtomRow(NamedTuple):
-    """One atom as a file lists it.
+    """One atom as listed in a file.
 
-    ``part`` tells apart pieces of the file that share a chain name, ``group`` residues that the file parts
-    itself. ``hetero`` marks what the file says may be no part of a chain.
+    ``part`` distinguishes pieces of the file that share a chain name, ``group`` residues that the file itself
+    separates. ``hetero`` marks atoms that may not belong to a chain according to the file.
     """
 
     name: str
@@ -73,16 +73,16 @@ class AtomRow(NamedTuple):
 
     @property
     def place(self) -> tuple[object, ...]:
-        """What atoms of one residue share."""
+        """The values that all atoms of a residue share."""
         return (self.part, self.chain, self.segment, self.number, self.insertion_code, self.residue)
 
 
 def residues_of(rows: Sequence[AtomRow]) -> list[ResidueRecord]:
-    """Make residues of atoms, in the order in which the file begins them.
+    """Group atoms into residues, in the order of their first atoms.
 
-    Atoms of a residue need not stand together: those that come later join it where they add to it. A residue
-    without a number is counted on from the one before. The file's own chains end where their name, segment or
-    part changes; chains without a name also behind a terminal oxygen.
+    The atoms of a residue need not be adjacent: later ones join it if they add to it. A residue without a
+    number continues the numbering of the one before. The file's own chains end where their name, segment or
+    part changes; chains without a name also end after a terminal oxygen.
     """
     records: list[ResidueRecord] = []
     chain = -1
@@ -116,7 +116,7 @@ def residues_of(rows: Sequence[AtomRow]) -> list[ResidueRecord]:
 
 
 def _runs(rows: Sequence[AtomRow]) -> Iterator[list[int]]:
-    """Cut rows where the residue changes; where residues have no number, where an atom comes again."""
+    """Split rows where the residue changes or, in residues without a number, where an atom is repeated."""
     for _, group in groupby(range(len(rows)), key=lambda index: (rows[index].place, rows[index].group)):
         run = list(group)
         if rows[run[0]].number is not None or len(run) == 1:
@@ -134,7 +134,7 @@ def _runs(rows: Sequence[AtomRow]) -> Iterator[list[int]]:
 
 
 class _Begun:
-    """A residue that more atoms may join: rows of those it has, their names and alternate locations."""
+    """A residue that more atoms may join: the rows, names and alternate locations of those it has."""
 
     __slots__ = ("_atoms", "_of_file", "residue", "rows")
 
@@ -145,20 +145,20 @@ class _Begun:
 
     @property
     def atoms(self) -> set[tuple[str, str]]:
-        """Names and alternate locations; found when they are asked for, as most residues stand alone."""
+        """Names and alternate locations, computed on demand, as most residues are never joined."""
         if self._atoms is None:
             self._atoms = _names_of(self.rows, self._of_file)
         return self._atoms
 
     def join(self, rows: list[int], atoms: set[tuple[str, str]]) -> None:
-        """Take a later run."""
+        """Add a later run."""
         self._atoms = self.atoms | atoms
         self.rows.extend(rows)
 
     def is_joined_by(self, atoms: set[tuple[str, str]], residue: str, adjacent: bool) -> bool:
-        """Tell whether a later run is a part of the residue, rather than another with its number.
+        """Return whether a later run is part of the residue, rather than another one with its number.
 
-        It has no C-alpha of its own and adds to the atoms there are; next to the residue, it may repeat them.
+        Such a run has no C-alpha of its own and adds new atoms; an adjacent run may also repeat atoms.
         """
         names = {name for name, _ in atoms}
         if "CA" in names and (residue != self.residue or ("CA", "") in atoms):
@@ -167,7 +167,7 @@ class _Begun:
 
 
 def _joined(runs: Iterable[list[int]], rows: Sequence[AtomRow]) -> list[list[int]]:
-    """Join the runs of atoms that make up one residue, wherever they stand."""
+    """Join the runs of atoms that make up one residue, wherever they are."""
     groups: list[_Begun] = []
     begun: dict[tuple[object, ...], list[_Begun]] = {}
     for run in runs:
@@ -197,7 +197,7 @@ def _names_of(run: Sequence[int], rows: Sequence[AtomRow]) -> set[tuple[str, str
 
 
 def _with_ligands(records: list[ResidueRecord], hetero: list[bool]) -> list[ResidueRecord]:
-    """Mark what stands behind the last residue of each chain, or in no chain at all."""
+    """Mark residues after the last one of each chain, or outside all chains, as ligands."""
     in_chain = [
         is_residue and not marked
         for is_residue, marked in zip(map(_has_c_alpha, records), hetero, strict=True)
@@ -224,9 +224,9 @@ def _has_c_alpha(record: ResidueRecord) -> bool:
 
 
 def box_vectors(sizes: Sequence[float]) -> np.ndarray | None:
-    """Give the (3, 3) box vectors in nm, one a row, of three lengths in Angstrom and three angles in degrees.
+    """Return the (3, 3) box vectors in nm as rows, given three lengths in Angstrom and angles in degrees.
 
-    None for the cell that stands for none, and for angles that no cell has.
+    Return None for the placeholder cell that means no box, and for impossible angles.
     """
     try:
         cell = gemmi.UnitCell(*sizes)
@@ -236,7 +236,7 @@ def box_vectors(sizes: Sequence[float]) -> np.ndarray | None:
 
 
 def space_group_of(symbol: str) -> str:
-    """Give the symbol of a space group; P 1, as simulations have it, also where none is named."""
+    """Return the symbol of a space group; P 1, as in simulations, if none is named."""
     symbol = symbol.strip()
     group = gemmi.find_spacegroup_by_name(symbol)
     return symbol if symbol and (group is None or group.number > 1) else NO_SYMMETRY
@@ -245,7 +245,7 @@ def space_group_of(symbol: str) -> str:
 def stacked_models(
     models: Sequence[tuple[np.ndarray, np.ndarray | None]], space_group: str = NO_SYMMETRY
 ) -> Frames:
-    """Make frames of the positions (atoms, 3) and box vectors (3, 3) of models."""
+    """Make frames from the positions (atoms, 3) and box vectors (3, 3) of models."""
     return join_frames(
         [
             Frames(

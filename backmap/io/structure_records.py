@@ -1,4 +1,4 @@
-"""The text of PDB and mmCIF files: one template of a whole model, filled with numbers frame by frame."""
+"""The text of PDB and mmCIF files: a template of a whole model, filled with numbers for each frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_VALUE = "."
 
 
 def hybrid_36(number: int, width: int) -> str:
-    """Write a number into a PDB column, going on with A000, A001 ... where the digits end (hybrid-36)."""
+    """Write a number for a PDB column, continuing with A000, A001 ... after the last decimal (hybrid-36)."""
     if not _fits_hybrid_36(number, width):
         raise InputError(f"{number} does not fit into a PDB file; write mmCIF (.cif) instead")
     if number < 10**width:
@@ -43,29 +43,29 @@ def _fits_hybrid_36(number: int, width: int) -> bool:
 
 
 def require_plain_names(atoms: AtomList, final: Path) -> None:
-    """Refuse names that neither PDB nor mmCIF can hold: both are ASCII, and a name is on one line."""
+    """Refuse names that neither PDB nor mmCIF can hold: both need printable ASCII."""
     for kind, _, found in _names(atoms):
         odd = next((name for name in found if not (name.isascii() and name.isprintable())), None)
         if odd is not None:
             raise InputError(
-                f"{final}: {kind} {odd} is not of ASCII letters, which PDB and mmCIF files are made of; "
+                f"{final}: {kind} {odd} is not printable ASCII, which PDB and mmCIF files require; "
                 "give it another name in the input"
             )
 
 
 def require_words(atoms: AtomList, final: Path) -> None:
-    """Refuse names that are no word of an mmCIF file, whichever quotes are put around them."""
+    """Refuse names that mmCIF cannot quote."""
     for kind, _, found in _names(atoms):
         odd = next((name for name in found if "'" in name and '"' in name), None)
         if odd is not None:
             raise InputError(
-                f"{final}: {kind} {odd} has both kinds of quotes, which no word of an mmCIF file has; "
+                f"{final}: {kind} {odd} has both kinds of quotes, which an mmCIF file cannot hold; "
                 "give it another name in the input"
             )
 
 
 def _names(atoms: AtomList) -> Iterator[tuple[str, int, Iterable[str]]]:
-    """Give all names of a kind, with the columns that a PDB file has for it."""
+    """Yield each kind of name, its number of columns in a PDB file, and all names of that kind."""
     residues = atoms.residues
     yield "chain name", _PDB_CHAIN_NAME, atoms.chain_ids
     yield "residue name", _PDB_RESIDUE_NAME, (residue.name for residue in residues)
@@ -74,7 +74,7 @@ def _names(atoms: AtomList) -> Iterator[tuple[str, int, Iterable[str]]]:
 
 
 def too_long_for_pdb(atoms: AtomList) -> str | None:
-    """Name what does not fit into the columns of a PDB file, ``chain name LONG``; None if all does."""
+    """Return a value that does not fit into PDB columns, as ``chain name LONG``; None if all values fit."""
     for kind, columns, found in _names(atoms):
         longest = max(found, key=len, default="")
         if len(longest) > columns:
@@ -84,8 +84,8 @@ def too_long_for_pdb(atoms: AtomList) -> str | None:
     if long_name is not None and not has_long_chain_names(place[:4] for place in places):
         return f"chain name {long_name}"
     numbers = (residue.number for residue in atoms.residues)
-    longest = next((number for number in numbers if not _fits_hybrid_36(number, _PDB_RESIDUE_NUMBER)), None)
-    return None if longest is None else f"residue number {longest}"
+    too_long = next((number for number in numbers if not _fits_hybrid_36(number, _PDB_RESIDUE_NUMBER)), None)
+    return None if too_long is None else f"residue number {too_long}"
 
 
 @lru_cache(maxsize=1)
@@ -107,12 +107,12 @@ def pdb_template(atoms: AtomList) -> str:
 
 
 def _pdb_atom_name(name: str, symbol: str) -> str:
-    """Put an atom name into its four columns: the element symbol ends in the second where there is room."""
+    """Align an atom name in its four columns: the element symbol ends in the second if there is room."""
     return f"{name if len(symbol) > 1 else ' ' + name:<4}" if len(name) < _PDB_ATOM_NAME else name
 
 
 def pdb_disulfides(atoms: AtomList, disulfides: Iterable[tuple[int, int, float]]) -> str:
-    """Write SSBOND records of pairs of residues, with the length of their bond in nm."""
+    """Write SSBOND records for pairs of residues with the length of their bond in nm."""
     lines = []
     for serial, (first, second, length) in enumerate(disulfides, start=1):
         places = []
@@ -193,7 +193,7 @@ _struct_conn.pdbx_dist_value
 
 
 def mmcif_disulfides(atoms: AtomList, disulfides: Sequence[tuple[int, int, float]]) -> str:
-    """Write the table ``_struct_conn`` of pairs of residues, with the length of their bond in nm."""
+    """Write the table ``_struct_conn`` for pairs of residues with the length of their bond in nm."""
     if not disulfides:
         return ""
     asym, lines = _asym_names(atoms.chain_ids), [_STRUCT_CONN]
@@ -213,7 +213,7 @@ def mmcif_disulfides(atoms: AtomList, disulfides: Sequence[tuple[int, int, float
 
 
 def _asym_names(chain_ids: tuple[str, ...]) -> list[str]:
-    """Give every chain a word of its own: its name if no chain before has it, or the next free of A, B ..."""
+    """Return a unique word per chain: its name if no earlier chain has it, or the next free of A, B ..."""
     taken = set(chain_ids)
     letters = (
         "".join(name) for length in (1, 2, 3, 4) for name in product(string.ascii_uppercase, repeat=length)
@@ -228,7 +228,7 @@ def _asym_names(chain_ids: tuple[str, ...]) -> list[str]:
 
 
 def _author_chain(atoms: AtomList, chain: int, asym: Sequence[str]) -> str:
-    """Give the word for the chain's own name, or for the one it is given where it has none."""
+    """Return the word for a chain's own name, or for its assigned name if it has none."""
     name = atoms.chain_ids[chain]
     return _cif_word(name) if name.strip() else asym[chain]
 

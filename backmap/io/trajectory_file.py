@@ -1,4 +1,4 @@
-"""Trajectories and the topologies that go with them, read through mdtraj piece by piece."""
+"""Trajectories and their topologies, read with mdtraj in pieces."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     import mdtraj
 
 MAX_ATOM_POSITIONS_PER_READ = 10_000_000
-"""A read stays below this many positions (120 MB), however many frames are asked for."""
+"""A read stays below this many positions (120 MB), however many frames are requested."""
 
 _POSITIONS_PER_FRAME = 30
-"""Reading a frame takes as long as this many positions, and its own positions."""
+"""Overhead of reading a frame, as a number of positions read in the same time."""
 
 _POSITIONS_PER_SEEK = {".xtc": 600, ".trr": 600, ".dcd": 600}
 _POSITIONS_PER_SLOW_SEEK = 10_000
-"""Seeking a frame takes as long as reading this many positions, in HDF5 and NetCDF files the latter."""
+"""Seeking a frame takes as long as reading this many positions; the latter applies to HDF5 and NetCDF."""
 
 
 class StreamedTrajectory:
-    """A trajectory file that is read piece by piece."""
+    """A trajectory file that is read in pieces."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,7 +52,7 @@ class StreamedTrajectory:
 
     @cached_property
     def ends_early(self) -> bool:
-        """Whether a part of another frame comes after the whole ones, where the format tells."""
+        """Whether part of another frame follows the whole ones, if the format shows it."""
         if self._layout is not None:
             return self._layout.ends_early
         if self._suffix != ".dcd" or (sizes := dcd_bytes(self.path)) is None:
@@ -62,9 +62,9 @@ class StreamedTrajectory:
         return rest > 0 and whole == self.frames
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
-        """Read the frames of some numbers, a few at a time.
+        """Read the frames with the given numbers, a few at a time.
 
-        A piece may be smaller for the sake of memory, but ends after every so many frames.
+        Pieces may be smaller to save memory, but one always ends after every ``frames_per_read`` frames.
         """
         hops = self._hops(numbers.step)
         span = 1 if hops else numbers.step
@@ -74,7 +74,7 @@ class StreamedTrajectory:
                 yield self._read_apart(file, piece) if hops else self._read_through(file, piece)
 
     def _hops(self, stride: int) -> bool:
-        """Tell whether it is quicker to seek every frame than to read those between them too."""
+        """Return whether seeking each frame is faster than also reading the frames in between."""
         between = (stride - 1) * (self.atoms + _POSITIONS_PER_FRAME)
         return between >= _POSITIONS_PER_SEEK.get(self._suffix, _POSITIONS_PER_SLOW_SEEK)
 
@@ -84,7 +84,7 @@ class StreamedTrajectory:
         )
 
     def _read_through(self, file: RemoteTrajectory, numbers: range) -> Frames:
-        """Read frames and those between them, which are dropped."""
+        """Read frames together with those in between, which are dropped."""
         span = numbers[-1] - numbers.start + 1
         data = file.read(numbers.start, span)
         found = len(data[0]) if len(data) else 0
@@ -97,13 +97,13 @@ class StreamedTrajectory:
         return self._raw_frames(data, everything)[:: numbers.step]
 
     def _raw_frames(self, data: Sequence[Any], numbers: range) -> Frames:
-        """Take what mdtraj read, in its units; where there are no times, the numbers of the frames."""
+        """Convert what mdtraj read, in its units, to frames; without times, use the frame numbers."""
         step = vectors = None
         if self._layout is not None:
             coordinates, time, step, vectors = data
             step = step.astype(np.int64)
             if self._layout.boxes is not None and vectors is not None:
-                # mdtraj leaves boxes that are not there as it found the memory
+                # mdtraj leaves missing boxes as uninitialised memory
                 vectors = np.where(self._layout.boxes[numbers, None, None], vectors, 0.0)
             vectors = vectors if vectors is not None and np.any(vectors) else None
         elif self._suffix in HDF5_SUFFIXES:
@@ -113,7 +113,7 @@ class StreamedTrajectory:
         else:
             *read, lengths, angles = data
             coordinates = np.asarray(read[0], dtype=np.float32) * np.float32(NM_PER_ANGSTROM)
-            time = read[1] if len(read) > 1 else None  # DCD files hold none
+            time = read[1] if len(read) > 1 else None  # DCD files store none
             lengths = None if lengths is None else lengths * NM_PER_ANGSTROM
             vectors = _box_vectors(lengths, angles)
         if time is None:
@@ -124,13 +124,13 @@ class StreamedTrajectory:
 
     @cached_property
     def _layout(self) -> FrameLayout | None:
-        """Where the frames lie, of formats whose frames may differ in size; found once, and kept."""
+        """Layout of formats whose frames may differ in size, found once and kept; None for others."""
         find = {".xtc": xtc_layout, ".trr": trr_layout}.get(self._suffix)
         return None if find is None else find(self.path)
 
     @cached_property
     def _extent(self) -> tuple[int, int]:
-        """Number of atoms in a frame, and of frames."""
+        """Number of atoms in a frame and number of frames."""
         with RemoteTrajectory(self.path) as file:
             return file.extent()
 
@@ -147,13 +147,13 @@ class LoadedTrajectory:
         self._everything = Frames(coordinates=trajectory.xyz, time=trajectory.time, box=vectors)
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
-        """Give the frames of some numbers, a few at a time."""
+        """Yield the frames with the given numbers, a few at a time."""
         for piece in _pieces(numbers, frames_per_read, frames_per_read):
             yield self._everything[piece.start : piece.stop : piece.step]
 
 
 def _pieces(numbers: range, length: int, at_most: int) -> Iterator[range]:
-    """Cut numbers into pieces of a length, and each into parts of at most another."""
+    """Cut numbers into pieces of ``length``, and each piece into parts of at most ``at_most``."""
     for first in range(0, len(numbers), length):
         piece = numbers[first : first + length]
         yield from (piece[start : start + at_most] for start in range(0, len(piece), at_most))
@@ -162,7 +162,7 @@ def _pieces(numbers: range, length: int, at_most: int) -> Iterator[range]:
 def _box_vectors(lengths: np.ndarray | None, angles: np.ndarray | None) -> np.ndarray | None:
     """Turn lengths (frames, 3) in nm and angles (frames, 3) in degrees into box vectors (frames, 3, 3).
 
-    Lengths of zero, which stand for no box, give vectors of zero, whatever the angles.
+    Zero lengths, which mean no box, give zero vectors whatever the angles.
     """
     from mdtraj.utils import lengths_and_angles_to_box_vectors
 
@@ -174,14 +174,14 @@ def _box_vectors(lengths: np.ndarray | None, angles: np.ndarray | None) -> np.nd
 
 
 def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | LoadedTrajectory:
-    """Open a trajectory file in any format mdtraj reads.
+    """Open a trajectory file in any format that mdtraj reads.
 
     Parameters
     ----------
     path : Path
         The file.
     expected_atoms : int
-        Atoms in a frame; a format without that count (mdcrd) is cut into frames by it.
+        Atoms in a frame, which divides formats without that count (mdcrd) into frames.
     """
     if suffix_of(path) in STREAMED_SUFFIXES:
         return StreamedTrajectory(path)
@@ -204,7 +204,7 @@ class TopologyFile:
         else:
             topology = load_topology(self.path)
         if topology is None:
-            raise InputError(f"{self.path}: holds no topology; give one with --top")
+            raise InputError(f"{self.path}: contains no topology; give one with --top")
         return topology
 
     @property
@@ -243,7 +243,7 @@ def residue_records(topology: mdtraj.Topology) -> list[ResidueRecord]:
 
 
 def nameless_topology(atoms: int) -> mdtraj.Topology:
-    """Make a topology of so many atoms without meaning: mdtraj asks for one before it reads coordinates."""
+    """Make a placeholder topology, which mdtraj requires before it reads coordinates."""
     import mdtraj
 
     topology = mdtraj.Topology()

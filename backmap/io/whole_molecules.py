@@ -1,4 +1,4 @@
-"""Molecules made whole: simulations in periodic boxes wrap their beads one by one."""
+"""Molecules made whole after simulations in periodic boxes, which wrap each bead separately."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM
 
 @dataclass(frozen=True)
 class ChainsOfAtoms:
-    """Which atoms make up residues and chains.
+    """Assignment of atoms to residues and chains.
 
     Parameters
     ----------
     residue_of : ndarray, (atoms,) int64
         Residue of each atom.
     c_alphas : ndarray, (residues,) int64
-        Places of the C-alphas among the atoms.
+        Indices of the C-alphas among the atoms.
     chain_index : ndarray, (residues,) int64
         Chain of each residue.
     steps : ndarray, (residues - 1,) int64
-        How far the residues' numbers are apart.
+        Steps between the residues' numbers.
     """
 
     residue_of: np.ndarray
@@ -32,14 +32,14 @@ class ChainsOfAtoms:
 
 
 def periodic_boxes(vectors: np.ndarray | None, frames: int) -> np.ndarray:
-    """Give the boxes of frames, a vector of zeros for every direction that is not periodic.
+    """Return the boxes of frames, with a zero vector for every direction that is not periodic.
 
     Parameters
     ----------
     vectors : ndarray, (frames, 3, 3), optional
-        Box vectors in nm, one a row.
+        Box vectors in nm as rows.
     frames : int
-        How many frames there are.
+        Number of frames.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def periodic_boxes(vectors: np.ndarray | None, frames: int) -> np.ndarray:
 
 
 def narrowest_width(boxes: np.ndarray) -> np.ndarray:
-    """Give the shortest distance (frames,) in nm of opposite periodic sides of each box, inf without one."""
+    """Return the shortest distance (frames,) in nm between opposite sides of each box; inf without a box."""
     periodic = boxes.any(axis=2)
     reciprocal = np.linalg.norm(_reciprocal(boxes), axis=1)
     with np.errstate(divide="ignore"):
@@ -58,20 +58,20 @@ def narrowest_width(boxes: np.ndarray) -> np.ndarray:
 
 
 def nearest_image_steps(steps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Say which image of each step is the nearest.
+    """Find the nearest image of each step.
 
     Parameters
     ----------
     steps : ndarray, (frames, ..., 3)
-        Vectors from one atom to another in nm. The nearest one is found where it is shorter than half the
+        Vectors from one atom to another in nm. The nearest image is found if it is shorter than half the
         narrowest width of the box, as bonds are.
     boxes : ndarray, (frames, 3, 3)
-        As :func:`periodic_boxes` gives.
+        From :func:`periodic_boxes`.
 
     Returns
     -------
     ndarray, (frames, ..., 3) float64
-        Whole numbers of box vectors to take off.
+        Whole numbers of box vectors to subtract.
     """
     shape = steps.shape
     return np.rint(steps.reshape(shape[0], -1, 3) @ _reciprocal(boxes)).reshape(shape)
@@ -80,24 +80,24 @@ def nearest_image_steps(steps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def neighbour_steps(
     c_alpha: np.ndarray, boxes: np.ndarray, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the way from each C-alpha to the next.
+    """Find the vector from each C-alpha to the next.
 
     Parameters
     ----------
     c_alpha : ndarray, (frames, residues, 3)
         Positions in nm.
     boxes : ndarray, (frames, 3, 3)
-        As :func:`periodic_boxes` gives.
+        From :func:`periodic_boxes`.
     steps : ndarray, (residues - 1,) int64
-        How far the residues' numbers are apart. Where so many bonds span the way as it is, it stays, or parts
-        of a crystal's chain would be moved.
+        Steps between the residues' numbers. A vector that this many bonds can span is kept, as otherwise
+        parts of a crystal's chain would be moved.
 
     Returns
     -------
     ways : ndarray, (frames, residues - 1, 3) float64
-        To the nearest image, in nm.
+        Vectors to the nearest image, in nm.
     images : ndarray, (frames, residues - 1, 3) float64
-        Whole numbers of box vectors by which that image is away from the given one.
+        Whole numbers of box vectors between the given image and the nearest.
     """
     ways = np.diff(c_alpha.astype(np.float64), axis=1)
     images = np.zeros_like(ways)
@@ -113,23 +113,23 @@ def neighbour_steps(
 
 
 def make_whole(positions: np.ndarray, boxes: np.ndarray, chains: ChainsOfAtoms) -> np.ndarray:
-    """Join what periodic boundaries cut: every chain bond by bond, and the atoms of a residue.
+    """Join molecules split by periodic boundaries: every chain bond by bond, then the atoms of each residue.
 
-    The C-alpha of each chain's first residue stays where it is.
+    The C-alpha of each chain's first residue does not move.
 
     Parameters
     ----------
     positions : ndarray, (frames, atoms, 3) float
         In nm.
     boxes : ndarray, (frames, 3, 3)
-        As :func:`periodic_boxes` gives.
+        From :func:`periodic_boxes`.
     chains : ChainsOfAtoms
         Which atoms belong together.
 
     Returns
     -------
     ndarray, (frames, atoms, 3), dtype of ``positions``
-        The given array where nothing was cut.
+        The given array itself if nothing was split.
     """
     if not boxes.any():
         return positions
@@ -147,7 +147,7 @@ def make_whole(positions: np.ndarray, boxes: np.ndarray, chains: ChainsOfAtoms) 
 
 
 def _chain_images(c_alpha: np.ndarray, boxes: np.ndarray, chains: ChainsOfAtoms) -> np.ndarray:
-    """Add up the images (frames, residues, 3) along each chain, from none at its first residue."""
+    """Sum the images (frames, residues, 3) along each chain, starting at zero."""
     _, images = neighbour_steps(c_alpha, boxes, chains.steps)
     total = np.zeros(c_alpha.shape)
     if not images.any():
@@ -159,7 +159,7 @@ def _chain_images(c_alpha: np.ndarray, boxes: np.ndarray, chains: ChainsOfAtoms)
 
 
 def _reciprocal(boxes: np.ndarray) -> np.ndarray:
-    """Give the matrices (frames, 3, 3) that turn positions into fractions of the periodic box vectors."""
+    """Return the matrices (frames, 3, 3) that turn positions into fractions of the periodic box vectors."""
     if not np.isfinite(boxes).all():
         boxes = np.where(np.isfinite(boxes).all(axis=(1, 2))[:, None, None], boxes, 0.0)
     diagonal = np.einsum("fkk->fk", boxes)

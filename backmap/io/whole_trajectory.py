@@ -1,4 +1,4 @@
-"""A trajectory of any molecule, read whole with all its atoms."""
+"""Read a whole trajectory of any molecule with all its atoms."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def load_trajectory(path: str | Path, top: str | Path | None = None, stride: int
     path : path
         Any structure or trajectory mdtraj reads.
     top : path, optional
-        Topology, for files that hold coordinates alone.
+        Topology, for files that contain only coordinates.
     stride : int
-        Keep every so many frames.
+        Keep every stride-th frame.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def load_trajectory(path: str | Path, top: str | Path | None = None, stride: int
     Raises
     ------
     InputError
-        If the file cannot be used, saying why and what to do.
+        If the file cannot be used; the message says why and what to do.
     """
     import mdtraj
 
@@ -63,7 +63,7 @@ def load_trajectory(path: str | Path, top: str | Path | None = None, stride: int
         return reading_process.load_trajectory(path)[::stride]
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
         raise InputError(
-            f"{path}: holds coordinates but no atom names; give its topology (a PDB file, say) with --top"
+            f"{path}: contains coordinates but no atom names; give its topology (a PDB file, say) with --top"
         )
     names = path if top is None else top
     topology = load_topology(names)
@@ -82,8 +82,8 @@ def load_trajectory(path: str | Path, top: str | Path | None = None, stride: int
 
 
 def _require_whole(path: Path, file: FrameFile) -> None:
-    """Refuse a file without frames, or whose last one is cut off."""
+    """Refuse a file without frames, or whose last frame is truncated."""
     if not file.atoms or not file.frames:
-        raise InputError(f"{path}: holds no frames")
+        raise InputError(f"{path}: contains no frames")
     if file.ends_early:
         raise InputEndsEarly(f"{path}: ends in the middle of frame {file.frames + 1}; copy it again")

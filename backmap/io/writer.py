@@ -1,4 +1,4 @@
-"""Write one output at once: the file appears when all frames are there, and not at all otherwise."""
+"""Write one output as a whole: the file appears only when all frames are written."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def open_writer(
     Parameters
     ----------
     path : path
-        Final name; its suffix gives the format. Trajectory formats without residue names get a PDB file of
-        their first frame beside them (mmCIF where chain names are too long for PDB).
+        Final name; its suffix determines the format. Trajectory formats without residue names get a PDB file
+        of their first frame beside them (mmCIF if chain names are too long for PDB).
     atoms : AtomList
         Atoms to write.
     overwrite : bool

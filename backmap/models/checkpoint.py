@@ -102,25 +102,25 @@ class _Allowance(TorchFunctionMode):
 def misfit(
     tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], unbounded: Sequence[str] = ()
 ) -> str | None:
-    """Say how tensors of a file differ in kind from those that are wanted, or are not finite numbers.
+    """Describe the first tensor of a file that does not match a module, or is not finite; None if all match.
 
     Parameters
     ----------
     tensors : mapping
-        What the file holds.
+        Tensors of the file, by name.
     wanted : mapping
-        Tensors of the names, shapes and types that it should hold.
+        Tensors with the names, shapes and dtypes that the file must have.
     unbounded : sequence of str
-        Names of those that may be infinity.
+        Names of tensors that may contain infinity.
     """
     if odd := sorted(wanted.keys() ^ tensors.keys()):
-        return f"it {'lacks' if odd[0] in wanted else 'has no place for'} the tensor {shown(odd[0])}"
+        return f"the tensor {shown(odd[0])} is {'missing' if odd[0] in wanted else 'unexpected'}"
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
-            return f"{name} is {_describe(tensor)}, but {_describe(wanted[name])} is wanted"
+            return f"{name} is {_describe(tensor)}; it must be {_describe(wanted[name])}"
         finite = tensor.isfinite() | tensor.isposinf() if name in unbounded else tensor.isfinite()
         if not finite.all():
-            return f"{name} holds values that are no finite numbers"
+            return f"{name} contains values that are not finite"
     return None
 
 

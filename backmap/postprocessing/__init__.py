@@ -1,4 +1,4 @@
-"""What may be done to built frames before they are written: hydrogens and a minimisation, with OpenMM."""
+"""Optional steps between building frames and writing them, with OpenMM: hydrogens and a minimisation."""
 
 from .hydrogens import Hydrogens
 from .minimisation import RestrainedMinimisation

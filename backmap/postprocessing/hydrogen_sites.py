@@ -1,9 +1,9 @@
-"""Ideal places of hydrogens around the heavy atom they are bonded to.
+"""Ideal positions of hydrogens around the heavy atom they are bonded to.
 
-Each such atom, a site, has three axes of its own, made of its heavy neighbours, and each of its hydrogens
-a fixed position along them. Where two or three heavy atoms are bonded to the site, the first axis points away
+Each such atom, a site, has its own three axes, defined by its heavy neighbours, and each of its hydrogens has
+a fixed position along them. If two or three heavy atoms are bonded to the site, the first axis points away
 from all of them and the third along the normal of the first two: the hydrogens of CH, CH2 and planar NH and
-CH follow, however distorted the angles between the neighbours are. Where one is bonded to it, the axes are
+CH follow the neighbours, however distorted the angles between them are. If only one is bonded, the axes are
 those of internal coordinates (bond length, angle, torsion about the bond to the neighbour).
 """
 
@@ -34,10 +34,10 @@ _LENGTHS_NM = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.1336}
 _PLANAR_CARBON_LENGTH_NM = 0.108
 _TETRAHEDRAL, _TRIGONAL = np.arccos(-1 / 3), np.radians(120.0)
 _ANGLES = {"C": _TETRAHEDRAL, "N": _TETRAHEDRAL, "O": np.radians(109.5), "S": np.radians(96.0)}
-"""Near those of AMBER's force fields (Cornell et al., J. Am. Chem. Soc. 1995, 117, 5179)."""
+"""Close to those of AMBER's force fields (Cornell et al., J. Am. Chem. Soc. 1995, 117, 5179)."""
 
 MOST_CHOICES = 3
-"""Places among which a hydrogen that may turn is put."""
+"""Largest number of positions that a rotatable hydrogen can choose from."""
 
 _SHORTEST_NM = 1e-9
 
@@ -51,13 +51,14 @@ class Site:
     atom : int
         The heavy atom.
     neighbours : tuple of int
-        Heavy atoms bonded to it, the one nearer to the main chain first.
+        Heavy atoms bonded to it, the one closest to the main chain first.
     behind : int
-        A heavy atom bonded to the only neighbour, from which torsions are counted; -1 with more neighbours.
+        A heavy atom bonded to the only neighbour, from which torsions are measured; -1 if there are several
+        neighbours.
     hydrogens : tuple of int
         Its hydrogens.
     places : ndarray, (choices, hydrogens, 3)
-        Positions along the site's axes, nm. A hydrogen that may turn has more than one choice.
+        Positions along the site's axes in nm. A rotatable hydrogen has more than one choice.
     """
 
     atom: int
@@ -70,23 +71,23 @@ class Site:
 def ideal_places(
     element: str, neighbours: int, hydrogens: int, *, planar: bool, next_planar: bool
 ) -> np.ndarray:
-    """Give the positions of a site's hydrogens along its axes.
+    """Return the positions of a site's hydrogens along its axes.
 
     Parameters
     ----------
     element : str
-        Of the heavy atom.
+        Element of the heavy atom.
     neighbours, hydrogens : int
-        How many heavy atoms and hydrogens are bonded to it.
+        Number of heavy atoms and of hydrogens bonded to it.
     planar, next_planar : bool
         Whether its own bonds, and those of its only neighbour, lie in a plane.
 
     Returns
     -------
     ndarray, (choices, hydrogens, 3)
-        In nm. Names follow the order: of CH2 the first hydrogen comes clockwise after the next atom of the
-        side chain, seen from the main chain; of a planar NH2 the first is cis to the main chain (Markley et
-        al., Pure Appl. Chem. 1998, 70, 117).
+        In nm. The order matches the names: in CH2, the first hydrogen comes clockwise after the next atom of
+        the side chain, seen from the main chain; in a planar NH2, the first is cis to the main chain (Markley
+        et al., Pure Appl. Chem. 1998, 70, 117).
     """
     length = _PLANAR_CARBON_LENGTH_NM if planar and element == "C" else _LENGTHS_NM[element]
     if neighbours > 1 and hydrogens == 1:
@@ -102,7 +103,7 @@ def ideal_places(
 
 
 def _torsions(hydrogens: int, *, planar: bool, next_planar: bool) -> list[list[float]]:
-    """Torsions in degrees about the bond to the only neighbour, (choices, hydrogens)."""
+    """Return the torsions in degrees about the bond to the only neighbour, (choices, hydrogens)."""
     if hydrogens > 1:
         return [[0.0, 180.0]] if planar else [[60.0, 180.0, -60.0][:hydrogens]]
     return [[180.0], [0.0]] if next_planar else [[180.0], [60.0], [-60.0]]
@@ -131,7 +132,7 @@ class SiteAxes:
         self.third = numbers(sites[index].neighbours[2] for index in self.with_third)
 
     def __call__(self, coordinates: np.ndarray) -> np.ndarray:
-        """Give the axes (frames, sites, 3 axes, 3) of frames (frames, atoms, 3) in nm."""
+        """Return the axes (frames, sites, 3 axes, 3) of frames (frames, atoms, 3) in nm."""
         axes = np.empty((len(coordinates), len(self.atom), 3, 3))
         centre, first, second = (coordinates[:, index] for index in (self.atom, self.first, self.second))
         to_first = unit(first - centre)
@@ -148,7 +149,7 @@ class SiteAxes:
 
 def along_axes(places: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """Turn positions (..., 3) along axes (..., 3 axes, 3) into vectors (..., 3); shapes broadcast."""
-    # Written out, so that every frame is added up in the same order, whatever frames are beside it.
+    # Written out so that each frame is summed in the same order, whatever else is in the batch.
     return (
         places[..., 0, None] * axes[..., 0, :]
         + places[..., 1, None] * axes[..., 1, :]

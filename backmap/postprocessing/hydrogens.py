@@ -1,4 +1,4 @@
-"""Hydrogens on frames of heavy atoms: chosen once, placed in all frames at once."""
+"""Hydrogens for frames of heavy atoms: chosen once, then placed in all frames at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backmap.io import AtomList
+from backmap.io.atom_list import ListedResidue
 
 from .hydrogen_sites import MOST_CHOICES, PLANAR_ATOMS, Site, SiteAxes, along_axes, ideal_places
 from .protonation import bonds_in_place, choose_hydrogens
@@ -14,33 +15,33 @@ from .turning_hydrogens import ACCEPTOR_DISTANCE_NM, CONTACT_DISTANCES_NM, Surro
 
 
 class Hydrogens:
-    """Adds the hydrogens at a pH to frames of heavy atoms.
+    """Adds hydrogens at a given pH to frames of heavy atoms.
 
-    OpenMM chooses once, by a reference frame, which hydrogens there are, so that all frames have the same
-    atoms. They stand at ideal bond lengths and angles; methyl and ammonium groups are staggered, and the
-    hydrogens of OH and SH turn, frame by frame, to where they overlap least or make a hydrogen bond. Objects
-    may be pickled and used by several threads at once.
+    OpenMM chooses the hydrogens once, from a reference frame, so that all frames have the same atoms. They
+    are placed at ideal bond lengths and angles; methyl and ammonium groups are staggered, and the hydrogens
+    of OH and SH are rotated, frame by frame, to where they overlap least or form a hydrogen bond. Objects can
+    be pickled, and used by several threads at once.
 
     Parameters
     ----------
     atoms : AtomList
         All heavy atoms of a protein.
     reference : ndarray, (atoms, 3)
-        A frame in nm, which says how histidines are protonated and where disulfide bonds and chain breaks
-        are.
+        A frame in nm, which determines the protonation of histidines, the disulfide bonds and the chain
+        breaks.
     ph : float
-        Of the solution.
+        The pH that decides protonation states.
 
     Attributes
     ----------
     atoms : AtomList
-        With hydrogens, after the heavy atoms of their residue. Disulfide bonds are among the bonds, peptide
-        bonds across chain breaks are not.
+        All atoms; hydrogens follow the heavy atoms of their residue. The bonds include disulfide bonds, but
+        not peptide bonds across chain breaks.
 
     Raises
     ------
     InputError
-        If the pH has no meaning, OpenMM is missing, or a residue is not one of the twenty amino acids with
+        If the pH is out of range, OpenMM is missing, or a residue is not one of the twenty amino acids with
         all its heavy atoms and no others.
     """
 
@@ -75,7 +76,7 @@ class Hydrogens:
         Returns
         -------
         ndarray, (frames, atoms, 3) float64
-            In nm, heavy atoms as they were, bit by bit. A frame does not depend on those beside it.
+            In nm; heavy atoms are bitwise unchanged. The result of a frame does not depend on other frames.
         """
         coordinates = np.asarray(coordinates, dtype=np.float64)
         result = np.empty((len(coordinates), self.atoms.atoms, 3))
@@ -99,9 +100,9 @@ class _Protonated:
     atoms : AtomList
         All atoms.
     heavy : ndarray, (heavy atoms,) int64
-        Their numbers among all atoms.
+        Indices of the heavy atoms among all atoms.
     hydrogens : dict of int to list of int
-        For a heavy atom, numbered among heavy atoms, its hydrogens, numbered among all atoms.
+        Hydrogens (indices among all atoms) of each heavy atom (index among heavy atoms).
     """
 
     atoms: AtomList
@@ -110,8 +111,11 @@ class _Protonated:
 
     @classmethod
     def of(cls, atoms: AtomList, chosen: list[list[tuple[str, str]]]) -> _Protonated:
-        """Put the chosen hydrogens after the heavy atoms of their residue."""
-        residues, heavy, hydrogens, number = [], [], {}, 0
+        """Insert the chosen hydrogens after the heavy atoms of their residue."""
+        residues: list[ListedResidue] = []
+        heavy: list[int] = []
+        hydrogens: dict[int, list[int]] = {}
+        number = 0
         for residue, added in zip(atoms.residues, chosen, strict=True):
             names = residue.atom_names + tuple(name for name, _ in added)
             elements = residue.elements + ("H",) * len(added)
@@ -124,23 +128,23 @@ class _Protonated:
             number += len(names)
         numbers = np.array(heavy, dtype=np.int64)
         bonds = [(heavy[first], heavy[second]) for first, second in atoms.bonds]
-        bonds += [(heavy[atom], hydrogen) for atom, added in hydrogens.items() for hydrogen in added]
+        bonds += [(heavy[atom], hydrogen) for atom, bonded in hydrogens.items() for hydrogen in bonded]
         listed = AtomList(tuple(residues), atoms.chain_ids, tuple(bonds), np.ones(number, dtype=bool))
         return cls(listed, numbers, hydrogens)
 
 
 @dataclass(frozen=True)
 class _Places:
-    """Hydrogens, numbered among all atoms, each with its site and its places there.
+    """Hydrogens, each with its site and its possible positions.
 
     Attributes
     ----------
     hydrogens : ndarray, (hydrogens,) int64
-        Their numbers.
+        Indices among all atoms.
     site, atom : ndarray, (hydrogens,) int64
-        The site of each, and its heavy atom, numbered among heavy atoms.
+        The site of each, and the index of its heavy atom among heavy atoms.
     places : ndarray, (hydrogens, choices, 3)
-        Positions along the axes of the site, nm.
+        Positions along the axes of the site in nm.
     """
 
     hydrogens: np.ndarray
@@ -150,7 +154,7 @@ class _Places:
 
     @classmethod
     def of(cls, sites: list[Site], *, turning: bool) -> _Places:
-        """Take the hydrogens with one choice, or those with more; who has fewer than others repeats them."""
+        """Collect the hydrogens with one choice, or those with several, repeated up to the maximum."""
         choices = MOST_CHOICES if turning else 1
         taken = [
             (hydrogen, index, site.atom, np.resize(site.places[:, place], (choices, 3)))
@@ -162,7 +166,7 @@ class _Places:
         return cls(hydrogens, site, atom, np.array([entry[3] for entry in taken]).reshape(-1, choices, 3))
 
     def around(self, coordinates: np.ndarray, axes: np.ndarray) -> np.ndarray:
-        """Positions (frames, hydrogens, choices, 3) in nm, from heavy atoms and axes of all sites."""
+        """Return positions (frames, hydrogens, choices, 3) in nm, given heavy atoms and axes of all sites."""
         return coordinates[:, self.atom, None] + along_axes(self.places, axes[:, self.site, None])
 
 
@@ -184,7 +188,7 @@ def _find_sites(atoms: AtomList, protein: _Protonated) -> list[Site]:
         neighbours = sorted(bonded[atom])
         residue, name = of_residue[atom]
         if (residue.name, name) == ("PRO", "CD"):
-            neighbours.reverse()  # its ring leads back to N
+            neighbours.reverse()  # N sorts first, but CG is closer to the main chain along the side chain
         alone = len(neighbours) == 1
         places = ideal_places(
             residue.elements[residue.atom_names.index(name)],
@@ -199,7 +203,7 @@ def _find_sites(atoms: AtomList, protein: _Protonated) -> list[Site]:
 
 
 def _surroundings(atoms: AtomList, standing: np.ndarray) -> Surroundings:
-    """Say how near a hydrogen may come to the atoms that stand, and which of them accept it."""
+    """Collect how close a hydrogen may come to each placed atom, and whether the atom is an acceptor."""
     elements = [element for residue in atoms.residues for element in residue.elements]
     names = [(residue.name, name) for residue in atoms.residues for name in residue.atom_names]
     protonated = {

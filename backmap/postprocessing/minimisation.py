@@ -1,4 +1,4 @@
-"""A short minimisation of every frame, by which atoms that were built give way to each other."""
+"""A short energy minimisation of every frame, which resolves overlaps between built atoms."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ FORCE_FIELD = ("amber14-all.xml", "implicit/obc2.xml")
 _BORN_OFFSET_NM = 0.009
 CUTOFF_NM = 2.0
 TOLERANCE = 1.0
-"""Root mean square force in kJ/mol/nm at which a minimisation ends early."""
+"""Root-mean-square force in kJ/mol/nm at which a minimisation stops early."""
 DETERMINISTIC = {
     "CPU": {"Threads": "1", "DeterministicForces": "true"},
     "CUDA": {"DeterministicForces": "true", "Precision": "mixed"},
 }
-"""Settings of OpenMM's platforms by which the same positions have the same forces."""
+"""Settings of OpenMM's platforms that give identical forces for identical positions."""
 PREFERRED_PLATFORMS = ("CUDA", "CPU", "Reference")
 SOLVENT_SHARE = 10
-"""One iteration with solvent follows on so many without, which cost little."""
+"""Iterations without solvent, which are cheap, per iteration with solvent."""
 _MOLECULE, _SPRINGS, _SOLVENT = range(3)
-"""Groups of forces."""
+"""Force groups."""
 _ELSEWHERE_NM = 50.0
 
 
 class RestrainedMinimisation:
-    """Relaxes frames in implicit solvent while the C-alphas stay and other heavy atoms are held by springs.
+    """Relaxes frames in implicit solvent with C-alphas fixed and other heavy atoms restrained by springs.
 
-    The force field is AMBER ff14SB, the solvent OBC2 (Onufriev, Bashford, Case, Proteins 2004, 55, 383).
-    Most iterations leave the solvent out: they take overlaps away as well, several times faster. Objects may
-    be pickled and used by several threads at once: each thread has an OpenMM context of its own, made at its
+    The force field is AMBER ff14SB, the solvent model OBC2 (Onufriev, Bashford, Case, Proteins 2004, 55,
+    383). Most iterations omit the solvent: they resolve overlaps just as well, several times faster. Objects
+    can be pickled, and used by several threads at once: each thread creates its own OpenMM context for its
     first frame.
 
     Parameters
@@ -46,16 +46,16 @@ class RestrainedMinimisation:
     atoms : AtomList
         All atoms, with hydrogens.
     iterations : int
-        Of the minimiser, at most, for every frame without solvent; a tenth as many follow with solvent.
+        Maximum number of minimiser iterations per frame without solvent; a tenth as many follow with solvent.
     stiffness : float
-        Of the springs between heavy atoms and where they were built, kJ/mol/nm^2.
+        Stiffness in kJ/mol/nm^2 of the springs that tie heavy atoms to their built positions.
     platform : str, optional
-        OpenMM's platform; by default CUDA where there is one, or the CPU.
+        OpenMM platform; by default CUDA if available, otherwise the CPU.
 
     Raises
     ------
     InputError
-        If OpenMM or the platform is missing, a setting has no meaning, there are no hydrogens, a chain is
+        If OpenMM or the platform is missing, a setting is out of range, there are no hydrogens, a chain is
         broken, or the force field does not know a residue.
     """
 
@@ -63,9 +63,9 @@ class RestrainedMinimisation:
         self, atoms: AtomList, *, iterations: int, stiffness: float = 1000.0, platform: str | None = None
     ) -> None:
         if iterations < 1:
-            raise InputError(f"iterations {iterations}: ask for at least 1")
+            raise InputError(f"iterations {iterations}: must be at least 1")
         if not stiffness >= 0:
-            raise InputError(f"stiffness {stiffness}: use a number from 0 in kJ/mol/nm^2")
+            raise InputError(f"stiffness {stiffness}: must be at least 0 kJ/mol/nm^2")
         _require_whole_chains(atoms)
         topology = openmm_topology(atoms, "a minimisation")
         self.iterations = iterations
@@ -88,8 +88,8 @@ class RestrainedMinimisation:
         Returns
         -------
         ndarray, (frames, atoms, 3) float64
-            In nm, C-alphas as they were, bit by bit. A frame does not depend on those before it. Where the
-            energy or positions become infinite, all other atoms of the frame are NaN.
+            In nm; C-alphas are bitwise unchanged. The result of a frame does not depend on earlier frames. If
+            the energy or positions of a frame become infinite, all its other atoms are NaN.
         """
         coordinates = np.asarray(coordinates, dtype=np.float64)
         result = coordinates.copy()
@@ -98,12 +98,12 @@ class RestrainedMinimisation:
         return result
 
     def energies(self, coordinates: np.ndarray) -> np.ndarray:
-        """Give potential energies (frames,) in kJ/mol, without springs, of frames (frames, atoms, 3)."""
+        """Return the potential energies (frames,) in kJ/mol of frames (frames, atoms, 3), without springs."""
         context, _ = self._context()
         return np.array([_energy(context, frame) for frame in np.asarray(coordinates, dtype=np.float64)])
 
     def _relax(self, built: np.ndarray) -> np.ndarray:
-        """Minimise one frame; NaN if its energy or positions become infinite."""
+        """Minimise one frame; return NaN if its energy or positions become infinite."""
         import openmm
         from openmm import unit
 
@@ -112,8 +112,8 @@ class RestrainedMinimisation:
             springs.setParticleParameters(spring, int(atom), position)
         springs.updateParametersInContext(context)
         try:
-            # OpenMM keeps lists of neighbours while atoms move little. Elsewhere they are made anew, and so a
-            # frame does not depend on the one before.
+            # OpenMM reuses neighbour lists while atoms move little. Moving the atoms far away forces it to
+            # rebuild them, so that a frame does not depend on the one before.
             context.setPositions(built + _ELSEWHERE_NM)
             context.getState(energy=True, groups={_MOLECULE})
             context.setPositions(built)
@@ -127,7 +127,7 @@ class RestrainedMinimisation:
         return relaxed if np.isfinite(energy) else np.full_like(built, np.nan)
 
     def _context(self) -> tuple[openmm.Context, openmm.CustomExternalForce]:
-        """Give this thread's context and its springs, which are the last force of its system."""
+        """Return this thread's context and its springs, the last force of its system."""
         import openmm
 
         if not hasattr(self._local, "context"):
@@ -150,7 +150,7 @@ class RestrainedMinimisation:
 
 
 def _minimise(context: openmm.Context, groups: set[int], iterations: int) -> None:
-    """Minimise the energy of some groups of forces."""
+    """Minimise the energy of some force groups."""
     import openmm
 
     context.getIntegrator().setIntegrationForceGroups(groups)
@@ -168,7 +168,7 @@ def _energy(context: openmm.Context, frame: np.ndarray) -> float:
 def _describe_system(
     atoms: AtomList, topology: Any, fixed: np.ndarray, held: np.ndarray, stiffness: float
 ) -> str:
-    """Make the system and write it as XML, from which each thread makes one of its own."""
+    """Build the system and serialise it as XML, from which each thread makes its own copy."""
     import openmm
     from openmm import app, unit
 
@@ -176,7 +176,7 @@ def _describe_system(
     for residue in force_field.getUnmatchedResidues(topology):
         raise InputError(
             f"{atoms.describe(residue.index)}: the force field {FORCE_FIELD[0]} has no template for it; "
-            "leave the minimisation out"
+            "leave out the minimisation"
         )
     system = force_field.createSystem(
         topology, nonbondedMethod=app.CutoffNonPeriodic, nonbondedCutoff=CUTOFF_NM * unit.nanometer
@@ -196,7 +196,7 @@ def _describe_system(
 
 
 def _speed_up_solvent(system: openmm.System) -> None:
-    """Replace the general force in which OpenMM writes OBC2 by its special one, five times faster."""
+    """Replace the generic force in which OpenMM expresses OBC2 by the dedicated one, five times faster."""
     import openmm
 
     index, general = next(
@@ -224,12 +224,12 @@ def _choose_platform(name: str | None) -> str:
             preferred for preferred in PREFERRED_PLATFORMS if preferred in known and _is_usable(preferred)
         )
     if name not in known:
-        raise InputError(f"platform {name}: OpenMM has {', '.join(known)} on this machine")
+        raise InputError(f"platform {name}: not available on this machine; use one of {', '.join(known)}")
     return name
 
 
 def _is_usable(platform: str) -> bool:
-    """Whether a platform works on this machine: CUDA may be installed where there is no GPU."""
+    """Return whether a platform works on this machine: CUDA may be installed without a GPU."""
     import openmm
 
     system = openmm.System()
@@ -242,7 +242,7 @@ def _is_usable(platform: str) -> bool:
 
 
 def _require_whole_chains(atoms: AtomList) -> None:
-    """Refuse what the force field has no terms for."""
+    """Refuse atoms without hydrogens and broken chains, which the force field cannot describe."""
     if not any("H" in residue.elements for residue in atoms.residues):
         raise InputError("a minimisation needs hydrogens; add them with --hydrogens")
     first = np.cumsum([0] + [len(residue.atom_names) for residue in atoms.residues])
@@ -251,6 +251,6 @@ def _require_whole_chains(atoms: AtomList) -> None:
     for index in range(len(atoms.residues) - 1):
         if not atoms.ends_chain(index) and (index, index + 1) not in joined:
             raise InputError(
-                f"{atoms.describe(index)}: the chain is broken after it, and a minimisation needs whole "
-                "chains; leave the minimisation out, or give the segments different chain names"
+                f"{atoms.describe(index)}: the chain is broken after this residue, but a minimisation needs "
+                "whole chains; leave out the minimisation, or give the segments different chain names"
             )

@@ -1,4 +1,4 @@
-"""Listed atoms as OpenMM knows them."""
+"""OpenMM topologies of listed atoms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def openmm_topology(atoms: AtomList, purpose: str) -> openmm.app.Topology:
     atoms : AtomList
         The atoms.
     purpose : str
-        What needs OpenMM, as the beginning of a sentence, for the message where it is missing.
+        The feature that needs OpenMM: the subject of the message if OpenMM is missing.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which hydrogens a protein has at a pH, chosen once by OpenMM."""
+"""Hydrogens of a protein at a pH, chosen once by OpenMM."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def choose_hydrogens(atoms: AtomList, reference: np.ndarray, ph: float) -> list[
     Parameters
     ----------
     atoms : AtomList
-        Heavy atoms of a protein, as :func:`bonds_in_place` gives them.
+        Heavy atoms of a protein, from :func:`bonds_in_place`.
     reference : ndarray, (atoms, 3)
-        Positions in nm, by whose hydrogen bonds the tautomers of histidine are chosen.
+        Positions in nm; their hydrogen bonds decide the tautomers of histidine.
     ph : float
-        Of the solution.
+        The pH that decides protonation states.
 
     Returns
     -------
     list of list of (str, str)
-        For every residue its hydrogens, each with the heavy atom it is bonded to.
+        The hydrogens of each residue, each with the heavy atom it is bonded to.
 
     Raises
     ------
     InputError
-        If the pH has no meaning, OpenMM is missing, or a residue is not one of the twenty amino acids with
+        If the pH is out of range, OpenMM is missing, or a residue is not one of the twenty amino acids with
         all its heavy atoms and no others.
     """
     if not 0 <= ph <= HIGHEST_PH:
-        raise InputError(f"ph {ph}: use a number from 0 to {HIGHEST_PH:g}")
+        raise InputError(f"ph {ph}: must be from 0 to {HIGHEST_PH:g}")
     _require_whole_residues(atoms)
     topology = openmm_topology(atoms, "adding hydrogens")
     from openmm import app, unit
@@ -60,7 +60,7 @@ def choose_hydrogens(atoms: AtomList, reference: np.ndarray, ph: float) -> list[
 
 
 def bonds_in_place(atoms: AtomList, reference: np.ndarray) -> AtomList:
-    """Leave out peptide bonds across chain breaks and add disulfide bonds, as they are in a frame.
+    """Remove peptide bonds across chain breaks and add disulfide bonds, as found in a frame.
 
     Parameters
     ----------
@@ -86,14 +86,14 @@ def _require_whole_residues(atoms: AtomList) -> None:
         expected = HEAVY_ATOMS.get(residue.name)
         if expected is None or set(residue.atom_names) - {"OXT"} != set(expected):
             raise InputError(
-                f"{atoms.describe(index)}: hydrogens are added to the twenty amino acids, with all "
-                "their heavy atoms and no others; leave --hydrogens out"
+                f"{atoms.describe(index)}: hydrogens can be added only to the twenty amino acids with all "
+                "their heavy atoms and no others; leave out --hydrogens"
             )
 
 
 @contextmanager
 def _same_random_numbers() -> Iterator[None]:
-    """OpenMM puts new hydrogens down at random; leave Python's random numbers as they were."""
+    """Seed Python's random numbers, with which OpenMM places new hydrogens, and restore their state."""
     state = random.getstate()
     random.seed(0)
     try:

@@ -1,4 +1,4 @@
-"""Which way a hydrogen points that may turn: where it overlaps least, or makes a hydrogen bond."""
+"""Orientation of rotatable hydrogens: where they overlap least, or form a hydrogen bond."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 from .hydrogen_sites import unit
 
 CONTACT_DISTANCES_NM = {"C": 0.25, "N": 0.25, "S": 0.28, "O": 0.16, "H": 0.20}
-"""A hydrogen closer to an atom of this element overlaps with it; of oxygen it may be bonded to."""
+"""A hydrogen closer than this to an atom of the element overlaps; oxygen leaves room for hydrogen bonds."""
 ACCEPTOR_DISTANCE_NM = 0.16
 """The same for a nitrogen that accepts hydrogen bonds."""
 BOND_DISTANCE_NM, BOND_RANGE_NM = 0.19, 0.09
-"""Length of the best hydrogen bond, and by how much others may be longer or shorter."""
+"""Length of the best hydrogen bond, and how much longer or shorter others may be."""
 OVERLAP_WEIGHT = 10.0
-"""Of the squared relative overlap, against 1 for the best hydrogen bond."""
+"""Weight of the squared relative overlap; the best hydrogen bond has weight 1."""
 _RANGE_NM = max(BOND_DISTANCE_NM + BOND_RANGE_NM, *CONTACT_DISTANCES_NM.values())
 _LONGEST_BOND_NM = 0.14
 _PREFERENCE = 1e-6
-"""How much worse each later choice counts, so that rounding decides nothing."""
+"""Penalty of each later choice, so that rounding does not break ties."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Atoms that stand when hydrogens are turned.
+    """Atoms that are already placed when hydrogens are rotated.
 
     Attributes
     ----------
     contact : ndarray, (atoms,)
-        Distance in nm below which a hydrogen overlaps with the atom.
+        Distance in nm below which a hydrogen overlaps the atom.
     accepts : ndarray, (atoms,) bool
         Whether the atom accepts hydrogen bonds.
     """
@@ -39,33 +39,33 @@ class Surroundings:
 
 
 class TurningHydrogens:
-    """Hydrogens with more than one possible place.
+    """Hydrogens with more than one possible position.
 
     Parameters
     ----------
     donors, neighbours : ndarray, (hydrogens,) int64
-        The atom each hydrogen is bonded to, and that atom's neighbour, among those that stand.
+        The atom each hydrogen is bonded to, and that atom's neighbour: indices among the placed atoms.
     surroundings : Surroundings
-        What stands.
+        The placed atoms.
     """
 
     def __init__(self, donors: np.ndarray, neighbours: np.ndarray, surroundings: Surroundings) -> None:
         self.donors, self.neighbours, self.surroundings = donors, neighbours, surroundings
 
     def choose(self, candidates: np.ndarray, standing: np.ndarray) -> np.ndarray:
-        """Choose places, one hydrogen after the other, so that later ones keep clear of earlier ones.
+        """Choose positions, one hydrogen after the other, so that later ones avoid earlier ones.
 
         Parameters
         ----------
         candidates : ndarray, (frames, hydrogens, choices, 3)
-            Possible places in nm.
+            Possible positions in nm.
         standing : ndarray, (frames, atoms, 3)
-            Atoms that stand, nm.
+            Positions of the placed atoms in nm.
 
         Returns
         -------
         ndarray, (frames, hydrogens, 3)
-            The chosen places.
+            The chosen positions in nm.
         """
         scores = self._scores(candidates, standing)
         rows = np.arange(len(candidates))
@@ -78,7 +78,7 @@ class TurningHydrogens:
         return chosen
 
     def _scores(self, candidates: np.ndarray, standing: np.ndarray) -> np.ndarray:
-        """Overlaps less hydrogen bonds with what stands (frames, hydrogens, choices); less is better."""
+        """Score overlaps minus hydrogen bonds with placed atoms, (frames, hydrogens, choices); low wins."""
         frames, hydrogens, choices, _ = candidates.shape
         frame, hydrogen, atom = self._pairs(standing)
         donor = standing[frame, self.donors[hydrogen]]
@@ -95,7 +95,7 @@ class TurningHydrogens:
         return np.stack(total, axis=-1).reshape(frames, hydrogens, choices) + preference
 
     def _pairs(self, standing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Frames, hydrogens and atoms so near that an orientation may matter; beyond, none contributes."""
+        """Find the frames, hydrogens and atoms of all pairs close enough for the orientation to matter."""
         from scipy.spatial import cKDTree
 
         reach = _RANGE_NM + _LONGEST_BOND_NM

@@ -27,7 +27,7 @@ def test_atoms_are_named_in_messages(butane):
 
 
 def test_a_bond_beyond_the_molecule_is_refused():
-    with pytest.raises(ValueError, match="bond 0-2 names an atom beyond the 2 of the molecule"):
+    with pytest.raises(ValueError, match="bond 0-2 refers to an atom beyond the 2 of the molecule"):
         Molecule(("A", "B"), ("C", "C"), ("X", "X"), (1, 1), ((0, 2),))
 
 
@@ -49,7 +49,7 @@ def test_beads_as_means_of_atoms_survive_json(butane):
 
 
 def test_shares_that_do_not_sum_to_one_are_refused():
-    with pytest.raises(ValueError, match="bead B sum to 0.9, not to 1"):
+    with pytest.raises(ValueError, match="bead B sum to 0.9, not 1"):
         LinearMapping(np.array([[1.0, 0.0], [0.0, 0.9]]), ("A", "B"))
 
 

@@ -41,7 +41,7 @@ def test_parts_of_a_file_are_those_of_the_whole(toy, given, tmp_path):
 
 def test_a_range_without_frames_is_refused(toy, given, tmp_path, capsys):
     assert run(given, tmp_path / "out.trr", "--begin", 13) == 2
-    assert "ca.xtc: has 12 frames, but frames from 13 on were asked for" in capsys.readouterr().err
+    assert "ca.xtc: has 12 frames, but frames from 13 on were requested" in capsys.readouterr().err
     assert run(given, tmp_path / "out.trr", "--begin", 5, "--end", 4) == 2
     assert "--end: frame 4 comes before the first frame to build, 5" in capsys.readouterr().err
 
@@ -54,7 +54,7 @@ def test_some_of_the_atoms(toy, given, tmp_path, capsys):
     np.testing.assert_array_equal(part.xyz, whole.xyz[:, chosen])
     assert [str(atom) for atom in part.topology.atoms] == [str(whole.topology.atom(n)) for n in chosen]
     for words, message in (
-        ("name CX", "atoms 'name CX': there are none of them in the output"),
+        ("name CX", "atoms 'name CX': matches no atom of the output"),
         ("nme CA (", "atoms 'nme CA (': not a selection that mdtraj understands"),
     ):
         assert run(given, tmp_path / "out.trr", "--atoms", words) == 2

@@ -156,7 +156,7 @@ def test_model_that_is_none(c_alphas, tmp_path, capsys):
 def test_output_that_exists_or_is_the_input(model, c_alphas, tmp_path, capsys):
     assert reconstruct(c_alphas, tmp_path / "out.pdb") == 0
     assert reconstruct(c_alphas, tmp_path / "out.pdb") == 2
-    assert "exists already; give --overwrite" in capsys.readouterr().err
+    assert "already exists; give --overwrite" in capsys.readouterr().err
     assert reconstruct(c_alphas, tmp_path / "out.pdb", "--overwrite") == 0
     assert reconstruct(c_alphas, c_alphas.with_suffix(".pdb"), "--overwrite") == 2
     assert "is an input of this run" in capsys.readouterr().err

@@ -174,7 +174,7 @@ def test_stride_and_interval(toy, given, tmp_path, capsys):
     dcd = save(tmp_path / "in" / "untimed.dcd", 6)
     assert run(dcd, tmp_path / "untimed.dcd", "--stride", "2") == 0
     assert (
-        "holds no times; with a stride of 2 its frames must be 0.5 ps apart for this model"
+        "contains no times; with a stride of 2 its frames must be 0.5 ps apart for this model"
     ) in capsys.readouterr().err
 
 
@@ -301,7 +301,7 @@ def test_output_that_exists_is_refused_before_anything_is_built(toy, given, tmp_
     before = load(tmp_path / "out.dcd").xyz
     model = toy()
     assert run(given, tmp_path / "out.dcd", "--seed", "1") == 2
-    assert "exists already; give --overwrite" in capsys.readouterr().err
+    assert "already exists; give --overwrite" in capsys.readouterr().err
     assert not model.batches and not list(tmp_path.glob("*.partial"))
     assert run(given, tmp_path / "out.dcd", "--seed", "1", "--overwrite") == 0
     assert (load(tmp_path / "out.dcd").xyz != before).any()
@@ -339,8 +339,8 @@ def test_interrupted_and_resumed(toy, given, tmp_path, capsys, small_chunks):
     model = toy()
     assert run(given, tmp_path / "out.dcd") == 2
     assert capsys.readouterr().err == (
-        f"backmap: error: {tmp_path}/out.dcd.partial: an unfinished run lies there; "
-        "give --resume to go on with it, or --overwrite to start anew\n"
+        f"backmap: error: {tmp_path}/out.dcd.partial: contains an unfinished run; "
+        "give --resume to continue it, or --overwrite to start anew\n"
     )
     assert run(given, tmp_path / "out.dcd", "--resume") == 0
     assert len(model.batches) == 26
@@ -358,9 +358,9 @@ def test_interrupted_before_anything_was_done_leaves_nothing(toy, given, tmp_pat
 
 
 CHANGES = {
-    "seed": (["--seed", "3"], "the unfinished run there had another seed (0, now 3); ask for the same again"),
-    "samples": (["--samples", "2"], "the unfinished run there had another samples (1, now 2)"),
-    "stride": (["--stride", "2"], "the unfinished run there had another stride (1, now 2)"),
+    "seed": (["--seed", "3"], "the unfinished run there differs in seed (0, now 3); give the same again"),
+    "samples": (["--samples", "2"], "the unfinished run there differs in samples (1, now 2)"),
+    "stride": (["--stride", "2"], "the unfinished run there differs in stride (1, now 2)"),
 }
 
 
@@ -369,7 +369,7 @@ def test_resume_of_another_run_is_refused(toy, given, tmp_path, capsys, small_ch
     toy(Stops(at=17))
     assert run(given, tmp_path / "out.dcd") == 130
     toy()
-    arguments, message = CHANGES.get(case, ([], f"the unfinished run there had another {case}"))
+    arguments, message = CHANGES.get(case, ([], f"the unfinished run there differs in {case}"))
     if case == "input":
         save(given, 41)
     elif case == "model":
@@ -460,5 +460,7 @@ def _owner(values: np.ndarray) -> object:
 
 def test_warnings_are_ours(toy, given, tmp_path):
     nameless = save(tmp_path / "in" / "nameless.dcd", 3)
-    with pytest.warns(InputWarning, match="holds no names; taken to be the model's 6 beads C N CA CB C N"):
+    with pytest.warns(
+        InputWarning, match="contains no names; assumed to be the model's 6 beads C N CA CB C N"
+    ):
         backmap.api.reconstruct(nameless, model="toy")

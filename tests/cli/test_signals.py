@@ -82,14 +82,14 @@ def test_a_second_run_is_told_of_the_first(tmp_path, toy, given, capsys):
     try:
         for options in ([], ["--resume"], ["--overwrite"]):
             assert run(given, tmp_path / "out.xtc", *options) == 2
-            assert "out.xtc.partial: another run is writing there now; wait for its end" in (
+            assert "out.xtc.partial: another run is writing there now; wait until it ends" in (
                 capsys.readouterr().err
             )
     finally:
         process.kill()
         process.communicate()
     assert run(given, tmp_path / "out.xtc") == 2
-    assert "an unfinished run lies there; give --resume" in capsys.readouterr().err
+    assert "contains an unfinished run; give --resume" in capsys.readouterr().err
 
 
 def test_ignored_signals_stay_ignored(tmp_path, given):

@@ -61,9 +61,9 @@ BAD_FRAMES = {
     torn: "frame 132: the bond between chain A residue 6 GLY and chain A residue 7 GLY is torn",
     exploded: "frame 132: neighbouring C-alphas are 1.9 nm apart, but 0.38. nm .* exploded",
     in_angstrom: "frame 132: neighbouring C-alphas are 3.8. nm apart, but 0.38. .* another unit",
-    coinciding: "frame 132: chain A residue 3 GLY and chain A residue 10 GLY have their C-alphas in one",
+    coinciding: "frame 132: the C-alphas of chain A residue 3 GLY and chain A residue 10 GLY are at the same",
     narrow_box: "frame 132: its box is 0.6 nm wide, less than two bonds",
-    bad_box: "frame 132: its box is not of finite numbers",
+    bad_box: "frame 132: its box is not finite",
 }
 
 

@@ -134,7 +134,7 @@ def test_coordinates_alone_are_told_by_their_number(whole, tmp_path, atoms):
     whole.atom_slice(atoms).save_dcd(str(path))
     meaning = "6 beads C N CA CB C N" if len(atoms) == 6 else "22 atoms of the model's molecule"
     with pytest.warns(
-        InputWarning, match=f"holds no names; taken to be the (model's )?{meaning} in this order"
+        InputWarning, match=f"contains no names; assumed to be the (model's )?{meaning} in this order"
     ):
         source = open_beads(path, DIPEPTIDE, BEADS)
     np.testing.assert_allclose(read(source), whole.xyz[:, BEAD_ATOMS], atol=1e-6)
@@ -205,9 +205,9 @@ REFUSALS = {
     "missing atom": (
         "the trajectory: expected the model's 6 beads C N CA CB C N, or the molecule ACE ALA NME "
         "they are made of; "
-        "chain A residue 2 ALA has no atom CB, or several"
+        "chain A residue 2 ALA has no atom CB, or more than one"
     ),
-    "two molecules": "the trajectory: holds 2 molecules ACE ALA NME; give a file with one of them",
+    "two molecules": "the trajectory: contains 2 molecules ACE ALA NME; give a file with only one",
     "another order": (
         "the trajectory: expected the model's 6 beads C N CA CB C N in this order; atom 1 is named N"
     ),
@@ -234,7 +234,7 @@ def test_topologies_that_do_not_fit(whole, tmp_path):
     names = tmp_path / "all.pdb"
     whole[0].save_pdb(str(names))
     with pytest.raises(
-        InputError, match="has 6 atoms, but its topology .* has 22; it seems to hold the beads alone"
+        InputError, match="has 6 atoms, but its topology .* has 22; it seems to contain only the beads"
     ):
         open_beads(beads, DIPEPTIDE, BEADS, names)
     some = tmp_path / "some.dcd"
@@ -244,7 +244,7 @@ def test_topologies_that_do_not_fit(whole, tmp_path):
     with pytest.raises(InputError) as refusal:
         open_beads(some, DIPEPTIDE, BEADS)
     assert str(refusal.value) == (
-        f"{some}: holds coordinates of 9 atoms and no names; expected the model's 6 beads C N CA CB C N, "
+        f"{some}: contains coordinates of 9 atoms but no names; expected the model's 6 beads C N CA CB C N, "
         "the 22 atoms of its molecule, or a topology with --top"
     )
     with pytest.raises(InputError, match="some.dcd: expected the 22 atoms of the model's molecule; found 9"):
@@ -256,7 +256,7 @@ def test_the_whole_molecule_is_read(whole, tmp_path):
     solvated(whole).save_pdb(str(path))
     np.testing.assert_allclose(read_molecule(path, DIPEPTIDE), whole.xyz, atol=1e-4)
     solvated(whole, copies=2).save_pdb(str(path))
-    with pytest.raises(InputError, match="holds 2 molecules ACE ALA NME; give a file with all 22 atoms"):
+    with pytest.raises(InputError, match="contains 2 molecules ACE ALA NME; give a file with all 22 atoms"):
         read_molecule(path, DIPEPTIDE)
 
 

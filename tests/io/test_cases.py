@@ -119,7 +119,7 @@ REFUSED = {
     "names/dal.pdb": "chain A residue 10 DAL cannot be built .a D-amino acid.",
     "names/sep.pdb": "chain A residue 10 SEP cannot be built .not one of the twenty",
     "beads/1ab1_A.residue.pdb": "beads named CA from chain A residue 1 THR to .* 0.33 to 0.65 nm apart, as"
-    " centres of residues are, and backmap needs C-alphas",
+    " residue centres are, but backmap needs C-alphas",
     "beads/1ab1_A.martini.pdb": "BB .Martini.",
     "beads/1ab1_A.martini3.pdb": "BB .Martini.",
     "beads/1ab1_A.sc.pdb": "no atom named CA .* found SC",

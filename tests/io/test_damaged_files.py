@@ -273,7 +273,7 @@ def test_structures_without_models_cut_in_a_record(tmp_path, whole):
         path.write_text("\n".join(lines[:kept]) + "\n" * rng.randrange(2))
         assert open_source(path).topology.residues == kept
         path.write_text("\n".join([*lines[:kept], lines[kept][: rng.randrange(6, 66)]]))
-        with pytest.raises(InputError, match="ends in the middle of the record of an atom; copy it again"):
+        with pytest.raises(InputError, match="ends in the middle of an atom record; copy it again"):
             open_source(path)
 
 
@@ -316,7 +316,7 @@ def test_endless_lines_are_refused(tmp_path, whole, suffix, letter):
     text = (3 << 20) * letter
     path.write_bytes(gzip.compress(text) if suffix.endswith(".gz") else text)
     options = {".fasta": {"sequence": path}, ".xyz.gz": {"top": whole / "run.pdb"}}.get(suffix, {})
-    with pytest.raises(InputError, match="bomb.*: cannot be read as .*it has a line of 1048576 letters"):
+    with pytest.raises(InputError, match="bomb.*: cannot be read as .*it has a line of 1048576 characters"):
         open_source(whole / "run.pdb" if suffix == ".fasta" else path, **options)
 
 
@@ -342,7 +342,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path, whole, make):
         else:
             path.symlink_to("/dev/zero")
         for use in uses_of(path, whole):
-            with pytest.raises(InputError, match="is not a regular file; save what comes from it to a file"):
+            with pytest.raises(InputError, match="is not a regular file; save its contents to a file"):
                 use()
 
 

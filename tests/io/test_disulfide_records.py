@@ -61,7 +61,7 @@ def test_a_named_bond_without_a_residue_number_is_left_out(number):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (ssbond("A    2 ", "A   13 "), r"residue 2 and chain A residue 13 .* 1\.\d+ nm apart"),
+        (ssbond("A    2 ", "A   13 "), r"residue 2 and chain A residue 13: .* 1\.\d+ nm apart"),
         (ssbond("A    2 ", "A    3 "), "there is no such cysteine"),
         (ssbond("A    2 ", "B    5 "), "there is no such cysteine"),
     ],
@@ -75,7 +75,7 @@ def test_a_bond_that_cannot_be_is_passed_over(helix_of_cysteines, record, messag
 def test_a_cysteine_has_one_bond(helix_of_cysteines):
     record = ssbond("A    2 ", "A    5 ")
     source = open_source(helix_of_cysteines(record, record))
-    with pytest.warns(InputWarning, match="a cysteine has one bond only"):
+    with pytest.warns(InputWarning, match="a cysteine has only one such bond"):
         assert source.disulfides.tolist() == [[1, 4]]
 
 
@@ -89,7 +89,7 @@ def test_names_that_belong_to_several_cysteines_are_told(c_alpha_lines, write_te
     chain = c_alpha_lines("ALA CYS ALA ALA CYS")
     other = [line[:30] + f"{50.0 + float(line[30:38]):8.3f}" + line[38:] for line in chain]
     source = open_source(write_text([ssbond("A    2 ", "A    5 "), *chain, "TER\n", *other, "END\n"]))
-    with pytest.warns(InputWarning, match="name the chains apart"):
+    with pytest.warns(InputWarning, match="give the chains different names"):
         assert len(source.disulfides) == 0
 
 

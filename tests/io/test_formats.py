@@ -119,7 +119,7 @@ def test_molecules_of_a_lammps_dump_are_chains(tmp_path):
 def test_lammps_dumps_in_nm_are_told(tmp_path):
     rng, places, boxes, sequences = random_system(2, "orthorhombic")
     (tmp_path / "run.dump").write_text(dump_text(rng, places, boxes, "x y z", unit=1.0))
-    with pytest.warns(InputWarning, match="run.dump: taken to be in nm, as neighbouring C-alphas are 0.3"):
+    with pytest.warns(InputWarning, match="run.dump: assumed to be in nm, as neighbouring C-alphas are 0.3"):
         source = open_source(tmp_path / "run.dump", sequence=fasta(tmp_path, *sequences))
     (chunk,) = source.chunks(9)
     same_but_for_the_box(chunk.coordinates[0, :, 1], places[0], boxes[0], source.topology.chain_index)
@@ -150,14 +150,14 @@ def test_lammps_dumps_of_the_cases(tmp_path, name):
         (lambda text: text.replace("ITEM: BOX BOUNDS", "ITEM: BOX"), "frame 1 is damaged"),
         (
             lambda text: re.sub(r"\n1 1 \S+", "\n1 1 what", text, count=1),
-            "frame 1 has a coordinate that is no number",
+            "frame 1 has a coordinate that is not a number",
         ),
         (lambda text: text.replace("BOUNDS pp pp pp", "BOUNDS pp pp", 1), "frame 1 is damaged"),
         (lambda text: text.replace("TIMESTEP\n0", f"TIMESTEP\n{'9' * 30}", 1), "frame 1 is damaged"),
         (lambda text: re.sub(r"\n1 1 ", f"\n{'9' * 30} 1 ", text, count=1), "frame 1 is damaged"),
         (
             lambda text: "1001 1 ".join(text.rsplit("\n1 1 ", 1)).replace("1001", "\n1001"),
-            "frame 3 has atoms of other ids than the first frame",
+            "frame 3 has different atom ids from the first frame",
         ),
     ],
 )
@@ -221,7 +221,7 @@ def test_gsd(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "bond", "message"),
     [
-        (0, [0, 9], "has a bond to particle 9, which is not there"),
+        (0, [0, 9], "has a bond to particle 9, which does not exist"),
         (7, [0, 1], "has particles of a type without"),
     ],
 )
@@ -306,7 +306,7 @@ def test_arrays_of_five_beads(tmp_path, order, glycine_has_five):
         (np.zeros((2, 0, 3)), r"has the shape \(2, 0, 3\); give an array"),
         (np.zeros((2, 2, 0, 3)), r"has the shape \(2, 2, 0, 3\); give an array"),
         (np.array([[["a"] * 3]]), "instead of numbers"),
-        (np.array([{"a": 1}], dtype=object), "cannot be read as an array of NumPy"),
+        (np.array([{"a": 1}], dtype=object), "cannot be read as a NumPy array"),
     ],
 )
 def test_arrays_that_are_none(tmp_path, array, message):
@@ -321,7 +321,7 @@ def test_arrays_that_are_none(tmp_path, array, message):
 def test_arrays_with_damaged_headers(tmp_path, header):
     magic = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
     (tmp_path / "run.npy").write_bytes(magic + header + bytes(600))
-    with pytest.raises(InputError, match="run.npy: cannot be read as an array of NumPy"):
+    with pytest.raises(InputError, match="run.npy: cannot be read as a NumPy array"):
         open_source(tmp_path / "run.npy", sequence=fasta(tmp_path, TRACE))
 
 
@@ -336,12 +336,12 @@ def test_a_damaged_gzipped_sequence(tmp_path):
 @pytest.mark.parametrize(
     ("line", "text", "message"),
     [
-        (1, "99999999999", "frame 1 gives no number of atoms in its second line"),
-        (1, "-4", "frame 1 gives no number of atoms in its second line"),
+        (1, "99999999999", "frame 1 has no number of atoms on its second line"),
+        (1, "-4", "frame 1 has no number of atoms on its second line"),
         (1, "5000000", "frame 1 ends before its 5000000 atoms"),
-        (-1, "10 wide 10", "frame 1 has a box that is not of numbers"),
+        (-1, "10 wide 10", "frame 1 has a box line that is not numeric"),
         (-1, "10 10", "frame 1 has a box of 2 numbers"),
-        (-1, "5 5 5 0 90 90", "frame 1 has a box whose angles no cell has"),
+        (-1, "5 5 5 0 90 90", "frame 1 has a box with impossible angles"),
     ],
 )
 def test_damaged_gro_files(tmp_path, line, text, message):
@@ -364,7 +364,7 @@ def test_formats_without_names_ask_for_a_sequence(tmp_path, suffix):
     np.save(tmp_path / "run.npy", np.zeros((1, 4, 3)))
     (tmp_path / "run.lammpstrj").write_text("ITEM: TIMESTEP\n")
     with pytest.raises(
-        InputError, match=f"run{suffix}: holds coordinates but no residue names; give .*--sequence"
+        InputError, match=f"run{suffix}: contains coordinates but no residue names; give .*--sequence"
     ):
         open_source(tmp_path / f"run{suffix}")
 
@@ -386,8 +386,8 @@ def test_a_sequence_names_the_residues_of_awsem(tmp_path):
         (["AGP" * 4, "AGP" * 5], "has 24 residues, but the sequence .* has 27 in 2 record"),
         (["AAP" + AWSEM_SEQUENCE[3:]], "residue 2 IGL is ALA in the sequence"),
         (["GGP" + AWSEM_SEQUENCE[3:]], "residue 1 NGP is GLY in the sequence"),
-        (["AGX" + AWSEM_SEQUENCE[3:]], "letter 3 of record 1 is X, none of the twenty"),
-        ([], "holds no sequence"),
+        (["AGX" + AWSEM_SEQUENCE[3:]], "letter 3 of record 1 is X, not one of the twenty"),
+        ([], "contains no sequence"),
     ],
 )
 def test_a_sequence_that_does_not_fit(tmp_path, records, message):

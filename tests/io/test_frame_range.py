@@ -175,8 +175,8 @@ def test_memory_does_not_change_the_chunks(tmp_path, monkeypatch):
     ("asked", "message"),
     [
         ({"begin": -1}, "frame 0: frames are counted from 1"),
-        ({"begin": 4, "end": 4}, "frames 5 to 4: are none"),
-        ({"stride": 0}, "stride 0: read every frame"),
+        ({"begin": 4, "end": 4}, "empty frame range 5 to 4"),
+        ({"stride": 0}, "stride 0: must be at least 1"),
     ],
 )
 def test_impossible_ranges(asked, message):
@@ -187,7 +187,7 @@ def test_impossible_ranges(asked, message):
 @pytest.mark.parametrize("suffix", [".xtc", ".pdb"])
 def test_a_range_behind_the_end(tmp_path, suffix):
     path = write(tmp_path / f"in{suffix}", moving())
-    with pytest.raises(InputError, match=f"in{suffix}: has 17 frames, but frames from 18 on were asked for"):
+    with pytest.raises(InputError, match=f"in{suffix}: has 17 frames, but frames from 18 on were requested"):
         opened(path, frames=FrameRange(begin=17))
 
 
@@ -226,9 +226,12 @@ def test_bad_frames_are_left_out(tmp_path, suffix):
     ("asked", "message"),
     [
         (FrameRange(), "frame 1, chain A residue 3 GLY: a coordinate is not a finite number"),
-        (FrameRange(begin=1), "frame 4: chain A residue 3 GLY and chain A residue 8 GLY have their"),
+        (FrameRange(begin=1), "frame 4: the C-alphas of chain A residue 3 GLY and chain A residue 8"),
         (FrameRange(begin=2, stride=2), "frame 5, chain A residue 3 GLY"),
-        (FrameRange(begin=1, stride=5), "frame 7: chain A residue 3 GLY and chain A residue 8 GLY"),
+        (
+            FrameRange(begin=1, stride=5),
+            "frame 7: the C-alphas of chain A residue 3 GLY and chain A residue 8",
+        ),
     ],
 )
 @pytest.mark.parametrize("suffix", [".dcd", ".pdb"])
@@ -474,7 +477,7 @@ def test_frames_before_the_first_are_not_read(tmp_path):
     second = 1 + len(lines) // FRAMES
     lines[second] = f"{lines[second][:30]}{'*' * 24}{lines[second][54:]}"
     path.write_text("".join(lines))
-    with pytest.raises(InputError, match="has no three coordinates"):
+    with pytest.raises(InputError, match="lacks three coordinates"):
         opened(path)
     assert len(list(opened(path, frames=FrameRange(begin=2)).chunks(1))) == FRAMES - 2
 

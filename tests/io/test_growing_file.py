@@ -122,7 +122,7 @@ def test_damage_of_what_has_grown_is_refused(tmp_path, suffix, frames):
         data = bytearray(whole[which])
         data[generator.integers(len(data))] ^= generator.integers(1, 256)
         paths[which].write_bytes(data)
-        with pytest.raises(InputError, match="is not what the run has written there; give --overwrite"):
+        with pytest.raises(InputError, match="was changed since the run wrote it; give --overwrite"):
             grow(tmp_path / "bad", f"x{suffix}", atoms, lengths=lengths)
         paths[which].write_bytes(whole[which])
     grow(tmp_path / "bad", f"x{suffix}", atoms, lengths=lengths)

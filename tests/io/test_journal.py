@@ -116,23 +116,25 @@ def refusal(folder: Path, request: dict, **options: bool) -> str:
 
 def test_refusals(begun, tmp_path):
     assert refusal(begun, REQUEST) == (
-        "an unfinished run lies there; give --resume to go on with it, or --overwrite to start anew"
+        "contains an unfinished run; give --resume to continue it, or --overwrite to start anew"
     )
     assert refusal(begun, REQUEST | {"seed": 4}, resume=True) == (
-        "the unfinished run there had another seed (3, now 4); "
-        "ask for the same again, or give --overwrite to start anew"
+        "the unfinished run there differs in seed (3, now 4); "
+        "give the same again, or --overwrite to start anew"
     )
     assert refusal(begun, REQUEST | {"input": ["b" * 64]}, resume=True).startswith(
-        "the unfinished run there had another input; ask"
+        "the unfinished run there differs in input; give"
     )
     with Journal(begun, REQUEST, OUTPUTS, resume=True):
         for options in ({"resume": True}, {"overwrite": True}, {}):
             assert refusal(begun, REQUEST, **options) == (
-                "another run is writing there now; wait for its end, or stop it"
+                "another run is writing there now; wait until it ends, or stop it"
             )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious.txt").write_text("x")
-    assert "holds files, but no journal of a run; move" in refusal(tmp_path / "mine", REQUEST, overwrite=True)
+    assert "contains files, but no journal of a run; move" in refusal(
+        tmp_path / "mine", REQUEST, overwrite=True
+    )
     assert (tmp_path / "mine" / "precious.txt").exists()
     (tmp_path / "file").write_text("x")
     assert "is in the way" in refusal(tmp_path / "file", REQUEST, overwrite=True)
@@ -183,7 +185,7 @@ def test_a_foreign_journal_costs_nobody_a_file(folder, content, options):
     folder.mkdir()
     (folder / "journal.json").write_bytes(content)
     (folder / "precious.txt").write_text("x")
-    assert "is damaged, or no journal of backmap; remove" in refusal(folder, REQUEST, **options)
+    assert "is damaged or not a journal of backmap; remove" in refusal(folder, REQUEST, **options)
     assert sorted(path.name for path in folder.iterdir()) == ["journal.json", "precious.txt"]
     assert (folder / "journal.json").read_bytes() == content
 
@@ -194,7 +196,7 @@ def test_progress_of_another_run_is_refused(begun, tmp_path):
         journal.commit(progress(5))
         raise KeyboardInterrupt
     (begun / "progress.safetensors").write_bytes((other / "progress.safetensors").read_bytes())
-    assert "is not what the run has written" in refusal(begun, REQUEST, resume=True)
+    assert "was changed since the run wrote it" in refusal(begun, REQUEST, resume=True)
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}], ids=str)
@@ -206,7 +208,7 @@ def test_foreign_files_stay(begun, options):
     for name in ("out.dcd.growing", "out.pdb", "out.dcd.from-12.growing", "out.dcd.piece.dcd"):
         (begun / name).write_text("x")
     with (
-        pytest.warns(InputWarning, match=r"stays, .* \(link.growing, notes, out.dcd.bak\)"),
+        pytest.warns(InputWarning, match=r"kept, .* \(link.growing, notes, out.dcd.bak\)"),
         Journal(begun, REQUEST, OUTPUTS, **options) as journal,
     ):
         journal.remove()
@@ -216,7 +218,7 @@ def test_foreign_files_stay(begun, options):
 
 def test_an_output_that_is_gone_is_not_passed_over(begun, tmp_path):
     with (
-        pytest.raises(InputError, match="out.dcd: is gone; give --overwrite"),
+        pytest.raises(InputError, match="out.dcd: is missing; give --overwrite"),
         Journal(begun, REQUEST, OUTPUTS, resume=True) as journal,
     ):
         journal.publish({begun / "out.dcd": tmp_path / "out.dcd"})

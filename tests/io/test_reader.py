@@ -98,7 +98,7 @@ def test_models_with_other_atoms(c_alpha_lines, write_text):
     path = write_text(
         ["MODEL 1\n", *c_alpha_lines(), "ENDMDL\nMODEL 2\n", *c_alpha_lines("ALA GLY"), "ENDMDL\n"]
     )
-    with pytest.raises(InputError, match="model 2 has other atoms than the first"):
+    with pytest.raises(InputError, match="model 2 has different atoms from the first"):
         open_source(path)
 
 
@@ -252,7 +252,7 @@ def test_breaks_are_named(write_text):
 
 REFUSED_TEXT = {
     "empty": ("", "input.pdb: is empty"),
-    "no protein": ("REMARK nothing\n", "holds no residue of a protein"),
+    "no protein": ("REMARK nothing\n", "contains no protein residue"),
     "no C-alpha": (atom_line("CB", "ALA", 1, (0, 0, 0)), "has no C-alpha"),
     "Martini": (atom_line("BB", "ALA", 1, (0, 0, 0)), "BB .Martini. .* needs C-alpha positions"),
     "residue without C-alpha": (
@@ -262,7 +262,7 @@ REFUSED_TEXT = {
     "duplicate atom": (2 * atom_line("CA", "ALA", 1, (0, 0, 0)), "residue 1 ALA has 2 atoms CA"),
     "one place": (
         atom_line("CA", "ALA", 1, (0, 0, 0)) + atom_line("CA", "SER", 2, (0.005, 0, 0)),
-        "frame 1: chain A residue 1 ALA and chain A residue 2 SER have their C-alphas in one place",
+        "frame 1: the C-alphas of chain A residue 1 ALA and chain A residue 2 SER are at the same position",
     ),
     "nan": (
         atom_line("CA", "ALA", 1, (0, float("nan"), 0)),
@@ -274,9 +274,9 @@ REFUSED_TEXT = {
     ),
     "stars": (
         atom_line("CA", "ALA", 1, (0, 0, 0))[:30] + "********" * 3 + "\n",
-        r"line 1 has no three coordinates in columns 31 to 54 \(\*",
+        r"line 1 lacks three coordinates in columns 31 to 54 \(\*",
     ),
-    "cut line": (atom_line("CA", "ALA", 1, (0, 0, 0))[:40] + "\n", "line 1 has no three coordinates"),
+    "cut line": (atom_line("CA", "ALA", 1, (0, 0, 0))[:40] + "\n", "line 1 lacks three coordinates"),
 }
 
 
@@ -342,7 +342,7 @@ def test_c_alpha_trajectory_with_all_atom_topology(two_chains, write_frames):
     c_alpha[:, SLOT_CA] = True
     path = write_frames("ca.xtc", topology, c_alpha, coordinates)
     full = write_frames("full.pdb", topology, present, coordinates)
-    with pytest.raises(InputError, match="give a topology of the C-alphas alone"):
+    with pytest.raises(InputError, match="give a topology that contains only the C-alphas"):
         open_source(path, full)
 
 
@@ -371,7 +371,7 @@ def test_cut_off_container(two_chains, write_frames, suffix):
 def test_cut_off_gzip(c_alpha_lines, tmp_path):
     path = tmp_path / "input.pdb.gz"
     path.write_bytes(gzip.compress("".join(c_alpha_lines()).encode())[:-20])
-    with pytest.raises(InputError, match="ends too early .the gzip file is cut off."):
+    with pytest.raises(InputError, match="ends too early .the gzip file is truncated."):
         open_source(path)
 
 

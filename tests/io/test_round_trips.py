@@ -120,8 +120,8 @@ def one_chain(chain: str = "A", number: int = 1, code: str = "") -> AtomList:
         ({"number": 1223056}, "residue number 1223056 is too long for a PDB file; write mmCIF"),
         ({"chain": "LONG"}, "chain name LONG is too long for a PDB file; write mmCIF"),
         ({"code": "AB"}, "insertion code AB is too long for a PDB file; write mmCIF"),
-        ({"chain": "Ä"}, "chain name Ä is not of ASCII letters"),
-        ({"chain": "A\nB"}, "chain name A.*B is not of ASCII letters"),
+        ({"chain": "Ä"}, "chain name Ä is not printable ASCII"),
+        ({"chain": "A\nB"}, "chain name A.*B is not printable ASCII"),
     ],
 )
 def test_names_that_do_not_fit_are_refused_on_opening(tmp_path, fields, what):
@@ -165,7 +165,9 @@ def test_coordinates_that_are_no_numbers_are_refused(tmp_path, suffix, value):
     coordinates = np.zeros((2, 3, 15, 3))
     coordinates[1, 2, 0, 1] = value
     with (
-        pytest.raises(InputError, match="frame 2 has a coordinate of atom .* that is not a finite number"),
+        pytest.raises(
+            InputError, match="frame 2, atom .*: a coordinate to be written is not a finite number"
+        ),
         open_writer(tmp_path / f"out{suffix}", atoms) as writer,
     ):
         writer.write(coordinates)

@@ -166,10 +166,10 @@ def test_existing_output(two_chains, write_frames, tmp_path):
     topology, present, coordinates = two_chains
     path = write_frames("out.xtc", topology, present, coordinates)
     before = path.read_bytes()
-    with pytest.raises(InputError, match="out.xtc: exists already; give --overwrite"):
+    with pytest.raises(InputError, match="out.xtc: already exists; give --overwrite"):
         write_frames("out.xtc", topology, present, coordinates)
     path.rename(tmp_path / "moved.xtc")
-    with pytest.raises(InputError, match="out.pdb: exists already"):
+    with pytest.raises(InputError, match="out.pdb: already exists"):
         write_frames("out.xtc", topology, present, coordinates)
     with open_writer(path, AtomList.of_protein(topology, present), overwrite=True) as writer:
         writer.write(coordinates)

@@ -265,9 +265,9 @@ def test_random_numbers_of_python_stay(protein):
 
 def test_what_cannot_be_used_is_named(protein):
     atoms, coordinates = protein
-    with pytest.raises(InputError, match="ph 15.0: use a number from 0 to 14"):
+    with pytest.raises(InputError, match="ph 15.0: must be from 0 to 14"):
         Hydrogens(atoms, coordinates[0], ph=15.0)
     hydrogens = Hydrogens(atoms, coordinates[0])
-    message = re.escape("chain A residue 1 ALA: hydrogens are added to the twenty amino acids")
+    message = re.escape("chain A residue 1 ALA: hydrogens can be added only to the twenty amino acids")
     with pytest.raises(InputError, match=message):
         Hydrogens(hydrogens.atoms, hydrogens.apply(coordinates[:1])[0])
