@@ -42,7 +42,9 @@ def _release(version: str) -> str:
 
 def library_path() -> Path:
     """Path of the operator library, for programs that load it without Python."""
-    return Path(load().__file__).with_name("libbackmap.so")
+    extension = load().__file__
+    assert extension is not None  # an extension module always comes from a file
+    return Path(extension).with_name("libbackmap.so")
 
 
 def build_description() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from os import PathLike
@@ -69,9 +70,9 @@ def reconstruct(
     >>> several = backmap.reconstruct("ca.xtc", top="ca.pdb", samples=5, seed=1)
     """
     asked = Building(**options)
-    _require_trajectory(trajectory, top)
+    given_trajectory = _GivenTrajectory(*_checked(trajectory, top))
     with usual_settings():
-        follower = open_follower(asked, _GivenTrajectory(trajectory, top), side_by_side=True)
+        follower = open_follower(asked, given_trajectory, side_by_side=True)
         built = list(follower.build(follower.source.chunks(follower.frames_per_batch)))
     if unusual := follower.describe():
         warnings.warn(f"{follower.source.name}: {unusual}", InputWarning, stacklevel=3)
@@ -114,38 +115,41 @@ def reconstruct_files(
     --------
     >>> backmap.reconstruct_files("ca.xtc", "atoms.xtc", top="ca.pdb", resume=True).summary
     """
-    outcome = carry_out(Request(input=input, output=output, **options))
+    given: dict[str, Any] = {"input": input, "output": output, **options}
+    outcome = carry_out(Request(**given))
     if outcome.early_end is not None:
         raise outcome.early_end
     return outcome
 
 
-def _require_trajectory(trajectory: Any, top: Any) -> None:
-    """Refuse what is neither a trajectory nor the name of a file, and a topology where one is known."""
+def _checked(trajectory: Any, top: Any) -> tuple[mdtraj.Trajectory | str, str | None]:
+    """Refuse anything but a trajectory or a file name, and a topology where one is already known."""
     import mdtraj
 
     if top is not None:
-        Name().check(top, "top")
+        top = Name().check(top, "top")
     if isinstance(trajectory, mdtraj.Trajectory):
         if top is not None:
-            raise InputError(f"top {shown(top)}: an mdtraj.Trajectory has a topology already; leave it out")
-    elif not is_path(trajectory):
-        raise InputError(f"trajectory is {shown(trajectory)}; give an mdtraj.Trajectory or a file")
+            raise InputError(f"top {shown(top)}: an mdtraj.Trajectory already has a topology; leave top out")
+        return trajectory, None
+    if not is_path(trajectory):
+        raise InputError(f"trajectory is {shown(trajectory)}; give an mdtraj.Trajectory or a file name")
+    return os.fspath(trajectory), top
 
 
 class _GivenTrajectory:
     """Opens what :func:`reconstruct` was given."""
 
-    def __init__(self, trajectory: Any, top: Any) -> None:
+    def __init__(self, trajectory: mdtraj.Trajectory | str, top: str | None) -> None:
         self._trajectory, self._top = trajectory, top
 
     def protein(self, asked: Building) -> Source:
-        names = {"skip_unknown": asked.skip_unknown, "sequence": asked.sequence}
-        if is_path(self._trajectory):
-            return open_source(self._trajectory, self._top, **names)
-        return source_from_mdtraj(self._trajectory, **names)
+        skip_unknown, sequence = asked.skip_unknown, asked.sequence
+        if isinstance(self._trajectory, str):
+            return open_source(self._trajectory, self._top, skip_unknown=skip_unknown, sequence=sequence)
+        return source_from_mdtraj(self._trajectory, skip_unknown=skip_unknown, sequence=sequence)
 
     def beads(self, model: TemporalModel) -> BeadSource:
-        if is_path(self._trajectory):
+        if isinstance(self._trajectory, str):
             return open_beads(self._trajectory, model.molecule, model.mapping, self._top)
         return beads_from_mdtraj(self._trajectory, model.molecule, model.mapping)

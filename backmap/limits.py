@@ -9,7 +9,7 @@ import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class Real:
             raise ValueError(f"{shown(text)} is not {self}")
         return number
 
-    def _holds(self, number: float) -> bool:
+    def _holds(self, number: float | np.integer | np.floating) -> bool:
         return bool(self.lowest <= number <= self.highest)
 
 
@@ -195,6 +195,6 @@ class Several:
         return self.kind.parse(text)
 
 
-def is_path(value: object) -> bool:
+def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a value names a file."""
     return isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def _read_names(path: str | PathLike[str]) -> tuple[mdtraj.Topology, Sequence[Re
     from backmap.io.reader import open_names
     from backmap.io.trajectory_file import nameless_topology
 
-    path = require_file(path)
+    path = require_file(Path(path))
     require_suffix(path, TOPOLOGY_SUFFIXES, "topology")
     names = open_names(path)
     return nameless_topology(names.atoms), names.residues

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backmap.errors import InputError
+from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.shipped import ShippedModel, read_model, require_model
 from backmap.runs.request import Building
 
@@ -72,7 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_steps(arguments: argparse.Namespace, family: str, model: torch.nn.Module) -> None:
     """Refuse steps of the DDIM sampler that the model has not."""
     steps, name = arguments.ddim_steps, arguments.model
-    if steps and family != "diamondback":
-        raise InputError(f"--ddim-steps: has no meaning for a {family} model such as {name}")
-    if steps and steps > model.config.steps:
+    if not steps:
+        return
+    if not isinstance(model, DiamondbackModel):
+        raise InputError(f"--ddim-steps: applies only to diamondback models; {name} is a {family} model")
+    if steps > model.config.steps:
         raise InputError(f"--ddim-steps {steps}: {name} has {model.config.steps} steps; ask for fewer")

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import IO, NoReturn
+from typing import NoReturn
 
 from backmap.errors import InputError, InputWarning, OptionError
 from backmap.limits import shown
@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
         tell(f"backmap: error: {message} (see `{self.prog} --help`)")
         raise SystemExit(EXIT_BAD_INPUT)
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: object = None) -> None:
         """Print the help."""
         show(message.rstrip("\n"))
 

@@ -63,7 +63,7 @@ def compare_bonds_and_angles(
     usual = lengths[0].mean(axis=0, dtype=np.float64)
     good = [np.abs(length - usual) <= BOND_TOLERANCE * usual for length in lengths]
     angles = {
-        name: compare(*(bond_angles(side, atoms) for side in (reference, sample)), _angle_edges())
+        name: compare(bond_angles(reference, atoms), bond_angles(sample, atoms), _angle_edges())
         for name, atoms in group_by_type(angles_of(bonds), types).items()
     }
     return BondsAndAngles(
@@ -72,7 +72,7 @@ def compare_bonds_and_angles(
             side: 100.0 * float(flags.all(axis=1).mean()) for side, flags in zip(SIDES, good, strict=True)
         },
         bonds={
-            name: compare(*(bond_lengths(side, atoms) for side in (reference, sample)), _bond_edges())
+            name: compare(bond_lengths(reference, atoms), bond_lengths(sample, atoms), _bond_edges())
             for name, atoms in group_by_type(bonds, types).items()
         },
         angles=angles,

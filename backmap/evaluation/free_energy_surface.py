@@ -146,10 +146,10 @@ def spanning_edges(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _density(
     coordinates: np.ndarray, weights: np.ndarray | None, edges: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    inside = [
+    first, second = (
         np.clip(column, limits[0], limits[-1]) for column, limits in zip(coordinates.T, edges, strict=True)
-    ]
-    counts = np.histogram2d(*inside, bins=edges, weights=weights)[0]
+    )
+    counts = np.histogram2d(first, second, bins=edges, weights=weights)[0]
     return counts / counts.sum()
 
 

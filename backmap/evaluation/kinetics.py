@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,7 +154,7 @@ class Models:
 
 
 def compare_kinetics(
-    features: dict[str, Sequence[np.ndarray]],
+    features: Mapping[str, Sequence[np.ndarray]],
     lags: Lags,
     *,
     states: int = 100,
@@ -233,7 +233,7 @@ def compare_kinetics(
     return kinetics, Models(centres, assignments, main, sets)
 
 
-def _require_length(features: dict[str, Sequence[np.ndarray]], lags: Lags) -> None:
+def _require_length(features: Mapping[str, Sequence[np.ndarray]], lags: Lags) -> None:
     """Refuse trajectories that cannot be tested at the longest lag time, before anything slow is done."""
     longest_lag = max(*lags.others, lags.main * TEST_MULTIPLES[-1])
     for side in SIDES:
@@ -255,7 +255,7 @@ def _processes(time_scales: dict[str, Interval], similarities: np.ndarray, lag: 
             agrees=bool(reference.low[index] <= sample.value[index] <= reference.high[index]),
             cosine_similarity=float(similarities[index, index]),
         )
-        for index in known
+        for index in known.tolist()
     ]
 
 

@@ -138,22 +138,23 @@ def measure(
     """
     sample_present = _known_atoms(topology, sample_present)
     samples = _checked("samples", samples, (None, None, topology.residues, ATOM_SLOTS, 3), sample_present)
+    true_present = topology.atom_mask
     if reference is not None:
-        reference_present = _known_atoms(topology, reference_present)
-        reference = _checked("reference", reference, samples.shape[1:], reference_present)
+        true_present = _known_atoms(topology, reference_present)
+        reference = _checked("reference", reference, samples.shape[1:], true_present)
     if linked is None:
         linked = topology.linked((samples if reference is None else reference)[..., SLOT_CA, :])
-    true_atoms = reference is not None and np.delete(reference_present, SLOT_CA, axis=1).any()
-    if true_atoms:
-        measurer = _Measurer(topology, sample_present & reference_present, linked)
+    if reference is not None and np.delete(true_present, SLOT_CA, axis=1).any():
+        expected = true_present
+        measurer = _Measurer(topology, sample_present & true_present, linked)
         result = measurer.against(reference, samples, reference_box, sample_box)
     else:
+        expected = topology.atom_mask
         result = _Measurer(topology, sample_present, linked).without_reference(samples, sample_box)
     if reference is not None:
-        counted = residue_regions(topology) & (sample_present & reference_present)[:, SLOT_CA]
+        counted = residue_regions(topology) & (sample_present & true_present)[:, SLOT_CA]
         given = reference[..., SLOT_CA, :] if given_c_alpha is None else given_c_alpha
         result.values["consistency"] = ANGSTROM * c_alpha_rmsd(samples, given, counted)
-    expected = reference_present if true_atoms else topology.atom_mask
     completeness = _completeness(topology, expected, sample_present)[:, None, None]
     result.values["completeness"] = np.broadcast_to(completeness, (len(REGIONS), *samples.shape[:2]))
     return result
@@ -277,14 +278,14 @@ class _Measurer:
     def _ramachandran(self, angles: np.ndarray) -> dict[str, np.ndarray]:
         torsions = [TORSIONS.index(name) for name in ("phi", "psi", "omega")]
         favoured, outliers = favoured_and_outliers(self.types, self.linked, *angles[torsions])
-        counted = self.torsion_members[:, torsions].all(axis=1)
+        counted = np.all(self.torsion_members[:, torsions], axis=1)
         return {
             "ramachandran_favoured": share(favoured, counted),
             "ramachandran_outliers": share(outliers, counted),
         }
 
     def _backbone_angles(self, samples: np.ndarray) -> dict[str, np.ndarray]:
-        values = {}
+        values: dict[str, np.ndarray] = {}
         for name, atoms in self.angles.items():
             found = angle_statistics(bond_angles(samples, atoms), IDEAL_DEGREES[name], self._members(atoms))
             values |= dict(zip(angle_measures(name), found, strict=True))

@@ -262,13 +262,14 @@ class Scorecard:
         return block_error(_mean(values, 0) if values.shape[1] >= BLOCKS else _mean(values, 1))
 
     def _diversity_error(self, region: int) -> float:
-        counts = {part.measurement.samples for part in self.parts if "diversity" in part.values}
+        measured = [part.measurement for part in self.parts if "diversity" in part.values]
+        counts = {measurement.samples for measurement in measured}
         if len(counts) != 1 or min(counts) < 3:
             return float("nan")
         each = [
-            leave_one_out(part.measurement.values["rmsd"][region], part.measurement.between[region])
-            for part in self.parts
-            if "diversity" in part.values
+            leave_one_out(measurement.values["rmsd"][region], measurement.between[region])
+            for measurement in measured
+            if measurement.between is not None
         ]
         return float(jackknife_error(_mean(np.array(each), 0)))
 
@@ -354,8 +355,9 @@ def score(
     -------
     Scorecard
     """
-    arrays = (None if array is None else np.asarray(array) for array in (reference, samples))
-    measurement = measure(topology, *arrays, reference_present, sample_present, linked, given_c_alpha)
+    measurement = measure(
+        topology, reference, samples, reference_present, sample_present, linked, given_c_alpha
+    )
     return Scorecard((Part(name, measurement),))
 
 

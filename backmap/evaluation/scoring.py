@@ -114,17 +114,25 @@ def _measurements(base: Source, reference: Source | None, samples: list[Source])
         true_atoms = None if reference is None else stretches.pop(0)
         true_box = None if reference is None else boxes.pop(0)
         known = None if reference is None else reference.present
-        sample_box = None if any(box is None for box in boxes) else np.stack(boxes)
-        atoms = true_atoms, np.stack(stretches)
-        boxes_of = {"reference_box": true_box, "sample_box": sample_box}
-        yield measure(base.topology, *atoms, known, present, linked=base.linked, **boxes_of)
+        sample_boxes = [box for box in boxes if box is not None]
+        yield measure(
+            base.topology,
+            true_atoms,
+            np.stack(stretches),
+            known,
+            present,
+            linked=base.linked,
+            reference_box=true_box,
+            sample_box=np.stack(sample_boxes) if len(sample_boxes) == len(boxes) else None,
+        )
 
 
 def _boxes(chunk: FrameChunk, name: str) -> np.ndarray | None:
     """The periodic boxes of all frames, or None where one has none."""
     box = chunk.periodic_box
-    known = box is not None and has_box(box).all()
-    return reduced_boxes(box, chunk.numbers, name) if known else None
+    if box is None or not has_box(box).all():
+        return None
+    return reduced_boxes(box, chunk.numbers, name)
 
 
 def _require_same_residues(base_name: str, base: Source, name: str, source: Source) -> None:

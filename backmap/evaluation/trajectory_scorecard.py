@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 
@@ -169,7 +170,7 @@ def _in_interval(values: Interval) -> str:
     return f"{values.value:.4g} ({values.low:.4g}-{values.high:.4g})"
 
 
-def _plain(value: object) -> object:
+def _plain(value: object) -> Any:
     """Turn dataclasses and arrays into what JSON holds."""
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}

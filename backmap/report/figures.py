@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import LineStyleType, RcKeyType
 
 REFERENCE, SAMPLE = "#0072B2", "#D55E00"
 PROCESS_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -27,7 +28,7 @@ MOST_PANELS_IN_A_ROW = 5
 DEEPEST = 25.0
 """Free energies are drawn up to this value, kJ/mol."""
 
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.size": 8,
     "font.family": "sans-serif",
     "axes.titlesize": 8,
@@ -49,7 +50,7 @@ STYLE = {
 def energy_histogram(scores: dict) -> Figure:
     """Draw the distributions of potential energies."""
     energies = scores["energies"]
-    figure, axes = _figure(SINGLE, 2.4)
+    figure, [[axes]] = _figure(SINGLE, 2.4)
     _distribution(axes, energies["distribution"])
     axes.axvline(energies["limit"], color=NEUTRAL, linewidth=0.8, linestyle=":", zorder=0)
     axes.annotate(
@@ -80,7 +81,7 @@ def angle_histograms(scores: dict) -> Figure:
 def free_energy_surfaces(scores: dict) -> Figure:
     """Draw the free-energy surfaces of reference and sample side by side."""
     surface = scores["surface"]
-    figure, panels = _figure(DOUBLE, 3.1, columns=2, sharex=True, sharey=True)
+    figure, [panels] = _figure(DOUBLE, 3.1, columns=2, sharex=True, sharey=True)
     edges = [np.array(each) for each in surface["edges"]]
     values = {side: _array(surface["free_energy"][side]) for side in ("reference", "sample")}
     highest = min(DEEPEST, max(float(np.nanmax(each)) for each in values.values()))
@@ -93,7 +94,7 @@ def free_energy_surfaces(scores: dict) -> Figure:
         if edges[0][0] == -180.0 and edges[0][-1] == 180.0:
             axes.set(xticks=range(-180, 181, 90), yticks=range(-180, 181, 90))
     panels[0].set_ylabel(_label(scores["system"]["coordinates"][1]))
-    bar = figure.colorbar(image, ax=list(panels), fraction=0.03, pad=0.02, extend="max")
+    bar = figure.colorbar(image, ax=panels, fraction=0.03, pad=0.02, extend="max")
     bar.set_label("free energy (kJ/mol)")
     return figure
 
@@ -102,7 +103,7 @@ def implied_time_scales(scores: dict) -> Figure:
     """Draw implied time scales against the lag time, with their Bayesian 95 % intervals."""
     kinetics = scores["kinetics"]
     lags = np.array(kinetics["lag_times"])
-    figure, axes = _figure(SINGLE, 3.2)
+    figure, [[axes]] = _figure(SINGLE, 3.2)
     scales = {
         side: {name: _array(values) for name, values in each.items()}
         for side, each in kinetics["time_scales"].items()
@@ -112,12 +113,10 @@ def implied_time_scales(scores: dict) -> Figure:
         colour = PROCESS_COLOURS[process % len(PROCESS_COLOURS)]
         for side, style in (("reference", "-"), ("sample", "--")):
             value, low, high = (scales[side][name][:, process] for name in ("value", "low", "high"))
-            marker = {
-                "marker": "o",
-                "markersize": 3.2,
-                "markerfacecolor": colour if side == "reference" else "white",
-            }
-            axes.plot(lags, value, style, color=colour, **marker, zorder=3)
+            filled = colour if side == "reference" else "white"
+            axes.plot(
+                lags, value, style, color=colour, marker="o", markersize=3.2, markerfacecolor=filled, zorder=3
+            )
             if side == "reference":
                 axes.fill_between(lags, low, high, color=colour, alpha=0.18, linewidth=0)
             else:
@@ -146,7 +145,7 @@ def chapman_kolmogorov(scores: dict) -> Figure:
         }
         estimated = np.concatenate([start, _array(tests[side]["estimated"])])
         for row, column in np.ndindex(sets, sets):
-            axes = np.atleast_2d(panels)[row, column]
+            axes = panels[row][column]
             value, low, high = (predicted[name][:, row, column] for name in ("value", "low", "high"))
             axes.plot(lags, value, style, color=colour, label=f"{side}, predicted")
             axes.fill_between(lags, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -159,7 +158,7 @@ def chapman_kolmogorov(scores: dict) -> Figure:
             axes.set_title(f"set {row + 1} to {column + 1}")
     figure.supxlabel("lag time (ps)", fontsize=8)
     figure.supylabel("probability", fontsize=8)
-    handles, labels = np.atleast_2d(panels)[0, 0].get_legend_handles_labels()
+    handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure
 
@@ -167,7 +166,7 @@ def chapman_kolmogorov(scores: dict) -> Figure:
 def velocity_distributions(scores: dict) -> Figure:
     """Draw the distributions of root-mean-square velocities, as they are and scaled."""
     velocities = scores["velocities"]
-    figure, panels = _figure(DOUBLE, 2.5, columns=2, sharey=True)
+    figure, [panels] = _figure(DOUBLE, 2.5, columns=2, sharey=True)
     titles = {"plain": "as they are", "scaled": f"sample times {velocities['scale']:.4g}"}
     for axes, (name, title) in zip(panels, titles.items(), strict=True):
         _distribution(axes, velocities[name])
@@ -181,7 +180,7 @@ def velocity_distributions(scores: dict) -> Figure:
 def latent_component(scores: dict) -> Figure:
     """Draw the leading principal component of the latent codes against the energy."""
     latent = scores["latent"]
-    figure, axes = _figure(SINGLE, 2.8)
+    figure, [[axes]] = _figure(SINGLE, 2.8)
     axes.plot(
         latent["energy"],
         latent["component"],
@@ -200,7 +199,7 @@ def latent_component(scores: dict) -> Figure:
 def code_diversity(scores: dict) -> Figure:
     """Draw how far structures of one coarse-grained frame lie apart, by atom and by pair."""
     diversity = scores["code_diversity"]
-    figure, (left, right) = _figure(DOUBLE, 2.5, columns=2)
+    figure, [[left, right]] = _figure(DOUBLE, 2.5, columns=2)
     spread = np.array(diversity["spread"])
     left.bar(np.arange(1, len(spread) + 1), spread, color=SAMPLE, width=0.8)
     left.set(xlabel="atom", ylabel="spread (nm)")
@@ -269,12 +268,21 @@ def draw_all(scores: dict, folder: Path) -> list[Path]:
     return written
 
 
-def _figure(width: float, height: float, *, rows: int = 1, columns: int = 1, **shared: bool) -> tuple:
-    """Make a figure without a screen, and its panels."""
+def _figure(
+    width: float,
+    height: float,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, list[list[Axes]]]:
+    """Make a figure without a display, and its panels row by row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, **shared)
+    panels = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
+    return figure, panels.tolist()
 
 
 def _distribution(axes: Axes, comparison: dict) -> None:
@@ -298,7 +306,7 @@ def _grid(comparisons: dict[str, dict], label: str, density: str) -> Figure:
     columns = min(MOST_PANELS_IN_A_ROW, len(comparisons))
     rows = -(-len(comparisons) // columns)
     figure, panels = _figure(DOUBLE, 1.45 * rows + 0.5, rows=rows, columns=columns)
-    flat = np.atleast_1d(panels).reshape(-1)
+    flat = [axes for row in panels for axes in row]
     for axes, (name, comparison) in zip(flat, comparisons.items(), strict=False):
         _distribution(axes, comparison)
         axes.set_title(name)
@@ -340,7 +348,7 @@ def _log_axes(axes: Axes, lags: np.ndarray, main: float) -> None:
     axes.minorticks_off()
 
 
-def _line_legend(axes: Axes, styles: dict[str, str]) -> None:
+def _line_legend(axes: Axes, styles: dict[str, LineStyleType]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [

@@ -35,17 +35,18 @@ class Follower(Protocol):
 
     Attributes
     ----------
-    source : FrameSource
-        What the frames come from.
     atoms : AtomList
         What is built.
     frames_per_batch : int
         Frames that are best built together.
     """
 
-    source: FrameSource
     atoms: AtomList
     frames_per_batch: int
+
+    @property
+    def source(self) -> FrameSource:
+        """What the frames come from."""
 
     def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
         """Build frames; those that were given before came before them."""

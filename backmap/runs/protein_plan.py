@@ -71,8 +71,9 @@ def _with_finishing(job: ProteinJob, source: Source, asked: Building) -> tuple[P
 
         reference = build_reference(job, source, atoms)
         job = replace(job, disulfides=_decided(atoms, reference))
-        finishing.append(Hydrogens(atoms, reference, ph=asked.ph))
-        atoms = finishing[0].atoms
+        hydrogens = Hydrogens(atoms, reference, ph=asked.ph)
+        finishing.append(hydrogens)
+        atoms = hydrogens.atoms
     if asked.minimise:
         from backmap.postprocessing import RestrainedMinimisation
 

@@ -119,7 +119,7 @@ class Report:
     ) -> None:
         if error is not None:
             with suppress(InputError):
-                self.note("stopped", reason=" ".join(str(error).split()) or kind.__name__)
+                self.note("stopped", reason=" ".join(str(error).split()) or type(error).__name__)
         self._end = time.monotonic()
         self._bar.close()
         if self._log is not None:

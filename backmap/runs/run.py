@@ -103,9 +103,14 @@ class Run(ABC):
             outputs.make_folder()
             key, names = _resume_key(description, request, pool.device), outputs.names(self.atoms)
             with Journal(outputs.unfinished, key, names, **again) as journal:
-                size = request.samples * sum(source.frames for source in self.sources), self.residues
-                watch = {"done": self.frames_built(journal), "quiet": request.quiet, "log": self._log}
-                with Report(*size, **watch) as report, _noting_what_is_kept(journal, self.steps):
+                progress = Report(
+                    request.samples * sum(source.frames for source in self.sources),
+                    self.residues,
+                    done=self.frames_built(journal),
+                    quiet=request.quiet,
+                    log=self._log,
+                )
+                with progress as report, _noting_what_is_kept(journal, self.steps):
                     report.note("start", run=description)
                     failures = self.build(pool, outputs, journal, report)
                     found = self.outcome(journal)

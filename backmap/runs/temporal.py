@@ -67,7 +67,7 @@ class TemporalRun(Run):
         model = self._job.load("cpu")
         if self.request.seed_from:
             library = read_library(model, self.request.seed_from)
-            self._job: TemporalJob = replace(self._job, library=library)
+            self._job = replace(self._job, library=library)
             model = self._job.load("cpu")
         return model
 
