@@ -1,4 +1,4 @@
-"""What ``backmap reconstruct`` does, from Python: in memory, or from files to files."""
+"""``backmap reconstruct`` from Python: in memory, or from files to files."""
 
 from __future__ import annotations
 
@@ -42,22 +42,23 @@ def reconstruct(
     top: str | PathLike[str] | None = None,
     **options: Any,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
-    """Build all atoms of a coarse-grained trajectory, in memory.
+    """Build all atoms of a coarse-grained trajectory in memory.
 
-    :func:`reconstruct_files` works on files of any length.
+    For files of any length, use :func:`reconstruct_files`.
 
     Parameters
     ----------
     trajectory : mdtraj.Trajectory or path
-        Only the model's beads (C-alphas for proteins), or more atoms, from which they are taken.
+        Either only the beads of the model (C-alphas for proteins), or more atoms, from which the beads are
+        taken.
     top : path, optional
-        Topology of a trajectory file that holds only coordinates.
+        Topology for a trajectory file that contains only coordinates.
     {options}
 
     Returns
     -------
     mdtraj.Trajectory or list of mdtraj.Trajectory
-        All atoms in nm; a list where more than one sample is asked for.
+        All atoms in nm; a list if more than one sample is requested.
 
     Raises
     ------
@@ -88,20 +89,20 @@ def reconstruct_files(
     output: str | PathLike[str],
     **options: Any,
 ) -> Outcome:
-    """Build all atoms of files of any length into files: all that ``backmap reconstruct`` does.
+    """Build all atoms from files of any length to files, as ``backmap reconstruct`` does.
 
     Parameters
     ----------
     input : path or sequence of paths
-        Structure or trajectory; several trajectories of the same molecule for temporal models.
+        Structure or trajectory; for temporal models also several trajectories of the same molecule.
     output : path
-        File to write, whose suffix gives the format; a folder where there are several inputs.
+        File to write, whose suffix selects the format; a folder if there are several inputs.
     {options}
 
     Returns
     -------
     Outcome
-        The files, how they were made, and a summary.
+        The written files, how they were made, and a summary.
 
     Raises
     ------
@@ -138,7 +139,7 @@ def _checked(trajectory: Any, top: Any) -> tuple[mdtraj.Trajectory | str, str | 
 
 
 class _GivenTrajectory:
-    """Opens what :func:`reconstruct` was given."""
+    """Opens the input of :func:`reconstruct`."""
 
     def __init__(self, trajectory: mdtraj.Trajectory | str, top: str | None) -> None:
         self._trajectory, self._top = trajectory, top
