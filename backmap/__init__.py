@@ -20,7 +20,7 @@ _HOMES = {
     "Topology": "backmap.chemistry",
     "InputError": "backmap.errors",
 }
-"""Public names and the modules they come from when first used: `import backmap` stays quick."""
+"""Public names and their modules, which are imported on first use so that `import backmap` is fast."""
 
 __all__ = [
     "DISTRIBUTION",

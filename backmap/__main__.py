@@ -1,4 +1,4 @@
-"""``python -m backmap``: the command line, and where CMake finds backmap."""
+"""``python -m backmap``: the command line, and the location of backmap for CMake."""
 
 import sys
 

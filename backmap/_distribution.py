@@ -1,29 +1,29 @@
-"""The name this package is installed under, and another project's that would mix its files with ours."""
+"""The name of this distribution, and of another project whose files would mix with ours."""
 
 from importlib.metadata import PackageNotFoundError, distribution
 
 NAME = "backmap-md"
-"""Name of the distribution: what `pip install` takes."""
+"""Name of the distribution, for `pip install`."""
 
 _OTHER = "backmap"
-"""Name of another project on the Python package index, which also installs a package called ``backmap``."""
+"""Name of another project on PyPI that also installs a package called ``backmap``."""
 
 
 def version() -> str:
-    """Give the version that is installed, or ``unknown``."""
+    """Return the installed version, or ``unknown``."""
     try:
         return distribution(NAME).version
-    except PackageNotFoundError:  # imported from a source folder that was never installed
+    except PackageNotFoundError:  # imported from a source folder that was not installed
         return "unknown"
 
 
 def refuse_other() -> None:
-    """Refuse to run beside the other project.
+    """Refuse to run if the other project is installed.
 
     Raises
     ------
     ImportError
-        If it is installed, whichever of the two came last; the message says what to do.
+        If the other project is installed, before or after this one; the message says what to do.
     """
     try:
         found = distribution(_OTHER).version

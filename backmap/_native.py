@@ -14,12 +14,12 @@ def load() -> ModuleType:
         If torch or the library cannot be loaded; the message says what to do.
     """
     try:
-        import torch  # loads the libraries that ours refers to
+        import torch  # loads the libraries that ours depends on
     except ImportError as error:
         raise ImportError("backmap needs PyTorch: install it with `pip install torch`.") from error
     try:
         built = import_module("backmap._built_with").TORCH
-        # Patches of one release have the same C++ interface; another release fails with words about symbols.
+        # Patch releases share a C++ interface; any other release would fail with undefined symbols.
         library = import_module("backmap._core") if _release(built) == _release(torch.__version__) else None
     except ImportError as error:
         raise ImportError(
@@ -29,22 +29,24 @@ def load() -> ModuleType:
     if library is None:
         raise ImportError(
             f"backmap was built with PyTorch {built}, but PyTorch {torch.__version__} is installed: install "
-            f"torch=={_release(built)}.*, or build backmap anew with `pip install --no-build-isolation .` in "
+            f"torch=={_release(built)}.*, or rebuild backmap with `pip install --no-build-isolation .` in "
             "backmap's source folder."
         )
     return library
 
 
 def _release(version: str) -> str:
-    """Major and minor number of a version."""
+    """Return the major and minor number of a version."""
     return ".".join(version.split(".")[:2])
 
 
 def library_path() -> Path:
-    """Path of the operator library, for programs that load it without Python."""
-    return Path(load().__file__).with_name("libbackmap.so")
+    """Return the path of the operator library, for programs that load it without Python."""
+    extension = load().__file__
+    assert extension is not None  # an extension module always comes from a file
+    return Path(extension).with_name("libbackmap.so")
 
 
 def build_description() -> dict[str, str]:
-    """Version, compiler, torch and CUDA of the build; empty strings for CUDA if it was left out."""
+    """Return version, compiler, torch and CUDA of the build; CUDA entries are empty without CUDA."""
     return load().build_description()

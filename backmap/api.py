@@ -1,7 +1,8 @@
-"""What ``backmap reconstruct`` does, from Python: in memory, or from files to files."""
+"""``backmap reconstruct`` from Python: in memory, or from files to files."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from os import PathLike
@@ -41,22 +42,23 @@ def reconstruct(
     top: str | PathLike[str] | None = None,
     **options: Any,
 ) -> mdtraj.Trajectory | list[mdtraj.Trajectory]:
-    """Build all atoms of a coarse-grained trajectory, in memory.
+    """Build all atoms of a coarse-grained trajectory in memory.
 
-    :func:`reconstruct_files` works on files of any length.
+    For files of any length, use :func:`reconstruct_files`.
 
     Parameters
     ----------
     trajectory : mdtraj.Trajectory or path
-        Only the model's beads (C-alphas for proteins), or more atoms, from which they are taken.
+        Either only the beads of the model (C-alphas for proteins), or more atoms, from which the beads are
+        taken.
     top : path, optional
-        Topology of a trajectory file that holds only coordinates.
+        Topology for a trajectory file that contains only coordinates.
     {options}
 
     Returns
     -------
     mdtraj.Trajectory or list of mdtraj.Trajectory
-        All atoms in nm; a list where more than one sample is asked for.
+        All atoms in nm; a list if more than one sample is requested.
 
     Raises
     ------
@@ -69,9 +71,9 @@ def reconstruct(
     >>> several = backmap.reconstruct("ca.xtc", top="ca.pdb", samples=5, seed=1)
     """
     asked = Building(**options)
-    _require_trajectory(trajectory, top)
+    given_trajectory = _GivenTrajectory(*_checked(trajectory, top))
     with usual_settings():
-        follower = open_follower(asked, _GivenTrajectory(trajectory, top), side_by_side=True)
+        follower = open_follower(asked, given_trajectory, side_by_side=True)
         built = list(follower.build(follower.source.chunks(follower.frames_per_batch)))
     if unusual := follower.describe():
         warnings.warn(f"{follower.source.name}: {unusual}", InputWarning, stacklevel=3)
@@ -87,20 +89,20 @@ def reconstruct_files(
     output: str | PathLike[str],
     **options: Any,
 ) -> Outcome:
-    """Build all atoms of files of any length into files: all that ``backmap reconstruct`` does.
+    """Build all atoms from files of any length to files, as ``backmap reconstruct`` does.
 
     Parameters
     ----------
     input : path or sequence of paths
-        Structure or trajectory; several trajectories of the same molecule for temporal models.
+        Structure or trajectory; for temporal models also several trajectories of the same molecule.
     output : path
-        File to write, whose suffix gives the format; a folder where there are several inputs.
+        File to write, whose suffix selects the format; a folder if there are several inputs.
     {options}
 
     Returns
     -------
     Outcome
-        The files, how they were made, and a summary.
+        The written files, how they were made, and a summary.
 
     Raises
     ------
@@ -114,38 +116,41 @@ def reconstruct_files(
     --------
     >>> backmap.reconstruct_files("ca.xtc", "atoms.xtc", top="ca.pdb", resume=True).summary
     """
-    outcome = carry_out(Request(input=input, output=output, **options))
+    given: dict[str, Any] = {"input": input, "output": output, **options}
+    outcome = carry_out(Request(**given))
     if outcome.early_end is not None:
         raise outcome.early_end
     return outcome
 
 
-def _require_trajectory(trajectory: Any, top: Any) -> None:
-    """Refuse what is neither a trajectory nor the name of a file, and a topology where one is known."""
+def _checked(trajectory: Any, top: Any) -> tuple[mdtraj.Trajectory | str, str | None]:
+    """Refuse anything but a trajectory or a file name, and a topology where one is already known."""
     import mdtraj
 
     if top is not None:
-        Name().check(top, "top")
+        top = Name().check(top, "top")
     if isinstance(trajectory, mdtraj.Trajectory):
         if top is not None:
-            raise InputError(f"top {shown(top)}: an mdtraj.Trajectory has a topology already; leave it out")
-    elif not is_path(trajectory):
-        raise InputError(f"trajectory is {shown(trajectory)}; give an mdtraj.Trajectory or a file")
+            raise InputError(f"top {shown(top)}: an mdtraj.Trajectory already has a topology; leave top out")
+        return trajectory, None
+    if not is_path(trajectory):
+        raise InputError(f"trajectory is {shown(trajectory)}; give an mdtraj.Trajectory or a file name")
+    return os.fspath(trajectory), top
 
 
 class _GivenTrajectory:
-    """Opens what :func:`reconstruct` was given."""
+    """Opens the input of :func:`reconstruct`."""
 
-    def __init__(self, trajectory: Any, top: Any) -> None:
+    def __init__(self, trajectory: mdtraj.Trajectory | str, top: str | None) -> None:
         self._trajectory, self._top = trajectory, top
 
     def protein(self, asked: Building) -> Source:
-        names = {"skip_unknown": asked.skip_unknown, "sequence": asked.sequence}
-        if is_path(self._trajectory):
-            return open_source(self._trajectory, self._top, **names)
-        return source_from_mdtraj(self._trajectory, **names)
+        skip_unknown, sequence = asked.skip_unknown, asked.sequence
+        if isinstance(self._trajectory, str):
+            return open_source(self._trajectory, self._top, skip_unknown=skip_unknown, sequence=sequence)
+        return source_from_mdtraj(self._trajectory, skip_unknown=skip_unknown, sequence=sequence)
 
     def beads(self, model: TemporalModel) -> BeadSource:
-        if is_path(self._trajectory):
+        if isinstance(self._trajectory, str):
             return open_beads(self._trajectory, model.molecule, model.mapping, self._top)
         return beads_from_mdtraj(self._trajectory, model.molecule, model.mapping)

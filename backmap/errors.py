@@ -1,4 +1,4 @@
-"""What backmap tells its user: one sentence about the input, without a traceback."""
+"""Errors and warnings for the user: one sentence about the input, without a traceback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class InputError(Exception):
     """The input or the request cannot be used. The message is one sentence: what, where, and the remedy.
 
-    Words of a file that the message quotes may hold anything; what cannot be printed is written as an escape.
+    Quoted text from files may contain anything; unprintable characters are escaped.
     """
 
     def __init__(self, message: str) -> None:
@@ -14,14 +14,14 @@ class InputError(Exception):
 
 
 class OptionError(InputError):
-    """An option cannot be used as it was given.
+    """An option has an unusable value.
 
     Attributes
     ----------
     option : str
-        Its name in Python.
+        Name of the option in Python.
     reason : str
-        What is wrong, and what to do about it.
+        What is wrong, and what to do.
     """
 
     def __init__(self, option: str, reason: str) -> None:
@@ -30,16 +30,16 @@ class OptionError(InputError):
 
 
 class InputEndsEarly(InputError):  # noqa: N818
-    """A file ends in the middle of a frame, and all its whole frames were read."""
+    """A file ends in the middle of a frame; all its complete frames were read."""
 
 
 class InputWarning(UserWarning):
-    """Something in the input was left out or is built in a way its author may not expect."""
+    """Something in the input was left out, or is built in a way that the user may not expect."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
 
 
 def printable(text: str) -> str:
-    """Escape what cannot be printed: line ends, and codes that a terminal would obey."""
+    """Escape unprintable characters, such as line breaks and terminal control codes."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

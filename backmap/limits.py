@@ -1,4 +1,4 @@
-"""What values make sense: kinds that options, arguments and configurations are checked against."""
+"""Kinds of values and their limits, against which options, arguments and configurations are checked."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
 from backmap.errors import InputError
 
 _LONGEST_NUMBER = 20
-"""Digits beyond which a number is larger than any limit; Python refuses to read very long ones."""
+"""Longer numbers exceed any limit, and Python refuses to parse very long ones."""
 
 _NUMERAL = re.compile("[0-9.eE+-]{1,50}")
-"""Python itself reads digits of all alphabets, and underscores, too."""
+"""Only plain ASCII numbers; Python also accepts digits of other scripts and underscores."""
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 60
 
 
 def shown(value: object) -> str:
-    """Write a value for a message, in few characters whatever it is."""
+    """Return a short representation of any value for a message."""
     return _short.repr(value)
 
 
 class Kind(Protocol):
-    """Values of one kind."""
+    """A kind of values."""
 
     def check(self, value: object, name: str) -> Any:
-        """Give a plain value back if it is one of these.
+        """Return the value as a plain value if it is of this kind.
 
         Raises
         ------
         InputError
-            If it is not; ``name`` says whose value it is in the message.
+            If it is not; ``name`` identifies the value in the message.
         """
 
     def parse(self, text: str) -> Any:
-        """Read a value. Raises ValueError with one sentence if it is none of these."""
+        """Parse a value; raise ValueError with one sentence if it is not of this kind."""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """Whole numbers from the lowest to the highest."""
+    """Whole numbers from ``lowest`` to ``highest``, inclusive."""
 
     lowest: int
     highest: int
@@ -57,12 +57,12 @@ class Whole:
         return f"a whole number from {self.lowest} to {self.highest}"
 
     def check(self, value: object, name: str) -> int:
-        """Give the number back if it is one of these; numpy's integers count, truth values do not.
+        """Return the number if it is in range; NumPy integers are accepted, booleans are not.
 
         Raises
         ------
         InputError
-            If it is not; ``name`` says which number in the message.
+            If it is not; ``name`` identifies the number in the message.
         """
         if isinstance(value, int | np.integer) and not isinstance(value, bool):
             number = operator.index(value)
@@ -71,7 +71,7 @@ class Whole:
         raise InputError(f"{name} is {shown(value)}; give {self}")
 
     def parse(self, text: str) -> int:
-        """Read a number. Raises ValueError with one sentence if it is none of these."""
+        """Parse a number; raise ValueError with one sentence if it is not in range."""
         if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER:
             number = int(text)
             if self.lowest <= number <= self.highest:
@@ -81,7 +81,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """Numbers from the lowest to the highest."""
+    """Numbers from ``lowest`` to ``highest``, inclusive."""
 
     lowest: float
     highest: float
@@ -90,12 +90,12 @@ class Real:
         return f"a number from {self.lowest:g} to {self.highest:g}"
 
     def check(self, value: object, name: str) -> float:
-        """Give the number back if it is one of these; numpy's numbers count, truth values do not.
+        """Return the number if it is in range; NumPy numbers are accepted, booleans are not.
 
         Raises
         ------
         InputError
-            If it is not; ``name`` says which number in the message.
+            If it is not; ``name`` identifies the number in the message.
         """
         kinds = int | float | np.integer | np.floating
         if isinstance(value, kinds) and not isinstance(value, bool) and self._holds(value):
@@ -103,7 +103,7 @@ class Real:
         raise InputError(f"{name} is {shown(value)}; give {self}")
 
     def parse(self, text: str) -> float:
-        """Read a number. Raises ValueError with one sentence if it is none of these."""
+        """Parse a number; raise ValueError with one sentence if it is not in range."""
         try:
             number = float(text) if _NUMERAL.fullmatch(text) else math.nan
         except ValueError:
@@ -112,7 +112,7 @@ class Real:
             raise ValueError(f"{shown(text)} is not {self}")
         return number
 
-    def _holds(self, number: float) -> bool:
+    def _holds(self, number: float | np.integer | np.floating) -> bool:
         return bool(self.lowest <= number <= self.highest)
 
 
@@ -121,19 +121,19 @@ class Flag:
     """True or False."""
 
     def check(self, value: object, name: str) -> bool:
-        """Give the truth value back; numpy's count, numbers do not."""
+        """Return the boolean; NumPy booleans are accepted, numbers are not."""
         if not isinstance(value, bool | np.bool_):
             raise InputError(f"{name} is {shown(value)}; give True or False")
         return bool(value)
 
     def parse(self, text: str) -> bool:
-        """Flags are given by their name only."""
+        """Refuse any value: flags are given only by their name."""
         raise ValueError(f"{shown(text)} is not expected")
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of some words."""
+    """One of several words."""
 
     words: tuple[str, ...]
 
@@ -141,13 +141,13 @@ class OneOf:
         return f"one of {', '.join(self.words)}"
 
     def check(self, value: object, name: str) -> str:
-        """Give the word back if it is one of these."""
+        """Return the word if it is one of ``words``."""
         if not (isinstance(value, str) and value in self.words):
             raise InputError(f"{name} is {shown(value)}; give {self}")
         return value
 
     def parse(self, text: str) -> str:
-        """Read a word."""
+        """Parse a word."""
         if text not in self.words:
             raise ValueError(f"{shown(text)} is not {self}")
         return text
@@ -155,21 +155,21 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Name:
-    """Names of files, or other text without an end."""
+    """File names, or other free text."""
 
-    what: str = "the name of a file"
+    what: str = "a file name"
 
     def __str__(self) -> str:
         return self.what
 
     def check(self, value: object, name: str) -> str:
-        """Give the name back as text."""
+        """Return the name as a string."""
         if not is_path(value) or not os.fspath(value) or "\0" in os.fspath(value):
             raise InputError(f"{name} is {shown(value)}; give {self.what}")
         return os.fspath(value)
 
     def parse(self, text: str) -> str:
-        """Take any text."""
+        """Accept any text."""
         return text
 
 
@@ -183,7 +183,7 @@ class Several:
         return f"{self.kind}, or several"
 
     def check(self, value: object, name: str) -> tuple[Any, ...]:
-        """Give the values back; a single one counts."""
+        """Return the values as a tuple; a single file name is accepted."""
         if is_path(value):
             return (self.kind.check(value, name),)
         if not isinstance(value, Sequence | np.ndarray) or isinstance(value, bytes) or not len(value):
@@ -191,10 +191,10 @@ class Several:
         return tuple(self.kind.check(entry, name) for entry in value)
 
     def parse(self, text: str) -> Any:
-        """Read one of the values."""
+        """Parse one of the values."""
         return self.kind.parse(text)
 
 
-def is_path(value: object) -> bool:
-    """Whether a value names a file."""
+def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Return whether a value can name a file."""
     return isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str)

@@ -1,4 +1,4 @@
-"""Options as fields of a dataclass: which values they take, what they do, and what they apply to."""
+"""Options as fields of a dataclass: their values, their help, and the models they apply to."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of an option.
+    """Description of an option.
 
     Parameters
     ----------
     values : Kind
-        The values it takes.
+        Accepted values.
     help : str
-        What it does, in a few words.
+        Short description.
     unset : str
-        What a default of None or 0 means.
+        Meaning of a default of None or 0.
     metavar : str
-        What stands for its value in the help of the command line.
+        Placeholder for its value in the command-line help.
     group : str
-        Where it stands in that help.
+        Its section in that help.
     families : tuple of str
-        Kinds of models it applies to; empty for all.
+        Families of models it applies to; empty for all.
     decides : bool
-        Whether the atoms that are written depend on it, so that a run cannot go on with another value.
+        Whether the written atoms depend on it, so that a run cannot be resumed with another value.
     """
 
     values: Kind
@@ -48,32 +48,32 @@ class Option:
 def option(default: Any, values: Kind, help: str, **more: Any) -> Any:
     """Declare an option as a field of a dataclass: its default, and the parameters of :class:`Option`.
 
-    A default of None means that the option may be left out; ``...`` that it must be given.
+    A default of None means that the option may be omitted; ``...`` means that it is required.
     """
     metadata = {"option": Option(values, help, **more)}
     return dataclasses.field(default=dataclasses.MISSING if default is ... else default, metadata=metadata)
 
 
 def options_of(kind: type) -> Mapping[str, Option]:
-    """List the options that are fields of a dataclass, by name."""
+    """Return the options that are fields of a dataclass, by name."""
     return {field.name: field.metadata["option"] for field in dataclasses.fields(kind)}
 
 
 def defaults_of(kind: type) -> Mapping[str, Any]:
-    """Give the defaults of options; those that must be given have none."""
+    """Return the defaults of options; required options have none."""
     fields = dataclasses.fields(kind)
     return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def check_options(given: Any) -> None:
-    """Check all options of a dataclass that is being made, and keep them as plain values.
+    """Check all options of a dataclass under construction, and store them as plain values.
 
-    Nothing is converted but numpy's numbers and truth values.
+    Only NumPy numbers and booleans, paths and sequences are converted.
 
     Raises
     ------
     InputError
-        If one has the wrong type or lies outside its limits; the message names it.
+        If an option has the wrong type or is outside its limits; the message names it.
     """
     defaults = defaults_of(type(given))
     for name, known in options_of(type(given)).items():
@@ -85,7 +85,7 @@ def check_options(given: Any) -> None:
 def takes_options(kind: type) -> Callable[[Function], Function]:
     """Give a function of ``**options`` the signature and documentation of the options of a dataclass.
 
-    Where its docstring says ``{options}``, they are listed. Options that the function names itself are not.
+    The options replace ``{options}`` in its docstring, except those that are explicit parameters.
     """
 
     def decorate(function: Function) -> Function:
@@ -106,7 +106,7 @@ def takes_options(kind: type) -> Callable[[Function], Function]:
 
 
 def _entry(name: str, known: Option, default: Any) -> str:
-    """Document an option as numpy's style has it."""
+    """Document an option in numpy style."""
     kind = {Flag: "bool", Whole: "int", Real: "float"}.get(type(known.values), "str")
     text = f"{known.help[0].upper()}{known.help[1:]}{applies_to(known)}."
     if isinstance(known.values, Whole | Real | OneOf):
@@ -117,5 +117,5 @@ def _entry(name: str, known: Option, default: Any) -> str:
 
 
 def applies_to(known: Option) -> str:
-    """Name the models that an option applies to, in brackets; nothing where it applies to all."""
+    """Name the models that an option applies to, in parentheses; empty if it applies to all."""
     return f" ({', '.join(known.families)} models)" if known.families else ""

@@ -1,9 +1,10 @@
-"""Frames as they come, for example from a running simulation: each is built before the next is asked for."""
+"""Frames that arrive one by one, as from a running simulation: each is built before the next is requested."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,24 +33,25 @@ def reconstruct_stream(
     topology: mdtraj.Topology | str | PathLike[str] | None = None,
     **options: Any,
 ) -> Iterator[mdtraj.Trajectory]:
-    """Build all atoms of frames one after another, as they come.
+    """Build all atoms of frames one by one, as they arrive.
 
-    A frame is asked for when the one before was handed on, so a running simulation can be followed. Frames
-    are numbered as they come; the same in a file, or in :func:`backmap.reconstruct`, give the same atoms.
+    Each frame is requested only after the previous result was yielded, so a running simulation can be
+    followed. Frames are numbered in order of arrival; the same frames in a file, or passed to
+    :func:`backmap.reconstruct`, give the same atoms.
 
     Parameters
     ----------
     frames : iterable of ndarray (beads, 3), or of mdtraj.Trajectory
-        Only the model's beads, or more atoms, in nm. A trajectory of several frames is built in one batch,
-        which is faster.
+        Either only the beads of the model, or more atoms, in nm. A trajectory of several frames is built in
+        one batch, which is faster.
     topology : mdtraj.Topology or path, optional
-        Names of the beads: a topology, or a structure file that has one. Not needed for trajectories.
+        Names of the beads: a topology, or a structure file that contains one. Not needed for trajectories.
     {options}
 
     Yields
     ------
     mdtraj.Trajectory
-        One for each frame, holding its samples as frames.
+        One per input frame, with its samples as frames.
 
     Raises
     ------
@@ -64,13 +66,13 @@ def reconstruct_stream(
 
 
 def _require_frames(frames: Any, topology: Any) -> None:
-    """Refuse what gives no frames, and a topology that is none."""
+    """Refuse frames that are not an iterable of frames, and invalid topologies."""
     import mdtraj
 
     if isinstance(frames, str | bytes | mdtraj.Trajectory) or not isinstance(frames, Iterable):
-        raise InputError(f"frames are {shown(frames)}; give an iterable of arrays or of mdtraj.Trajectory")
+        raise InputError(f"frames is {shown(frames)}; give an iterable of arrays or of mdtraj.Trajectory")
     if topology is not None and not isinstance(topology, mdtraj.Topology) and not is_path(topology):
-        raise InputError(f"topology is {shown(topology)}; give an mdtraj.Topology or the name of a file")
+        raise InputError(f"topology is {shown(topology)}; give an mdtraj.Topology or a file name")
 
 
 def _follow(
@@ -78,7 +80,7 @@ def _follow(
     topology: mdtraj.Topology | str | PathLike[str] | None,
     asked: Building,
 ) -> Iterator[mdtraj.Trajectory]:
-    """Build trajectories as they come, and hand on one frame with all its samples after another."""
+    """Build trajectories as they arrive, and yield one frame at a time with all its samples."""
     import mdtraj
 
     residues: Sequence[ResidueRecord] | None = None
@@ -103,12 +105,12 @@ def _follow(
 
 
 def _read_names(path: str | PathLike[str]) -> tuple[mdtraj.Topology, Sequence[ResidueRecord]]:
-    """Read the residues of a file, with a topology of as many atoms for mdtraj."""
+    """Read the residues of a file, with an mdtraj topology of the same number of atoms."""
     from backmap.io.naming import TOPOLOGY_SUFFIXES, require_file, require_suffix
     from backmap.io.reader import open_names
     from backmap.io.trajectory_file import nameless_topology
 
-    path = require_file(path)
+    path = require_file(Path(path))
     require_suffix(path, TOPOLOGY_SUFFIXES, "topology")
     names = open_names(path)
     return nameless_topology(names.atoms), names.residues
@@ -117,7 +119,7 @@ def _read_names(path: str | PathLike[str]) -> tuple[mdtraj.Topology, Sequence[Re
 def _trajectories(
     frames: Iterable[np.ndarray | mdtraj.Trajectory], topology: mdtraj.Topology | None
 ) -> Iterator[mdtraj.Trajectory]:
-    """Turn what comes into trajectories of some frames each."""
+    """Convert incoming frames to trajectories."""
     import mdtraj
 
     first: mdtraj.Topology | None = None
@@ -130,7 +132,7 @@ def _trajectories(
             number += given.n_frames
             continue
         if topology is None:
-            raise InputError("the frames are coordinates without names; give their topology")
+            raise InputError("the frames are coordinates without names; give a topology")
         positions = _as_array(given, number)
         if positions.shape != (topology.n_atoms, 3):
             raise InputError(
@@ -139,7 +141,7 @@ def _trajectories(
             )
         if positions.dtype.kind not in "fiu":
             raise InputError(
-                f"frame {number + 1}: holds {positions.dtype} instead of numbers; give coordinates in nm"
+                f"frame {number + 1}: contains {positions.dtype} instead of numbers; give coordinates in nm"
             )
         yield mdtraj.Trajectory(positions[None], topology, time=[number])
         number += 1
@@ -149,11 +151,13 @@ def _as_array(given: Any, number: int) -> np.ndarray:
     try:
         return np.asarray(given)
     except (ValueError, TypeError) as error:
-        raise InputError(f"frame {number + 1}: is no array of coordinates ({error})") from None
+        raise InputError(
+            f"frame {number + 1}: is not an array of coordinates ({error}); give coordinates in nm"
+        ) from None
 
 
 def _require_same_atoms(topology: mdtraj.Topology, first: mdtraj.Topology, number: int) -> None:
-    """Refuse frames whose atoms are others than those of the first frame, or come in another order."""
+    """Refuse frames whose atoms differ from those of the first frame, or are in another order."""
     if topology is first:
         return
     if topology.n_atoms != first.n_atoms:
@@ -180,7 +184,7 @@ def _describe(atom: mdtraj.core.topology.Atom) -> str:
 
 
 class _First:
-    """Opens the first frames of a stream, whose atoms are those of all."""
+    """Opens the first frames of a stream, which determine the atoms of all frames."""
 
     def __init__(self, first: mdtraj.Trajectory, residues: Sequence[ResidueRecord] | None) -> None:
         self._first, self._residues = first, residues

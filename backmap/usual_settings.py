@@ -1,4 +1,4 @@
-"""The settings of torch and numpy that backmap works with, whatever its caller has set."""
+"""Settings of torch and numpy that backmap relies on, independent of the caller's."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def usual_settings() -> Iterator[None]:
-    """Work with single precision, on the processor, with gradients allowed; then put the caller's back.
+    """Use single precision, the CPU and enabled gradients; restore the caller's settings on exit.
 
-    Threads that are started meanwhile have these settings from the beginning, but for the precision, which
-    is one for the process. A process that was forked from one that had loaded torch stays with one thread:
-    the threads of OpenMP are not forked with it, and it would wait for them for ever.
+    New threads start with the same settings, which are torch's defaults, except for the precision, which is
+    global to the process. A process forked from one that had loaded torch uses a single thread:
+    OpenMP threads are not inherited by a fork, and it would wait for them forever.
     """
     import torch
 

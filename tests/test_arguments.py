@@ -145,7 +145,7 @@ def test_frames_that_are_no_coordinates_are_refused(frame):
 
 
 def test_a_topology_beside_a_trajectory_is_refused():
-    with pytest.raises(InputError, match="has a topology already"):
+    with pytest.raises(InputError, match="already has a topology"):
         build(top="other.pdb")
 
 

@@ -98,10 +98,10 @@ def test_frames_whose_atoms_are_in_another_order_are_refused(toy, c_alphas):
 @pytest.mark.parametrize(
     "frames, options, message",
     [
-        ([np.zeros((3, 3))], {}, "the frames are coordinates without names; give their topology"),
+        ([np.zeros((3, 3))], {}, "the frames are coordinates without names; give a topology"),
         ([np.zeros((3, 3))], {"topology": TOP}, "frame 1: has shape .3, 3., but the topology has 34 atoms"),
         ([np.full((34, 3), np.nan)], {"topology": TOP}, "a coordinate is not a finite number"),
-        ([np.full((34, 3), "a")], {"topology": TOP}, "frame 1: holds <U1 instead of numbers"),
+        ([np.full((34, 3), "a")], {"topology": TOP}, "frame 1: contains <U1 instead of numbers"),
         ([], {"refine": 3}, "refine: applies only to temporal models"),
         ([], {"samples": 0}, "samples is 0; give a whole number"),
         ([np.zeros((3, 3))], {"topology": "none.pdb"}, "none.pdb: no such file; check the name"),

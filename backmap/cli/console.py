@@ -1,4 +1,4 @@
-"""What the command prints, whatever has become of its standard streams."""
+"""Printing of the command, in any state of its standard streams."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ EXIT_BROKEN_PIPE = 141
 
 
 def prepare_streams() -> None:
-    """Make sure that there are standard streams, and that they take any text.
+    """Ensure that the standard streams exist and accept any text.
 
-    Those that are closed are connected to the null device: otherwise the next file that is opened gets their
-    descriptor, and messages of libraries end up in it. Names of files that are no text are escaped.
+    Closed streams are connected to the null device: otherwise the next file to be opened would get their
+    descriptor, and messages of libraries would end up in it. File names that are not valid text are escaped.
     """
     for descriptor in range(3):
         try:
@@ -32,18 +32,18 @@ def prepare_streams() -> None:
 
 
 def tell(message: str) -> None:
-    """Print a message on one line of standard error; a run goes on where nobody can read it any more."""
+    """Print a message on one line of standard error; continue if standard error cannot be written."""
     with suppress(OSError):
         print(printable(message), file=sys.stderr, flush=True)
 
 
 def show(*paragraphs: str) -> None:
-    """Print results on standard output, an empty line between paragraphs.
+    """Print results on standard output, with empty lines between paragraphs.
 
     Raises
     ------
     SystemExit
-        If the reader of a pipe has gone, as other programs of a pipeline end then.
+        If the reader of a pipe has gone; the exit code is that of other programs in this case.
     InputError
         If the output cannot be written for another reason.
     """
@@ -58,7 +58,7 @@ def show(*paragraphs: str) -> None:
 
 
 def _discard_output() -> None:
-    """Connect standard output to the null device: what is still buffered would fail again at the end."""
+    """Connect standard output to the null device, or flushing its buffer would fail again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

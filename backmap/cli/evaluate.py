@@ -1,4 +1,4 @@
-"""``backmap evaluate``: how good are built structures, and do trajectories move as the reference does."""
+"""``backmap evaluate``: score built structures, and compare how trajectories move with a reference."""
 
 from __future__ import annotations
 
@@ -31,21 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "samples",
         nargs="+",
         metavar="SAMPLE",
-        help="built structure or trajectory; several are samples of one input, for the diversity",
+        help="built structure or trajectory; several files are samples of one input, for the diversity",
     )
     parser.add_argument(
         "--reference",
         metavar="REF",
-        help="true atoms of the same residues and frames; or the C-alphas the samples were built from",
+        help="true atoms of the same residues and frames, or the C-alphas that the samples were built from",
     )
-    parser.add_argument("--top", metavar="TOPOLOGY", help="topology of files without residue names")
+    parser.add_argument("--top", metavar="TOPOLOGY", help="topology for files without residue names")
     parser.add_argument(
-        "--reference-top", metavar="TOPOLOGY", help="the same for the reference, where it is another"
+        "--reference-top", metavar="TOPOLOGY", help="topology for the reference, if it differs"
     )
-    parser.add_argument("--json", metavar="OUT", help="write the scorecard, with more detail, to this file")
-    parser.add_argument(
-        "--skip-unknown", action="store_true", help="leave out residues backmap does not know"
-    )
+    parser.add_argument("--json", metavar="OUT", help="write the scorecard, in more detail, to this file")
+    parser.add_argument("--skip-unknown", action="store_true", help="leave out unknown residues")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     _add_kinetics_arguments(parser)
 
@@ -53,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_kinetics_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "comparing how molecules move",
-        "With --kinetics, all atoms of any peptide count, caps and hydrogens included. Frames need not agree "
-        "in number; several SAMPLEs are pooled.",
+        "With --kinetics, all atoms of any peptide are compared, including caps and hydrogens. Numbers of "
+        "frames may differ; several SAMPLEs are pooled.",
     )
     group.add_argument(
         "--kinetics",
@@ -63,15 +61,15 @@ def _add_kinetics_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_options(group, KineticsOptions)
     group.add_argument(
-        "--force-field", nargs="+", metavar="XML", help="force field of OpenMM, for energies; several files"
+        "--force-field", nargs="+", metavar="XML", help="OpenMM force-field files, for energies"
     )
-    group.add_argument("--codes", metavar="NPY", help="latent codes of the samples' frames, a row a frame")
+    group.add_argument("--codes", metavar="NPY", help="latent codes of the samples, one row per frame")
     group.add_argument("--one-frame", metavar="FILE", help="many structures of one coarse-grained frame")
-    group.add_argument("--figures", metavar="FOLDER", help="write figures, PDF and PNG, into this folder")
+    group.add_argument("--figures", metavar="FOLDER", help="write figures as PDF and PNG to this folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score the files as the arguments ask."""
+    """Score the files as requested by the arguments."""
     return _run_kinetics(arguments) if arguments.kinetics else _run_structures(arguments)
 
 
@@ -82,7 +80,7 @@ def _run_structures(arguments: argparse.Namespace) -> int:
     needing_kinetics = {"--figures": arguments.figures, "--force-field": arguments.force_field}
     for option, value in needing_kinetics.items():
         if value is not None:
-            raise InputError(f"{option} belongs to --kinetics; give that as well")
+            raise InputError(f"{option} applies only with --kinetics; give --kinetics as well")
     with StagedFiles(overwrite=arguments.overwrite, inputs=_inputs(arguments)) as files:
         output = None if arguments.json is None else files.add(arguments.json)
         samples = _open_samples(arguments)
@@ -99,7 +97,7 @@ def _run_kinetics(arguments: argparse.Namespace) -> int:
     from backmap.io import StagedFiles
 
     if arguments.reference is None:
-        raise InputError("--kinetics compares with a reference; give one with --reference")
+        raise InputError("--kinetics needs a reference; give one with --reference")
     with (
         _folder_of_figures(arguments.figures),
         StagedFiles(overwrite=arguments.overwrite, inputs=_inputs(arguments)) as files,
@@ -150,25 +148,27 @@ def _load_codes(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as an array of numpy ({error})") from error
+        raise InputError(
+            f"{path}: cannot be read as a NumPy array ({error}); give a file written by numpy.save"
+        ) from error
 
 
 def _frame_interval(arguments: argparse.Namespace) -> float | None:
-    """Take the time between frames as given, or leave it to the files if all of them hold times."""
+    """Return the given time between frames, or None if all files contain times."""
     from backmap.io import holds_times
 
     if arguments.frame_interval is None:
         for name in (arguments.reference, *arguments.samples):
             if not holds_times(name):
                 raise InputError(
-                    f"{name}: does not hold the time between frames; give it with --frame-interval, in ps"
+                    f"{name}: does not contain the time between frames; give it with --frame-interval, in ps"
                 )
     return arguments.frame_interval
 
 
 @contextmanager
 def _folder_of_figures(name: str | None) -> Iterator[None]:
-    """Make the folder of the figures, and take it away again if nothing comes into it."""
+    """Create the folder for figures, and remove it on failure if it is empty."""
     from backmap.io.staging import explain_writing
 
     if name is None or Path(name).is_dir():
@@ -185,7 +185,7 @@ def _folder_of_figures(name: str | None) -> Iterator[None]:
 
 
 def _reserve_figures(arguments: argparse.Namespace, files: StagedFiles) -> dict[str, list[Path]]:
-    """Name the figures that will be drawn and their files, before anything slow is done."""
+    """Reserve the files of the figures to draw, before any slow computation."""
     if arguments.figures is None:
         return {}
     from backmap.report.figures import FIGURES
@@ -193,7 +193,7 @@ def _reserve_figures(arguments: argparse.Namespace, files: StagedFiles) -> dict[
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise InputError("figures need matplotlib; pip install matplotlib") from error
+        raise InputError("figures need matplotlib; install it with `pip install matplotlib`") from error
     folder = Path(arguments.figures)
     needed = {
         "energies": arguments.force_field,
@@ -229,7 +229,7 @@ def _inputs(arguments: argparse.Namespace) -> list[str]:
 def _require_once(names: list[str]) -> None:
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
-        raise InputError(f"{min(repeated)}: is given twice; give every sample once")
+        raise InputError(f"{min(repeated)}: is given more than once; give every sample once")
 
 
 def _open_samples(arguments: argparse.Namespace) -> dict[str, Source]:
@@ -245,7 +245,7 @@ def _open_reference(arguments: argparse.Namespace) -> tuple[str, Source] | None:
 
 
 def _open(name: str, top: str | None, arguments: argparse.Namespace) -> Source:
-    """Open a file, with the topology only where it has no residue names itself."""
+    """Open a file, with the topology only if the file has no residue names."""
     from backmap.io import open_source
     from backmap.io.naming import TOPOLOGY_SUFFIXES, suffix_of
 

@@ -1,4 +1,4 @@
-"""``backmap export``: a model as a file that C++ programs run without Python."""
+"""``backmap export``: write a model to a file that C++ programs can run without Python."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backmap.errors import InputError
+from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.shipped import ShippedModel, read_model, require_model
 from backmap.runs.request import Building
 
@@ -20,17 +21,17 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add = parser.add_argument
-    add("model", metavar="MODEL", help="shipped model or file of weights")
+    add("model", metavar="MODEL", help="shipped model, or weights file")
     add("-o", "--output", required=True, metavar="OUTPUT", help="file to write, such as model.ts")
     add(
         "--format",
         choices=("torchscript", "aot"),
         default="torchscript",
-        help="TorchScript, or machine code for this processor, of temporal models (%(default)s)",
+        help="TorchScript, or (temporal models) machine code for this processor (%(default)s)",
     )
     add_option(parser, Building, "ddim_steps")
     add("--overwrite", action="store_true", help="replace an existing file")
-    add("--quiet", action="store_true", help="no closing line")
+    add("--quiet", action="store_true", help="show no summary line")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,9 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_steps(arguments: argparse.Namespace, family: str, model: torch.nn.Module) -> None:
-    """Refuse steps of the DDIM sampler that the model has not."""
+    """Refuse DDIM steps that the model does not support."""
     steps, name = arguments.ddim_steps, arguments.model
-    if steps and family != "diamondback":
-        raise InputError(f"--ddim-steps: has no meaning for a {family} model such as {name}")
-    if steps and steps > model.config.steps:
-        raise InputError(f"--ddim-steps {steps}: {name} has {model.config.steps} steps; ask for fewer")
+    if not steps:
+        return
+    if not isinstance(model, DiamondbackModel):
+        raise InputError(f"--ddim-steps: applies only to diamondback models; {name} is a {family} model")
+    if steps > model.config.steps:
+        raise InputError(
+            f"--ddim-steps {steps}: {name} has only {model.config.steps} steps; give at most that many"
+        )

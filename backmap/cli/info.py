@@ -1,4 +1,4 @@
-"""``backmap info``: versions, how the native library was built, and what there is to run on."""
+"""``backmap info``: versions, the build of the native library, and available devices."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .console import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the verb: there are none."""
+    """Add the arguments of the verb, which has none."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what to know for a report of a problem."""
+    """Print the details that a bug report needs."""
     found = {**_versions(), **_native_library(), **_devices()}
     show("\n".join(f"{name:<12} {value}" for name, value in found.items()))
     return 0

@@ -1,4 +1,4 @@
-"""The ``backmap`` command: find the verb, run it, and turn what goes wrong into one sentence."""
+"""The ``backmap`` command: find the verb, run it, and report errors in one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import IO, NoReturn
+from typing import NoReturn
 
 from backmap.errors import InputError, InputWarning, OptionError
 from backmap.limits import shown
@@ -22,33 +22,33 @@ from .console import prepare_streams, show, tell
 from .options import option_of
 
 _OBJECTS_PER_COLLECTION = 100_000
-"""Atoms and residues of large files are many objects without cycles, which collections would go through again
-and again."""
+"""Large files create many objects without reference cycles, which frequent garbage collections would traverse
+repeatedly."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-"""Requests of the system to end; the exit code is 128 and their number."""
+"""Signals that request termination; the exit code is 128 plus the signal number."""
 
 VERBS: dict[str, str] = {
     "reconstruct": "build all atoms of a coarse-grained structure or trajectory",
     "evaluate": "score built structures against a reference",
     "train": "train a model",
-    "export": "write a model as a file that programs run without Python",
-    "models": "list the models that come with backmap, or show a model's card",
+    "export": "write a model to a file that programs run without Python",
+    "models": "list the models that come with backmap, or show a model card",
     "info": "show how backmap was built, and what it runs on",
 }
-"""Verbs with what they do. The module ``backmap.cli.<verb>`` is imported only when its verb is used."""
+"""Verbs and their summaries. The module ``backmap.cli.<verb>`` is imported only when its verb is used."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line."""
+    """A parser that reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         tell(f"backmap: error: {message} (see `{self.prog} --help`)")
         raise SystemExit(EXIT_BAD_INPUT)
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: object = None) -> None:
         """Print the help."""
         show(message.rstrip("\n"))
 
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 2 bad input, 130 interrupted, 128 and the number of the signal that ended it.
+        0 for success, 2 for bad input, 130 if interrupted, 128 plus the signal number if stopped by a signal.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prepare_streams()
@@ -102,10 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def command() -> NoReturn:
-    """Run the command line as a program, which ends when ``main`` does.
+    """Run the command line as a program that exits when ``main`` returns.
 
-    Threads that are still building when the program is told to stop are not waited for: all they could add is
-    a batch that nobody writes.
+    When the program is told to stop, threads that are still building are not waited for: their batches would
+    not be written.
     """
     code = main()
     if code > 128:
@@ -124,7 +124,7 @@ def _run(arguments: list[str]) -> int:
 
 
 class _Stopped(BaseException):
-    """The system asked the program to end."""
+    """A signal asked the program to stop."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signal_number).name}")
@@ -133,9 +133,9 @@ class _Stopped(BaseException):
 
 @contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """End on a request of the system as on an error, so that partial output is removed.
+    """Treat termination signals as errors, so that partial output is removed.
 
-    Signals that are ignored, as under nohup, stay so; only the main thread can handle any.
+    Ignored signals, as under nohup, stay ignored; only the main thread can handle signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -154,29 +154,29 @@ def _stop(number: int, frame: object) -> NoReturn:
 
 
 def _described(error: InputError) -> str:
-    """Say what is wrong, with options as they are spelled on the command line."""
+    """Describe an error, with options spelled as on the command line."""
     return f"{option_of(error.option)}: {error.reason}" if isinstance(error, OptionError) else str(error)
 
 
 def _tell_notes(error: BaseException) -> None:
-    """Say what was noted of an exception on its way."""
+    """Print the notes of an exception."""
     for note in getattr(error, "__notes__", ()):
         tell(f"backmap: {note}")
 
 
 def _require_words(arguments: Sequence[str]) -> None:
-    """Refuse words that can be neither a name nor a number."""
+    """Refuse arguments that can be neither a name nor a number."""
     for place, word in enumerate(arguments):
         value = word.partition("=")[2] if word.startswith("--") and "=" in word else word
         if not value:
             before = f" after {arguments[place - 1]}" if place and not word else ""
-            raise InputError(f"an argument{before or ' ' + word} is empty; give a value, or leave it out")
+            raise InputError(f"an argument{before or ' ' + word} is empty; give a value or leave it out")
         if "\0" in word:
-            raise InputError(f"the argument {shown(word)} holds a zero byte, which no name can")
+            raise InputError(f"the argument {shown(word)} contains a null byte; remove it")
 
 
 def _show_only_our_warnings() -> None:
-    """Print each warning about the input once, on one line; leave out those of libraries."""
+    """Print warnings about the input, each on one line; suppress warnings of libraries."""
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", InputWarning)
     warnings.showwarning = _print_warning

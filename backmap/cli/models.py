@@ -1,4 +1,4 @@
-"""``backmap models``: what comes with backmap."""
+"""``backmap models``: list the shipped models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
         show("\n".join(map(_line, models.values())) or "no models are shipped with this copy of backmap")
         return 0
     if arguments.name not in models:
-        raise InputError(f"model {arguments.name}: not shipped; there are {', '.join(models) or 'none'}")
+        raise InputError(
+            f"model {arguments.name}: not shipped; available models: {', '.join(models) or 'none'}"
+        )
     show(models[arguments.name].card or f"{arguments.name} has no card")
     return 0
 

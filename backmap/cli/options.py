@@ -1,4 +1,4 @@
-"""Options on the command line, as the fields of a dataclass declare them."""
+"""Command-line options, declared by the fields of a dataclass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backmap.options import Option, applies_to, defaults_of, options_of
 def add_options(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, kind: type, names: Iterable[str] | None = None
 ) -> None:
-    """Add options to a parser: those of these names, or all."""
+    """Add options to a parser: the named ones, or all."""
     for name in names or options_of(kind):
         add_option(parser, kind, name)
 
@@ -21,7 +21,7 @@ def add_options(
 def add_option(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, kind: type, name: str, *spellings: str
 ) -> None:
-    """Add one option, by default spelled ``--name``; a spelling without dashes makes it positional."""
+    """Add one option, spelled ``--name`` by default; a spelling without dashes makes it positional."""
     known, defaults = options_of(kind)[name], defaults_of(kind)
     settings: dict[str, Any] = {
         "help": f"{known.help}{applies_to(known)}{_default(known, defaults.get(name))}"
@@ -33,18 +33,18 @@ def add_option(
 
 
 def _default(known: Option, default: Any) -> str:
-    """Say what an option is by default, if that is worth saying."""
+    """Describe the default of an option; empty if not informative."""
     meaning = known.unset or ("" if default is None or isinstance(known.values, Flag) else default)
     return f" [{meaning}]" if meaning != "" else ""
 
 
 def option_of(name: str) -> str:
-    """Spell the name of an option for the command line."""
+    """Return the spelling of an option on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
 def _values(known: Option) -> dict[str, Any]:
-    """Say how the values of an option are read."""
+    """Return the arguments of argparse for the values of an option."""
     values = known.values
     if isinstance(values, Flag):
         return {"action": "store_true"}
@@ -55,7 +55,7 @@ def _values(known: Option) -> dict[str, Any]:
 
 
 def _reader(values: Kind) -> Callable[[str], Any]:
-    """Give the function that reads a value, as argparse wants it."""
+    """Return a function that reads a value, as argparse expects it."""
 
     def read(text: str) -> Any:
         try:

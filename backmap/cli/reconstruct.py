@@ -1,4 +1,4 @@
-"""``backmap reconstruct``: coarse-grained structures and trajectories in, all atoms out."""
+"""``backmap reconstruct``: from coarse-grained structures and trajectories to all atoms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .options import add_option
 GROUPS = {
     "files": "files",
     "building": "how atoms are built",
-    "finishing": "what is done to built frames",
+    "finishing": "processing of built frames",
     "frames": "which frames are read",
     "running": "how the run is carried out",
 }
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reconstruct the input as the arguments ask."""
+    """Reconstruct the input as requested by the arguments."""
     from backmap.runs.pipeline import carry_out
 
     request = Request(**{name: getattr(arguments, name) for name in options_of(Request)})

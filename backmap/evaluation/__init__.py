@@ -1,4 +1,4 @@
-"""Judge all-atom structures, whatever tool built them. Definitions: docs/evaluation.md."""
+"""Judge all-atom structures built by any tool. Definitions: docs/evaluation.md."""
 
 from .scorecard import MEASURES, Estimate, Scorecard, combine, score
 

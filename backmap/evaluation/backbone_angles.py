@@ -1,4 +1,4 @@
-"""Bond angles of the backbone, which show a strained trace where bond lengths do not."""
+"""Bond angles of the backbone, which reveal a strained trace where bond lengths do not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOLERANCE_DEGREES = 10.0
 
 
 def angle_measures(angle: str) -> tuple[str, str, str]:
-    """Name the measures of a backbone angle: mean, standard deviation, share that is off."""
+    """Name the measures of a backbone angle: mean, standard deviation, and share of outliers."""
     name = f"angle_{angle.lower().replace('-', '_')}"
     return name, f"{name}_spread", f"{name}_off"
 
@@ -32,8 +32,8 @@ def angle_atoms(topology: Topology, linked: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, (3, residues, 3) int64
-        In the order of ``IDEAL_DEGREES``, flat atom indices, -1 where an angle does not exist. CA-C-N and
-        C-N-CA are those of the peptide bond to the successor.
+        Flat atom indices in the order of ``IDEAL_DEGREES``, -1 where an angle does not exist. CA-C-N and
+        C-N-CA belong to the peptide bond to the successor.
     """
     own = np.arange(topology.residues)[:, None] * ATOM_SLOTS
     following = own + ATOM_SLOTS
@@ -59,7 +59,7 @@ def bond_angles(atoms: np.ndarray, indices: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, (..., angles)
-        Degrees, 0 to 180. Meaningless where an index is negative.
+        Degrees from 0 to 180. Meaningless where an index is negative.
     """
     first, vertex, last = gather(atoms, indices)
     before, after = first - vertex, last - vertex
@@ -68,7 +68,7 @@ def bond_angles(atoms: np.ndarray, indices: np.ndarray) -> np.ndarray:
 
 
 def angle_statistics(angles: np.ndarray, ideal: float, counted: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Give mean, standard deviation and percentage beyond the tolerance, over the residues of a structure.
+    """Return mean, standard deviation and percentage beyond the tolerance over the residues of a structure.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Bond lengths and angles by chemical type, for any molecule with known bonds."""
+"""Bond lengths and angles by chemical type, for any molecule whose bonds are known."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ ANGLE_BIN = 1.0
 """Widths of the bins, nm and degrees."""
 
 LONGEST_BOND = 0.3
-"""Bonds beyond this length, nm, are counted as this long."""
+"""Longer bonds are counted as having this length, nm."""
 
 
 @dataclass(frozen=True)
 class BondsAndAngles:
-    """Geometry of covalent bonds on both sides.
+    """Bond lengths and angles of both sides.
 
     Attributes
     ----------
     bond_score : dict of str to float
-        Percent of bonds, over all frames, within 10 % of the reference's mean length of that bond; by side.
+        Percent of bonds over all frames within 10 % of the mean length of the bond in the reference, by side.
     whole_frames : dict of str to float
-        Percent of frames in which all bonds are; by side.
+        Percent of frames in which all bonds are within that tolerance, by side.
     bonds, angles : dict of str to Comparison
-        By type, nm and degrees.
+        Distributions by type, in nm and degrees.
     """
 
     bond_score: dict[str, float]
@@ -63,7 +63,7 @@ def compare_bonds_and_angles(
     usual = lengths[0].mean(axis=0, dtype=np.float64)
     good = [np.abs(length - usual) <= BOND_TOLERANCE * usual for length in lengths]
     angles = {
-        name: compare(*(bond_angles(side, atoms) for side in (reference, sample)), _angle_edges())
+        name: compare(bond_angles(reference, atoms), bond_angles(sample, atoms), _angle_edges())
         for name, atoms in group_by_type(angles_of(bonds), types).items()
     }
     return BondsAndAngles(
@@ -72,7 +72,7 @@ def compare_bonds_and_angles(
             side: 100.0 * float(flags.all(axis=1).mean()) for side, flags in zip(SIDES, good, strict=True)
         },
         bonds={
-            name: compare(*(bond_lengths(side, atoms) for side in (reference, sample)), _bond_edges())
+            name: compare(bond_lengths(reference, atoms), bond_lengths(sample, atoms), _bond_edges())
             for name, atoms in group_by_type(bonds, types).items()
         },
         angles=angles,
@@ -80,9 +80,9 @@ def compare_bonds_and_angles(
 
 
 def atom_types(elements: Sequence[str], bonds: np.ndarray) -> list[str]:
-    """Name the chemical type of each atom: its element and the number of atoms bonded to it.
+    """Return the chemical type of each atom: its element and number of bonded atoms.
 
-    C4 is a saturated carbon, C3 one of a carbonyl group or an aromatic ring; hydrogen is H.
+    C4 is a saturated carbon, C3 a carbon of a carbonyl group or an aromatic ring; hydrogen is H.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def angles_of(bonds: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, (angles, 3) int64
-        The shared atom in the middle.
+        Atom indices, with the shared atom in the middle.
     """
     partners: dict[int, list[int]] = defaultdict(list)
     for first, second in bonds.tolist():
@@ -116,7 +116,7 @@ def angles_of(bonds: np.ndarray) -> np.ndarray:
 
 
 def group_by_type(groups: np.ndarray, types: Sequence[str]) -> dict[str, np.ndarray]:
-    """Sort bonds or angles by the types of their atoms, read from either end.
+    """Group bonds or angles by the types of their atoms, in either direction.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def bond_angles(positions: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def _bond_edges() -> np.ndarray:
-    """Bins centred on whole picometres, so that constrained bonds (often 0.101 or 0.109 nm) fill one."""
+    """Return bins centred on whole picometres, so that constrained bonds (such as 0.101 nm) fill only one."""
     return BOND_BIN * (np.arange(round(LONGEST_BOND / BOND_BIN) + 2) - 0.5)
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from .regions import gather
 
 BOND_TOLERANCE = 0.10
-"""A bond is good when its length is within this share of the reference length, the limit included."""
+"""A bond is good if its length deviates from the reference by at most this fraction of it."""
 
 
 def bond_lengths(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
-    """Measure bonds.
+    """Measure bond lengths.
 
     Parameters
     ----------

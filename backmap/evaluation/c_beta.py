@@ -1,4 +1,4 @@
-"""Distance of CB from where N, CA and C want it."""
+"""Deviation of CB from its ideal position, given N, CA and C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OUTLIER_ANGSTROM = 0.25
 
 
 class IdealBeta(NamedTuple):
-    """Ideal place of CB: CA-CB in Angstrom; C-CA-CB, N-C-CA-CB, N-CA-CB and C-N-CA-CB in degrees."""
+    """Ideal position of CB: CA-CB in Angstrom; C-CA-CB, N-C-CA-CB, N-CA-CB and C-N-CA-CB in degrees."""
 
     bond: float
     angle_to_c: float
@@ -28,13 +28,13 @@ _IDEAL = {
     "PRO": IdealBeta(1.530, 112.2, 115.1, 103.0, -120.7),
     **dict.fromkeys(("ILE", "THR", "VAL"), _BRANCHED),
 }
-"""Of Lovell et al., Proteins 50, 437 (2003), as in MolProbity."""
+"""Values of Lovell et al., Proteins 50, 437 (2003), as used by MolProbity."""
 
 
 def c_beta_deviations(atoms: np.ndarray, residue_types: np.ndarray) -> np.ndarray:
-    """Measure how far each CB is from its ideal place.
+    """Measure the distance of each CB from its ideal position.
 
-    That place is the mean of those by the angles at C and by the angles at N, at the ideal distance from CA.
+    The ideal position averages those derived from the angles at C and at N, at the ideal distance from CA.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def c_beta_deviations(atoms: np.ndarray, residue_types: np.ndarray) -> np.ndarra
 def _direction(
     first: np.ndarray, second: np.ndarray, third: np.ndarray, angle: np.ndarray, torsion: np.ndarray
 ) -> np.ndarray:
-    """Unit vector (..., 3) from ``third`` to an atom, by the angle at it and the torsion; radians."""
+    """Return unit vectors (..., 3) from ``third`` to an atom with this angle and torsion, radians."""
     axis = _normalised(third - second)
     normal = _normalised(np.cross(second - first, axis))
     across = np.cos(torsion) * np.cross(normal, axis) + np.sin(torsion) * normal
@@ -68,5 +68,5 @@ def _direction(
 
 
 def _normalised(vectors: np.ndarray) -> np.ndarray:
-    """Unit vectors (..., 3); zero for zero."""
+    """Return unit vectors (..., 3); zero vectors stay zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -1,4 +1,4 @@
-"""Bonds off their length and residues that overlap, found together by one operator."""
+"""Bonds of wrong length and overlapping residues, found together by one operator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backmap.ops import structure_score
 from .bonds import BOND_TOLERANCE
 
 CLASH_DISTANCE_NM = 0.12
-"""Residues clash when two of their atoms are closer; between chain neighbours only side-chain atoms count."""
+"""Residues clash if two of their atoms are closer; between chain neighbours only side-chain atoms count."""
 
 
 def bonds_and_clashes(
@@ -22,7 +22,7 @@ def bonds_and_clashes(
     reference_lengths: np.ndarray,
     box: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the good bonds and the residues that clash.
+    """Find good bonds and clashing residues.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Does the all-atom structure still have the coarse-grained beads it was built from?"""
+"""Whether an all-atom structure still agrees with the coarse-grained beads it was built from."""
 
 from __future__ import annotations
 

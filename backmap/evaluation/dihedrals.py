@@ -1,4 +1,4 @@
-"""Torsions: their values, recovery against a reference, and the divergence of their distributions."""
+"""Torsions: values, recovery of a reference, and divergence of distributions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ FLOOR_SEED = 0
 def torsion_atoms(topology: Topology, linked: np.ndarray) -> np.ndarray:
     """List the four atoms of every torsion.
 
-    Phi and omega of residue i reach back to residue i - 1 (omega is that of the peptide bond before the
-    residue), psi reaches on to i + 1; without a peptide bond there the torsion does not exist.
+    Phi and omega of residue i include atoms of residue i - 1 (omega belongs to the peptide bond before the
+    residue), psi includes an atom of i + 1; without that peptide bond the torsion does not exist.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def torsion_atoms(topology: Topology, linked: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, (5, residues, 4) int64
-        In the order of ``TORSIONS``, flat atom indices, -1 where a torsion does not exist.
+        Flat atom indices in the order of ``TORSIONS``, -1 where a torsion does not exist.
     """
     start = np.arange(topology.residues)[:, None] * ATOM_SLOTS
     side_chain = CHI_SLOTS[topology.residue_types]
@@ -80,7 +80,7 @@ def dihedral_angles(atoms: np.ndarray, indices: np.ndarray) -> np.ndarray:
 
 
 def fold_symmetric(angles: np.ndarray, torsion: str, residue_types: np.ndarray) -> np.ndarray:
-    """Bring torsions that look the same after half a turn (Asp, Phe, Tyr chi2) into [-90, 90)."""
+    """Fold torsions with two-fold symmetry (chi2 of Asp, Phe, Tyr) into [-90, 90)."""
     if not torsion.startswith("chi"):
         return angles
     symmetric = CHI_SYMMETRIC[residue_types, int(torsion[3:]) - 1]
@@ -88,12 +88,12 @@ def fold_symmetric(angles: np.ndarray, torsion: str, residue_types: np.ndarray) 
 
 
 def angular_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Give the absolute difference of two angles around the circle, in degrees."""
+    """Return the absolute difference of two angles on the circle, in degrees."""
     return np.abs((first - second + 180.0) % 360.0 - 180.0)
 
 
 def count_by_type(angles: np.ndarray, residue_types: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Make one histogram of a torsion for each residue type.
+    """Return one histogram of a torsion per residue type.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def count_by_type(angles: np.ndarray, residue_types: np.ndarray, counted: np.nda
 
 
 def jensen_shannon_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Compare histograms: the square root of the Jensen-Shannon divergence, base 2.
+    """Return the square root of the Jensen-Shannon divergence (base 2) of two histograms.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def jensen_shannon_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray
     Returns
     -------
     ndarray, (...)
-        0 (equal) to 1 (disjoint); NaN where either histogram is empty.
+        From 0 (equal) to 1 (disjoint); NaN where either histogram is empty.
     """
     with np.errstate(invalid="ignore"):
         p = first / first.sum(axis=-1, keepdims=True)
@@ -140,16 +140,16 @@ def jensen_shannon_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray
 
 
 def divergence_by_type(reference: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compare histograms of residue types, and say how small the distance could be.
+    """Return the distances between histograms of residue types, and how small they could be.
 
     The floor is the mean distance between two bootstrap resamples of the reference's own torsions, each of
-    the reference's size (``FLOOR_REPEATS`` pairs, seed ``FLOOR_SEED``): what two samples of this size from
-    one and the same distribution differ by.
+    the reference's size (``FLOOR_REPEATS`` pairs, seed ``FLOOR_SEED``): the distance expected between two
+    samples of this size from the same distribution.
 
     Parameters
     ----------
     reference, sample : ndarray, (..., 36) int64
-        Counts, the last leading dimension usually the residue type.
+        Counts; the last leading dimension is usually the residue type.
 
     Returns
     -------

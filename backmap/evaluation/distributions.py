@@ -1,4 +1,4 @@
-"""Two distributions of one quantity: histograms, how far they are apart, and how close they could be."""
+"""Two distributions of one quantity: their histograms, their distance, and how small it could be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backmap.errors import InputError
 from .dihedrals import jensen_shannon_distance
 
 SIDES = ("reference", "sample")
-"""What every comparison holds twice."""
+"""Keys of everything that a comparison holds for both sides."""
 
 BINS = 60
 MARGIN = 0.25
@@ -25,16 +25,16 @@ class Comparison:
     Attributes
     ----------
     edges : ndarray, (bins + 1,)
-        Limits of the bins, without those that are empty on both sides at either end. What lies outside the
-        bins laid out is counted in the outermost.
+        Edges of the bins; bins at either end that are empty on both sides are dropped. Values outside the
+        original bins are counted in the outermost bins.
     counts : dict of str to ndarray, (bins,)
-        By side.
+        Counts by side.
     mean, deviation : dict of str to float
-        Mean and standard deviation, by side, of the values themselves.
+        Mean and standard deviation of the values themselves, by side.
     divergence : float
         Jensen-Shannon distance (square root of the divergence, base 2) of the histograms, 0 to 1.
     floor : float
-        The same between the first and the second half of the reference.
+        The same distance between the first and the second half of the reference.
     """
 
     edges: np.ndarray
@@ -51,9 +51,9 @@ def compare(reference: np.ndarray, sample: np.ndarray, edges: np.ndarray | None 
     Parameters
     ----------
     reference, sample : ndarray, (frames, ...)
-        Values in the order of time; further dimensions (the bonds of a type, say) are pooled.
+        Values in order of time; further dimensions (for example the bonds of one type) are pooled.
     edges : ndarray, (bins + 1,), optional
-        Limits of the bins; by default those of :func:`reference_edges`.
+        Edges of the bins; by default from :func:`reference_edges`.
 
     Returns
     -------
@@ -77,12 +77,12 @@ def compare(reference: np.ndarray, sample: np.ndarray, edges: np.ndarray | None 
 
 
 def reference_edges(reference: np.ndarray) -> np.ndarray:
-    """Lay equal bins over the bulk of the reference's values, with a margin on both sides.
+    """Return equal bins over the bulk of the reference's values, with a margin on both sides.
 
     Returns
     -------
     ndarray, (61,)
-        From the 0.1 to the 99.9 percentile, widened by a quarter of that span on each side.
+        Edges from the 0.1th to the 99.9th percentile, widened by a quarter of that span on each side.
     """
     low, high = np.percentile(reference, [TAIL_PERCENT, 100.0 - TAIL_PERCENT])
     margin = MARGIN * (high - low) or max(abs(float(low)), 1.0) * 1e-3
@@ -90,12 +90,12 @@ def reference_edges(reference: np.ndarray) -> np.ndarray:
 
 
 def histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Count values, those outside in the first or the last bin."""
+    """Count values per bin; values outside are counted in the first or last bin."""
     return np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
 
 
 def require_finite(values: np.ndarray, name: str) -> None:
-    """Refuse NaN and infinity, naming the first frame that holds one.
+    """Refuse NaN and infinity, and name the first frame that contains one.
 
     Raises
     ------
@@ -104,5 +104,5 @@ def require_finite(values: np.ndarray, name: str) -> None:
     finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     if not finite.all():
         raise InputError(
-            f"{name}: frame {int(np.argmin(finite))} holds NaN or infinity; leave it out or redo it"
+            f"{name}: frame {int(np.argmin(finite))} contains NaN or infinity; remove or recompute the frame"
         )

@@ -1,4 +1,4 @@
-"""Distance between structures of one trace, and how much of it a set of samples covers."""
+"""Distances between structures of one trace, and how far a set of samples spreads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ATOM_GROUPS: dict[str, slice] = {
     "rmsd_backbone": slice(0, SLOT_CB),
     "rmsd_side_chain": SIDE_CHAIN,
 }
-"""Slots of each RMSD. OXT is in none: which of the two terminal oxygens is named O is arbitrary."""
+"""Slots of each RMSD. OXT is excluded: which of the two terminal oxygens is named O is arbitrary."""
 
 
 def _swapped_slots() -> np.ndarray:
@@ -34,8 +34,8 @@ def squared_distances(
 ) -> np.ndarray:
     """Measure the squared distance of each atom between structures, without superposition.
 
-    In Arg, Asp, Glu, Phe and Tyr the equivalent atoms of a residue are exchanged where that brings the
-    residue closer (only where all of them are present).
+    Equivalent atoms of Arg, Asp, Glu, Phe and Tyr are exchanged where that brings the residue closer, if all
+    of them are present.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def rmsd(squared: np.ndarray, present: np.ndarray, regions: np.ndarray, group: s
     Parameters
     ----------
     squared : ndarray, (..., residues, 15)
-        nm^2, of :func:`squared_distances`.
+        nm^2, as returned by :func:`squared_distances`.
     present : ndarray, (residues, 15) bool
     regions : ndarray, (2, residues) bool
     group : str
@@ -100,8 +100,8 @@ def diversity(to_reference: np.ndarray, between: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, (..., frames)
-        1 for samples that are all the same, 0 where samples differ from each other as much as from the
-        reference. NaN with fewer than two samples, or where the samples are the reference.
+        1 if all samples are identical, 0 if samples differ from each other as much as from the reference. NaN
+        with fewer than two samples, or if the samples equal the reference.
     """
     count = to_reference.shape[-2]
     if count < 2:
@@ -112,7 +112,7 @@ def diversity(to_reference: np.ndarray, between: np.ndarray) -> np.ndarray:
 
 
 def leave_one_out(to_reference: np.ndarray, between: np.ndarray) -> np.ndarray:
-    """Give the diversity, averaged over frames, with each sample left out in turn, for the jackknife.
+    """Return the diversity, averaged over frames, with each sample left out in turn, for the jackknife.
 
     Returns
     -------
@@ -129,6 +129,6 @@ def leave_one_out(to_reference: np.ndarray, between: np.ndarray) -> np.ndarray:
 
 
 def jackknife_error(values: np.ndarray) -> np.ndarray:
-    """Give the standard error from leave-one-out values, (samples, ...)."""
+    """Return the standard error from leave-one-out values, (samples, ...)."""
     count = len(values)
     return np.sqrt((count - 1) / count * ((values - values.mean(axis=0)) ** 2).sum(axis=0))

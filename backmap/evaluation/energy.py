@@ -1,4 +1,4 @@
-"""Potential energies: how the sample's are distributed, against the reference's."""
+"""Distributions of potential energies: the sample against the reference."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Energies:
     ----------
     distribution : Comparison
     wasserstein : float
-        Wasserstein distance of first order: by how much the energies are off on average.
+        First-order Wasserstein distance: the average shift between the energies.
     beyond : float
-        Percent of the sample's frames above the reference's 99.9 percentile; 0.1 is ideal.
+        Percent of the sample's frames above the reference's 99.9th percentile; 0.1 is ideal.
     limit : float
         That percentile.
     """
@@ -33,7 +33,7 @@ class Energies:
 
 
 def compare_energies(reference: np.ndarray, sample: np.ndarray) -> Energies:
-    """Compare potential energies, whatever computed them.
+    """Compare potential energies from any source.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Free energies over two coordinates, reweighted by a Markov model, and how far two surfaces are apart."""
+"""Free-energy surfaces over two coordinates, reweighted by a Markov model, and their distance."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ class Surfaces:
     Attributes
     ----------
     edges : tuple of ndarray, (61,)
-        Limits of the bins of both coordinates.
+        Edges of the bins of both coordinates.
     free_energy : dict of str to ndarray, (60, 60)
-        kJ/mol above the minimum, by side; infinite where nothing was seen.
+        kJ/mol above the minimum, by side; infinite where there are no frames.
     divergence, floor : float
-        Jensen-Shannon distance (base 2) of the reweighted histograms, and of those of the reference's halves.
+        Jensen-Shannon distance (base 2) between the reweighted histograms of both sides, and between those of
+        the two halves of the reference.
     plain_divergence, plain_floor : float
-        The same without the weights.
+        The same without weights.
     """
 
     edges: tuple[np.ndarray, np.ndarray]
@@ -50,11 +51,11 @@ def compare_surfaces(
     Parameters
     ----------
     coordinates : dict of str to ndarray, (frames, 2)
-        By side, all trajectories one after the other.
+        Coordinates by side, all trajectories concatenated.
     weights : dict of str to ndarray, (frames,)
-        Weight of each frame, see :func:`frame_weights`.
+        Weight of each frame, by side; see :func:`frame_weights`.
     edges : tuple of ndarray, (bins + 1,)
-        Limits of the bins; what lies outside is counted in the outermost.
+        Edges of the bins; values outside are counted in the outermost bins.
     temperature : float
         K.
 
@@ -76,7 +77,7 @@ def compare_surfaces(
 
 
 def free_energy(density: np.ndarray, temperature: float) -> np.ndarray:
-    """Turn a density into free energies, F = -R T ln(p / max p).
+    """Convert a density to free energies, F = -R T ln(p / max p).
 
     Returns
     -------
@@ -88,19 +89,19 @@ def free_energy(density: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def frame_weights(assignments: Sequence[np.ndarray], stationary: np.ndarray) -> np.ndarray:
-    """Weigh frames so that each state has its stationary probability.
+    """Weight frames so that each state has its stationary probability.
 
     Parameters
     ----------
     assignments : sequence of ndarray, (frames,) int
         State of each frame of each trajectory.
     stationary : ndarray, (states,)
-        Stationary probabilities, 0 for a state that is not active.
+        Stationary probabilities, 0 for inactive states.
 
     Returns
     -------
     ndarray, (frames,)
-        Of all trajectories one after the other; 0 in a state that is not active.
+        Weights of all trajectories, concatenated; 0 in inactive states.
     """
     state = np.concatenate(assignments)
     visits = np.bincount(state, minlength=len(stationary))
@@ -108,7 +109,7 @@ def frame_weights(assignments: Sequence[np.ndarray], stationary: np.ndarray) -> 
 
 
 def backbone_torsions(positions: np.ndarray, torsions: np.ndarray) -> np.ndarray:
-    """Measure torsions in any molecule.
+    """Measure torsions of any molecule.
 
     Parameters
     ----------
@@ -124,19 +125,19 @@ def backbone_torsions(positions: np.ndarray, torsions: np.ndarray) -> np.ndarray
 
 
 def periodic_features(angles: np.ndarray) -> np.ndarray:
-    """Give cosines and sines of angles in degrees, (frames, 2 angles), for a distance without a jump."""
+    """Return cosines and sines of angles in degrees, (frames, 2 angles), so that distances are continuous."""
     radians = np.radians(angles)
     return np.concatenate([np.cos(radians), np.sin(radians)], axis=1)
 
 
 def torsion_edges() -> tuple[np.ndarray, np.ndarray]:
-    """Lay the bins of a (phi, psi) surface: 60 of 6 degrees for each angle."""
+    """Return the bins of a (phi, psi) surface: 60 bins of 6 degrees per angle."""
     edges = np.linspace(-180.0, 180.0, BINS + 1)
     return edges, edges
 
 
 def spanning_edges(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lay bins over the span of the reference's coordinates, (frames, 2), 5 % wider on each side."""
+    """Return bins over the range of the reference's coordinates, (frames, 2), 5 % wider on each side."""
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     margin = 0.05 * (high - low)
     first, second = np.linspace(low - margin, high + margin, BINS + 1).T
@@ -146,10 +147,10 @@ def spanning_edges(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _density(
     coordinates: np.ndarray, weights: np.ndarray | None, edges: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    inside = [
+    first, second = (
         np.clip(column, limits[0], limits[-1]) for column, limits in zip(coordinates.T, edges, strict=True)
-    ]
-    counts = np.histogram2d(*inside, bins=edges, weights=weights)[0]
+    )
+    counts = np.histogram2d(first, second, bins=edges, weights=weights)[0]
     return counts / counts.sum()
 
 

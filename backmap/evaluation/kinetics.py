@@ -1,8 +1,8 @@
-"""The Markov models of a reference and a sample side by side, on the reference's states. Times are in ps."""
+"""Markov models of a reference and a sample, both on the reference's states. Times are in ps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,21 +28,21 @@ from .markov_model import (
 
 NAMES = dict(zip(SIDES, ("the reference", "the sample"), strict=True))
 TEST_MULTIPLES = (1, 2, 3, 4, 5)
-"""The Chapman-Kolmogorov test looks at these multiples of the lag time."""
+"""Multiples of the lag time at which the Chapman-Kolmogorov test is made."""
 
 
 @dataclass(frozen=True)
 class Lags:
-    """Lag times in frames, and what a frame is worth.
+    """Lag times in frames, and the duration of a frame.
 
     Attributes
     ----------
     interval : float
         ps between frames.
     main : int
-        Of the models that are compared.
+        Lag time of the models that are compared.
     others : tuple of int
-        All lag times at which implied time scales are estimated, the main one among them, rising.
+        All lag times at which implied time scales are estimated, including the main one, in ascending order.
     """
 
     interval: float
@@ -52,14 +52,14 @@ class Lags:
 
 @dataclass(frozen=True)
 class Connectivity:
-    """How much of a trajectory a Markov model covers.
+    """Part of a trajectory that a Markov model covers.
 
     Attributes
     ----------
     visited, active : int
-        States that were visited, and those of the largest connected set.
+        Numbers of visited states and of states in the largest connected set.
     frame_share : float
-        Percent of the frames in that set.
+        Percent of frames in that set.
     """
 
     visited: int
@@ -78,9 +78,9 @@ class Process:
     resolved : bool
         Whether the reference's time scale is longer than the lag time.
     agrees : bool
-        Whether the sample's lies in the reference's interval.
+        Whether the sample's time scale lies in the reference's interval.
     cosine_similarity : float
-        Of the two right eigenvectors; NaN where there is none.
+        Cosine similarity of the two right eigenvectors; NaN if there is none.
     """
 
     time_scale: dict[str, Interval]
@@ -104,19 +104,19 @@ class Kinetics:
     processes : list of Process
         Slowest first.
     cosine_similarities : ndarray, (processes, processes)
-        Reference's process by sample's process.
+        Reference processes by sample processes.
     lag_times : ndarray, (lags,)
         ps.
     time_scales : dict of str to Interval of (lags, processes)
         ps, by side.
     metastable_count : dict of str to int
-        One more than there are time scales above the lag time, by side.
+        One more than the time scales above the lag time, by side.
     populations : dict of str to Interval of (sets,)
-        Stationary populations of the reference's metastable sets.
+        Stationary populations of the reference's metastable sets, by side.
     chapman_kolmogorov : dict of str to ChapmanKolmogorov
-        Between the same sets; its lags are in frames.
+        Test between the same sets, by side; lags in frames.
     test_lag_times : ndarray, (lags,)
-        Those lags in ps.
+        Lag times of the test, ps.
     """
 
     lag: float
@@ -134,7 +134,7 @@ class Kinetics:
 
 @dataclass(frozen=True)
 class Models:
-    """What the models rest on, for weights and further analysis.
+    """States and models behind :class:`Kinetics`, for weights and further analysis.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class Models:
     main : dict of str to StateModel
         Models at the main lag time.
     sets : ndarray, (states,) int64
-        Metastable set of each state, -1 for none.
+        Metastable set of each state, -1 if in none.
     """
 
     centres: np.ndarray
@@ -154,19 +154,19 @@ class Models:
 
 
 def compare_kinetics(
-    features: dict[str, Sequence[np.ndarray]],
+    features: Mapping[str, Sequence[np.ndarray]],
     lags: Lags,
     *,
     states: int = 100,
     metastable: int | None = None,
     seed: int = 0,
 ) -> tuple[Kinetics, Models]:
-    """Cluster the reference, and model both sides on its states.
+    """Cluster the reference and model both sides on its states.
 
     Parameters
     ----------
     features : dict of str to sequence of ndarray, (frames, features)
-        Trajectories by side (``reference``, ``sample``), in coordinates in which k-means makes sense.
+        Trajectories by side (``reference``, ``sample``), in coordinates suited to k-means.
     lags : Lags
     states : int
         Number of states.
@@ -174,7 +174,7 @@ def compare_kinetics(
         Number of metastable sets; by default :func:`~backmap.evaluation.markov_model.metastable_count` of
         the reference.
     seed : int
-        Of the clustering and of the posterior samples.
+        Seed of the clustering and the posterior samples.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def compare_kinetics(
     Raises
     ------
     InputError
-        If a side is too short or not connected, saying which.
+        If a side is too short or not connected; the message says which.
     """
     _require_length(features, lags)
     centres = cluster(features["reference"], states, seed)
@@ -233,8 +233,8 @@ def compare_kinetics(
     return kinetics, Models(centres, assignments, main, sets)
 
 
-def _require_length(features: dict[str, Sequence[np.ndarray]], lags: Lags) -> None:
-    """Refuse trajectories that cannot be tested at the longest lag time, before anything slow is done."""
+def _require_length(features: Mapping[str, Sequence[np.ndarray]], lags: Lags) -> None:
+    """Refuse trajectories too short for the longest lag time, before any slow computation."""
     longest_lag = max(*lags.others, lags.main * TEST_MULTIPLES[-1])
     for side in SIDES:
         longest = max(map(len, features[side]))
@@ -255,7 +255,7 @@ def _processes(time_scales: dict[str, Interval], similarities: np.ndarray, lag: 
             agrees=bool(reference.low[index] <= sample.value[index] <= reference.high[index]),
             cosine_similarity=float(similarities[index, index]),
         )
-        for index in known
+        for index in known.tolist()
     ]
 
 

@@ -1,4 +1,4 @@
-"""What latent codes mean: their leading direction against the energy, and how many answers one trace has."""
+"""Latent codes: their leading direction against the energy, and the diversity of structures of one trace."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class LatentCorrelation:
     Attributes
     ----------
     correlation : float
-        Pearson correlation. The component's sign is chosen so that it is not negative.
+        Pearson correlation, non-negative by the choice of the component's sign.
     variance_share : float
-        Share of the codes' variance along the component.
+        Fraction of the codes' variance along the component.
     component, energy : ndarray, (points,)
-        Up to 2000 frames, evenly spaced in time, for a figure; the energy in kJ/mol.
+        Up to 2000 frames, evenly spaced in time, for plotting; energies in kJ/mol.
     """
 
     correlation: float
@@ -45,11 +45,11 @@ class CodeDiversity:
     spread : ndarray, (atoms,)
         Root-mean-square distance of each atom from its mean position, nm.
     rmsd : float
-        Mean over pairs of structures of the RMSD between them, nm, without superposition.
+        Mean RMSD between two structures, over all pairs, without superposition, nm.
     rmsd_pairs : ndarray, (pairs,)
-        The RMSD of each pair, up to 2000 of them, evenly chosen, for a figure.
+        RMSD of up to 2000 evenly chosen pairs, nm, for plotting.
     valid : float
-        Percent of structures all of whose bonds are within 10 % of the usual length.
+        Percent of structures in which every bond is within 10 % of its usual length.
     """
 
     samples: int
@@ -76,12 +76,12 @@ def correlate_with_energy(codes: np.ndarray, energies: np.ndarray) -> LatentCorr
     Raises
     ------
     InputError
-        If the numbers of frames differ, there are fewer than three, a number is not finite or nothing varies.
+        If the numbers of frames differ or are below three, a value is not finite, or nothing varies.
     """
     if codes.ndim != 2 or len(codes) != len(energies) or len(codes) < 3:
         raise InputError(
-            f"the latent codes: have shape {codes.shape} beside {len(energies)} energies; "
-            "give one row for each of at least three frames"
+            f"the latent codes: shape {codes.shape} does not match {len(energies)} energies; "
+            "give one row per frame, and at least three frames"
         )
     require_finite(codes, "the latent codes")
     require_finite(energies, "the energies of the latent codes")
@@ -90,7 +90,10 @@ def correlate_with_energy(codes: np.ndarray, energies: np.ndarray) -> LatentCorr
     component = centred @ directions[:, -1]
     deviation = component.std() * energies.std()
     if deviation == 0.0:
-        raise InputError("the latent codes: codes or energies do not vary, so that nothing correlates")
+        raise InputError(
+            "the latent codes: the codes or the energies do not vary, so no correlation is defined; "
+            "give frames that differ"
+        )
     correlation = float(((component - component.mean()) * (energies - energies.mean())).mean() / deviation)
     drawn = _evenly(len(codes))
     return LatentCorrelation(
@@ -107,7 +110,7 @@ def diversity_of_codes(structures: np.ndarray, bonds: np.ndarray, usual: np.ndar
     Parameters
     ----------
     structures : ndarray, (samples, atoms, 3)
-        nm, all built on the same beads, so that they are compared as they lie.
+        nm, all built from the same beads, and therefore compared without superposition.
     bonds : ndarray, (bonds, 2) int64
     usual : ndarray, (bonds,)
         Usual length of each bond, nm: the reference's mean.
@@ -122,7 +125,7 @@ def diversity_of_codes(structures: np.ndarray, bonds: np.ndarray, usual: np.ndar
         If there are fewer than two structures, or a position is not finite.
     """
     if len(structures) < 2:
-        raise InputError("the structures of one frame: there is only one; the diversity needs at least two")
+        raise InputError("the structures of one frame: only one was given; give at least two")
     require_finite(structures, "the structures of one frame")
     positions = structures.astype(np.float64)
     from_mean = ((positions - positions.mean(axis=0)) ** 2).sum(axis=-1)

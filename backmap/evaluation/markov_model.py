@@ -1,6 +1,6 @@
 """Markov models on states of the reference: time scales, processes, metastable sets, and a test.
 
-The estimators are those of deeptime; connected sets, seeds and the comparison of two models are settled here.
+The estimators come from deeptime; this module handles connected sets, seeds and the comparison of two models.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from deeptime.markov.msm import MarkovStateModel
 
 PROCESSES = 5
-"""Slow processes looked at, at most."""
+"""Largest number of slow processes that are analysed."""
 
 POSTERIOR_SAMPLES = 100
 INTERVAL_PERCENT = (2.5, 97.5)
 FRAMES_CLUSTERED = 100_000
-"""k-means looks at so many frames of the reference at most, evenly chosen."""
+"""Largest number of reference frames given to k-means, evenly chosen."""
 
 _SEEDS = 2**31
-"""How many different seeds deeptime takes."""
+"""Number of different seeds that deeptime accepts."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class StateModel:
     lag : int
         Frames.
     states, visited : int
-        Number of all states, and of those that were visited.
+        Number of all states and of visited states.
     active : ndarray, (active states,) int64
-        States of the connected set: all of them are reached from all others.
+        States of the connected set, in which every state is reached from every other.
     frame_share : float
         Percent of the frames that lie in the connected set.
     model : deeptime.markov.msm.MarkovStateModel
@@ -54,17 +54,17 @@ class StateModel:
     model: MarkovStateModel
 
     def time_scales(self, processes: int = PROCESSES) -> np.ndarray:
-        """Give the slowest implied time scales in frames, (processes,), NaN beyond those there are."""
+        """Return the slowest implied time scales in frames, (processes,), padded with NaN."""
         return _time_scales(self.model, processes)
 
     def stationary(self) -> np.ndarray:
-        """Give the stationary probabilities of all states, (states,), 0 where not active."""
+        """Return the stationary probabilities of all states, (states,), 0 for inactive states."""
         everywhere = np.zeros(self.states)
         everywhere[self.active] = self.model.stationary_distribution
         return everywhere
 
     def right_eigenvectors(self, processes: int = PROCESSES) -> np.ndarray:
-        """Give the right eigenvectors of the slow processes, (processes, states), NaN where not active."""
+        """Return right eigenvectors of the slow processes, (processes, states), NaN for inactive states."""
         count = min(processes, len(self.active) - 1)
         vectors = np.full((processes, self.states), np.nan)
         vectors[:count, self.active] = self.model.eigenvectors_right(count + 1)[:, 1:].real.T
@@ -73,7 +73,7 @@ class StateModel:
 
 @dataclass(frozen=True)
 class Interval:
-    """Values with their Bayesian 95 % intervals, all of one shape."""
+    """Values with their Bayesian 95 % intervals, all of the same shape."""
 
     value: np.ndarray
     low: np.ndarray
@@ -87,13 +87,13 @@ class ChapmanKolmogorov:
     Attributes
     ----------
     lags : ndarray, (lags,) int64
-        Frames, multiples of the model's lag time.
+        Multiples of the model's lag time, in frames.
     predicted : Interval of (lags, sets, sets)
-        Powers of the model at its lag time, and their 95 % intervals.
+        Powers of the transition matrix, with 95 % intervals.
     estimated : ndarray, (lags, sets, sets)
-        Models estimated at each lag time.
+        From models estimated at each lag time.
     largest_error : float
-        Largest difference of the two.
+        Largest difference between the two.
     """
 
     lags: np.ndarray
@@ -121,7 +121,7 @@ def cluster(features: Sequence[np.ndarray], states: int, seed: int) -> np.ndarra
     Raises
     ------
     InputError
-        If there are fewer different frames than states.
+        If there are fewer distinct frames than states.
     """
     from deeptime.clustering import KMeans
 
@@ -130,14 +130,14 @@ def cluster(features: Sequence[np.ndarray], states: int, seed: int) -> np.ndarra
     different = len(np.unique(frames, axis=0))
     if different < states:
         raise InputError(
-            f"the reference: has {different} different frames, too few for {states} states; "
+            f"the reference: has {different} distinct frames, too few for {states} states; "
             "give a longer trajectory or ask for fewer states"
         )
     return KMeans(states, max_iter=200, fixed_seed=seed % _SEEDS, n_jobs=1).fit_fetch(frames).cluster_centers
 
 
 def assign(features: Sequence[np.ndarray], centres: np.ndarray) -> list[np.ndarray]:
-    """Name the nearest centre of each frame, one array a trajectory."""
+    """Return the index of the nearest centre of each frame, one array per trajectory."""
     from deeptime.clustering import ClusterModel
 
     model = ClusterModel(centres)
@@ -156,18 +156,18 @@ def estimate(assignments: Sequence[np.ndarray], lag: int, states: int, name: str
     states : int
         Number of all states.
     name : str
-        Whose model it is, for messages.
+        Name of the modelled side, for messages.
 
     Returns
     -------
     StateModel
-        From counts of all pairs of frames a lag time apart, divided by the lag time: only every lag-th pair
-        is independent, and the width of the intervals hangs on it.
+        Estimated from all pairs of frames a lag time apart, with counts divided by the lag time: only every
+        lag-th pair is independent, which determines the width of the intervals.
 
     Raises
     ------
     InputError
-        If no trajectory is longer than the lag time, or it never returns to a state it left.
+        If no trajectory is longer than the lag time, or no two states are connected.
     """
     from deeptime.markov import TransitionCountEstimator
     from deeptime.markov.msm import MaximumLikelihoodMSM
@@ -176,14 +176,15 @@ def estimate(assignments: Sequence[np.ndarray], lag: int, states: int, name: str
     if not long_enough:
         longest = max(map(len, assignments))
         raise InputError(
-            f"{name}: its longest trajectory has {longest} frames, too short for a lag time of {lag} frames"
+            f"{name}: its longest trajectory has {longest} frames, too short for a lag time of {lag} frames; "
+            "give a longer trajectory or a shorter lag time"
         )
     counts = TransitionCountEstimator(lag, "sliding-effective", n_states=states).fit_fetch(long_enough)
     connected = counts.submodel_largest()
     if connected.n_states < 2:
         raise InputError(
             f"{name}: no two states are connected at a lag time of {lag} frames, "
-            "so that it has no time scales; it is too short, or stuck in one state"
+            "so there are no time scales; give a longer trajectory or a shorter lag time"
         )
     visits = np.bincount(np.concatenate(assignments), minlength=states)
     active = np.asarray(connected.state_symbols, dtype=np.int64)
@@ -200,8 +201,8 @@ def estimate(assignments: Sequence[np.ndarray], lag: int, states: int, name: str
 def posterior(state_model: StateModel, seed: int, count: int = POSTERIOR_SAMPLES) -> list[MarkovStateModel]:
     """Draw reversible transition matrices from the posterior of the counts, by Gibbs sampling.
 
-    The sampler and the number of steps between samples are those of ``deeptime.markov.msm.BayesianMSM``,
-    which offers no seed.
+    Uses the sampler and the number of steps between samples of ``deeptime.markov.msm.BayesianMSM``, which
+    does not take a seed.
     """
     from deeptime.markov.msm import MarkovStateModel
     from deeptime.markov.tools.estimation.dense.tmat_sampling.tmatrix_sampler import TransitionMatrixSampler
@@ -222,12 +223,12 @@ def posterior(state_model: StateModel, seed: int, count: int = POSTERIOR_SAMPLES
 
 
 def time_scale_interval(state_model: StateModel, samples: Sequence[MarkovStateModel]) -> Interval:
-    """Give the implied time scales in frames, (processes,), with their 95 % intervals."""
+    """Return the implied time scales in frames, (processes,), with their 95 % intervals."""
     return interval(state_model.time_scales(), np.stack([_time_scales(each, PROCESSES) for each in samples]))
 
 
 def interval(value: np.ndarray, samples: np.ndarray) -> Interval:
-    """Put values and the 95 % range of their posterior samples, (samples, ...), together."""
+    """Combine values with the 95 % range of their posterior samples, (samples, ...)."""
     low, high = np.percentile(samples, INTERVAL_PERCENT, axis=0)
     return Interval(value, low, high)
 
@@ -238,8 +239,8 @@ def cosine_similarities(first: StateModel, second: StateModel, processes: int = 
     Returns
     -------
     ndarray, (processes, processes)
-        Absolute cosine between process i of the first and j of the second model; NaN beyond those there
-        are, and throughout where the models share fewer than two states.
+        Absolute cosine between process i of the first and process j of the second model; NaN where a process
+        does not exist, and everywhere if the models share fewer than two states.
     """
     shared = np.intersect1d(first.active, second.active)
     if len(shared) < 2:
@@ -251,18 +252,18 @@ def cosine_similarities(first: StateModel, second: StateModel, processes: int = 
 
 
 def metastable_count(state_model: StateModel) -> int:
-    """Count metastable sets: one more than there are time scales longer than the lag time, at least two."""
+    """Count metastable sets: one more than the time scales longer than the lag time, and at least two."""
     slow = int((state_model.time_scales() > state_model.lag).sum())
     return max(2, slow + 1)
 
 
 def metastable_sets(state_model: StateModel, count: int, name: str) -> np.ndarray:
-    """Sort the states into metastable sets by PCCA+, the most populated first.
+    """Assign the states to metastable sets by PCCA+, the most populated set first.
 
     Returns
     -------
     ndarray, (states,) int64
-        Set of each state, -1 where not active.
+        Set of each state, -1 for inactive states.
 
     Raises
     ------
@@ -271,7 +272,8 @@ def metastable_sets(state_model: StateModel, count: int, name: str) -> np.ndarra
     """
     if count > len(state_model.active):
         raise InputError(
-            f"{name}: has {len(state_model.active)} connected states, too few for {count} metastable sets"
+            f"{name}: has {len(state_model.active)} connected states, too few for {count} metastable sets; "
+            "ask for fewer sets"
         )
     found = state_model.model.pcca(count).assignments
     populations = np.bincount(found, state_model.model.stationary_distribution, minlength=count)
@@ -285,9 +287,9 @@ def metastable_sets(state_model: StateModel, count: int, name: str) -> np.ndarra
 def populations(
     state_model: StateModel, samples: Sequence[MarkovStateModel], sets: np.ndarray, count: int
 ) -> Interval:
-    """Give the stationary population of each metastable set, (sets,), with 95 % intervals.
+    """Return the stationary population of each metastable set, (sets,), with 95 % intervals.
 
-    States of no set are left out, and the rest made to sum to 1.
+    States outside all sets are left out, and the populations normalised to 1.
     """
     own = sets[state_model.active]
 
@@ -306,14 +308,14 @@ def chapman_kolmogorov(
     sets: np.ndarray,
     count: int,
 ) -> ChapmanKolmogorov:
-    """Test whether powers of a model predict the models of longer lag times: T(k tau) = T(tau)^k.
+    """Test whether powers of a model predict models at longer lag times: T(k tau) = T(tau)^k.
 
     Parameters
     ----------
     state_model : StateModel
         The model to test.
     samples : sequence of MarkovStateModel
-        Its posterior, for the intervals.
+        Samples of its posterior, for the intervals.
     longer : sequence of StateModel
         Models at multiples of its lag time.
     sets : ndarray, (states,) int64
@@ -324,8 +326,8 @@ def chapman_kolmogorov(
     Returns
     -------
     ChapmanKolmogorov
-        Probabilities to go from set to set, starting from the stationary distribution within the first. NaN
-        from a set that the model does not have.
+        Probabilities of going from set to set, starting from the stationary distribution within the first.
+        NaN for sets that do not occur in the model.
     """
 
     def between(matrix: np.ndarray, active: np.ndarray, stationary: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Measure one structure or stretch of a trajectory: a value for each frame, and counts of torsions."""
+"""Measure one structure or part of a trajectory: values per frame, and torsion counts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ANGSTROM = 10.0
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured on samples of one structure.
+    """Measurements on samples of one structure.
 
     The first axis of every array is the region, in the order of ``REGIONS``.
 
@@ -43,16 +43,16 @@ class Measurement:
     ----------
     residues : int
     values : dict of str to ndarray, (2, samples, frames)
-        Percent, Angstrom, degrees or rings per 1000 residues; NaN where nothing could be measured.
+        In percent, Angstrom, degrees or rings per 1000 residues; NaN where nothing could be measured.
     reference_values : dict of str to ndarray, (2, frames)
-        The same measures on the reference itself, where they say something.
+        The same measures of the reference itself, where they are meaningful.
     between : ndarray, (2, samples, samples, frames), or None
         RMSD between samples in Angstrom.
     counts : ndarray, (2, 5, samples, 20, 36) int64
-        Histograms by torsion (``TORSIONS``), sample and residue type.
+        Histograms by torsion (in the order of ``TORSIONS``), sample and residue type.
     reference_counts : ndarray, (2, 5, 20, 36) int64
     recovered, compared : ndarray, (2, 20) int64
-        Chi1 angles within 40 degrees of the reference, and all of them, by residue type.
+        Numbers of chi1 angles within 40 degrees of the reference and of all chi1 angles, by residue type.
     """
 
     residues: int
@@ -76,7 +76,7 @@ class Measurement:
 
 
 def join_frames(parts: Sequence[Measurement]) -> Measurement:
-    """Put measurements of successive stretches of one trajectory together."""
+    """Join the measurements of successive parts of one trajectory."""
     first = parts[0]
 
     def joined(name: str) -> dict[str, np.ndarray]:
@@ -108,29 +108,29 @@ def measure(
     reference_box: np.ndarray | None = None,
     sample_box: np.ndarray | None = None,
 ) -> Measurement:
-    """Measure samples, against a reference where there is one.
+    """Measure samples, against a reference if there is one.
 
     Parameters
     ----------
     topology : Topology
     reference : ndarray, (frames, residues, 15, 3), or None
-        nm. With C-alphas alone it serves for the consistency of the C-alphas only.
+        nm. With only C-alphas, it is used only for the consistency of the C-alphas.
     samples : ndarray, (samples, frames, residues, 15, 3)
         nm.
     reference_present, sample_present : ndarray, (residues, 15) bool, optional
-        Atoms with known coordinates; by default all that the topology has. Measures against a reference use
+        Atoms with known coordinates; by default all atoms of the topology. Measures against a reference use
         the atoms present in both.
     linked : ndarray, (residues,) bool, optional
-        Residues with a peptide bond to their successor; by default as :meth:`Topology.linked` finds in the
-        first frame of the reference (of the samples without one).
+        Residues with a peptide bond to their successor; by default from :meth:`Topology.linked` on the first
+        frame of the reference, or of the samples if there is no reference.
     given_c_alpha : ndarray, (frames, residues, 3), optional
-        nm. What the samples were built from, for the consistency of the C-alphas; by default the
-        reference's.
+        C-alphas that the samples were built from, nm, for the consistency of the C-alphas; by default those
+        of the reference.
     reference_box : ndarray, (frames, 3, 3), optional
-        Vectors of periodic boxes in nm, in reduced form: atoms clash with images, and bonds pass through
-        rings across them. Molecules are whole.
+        Vectors of periodic boxes in nm, in reduced form: clashes and pierced rings are also found across
+        periodic boundaries. Molecules must be whole.
     sample_box : ndarray, (samples, frames, 3, 3), optional
-        The same of the samples.
+        The same for the samples.
 
     Returns
     -------
@@ -138,29 +138,30 @@ def measure(
     """
     sample_present = _known_atoms(topology, sample_present)
     samples = _checked("samples", samples, (None, None, topology.residues, ATOM_SLOTS, 3), sample_present)
+    true_present = topology.atom_mask
     if reference is not None:
-        reference_present = _known_atoms(topology, reference_present)
-        reference = _checked("reference", reference, samples.shape[1:], reference_present)
+        true_present = _known_atoms(topology, reference_present)
+        reference = _checked("reference", reference, samples.shape[1:], true_present)
     if linked is None:
         linked = topology.linked((samples if reference is None else reference)[..., SLOT_CA, :])
-    true_atoms = reference is not None and np.delete(reference_present, SLOT_CA, axis=1).any()
-    if true_atoms:
-        measurer = _Measurer(topology, sample_present & reference_present, linked)
+    if reference is not None and np.delete(true_present, SLOT_CA, axis=1).any():
+        expected = true_present
+        measurer = _Measurer(topology, sample_present & true_present, linked)
         result = measurer.against(reference, samples, reference_box, sample_box)
     else:
+        expected = topology.atom_mask
         result = _Measurer(topology, sample_present, linked).without_reference(samples, sample_box)
     if reference is not None:
-        counted = residue_regions(topology) & (sample_present & reference_present)[:, SLOT_CA]
+        counted = residue_regions(topology) & (sample_present & true_present)[:, SLOT_CA]
         given = reference[..., SLOT_CA, :] if given_c_alpha is None else given_c_alpha
         result.values["consistency"] = ANGSTROM * c_alpha_rmsd(samples, given, counted)
-    expected = reference_present if true_atoms else topology.atom_mask
     completeness = _completeness(topology, expected, sample_present)[:, None, None]
     result.values["completeness"] = np.broadcast_to(completeness, (len(REGIONS), *samples.shape[:2]))
     return result
 
 
 class _Measurer:
-    """The tables of one structure (bonds, torsions, rings ...), and what is measured with them."""
+    """Tables of one structure (bonds, torsions, rings ...), and measurements that use them."""
 
     def __init__(self, topology: Topology, present: np.ndarray, linked: np.ndarray) -> None:
         self.topology, self.present, self.linked = topology, present, linked
@@ -173,7 +174,7 @@ class _Measurer:
         self.angles = dict(zip(IDEAL_DEGREES, angle_atoms(topology, linked), strict=True))
 
     def without_reference(self, samples: np.ndarray, box: np.ndarray | None) -> Measurement:
-        """Measure what needs no reference."""
+        """Compute the measures that do not need a reference."""
         angles = self._angles(samples)
         lengths = ideal_bond_lengths(self.topology, self.bonds)
         counts = self._counts(angles)
@@ -195,7 +196,7 @@ class _Measurer:
         reference_box: np.ndarray | None,
         sample_box: np.ndarray | None,
     ) -> Measurement:
-        """Measure everything."""
+        """Compute all measures."""
         angles, reference_angles = self._angles(samples), self._angles(reference[None])
         chi1 = self.torsion_members[:, TORSIONS.index("chi1")]
         recovered = angular_distance(angles[0], reference_angles[0]) <= RECOVERY_DEGREES
@@ -225,7 +226,7 @@ class _Measurer:
         return np.stack(sums).astype(np.int64)
 
     def _angles(self, samples: np.ndarray) -> np.ndarray:
-        """(5, samples, frames, residues) degrees; two-fold symmetric torsions folded."""
+        """Return torsions (5, samples, frames, residues) in degrees, two-fold symmetric ones folded."""
         return np.stack(
             [
                 fold_symmetric(dihedral_angles(samples, atoms), torsion, self.types)
@@ -234,7 +235,7 @@ class _Measurer:
         )
 
     def _counts(self, angles: np.ndarray) -> np.ndarray:
-        """(2, 5, samples, 20, 36) histograms."""
+        """Return histograms (2, 5, samples, 20, 36)."""
         return np.array(
             [
                 [
@@ -248,7 +249,7 @@ class _Measurer:
     def _inherent(
         self, samples: np.ndarray, angles: np.ndarray, bond_lengths: np.ndarray, box: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        """Measure what a structure shows by itself, (2, samples, frames) each."""
+        """Compute the measures of the structure itself, (2, samples, frames) each."""
         alpha, beta = alpha_centres(self.topology), beta_centres(self.topology)
         bonds = self._members(self.bonds)
         given = self.present, self.linked, self.bonds, bond_lengths
@@ -277,14 +278,14 @@ class _Measurer:
     def _ramachandran(self, angles: np.ndarray) -> dict[str, np.ndarray]:
         torsions = [TORSIONS.index(name) for name in ("phi", "psi", "omega")]
         favoured, outliers = favoured_and_outliers(self.types, self.linked, *angles[torsions])
-        counted = self.torsion_members[:, torsions].all(axis=1)
+        counted = np.all(self.torsion_members[:, torsions], axis=1)
         return {
             "ramachandran_favoured": share(favoured, counted),
             "ramachandran_outliers": share(outliers, counted),
         }
 
     def _backbone_angles(self, samples: np.ndarray) -> dict[str, np.ndarray]:
-        values = {}
+        values: dict[str, np.ndarray] = {}
         for name, atoms in self.angles.items():
             found = angle_statistics(bond_angles(samples, atoms), IDEAL_DEGREES[name], self._members(atoms))
             values |= dict(zip(angle_measures(name), found, strict=True))
@@ -302,7 +303,7 @@ class _Measurer:
         return {group: ANGSTROM * rmsd(squared, self.present, self.regions, group) for group in ATOM_GROUPS}
 
     def _between(self, samples: np.ndarray) -> np.ndarray:
-        """(2, samples, samples, frames) RMSD in Angstrom."""
+        """Return RMSDs between samples (2, samples, samples, frames) in Angstrom."""
         count, frames = samples.shape[:2]
         matrix = np.zeros((len(REGIONS), count, count, frames))
         for first in range(count):
@@ -318,14 +319,14 @@ def _known_atoms(topology: Topology, present: np.ndarray | None) -> np.ndarray:
 
 
 def _completeness(topology: Topology, expected: np.ndarray, built: np.ndarray) -> np.ndarray:
-    """Give the share of the expected atoms (OXT apart) that the samples have, (2,)."""
+    """Return the percentage of expected atoms (without OXT) that the samples contain, (2,)."""
     slots = slice(0, SLOT_OXT)
     counted = (residue_regions(topology)[:, :, None] & expected[:, slots]).reshape(len(REGIONS), -1)
     return share(built[:, slots].reshape(-1), counted)
 
 
 def _checked(name: str, atoms: np.ndarray, shape: tuple[int | None, ...], present: np.ndarray) -> np.ndarray:
-    """Check shape and values; give float64 coordinates that are finite in absent atoms too."""
+    """Check shape and values; return float64 coordinates, finite for absent atoms too."""
     atoms = np.asarray(atoms, dtype=np.float64)
     fits = atoms.ndim == len(shape) and all(
         wanted in (None, size) for size, wanted in zip(atoms.shape, shape, strict=True)
@@ -334,5 +335,5 @@ def _checked(name: str, atoms: np.ndarray, shape: tuple[int | None, ...], presen
         expected = ", ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{name} has shape {atoms.shape}, expected ({expected})")
     if not np.isfinite(atoms[..., present, :]).all():
-        raise ValueError(f"{name} has coordinates that are not finite")
+        raise ValueError(f"{name} contains coordinates that are not finite")
     return np.where(present[..., None], atoms, 0.0)

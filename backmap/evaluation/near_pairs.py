@@ -1,4 +1,4 @@
-"""Pairs of points near each other, in periodic boxes too."""
+"""Pairs of nearby points, with or without a periodic box."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 def near_pairs(
     first: np.ndarray, second: np.ndarray, radius: float, box: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find pairs of points of two sets within a radius, in a time that grows in proportion to their number.
+    """Find pairs of points of two sets within a radius, in linear time.
 
     Parameters
     ----------
     first, second : ndarray, (points, 3)
-        In nm.
+        nm.
     radius : float
-        In nm.
+        nm.
     box : ndarray, (3, 3), optional
-        Vectors of a periodic box as rows in nm. All images of ``second`` count then.
+        Vectors of a periodic box as rows, nm; all images of ``second`` are then considered.
 
     Returns
     -------
     i, j : ndarray, (pairs,) int64
-        Their numbers.
+        Indices into ``first`` and ``second``.
     shift : ndarray, (pairs, 3)
-        What brings ``second[j]`` to its image near ``first[i]``.
+        Displacement from ``second[j]`` to its image near ``first[i]``.
     """
     from scipy.spatial import cKDTree
 
@@ -43,17 +43,17 @@ def near_pairs(
 
 
 def _lattice_points(points: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The corners (points, 3) of the boxes in which points lie."""
+    """Return the corners (points, 3) of the boxes in which points lie."""
     return np.floor(points @ np.linalg.inv(box)) @ box
 
 
 def _images(points: np.ndarray, margin: float, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shifts (images, 3) and numbers (images,) of all images of points in the box and in a margin around."""
+    """Return shifts (images, 3) and indices (images,) of all images within the box and a margin around it."""
     inverse = np.linalg.inv(box)
     within = points @ inverse
     home = -np.floor(within)
     within += home
-    wide = margin * np.linalg.norm(inverse, axis=0)  # the margin in parts of each vector
+    wide = margin * np.linalg.norm(inverse, axis=0)  # the margin as a fraction of each vector
     steps = range(-int(np.ceil(wide.max())), int(np.ceil(wide.max())) + 1)
     shifts, numbers = [], []
     for step in product(steps, repeat=3):

@@ -1,4 +1,4 @@
-"""Residues whose phi and psi are favoured or outliers by the distributions of the Top8000."""
+"""Ramachandran-favoured residues and outliers, by the Top8000 distributions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .stereochemistry import is_cis
 def favoured_and_outliers(
     residue_types: np.ndarray, linked: np.ndarray, phi: np.ndarray, psi: np.ndarray, omega: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Judge each residue as MolProbity does.
+    """Classify each residue as MolProbity does.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def favoured_and_outliers(
     linked : ndarray, (residues,) bool
         Residues bonded to their successor.
     phi, psi, omega : ndarray, (..., residues)
-        Degrees; omega is that of the peptide bond before the residue. A residue with only one of phi and
-        psi means nothing.
+        Degrees; omega belongs to the peptide bond before the residue. Results are meaningless for a residue
+        that lacks phi or psi.
 
     Returns
     -------

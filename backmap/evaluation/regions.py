@@ -1,4 +1,4 @@
-"""Which residues and atoms a measure looks at: all residues, or the interior of the chains."""
+"""The residues and atoms that a measure covers: all residues, or only the interior of the chains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from backmap.chemistry import ATOM_SLOTS, Topology
 
 REGIONS = ("interior", "all")
-"""Every measure is given twice: without the first and last residue of each chain, and for all residues."""
+"""Every measure is reported twice: without the first and last residue of each chain, and for all residues."""
 
 
 def residue_regions(topology: Topology) -> np.ndarray:
@@ -22,15 +22,15 @@ def residue_regions(topology: Topology) -> np.ndarray:
 
 
 def members(indices: np.ndarray, present: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """Tell which groups of atoms count in each region.
+    """Mark the groups of atoms that count in each region.
 
-    A group (a bond, a torsion, a chiral centre) counts when all its atoms are present and all the residues
-    they belong to lie in the region.
+    A group (a bond, a torsion, a chiral centre) counts if all its atoms are present and all their residues
+    lie in the region.
 
     Parameters
     ----------
     indices : ndarray, (groups, k) int64
-        Flat atom indices ``residue * 15 + slot``; a negative index is an atom that does not exist.
+        Flat atom indices ``residue * 15 + slot``; negative for an atom that does not exist.
     present : ndarray, (residues, 15) bool
         Atoms whose coordinates are known.
     regions : ndarray, (2, residues) bool
@@ -53,19 +53,19 @@ def gather(atoms: np.ndarray, indices: np.ndarray) -> np.ndarray:
     ----------
     atoms : ndarray, (..., residues, 15, 3)
     indices : ndarray, (groups, k) int64
-        Flat atom indices; a negative one gives the first atom, to be left out by :func:`members`.
+        Flat atom indices; a negative index yields the first atom, which :func:`members` then leaves out.
 
     Returns
     -------
     ndarray, (k, ..., groups, 3)
-        One array for each place in the group, so that it can be unpacked.
+        One array per position in the group, ready for unpacking.
     """
     flat = atoms.reshape(*atoms.shape[:-3], -1, 3)
     return np.stack([np.take(flat, column, axis=-2) for column in np.maximum(indices, 0).T])
 
 
 def share(flags: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Give the percentage of flagged groups in each region.
+    """Return the percentage of flagged groups in each region.
 
     Parameters
     ----------
@@ -84,6 +84,6 @@ def share(flags: np.ndarray, counted: np.ndarray) -> np.ndarray:
 def mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Average over the groups that count in each region, as :func:`share` does, without the factor of 100."""
     total = counted.sum(axis=-1).reshape(-1, *[1] * (values.ndim - 1))
-    # Not a matrix product: its order of summation, and so the last bit, may change with the number of frames.
+    # A matrix product may sum in another order, and so change the last bit, with the number of frames.
     summed = np.stack([(values * region).sum(axis=-1, dtype=np.float64) for region in counted])
     return np.divide(summed, total, out=np.full(summed.shape, np.nan), where=total > 0)

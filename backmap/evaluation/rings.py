@@ -11,7 +11,7 @@ from .near_pairs import near_pairs
 from .regions import gather
 
 SEARCH_RADIUS_NM = 0.4
-"""Largest distance between the middle of a bond and of a ring that is looked at (bonds up to 0.5 nm long)."""
+"""Largest distance between midpoints of a bond and a ring that is examined (for bonds of up to 0.5 nm)."""
 
 _LARGEST_RING = 6
 
@@ -22,7 +22,7 @@ def ring_atoms(topology: Topology, present: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, (rings, 6) int64
-        Flat atom indices around the ring; a ring of five repeats its last atom.
+        Flat atom indices around the ring; a five-membered ring repeats its last atom.
     """
     rings = [
         residue * ATOM_SLOTS + np.array([HEAVY_ATOMS[name].index(atom) for atom in ring])
@@ -40,8 +40,8 @@ def pierced_rings(
 ) -> np.ndarray:
     """Find bonds that pass through a ring.
 
-    The ring is cut into triangles between its centre and each side. A bond with an atom in the ring's own
-    residue is never counted.
+    The ring is divided into triangles between its centre and each side. Bonds with an atom in the ring's own
+    residue are never counted.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def pierced_rings(
     rings : ndarray, (rings, 6) int64
         See :func:`ring_atoms`.
     box : ndarray, (..., 3, 3), optional
-        Vectors of periodic boxes in nm, across which bonds meet rings. Residues are whole.
+        Vectors of periodic boxes in nm; bonds are tested across their boundaries. Residues must be whole.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def pierced_rings(
 
 
 def _crosses(starts: np.ndarray, ends: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Tell which segments cross the fan of triangles of their ring (Moeller and Trumbore).
+    """Return which segments cross the triangle fan of their ring (Moeller and Trumbore).
 
     Parameters
     ----------

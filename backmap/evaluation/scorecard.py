@@ -1,4 +1,4 @@
-"""Every measure of one structure, a trajectory or a set of structures, as numbers, table and JSON."""
+"""All measures of a structure, a trajectory or a set of structures, as numbers, a table and JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLOCKS = 5
 
 @dataclass(frozen=True)
 class Kind:
-    """What a measure is called and which of its values is good.
+    """Name of a measure, and which of its values are good.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Kind:
     better : str
         ``higher``, ``lower``, ``zero`` (small magnitude) or ``reference`` (close to the reference's value).
     digits : int
-        Decimals in tables.
+        Number of decimals in tables.
     """
 
     title: str
@@ -75,7 +75,7 @@ MEASURES: dict[str, Kind] = {
     "consistency": Kind("C-alpha moved", "A", "lower", 4),
     "completeness": Kind("atoms built", "%", "higher"),
 }
-"""Every measure in the order of the table. Definitions: docs/evaluation.md."""
+"""All measures, in the order of the table. Definitions: docs/evaluation.md."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ class Estimate:
     Attributes
     ----------
     value : float
-        NaN where the region holds nothing to measure; null in JSON.
+        NaN if the region contains nothing to measure; null in JSON.
     error : float or None
-        Standard error, from five blocks, for the diversity from the jackknife over samples.
+        Standard error from five blocks; for the diversity, from the jackknife over samples.
     reference : float or None
-        The same measure of the reference itself; for divergences the floor, the distance between two
-        resamples of the reference.
+        The same measure of the reference itself; for divergences the floor, which is the distance between
+        two resamples of the reference.
     best, worst : tuple of (str, float), or None
-        Structure and value, when there are several.
+        Structure and value, if there are several structures.
     """
 
     value: float
@@ -104,14 +104,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Part:
-    """The measurement of one structure or trajectory, with its name."""
+    """Measurement of one structure or trajectory, with its name."""
 
     name: str
     measurement: Measurement
 
     @cached_property
     def values(self) -> dict[str, np.ndarray]:
-        """(2,) mean over samples and frames of every measure that a single structure has."""
+        """Mean over samples and frames, (2,), of every measure that a single structure has."""
         means = {name: _mean(values, (1, 2)) for name, values in self.measurement.values.items()}
         if self.measurement.between is not None and self.measurement.samples > 1:
             distance = self.measurement.values["rmsd"]
@@ -119,33 +119,33 @@ class Part:
         return means
 
     def reference_value(self, name: str) -> np.ndarray:
-        """(2,) mean over frames of a measure of the reference itself; NaN where it has none."""
+        """Return the mean over frames, (2,), of a measure of the reference itself; NaN if there is none."""
         values = self.measurement.reference_values.get(name)
         return np.full(len(REGIONS), np.nan) if values is None else _mean(values, -1)
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """The measures of one or several structures.
+    """Measures of one or several structures.
 
-    A measure on several structures is the mean over them; torsions are pooled over all of them.
+    Measures are averaged over structures; torsions are pooled.
     """
 
     parts: tuple[Part, ...]
 
     @property
     def residues(self) -> int:
-        """Number of residues of all structures together."""
+        """Total number of residues of all structures."""
         return sum(part.measurement.residues for part in self.parts)
 
     @property
     def samples(self) -> int:
-        """Number of samples of each structure (the smallest)."""
+        """Smallest number of samples of any structure."""
         return min(part.measurement.samples for part in self.parts)
 
     @cached_property
     def measures(self) -> dict[str, dict[str, Estimate]]:
-        """Every measure with a value: name, then region (``interior``, ``all``)."""
+        """All measures that have a value, by name and region (``interior``, ``all``)."""
         estimates = {**self._averages(), **self._divergences()}
         return {
             name: {region: estimates[name][index] for index, region in enumerate(REGIONS)}
@@ -155,7 +155,7 @@ class Scorecard:
 
     @cached_property
     def residue_types(self) -> list[dict]:
-        """Chi1 of each residue type: count, share within 40 degrees, divergence and floor, in each region."""
+        """Chi1 by residue type and region: count, percentage within 40 degrees, divergence and floor."""
         compared, recovered = self._total("compared"), self._total("recovered")
         distance, floor = (values[:, TORSIONS.index("chi1")] for values in self._by_type)
         return [
@@ -177,7 +177,7 @@ class Scorecard:
         ]
 
     def to_dict(self) -> dict:
-        """Give everything as plain numbers, texts, lists and dictionaries, ready for JSON."""
+        """Return everything as plain numbers, strings, lists and dictionaries, ready for JSON."""
         return {
             "schema": SCHEMA,
             "structures": len(self.parts),
@@ -210,11 +210,11 @@ class Scorecard:
         }
 
     def to_json(self) -> str:
-        """Give :meth:`to_dict` as JSON text."""
+        """Return :meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
     def to_table(self) -> str:
-        """Give the measures as lines of text for a terminal."""
+        """Return the measures as lines of text for a terminal."""
         heads = ["measure", "interior", "all residues", "reference or floor"]
         heads += ["best", "worst"] if len(self.parts) > 1 else []
         rows = [
@@ -243,7 +243,7 @@ class Scorecard:
     def _extremes(
         self, name: str, each: np.ndarray, own: np.ndarray
     ) -> tuple[tuple[str, float] | None, tuple[str, float] | None]:
-        """Name the best and the worst structure."""
+        """Return the best and the worst structure."""
         badness = {"zero": np.abs(each), "reference": np.abs(each - own), "lower": each, "higher": -each}[
             MEASURES[name].better
         ]
@@ -255,20 +255,21 @@ class Scorecard:
         return best, worst
 
     def _block_error(self, name: str, region: int, each: np.ndarray) -> float:
-        """Standard error from five blocks: of structures, or of the frames (or samples) of a single one."""
+        """Return the standard error from five blocks of structures, or of frames or samples of one."""
         if len(self.parts) > 1:
             return block_error(each)
         values = self.parts[0].measurement.values[name][region]
         return block_error(_mean(values, 0) if values.shape[1] >= BLOCKS else _mean(values, 1))
 
     def _diversity_error(self, region: int) -> float:
-        counts = {part.measurement.samples for part in self.parts if "diversity" in part.values}
+        measured = [part.measurement for part in self.parts if "diversity" in part.values]
+        counts = {measurement.samples for measurement in measured}
         if len(counts) != 1 or min(counts) < 3:
             return float("nan")
         each = [
-            leave_one_out(part.measurement.values["rmsd"][region], part.measurement.between[region])
-            for part in self.parts
-            if "diversity" in part.values
+            leave_one_out(measurement.values["rmsd"][region], measurement.between[region])
+            for measurement in measured
+            if measurement.between is not None
         ]
         return float(jackknife_error(_mean(np.array(each), 0)))
 
@@ -277,18 +278,18 @@ class Scorecard:
 
     @cached_property
     def _sample_counts(self) -> np.ndarray:
-        """(samples, 2, 5, 20, 36) torsion histograms of each sample over all structures."""
+        """Torsion histograms (samples, 2, 5, 20, 36) of each sample over all structures."""
         kept = [part.measurement.counts[:, :, : self.samples] for part in self.parts]
         return np.moveaxis(np.sum(kept, axis=0), 2, 0)
 
     @cached_property
     def _reference_counts(self) -> np.ndarray:
-        """(2, 5, 20, 36) torsion histograms of the references."""
+        """Torsion histograms (2, 5, 20, 36) of the references."""
         return self._total("reference_counts")
 
     @cached_property
     def _by_type(self) -> tuple[np.ndarray, np.ndarray]:
-        """Divergence of all samples together, and its floor, (2, 5, 20) each: region, torsion, type."""
+        """Divergence of the pooled samples and its floor, each (regions, torsions, types) = (2, 5, 20)."""
         return divergence_by_type(self._reference_counts, self._sample_counts.sum(axis=0))
 
     def _divergences(self) -> dict[str, list[Estimate]]:
@@ -306,7 +307,7 @@ class Scorecard:
         return {**pooled, "chi1_divergence_one": estimates(one, TORSIONS.index("chi1"))}
 
     def _histograms(self) -> dict:
-        """Counts of every torsion by residue type, all residues, for figures."""
+        """Return the counts of every torsion by residue type over all residues, for figures."""
         sample = self._sample_counts.sum(axis=0)[-1]
         return {
             torsion: {
@@ -338,15 +339,16 @@ def score(
     ----------
     topology : Topology
     reference : ndarray, (frames, residues, 15, 3), or None
-        nm. With C-alphas alone it serves for the consistency of the C-alphas only.
+        nm. With only C-alphas, it is used only for the consistency of the C-alphas.
     samples : ndarray, (samples, frames, residues, 15, 3)
         nm.
     reference_present, sample_present : ndarray, (residues, 15) bool, optional
-        Atoms with known coordinates; by default all that the topology has.
+        Atoms with known coordinates; by default all atoms of the topology.
     linked : ndarray, (residues,) bool, optional
-        Residues with a peptide bond to their successor; by default found from C-alpha distances.
+        Residues with a peptide bond to their successor; by default inferred from C-alpha distances.
     given_c_alpha : ndarray, (frames, residues, 3), optional
-        nm. What the samples were built from, for how far the C-alphas moved; by default the reference's.
+        C-alphas that the samples were built from, nm, for how far the C-alphas moved; by default those of the
+        reference.
     name : str
         Name of the structure in tables.
 
@@ -354,18 +356,19 @@ def score(
     -------
     Scorecard
     """
-    arrays = (None if array is None else np.asarray(array) for array in (reference, samples))
-    measurement = measure(topology, *arrays, reference_present, sample_present, linked, given_c_alpha)
+    measurement = measure(
+        topology, reference, samples, reference_present, sample_present, linked, given_c_alpha
+    )
     return Scorecard((Part(name, measurement),))
 
 
 def combine(scorecards: Iterable[Scorecard]) -> Scorecard:
-    """Put the scorecards of several structures into one."""
+    """Combine the scorecards of several structures into one."""
     return Scorecard(tuple(part for scorecard in scorecards for part in scorecard.parts))
 
 
 def block_error(values: np.ndarray) -> float:
-    """Give the standard error of a mean from the means of five successive blocks; NaN with fewer values."""
+    """Return the standard error of a mean from five successive blocks; NaN with fewer than five values."""
     values = values[np.isfinite(values)]
     if len(values) < BLOCKS:
         return float("nan")
@@ -374,18 +377,18 @@ def block_error(values: np.ndarray) -> float:
 
 
 def format_value(name: str, value: float | None) -> str:
-    """Write one value of a measure with its decimals; ``-`` where there is none."""
+    """Format one value of a measure with its number of decimals; ``-`` if there is none."""
     return "-" if value is None or not np.isfinite(value) else f"{value:.{MEASURES[name].digits}f}"
 
 
 def format_estimate(name: str, estimate: Estimate) -> str:
-    """Write a value with its error."""
+    """Format a value with its error."""
     error = "" if estimate.error is None else f" ± {format_value(name, estimate.error)}"
     return format_value(name, estimate.value) + error
 
 
 def format_title(name: str) -> str:
-    """Write the name of a measure with its unit."""
+    """Format the title of a measure with its unit."""
     kind = MEASURES[name]
     return f"{kind.title}, {kind.unit}" if kind.unit else kind.title
 
@@ -395,7 +398,7 @@ def _format_named(name: str, named: tuple[str, float] | None) -> str:
 
 
 def align_columns(rows: list[list[str]]) -> str:
-    """Lay out rows of cells as text, the first one as the heading."""
+    """Lay out rows of cells as aligned text; the first row is the heading."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "-" * len(lines[0]))
@@ -403,7 +406,7 @@ def align_columns(rows: list[list[str]]) -> str:
 
 
 def _mean(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.ndarray:
-    """Average without NaN; NaN where there is nothing else."""
+    """Average over values that are not NaN; NaN if there are none."""
     known = np.isfinite(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0.0).sum(axis=axis)
@@ -411,5 +414,5 @@ def _mean(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.n
 
 
 def _number(value: float | np.ndarray) -> float | None:
-    """Give a plain number, None for NaN."""
+    """Return a plain number, or None for NaN."""
     return float(value) if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Score opened files or trajectories in memory: what stands behind both forms of ``backmap evaluate``."""
+"""Score opened files or trajectories in memory: the implementation of ``backmap evaluate``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import mdtraj
 
 RESIDUES_AT_A_TIME = 50_000
-"""Frames are scored in stretches of about so many residues, all samples together."""
+"""Approximate number of residues scored together, over all samples."""
 
 
 def evaluate(
@@ -30,26 +30,26 @@ def evaluate(
     *,
     skip_unknown: bool = False,
 ) -> Scorecard:
-    """Score all-atom trajectories, against a reference where there is one.
+    """Score all-atom trajectories, against a reference if there is one.
 
     Parameters
     ----------
     reference : mdtraj.Trajectory, or None
-        The true atoms. With C-alphas alone, or None, only what needs no true atoms is measured.
+        The true atoms. With only C-alphas, or None, only measures that do not need true atoms are computed.
     samples : mdtraj.Trajectory or sequence of them
-        Samples of the same residues, each with as many frames as the reference.
+        Samples of the same residues, each with the same number of frames as the reference.
     skip_unknown : bool
-        Leave out residues that backmap does not know, with a warning, instead of refusing them.
+        Leave out unknown residues with a warning instead of refusing them.
 
     Returns
     -------
     Scorecard
-        ``print(scores.to_table())`` shows it; ``scores.measures["clash"]["interior"].value`` is one number.
+        ``print(scores.to_table())`` prints it; ``scores.measures["clash"]["interior"].value`` is one number.
 
     Raises
     ------
     InputError
-        If residues or frames differ, saying where first.
+        If residues or frames differ; the message names the first difference.
     """
     listed = require_trajectories(samples, "samples")
     skip = Flag().check(skip_unknown, "skip_unknown")
@@ -74,9 +74,9 @@ def score_sources(
     Parameters
     ----------
     reference : tuple of (str, Source), or None
-        Its name for messages, and the true atoms or the C-alphas alone.
+        Name for messages, and the true atoms or only the C-alphas.
     samples : dict of str to Source
-        Samples of one trace by name.
+        Samples of one trace, by name.
     title : str
         Name of the structure in the scorecard.
 
@@ -87,14 +87,16 @@ def score_sources(
     Raises
     ------
     InputError
-        If residues or frames differ, saying where first.
+        If residues or frames differ; the message names the first difference.
     """
     if not samples:
         raise InputError("there are no samples to score; give at least one")
     base_name, base = reference or next(iter(samples.items()))
     for name, source in samples.items():
         if not np.delete(source.present, SLOT_CA, axis=1).any():
-            raise InputError(f"{name}: holds C-alphas alone; build its atoms first, with backmap reconstruct")
+            raise InputError(
+                f"{name}: contains only C-alphas; build its atoms first, with backmap reconstruct"
+            )
         _require_same_residues(base_name, base, name, source)
         _require_same_frames(base_name, base, name, source)
     true_atoms = None if reference is None else base
@@ -103,7 +105,7 @@ def score_sources(
 
 
 def _measurements(base: Source, reference: Source | None, samples: list[Source]) -> Iterator[Measurement]:
-    """Measure stretch after stretch of all files in step."""
+    """Measure successive parts of all files in parallel."""
     present = np.logical_and.reduce([source.present for source in samples])
     frames = max(1, RESIDUES_AT_A_TIME // (base.topology.residues * len(samples)))
     files = ([] if reference is None else [reference]) + samples
@@ -114,17 +116,25 @@ def _measurements(base: Source, reference: Source | None, samples: list[Source])
         true_atoms = None if reference is None else stretches.pop(0)
         true_box = None if reference is None else boxes.pop(0)
         known = None if reference is None else reference.present
-        sample_box = None if any(box is None for box in boxes) else np.stack(boxes)
-        atoms = true_atoms, np.stack(stretches)
-        boxes_of = {"reference_box": true_box, "sample_box": sample_box}
-        yield measure(base.topology, *atoms, known, present, linked=base.linked, **boxes_of)
+        sample_boxes = [box for box in boxes if box is not None]
+        yield measure(
+            base.topology,
+            true_atoms,
+            np.stack(stretches),
+            known,
+            present,
+            linked=base.linked,
+            reference_box=true_box,
+            sample_box=np.stack(sample_boxes) if len(sample_boxes) == len(boxes) else None,
+        )
 
 
 def _boxes(chunk: FrameChunk, name: str) -> np.ndarray | None:
-    """The periodic boxes of all frames, or None where one has none."""
+    """Return the periodic boxes of all frames, or None if a frame has none."""
     box = chunk.periodic_box
-    known = box is not None and has_box(box).all()
-    return reduced_boxes(box, chunk.numbers, name) if known else None
+    if box is None or not has_box(box).all():
+        return None
+    return reduced_boxes(box, chunk.numbers, name)
 
 
 def _require_same_residues(base_name: str, base: Source, name: str, source: Source) -> None:
@@ -141,7 +151,7 @@ def _require_same_residues(base_name: str, base: Source, name: str, source: Sour
         longer = (base_name, expected) if expected.residues > found.residues else (name, found)
         raise InputError(
             f"{name}: has {found.residues} residues, but {base_name} has {expected.residues}; "
-            f"{longer[1].describe(shared)} stands in {longer[0]} alone"
+            f"{longer[1].describe(shared)} occurs only in {longer[0]}"
         )
 
 

@@ -15,19 +15,19 @@ _BETA_NEIGHBOURS = {"ILE": ("CA", "CG1", "CG2"), "THR": ("CA", "OG1", "CG2")}
 
 
 def alpha_centres(topology: Topology) -> np.ndarray:
-    """List the C-alpha of each residue and its neighbours N, C, CB (Gly has none: -1).
+    """List the C-alpha of each residue and its neighbours N, C, CB; -1 for Gly.
 
     Returns
     -------
     ndarray, (residues, 4) int64
-        Flat atom indices, ordered so that an L residue is right-handed for :func:`right_handed`.
+        Flat atom indices, ordered so that :func:`right_handed` is true for L residues.
     """
     centres = np.arange(topology.residues)[:, None] * ATOM_SLOTS + [SLOT_CA, SLOT_N, SLOT_C, SLOT_CB]
     return np.where((topology.residue_types == RESIDUE_INDEX["GLY"])[:, None], -1, centres)
 
 
 def beta_centres(topology: Topology) -> np.ndarray:
-    """List the second chiral centre, CB of Ile and Thr, like :func:`alpha_centres`; -1 for other residues."""
+    """List the second chiral centres, CB of Ile and Thr, like :func:`alpha_centres`; -1 for all others."""
     centres = np.full((topology.residues, 4), -1, dtype=np.int64)
     for name, neighbours in _BETA_NEIGHBOURS.items():
         slots = [SLOT_CB, *(HEAVY_ATOMS[name].index(atom) for atom in neighbours)]
@@ -37,13 +37,13 @@ def beta_centres(topology: Topology) -> np.ndarray:
 
 
 def right_handed(atoms: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Tell whether the three neighbours turn anticlockwise, seen from their own side.
+    """Return whether the three neighbours turn anticlockwise, seen from their own side.
 
     Parameters
     ----------
     atoms : ndarray, (..., residues, 15, 3)
     centres : ndarray, (groups, 4) int64
-        Centre and three neighbours. A flat centre is not right-handed.
+        Centre and three neighbours. A planar centre is not right-handed.
 
     Returns
     -------
@@ -54,5 +54,5 @@ def right_handed(atoms: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def is_cis(omega: np.ndarray) -> np.ndarray:
-    """Tell whether a peptide bond is cis: omega within 30 degrees of 0 (degrees)."""
+    """Return whether peptide bonds are cis: omega (degrees) within 30 degrees of 0."""
     return np.abs(omega) < CIS_DEGREES

@@ -14,7 +14,7 @@ from .bond_angle_histograms import bond_lengths
 
 COMPONENTS = 2
 MOST_C_ALPHAS = 50
-"""Of longer chains so many C-alphas are used, evenly chosen: distances grow with their square."""
+"""Longer chains are thinned evenly to this many C-alphas: the number of distances grows quadratically."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Projection:
     reference, samples : list of ndarray, (frames, 2)
         Components with mean 0 and variance 1 in the reference.
     time_scales : ndarray, (2,)
-        Of the components in the reference, in frames.
+        Time scales of the components in the reference, in frames.
     """
 
     reference: list[np.ndarray]
@@ -35,14 +35,14 @@ class Projection:
 
 
 def c_alpha_distances(positions: np.ndarray, c_alphas: np.ndarray) -> np.ndarray:
-    """Measure the distances of all pairs of C-alphas.
+    """Measure the distances between all pairs of C-alphas.
 
     Parameters
     ----------
     positions : ndarray, (frames, atoms, 3)
         nm.
     c_alphas : ndarray, (residues,) int64
-        Their atom indices; of more than 50, 50 are chosen evenly.
+        Atom indices of the C-alphas; more than 50 are thinned evenly to 50.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def c_alpha_distances(positions: np.ndarray, c_alphas: np.ndarray) -> np.ndarray
 
 
 def project(reference: Sequence[np.ndarray], samples: Sequence[np.ndarray], lag: int) -> Projection:
-    """Find the two slowest components in the reference and follow both sides along them.
+    """Find the two slowest components of the reference and project both sides onto them.
 
     Parameters
     ----------
@@ -72,18 +72,22 @@ def project(reference: Sequence[np.ndarray], samples: Sequence[np.ndarray], lag:
     Raises
     ------
     InputError
-        If no trajectory of the reference is longer than the lag time, or it varies in fewer than two
+        If no reference trajectory is longer than the lag time, or the reference varies in fewer than two
         directions.
     """
     from deeptime.decomposition import TICA
 
     long_enough = [features for features in reference if len(features) > lag]
     if not long_enough:
-        raise InputError(f"the reference: no trajectory is longer than the lag time of {lag} frames")
+        raise InputError(
+            f"the reference: no trajectory is longer than the lag time of {lag} frames; "
+            "give a longer trajectory or a shorter lag time"
+        )
     model = TICA(lagtime=lag, dim=COMPONENTS).fit_fetch([each.astype(np.float64) for each in long_enough])
     if model.output_dimension < COMPONENTS:
         raise InputError(
-            "the reference: its C-alpha distances vary in fewer than two directions; it hardly moves"
+            "the reference: its C-alpha distances vary in fewer than two directions; "
+            "give a trajectory in which the molecule moves"
         )
     return Projection(
         reference=[model.transform(each.astype(np.float64)) for each in reference],

@@ -1,9 +1,10 @@
-"""Everything measured on a trajectory against a reference, as numbers, table and JSON."""
+"""All measures of a trajectory against a reference, as numbers, a table and JSON."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,21 +24,21 @@ SIGNIFICANT_DIGITS = 7
 
 @dataclass(frozen=True)
 class System:
-    """What was compared, and how.
+    """The systems that were compared, and the settings.
 
     Attributes
     ----------
     atoms : int
     frames, trajectories : dict of str to int
-        By side.
+        Numbers of frames and trajectories, by side.
     interval : float
-        ps between frames.
+        Time between frames, ps.
     temperature : float
-        K, for free energies.
+        Temperature of free energies, K.
     coordinates : tuple of str
         The two coordinates of the free-energy surface, with units.
     tica_time_scales : ndarray, (2,), or None
-        ps; None where the coordinates are torsions.
+        ps; None if the coordinates are torsions.
     seed : int
     """
 
@@ -53,7 +54,7 @@ class System:
 
 @dataclass(frozen=True)
 class TrajectoryScorecard:
-    """A sample against a reference. Definitions: docs/evaluation.md.
+    """Scores of a sample against a reference. Definitions: docs/evaluation.md.
 
     Attributes
     ----------
@@ -63,7 +64,7 @@ class TrajectoryScorecard:
     velocities : Velocities
     kinetics : Kinetics
     energies : Energies, or None
-        None without a way to compute them.
+        None without an energy function.
     latent : LatentCorrelation, or None
         None without latent codes.
     code_diversity : CodeDiversity, or None
@@ -80,15 +81,15 @@ class TrajectoryScorecard:
     code_diversity: CodeDiversity | None = None
 
     def to_dict(self) -> dict:
-        """Give everything as plain numbers, lists and names; null for NaN and infinity."""
+        """Return everything as plain numbers, strings, lists and dictionaries; None for NaN and infinity."""
         return {"schema": SCHEMA, **_plain(self)}
 
     def to_json(self) -> str:
-        """Give :meth:`to_dict` as JSON text."""
+        """Return :meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
     def to_table(self) -> str:
-        """Give the main numbers as lines of text for a terminal."""
+        """Return the main numbers as lines of text for a terminal."""
         return "\n\n".join(
             align_columns(rows)
             for rows in (self._distribution_rows(), self._process_rows(), self._other_rows())
@@ -169,8 +170,8 @@ def _in_interval(values: Interval) -> str:
     return f"{values.value:.4g} ({values.low:.4g}-{values.high:.4g})"
 
 
-def _plain(value: object) -> object:
-    """Turn dataclasses and arrays into what JSON holds."""
+def _plain(value: object) -> Any:
+    """Convert dataclasses and arrays to types that JSON supports."""
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):

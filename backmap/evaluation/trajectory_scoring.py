@@ -1,4 +1,4 @@
-"""Compare how molecules move: what stands behind ``backmap evaluate --kinetics`` and its Python twin."""
+"""Compare how molecules move: the implementation of ``backmap evaluate --kinetics``."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 DEFAULT_LAG_FRAMES = 5
 DEFAULT_LAGS_FRAMES = (1, 2, 5, 10, 20)
 SHORTEST_IN_LAGS = 10
-"""Of the default lag times, those are used that the longest trajectory holds ten times."""
+"""Default lag times are used only if the longest trajectory is at least this many times longer."""
 
 FEWEST_C_ALPHAS = 3
 _PICOSECONDS = Real(1e-9, 1e12)
 
 EnergyFunction = Callable[[np.ndarray], np.ndarray]
-"""Positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol."""
+"""Function from positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class KineticsOptions:
         None,
         _PICOSECONDS,
         "time between frames, in ps",
-        unset="what the times of the reference say",
+        unset="from the times of the reference",
         metavar="PS",
     )
     lag: float | None = option(
@@ -71,7 +71,7 @@ class KineticsOptions:
         None,
         Whole(2, 100),
         "number of metastable states",
-        unset="one more than the reference has time scales above the lag time",
+        unset="one more than the reference's time scales above the lag time",
         metavar="N",
     )
     temperature: float = option(300.0, Real(1.0, 10_000.0), "temperature of free energies, in K", metavar="K")
@@ -93,31 +93,32 @@ def evaluate_trajectory(
 ) -> TrajectoryScorecard:
     """Compare sampled trajectories of a molecule with reference trajectories of the same atoms.
 
-    With a single residue that has both phi and psi, those are the coordinates of the free-energy surface and
-    of the Markov states; otherwise the two slowest components of the C-alpha distances in the reference are.
+    If a single residue has both phi and psi, these are the coordinates of the free-energy surface and of the
+    Markov states; otherwise, the two slowest components of the C-alpha distances in the reference are used.
 
     Parameters
     ----------
     reference, samples : mdtraj.Trajectory or sequence of them
-        All atoms. Several trajectories of a side are pooled; none needs the length of another.
+        All atoms. Several trajectories of a side are pooled; their lengths may differ.
     energy : callable, optional
-        Positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol, such as
-        :func:`energy_function` gives.
+        Function from positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol, such as
+        :func:`energy_function` returns.
     codes : ndarray, (frames, size), optional
-        Latent codes of the samples' frames, one trajectory after the other; needs ``energy``.
+        Latent codes of the samples' frames, trajectories concatenated; needs ``energy``.
     one_frame : mdtraj.Trajectory, optional
-        Many structures built from one and the same coarse-grained frame.
+        Many structures built from the same coarse-grained frame.
     {options}
 
     Returns
     -------
     TrajectoryScorecard
-        ``print(scores.to_table())`` shows it, ``scores.to_json()`` holds everything, figures included.
+        ``print(scores.to_table())`` prints it; ``scores.to_json()`` contains everything, figure data
+        included.
 
     Raises
     ------
     InputError
-        If atoms or times differ, or a trajectory is too short, saying what and where.
+        If atoms or times differ, or a trajectory is too short; the message says what and where.
     """
     _require_deeptime()
     asked = KineticsOptions(**options)
@@ -126,7 +127,7 @@ def evaluate_trajectory(
         for side, given in zip(SIDES, (reference, samples), strict=True)
     }
     if not all(sides.values()):
-        raise InputError("there is no trajectory to compare; give at least one of each side")
+        raise InputError("no trajectory to compare; give at least one reference and one sample")
     with usual_settings():
         return _evaluate(sides, asked, energy=energy, codes=codes, one_frame=one_frame)
 
@@ -141,7 +142,9 @@ def _evaluate(
 ) -> TrajectoryScorecard:
     first = sides["reference"][0]
     if codes is not None and energy is None:
-        raise InputError("latent codes are compared with energies; give a way to compute those as well")
+        raise InputError(
+            "latent codes are compared with energies; give an energy function or force field as well"
+        )
     for side, trajectories in sides.items():
         for trajectory in trajectories:
             _check(first, trajectory, NAMES[side])
@@ -185,25 +188,25 @@ def _evaluate(
 
 
 def energy_function(topology: mdtraj.Topology, force_field: Sequence[str]) -> EnergyFunction:
-    """Make a function of positions that gives potential energies by a force field of OpenMM.
+    """Return a function of positions that computes potential energies with an OpenMM force field.
 
     Parameters
     ----------
     topology : mdtraj.Topology
-        All atoms, hydrogens included, with names the force field knows.
+        All atoms, including hydrogens, with names that the force field knows.
     force_field : sequence of str
-        Files of OpenMM's, ``amber99sbildn.xml`` and ``amber99_obc.xml`` say. Bonds that a simulation would
-        constrain keep their energy here, so that a sample that stretches them pays for it.
+        OpenMM force-field files, such as ``amber99sbildn.xml`` and ``amber99_obc.xml``. Bonds that a
+        simulation would constrain keep their energy terms, so that stretching them raises the energy.
 
     Returns
     -------
     callable
-        Positions (frames, atoms, 3) in nm to energies (frames,) in kJ/mol, without cutoff.
+        Function from positions (frames, atoms, 3) in nm to energies (frames,) in kJ/mol, without a cutoff.
 
     Raises
     ------
     InputError
-        If OpenMM is missing, or it cannot make a system of these atoms.
+        If OpenMM is missing or cannot create a system from these atoms.
     """
     import torch
 
@@ -221,11 +224,11 @@ def _require_deeptime() -> None:
     try:
         import deeptime  # noqa: F401
     except ImportError as error:
-        raise InputError("Markov models need deeptime; pip install deeptime") from error
+        raise InputError("Markov models need deeptime; install it with `pip install deeptime`") from error
 
 
 def _check(first: mdtraj.Trajectory, trajectory: mdtraj.Trajectory, name: str) -> None:
-    """Refuse other atoms than the first trajectory's, and positions that are no numbers."""
+    """Refuse atoms that differ from those of the first trajectory, and positions that are not finite."""
     expected, found = ([str(atom) for atom in each.topology.atoms] for each in (first, trajectory))
     if len(found) != len(expected):
         raise InputError(
@@ -245,7 +248,7 @@ def _atom_name(written: str) -> str:
 
 
 def _frame_interval(sides: dict[str, list[mdtraj.Trajectory]], given: float | None) -> float:
-    """Give ps between frames: as told, or as the times of all trajectories say alike."""
+    """Return the time between frames in ps: as given, or as all trajectories agree."""
     if given is not None:
         return given
     expected: float | None = None
@@ -258,10 +261,10 @@ def _frame_interval(sides: dict[str, list[mdtraj.Trajectory]], given: float | No
             if not np.isclose(found, expected, rtol=1e-3):
                 raise InputError(
                     f"the time between frames differs: {expected:g} ps in the reference and {found:g} ps in "
-                    f"{NAMES[side]}; give frames of one spacing"
+                    f"{NAMES[side]}; give trajectories with equal spacing"
                 )
     if expected is None:
-        raise InputError("the reference: has a single frame; a trajectory is needed")
+        raise InputError("the reference: has only one frame; give a trajectory")
     return expected
 
 
@@ -273,7 +276,7 @@ def _own_interval(trajectory: mdtraj.Trajectory, name: str) -> float:
         frame = int(np.argmax(uneven)) + 1
         raise InputError(
             f"{name}: its frames are not evenly spaced in time (frame {frame}); "
-            "give evenly spaced frames, or their spacing if the times are wrong"
+            "give evenly spaced frames, or the frame interval if the times are wrong"
         )
     return interval
 
@@ -292,7 +295,7 @@ def _in_frames(time: float, interval: float) -> int:
     if frames < 1 or abs(frames * interval - time) > 1e-3 * interval:
         raise InputError(
             f"the lag time {time:g} ps is not a multiple of the time between frames, {interval:g} ps; "
-            f"give {max(frames, 1) * interval:g} ps, say"
+            f"give for example {max(frames, 1) * interval:g} ps"
         )
     return frames
 
@@ -306,7 +309,7 @@ def _collective(
     tuple[np.ndarray, np.ndarray],
     np.ndarray | None,
 ]:
-    """Choose the two coordinates: names, values, what is clustered, bins, and time scales in ps."""
+    """Choose the two coordinates; return names, values, features to cluster, bins, and time scales in ps."""
     torsions = _phi_psi(topology)
     if torsions is not None:
         angles = {side: [backbone_torsions(each, torsions) for each in positions[side]] for side in SIDES}
@@ -315,8 +318,8 @@ def _collective(
     c_alphas = topology.select("name CA and element C")
     if len(c_alphas) < FEWEST_C_ALPHAS:
         raise InputError(
-            f"the reference: has {len(c_alphas)} C-alphas and not exactly one pair of phi and psi, "
-            "so that there are no slow coordinates to look at; give a peptide"
+            f"the reference: has {len(c_alphas)} C-alphas and not exactly one residue with both phi and psi, "
+            "so slow coordinates cannot be defined; give a peptide"
         )
     distances = {side: [c_alpha_distances(each, c_alphas) for each in positions[side]] for side in SIDES}
     found = project(distances["reference"], distances["sample"], lags.main)
@@ -326,7 +329,7 @@ def _collective(
 
 
 def _phi_psi(topology: mdtraj.Topology) -> np.ndarray | None:
-    """Give the atoms of phi and psi, (2, 4), of a molecule with one residue that has both; else None."""
+    """Return the atoms of phi and psi, (2, 4), if exactly one residue has both; otherwise None."""
     from mdtraj.geometry.dihedral import indices_phi, indices_psi
 
     phi, psi = (
@@ -339,7 +342,8 @@ def _bonds(topology: mdtraj.Topology) -> np.ndarray:
     bonds = np.array([[bond[0].index, bond[1].index] for bond in topology.bonds], dtype=np.int64)
     if not len(bonds):
         raise InputError(
-            "the reference: its topology names no bonds; give one with CONECT records or usual residue names"
+            "the reference: its topology contains no bonds; "
+            "give one with CONECT records or standard residue names"
         )
     return bonds
 

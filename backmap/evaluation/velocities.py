@@ -1,4 +1,4 @@
-"""Root-mean-square velocities: does a trajectory move from frame to frame as the reference does?"""
+"""Root-mean-square velocities: whether a trajectory moves from frame to frame as the reference does."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Velocities:
     plain : Comparison
         As measured.
     scale : float
-        Factor by which the sample's velocities are multiplied to fit the reference's best.
+        Factor on the sample's velocities that best matches the reference.
     scaled : Comparison
-        With that factor.
+        With this factor applied.
     """
 
     plain: Comparison
@@ -52,7 +52,7 @@ def compare_velocities(
     Raises
     ------
     InputError
-        If no trajectory of a side has two frames, or nothing moves.
+        If no trajectory of a side has two frames, or the sample does not move.
     """
     first = pooled_velocities(reference, interval, "the reference")
     second = pooled_velocities(samples, interval, "the sample")
@@ -61,7 +61,7 @@ def compare_velocities(
 
 
 def root_mean_square_velocities(positions: np.ndarray, interval: float) -> np.ndarray:
-    """Measure sqrt(mean over atoms of |r(t + dt) - r(t)|^2) / dt, each frame centred first.
+    """Measure sqrt(mean over atoms of |r(t + dt) - r(t)|^2) / dt after centring each frame.
 
     Parameters
     ----------
@@ -73,24 +73,24 @@ def root_mean_square_velocities(positions: np.ndarray, interval: float) -> np.nd
     Returns
     -------
     ndarray, (frames - 1,)
-        nm/ps. Centring takes the drift of the whole out; its rotation stays.
+        nm/ps. Centring removes the drift of the molecule, but not its rotation.
     """
     centred = positions - positions.mean(axis=1, keepdims=True)
     return np.sqrt((np.diff(centred, axis=0) ** 2).sum(axis=-1).mean(axis=-1)) / interval
 
 
 def pooled_velocities(trajectories: Sequence[np.ndarray], interval: float, name: str) -> np.ndarray:
-    """Put the velocities of several trajectories together, none across the end of one."""
+    """Pool the velocities of several trajectories; none spans two trajectories."""
     velocities = np.concatenate([root_mean_square_velocities(each, interval) for each in trajectories])
     if not len(velocities):
-        raise InputError(f"{name}: velocities need two successive frames; give a longer trajectory")
+        raise InputError(f"{name}: velocities need at least two successive frames; give a longer trajectory")
     return velocities
 
 
 def best_scale(reference: np.ndarray, sample: np.ndarray) -> float:
-    """Find the factor s that brings s * sample closest to the reference in distribution.
+    """Find the factor s that brings the distribution of s * sample closest to the reference.
 
-    Closest in the Wasserstein distance of second order, which has a closed form in the quantiles of both:
+    Minimises the second-order Wasserstein distance, which has a closed form in the quantiles of both:
     s = sum(q_reference q_sample) / sum(q_sample^2).
 
     Raises
@@ -102,5 +102,5 @@ def best_scale(reference: np.ndarray, sample: np.ndarray) -> float:
     target, found = np.quantile(reference, levels), np.quantile(sample, levels)
     norm = (found**2).sum()
     if norm == 0.0:
-        raise InputError("the sample: does not move; its frames are all the same")
+        raise InputError("the sample: does not move; all its frames are identical")
     return float((target * found).sum() / norm)

@@ -1,4 +1,4 @@
-"""Figures from scorecards, drawn from their JSON alone."""
+"""Figures of scorecards, drawn only from their JSON."""
 
 from .figures import FIGURES, draw, draw_all
 

@@ -1,33 +1,34 @@
-"""One function a figure: each draws from the JSON of a trajectory scorecard and from nothing else.
+"""One function per figure; each uses only the JSON of a trajectory scorecard.
 
-Colours are those of Okabe and Ito, told apart without colour vision too; the reference is a filled area or a
-full line, the sample a dashed line or open markers.
+The colours of Okabe and Ito can be distinguished without colour vision; the reference is a filled area or a
+solid line, the sample a dashed line or open markers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import LineStyleType, RcKeyType
 
 REFERENCE, SAMPLE = "#0072B2", "#D55E00"
 PROCESS_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 NEUTRAL = "#999999"
 SINGLE, DOUBLE = 3.4, 7.0
-"""Widths of a figure of one and of two columns, inches."""
+"""Widths of figures that span one and two columns, inches."""
 
 RASTER_RESOLUTION = 300
 MOST_PANELS_IN_A_ROW = 5
 DEEPEST = 25.0
-"""Free energies are drawn up to this value, kJ/mol."""
+"""Largest free energy that is drawn, kJ/mol."""
 
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.size": 8,
     "font.family": "sans-serif",
     "axes.titlesize": 8,
@@ -49,7 +50,7 @@ STYLE = {
 def energy_histogram(scores: dict) -> Figure:
     """Draw the distributions of potential energies."""
     energies = scores["energies"]
-    figure, axes = _figure(SINGLE, 2.4)
+    figure, [[axes]] = _figure(SINGLE, 2.4)
     _distribution(axes, energies["distribution"])
     axes.axvline(energies["limit"], color=NEUTRAL, linewidth=0.8, linestyle=":", zorder=0)
     axes.annotate(
@@ -68,19 +69,19 @@ def energy_histogram(scores: dict) -> Figure:
 
 
 def bond_histograms(scores: dict) -> Figure:
-    """Draw the distributions of bond lengths, one panel a type."""
+    """Draw the distributions of bond lengths, one panel per type."""
     return _grid(scores["geometry"]["bonds"], "length (nm)", "density (1/nm)")
 
 
 def angle_histograms(scores: dict) -> Figure:
-    """Draw the distributions of bond angles, one panel a type."""
+    """Draw the distributions of bond angles, one panel per type."""
     return _grid(scores["geometry"]["angles"], "angle (degrees)", "density (1/degree)")
 
 
 def free_energy_surfaces(scores: dict) -> Figure:
-    """Draw the free-energy surfaces of reference and sample side by side."""
+    """Draw the free-energy surfaces of the reference and the sample side by side."""
     surface = scores["surface"]
-    figure, panels = _figure(DOUBLE, 3.1, columns=2, sharex=True, sharey=True)
+    figure, [panels] = _figure(DOUBLE, 3.1, columns=2, sharex=True, sharey=True)
     edges = [np.array(each) for each in surface["edges"]]
     values = {side: _array(surface["free_energy"][side]) for side in ("reference", "sample")}
     highest = min(DEEPEST, max(float(np.nanmax(each)) for each in values.values()))
@@ -93,7 +94,7 @@ def free_energy_surfaces(scores: dict) -> Figure:
         if edges[0][0] == -180.0 and edges[0][-1] == 180.0:
             axes.set(xticks=range(-180, 181, 90), yticks=range(-180, 181, 90))
     panels[0].set_ylabel(_label(scores["system"]["coordinates"][1]))
-    bar = figure.colorbar(image, ax=list(panels), fraction=0.03, pad=0.02, extend="max")
+    bar = figure.colorbar(image, ax=panels, fraction=0.03, pad=0.02, extend="max")
     bar.set_label("free energy (kJ/mol)")
     return figure
 
@@ -102,7 +103,7 @@ def implied_time_scales(scores: dict) -> Figure:
     """Draw implied time scales against the lag time, with their Bayesian 95 % intervals."""
     kinetics = scores["kinetics"]
     lags = np.array(kinetics["lag_times"])
-    figure, axes = _figure(SINGLE, 3.2)
+    figure, [[axes]] = _figure(SINGLE, 3.2)
     scales = {
         side: {name: _array(values) for name, values in each.items()}
         for side, each in kinetics["time_scales"].items()
@@ -112,12 +113,10 @@ def implied_time_scales(scores: dict) -> Figure:
         colour = PROCESS_COLOURS[process % len(PROCESS_COLOURS)]
         for side, style in (("reference", "-"), ("sample", "--")):
             value, low, high = (scales[side][name][:, process] for name in ("value", "low", "high"))
-            marker = {
-                "marker": "o",
-                "markersize": 3.2,
-                "markerfacecolor": colour if side == "reference" else "white",
-            }
-            axes.plot(lags, value, style, color=colour, **marker, zorder=3)
+            filled = colour if side == "reference" else "white"
+            axes.plot(
+                lags, value, style, color=colour, marker="o", markersize=3.2, markerfacecolor=filled, zorder=3
+            )
             if side == "reference":
                 axes.fill_between(lags, low, high, color=colour, alpha=0.18, linewidth=0)
             else:
@@ -129,7 +128,7 @@ def implied_time_scales(scores: dict) -> Figure:
 
 
 def chapman_kolmogorov(scores: dict) -> Figure:
-    """Draw the Chapman-Kolmogorov test: what models predict against what is estimated."""
+    """Draw the Chapman-Kolmogorov test: predicted against estimated probabilities."""
     kinetics = scores["kinetics"]
     tests = kinetics["chapman_kolmogorov"]
     lags = np.concatenate([[0.0], kinetics["test_lag_times"]])
@@ -146,7 +145,7 @@ def chapman_kolmogorov(scores: dict) -> Figure:
         }
         estimated = np.concatenate([start, _array(tests[side]["estimated"])])
         for row, column in np.ndindex(sets, sets):
-            axes = np.atleast_2d(panels)[row, column]
+            axes = panels[row][column]
             value, low, high = (predicted[name][:, row, column] for name in ("value", "low", "high"))
             axes.plot(lags, value, style, color=colour, label=f"{side}, predicted")
             axes.fill_between(lags, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -159,15 +158,15 @@ def chapman_kolmogorov(scores: dict) -> Figure:
             axes.set_title(f"set {row + 1} to {column + 1}")
     figure.supxlabel("lag time (ps)", fontsize=8)
     figure.supylabel("probability", fontsize=8)
-    handles, labels = np.atleast_2d(panels)[0, 0].get_legend_handles_labels()
+    handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure
 
 
 def velocity_distributions(scores: dict) -> Figure:
-    """Draw the distributions of root-mean-square velocities, as they are and scaled."""
+    """Draw the distributions of root-mean-square velocities, unscaled and scaled."""
     velocities = scores["velocities"]
-    figure, panels = _figure(DOUBLE, 2.5, columns=2, sharey=True)
+    figure, [panels] = _figure(DOUBLE, 2.5, columns=2, sharey=True)
     titles = {"plain": "as they are", "scaled": f"sample times {velocities['scale']:.4g}"}
     for axes, (name, title) in zip(panels, titles.items(), strict=True):
         _distribution(axes, velocities[name])
@@ -181,7 +180,7 @@ def velocity_distributions(scores: dict) -> Figure:
 def latent_component(scores: dict) -> Figure:
     """Draw the leading principal component of the latent codes against the energy."""
     latent = scores["latent"]
-    figure, axes = _figure(SINGLE, 2.8)
+    figure, [[axes]] = _figure(SINGLE, 2.8)
     axes.plot(
         latent["energy"],
         latent["component"],
@@ -198,9 +197,9 @@ def latent_component(scores: dict) -> Figure:
 
 
 def code_diversity(scores: dict) -> Figure:
-    """Draw how far structures of one coarse-grained frame lie apart, by atom and by pair."""
+    """Draw how much structures of one coarse-grained frame differ, by atom and by pair."""
     diversity = scores["code_diversity"]
-    figure, (left, right) = _figure(DOUBLE, 2.5, columns=2)
+    figure, [[left, right]] = _figure(DOUBLE, 2.5, columns=2)
     spread = np.array(diversity["spread"])
     left.bar(np.arange(1, len(spread) + 1), spread, color=SAMPLE, width=0.8)
     left.set(xlabel="atom", ylabel="spread (nm)")
@@ -223,43 +222,43 @@ FIGURES: dict[str, tuple[Callable[[dict], Figure], str]] = {
     "latent_component": (latent_component, "latent"),
     "code_diversity": (code_diversity, "code_diversity"),
 }
-"""Every figure by the name of its file, with the part of the scorecard that it draws."""
+"""All figures by file name, with the part of the scorecard that each draws."""
 
 
 def drawable(scores: dict) -> list[str]:
-    """Name the figures that a scorecard holds numbers for."""
+    """List the figures for which a scorecard contains data."""
     return [name for name, (_, part) in FIGURES.items() if scores.get(part) is not None]
 
 
 def draw(name: str, scores: dict, *paths: Path) -> None:
-    """Draw one figure into files.
+    """Draw one figure and write it to files.
 
     Parameters
     ----------
     name : str
-        Key of ``FIGURES``.
+        A key of ``FIGURES``.
     scores : dict
         The JSON of a trajectory scorecard.
     *paths : Path
-        Files to write; the suffix names the format, ``.pdf`` or ``.png``.
+        Files to write; the suffix selects the format, ``.pdf`` or ``.png``.
     """
     from matplotlib import rc_context
 
     with rc_context(STYLE):
         figure = FIGURES[name][0](scores)
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once is enough for all formats
+        figure.set_layout_engine("none")  # the layout is the same for all formats
         for path in paths:
             figure.savefig(path, dpi=RASTER_RESOLUTION)
 
 
 def draw_all(scores: dict, folder: Path) -> list[Path]:
-    """Draw every figure that a scorecard holds numbers for, as PDF and PNG.
+    """Draw every figure for which a scorecard contains data, as PDF and PNG.
 
     Returns
     -------
     list of Path
-        The files, ``<folder>/<name>.pdf`` and ``.png``.
+        The written files, ``<folder>/<name>.pdf`` and ``.png``.
     """
     written = []
     for name in drawable(scores):
@@ -269,12 +268,21 @@ def draw_all(scores: dict, folder: Path) -> list[Path]:
     return written
 
 
-def _figure(width: float, height: float, *, rows: int = 1, columns: int = 1, **shared: bool) -> tuple:
-    """Make a figure without a screen, and its panels."""
+def _figure(
+    width: float,
+    height: float,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, list[list[Axes]]]:
+    """Make a figure without a display, and its panels row by row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, **shared)
+    panels = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
+    return figure, panels.tolist()
 
 
 def _distribution(axes: Axes, comparison: dict) -> None:
@@ -294,11 +302,11 @@ def _distribution(axes: Axes, comparison: dict) -> None:
 
 
 def _grid(comparisons: dict[str, dict], label: str, density: str) -> Figure:
-    """Draw one panel a type of bond or angle."""
+    """Draw one panel per type of bond or angle."""
     columns = min(MOST_PANELS_IN_A_ROW, len(comparisons))
     rows = -(-len(comparisons) // columns)
     figure, panels = _figure(DOUBLE, 1.45 * rows + 0.5, rows=rows, columns=columns)
-    flat = np.atleast_1d(panels).reshape(-1)
+    flat = [axes for row in panels for axes in row]
     for axes, (name, comparison) in zip(flat, comparisons.items(), strict=False):
         _distribution(axes, comparison)
         axes.set_title(name)
@@ -315,19 +323,19 @@ def _grid(comparisons: dict[str, dict], label: str, density: str) -> Figure:
 
 
 def _show_as_spike(axes: Axes, low: float, high: float) -> None:
-    """Leave room beside the only bin of a length that is constrained."""
+    """Leave space beside the single bin of a constrained length."""
     middle, width = (low + high) / 2, high - low
     axes.set_xlim(middle - 10 * width, middle + 10 * width)
 
 
 def _processes_drawn(time_scales: np.ndarray, lags: np.ndarray) -> int:
-    """Count the processes that rise above the lag time somewhere, at least one."""
+    """Count the processes that exceed the lag time anywhere, at least one."""
     above = (np.nan_to_num(time_scales) > lags[:, None]).any(axis=0)
     return max(1, int(above.sum()))
 
 
 def _log_axes(axes: Axes, lags: np.ndarray, main: float) -> None:
-    """Use logarithmic axes, shade what a lag time cannot resolve, and mark the main lag time."""
+    """Use logarithmic axes, shade unresolved time scales, and mark the main lag time."""
     axes.set(xscale="log", yscale="log")
     left, right = lags[0] / 1.15, lags[-1] * 1.15
     bottom = lags[0] / 1.3
@@ -340,7 +348,7 @@ def _log_axes(axes: Axes, lags: np.ndarray, main: float) -> None:
     axes.minorticks_off()
 
 
-def _line_legend(axes: Axes, styles: dict[str, str]) -> None:
+def _line_legend(axes: Axes, styles: dict[str, LineStyleType]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -356,12 +364,12 @@ def _legend_above(axes: Axes, title: str) -> None:
 
 
 def _array(values: list) -> np.ndarray:
-    """Give an array with NaN for null."""
+    """Return an array with NaN for null."""
     return np.array(values, dtype=np.float64)
 
 
 def _label(coordinate: str) -> str:
-    """Write ``phi, degrees`` as a label of an axis."""
+    """Format a coordinate such as ``phi, degrees`` as an axis label."""
     name, _, unit = coordinate.partition(", ")
     symbol = {"phi": r"$\phi$", "psi": r"$\psi$"}.get(name, f"time-lagged independent {name}")
     return f"{symbol} ({unit})" if unit else symbol

@@ -1,1 +1,1 @@
-"""Runs from a stream of frames to a stream of atoms, and on into files that survive a kill."""
+"""Runs from a stream of frames to a stream of atoms, written to files that survive a kill."""

@@ -1,4 +1,4 @@
-"""What became of the C-alphas in a run: how far they moved, and which peptides are unusual."""
+"""A record of the C-alphas of a run: how far they moved, and which peptide bonds are unusual."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class CAlphaRecord:
     Parameters
     ----------
     n_structures, n_moved : int
-        Structures that were built, and those whose C-alphas were moved.
+        Numbers of structures that were built, and of those whose C-alphas were moved.
     squares : float
-        Sum of the squared displacements in nm^2 of all residues of the structures that moved.
+        Sum of the squared displacements, in nm^2, of all residues of structures whose C-alphas moved.
     n_residues : int
-        How many those are.
+        Number of these residues.
     largest_nm : float
-        The largest displacement.
+        Largest displacement.
     cis : mapping of int to int
-        In how many structures the peptide before a residue that is not proline is cis.
+        Number of structures with a cis peptide bond before each residue that is not proline.
     """
 
     n_structures: int = 0
@@ -42,7 +42,7 @@ class CAlphaRecord:
 
     @classmethod
     def of(cls, built: BuiltAtoms) -> CAlphaRecord:
-        """Record what was built."""
+        """Record the given structures."""
         displacement = built.displacement.astype(np.float64)
         moved = displacement.any(axis=-1)
         residues = np.flatnonzero(built.cis)
@@ -67,21 +67,21 @@ class CAlphaRecord:
 
     @property
     def rms_nm(self) -> float:
-        """Root mean square displacement of the residues of structures that moved."""
+        """Root-mean-square displacement over the residues of structures whose C-alphas moved."""
         return math.sqrt(self.squares / self.n_residues) if self.n_residues else 0.0
 
     def to_notes(self) -> dict[str, Any]:
-        """Give the record as JSON keeps it."""
+        """Return the record as JSON values."""
         return {**vars(self), "cis": {str(residue): count for residue, count in self.cis.items()}}
 
     @classmethod
     def from_notes(cls, notes: dict[str, Any]) -> CAlphaRecord:
-        """Read what :meth:`to_notes` gave."""
+        """Restore a record from :meth:`to_notes`."""
         cis = Counter({int(residue): count for residue, count in notes.get("cis", {}).items()})
         return cls(**{**notes, "cis": cis})
 
     def summary(self, topology: Topology) -> dict[str, Any]:
-        """Give what the file beside the output says of it."""
+        """Return the entries for the record file beside the output."""
         return {
             "structures_built": self.n_structures,
             "structures_with_moved_c_alphas": self.n_moved,
@@ -94,7 +94,7 @@ class CAlphaRecord:
 
 
 def describe_motion(summary: dict[str, Any]) -> str:
-    """Say how far C-alphas moved, or nothing if none did; of :meth:`CAlphaRecord.summary`."""
+    """Describe how far C-alphas moved, given :meth:`CAlphaRecord.summary`; empty if none moved."""
     n_moved, n_structures = summary["structures_with_moved_c_alphas"], summary["structures_built"]
     if not n_moved:
         return ""
@@ -104,7 +104,7 @@ def describe_motion(summary: dict[str, Any]) -> str:
 
 
 def describe_cis(summary: dict[str, Any]) -> str:
-    """Name residues other than proline behind a cis peptide, or say nothing if there are none."""
+    """List residues other than proline that follow a cis peptide bond; empty if there are none."""
     cis, n_structures = summary["cis_peptides_before_other_than_proline"], summary["structures_built"]
     if not cis:
         return ""

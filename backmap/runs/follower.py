@@ -1,4 +1,4 @@
-"""Frames that come from anywhere, in the order in which they come: what builds all their atoms."""
+"""Building of frames from any source, in the order in which they arrive."""
 
 from __future__ import annotations
 
@@ -21,55 +21,56 @@ from .temporal_frames import BeadCheck, check_source
 
 
 class Opener(Protocol):
-    """Opens the frames that come, for the kind of model that builds them."""
+    """Opens the incoming frames for the kind of model that builds them."""
 
     def protein(self, asked: Building) -> Source:
-        """Open them as those of a protein."""
+        """Open them as frames of a protein."""
 
     def beads(self, model: TemporalModel) -> BeadSource:
         """Open them as beads of the molecule of a temporal model."""
 
 
 class Follower(Protocol):
-    """Knows the atoms of the frames that come, and builds those of the next ones.
+    """Knows the atoms to build, and builds them for each next frame.
 
     Attributes
     ----------
-    source : FrameSource
-        What the frames come from.
     atoms : AtomList
-        What is built.
+        Atoms that are built.
     frames_per_batch : int
-        Frames that are best built together.
+        Number of frames that are best built together.
     """
 
-    source: FrameSource
     atoms: AtomList
     frames_per_batch: int
 
+    @property
+    def source(self) -> FrameSource:
+        """Source of the frames."""
+
     def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
-        """Build frames; those that were given before came before them."""
+        """Build the next frames, which follow all frames built so far."""
 
     def describe(self) -> str:
-        """Say what is unusual in the frames built so far; nothing if all is usual."""
+        """Describe anything unusual in the frames built so far; empty if there is nothing."""
 
 
 def open_follower(asked: Building, opener: Opener, *, side_by_side: bool) -> Follower:
-    """Get ready to build frames as they come.
+    """Prepare to build frames as they arrive.
 
     Parameters
     ----------
     asked : Building
-        How they are built.
+        How frames are built.
     opener : Opener
-        What they come from.
+        Opens the frames.
     side_by_side : bool
-        Whether many come at once, so that every processor core may build some of them on its own.
+        Whether many frames arrive at once, so that each processor core can build some of them.
 
     Raises
     ------
     InputError
-        If the frames or what is asked for cannot be used.
+        If the frames or the options cannot be used.
     """
     model = shipped.read_model(asked.model)
     asked.require_family(model.family)
@@ -93,18 +94,18 @@ class _ProteinFollower:
         self.frames_per_batch = frames_per_batch(self.source.topology.residues, asked.samples, device, count)
 
     def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
-        """Build frames, some at a time while others are being built."""
+        """Build frames, several batches at a time."""
         for built in build_frames(self._workers, chunks, self._plan.kept, self._plan.job.samples):
             self._c_alphas += built.c_alphas
             yield built
 
     def describe(self) -> str:
-        """Name cis peptides."""
+        """Name cis peptide bonds."""
         return describe_cis(self._c_alphas.summary(self.source.topology))
 
 
 class _TemporalFollower:
-    """Rolls a temporal model along the frames of its molecule."""
+    """Rolls out a temporal model along the frames of its molecule."""
 
     def __init__(self, model: ModelFile, asked: Building, opener: Opener) -> None:
         device = select_device(asked.device)
@@ -119,7 +120,7 @@ class _TemporalFollower:
         self.frames_per_batch = frames_per_chunk(asked.samples, loaded.molecule.atoms)
 
     def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
-        """Build frames, each from those before."""
+        """Build frames, each from those before it."""
         for chunk in chunks:
             self._check(chunk)
             piece = (0,), self._state, [chunk.coordinates], [chunk.numbers]
@@ -127,5 +128,5 @@ class _TemporalFollower:
             yield BuiltFrames(rolled.coordinates, chunk)
 
     def describe(self) -> str:
-        """Nothing is unusual that does not stop the rollout."""
+        """Return nothing: anything unusual stops the rollout."""
         return ""

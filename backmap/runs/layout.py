@@ -1,4 +1,4 @@
-"""From built frames to the frames of output files: which atoms, and which samples in which file."""
+"""From built frames to the frames of output files: selection of atoms, and samples per file."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class Layout:
     selected : ndarray, (selected,) int64, optional
         Atoms to write; by default all.
     one_file : bool
-        Whether the samples of a frame follow one another in one file, instead of a file a sample.
+        Whether all samples of a frame go to one file, one after another, instead of one file per sample.
     """
 
     selected: np.ndarray | None = None
     one_file: bool = False
 
     def files(self, samples: int) -> int:
-        """Say how many files so many samples take."""
+        """Return the number of files for this number of samples."""
         return 1 if self.one_file else samples
 
     def frames(
         self, coordinates: np.ndarray, chunk: FrameChunk, kept: np.ndarray | slice = slice(None)
     ) -> list[Frames]:
-        """Lay out frames, with the times, steps and boxes they were read with.
+        """Lay out frames with the times, steps and boxes that were read.
 
         Parameters
         ----------
@@ -45,7 +45,7 @@ class Layout:
         Returns
         -------
         list of Frames
-            One a file.
+            One per file.
         """
         coordinates, chunk = coordinates[:, kept], chunk[kept]
         if self.selected is not None:

@@ -1,4 +1,4 @@
-"""Where the frames of a run go: names of the outputs, and the files that grow."""
+"""Outputs of a run: their names, and the growing files."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from backmap.io.staging import explain_writing
 
 @dataclass(frozen=True)
 class Outputs:
-    """Names of what a run writes.
+    """Names of the files that a run writes.
 
     Parameters
     ----------
     paths : list of list of Path
-        For each trajectory (outer list) one file a sample, or one file of all samples.
+        For each trajectory (outer list), one file per sample, or one file with all samples.
     record : Path
-        How they were made.
+        File that records how the outputs were made.
     unfinished : Path
-        The folder that keeps what is done until they are whole.
+        Folder that keeps partial outputs until they are complete.
     """
 
     paths: list[list[Path]]
@@ -50,12 +50,12 @@ class Outputs:
         samples: int,
         one_file: bool = False,
     ) -> Outputs:
-        """Name the outputs: one file of one input, a folder with the names and formats of several.
+        """Name the outputs: a file for one input, or a folder of files named like the inputs for several.
 
         Raises
         ------
         InputError
-            If a format cannot be written or two files would have one name.
+            If a format cannot be written, or two files would have the same name.
         """
         output, files = Path(output), 1 if one_file else samples
         if len(inputs) == 1:
@@ -64,21 +64,23 @@ class Outputs:
         names = [_output_name(Path(given)) for given in inputs]
         for name in names:
             if names.count(name) > 1:
-                raise InputError(f"{output / name}: two inputs would give this output; rename one of them")
+                raise InputError(
+                    f"{output / name}: two inputs would be written to this file; rename one of them"
+                )
         paths = [sample_paths(output / name, files) for name in names]
         return cls(paths, output / "rollout.backmap.json", output / "rollout.partial")
 
     @property
     def all_paths(self) -> list[Path]:
-        """All files of frames."""
+        """All files that contain frames."""
         return sum(self.paths, [])
 
     def all_files(self, atoms: AtomList) -> list[Path]:
-        """List every file that appears: of frames, of names, and the record last."""
+        """List every file of the finished run: frames, names, and the record last."""
         return [*(file for path in self.all_paths for file in output_files(path, atoms)), self.record]
 
     def names(self, atoms: AtomList) -> list[str]:
-        """List the names of all files that appear."""
+        """List the names of all files of the finished run."""
         return [file.name for file in self.all_files(atoms)]
 
     def finish(
@@ -88,18 +90,18 @@ class Outputs:
         grown: Callable[[], Iterable[GrowingOutput]],
         record: Mapping[str, object],
     ) -> None:
-        """Bring the outputs into their final form and give them and their record their names.
+        """Complete the outputs, write the record, and move all of them to their final names.
 
         Parameters
         ----------
         journal : Journal
-            Where they have grown.
+            Journal of the run.
         atoms : AtomList
-            Their atoms.
+            Atoms of the outputs.
         grown : function
-            Opens the outputs with all frames.
+            Opens the complete outputs.
         record : mapping
-            How they were made.
+            How the outputs were made.
         """
         journal.commit(replace(journal.progress, finishing=True))
         write_manifest(journal.folder / self.record.name, record)
@@ -108,7 +110,7 @@ class Outputs:
         journal.publish({journal.folder / file.name: file for file in self.all_files(atoms)})
 
     def make_folder(self) -> None:
-        """Make the folder of the outputs of several inputs."""
+        """Create the folder for the outputs of several inputs."""
         if len(self.paths) > 1:
             with explain_writing(self.record.parent):
                 self.record.parent.mkdir(exist_ok=True)
@@ -116,10 +118,10 @@ class Outputs:
     def require_free(
         self, atoms: AtomList, inputs: Sequence[Path], overwrite: bool, log: Path | None = None
     ) -> None:
-        """Refuse names that cannot be given to the outputs or the log, before anything is built."""
+        """Refuse names that the outputs or the log cannot have, before anything is built."""
         files = self.all_files(atoms)
         if log is not None and log.absolute() in {file.absolute() for file in (*files, *inputs)}:
-            raise InputError(f"{log}: is an input or output of this run; give the log another name")
+            raise InputError(f"{log}: is an input or output of this run; choose another name for the log")
         if len(self.paths) > 1 and not self.record.parent.exists():
             return
         taken: set[Path] = set()
@@ -130,7 +132,7 @@ class Outputs:
     def grow(
         self, journal: Journal, atoms: AtomList, frame_interval_ps: float | None = None
     ) -> list[GrowingOutput]:
-        """Open the outputs as far as they have grown."""
+        """Open the outputs at their current lengths."""
         return [
             GrowingOutput(
                 journal.folder,
@@ -145,5 +147,5 @@ class Outputs:
 
 
 def _output_name(given: Path) -> str:
-    """Name the output of one of several inputs: its own name, as DCD where its format cannot be written."""
+    """Name the output of one of several inputs: the same name, as DCD if the format cannot be written."""
     return given.name if suffix_of(given) in OUTPUT_SUFFIXES else stem_of(given) + ".dcd"

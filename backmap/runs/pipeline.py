@@ -1,4 +1,4 @@
-"""From a request to its outcome, whichever family the model belongs to."""
+"""From a request to its outcome, for models of any family."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .temporal import TemporalRun
 
 
 def carry_out(request: Request) -> Outcome:
-    """Do what is asked for.
+    """Carry out a request.
 
     Raises
     ------

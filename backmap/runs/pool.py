@@ -1,4 +1,4 @@
-"""Where a run computes: threads of this process, processes of this machine, or a cluster."""
+"""Workers of a run: threads of this process, processes on this machine, or a cluster."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .request import Request
 
 @dataclass(frozen=True)
 class Pool:
-    """Where a run computes.
+    """Device and workers of a run.
 
     Parameters
     ----------
     device : torch.device
         Kind of device.
     client : distributed.Client, optional
-        Of the cluster, where there is one.
+        Client of the cluster, if there is one.
     threads : int
-        Processor threads of this process.
+        Number of processor threads of this process.
     """
 
     device: torch.device
@@ -42,13 +42,13 @@ class Pool:
 
     @property
     def sharing(self) -> int:
-        """How many batches are built at once in the memory of this machine."""
+        """Number of batches built at once in the memory of this machine."""
         if self.client is not None:
             return max(1, len(self.client.nthreads()))
         return self.threads if self.device.type == "cpu" else 1
 
     def workers(self, job: Job, pieces: int | None = None) -> Workers:
-        """Open workers for a job of so many pieces at once, or of any number."""
+        """Open workers for a job, for at most ``pieces`` pieces at once if given."""
         if self.client is not None:
             return DaskWorkers(self.client, job, self.device)
         count = min(self.sharing, pieces or self.sharing)
@@ -57,7 +57,7 @@ class Pool:
 
 @contextmanager
 def open_pool(request: Request) -> Iterator[Pool]:
-    """Find or start what a run computes with."""
+    """Select the device of a run, and start or connect to its workers."""
     threads = request.threads or torch.get_num_threads()
     if request.scheduler is None and request.workers is None:
         yield Pool(select_device(request.device), None, threads)

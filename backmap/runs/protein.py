@@ -28,7 +28,7 @@ class ProteinRun(Run):
     def __init__(self, request: Request, model: ModelFile) -> None:
         super().__init__(request, model)
         if len(request.input) > 1:
-            raise InputError(f"{request.input[1]}: {model.family} models take one input; run once for each")
+            raise InputError(f"{request.input[1]}: {model.family} models take one input; run once per input")
         require_output_format(request.output)
         self._source = source = open_source(
             request.input[0],
@@ -43,13 +43,13 @@ class ProteinRun(Run):
         self.atoms, self.layout = self.choose_atoms(self._plan.atoms)
 
     def frames_built(self, journal: Journal) -> int:
-        """Frames of all samples that an earlier run has built."""
+        """Return the number of frames, over all samples, that an earlier run built."""
         return journal.progress.frames_done * self.request.samples
 
     def build(
         self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
     ) -> Sequence[InputEndsEarly]:
-        """Build and write the frames that are not there yet."""
+        """Build and write the remaining frames."""
         request, source = self.request, self._source
         if journal.progress.frames_done == source.frames:
             return self.early_ends()
@@ -80,7 +80,7 @@ class ProteinRun(Run):
         return []
 
     def whole_outputs(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
-        """Open the outputs as far as they have grown."""
+        """Open the outputs at their current lengths."""
         return outputs.grow(journal, self.atoms, self._source.frame_interval_ps)
 
     def _frames_per_batch(self, pool: Pool) -> int:
@@ -88,7 +88,7 @@ class ProteinRun(Run):
         return self.request.batch or frames_per_batch(*size, pool.device, pool.sharing)
 
     def outcome(self, journal: Journal) -> dict[str, Any]:
-        """What was left out, and what became of the C-alphas."""
+        """Return what was left out, and the record of the C-alphas."""
         notes = journal.progress.notes
         skipped = [number + 1 for number in notes.get("skipped", [])]
         return {
@@ -98,17 +98,17 @@ class ProteinRun(Run):
         }
 
     def warnings(self, outcome: dict[str, Any], outputs: Outputs) -> Iterator[str]:
-        """Say what was left out, and which peptides are unusual."""
+        """Report what was left out, and unusual peptide bonds."""
         if cis := describe_cis(outcome):
             yield f"{self._source.name}: {cis}"
         if outcome["skipped_frames"]:
             yield f"{self._source.name}: left out {numbered(outcome['skipped_frames'])}"
         if outcome["structures_not_minimised"]:
             number = counted(outcome["structures_not_minimised"], "structure")
-            yield f"{self._source.name}: {number} could not be minimised, and stayed as built"
+            yield f"{self._source.name}: {number} could not be minimised; left as built"
 
     def summary(self, outcome: dict[str, Any], report: Report) -> str:
-        """Say what was built and how fast, and how far C-alphas moved."""
+        """Summarise what was built, how fast, and how far C-alphas moved."""
         speed = report.frames_built * self.residues / report.seconds
         said = f"{rounded(speed)} residues/s" if report.frames_built else "all built before"
         sizes = [

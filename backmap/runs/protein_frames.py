@@ -1,4 +1,4 @@
-"""Frames of a protein that are built one by one: from a stream of C-alphas to a stream of all atoms."""
+"""Frames of a protein, each built separately: from a stream of C-alphas to a stream of all atoms."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from .layout import Layout
 from .recorder import Step
 
 RESIDUES_PER_BATCH = {"cpu": 5_000, "cuda": 200_000}
-"""Residues built together: enough to fill a processor, few enough for little memory."""
+"""Residues built together: enough to occupy the device, few enough to need little memory."""
 
 BYTES_PER_RESIDUE = {"cpu": 20_000, "cuda": 150_000}
-"""Memory that building takes for each of them, at most; on a GPU the networks read all of them at once."""
+"""Upper bound on the memory per residue; on a GPU, the networks process all residues at once."""
 
 _SHARE_OF_MEMORY = 0.5
 
 
 def frames_per_batch(residues: int, samples: int, device: torch.device, workers: int = 1) -> int:
-    """Say how many frames to build together, for the device and the memory that is free.
+    """Return how many frames to build together, given the device and its free memory.
 
     Parameters
     ----------
     residues : int
-        Of a frame.
+        Residues per frame.
     samples : int
-        Structures for each frame.
+        Structures per frame.
     device : torch.device
-        Where they are built.
+        Device that builds them.
     workers : int
-        Batches built at once in the same memory.
+        Number of batches built at once in the same memory.
     """
     if device.type == "cuda" and torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info(device)
@@ -56,16 +56,16 @@ def frames_per_batch(residues: int, samples: int, device: torch.device, workers:
 
 @dataclass(frozen=True)
 class KeptAtoms:
-    """What is read of a frame, and the atoms that stay exactly where the input has them.
+    """The atoms that are read of a frame, and those that keep exactly their input positions.
 
     Parameters
     ----------
     read : ndarray, (residues, 15) bool
         Atoms that frames are built from.
     numbers : ndarray, (kept,) int64
-        Of kept atoms in the output; where the model moves C-alphas, they are not kept.
+        Indices of the kept atoms in the output; in structures whose C-alphas moved, none are kept.
     places : ndarray, (kept,) int64
-        Of the same among those read.
+        Indices of the kept atoms among those read.
     """
 
     read: np.ndarray
@@ -81,13 +81,13 @@ class KeptAtoms:
         Parameters
         ----------
         atoms : AtomList
-            Of the output, residue by residue as in the topology.
+            Atoms of the output, residue by residue as in the topology.
         topology : Topology
             Residues of the input.
         read : ndarray, (residues, 15) bool
             Atoms that frames are built from.
         kept : ndarray, (residues, 15) bool, optional
-            Those of them that stay; by default all.
+            The subset that keeps its positions; by default all.
         """
         kept = read if kept is None else read & kept
         place = np.where(read, np.cumsum(read).reshape(read.shape) - 1, -1)
@@ -104,13 +104,13 @@ class KeptAtoms:
 
 @lru_cache(maxsize=4096)
 def _places_in(listed: tuple[str, ...], residue_name: str) -> tuple[int, ...]:
-    """Give the place of each of the 15 atoms of an amino acid in a list of names, -1 where it lacks."""
+    """Return the index of each of the 15 atoms of an amino acid in a list of names, -1 if missing."""
     return tuple(listed.index(name) if name in listed else -1 for name in atom_names(residue_name))
 
 
 @dataclass(frozen=True)
 class BuiltFrames:
-    """Some consecutive frames with all atoms.
+    """Consecutive frames with all atoms.
 
     Parameters
     ----------
@@ -119,9 +119,9 @@ class BuiltFrames:
     chunk : FrameChunk
         The frames they were built from.
     c_alphas : CAlphaRecord
-        What became of their C-alphas.
+        Record of their C-alphas.
     failures : int
-        Structures that could not be finished as asked.
+        Number of structures that could not be finished as requested.
     """
 
     coordinates: np.ndarray
@@ -133,20 +133,20 @@ class BuiltFrames:
 def build_frames(
     workers: Workers, chunks: Iterable[FrameChunk], kept: KeptAtoms, samples: int = 1
 ) -> Iterator[BuiltFrames]:
-    """Build all atoms of every chunk of frames, in order, while others are being built.
+    """Build all atoms of every chunk of frames, several chunks at once, and yield them in order.
 
-    If reading fails, what was read before is built first.
+    If reading fails, the chunks read before are built first.
 
     Parameters
     ----------
     workers : Workers
-        Of a :class:`backmap.inference.protein_job.ProteinJob`.
+        Workers of a :class:`backmap.inference.protein_job.ProteinJob`.
     chunks : iterable of FrameChunk
         Coordinates (frames, residues, 15, 3) in nm.
     kept : KeptAtoms
-        What is read of a frame, and what stays where it is.
+        Atoms that are read of a frame, and those that keep their positions.
     samples : int
-        Structures of each frame.
+        Structures per frame.
     """
     reading = iter(chunks)
     waiting: deque[_PendingChunk] = deque()
@@ -169,25 +169,25 @@ def build_frames(
 
 
 def near_origin(chunk: FrameChunk, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Take what frames are built from, and move the first C-alpha of every frame to the origin.
+    """Select the atoms that frames are built from, and move the first C-alpha of every frame to the origin.
 
-    The models work in single precision, which far from there would cost accuracy; atoms are moved back in
-    double precision. Positions are rounded, so that a structure gives the same atoms wherever it lies: the
-    models decide between alternatives, and the rounding of large coordinates would tip the balance.
+    The models work in single precision, which loses accuracy far from the origin; atoms are moved back in
+    double precision. Positions are rounded so that a structure gives the same atoms wherever it lies: the
+    models choose between alternatives, and rounding errors of large coordinates could change the choice.
 
     Returns
     -------
     near : ndarray, (frames, read, 3) float32
         Positions in nm.
     origin : ndarray, (frames, 1, 3) float64
-        Where the first C-alphas were.
+        Original positions of the first C-alphas.
     """
     origin = np.asarray(chunk.coordinates[:, :1, SLOT_CA], dtype=np.float64)
     return np.round(chunk.coordinates[:, read] - origin, POSITION_DECIMALS).astype(np.float32), origin
 
 
 class _PendingChunk:
-    """A chunk in the hands of a worker."""
+    """A chunk that a worker is building."""
 
     def __init__(self, workers: Workers, chunk: FrameChunk, kept: KeptAtoms) -> None:
         self._chunk, self._kept = chunk, kept
@@ -208,12 +208,12 @@ class _PendingChunk:
 
 
 def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndarray:
-    """Build the first sound frame, on the CPU whatever the run computes on: every worker is to know the same.
+    """Build the first sound frame, always on the CPU so that the result is the same for every device.
 
     Returns
     -------
     ndarray, (atoms, 3) float64
-        Positions of its first sample in nm.
+        Positions of the first sample in nm.
     """
     first = source.first_frames(1)
     first = first.cut(first.covered.index(int(first.numbers[0])) + 1)
@@ -224,7 +224,7 @@ def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndar
 
 
 def to_step(built: BuiltFrames, layout: Layout, notes: dict[str, Any]) -> Step:
-    """Turn built frames into what is written, with what to keep in the journal."""
+    """Convert built frames to a step of the recorder, with notes for the journal."""
     chunk = built.chunk
     written = list(enumerate(layout.frames(built.coordinates, chunk))) if len(chunk) else []
     progress = Progress(chunk.first_frame + chunk.looked_at, notes=notes)
@@ -232,6 +232,6 @@ def to_step(built: BuiltFrames, layout: Layout, notes: dict[str, Any]) -> Step:
 
 
 def listed_atoms(topology: Topology) -> AtomList:
-    """List the atoms that a model builds, one after another."""
+    """List the atoms that a model builds, in order."""
     atoms = AtomList.of_protein(topology, topology.atom_mask)
     return replace(atoms, present=np.ones(atoms.atoms, dtype=bool))

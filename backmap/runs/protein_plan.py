@@ -1,4 +1,4 @@
-"""From what a user asks for of a protein to what is done: the job, its atoms, and those that stay."""
+"""From the options for a protein to a plan: the job, its atoms, and the atoms that keep their positions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .request import Building
 
 @dataclass(frozen=True)
 class ProteinPlan:
-    """What is done with the frames of a protein.
+    """Plan for building the frames of a protein.
 
     Attributes
     ----------
     job : ProteinJob
-        For the workers.
+        Job for the workers.
     atoms : AtomList
-        What they give, one after another.
+        Atoms that the workers return, in order.
     kept : KeptAtoms
-        What they are given, and what of it stays exactly where it is.
+        Atoms that the workers are given, and those that keep exactly their positions.
     """
 
     job: ProteinJob
@@ -37,12 +37,12 @@ class ProteinPlan:
     def make(cls, source: Source, model: ModelFile, asked: Building) -> ProteinPlan:
         """Plan the building of a protein.
 
-        The first frame is built here if hydrogens are asked for: it says which there are.
+        If hydrogens are requested, the first frame is built here to determine which there are.
 
         Raises
         ------
         InputError
-            If something that was asked for cannot be done with this protein or model.
+            If a request cannot be fulfilled for this protein or model.
         """
         topology = source.topology
         job = ProteinJob(
@@ -64,15 +64,16 @@ class ProteinPlan:
 
 
 def _with_finishing(job: ProteinJob, source: Source, asked: Building) -> tuple[ProteinJob, AtomList]:
-    """Add what is done to built frames, and list the atoms there are then."""
+    """Add the finishing of built frames, and list the resulting atoms."""
     atoms, finishing = listed_atoms(source.topology), list[Finishing]()
     if asked.hydrogens:
         from backmap.postprocessing import Hydrogens
 
         reference = build_reference(job, source, atoms)
         job = replace(job, disulfides=_decided(atoms, reference))
-        finishing.append(Hydrogens(atoms, reference, ph=asked.ph))
-        atoms = finishing[0].atoms
+        hydrogens = Hydrogens(atoms, reference, ph=asked.ph)
+        finishing.append(hydrogens)
+        atoms = hydrogens.atoms
     if asked.minimise:
         from backmap.postprocessing import RestrainedMinimisation
 
@@ -81,9 +82,9 @@ def _with_finishing(job: ProteinJob, source: Source, asked: Building) -> tuple[P
 
 
 def _decided(atoms: AtomList, reference: np.ndarray) -> np.ndarray:
-    """(n, 2) disulfides of a frame, and every other cysteine paired with itself: all frames get these bonds.
+    """Return the disulfides (n, 2) of a frame, and every other cysteine paired with itself, for all frames.
 
-    For hydrogens are chosen once, and a bonded cysteine has none at its sulfur.
+    Hydrogens are chosen once, and a bonded cysteine has none at its sulfur.
     """
     bonds = [(first, second) for first, second, _ in disulfides_of_frame(atoms, reference)]
     joined = {residue for bond in bonds for residue in bond}

@@ -1,4 +1,4 @@
-"""Iterators whose work goes on in another thread while their items are used."""
+"""Iterators that run in another thread while their items are used."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _END: Any = object()
 
 
 def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
-    """Go through items while the next ones are being made in a thread of their own.
+    """Iterate over items while another thread computes the next ones.
 
     Parameters
     ----------
     items : iterable
-        Used by that thread alone.
+        Used only by that thread.
     depth : int
-        How many items are made before they are asked for. An exception comes in its place among them.
+        Number of items computed in advance. Exceptions are raised in their place among the items.
     """
     iterator = iter(items)
     pool = ThreadPoolExecutor(1)
@@ -37,6 +37,6 @@ def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
     finally:
         for future in waiting:
             future.cancel()
-        with suppress(RuntimeError):  # Python itself is ending
-            pool.submit(getattr(iterator, "close", tuple))  # behind the item that is being made
+        with suppress(RuntimeError):  # the interpreter is shutting down
+            pool.submit(getattr(iterator, "close", tuple))  # after the item that is being computed
         pool.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""Writing what a run builds, in a thread of its own, and noting how far it is."""
+"""Writing of built frames in a separate thread, and of the progress to the journal."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from backmap.errors import InputError
 from backmap.io import Frames, GrowingOutput, Journal, Progress
 
 SECONDS_PER_COMMIT = 1.0
-"""How often it is noted how far a run is: a kill loses little, and waiting for the disk takes little."""
+"""Time between commits: short enough that a kill loses little, long enough that the disk costs little."""
 
 _WAITING = 2
 
 
 @dataclass(frozen=True)
 class Step:
-    """What was built since the step before.
+    """Frames built since the previous step.
 
     Parameters
     ----------
     progress : Progress
-        How far the run is after it, but for the lengths of the outputs.
+        Progress of the run after this step, except for the lengths of the outputs.
     written : sequence of (int, Frames)
-        Frames to write, with the number of their output.
+        Frames to write, each with the index of its output.
     frames_built : int
-        For the report.
+        Number of frames for the report.
     """
 
     progress: Progress
@@ -41,19 +41,19 @@ class Step:
 class Recorder:
     """Writes steps in order, and commits them to the journal.
 
-    In a ``with`` statement: in the end all steps that were added are committed, after an exception too. Where
-    the program is told to end, only the step that is being written is waited for.
+    Use it in a ``with`` statement: on exit, all added steps are committed, also after an exception. If the
+    program is told to stop, only the step being written is completed.
 
     Parameters
     ----------
     journal : Journal
-        Where the run is kept.
+        Journal of the run.
     outputs : sequence of GrowingOutput
-        Where frames go.
+        Outputs to write to.
     chunk : int, optional
-        Commit after so many frames of the input; by default, every second or so.
+        Commit after this many input frames; by default about every second.
     written : function of int, optional
-        Told how many frames were written, after each step.
+        Called with the number of written frames after each step.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class Recorder:
         self._failed = False
 
     def add(self, step: Step) -> None:
-        """Hand in a step; waits if others are still being written."""
+        """Add a step; wait if too many others are still being written."""
         self._waiting.append(self._pool.submit(self._write, step))
         if len(self._waiting) > _WAITING:
             self._waiting.popleft().result()
 
     def _write(self, step: Step) -> None:
-        """Write a step, unless one before it failed: what was half written must not be followed by more."""
+        """Write a step, unless an earlier one failed: nothing may follow a partly written step."""
         if self._failed:
             return
         self._failed = True
@@ -94,14 +94,14 @@ class Recorder:
 
     @contextmanager
     def _missing_a_folder(self) -> Iterator[None]:
-        """Say so where writing fails because the folder of the run is gone."""
+        """Explain the error if writing fails because the folder of the run was removed."""
         try:
             yield
         except InputError as error:
             if self._journal.folder.is_dir():
                 raise
             raise InputError(
-                f"{self._journal.folder}: was removed while the run went on; start it anew"
+                f"{self._journal.folder}: was removed during the run; start the run again"
             ) from error
 
     def _is_due(self, step: Step) -> bool:
@@ -110,7 +110,7 @@ class Recorder:
         return step.progress.frames_done - self._journal.progress.frames_done >= self._chunk
 
     def _commit(self) -> None:
-        """Put the outputs on the disk, then note how long they are."""
+        """Flush the outputs to disk, then record their lengths."""
         lengths = {name: length for output in self._outputs for name, length in output.synchronise().items()}
         self._last = replace(self._last, lengths=lengths)
         self._journal.commit(self._last)

@@ -1,4 +1,4 @@
-"""What a person, and a program, can see of a run while it goes on."""
+"""Progress of a run, for people (a bar) and for programs (a log)."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _BYTES_PER_MB = 1e6
 
 
 class Report:
-    """A progress bar where there is a terminal, and a log in JSON lines where one is asked for.
+    """A progress bar on a terminal, and a log in JSON lines if requested.
 
-    Used in a ``with`` statement.
+    Use it in a ``with`` statement.
 
     Parameters
     ----------
     frames : int
-        Of the whole run, all trajectories and samples together.
+        Frames of the whole run, over all trajectories and samples.
     residues : int
-        Of a frame.
+        Residues per frame.
     done : int
-        Frames of an earlier run.
+        Frames built by an earlier run.
     quiet : bool
-        No bar.
+        Show no bar.
     log : path, optional
-        File the lines are added to.
+        File to append the lines to.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """How long the run takes, or took."""
+        """Duration of the run so far, or in total."""
         return (self._end or time.monotonic()) - self._start
 
     @property
     def frames_built(self) -> int:
-        """In this run."""
+        """Frames built in this run."""
         return self._done - self._before
 
     def update(self, frames: int) -> None:
-        """Note that frames were built and written."""
+        """Record that frames were built and written."""
         self._done += frames
         self._bar.update(frames)
         now = time.monotonic()
@@ -80,11 +80,11 @@ class Report:
             self._write("progress", **values)
 
     def note(self, event: str, **values: object) -> None:
-        """Add a line to the log."""
+        """Append a line to the log."""
         self._write(event, **self._values(), **values)
 
     def _values(self) -> dict[str, float | None]:
-        """Speed of this run, not of an earlier one it goes on with."""
+        """Return counts and speeds of this run, without an earlier run that it resumes."""
         speed = self.frames_built / max(self.seconds, 1e-9)
         return {
             "frames_done": self._done,
@@ -104,7 +104,7 @@ class Report:
 
     @contextmanager
     def _explain_logging(self) -> Iterator[None]:
-        """Say that the log cannot be written, and write no more."""
+        """Report that the log cannot be written, and stop writing it."""
         try:
             yield
         except OSError as error:
@@ -119,7 +119,7 @@ class Report:
     ) -> None:
         if error is not None:
             with suppress(InputError):
-                self.note("stopped", reason=" ".join(str(error).split()) or kind.__name__)
+                self.note("stopped", reason=" ".join(str(error).split()) or type(error).__name__)
         self._end = time.monotonic()
         self._bar.close()
         if self._log is not None:
@@ -127,19 +127,19 @@ class Report:
 
 
 def _open_log(path: Path) -> FileIO:
-    """Open a log to add to; a pipe that nobody reads is refused instead of waited for."""
+    """Open a log for appending; refuse a pipe without a reader instead of waiting for one."""
     log = FileIO(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666), "w")
     os.set_blocking(log.fileno(), True)
     return log
 
 
 def memory_in_use() -> int:
-    """Bytes in memory of this process and of those it started."""
+    """Return the bytes in memory of this process and its children."""
     this = psutil.Process()
     total = this.memory_info().rss
     for child in this.children(recursive=True):
         try:
             total += child.memory_info().rss
-        except psutil.Error:  # it has just ended
+        except psutil.Error:  # the child has just ended
             continue
     return total

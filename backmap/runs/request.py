@@ -1,7 +1,7 @@
-"""What is asked of a run, as a value: every option with its limits, its help and what it applies to.
+"""The request for a run, as a value: every option with its limits, its help and the models it applies to.
 
-The command line, the keywords in Python, refusals, what ``--resume`` compares and the tables of the
-documentation all follow from the fields of these classes.
+The command line, the keywords in Python, error messages, the comparison by ``--resume`` and the tables of the
+documentation all derive from the fields of these classes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COUNT = Whole(0, 10**12)
 
 @dataclass(frozen=True, kw_only=True)
 class Building:
-    """How atoms are built, whatever the frames come from."""
+    """How atoms are built, for frames from any source."""
 
     model: str = option(
         DEFAULT_MODEL,
@@ -34,7 +34,7 @@ class Building:
         "model to build with",
         metavar="NAME|FILE",
         group="building",
-        decides=False,  # its content does
+        decides=False,  # its content decides
     )
     samples: int = option(1, Whole(1, 10_000), "structures per frame", metavar="G", group="building")
     seed: int = option(0, Whole(0, 2**63 - 1), "seed of the random numbers", metavar="S", group="building")
@@ -42,11 +42,11 @@ class Building:
     sequence: str | None = option(
         None,
         Name(),
-        "FASTA file that says which amino acids the residues are, one record per chain",
+        "FASTA file with the amino-acid sequence, one record per chain",
         metavar="FASTA",
         group="files",
         families=PROTEINS,
-        decides=False,  # its content does
+        decides=False,  # its content decides
     )
     skip_unknown: bool = option(
         False, Flag(), "leave out residues that cannot be built", group="building", families=PROTEINS
@@ -54,7 +54,7 @@ class Building:
     keep_given: bool = option(
         False,
         Flag(),
-        "keep all atoms of the input in place and build only those that are missing",
+        "keep all atoms of the input in place and build only the missing ones",
         group="building",
         families=("protein",),
     )
@@ -86,7 +86,7 @@ class Building:
     redraws: int | None = option(
         None,
         Whole(0, 1_000),
-        "how often a residue that overlaps is drawn again; 0 as published",
+        "how often an overlapping residue is drawn again; 0 as published",
         unset="chosen by the model",
         metavar="N",
         group="building",
@@ -105,13 +105,13 @@ class Building:
         None,
         Real(1.0, 10_000.0),
         "temperature of that simulation, in K",
-        unset="that of the training data",
+        unset="the temperature of the training data",
         metavar="K",
         group="building",
         families=("temporal",),
     )
     hydrogens: bool = option(
-        False, Flag(), "add hydrogens, which OpenMM chooses", group="finishing", families=PROTEINS
+        False, Flag(), "add hydrogens, as chosen by OpenMM", group="finishing", families=PROTEINS
     )
     ph: float = option(
         7.0,
@@ -124,7 +124,7 @@ class Building:
     minimise: int = option(
         0,
         Whole(0, 1_000_000),
-        "iterations of a minimisation of each frame, with hydrogens, while the C-alphas stay in place",
+        "iterations of a minimisation of each frame, with hydrogens and fixed C-alphas",
         unset="none",
         metavar="ITERATIONS",
         group="finishing",
@@ -135,11 +135,11 @@ class Building:
         check_options(self)
         if self.keep_given and self.c_alpha_rule.asks_to_move:
             name = "bead_noise" if self.bead_noise is not None else "c_alphas"
-            raise OptionError(name, "moves C-alphas, which keep_given leaves in place; give only one of them")
+            raise OptionError(name, "moves C-alphas, which keep_given keeps in place; give only one of them")
 
     @property
     def c_alpha_rule(self) -> CAlphaRule:
-        """What becomes of C-alphas."""
+        """How C-alphas are treated."""
         return CAlphaRule(self.c_alphas, self.bead_noise)
 
     def require_family(self, family: str) -> None:
@@ -148,7 +148,7 @@ class Building:
         Raises
         ------
         OptionError
-            If such an option has another value than its default.
+            If such an option differs from its default.
         """
         defaults = defaults_of(type(self))
         for name, known in options_of(type(self)).items():
@@ -167,12 +167,12 @@ class Request(Building):
         "structure or trajectory: PDB, mmCIF, XTC, DCD, HDF5 ...",
         metavar="INPUT",
         group="files",
-        decides=False,  # its content does
+        decides=False,  # its content decides
     )
     output: str = option(
         ...,
         Name(),
-        "file to write, whose suffix gives the format; a folder where there are several inputs",
+        "file to write, whose suffix selects the format; a folder if there are several inputs",
         metavar="OUTPUT",
         group="files",
         decides=False,
@@ -180,42 +180,42 @@ class Request(Building):
     top: str | None = option(
         None,
         Name(),
-        "topology of trajectories that hold no residue names",
+        "topology for trajectories without residue names",
         metavar="TOPOLOGY",
         group="files",
-        decides=False,  # its content does
+        decides=False,  # its content decides
     )
     seed_from: str | None = option(
         None,
         Name(),
-        "trajectory of all atoms whose frames to start from",
+        "all-atom trajectory whose frames the rollout starts from",
         metavar="TRAJECTORY",
         group="files",
         families=("temporal",),
-        decides=False,  # its content does
+        decides=False,  # its content decides
     )
     atoms: str | None = option(
         None,
         Name("a selection of atoms"),
-        "write only these atoms, in mdtraj's language: backbone, name CA CB",
+        "write only these atoms, in mdtraj's selection language: backbone, name CA CB",
         metavar="SELECTION",
         group="files",
     )
     one_file: bool = option(
-        False, Flag(), "write all samples of a frame one after another into one file", group="files"
+        False, Flag(), "write all samples of a frame to one file, one after another", group="files"
     )
     overwrite: bool = option(False, Flag(), "replace existing output", group="files", decides=False)
     begin: int = option(1, _FRAMES, "first frame to build, counted from 1", metavar="N", group="frames")
     end: int | None = option(
-        None, _FRAMES, "last frame to build", unset="the last there is", metavar="N", group="frames"
+        None, _FRAMES, "last frame to build", unset="the last frame of the file", metavar="N", group="frames"
     )
     stride: int = option(1, _FRAMES, "build every N-th frame", metavar="N", group="frames")
     on_bad_frame: str = option(
         "stop",
         OneOf(("stop", "skip")),
-        "what to do at frames whose coordinates are damaged",
+        "what to do with frames whose coordinates are damaged",
         group="frames",
-        decides=False,  # a run that stopped at one may go on by skipping it
+        decides=False,  # a run that stopped at a bad frame may be resumed and skip it
     )
     threads: int | None = option(
         None,
@@ -229,14 +229,14 @@ class Request(Building):
     workers: int | None = option(
         None,
         Whole(1, 256),
-        "build in N processes, each with a GPU of its own where there are some",
+        "build in N processes, each with its own GPU if there are any",
         metavar="N",
         group="running",
         decides=False,
     )
     scheduler: str | None = option(
         None,
-        Name("the address of a scheduler, or of its file"),
+        Name("the address of a scheduler, or its scheduler file"),
         "build on the workers of a Dask cluster",
         metavar="tcp://HOST:PORT|FILE",
         group="running",
@@ -245,17 +245,17 @@ class Request(Building):
     batch: int | None = option(
         None,
         Whole(1, 1_000_000),
-        "frames built together by a worker",
+        "frames that a worker builds together",
         unset="as many as free memory allows",
         metavar="FRAMES",
         group="running",
-        decides=False,  # a run that goes on takes that of its journal
+        decides=False,  # a resumed run uses the batch of its journal
     )
     chunk: int | None = option(
         None,
         _FRAMES,
-        "frames that a kill can lose",
-        unset="those of a second or so",
+        "number of frames that a kill can lose",
+        unset="about one second of work",
         metavar="FRAMES",
         group="running",
         decides=False,
@@ -263,7 +263,7 @@ class Request(Building):
     segments: int = option(
         1,
         Whole(1, 10_000),
-        "cut each trajectory into N parts that are built side by side",
+        "split each trajectory into N parts that are built in parallel",
         metavar="N",
         group="running",
         families=("temporal",),
@@ -271,39 +271,44 @@ class Request(Building):
     burn_in: int = option(
         0,
         _COUNT,
-        "frames by which each part begins earlier, to forget its start",
+        "extra frames before each part, to forget how it started",
         metavar="FRAMES",
         group="running",
         families=("temporal",),
     )
-    resume: bool = option(False, Flag(), "go on with a run that was stopped", group="running", decides=False)
+    resume: bool = option(False, Flag(), "resume a run that was stopped", group="running", decides=False)
     log: str | None = option(
         None,
         Name(),
-        "add what happens to a file of JSON lines",
+        "append events to a file of JSON lines",
         metavar="FILE",
         group="running",
         decides=False,
     )
     quiet: bool = option(
-        False, Flag(), "show no progress bar and no closing line", group="running", decides=False
+        False, Flag(), "show no progress bar and no summary line", group="running", decides=False
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.end is not None and self.end < self.begin:
-            raise OptionError("end", f"frame {self.end} comes before the first frame to build, {self.begin}")
+            raise OptionError(
+                "end", f"empty frame range {self.begin} to {self.end}: end must not precede begin"
+            )
         if self.scheduler and self.workers:
-            raise OptionError("workers", "starts workers on this machine; leave it out beside scheduler")
+            raise OptionError(
+                "workers",
+                "starts workers on this machine; give either workers or scheduler",
+            )
         if self.burn_in and self.segments == 1:
-            raise OptionError("burn_in", "applies only where there are several segments")
+            raise OptionError("burn_in", "applies only with several segments; increase segments as well")
 
     @property
     def deciding(self) -> dict[str, Any]:
-        """Options that the written atoms depend on, by name; of files, their content decides."""
+        """Options that the written atoms depend on, by name; for files, the content decides instead."""
         return {name: getattr(self, name) for name, known in options_of(Request).items() if known.decides}
 
     @property
     def frames(self) -> FrameRange:
-        """The frames that are asked for."""
+        """The requested frames."""
         return FrameRange(self.begin - 1, self.end, self.stride)

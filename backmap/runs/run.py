@@ -1,4 +1,4 @@
-"""One run from files to files: read, build, write; in memory that does not grow, and resumable."""
+"""One run from files to files: read, build, write; in constant memory, and resumable."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from .wording import counted, named
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run that is through has to say.
+    """Result of a finished run.
 
     Attributes
     ----------
     outputs : list of Path
-        Files of frames.
+        Files that contain frames.
     record : dict
-        How they were made, and what happened: what the JSON file beside them holds, but for versions.
+        How they were made and what happened: the content of the JSON file beside them, without versions.
     summary : str
         What was built and how fast, in one line.
     early_end : InputEndsEarly, optional
-        What is wrong with an input that ends in the middle of a frame. Its whole frames are built.
+        Error about an input that ends in the middle of a frame; its complete frames are built.
     """
 
     outputs: list[Path]
@@ -58,7 +58,7 @@ class Outcome:
 
 
 class Run(ABC):
-    """One run, of a family of models.
+    """A run of one family of models.
 
     Attributes
     ----------
@@ -67,11 +67,11 @@ class Run(ABC):
     atoms : AtomList
         Atoms that are written.
     layout : Layout
-        Which of the built atoms they are, and in which files.
+        Which of the built atoms are written, and to which files.
     residues : int
-        Of a frame.
+        Residues per frame.
     steps : int
-        Frames that the run goes through, of the longest input.
+        Number of frames the run processes, for the longest input.
     """
 
     sources: Sequence[FrameSource]
@@ -84,13 +84,13 @@ class Run(ABC):
         self.request, self.model_file = request, model
 
     def carry_out(self) -> Outcome:
-        """Build what is not there yet, and give the outputs their names.
+        """Build the remaining frames, and move the outputs to their final names.
 
         Raises
         ------
         InputError
-            If the input or the request cannot be used, or the output cannot be written. What of the run is
-            kept for ``resume`` stands in a note of the exception.
+            If the input or the request cannot be used, or the output cannot be written. A note of the
+            exception says how much of the run is kept for ``resume``.
         """
         request = self.request
         outputs = Outputs.plan(request.output, request.input, request.samples, request.one_file)
@@ -103,9 +103,14 @@ class Run(ABC):
             outputs.make_folder()
             key, names = _resume_key(description, request, pool.device), outputs.names(self.atoms)
             with Journal(outputs.unfinished, key, names, **again) as journal:
-                size = request.samples * sum(source.frames for source in self.sources), self.residues
-                watch = {"done": self.frames_built(journal), "quiet": request.quiet, "log": self._log}
-                with Report(*size, **watch) as report, _noting_what_is_kept(journal, self.steps):
+                progress = Report(
+                    request.samples * sum(source.frames for source in self.sources),
+                    self.residues,
+                    done=self.frames_built(journal),
+                    quiet=request.quiet,
+                    log=self._log,
+                )
+                with progress as report, _noting_what_is_kept(journal, self.steps):
                     report.note("start", run=description)
                     failures = self.build(pool, outputs, journal, report)
                     found = self.outcome(journal)
@@ -120,7 +125,7 @@ class Run(ABC):
         return Outcome(outputs.all_paths, record, summary, early_end)
 
     def choose_atoms(self, built: AtomList) -> tuple[AtomList, Layout]:
-        """Give the atoms that are to be written of those that are built, and how."""
+        """Return the atoms to write out of those that are built, and their layout."""
         request = self.request
         if request.atoms is None:
             return built, Layout(None, request.one_file)
@@ -129,40 +134,40 @@ class Run(ABC):
 
     @abstractmethod
     def frames_built(self, journal: Journal) -> int:
-        """Frames of all inputs and samples that an earlier run has built."""
+        """Return the number of frames, over all inputs and samples, that an earlier run built."""
 
     @abstractmethod
     def build(
         self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
     ) -> Sequence[InputEndsEarly]:
-        """Build and write what is not there yet; give what is wrong with inputs that end early."""
+        """Build and write the remaining frames; return the errors of inputs that end early."""
 
     def early_ends(self) -> list[InputEndsEarly]:
-        """What is known to be wrong with inputs that end early, where all their frames were built before."""
+        """Return the errors of inputs that end early, if all their frames were built before."""
         return [end for source in self.sources if (end := source.early_end) is not None]
 
     @abstractmethod
     def whole_outputs(self, outputs: Outputs, journal: Journal) -> Sequence[GrowingOutput]:
-        """Open the outputs with all their frames."""
+        """Open the complete outputs."""
 
     @abstractmethod
     def outcome(self, journal: Journal) -> dict[str, Any]:
-        """What is to be said of the run in the file beside the outputs."""
+        """Return the entries about the run for the record file beside the outputs."""
 
     @abstractmethod
     def warnings(self, outcome: dict[str, Any], outputs: Outputs) -> Iterator[str]:
-        """Say what the user must know of the outcome."""
+        """Yield what the user must know about the outcome."""
 
     @abstractmethod
     def summary(self, outcome: dict[str, Any], report: Report) -> str:
-        """Say what was built and how fast."""
+        """Summarise what was built and how fast."""
 
     @property
     def _log(self) -> Path | None:
         return None if self.request.log is None else Path(self.request.log)
 
     def _describe(self, inputs: Sequence[Path]) -> dict[str, Any]:
-        """Say how the outputs are made, so that they can be made again."""
+        """Describe how the outputs are made, so that they can be reproduced."""
         request = self.request
         model = {"name": request.model, "path": str(shipped.require_model(request.model))}
         return {
@@ -175,7 +180,7 @@ class Run(ABC):
 
 
 def _resume_key(description: dict[str, Any], request: Request, device: torch.device) -> dict[str, object]:
-    """All that decides the frames of a run, by the names that messages use."""
+    """Return everything that determines the frames of a run, by the names used in messages."""
     return {
         "input": [entry["sha256"] for entry in description["input"]],
         "model": description["model"]["sha256"],
@@ -188,11 +193,11 @@ def _resume_key(description: dict[str, Any], request: Request, device: torch.dev
 
 @contextmanager
 def _noting_what_is_kept(journal: Journal, frames: int) -> Iterator[None]:
-    """Add to what stops a run how much of it can be gone on with."""
+    """Add a note to any exception that says how much of the run can be resumed."""
     try:
         yield
     except BaseException as error:
         if journal.progress.frames_done and journal.folder.is_dir():
             kept = f"{journal.progress.frames_done} of {counted(frames, 'frame')}"
-            error.add_note(f"{journal.folder} keeps {kept}; go on with --resume")
+            error.add_note(f"{journal.folder} keeps {kept}; continue with --resume")
         raise

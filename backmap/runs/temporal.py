@@ -1,4 +1,4 @@
-"""Runs of temporal models, which build a frame from the frames before it."""
+"""Runs of temporal models, which build each frame from the frames before it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def rollout_job(model: ModelFile, asked: Building) -> TemporalJob:
-    """Make the job of rolling out a model as it was asked for."""
+    """Make the job that rolls out a model as requested."""
     return TemporalJob(
         model=model,
         samples=asked.samples,
@@ -45,7 +45,7 @@ def rollout_job(model: ModelFile, asked: Building) -> TemporalJob:
 
 
 class TemporalRun(Run):
-    """Rolls a model along all inputs side by side."""
+    """Rolls out a model along all inputs in parallel."""
 
     sources: Sequence[BeadSource]
 
@@ -63,16 +63,16 @@ class TemporalRun(Run):
         self.atoms, self.layout = self.choose_atoms(built)
 
     def _load(self) -> TemporalModel:
-        """Load the model for checks, and the frames that a rollout is to start from."""
+        """Load the model for checks, and the frames that rollouts start from."""
         model = self._job.load("cpu")
         if self.request.seed_from:
             library = read_library(model, self.request.seed_from)
-            self._job: TemporalJob = replace(self._job, library=library)
+            self._job = replace(self._job, library=library)
             model = self._job.load("cpu")
         return model
 
     def _open_sources(self) -> list[BeadSource]:
-        """Open the inputs, having looked at the first frames of each."""
+        """Open the inputs, and check the first frames of each."""
         request, model = self.request, self._model
         allow_open_files(len(request.input))
         sources = [
@@ -91,7 +91,7 @@ class TemporalRun(Run):
         return sources
 
     def frames_built(self, journal: Journal) -> int:
-        """Frames of all trajectories and samples that an earlier run has built."""
+        """Return the number of frames, over all trajectories and samples, that an earlier run built."""
         done = journal.progress.frames_done
         kept = (min(strand.first + done, strand.end) - strand.begin for strand in self._strands)
         return self.request.samples * sum(max(0, frames) for frames in kept)
@@ -99,7 +99,7 @@ class TemporalRun(Run):
     def build(
         self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
     ) -> Sequence[InputEndsEarly]:
-        """Build and write the frames that are not there yet."""
+        """Build and write the remaining frames."""
         request, done = self.request, journal.progress
         if done.frames_done == self.steps:
             return self.early_ends()
@@ -127,11 +127,11 @@ class TemporalRun(Run):
         return rollout.failures
 
     def whole_outputs(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
-        """Open the outputs, and put the parts of each behind its beginning."""
+        """Open the outputs, and append the later parts of each to its first part."""
         return self._joined(self._grow(outputs, journal))
 
     def _grow(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
-        """Open one output for every strand and file; those of later segments are parts of the first one's."""
+        """Open one output per strand and file; later segments are joined to the first one later."""
         samples = self.request.samples
         repeats = samples // self.layout.files(samples)
         return [
@@ -149,7 +149,7 @@ class TemporalRun(Run):
         ]
 
     def _joined(self, grown: Sequence[GrowingOutput]) -> list[GrowingOutput]:
-        """Put the parts of every output behind its beginning."""
+        """Append the later parts of every output to its first part."""
         files = len(grown) // len(self._strands)
         whole: list[GrowingOutput] = []
         for number, strand in enumerate(self._strands):
@@ -162,7 +162,7 @@ class TemporalRun(Run):
         return whole
 
     def outcome(self, journal: Journal) -> dict[str, Any]:
-        """What the monitor counted, and what was left out."""
+        """Return what the monitor counted, and what was left out."""
         tally = tally_by_trajectory(journal.progress.state, self._strands, len(self.sources))
         skipped = journal.progress.notes.get("skipped", {})
         return {
@@ -173,24 +173,24 @@ class TemporalRun(Run):
         }
 
     def warnings(self, outcome: dict[str, Any], outputs: Outputs) -> Iterator[str]:
-        """Say what was left out, and what stayed unphysical."""
+        """Report what was left out, and what remained unphysical."""
         for name, numbers in outcome["skipped_frames"].items():
             yield f"{name}: left out {numbered(numbers)}"
         for counts in outcome["rollout"]:
             if counts["unphysical"]:
                 frames = counted(counts["unphysical"], "frame")
                 yield (
-                    f"{counts['trajectory']}: {frames} stayed unphysical after all re-draws (counted in "
-                    f"{outputs.record.name}); are its beads like those of the training data?"
+                    f"{counts['trajectory']}: {frames} remained unphysical after all re-draws (see "
+                    f"{outputs.record.name}); check that its beads resemble those of the training data"
                 )
 
     def summary(self, outcome: dict[str, Any], report: Report) -> str:
-        """Say what was built, how fast, and what the monitor saw."""
+        """Summarise what was built, how fast, and what the monitor counted."""
         frames = sum(source.frames for source in self.sources)
         sizes = [counted(frames, "frame"), counted(self.request.samples, "sample")]
         if len(self.sources) > 1:
             number = counted(len(self.sources), "trajectory", "trajectories")
-            sizes[0] = f"{number} of together {sizes[0]}"
+            sizes[0] = f"{number} with {sizes[0]} in total"
         built = report.frames_built
         speed = f"{rounded(built / report.seconds)} frames/s" if built else "all built before"
         counts = outcome["rollout"]

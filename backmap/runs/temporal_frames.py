@@ -1,4 +1,4 @@
-"""Trajectories whose frames follow each other: from streams of beads to streams of all atoms."""
+"""Trajectories of successive frames: from streams of beads to streams of all atoms."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
     from backmap.models.temporal.model import TemporalModel
 
 SEED_FRAMES = 5_000
-"""Of a trajectory to start from, so many frames are kept, evenly spaced."""
+"""Largest number of evenly spaced start frames taken from a trajectory."""
 
 ROWS_PER_GROUP = {"cpu": 64, "cuda": 4096}
-"""Trajectories and samples built in one batch: enough to fill a processor, few enough to share."""
+"""Trajectories and samples built in one batch: enough to occupy a device, few enough to distribute."""
 
 _OTHER_FILES = 200
-"""Libraries, pipes, the journal and what is being written."""
+"""Open files for libraries, pipes, the journal and outputs."""
 
 _USUAL_SIZE = (0.4, 2.5)
-"""Lengths are this many times those of the model's most similar frame, whatever the molecule does."""
+"""Plausible range of lengths relative to the most similar frame of the model, in any conformation."""
 
 
 def allow_open_files(inputs: int) -> None:
-    """Let the process hold so many inputs open side by side, as far as the system permits."""
+    """Allow the process to keep this many inputs open at once, as far as the system permits."""
     needed = inputs + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise InputError(
-            f"{inputs} inputs side by side need {needed} open files, the system allows {hard}; "
+            f"{inputs} inputs at once need {needed} open files, but the system allows {hard}; "
             "give fewer at a time"
         )
     if soft != resource.RLIM_INFINITY and needed > soft:
@@ -55,36 +55,39 @@ def allow_open_files(inputs: int) -> None:
 
 
 def read_library(model: TemporalModel, path: str | PathLike[str]) -> np.ndarray:
-    """Read frames for a model to start from, instead of those it was shipped with.
+    """Read frames for a model to start from, instead of those stored with it.
 
     Parameters
     ----------
     model : TemporalModel
         The model.
     path : path
-        Structure or trajectory of all atoms of its molecule.
+        Structure or trajectory with all atoms of its molecule.
 
     Returns
     -------
     ndarray, (windows, frames, atoms, 3) float32
-        Successive frames, as many as the model needs, in nm.
+        Windows of as many successive frames as the model needs, in nm.
     """
     frames = read_molecule(Path(path), model.molecule)
     window = model.previous_frames + 1
     if len(frames) < window:
-        raise InputError(f"{path}: has {len(frames)} frames, but the model starts from {window} in a row")
+        raise InputError(
+            f"{path}: has {len(frames)} frames, but the model needs {window} successive frames; "
+            "give a longer trajectory"
+        )
     starts = np.unique(np.linspace(0, len(frames) - window, SEED_FRAMES).astype(np.int64))
     return frames[starts[:, None] + np.arange(window)]
 
 
 def check_source(source: BeadSource, model: TemporalModel) -> None:
-    """Refuse another unit of length than nm, and warn of another time between frames than in training."""
+    """Refuse units of length other than nm, and warn if the frame interval differs from the training data."""
     _check_unit(source, model)
     source.warn_of_interval(model.frame_interval_ps)
 
 
 def _check_unit(source: BeadSource, model: TemporalModel) -> None:
-    """Judge the unit of length by the distances of successive beads in the model's own frames."""
+    """Check the unit of length: compare distances of successive beads with the model's own frames."""
     first = source.first_frames(1).coordinates[0]
     try:
         usual, found = (_neighbour_distance(beads) for beads in (_like(first, model), first))
@@ -99,31 +102,31 @@ def _check_unit(source: BeadSource, model: TemporalModel) -> None:
 
 
 def _like(beads: np.ndarray, model: TemporalModel) -> np.ndarray:
-    """Beads (beads, 3) of the model's own frame that is most like the given ones."""
+    """Return the beads (beads, 3) of the model's own frame most similar to the given beads."""
     near = torch.from_numpy((beads - beads[:1]).astype(np.float32)[None])
     seed = model.seed_frames(near.to(next(model.buffers()).device))
     return model.mapping.apply(seed[0, -1].cpu().numpy())
 
 
 def _neighbour_distance(beads: np.ndarray) -> float:
-    """Median distance of successive beads, which hardly changes where one is on the wrong side of a box."""
+    """Return the median distance of successive beads, which one bead across a box barely changes."""
     return float(np.median(np.linalg.norm(np.diff(beads, axis=0), axis=-1)))
 
 
 def _spread(beads: np.ndarray) -> np.ndarray:
-    """Root-mean-square distance (...) of beads (..., beads, 3) from their centre."""
+    """Return the root-mean-square distance (...) of beads (..., beads, 3) from their centre."""
     return np.sqrt(((beads - beads.mean(axis=-2, keepdims=True)) ** 2).sum(axis=-1).mean(axis=-1))
 
 
 class BeadCheck:
-    """Refuses frames whose beads cannot be those of a whole molecule in the model's reach.
+    """Refuses frames whose beads cannot form a whole molecule within the reach of the model.
 
     Parameters
     ----------
     source : BeadSource
-        Whose first frame says how far its beads are spread.
+        Its first frame determines the expected spread of the beads.
     model : TemporalModel
-        What the frames are for.
+        Model that builds the frames.
     """
 
     def __init__(self, source: BeadSource, model: TemporalModel) -> None:
@@ -132,7 +135,7 @@ class BeadCheck:
         self._reach_nm = model.reach_nm
 
     def __call__(self, chunk: FrameChunk) -> None:
-        """Look at frames."""
+        """Check frames."""
         spread = _spread(chunk.coordinates)
         for frame in np.flatnonzero(spread > _USUAL_SIZE[1] * self._usual_nm)[:1]:
             raise InputError(
@@ -146,22 +149,22 @@ class BeadCheck:
             raise InputError(
                 f"{self._name}: frame {chunk.numbers[frame] + 1}: its beads reach {radius[frame]:.3g} nm "
                 f"from their centre, outside the model's grid of {2 * self._reach_nm:.3g} nm; "
-                "train a model with a wider grid"
+                "train a model with a larger grid"
             )
 
 
 @dataclass(frozen=True)
 class Strand:
-    """A run of frames that is rolled out without a break: a whole trajectory, or a segment of one.
+    """Frames that are rolled out without interruption: a whole trajectory or a segment of one.
 
     Parameters
     ----------
     trajectory : int
-        Which.
+        Index of the trajectory.
     first : int
-        Place of its first frame among those selected of the trajectory, from 0.
+        Index of its first frame among the selected frames of the trajectory, from 0.
     begin, end : int
-        Frames that are kept. Those before them let the rollout forget how it began.
+        Range of frames that are kept. Earlier frames let the rollout forget how it started.
     """
 
     trajectory: int
@@ -171,16 +174,16 @@ class Strand:
 
 
 def plan_strands(lengths: Sequence[int], segments: int = 1, burn_in: int = 0) -> list[Strand]:
-    """Cut trajectories into segments that overlap.
+    """Split trajectories into overlapping segments.
 
     Parameters
     ----------
     lengths : sequence of int
-        Frames of each trajectory.
+        Number of frames of each trajectory.
     segments : int
-        Of each; fewer where a segment would be shorter than the overlap, or empty.
+        Segments per trajectory; fewer if a segment would be shorter than the overlap, or empty.
     burn_in : int
-        Frames of overlap: every segment but the first begins so much earlier.
+        Frames of overlap: every segment but the first starts this many frames earlier.
     """
     strands = []
     for trajectory, length in enumerate(lengths):
@@ -202,7 +205,7 @@ class Piece:
     rolled : RolledFrames
         Their atoms.
     kept : ndarray, (frames,) bool
-        Which of them belong to the strand's output.
+        Frames that belong to the output of the strand.
     """
 
     chunk: FrameChunk
@@ -211,27 +214,27 @@ class Piece:
 
 
 class Rollout:
-    """All strands of a run, rolled out side by side in constant memory.
+    """All strands of a run, rolled out in parallel in constant memory.
 
     Parameters
     ----------
     model : TemporalModel
-        What is rolled out, for checks.
+        Model that is rolled out, for checks.
     sources : sequence of BeadSource
         The trajectories.
     strands : sequence of Strand
-        Their parts.
+        Parts of the trajectories.
     samples : int
-        Rollouts of each.
+        Rollouts per strand.
     device : torch.device
-        Where they are built, which decides how many are built together.
+        Device that builds them, which determines how many are built together.
     frames_per_chunk : int, optional
-        Frames built before they are handed on; by default as many as take little memory.
+        Frames built before they are yielded; by default few enough to need little memory.
 
     Attributes
     ----------
     failures : list of InputEndsEarly
-        What was wrong with trajectories that end in the middle of a frame; their whole frames are built.
+        Errors of trajectories that end in the middle of a frame; their complete frames are built.
     """
 
     def __init__(
@@ -254,12 +257,12 @@ class Rollout:
 
     @property
     def groups(self) -> int:
-        """Parts of the work that can be done at once; they do not depend on the number of workers."""
+        """Number of parts that can be computed in parallel, independent of the number of workers."""
         return len(self._groups)
 
     @property
     def steps(self) -> int:
-        """Frames of the longest strand."""
+        """Number of frames of the longest strand."""
         return max(strand.end - strand.first for strand in self._strands)
 
     def run(
@@ -270,26 +273,26 @@ class Rollout:
         Parameters
         ----------
         workers : Workers
-            Of a :class:`backmap.inference.temporal_job.TemporalJob`.
+            Workers of a :class:`backmap.inference.temporal_job.TemporalJob`.
         state : dict of str to ndarray, optional
-            What came with the frames before ``frames_done``.
+            State that was yielded together with ``frames_done``.
         frames_done : int
-            Frames of each strand that were built before.
+            Number of frames of each strand that were built before.
 
         Yields
         ------
         frames_done : int
-            Frames of each strand that are built now.
+            Number of frames of each strand that are built now.
         pieces : list of Piece
-            One a strand. Those that have ended are empty.
+            One per strand; empty for strands that have ended.
         state : dict of str to ndarray
-            For the frames to come.
+            State for the remaining frames.
 
         Raises
         ------
         InputError
-            If a frame's beads are no numbers, lie so far apart that the molecule cannot be whole, or outside
-            the model's grid.
+            If the beads of a frame are not finite, are too far apart for a whole molecule, or lie outside the
+            model's grid.
         """
         moving = [
             read_ahead(self._roll(workers, group, _entries(state, group), frames_done))
@@ -316,7 +319,7 @@ class Rollout:
     def _roll(
         self, workers: Workers, group: Sequence[int], state: State | None, frames_done: int
     ) -> Iterator[tuple[list[Piece], State]]:
-        """Roll out the strands of one worker."""
+        """Roll out the strands of one group."""
         strands = [self._strands[number] for number in group]
         readers = [self._read(strand, frames_done) for strand in strands]
         trajectories = tuple(strand.trajectory for strand in strands)
@@ -333,7 +336,7 @@ class Rollout:
             yield [Piece(*piece) for piece in zip(chunks, rolled, kept, strict=True)], state
 
     def _read(self, strand: Strand, frames_done: int) -> Iterator[FrameChunk]:
-        """Read what is left of a strand, and look whether the molecule is whole in it."""
+        """Read the rest of a strand, and check that its molecule is whole."""
         source = self._sources[strand.trajectory]
         check = BeadCheck(source, self._model)
         first = strand.first + frames_done
@@ -364,7 +367,7 @@ def _entries(state: State | None, group: Sequence[int]) -> State | None:
 
 
 def _until(chunks: Iterable[FrameChunk], frames: int) -> Iterator[FrameChunk]:
-    """Give so many frames and no more."""
+    """Yield chunks up to this number of frames."""
     if frames <= 0:
         return
     for chunk in chunks:
@@ -375,18 +378,18 @@ def _until(chunks: Iterable[FrameChunk], frames: int) -> Iterator[FrameChunk]:
 
 
 def to_step(pieces: Sequence[Piece], layout: Layout, progress: Progress, samples: int) -> Step:
-    """Turn pieces, one a strand, into what is written.
+    """Convert pieces, one per strand, to a step of the recorder.
 
     Parameters
     ----------
     pieces : sequence of Piece
-        One a strand.
+        One per strand.
     layout : Layout
-        How they are written.
+        How frames are written.
     progress : Progress
-        How far the run is with them.
+        Progress of the run after these pieces.
     samples : int
-        Of each strand.
+        Samples per strand.
     """
     written: list[tuple[int, Frames]] = []
     for strand, piece in enumerate(pieces):
@@ -397,7 +400,7 @@ def to_step(pieces: Sequence[Piece], layout: Layout, progress: Progress, samples
 
 
 def tally_by_trajectory(state: State, strands: Sequence[Strand], trajectories: int) -> Tally:
-    """Sum what the monitor counted over the strands of each trajectory."""
+    """Sum the counts of the monitor over the strands of each trajectory."""
     total = Tally.empty(trajectories)
     for number, strand in enumerate(strands):
         for name in ("frames", "redraws", "reseeds", "unphysical", "residual_sum"):
@@ -408,7 +411,7 @@ def tally_by_trajectory(state: State, strands: Sequence[Strand], trajectories: i
 
 
 def describe_tally(tally: Tally, names: Sequence[str]) -> list[dict[str, object]]:
-    """Say what the monitor counted, trajectory by trajectory, in values that JSON can hold."""
+    """Return the counts of the monitor per trajectory, as JSON values."""
     return [
         {
             "trajectory": name,

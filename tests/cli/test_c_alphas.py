@@ -111,7 +111,7 @@ def test_a_resumed_run_must_ask_for_the_same(toy, tmp_path, capsys):
         (("--c-alphas", "keep", "--bead-noise", "0.1"), "does not apply to C-alphas that are kept"),
         (
             ("--keep-given", "--c-alphas", "relax"),
-            "--c-alphas: moves C-alphas, which keep_given leaves in place",
+            "--c-alphas: moves C-alphas, which keep_given keeps in place",
         ),
     ],
 )

@@ -60,7 +60,7 @@ def test_energies_by_a_force_field(files, capfd):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "reference.dcd: does not hold the time between frames; give it with --frame-interval"),
+        ([], "reference.dcd: does not contain the time between frames; give it with --frame-interval"),
         (["--frame-interval", "1", "--lag", "300"], "too short for lag times up to 1500 frames"),
         (["--frame-interval", "1", "--codes", "{}/none.npy"], "none.npy: cannot be read"),
         (["--frame-interval", "1", "--force-field", "none.xml"], "the force field none.xml cannot be used"),
@@ -79,4 +79,4 @@ def test_options_that_belong_together(files, capfd):
     assert main(["evaluate", "--kinetics", sample, "--top", f"{files}/top.pdb"]) == 2
     assert "give one with --reference" in capfd.readouterr().err
     assert main(["evaluate", sample, "--top", f"{files}/top.pdb", "--figures", "figures"]) == 2
-    assert "--figures belongs to --kinetics" in capfd.readouterr().err
+    assert "--figures applies only with --kinetics" in capfd.readouterr().err

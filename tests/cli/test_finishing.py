@@ -58,7 +58,7 @@ def test_structures_that_cannot_be_minimised_are_counted(tmp_path, monkeypatch, 
     assert run(tmp_path / "built.trr", "--end", 2, "--hydrogens") == 0
     assert run(tmp_path / "out.trr", "--end", 2, "--hydrogens", "--minimise", 5, "--samples", 2) == 0
     error = capsys.readouterr().err
-    assert "4 structures could not be minimised, and stayed as built" in error
+    assert "4 structures could not be minimised; left as built" in error
     np.testing.assert_allclose(load(tmp_path / "out_1.trr").xyz, load(tmp_path / "built.trr").xyz, atol=1e-6)
     assert json.loads((tmp_path / "out.trr.backmap.json").read_text())["structures_not_minimised"] == 4
 

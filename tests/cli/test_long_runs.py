@@ -43,7 +43,7 @@ def test_a_range_without_frames_is_refused(toy, given, tmp_path, capsys):
     assert run(given, tmp_path / "out.trr", "--begin", 13) == 2
     assert "ca.xtc: has 12 frames, but frames from 13 on were requested" in capsys.readouterr().err
     assert run(given, tmp_path / "out.trr", "--begin", 5, "--end", 4) == 2
-    assert "--end: frame 4 comes before the first frame to build, 5" in capsys.readouterr().err
+    assert "--end: empty frame range 5 to 4: end must not precede begin" in capsys.readouterr().err
 
 
 def test_some_of_the_atoms(toy, given, tmp_path, capsys):
@@ -183,7 +183,7 @@ def test_a_folder_that_is_lost(tmp_path, given, monkeypatch, capsys):
     assert run(given, tmp_path / "out.trr", "--batch", 1, "--chunk", 1, "--threads", 1) == 2
     error = capsys.readouterr().err
     assert error == (
-        f"backmap: error: {tmp_path}/out.trr.partial: was removed while the run went on; start it anew\n"
+        f"backmap: error: {tmp_path}/out.trr.partial: was removed during the run; start the run again\n"
     )
     assert not list(tmp_path.glob("out*"))
 
@@ -193,7 +193,7 @@ def test_a_full_disk_keeps_what_can_be_gone_on_with(toy, given, tmp_path, capsys
     with file_size_limit(8 * 700):
         assert run(given, tmp_path / "out.trr", "--batch", 1, "--chunk", 1, "--threads", 1) == 2
     error = capsys.readouterr().err
-    assert re.search(r"out.trr.partial keeps \d of 12 frames; go on with --resume", error)
+    assert re.search(r"out.trr.partial keeps \d of 12 frames; continue with --resume", error)
     assert "out.trr: cannot be written" in error
     assert run(given, tmp_path / "out.trr", "--resume") == 0
     assert (tmp_path / "out.trr").read_bytes() == (tmp_path / "whole.trr").read_bytes()
@@ -201,9 +201,12 @@ def test_a_full_disk_keeps_what_can_be_gone_on_with(toy, given, tmp_path, capsys
 
 def test_options_that_contradict(toy, given, tmp_path, capsys):
     for options, message in (
-        (["--workers", 2, "--scheduler", "tcp://x:1"], "--workers: starts workers on this machine; leave it"),
+        (
+            ["--workers", 2, "--scheduler", "tcp://x:1"],
+            "--workers: starts workers on this machine; give either",
+        ),
         (["--refine", 3], "--refine: applies only to temporal models"),
-        (["--burn-in", 3], "--burn-in: applies only where there are several segments"),
+        (["--burn-in", 3], "--burn-in: applies only with several segments"),
         (["--segments", 3], "--segments: applies only to temporal models"),
     ):
         assert run(given, tmp_path / "out.trr", *options) == 2

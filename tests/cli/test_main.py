@@ -100,7 +100,7 @@ def test_models(monkeypatch, capsys, tmp_path):
     assert command.main(["models", "protein"]) == 0
     assert "More." in capsys.readouterr().out
     assert command.main(["models", "other"]) == 2
-    assert "model other: not shipped; there are protein" in capsys.readouterr().err
+    assert "model other: not shipped; available models: protein" in capsys.readouterr().err
 
 
 def test_runs_as_a_module():

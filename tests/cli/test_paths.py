@@ -100,7 +100,10 @@ def test_folders_that_may_not_be_searched(tmp_path):
 def test_a_log_is_no_input_or_output(toy, given, tmp_path, capsys, log):
     before = given.read_bytes()
     assert run(given, tmp_path / "out.xtc", "--log", tmp_path / log) == 2
-    assert f"{log}: is an input or output of this run; give the log another name" in capsys.readouterr().err
+    assert (
+        f"{log}: is an input or output of this run; choose another name for the log"
+        in capsys.readouterr().err
+    )
     assert given.read_bytes() == before and not list(tmp_path.glob("out*"))
 
 

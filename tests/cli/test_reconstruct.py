@@ -172,7 +172,7 @@ def test_a_bad_frame_stops_the_run_and_what_was_built_is_kept(model, c_alphas, t
     assert reconstruct(damaged, tmp_path / "out.xtc", "--batch", "1") == 2
     error = capsys.readouterr().err
     assert "frame 4, chain A residue 3 TRP: a coordinate is not a finite number" in error
-    assert f"backmap: {tmp_path}/out.xtc.partial keeps 3 of 5 frames; go on with --resume\n" in error
+    assert f"backmap: {tmp_path}/out.xtc.partial keeps 3 of 5 frames; continue with --resume\n" in error
     assert sorted(path.name for path in tmp_path.iterdir() if "out" in path.name) == ["out.xtc.partial"]
     assert reconstruct(damaged, tmp_path / "out.xtc", "--resume", "--on-bad-frame", "skip") == 0
     assert "ca.dcd: left out 1 bad frame (4)" in capsys.readouterr().err

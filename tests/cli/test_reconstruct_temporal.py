@@ -118,7 +118,7 @@ def test_a_bad_molecule_is_reported(toy, given, tmp_path, capsys):
     toy(ToyTemporal(lambda c_g, uniform: uniform[:, 0] >= 0))
     assert run(given, tmp_path / "out.dcd") == 0
     error = capsys.readouterr().err
-    assert "cg.xtc: 40 frames stayed unphysical after all re-draws (counted in out.dcd.backmap.json)" in error
+    assert "cg.xtc: 40 frames remained unphysical after all re-draws (see out.dcd.backmap.json)" in error
     assert "40 re-seeds, 40 unphysical frames" in error
 
 
@@ -134,7 +134,7 @@ def test_several_trajectories_in_one_batch(toy, given, tmp_path, capsys, monkeyp
     manifest = json.loads((tmp_path / "out" / "rollout.backmap.json").read_text())
     assert [entry["frames"] for entry in manifest["rollout"]] == [80, 14, 40]
     assert not list((tmp_path / "out").glob("*.partial"))
-    assert "rolled out 3 trajectories of together 67 frames x 2 samples" in capsys.readouterr().err
+    assert "rolled out 3 trajectories with 67 frames in total x 2 samples" in capsys.readouterr().err
     assert run(given, tmp_path / "alone.xtc", "--samples", "2") == 0
     np.testing.assert_allclose(
         load(tmp_path / "alone_2.xtc").xyz, load(tmp_path / "out" / "cg_2.xtc").xyz, atol=1.1e-3
@@ -151,7 +151,7 @@ def test_more_inputs_than_files_may_be_open(toy, tmp_path, monkeypatch):
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, limit[1]))
         assert run(inputs, tmp_path / "out", "--quiet") == 0
         monkeypatch.setattr(temporal_frames, "_OTHER_FILES", 10**9)
-        with pytest.raises(InputError, match="40 inputs side by side need .* open files, the system allows"):
+        with pytest.raises(InputError, match="40 inputs at once need .* open files, but the system allows"):
             temporal_frames.allow_open_files(40)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
@@ -211,7 +211,7 @@ def test_beads_outside_the_grid_are_refused(toy, given):
         backmap.api.reconstruct(trajectory, model="toy")
     assert re.fullmatch(
         r"the trajectory: frame 31: its beads reach 0\.\d+ nm from their centre, outside the model's grid of "
-        "0.8 nm; train a model with a wider grid",
+        "0.8 nm; train a model with a larger grid",
         str(refusal.value),
     )
 
@@ -250,7 +250,7 @@ def test_seeds_of_another_trajectory(toy, given, tmp_path, capsys):
         assert manifest["seed_from"]["path"] == str(tmp_path / name)
     shape[:2].save_dcd(str(tmp_path / "two.dcd"))
     assert run(given, tmp_path / "out.dcd", "--seed-from", str(tmp_path / "two.dcd")) == 2
-    assert "two.dcd: has 2 frames, but the model starts from 3 in a row" in capsys.readouterr().err
+    assert "two.dcd: has 2 frames, but the model needs 3 successive frames" in capsys.readouterr().err
     assert run(given, tmp_path / "out.dcd", "--seed-from", str(given.with_suffix(".pdb"))) == 2
     assert (
         "residue 1 ACE has no atom H1, or several; give a file with all 22 atoms" in capsys.readouterr().err
@@ -288,12 +288,12 @@ def test_options_of_the_other_family(toy, given, tmp_path, capsys, monkeypatch):
     assert run(given, tmp_path / "out.dcd", "--refine", "3") == 2
     assert "--refine: applies only to temporal models; toy is a protein model" in capsys.readouterr().err
     assert run([given, given], tmp_path / "out.dcd") == 2
-    assert "cg.xtc: protein models take one input; run once for each" in capsys.readouterr().err
+    assert "cg.xtc: protein models take one input; run once per input" in capsys.readouterr().err
 
 
 def test_inputs_of_one_name(toy, given, tmp_path, capsys):
     assert run([given, given], tmp_path / "out") == 2
-    assert "cg.xtc: two inputs would give this output; rename one of them" in capsys.readouterr().err
+    assert "cg.xtc: two inputs would be written to this file; rename one of them" in capsys.readouterr().err
 
 
 def test_output_that_exists_is_refused_before_anything_is_built(toy, given, tmp_path, capsys):
@@ -333,7 +333,7 @@ def test_interrupted_and_resumed(toy, given, tmp_path, capsys, small_chunks):
     toy(Stops(at=17))
     assert run(given, tmp_path / "out.dcd") == 130
     assert capsys.readouterr().err == (
-        f"backmap: {tmp_path}/out.dcd.partial keeps 14 of 40 frames; go on with --resume\n"
+        f"backmap: {tmp_path}/out.dcd.partial keeps 14 of 40 frames; continue with --resume\n"
         "backmap: interrupted\n"
     )
     model = toy()

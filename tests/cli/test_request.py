@@ -98,7 +98,7 @@ def test_limits_hold_wherever_a_request_is_made():
         bad = {Flag: 1, Name: 3, Several: [3]}.get(type(known.values), "no such value")
         with pytest.raises(InputError, match=name):
             Request(**{**GIVEN, name: bad})
-    with pytest.raises(OptionError, match="end: frame 2 comes before the first frame to build, 3"):
+    with pytest.raises(OptionError, match="end: empty frame range 3 to 2: end must not precede begin"):
         Request(**GIVEN, begin=3, end=2)
     assert Request(**{**GIVEN, "input": Path("in.pdb")}).input == ("in.pdb",)
 
@@ -126,7 +126,7 @@ def test_what_stops_a_run_in_python_says_what_is_kept(toy, given, tmp_path, monk
     with pytest.raises(KeyboardInterrupt) as stopped:
         backmap.reconstruct_files(given, tmp_path / "out.xtc", top=given.with_suffix(".pdb"), model="toy")
     assert stopped.value.__notes__ == [
-        f"{tmp_path}/out.xtc.partial keeps 12 of 12 frames; go on with --resume"
+        f"{tmp_path}/out.xtc.partial keeps 12 of 12 frames; continue with --resume"
     ]
 
 

@@ -70,7 +70,7 @@ def test_a_run_ends_at_once_and_can_be_gone_on_with(tmp_path, toy, given, capsys
     process.send_signal(number)
     _, error = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == code
-    assert "out.xtc.partial keeps 4 of 12 frames; go on with --resume" in error
+    assert "out.xtc.partial keeps 4 of 12 frames; continue with --resume" in error
     assert "Traceback" not in error and not (tmp_path / "out.xtc").exists()
     assert run(given, tmp_path / "out.xtc", "--resume", "--batch", 2) == 0
     assert run(given, tmp_path / "whole.xtc") == 0

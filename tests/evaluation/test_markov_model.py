@@ -107,7 +107,7 @@ def test_refusals(states, message):
 
 
 def test_too_few_frames_for_the_states_are_refused():
-    with pytest.raises(InputError, match="has 30 different frames, too few for 40 states"):
+    with pytest.raises(InputError, match="has 30 distinct frames, too few for 40 states"):
         markov_model.cluster([np.random.default_rng(0).random((30, 2))], 40, seed=0)
 
 

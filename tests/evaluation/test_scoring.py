@@ -69,7 +69,7 @@ def test_images_clash_in_a_box():
         ),
         ([trajectory("AFLW")], "sample 1: has 4 residues, but the reference has 6; chain A residue 5 LYS"),
         ([trajectory(), trajectory(frames=2)], "sample 2: has 2 frames, but the reference has 1"),
-        ([trajectory().atom_slice(trajectory().top.select("name CA"))], "C-alphas alone"),
+        ([trajectory().atom_slice(trajectory().top.select("name CA"))], "only C-alphas"),
     ],
 )
 def test_what_does_not_fit_is_refused(samples, message):

@@ -58,7 +58,7 @@ def test_velocities_do_not_cross_from_one_trajectory_to_the_next(generator):
     assert found.plain.mean["reference"] < 0.01
     with pytest.raises(InputError, match="does not move"):
         compare_velocities([still], [still[:1].repeat(5, axis=0)], 1.0)
-    with pytest.raises(InputError, match="two successive frames"):
+    with pytest.raises(InputError, match="at least two successive frames"):
         compare_velocities([still], [still[:1]], 1.0)
 
 
@@ -68,7 +68,7 @@ def test_energies(generator):
     assert found.wasserstein == pytest.approx(3.0)
     assert compare_energies(reference, reference).beyond == pytest.approx(0.1)
     assert found.beyond > 0.1
-    with pytest.raises(InputError, match="the sample's energies: frame 7 holds NaN"):
+    with pytest.raises(InputError, match="the sample's energies: frame 7 contains NaN"):
         compare_energies(reference, np.where(np.arange(20) == 7, np.nan, 0.0))
 
 
@@ -144,7 +144,7 @@ def test_latent_component_that_is_the_energy(generator):
     assert np.corrcoef(found.component, found.energy)[0, 1] > 0.99
     assert found.variance_share == pytest.approx(101.0 / 104.0, abs=0.02)
     assert len(found.component) == 2000
-    with pytest.raises(InputError, match="one row for each"):
+    with pytest.raises(InputError, match="one row per frame"):
         correlate_with_energy(codes[:10], energies)
     with pytest.raises(InputError, match="do not vary"):
         correlate_with_energy(np.ones((10, 2)), energies[:10])

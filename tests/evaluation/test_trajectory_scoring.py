@@ -108,7 +108,7 @@ def test_refusals(reference):
     renamed.atom(0).name, renamed.atom(1).name = "CH3", "H1"
     swapped = mdtraj.Trajectory(sample.xyz, renamed, time=sample.time)
     mistakes = [
-        (damaged, {}, "the sample: frame 17 holds NaN"),
+        (damaged, {}, "the sample: frame 17 contains NaN"),
         (slower, {}, "1 ps in the reference and 2 ps in the sample"),
         ([sample, slower], {}, "1 ps in the reference and 2 ps in the sample"),
         ([slower, sample], {}, "1 ps in the reference and 2 ps in the sample"),

@@ -249,9 +249,9 @@ def test_what_cannot_be_exported_is_refused(tmp_path, capsys):
     assert main(["export", "nothing", "-o", str(tmp_path / "model.ts")]) == 2
     assert "neither a shipped model" in capsys.readouterr().err
     assert main(["export", "protein", "--ddim-steps", "5", "-o", str(tmp_path / "model.ts")]) == 2
-    assert "has no meaning for a protein model" in capsys.readouterr().err
+    assert "applies only to diamondback models" in capsys.readouterr().err
     assert main(["export", "diamondback", "--ddim-steps", "5000", "-o", str(tmp_path / "model.ts")]) == 2
-    assert "ask for fewer" in capsys.readouterr().err
+    assert "give at most that many" in capsys.readouterr().err
     (tmp_path / "there.ts").write_text("")
     assert main(["export", "protein", "-o", str(tmp_path / "there.ts")]) == 2
     assert "--overwrite" in capsys.readouterr().err

@@ -80,7 +80,7 @@ def test_rules_that_contradict_themselves(arguments, message):
 @pytest.mark.parametrize("options", [{"c_alphas": "relax"}, {"bead_noise": 0.05}])
 def test_given_atoms_and_moving_c_alphas_exclude_each_other(options):
     (name,) = options
-    with pytest.raises(OptionError, match=f"{name}: moves C-alphas, which keep_given leaves in place"):
+    with pytest.raises(OptionError, match=f"{name}: moves C-alphas, which keep_given keeps in place"):
         Building(keep_given=True, **options)
     assert Building(keep_given=True).c_alpha_rule == CAlphaRule()
 
