@@ -29,6 +29,7 @@ sanitize: .venv/installed-dev
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
 
 docs: .venv/installed-docs
@@ -53,7 +54,7 @@ bench-kernels: .venv/installed-dev
 # The extras of what is installed already, so that nothing is built again. Formatters and linters are pinned here:
 # another version would format otherwise.
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet 'backmap-md[dev]' ruff==0.17.5 clang-format==23.1.5
+	$(BIN)/pip install --quiet 'backmap-md[dev]' ruff==0.17.5 mypy==2.4.1 clang-format==23.1.5
 	touch $@
 
 .venv/installed-docs: .venv/installed

@@ -133,6 +133,7 @@ def load_corpora(path: Path, table: dict[str, Any]) -> tuple[Corpus, Corpus]:
         data = config_from_dict(Structures, table.get("data", {}), "data")
         if data.corpus is not None:
             return load_corpus(data.corpus, "train"), load_corpus(data.corpus, "validation")
+        assert data.trajectory is not None  # one of the two is given
         return corpora_of_trajectory(data.trajectory, data.topology, data.stride, data.train_share)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

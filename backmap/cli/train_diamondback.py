@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backmap.cli.train import describe_training, load_corpora, make_folder, read_configurations
 from backmap.cluster.devices import select_device
 from backmap.errors import InputError
-from backmap.models.shipped import load_model, read_model, require_model
+from backmap.models.shipped import load_model, require_model
 
 from .console import show
 
@@ -51,6 +51,9 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
 
 def _load_start(model: str, device: torch.device) -> DiamondbackModel:
     """Load the model to fine-tune."""
-    if read_model(model).family != "diamondback":
+    from backmap.models.diamondback.model import DiamondbackModel
+
+    start = load_model(model, device)
+    if not isinstance(start, DiamondbackModel):
         raise InputError(f"--from {model}: not a diamondback model")
-    return load_model(model, device)
+    return start

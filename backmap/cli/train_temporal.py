@@ -247,14 +247,15 @@ def bead_mapping(beads: BeadAtoms, molecule: Molecule) -> LinearMapping:
         if not chosen:
             raise ValueError(f"no atom of the molecule is named {' or '.join(beads.names)}")
         return LinearMapping.from_atoms(chosen, molecule)
-    weights = np.zeros((len(beads.bead), molecule.atoms))
-    for row, bead in zip(weights, beads.bead, strict=True):
+    means = beads.bead or ()
+    weights = np.zeros((len(means), molecule.atoms))
+    for row, bead in zip(weights, means, strict=True):
         beyond = max(bead.atoms)
         if beyond >= molecule.atoms:
             raise ValueError(f"bead atom {beyond} is beyond the {molecule.atoms} atoms of the molecule")
         shares = np.asarray(bead.weights or [1.0] * len(bead.atoms))
         row[list(bead.atoms)] = shares / shares.sum()
-    names = tuple(bead.name or f"B{number + 1}" for number, bead in enumerate(beads.bead))
+    names = tuple(bead.name or f"B{number + 1}" for number, bead in enumerate(means))
     return LinearMapping(weights, names)
 
 

@@ -144,8 +144,9 @@ def corpora_of_trajectory(
     digest = hashlib.sha256()
     for path in source.files:
         digest.update(path.read_bytes())
-    parts = frames[:first_held_out], frames[first_held_out:]
-    return tuple(_corpus_of_frames(source, part, digest.hexdigest()) for part in parts)
+    shown, kept = frames[:first_held_out], frames[first_held_out:]
+    data_hash = digest.hexdigest()
+    return _corpus_of_frames(source, shown, data_hash), _corpus_of_frames(source, kept, data_hash)
 
 
 def _corpus_of_frames(source: Source, frames: np.ndarray, data_hash: str) -> Corpus:

@@ -117,11 +117,13 @@ def measure_springs(corpus: Corpus, bonds: set[tuple[int, int]]) -> dict[str, li
 def main() -> None:
     """Write the resource that :mod:`backmap.models.protein.disulfide_closure` reads."""
     folder, weights = map(Path, sys.argv[1:])
-    corpus = load_corpus(folder, "train")
+    corpus, model = load_corpus(folder, "train"), load_model(weights)
+    if not isinstance(model, ProteinModel):
+        raise SystemExit(f"{weights}: not a protein model")
     bonds = read_disulfides(corpus, folder, "train")
     measured = {
         "data": corpus.data_hash,
-        "log odds": fit_odds(load_model(weights), corpus, bonds),
+        "log odds": fit_odds(model, corpus, bonds),
         "springs": measure_springs(corpus, bonds),
     }
     RESOURCE.write_text(json.dumps(measured, indent=1) + "\n")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from backmap.models.checkpoint import misfit
 from backmap.models.configuration import Count, Factor, Number, Share
 from backmap.training.state_file import TrainingState, read_state, write_state
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 Batch = TypeVar("Batch")
 
 Seed = Annotated[int, Whole(0, 2**63 - 1)]
@@ -290,10 +291,10 @@ def train_stage(stage: Stage, state_path: Path, resume: bool) -> list[dict[str, 
     return loop.history
 
 
-def _rising_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Any], None]:
+def _rising_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """A running mean with a decay that grows to the given one from zero over the first steps."""
 
-    def update(mean: list[Tensor], present: list[Tensor], counted: Any) -> None:
+    def update(mean: Tensors, present: Tensors, counted: Tensor | int) -> None:
         number = int(counted)
         get_ema_multi_avg_fn(min(decay, (1 + number) / (10 + number)))(mean, present, counted)
 

@@ -17,9 +17,10 @@ from backmap.chemistry import LinearMapping, Molecule
 from backmap.datasets.frame_pairs import FramePairs
 from backmap.limits import Real
 from backmap.models.configuration import Count, Factor, Number, Share
-from backmap.models.temporal.autoencoder import Autoencoder, Decoded, Observation, Posterior
+from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
 from backmap.models.temporal.config import Representation, TemporalConfig
 from backmap.models.temporal.grid import check_grid
+from backmap.models.temporal.internal_autoencoder import InternalAutoencoder
 from backmap.models.temporal.latent_mixture import LatentMixture
 from backmap.models.temporal.losses import (
     bead_loss,
@@ -29,6 +30,7 @@ from backmap.models.temporal.losses import (
     energy_loss,
 )
 from backmap.models.temporal.model import TemporalModel, make_autoencoder
+from backmap.models.temporal.voxel_autoencoder import VoxelAutoencoder
 from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
 Energy = Callable[[Tensor], Tensor]
@@ -204,7 +206,7 @@ def train_temporal(
         raise ValueError("the loss weighs the energy, but no force field is given")
     torch.manual_seed(training.seed)
     autoencoder = make_autoencoder(config, molecule, mapping).to(device)
-    if config.representation == Representation.INTERNAL_COORDINATES:
+    if isinstance(autoencoder, InternalAutoencoder):
         autoencoder.fit(*(torch.from_numpy(part).to(device) for part in data.take(data.present)))
     model = TemporalModel(config, molecule, mapping, autoencoder).to(device)
     stage = TemporalStage(model, training, data, held_out, device, energy, write_samples)
@@ -255,7 +257,7 @@ class TemporalStage(Stage[_Batch]):
         write_samples: Sampler | None,
     ) -> None:
         self.model, self.config, self.device = model, config, device
-        self.network: Autoencoder = model.autoencoder
+        self.network: VoxelAutoencoder | InternalAutoencoder = model.autoencoder
         self.loop = config.loop
         self.data, self.held_out = _DeviceFrames(data, device), _DeviceFrames(held_out, device)
         self.energy, self.write_samples = energy, write_samples
@@ -313,6 +315,7 @@ class TemporalStage(Stage[_Batch]):
         return observation, posterior, decoded
 
     def _energy_loss(self, guess: Tensor, frame: Tensor) -> Tensor:
+        assert self.energy is not None  # only models with a force field have this loss
         limit = self.config.energy_schedule.limit
         return energy_loss(
             self.energy(guess), self.energy(frame), self.energy_mean, self.energy_spread, limit

@@ -13,7 +13,6 @@ from backmap.errors import InputError
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import config_from_dict
 from backmap.models.normals import normals_from_uniforms
-from backmap.models.temporal.autoencoder import Autoencoder
 from backmap.models.temporal.config import Representation, TemporalConfig, TemporalDescription
 from backmap.models.temporal.internal_autoencoder import InternalAutoencoder
 from backmap.models.temporal.latent_mixture import LatentMixture
@@ -24,7 +23,9 @@ from backmap.physics.force_field import ForceField
 _FORCE_FIELD_PREFIX = "force_field."
 
 
-def make_autoencoder(config: TemporalConfig, molecule: Molecule, mapping: LinearMapping) -> Autoencoder:
+def make_autoencoder(
+    config: TemporalConfig, molecule: Molecule, mapping: LinearMapping
+) -> VoxelAutoencoder | InternalAutoencoder:
     """Create untrained networks.
 
     Raises
@@ -48,7 +49,7 @@ class TemporalModel(nn.Module):
         Atoms and bonds, in the order of the coordinates.
     mapping : LinearMapping
         Mapping from atoms to beads.
-    autoencoder : Autoencoder, optional
+    autoencoder : VoxelAutoencoder or InternalAutoencoder, optional
         Trained networks; new ones by default.
 
     Attributes
@@ -71,7 +72,7 @@ class TemporalModel(nn.Module):
         config: TemporalConfig,
         molecule: Molecule,
         mapping: LinearMapping,
-        autoencoder: Autoencoder | None = None,
+        autoencoder: VoxelAutoencoder | InternalAutoencoder | None = None,
     ) -> None:
         super().__init__()
         self.config = config
