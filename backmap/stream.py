@@ -22,7 +22,7 @@ from backmap.usual_settings import usual_settings
 if TYPE_CHECKING:
     import mdtraj
 
-    from backmap.io.protein_selection import ResidueRecord
+    from backmap.io.selection.protein_selection import ResidueRecord
     from backmap.models.temporal.model import TemporalModel
 
 
@@ -106,9 +106,9 @@ def _follow(
 
 def _read_names(path: str | PathLike[str]) -> tuple[mdtraj.Topology, Sequence[ResidueRecord]]:
     """Read the residues of a file, with an mdtraj topology of the same number of atoms."""
+    from backmap.io.formats.trajectory_file import nameless_topology
     from backmap.io.naming import TOPOLOGY_SUFFIXES, require_file, require_suffix
     from backmap.io.reader import open_names
-    from backmap.io.trajectory_file import nameless_topology
 
     path = require_file(Path(path))
     require_suffix(path, TOPOLOGY_SUFFIXES, "topology")

@@ -21,7 +21,7 @@ import numpy as np
 
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.io import AtomList, Frames
-from backmap.io.frame_encoders import FrameEncoder, MmcifEncoder, PdbEncoder
+from backmap.io.formats.frame_encoders import FrameEncoder, MmcifEncoder, PdbEncoder
 
 RESIDUES = (50, 500, 5_000)
 CHAIN = 250

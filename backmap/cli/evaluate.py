@@ -169,7 +169,7 @@ def _frame_interval(arguments: argparse.Namespace) -> float | None:
 @contextmanager
 def _folder_of_figures(name: str | None) -> Iterator[None]:
     """Create the folder for figures, and remove it on failure if it is empty."""
-    from backmap.io.staging import explain_writing
+    from backmap.io.durable.staging import explain_writing
 
     if name is None or Path(name).is_dir():
         yield
@@ -208,7 +208,7 @@ def _reserve_figures(arguments: argparse.Namespace, files: StagedFiles) -> dict[
 
 
 def _draw(name: str, scorecard: TrajectoryScorecard, paths: list[Path], folder: str) -> None:
-    from backmap.io.staging import explain_writing
+    from backmap.io.durable.staging import explain_writing
     from backmap.report.figures import draw
 
     with explain_writing(Path(folder)):
@@ -263,8 +263,8 @@ def _heading(scorecard: Scorecard, arguments: argparse.Namespace) -> str:
 
 def _write(output: Path, scorecard: Scorecard | TrajectoryScorecard, arguments: argparse.Namespace) -> None:
     from backmap.io import describe_file
-    from backmap.io.manifest import versions
-    from backmap.io.staging import explain_writing
+    from backmap.io.durable.manifest import versions
+    from backmap.io.durable.staging import explain_writing
 
     inputs = {
         "reference": describe_file(arguments.reference) if arguments.reference else None,

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _versions() -> dict[str, str]:
-    from backmap.io.manifest import versions
+    from backmap.io.durable.manifest import versions
 
     return versions()
 

@@ -1,17 +1,17 @@
 """Files: read structures and trajectories as streams of frames, and write them whole or not at all."""
 
 from .atom_list import AtomList
-from .atom_selection import listed, select_listed
 from .bead_source import BeadSource, beads_from_mdtraj, open_beads, read_molecule
-from .frame_times import holds_times
+from .durable.growing_file import GrowingOutput, output_files
+from .durable.journal import Journal, Progress
+from .durable.manifest import describe_file, write_manifest
+from .durable.staging import StagedFiles, require_free
+from .formats.frame_times import holds_times
 from .frames import FrameChunk, Frames, join_chunks, join_frames
-from .growing_file import GrowingOutput, output_files
-from .journal import Journal, Progress
-from .manifest import describe_file, write_manifest
 from .mdtraj_objects import from_mdtraj, to_mdtraj
 from .naming import manifest_path, require_output_format, sample_paths, unfinished_path
 from .reader import FrameRange, FrameSource, Source, open_source, source_from_mdtraj
-from .staging import StagedFiles, require_free
+from .selection.atom_selection import listed, select_listed
 from .whole_trajectory import load_topology, load_trajectory
 from .writer import open_writer
 

@@ -12,15 +12,22 @@ import numpy as np
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputError, InputWarning
 
-from .bead_selection import BeadSelection, bare_atoms, bare_beads, describe_beads, select_atoms, select_beads
-from .coordinate_checks import MIN_BOX_WIDTH_NM, NOT_FINITE
+from .formats.structure_file import FrameFile
+from .formats.trajectory_file import LoadedTrajectory, residue_records
 from .frames import Frames
 from .naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
-from .protein_selection import ResidueRecord
 from .reader import EVERY_FRAME, FrameRange, FrameSource, open_files, open_frames
-from .structure_file import FrameFile
-from .trajectory_file import LoadedTrajectory, residue_records
-from .whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
+from .selection.bead_selection import (
+    BeadSelection,
+    bare_atoms,
+    bare_beads,
+    describe_beads,
+    select_atoms,
+    select_beads,
+)
+from .selection.coordinate_checks import MIN_BOX_WIDTH_NM, NOT_FINITE
+from .selection.protein_selection import ResidueRecord
+from .selection.whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
 
 if TYPE_CHECKING:
     import mdtraj

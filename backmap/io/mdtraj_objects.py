@@ -12,8 +12,8 @@ from backmap.errors import InputError
 from backmap.limits import shown
 
 from .atom_list import AtomList
-from .disulfide_records import with_disulfides
 from .reader import source_from_mdtraj
+from .selection.disulfide_records import with_disulfides
 
 if TYPE_CHECKING:
     import mdtraj

@@ -16,22 +16,17 @@ from backmap.chemistry import SLOT_CA, Topology
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
 
-from .chains import divide_chains, neighbour_distances, warn_of_rings
-from .coordinate_checks import (
-    FrameJudge,
-    check_unit,
-    refuse_residue_centres,
-    refuse_wrapped,
-    warn_of_breaks,
-)
-from .disulfide_records import NamedBond, find_named, named_in_topology
-from .fasta import FastaFile
-from .frame_times import header_interval, holds_times
+from .formats.fasta import FastaFile
+from .formats.frame_times import header_interval, holds_times
+from .formats.gro_file import GroFile
+from .formats.gsd_file import GsdFile
+from .formats.lammps_dump import LammpsDump
+from .formats.mmcif_file import MmcifFile
+from .formats.npy_file import NpyFile
+from .formats.pdb_file import PdbFile
+from .formats.structure_file import FrameFile, NamesFile
+from .formats.trajectory_file import LoadedTrajectory, TopologyFile, open_trajectory, residue_records
 from .frames import FrameChunk, Frames, join_chunks
-from .gro_file import GroFile
-from .gsd_file import GsdFile
-from .lammps_dump import LammpsDump
-from .mmcif_file import MmcifFile
 from .naming import (
     GRO_SUFFIXES,
     GSD_SUFFIXES,
@@ -45,12 +40,17 @@ from .naming import (
     require_suffix,
     suffix_of,
 )
-from .npy_file import NpyFile
-from .pdb_file import PdbFile
-from .protein_selection import ProteinSelection, ResidueRecord, select_protein
-from .structure_file import FrameFile, NamesFile
-from .trajectory_file import LoadedTrajectory, TopologyFile, open_trajectory, residue_records
-from .whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
+from .selection.chains import divide_chains, neighbour_distances, warn_of_rings
+from .selection.coordinate_checks import (
+    FrameJudge,
+    check_unit,
+    refuse_residue_centres,
+    refuse_wrapped,
+    warn_of_breaks,
+)
+from .selection.disulfide_records import NamedBond, find_named, named_in_topology
+from .selection.protein_selection import ProteinSelection, ResidueRecord, select_protein
+from .selection.whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
 
 if TYPE_CHECKING:
     import mdtraj

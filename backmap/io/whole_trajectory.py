@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from backmap.errors import InputEndsEarly, InputError
 
-from . import reading_process
+from .formats import reading_process
+from .formats.structure_file import FrameFile
+from .formats.trajectory_file import TopologyFile
 from .frames import join_frames
 from .naming import INPUT_SUFFIXES, STRUCTURE_SUFFIXES, TOPOLOGY_SUFFIXES, require_file, require_suffix
 from .reader import open_frames
-from .structure_file import FrameFile
-from .trajectory_file import TopologyFile
 
 if TYPE_CHECKING:
     import mdtraj

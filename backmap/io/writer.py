@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .atom_list import AtomList
-from .growing_file import GrowingOutput, output_files
+from .durable.growing_file import GrowingOutput, output_files
+from .durable.staging import publish, require_free, scratch_folder
 from .naming import require_output_format
-from .staging import publish, require_free, scratch_folder
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from backmap.chemistry import HEAVY_ATOMS
 from backmap.errors import InputError
 from backmap.io import AtomList
-from backmap.io.disulfide_records import with_disulfides
+from backmap.io.selection.disulfide_records import with_disulfides
 
 from .openmm_topology import openmm_topology
 

@@ -20,8 +20,8 @@ from backmap.io import (
     unfinished_path,
     write_manifest,
 )
+from backmap.io.durable.staging import explain_writing
 from backmap.io.naming import OUTPUT_SUFFIXES, stem_of, suffix_of
-from backmap.io.staging import explain_writing
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from backmap.models.checkpoint import ModelFile
 from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion
 from .outputs import Outputs
 from .pool import Pool
+from .progress_report import ProgressReport
 from .protein_frames import build_frames, frames_per_batch, to_step
 from .protein_plan import ProteinPlan
 from .read_ahead import read_ahead
 from .recorder import Recorder
-from .report import Report
 from .request import Request
 from .run import Run
 from .wording import counted, numbered, rounded
@@ -47,7 +47,7 @@ class ProteinRun(Run):
         return journal.progress.frames_done * self.request.samples
 
     def build(
-        self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
+        self, pool: Pool, outputs: Outputs, journal: Journal, report: ProgressReport
     ) -> Sequence[InputEndsEarly]:
         """Build and write the remaining frames."""
         request, source = self.request, self._source
@@ -107,7 +107,7 @@ class ProteinRun(Run):
             number = counted(outcome["structures_not_minimised"], "structure")
             yield f"{self._source.name}: {number} could not be minimised; left as built"
 
-    def summary(self, outcome: dict[str, Any], report: Report) -> str:
+    def summary(self, outcome: dict[str, Any], report: ProgressReport) -> str:
         """Summarise what was built, how fast, and how far C-alphas moved."""
         speed = report.frames_built * self.residues / report.seconds
         said = f"{rounded(speed)} residues/s" if report.frames_built else "all built before"

@@ -20,7 +20,7 @@ from backmap.io import AtomList, FrameChunk, Progress, Source
 from backmap.io.atom_list import atom_names
 
 from .c_alpha_record import CAlphaRecord
-from .layout import Layout
+from .output_layout import OutputLayout
 from .recorder import Step
 
 RESIDUES_PER_BATCH = {"cpu": 5_000, "cuda": 200_000}
@@ -223,7 +223,7 @@ def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndar
     return built.coordinates[0, 0]
 
 
-def to_step(built: BuiltFrames, layout: Layout, notes: dict[str, Any]) -> Step:
+def to_step(built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any]) -> Step:
     """Convert built frames to a step of the recorder, with notes for the journal."""
     chunk = built.chunk
     written = list(enumerate(layout.frames(built.coordinates, chunk))) if len(chunk) else []

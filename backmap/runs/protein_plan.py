@@ -8,7 +8,7 @@ import numpy as np
 
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
-from backmap.io.disulfide_records import disulfides_of_frame
+from backmap.io.selection.disulfide_records import disulfides_of_frame
 from backmap.models.checkpoint import ModelFile
 
 from .protein_frames import KeptAtoms, build_reference, listed_atoms

@@ -14,23 +14,15 @@ from typing import Any
 import torch
 
 from backmap.errors import InputEndsEarly, InputWarning
-from backmap.io import (
-    AtomList,
-    FrameSource,
-    GrowingOutput,
-    Journal,
-    describe_file,
-    listed,
-    manifest,
-    select_listed,
-)
+from backmap.io import AtomList, FrameSource, GrowingOutput, Journal, describe_file, listed, select_listed
+from backmap.io.durable import manifest
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 
-from .layout import Layout
+from .output_layout import OutputLayout
 from .outputs import Outputs
 from .pool import Pool, open_pool
-from .report import Report
+from .progress_report import ProgressReport
 from .request import Request
 from .wording import counted, named
 
@@ -66,7 +58,7 @@ class Run(ABC):
         The opened inputs.
     atoms : AtomList
         Atoms that are written.
-    layout : Layout
+    layout : OutputLayout
         Which of the built atoms are written, and to which files.
     residues : int
         Residues per frame.
@@ -76,7 +68,7 @@ class Run(ABC):
 
     sources: Sequence[FrameSource]
     atoms: AtomList
-    layout: Layout
+    layout: OutputLayout
     residues: int
     steps: int
 
@@ -103,7 +95,7 @@ class Run(ABC):
             outputs.make_folder()
             key, names = _resume_key(description, request, pool.device), outputs.names(self.atoms)
             with Journal(outputs.unfinished, key, names, **again) as journal:
-                progress = Report(
+                progress = ProgressReport(
                     request.samples * sum(source.frames for source in self.sources),
                     self.residues,
                     done=self.frames_built(journal),
@@ -124,13 +116,13 @@ class Run(ABC):
         summary = f"{self.summary(found, report)} -> {where}"
         return Outcome(outputs.all_paths, record, summary, early_end)
 
-    def choose_atoms(self, built: AtomList) -> tuple[AtomList, Layout]:
+    def choose_atoms(self, built: AtomList) -> tuple[AtomList, OutputLayout]:
         """Return the atoms to write out of those that are built, and their layout."""
         request = self.request
         if request.atoms is None:
-            return built, Layout(None, request.one_file)
+            return built, OutputLayout(None, request.one_file)
         selected = select_listed(built, request.atoms)
-        return listed(built, selected), Layout(selected, request.one_file)
+        return listed(built, selected), OutputLayout(selected, request.one_file)
 
     @abstractmethod
     def frames_built(self, journal: Journal) -> int:
@@ -138,7 +130,7 @@ class Run(ABC):
 
     @abstractmethod
     def build(
-        self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
+        self, pool: Pool, outputs: Outputs, journal: Journal, report: ProgressReport
     ) -> Sequence[InputEndsEarly]:
         """Build and write the remaining frames; return the errors of inputs that end early."""
 
@@ -159,7 +151,7 @@ class Run(ABC):
         """Yield what the user must know about the outcome."""
 
     @abstractmethod
-    def summary(self, outcome: dict[str, Any], report: Report) -> str:
+    def summary(self, outcome: dict[str, Any], report: ProgressReport) -> str:
         """Summarise what was built and how fast."""
 
     @property

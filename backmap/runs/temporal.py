@@ -13,8 +13,8 @@ from backmap.models.checkpoint import ModelFile
 
 from .outputs import Outputs
 from .pool import Pool
+from .progress_report import ProgressReport
 from .recorder import Recorder
-from .report import Report
 from .request import Building, Request
 from .run import Run
 from .temporal_frames import (
@@ -97,7 +97,7 @@ class TemporalRun(Run):
         return self.request.samples * sum(max(0, frames) for frames in kept)
 
     def build(
-        self, pool: Pool, outputs: Outputs, journal: Journal, report: Report
+        self, pool: Pool, outputs: Outputs, journal: Journal, report: ProgressReport
     ) -> Sequence[InputEndsEarly]:
         """Build and write the remaining frames."""
         request, done = self.request, journal.progress
@@ -184,7 +184,7 @@ class TemporalRun(Run):
                     f"{outputs.record.name}); check that its beads resemble those of the training data"
                 )
 
-    def summary(self, outcome: dict[str, Any], report: Report) -> str:
+    def summary(self, outcome: dict[str, Any], report: ProgressReport) -> str:
         """Summarise what was built, how fast, and what the monitor counted."""
         frames = sum(source.frames for source in self.sources)
         sizes = [counted(frames, "frame"), counted(self.request.samples, "sample")]

@@ -19,9 +19,9 @@ from backmap.inference.temporal import RolledFrames, Tally
 from backmap.inference.temporal import frames_per_chunk as default_frames_per_chunk
 from backmap.inference.temporal_job import State
 from backmap.io import BeadSource, FrameChunk, Frames, Progress, read_molecule
-from backmap.io.coordinate_checks import wrong_unit
+from backmap.io.selection.coordinate_checks import wrong_unit
 
-from .layout import Layout
+from .output_layout import OutputLayout
 from .read_ahead import read_ahead
 from .recorder import Step
 
@@ -377,14 +377,14 @@ def _until(chunks: Iterable[FrameChunk], frames: int) -> Iterator[FrameChunk]:
             return
 
 
-def to_step(pieces: Sequence[Piece], layout: Layout, progress: Progress, samples: int) -> Step:
+def to_step(pieces: Sequence[Piece], layout: OutputLayout, progress: Progress, samples: int) -> Step:
     """Convert pieces, one per strand, to a step of the recorder.
 
     Parameters
     ----------
     pieces : sequence of Piece
         One per strand.
-    layout : Layout
+    layout : OutputLayout
         How frames are written.
     progress : Progress
         Progress of the run after these pieces.

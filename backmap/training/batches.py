@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.models.batches import count, take
+from backmap.models.tensor_tuples import count, take
 from backmap.training.loop import LoopConfig
 
 Examples = TypeVar("Examples")

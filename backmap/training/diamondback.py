@@ -15,12 +15,12 @@ from backmap.chemistry import SLOT_C
 from backmap.datasets.corpus import Corpus
 from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
 from backmap.limits import Whole
-from backmap.models.batches import concatenate, count
 from backmap.models.chain import Chain
 from backmap.models.diamondback.config import DiamondbackConfig
 from backmap.models.diamondback.layout import POINTS, Pass
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.diamondback.representation import Sites, describe, pass_kinds
+from backmap.models.tensor_tuples import concatenate, count
 from backmap.training.batches import mean_loss, random_batches
 from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 

@@ -16,7 +16,6 @@ from backmap.chemistry import RESIDUE_NAMES, SLOT_O
 from backmap.datasets.corpus import Corpus
 from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
 from backmap.limits import Real
-from backmap.models.batches import concatenate, take
 from backmap.models.chain import Chain, shift
 from backmap.models.configuration import Share
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
@@ -35,6 +34,7 @@ from backmap.models.protein.side_chains import (
     SideChainSites,
     measure_chi,
 )
+from backmap.models.tensor_tuples import concatenate, take
 from backmap.training.batches import mean_loss, random_batches
 from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 

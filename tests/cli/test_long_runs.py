@@ -94,7 +94,7 @@ def test_an_early_end_is_told_after_a_stop_behind_the_last_frame(toy, given, tmp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("backmap.io.frame_encoders.GromacsEncoder.finish", stop)
+        patch.setattr("backmap.io.formats.frame_encoders.GromacsEncoder.finish", stop)
         assert run(given, tmp_path / "out.trr") == 130
     assert run(given, tmp_path / "out.trr", "--resume") == 2
     assert "ends in the middle of frame 12; its 11 whole frames were read" in capsys.readouterr().err
@@ -111,7 +111,7 @@ def test_frames_of_different_numbers_of_atoms(toy, given, tmp_path, capsys):
 
 
 def test_the_log_tells_what_happened(toy, given, tmp_path, monkeypatch):
-    monkeypatch.setattr("backmap.runs.report._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("backmap.runs.progress_report._SECONDS_BETWEEN_LINES", 0.0)
     log = tmp_path / "run.jsonl"
     assert run(given, tmp_path / "out.trr", "--log", log, "--batch", 4, "--samples", 2) == 0
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -132,7 +132,7 @@ def test_a_log_that_cannot_be_written(toy, given, tmp_path, capsys):
 
 
 def test_a_terminal_is_told_and_nothing_else(toy, given, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("backmap.runs.report._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("backmap.runs.progress_report._SECONDS_BETWEEN_LINES", 0.0)
     assert run(given, tmp_path / "a.trr", "--batch", 4) == 0
     assert capsys.readouterr().err.count("\n") == 1
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)

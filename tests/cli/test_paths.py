@@ -12,9 +12,9 @@ import pytest
 
 from backmap.errors import InputError
 from backmap.io import Journal
-from backmap.io.growing_file import is_part_of_output
+from backmap.io.durable.growing_file import is_part_of_output
+from backmap.io.durable.staging import LONGEST_ENDING, require_free
 from backmap.io.naming import manifest_path, unfinished_path
-from backmap.io.staging import LONGEST_ENDING, require_free
 from tests import toy_protein
 from tests.cli.test_long_runs import run
 

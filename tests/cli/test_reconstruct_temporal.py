@@ -253,7 +253,8 @@ def test_seeds_of_another_trajectory(toy, given, tmp_path, capsys):
     assert "two.dcd: has 2 frames, but the model needs 3 successive frames" in capsys.readouterr().err
     assert run(given, tmp_path / "out.dcd", "--seed-from", str(given.with_suffix(".pdb"))) == 2
     assert (
-        "residue 1 ACE has no atom H1, or several; give a file with all 22 atoms" in capsys.readouterr().err
+        "residue 1 ACE has no atom H1, or more than one; give a file with all 22 atoms"
+        in capsys.readouterr().err
     )
 
 
@@ -375,7 +376,7 @@ def test_resume_of_another_run_is_refused(toy, given, tmp_path, capsys, small_ch
     elif case == "model":
         (tmp_path / "toy.safetensors").write_text("other weights")
     elif case == "version":
-        monkeypatch.setattr("backmap.io.manifest.versions", lambda: {"numpy": "0.1"})
+        monkeypatch.setattr("backmap.io.durable.manifest.versions", lambda: {"numpy": "0.1"})
     assert run(given, tmp_path / "out.dcd", "--resume", *arguments) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.glob("*.partial"))
@@ -395,8 +396,8 @@ def test_stopped_after_the_last_frame(toy, given, tmp_path, monkeypatch, moment)
         raise Killed
 
     where = {
-        "writing": "backmap.io.frame_encoders.DcdEncoder.finish",
-        "publishing": "backmap.io.staging.os.replace",
+        "writing": "backmap.io.formats.frame_encoders.DcdEncoder.finish",
+        "publishing": "backmap.io.durable.staging.os.replace",
         "published": "backmap.io.Journal.remove",
     }[moment]
     with monkeypatch.context() as patch:

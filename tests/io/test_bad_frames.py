@@ -10,7 +10,7 @@ import pytest
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.errors import InputError
 from backmap.io import AtomList, FrameRange, open_source, to_mdtraj
-from backmap.io.coordinate_checks import _coincidences
+from backmap.io.selection.coordinate_checks import _coincidences
 
 from .conftest import helix
 

@@ -14,7 +14,7 @@ import pytest
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList, FrameRange, beads_from_mdtraj, open_beads, read_molecule, to_mdtraj
-from backmap.io.frame_times import header_interval
+from backmap.io.formats.frame_times import header_interval
 from tests.toy_temporal import BEAD_ATOMS, BEADS, DIPEPTIDE, SHAPE_NM
 
 FRAMES = 12
@@ -144,7 +144,7 @@ def test_coordinates_alone_are_told_by_their_number(whole, tmp_path, atoms):
 @pytest.mark.parametrize("stride", [1, 2, 5])
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_chunks_are_whole_wherever_they_begin(whole, tmp_path, chunk, stride, first, monkeypatch):
-    monkeypatch.setattr("backmap.io.trajectory_file.MAX_ATOM_POSITIONS_PER_READ", 22 * 4)
+    monkeypatch.setattr("backmap.io.formats.trajectory_file.MAX_ATOM_POSITIONS_PER_READ", 22 * 4)
     path = saved(whole, tmp_path / "in.xtc")
     source = open_beads(path, DIPEPTIDE, BEADS, path.with_suffix(".pdb"), frames=FrameRange(stride=stride))
     chunks = list(source.chunks(chunk, first))

@@ -12,7 +12,7 @@ from backmap.chemistry import SLOT_CA, Topology
 from backmap.chemistry.residues import RESIDUE_NAMES
 from backmap.errors import InputWarning
 from backmap.io import AtomList, FrameRange, open_source, source_from_mdtraj, to_mdtraj
-from backmap.io.structure_records import hybrid_36
+from backmap.io.formats.structure_records import hybrid_36
 
 from .conftest import atom_line, helix
 from .test_cases import CASES, lengths

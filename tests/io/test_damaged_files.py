@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from backmap.errors import InputEndsEarly, InputError
-from backmap.io import lammps_dump, load_trajectory, open_source, pdb_file, reading_process, text_file
+from backmap.io import load_trajectory, open_source
+from backmap.io.formats import lammps_dump, pdb_file, reading_process, text_file
 from backmap.io.naming import INPUT_SUFFIXES, TOPOLOGY_SUFFIXES
 from tests.fuzzing import tries
 

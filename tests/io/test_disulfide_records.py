@@ -10,7 +10,12 @@ import pytest
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.errors import InputWarning
 from backmap.io import AtomList, open_source, open_writer, source_from_mdtraj, to_mdtraj
-from backmap.io.disulfide_records import bonded_sulfurs, disulfides_of_frame, named_in_mmcif, with_disulfides
+from backmap.io.selection.disulfide_records import (
+    bonded_sulfurs,
+    disulfides_of_frame,
+    named_in_mmcif,
+    with_disulfides,
+)
 from tests.io.conftest import helix
 
 SLOT_SG = 5

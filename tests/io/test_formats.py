@@ -14,7 +14,8 @@ import pytest
 import backmap
 from backmap.cli.main import main
 from backmap.errors import InputError, InputWarning
-from backmap.io import FrameRange, open_source, reading_process
+from backmap.io import FrameRange, open_source
+from backmap.io.formats import reading_process
 from tests import toy_protein
 
 from .conftest import helix

@@ -13,8 +13,8 @@ import pytest
 from backmap.chemistry import SLOT_CA, LinearMapping, Molecule
 from backmap.errors import InputEndsEarly, InputError
 from backmap.io import FrameRange, load_trajectory, open_beads, open_source
-from backmap.io.frame_layout import dcd_bytes
-from backmap.io.trajectory_file import StreamedTrajectory
+from backmap.io.formats.frame_layout import dcd_bytes
+from backmap.io.formats.trajectory_file import StreamedTrajectory
 
 from .conftest import atom_line, helix
 
@@ -165,7 +165,7 @@ def test_every_place_to_begin_at(tmp_path, suffix, stride):
 def test_memory_does_not_change_the_chunks(tmp_path, monkeypatch):
     path = write(tmp_path / "in.xtc", moving())
     whole = list(opened(path, frames=FrameRange(stride=2)).chunks(4))
-    monkeypatch.setattr("backmap.io.trajectory_file.MAX_ATOM_POSITIONS_PER_READ", 3 * 12)
+    monkeypatch.setattr("backmap.io.formats.trajectory_file.MAX_ATOM_POSITIONS_PER_READ", 3 * 12)
     small = list(opened(path, frames=FrameRange(stride=2)).chunks(4))
     assert [chunk.covered for chunk in small] == [chunk.covered for chunk in whole]
     np.testing.assert_array_equal(together(small, "step"), together(whole, "step"))

@@ -13,7 +13,7 @@ import pytest
 
 from backmap.errors import InputError, InputWarning
 from backmap.io import Journal, Progress
-from backmap.io.growing_file import Length
+from backmap.io.durable.growing_file import Length
 from tests.fuzzing import tries
 
 OUTPUTS = ("out.dcd", "out.pdb")

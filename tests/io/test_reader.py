@@ -13,7 +13,7 @@ import pytest
 from backmap.chemistry import SLOT_C, SLOT_CA, SLOT_CB, SLOT_N
 from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList, FrameRange, from_mdtraj, join_chunks, open_source, open_writer, to_mdtraj
-from backmap.runs.layout import Layout
+from backmap.runs.output_layout import OutputLayout
 
 from .conftest import atom_line, helix
 
@@ -417,7 +417,7 @@ def test_the_cell_of_a_crystal_is_no_periodic_box(tmp_path, c_alpha_lines, group
         twice = join_chunks([chunk, chunk])
         assert (twice.periodic_box is not None) == (chunk.cut(1).periodic_box is not None) == periodic
         if file is path:  # the output says the same
-            frames = Layout().frames(chunk.coordinates[None, :, :, SLOT_CA], chunk)
+            frames = OutputLayout().frames(chunk.coordinates[None, :, :, SLOT_CA], chunk)
             atoms = AtomList.of_protein(source.topology, source.present)
             with open_writer(output, atoms) as writer:
                 writer.append(frames[0])

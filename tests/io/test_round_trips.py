@@ -12,7 +12,7 @@ import pytest
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.errors import InputError
 from backmap.io import AtomList, open_source, open_writer
-from backmap.io.structure_records import hybrid_36
+from backmap.io.formats.structure_records import hybrid_36
 from tests.fuzzing import tries
 
 from .conftest import helix

@@ -11,7 +11,7 @@ from backmap.chemistry import SLOT_CA
 from backmap.cli.main import main
 from backmap.errors import InputError
 from backmap.io import FrameRange, join_chunks, open_source, source_from_mdtraj
-from backmap.io.whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
+from backmap.io.selection.whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
 from tests import toy_protein
 
 from .conftest import atom_line, helix

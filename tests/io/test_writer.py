@@ -22,7 +22,7 @@ from backmap.io import (
     sample_paths,
     write_manifest,
 )
-from backmap.io.structure_records import hybrid_36, pdb_template
+from backmap.io.formats.structure_records import hybrid_36, pdb_template
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
 

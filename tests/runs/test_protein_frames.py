@@ -13,7 +13,7 @@ from backmap.cluster import LocalWorkers
 from backmap.errors import InputError
 from backmap.inference.protein_job import BuiltAtoms
 from backmap.io import FrameChunk
-from backmap.runs.layout import Layout
+from backmap.runs.output_layout import OutputLayout
 from backmap.runs.protein_frames import KeptAtoms, build_frames, frames_per_batch, listed_atoms, to_step
 from backmap.runs.read_ahead import read_ahead
 
@@ -102,7 +102,7 @@ def test_chunks_without_a_sound_frame_pass():
     with LocalWorkers(Echo(samples=3), CPU, 2) as pool:
         built = list(build_frames(pool, chunks(7, 2, bad=(2, 3, 6)), KEPT, samples=3))
     assert [frames.coordinates.shape[1] for frames in built] == [2, 0, 2, 0]
-    steps = [to_step(frames, Layout(np.array([1, 4])), {}) for frames in built]
+    steps = [to_step(frames, OutputLayout(np.array([1, 4])), {}) for frames in built]
     assert [step.progress.frames_done for step in steps] == [2, 4, 6, 7]
     assert [len(step.written) for step in steps] == [3, 0, 3, 0]
     assert [step.frames_built for step in steps] == [6, 6, 6, 3]
@@ -111,7 +111,7 @@ def test_chunks_without_a_sound_frame_pass():
 def test_samples_of_a_frame_follow_each_other_in_one_file():
     with LocalWorkers(Echo(samples=3), CPU) as pool:
         (built,) = build_frames(pool, chunks(2, 2), KEPT, samples=3)
-    ((output, frames),) = to_step(built, Layout(one_file=True), {}).written
+    ((output, frames),) = to_step(built, OutputLayout(one_file=True), {}).written
     assert output == 0 and len(frames) == 6
     np.testing.assert_allclose(frames.coordinates[:, 0, 0] - 1e4, [0, 0.1, 0.2, 2, 2.1, 2.2], atol=1e-5)
     assert frames.time.tolist() == [0, 0, 0, 1, 1, 1]

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from backmap.models.batches import repeat_rows
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import config_from_dict
 from backmap.models.diamondback import layout
@@ -12,6 +11,7 @@ from backmap.models.diamondback.config import DiamondbackConfig, Network
 from backmap.models.diamondback.denoiser import UNetDenoiser
 from backmap.models.diamondback.noise_schedule import NoiseSchedule
 from backmap.models.diamondback.representation import Sites, cut_sites, given_points, point_exists
+from backmap.models.tensor_tuples import repeat_rows
 
 
 class DiamondbackModel(nn.Module):

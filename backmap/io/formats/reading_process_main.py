@@ -1,6 +1,6 @@
 """The reading process: it reads files with mdtraj and gsd for its parent, which asks on standard input.
 
-It runs as a script that does not import backmap: see :mod:`backmap.io.reading_process`.
+It runs as a script that does not import backmap: see :mod:`backmap.io.formats.reading_process`.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import numpy as np
 
 from backmap.errors import InputError
 
-from .atom_list import AtomList
-from .mdtraj_objects import mdtraj_topology
+from ..atom_list import AtomList
+from ..mdtraj_objects import mdtraj_topology
 
 
 def select_listed(atoms: AtomList, text: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backmap.errors import InputError
 
-from .naming import HDF5_SUFFIXES, suffix_of
+from ..naming import HDF5_SUFFIXES, suffix_of
 
 _LONGEST_REASON = 200
 

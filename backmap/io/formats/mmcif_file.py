@@ -13,10 +13,10 @@ import numpy as np
 
 from backmap.errors import InputError, InputWarning
 
-from .disulfide_records import NamedBond, named_in_mmcif
-from .frames import Frames
+from ..frames import Frames
+from ..selection.disulfide_records import NamedBond, named_in_mmcif
+from ..selection.protein_selection import ResidueRecord
 from .pdb_file import read_residue_number
-from .protein_selection import ResidueRecord
 from .reading_errors import explain_reading
 from .structure_file import (
     NM_PER_ANGSTROM,

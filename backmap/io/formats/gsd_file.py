@@ -10,8 +10,8 @@ import numpy as np
 
 from backmap.errors import InputError
 
-from .frames import Frames, join_frames
-from .protein_selection import ResidueRecord
+from ..frames import Frames, join_frames
+from ..selection.protein_selection import ResidueRecord
 from .reading_process import RemoteGsd
 from .structure_file import AtomRow, residues_of
 

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from backmap.errors import InputError
 
-from .naming import stem_of, suffix_of
+from ..naming import stem_of, suffix_of
 
 LONGEST_ENDING = 64
 """Most bytes by which names of temporary files are longer than that of their output."""
@@ -137,10 +137,10 @@ def publish(files: Mapping[Path, Path]) -> None:
     """Rename files (keys) to their final names (values) on the same file system, once they are on disk."""
     for hidden, final in files.items():
         with explain_writing(final):
-            settle(hidden, final)
+            rename_durably(hidden, final)
 
 
-def settle(hidden: Path, final: Path) -> None:
+def rename_durably(hidden: Path, final: Path) -> None:
     """Rename a file once it is on disk, so that a power failure never leaves half a file with that name."""
     synchronise(hidden)
     os.replace(hidden, final)

@@ -11,11 +11,11 @@ import numpy as np
 
 from backmap.errors import InputEndsEarly, InputError
 
-from .disulfide_records import NamedBond, named_in_topology
+from ..frames import Frames, join_frames
+from ..naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
+from ..selection.disulfide_records import NamedBond, named_in_topology
+from ..selection.protein_selection import ResidueRecord
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
-from .frames import Frames, join_frames
-from .naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
-from .protein_selection import ResidueRecord
 from .reading_process import RemoteTrajectory, load_topology, load_trajectory
 from .structure_file import NM_PER_ANGSTROM, AtomRow, residues_of
 

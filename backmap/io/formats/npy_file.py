@@ -11,9 +11,9 @@ import numpy as np
 from backmap.chemistry.residues import THREE_LETTERS
 from backmap.errors import InputError
 
+from ..frames import Frames
+from ..selection.protein_selection import ResidueRecord
 from .fasta import FastaFile
-from .frames import Frames
-from .protein_selection import ResidueRecord
 from .reading_errors import explain_reading
 from .structure_file import NM_PER_ANGSTROM, AtomRow, residues_of
 

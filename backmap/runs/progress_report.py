@@ -22,7 +22,7 @@ _SECONDS_BETWEEN_LINES = 1.0
 _BYTES_PER_MB = 1e6
 
 
-class Report:
+class ProgressReport:
     """A progress bar on a terminal, and a log in JSON lines if requested.
 
     Use it in a ``with`` statement.
@@ -111,7 +111,7 @@ class Report:
             self._log = None
             raise InputError(f"{self._log_path}: the log cannot be written: {error.strerror}") from error
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> ProgressReport:
         return self
 
     def __exit__(

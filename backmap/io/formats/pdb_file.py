@@ -12,9 +12,9 @@ import numpy as np
 from backmap.chemistry import standard_residue_name
 from backmap.errors import InputEndsEarly, InputError
 
-from .disulfide_records import NamedBond, named_in_pdb
-from .frames import NO_SYMMETRY, Frames
-from .protein_selection import CAPS, IONS, WATERS, ResidueRecord
+from ..frames import NO_SYMMETRY, Frames
+from ..selection.disulfide_records import NamedBond, named_in_pdb
+from ..selection.protein_selection import CAPS, IONS, WATERS, ResidueRecord
 from .structure_file import (
     NM_PER_ANGSTROM,
     AtomRow,

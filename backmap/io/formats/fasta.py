@@ -8,7 +8,7 @@ from pathlib import Path
 from backmap.chemistry.residues import THREE_LETTERS
 from backmap.errors import InputError
 
-from .naming import require_file
+from ..naming import require_file
 from .text_file import held, open_text
 
 

@@ -19,7 +19,7 @@ from backmap.chemistry.topology import (
 )
 from backmap.errors import InputWarning
 
-from .atom_list import AtomList
+from ..atom_list import AtomList
 
 if TYPE_CHECKING:
     import mdtraj

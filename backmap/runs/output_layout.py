@@ -10,7 +10,7 @@ from backmap.io import FrameChunk, Frames
 
 
 @dataclass(frozen=True)
-class Layout:
+class OutputLayout:
     """How built frames are written.
 
     Parameters

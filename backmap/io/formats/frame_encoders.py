@@ -24,15 +24,15 @@ import numpy as np
 
 from backmap.errors import InputError, InputWarning
 
+from ..atom_list import AtomList
+from ..durable.staging import explain_writing, rename_durably, writing_error
+from ..frames import NO_SYMMETRY, Frames
+from ..mdtraj_objects import mdtraj_topology
+from ..naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
+from ..selection.disulfide_records import disulfides_of_frame, with_disulfides
 from .ascii_names import ascii_name
-from .atom_list import AtomList
-from .disulfide_records import disulfides_of_frame, with_disulfides
 from .frame_layout import dcd_bytes, trr_layout, xtc_layout
 from .frame_times import AKMA_PS
-from .frames import NO_SYMMETRY, Frames
-from .mdtraj_objects import mdtraj_topology
-from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
-from .staging import explain_writing, settle, writing_error
 from .structure_file import ANGSTROM_PER_NM
 from .structure_records import (
     MMCIF_HEADER,
@@ -113,13 +113,13 @@ class _TextEncoder:
             with growing.open("ab") as file:
                 file.write(text.encode())
             if not suffix_of(self._final).endswith(".gz"):
-                settle(growing, final)
+                rename_durably(growing, final)
                 return
             zipped = growing.with_name(growing.name + ".gz")
             with growing.open("rb") as plain, zipped.open("wb") as target:
                 with gzip.GzipFile(stem_of(self._final), "wb", fileobj=target, mtime=0) as file:
                     shutil.copyfileobj(plain, file)
-            settle(zipped, final)
+            rename_durably(zipped, final)
 
 
 class PdbEncoder(_TextEncoder):
@@ -308,7 +308,7 @@ class GromacsEncoder(_MdtrajEncoder):
     def finish(self, growing: Path, frames: int, final: Path) -> None:
         """Rename the file."""
         with explain_writing(self._final):
-            settle(growing, final)
+            rename_durably(growing, final)
 
 
 class DcdEncoder(_MdtrajEncoder):
@@ -350,7 +350,7 @@ class DcdEncoder(_MdtrajEncoder):
                 _put(file.fileno(), "<i", 1, _DCD_INTERVAL)
                 if self._interval_ps is not None:
                     _put(file.fileno(), "<f", self._interval_ps / AKMA_PS, _DCD_STEP_LENGTH)
-            settle(growing, final)
+            rename_durably(growing, final)
 
 
 class ConvertedEncoder(_MdtrajEncoder):
@@ -391,7 +391,7 @@ class ConvertedEncoder(_MdtrajEncoder):
         if _frames_in(made) != frames:
             raise self._incomplete()
         with explain_writing(self._final):
-            settle(made, final)
+            rename_durably(made, final)
 
     def _convert(self, positions: np.ndarray, time: np.ndarray, box: np.ndarray | None, target: Any) -> None:
         scale = 1.0 if self._suffix in HDF5_SUFFIXES else ANGSTROM_PER_NM

@@ -13,12 +13,12 @@ import numpy as np
 
 from backmap.errors import InputError
 
-from .atom_list import AtomList
-from .frame_encoders import make_encoder
-from .frames import Frames
-from .naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, PDB_SUFFIXES, suffix_of, with_suffix
+from ..atom_list import AtomList
+from ..formats.frame_encoders import make_encoder
+from ..formats.structure_records import too_long_for_pdb
+from ..frames import Frames
+from ..naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, PDB_SUFFIXES, suffix_of, with_suffix
 from .staging import explain_writing, synchronise
-from .structure_records import too_long_for_pdb
 
 _GROWING = ".growing"
 _PIECE = ".piece"

@@ -12,8 +12,8 @@ import numpy as np
 
 from backmap.chemistry import RESIDUE_INDEX, standard_residue_name
 
-from .frames import NO_SYMMETRY, Frames, join_frames
-from .protein_selection import AtomRecord, ResidueRecord, is_ion
+from ..frames import NO_SYMMETRY, Frames, join_frames
+from ..selection.protein_selection import AtomRecord, ResidueRecord, is_ion
 
 NM_PER_ANGSTROM = 0.1
 ANGSTROM_PER_NM = 10.0

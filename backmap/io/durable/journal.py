@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from backmap.errors import InputError, InputWarning
 
 from .growing_file import Length, is_part_of_output
-from .staging import explain_writing, publish, settle
+from .staging import explain_writing, publish, rename_durably
 
 _JOURNAL = "journal.json"
 _PROGRESS = "progress.safetensors"
@@ -232,7 +232,7 @@ class Journal:
         hidden = self.folder / (name + _HIDDEN)
         with explain_writing(path):
             hidden.write_bytes(data)
-            settle(hidden, path)
+            rename_durably(hidden, path)
 
 
 def _sealed(contents: dict[str, Any]) -> bytes:

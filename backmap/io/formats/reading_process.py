@@ -27,8 +27,8 @@ import numpy as np
 
 from backmap.errors import InputError
 
+from ..naming import suffix_of
 from .ascii_names import ascii_name
-from .naming import suffix_of
 from .reading_errors import missing_package, unreadable
 from .text_file import held, open_text
 

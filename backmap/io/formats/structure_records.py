@@ -12,7 +12,7 @@ import gemmi
 
 from backmap.errors import InputError
 
-from .atom_list import AtomList, ListedResidue
+from ..atom_list import AtomList, ListedResidue
 from .pdb_file import has_long_chain_names
 
 _PDB_CHAIN_NAME = 2

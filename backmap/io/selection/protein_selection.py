@@ -28,7 +28,7 @@ from backmap.chemistry.residues import (
 )
 from backmap.errors import InputError, InputWarning
 
-from .fasta import FastaFile
+from ..formats.fasta import FastaFile
 
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
 """Groups that cap a chain end; they have no C-alpha and are ignored."""

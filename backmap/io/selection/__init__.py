@@ -1,0 +1,1 @@
+"""What of a file is built: residues, beads, chains, whole molecules, and whether frames are sound."""
