@@ -113,7 +113,7 @@ def _read_names(path: str | PathLike[str]) -> tuple[mdtraj.Topology, Sequence[Re
     path = require_file(Path(path))
     require_suffix(path, TOPOLOGY_SUFFIXES, "topology")
     names = open_names(path)
-    return nameless_topology(names.atoms), names.residues
+    return nameless_topology(names.n_atoms), names.residues
 
 
 def _trajectories(

@@ -72,7 +72,7 @@ def compare(program: Path, model: Path, structure: Path, options: Namespace) -> 
     c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:, :, 1], dtype=np.float32))
     engine = ProteinBuilder(load_model("protein", torch.device("cpu")), source.topology, source.linked)
     frame = partial(engine.reconstruct, c_alpha, numbers=torch.zeros(1, dtype=torch.int64), samples=1, seed=0)
-    residues = source.topology.residues
+    residues = source.topology.n_residues
     starts, rates = run_program(program, model, structure, options)
     timings = [
         timing("C++", [residues / rate for rate in rates], residues),

@@ -46,7 +46,7 @@ def protein(residues: int, names: tuple[str, ...] = tuple(string.ascii_uppercase
 
 def random_frames(atoms: AtomList, count: int = 4) -> Frames:
     """Atoms anywhere in a box."""
-    coordinates = np.random.default_rng(1).uniform(0, BOX_NM, (count, atoms.atoms, 3))
+    coordinates = np.random.default_rng(1).uniform(0, BOX_NM, (count, atoms.n_atoms, 3))
     box = np.tile(BOX_NM * np.eye(3), (count, 1, 1))
     return Frames(coordinates=coordinates, numbers=np.arange(count), box=box)
 
@@ -135,7 +135,7 @@ def report_speed() -> None:
             seconds = {name: best(write, len(frames)) for name, write in writers(kind, atoms, frames)}
             for name, value in seconds.items():
                 ratio = f"{value / seconds['backmap']:.2f}" if name != "backmap" else ""
-                print(f"| {kind} | {residues} | {atoms.atoms} | {name} | {1 / value:.1f} | {ratio} |")
+                print(f"| {kind} | {residues} | {atoms.n_atoms} | {name} | {1 / value:.1f} | {ratio} |")
 
 
 def disulfide(atoms: AtomList, frames: Frames) -> tuple[int, int]:

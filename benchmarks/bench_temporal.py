@@ -59,7 +59,7 @@ def compare(options: Namespace) -> None:
     beads, previous = shipped.beads_of(frames[:, -1]), frames[:, :-1]
     networks = published(shipped)
     condition = networks.autoencoder.condition(beads, previous)
-    logits = torch.randn(TRAJECTORIES, shipped.molecule.atoms, *condition.shape[-3:], device=options.device)
+    logits = torch.randn(TRAJECTORIES, shipped.molecule.n_atoms, *condition.shape[-3:], device=options.device)
     calls = {
         "shipped model": partial(step, shipped, beads, previous),
         "published, plain PyTorch densities": partial(step_naively, networks, beads, previous),

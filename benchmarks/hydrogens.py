@@ -104,7 +104,7 @@ def to_biotite(
     atoms: AtomList, coordinates: np.ndarray, disulfides: list[tuple[int, int]]
 ) -> biotite.AtomArray:
     """The same heavy atoms, with bonds and charges."""
-    array = biotite.AtomArray(atoms.atoms)
+    array = biotite.AtomArray(atoms.n_atoms)
     array.coord = (coordinates / NM_PER_ANGSTROM).astype(np.float32)
     rows = [
         (residue.name, number, str(residue.chain), name, symbol.upper())

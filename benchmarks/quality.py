@@ -126,7 +126,7 @@ class Tool:
                 self.failed.append(f"{structure.name}: {result}")
                 continue
             atoms, present = result
-            self.residues += structure.topology.residues * samples
+            self.residues += structure.topology.n_residues * samples
             if len(atoms) == 1:
                 atoms = np.repeat(atoms, DETERMINISTIC_COPIES, axis=0)
             self.cards.append(
@@ -151,7 +151,7 @@ def pulchra(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
     """
     import pypulchra
 
-    atoms = np.full((structure.topology.residues, ATOM_SLOTS, 3), np.nan)
+    atoms = np.full((structure.topology.n_residues, ATOM_SLOTS, 3), np.nan)
     for chain in np.unique(structure.topology.chain_index):
         rows = np.flatnonzero(structure.topology.chain_index == chain)
         _place_pdb_atoms(pypulchra.run_from_pdb_str(_c_alpha_pdb(structure, rows)).pdb_str, rows, atoms)
@@ -168,7 +168,7 @@ def pulchra_fixed(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
 
 def cgback(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
     """Rebuild with CGBack, model M with its repair, one sample; hydrogens are left out."""
-    rows = np.arange(structure.topology.residues)
+    rows = np.arange(structure.topology.n_residues)
     atoms = np.full((len(rows), ATOM_SLOTS, 3), np.nan)
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "ca.pdb", Path(folder) / "out.pdb"
@@ -285,7 +285,7 @@ def read_structures(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         structures = [Structure.read(path, noise_nm) for path in sorted(folder.glob("*.pdb*"))]
-    fitting = [s for s in structures if longest is None or s.topology.residues <= longest]
+    fitting = [s for s in structures if longest is None or s.topology.n_residues <= longest]
     return fitting[:limit]
 
 
@@ -337,7 +337,7 @@ def run(arguments: argparse.Namespace) -> int:
         tools.append(Tool(name, rebuild))
         tools[-1].run(structures, samples)
     scores = [combine(tool.cards) for tool in tools]
-    residues = sum(structure.topology.residues for structure in structures)
+    residues = sum(structure.topology.n_residues for structure in structures)
     noise = f", noise of {arguments.noise} nm on C-alphas" if arguments.noise else ""
     print(f"{len(structures)} structures, {residues} residues, {arguments.samples} samples{noise}\n")
     print(table(tools, scores))

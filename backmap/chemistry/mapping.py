@@ -49,14 +49,14 @@ class LinearMapping:
     def from_atoms(cls, indices: Sequence[int], molecule: Molecule) -> LinearMapping:
         """Place one bead at each of the given atoms."""
         for index in indices:
-            if not 0 <= index < molecule.atoms:
-                raise ValueError(f"bead atom {index} is beyond the {molecule.atoms} atoms of the molecule")
-        weights = np.zeros((len(indices), molecule.atoms))
+            if not 0 <= index < molecule.n_atoms:
+                raise ValueError(f"bead atom {index} is beyond the {molecule.n_atoms} atoms of the molecule")
+        weights = np.zeros((len(indices), molecule.n_atoms))
         weights[np.arange(len(indices)), list(indices)] = 1.0
         return cls(weights, tuple(molecule.atom_names[index] for index in indices))
 
     @property
-    def beads(self) -> int:
+    def n_beads(self) -> int:
         """Number of beads."""
         return len(self.bead_names)
 

@@ -50,13 +50,13 @@ class Molecule:
                     "characters without spaces"
                 )
         for first, second in self.bonds:
-            if not (0 <= first < self.atoms and 0 <= second < self.atoms):
+            if not (0 <= first < self.n_atoms and 0 <= second < self.n_atoms):
                 raise ValueError(
-                    f"bond {first}-{second} refers to an atom beyond the {self.atoms} of the molecule"
+                    f"bond {first}-{second} refers to an atom beyond the {self.n_atoms} of the molecule"
                 )
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms."""
         return len(self.atom_names)
 
@@ -67,7 +67,7 @@ class Molecule:
     @cached_property
     def bonded(self) -> tuple[tuple[int, ...], ...]:
         """Atoms bonded to each atom, in ascending order."""
-        neighbours: list[list[int]] = [[] for _ in range(self.atoms)]
+        neighbours: list[list[int]] = [[] for _ in range(self.n_atoms)]
         for first, second in self.bonds:
             neighbours[first].append(second)
             neighbours[second].append(first)
@@ -75,7 +75,7 @@ class Molecule:
 
     def bond_distances(self, atom: int) -> np.ndarray:
         """Return the number of bonds from an atom to every atom, (atoms,); -1 if they are not connected."""
-        distances = np.full(self.atoms, -1, dtype=np.int64)
+        distances = np.full(self.n_atoms, -1, dtype=np.int64)
         distances[atom] = 0
         waiting = deque([atom])
         while waiting:

@@ -76,10 +76,10 @@ def penalty_terms(
     ValueError
         If `reference` has the wrong shape.
     """
-    atoms = topology.residues * ATOM_SLOTS
-    if reference is not None and np.shape(reference) != (topology.residues, ATOM_SLOTS, 3):
+    atoms = topology.n_residues * ATOM_SLOTS
+    if reference is not None and np.shape(reference) != (topology.n_residues, ATOM_SLOTS, 3):
         raise ValueError(
-            f"reference must have shape ({topology.residues}, {ATOM_SLOTS}, 3), got {np.shape(reference)}"
+            f"reference must have shape ({topology.n_residues}, {ATOM_SLOTS}, 3), got {np.shape(reference)}"
         )
     bonds = topology.bonds(linked)
     one_away = np.concatenate([bonds, bonds[:, ::-1]])

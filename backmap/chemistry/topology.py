@@ -136,7 +136,7 @@ class Topology:
         )
 
     @property
-    def residues(self) -> int:
+    def n_residues(self) -> int:
         """Number of residues."""
         return len(self.residue_types)
 
@@ -150,13 +150,13 @@ class Topology:
     @property
     def chain_ends(self) -> np.ndarray:
         """(residues,) bool: the last residue of each chain, where the terminal oxygen OXT belongs."""
-        return np.append(self.chain_index[1:] != self.chain_index[:-1], True)[: self.residues]
+        return np.append(self.chain_index[1:] != self.chain_index[:-1], True)[: self.n_residues]
 
     @property
     def interior(self) -> np.ndarray:
         """(residues,) bool: residues that are neither the first nor the last of their chain."""
         ends = self.chain_ends
-        return ~(ends | np.append(True, ends[:-1])[: self.residues])
+        return ~(ends | np.append(True, ends[:-1])[: self.n_residues])
 
     def residue_name(self, residue: int) -> str:
         """Return the three-letter name of a residue."""
@@ -184,8 +184,8 @@ class Topology:
             True where residue i is bonded to i + 1; the last entry is always False.
         """
         linked = ~self.chain_ends
-        if c_alpha is not None and self.residues > 1:
-            first = np.asarray(c_alpha).reshape(-1, self.residues, 3)[0]
+        if c_alpha is not None and self.n_residues > 1:
+            first = np.asarray(c_alpha).reshape(-1, self.n_residues, 3)[0]
             distance = np.linalg.norm(first[1:] - first[:-1], axis=-1)
             steps = number_steps(self.residue_numbers, self.insertion_codes)
             linked[:-1] &= can_be_bonded(distance, steps)
@@ -205,7 +205,7 @@ class Topology:
             Bonds within residues in residue order, then C-OXT of chain ends, then peptide bonds C(i)-N(i+1).
         """
         linked = self.linked() if linked is None else linked
-        first_slot = ATOM_SLOTS * np.arange(self.residues)[:, None, None]
+        first_slot = ATOM_SLOTS * np.arange(self.n_residues)[:, None, None]
         within = (_BONDED_SLOTS[self.residue_types] + first_slot)[
             _BONDED_SLOTS[self.residue_types, :, 0] >= 0
         ]

@@ -159,7 +159,7 @@ def suggest(trajectory: str, topology: str, bead_names: str) -> str:
         raise InputError(f"{trajectory}: {error}") from None
     radius = radius_of(torch.from_numpy(pairs.coordinates))
     width, sigma = suggest_grid(radius)
-    large = molecule.atoms > 100
+    large = molecule.n_atoms > 100
     try:
         placement_rows(molecule, mapping)
         representation, reason = "internal-coordinates", "every atom follows from the beads along bonds"
@@ -167,8 +167,8 @@ def suggest(trajectory: str, topology: str, bead_names: str) -> str:
         representation, reason = "voxels", str(error)
     atoms = ", ".join(str(atom) for atom in mapping.bead_atoms or ())
     return _SUGGESTION.format(
-        atoms_count=molecule.atoms,
-        beads=mapping.beads,
+        atoms_count=molecule.n_atoms,
+        beads=mapping.n_beads,
         frames=len(pairs.coordinates),
         radius=radius,
         trajectory=trajectory,
@@ -248,11 +248,11 @@ def bead_mapping(beads: BeadAtoms, molecule: Molecule) -> LinearMapping:
             raise ValueError(f"no atom of the molecule is named {' or '.join(beads.names)}")
         return LinearMapping.from_atoms(chosen, molecule)
     means = beads.bead or ()
-    weights = np.zeros((len(means), molecule.atoms))
+    weights = np.zeros((len(means), molecule.n_atoms))
     for row, bead in zip(weights, means, strict=True):
         beyond = max(bead.atoms)
-        if beyond >= molecule.atoms:
-            raise ValueError(f"bead atom {beyond} is beyond the {molecule.atoms} atoms of the molecule")
+        if beyond >= molecule.n_atoms:
+            raise ValueError(f"bead atom {beyond} is beyond the {molecule.n_atoms} atoms of the molecule")
         shares = np.asarray(bead.weights or [1.0] * len(bead.atoms))
         row[list(bead.atoms)] = shares / shares.sum()
     names = tuple(bead.name or f"B{number + 1}" for number, bead in enumerate(means))

@@ -64,7 +64,7 @@ class Corpus:
     data_hash: str
 
     @property
-    def structures(self) -> int:
+    def n_structures(self) -> int:
         """Number of structures."""
         return len(self.offsets) - 1
 

@@ -28,7 +28,7 @@ class Structure(NamedTuple):
 
 def iterate_structures(corpus: Corpus) -> Iterator[Structure]:
     """Give every structure of a corpus once, without noise."""
-    for index in range(corpus.structures):
+    for index in range(corpus.n_structures):
         yield _structure(corpus, index)
 
 
@@ -51,7 +51,7 @@ def draw_structures(
         The standard deviation is drawn uniformly up to this.
     """
     weights = corpus.weights / corpus.weights.sum()
-    for index in generator.choice(corpus.structures, min(count, corpus.structures), False, weights):
+    for index in generator.choice(corpus.n_structures, min(count, corpus.n_structures), False, weights):
         structure = _structure(corpus, int(index))
         noisy = generator.random() < noise_share
         deviation = generator.uniform(0, max_noise_nm) if noisy else 0.0

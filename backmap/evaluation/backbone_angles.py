@@ -35,7 +35,7 @@ def angle_atoms(topology: Topology, linked: np.ndarray) -> np.ndarray:
         Flat atom indices in the order of ``IDEAL_DEGREES``, -1 where an angle does not exist. CA-C-N and
         C-N-CA belong to the peptide bond to the successor.
     """
-    own = np.arange(topology.residues)[:, None] * ATOM_SLOTS
+    own = np.arange(topology.n_residues)[:, None] * ATOM_SLOTS
     following = own + ATOM_SLOTS
     atoms = {
         "CA-C-N": np.hstack([own + SLOT_CA, own + SLOT_C, following + SLOT_N]),

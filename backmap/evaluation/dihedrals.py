@@ -43,7 +43,7 @@ def torsion_atoms(topology: Topology, linked: np.ndarray) -> np.ndarray:
     ndarray, (5, residues, 4) int64
         Flat atom indices in the order of ``TORSIONS``, -1 where a torsion does not exist.
     """
-    start = np.arange(topology.residues)[:, None] * ATOM_SLOTS
+    start = np.arange(topology.n_residues)[:, None] * ATOM_SLOTS
     side_chain = CHI_SLOTS[topology.residue_types]
     side_chain = np.where(side_chain >= 0, side_chain + start[:, None], -1)
     previous, following = start - ATOM_SLOTS, start + ATOM_SLOTS

@@ -137,7 +137,7 @@ def measure(
     Measurement
     """
     sample_present = _known_atoms(topology, sample_present)
-    samples = _checked("samples", samples, (None, None, topology.residues, ATOM_SLOTS, 3), sample_present)
+    samples = _checked("samples", samples, (None, None, topology.n_residues, ATOM_SLOTS, 3), sample_present)
     true_present = topology.atom_mask
     if reference is not None:
         true_present = _known_atoms(topology, reference_present)
@@ -179,7 +179,7 @@ class _Measurer:
         lengths = ideal_bond_lengths(self.topology, self.bonds)
         counts = self._counts(angles)
         return Measurement(
-            residues=self.topology.residues,
+            residues=self.topology.n_residues,
             values=self._inherent(samples, angles, lengths, box),
             reference_values={},
             between=None,
@@ -204,7 +204,7 @@ class _Measurer:
         own_box = None if reference_box is None else reference_box[None]
         inherent = self._inherent(reference[None], reference_angles, lengths, own_box)
         return Measurement(
-            residues=self.topology.residues,
+            residues=self.topology.n_residues,
             values={
                 **self._inherent(samples, angles, lengths, sample_box),
                 "chi1_recovery": share(recovered, chi1),

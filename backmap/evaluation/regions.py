@@ -18,7 +18,7 @@ def residue_regions(topology: Topology) -> np.ndarray:
     ndarray, (2, residues) bool
         In the order of ``REGIONS``.
     """
-    return np.stack([topology.interior, np.ones(topology.residues, dtype=bool)])
+    return np.stack([topology.interior, np.ones(topology.n_residues, dtype=bool)])
 
 
 def members(indices: np.ndarray, present: np.ndarray, regions: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ def ring_atoms(topology: Topology, present: np.ndarray) -> np.ndarray:
     """
     rings = [
         residue * ATOM_SLOTS + np.array([HEAVY_ATOMS[name].index(atom) for atom in ring])
-        for residue in range(topology.residues)
+        for residue in range(topology.n_residues)
         for name in (topology.residue_name(residue),)
         for ring in AROMATIC_RINGS.get(name, ())
     ]

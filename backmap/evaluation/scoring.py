@@ -107,7 +107,7 @@ def score_sources(
 def _measurements(base: Source, reference: Source | None, samples: list[Source]) -> Iterator[Measurement]:
     """Measure successive parts of all files in parallel."""
     present = np.logical_and.reduce([source.present for source in samples])
-    frames = max(1, RESIDUES_AT_A_TIME // (base.topology.residues * len(samples)))
+    frames = max(1, RESIDUES_AT_A_TIME // (base.topology.n_residues * len(samples)))
     files = ([] if reference is None else [reference]) + samples
     streams = [source.chunks(frames) for source in files]
     for chunks in zip(*streams, strict=True):
@@ -139,7 +139,7 @@ def _boxes(chunk: FrameChunk, name: str) -> np.ndarray | None:
 
 def _require_same_residues(base_name: str, base: Source, name: str, source: Source) -> None:
     expected, found = base.topology, source.topology
-    shared = min(expected.residues, found.residues)
+    shared = min(expected.n_residues, found.n_residues)
     differing = np.flatnonzero(expected.residue_types[:shared] != found.residue_types[:shared])
     if len(differing):
         first = int(differing[0])
@@ -147,16 +147,16 @@ def _require_same_residues(base_name: str, base: Source, name: str, source: Sour
             f"{name}: has {found.describe(first)} where {base_name} has {expected.describe(first)}; "
             "the residues must be the same, in the same order"
         )
-    if expected.residues != found.residues:
-        longer = (base_name, expected) if expected.residues > found.residues else (name, found)
+    if expected.n_residues != found.n_residues:
+        longer = (base_name, expected) if expected.n_residues > found.n_residues else (name, found)
         raise InputError(
-            f"{name}: has {found.residues} residues, but {base_name} has {expected.residues}; "
+            f"{name}: has {found.n_residues} residues, but {base_name} has {expected.n_residues}; "
             f"{longer[1].describe(shared)} occurs only in {longer[0]}"
         )
 
 
 def _require_same_frames(base_name: str, base: Source, name: str, source: Source) -> None:
-    if source.frames != base.frames:
+    if source.n_frames != base.n_frames:
         raise InputError(
-            f"{name}: has {source.frames} frames, but {base_name} has {base.frames}; give the same frames"
+            f"{name}: has {source.n_frames} frames, but {base_name} has {base.n_frames}; give the same frames"
         )

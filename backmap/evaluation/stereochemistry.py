@@ -22,13 +22,13 @@ def alpha_centres(topology: Topology) -> np.ndarray:
     ndarray, (residues, 4) int64
         Flat atom indices, ordered so that :func:`right_handed` is true for L residues.
     """
-    centres = np.arange(topology.residues)[:, None] * ATOM_SLOTS + [SLOT_CA, SLOT_N, SLOT_C, SLOT_CB]
+    centres = np.arange(topology.n_residues)[:, None] * ATOM_SLOTS + [SLOT_CA, SLOT_N, SLOT_C, SLOT_CB]
     return np.where((topology.residue_types == RESIDUE_INDEX["GLY"])[:, None], -1, centres)
 
 
 def beta_centres(topology: Topology) -> np.ndarray:
     """List the second chiral centres, CB of Ile and Thr, like :func:`alpha_centres`; -1 for all others."""
-    centres = np.full((topology.residues, 4), -1, dtype=np.int64)
+    centres = np.full((topology.n_residues, 4), -1, dtype=np.int64)
     for name, neighbours in _BETA_NEIGHBOURS.items():
         slots = [SLOT_CB, *(HEAVY_ATOMS[name].index(atom) for atom in neighbours)]
         rows = np.flatnonzero(topology.residue_types == RESIDUE_INDEX[name])

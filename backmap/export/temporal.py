@@ -44,7 +44,7 @@ class ExportedTemporal(nn.Module):
         self.atom_names, self.elements = list(molecule.atom_names), list(molecule.elements)
         self.residue_names = list(molecule.residue_names)
         self.residue_numbers = list(molecule.residue_numbers)
-        self.beads, self.atoms = model.mapping.beads, molecule.atoms
+        self.beads, self.atoms = model.mapping.n_beads, molecule.n_atoms
         self.previous_frames: int = model.previous_frames
         self.frame_interval_ps: float = model.frame_interval_ps
         weights = torch.from_numpy(model.mapping.weights).to(torch.float64)

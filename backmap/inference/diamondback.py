@@ -179,7 +179,7 @@ class Build:
         self.shape = keys.shape
         self.keys = keys.flatten()
         c_alphas = c_alpha.flatten(0, 1) if c_alpha.dim() == 4 else c_alpha.repeat(keys.shape[0], 1, 1)
-        self.atoms = c_alphas.new_zeros([len(c_alphas), chain.residues, chemistry.ATOM_SLOTS, 3])
+        self.atoms = c_alphas.new_zeros([len(c_alphas), chain.n_residues, chemistry.ATOM_SLOTS, 3])
         self.atoms[:, :, chemistry.SLOT_CA] = c_alphas
         self.exists = atoms_of(chain.types)
         self.kind = pass_kinds(chain)

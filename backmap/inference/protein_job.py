@@ -102,7 +102,7 @@ class ProteinJob:
     @property
     def c_alpha_atoms(self) -> np.ndarray:
         """(residues, 15) bool: the C-alphas."""
-        return np.tile(np.arange(ATOM_SLOTS) == SLOT_CA, (self.topology.residues, 1))
+        return np.tile(np.arange(ATOM_SLOTS) == SLOT_CA, (self.topology.n_residues, 1))
 
     @property
     def read(self) -> np.ndarray:

@@ -145,7 +145,7 @@ class TemporalBuilder:
         self._steps = WatchedSteps(self.model, patience.redraws)
         if refinement is not None:
             self._steps = RefinedSteps(self.model, patience.redraws, refinement)
-        shape = (len(trajectories), samples, model.previous_frames, model.molecule.atoms, 3)
+        shape = (len(trajectories), samples, model.previous_frames, model.molecule.n_atoms, 3)
         self._previous = torch.zeros(shape, device=self.device)
         self._origin = np.zeros((len(trajectories), 3))
         self._done = np.zeros(len(trajectories), dtype=np.int64)
@@ -188,7 +188,7 @@ class TemporalBuilder:
         origins, beads, shifts = self._place_near_origin(chunks, longest)
         counted = torch.from_numpy(_padded(numbers, longest, np.int64)).to(self.device)
         atoms = torch.zeros(
-            (len(chunks), self.samples, longest, self.model.molecule.atoms, 3), device=self.device
+            (len(chunks), self.samples, longest, self.model.molecule.n_atoms, 3), device=self.device
         )
         residuals = torch.zeros((len(chunks), self.samples, longest), device=self.device)
         for step in range(longest):

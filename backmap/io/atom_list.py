@@ -61,7 +61,7 @@ class AtomList:
             Atoms to list.
         """
         columns = (
-            map(topology.residue_name, range(topology.residues)),
+            map(topology.residue_name, range(topology.n_residues)),
             topology.chain_index.tolist(),
             topology.residue_numbers.tolist(),
             topology.insertion_codes,
@@ -87,10 +87,10 @@ class AtomList:
                 tuple(entries[atom] for atom in atoms) for entries in (molecule.atom_names, molecule.elements)
             )
             residues.append(ListedResidue(name, 0, number, "", names, elements))
-        return cls(tuple(residues), (MOLECULE_CHAIN,), molecule.bonds, np.ones(molecule.atoms, dtype=bool))
+        return cls(tuple(residues), (MOLECULE_CHAIN,), molecule.bonds, np.ones(molecule.n_atoms, dtype=bool))
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms."""
         return sum(len(residue.atom_names) for residue in self.residues)
 

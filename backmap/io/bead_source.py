@@ -60,7 +60,7 @@ class BeadSource(FrameSource):
     def warn_of_interval(self, expected_ps: float) -> None:
         """Warn if the time between frames differs from that of a model's training."""
         stride = self.frame_range.stride
-        if self.frames < 2:
+        if self.n_frames < 2:
             return
         interval = self.frame_interval_ps
         if interval is None:
@@ -139,11 +139,11 @@ def open_beads(
     path = require_file(path)
     suffix = require_suffix(path, INPUT_SUFFIXES, "input")
     if top is None and suffix not in TOPOLOGY_SUFFIXES:
-        file = open_frames(path, mapping.beads)
-        selection = _select_by_number(path, file.atoms, molecule, mapping)
+        file = open_frames(path, mapping.n_beads)
+        selection = _select_by_number(path, file.n_atoms, molecule, mapping)
         return BeadSource(str(path), file, selection, frames=frames, skip_bad=skip_bad, files=(path,))
     opened = open_files(path, top)
-    if opened.frames.atoms == mapping.beads:
+    if opened.frames.n_atoms == mapping.n_beads:
         opened.require_same_atoms("it seems to contain only the beads: leave out the topology")
     opened.require_same_atoms("give the topology it was written with")
     selection = select_beads(opened.names.residues, molecule, mapping, file=str(opened.files[-1]))
@@ -192,32 +192,34 @@ def read_molecule(path: str | Path, molecule: Molecule) -> np.ndarray:
         If the file does not contain the molecule exactly once, or a coordinate is not finite.
     """
     path = require_file(path)
-    everything = LinearMapping.from_atoms(range(molecule.atoms), molecule)
+    everything = LinearMapping.from_atoms(range(molecule.n_atoms), molecule)
     if require_suffix(path, INPUT_SUFFIXES, "input") in TOPOLOGY_SUFFIXES:
         opened = open_files(path)
         index = select_atoms(opened.names.residues, molecule, file=str(path))
         selection = BeadSelection(index, everything.weights, bare_atoms(molecule, everything).labels)
         frames = opened.frames
     else:
-        frames = open_frames(path, molecule.atoms)
+        frames = open_frames(path, molecule.n_atoms)
         selection = bare_atoms(molecule, everything)
-        if frames.atoms != molecule.atoms:
+        if frames.n_atoms != molecule.n_atoms:
             raise InputError(
-                f"{path}: expected the {molecule.atoms} atoms of the model's molecule; found {frames.atoms}"
+                f"{path}: expected the {molecule.n_atoms} atoms of the model's molecule; "
+                f"found {frames.n_atoms}"
             )
     source = BeadSource(str(path), frames, selection, files=(path,))
     return np.concatenate([chunk.coordinates.astype(np.float32) for chunk in source.chunks(10_000)])
 
 
 def _select_by_number(path: Path, atoms: int, molecule: Molecule, mapping: LinearMapping) -> BeadSelection:
-    if atoms == mapping.beads:
+    if atoms == mapping.n_beads:
         meaning, selection = f"the model's {describe_beads(mapping)}", bare_beads(mapping)
-    elif atoms == molecule.atoms:
+    elif atoms == molecule.n_atoms:
         meaning, selection = f"the {atoms} atoms of the model's molecule", bare_atoms(molecule, mapping)
     else:
         raise InputError(
             f"{path}: contains coordinates of {atoms} atoms but no names; expected the model's "
-            f"{describe_beads(mapping)}, the {molecule.atoms} atoms of its molecule, or a topology with --top"
+            f"{describe_beads(mapping)}, the {molecule.n_atoms} atoms of its molecule, or a topology "
+            "with --top"
         )
     warnings.warn(
         f"{path}: contains no names; assumed to be {meaning} in this order (give a topology with --top to "

@@ -41,7 +41,7 @@ def from_mdtraj(
         Atoms that the trajectory contains.
     """
     source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
-    coordinates = [chunk.coordinates for chunk in source.chunks(max(1, source.frames))]
+    coordinates = [chunk.coordinates for chunk in source.chunks(max(1, source.n_frames))]
     return source.topology, np.concatenate(coordinates), source.present
 
 

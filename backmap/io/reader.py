@@ -134,7 +134,7 @@ class FrameSource(ABC):
         self.name = name
         self.files = files
         self.frame_range = frames
-        self.numbers = frames.numbers(frames_file.frames)
+        self.numbers = frames.numbers(frames_file.n_frames)
         self._file = frames_file
         self._skip_bad = skip_bad
         self._timed = bool(files) and holds_times(files[0]) if timed is None else timed
@@ -143,7 +143,7 @@ class FrameSource(ABC):
             self._refuse_to_read_nothing()
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of selected frames, including bad ones."""
         return len(self.numbers)
 
@@ -153,7 +153,7 @@ class FrameSource(ABC):
         stride = self.frame_range.stride
         if self._header_interval_ps is not None:
             return stride * self._header_interval_ps
-        first = self.first_frames(2) if self._timed and self.frames > 1 else None
+        first = self.first_frames(2) if self._timed and self.n_frames > 1 else None
         if first is None or first.time is None or len(first) < 2:
             return None
         apart = int(first.numbers[1] - first.numbers[0]) // stride
@@ -178,7 +178,7 @@ class FrameSource(ABC):
     @property
     def early_end(self) -> InputEndsEarly | None:
         """The error to raise if the file ends in the middle of a requested frame."""
-        end, found = self.frame_range.end, self._file.frames
+        end, found = self.frame_range.end, self._file.n_frames
         if not self._file.ends_early or (end is not None and end <= found):
             return None
         were = "1 whole frame was" if found == 1 else f"{found} whole frames were"
@@ -235,7 +235,7 @@ class FrameSource(ABC):
         for raw in self._file.read(self.numbers[first_frame:], frames_per_chunk):
             waiting.append(self._chunk(raw, place))
             place += len(raw)
-            if (place - first_frame) % frames_per_chunk == 0 or place == self.frames:
+            if (place - first_frame) % frames_per_chunk == 0 or place == self.n_frames:
                 yield join_chunks(waiting)
                 waiting = []
 
@@ -268,7 +268,7 @@ class FrameSource(ABC):
         return raw.time
 
     def _refuse_to_read_nothing(self) -> NoReturn:
-        found = self._file.frames
+        found = self._file.n_frames
         if found:
             raise InputError(
                 f"{self.name}: has {found} frame{'s' if found > 1 else ''}, "
@@ -340,7 +340,7 @@ class Source(FrameSource):
     def check(self) -> None:
         """Check the first selected frames, before anything is built."""
         looked_at = sound = 0
-        frames = max(1, min(_FRAMES_PER_LOOK, _RESIDUES_PER_LOOK // self.topology.residues))
+        frames = max(1, min(_FRAMES_PER_LOOK, _RESIDUES_PER_LOOK // self.topology.n_residues))
         for chunk in self._whole_frames(frames):
             looked_at += chunk.looked_at
             sound += len(chunk)
@@ -361,7 +361,7 @@ class Source(FrameSource):
 
     def _decide_by_first_sound_frame(self) -> None:
         """Find the first sound frame of the file, which decides chains and bonds for all frames."""
-        for number, raw in enumerate(self._file.read(range(self._file.frames), 1)):
+        for number, raw in enumerate(self._file.read(range(self._file.n_frames), 1)):
             positions, boxes, readable = self._read(raw)
             if readable[0]:
                 c_alpha = positions[0, self._chains.c_alphas]
@@ -457,7 +457,7 @@ def open_source(
     selection = select_protein(
         opened.names.residues, file=str(opened.files[-1]), skip_unknown=skip_unknown, sequence=fasta
     )
-    if opened.frames.atoms == selection.topology.residues:
+    if opened.frames.n_atoms == selection.topology.n_residues:
         opened.require_same_atoms(
             "it seems to contain only C-alphas: give a topology that contains only the C-alphas"
         )
@@ -480,7 +480,7 @@ def open_source(
 def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection, name: str) -> None:
     """Decide from the distance of neighbours whether a format without a unit is in nm or Angstrom."""
     within = ~selection.topology.chain_ends[:-1]
-    if not file.frames or not within.any():
+    if not file.n_frames or not within.any():
         return
     (raw,) = file.read(range(1), 1)
     c_alpha = raw.coordinates[0, selection.atom_index[:, SLOT_CA]]
@@ -533,10 +533,10 @@ class OpenedFiles:
 
     def require_same_atoms(self, remedy: str) -> None:
         """Refuse a topology whose number of atoms differs from that of the frames."""
-        if self.frames.atoms != self.names.atoms:
+        if self.frames.n_atoms != self.names.n_atoms:
             raise InputError(
-                f"{self.files[0]}: has {self.frames.atoms} atoms, "
-                f"but its topology {self.files[-1]} has {self.names.atoms}; {remedy}"
+                f"{self.files[0]}: has {self.frames.n_atoms} atoms, "
+                f"but its topology {self.files[-1]} has {self.names.n_atoms}; {remedy}"
             )
 
 
@@ -563,7 +563,7 @@ def open_files(
             f"give its topology (a PDB file, say) with --top{beads}"
         )
     names = open_names(path if top is None else top, sequence)
-    frames = open_frames(path, names.atoms)
+    frames = open_frames(path, names.n_atoms)
     return OpenedFiles(frames, names, (path,) if top is None else (path, top))
 
 

@@ -68,13 +68,13 @@ def load_trajectory(path: str | Path, top: str | Path | None = None, stride: int
     names = path if top is None else top
     topology = load_topology(names)
     file = open_frames(path, topology.n_atoms)
-    if file.atoms != topology.n_atoms:
+    if file.n_atoms != topology.n_atoms:
         raise InputError(
-            f"{path}: has {file.atoms} atoms, but its topology {names} has {topology.n_atoms}; "
+            f"{path}: has {file.n_atoms} atoms, but its topology {names} has {topology.n_atoms}; "
             "give the topology it was written with"
         )
     _require_whole(path, file)
-    read = join_frames(list(file.read(range(0, file.frames, stride), FRAMES_PER_READ)))
+    read = join_frames(list(file.read(range(0, file.n_frames, stride), FRAMES_PER_READ)))
     trajectory = mdtraj.Trajectory(read.coordinates, topology, time=read.time)
     if read.periodic_box is not None and read.periodic_box.any(axis=(1, 2)).all():
         trajectory.unitcell_vectors = read.periodic_box
@@ -83,7 +83,7 @@ def load_trajectory(path: str | Path, top: str | Path | None = None, stride: int
 
 def _require_whole(path: Path, file: FrameFile) -> None:
     """Refuse a file without frames, or whose last frame is truncated."""
-    if not file.atoms or not file.frames:
+    if not file.n_atoms or not file.n_frames:
         raise InputError(f"{path}: contains no frames")
     if file.ends_early:
-        raise InputEndsEarly(f"{path}: ends in the middle of frame {file.frames + 1}; copy it again")
+        raise InputEndsEarly(f"{path}: ends in the middle of frame {file.n_frames + 1}; copy it again")

@@ -205,7 +205,7 @@ class CAlphaPosterior(nn.Module):
         proline = shift(chain.types, 1, 0.0) == self.proline
         before = torch.where(proline, self.cis_share_of_proline, self.cis_share_of_others)
         probability = torch.sigmoid(torch.logit(before) + misfit / (2 * variance))
-        residues = torch.arange(chain.residues, device=beads.device)
+        residues = torch.arange(chain.n_residues, device=beads.device)
         cis = uniform(keys, self.cis_stream, residues) < probability
         bonds = torch.where(cis, self.cis_nm, self.trans_nm).to(beads.dtype) * chain.linked
         _, weights = self._windows(chain)
@@ -231,7 +231,7 @@ class CAlphaPosterior(nn.Module):
 
 def _central_images(points: Tensor, chain: Chain, box: Tensor) -> Tensor:
     """Return lattice vectors (frames, residues, 3) from each segment's central image to the given one."""
-    places = torch.arange(chain.residues, device=points.device)
+    places = torch.arange(chain.n_residues, device=points.device)
     begins = ~shift(chain.linked, -1, 0.0)
     first, _ = torch.cummax(places * begins, dim=0)
     away = points[:, first]

@@ -38,7 +38,7 @@ class Chain:
         return cls(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
 
     @property
-    def residues(self) -> int:
+    def n_residues(self) -> int:
         """Number of residues."""
         return self.types.shape[0]
 
@@ -58,10 +58,10 @@ class Chain:
         """Return the residues (segments, longest) of each unbroken run, longest first, padded with -1."""
         number = torch.cumsum(~shift(self.linked, -1, 0.0), dim=0) - 1
         lengths = torch.bincount(number)
-        place = torch.arange(self.residues, device=number.device) - (lengths.cumsum(0) - lengths)[number]
+        place = torch.arange(self.n_residues, device=number.device) - (lengths.cumsum(0) - lengths)[number]
         table = number.new_full((len(lengths), int(lengths.max())), -1)
         rank = torch.argsort(torch.argsort(lengths, descending=True, stable=True))
-        table[rank[number], place] = torch.arange(self.residues, device=number.device)
+        table[rank[number], place] = torch.arange(self.n_residues, device=number.device)
         return table
 
 

@@ -141,7 +141,7 @@ class ForceField:
         return cls(**_named(arrays, cls, ""), solvent=solvent)
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms."""
         return len(self.masses)
 
@@ -177,11 +177,11 @@ class ForceField:
             raise TypeError(f"atoms has dtype {atoms.dtype}; give integer indices")
         if len(np.unique(atoms)) != len(atoms):
             raise ValueError("atoms contains an index more than once")
-        if len(atoms) and not 0 <= atoms.min() <= atoms.max() < self.atoms:
+        if len(atoms) and not 0 <= atoms.min() <= atoms.max() < self.n_atoms:
             raise ValueError(
-                f"atoms ranges from {atoms.min()} to {atoms.max()}, but there are {self.atoms} atoms"
+                f"atoms ranges from {atoms.min()} to {atoms.max()}, but there are {self.n_atoms} atoms"
             )
-        position = np.full(self.atoms, -1, dtype=np.int64)
+        position = np.full(self.n_atoms, -1, dtype=np.int64)
         position[atoms] = np.arange(len(atoms))
 
         changes: dict[str, np.ndarray] = {name: getattr(self, name)[atoms] for name in _PER_ATOM}

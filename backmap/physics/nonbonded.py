@@ -255,5 +255,5 @@ def _pair_coefficients(force_field: ForceField) -> tuple[np.ndarray, np.ndarray,
     tables = np.stack([products, force_field.repulsion[kinds], force_field.attraction[kinds]])
     i, j = force_field.exceptions.T
     tables[:, i, j] = tables[:, j, i] = force_field.exception_parameters.T
-    tables[:, range(force_field.atoms), range(force_field.atoms)] = 0
+    tables[:, range(force_field.n_atoms), range(force_field.n_atoms)] = 0
     return tables[0], tables[1], tables[2]

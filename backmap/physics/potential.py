@@ -48,7 +48,7 @@ class Potential(torch.nn.Module):
         super().__init__()
         if dtype not in (torch.float32, torch.float64):
             raise TypeError(f"dtype is {dtype}; give float32 or float64")
-        self.atoms = force_field.atoms
+        self.atoms = force_field.n_atoms
         self.bonded = Bonded(force_field, dtype)
         self.nonbonded = Nonbonded(force_field, dtype)
         self._of_chunk = (

@@ -56,7 +56,7 @@ class Hydrogens:
         self._axes = SiteAxes(sites)
         self._fixed = _Places.of(sites, turning=False)
         self._turning = _Places.of(sites, turning=True)
-        standing = np.setdiff1d(np.arange(self.atoms.atoms), self._turning.hydrogens)
+        standing = np.setdiff1d(np.arange(self.atoms.n_atoms), self._turning.hydrogens)
         self._standing = standing
         turned = [sites[index] for index in self._turning.site]
         donors, neighbours = (
@@ -79,7 +79,7 @@ class Hydrogens:
             In nm; heavy atoms are bitwise unchanged. The result of a frame does not depend on other frames.
         """
         coordinates = np.asarray(coordinates, dtype=np.float64)
-        result = np.empty((len(coordinates), self.atoms.atoms, 3))
+        result = np.empty((len(coordinates), self.atoms.n_atoms, 3))
         result[:, self._heavy] = coordinates
         if not len(coordinates):
             return result

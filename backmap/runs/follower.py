@@ -91,7 +91,9 @@ class _ProteinFollower:
         self._workers = LocalWorkers(self._plan.job, device, count, threads)
         self._c_alphas = CAlphaRecord()
         self.atoms = self._plan.atoms
-        self.frames_per_batch = frames_per_batch(self.source.topology.residues, asked.samples, device, count)
+        self.frames_per_batch = frames_per_batch(
+            self.source.topology.n_residues, asked.samples, device, count
+        )
 
     def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
         """Build frames, several batches at a time."""
@@ -117,7 +119,7 @@ class _TemporalFollower:
         self._workers = LocalWorkers(job, device, threads=count_workers(device))
         self._state: Any = None
         self.atoms = AtomList.of_molecule(loaded.molecule)
-        self.frames_per_batch = frames_per_chunk(asked.samples, loaded.molecule.atoms)
+        self.frames_per_batch = frames_per_chunk(asked.samples, loaded.molecule.n_atoms)
 
     def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
         """Build frames, each from those before it."""

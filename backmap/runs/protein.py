@@ -38,7 +38,7 @@ class ProteinRun(Run):
             skip_bad=request.on_bad_frame == "skip",
             sequence=request.sequence,
         )
-        self.sources, self.steps, self.residues = [source], source.frames, source.topology.residues
+        self.sources, self.steps, self.residues = [source], source.n_frames, source.topology.n_residues
         self._plan = ProteinPlan.make(source, model, request)
         self.atoms, self.layout = self.choose_atoms(self._plan.atoms)
 
@@ -51,7 +51,7 @@ class ProteinRun(Run):
     ) -> Sequence[InputEndsEarly]:
         """Build and write the remaining frames."""
         request, source = self.request, self._source
-        if journal.progress.frames_done == source.frames:
+        if journal.progress.frames_done == source.n_frames:
             return self.early_ends()
         batch = journal.progress.notes.get("batch") or self._frames_per_batch(pool)
         skipped = list(journal.progress.notes.get("skipped", ()))

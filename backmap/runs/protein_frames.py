@@ -234,4 +234,4 @@ def to_step(built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any]) -> 
 def listed_atoms(topology: Topology) -> AtomList:
     """List the atoms that a model builds, in order."""
     atoms = AtomList.of_protein(topology, topology.atom_mask)
-    return replace(atoms, present=np.ones(atoms.atoms, dtype=bool))
+    return replace(atoms, present=np.ones(atoms.n_atoms, dtype=bool))

@@ -96,7 +96,7 @@ class Run(ABC):
             key, names = _resume_key(description, request, pool.device), outputs.names(self.atoms)
             with Journal(outputs.unfinished, key, names, **again) as journal:
                 progress = ProgressReport(
-                    request.samples * sum(source.frames for source in self.sources),
+                    request.samples * sum(source.n_frames for source in self.sources),
                     self.residues,
                     done=self.frames_built(journal),
                     quiet=request.quiet,

@@ -55,7 +55,7 @@ class TemporalRun(Run):
         self._model = self._load()
         make_refinement(self._model, request.model, request.refine, request.temperature)
         self.sources = self._open_sources()
-        lengths = [source.frames for source in self.sources]
+        lengths = [source.n_frames for source in self.sources]
         self._strands = plan_strands(lengths, request.segments, request.burn_in)
         self.steps = max(strand.end - strand.first for strand in self._strands)
         built = AtomList.of_molecule(self._model.molecule)
@@ -186,7 +186,7 @@ class TemporalRun(Run):
 
     def summary(self, outcome: dict[str, Any], report: ProgressReport) -> str:
         """Summarise what was built, how fast, and what the monitor counted."""
-        frames = sum(source.frames for source in self.sources)
+        frames = sum(source.n_frames for source in self.sources)
         sizes = [counted(frames, "frame"), counted(self.request.samples, "sample")]
         if len(self.sources) > 1:
             number = counted(len(self.sources), "trajectory", "trajectories")

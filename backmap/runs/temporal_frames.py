@@ -253,7 +253,7 @@ class Rollout:
         numbers = list(range(len(strands)))
         self._groups = [numbers[first : first + together] for first in range(0, len(strands), together)]
         rows = samples * len(strands)
-        self._chunk = frames_per_chunk or default_frames_per_chunk(rows, model.molecule.atoms)
+        self._chunk = frames_per_chunk or default_frames_per_chunk(rows, model.molecule.n_atoms)
 
     @property
     def groups(self) -> int:
@@ -313,7 +313,7 @@ class Rollout:
 
     @property
     def _nothing(self) -> Piece:
-        atoms = np.empty((1, 0, self._model.molecule.atoms, 3), dtype=np.float32)
+        atoms = np.empty((1, 0, self._model.molecule.n_atoms, 3), dtype=np.float32)
         return Piece(_ended(self._model), RolledFrames(atoms, np.empty((0, 3))), np.empty(0, dtype=bool))
 
     def _roll(
@@ -340,10 +340,10 @@ class Rollout:
         source = self._sources[strand.trajectory]
         check = BeadCheck(source, self._model)
         first = strand.first + frames_done
-        if first >= source.frames:
+        if first >= source.n_frames:
             return
         chunks = source.chunks(self._chunk, first)
-        if strand.end < source.frames:
+        if strand.end < source.n_frames:
             chunks = _until(chunks, strand.end - first)
         try:
             for chunk in chunks:
@@ -355,7 +355,7 @@ class Rollout:
 
 def _ended(model: TemporalModel) -> FrameChunk:
     return FrameChunk(
-        coordinates=np.empty((0, model.mapping.beads, 3)),
+        coordinates=np.empty((0, model.mapping.n_beads, 3)),
         numbers=np.empty(0, dtype=np.int64),
         first_frame=0,
         covered=range(0),

@@ -138,7 +138,7 @@ class DiamondbackStage(Stage[Sites]):
         atoms = torch.from_numpy(structure.coordinates).to(self.device)
         present = torch.from_numpy(structure.present).to(self.device)[None]
         parts = []
-        for rows in residue.split(max(1, _COPIED_RESIDUES // chain.residues)):
+        for rows in residue.split(max(1, _COPIED_RESIDUES // chain.n_residues)):
             copies = atoms.expand(len(rows), -1, -1, -1)
             sites, _ = describe(copies, present, chain, rows, kind[rows], target=True)
             parts.append(sites)

@@ -82,7 +82,7 @@ def fit_odds(model: ProteinModel, corpus: Corpus, bonds: set[tuple[int, int]]) -
     from sklearn.linear_model import LogisticRegression
 
     features, bonded, weights = [], [], []
-    for structure in range(corpus.structures):
+    for structure in range(corpus.n_structures):
         pairs = near_pairs(corpus, structure)
         if len(pairs):
             features.append(describe_pairs(model, corpus, structure, pairs))

@@ -223,7 +223,7 @@ class SideChainStage(Stage[SideChainBatch]):
 
     def _peptides(self, structure: Structure) -> tuple[Chain, Tensor, PeptideFrames, EncodedPeptides]:
         chain, c_alpha = _to_device(structure, self.device)
-        encoded, frames = self.planes.encode_all(c_alpha, chain, chain.residues)
+        encoded, frames = self.planes.encode_all(c_alpha, chain, chain.n_residues)
         return chain, c_alpha, frames, encoded
 
     def _draw_angles(self, encoded: list[EncodedPeptides], uniforms: _Uniforms) -> list[Tensor]:
@@ -240,7 +240,7 @@ class SideChainStage(Stage[SideChainBatch]):
     def _backbone(
         self, c_alpha: Tensor, chain: Chain, frames: PeptideFrames, angle: Tensor, uniforms: _Uniforms
     ) -> Tensor:
-        twist = self.planes.draw_twists(frames, angle, chain, uniforms(1, chain.residues, 2))
+        twist = self.planes.draw_twists(frames, angle, chain, uniforms(1, chain.n_residues, 2))
         ends = sum(len(rows) for rows in chain_ends(chain))
         end_uniforms = uniforms(1, ends, END_CANDIDATES, END_UNIFORMS)
         return self.builder(c_alpha, frames, angle, twist, chain, end_uniforms).atoms

@@ -41,7 +41,7 @@ def test_alanine_by_hand():
 def test_exclusions_are_paths_of_at_most_three_bonds():
     topology = Topology.from_sequences(ALL, "GP")
     terms = penalty_terms(topology)
-    atoms = topology.residues * ATOM_SLOTS
+    atoms = topology.n_residues * ATOM_SLOTS
     bonded = np.zeros((atoms, atoms), dtype=np.int64)
     bonded[tuple(terms["bonds"].T)] = 1
     bonded += bonded.T

@@ -10,7 +10,7 @@ from backmap.chemistry.topology import number_steps
 
 def test_two_chains():
     topology = Topology.from_sequences("ACD", "GP")
-    assert topology.residues == 5
+    assert topology.n_residues == 5
     assert topology.chain_ends.tolist() == [False, False, True, False, True]
     assert topology.interior.tolist() == [False, True, False, False, False]
     assert topology.linked().tolist() == [True, True, False, True, False]

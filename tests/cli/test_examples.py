@@ -29,7 +29,7 @@ def test_inputs_open_without_a_warning():
         trajectory = open_source(EXAMPLES / "ww_c_alpha.xtc", EXAMPLES / "ww_c_alpha.pdb")
     assert protein.topology.chain_ids == ("A", "B")
     assert protein.present[:, :14].sum() == protein.topology.atom_mask[:, :14].sum()
-    assert (trajectory.frames, trajectory.topology.residues) == (32, 34)
+    assert (trajectory.n_frames, trajectory.topology.n_residues) == (32, 34)
 
 
 @needs_model

@@ -58,7 +58,7 @@ def test_all_atoms_of_all_frames(model, c_alphas, tmp_path, suffix, capsys):
     source = open_source(output, output.with_suffix(".pdb") if needs_names else None)
     np.testing.assert_array_equal(source.present, source.topology.atom_mask)
     assert source.present[:, SLOT_OXT].nonzero()[0].tolist() == [3, 6]
-    assert source.frames == 5
+    assert source.n_frames == 5
     (built,) = source.chunks(9)
     (given,) = open_source(c_alphas, c_alphas.with_suffix(".pdb")).chunks(9)
     np.testing.assert_allclose(

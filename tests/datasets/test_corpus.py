@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def test_structures_are_read_with_masks(corpus_folder, tmp_path):
     corpus = load_corpus(corpus_folder, "train", tmp_path / "cache")
-    assert corpus.structures == 4 and len(corpus.present) == 4 * 15
+    assert corpus.n_structures == 4 and len(corpus.present) == 4 * 15
     assert not corpus.present[13, 13] and not corpus.trusted[13]
     assert corpus.trusted.sum() == 4 * 15 - 1
     assert corpus.linked[:15].tolist() == [True] * 11 + [False, True, True, False]
@@ -76,10 +76,10 @@ def test_frames_of_a_trajectory_are_structures(tmp_path):
     moved.save_xtc(str(tmp_path / "t.xtc"))
     frames.save_pdb(str(tmp_path / "t.pdb"))
     data, held_out = corpora_of_trajectory(tmp_path / "t.xtc", tmp_path / "t.pdb", train_share=0.6)
-    assert (data.structures, held_out.structures) == (3, 2)
+    assert (data.n_structures, held_out.n_structures) == (3, 2)
     residues = frames.n_residues
     for corpus, first in ((data, 0), (held_out, 3)):
-        for number in range(corpus.structures):
+        for number in range(corpus.n_structures):
             rows = slice(corpus.offsets[number], corpus.offsets[number + 1])
             present = corpus.present[rows]
             shift = corpus.coordinates[rows][present] - data.coordinates[:residues][present]

@@ -51,7 +51,7 @@ def test_trajectories_are_read_with_their_molecule(tmp_path):
     assert pairs.lengths == (6, 4)
     assert pairs.frame_interval_ps == 2.0
     assert np.allclose(pairs.coordinates[:6], made.xyz, atol=1e-3)
-    assert molecule.atoms == 22 and len(molecule.bonds) == 21
+    assert molecule.n_atoms == 22 and len(molecule.bonds) == 21
     assert molecule == molecule_of(made.topology)
 
 

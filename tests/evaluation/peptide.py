@@ -32,7 +32,7 @@ def build(
     Returns the topology and atoms (residues, 15, 3) in nm, NaN where a residue has no such atom (and OXT).
     """
     topology = Topology.from_sequences(sequence)
-    atoms = np.full((topology.residues, ATOM_SLOTS, 3), np.nan)
+    atoms = np.full((topology.n_residues, ATOM_SLOTS, 3), np.nan)
     peptide = ideal_geometry()["peptide"]["trans"]
     for residue, own in enumerate(atoms):
         if residue == 0:

@@ -25,8 +25,8 @@ def make_model() -> ProteinModel:
 
 def random_walk(topology: Topology, frames: int) -> Tensor:
     """C-alphas (frames, residues, 3) float64 in nm, 0.38 apart to five decimals, chains side by side."""
-    generator = torch.Generator().manual_seed(frames + topology.residues)
-    steps = torch.randn(frames, topology.residues, 3, generator=generator, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(frames + topology.n_residues)
+    steps = torch.randn(frames, topology.n_residues, 3, generator=generator, dtype=torch.float64)
     steps[..., 0] += 2.0
     walk = torch.cumsum(0.38 * steps / steps.norm(dim=-1, keepdim=True), dim=1)
     walk = walk + torch.from_numpy(topology.chain_index)[:, None] * torch.tensor([0.0, 1.5, 0.0])

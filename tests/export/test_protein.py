@@ -59,7 +59,7 @@ def test_result_is_that_of_python(model, exported, sequences, frames, samples):
     atoms, mask = exported(c_alpha, types, offsets, samples, 11, bead_noise=-1.0)
     linked = topology.linked(c_alpha.numpy())
     expected = by_python(model, topology, linked, c_alpha, samples, 11, rule=CAlphaRule("keep"))
-    assert atoms.shape == (samples, frames, topology.residues, 15, 3)
+    assert atoms.shape == (samples, frames, topology.n_residues, 15, 3)
     assert np.array_equal(mask.numpy(), topology.atom_mask)
     assert (atoms - expected)[:, :, mask].abs().max() < 1e-5
     assert not atoms[:, :, ~mask].any()

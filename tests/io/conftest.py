@@ -74,7 +74,7 @@ def two_chains() -> tuple[Topology, np.ndarray, np.ndarray]:
     """Give topology, present atoms and coordinates (3 frames) of two chains with atoms at made-up places."""
     topology = Topology.from_sequences("MKWA", "GPC")
     c_alpha = np.concatenate([helix(4), helix(3) + 1.5])
-    offsets = np.random.default_rng(0).uniform(-0.1, 0.1, (3, topology.residues, 15, 3))
+    offsets = np.random.default_rng(0).uniform(-0.1, 0.1, (3, topology.n_residues, 15, 3))
     offsets[:, :, SLOT_CA] = 0
     frames = np.arange(3)[:, None, None, None] * 0.01
     return topology, topology.atom_mask, c_alpha[None, :, None] + offsets + frames

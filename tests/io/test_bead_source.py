@@ -91,7 +91,7 @@ def test_beads_are_found_by_name(whole, tmp_path, kind, suffix):
     path = saved(KINDS[kind](whole), tmp_path / f"in{suffix}")
     source = open_beads(path, DIPEPTIDE, BEADS, None if suffix == ".pdb" else path.with_suffix(".pdb"))
     expected = 1 if suffix == ".pdb" else FRAMES
-    assert source.frames == expected
+    assert source.n_frames == expected
     np.testing.assert_allclose(read(source), whole.xyz[:expected, BEAD_ATOMS], atol=1e-3)
 
 
@@ -262,7 +262,7 @@ def test_the_whole_molecule_is_read(whole, tmp_path):
 
 def test_a_molecule_has_its_own_atom_list():
     listed = AtomList.of_molecule(DIPEPTIDE)
-    assert (listed.atoms, len(listed.residues), listed.chain_ids) == (22, 3, ("A",))
+    assert (listed.n_atoms, len(listed.residues), listed.chain_ids) == (22, 3, ("A",))
     assert [listed.ends_chain(residue) for residue in range(3)] == [False, False, True]
     assert listed.residues[2].atom_names == ("N", "H", "C", "H1", "H2", "H3")
     two_numbers = Molecule(("O", "O"), ("O", "O"), ("HOH", "HOH"), (1, 2), ())

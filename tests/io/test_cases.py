@@ -21,7 +21,7 @@ TRACE = "HLLEYGFGHVDMHFSEFFINMRWW"
 
 
 def letters(source) -> str:
-    return "".join(ONE_LETTER[source.topology.residue_name(i)] for i in range(source.topology.residues))
+    return "".join(ONE_LETTER[source.topology.residue_name(i)] for i in range(source.topology.n_residues))
 
 
 def lengths(source) -> list[int]:
@@ -58,8 +58,8 @@ def test_read_whole_and_in_silence(case):
         warnings.simplefilter("error")
         source = open_source(CASES / case)
     assert lengths(source) == READ[case]
-    assert source.linked.sum() == source.topology.residues - len(READ[case])
-    assert len(c_alphas(source)) == source.frames == 1
+    assert source.linked.sum() == source.topology.n_residues - len(READ[case])
+    assert len(c_alphas(source)) == source.n_frames == 1
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_structures_without_models_cut_in_a_record(tmp_path, whole):
         rng = random.Random(seed)
         kept = rng.randrange(3, RESIDUES)
         path.write_text("\n".join(lines[:kept]) + "\n" * rng.randrange(2))
-        assert open_source(path).topology.residues == kept
+        assert open_source(path).topology.n_residues == kept
         path.write_text("\n".join([*lines[:kept], lines[kept][: rng.randrange(6, 66)]]))
         with pytest.raises(InputError, match="ends in the middle of an atom record; copy it again"):
             open_source(path)
@@ -291,7 +291,7 @@ def test_text_cut_in_a_later_frame(tmp_path, whole, name):
         with pytest.raises(InputEndsEarly, match=f"ends in the middle of frame {FRAMES}"):
             for chunk in stream:
                 found += len(chunk)
-        assert found == source.frames == FRAMES - 1
+        assert found == source.n_frames == FRAMES - 1
 
 
 def models(made: mdtraj.Trajectory) -> str:

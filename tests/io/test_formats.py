@@ -133,7 +133,7 @@ def test_lammps_dumps_of_the_cases(tmp_path, name):
         warnings.simplefilter("error")
         source = open_source(path, sequence=fasta(tmp_path, TRACE))
         by_names = open_source(path, CASES / "dialects/old_id.pdb")
-    assert source.frames == 3 and source.linked.sum() == 23
+    assert source.n_frames == 3 and source.linked.sum() == 23
     np.testing.assert_array_equal(c_alphas(by_names), c_alphas(source))
     shape = c_alphas(source) - c_alphas(source)[:, :1]
     expected = c_alphas(open_source(CASES / "dialects/old_id.pdb"))
@@ -175,7 +175,7 @@ def test_a_lammps_dump_whose_last_frame_has_no_count(tmp_path, count):
     whole, head, rest = dump_text(rng, places, boxes, "x y z").rpartition("NUMBER OF ATOMS\n23")
     (tmp_path / "run.lammpstrj").write_text(f"{whole}NUMBER OF ATOMS\n{count}{rest}")
     source = open_source(tmp_path / "run.lammpstrj", sequence=fasta(tmp_path, *sequences))
-    assert head and source.frames == 2 and source.early_end is not None
+    assert head and source.n_frames == 2 and source.early_end is not None
 
 
 def test_a_lammps_dump_that_is_being_written(tmp_path):
@@ -186,7 +186,7 @@ def test_a_lammps_dump_that_is_being_written(tmp_path):
     for cut in range(30, 700, 45):
         path.write_text(text[:-cut])
         source = open_source(path, sequence=names)
-        assert source.frames == whole - 1 and source.early_end is not None
+        assert source.n_frames == whole - 1 and source.early_end is not None
 
 
 def test_gsd(tmp_path):
@@ -267,7 +267,7 @@ def test_arrays_of_c_alphas(tmp_path, dimensions):
     array = 10 * places if dimensions == 3 else 10 * places.reshape(2, 3, 23, 3)
     np.save(tmp_path / "run.npy", array.astype(np.float32))
     source = open_source(tmp_path / "run.npy", sequence=fasta(tmp_path, *sequences))
-    assert source.frames == 6 and lengths(source) == [14, 9] and letters(source) == "".join(sequences)
+    assert source.n_frames == 6 and lengths(source) == [14, 9] and letters(source) == "".join(sequences)
     np.testing.assert_allclose(c_alphas(source), places, atol=1e-5)
     part = open_source(tmp_path / "run.npy", sequence=tmp_path / "sequence.fasta", frames=FrameRange(1, 6, 2))
     np.testing.assert_allclose(c_alphas(part), places[1:6:2], atol=1e-5)

@@ -136,7 +136,7 @@ def test_ranges(tmp_path, monkeypatch, suffix, seeks):
     for asked in RANGES:
         numbers = np.arange(FRAMES)[asked.begin : asked.end : asked.stride]
         source = opened(path, frames=asked)
-        assert source.frames == len(numbers) == len(asked.numbers(FRAMES))
+        assert source.n_frames == len(numbers) == len(asked.numbers(FRAMES))
         chunks = list(source.chunks(4))
         assert [chunk.first_frame for chunk in chunks] == list(range(0, len(numbers), 4))
         assert [chunk.looked_at for chunk in chunks] == [len(chunk) for chunk in chunks]
@@ -154,12 +154,12 @@ def test_every_place_to_begin_at(tmp_path, suffix, stride):
     path = write(tmp_path / f"in{suffix}", moving(8))
     source = opened(path, frames=FrameRange(begin=1, stride=stride))
     everything = together(source.chunks(100), "coordinates")
-    for first in range(source.frames):
+    for first in range(source.n_frames):
         chunks = list(source.chunks(3, first))
-        assert [chunk.first_frame for chunk in chunks] == list(range(first, source.frames, 3))
+        assert [chunk.first_frame for chunk in chunks] == list(range(first, source.n_frames, 3))
         np.testing.assert_array_equal(together(chunks, "coordinates"), everything[first:])
         np.testing.assert_array_equal(together(chunks, "numbers"), np.asarray(source.numbers)[first:])
-    assert list(source.chunks(3, source.frames)) == []
+    assert list(source.chunks(3, source.n_frames)) == []
 
 
 def test_memory_does_not_change_the_chunks(tmp_path, monkeypatch):
@@ -207,7 +207,7 @@ def test_bad_frames_are_left_out(tmp_path, suffix):
     path = write(tmp_path / f"in{suffix}", spoiled())
     sound = [frame for frame in range(FRAMES) if frame not in BAD]
     source = opened(path, skip_bad=True)
-    assert source.frames == FRAMES
+    assert source.n_frames == FRAMES
     chunks = list(source.chunks(3))
     assert [chunk.first_frame for chunk in chunks] == list(range(0, FRAMES, 3))
     assert [chunk.looked_at for chunk in chunks] == [3, 3, 3, 3, 3, 2]
@@ -302,7 +302,7 @@ def test_files_cut_in_the_last_frame(tmp_path, suffix, residues):
 
 def reading_until_cut(source, message: str, frames: int = FRAMES - 1):
     """Read all chunks there are, and make sure that an error about the end comes after them."""
-    assert source.frames == frames
+    assert source.n_frames == frames
     chunks, stream = [], source.chunks(5)
     with pytest.raises(InputEndsEarly, match=message):
         chunks.extend(iter(lambda: next(stream, None), None))
@@ -343,7 +343,7 @@ def test_models_cut_in_the_last(tmp_path, suffix):
         path.write_bytes(gzip.compress(text.encode()) if suffix == ".pdb.gz" else text.encode())
         source = open_source(path)
         if length == 0 or length >= atoms - 24:  # what is cut off stands behind the last coordinate
-            assert source.frames == len(list(source.chunks(1))) == (3 if length else 2)
+            assert source.n_frames == len(list(source.chunks(1))) == (3 if length else 2)
         else:
             chunks = reading_until_cut(source, "in the middle of frame 3; its 2 whole frames were", 2)
             assert together(chunks, "numbers").tolist() == [0, 1]
@@ -358,8 +358,8 @@ def test_gzip_stream_that_ends_early(tmp_path):
     for length in range(len(whole) // 3, len(whole), 97):
         path.write_bytes(whole[:length])
         source = open_source(path)
-        found.add(source.frames)
-        reading_until_cut(source, f"frame {source.frames + 1}; its", source.frames)
+        found.add(source.n_frames)
+        reading_until_cut(source, f"frame {source.n_frames + 1}; its", source.n_frames)
     assert len(found) > 3
 
 

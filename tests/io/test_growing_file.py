@@ -71,7 +71,7 @@ def test_what_comes_after_a_note_of_the_length_is_cut_off(tmp_path, suffix, fram
     output.append(frames[4:9])
     output.files[0].path.open("ab").write(b"half a frame")
     again = grow(tmp_path / "cut", f"x{suffix}", atoms, lengths=lengths, frame_interval_ps=2.5)
-    assert again.frames == 4
+    assert again.n_frames == 4
     again.append(frames[4:])
     again.finish()
     expected = at_once(tmp_path, suffix, atoms, frames)

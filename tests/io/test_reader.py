@@ -23,7 +23,7 @@ TRAJECTORY_SUFFIXES = (".xtc", ".trr", ".dcd", ".nc")
 
 
 def names(source) -> list[str]:
-    return [source.topology.residue_name(index) for index in range(source.topology.residues)]
+    return [source.topology.residue_name(index) for index in range(source.topology.n_residues)]
 
 
 def all_coordinates(source, frames_per_chunk: int = 2) -> np.ndarray:
@@ -34,7 +34,7 @@ def test_c_alpha_file(c_alpha_lines, write_text):
     source = open_source(write_text(c_alpha_lines()))
     assert names(source) == ["ALA", "GLY", "SER", "TRP", "LYS"]
     assert source.present.sum() == 5 and source.present[:, SLOT_CA].all()
-    assert source.frames == 1
+    assert source.n_frames == 1
     coordinates = all_coordinates(source)
     np.testing.assert_allclose(coordinates[0, :, SLOT_CA], helix(5), atol=1e-4)
     assert np.isnan(coordinates[:, ~source.present]).all()
@@ -86,7 +86,7 @@ def test_numbers_that_start_again(c_alpha_lines, write_text, tmp_path):
 def test_models_are_frames(c_alpha_lines, write_text, end):
     frame = "".join(c_alpha_lines())
     source = open_source(write_text("".join(f"MODEL {n}\n{frame}{end}" for n in range(1, 6)) + "END\n"))
-    assert source.frames == 5
+    assert source.n_frames == 5
     assert [(chunk.first_frame, len(chunk.coordinates)) for chunk in source.chunks(2)] == [
         (0, 2),
         (2, 2),
@@ -120,7 +120,7 @@ def test_trajectory_with_topology(two_chains, write_frames, suffix):
     topology, present, coordinates = two_chains
     path = write_frames(f"out{suffix}", topology, present, coordinates, time=np.array([10.0, 20.0, 30.0]))
     source = open_source(path, path.with_suffix(".pdb"))
-    assert source.frames == 3
+    assert source.n_frames == 3
     np.testing.assert_allclose(all_coordinates(source)[:, present], coordinates[:, present], atol=6e-4)
     if suffix != ".dcd":
         assert np.concatenate([chunk.time for chunk in source.chunks(2)]).tolist() == [10.0, 20.0, 30.0]
@@ -135,7 +135,7 @@ def test_stride(two_chains, write_frames, suffix, frames_per_chunk):
     source = open_source(
         path, path.with_suffix(".pdb") if suffix == ".xtc" else None, frames=FrameRange(stride=3)
     )
-    assert source.frames == 3
+    assert source.n_frames == 3
     np.testing.assert_allclose(
         all_coordinates(source, frames_per_chunk)[:, present], coordinates[::3][:, present], atol=6e-4
     )
@@ -193,7 +193,7 @@ def test_caps_water_and_ligands_are_passed_over(c_alpha_lines, write_text):
     ) as caught:
         source = open_source(write_text(lines))
     assert len(caught) == 1
-    assert source.topology.residues == 5
+    assert source.topology.n_residues == 5
 
 
 @pytest.mark.parametrize("record", ["ATOM", "HETATM"])
@@ -205,7 +205,7 @@ def test_modified_residue_in_a_chain(c_alpha_lines, write_text, record):
         open_source(path)
     with pytest.warns(InputWarning) as caught:
         source = open_source(path, skip_unknown=True)
-    assert source.topology.residues == 4
+    assert source.topology.n_residues == 4
     assert "left out chain A residue 3B SEP" in str(caught[0].message)
     assert "between chain A residue 2 GLY and chain A residue 4 GLY" in str(caught[1].message)
     assert source.linked.tolist() == [True, False, True, False]

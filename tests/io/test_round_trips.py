@@ -63,7 +63,7 @@ def names_of(topology: Topology) -> list[tuple[str, str, int, str]]:
             int(topology.residue_numbers[row]),
             topology.insertion_codes[row],
         )
-        for row in range(topology.residues)
+        for row in range(topology.n_residues)
     ]
 
 

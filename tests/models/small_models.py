@@ -50,7 +50,7 @@ def _temporal(config: TemporalConfig) -> TemporalModel:
     frame, previous = following_frames(9)
     if config.representation != "voxels":
         model.autoencoder.fit(frame, previous)
-        model.force_field = _force_field(molecule.atoms)
+        model.force_field = _force_field(molecule.n_atoms)
     model.library = torch.cat([previous, frame.unsqueeze(1)], dim=1)
     return model
 

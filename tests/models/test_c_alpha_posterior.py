@@ -34,11 +34,11 @@ def crystal() -> tuple[torch.Tensor, Chain]:
 def blind_walk(topology: Topology, n_frames: int, seed: int = 0) -> torch.Tensor:
     """Chains with soft bonds whose angles and dihedrals are anything."""
     random = np.random.default_rng(seed)
-    steps = random.normal(size=(n_frames, topology.residues, 3))
-    for residue in range(1, topology.residues):  # no hairpins
+    steps = random.normal(size=(n_frames, topology.n_residues, 3))
+    for residue in range(1, topology.n_residues):  # no hairpins
         steps[:, residue] += 0.7 * steps[:, residue - 1]
         steps[:, residue] /= np.linalg.norm(steps[:, residue], axis=-1, keepdims=True)
-    steps *= random.normal(0.38, 0.0174, size=(n_frames, topology.residues, 1))
+    steps *= random.normal(0.38, 0.0174, size=(n_frames, topology.n_residues, 1))
     return torch.tensor(steps.cumsum(axis=1), dtype=torch.float32)
 
 

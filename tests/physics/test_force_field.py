@@ -54,7 +54,7 @@ def solvated_butane() -> openmm.System:
 
 def test_reads_every_term():
     field = ForceField.from_openmm(solvated_butane())
-    assert field.atoms == 4 + 3 * WATERS
+    assert field.n_atoms == 4 + 3 * WATERS
     assert field.bonds.tolist() == [[0, 1], [1, 2]]
     assert field.bond_parameters.tolist() == [[0.15, 2e5]] * 2
     assert field.angles.tolist() == [[0, 1, 2], [1, 2, 3]]
@@ -114,7 +114,7 @@ def test_missing_arrays_are_named():
 
 def test_solute_of_a_solvated_system():
     solute = ForceField.from_openmm(solvated_butane()).select(np.array([3, 2, 1, 0]))
-    assert solute.atoms == 4
+    assert solute.n_atoms == 4
     assert solute.bonds.tolist() == [[3, 2], [2, 1]]
     assert solute.torsions.tolist() == [[3, 2, 1, 0]]
     assert solute.charges.tolist() == [-0.2, 0.3, -0.2, 0.1]
@@ -129,7 +129,7 @@ def test_energy_of_the_solute_is_that_of_the_solute_alone():
     from backmap.physics import Potential
 
     whole = ForceField.from_openmm(solvated_butane())
-    apart = torch.randn(whole.atoms, 3, dtype=torch.float64)
+    apart = torch.randn(whole.n_atoms, 3, dtype=torch.float64)
     solute = Potential(whole.select(np.arange(4)), torch.float64).terms(apart[:4])
     apart[4:] += 1e4
     system = Potential(whole, torch.float64).terms(apart)

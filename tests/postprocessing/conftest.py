@@ -29,10 +29,10 @@ def protein() -> Protein:
         pytest.skip("no model is shipped")
     topology = Topology.from_sequences("ARNDCQEGHILKMFPSTWYV", "PHS")
     c_alpha = np.concatenate([helix(20), helix(3) + [3.0, 0.0, 0.0]])
-    noise = np.random.default_rng(0).normal(0.0, 0.005, (FRAMES, topology.residues, 3))
-    atoms = np.full((FRAMES, topology.residues, 15, 3), np.nan)
+    noise = np.random.default_rng(0).normal(0.0, 0.005, (FRAMES, topology.n_residues, 3))
+    atoms = np.full((FRAMES, topology.n_residues, 15, 3), np.nan)
     atoms[:, :, 1] = c_alpha + noise
-    only_c_alpha = np.zeros((topology.residues, 15), dtype=bool)
+    only_c_alpha = np.zeros((topology.n_residues, 15), dtype=bool)
     only_c_alpha[:, 1] = True
     beads = to_mdtraj(AtomList.of_protein(topology, only_c_alpha), atoms)
     return _listed(backmap.reconstruct(beads, seed=1, device="cpu"))

@@ -54,7 +54,7 @@ def torsion(frame: np.ndarray, atoms: AtomList, residue: int, names: str) -> flo
 
 def separations(atoms: AtomList) -> np.ndarray:
     """Number of bonds between atoms, 3 standing for all farther ones too."""
-    count = atoms.atoms
+    count = atoms.n_atoms
     bonded = np.eye(count, dtype=np.float32)
     bonded[tuple(np.transpose(atoms.bonds))] = 1
     bonded = np.maximum(bonded, bonded.T)
@@ -87,14 +87,16 @@ def test_list_is_complete_and_in_order(protein):
     atoms, coordinates = protein
     added = Hydrogens(atoms, coordinates[0]).atoms
     hydrogen = is_hydrogen(added)
-    assert added.present.shape == (added.atoms,) and added.present.all()
+    assert added.present.shape == (added.n_atoms,) and added.present.all()
     for before, after in zip(atoms.residues, added.residues, strict=True):
         heavy = len(before.atom_names)
         assert after.atom_names[:heavy] == before.atom_names
         assert set(after.elements[heavy:]) == {"H"}
     ends = np.array(added.bonds)
     assert len(set(map(frozenset, added.bonds))) == len(added.bonds)
-    assert np.bincount(ends[hydrogen[ends]], minlength=added.atoms)[hydrogen].tolist() == [1] * hydrogen.sum()
+    assert (
+        np.bincount(ends[hydrogen[ends]], minlength=added.n_atoms)[hydrogen].tolist() == [1] * hydrogen.sum()
+    )
     assert len(added.bonds) == len(atoms.bonds) + hydrogen.sum()
 
 
@@ -168,12 +170,12 @@ def test_heavy_atoms_are_bit_identical_and_frames_independent(protein):
     hydrogens = Hydrogens(atoms, coordinates[0])
     given = coordinates.copy()
     together = hydrogens.apply(coordinates)
-    assert together.shape == (len(coordinates), hydrogens.atoms.atoms, 3) and together.dtype == np.float64
+    assert together.shape == (len(coordinates), hydrogens.atoms.n_atoms, 3) and together.dtype == np.float64
     assert np.array_equal(together[:, ~is_hydrogen(hydrogens.atoms)], given)
     assert np.array_equal(coordinates, given)
     alone = [hydrogens.apply(frame[None]) for frame in coordinates]
     assert np.array_equal(together, np.concatenate(alone))
-    assert hydrogens.apply(coordinates[:0]).shape == (0, hydrogens.atoms.atoms, 3)
+    assert hydrogens.apply(coordinates[:0]).shape == (0, hydrogens.atoms.n_atoms, 3)
 
 
 def test_hydrogens_turn_with_the_frame(protein):

@@ -56,9 +56,9 @@ class Echo:
         atoms = numbers[None, :, None, None] + 0.1 * np.arange(self.samples)[:, None, None, None]
         shape = self.samples, len(numbers)
         return BuiltAtoms(
-            atoms=np.broadcast_to(atoms, (*shape, ATOMS.atoms, 3)).astype(np.float32),
-            displacement=np.zeros((*shape, TOPOLOGY.residues), dtype=np.float32),
-            cis=np.zeros(TOPOLOGY.residues, dtype=np.int64),
+            atoms=np.broadcast_to(atoms, (*shape, ATOMS.n_atoms, 3)).astype(np.float32),
+            displacement=np.zeros((*shape, TOPOLOGY.n_residues), dtype=np.float32),
+            cis=np.zeros(TOPOLOGY.n_residues, dtype=np.int64),
             failures=0,
         )
 

@@ -204,8 +204,8 @@ def corpus_of(topology: Topology, atoms: np.ndarray, present: np.ndarray) -> Cor
         residue_types=topology.residue_types,
         chain_index=topology.chain_index,
         linked=topology.linked(),
-        trusted=np.ones(topology.residues, dtype=bool),
-        offsets=np.array([0, topology.residues]),
+        trusted=np.ones(topology.n_residues, dtype=bool),
+        offsets=np.array([0, topology.n_residues]),
         weights=np.ones(1),
         data_hash="",
     )

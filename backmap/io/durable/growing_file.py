@@ -32,12 +32,12 @@ class Length:
     """Length of a growing file: bytes, frames, and the CRC-32 of the bytes."""
 
     size: int = 0
-    frames: int = 0
+    n_frames: int = 0
     checksum: int = 0
 
     def grown(self, data: bytes, frames: int = 0) -> Length:
         """Return the length after more bytes, which contain the given number of frames."""
-        return Length(self.size + len(data), self.frames + frames, zlib.crc32(data, self.checksum))
+        return Length(self.size + len(data), self.n_frames + frames, zlib.crc32(data, self.checksum))
 
 
 def is_part_of_output(name: str, outputs: Collection[str]) -> bool:
@@ -126,9 +126,9 @@ class GrowingFile:
         """Number frames and append them."""
         if not len(frames):
             return
-        first = self._first_model + self.length.frames
+        first = self._first_model + self.length.n_frames
         frames = replace(frames, numbers=np.arange(first, first + len(frames)))
-        begin = b"" if self.length.frames or self._is_part else self._encoder.begin(frames[:1])
+        begin = b"" if self.length.n_frames or self._is_part else self._encoder.begin(frames[:1])
         self._add(begin + self._encoder.encode(frames), len(frames))
 
     def _add(self, data: bytes, frames: int) -> None:
@@ -150,12 +150,12 @@ class GrowingFile:
             while data := source.read(_BYTES_PER_READ):
                 file.write(data)
                 self.length = self.length.grown(data)
-        self.length = replace(self.length, frames=self.length.frames + part.length.frames)
+        self.length = replace(self.length, n_frames=self.length.n_frames + part.length.n_frames)
 
     def finish(self) -> None:
         """Convert the file to its final form, once, and wait until it is on disk."""
         if not self._is_finished:
-            self._encoder.finish(self.path, self.length.frames, self.finished)
+            self._encoder.finish(self.path, self.length.n_frames, self.finished)
             self._is_finished = True
 
 
@@ -206,9 +206,9 @@ class GrowingOutput:
             )
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of frames so far."""
-        return self._frames.length.frames
+        return self._frames.length.n_frames
 
     def write(
         self,
@@ -234,7 +234,7 @@ class GrowingOutput:
 
     def append(self, frames: Frames) -> None:
         """Append frames that contain only the listed atoms."""
-        is_first = not self.frames and len(frames)
+        is_first = not self.n_frames and len(frames)
         self._frames.append(frames)
         for names in self.files[1:] if is_first else ():
             names.append(frames[:1])

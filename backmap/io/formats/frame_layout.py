@@ -52,7 +52,7 @@ class FrameLayout:
         Which frames have a box, in formats where it is optional.
     """
 
-    atoms: int
+    n_atoms: int
     offsets: np.ndarray
     ends_early: bool
     boxes: np.ndarray | None = None

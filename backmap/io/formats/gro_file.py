@@ -43,12 +43,12 @@ class GroFile:
         return residues_of(rows)
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms in a frame."""
         return len(self._first)
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of whole frames."""
         return self._extent[0]
 
@@ -118,8 +118,8 @@ class GroFile:
         return int(text)
 
     def _frame(self, number: int, title: str, lines: list[str], box: str) -> Frames:
-        if len(lines) != self.atoms:
-            self._refuse(number + 1, f"has {len(lines)} atoms, but the first frame has {self.atoms}")
+        if len(lines) != self.n_atoms:
+            self._refuse(number + 1, f"has {len(lines)} atoms, but the first frame has {self.n_atoms}")
         vectors = self._box(number, box)
         time = _TIME.search(title)
         return Frames(

@@ -48,12 +48,12 @@ class GsdFile:
         )
 
     @cached_property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of particles in the first frame."""
-        return len(self._file[0].positions) if self.frames else 0
+        return len(self._file[0].positions) if self.n_frames else 0
 
     @cached_property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of frames."""
         frames = len(self._file)
         if frames > self.path.stat().st_size:
@@ -72,10 +72,10 @@ class GsdFile:
     def _molecules(self, bonds: np.ndarray | None) -> list[str]:
         """Number the runs of consecutively bonded particles; all names are empty if there are no bonds."""
         if bonds is None or not len(bonds):
-            return [""] * self.atoms
+            return [""] * self.n_atoms
         pairs = np.sort(np.asarray(bonds, dtype=np.int64), axis=1)
-        bonded = np.zeros(self.atoms, dtype=bool)
-        if pairs.max() >= self.atoms:
+        bonded = np.zeros(self.n_atoms, dtype=bool)
+        if pairs.max() >= self.n_atoms:
             raise InputError(
                 f"{self.path}: has a bond to particle {pairs.max()}, which does not exist; write it again"
             )
@@ -85,10 +85,10 @@ class GsdFile:
     def _frame(self, number: int) -> Frames:
         frame = self._file[number]
         particles = len(frame.positions)
-        if particles != self.atoms:
+        if particles != self.n_atoms:
             raise InputError(
                 f"{self.path}: frame {number + 1} has {particles} particles, but the first has "
-                f"{self.atoms}; give frames with the same particles"
+                f"{self.n_atoms}; give frames with the same particles"
             )
         return Frames(
             coordinates=(np.asarray(frame.positions) * self.nm_per_unit).astype(np.float32)[None],

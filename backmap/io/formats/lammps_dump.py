@@ -52,8 +52,8 @@ class LammpsDump:
     def residues(self) -> list[ResidueRecord]:
         """One bead per residue, named by its type; molecules are chains."""
         columns = self._parse(0, self._text(0))[2]
-        types = columns["type"] if "type" in columns else ["?"] * self.atoms
-        molecules = columns["mol"] if "mol" in columns else [""] * self.atoms
+        types = columns["type"] if "type" in columns else ["?"] * self.n_atoms
+        molecules = columns["mol"] if "mol" in columns else [""] * self.n_atoms
         rows = [
             AtomRow("CA", kind.upper(), None, segment=molecule, group=number)
             for number, (kind, molecule) in enumerate(zip(types, molecules, strict=True))
@@ -61,16 +61,16 @@ class LammpsDump:
         return residues_of(rows)
 
     @cached_property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms in a frame."""
-        return len(next(iter(self._parse(0, self._text(0))[2].values()))) if self.frames else 0
+        return len(next(iter(self._parse(0, self._text(0))[2].values()))) if self.n_frames else 0
 
     @cached_property
     def _ids(self) -> np.ndarray:
         return self._parse(0, self._text(0))[2].get("id", np.empty(0))
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of whole frames."""
         return len(self._offsets) - 1 - self.ends_early
 
@@ -124,8 +124,8 @@ class LammpsDump:
             positions = np.stack([columns[name].astype(np.float64) for name in names], axis=1)
         except ValueError:
             self._refuse(number, "has a coordinate that is not a number")
-        if len(positions) != self.atoms:
-            self._refuse(number, f"has {len(positions)} atoms, but the first frame has {self.atoms}")
+        if len(positions) != self.n_atoms:
+            self._refuse(number, f"has {len(positions)} atoms, but the first frame has {self.n_atoms}")
         if not np.array_equal(columns.get("id", []), self._ids):
             self._refuse(number, "has different atom ids from the first frame; dump the same atoms")
         if "s" in names[0]:

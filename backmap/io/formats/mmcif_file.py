@@ -56,12 +56,12 @@ class MmcifFile:
         return named_in_mmcif(self._block) if self._block is not None else []
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms in a model, including alternate locations."""
         return len(self._models[0]) if self._models else 0
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of whole models."""
         return len(self._models) - self.ends_early
 

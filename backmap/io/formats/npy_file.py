@@ -52,12 +52,12 @@ class NpyFile:
         return residues_of(rows)
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of beads."""
         return self._array.shape[1]
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of frames in all trajectories."""
         return self._array.shape[0]
 
@@ -100,23 +100,23 @@ class NpyFile:
     @property
     def _short_glycines(self) -> bool:
         letters = "".join(self._known_sequence.records)
-        return self.atoms == 5 * len(letters) - letters.count("G")
+        return self.n_atoms == 5 * len(letters) - letters.count("G")
 
     def _bead_names(self, sequence: FastaFile) -> tuple[str, ...]:
         """Name the beads of a residue, given their number and their distances in the first frame."""
         letters = "".join(sequence.records)
-        if self.atoms == len(letters):
+        if self.n_atoms == len(letters):
             return ("CA",)
-        if self.atoms != 5 * len(letters) and not self._short_glycines:
+        if self.n_atoms != 5 * len(letters) and not self._short_glycines:
             raise InputError(
-                f"{self.path}: has {self.atoms} beads, but the sequence {sequence.path} has "
+                f"{self.path}: has {self.n_atoms} beads, but the sequence {sequence.path} has "
                 f"{len(letters)} residues; give one bead per residue (C-alphas) or five (N, CA, C, O, CB)"
             )
         return self._order_of_five(letters)
 
     def _order_of_five(self, letters: str) -> tuple[str, ...]:
         """Tell N, CA, C, O, CB from N, CA, CB, C, O: are the third and fourth bead C and O?"""
-        if not self.frames:
+        if not self.n_frames:
             return ("N", "CA", "C", "O", "CB")
         sizes = [5 - (letter == "G" and self._short_glycines) for letter in letters]
         starts = np.cumsum([0, *sizes[:-1]])[[letter != "G" for letter in letters]]

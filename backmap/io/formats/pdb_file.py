@@ -57,12 +57,12 @@ class PdbFile:
         return [bond for bond in map(named_in_pdb, self._first.disulfides) if bond is not None]
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms in a model, including alternate locations."""
         return len(self._atom_names)
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of whole models."""
         return self._extent[0]
 

@@ -25,11 +25,11 @@ class FrameFile(Protocol):
     """Anything that frames can be read from."""
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms in a frame."""
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of whole frames."""
 
     @property
@@ -44,7 +44,7 @@ class NamesFile(Protocol):
     """Anything that names residues."""
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms."""
 
     @property

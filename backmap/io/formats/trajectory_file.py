@@ -41,12 +41,12 @@ class StreamedTrajectory:
         self._suffix = suffix_of(path)
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms in a frame."""
-        return self._extent[0] if self._layout is None else self._layout.atoms
+        return self._extent[0] if self._layout is None else self._layout.n_atoms
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of whole frames."""
         return self._extent[1] if self._layout is None else len(self._layout.offsets)
 
@@ -59,7 +59,7 @@ class StreamedTrajectory:
             return False
         before, frame_bytes = sizes
         whole, rest = divmod(self.path.stat().st_size - before, frame_bytes)
-        return rest > 0 and whole == self.frames
+        return rest > 0 and whole == self.n_frames
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Read the frames with the given numbers, a few at a time.
@@ -68,14 +68,14 @@ class StreamedTrajectory:
         """
         hops = self._hops(numbers.step)
         span = 1 if hops else numbers.step
-        at_most = max(1, MAX_ATOM_POSITIONS_PER_READ // max(1, self.atoms * span))
+        at_most = max(1, MAX_ATOM_POSITIONS_PER_READ // max(1, self.n_atoms * span))
         with RemoteTrajectory(self.path, None if self._layout is None else self._layout.offsets) as file:
             for piece in _pieces(numbers, frames_per_read, at_most):
                 yield self._read_apart(file, piece) if hops else self._read_through(file, piece)
 
     def _hops(self, stride: int) -> bool:
         """Return whether seeking each frame is faster than also reading the frames in between."""
-        between = (stride - 1) * (self.atoms + _POSITIONS_PER_FRAME)
+        between = (stride - 1) * (self.n_atoms + _POSITIONS_PER_FRAME)
         return between >= _POSITIONS_PER_SEEK.get(self._suffix, _POSITIONS_PER_SLOW_SEEK)
 
     def _read_apart(self, file: RemoteTrajectory, numbers: range) -> Frames:
@@ -89,7 +89,7 @@ class StreamedTrajectory:
         data = file.read(numbers.start, span)
         found = len(data[0]) if len(data) else 0
         if found < span:
-            after = f"after frame {numbers.start + found} of {self.frames}"
+            after = f"after frame {numbers.start + found} of {self.n_frames}"
             if self._suffix in HDF5_SUFFIXES + NETCDF_SUFFIXES:
                 raise InputEndsEarly(f"{self.path}: ends {after}; copy it again")
             raise InputError(f"{self.path}: is damaged {after}; copy it again")
@@ -141,8 +141,8 @@ class LoadedTrajectory:
     ends_early = False
 
     def __init__(self, trajectory: mdtraj.Trajectory) -> None:
-        self.atoms = trajectory.n_atoms
-        self.frames = trajectory.n_frames
+        self.n_atoms = trajectory.n_atoms
+        self.n_frames = trajectory.n_frames
         vectors = _box_vectors(trajectory.unitcell_lengths, trajectory.unitcell_angles)
         self._everything = Frames(coordinates=trajectory.xyz, time=trajectory.time, box=vectors)
 
@@ -208,7 +208,7 @@ class TopologyFile:
         return topology
 
     @property
-    def atoms(self) -> int:
+    def n_atoms(self) -> int:
         """Number of atoms."""
         return self.topology.n_atoms
 

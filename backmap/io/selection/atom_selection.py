@@ -55,7 +55,7 @@ def listed(atoms: AtomList, selected: np.ndarray) -> AtomList:
     selected : ndarray, (selected,) int64
         Indices of the selected atoms, ascending.
     """
-    kept = np.zeros(atoms.atoms, dtype=bool)
+    kept = np.zeros(atoms.n_atoms, dtype=bool)
     kept[selected] = True
     residues = []
     first = 0

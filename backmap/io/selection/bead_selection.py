@@ -89,30 +89,32 @@ def select_atoms(residues: Sequence[ResidueRecord], molecule: Molecule, *, file:
     InputError
         If the file does not contain the molecule exactly once.
     """
-    wanted = _Wanted(molecule, np.arange(molecule.atoms))
+    wanted = _Wanted(molecule, np.arange(molecule.n_atoms))
     matches = wanted.find(residues)
     if len(matches) == 1:
         return matches[0]
     lacking = wanted.lacking(residues)
     reason = lacking or f"contains {len(matches)} molecules {wanted.residue_names}"
-    raise InputError(f"{file}: {reason}; give a file with all {molecule.atoms} atoms of the model's molecule")
+    raise InputError(
+        f"{file}: {reason}; give a file with all {molecule.n_atoms} atoms of the model's molecule"
+    )
 
 
 def bare_beads(mapping: LinearMapping) -> BeadSelection:
     """Return the selection for a file that contains only the beads."""
     labels = tuple(f"bead {number} {name}" for number, name in enumerate(mapping.bead_names, 1))
-    return BeadSelection(np.arange(mapping.beads), np.eye(mapping.beads), labels)
+    return BeadSelection(np.arange(mapping.n_beads), np.eye(mapping.n_beads), labels)
 
 
 def bare_atoms(molecule: Molecule, mapping: LinearMapping) -> BeadSelection:
     """Return the selection for a file that contains only the atoms of the molecule."""
-    labels = tuple(molecule.describe(atom) for atom in range(molecule.atoms))
-    return BeadSelection(np.arange(molecule.atoms), mapping.weights, labels)
+    labels = tuple(molecule.describe(atom) for atom in range(molecule.n_atoms))
+    return BeadSelection(np.arange(molecule.n_atoms), mapping.weights, labels)
 
 
 def describe_beads(mapping: LinearMapping) -> str:
     """Name the beads for a message: ``6 beads C N CA CB C N``."""
-    return f"{mapping.beads} beads {_shown(mapping.bead_names)}"
+    return f"{mapping.n_beads} beads {_shown(mapping.bead_names)}"
 
 
 class _Wanted:
@@ -191,7 +193,7 @@ def _require_beads(
     """Require that a file contains only the beads; report its contents otherwise."""
     expected = f"the model's {describe_beads(mapping)}"
     names = [atom.name.strip().upper() for residue in residues for atom in residue.atoms]
-    if len(names) != mapping.beads:
+    if len(names) != mapping.n_beads:
         lacking = wanted.lacking(residues)
         holds = lacking or f"found {len(names)} atoms in {len(residues)} residues {_shown_residues(residues)}"
         raise InputError(

@@ -83,11 +83,11 @@ def _with_copies(topology: Topology, begins: np.ndarray, falls: np.ndarray) -> n
 
 def _divided(topology: Topology, begins: np.ndarray, numbered: np.ndarray) -> Topology:
     """Divide residues into chains, which begin after the marked residues."""
-    chain_index = np.cumsum(np.append(False, begins)[: topology.residues]).astype(np.int64)
+    chain_index = np.cumsum(np.append(False, begins)[: topology.n_residues]).astype(np.int64)
     first = np.append(0, np.flatnonzero(begins) + 1)
     numbers = topology.residue_numbers
     if not numbered.all():
-        counted = 1 + np.arange(topology.residues) - first[chain_index]
+        counted = 1 + np.arange(topology.n_residues) - first[chain_index]
         chain_numbered = np.bincount(chain_index, numbered) > 0
         numbers = np.where(chain_numbered[chain_index], numbers, counted)
     return replace(

@@ -46,8 +46,8 @@ def build_order(chain: Chain, c_alpha: Tensor) -> list[Tensor]:
 def _waits(chain: Chain, c_alpha: Tensor) -> Tensor:
     """Return whether the residue of each row waits for the residue of each column."""
     reach = torch.tensor(layout.REACH_NM, dtype=c_alpha.dtype, device=c_alpha.device)[chain.types]
-    near = torch.zeros(chain.residues, chain.residues, dtype=torch.bool, device=c_alpha.device)
-    nearest = min(layout.NEIGHBOURS, chain.residues - 1)
+    near = torch.zeros(chain.n_residues, chain.n_residues, dtype=torch.bool, device=c_alpha.device)
+    nearest = min(layout.NEIGHBOURS, chain.n_residues - 1)
     for frame in c_alpha.unbind(0):
         distance = torch.cdist(frame, frame)
         horizon = distance.kthvalue(nearest + 1, dim=1).values
@@ -60,7 +60,7 @@ def _waits(chain: Chain, c_alpha: Tensor) -> Tensor:
     # Not |=, which TorchScript passes over.
     seen[:, 1:] = seen[:, 1:] | (near[:, :-1] & linked)
     seen[:, :-1] = seen[:, :-1] | (near[:, 1:] & linked)
-    number = torch.arange(chain.residues, device=c_alpha.device)
+    number = torch.arange(chain.n_residues, device=c_alpha.device)
     own, before = number[1:], number[:-1]
     seen[own, before] = seen[own, before] | linked
     return seen & (number[None, :] < number[:, None])

@@ -134,7 +134,7 @@ def visible_atoms(chain: Chain, residue: Tensor, kind: Tensor) -> Tensor:
     -------
     Tensor, (queries, residues, 15) bool
     """
-    number = torch.arange(chain.residues, device=residue.device)
+    number = torch.arange(chain.n_residues, device=residue.device)
     own = residue[:, None]
     last_turn = kind[:, None] != Pass.INTERIOR.value
     before, behind = shift(chain.linked, -1, 0.0), chain.linked
@@ -229,7 +229,7 @@ def _points(
     offset = torch.tensor(layout.POINT_OFFSETS, device=residue.device)
     slot = torch.tensor(layout.POINT_SLOTS, device=residue.device)
     row = torch.arange(len(residue), device=residue.device)[:, None]
-    where = (residue[:, None] + offset).clamp(0, chain.residues - 1)
+    where = (residue[:, None] + offset).clamp(0, chain.n_residues - 1)
     axes, origin = frame[:, :3], frame[:, 3:]
     points = torch.matmul(atoms[row, where, slot] - origin, axes.transpose(1, 2))
     before = shift(chain.linked, -1, 0.0)

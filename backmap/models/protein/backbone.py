@@ -155,7 +155,7 @@ class BackboneBuilder(nn.Module):
         anchors = _Anchors(starts, given, atoms)
         linked = chain.linked[starts]
         c_alpha = atoms[:, starts, None, chemistry.SLOT_CA]
-        following = atoms[:, (starts + 1).clamp_max(chain.residues - 1), None, chemistry.SLOT_N]
+        following = atoms[:, (starts + 1).clamp_max(chain.n_residues - 1), None, chemistry.SLOT_N]
         lone_c, beside = self._lone(c_alpha, uniforms[:, :, :1], anchors)
         c = _where(linked[:, None], atoms[:, starts, None, chemistry.SLOT_C], lone_c)
         atoms[:, starts, chemistry.SLOT_C] = c.squeeze(2)

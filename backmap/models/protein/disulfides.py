@@ -122,7 +122,7 @@ class Disulfides(nn.Module):
         if pairs.shape[0] == 0:
             return candidates
         candidates = candidates.clone()
-        number = pairs[:, 0] * chain.residues + pairs[:, 1]
+        number = pairs[:, 0] * chain.n_residues + pairs[:, 1]
         uniforms = uniform(keys, stream, torch.stack([2 * number, 2 * number + 1], dim=1))
         odds = self._log_odds(candidates, backbone, chain, pairs, given, recorded)
         bonded = self._bond(candidates, backbone, pairs, odds, uniforms[:, :, 0], given)

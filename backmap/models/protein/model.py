@@ -178,7 +178,7 @@ class ProteinModel(nn.Module):
         """Draw backbones for samples x frames, samples first; arguments as for :meth:`draw`."""
         samples = keys.shape[0]
         encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, _sites_at_once(c_alpha), box)
-        uniforms = uniform(keys, self.peptide_stream, _counters([chain.residues, 4], keys))
+        uniforms = uniform(keys, self.peptide_stream, _counters([chain.n_residues, 4], keys))
         evidence: PeptideEvidence | None = None
         if given is not None:
             evidence = self._weigh_evidence(encoded, frames, c_alpha, chain, given)
@@ -220,7 +220,7 @@ class ProteinModel(nn.Module):
         candidates = self.disulfides(
             candidates, backbone.atoms, chain, keys.flatten(), self.disulfide_stream, given, disulfides
         )
-        uniforms = uniform(keys, self.packing_stream, _counters([self.sweeps, chain.residues], keys))
+        uniforms = uniform(keys, self.packing_stream, _counters([self.sweeps, chain.n_residues], keys))
         return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1), box)
 
     def _draw_candidates(
@@ -259,9 +259,9 @@ class ProteinModel(nn.Module):
         better than independent numbers.
         """
         count = self.candidates
-        uniforms = uniform(keys, self.torsion_stream, _counters([chain.residues, count, 4, 2], keys))
+        uniforms = uniform(keys, self.torsion_stream, _counters([chain.n_residues, count, 4, 2], keys))
         spread = torch.arange(count, device=keys.device) / count
-        first = uniform(keys, self.candidate_stream, torch.arange(chain.residues, device=keys.device))
+        first = uniform(keys, self.candidate_stream, torch.arange(chain.n_residues, device=keys.device))
         uniforms[..., 0, 0] = torch.remainder(first.unsqueeze(-1) + spread, 1.0)
         return uniforms.flatten(0, 2)
 

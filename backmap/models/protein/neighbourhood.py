@@ -106,7 +106,7 @@ class NeighbourhoodEncoder(nn.Module):
         present = torch.ones(points.shape[1:3], dtype=torch.bool, device=points.device)
         selectable = torch.zeros_like(present)
         selectable[:, 0] = True
-        own = torch.arange(chain.residues, device=points.device)
+        own = torch.arange(chain.n_residues, device=points.device)
         # Call the operator directly: TorchScript cannot call functions with optional keywords.
         local, index, frame = torch.ops.backmap.canonical_alignment(
             points, present, selectable, query, triangle, own, self.neighbours, self.frame_rule, box

@@ -150,7 +150,7 @@ class TemporalDescription:
     mapping: MappingTable
 
     def __post_init__(self) -> None:
-        if self.molecule.atoms != self.mapping.atoms:
+        if self.molecule.n_atoms != self.mapping.atoms:
             raise ValueError(
-                f"the molecule has {self.molecule.atoms} atoms, but its mapping has {self.mapping.atoms}"
+                f"the molecule has {self.molecule.n_atoms} atoms, but its mapping has {self.mapping.atoms}"
             )

@@ -123,7 +123,7 @@ class InternalAutoencoder(nn.Module):
         self.latent = config.latent
         self.coordinates = InternalCoordinates(molecule, mapping)
         self.scale = ScaledCoordinates(self.coordinates.placed)
-        self.shape = BeadShape(mapping.beads)
+        self.shape = BeadShape(mapping.n_beads)
         self.bead_atoms = list(mapping.bead_atoms or ())
         size = 4 * self.coordinates.placed
         condition = (1 + previous_frames) * self.shape.size + previous_frames * size

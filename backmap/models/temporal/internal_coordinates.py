@@ -73,10 +73,10 @@ def placement_rows(molecule: Molecule, mapping: LinearMapping) -> list[Placement
             f"internal coordinates need at least 3 beads on different atoms, got {len(set(beads))}"
         )
     placed, rows = list(beads), []
-    while len(placed) < molecule.atoms:
+    while len(placed) < molecule.n_atoms:
         row = _next_row(molecule, placed, len(beads))
         if row is None:
-            lost = next(atom for atom in range(molecule.atoms) if atom not in placed)
+            lost = next(atom for atom in range(molecule.n_atoms) if atom not in placed)
             raise ValueError(
                 f"{molecule.describe(lost)} is not connected to any bead by bonds, and internal coordinates "
                 "cannot place it; use voxels"
@@ -124,7 +124,7 @@ def _references(
     """Return the second and third reference atoms: chosen ones, then those nearest to the parent by bonds."""
     away = molecule.bond_distances(parent)
     near = sorted(
-        (away[other] if away[other] >= 0 else molecule.atoms, position >= beads, position, other)
+        (away[other] if away[other] >= 0 else molecule.n_atoms, position >= beads, position, other)
         for other, position in order.items()
         if other != parent and other not in chosen
     )

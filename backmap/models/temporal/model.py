@@ -34,7 +34,7 @@ def make_autoencoder(
         If the representation cannot describe the molecule.
     """
     if config.representation == Representation.VOXELS:
-        return VoxelAutoencoder(config.voxels, molecule.atoms, mapping.beads, config.previous_frames)
+        return VoxelAutoencoder(config.voxels, molecule.n_atoms, mapping.n_beads, config.previous_frames)
     return InternalAutoencoder(config.internal, molecule, mapping, config.previous_frames)
 
 
@@ -88,7 +88,7 @@ class TemporalModel(nn.Module):
         self.register_buffer("bonds", bonds, persistent=False)
         self.register_buffer("bond_range", torch.tensor([[0.0, torch.inf]]).repeat(len(bonds), 1))
         self.register_buffer("residual_limit", torch.tensor(torch.inf))
-        self.register_buffer("library", torch.zeros(0, self.previous_frames + 1, molecule.atoms, 3))
+        self.register_buffer("library", torch.zeros(0, self.previous_frames + 1, molecule.n_atoms, 3))
 
     # ---- Properties for users of the model -----------------------------------------------------
 
@@ -159,7 +159,7 @@ class TemporalModel(nn.Module):
             )
             model.library = torch.empty(rows.get("library", 0), *model.library.shape[1:])
             model.force_field = ForceField.from_arrays(arrays) if arrays else None
-            if model.force_field is not None and model.force_field.atoms != model.molecule.atoms:
+            if model.force_field is not None and model.force_field.n_atoms != model.molecule.n_atoms:
                 raise ValueError("the force field belongs to another molecule")
             return model
 

@@ -113,7 +113,7 @@ def test_of_cysteines_that_are_not_named_the_model_decides(model, protein):
 
 def test_a_cysteine_bonds_to_one_that_is_given(model, protein):
     built = protein.build(model, 1, 7)
-    given = torch.zeros(1, protein.topology.residues, 15, 3)
+    given = torch.zeros(1, protein.topology.n_residues, 15, 3)
     present = np.zeros(given.shape[1:3], dtype=bool)
     for row, _ in protein.bonds:
         present[row, SLOT_SG] = True
@@ -128,7 +128,7 @@ def test_a_cysteine_bonds_to_one_that_is_given(model, protein):
 def test_given_sulfurs_decide(model, protein):
     """Sulfurs that are given far from each other are not bonded, and stay, although the C-alphas allow it."""
     built = protein.build(model, 1, 7)
-    given = torch.zeros(1, protein.topology.residues, 15, 3)
+    given = torch.zeros(1, protein.topology.n_residues, 15, 3)
     present = np.zeros(given.shape[1:3], dtype=bool)
     for first, second in protein.bonds:
         for row, sign in ((first, -1.0), (second, 1.0)):
@@ -156,7 +156,7 @@ def test_chains_are_bonded_to_each_other(model):
     """A bond of crambin whose residues belong to two chains now."""
     protein = Protein(CRAMBIN)
     topology = protein.topology
-    chain_index = (np.arange(topology.residues) >= 20).astype(np.int64)
+    chain_index = (np.arange(topology.n_residues) >= 20).astype(np.int64)
     linked = protein.linked.copy()
     linked[19] = False
     split = Topology(topology.residue_types, chain_index, ("A", "B"), topology.residue_numbers)

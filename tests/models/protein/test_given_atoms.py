@@ -247,7 +247,7 @@ def test_batch_of_one_equals_batch_of_many(model, structure):
     "slots", [(SLOT_N,), (SLOT_C,), (SLOT_O,), (SLOT_CB,), (SLOT_N, SLOT_CB), (SLOT_OXT,)]
 )
 def test_a_lone_residue_is_built_around_what_it_has(model, structure, slots):
-    last = structure.topology.residues - 1
+    last = structure.topology.n_residues - 1
     kept = only(structure, *slots)[last:]
     lone = Structure(
         Topology.from_sequences("A"), np.array([False]), kept, structure.atoms[:, last:].contiguous()

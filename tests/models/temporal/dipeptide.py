@@ -33,7 +33,7 @@ def moving_dipeptide(frames: int, seed: int = 0, previous_frames: int = 1) -> Fr
             values[t] = 0.5 * values[t - 1] + 0.87 * values[t]
         return torch.from_numpy(values)
 
-    beads = start[BEAD_ATOMS] + 0.002 * noise(mapping.beads, 3)
+    beads = start[BEAD_ATOMS] + 0.002 * noise(mapping.n_beads, 3)
     rest = coordinates.measure(start.unsqueeze(0))
     placed = coordinates.placed
     values = InternalValues(

@@ -82,7 +82,7 @@ def chignolin() -> tuple[Molecule, LinearMapping, torch.Tensor]:
     molecule = molecule_of(loaded.topology)
     mapping = LinearMapping.from_atoms([i for i, n in enumerate(molecule.atom_names) if n == "CA"], molecule)
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(20, molecule.atoms, 3, dtype=torch.float64, generator=generator)
+    noise = torch.randn(20, molecule.n_atoms, 3, dtype=torch.float64, generator=generator)
     return molecule, mapping, torch.from_numpy(loaded.xyz[0]).double() + 0.005 * noise
 
 
@@ -94,12 +94,12 @@ def lengths(molecule: Molecule, frames: torch.Tensor) -> torch.Tensor:
 def test_peptides_and_rings_close(chignolin):
     molecule, mapping, _ = chignolin
     rows = {row.atom: row for row in placement_rows(molecule, mapping)}
-    assert sorted(rows) == sorted(set(range(molecule.atoms)) - set(mapping.bead_atoms))
+    assert sorted(rows) == sorted(set(range(molecule.n_atoms)) - set(mapping.bead_atoms))
     closing = [molecule.describe(row.atom) for row in rows.values() if row.closes]
     peptides = [name for name in closing if name.endswith("atom N")]
     assert len(peptides) == len(mapping.bead_atoms) - 1
     assert len(closing) == len(peptides) + 6  # three rings of TYR, one of PRO, two of TRP
-    atom = {(molecule.residue_numbers[i], molecule.atom_names[i]): i for i in range(molecule.atoms)}
+    atom = {(molecule.residue_numbers[i], molecule.atom_names[i]): i for i in range(molecule.n_atoms)}
     assert rows[atom[3, "C"]][1:] == (atom[3, "CA"], atom[4, "CA"], atom[3, "N"], False)
     assert rows[atom[4, "N"]][1:] == (atom[3, "C"], atom[4, "CA"], atom[3, "CA"], True)
 
@@ -164,7 +164,7 @@ def test_a_loose_atom_is_refused():
 
 def test_means_of_atoms_are_refused():
     molecule, _, _ = dipeptide()
-    weights = torch.ones(3, molecule.atoms, dtype=torch.float64).numpy() / molecule.atoms
+    weights = torch.ones(3, molecule.n_atoms, dtype=torch.float64).numpy() / molecule.n_atoms
     with pytest.raises(ValueError, match="need beads that are single atoms"):
         placement_rows(molecule, LinearMapping(weights, ("A", "B", "C")))
 
