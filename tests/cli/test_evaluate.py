@@ -88,7 +88,7 @@ def test_bad_input_leaves_no_output(reference, tmp_path, capsys):
     ("samples", "message"),
     [
         (["missing.pdb"], "missing.pdb: no such file"),
-        (["sample.pdb", "sample.pdb"], "given twice"),
+        (["sample.pdb", "sample.pdb"], "given more than once"),
         (["short.pdb"], "has 3 residues"),
         (["many.pdb"], "has 2 frames"),
     ],
