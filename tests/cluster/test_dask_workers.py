@@ -120,7 +120,7 @@ def _kill_a_worker(unfinished: Path, killed: list[int]) -> None:
 def test_an_interrupt_from_the_terminal_ends_all_in_one_line(tmp_path):
     many = tmp_path / "many.xtc"
     frames = mdtraj.load(str(EXAMPLES / "ww_c_alpha.xtc"), top=str(TOP))
-    mdtraj.join([frames] * 40).save(str(many))
+    mdtraj.join([frames] * 400).save(str(many))  # minutes of work, whatever the machine
     arguments = [
         "reconstruct",
         many,
