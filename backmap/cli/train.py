@@ -108,7 +108,7 @@ def require_tables(path: Path, table: dict[str, Any], known: set[str]) -> None:
         raise InputError(f"{path}: unknown table [{unknown[0]}]; {', '.join(sorted(known))} are known")
     for name, value in table.items():
         if not isinstance(value, dict):
-            raise InputError(f"{path}: {name} is {shown(value)}, but a table is wanted")
+            raise InputError(f"{path}: {name} is {shown(value)}; it must be a table")
 
 
 def read_configurations(

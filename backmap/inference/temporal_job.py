@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -47,8 +48,7 @@ class TemporalJob:
 
     def load(self, device: torch.device | str) -> TemporalModel:
         """Load the model on a device, with its start frames."""
-        model = self.model.load(device)
-        assert isinstance(model, TemporalModel)  # options choose the job by the model's family
+        model = cast("TemporalModel", self.model.load(device))  # the family of the file chose the job
         if self.library is not None:
             model.library = torch.from_numpy(self.library).to(device)
         return model

@@ -240,7 +240,7 @@ def read(folder: Path, name: str) -> np.ndarray:
 
 def test_a_closed_standard_output_does_no_harm(whole):
     script = (
-        "import sys; from backmap.io import open_source; sys.exit(str(open_source(*sys.argv[1:]).frames))"
+        "import sys; from backmap.io import open_source; sys.exit(str(open_source(*sys.argv[1:]).n_frames))"
     )
     command = [sys.executable, "-c", script, str(whole / "run.dcd"), str(whole / "run.pdb")]
     shell = " ".join(map(shlex.quote, command)) + " >&- <&-"

@@ -102,7 +102,10 @@ WRONG_TENSORS = {
     "lacks": (lambda t: t.pop("weight/bias"), "the tensor 'weight/bias' is missing"),
     "lacks a moment": (lambda t: t.pop("exp_avg/bias"), "the tensor 'exp_avg/bias' is missing"),
     "foreign": (lambda t: t.update(other=torch.ones(1)), "the tensor 'other' is unexpected"),
-    "shape": (lambda t: t.update({"ema/bias": torch.ones(2)}), "ema/bias is float32 (2,), but float32 (1,)"),
+    "shape": (
+        lambda t: t.update({"ema/bias": torch.ones(2)}),
+        "ema/bias is float32 (2,); it must",
+    ),
     "type": (lambda t: t.update({"step/bias": torch.ones((), dtype=torch.int64)}), "step/bias is int64 ()"),
     "nan": (lambda t: t["weight/weight"].fill_(torch.nan), "weight/weight contains values that are not"),
 }

@@ -191,12 +191,12 @@ rise_steps = 2
         ("", "mapping: one of atoms = [numbers]"),
         ("atoms = [4, 6]", "at least 3 beads"),
         ("atoms = [-1, 4, 6]", "mapping.atoms[0] is -1"),
-        ('atoms = "all"', "mapping.atoms is 'all', but a list is wanted"),
+        ('atoms = "all"', "mapping.atoms is 'all'; it must be a list"),
         ("bead = [{atoms = [4]}, {atoms = [99]}]", "bead atom 99 is beyond the 22 atoms"),
         ("bead = [{atoms = []}]", "mapping.bead[0]: a bead needs atoms"),
         ("bead = [{atoms = [4, 5], weights = [1.0]}]", "as many weights as atoms"),
         ("bead = [{atoms = [4], weights = [0.0]}]", "not all of them 0"),
-        ('bead = ["CA"]', "mapping.bead[0] is 'CA', but a table is wanted"),
+        ('bead = ["CA"]', "mapping.bead[0] is 'CA'; it must be a table"),
     ],
 )
 def test_a_mapping_that_does_not_fit_is_refused(tmp_path, trajectory, mapping, message, capsys):
@@ -208,7 +208,7 @@ def test_a_mapping_that_does_not_fit_is_refused(tmp_path, trajectory, mapping, m
 
 
 TABLES = {
-    'trajectories = "a.xtc"': "data.trajectories is 'a.xtc', but a list is wanted",
+    'trajectories = "a.xtc"': "data.trajectories is 'a.xtc'; it must be a list",
     "trajectories = []": "data: trajectories is empty",
     "trajectories = [3]": "data.trajectories[0] is 3",
     "topology = 7": "data.topology is 7",
