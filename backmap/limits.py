@@ -27,7 +27,10 @@ _short.maxstring = _short.maxother = _short.maxlong = 60
 
 def shown(value: object) -> str:
     """Return a short representation of any value for a message."""
-    return _short.repr(value)
+    try:
+        return _short.repr(value)
+    except ValueError:  # Python refuses to write numbers of thousands of digits
+        return f"a {type(value).__name__} of very many digits"
 
 
 class Kind(Protocol):
@@ -187,7 +190,7 @@ class Several:
         if is_path(value):
             return (self.kind.check(value, name),)
         if not isinstance(value, Sequence | np.ndarray) or isinstance(value, bytes) or not len(value):
-            raise InputError(f"{name} is {shown(value)}; give a sequence")
+            raise InputError(f"{name} is {shown(value)}; give {self}")
         return tuple(self.kind.check(entry, name) for entry in value)
 
     def parse(self, text: str) -> Any:

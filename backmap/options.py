@@ -7,7 +7,9 @@ import inspect
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from difflib import get_close_matches
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from backmap.limits import Flag, Kind, OneOf, Real, Whole
 
@@ -85,7 +87,8 @@ def check_options(given: Any) -> None:
 def takes_options(kind: type) -> Callable[[Function], Function]:
     """Give a function of ``**options`` the signature and documentation of the options of a dataclass.
 
-    The options replace ``{options}`` in its docstring, except those that are explicit parameters.
+    The options replace ``{options}`` in its docstring, except those that are explicit parameters. A keyword
+    that the function does not take raises TypeError, with the name it is most like.
     """
 
     def decorate(function: Function) -> Function:
@@ -97,10 +100,20 @@ def takes_options(kind: type) -> Callable[[Function], Function]:
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
             for name, value in defaults.items()
         ]
-        function.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
+        documented = signature.replace(parameters=[*own, *keywords])
+
+        @wraps(function)
+        def checked(*given: Any, **options: Any) -> Any:
+            for name in options.keys() - documented.parameters.keys():
+                near = get_close_matches(name, documented.parameters, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}{hint}")
+            return function(*given, **options)
+
+        checked.__signature__ = documented  # type: ignore[attr-defined]
         listed = "\n".join(_entry(name, options_of(kind)[name], value) for name, value in defaults.items())
-        function.__doc__ = (function.__doc__ or "").replace("    {options}", textwrap.indent(listed, "    "))
-        return function
+        checked.__doc__ = (function.__doc__ or "").replace("    {options}", textwrap.indent(listed, "    "))
+        return cast(Function, checked)
 
     return decorate
 

@@ -150,7 +150,7 @@ def _trajectories(
 def _as_array(given: Any, number: int) -> np.ndarray:
     try:
         return np.asarray(given)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(
             f"frame {number + 1}: is not an array of coordinates ({error}); give coordinates in nm"
         ) from None

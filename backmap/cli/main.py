@@ -12,9 +12,11 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
 
+from backmap import __version__
 from backmap.errors import InputError, InputWarning, OptionError
 from backmap.limits import shown
 
@@ -57,11 +59,13 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
     """Make the parser of the command line, with the arguments of one verb only."""
     usage, description = "backmap VERB [ARGUMENTS]", "Backmapping of coarse-grained proteins to all atoms."
     parser = _Parser(prog="backmap", usage=usage, description=description)
+    parser.add_argument("--version", action="version", version=f"backmap {__version__}")
     verbs = parser.add_subparsers(
         dest="verb", required=True, title="verbs", metavar="VERB [ARGUMENTS]", prog="backmap"
     )
     for name, summary in VERBS.items():
-        subparser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        description = summary[0].upper() + summary[1:] + "."
+        subparser = verbs.add_parser(name, help=summary, description=description, allow_abbrev=False)
         if name == verb:
             module = import_module(f"backmap.cli.{name}")
             module.add_arguments(subparser)
@@ -80,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     prepare_streams()
     try:
-        with warnings.catch_warnings(), _ending_on_signals():
+        with warnings.catch_warnings():
             _show_only_our_warnings()
             return _run(arguments)
     except InputError as error:
@@ -118,9 +122,13 @@ def command() -> NoReturn:
 def _run(arguments: list[str]) -> int:
     _require_words(arguments)
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
-    parsed = build_parser(verb).parse_args(arguments)
+    parser = build_parser(verb)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        _refuse_unknown(parsed, unknown)
     gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
-    return parsed.run(parsed)
+    with _ending_on_signals():  # not before: an exception in the middle of an import may abort the program
+        return parsed.run(parsed)
 
 
 class _Stopped(BaseException):
@@ -151,6 +159,18 @@ def _ending_on_signals() -> Iterator[None]:
 
 def _stop(number: int, frame: object) -> NoReturn:
     raise _Stopped(number)
+
+
+def _refuse_unknown(parsed: argparse.Namespace, unknown: Sequence[str]) -> NoReturn:
+    """Refuse arguments that a verb does not take, with the options they are most like."""
+    known = [option_of(name) for name in vars(parsed)]
+    near = [match for word in unknown for match in get_close_matches(word.partition("=")[0], known, 1)]
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    tell(
+        f"backmap: error: unrecognized arguments: {' '.join(unknown)}{hint} "
+        f"(see `backmap {parsed.verb} --help`)"
+    )
+    raise SystemExit(EXIT_BAD_INPUT)
 
 
 def _described(error: InputError) -> str:

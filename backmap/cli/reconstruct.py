@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from backmap.options import options_of
+from backmap.runs.pipeline import carry_out
 from backmap.runs.request import Request
 
 from .console import tell
@@ -29,8 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reconstruct the input as requested by the arguments."""
-    from backmap.runs.pipeline import carry_out
-
     request = Request(**{name: getattr(arguments, name) for name in options_of(Request)})
     outcome = carry_out(request)
     if not request.quiet:

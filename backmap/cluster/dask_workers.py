@@ -64,7 +64,7 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
         ) from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler is None:
-        with _deaf_to_interrupts():
+        with _leaving_interrupts_to_us():
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -109,16 +109,17 @@ def _killing_when_stopped(cluster: LocalCluster) -> Iterator[None]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Make processes started here ignore interrupts from the terminal: this process will end them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leaving_interrupts_to_us() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C from the terminal; this process does, and ends them.
+
+    Threads and processes that start meanwhile inherit the blocked signal. An interrupt that comes in the
+    meantime is not lost: it is delivered afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _address_of(scheduler: str) -> str:

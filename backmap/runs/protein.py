@@ -111,12 +111,9 @@ class ProteinRun(Run):
         """Summarise what was built, how fast, and how far C-alphas moved."""
         speed = report.frames_built * self.residues / report.seconds
         said = f"{rounded(speed)} residues/s" if report.frames_built else "all built before"
-        sizes = [
-            counted(number, noun)
-            for number, noun in (
-                (self.steps, "frame"), (self.residues, "residue"), (self.request.samples, "sample")
-            )
-        ]  # fmt: skip
+        n_frames = self.steps - len(outcome["skipped_frames"])
+        numbers = (n_frames, "frame"), (self.residues, "residue"), (self.request.samples, "sample")
+        sizes = [counted(number, noun) for number, noun in numbers]
         motion = describe_motion(outcome)
         line = f"reconstructed {' x '.join(sizes)} in {report.seconds:.1f} s ({said})"
         return f"{line}, {motion}" if motion else line

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import backmap
 from backmap.cli import main as command
 from backmap.errors import InputError, InputWarning
 from backmap.models.shipped import ShippedModel
@@ -108,3 +109,21 @@ def test_runs_as_a_module():
         [sys.executable, "-m", "backmap.cli.main", "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_unknown_options_are_answered_with_what_was_meant(capsys):
+    with pytest.raises(SystemExit) as refused:
+        command.main(["reconstruct", "in.pdb", "-o", "out.pdb", "--smaples", "3"])
+    assert refused.value.code == 2
+    assert capsys.readouterr().err == (
+        "backmap: error: unrecognized arguments: --smaples 3; did you mean --samples? "
+        "(see `backmap reconstruct --help`)\n"
+    )
+    with pytest.raises(TypeError, match=r"reconstruct\(\) got .* 'smaples'; did you mean 'samples'\?"):
+        backmap.reconstruct("in.pdb", smaples=3)
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--version"])
+    assert capsys.readouterr().out == f"backmap {backmap.__version__}\n"
