@@ -176,7 +176,7 @@ def test_a_bad_frame_stops_the_run_and_what_was_built_is_kept(model, c_alphas, t
     assert sorted(path.name for path in tmp_path.iterdir() if "out" in path.name) == ["out.xtc.partial"]
     assert reconstruct(damaged, tmp_path / "out.xtc", "--resume", "--on-bad-frame", "skip") == 0
     assert "ca.dcd: left out 1 bad frame (4)" in capsys.readouterr().err
-    assert model.calls == [(0, 1), (1, 1), (2, 1), (4, 1)]
+    assert sorted(model.calls) == [(0, 1), (1, 1), (2, 1), (4, 1)]
     built = mdtraj.load(str(tmp_path / "out.xtc"), top=str(tmp_path / "out.pdb"))
     assert built.n_frames == 4
     assert json.loads((tmp_path / "out.xtc.backmap.json").read_text())["skipped_frames"] == [4]
