@@ -1,6 +1,6 @@
 """The text of PDB and mmCIF files: a template of a whole model, filled with numbers for each frame.
 
-gemmi writes about as fast (0.8 to 1.3 times the time), but only whole files; outputs here grow model by model.
+gemmi is about as fast, but it writes whole files only; outputs here grow model by model.
 """
 
 from __future__ import annotations
