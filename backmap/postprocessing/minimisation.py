@@ -244,7 +244,7 @@ def _is_usable(platform: str) -> bool:
 def _require_whole_chains(atoms: AtomList) -> None:
     """Refuse atoms without hydrogens and broken chains, which the force field cannot describe."""
     if not any("H" in residue.elements for residue in atoms.residues):
-        raise InputError("a minimisation needs hydrogens; add them with --hydrogens")
+        raise InputError("a minimisation needs hydrogens; add them first")
     first = np.cumsum([0] + [len(residue.atom_names) for residue in atoms.residues])
     residue_of = np.repeat(np.arange(len(atoms.residues)), np.diff(first))
     joined = {tuple(sorted(residue_of[list(bond)])) for bond in atoms.bonds}

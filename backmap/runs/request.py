@@ -137,6 +137,9 @@ class Building:
             name = "bead_noise" if self.bead_noise is not None else "c_alphas"
             raise OptionError(name, "moves C-alphas, which keep_given keeps in place; give only one of them")
 
+        if self.minimise and not self.hydrogens:
+            raise OptionError("minimise", "needs hydrogens; ask for hydrogens as well")
+
     @property
     def c_alpha_rule(self) -> CAlphaRule:
         """How C-alphas are treated."""

@@ -199,7 +199,7 @@ def test_far_from_the_origin_nothing_is_lost(toy, given):
 def test_angstrom_are_refused(toy, given):
     trajectory = mdtraj.load(str(given), top=str(given.with_suffix(".pdb")))
     trajectory.xyz *= 10
-    with pytest.raises(InputError, match="10 times too long: Angstrom were read as nm; divide"):
+    with pytest.raises(InputError, match="10 times too long: Angstrom were taken for nm; divide"):
         backmap.api.reconstruct(trajectory, model="toy")
 
 

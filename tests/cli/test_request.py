@@ -28,6 +28,10 @@ ON_THE_WAY = {"output", "overwrite", "log", "quiet", "resume"} | {
 """How a run is carried out: it may go on with another value."""
 
 
+NEEDED: dict[str, dict[str, Any]] = {"burn_in": {"segments": 2}, "minimise": {"hydrogens": True}}
+"""What an option needs beside it."""
+
+
 def other_value(name: str, known: Option) -> Any:
     """A value that is not the default."""
     default = defaults_of(Request).get(name)
@@ -44,15 +48,13 @@ def other_value(name: str, known: Option) -> Any:
 
 
 def with_other(name: str) -> Request:
-    needed = {"burn_in": {"segments": 2}, "end": {}}.get(name, {})
-    return Request(**{**GIVEN, **needed, name: other_value(name, OPTIONS[name])})
+    return Request(**{**GIVEN, **NEEDED.get(name, {}), name: other_value(name, OPTIONS[name])})
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_what_a_run_can_not_go_on_with_follows_from_the_options(name):
     """An option that is new decides, unless its declaration says that it does not."""
-    without = with_other(name) if name != "burn_in" else Request(**GIVEN, segments=2)
-    before = Request(**GIVEN) if name != "burn_in" else without
+    before = Request(**GIVEN, **NEEDED.get(name, {}))
     assert (with_other(name).deciding != before.deciding) == OPTIONS[name].decides
     assert OPTIONS[name].decides == (name not in FILES | ON_THE_WAY)
 
@@ -64,7 +66,7 @@ def test_options_are_refused_for_other_families(name, family):
     if known.families and family not in known.families:
         with pytest.raises(OptionError, match=f"applies only to .* models; protein is a {family} model"):
             dataclasses.replace(asked, model="protein").require_family(family)
-    elif not known.families and name != "burn_in":
+    elif not known.families:
         asked.require_family(family)
 
 

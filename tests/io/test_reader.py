@@ -290,7 +290,7 @@ def test_bad_text(write_text, case):
 @pytest.mark.parametrize(
     ("factor", "message"),
     [
-        (10, "3.83 nm apart instead of 0.38 nm, 10 times too long: Angstrom were read as nm; divide"),
+        (10, "3.83 nm apart instead of 0.38 nm, 10 times too long: Angstrom were taken for nm; divide"),
         (100, "38.3 nm apart .* 100 times too long"),
         (0.1, "0.03.. nm apart .* 10 times too short"),
     ],

@@ -111,7 +111,7 @@ def test_frames_that_fail_are_marked(whole):
 
 def test_what_cannot_be_used_is_named(protein, disulfide, whole):
     atoms, coordinates = protein
-    with pytest.raises(InputError, match="a minimisation needs hydrogens; add them with --hydrogens"):
+    with pytest.raises(InputError, match="a minimisation needs hydrogens; add them first"):
         RestrainedMinimisation(atoms, iterations=5)
     complete, built = whole
     with pytest.raises(InputError, match="iterations 0: must be at least 1"):

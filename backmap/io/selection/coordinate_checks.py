@@ -32,7 +32,7 @@ USUAL_DISTANCE_NM = (0.3, 0.45)
 _SAME_UNIT = (0.5, 2.0)
 _BREAKS_NAMED = 3
 _WRONG_UNITS = (
-    (10.0, "10 times too long: Angstrom were read as nm; divide the coordinates by 10"),
+    (10.0, "10 times too long: Angstrom were taken for nm; divide the coordinates by 10"),
     (
         100.0,
         "100 times too long: the coordinates are in picometres or were converted twice; divide them by 100",
