@@ -354,3 +354,16 @@ def uses_of(path: Path, whole: Path) -> list[Callable[[], object]]:
         lambda: open_source(whole / "run.npy", sequence=path),
         lambda: load_trajectory(path),
     ]
+
+
+def test_cells_of_another_shape_are_damage(whole, monkeypatch):
+    """A changed byte in the header of a NetCDF file can give its cell angles four columns."""
+    read = reading_process.RemoteTrajectory.read
+
+    def with_four_angles(file, first, count):
+        *others, angles = read(file, first, count)
+        return (*others, np.ones((len(angles), 4)))
+
+    monkeypatch.setattr(reading_process.RemoteTrajectory, "read", with_four_angles)
+    with pytest.raises(InputError, match=r"run.nc: cannot be read as NC; .*its cell angles have the shape"):
+        list(open_source(whole / "run.nc", whole / "run.pdb").chunks(2))

@@ -16,6 +16,7 @@ from ..naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_o
 from ..selection.disulfide_records import NamedBond, named_in_topology
 from ..selection.protein_selection import ResidueRecord
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
+from .reading_errors import unreadable
 from .reading_process import RemoteTrajectory, load_topology, load_trajectory
 from .structure_file import NM_PER_ANGSTROM, AtomRow, residues_of
 
@@ -109,18 +110,33 @@ class StreamedTrajectory:
         elif self._suffix in HDF5_SUFFIXES:
             read, time, lengths, angles = data
             coordinates = np.asarray(read, dtype=np.float32)
-            vectors = _box_vectors(lengths, angles)
+            vectors = self._cells(lengths, angles, len(numbers))
         else:
             *read, lengths, angles = data
             coordinates = np.asarray(read[0], dtype=np.float32) * np.float32(NM_PER_ANGSTROM)
             time = read[1] if len(read) > 1 else None  # DCD files store none
             lengths = None if lengths is None else lengths * NM_PER_ANGSTROM
-            vectors = _box_vectors(lengths, angles)
+            vectors = self._cells(lengths, angles, len(numbers))
         if time is None:
             time = np.arange(numbers.start, numbers.stop)
+        self._require_shape(coordinates, (len(numbers), self.n_atoms, 3), "positions")
+        self._require_shape(time, (len(numbers),), "times")
         return Frames(
             coordinates=coordinates, time=time.astype(time.dtype.newbyteorder("=")), step=step, box=vectors
         )
+
+    def _cells(
+        self, lengths: np.ndarray | None, angles: np.ndarray | None, n_frames: int
+    ) -> np.ndarray | None:
+        """Give box vectors (frames, 3, 3) of cells, whose shapes a damaged file may have changed."""
+        for values, what in ((lengths, "cell lengths"), (angles, "cell angles")):
+            if values is not None:
+                self._require_shape(values, (n_frames, 3), what)
+        return _box_vectors(lengths, angles)
+
+    def _require_shape(self, values: np.ndarray, shape: tuple[int, ...], what: str) -> None:
+        if np.shape(values) != shape:
+            raise unreadable(self.path, f"its {what} have the shape {np.shape(values)} instead of {shape}")
 
     @cached_property
     def _layout(self) -> FrameLayout | None:
