@@ -1,4 +1,4 @@
-"""Coarse-grained representations of proteins: which beads a residue has, and of which atoms each is the mean."""
+"""Coarse-grained representations: which beads a residue has, and of which atoms each is the mean."""
 
 from __future__ import annotations
 

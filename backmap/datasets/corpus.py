@@ -135,7 +135,8 @@ def corpora_of_trajectory(
         If the file cannot be used, there are fewer than two frames, or one of the parts would be empty.
     """
     source = open_source(trajectory, topology, frames=FrameRange(stride=stride))
-    frames = np.concatenate([chunk.coordinates for chunk in source.chunks(1000)]).astype(np.float32)
+    sites = np.concatenate([chunk.coordinates for chunk in source.chunks(1000)]).astype(np.float32)
+    frames = source.sites.in_slots(sites, source.topology)
     first_held_out = round(train_share * len(frames))
     if not 0 < first_held_out < len(frames):
         raise InputError(
@@ -153,11 +154,12 @@ def _corpus_of_frames(source: Source, frames: np.ndarray, data_hash: str) -> Cor
     """Structures of frames (frames, residues, 15, 3) of one protein."""
     count, residues = frames.shape[:2]
     topology, inside = source.topology, slice(0, SLOT_OXT)
-    complete = (source.present | ~topology.atom_mask)[:, inside].all(axis=1)
+    present = source.sites.present(topology)
+    complete = (present | ~topology.atom_mask)[:, inside].all(axis=1)
     chains = int(topology.chain_index.max()) + 1
     return Corpus(
         coordinates=frames.reshape(-1, ATOM_SLOTS, 3),
-        present=np.tile(source.present, (count, 1)),
+        present=np.tile(present, (count, 1)),
         residue_types=np.tile(topology.residue_types, count),
         chain_index=(np.arange(count)[:, None] * chains + topology.chain_index).ravel(),
         linked=np.tile(source.linked, count),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backmap.chemistry import SLOT_CA
 from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.errors import InputError
 from backmap.evaluation.measurement import Measurement, join_frames, measure
@@ -93,7 +92,7 @@ def score_sources(
         raise InputError("there are no samples to score; give at least one")
     base_name, base = reference or next(iter(samples.items()))
     for name, source in samples.items():
-        if not np.delete(source.present, SLOT_CA, axis=1).any():
+        if source.sites.n_sites == source.topology.n_residues:
             raise InputError(
                 f"{name}: contains only C-alphas; build its atoms first, with backmap reconstruct"
             )
@@ -106,16 +105,19 @@ def score_sources(
 
 def _measurements(base: Source, reference: Source | None, samples: list[Source]) -> Iterator[Measurement]:
     """Measure successive parts of all files in parallel."""
-    present = np.logical_and.reduce([source.present for source in samples])
+    present = np.logical_and.reduce([source.sites.present(source.topology) for source in samples])
     frames = max(1, RESIDUES_AT_A_TIME // (base.topology.n_residues * len(samples)))
     files = ([] if reference is None else [reference]) + samples
     streams = [source.chunks(frames) for source in files]
     for chunks in zip(*streams, strict=True):
-        stretches = [chunk.coordinates for chunk in chunks]
+        stretches = [
+            file.sites.in_slots(chunk.coordinates, file.topology)
+            for file, chunk in zip(files, chunks, strict=True)
+        ]
         boxes = [_boxes(chunk, file.name) for chunk, file in zip(chunks, files, strict=True)]
         true_atoms = None if reference is None else stretches.pop(0)
         true_box = None if reference is None else boxes.pop(0)
-        known = None if reference is None else reference.present
+        known = None if reference is None else reference.sites.present(reference.topology)
         sample_boxes = [box for box in boxes if box is not None]
         yield measure(
             base.topology,

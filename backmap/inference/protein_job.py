@@ -12,6 +12,7 @@ from torch import Tensor
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_CA, Topology
 from backmap.chemistry.periodic_box import has_box, reduced_boxes
+from backmap.chemistry.sites import Sites
 from backmap.errors import InputError
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.inference.diamondback import DiamondbackBuilder
@@ -68,6 +69,8 @@ class ProteinJob:
         Residues of every frame.
     linked : ndarray, (residues,) bool
         Which residues are bonded to their successor.
+    sites : Sites
+        Positions that every frame is built from: C-alphas, or all atoms that are kept in place.
     samples : int
         Independent structures per frame.
     seed : int
@@ -76,8 +79,8 @@ class ProteinJob:
         Steps of the DDIM sampler, for DiAMoNDBack models; 0 for the published sampler.
     redraws : int, optional
         How often DiAMoNDBack redraws an overlapping residue; by default as the model says.
-    given : ndarray, (residues, 15) bool, optional
-        Atoms that are given in every frame and kept in place.
+    keep_given : bool
+        Whether all sites are kept in place; otherwise they are C-alphas.
     c_alphas : CAlphaRule
         Treatment of C-alphas if no other atoms are given; with given atoms they are kept.
     disulfides : ndarray, (bonds, 2) int64, optional
@@ -90,24 +93,20 @@ class ProteinJob:
     model: ModelFile
     topology: Topology
     linked: np.ndarray
+    sites: Sites
     samples: int = 1
     seed: int = 0
     ddim_steps: int = 0
     redraws: int | None = None
-    given: np.ndarray | None = None
+    keep_given: bool = False
     c_alphas: CAlphaRule = CAlphaRule()
     disulfides: np.ndarray | None = None
     finishing: Sequence[Finishing] = ()
 
     @property
-    def c_alpha_atoms(self) -> np.ndarray:
-        """(residues, 15) bool: the C-alphas."""
-        return np.tile(np.arange(ATOM_SLOTS) == SLOT_CA, (self.topology.n_residues, 1))
-
-    @property
-    def read(self) -> np.ndarray:
-        """(residues, 15) bool: atoms of the input that the frames are built from."""
-        return self.c_alpha_atoms if self.given is None else self.given
+    def given(self) -> np.ndarray | None:
+        """(residues, 15) bool: atoms that are given in every frame and kept in place, if any."""
+        return self.sites.present(self.topology) if self.keep_given else None
 
     def open(self, device: torch.device | str) -> FrameBuilder:
         """Load the model on a device.
@@ -163,11 +162,14 @@ class FrameBuilder:
     def __init__(self, job: ProteinJob, reconstructor: Reconstructor, device: torch.device) -> None:
         self.job = job
         self._reconstructor = reconstructor
-        rule = CAlphaRule("keep") if job.given is not None else job.c_alphas
+        rule = CAlphaRule("keep") if job.keep_given else job.c_alphas
         topology = job.topology
         chain = Chain.from_arrays(topology.residue_types, topology.chain_index, job.linked, device)
         self._c_alphas = CAlphaDrawer(rule, chain)
         self._device = device
+        self._slots: tuple[np.ndarray, np.ndarray] | None = None
+        if job.keep_given:
+            self._slots = job.sites.residues, job.sites.slots(topology)
         self._listed = torch.from_numpy(topology.atom_mask)
         proline = topology.residue_types == RESIDUE_INDEX["PRO"]
         self._hardly_cis = torch.from_numpy(job.linked[:-1] & ~proline[1:])
@@ -180,8 +182,8 @@ class FrameBuilder:
 
         Parameters
         ----------
-        positions : ndarray, (frames, read, 3) float32
-            Atoms of the job's ``read`` in nm, near the origin.
+        positions : ndarray, (frames, sites, 3) float32
+            The job's ``sites`` in nm, near the origin.
         numbers : ndarray, (frames,) int64
             Number of each frame in its trajectory; it determines the random numbers.
         box : ndarray, (frames, 3, 3), optional
@@ -200,9 +202,9 @@ class FrameBuilder:
         else:
             return self._build_separately(positions, numbers, box, periodic)
         c_alpha, given = torch.from_numpy(positions), None
-        if self.job.given is not None:
-            given = torch.zeros(len(positions), *self.job.given.shape, 3)
-            given[:, torch.from_numpy(self.job.given)] = c_alpha
+        if self._slots is not None:
+            given = torch.zeros(len(positions), self.job.topology.n_residues, ATOM_SLOTS, 3)
+            given[:, self._slots[0], self._slots[1]] = c_alpha
             c_alpha = given[:, :, SLOT_CA]
         beads = c_alpha.to(self._device)
         samples, seed = self.job.samples, self.job.seed

@@ -9,7 +9,8 @@ from itertools import groupby
 import numpy as np
 
 from backmap.chemistry import Molecule, Topology
-from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, element
+from backmap.chemistry.residues import element
+from backmap.chemistry.sites import atom_names
 
 MOLECULE_CHAIN = "A"
 """A molecule is written as one chain with this name."""
@@ -39,15 +40,11 @@ class AtomList:
         Name of each chain.
     bonds : tuple of pairs of int
         Indices of bonded atoms in the list.
-    present : ndarray of bool
-        Entries of a frame's coordinates that are written, in all axes but the last: (residues, 15) for a
-        protein, (atoms,) for a molecule.
     """
 
     residues: tuple[ListedResidue, ...]
     chain_ids: tuple[str, ...]
     bonds: tuple[tuple[int, int], ...]
-    present: np.ndarray
 
     @classmethod
     def of_protein(cls, topology: Topology, present: np.ndarray) -> AtomList:
@@ -74,7 +71,7 @@ class AtomList:
         number = np.where(present.ravel(), np.cumsum(present.ravel()) - 1, -1)
         bonds = number[topology.bonds()]
         bonds = bonds[(bonds >= 0).all(axis=1)]
-        return cls(tuple(residues), topology.chain_ids, tuple(map(tuple, bonds.tolist())), present)
+        return cls(tuple(residues), topology.chain_ids, tuple(map(tuple, bonds.tolist())))
 
     @classmethod
     def of_molecule(cls, molecule: Molecule) -> AtomList:
@@ -87,7 +84,7 @@ class AtomList:
                 tuple(entries[atom] for atom in atoms) for entries in (molecule.atom_names, molecule.elements)
             )
             residues.append(ListedResidue(name, 0, number, "", names, elements))
-        return cls(tuple(residues), (MOLECULE_CHAIN,), molecule.bonds, np.ones(molecule.n_atoms, dtype=bool))
+        return cls(tuple(residues), (MOLECULE_CHAIN,), molecule.bonds)
 
     @property
     def n_atoms(self) -> int:
@@ -114,9 +111,3 @@ def _present_atoms(residue_name: str, present: tuple[bool, ...]) -> tuple[tuple[
     """Return names and elements of the present atoms of an amino acid; equal residues share them."""
     names = tuple(name for name, exists in zip(atom_names(residue_name), present, strict=True) if exists)
     return names, tuple(map(element, names))
-
-
-def atom_names(residue_name: str) -> tuple[str, ...]:
-    """Return the atom names of an amino acid by slot, OXT last; unused slots are empty."""
-    names = HEAVY_ATOMS[residue_name]
-    return names + ("",) * (ATOM_SLOTS - 1 - len(names)) + ("OXT",)

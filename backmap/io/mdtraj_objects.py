@@ -41,8 +41,9 @@ def from_mdtraj(
         Atoms that the trajectory contains.
     """
     source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
-    coordinates = [chunk.coordinates for chunk in source.chunks(max(1, source.n_frames))]
-    return source.topology, np.concatenate(coordinates), source.present
+    sites, topology = source.sites, source.topology
+    positions = np.concatenate([chunk.coordinates for chunk in source.chunks(max(1, source.n_frames))])
+    return topology, sites.in_slots(positions, topology), sites.present(topology)
 
 
 def mdtraj_topology(atoms: AtomList) -> mdtraj.Topology:
@@ -74,7 +75,7 @@ def to_mdtraj(
     ----------
     atoms : AtomList
         Atoms to include.
-    coordinates : ndarray, (frames, residues, 15, 3) of a protein or (frames, atoms, 3) of a molecule
+    coordinates : ndarray, (frames, atoms, 3)
         Positions in nm.
     time : ndarray, (frames,), optional
         Time in ps.
@@ -83,7 +84,7 @@ def to_mdtraj(
     """
     import mdtraj
 
-    positions = np.asarray(coordinates[:, atoms.present], dtype=np.float32)
+    positions = np.asarray(coordinates, dtype=np.float32)
     atoms = with_disulfides(atoms, positions) if len(positions) else atoms
     trajectory = mdtraj.Trajectory(positions, mdtraj_topology(atoms), time=time)
     trajectory.unitcell_vectors = box

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import Topology
+from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
 
@@ -282,7 +283,7 @@ class FrameSource(ABC):
 class Source(FrameSource):
     """An opened structure or trajectory, made by :func:`open_source`.
 
-    Chunks have coordinates (frames, residues, 15, 3) in the precision of the file, with molecules made whole.
+    Chunks have coordinates (frames, sites, 3) in the precision of the file, with molecules made whole.
 
     Attributes
     ----------
@@ -291,8 +292,8 @@ class Source(FrameSource):
         frames are requested.
     linked : ndarray, (residues,) bool
         Which residues are bonded to the next one, decided by the same frame.
-    present : ndarray, (residues, 15) bool
-        Atoms that the file contains.
+    sites : Sites
+        The atoms of the residues that the file contains.
     """
 
     def __init__(
@@ -309,14 +310,13 @@ class Source(FrameSource):
         super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
         self._named_disulfides = disulfides
         self._selection = selection
-        self.present = selection.present
-        self._atom_index = selection.atom_index[selection.present]
+        self.sites = selection.sites
         self._set_chains(selection.topology)
         self._decide_by_first_sound_frame()
 
     @property
-    def given(self) -> np.ndarray:
-        """(residues, 15) bool: atoms of the file that may be kept.
+    def given(self) -> Sites:
+        """Atoms of the file that may be kept.
 
         Raises
         ------
@@ -325,7 +325,7 @@ class Source(FrameSource):
         """
         if self._selection.ambiguous:
             raise InputError(self._selection.ambiguous)
-        return self.present
+        return self.sites
 
     @cached_property
     def disulfides(self) -> np.ndarray:
@@ -352,24 +352,22 @@ class Source(FrameSource):
     def _set_chains(self, topology: Topology, linked: np.ndarray | None = None, bond_nm: float = 0.0) -> None:
         """Set the chains of the residues, and the bonds by which frames are checked, if known."""
         self.topology = topology
-        self._judge = FrameJudge(topology, self.present, linked, bond_nm)
-        residue_of, slots = np.nonzero(self.present)
+        self._judge = FrameJudge(topology, self.sites, linked, bond_nm)
         steps = number_steps(topology.residue_numbers, topology.insertion_codes)
-        self._chains = ChainsOfAtoms(
-            residue_of, np.flatnonzero(slots == SLOT_CA), topology.chain_index, steps
-        )
+        self._chains = ChainsOfAtoms(self.sites.residues, self.sites.leaders, topology.chain_index, steps)
 
     def _decide_by_first_sound_frame(self) -> None:
         """Find the first sound frame of the file, which decides chains and bonds for all frames."""
         for number, raw in enumerate(self._file.read(range(self._file.n_frames), 1)):
             positions, boxes, readable = self._read(raw)
             if readable[0]:
-                c_alpha = positions[0, self._chains.c_alphas]
+                c_alpha = positions[0, self.sites.leaders]
                 topology, linked = divide_chains(self._selection, c_alpha, boxes[0])
                 self._set_chains(topology)
                 whole, sound = self._take(raw)
                 if sound[0]:
-                    self._decide(c_alpha, whole[0, :, SLOT_CA], boxes[0], linked, f"frame {number + 1}")
+                    decided = whole[0, self.sites.leaders]
+                    self._decide(c_alpha, decided, boxes[0], linked, f"frame {number + 1}")
                     return
             if not self._skip_bad and number in self.numbers:
                 self._refuse(raw, number)
@@ -393,16 +391,14 @@ class Source(FrameSource):
 
     def _read(self, raw: Frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return positions as in the file, boxes, and which frames are readable, (frames,) bool."""
-        positions = raw.coordinates[:, self._atom_index]
+        positions = raw.coordinates[:, self._selection.atom_index]
         boxes = periodic_boxes(raw.periodic_box, len(raw))
         return positions, boxes, self._judge.readable(positions, boxes)
 
     def _take(self, raw: Frames) -> tuple[np.ndarray, np.ndarray]:
         positions, boxes, readable = self._read(raw)
         whole = make_whole(positions, np.where(readable[:, None, None], boxes, 0.0), self._chains)
-        coordinates = np.full((len(whole), *self.present.shape, 3), np.nan, dtype=whole.dtype)
-        coordinates[:, self.present] = whole
-        return coordinates, self._judge.sound(coordinates[:, :, SLOT_CA], readable)
+        return whole, self._judge.sound(whole[:, self.sites.leaders], readable)
 
     def _refuse(self, raw: Frames, number: int) -> NoReturn:
         box = periodic_boxes(raw.periodic_box, 1)[0]
@@ -483,7 +479,7 @@ def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection
     if not file.n_frames or not within.any():
         return
     (raw,) = file.read(range(1), 1)
-    c_alpha = raw.coordinates[0, selection.atom_index[:, SLOT_CA]]
+    c_alpha = raw.coordinates[0, selection.atom_index[selection.sites.leaders]]
     steps = np.ones(len(within), dtype=np.int64)
     distance = neighbour_distances(c_alpha, periodic_boxes(raw.periodic_box, 1)[0], steps)
     length = float(np.median(distance[within])) / file.nm_per_unit

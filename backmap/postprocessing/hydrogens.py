@@ -129,7 +129,7 @@ class _Protonated:
         numbers = np.array(heavy, dtype=np.int64)
         bonds = [(heavy[first], heavy[second]) for first, second in atoms.bonds]
         bonds += [(heavy[atom], hydrogen) for atom, bonded in hydrogens.items() for hydrogen in bonded]
-        listed = AtomList(tuple(residues), atoms.chain_ids, tuple(bonds), np.ones(number, dtype=bool))
+        listed = AtomList(tuple(residues), atoms.chain_ids, tuple(bonds))
         return cls(listed, numbers, hydrogens)
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import Topology
+from backmap.chemistry.sites import Sites
 from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
 from backmap.inference.protein_job import POSITION_DECIMALS, ProteinJob
 from backmap.io import AtomList, FrameChunk, Progress, Source
-from backmap.io.atom_list import atom_names
 
 from .c_alpha_record import CAlphaRecord
 from .output_layout import OutputLayout
@@ -56,56 +55,52 @@ def frames_per_batch(residues: int, samples: int, device: torch.device, workers:
 
 @dataclass(frozen=True)
 class KeptAtoms:
-    """The atoms that are read of a frame, and those that keep exactly their input positions.
+    """The sites of a frame that are read, and those that keep exactly their input positions.
 
     Parameters
     ----------
-    read : ndarray, (residues, 15) bool
-        Atoms that frames are built from.
+    read : ndarray, (read,) int64
+        Indices, among the sites of the source, of those that frames are built from.
+    leader : int
+        Index among the sites of the first one that leads the chain.
     numbers : ndarray, (kept,) int64
         Indices of the kept atoms in the output; in structures whose C-alphas moved, none are kept.
     places : ndarray, (kept,) int64
-        Indices of the kept atoms among those read.
+        Indices of the kept atoms among the sites that are read.
     """
 
     read: np.ndarray
+    leader: int
     numbers: np.ndarray
     places: np.ndarray
 
     @classmethod
-    def find(
-        cls, atoms: AtomList, topology: Topology, read: np.ndarray, kept: np.ndarray | None = None
-    ) -> KeptAtoms:
+    def find(cls, atoms: AtomList, sites: Sites, read: np.ndarray, kept: np.ndarray) -> KeptAtoms:
         """Find atoms by their names.
 
         Parameters
         ----------
         atoms : AtomList
-            Atoms of the output, residue by residue as in the topology.
-        topology : Topology
-            Residues of the input.
-        read : ndarray, (residues, 15) bool
-            Atoms that frames are built from.
-        kept : ndarray, (residues, 15) bool, optional
-            The subset that keeps its positions; by default all.
+            Atoms of the output, with the residues of the sites.
+        sites : Sites
+            Sites of the source.
+        read : ndarray, (read,) int64
+            Those that frames are built from, ascending.
+        kept : ndarray, (kept,) int64
+            Those of them that keep their positions.
         """
-        kept = read if kept is None else read & kept
-        place = np.where(read, np.cumsum(read).reshape(read.shape) - 1, -1)
-        listed = np.array(
-            [
-                _places_in(residue.atom_names, topology.residue_name(index))
-                for index, residue in enumerate(atoms.residues)
-            ]
+        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues)]).tolist()
+        numbers, places = [], []
+        for place in np.flatnonzero(np.isin(read, kept)).tolist():
+            site = read[place]
+            residue = int(sites.residues[site])
+            names = atoms.residues[residue].atom_names
+            if sites.names[site] in names:
+                numbers.append(first[residue] + names.index(sites.names[site]))
+                places.append(place)
+        return cls(
+            read, int(sites.leaders[0]), np.array(numbers, dtype=np.int64), np.array(places, dtype=np.int64)
         )
-        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues[:-1])])
-        kept = kept & (listed >= 0)
-        return cls(read, (listed + first[:, None])[kept], place[kept])
-
-
-@lru_cache(maxsize=4096)
-def _places_in(listed: tuple[str, ...], residue_name: str) -> tuple[int, ...]:
-    """Return the index of each of the 15 atoms of an amino acid in a list of names, -1 if missing."""
-    return tuple(listed.index(name) if name in listed else -1 for name in atom_names(residue_name))
 
 
 @dataclass(frozen=True)
@@ -142,7 +137,7 @@ def build_frames(
     workers : Workers
         Workers of a :class:`backmap.inference.protein_job.ProteinJob`.
     chunks : iterable of FrameChunk
-        Coordinates (frames, residues, 15, 3) in nm.
+        Coordinates (frames, sites, 3) in nm.
     kept : KeptAtoms
         Atoms that are read of a frame, and those that keep their positions.
     samples : int
@@ -168,8 +163,8 @@ def build_frames(
         raise failure
 
 
-def near_origin(chunk: FrameChunk, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Select the atoms that frames are built from, and move the first C-alpha of every frame to the origin.
+def near_origin(chunk: FrameChunk, kept: KeptAtoms) -> tuple[np.ndarray, np.ndarray]:
+    """Select the sites that frames are built from, and move the first residue of every frame to the origin.
 
     The models work in single precision, which loses accuracy far from the origin; atoms are moved back in
     double precision. Positions are rounded so that a structure gives the same atoms wherever it lies: the
@@ -180,10 +175,10 @@ def near_origin(chunk: FrameChunk, read: np.ndarray) -> tuple[np.ndarray, np.nda
     near : ndarray, (frames, read, 3) float32
         Positions in nm.
     origin : ndarray, (frames, 1, 3) float64
-        Original positions of the first C-alphas.
+        Original positions of the first leading sites.
     """
-    origin = np.asarray(chunk.coordinates[:, :1, SLOT_CA], dtype=np.float64)
-    return np.round(chunk.coordinates[:, read] - origin, POSITION_DECIMALS).astype(np.float32), origin
+    origin = np.asarray(chunk.coordinates[:, kept.leader, None], dtype=np.float64)
+    return np.round(chunk.coordinates[:, kept.read] - origin, POSITION_DECIMALS).astype(np.float32), origin
 
 
 class _PendingChunk:
@@ -191,7 +186,7 @@ class _PendingChunk:
 
     def __init__(self, workers: Workers, chunk: FrameChunk, kept: KeptAtoms) -> None:
         self._chunk, self._kept = chunk, kept
-        near, self._origin = near_origin(chunk, kept.read)
+        near, self._origin = near_origin(chunk, kept)
         self._future = workers.submit(near, chunk.numbers, chunk.periodic_box) if len(chunk) else None
 
     def result(self, samples: int) -> BuiltFrames:
@@ -201,13 +196,13 @@ class _PendingChunk:
         built = self._future.result()
         atoms = built.atoms + self._origin
         kept = self._kept
-        exact = chunk.coordinates[:, kept.read][:, kept.places]
+        exact = chunk.coordinates[:, kept.read[kept.places]]
         stays = ~built.displacement.any(axis=-1)[:, :, None, None]
         atoms[:, :, kept.numbers] = np.where(stays, exact, atoms[:, :, kept.numbers])
         return BuiltFrames(atoms, chunk, CAlphaRecord.of(built), built.failures)
 
 
-def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndarray:
+def build_reference(job: ProteinJob, source: Source, kept: KeptAtoms) -> np.ndarray:
     """Build the first sound frame, always on the CPU so that the result is the same for every device.
 
     Returns
@@ -218,7 +213,6 @@ def build_reference(job: ProteinJob, source: Source, atoms: AtomList) -> np.ndar
     first = source.first_frames(1)
     first = first.cut(first.covered.index(int(first.numbers[0])) + 1)
     with LocalWorkers(job, "cpu") as workers:
-        kept = KeptAtoms.find(atoms, source.topology, job.read)
         (built,) = build_frames(workers, [first], kept, job.samples)
     return built.coordinates[0, 0]
 
@@ -233,5 +227,4 @@ def to_step(built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any]) -> 
 
 def listed_atoms(topology: Topology) -> AtomList:
     """List the atoms that a model builds, in order."""
-    atoms = AtomList.of_protein(topology, topology.atom_mask)
-    return replace(atoms, present=np.ones(atoms.n_atoms, dtype=bool))
+    return AtomList.of_protein(topology, topology.atom_mask)

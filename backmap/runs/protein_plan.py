@@ -45,6 +45,7 @@ class ProteinPlan:
             If a request cannot be fulfilled for this protein or model.
         """
         topology = source.topology
+        read = np.arange(source.given.n_sites) if asked.keep_given else source.sites.leaders
         job = ProteinJob(
             name=source.name,
             model=model,
@@ -54,22 +55,25 @@ class ProteinPlan:
             seed=asked.seed,
             ddim_steps=asked.ddim_steps,
             redraws=asked.redraws,
-            given=source.given if asked.keep_given else None,
+            sites=source.sites.select(read),
+            keep_given=asked.keep_given,
             c_alphas=asked.c_alpha_rule,
             disulfides=source.disulfides,
         )
-        job, atoms = _with_finishing(job, source, asked)
-        stays = job.c_alpha_atoms if asked.minimise else None
-        return cls(job, atoms, KeptAtoms.find(atoms, topology, job.read, stays))
+        job, atoms = _with_finishing(job, source, asked, read)
+        stays = source.sites.leaders if asked.minimise else read
+        return cls(job, atoms, KeptAtoms.find(atoms, source.sites, read, stays))
 
 
-def _with_finishing(job: ProteinJob, source: Source, asked: Building) -> tuple[ProteinJob, AtomList]:
+def _with_finishing(
+    job: ProteinJob, source: Source, asked: Building, read: np.ndarray
+) -> tuple[ProteinJob, AtomList]:
     """Add the finishing of built frames, and list the resulting atoms."""
     atoms, finishing = listed_atoms(source.topology), list[Finishing]()
     if asked.hydrogens:
         from backmap.postprocessing import Hydrogens
 
-        reference = build_reference(job, source, atoms)
+        reference = build_reference(job, source, KeptAtoms.find(atoms, source.sites, read, read))
         job = replace(job, disulfides=_decided(atoms, reference))
         hydrogens = Hydrogens(atoms, reference, ph=asked.ph)
         finishing.append(hydrogens)

@@ -187,7 +187,6 @@ class GrowingOutput:
         frame_interval_ps: float | None = None,
         finishing: bool = False,
     ) -> None:
-        self._present = atoms.present
         name = final.name if first_model is None else f"{final.name}{_PART}{first_model}"
         self._frames = GrowingFile(
             folder / name,
@@ -221,7 +220,7 @@ class GrowingOutput:
 
         Parameters
         ----------
-        coordinates : ndarray, (frames, residues, 15, 3) of a protein or (frames, atoms, 3) of a molecule
+        coordinates : ndarray, (frames, atoms, 3)
             Positions in nm.
         time : ndarray, (frames,), optional
             Time in ps.
@@ -230,7 +229,7 @@ class GrowingOutput:
         step : ndarray, (frames,), optional
             Integration step.
         """
-        self.append(Frames(coordinates=coordinates[:, self._present], time=time, step=step, box=box))
+        self.append(Frames(coordinates=coordinates, time=time, step=step, box=box))
 
     def append(self, frames: Frames) -> None:
         """Append frames that contain only the listed atoms."""

@@ -70,4 +70,4 @@ def listed(atoms: AtomList, selected: np.ndarray) -> AtomList:
             residues.append(replace(residue, atom_names=names, elements=elements))
     number = np.cumsum(kept) - 1
     bonds = tuple((int(number[a]), int(number[b])) for a, b in atoms.bonds if kept[a] and kept[b])
-    return AtomList(tuple(residues), atoms.chain_ids, bonds, np.ones(len(selected), dtype=bool))
+    return AtomList(tuple(residues), atoms.chain_ids, bonds)

@@ -9,7 +9,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import Topology
+from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, TORN_BOND_NM, number_steps
 from backmap.errors import InputError, InputWarning
 
@@ -57,7 +58,7 @@ class FrameJudge:
     ----------
     topology : Topology
         The residues.
-    present : ndarray, (residues, 15) bool
+    sites : Sites
         Atoms that the file has.
     linked : ndarray, (residues,) bool, optional
         Which residues are bonded to their successor; unknown until the first sound frame.
@@ -66,7 +67,7 @@ class FrameJudge:
     """
 
     topology: Topology
-    present: np.ndarray
+    sites: Sites
     linked: np.ndarray | None = None
     bond_nm: float = 0.0
 
@@ -101,13 +102,13 @@ class FrameJudge:
             sound[frame] = not len(_coincidences(c_alpha[frame]))
         return sound
 
-    def refuse(self, coordinates: np.ndarray, box: np.ndarray, frame: str, file: str) -> NoReturn:
+    def refuse(self, positions: np.ndarray, box: np.ndarray, frame: str, file: str) -> NoReturn:
         """Raise an error that explains why a frame is not sound.
 
         Parameters
         ----------
-        coordinates : ndarray, (residues, 15, 3)
-            Positions in nm.
+        positions : ndarray, (sites, 3)
+            In nm.
         box : ndarray, (3, 3)
             Its box vectors in nm.
         frame : str
@@ -115,15 +116,16 @@ class FrameJudge:
         file : str
             Name of the file.
         """
-        raise InputError(f"{file}: {frame}{self._reason(coordinates, box)}")
+        raise InputError(f"{file}: {frame}{self._reason(positions, box)}")
 
-    def _reason(self, coordinates: np.ndarray, box: np.ndarray) -> str:
+    def _reason(self, positions: np.ndarray, box: np.ndarray) -> str:
         describe = self.topology.describe
-        if (bad := self.present & ~np.isfinite(coordinates).all(axis=-1)).any():
-            return f", {describe(np.argwhere(bad)[0, 0])}: {NOT_FINITE}"
-        if (far := self.present & (np.abs(coordinates) >= MAX_COORDINATE_NM).any(axis=-1)).any():
-            residue, slot = np.argwhere(far)[0]
-            value = coordinates[residue, slot][np.abs(coordinates[residue, slot]).argmax()]
+        if (bad := ~np.isfinite(positions).all(axis=-1)).any():
+            return f", {describe(self.sites.residues[bad.argmax()])}: {NOT_FINITE}"
+        if (far := (np.abs(positions) >= MAX_COORDINATE_NM).any(axis=-1)).any():
+            site = far.argmax()
+            residue = self.sites.residues[site]
+            value = positions[site][np.abs(positions[site]).argmax()]
             return (
                 f", {describe(residue)}: a coordinate is {value:.3g} nm, which no simulation reaches; "
                 "leave that frame out or repair the file"
@@ -135,7 +137,7 @@ class FrameJudge:
                 f": its box is {width:.3g} nm wide, less than two bonds of a chain; "
                 "give the correct box or none"
             )
-        c_alpha = coordinates[:, SLOT_CA]
+        c_alpha = positions[self.sites.leaders]
         if not self._same_unit(c_alpha[None])[0]:
             length = np.median(self._bond_lengths(c_alpha[None]))
             return (

@@ -14,18 +14,12 @@ import numpy as np
 from backmap.chemistry import (
     RESIDUE_INDEX,
     SLOT_CA,
-    SLOT_OXT,
     Topology,
     standard_atom_name,
     standard_residue_name,
 )
-from backmap.chemistry.residues import (
-    ATOM_SLOTS,
-    AWSEM_NAMES,
-    D_AMINO_ACIDS,
-    HEAVY_ATOMS,
-    THREE_LETTERS,
-)
+from backmap.chemistry.residues import ATOM_SLOTS, AWSEM_NAMES, D_AMINO_ACIDS, THREE_LETTERS
+from backmap.chemistry.sites import Sites, slot_of
 from backmap.errors import InputError, InputWarning
 
 from ..formats.fasta import FastaFile
@@ -59,10 +53,6 @@ IONS = frozenset(
     | {"NI", "CO", "ZN2+", "ION", "NIO", "CIO", "CIP", "CIM", "IP", "IM"}
 )  # fmt: skip
 
-_SLOTS = {
-    name: {atom: slot for slot, atom in enumerate(atoms)} | {"OXT": SLOT_OXT}
-    for name, atoms in HEAVY_ATOMS.items()
-}
 _NAMES_SHOWN = 4
 
 
@@ -109,8 +99,10 @@ class ProteinSelection:
     ----------
     topology : Topology
         Its residues, in the chains that the file distinguishes.
-    atom_index : ndarray, (residues, 15) int64
-        Index of each atom in the coordinates of a frame, -1 if the file lacks the atom or has it twice.
+    sites : Sites
+        The atoms that the file contains exactly once.
+    atom_index : ndarray, (sites,) int64
+        Index of each of them in the coordinates of a frame.
     labelled, numbered : ndarray, (residues,) bool
         Residues whose chain the file names, and residues that it numbers.
     ambiguous : str
@@ -118,15 +110,11 @@ class ProteinSelection:
     """
 
     topology: Topology
+    sites: Sites
     atom_index: np.ndarray
     labelled: np.ndarray
     numbered: np.ndarray
     ambiguous: str = ""
-
-    @property
-    def present(self) -> np.ndarray:
-        """(residues, 15) bool: atoms that the file contains."""
-        return self.atom_index >= 0
 
 
 def select_protein(
@@ -336,11 +324,10 @@ def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
         If the C-alpha occurs twice.
     """
     name = _standard_name(residue)
-    slots = _SLOTS[name]
     location = _main_location(residue.atoms)
     candidates: dict[int, list[AtomRecord]] = {}
     for atom in residue.atoms:
-        slot = slots.get(standard_atom_name(name, atom.name))
+        slot = slot_of(name, standard_atom_name(name, atom.name))
         if slot is not None:
             candidates.setdefault(slot, []).append(atom)
     chosen = [-1] * ATOM_SLOTS
@@ -389,9 +376,12 @@ def _assemble(chosen: Sequence[tuple[ResidueRecord, list[int]]], ambiguous: str)
         residue_numbers=np.array([residue.number for residue in residues], dtype=np.int64),
         insertion_codes=tuple(residue.insertion_code for residue in residues),
     )
+    atom_index = np.array([atoms for _, atoms in chosen], dtype=np.int64)
+    present = atom_index >= 0
     return ProteinSelection(
         topology,
-        np.array([atoms for _, atoms in chosen], dtype=np.int64),
+        Sites.of_atoms(topology, present),
+        atom_index[present],
         np.array([residue.labelled for residue in residues]),
         np.array([residue.numbered for residue in residues]),
         ambiguous,
