@@ -8,8 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES
-from backmap.chemistry.topology import Topology
+from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA
 
 
 @dataclass(frozen=True)
@@ -53,17 +52,34 @@ class BeadMapping:
     beads: Mapping[str, tuple[Bead, ...]]
     ignored: frozenset[str] = frozenset()
 
-    def layout(self, topology: Topology) -> BeadLayout:
-        """List the beads of the residues of a protein."""
+    @property
+    def most_beads(self) -> int:
+        """Largest number of beads of a residue."""
+        return max(map(len, self.beads.values()))
+
+    def layout(self, residue_types: np.ndarray, c_alphas: np.ndarray | None = None) -> BeadLayout:
+        """List the beads of the residues of a protein.
+
+        Parameters
+        ----------
+        residue_types : ndarray, (residues,) int64
+            Index into ``RESIDUE_NAMES``.
+        c_alphas : ndarray, (residues,) bool, optional
+            Residues whose main bead is the C-alpha, whatever the mapping says: models that hold folded
+            domains by residue centres have C-alphas in disordered chains.
+        """
         names: list[str] = []
         residues: list[int] = []
         rows: list[np.ndarray] = []
-        for residue, kind in enumerate(topology.residue_types.tolist()):
+        for residue, kind in enumerate(residue_types.tolist()):
             beads = self.beads[RESIDUE_NAMES[kind]]
             names += [bead.name for bead in beads]
             residues += [residue] * len(beads)
             rows.append(self._weights[kind])
-        return BeadLayout(tuple(names), np.array(residues, dtype=np.int64), np.concatenate(rows))
+        layout = BeadLayout(tuple(names), np.array(residues, dtype=np.int64), np.concatenate(rows))
+        if c_alphas is not None:
+            layout.weights[layout.main[c_alphas]] = np.arange(ATOM_SLOTS) == SLOT_CA
+        return layout
 
     @cached_property
     def _weights(self) -> list[np.ndarray]:
@@ -99,6 +115,11 @@ class BeadLayout:
     def n_beads(self) -> int:
         """Number of beads."""
         return len(self.names)
+
+    @property
+    def main(self) -> np.ndarray:
+        """(residues,) int64: the main bead of each residue."""
+        return np.flatnonzero(np.diff(self.residues, prepend=-1))
 
     def image(self, atoms: np.ndarray) -> np.ndarray:
         """Return the beads (..., beads, 3) of atoms (..., residues, 15, 3), in the unit of the atoms."""

@@ -1,6 +1,6 @@
 """Protein models as one self-contained module on plain tensors, for TorchScript."""
 
-from typing import Any, Final
+from typing import Any, Final, Optional
 
 import torch
 from torch import Tensor, nn
@@ -152,7 +152,10 @@ class ExportedProtein(nn.Module):
         if bead_noise >= 0:
             # As in backmap.inference.c_alphas: consecutive frames move alike.
             alike = stream_keys(seed, keys.shape[0], torch.zeros_like(keys[0]))
-            drawn, moves = self.c_alphas(near, chain, alike, box, 0.0, bead_noise)
+            noise: Optional[Tensor] = None  # noqa: UP045
+            if bead_noise > 0:
+                noise = torch.full_like(exact[:, :, 0], bead_noise)
+            drawn, moves = self.c_alphas(near, chain, alike, box, 0.0, noise)
             stays = ~moves
             if bool(moves.any()):
                 near = drawn

@@ -103,5 +103,8 @@ class CAlphaDrawer:
         numbers = torch.zeros(len(beads), dtype=torch.int64, device=beads.device)
         keys = stream_keys(seed, samples, numbers)
         least = SOFT_BOND_NOISE_NM if self.rule.mode == "relax" else 0.0
-        drawn, moves = self._posterior(beads, self.chain, keys, box, least, self.rule.noise_nm or 0.0)
+        noise = None
+        if self.rule.noise_nm is not None:
+            noise = torch.full_like(beads[:, :, 0], self.rule.noise_nm, dtype=torch.float64)
+        drawn, moves = self._posterior(beads, self.chain, keys, box, least, noise)
         return drawn if bool(moves.any()) else beads

@@ -84,7 +84,7 @@ class CAlphaPosterior(nn.Module):
         keys: Tensor,
         box: Optional[Tensor] = None,  # noqa: UP045  # TorchScript
         least_noise_nm: float = 0.0,
-        noise_nm: float = 0.0,
+        noise_nm: Optional[Tensor] = None,  # noqa: UP045
     ) -> tuple[Tensor, Tensor]:
         """Draw C-alphas.
 
@@ -100,8 +100,8 @@ class CAlphaPosterior(nn.Module):
             Vectors of periodic boxes in nm, as rows, in reduced form.
         least_noise_nm : float
             Lower bound on the noise; with 0, frames without noise are unchanged.
-        noise_nm : float
-            Standard deviation of each bead coordinate; estimated if 0.
+        noise_nm : Tensor, (frames, residues) float64, optional
+            Standard deviation of each bead coordinate; estimated by default.
 
         Returns
         -------
@@ -116,8 +116,8 @@ class CAlphaPosterior(nn.Module):
             images = _central_images(beads.double(), chain, cell)
         exact = self._rounded(beads - images)
         spread = self.bond_spread(exact, chain)
-        if noise_nm > 0:
-            noise = torch.full_like(exact[:, :, 0], noise_nm)
+        if noise_nm is not None:
+            noise = noise_nm
             moves = torch.ones_like(spread, dtype=torch.bool)
         else:
             noise, moves = self.estimate_noise(exact, chain, spread, least_noise_nm)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from backmap import chemistry
+from backmap.models.beads.candidates import CANDIDATES_PER_CHOICE, choose_by_beads
+from backmap.models.beads.evidence import BeadEvidence, of_samples as beads_of_samples
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import config_from_dict
@@ -59,6 +61,7 @@ class ProteinModel(nn.Module):
     candidate_stream: Final = 3
     packing_stream: Final = 4
     disulfide_stream: Final = 5
+    bead_stream: Final = 8
 
     def __init__(
         self,
@@ -99,6 +102,7 @@ class ProteinModel(nn.Module):
         given: Given | None = None,
         box: Tensor | None = None,
         disulfides: Tensor | None = None,
+        beads: BeadEvidence | None = None,
     ) -> Tensor:
         """Draw structures.
 
@@ -119,6 +123,9 @@ class ProteinModel(nn.Module):
         disulfides : Tensor, (bonds, 2) int64, optional
             Known disulfide bonds, the lower residue first. A cysteine paired with itself is known to be free.
             The model decides about all others.
+        beads : BeadEvidence, optional
+            Beads of the same frames; side chains are drawn by how well they explain them. Not supported in
+            TorchScript.
 
         Returns
         -------
@@ -132,6 +139,8 @@ class ProteinModel(nn.Module):
                 raise ValueError("given atoms need the same C-alphas in all samples")
             if box is not None:
                 box = box.repeat(shape[0], 1, 1)
+            if beads is not None:
+                beads = self._repeat_beads(beads, shape[0])
             c_alpha, keys = c_alpha.flatten(0, 1), keys.flatten().unsqueeze(0)
         if given is not None:
             given = self._usable(given, chain)
@@ -140,13 +149,15 @@ class ProteinModel(nn.Module):
             given = of_samples(given, keys.shape[0])
         if box is not None:
             box = box.repeat(keys.shape[0], 1, 1)
-        side_chains = self._draw_side_chains(backbone, chain, keys, given, box, disulfides)
+        if beads is not None:
+            beads = self._repeat_beads(beads, keys.shape[0])
+        side_chains = self._draw_side_chains(backbone, chain, keys, given, box, disulfides, beads)
         atoms = torch.cat([backbone.atoms, side_chains, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
         return atoms.unflatten(0, shape)
 
-    # Given atoms are supported in Python only: TorchScript turns calls to these into errors.
+    # Given atoms and beads are supported in Python only: TorchScript turns calls to these into errors.
 
     @torch.jit.unused
     def _usable(self, given: Given, chain: Chain) -> Given | None:
@@ -166,6 +177,16 @@ class ProteinModel(nn.Module):
     @torch.jit.unused
     def _settle_side_chains(self, candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
         return settle_side_chains(candidates, backbone, chain, given)
+
+    @torch.jit.unused
+    def _repeat_beads(self, beads: BeadEvidence, samples: int) -> BeadEvidence:
+        return beads_of_samples(beads, samples)
+
+    @torch.jit.unused
+    def _choose_by_beads(
+        self, candidates: Tensor, backbone: Tensor, beads: BeadEvidence, uniforms: Tensor
+    ) -> Tensor:
+        return choose_by_beads(candidates, backbone, beads, uniforms, self.candidates)
 
     def draw_backbone(
         self,
@@ -212,9 +233,14 @@ class ProteinModel(nn.Module):
         given: Given | None,
         box: Tensor | None,
         disulfides: Tensor | None,
+        beads: BeadEvidence | None,
     ) -> Tensor:
         """Return side chains (samples x frames, residues, 10, 3)."""
-        candidates = self._draw_candidates(backbone, chain, keys, given, box)
+        number = self.candidates if beads is None else CANDIDATES_PER_CHOICE * self.candidates
+        candidates = self._draw_candidates(backbone, chain, keys, given, box, number)
+        if beads is not None:
+            uniforms = uniform(keys, self.bead_stream, _counters([chain.n_residues], keys)).flatten(0, 1)
+            candidates = self._choose_by_beads(candidates, backbone.atoms, beads, uniforms)
         if given is not None:
             candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
         candidates = self.disulfides(
@@ -224,7 +250,13 @@ class ProteinModel(nn.Module):
         return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1), box)
 
     def _draw_candidates(
-        self, backbone: Backbone, chain: Chain, keys: Tensor, given: Given | None, box: Tensor | None
+        self,
+        backbone: Backbone,
+        chain: Chain,
+        keys: Tensor,
+        given: Given | None,
+        box: Tensor | None,
+        number: int,
     ) -> Tensor:
         """Return side chains (samples x frames, residues, candidates, 10, 3)."""
         c_beta = self.c_beta(backbone.atoms, chain.types)
@@ -233,7 +265,7 @@ class ProteinModel(nn.Module):
             c_beta = keep_given(given, c_beta.unsqueeze(2), slot, slot + 1).squeeze(2)
         sites = self.side_chains.describe(backbone.atoms, c_beta, chain, box)
         types = chain.types.repeat(len(backbone.atoms))
-        uniforms = self._torsion_uniforms(chain, keys)
+        uniforms = self._torsion_uniforms(chain, keys, number)
         atoms, beta = backbone.atoms.flatten(0, 1), c_beta.flatten(0, 1)
         sites_given: Given | None = None
         known: Tensor | None = None
@@ -252,13 +284,12 @@ class ProteinModel(nn.Module):
             candidates.append(self.geometry(atoms[first:last], beta[first:last], own, torsions, kept))
         return torch.cat(candidates).unflatten(0, c_beta.shape[:2])
 
-    def _torsion_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
+    def _torsion_uniforms(self, chain: Chain, keys: Tensor, count: int) -> Tensor:
         """Return random numbers (samples x frames x residues, candidates, 4, 2) for the torsions.
 
         The numbers of the candidates for the class of chi1 are evenly spaced in [0, 1), which covers rotamers
         better than independent numbers.
         """
-        count = self.candidates
         uniforms = uniform(keys, self.torsion_stream, _counters([chain.n_residues, count, 4, 2], keys))
         spread = torch.arange(count, device=keys.device) / count
         first = uniform(keys, self.candidate_stream, torch.arange(chain.n_residues, device=keys.device))

@@ -1,0 +1,78 @@
+"""The beads of frames as evidence of the atoms of which they are weighted means."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from backmap.chemistry.bead_mapping import BeadLayout
+
+
+class BeadTable(NamedTuple):
+    """The beads of a protein, the same in all frames.
+
+    Attributes
+    ----------
+    residues : Tensor, (beads,) int64
+        Residue of each bead, ascending.
+    columns : Tensor, (beads,) int64
+        Index of each bead among those of its residue; 0 is the main bead.
+    weights : Tensor, (beads, 15) float32
+        Weight of each atom of its residue.
+    """
+
+    residues: Tensor
+    columns: Tensor
+    weights: Tensor
+
+
+class BeadEvidence(NamedTuple):
+    """The beads of frames.
+
+    Attributes
+    ----------
+    table : BeadTable
+        The beads of every frame.
+    positions : Tensor, (frames, beads, 3) float32
+        In nm, relative to the same origin as the C-alphas.
+    tolerance_nm : float
+        Distance from its bead within which the image of atoms may lie.
+    """
+
+    table: BeadTable
+    positions: Tensor
+    tolerance_nm: float
+
+
+def bead_table(layout: BeadLayout, device: torch.device | str = "cpu") -> BeadTable:
+    """Return the beads of a protein as tensors."""
+    residues = torch.from_numpy(layout.residues)
+    first = torch.searchsorted(residues, residues)
+    table = residues, torch.arange(len(residues)) - first, torch.from_numpy(layout.weights).float()
+    return BeadTable(*(part.to(device) for part in table))
+
+
+def image(atoms: Tensor, table: BeadTable) -> Tensor:
+    """Return the beads (..., beads, 3) of atoms (..., residues, 15, 3)."""
+    return torch.einsum("bs,...bsx->...bx", table.weights, atoms[..., table.residues, :, :])
+
+
+def by_residue(positions: Tensor, table: BeadTable, n_residues: int, n_columns: int) -> Tensor:
+    """Arrange beads (frames, beads, 3) by residue: (frames, residues, columns, 3), zero where there is none."""
+    arranged = positions.new_zeros(positions.shape[0], n_residues, n_columns, 3)
+    arranged[:, table.residues, table.columns] = positions
+    return arranged
+
+
+def columns_present(table: BeadTable, n_residues: int, n_columns: int) -> Tensor:
+    """Return which columns (residues, columns) bool hold a bead."""
+    present = torch.zeros(n_residues, n_columns, dtype=torch.bool, device=table.residues.device)
+    present[table.residues, table.columns] = True
+    return present
+
+
+def of_samples(evidence: BeadEvidence, samples: int) -> BeadEvidence:
+    """Repeat the frames for each sample: samples x frames, samples first."""
+    return evidence._replace(positions=evidence.positions.repeat(samples, 1, 1))

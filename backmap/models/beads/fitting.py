@@ -1,0 +1,197 @@
+"""Built atoms moved until their image lies on the beads, at the least cost in bonds, angles and overlaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import backmap.ops  # noqa: F401  # registers the operators
+import torch
+from torch import Tensor
+
+from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_CA, Topology, penalty_terms
+from backmap.chemistry.topology import MAX_DISULFIDE_DISTANCE_NM
+from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
+from backmap.models.chain import Chain
+from backmap.models.protein.given_atoms import standing_atoms
+
+_STEPS = 50
+_STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
+"""Of bonds, distances across angles, and overlaps."""
+
+_STIFFNESS_OF_VOLUMES_KT_PER_NM6 = 2.5e7
+"""Of the volumes that three bonds of an atom span, which keep hands and planes."""
+
+_STEP_SIZE_NM2 = 3e-6
+"""Steps along the force in kT/nm, about one over the largest curvature of the energy."""
+
+_LARGEST_STEP_NM = 0.01
+_SLOT_SG = 5
+
+
+class BeadFitter:
+    """Fits atoms of one protein to its beads.
+
+    The energy of bonds, bond angles, peptide planes and overlaps falls along its gradient with momentum
+    (Nesterov), and after each step the atoms of each bead move together by the least motion that brings their
+    image to the bead: the beads are constraints, not springs.
+
+    Parameters
+    ----------
+    topology : Topology
+        The residues.
+    linked : ndarray, (residues,) bool
+        Which residues are bonded to their successor.
+    table : BeadTable
+        The beads.
+    device : torch.device or str
+        Device to compute on.
+    """
+
+    def __init__(
+        self, topology: Topology, linked: np.ndarray, table: BeadTable, device: torch.device | str
+    ) -> None:
+        terms = penalty_terms(topology, linked, dtype=np.float32)
+        chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, device)
+        self._table = table
+        self._terms = {name: torch.from_numpy(term).to(device) for name, term in terms.items()}
+        self._terms["present"] = standing_atoms(chain)
+        peptides = ATOM_SLOTS * torch.nonzero(chain.linked)
+        joints = ATOM_SLOTS * torch.nonzero(chain.has_neighbour(-1) & chain.has_neighbour(1))
+        spans = [joints + torch.tensor(ends, device=device) for ends in (_ACROSS_PHI, _ACROSS_PSI)]
+        self._spans = torch.cat(spans)
+        branched = torch.from_numpy(branched_atoms(terms["bonds"])).to(device)
+        turns = [start + torch.tensor(atoms, device=device) for start, atoms in ((peptides, _OMEGA), (joints, _PHI), (joints, _PSI))]
+        self._centres = torch.cat([branched, *turns])
+        self._volume_weights = torch.ones(len(self._centres), 1, device=device)
+        self._volume_weights[len(branched)+len(peptides):] = PHIPSI
+        self._pull = least_motion(table)
+        self._cysteines = torch.nonzero(chain.types == RESIDUE_INDEX["CYS"]).squeeze(-1)
+
+    def fit(self, atoms: Tensor, evidence: BeadEvidence, box: Tensor | None = None) -> Tensor:
+        """Move atoms.
+
+        Parameters
+        ----------
+        atoms : Tensor, (frames, residues, 15, 3) float32
+            In nm.
+        evidence : BeadEvidence
+            The beads of the same frames.
+        box : Tensor, (frames, 3, 3) float32, optional
+            Vectors of periodic boxes in nm, as rows, in reduced form.
+
+        Returns
+        -------
+        Tensor, (frames, residues, 15, 3)
+            In nm.
+        """
+        built = self._lengths(atoms)[0], self._volumes(atoms)[0]
+        held = self._held(atoms)
+        position = self._onto_beads(atoms.clone(), evidence)
+        ahead, before, weight = position, position, 1.0
+        for _ in range(_STEPS):
+            step = -_STEP_SIZE_NM2 * self._gradient(ahead, *built, box)
+            length = torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(1e-12)
+            step = step * (length.clamp_max(_LARGEST_STEP_NM) / length)
+            position = self._onto_beads(ahead + step.masked_fill(held[..., None], 0.0), evidence)
+            following = 0.5 * (1 + (1 + 4 * weight * weight) ** 0.5)
+            ahead = position + (weight - 1) / following * (position - before)
+            before, weight = position, following
+        return position
+
+    def _gradient(self, atoms: Tensor, lengths: Tensor, volumes: Tensor, box: Tensor | None) -> Tensor:
+        """Return the gradient of the energy in kT/nm; the operator's forward pass is not needed."""
+        terms = self._terms
+        gradient = torch.ops.backmap.structure_penalty_backward(
+            atoms.new_ones(len(atoms), 3),
+            atoms,
+            terms["present"],
+            terms["bonds"],
+            terms["bond_lengths"],
+            terms["angle_ends"],
+            terms["angle_spans"],
+            terms["radii"],
+            terms["exclusion_start"],
+            terms["exclusions"],
+            *_STIFFNESS_KT_PER_NM2,
+            1.0,
+            box,
+        )
+        found, (first, second, third) = self._volumes(atoms)
+        force = 2 * _STIFFNESS_OF_VOLUMES_KT_PER_NM6 * self._volume_weights * (found - volumes)[..., None]
+        outer = [torch.linalg.cross(*pair, dim=-1) for pair in ((second, third), (third, first), (first, second))]
+        parts = force[:, :, None] * torch.stack([-sum(outer), *outer], dim=2)
+        gradient = gradient.flatten(1, 2).index_add_(1, self._centres.flatten(), parts.flatten(1, 2))
+        now, apart = self._lengths(atoms)
+        pull = 2 * SPAN * ((now - lengths) / now)[..., None] * apart
+        gradient.index_add_(1, self._spans[:, 0], -pull).index_add_(1, self._spans[:, 1], pull)
+        return gradient.view_as(atoms)
+
+    def _lengths(self, atoms: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distances (frames, spans) in nm that follow phi and psi, and the vectors along them."""
+        points = atoms.flatten(1, 2)
+        apart = points[:, self._spans[:, 1]] - points[:, self._spans[:, 0]]
+        return torch.linalg.vector_norm(apart, dim=-1), apart
+
+    def _volumes(self, atoms: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the signed volumes (frames, centres) that three bonds span, and the bonds, in nm."""
+        points = atoms.flatten(1, 2)[:, self._centres]
+        bonds = [points[:, :, end] - points[:, :, 0] for end in (1, 2, 3)]
+        return (torch.linalg.cross(bonds[0], bonds[1], dim=-1) * bonds[2]).sum(dim=-1), bonds
+
+    def _held(self, atoms: Tensor) -> Tensor:
+        """Return which atoms (frames, residues, 15) bool stay: sulfurs in disulfides, which are no overlap."""
+        held = torch.zeros(atoms.shape[:-1], dtype=torch.bool, device=atoms.device)
+        sulfur = atoms[:, self._cysteines, _SLOT_SG]
+        apart = torch.cdist(sulfur, sulfur)
+        apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+        held[:, self._cysteines, _SLOT_SG] = (apart < MAX_DISULFIDE_DISTANCE_NM).any(dim=-1)
+        return held
+
+    def _onto_beads(self, atoms: Tensor, evidence: BeadEvidence) -> Tensor:
+        """Move the atoms of each bead together, by the least motion that brings their image to the bead."""
+        away = evidence.positions - image(atoms, self._table)
+        if evidence.tolerance_nm > 0:
+            distance = torch.linalg.vector_norm(away, dim=-1, keepdim=True).clamp_min(1e-9)
+            away = away * (1 - evidence.tolerance_nm / distance).clamp_min(0.0)
+        motion = self._pull[:, :, None] * away[:, :, None, :]
+        return atoms.index_add(1, self._table.residues, motion)
+
+
+PHIPSI = 0.2
+SPAN = 2000.0
+_N, _CA, _C = range(3)
+_NEXT = ATOM_SLOTS
+_ACROSS_PHI, _ACROSS_PSI = (_C - _NEXT, _C), (_N, _NEXT + _N)
+_OMEGA, _PHI, _PSI = (_C, _CA, _NEXT + _N, _NEXT + _CA), (_N, _C - _NEXT, _CA, _C), (_CA, _N, _C, _NEXT + _N)
+
+
+def branched_atoms(bonds: np.ndarray) -> np.ndarray:
+    """Return each atom with three bonds or more, and three atoms bonded to it.
+
+    Parameters
+    ----------
+    bonds : ndarray, (bonds, 2) int64
+        Flat atom indices.
+
+    Returns
+    -------
+    ndarray, (centres, 4) int64
+        Flat atom indices, the centre first.
+    """
+    ends = np.concatenate([bonds, bonds[:, ::-1]])
+    ends = ends[np.lexsort((ends[:, 1], ends[:, 0]))]
+    centres, first, number = np.unique(ends[:, 0], return_index=True, return_counts=True)
+    branched = number >= 3
+    others = ends[first[branched, None] + np.arange(3), 1]
+    return np.concatenate([centres[branched, None], others], axis=1)
+
+
+def least_motion(table: BeadTable) -> Tensor:
+    """Return how far each atom (beads, 15) moves per motion of its bead, with the least motion of all atoms.
+
+    The rows of each residue are the pseudo-inverse of its weights.
+    """
+    pull = torch.zeros_like(table.weights)
+    for residue in table.residues.unique_consecutive().tolist():
+        rows = table.residues == residue
+        pull[rows] = torch.linalg.pinv(table.weights[rows].double()).T.float()
+    return pull

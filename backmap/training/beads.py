@@ -1,0 +1,192 @@
+"""Training of the network that estimates C-alphas from the beads of a coarse-grained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backmap.chemistry import SLOT_CA
+from backmap.chemistry.bead_mapping import BeadMapping
+from backmap.datasets.corpus import Corpus
+from backmap.limits import Real
+from backmap.models.beads.estimator import CAlphaEstimator, EstimatorConfig, c_alpha_is_main
+from backmap.models.beads.evidence import BeadTable, bead_table
+from backmap.models.chain import Chain
+from backmap.models.configuration import Share
+from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
+
+_LONGEST_STRETCH = 60
+
+
+@dataclass(frozen=True)
+class BeadTrainingConfig:
+    """How an estimator is trained.
+
+    Attributes
+    ----------
+    seed : int
+        Decides weights, draws, noise and order.
+    noise_share, max_noise_nm : float
+        Share of structures whose beads are noisy, and the largest standard deviation of a coordinate.
+    c_alpha_share : float
+        Share of structures in which some stretches have C-alphas instead of the mapping's main bead.
+    estimator : LoopConfig
+        The training loop; ``batch`` counts structures.
+    """
+
+    estimator: LoopConfig
+    seed: Seed = 0
+    noise_share: Share = 0.5
+    max_noise_nm: Annotated[float, Real(0.0, 1.0)] = 0.02
+    c_alpha_share: Share = 0.0
+
+
+class BeadBatch(NamedTuple):
+    """Beads (1, beads, 3) of some structures as one, their C-alphas (residues, 3), and those to learn from."""
+
+    beads: Tensor
+    table: BeadTable
+    chain: Chain
+    c_alpha: Tensor
+    counted: Tensor
+
+
+class EstimatorStage(Stage[BeadBatch]):
+    """Data and loss of an estimator."""
+
+    def __init__(
+        self,
+        network: CAlphaEstimator,
+        mapping: BeadMapping,
+        config: BeadTrainingConfig,
+        data: Corpus,
+        held_out: Corpus,
+        device: torch.device,
+    ) -> None:
+        self.network, self.loop, self.config = network, config.estimator, config
+        self.mapping, self.data, self.device = mapping, data, device
+        generator = np.random.default_rng((config.seed, 3))
+        self.held_out = [self._batch(held_out, part, generator) for part in _parts(held_out, self.loop.batch)]
+
+    def batches(self, epoch: int) -> Iterator[tuple[BeadBatch, int]]:
+        """Structures in random order."""
+        generator = np.random.default_rng((self.config.seed, 1, epoch))
+        weights = self.data.weights / self.data.weights.sum()
+        drawn = generator.choice(len(weights), self.loop.drawn_per_epoch, p=weights)
+        for first in range(0, len(drawn) - self.loop.batch + 1, self.loop.batch):
+            part = drawn[first : first + self.loop.batch]
+            yield self._batch(self.data, part, generator), len(part)
+
+    def _batch(self, corpus: Corpus, structures: Sequence[int] | np.ndarray, generator: np.random.Generator) -> BeadBatch:
+        """Coarse-grain structures, laid one after the other."""
+        config = self.config
+        spans = [np.arange(*corpus.offsets[number : number + 2]) for number in structures]
+        rows = np.concatenate(spans)
+        types = corpus.residue_types[rows]
+        lengths = [len(span) for span in spans]
+        c_alphas = np.concatenate([self._stretches(length, generator) for length in lengths])
+        noise = np.repeat(
+            generator.uniform(0, config.max_noise_nm, len(spans))
+            * (generator.random(len(spans)) < config.noise_share),
+            lengths,
+        )
+        layout = self.mapping.layout(types, c_alphas)
+        beads = layout.image(corpus.coordinates[rows])
+        beads = beads + noise[layout.residues, None] * generator.standard_normal(beads.shape)
+        needed = (layout.weights > 0) & ~corpus.present[rows][layout.residues]
+        whole = corpus.trusted[rows] & (np.bincount(layout.residues, needed.any(axis=1), len(rows)) == 0)
+        linked = corpus.linked[rows] & whole & np.append(whole[1:], False)
+        linked[np.cumsum(lengths) - 1] = False
+        centre = np.nan_to_num(beads).mean(axis=0)
+        device = self.device
+        return BeadBatch(
+            torch.from_numpy(np.nan_to_num(beads - centre)).float().to(device)[None],
+            bead_table(layout, device),
+            Chain.from_arrays(types, np.zeros_like(types), linked, device),
+            torch.from_numpy(corpus.coordinates[rows, SLOT_CA] - centre).float().to(device),
+            torch.from_numpy(whole).to(device),
+        )
+
+    def _stretches(self, length: int, generator: np.random.Generator) -> np.ndarray:
+        """Mark stretches (residues,) bool that have C-alphas as beads."""
+        marked = np.zeros(length, dtype=bool)
+        if generator.random() < self.config.c_alpha_share:
+            for _ in range(1 + length // (2 * _LONGEST_STRETCH)):
+                first = generator.integers(-_LONGEST_STRETCH // 2, length)
+                marked[max(0, first) : max(0, first + generator.integers(1, _LONGEST_STRETCH))] = True
+        return marked
+
+    def loss(self, batch: BeadBatch) -> Tensor:
+        """Mean negative log-likelihood of the C-alphas, up to a constant."""
+        squared, noise = self._deviations(batch)
+        return (squared / (2 * noise.square()) + 3 * noise.log()).mean()
+
+    def _deviations(self, batch: BeadBatch) -> tuple[Tensor, Tensor]:
+        """Squared deviations (n,) in nm^2 of C-alphas that are not beads, and predicted deviations (n,)."""
+        estimate, noise = self.network(batch.beads, batch.table, batch.chain)
+        connected = batch.chain.has_neighbour(-1) | batch.chain.has_neighbour(1)
+        rows = batch.counted & connected & ~c_alpha_is_main(batch.table, batch.chain.n_residues)
+        return (estimate[0] - batch.c_alpha)[rows].square().sum(dim=-1), noise[0, rows]
+
+    def validate(self, epoch: int) -> float:
+        """Mean loss of the structures held out."""
+        return float(np.mean([float(self.loss(batch)) for batch in self.held_out]))
+
+    @torch.no_grad()
+    def held_out_rmsd_nm(self) -> float:
+        """Root mean square distance in nm of estimated C-alphas, on the structures held out."""
+        self.network.eval()
+        return float(torch.cat([self._deviations(batch)[0] for batch in self.held_out]).mean().sqrt())
+
+
+class EstimatorResult(NamedTuple):
+    """A network with its mean weights, the history of its training, and its error on held-out structures."""
+
+    estimator: CAlphaEstimator
+    history: list[dict[str, float]]
+    rmsd_nm: float
+
+
+def train_estimator(
+    model: EstimatorConfig,
+    mapping: BeadMapping,
+    training: BeadTrainingConfig,
+    data: Corpus,
+    held_out: Corpus,
+    folder: Path,
+    device: torch.device,
+    resume: bool,
+) -> EstimatorResult:
+    """Train an estimator.
+
+    Parameters
+    ----------
+    model, training
+        Configurations.
+    mapping : BeadMapping
+        The beads.
+    data, held_out : Corpus
+        Training and validation structures.
+    folder : Path
+        Folder for the state.
+    device : torch.device
+        Where to train.
+    resume : bool
+        Continue from the state in ``folder``.
+    """
+    torch.manual_seed(training.seed)
+    network = CAlphaEstimator(model).to(device)
+    stage = EstimatorStage(network, mapping, training, data, held_out, device)
+    history = train_stage(stage, folder / "estimator.state", resume)
+    return EstimatorResult(network, history, stage.held_out_rmsd_nm())
+
+
+def _parts(corpus: Corpus, size: int) -> Iterator[range]:
+    for first in range(0, corpus.n_structures, size):
+        yield range(first, min(first + size, corpus.n_structures))
