@@ -145,10 +145,10 @@ class _GivenTrajectory:
         self._trajectory, self._top = trajectory, top
 
     def protein(self, asked: Building) -> Source:
-        skip_unknown, sequence = asked.skip_unknown, asked.sequence
+        how = {"skip_unknown": asked.skip_unknown, "sequence": asked.sequence, "beads": asked.beads}
         if isinstance(self._trajectory, str):
-            return open_source(self._trajectory, self._top, skip_unknown=skip_unknown, sequence=sequence)
-        return source_from_mdtraj(self._trajectory, skip_unknown=skip_unknown, sequence=sequence)
+            return open_source(self._trajectory, self._top, **how)
+        return source_from_mdtraj(self._trajectory, **how)
 
     def beads(self, model: TemporalModel) -> BeadSource:
         if isinstance(self._trajectory, str):

@@ -22,7 +22,7 @@ from backmap.usual_settings import usual_settings
 if TYPE_CHECKING:
     import mdtraj
 
-    from backmap.io.selection.protein_selection import ResidueRecord
+    from backmap.io.selection.records import ResidueRecord
     from backmap.models.temporal.model import TemporalModel
 
 
@@ -191,7 +191,11 @@ class _First:
 
     def protein(self, asked: Building) -> Source:
         return source_from_mdtraj(
-            self._first, residues=self._residues, skip_unknown=asked.skip_unknown, sequence=asked.sequence
+            self._first,
+            residues=self._residues,
+            skip_unknown=asked.skip_unknown,
+            sequence=asked.sequence,
+            beads=asked.beads,
         )
 
     def beads(self, model: TemporalModel) -> BeadSource:

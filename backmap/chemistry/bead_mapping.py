@@ -8,7 +8,15 @@ from functools import cached_property
 
 import numpy as np
 
-from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA
+from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SIDE_CHAIN, SLOT_CA
+
+_BACKBONE_REACH_NM, _SIDE_CHAIN_REACH_NM = 0.1, 0.45
+"""About twice the distance of a bead from its C-alpha."""
+
+
+def is_c_alpha(weights: np.ndarray) -> np.ndarray:
+    """Return which beads, given the weights (beads, 15) of their atoms, are C-alphas."""
+    return weights[:, SLOT_CA] == 1.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,8 @@ class BeadMapping:
     description : str
         One line that says which models use it.
     beads : mapping of str to tuple of Bead
-        Beads of each residue by its three-letter name, in the order in which they are written. The first
-        bead is the main one: it leads the chain from residue to residue.
+        Beads of each residue by its three-letter name, in the order in which they are written. The main bead
+        leads the chain from residue to residue: the C-alpha, or else the first one.
     ignored : frozenset of str
         Names of virtual sites that files of such models also contain.
     """
@@ -68,18 +76,32 @@ class BeadMapping:
             Residues whose main bead is the C-alpha, whatever the mapping says: models that hold folded
             domains by residue centres have C-alphas in disordered chains.
         """
-        names: list[str] = []
-        residues: list[int] = []
-        rows: list[np.ndarray] = []
-        for residue, kind in enumerate(residue_types.tolist()):
-            beads = self.beads[RESIDUE_NAMES[kind]]
-            names += [bead.name for bead in beads]
-            residues += [residue] * len(beads)
-            rows.append(self._weights[kind])
-        layout = BeadLayout(tuple(names), np.array(residues, dtype=np.int64), np.concatenate(rows))
+        tables = [self._weights[kind] for kind in residue_types.tolist()]
+        names = [bead.name for kind in residue_types.tolist() for bead in self.beads[RESIDUE_NAMES[kind]]]
+        number = np.array([len(table) for table in tables], dtype=np.int64)
+        main = np.cumsum(number) - number + [int(np.argmax(is_c_alpha(table))) for table in tables]
+        weights = np.concatenate(tables)
         if c_alphas is not None:
-            layout.weights[layout.main[c_alphas]] = np.arange(ATOM_SLOTS) == SLOT_CA
-        return layout
+            weights[main[c_alphas]] = np.arange(ATOM_SLOTS) == SLOT_CA
+        return BeadLayout(tuple(names), np.repeat(np.arange(len(tables)), number), weights, main)
+
+    @cached_property
+    def main_is_c_alpha(self) -> bool:
+        """Whether the main bead of every residue is its C-alpha."""
+        return all(is_c_alpha(table).any() for table in self._weights)
+
+    @property
+    def only_c_alphas(self) -> bool:
+        """Whether C-alphas are the only beads."""
+        return self.main_is_c_alpha and self.most_beads == 1
+
+    @cached_property
+    def reach_nm(self) -> float:
+        """How much farther apart than C-alphas the main beads of neighbours may be, in nm."""
+        if self.main_is_c_alpha:
+            return 0.0
+        backbone_only = all(not table[0, SIDE_CHAIN].any() for table in self._weights)
+        return _BACKBONE_REACH_NM if backbone_only else _SIDE_CHAIN_REACH_NM
 
     @cached_property
     def _weights(self) -> list[np.ndarray]:
@@ -105,11 +127,14 @@ class BeadLayout:
         Residue of each bead, ascending.
     weights : ndarray, (beads, 15) float64
         Weight of each atom of its residue.
+    main : ndarray, (residues,) int64
+        The main bead of each residue.
     """
 
     names: tuple[str, ...]
     residues: np.ndarray
     weights: np.ndarray
+    main: np.ndarray
 
     @property
     def n_beads(self) -> int:
@@ -117,9 +142,9 @@ class BeadLayout:
         return len(self.names)
 
     @property
-    def main(self) -> np.ndarray:
-        """(residues,) int64: the main bead of each residue."""
-        return np.flatnonzero(np.diff(self.residues, prepend=-1))
+    def are_c_alphas(self) -> bool:
+        """Whether every bead is a C-alpha."""
+        return bool(is_c_alpha(self.weights).all())
 
     def image(self, atoms: np.ndarray) -> np.ndarray:
         """Return the beads (..., beads, 3) of atoms (..., residues, 15, 3), in the unit of the atoms."""

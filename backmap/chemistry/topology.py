@@ -52,7 +52,7 @@ MAX_DISULFIDE_DISTANCE_NM = 0.25
 """Sulfurs within this range are bonded. (The ideal is 0.203 nm; coordinates in files are less accurate.)"""
 
 
-def can_be_bonded(distance: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def can_be_bonded(distance: np.ndarray, steps: np.ndarray, reach_nm: float = 0.0) -> np.ndarray:
     """Return which neighbours in sequence can be bonded.
 
     Parameters
@@ -61,7 +61,12 @@ def can_be_bonded(distance: np.ndarray, steps: np.ndarray) -> np.ndarray:
         Distances between their C-alphas in nm.
     steps : ndarray, (pairs,) int64
         Differences of their residue numbers, from :func:`number_steps`.
+    reach_nm : float
+        How much farther apart than C-alphas the positions may be, in nm, if they are other beads. These are
+        bonded only without a gap in the numbers.
     """
+    if reach_nm > 0:
+        return (steps == 1) & (distance < MAX_LINKED_CA_DISTANCE_NM + reach_nm)
     longest = np.where(steps == 1, MAX_LINKED_CA_DISTANCE_NM, _longest_across_gap(distance[steps == 1]))
     return (distance > MIN_LINKED_CA_DISTANCE_NM) & (distance < longest)
 

@@ -55,6 +55,11 @@ class CAlphaRule:
             )
 
     @property
+    def least_noise_nm(self) -> float:
+        """Lower bound on the noise of a coordinate of a bead, in nm."""
+        return SOFT_BOND_NOISE_NM if self.mode == "relax" else 0.0
+
+    @property
     def asks_to_move(self) -> bool:
         """Whether C-alphas are drawn in every frame."""
         return self.mode == "relax" or self.noise_nm is not None
@@ -102,9 +107,8 @@ class CAlphaDrawer:
             return beads
         numbers = torch.zeros(len(beads), dtype=torch.int64, device=beads.device)
         keys = stream_keys(seed, samples, numbers)
-        least = SOFT_BOND_NOISE_NM if self.rule.mode == "relax" else 0.0
         noise = None
         if self.rule.noise_nm is not None:
             noise = torch.full_like(beads[:, :, 0], self.rule.noise_nm, dtype=torch.float64)
-        drawn, moves = self._posterior(beads, self.chain, keys, box, least, noise)
+        drawn, moves = self._posterior(beads, self.chain, keys, box, self.rule.least_noise_nm, noise)
         return drawn if bool(moves.any()) else beads

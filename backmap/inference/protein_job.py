@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_CA, Topology
+from backmap.chemistry.bead_mapping import BeadLayout
 from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.chemistry.sites import Sites
 from backmap.errors import InputError
+from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.inference.diamondback import DiamondbackBuilder
 from backmap.inference.protein import ProteinBuilder
+from backmap.models.beads.estimator import CAlphaEstimator
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel
@@ -80,9 +83,13 @@ class ProteinJob:
     redraws : int, optional
         How often DiAMoNDBack redraws an overlapping residue; by default as the model says.
     keep_given : bool
-        Whether all sites are kept in place; otherwise they are C-alphas.
+        Whether all sites are kept in place; otherwise they are C-alphas or beads.
+    beads : BeadLayout, optional
+        What the sites are the means of, if they are not atoms.
+    estimator : ModelFile, optional
+        Model that estimates C-alphas from the beads, if these are not among them.
     c_alphas : CAlphaRule
-        Treatment of C-alphas if no other atoms are given; with given atoms they are kept.
+        Whether C-alphas or beads are exact or noisy; with given atoms they are kept.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`; not used by DiAMoNDBack.
     finishing : sequence of Finishing
@@ -99,6 +106,8 @@ class ProteinJob:
     ddim_steps: int = 0
     redraws: int | None = None
     keep_given: bool = False
+    beads: BeadLayout | None = None
+    estimator: ModelFile | None = None
     c_alphas: CAlphaRule = CAlphaRule()
     disulfides: np.ndarray | None = None
     finishing: Sequence[Finishing] = ()
@@ -116,7 +125,90 @@ class ProteinJob:
         InputError
             If the model cannot build this protein or is invalid, or an option does not apply to it.
         """
-        return FrameBuilder(self, open_reconstructor(self, torch.device(device)), torch.device(device))
+        device = torch.device(device)
+        if self.beads is not None:
+            return FrameBuilder(self, _open_beads(self, self.beads, device), device)
+        return FrameBuilder(self, _OnCAlphas(self, open_reconstructor(self, device), device), device)
+
+
+class _Structures(Protocol):
+    """Builds structures on the sites of a job."""
+
+    def __call__(self, sites: Tensor, numbers: Tensor, box: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Build atoms.
+
+        Parameters
+        ----------
+        sites : Tensor, (frames, sites, 3) float32
+            In nm.
+        numbers : Tensor, (frames,) int64
+            Numbers of the frames.
+        box : Tensor, (frames, 3, 3), optional
+            Vectors of periodic boxes in nm, as rows, in reduced form.
+
+        Returns
+        -------
+        Tensor, (samples, frames, residues, 15, 3)
+            Atoms in nm.
+        Tensor, (samples, frames, residues)
+            Distances in nm of what was built from the leading sites.
+        """
+
+
+class _OnCAlphas:
+    """Builds structures on C-alphas, or around given atoms."""
+
+    def __init__(self, job: ProteinJob, reconstructor: Reconstructor, device: torch.device) -> None:
+        self._job, self._reconstructor, self._device = job, reconstructor, device
+        topology = job.topology
+        rule = CAlphaRule("keep") if job.keep_given else job.c_alphas
+        chain = Chain.from_arrays(topology.residue_types, topology.chain_index, job.linked, device)
+        self._c_alphas = CAlphaDrawer(rule, chain)
+        self._slots: tuple[np.ndarray, np.ndarray] | None = None
+        if job.keep_given:
+            self._slots = job.sites.residues, job.sites.slots(topology)
+
+    def __call__(self, sites: Tensor, numbers: Tensor, box: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Build atoms."""
+        c_alpha, given = sites, None
+        if self._slots is not None:
+            given = torch.zeros(len(sites), self._job.topology.n_residues, ATOM_SLOTS, 3)
+            given[:, self._slots[0], self._slots[1]] = sites
+            c_alpha = given[:, :, SLOT_CA]
+        beads = c_alpha.to(self._device)
+        samples, seed = self._job.samples, self._job.seed
+        cell = None if box is None else box.to(self._device, torch.float32)
+        drawn = self._c_alphas.draw(beads, samples=samples, seed=seed, box=cell)
+        built = self._reconstructor.reconstruct(
+            drawn, numbers=numbers, samples=samples, seed=seed, box=box, given=given
+        )
+        return built, torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1)
+
+
+class _OnBeads:
+    """Builds structures on beads."""
+
+    def __init__(self, job: ProteinJob, builder: BeadBuilder) -> None:
+        self._job, self._builder = job, builder
+
+    def __call__(self, sites: Tensor, numbers: Tensor, box: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Build atoms."""
+        built = self._builder.reconstruct(
+            sites, numbers=numbers, samples=self._job.samples, seed=self._job.seed, box=box
+        )
+        return built, self._builder.image_distance(built, sites)
+
+
+def _open_beads(job: ProteinJob, layout: BeadLayout, device: torch.device) -> _OnBeads:
+    """Load the models of a job that builds on beads."""
+    model = job.model.load(device)
+    assert isinstance(model, ProteinModel)  # the plan refuses others
+    estimator = None if job.estimator is None else job.estimator.load(device)
+    assert estimator is None or isinstance(estimator, CAlphaEstimator)
+    builder = BeadBuilder(
+        model, job.topology, job.linked, layout, job.c_alphas, estimator, device, job.disulfides
+    )
+    return _OnBeads(job, builder)
 
 
 def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
@@ -143,7 +235,8 @@ class BuiltAtoms(NamedTuple):
     atoms : ndarray, (samples, frames, atoms, 3) float32
         In nm, after all finishing steps (hydrogens, minimisation); without steps, the topology's heavy atoms.
     displacement : ndarray, (samples, frames, residues) float32
-        Distance by which the model moved each C-alpha, in nm.
+        Distance in nm of each C-alpha from its position in the input, or root mean square distance of the
+        residue's beads from their image in the built atoms.
     cis : ndarray, (residues,) int64
         Number of structures in which the peptide before a residue other than proline is cis.
     failures : int
@@ -159,17 +252,10 @@ class BuiltAtoms(NamedTuple):
 class FrameBuilder:
     """Builds the frames of a job. Can be used by several threads at once."""
 
-    def __init__(self, job: ProteinJob, reconstructor: Reconstructor, device: torch.device) -> None:
+    def __init__(self, job: ProteinJob, structures: _Structures, device: torch.device) -> None:
         self.job = job
-        self._reconstructor = reconstructor
-        rule = CAlphaRule("keep") if job.keep_given else job.c_alphas
+        self._structures = structures
         topology = job.topology
-        chain = Chain.from_arrays(topology.residue_types, topology.chain_index, job.linked, device)
-        self._c_alphas = CAlphaDrawer(rule, chain)
-        self._device = device
-        self._slots: tuple[np.ndarray, np.ndarray] | None = None
-        if job.keep_given:
-            self._slots = job.sites.residues, job.sites.slots(topology)
         self._listed = torch.from_numpy(topology.atom_mask)
         proline = topology.residue_types == RESIDUE_INDEX["PRO"]
         self._hardly_cis = torch.from_numpy(job.linked[:-1] & ~proline[1:])
@@ -201,27 +287,17 @@ class FrameBuilder:
             reduced = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
         else:
             return self._build_separately(positions, numbers, box, periodic)
-        c_alpha, given = torch.from_numpy(positions), None
-        if self._slots is not None:
-            given = torch.zeros(len(positions), self.job.topology.n_residues, ATOM_SLOTS, 3)
-            given[:, self._slots[0], self._slots[1]] = c_alpha
-            c_alpha = given[:, :, SLOT_CA]
-        beads = c_alpha.to(self._device)
-        samples, seed = self.job.samples, self.job.seed
-        cell = None if reduced is None else reduced.to(self._device, torch.float32)
-        drawn = self._c_alphas.draw(beads, samples=samples, seed=seed, box=cell)
-        built = self._reconstructor.reconstruct(
-            drawn, numbers=torch.from_numpy(numbers), samples=samples, seed=seed, box=reduced, given=given
+        built, displacement = self._structures(
+            torch.from_numpy(positions), torch.from_numpy(numbers), reduced
         )
         if not bool(built.isfinite().all()):
             raise InputError(
                 f"{self.job.model.name}: predicts positions that are not finite for {self.job.name}; its "
                 "weights may be damaged, or it was not trained for such a chain"
             )
-        displacement = torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1).cpu().numpy()
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
         atoms, failures = self._finish(built[:, :, self._listed.to(built.device)].cpu().numpy())
-        return BuiltAtoms(atoms, displacement, cis, failures)
+        return BuiltAtoms(atoms, displacement.cpu().numpy(), cis, failures)
 
     def _finish(self, atoms: np.ndarray) -> tuple[np.ndarray, int]:
         """Apply the finishing steps to atoms (samples, frames, atoms, 3), and count failures."""

@@ -26,7 +26,7 @@ from .selection.bead_selection import (
     select_beads,
 )
 from .selection.coordinate_checks import MIN_BOX_WIDTH_NM, NOT_FINITE
-from .selection.protein_selection import ResidueRecord
+from .selection.records import ResidueRecord
 from .selection.whole_molecules import ChainsOfAtoms, make_whole, narrowest_width, periodic_boxes
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from backmap.chemistry import Topology
+from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, load_mapping
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
@@ -45,12 +46,12 @@ from .selection.chains import divide_chains, neighbour_distances, warn_of_rings
 from .selection.coordinate_checks import (
     FrameJudge,
     check_unit,
-    refuse_residue_centres,
     refuse_wrapped,
     warn_of_breaks,
 )
 from .selection.disulfide_records import NamedBond, find_named, named_in_topology
 from .selection.protein_selection import ProteinSelection, ResidueRecord, select_protein
+from .selection.residue_centres import find_c_alphas, refuse_residue_centres, suspect_centres
 from .selection.whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ FRAMES_LOOKED_AT = 100
 _FRAMES_PER_LOOK = 25
 _RESIDUES_PER_LOOK = 200_000
 _NamedFrames = PdbFile | MmcifFile | GroFile | GsdFile | LammpsDump | NpyFile
+ANY_BEADS = "auto"
+"""Names and distances decide whether positions are atoms, C-alphas or other beads."""
+
+RESIDUE_CENTRE = "residue-centre"
+"""Name of the mapping with one bead per residue, which simulations mix with C-alphas."""
+
 _OTHER_UNITS = (("nm", 1.0), ("Angstrom", 0.1))
 _BOND_NM = 0.38
 
@@ -293,7 +300,11 @@ class Source(FrameSource):
     linked : ndarray, (residues,) bool
         Which residues are bonded to the next one, decided by the same frame.
     sites : Sites
-        The atoms of the residues that the file contains.
+        The atoms of the residues that the file contains, or its beads.
+    beads : BeadLayout or None
+        What the sites are means of, if they are not atoms.
+    mapping : BeadMapping or None
+        The mapping of these beads.
     """
 
     def __init__(
@@ -311,6 +322,7 @@ class Source(FrameSource):
         self._named_disulfides = disulfides
         self._selection = selection
         self.sites = selection.sites
+        self.beads: BeadLayout | None = None
         self._set_chains(selection.topology)
         self._decide_by_first_sound_frame()
 
@@ -352,7 +364,7 @@ class Source(FrameSource):
     def _set_chains(self, topology: Topology, linked: np.ndarray | None = None, bond_nm: float = 0.0) -> None:
         """Set the chains of the residues, and the bonds by which frames are checked, if known."""
         self.topology = topology
-        self._judge = FrameJudge(topology, self.sites, linked, bond_nm)
+        self._judge = FrameJudge(topology, self.sites, linked, bond_nm, self._selection.reach_nm)
         steps = number_steps(topology.residue_numbers, topology.insertion_codes)
         self._chains = ChainsOfAtoms(self.sites.residues, self.sites.leaders, topology.chain_index, steps)
 
@@ -362,6 +374,7 @@ class Source(FrameSource):
             positions, boxes, readable = self._read(raw)
             if readable[0]:
                 c_alpha = positions[0, self.sites.leaders]
+                self._recognise_centres(c_alpha, boxes[0])
                 topology, linked = divide_chains(self._selection, c_alpha, boxes[0])
                 self._set_chains(topology)
                 whole, sound = self._take(raw)
@@ -379,15 +392,50 @@ class Source(FrameSource):
         """Check C-alphas (residues, 3) in nm, as given and made whole, and set their bonds."""
         labelled = self._selection.topology
         distance = neighbour_distances(c_alpha, box, self._chains.steps)
-        check_unit(distance[~labelled.chain_ends[:-1]], self.name)
-        refuse_residue_centres(distance, labelled, self.name)
+        check_unit(distance[~labelled.chain_ends[:-1]], self.name, self._selection.reach_nm)
+        if self.mapping is None:
+            refuse_residue_centres(distance, labelled, self.name)
+        else:
+            self.beads = self._lay_out(self.mapping, distance)
         if not box.any():
             refuse_wrapped(distance, c_alpha, self.topology, frame, self.name)
         bonds = distance[linked[:-1]]
         self.linked, self._first_c_alpha = linked, whole
         self._set_chains(self.topology, linked, float(np.median(bonds)) if len(bonds) else 0.0)
         warn_of_breaks(linked, distance, self.topology, self.name)
-        warn_of_rings(self.topology, linked, whole, self.name)
+        if self.mapping is None:
+            warn_of_rings(self.topology, linked, whole, self.name)
+
+    @property
+    def beads_name(self) -> str | None:
+        """Name of the mapping of the beads, None for atoms."""
+        return None if self.mapping is None else self.mapping.name
+
+    @property
+    def mapping(self) -> BeadMapping | None:
+        """The mapping of the beads, None for atoms."""
+        return self._selection.mapping
+
+    def _recognise_centres(self, leaders: np.ndarray, box: np.ndarray) -> None:
+        """Take beads (residues, 3) named CA for residue centres if they are too far apart for C-alphas."""
+        selection = self._selection
+        if selection.mapping is None and self.sites.n_sites == selection.topology.n_residues:
+            distance = neighbour_distances(leaders, box, self._chains.steps)
+            if suspect_centres(distance, selection.topology) is not None:
+                self._selection = replace(selection, mapping=load_mapping(RESIDUE_CENTRE))
+
+    def _lay_out(self, mapping: BeadMapping, distance: np.ndarray) -> BeadLayout:
+        """Decide what each bead is the mean of, given the distances (residues - 1,) in nm of main beads."""
+        types = self._selection.topology.residue_types
+        if mapping.name != RESIDUE_CENTRE:
+            return mapping.layout(types)
+        c_alphas = find_c_alphas(distance, self._selection.topology)
+        n_c_alphas, n_centres = int(c_alphas.sum()), int((~c_alphas).sum())
+        known = f"{n_centres} residue centres" + (f" and {n_c_alphas} C-alphas" if n_c_alphas else "")
+        warnings.warn(
+            f"{self.name}: took its beads for {known}, by their distances", InputWarning, stacklevel=2
+        )
+        return mapping.layout(types, c_alphas)
 
     def _read(self, raw: Frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return positions as in the file, boxes, and which frames are readable, (frames,) bool."""
@@ -413,6 +461,7 @@ def open_source(
     frames: FrameRange = EVERY_FRAME,
     skip_bad: bool = False,
     sequence: str | Path | None = None,
+    beads: str = ANY_BEADS,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -431,6 +480,9 @@ def open_source(
         Leave out damaged frames instead of refusing the file.
     sequence : path, optional
         FASTA file with the sequence, one record per chain, if residue names do not identify amino acids.
+    beads : str
+        What the positions are: a shipped mapping, or the file of one. By default, names and distances decide
+        whether they are atoms or beads.
 
     Returns
     -------
@@ -451,7 +503,11 @@ def open_source(
     fasta = None if sequence is None else FastaFile.read(sequence)
     opened = open_files(path, top, fasta)
     selection = select_protein(
-        opened.names.residues, file=str(opened.files[-1]), skip_unknown=skip_unknown, sequence=fasta
+        opened.names.residues,
+        file=str(opened.files[-1]),
+        skip_unknown=skip_unknown,
+        sequence=fasta,
+        mapping=_mapping(beads),
     )
     if opened.frames.n_atoms == selection.topology.n_residues:
         opened.require_same_atoms(
@@ -466,11 +522,19 @@ def open_source(
         selection,
         frames=frames,
         skip_bad=skip_bad,
-        files=opened.files if fasta is None else (*opened.files, fasta.path),
+        files=(*opened.files, *(() if fasta is None else (fasta.path,)), *mapping_files(beads)),
         disulfides=_named_disulfides(opened.names),
     )
     source.check()
     return source
+
+
+def _mapping(beads: str) -> BeadMapping | None:
+    """Load a mapping; None if the file decides, or if its positions are C-alphas or atoms."""
+    if beads == ANY_BEADS:
+        return None
+    mapping = load_mapping(beads)
+    return None if mapping.only_c_alphas else mapping
 
 
 def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection, name: str) -> None:
@@ -484,7 +548,7 @@ def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection
     distance = neighbour_distances(c_alpha, periodic_boxes(raw.periodic_box, 1)[0], steps)
     length = float(np.median(distance[within])) / file.nm_per_unit
     for unit, nm in _OTHER_UNITS:
-        if nm != file.nm_per_unit and 0.8 * _BOND_NM < length * nm < 1.2 * _BOND_NM:
+        if nm != file.nm_per_unit and 0.8 * _BOND_NM < length * nm < 1.2 * _BOND_NM + selection.reach_nm:
             file.nm_per_unit = nm
             warnings.warn(
                 f"{name}: assumed to be in {unit}, as neighbouring C-alphas are {length:.3g} apart",
@@ -504,6 +568,7 @@ def source_from_mdtraj(
     residues: Sequence[ResidueRecord] | None = None,
     skip_unknown: bool = False,
     sequence: str | Path | None = None,
+    beads: str = ANY_BEADS,
 ) -> Source:
     """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
@@ -512,7 +577,9 @@ def source_from_mdtraj(
     name = "the trajectory"
     fasta = None if sequence is None else FastaFile.read(sequence)
     residues = residue_records(trajectory.topology) if residues is None else residues
-    selection = select_protein(residues, file=name, skip_unknown=skip_unknown, sequence=fasta)
+    selection = select_protein(
+        residues, file=name, skip_unknown=skip_unknown, sequence=fasta, mapping=_mapping(beads)
+    )
     disulfides = named_in_topology(trajectory.topology)
     source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)
     source.check()

@@ -40,7 +40,7 @@ class Checkpoint:
     Attributes
     ----------
     family : str
-        Kind of model: ``protein``, ``diamondback`` or ``temporal``.
+        Kind of model: ``protein``, ``diamondback``, ``temporal`` or ``beads``.
     config : dict
         The model's configuration.
     tensors : dict of Tensor
@@ -241,12 +241,20 @@ def make_model(checkpoint: Checkpoint, path: str | Path) -> torch.nn.Module:
     InputError
         If it is not a valid model.
     """
+    from backmap.models.beads.estimator import CAlphaEstimator
     from backmap.models.diamondback.model import DiamondbackModel
     from backmap.models.protein.model import ProteinModel
     from backmap.models.temporal.model import TemporalModel
 
-    families: dict[str, type[ProteinModel] | type[DiamondbackModel] | type[TemporalModel]]
-    families = {"protein": ProteinModel, "diamondback": DiamondbackModel, "temporal": TemporalModel}
+    families: dict[
+        str, type[ProteinModel] | type[DiamondbackModel] | type[TemporalModel] | type[CAlphaEstimator]
+    ]
+    families = {
+        "protein": ProteinModel,
+        "diamondback": DiamondbackModel,
+        "temporal": TemporalModel,
+        "beads": CAlphaEstimator,
+    }
     if checkpoint.family not in families:
         raise InputError(f"{path} is a {shown(checkpoint.family)} model, which is unknown to this backmap")
     try:
@@ -277,7 +285,7 @@ class ModelFile:
 
     @property
     def family(self) -> str:
-        """Kind of model: ``protein``, ``diamondback`` or ``temporal``."""
+        """Kind of model: ``protein``, ``diamondback``, ``temporal`` or ``beads``."""
         return self.checkpoint.family
 
     @cached_property

@@ -61,6 +61,35 @@ def read_model(model: str | PathLike[str]) -> ModelFile:
     return file
 
 
+def read_estimator(mapping: str, file: str | PathLike[str] | None = None) -> ModelFile:
+    """Read the model that estimates C-alphas from the beads of a mapping.
+
+    Parameters
+    ----------
+    mapping : str
+        Name of the mapping.
+    file : path, optional
+        A model file; by default the one shipped for the mapping.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it is for another mapping.
+    """
+    path = _WEIGHTS / "beads" / f"{mapping}.safetensors" if file is None else Path(file)
+    if file is None and not path.is_file():
+        raise InputError(
+            f"beads {mapping}: no model is shipped that estimates C-alphas from them; train one with "
+            "`backmap train beads` and give it with --bead-model"
+        )
+    model = ModelFile(str(path), read_model_file(path))
+    found = model.checkpoint.config.get("mapping")
+    if model.family != "beads" or found != mapping:
+        kind = f"beads {found}" if model.family == "beads" else f"{model.family} models"
+        raise InputError(f"bead-model {path}: is for {kind}, but the input has beads {mapping}")
+    return model
+
+
 def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Module:
     """Load a model named by the user, ready for inference."""
     return read_model(model).load(device)

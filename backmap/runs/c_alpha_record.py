@@ -1,4 +1,4 @@
-"""A record of the C-alphas of a run: how far they moved, and which peptide bonds are unusual."""
+"""A record of a run: how far C-alphas moved, or atoms are from beads, and which peptide bonds are unusual."""
 
 from __future__ import annotations
 
@@ -80,13 +80,33 @@ class CAlphaRecord:
         cis = Counter({int(residue): count for residue, count in notes.get("cis", {}).items()})
         return cls(**{**notes, "cis": cis})
 
-    def summary(self, topology: Topology) -> dict[str, Any]:
-        """Return the entries for the record file beside the output."""
+    def summary(self, topology: Topology, mapping: str | None) -> dict[str, Any]:
+        """Return the entries for the record file beside the output.
+
+        Parameters
+        ----------
+        topology : Topology
+            The residues.
+        mapping : str, optional
+            Name of the mapping, if the input are beads and not C-alphas.
+        """
+        rms_nm, largest_nm = round(self.rms_nm, 5), round(self.largest_nm, 5)
+        distances: dict[str, Any]
+        if mapping is not None:
+            distances = {
+                "bead_mapping": mapping,
+                "bead_distance_rms_nm": rms_nm,
+                "bead_distance_largest_nm": largest_nm,
+            }
+        else:
+            distances = {
+                "structures_with_moved_c_alphas": self.n_moved,
+                "c_alpha_displacement_rms_nm": rms_nm,
+                "c_alpha_displacement_largest_nm": largest_nm,
+            }
         return {
             "structures_built": self.n_structures,
-            "structures_with_moved_c_alphas": self.n_moved,
-            "c_alpha_displacement_rms_nm": round(self.rms_nm, 5),
-            "c_alpha_displacement_largest_nm": round(self.largest_nm, 5),
+            **distances,
             "cis_peptides_before_other_than_proline": {
                 topology.describe(residue): count for residue, count in sorted(self.cis.items())
             },
@@ -94,7 +114,13 @@ class CAlphaRecord:
 
 
 def describe_motion(summary: dict[str, Any]) -> str:
-    """Describe how far C-alphas moved, given :meth:`CAlphaRecord.summary`; empty if none moved."""
+    """Describe how far C-alphas moved, or atoms are from beads, given :meth:`CAlphaRecord.summary`.
+
+    The description is empty if C-alphas stayed in place.
+    """
+    if "bead_mapping" in summary:
+        rms, largest = summary["bead_distance_rms_nm"], summary["bead_distance_largest_nm"]
+        return f"beads of {summary['bead_mapping']} met within {rms:.4f} nm rms, {largest:.3f} nm at most"
     n_moved, n_structures = summary["structures_with_moved_c_alphas"], summary["structures_built"]
     if not n_moved:
         return ""

@@ -103,7 +103,7 @@ class _ProteinFollower:
 
     def describe(self) -> str:
         """Name cis peptide bonds."""
-        return describe_cis(self._c_alphas.summary(self.source.topology))
+        return describe_cis(self._c_alphas.summary(self.source.topology, self.source.beads_name))
 
 
 class _TemporalFollower:

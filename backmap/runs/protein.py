@@ -37,10 +37,17 @@ class ProteinRun(Run):
             frames=request.frames,
             skip_bad=request.on_bad_frame == "skip",
             sequence=request.sequence,
+            beads=request.beads,
         )
         self.sources, self.steps, self.residues = [source], source.n_frames, source.topology.n_residues
         self._plan = ProteinPlan.make(source, model, request)
         self.atoms, self.layout = self.choose_atoms(self._plan.atoms)
+
+    @property
+    def further_models(self) -> dict[str, ModelFile]:
+        """The model that estimates C-alphas from beads, if there is one."""
+        estimator = self._plan.job.estimator
+        return {} if estimator is None else {"bead_model": estimator}
 
     def frames_built(self, journal: Journal) -> int:
         """Return the number of frames, over all samples, that an earlier run built."""
@@ -94,7 +101,9 @@ class ProteinRun(Run):
         return {
             "skipped_frames": skipped,
             "structures_not_minimised": notes.get("unfinished", 0),
-            **CAlphaRecord.from_notes(notes.get("c_alphas", {})).summary(self._source.topology),
+            **CAlphaRecord.from_notes(notes.get("c_alphas", {})).summary(
+                self._source.topology, self._source.beads_name
+            ),
         }
 
     def warnings(self, outcome: dict[str, Any], outputs: Outputs) -> Iterator[str]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from backmap.errors import InputError, OptionError
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
 from backmap.io.selection.disulfide_records import disulfides_of_frame
+from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 
 from .protein_frames import KeptAtoms, build_reference, listed_atoms
@@ -45,7 +47,9 @@ class ProteinPlan:
             If a request cannot be fulfilled for this protein or model.
         """
         topology = source.topology
-        read = np.arange(source.given.n_sites) if asked.keep_given else source.sites.leaders
+        read = np.arange(source.sites.n_sites)
+        if source.beads is None:
+            read = np.arange(source.given.n_sites) if asked.keep_given else source.sites.leaders
         job = ProteinJob(
             name=source.name,
             model=model,
@@ -57,12 +61,41 @@ class ProteinPlan:
             redraws=asked.redraws,
             sites=source.sites.select(read),
             keep_given=asked.keep_given,
+            beads=source.beads,
+            estimator=_estimator(source, model, asked),
             c_alphas=asked.c_alpha_rule,
             disulfides=source.disulfides,
         )
         job, atoms = _with_finishing(job, source, asked, read)
         stays = source.sites.leaders if asked.minimise else read
+        if source.beads is not None:
+            stays = read[:0]
         return cls(job, atoms, KeptAtoms.find(atoms, source.sites, read, stays))
+
+
+def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile | None:
+    """Read the model that estimates C-alphas, if the input's beads need one.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the options or the model to build with do not fit such beads.
+    """
+    if source.mapping is None:
+        if asked.bead_model is not None:
+            raise OptionError(
+                "bead_model", "applies only to beads other than C-alphas, and the input has none"
+            )
+        return None
+    name = source.mapping.name
+    if model.family != "protein":
+        raise InputError(
+            f"{source.name}: has beads of the mapping {name}, but {model.family} models build from C-alphas; "
+            "use a protein model"
+        )
+    if asked.keep_given:
+        raise OptionError("keep_given", f"applies only to atoms; the input has beads of the mapping {name}")
+    return None if source.mapping.main_is_c_alpha else shipped.read_estimator(name, asked.bead_model)
 
 
 def _with_finishing(

@@ -48,6 +48,25 @@ class Building:
         families=PROTEINS,
         decides=False,  # its content decides
     )
+    beads: str = option(
+        "auto",
+        Name("the name of a bead mapping, or of a file"),
+        "what the positions are: a mapping of `backmap beads`, or the file of one; auto goes by names and "
+        "distances",
+        metavar="NAME|FILE",
+        group="building",
+        families=("protein",),
+    )
+    bead_model: str | None = option(
+        None,
+        Name(),
+        "model that estimates C-alphas from the beads, from `backmap train beads`",
+        unset="the one shipped for the mapping",
+        metavar="FILE",
+        group="building",
+        families=("protein",),
+        decides=False,  # its content decides
+    )
     skip_unknown: bool = option(
         False, Flag(), "leave out residues that cannot be built", group="building", families=PROTEINS
     )

@@ -116,6 +116,11 @@ class Run(ABC):
         summary = f"{self.summary(found, report)} -> {where}"
         return Outcome(outputs.all_paths, record, summary, early_end)
 
+    @property
+    def further_models(self) -> dict[str, ModelFile]:
+        """Models, besides the one to build with, on which the atoms depend; by name in the record file."""
+        return {}
+
     def choose_atoms(self, built: AtomList) -> tuple[AtomList, OutputLayout]:
         """Return the atoms to write out of those that are built, and their layout."""
         request = self.request
@@ -165,6 +170,9 @@ class Run(ABC):
         return {
             "input": [describe_file(path) for path in inputs],
             "model": {**model, "sha256": self.model_file.sha256},
+            **{
+                name: {"path": file.name, "sha256": file.sha256} for name, file in self.further_models.items()
+            },
             **request.deciding,
             "seed_from": describe_file(request.seed_from) if request.seed_from else None,
             "device": request.device,
@@ -176,6 +184,7 @@ def _resume_key(description: dict[str, Any], request: Request, device: torch.dev
     return {
         "input": [entry["sha256"] for entry in description["input"]],
         "model": description["model"]["sha256"],
+        "model that estimates C-alphas": description.get("bead_model", {}).get("sha256"),
         "trajectory to start from": description["seed_from"] and description["seed_from"]["sha256"],
         **request.deciding,
         "device": device.type,

@@ -48,7 +48,7 @@ class BeadTrainingConfig:
 
 
 class BeadBatch(NamedTuple):
-    """Beads (1, beads, 3) of some structures as one, their C-alphas (residues, 3), and those to learn from."""
+    """Beads (1, beads, 3) of some structures, their C-alphas (residues, 3), and which to learn from."""
 
     beads: Tensor
     table: BeadTable
@@ -83,7 +83,9 @@ class EstimatorStage(Stage[BeadBatch]):
             part = drawn[first : first + self.loop.batch]
             yield self._batch(self.data, part, generator), len(part)
 
-    def _batch(self, corpus: Corpus, structures: Sequence[int] | np.ndarray, generator: np.random.Generator) -> BeadBatch:
+    def _batch(
+        self, corpus: Corpus, structures: Sequence[int] | np.ndarray, generator: np.random.Generator
+    ) -> BeadBatch:
         """Coarse-grain structures, laid one after the other."""
         config = self.config
         spans = [np.arange(*corpus.offsets[number : number + 2]) for number in structures]

@@ -14,7 +14,7 @@ import numpy as np
 from backmap.errors import InputEndsEarly, InputError
 
 from ..frames import Frames, join_frames
-from ..selection.protein_selection import ResidueRecord
+from ..selection.records import ResidueRecord
 from .structure_file import ANGSTROM_PER_NM, AtomRow, box_vectors, residues_of
 from .text_file import held, open_text
 

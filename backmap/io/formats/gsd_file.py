@@ -11,7 +11,7 @@ import numpy as np
 from backmap.errors import InputError
 
 from ..frames import Frames, join_frames
-from ..selection.protein_selection import ResidueRecord
+from ..selection.records import ResidueRecord
 from .reading_process import RemoteGsd
 from .structure_file import AtomRow, residues_of
 

@@ -15,7 +15,7 @@ import numpy as np
 from backmap.errors import InputError
 
 from ..frames import Frames, join_frames
-from ..selection.protein_selection import ResidueRecord
+from ..selection.records import ResidueRecord
 from .structure_file import NM_PER_ANGSTROM, AtomRow, residues_of
 from .text_file import most_letters, too_large
 

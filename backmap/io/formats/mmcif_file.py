@@ -15,7 +15,7 @@ from backmap.errors import InputError, InputWarning
 
 from ..frames import Frames
 from ..selection.disulfide_records import NamedBond, named_in_mmcif
-from ..selection.protein_selection import ResidueRecord
+from ..selection.records import ResidueRecord
 from .pdb_file import read_residue_number
 from .reading_errors import explain_reading
 from .structure_file import (

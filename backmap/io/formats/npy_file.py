@@ -12,7 +12,7 @@ from backmap.chemistry.residues import THREE_LETTERS
 from backmap.errors import InputError
 
 from ..frames import Frames
-from ..selection.protein_selection import ResidueRecord
+from ..selection.records import ResidueRecord
 from .fasta import FastaFile
 from .reading_errors import explain_reading
 from .structure_file import NM_PER_ANGSTROM, AtomRow, residues_of

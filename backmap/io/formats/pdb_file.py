@@ -14,7 +14,8 @@ from backmap.errors import InputEndsEarly, InputError
 
 from ..frames import NO_SYMMETRY, Frames
 from ..selection.disulfide_records import NamedBond, named_in_pdb
-from ..selection.protein_selection import CAPS, IONS, WATERS, ResidueRecord
+from ..selection.protein_selection import CAPS, IONS, WATERS
+from ..selection.records import ResidueRecord
 from .structure_file import (
     NM_PER_ANGSTROM,
     AtomRow,

@@ -13,7 +13,8 @@ import numpy as np
 from backmap.chemistry import RESIDUE_INDEX, standard_residue_name
 
 from ..frames import NO_SYMMETRY, Frames, join_frames
-from ..selection.protein_selection import AtomRecord, ResidueRecord, is_ion
+from ..selection.protein_selection import is_ion
+from ..selection.records import AtomRecord, ResidueRecord
 
 NM_PER_ANGSTROM = 0.1
 ANGSTROM_PER_NM = 10.0

@@ -14,7 +14,7 @@ from backmap.errors import InputEndsEarly, InputError
 from ..frames import Frames, join_frames
 from ..naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
 from ..selection.disulfide_records import NamedBond, named_in_topology
-from ..selection.protein_selection import ResidueRecord
+from ..selection.records import ResidueRecord
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
 from .reading_errors import unreadable
 from .reading_process import RemoteTrajectory, load_topology, load_trajectory

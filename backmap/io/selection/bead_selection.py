@@ -11,7 +11,7 @@ import numpy as np
 from backmap.chemistry import LinearMapping, Molecule, standard_atom_name, standard_residue_name
 from backmap.errors import InputError
 
-from .protein_selection import AtomRecord, ResidueRecord
+from .records import AtomRecord, ResidueRecord
 
 CAP_SYNONYMS = {"NMA": "NME"}
 """Names of caps as programs write them."""

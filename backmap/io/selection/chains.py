@@ -39,7 +39,7 @@ def divide_chains(
     selection : ProteinSelection
         The residues, in the chains that the file distinguishes.
     c_alpha : ndarray, (residues, 3)
-        Their C-alphas in one frame, in nm.
+        Their C-alphas, or main beads, in one frame, in nm.
     box : ndarray, (3, 3)
         Box vectors in nm, zero where the frame is not periodic.
 
@@ -53,9 +53,10 @@ def divide_chains(
     topology = selection.topology
     steps = number_steps(topology.residue_numbers, topology.insertion_codes)
     distance = neighbour_distances(c_alpha, box, steps)
-    bonded = can_be_bonded(distance, steps)
+    bonded = can_be_bonded(distance, steps, selection.reach_nm)
     begins = topology.chain_index[1:] != topology.chain_index[:-1]
-    longest = np.minimum(_SPANNED_BY_A_BOND_NM * steps + _SLACK_NM, _FARTHEST_SPANNED_NM)
+    slack = _SLACK_NM + selection.reach_nm
+    longest = np.minimum(_SPANNED_BY_A_BOND_NM * steps + slack, _FARTHEST_SPANNED_NM)
     spanned = (steps > 1) & (steps <= _MOST_LEFT_OUT) & (distance < longest)
     begins |= ~bonded & ((steps <= 0) | (~selection.labelled[1:] & ~spanned))
     begins = _with_copies(topology, begins, np.flatnonzero(bonded & (steps <= 0)))

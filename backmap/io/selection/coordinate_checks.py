@@ -42,10 +42,6 @@ _WRONG_UNITS = (
     (0.01, "100 times too short: they were converted twice; multiply the coordinates by 100"),
 )
 
-_CENTRES_APART_NM = (0.45, 0.75)
-"""Centres of neighbouring residues are often this far apart, bonded C-alphas hardly ever."""
-_CENTRES_WINDOW, _CENTRES_IN_WINDOW, _CENTRES_SHARE = 12, 4, 0.3
-
 _WRAPPED_EXTENT_NM = 2.0
 """Boxes are wider than this; in smaller molecules a break can look like a jump across a boundary."""
 
@@ -64,12 +60,15 @@ class FrameJudge:
         Which residues are bonded to their successor; unknown until the first sound frame.
     bond_nm : float
         Median length of these bonds in the first sound frame.
+    reach_nm : float
+        How much farther apart than C-alphas the leading sites may be, in nm.
     """
 
     topology: Topology
     sites: Sites
     linked: np.ndarray | None = None
     bond_nm: float = 0.0
+    reach_nm: float = 0.0
 
     def readable(self, positions: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Find the frames (frames,) bool whose positions and boxes have plausible values.
@@ -179,7 +178,7 @@ class FrameJudge:
         return (ratio > _SAME_UNIT[0]) & (ratio < _SAME_UNIT[1])
 
     def _torn(self, c_alpha: np.ndarray) -> np.ndarray:
-        return self._bond_lengths(c_alpha) > TORN_BOND_NM
+        return self._bond_lengths(c_alpha) > TORN_BOND_NM + 2 * self.reach_nm
 
 
 def _coincidences(c_alpha: np.ndarray) -> np.ndarray:
@@ -189,18 +188,23 @@ def _coincidences(c_alpha: np.ndarray) -> np.ndarray:
     return KDTree(c_alpha).query_pairs(MIN_C_ALPHA_DISTANCE_NM, output_type="ndarray")
 
 
-def check_unit(distance: np.ndarray, file: str) -> None:
+def check_unit(distance: np.ndarray, file: str, reach_nm: float = 0.0) -> None:
     """Refuse coordinates in a unit other than nm.
 
     Parameters
     ----------
     distance : ndarray, (pairs,)
         Distances between C-alphas of neighbours in a chain, in nm.
+    file : str
+        Name of the file, for messages.
+    reach_nm : float
+        How much farther apart than C-alphas they may be, if they are other beads.
     """
     if not len(distance):
         return
     median = float(np.median(distance))
-    meaning = wrong_unit(median, *USUAL_DISTANCE_NM)
+    shortest, longest = USUAL_DISTANCE_NM
+    meaning = wrong_unit(median, shortest, longest + reach_nm)
     if meaning:
         raise InputError(
             f"{file}: neighbouring C-alphas are {median:.3g} nm apart instead of 0.38 nm, {meaning}"
@@ -213,35 +217,6 @@ def wrong_unit(length: float, low: float, high: float) -> str | None:
         if low * factor < length < high * factor:
             return meaning
     return None
-
-
-def refuse_residue_centres(distance: np.ndarray, topology: Topology, file: str) -> None:
-    """Refuse beads at the centres of residues: neighbours are farther apart than C-alphas are.
-
-    Parameters
-    ----------
-    distance : ndarray, (residues - 1,)
-        From each bead to the next, in nm.
-    """
-    steps = number_steps(topology.residue_numbers, topology.insertion_codes)
-    neighbours = ~topology.chain_ends[:-1] & (steps == 1) & (distance < _CENTRES_APART_NM[1])
-    pairs = np.flatnonzero(neighbours)
-    far = distance[pairs] > _CENTRES_APART_NM[0]
-    window = min(_CENTRES_WINDOW, len(pairs))
-    if far.sum() < _CENTRES_IN_WINDOW:
-        return
-    in_window = np.convolve(far, np.ones(window, dtype=np.int64), mode="valid")
-    (crowded,) = np.nonzero(in_window >= max(_CENTRES_IN_WINDOW, _CENTRES_SHARE * window))
-    if not len(crowded):
-        return
-    suspects = pairs[crowded[0] : crowded[-1] + window]
-    lengths = distance[suspects]
-    first, last = topology.describe(suspects[0]), topology.describe(suspects[-1] + 1)
-    raise InputError(
-        f"{file}: the beads named CA from {first} to {last} are {lengths.min():.2f} to {lengths.max():.2f} "
-        "nm apart, as residue centres are, but backmap needs C-alphas (0.38 nm apart); "
-        "give the positions of the C-alphas"
-    )
 
 
 def refuse_wrapped(

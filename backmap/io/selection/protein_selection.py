@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
@@ -18,11 +19,14 @@ from backmap.chemistry import (
     standard_atom_name,
     standard_residue_name,
 )
+from backmap.chemistry.bead_mapping import BeadMapping
 from backmap.chemistry.residues import ATOM_SLOTS, AWSEM_NAMES, D_AMINO_ACIDS, THREE_LETTERS
 from backmap.chemistry.sites import Sites, slot_of
 from backmap.errors import InputError, InputWarning
 
 from ..formats.fasta import FastaFile
+from .bead_recognition import recognise_mapping
+from .records import AtomRecord, ResidueRecord
 
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
 """Groups that cap a chain end; they have no C-alpha and are ignored."""
@@ -56,41 +60,6 @@ IONS = frozenset(
 _NAMES_SHOWN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class AtomRecord:
-    """One atom of a file. ``index`` is its position in the coordinates of a frame."""
-
-    name: str
-    index: int
-    alternate: str = ""
-    occupancy: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ResidueRecord:
-    """One residue of a file, of any kind.
-
-    ``chain`` numbers the chains that the file distinguishes; ``labelled`` says whether the file names this
-    one. ``ligand`` marks residues that do not belong to a chain according to the file, ``numbered`` those
-    that it numbers.
-    """
-
-    chain: int
-    chain_id: str
-    number: int
-    insertion_code: str
-    name: str
-    atoms: tuple[AtomRecord, ...]
-    ligand: bool = False
-    labelled: bool = True
-    numbered: bool = True
-
-    def describe(self) -> str:
-        """Name the residue for a message: ``chain A residue 27B SEP``."""
-        chain = f"chain {self.chain_id} " if self.chain_id else ""
-        return f"{chain}residue {self.number}{self.insertion_code} {self.name}"
-
-
 @dataclass(frozen=True)
 class ProteinSelection:
     """The protein of a file.
@@ -107,6 +76,8 @@ class ProteinSelection:
         Residues whose chain the file names, and residues that it numbers.
     ambiguous : str
         Message that names an atom that occurs twice; empty if there is none.
+    mapping : BeadMapping, optional
+        What the sites are, if they are not atoms.
     """
 
     topology: Topology
@@ -115,6 +86,12 @@ class ProteinSelection:
     labelled: np.ndarray
     numbered: np.ndarray
     ambiguous: str = ""
+    mapping: BeadMapping | None = None
+
+    @property
+    def reach_nm(self) -> float:
+        """How much farther apart than C-alphas the leading sites of neighbours may be, in nm."""
+        return 0.0 if self.mapping is None else self.mapping.reach_nm
 
 
 def select_protein(
@@ -123,6 +100,7 @@ def select_protein(
     file: str,
     skip_unknown: bool = False,
     sequence: FastaFile | None = None,
+    mapping: BeadMapping | None = None,
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
@@ -139,6 +117,8 @@ def select_protein(
         Leave out such residues with a warning instead of refusing the file.
     sequence : FastaFile, optional
         The sequence, if residue names do not identify the amino acids.
+    mapping : BeadMapping, optional
+        What the positions are; by default, names decide.
     """
     named = [_spelt_out(residue) for residue in _one_variant_each(residues)]
     if sequence is not None:
@@ -146,12 +126,16 @@ def select_protein(
     protein, passed_over, unknown = _sort_out(named)
     if unknown and not (skip_unknown and protein):
         raise InputError(f"{file}: {_why_unknown(unknown, protein)}")
-    _require_c_alphas(protein, file)
-    chosen = [(residue, *_choose_atoms(residue, file)) for residue in protein]
-    incomplete = [residue for residue, atoms, _ in chosen if atoms[SLOT_CA] < 0]
+    mapping = recognise_mapping(protein, file) if mapping is None else mapping
+    if mapping is None:
+        _require_c_alphas(protein, file)
+    choose = _choose_atoms if mapping is None else _BeadChooser(mapping)
+    chosen = [(residue, choose(residue, file)) for residue in protein]
+    incomplete = [residue for residue, choice in chosen if choice.missing]
     if incomplete and not skip_unknown:
+        missing = next(choice.missing for _, choice in chosen if choice.missing)
         raise InputError(
-            f"{file}: {_listed(incomplete)} has no C-alpha; add it, remove the residue or give "
+            f"{file}: {_listed(incomplete)} has no {missing}; add it, remove the residue or give "
             "--skip-unknown to leave it out"
         )
     if passed_over:
@@ -161,8 +145,8 @@ def select_protein(
             f"{file}: left out {_listed(unknown + incomplete)} because of --skip-unknown; the chain breaks "
             "there"
         )
-    ambiguous = next((f"{file}: {twice}" for _, _, twice in chosen if twice), "")
-    return _assemble([(residue, atoms) for residue, atoms, _ in chosen if atoms[SLOT_CA] >= 0], ambiguous)
+    ambiguous = next((f"{file}: {choice.twice}" for _, choice in chosen if choice.twice), "")
+    return _assemble([entry for entry in chosen if not entry[1].missing], ambiguous, mapping)
 
 
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
@@ -295,28 +279,35 @@ def _require_c_alphas(protein: Sequence[ResidueRecord], file: str) -> None:
     if not protein:
         raise InputError(f"{file}: contains no protein residue; give a file with the C-alphas of a protein")
     names = Counter(atom.name.upper() for residue in protein for atom in residue.atoms)
-    if "BB" in names:
-        raise InputError(
-            f"{file}: the beads named BB (Martini) are backbone centres, but backmap needs C-alpha "
-            "positions; use a tool made for that model"
-        )
     if "CA" not in names:
         found = ", ".join(name for name, _ in names.most_common(_NAMES_SHOWN))
         raise InputError(
             f"{file}: has no C-alpha (no atom named CA in any protein residue; found {found}); "
-            "if these are C-alphas, name them CA"
+            "if these are C-alphas, name them CA; if they are other beads, give their mapping with --beads"
         )
 
 
-def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
-    """Find the atoms of a residue.
+class _Choice(NamedTuple):
+    """The sites of a residue.
 
-    Returns
-    -------
-    chosen : list of int, (15,)
-        Index of each atom in the coordinates of a frame, -1 if it is missing or occurs twice.
+    Attributes
+    ----------
+    places : list of int
+        Index of each atom (15 slots) or bead in the coordinates of a frame, -1 if it is missing or occurs
+        twice.
+    missing : str
+        A site without which the residue cannot be used; empty if there is none.
     twice : str
         Message that names an atom that occurs twice; empty if there is none.
+    """
+
+    places: list[int]
+    missing: str
+    twice: str = ""
+
+
+def _choose_atoms(residue: ResidueRecord, file: str) -> _Choice:
+    """Find the atoms of a residue.
 
     Raises
     ------
@@ -343,7 +334,33 @@ def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
         )
         if slot == SLOT_CA:
             raise InputError(f"{file}: {twice}")
-    return chosen, twice
+    return _Choice(chosen, "C-alpha" if chosen[SLOT_CA] < 0 else "", twice)
+
+
+class _BeadChooser:
+    """Finds the beads of residues by their names."""
+
+    def __init__(self, mapping: BeadMapping) -> None:
+        self._mapping = mapping
+
+    def __call__(self, residue: ResidueRecord, file: str) -> _Choice:
+        """Find the beads of a residue. Raises InputError if a bead occurs twice."""
+        places: dict[str, int] = {}
+        location = _main_location(residue.atoms)
+        for atom in residue.atoms:
+            if atom.alternate not in ("", location):
+                continue
+            name = atom.name.upper()
+            if name in places:
+                raise InputError(
+                    f"{file}: {residue.describe()} has several beads {atom.name}; remove all but one, or "
+                    "give the residues different numbers"
+                )
+            places[name] = atom.index
+        beads = self._mapping.beads[_standard_name(residue)]
+        index = [places.get(bead.name.upper(), -1) for bead in beads]
+        missing = next((bead.name for bead, place in zip(beads, index, strict=True) if place < 0), "")
+        return _Choice(index, missing and f"bead {missing} of the mapping {self._mapping.name}")
 
 
 def _standard_name(residue: ResidueRecord) -> str:
@@ -362,7 +379,9 @@ def _main_location(atoms: Iterable[AtomRecord]) -> str:
     return max(occupancy, key=lambda location: occupancy[location], default="")
 
 
-def _assemble(chosen: Sequence[tuple[ResidueRecord, list[int]]], ambiguous: str) -> ProteinSelection:
+def _assemble(
+    chosen: Sequence[tuple[ResidueRecord, _Choice]], ambiguous: str, mapping: BeadMapping | None
+) -> ProteinSelection:
     residues = [residue for residue, _ in chosen]
     changes = [one.chain != other.chain for one, other in pairwise(residues)]
     chain_index = np.cumsum([0, *changes], dtype=np.int64)
@@ -376,13 +395,20 @@ def _assemble(chosen: Sequence[tuple[ResidueRecord, list[int]]], ambiguous: str)
         residue_numbers=np.array([residue.number for residue in residues], dtype=np.int64),
         insertion_codes=tuple(residue.insertion_code for residue in residues),
     )
-    atom_index = np.array([atoms for _, atoms in chosen], dtype=np.int64)
-    present = atom_index >= 0
+    if mapping is None:
+        atom_index = np.array([choice.places for _, choice in chosen], dtype=np.int64)
+        present = atom_index >= 0
+        sites, index = Sites.of_atoms(topology, present), atom_index[present]
+    else:
+        layout = mapping.layout(topology.residue_types)
+        sites = Sites(layout.names, layout.residues, layout.main)
+        index = np.concatenate([choice.places for _, choice in chosen])
     return ProteinSelection(
         topology,
-        Sites.of_atoms(topology, present),
-        atom_index[present],
+        sites,
+        index,
         np.array([residue.labelled for residue in residues]),
         np.array([residue.numbered for residue in residues]),
         ambiguous,
+        mapping,
     )

@@ -1,1 +1,1 @@
-"""Beads of coarse-grained models as evidence of atoms: C-alphas estimated from them, and atoms fitted to them."""
+"""Beads of coarse-grained models as evidence of atoms: C-alphas estimated, and atoms fitted to the beads."""

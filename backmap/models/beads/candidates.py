@@ -44,7 +44,7 @@ def choose_by_beads(
     own = torch.einsum("bs,fbcsx->fbcx", weights[:, SIDE_CHAIN], candidates[:, rows])
     fixed = torch.einsum("bs,fbsx->fbx", weights[:, :SLOT_CB], backbone[:, rows])
     squared = (own + (fixed - beads.positions[:, seen])[:, :, None]).square().sum(dim=-1)
-    variance = MISFIT_NM**2 + beads.tolerance_nm**2
+    variance = MISFIT_NM**2 + beads.tolerance_nm[:, None, None].square()
     energy = candidates.new_zeros(candidates.shape[:3]).index_add(1, rows, squared / (2 * variance))
     cumulative = torch.softmax(-energy, dim=-1).cumsum(dim=-1)
     steps = (torch.arange(number, device=uniforms.device) + uniforms[..., None]) / number

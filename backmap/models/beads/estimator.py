@@ -8,14 +8,16 @@ from typing import Annotated, Final
 import torch
 from torch import Tensor, nn
 
-from backmap.chemistry import NO_RESIDUE, RESIDUE_NAMES, SLOT_CA
-from backmap.limits import Whole
+from backmap.chemistry import RESIDUE_NAMES, SLOT_CA
+from backmap.limits import Real, Whole
 from backmap.models.beads.evidence import BeadTable, by_residue, columns_present
 from backmap.models.chain import Chain, shift
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import Depth, Width, config_from_dict
 
 MOST_BEADS_PER_RESIDUE = 15
+
+Length = Annotated[float, Real(0.0, 1.0)]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class EstimatorConfig:
         Neighbours in the chain, on either side, whose beads the network sees.
     width, layers : int
         Sizes of the layers.
+    bond_spread_nm, largest_bond_spread_nm : float
+        Standard deviation, within a frame, of the distances of estimated C-alphas of neighbours: the median
+        and the 99th percentile on structures without noise. A frame beyond is noisy.
     """
 
     mapping: str
@@ -39,6 +44,8 @@ class EstimatorConfig:
     reach: Annotated[int, Whole(1, 16)] = 3
     width: Width = 192
     layers: Depth = 2
+    bond_spread_nm: Length = 0.0
+    largest_bond_spread_nm: Length = 0.0
 
 
 class CAlphaEstimator(nn.Module):
@@ -135,7 +142,11 @@ def chain_axes(main: Tensor, chain: Chain) -> Tensor:
     before, after = shift(main, -1, 0.0, dim=1), shift(main, 1, 0.0, dim=1)
     inner = chain.has_neighbour(-1) & chain.has_neighbour(1)
     along = torch.where(inner[:, None], after - before, torch.ones_like(main))
-    out = torch.where(inner[:, None], 2 * main - after - before, torch.roll(along, 1, dims=-1) * main.new_tensor([1.0, -1.0, 0.5]))
+    out = torch.where(
+        inner[:, None],
+        2 * main - after - before,
+        torch.roll(along, 1, dims=-1) * main.new_tensor([1.0, -1.0, 0.5]),
+    )
     first = nn.functional.normalize(along, dim=-1, eps=1e-6)
     second = out - (out * first).sum(dim=-1, keepdim=True) * first
     second = nn.functional.normalize(second, dim=-1, eps=1e-6)

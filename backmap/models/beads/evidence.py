@@ -37,20 +37,22 @@ class BeadEvidence(NamedTuple):
         The beads of every frame.
     positions : Tensor, (frames, beads, 3) float32
         In nm, relative to the same origin as the C-alphas.
-    tolerance_nm : float
+    tolerance_nm : Tensor, (frames,) float32
         Distance from its bead within which the image of atoms may lie.
     """
 
     table: BeadTable
     positions: Tensor
-    tolerance_nm: float
+    tolerance_nm: Tensor
 
 
 def bead_table(layout: BeadLayout, device: torch.device | str = "cpu") -> BeadTable:
     """Return the beads of a protein as tensors."""
-    residues = torch.from_numpy(layout.residues)
-    first = torch.searchsorted(residues, residues)
-    table = residues, torch.arange(len(residues)) - first, torch.from_numpy(layout.weights).float()
+    residues, main = torch.from_numpy(layout.residues), torch.from_numpy(layout.main)
+    places = torch.arange(len(residues))
+    columns = places - torch.searchsorted(residues, residues) + (places < main[residues])
+    columns[main] = 0
+    table = residues, columns, torch.from_numpy(layout.weights).float()
     return BeadTable(*(part.to(device) for part in table))
 
 
@@ -60,7 +62,7 @@ def image(atoms: Tensor, table: BeadTable) -> Tensor:
 
 
 def by_residue(positions: Tensor, table: BeadTable, n_residues: int, n_columns: int) -> Tensor:
-    """Arrange beads (frames, beads, 3) by residue: (frames, residues, columns, 3), zero where there is none."""
+    """Arrange beads (frames, beads, 3) by residue, (frames, residues, columns, 3), with zeros in between."""
     arranged = positions.new_zeros(positions.shape[0], n_residues, n_columns, 3)
     arranged[:, table.residues, table.columns] = positions
     return arranged
@@ -75,4 +77,5 @@ def columns_present(table: BeadTable, n_residues: int, n_columns: int) -> Tensor
 
 def of_samples(evidence: BeadEvidence, samples: int) -> BeadEvidence:
     """Repeat the frames for each sample: samples x frames, samples first."""
-    return evidence._replace(positions=evidence.positions.repeat(samples, 1, 1))
+    positions, tolerance = evidence.positions.repeat(samples, 1, 1), evidence.tolerance_nm.repeat(samples)
+    return evidence._replace(positions=positions, tolerance_nm=tolerance)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import backmap.ops  # noqa: F401  # registers the operators
 import torch
 from torch import Tensor
 
-from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_CA, Topology, penalty_terms
+from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, Topology, penalty_terms
 from backmap.chemistry.topology import MAX_DISULFIDE_DISTANCE_NM
 from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.chain import Chain
@@ -17,14 +16,23 @@ _STEPS = 50
 _STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
 """Of bonds, distances across angles, and overlaps."""
 
-_STIFFNESS_OF_VOLUMES_KT_PER_NM6 = 2.5e7
-"""Of the volumes that three bonds of an atom span, which keep hands and planes."""
+_VOLUME_KT_PER_NM6 = 2.5e7
+"""Stiffness of the volumes that three bonds of an atom span, which keep hands and planes."""
+
+_TORSION_KT_PER_NM2, _TORSION_KT_PER_NM6 = 2_000.0, 5e6
+"""Stiffness of the distances and volumes that keep phi and psi."""
 
 _STEP_SIZE_NM2 = 3e-6
 """Steps along the force in kT/nm, about one over the largest curvature of the energy."""
 
 _LARGEST_STEP_NM = 0.01
 _SLOT_SG = 5
+
+_N, _CA, _C = range(3)
+_NEXT = ATOM_SLOTS
+_ACROSS_PHI, _ACROSS_PSI = (_C - _NEXT, _C), (_N, _NEXT + _N)
+_OMEGA, _PHI, _PSI = (_C, _CA, _NEXT + _N, _NEXT + _CA), (_N, _C - _NEXT, _CA, _C), (_CA, _N, _C, _NEXT + _N)
+"""Flat indices, from the first atom of a residue, of distances across torsions and of centres of volumes."""
 
 
 class BeadFitter:
@@ -56,15 +64,29 @@ class BeadFitter:
         self._terms["present"] = standing_atoms(chain)
         peptides = ATOM_SLOTS * torch.nonzero(chain.linked)
         joints = ATOM_SLOTS * torch.nonzero(chain.has_neighbour(-1) & chain.has_neighbour(1))
-        spans = [joints + torch.tensor(ends, device=device) for ends in (_ACROSS_PHI, _ACROSS_PSI)]
-        self._spans = torch.cat(spans)
-        branched = torch.from_numpy(branched_atoms(terms["bonds"])).to(device)
-        turns = [start + torch.tensor(atoms, device=device) for start, atoms in ((peptides, _OMEGA), (joints, _PHI), (joints, _PSI))]
-        self._centres = torch.cat([branched, *turns])
-        self._volume_weights = torch.ones(len(self._centres), 1, device=device)
-        self._volume_weights[len(branched)+len(peptides):] = PHIPSI
+        self._spans = torch.cat(
+            [joints + torch.tensor(ends, device=device) for ends in (_ACROSS_PHI, _ACROSS_PSI)]
+        )
+        self._centres, self._stiffness = self._list_centres(terms["bonds"], peptides, joints)
         self._pull = least_motion(table)
         self._cysteines = torch.nonzero(chain.types == RESIDUE_INDEX["CYS"]).squeeze(-1)
+
+    def _list_centres(self, bonds: np.ndarray, peptides: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """Return centres with three atoms (centres, 4) whose volumes are kept, and how stiffly (centres, 1).
+
+        Parameters
+        ----------
+        bonds : ndarray, (bonds, 2) int64
+            Flat atom indices.
+        peptides, joints : Tensor, (n, 1) int64
+            First atoms of residues before a peptide bond, and of those between two.
+        """
+        groups = [torch.from_numpy(branched_atoms(bonds)).to(peptides.device)]
+        for start, atoms in ((peptides, _OMEGA), (joints, _PHI), (joints, _PSI)):
+            groups.append(start + torch.tensor(atoms, device=start.device))
+        stiffness = _VOLUME_KT_PER_NM6, _VOLUME_KT_PER_NM6, _TORSION_KT_PER_NM6, _TORSION_KT_PER_NM6
+        each = [torch.full((len(group), 1), value) for group, value in zip(groups, stiffness, strict=True)]
+        return torch.cat(groups), torch.cat(each).to(peptides.device)
 
     def fit(self, atoms: Tensor, evidence: BeadEvidence, box: Tensor | None = None) -> Tensor:
         """Move atoms.
@@ -116,12 +138,14 @@ class BeadFitter:
             box,
         )
         found, (first, second, third) = self._volumes(atoms)
-        force = 2 * _STIFFNESS_OF_VOLUMES_KT_PER_NM6 * self._volume_weights * (found - volumes)[..., None]
-        outer = [torch.linalg.cross(*pair, dim=-1) for pair in ((second, third), (third, first), (first, second))]
+        force = 2 * self._stiffness * (found - volumes)[..., None]
+        outer = [
+            torch.linalg.cross(*pair, dim=-1) for pair in ((second, third), (third, first), (first, second))
+        ]
         parts = force[:, :, None] * torch.stack([-sum(outer), *outer], dim=2)
         gradient = gradient.flatten(1, 2).index_add_(1, self._centres.flatten(), parts.flatten(1, 2))
         now, apart = self._lengths(atoms)
-        pull = 2 * SPAN * ((now - lengths) / now)[..., None] * apart
+        pull = 2 * _TORSION_KT_PER_NM2 * ((now - lengths) / now)[..., None] * apart
         gradient.index_add_(1, self._spans[:, 0], -pull).index_add_(1, self._spans[:, 1], pull)
         return gradient.view_as(atoms)
 
@@ -138,7 +162,7 @@ class BeadFitter:
         return (torch.linalg.cross(bonds[0], bonds[1], dim=-1) * bonds[2]).sum(dim=-1), bonds
 
     def _held(self, atoms: Tensor) -> Tensor:
-        """Return which atoms (frames, residues, 15) bool stay: sulfurs in disulfides, which are no overlap."""
+        """Return which atoms (frames, residues, 15) bool stay: sulfurs in disulfides do not overlap."""
         held = torch.zeros(atoms.shape[:-1], dtype=torch.bool, device=atoms.device)
         sulfur = atoms[:, self._cysteines, _SLOT_SG]
         apart = torch.cdist(sulfur, sulfur)
@@ -149,19 +173,14 @@ class BeadFitter:
     def _onto_beads(self, atoms: Tensor, evidence: BeadEvidence) -> Tensor:
         """Move the atoms of each bead together, by the least motion that brings their image to the bead."""
         away = evidence.positions - image(atoms, self._table)
-        if evidence.tolerance_nm > 0:
-            distance = torch.linalg.vector_norm(away, dim=-1, keepdim=True).clamp_min(1e-9)
-            away = away * (1 - evidence.tolerance_nm / distance).clamp_min(0.0)
+        distance = torch.linalg.vector_norm(away, dim=-1, keepdim=True).clamp_min(1e-9)
+        away = away * (1 - evidence.tolerance_nm[:, None, None] / distance).clamp_min(0.0)
         motion = self._pull[:, :, None] * away[:, :, None, :]
         return atoms.index_add(1, self._table.residues, motion)
 
 
 PHIPSI = 0.2
 SPAN = 2000.0
-_N, _CA, _C = range(3)
-_NEXT = ATOM_SLOTS
-_ACROSS_PHI, _ACROSS_PSI = (_C - _NEXT, _C), (_N, _NEXT + _N)
-_OMEGA, _PHI, _PSI = (_C, _CA, _NEXT + _N, _NEXT + _CA), (_N, _C - _NEXT, _CA, _C), (_CA, _N, _C, _NEXT + _N)
 
 
 def branched_atoms(bonds: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from backmap import chemistry
 from backmap.models.beads.candidates import CANDIDATES_PER_CHOICE, choose_by_beads
-from backmap.models.beads.evidence import BeadEvidence, of_samples as beads_of_samples
+from backmap.models.beads.evidence import BeadEvidence
+from backmap.models.beads.evidence import of_samples as beads_of_samples
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import config_from_dict

@@ -1,0 +1,183 @@
+"""Frames of beads that are not C-alphas: C-alphas are estimated, atoms drawn, and fitted to the beads."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backmap.chemistry import ATOM_SLOTS, SLOT_CA, Topology
+from backmap.chemistry.bead_mapping import BeadLayout
+from backmap.inference.c_alphas import CAlphaRule
+from backmap.models.beads.estimator import CAlphaEstimator, c_alpha_is_main
+from backmap.models.beads.evidence import BeadEvidence, bead_table, image, of_samples
+from backmap.models.beads.fitting import BeadFitter
+from backmap.models.c_alpha_posterior import CAlphaPosterior
+from backmap.models.chain import Chain
+from backmap.models.counter_random import stream_keys
+from backmap.models.protein.given_atoms import Given
+from backmap.models.protein.model import ProteinModel
+
+_TOLERANCE_PER_NOISE = 1.5
+"""How far from a bead its image may lie, in standard deviations of a coordinate of the bead."""
+
+
+class BeadBuilder:
+    """Runs the protein model on beads.
+
+    Parameters
+    ----------
+    model : ProteinModel
+        Trained model.
+    topology : Topology
+        The residues of every frame.
+    linked : ndarray, (residues,) bool
+        Which residues are bonded to their successor.
+    layout : BeadLayout
+        The beads of every frame.
+    rule : CAlphaRule
+        Whether beads are exact or noisy.
+    estimator : CAlphaEstimator, optional
+        Estimates C-alphas; not needed if the C-alpha of each residue is a bead.
+    device : torch.device or str
+        Device to compute on.
+    disulfides : ndarray, (bonds, 2) int64, optional
+        Known disulfide bonds, as for :meth:`ProteinModel.draw`.
+    """
+
+    def __init__(
+        self,
+        model: ProteinModel,
+        topology: Topology,
+        linked: np.ndarray,
+        layout: BeadLayout,
+        rule: CAlphaRule,
+        estimator: CAlphaEstimator | None = None,
+        device: torch.device | str = "cpu",
+        disulfides: np.ndarray | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
+        self.rule = rule
+        self.estimator = None if estimator is None else estimator.to(self.device).eval()
+        self.disulfides = None if disulfides is None else torch.from_numpy(disulfides).to(self.device)
+        self._table = bead_table(layout, self.device)
+        self._main = torch.from_numpy(layout.main).to(self.device)
+        self._posterior = CAlphaPosterior().to(self.device)
+        self._fitter = BeadFitter(topology, linked, self._table, self.device)
+        self._is_atom = (self._table.weights == 1.0).any(dim=1)
+        if estimator is None and not bool(c_alpha_is_main(self._table, self.chain.n_residues).all()):
+            raise ValueError("these beads need an estimator of C-alphas")
+
+    @torch.inference_mode()
+    def reconstruct(
+        self, beads: Tensor, *, numbers: Tensor, samples: int, seed: int, box: Tensor | None = None
+    ) -> Tensor:
+        """Build all heavy atoms of a chunk of frames.
+
+        Parameters
+        ----------
+        beads : Tensor, (frames, beads, 3)
+            In nm, molecules whole.
+        numbers : Tensor, (frames,) int64
+            Number of each frame in the trajectory; it determines the random numbers.
+        samples : int
+            Independent structures per frame.
+        seed : int
+            Seed of the random numbers.
+        box : Tensor, (frames, 3, 3), optional
+            Vectors of periodic boxes in nm, as rows, in reduced form.
+
+        Returns
+        -------
+        Tensor, (samples, frames, residues, 15, 3) float32
+            In nm, on the model's device.
+        """
+        beads, numbers = beads.to(self.device, torch.float32), numbers.to(self.device)
+        box = None if box is None else box.to(self.device, torch.float32)
+        estimate, deviation = self._estimate(beads)
+        noise, drawn = self._noise(estimate, deviation)
+        atoms = beads.new_zeros(samples, len(beads), self.chain.n_residues, ATOM_SLOTS, 3)
+        for draws in (True, False):  # separately, so that no frame depends on the others of its batch
+            rows = torch.nonzero(drawn == draws).squeeze(-1)
+            if len(rows):
+                tolerance = _TOLERANCE_PER_NOISE * noise[rows].amax(dim=1).float()
+                evidence = BeadEvidence(self._table, beads[rows], tolerance)
+                spread = (deviation[rows].square() + noise[rows].square()).sqrt() if draws else None
+                cell = None if box is None else box[rows]
+                built = self._build(evidence, estimate[rows], spread, numbers[rows], samples, seed, cell)
+                atoms[:, rows] = built
+        return atoms
+
+    def image_distance(self, atoms: Tensor, beads: Tensor) -> Tensor:
+        """Return the root mean square distance (samples, frames, residues) in nm of image and beads."""
+        squared = (image(atoms, self._table) - beads.to(atoms.device)).square().sum(dim=-1)
+        number = torch.bincount(self._table.residues, minlength=self.chain.n_residues)
+        total = squared.new_zeros(*squared.shape[:-1], self.chain.n_residues)
+        return (total.index_add_(-1, self._table.residues, squared) / number).sqrt()
+
+    def _estimate(self, beads: Tensor) -> tuple[Tensor, Tensor]:
+        """Return C-alphas (frames, residues, 3) and their standard deviations (frames, residues) in nm."""
+        if self.estimator is None:
+            return beads[:, self._main], torch.zeros_like(beads[:, self._main, 0], dtype=torch.float64)
+        estimate, deviation = self.estimator(beads, self._table, self.chain)
+        return estimate, deviation.double()
+
+    def _noise(self, estimate: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the noise (frames, residues) in nm of beads, and which frames need C-alphas to be drawn."""
+        frames = len(estimate)
+        if self.rule.noise_nm is not None:
+            return torch.full_like(deviation, self.rule.noise_nm), deviation.new_ones(
+                frames, dtype=torch.bool
+            )
+        if self.rule.mode == "keep":
+            noise = torch.zeros_like(deviation)
+        elif self.estimator is None:
+            exact = estimate.double()
+            spread = self._posterior.bond_spread(exact, self.chain)
+            noise, moves = self._posterior.estimate_noise(exact, self.chain, spread, self.rule.least_noise_nm)
+            noise = noise * moves[:, None]
+        else:
+            config = self.estimator.config
+            spread = self._posterior.bond_spread(estimate, self.chain)
+            excess = (spread.square() - config.bond_spread_nm**2).clamp_min(0.0) / 2
+            found = excess.sqrt() * (spread > config.largest_bond_spread_nm)
+            noise = found.clamp_min(self.rule.least_noise_nm)[:, None].expand_as(deviation)
+        return noise, (noise > 0).any(dim=1) | (deviation > 0).any(dim=1)
+
+    def _build(
+        self,
+        evidence: BeadEvidence,
+        estimate: Tensor,
+        spread: Tensor | None,
+        numbers: Tensor,
+        samples: int,
+        seed: int,
+        box: Tensor | None,
+    ) -> Tensor:
+        """Build frames on C-alphas that are drawn with a spread (frames, residues) in nm, or exact."""
+        chain, given = self.chain, None
+        if spread is None:
+            c_alpha, given = estimate, self._given(evidence)
+        else:
+            alike = stream_keys(seed, samples, torch.zeros_like(numbers))  # as for C-alphas
+            c_alpha, _ = self._posterior(estimate, chain, alike, box, 0.0, spread)
+        keys = stream_keys(seed, samples, numbers)
+        atoms = self.model.draw(c_alpha, chain, keys, given, box, self.disulfides, evidence)
+        if given is not None and bool(self._is_atom.all()):
+            return atoms
+        repeated = None if box is None else box.repeat(samples, 1, 1)
+        return self._fitter.fit(atoms.flatten(0, 1), of_samples(evidence, samples), repeated).view_as(atoms)
+
+    def _given(self, evidence: BeadEvidence) -> Given | None:
+        """Return the beads that are atoms, if there are any besides the C-alphas."""
+        table, seen = evidence.table, self._is_atom
+        shape = self.chain.n_residues, ATOM_SLOTS
+        present = torch.zeros(shape, dtype=torch.bool, device=self.device)
+        atoms = evidence.positions.new_zeros(len(evidence.positions), *shape, 3)
+        rows, slots = table.residues[seen], table.weights[seen].argmax(dim=1)
+        present[rows, slots] = True
+        atoms[:, rows, slots] = evidence.positions[:, seen]
+        only_c_alphas = not bool(present[:, [slot for slot in range(ATOM_SLOTS) if slot != SLOT_CA]].any())
+        return None if only_c_alphas else Given(atoms, present)
