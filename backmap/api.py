@@ -145,10 +145,12 @@ class _GivenTrajectory:
         self._trajectory, self._top = trajectory, top
 
     def protein(self, asked: Building) -> Source:
-        how = {"skip_unknown": asked.skip_unknown, "sequence": asked.sequence, "beads": asked.beads}
+        unknown, sequence, beads = asked.skip_unknown, asked.sequence, asked.beads
         if isinstance(self._trajectory, str):
-            return open_source(self._trajectory, self._top, **how)
-        return source_from_mdtraj(self._trajectory, **how)
+            return open_source(
+                self._trajectory, self._top, skip_unknown=unknown, sequence=sequence, beads=beads
+            )
+        return source_from_mdtraj(self._trajectory, skip_unknown=unknown, sequence=sequence, beads=beads)
 
     def beads(self, model: TemporalModel) -> BeadSource:
         if isinstance(self._trajectory, str):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from backmap.chemistry import Topology
-from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, load_mapping
+from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, load_mapping, shipped_mappings
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
@@ -522,7 +522,7 @@ def open_source(
         selection,
         frames=frames,
         skip_bad=skip_bad,
-        files=(*opened.files, *(() if fasta is None else (fasta.path,)), *mapping_files(beads)),
+        files=(*opened.files, *(() if fasta is None else (fasta.path,)), *_mapping_file(beads)),
         disulfides=_named_disulfides(opened.names),
     )
     source.check()
@@ -535,6 +535,11 @@ def _mapping(beads: str) -> BeadMapping | None:
         return None
     mapping = load_mapping(beads)
     return None if mapping.only_c_alphas else mapping
+
+
+def _mapping_file(beads: str) -> tuple[Path, ...]:
+    """Return the file of a mapping that is not shipped."""
+    return () if beads == ANY_BEADS or beads in shipped_mappings() else (Path(beads),)
 
 
 def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection, name: str) -> None:
@@ -577,8 +582,9 @@ def source_from_mdtraj(
     name = "the trajectory"
     fasta = None if sequence is None else FastaFile.read(sequence)
     residues = residue_records(trajectory.topology) if residues is None else residues
+    mapping = _mapping(beads)
     selection = select_protein(
-        residues, file=name, skip_unknown=skip_unknown, sequence=fasta, mapping=_mapping(beads)
+        residues, file=name, skip_unknown=skip_unknown, sequence=fasta, mapping=mapping
     )
     disulfides = named_in_topology(trajectory.topology)
     source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)

@@ -83,9 +83,7 @@ def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile |
     """
     if source.mapping is None:
         if asked.bead_model is not None:
-            raise OptionError(
-                "bead_model", "applies only to beads other than C-alphas, and the input has none"
-            )
+            raise OptionError("bead_model", "applies only to beads, but the input has C-alphas")
         return None
     name = source.mapping.name
     if model.family != "protein":

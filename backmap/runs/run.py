@@ -166,13 +166,14 @@ class Run(ABC):
     def _describe(self, inputs: Sequence[Path]) -> dict[str, Any]:
         """Describe how the outputs are made, so that they can be reproduced."""
         request = self.request
+        further = {
+            name: {"path": file.name, "sha256": file.sha256} for name, file in self.further_models.items()
+        }
         model = {"name": request.model, "path": str(shipped.require_model(request.model))}
         return {
             "input": [describe_file(path) for path in inputs],
             "model": {**model, "sha256": self.model_file.sha256},
-            **{
-                name: {"path": file.name, "sha256": file.sha256} for name, file in self.further_models.items()
-            },
+            **further,
             **request.deciding,
             "seed_from": describe_file(request.seed_from) if request.seed_from else None,
             "device": request.device,
