@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SIDE_CHAIN, SLOT_CA
+from backmap.errors import InputError
+from backmap.limits import shown
+
+_FOLDER = Path(__file__).with_name("bead_mappings")
+_LARGEST_FILE = 1_000_000
+"""Bytes."""
+
+_MASSES = {"C": 12.011, "N": 14.007, "O": 15.999, "S": 32.06}
+_WEIGHTS = ("mass", "equal")
+_GROUPS = {"backbone": slice(0, 4), "side-chain": slice(4, None), "all": slice(0, None)}
+"""Words that stand for several atoms, as slices of the atoms of a residue."""
 
 _BACKBONE_REACH_NM, _SIDE_CHAIN_REACH_NM = 0.1, 0.45
 """About twice the distance of a bead from its C-alpha."""
@@ -60,6 +75,22 @@ class BeadMapping:
     beads: Mapping[str, tuple[Bead, ...]]
     ignored: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        for residue, beads in self.beads.items():
+            names = [bead.name.upper() for bead in beads]
+            doubled = next((name for name in names if names.count(name) > 1), None)
+            if doubled is not None:
+                raise InputError(f"{self.name}: {residue} has the bead {doubled} twice; name each bead once")
+
+    def require(self, residues: Iterable[str]) -> None:
+        """Refuse residues that the mapping does not describe."""
+        unknown = next((residue for residue in residues if not self.beads.get(residue)), None)
+        if unknown is not None:
+            raise InputError(
+                f"the bead mapping {self.name} has no beads for {unknown}; add them to its file, or use "
+                "another mapping"
+            )
+
     @property
     def most_beads(self) -> int:
         """Largest number of beads of a residue."""
@@ -76,6 +107,7 @@ class BeadMapping:
             Residues whose main bead is the C-alpha, whatever the mapping says: models that hold folded
             domains by residue centres have C-alphas in disordered chains.
         """
+        self.require(RESIDUE_NAMES[kind] for kind in np.unique(residue_types).tolist())
         tables = [self._weights[kind] for kind in residue_types.tolist()]
         names = [bead.name for kind in residue_types.tolist() for bead in self.beads[RESIDUE_NAMES[kind]]]
         number = np.array([len(table) for table in tables], dtype=np.int64)
@@ -88,7 +120,7 @@ class BeadMapping:
     @cached_property
     def main_is_c_alpha(self) -> bool:
         """Whether the main bead of every residue is its C-alpha."""
-        return all(is_c_alpha(table).any() for table in self._weights)
+        return all(is_c_alpha(table).any() for table in self._weights if len(table))
 
     @property
     def only_c_alphas(self) -> bool:
@@ -100,7 +132,7 @@ class BeadMapping:
         """How much farther apart than C-alphas the main beads of neighbours may be, in nm."""
         if self.main_is_c_alpha:
             return 0.0
-        backbone_only = all(not table[0, SIDE_CHAIN].any() for table in self._weights)
+        backbone_only = all(not table[0, SIDE_CHAIN].any() for table in self._weights if len(table))
         return _BACKBONE_REACH_NM if backbone_only else _SIDE_CHAIN_REACH_NM
 
     @cached_property
@@ -108,8 +140,9 @@ class BeadMapping:
         """Weights (beads, 15) of the atoms of each residue type."""
         tables = []
         for residue in RESIDUE_NAMES:
-            table = np.zeros((len(self.beads[residue]), ATOM_SLOTS))
-            for row, bead in zip(table, self.beads[residue], strict=True):
+            beads = self.beads.get(residue, ())
+            table = np.zeros((len(beads), ATOM_SLOTS))
+            for row, bead in zip(table, beads, strict=True):
                 row[[HEAVY_ATOMS[residue].index(atom) for atom in bead.atoms]] = bead.weights
             tables.append(table)
         return tables
@@ -150,3 +183,136 @@ class BeadLayout:
         """Return the beads (..., beads, 3) of atoms (..., residues, 15, 3), in the unit of the atoms."""
         used = np.where(self.weights[:, :, None] > 0, atoms[..., self.residues, :, :], 0.0)
         return np.einsum("bs,...bsx->...bx", self.weights, used)
+
+
+@functools.cache
+def shipped_mappings() -> Mapping[str, BeadMapping]:
+    """Return the mappings shipped with backmap, by name."""
+    return {path.stem: read_mapping(path) for path in sorted(_FOLDER.glob("*.toml"))}
+
+
+def load_mapping(name: str | Path) -> BeadMapping:
+    """Return a mapping named by the user: a shipped one, or the file of one.
+
+    Raises
+    ------
+    InputError
+        If there is no such mapping, or the file is not one.
+    """
+    shipped = shipped_mappings()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    if Path(name).is_file():
+        return read_mapping(Path(name))
+    raise InputError(
+        f"beads {name}: neither a bead mapping ({', '.join(shipped)}) nor a file; see `backmap beads`"
+    )
+
+
+def read_mapping(path: Path) -> BeadMapping:
+    """Read a mapping from a TOML file.
+
+    The file has a ``description``, usually ``weights = "mass"`` or ``"equal"``, and the beads of residues: a
+    table ``[every]`` for all residues that have the atoms, and tables ``[residues.ALA]`` that add to it or
+    replace entries. A bead is a string of atom names, or of the words ``backbone``, ``side-chain`` and
+    ``all``; or a table of ``atoms`` and their ``weights``. An empty string removes a bead. ``ignored`` lists
+    names of virtual sites.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or is not a mapping; the message names the entry.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise InputError(f"{path} is too large for a bead mapping")
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as a bead mapping: {error}") from None
+    try:
+        return _parse_mapping(path.stem, table)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _parse_mapping(name: str, table: dict[str, Any]) -> BeadMapping:
+    known = {"description": str, "weights": str, "ignored": list, "every": dict, "residues": dict}
+    for key, value in table.items():
+        if key not in known:
+            raise ValueError(f"unknown entry {shown(key)}; a mapping has {', '.join(known)}")
+        if not isinstance(value, known[key]):
+            raise ValueError(f"{key} is {shown(value)}; it must be a {known[key].__name__}")
+    weights = table.get("weights", "mass")
+    if weights not in _WEIGHTS:
+        raise ValueError(f"weights is {shown(weights)}; it must be mass or equal")
+    unknown = next((residue for residue in table.get("residues", {}) if residue not in HEAVY_ATOMS), None)
+    if unknown is not None:
+        raise ValueError(f"residues.{unknown} is not one of the twenty amino acids (ALA, ARG ...)")
+    ignored = table.get("ignored", [])
+    if not all(isinstance(entry, str) for entry in ignored):
+        raise ValueError("ignored must list names of sites")
+    beads = {residue: _parse_residue(residue, table, weights) for residue in RESIDUE_NAMES}
+    if not any(beads.values()):
+        raise ValueError("describes no beads; give them under [every] or [residues.ALA]")
+    names = frozenset(entry.upper() for entry in ignored)
+    return BeadMapping(name, table.get("description", ""), beads, names)
+
+
+def _parse_residue(residue: str, table: dict[str, Any], weights: str) -> tuple[Bead, ...]:
+    """Return the beads of a residue."""
+    every = table.get("every", {})
+    own = table.get("residues", {}).get(residue, {})
+    if not isinstance(own, dict):
+        raise ValueError(f"residues.{residue} is {shown(own)}; it must be a table of beads")
+    found = []
+    for name in dict.fromkeys([*every, *own]):
+        where = f"residues.{residue}.{name}" if name in own else f"every.{name}"
+        bead = _parse_bead(name, own.get(name, every.get(name)), residue, weights, where, name in own)
+        found += [] if bead is None else [bead]
+    return tuple(found)
+
+
+def _parse_bead(name: str, value: Any, residue: str, weights: str, where: str, own: bool) -> Bead | None:
+    """Return a bead, or None if the residue has none of its atoms and may lack it."""
+    given = value if isinstance(value, dict) else {"atoms": value}
+    if set(given) - {"atoms", "weights"} or not isinstance(given.get("atoms"), str):
+        raise ValueError(f"{where} is {shown(value)}; give names of atoms, or a table of atoms and weights")
+    words = given["atoms"].split()
+    atoms = [atom for word in words for atom in _atoms_of(word, residue)]
+    present = [atom for atom in atoms if atom in HEAVY_ATOMS[residue]]
+    if not present and (not own or not words):
+        return None
+    if len(present) < len(atoms):
+        missing = next(atom for atom in atoms if atom not in present)
+        raise ValueError(
+            f"{where}: {residue} has no atom {missing}; its atoms are {' '.join(HEAVY_ATOMS[residue])}"
+        )
+    if len(set(atoms)) < len(atoms):
+        raise ValueError(f"{where} names an atom twice")
+    return Bead(name, tuple(atoms), _parse_weights(given.get("weights", weights), atoms, where))
+
+
+def _atoms_of(word: str, residue: str) -> tuple[str, ...]:
+    return HEAVY_ATOMS[residue][_GROUPS[word]] if word in _GROUPS else (word,)
+
+
+def _parse_weights(given: Any, atoms: list[str], where: str) -> tuple[float, ...]:
+    """Return weights that sum to one."""
+    if given == "mass":
+        numbers = [_MASSES[atom[0]] for atom in atoms]
+    elif given == "equal":
+        numbers = [1.0] * len(atoms)
+    elif isinstance(given, list) and all(
+        isinstance(number, int | float) and not isinstance(number, bool) for number in given
+    ):
+        numbers = [float(number) for number in given]
+    else:
+        raise ValueError(f"{where}: its weights are {shown(given)}; give mass, equal, or one number per atom")
+    if len(numbers) != len(atoms):
+        raise ValueError(
+            f"{where} has {len(atoms)} atoms but {len(numbers)} weights; give one weight per atom"
+        )
+    total = sum(numbers)
+    if not (all(0 <= number < 1e12 for number in numbers) and total > 0):
+        raise ValueError(f"{where}: weights must be finite, not negative, and not all zero")
+    return tuple(number / total for number in numbers)

@@ -45,7 +45,9 @@ class Structures:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add = parser.add_argument
-    add("family", choices=["protein", "diamondback", "temporal"], help="which kind of model to train")
+    add(
+        "family", choices=["protein", "diamondback", "temporal", "beads"], help="which kind of model to train"
+    )
     add(
         "config",
         type=Path,
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and write the model file, or suggest a configuration."""
     import torch
 
-    from backmap.cli import train_diamondback, train_protein, train_temporal
+    from backmap.cli import train_beads, train_diamondback, train_protein, train_temporal
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -82,7 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("give CONFIG and -o FOLDER, or --suggest TRAJECTORY")
     if arguments.start and arguments.family != "diamondback":
         raise InputError(f"--from: only diamondback models are fine-tuned, not {arguments.family} models")
-    families = {"protein": train_protein, "diamondback": train_diamondback, "temporal": train_temporal}
+    families = {
+        "protein": train_protein,
+        "diamondback": train_diamondback,
+        "temporal": train_temporal,
+        "beads": train_beads,
+    }
     family = families[arguments.family]
     _refuse_old_states(arguments.output, arguments.resume)
     family.train(arguments, read_config(arguments.config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from backmap.chemistry import SLOT_CA
-from backmap.chemistry.bead_mapping import BeadMapping
+from backmap.chemistry.bead_mapping import BeadMapping, load_mapping
 from backmap.datasets.corpus import Corpus
 from backmap.limits import Real
-from backmap.models.beads.estimator import CAlphaEstimator, EstimatorConfig, c_alpha_is_main
+from backmap.models.beads.estimator import CAlphaEstimator, EstimatorConfig, Reach, c_alpha_is_main
 from backmap.models.beads.evidence import BeadTable, bead_table
+from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain
-from backmap.models.configuration import Share
+from backmap.models.configuration import Depth, Share, Width
 from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
 _LONGEST_STRETCH = 60
@@ -47,6 +48,24 @@ class BeadTrainingConfig:
     c_alpha_share: Share = 0.0
 
 
+@dataclass(frozen=True)
+class EstimatorShape:
+    """Which beads an estimator is trained for, and its size; see :class:`EstimatorConfig`.
+
+    Attributes
+    ----------
+    mapping : str
+        Name of a shipped mapping, or the file of one.
+    reach, width, layers : int
+        Sizes of the network.
+    """
+
+    mapping: str
+    reach: Reach = 3
+    width: Width = 192
+    layers: Depth = 2
+
+
 class BeadBatch(NamedTuple):
     """Beads (1, beads, 3) of some structures, their C-alphas (residues, 3), and which to learn from."""
 
@@ -71,8 +90,10 @@ class EstimatorStage(Stage[BeadBatch]):
     ) -> None:
         self.network, self.loop, self.config = network, config.estimator, config
         self.mapping, self.data, self.device = mapping, data, device
-        generator = np.random.default_rng((config.seed, 3))
-        self.held_out = [self._batch(held_out, part, generator) for part in _parts(held_out, self.loop.batch)]
+        parts = [range(number, number + 1) for number in range(held_out.n_structures)]
+        self.held_out = self._batches_of(held_out, parts, config, 3)
+        exact = replace(config, noise_share=0.0, c_alpha_share=0.0)
+        self.exact = self._batches_of(held_out, parts, exact, 4)
 
     def batches(self, epoch: int) -> Iterator[tuple[BeadBatch, int]]:
         """Structures in random order."""
@@ -81,18 +102,27 @@ class EstimatorStage(Stage[BeadBatch]):
         drawn = generator.choice(len(weights), self.loop.drawn_per_epoch, p=weights)
         for first in range(0, len(drawn) - self.loop.batch + 1, self.loop.batch):
             part = drawn[first : first + self.loop.batch]
-            yield self._batch(self.data, part, generator), len(part)
+            yield self._batch(self.data, part, self.config, generator), len(part)
+
+    def _batches_of(
+        self, corpus: Corpus, parts: Sequence[range], config: BeadTrainingConfig, stream: int
+    ) -> list[BeadBatch]:
+        generator = np.random.default_rng((config.seed, stream))
+        return [self._batch(corpus, part, config, generator) for part in parts]
 
     def _batch(
-        self, corpus: Corpus, structures: Sequence[int] | np.ndarray, generator: np.random.Generator
+        self,
+        corpus: Corpus,
+        structures: Sequence[int] | np.ndarray,
+        config: BeadTrainingConfig,
+        generator: np.random.Generator,
     ) -> BeadBatch:
         """Coarse-grain structures, laid one after the other."""
-        config = self.config
         spans = [np.arange(*corpus.offsets[number : number + 2]) for number in structures]
         rows = np.concatenate(spans)
         types = corpus.residue_types[rows]
         lengths = [len(span) for span in spans]
-        c_alphas = np.concatenate([self._stretches(length, generator) for length in lengths])
+        c_alphas = np.concatenate([_stretches(length, config.c_alpha_share, generator) for length in lengths])
         noise = np.repeat(
             generator.uniform(0, config.max_noise_nm, len(spans))
             * (generator.random(len(spans)) < config.noise_share),
@@ -115,15 +145,6 @@ class EstimatorStage(Stage[BeadBatch]):
             torch.from_numpy(whole).to(device),
         )
 
-    def _stretches(self, length: int, generator: np.random.Generator) -> np.ndarray:
-        """Mark stretches (residues,) bool that have C-alphas as beads."""
-        marked = np.zeros(length, dtype=bool)
-        if generator.random() < self.config.c_alpha_share:
-            for _ in range(1 + length // (2 * _LONGEST_STRETCH)):
-                first = generator.integers(-_LONGEST_STRETCH // 2, length)
-                marked[max(0, first) : max(0, first + generator.integers(1, _LONGEST_STRETCH))] = True
-        return marked
-
     def loss(self, batch: BeadBatch) -> Tensor:
         """Mean negative log-likelihood of the C-alphas, up to a constant."""
         squared, noise = self._deviations(batch)
@@ -141,10 +162,21 @@ class EstimatorStage(Stage[BeadBatch]):
         return float(np.mean([float(self.loss(batch)) for batch in self.held_out]))
 
     @torch.no_grad()
-    def held_out_rmsd_nm(self) -> float:
-        """Root mean square distance in nm of estimated C-alphas, on the structures held out."""
+    def rmsd_nm(self) -> float:
+        """Root mean square distance in nm of estimated C-alphas, on held-out structures without noise."""
         self.network.eval()
-        return float(torch.cat([self._deviations(batch)[0] for batch in self.held_out]).mean().sqrt())
+        return float(torch.cat([self._deviations(batch)[0] for batch in self.exact]).mean().sqrt())
+
+    @torch.no_grad()
+    def bond_spreads_nm(self) -> np.ndarray:
+        """Spread (structures,) in nm of the bonds of estimated C-alphas, as for :attr:`rmsd_nm`."""
+        self.network.eval()
+        posterior = CAlphaPosterior().to(self.device)
+        spreads = [
+            posterior.bond_spread(self.network(batch.beads, batch.table, batch.chain)[0], batch.chain)
+            for batch in self.exact
+        ]
+        return torch.cat(spreads).cpu().numpy()
 
 
 class EstimatorResult(NamedTuple):
@@ -156,8 +188,7 @@ class EstimatorResult(NamedTuple):
 
 
 def train_estimator(
-    model: EstimatorConfig,
-    mapping: BeadMapping,
+    shape: EstimatorShape,
     training: BeadTrainingConfig,
     data: Corpus,
     held_out: Corpus,
@@ -169,10 +200,8 @@ def train_estimator(
 
     Parameters
     ----------
-    model, training
+    shape, training
         Configurations.
-    mapping : BeadMapping
-        The beads.
     data, held_out : Corpus
         Training and validation structures.
     folder : Path
@@ -182,13 +211,22 @@ def train_estimator(
     resume : bool
         Continue from the state in ``folder``.
     """
+    mapping = load_mapping(shape.mapping)
     torch.manual_seed(training.seed)
-    network = CAlphaEstimator(model).to(device)
+    config = EstimatorConfig(mapping.name, mapping.most_beads, shape.reach, shape.width, shape.layers)
+    network = CAlphaEstimator(config).to(device)
     stage = EstimatorStage(network, mapping, training, data, held_out, device)
     history = train_stage(stage, folder / "estimator.state", resume)
-    return EstimatorResult(network, history, stage.held_out_rmsd_nm())
+    usual, largest = np.quantile(stage.bond_spreads_nm(), (0.5, 0.99)).tolist()
+    network.config = replace(config, bond_spread_nm=usual, largest_bond_spread_nm=largest)
+    return EstimatorResult(network, history, stage.rmsd_nm())
 
 
-def _parts(corpus: Corpus, size: int) -> Iterator[range]:
-    for first in range(0, corpus.n_structures, size):
-        yield range(first, min(first + size, corpus.n_structures))
+def _stretches(length: int, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Mark stretches (residues,) bool that have C-alphas as beads, in a share of the structures."""
+    marked = np.zeros(length, dtype=bool)
+    if generator.random() < share:
+        for _ in range(1 + length // (2 * _LONGEST_STRETCH)):
+            first = generator.integers(-_LONGEST_STRETCH // 2, length)
+            marked[max(0, first) : max(0, first + generator.integers(1, _LONGEST_STRETCH))] = True
+    return marked

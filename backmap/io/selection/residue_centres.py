@@ -17,7 +17,7 @@ _CENTRES_WINDOW, _CENTRES_IN_WINDOW, _CENTRES_SHARE = 12, 4, 0.3
 _C_ALPHAS_NM, _CENTRES_NM = (0.3805, 0.0174), (0.52, 0.11)
 """Mean and standard deviation of distances between neighbours, if both are C-alphas or not."""
 _MOST_DEVIATIONS = 5.0
-_CHANGE_COST = 4.0
+_CHANGE_COST = 10.0
 """In nats, of a change between C-alphas and centres from one residue to the next."""
 
 

@@ -18,6 +18,7 @@ from backmap.models.configuration import Depth, Width, config_from_dict
 MOST_BEADS_PER_RESIDUE = 15
 
 Length = Annotated[float, Real(0.0, 1.0)]
+Reach = Annotated[int, Whole(1, 16)]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class EstimatorConfig:
 
     mapping: str
     columns: Annotated[int, Whole(1, MOST_BEADS_PER_RESIDUE)]
-    reach: Annotated[int, Whole(1, 16)] = 3
+    reach: Reach = 3
     width: Width = 192
     layers: Depth = 2
     bond_spread_nm: Length = 0.0
