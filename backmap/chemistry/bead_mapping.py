@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SIDE_CHAIN, SLOT_CA
+from backmap.chemistry.backward_map import parse_backward_map
+from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SIDE_CHAIN, SLOT_CA, element
 from backmap.errors import InputError
 from backmap.limits import shown
 
@@ -22,6 +24,8 @@ _LARGEST_FILE = 1_000_000
 
 _MASSES = {"C": 12.011, "N": 14.007, "O": 15.999, "S": 32.06}
 _WEIGHTS = ("mass", "equal")
+_BEAD_NAME = re.compile("[!-~]{1,16}")
+_MAP_SUFFIX = ".map"
 _GROUPS = {"backbone": slice(0, 4), "side-chain": slice(4, None), "all": slice(0, None)}
 """Words that stand for several atoms, as slices of the atoms of a residue."""
 
@@ -68,6 +72,11 @@ class BeadMapping:
         leads the chain from residue to residue: the C-alpha, or else the first one.
     ignored : frozenset of str
         Names of virtual sites that files of such models also contain.
+
+    Raises
+    ------
+    ValueError
+        If the names of beads are unusable, or not unique in their residue.
     """
 
     name: str
@@ -78,9 +87,14 @@ class BeadMapping:
     def __post_init__(self) -> None:
         for residue, beads in self.beads.items():
             names = [bead.name.upper() for bead in beads]
+            odd = next((name for name in names if not _BEAD_NAME.fullmatch(name)), None)
+            if odd is not None:
+                raise ValueError(
+                    f"{residue}: bead {shown(odd)}; give 1 to 16 ASCII characters without spaces"
+                )
             doubled = next((name for name in names if names.count(name) > 1), None)
             if doubled is not None:
-                raise InputError(f"{self.name}: {residue} has the bead {doubled} twice; name each bead once")
+                raise ValueError(f"{residue} has the bead {doubled} twice; name each bead once")
 
     def require(self, residues: Iterable[str]) -> None:
         """Refuse residues that the mapping does not describe."""
@@ -210,10 +224,10 @@ def load_mapping(name: str | Path) -> BeadMapping:
 
 
 def read_mapping(path: Path) -> BeadMapping:
-    """Read a mapping from a TOML file.
+    """Read a mapping from a file: TOML, or the ``.map`` format of Backward and vermouth.
 
-    The file has a ``description``, usually ``weights = "mass"`` or ``"equal"``, and the beads of residues: a
-    table ``[every]`` for all residues that have the atoms, and tables ``[residues.ALA]`` that add to it or
+    A TOML file has a ``description``, usually ``weights = "mass"`` or ``"equal"``, and the beads of residues:
+    a table ``[every]`` for all residues that have the atoms, and tables ``[residues.ALA]`` that add to it or
     replace entries. A bead is a string of atom names, or of the words ``backbone``, ``side-chain`` and
     ``all``; or a table of ``atoms`` and their ``weights``. An empty string removes a bead. ``ignored`` lists
     names of virtual sites.
@@ -225,14 +239,40 @@ def read_mapping(path: Path) -> BeadMapping:
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"{path} is too large for a bead mapping")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as a bead mapping: {error}") from None
+            raise InputError(f"{path}: is too large for a bead mapping; is it another kind of file?")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text in UTF-8, as bead mappings are") from None
+    parse = _parse_map if path.suffix.lower() == _MAP_SUFFIX else _parse_toml
     try:
-        return _parse_mapping(path.stem, table)
-    except ValueError as error:
+        return parse(path.stem, text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _parse_toml(name: str, text: str) -> BeadMapping:
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"is not TOML: {error}") from None
+    return _parse_mapping(name, table)
+
+
+def _parse_map(name: str, text: str) -> BeadMapping:
+    found = parse_backward_map(text)
+    beads = {
+        residue: tuple(_share_bead(bead, atoms) for bead, atoms in shares.items())
+        for residue, shares in found.residues.items()
+    }
+    return BeadMapping(name, "Read from a .map file; centres of mass of heavy atoms", beads, found.ignored)
+
+
+def _share_bead(name: str, shares: Mapping[str, float]) -> Bead:
+    """Return the centre of mass of shares of atoms."""
+    masses = [share * _MASSES[element(atom)] for atom, share in shares.items()]
+    return Bead(name, tuple(shares), tuple(mass / sum(masses) for mass in masses))
 
 
 def _parse_mapping(name: str, table: dict[str, Any]) -> BeadMapping:
@@ -299,13 +339,13 @@ def _atoms_of(word: str, residue: str) -> tuple[str, ...]:
 def _parse_weights(given: Any, atoms: list[str], where: str) -> tuple[float, ...]:
     """Return weights that sum to one."""
     if given == "mass":
-        numbers = [_MASSES[atom[0]] for atom in atoms]
+        numbers = [_MASSES[element(atom)] for atom in atoms]
     elif given == "equal":
         numbers = [1.0] * len(atoms)
     elif isinstance(given, list) and all(
         isinstance(number, int | float) and not isinstance(number, bool) for number in given
     ):
-        numbers = [float(number) for number in given]
+        numbers = given
     else:
         raise ValueError(f"{where}: its weights are {shown(given)}; give mass, equal, or one number per atom")
     if len(numbers) != len(atoms):
