@@ -1,4 +1,4 @@
-"""``backmap reconstruct`` from Python: in memory, or from files to files."""
+"""``backmap reconstruct`` and ``backmap coarse-grain`` from Python."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backmap.chemistry.bead_mapping import load_mapping
 from backmap.errors import InputError, InputWarning
 from backmap.io import (
     BeadSource,
     Source,
     beads_from_mdtraj,
     join_chunks,
+    join_frames,
     open_beads,
     open_source,
     source_from_mdtraj,
@@ -23,6 +25,7 @@ from backmap.io import (
 )
 from backmap.limits import Name, is_path, shown
 from backmap.options import takes_options
+from backmap.runs.coarse_graining import AtomsToBeads
 from backmap.runs.follower import open_follower
 from backmap.runs.pipeline import carry_out
 from backmap.runs.request import Building, Request
@@ -121,6 +124,47 @@ def reconstruct_files(
     if outcome.early_end is not None:
         raise outcome.early_end
     return outcome
+
+
+def coarse_grain(
+    trajectory: mdtraj.Trajectory | str | PathLike[str],
+    beads: str | PathLike[str],
+    *,
+    top: str | PathLike[str] | None = None,
+) -> mdtraj.Trajectory:
+    """Turn all atoms of a trajectory into beads in memory.
+
+    For files of any length, use ``backmap coarse-grain``.
+
+    Parameters
+    ----------
+    trajectory : mdtraj.Trajectory or path
+        All heavy atoms that the beads are made of.
+    beads : str or path
+        A mapping of ``backmap beads``, or the file of one.
+    top : path, optional
+        Topology for a trajectory file that contains only coordinates.
+
+    Returns
+    -------
+    mdtraj.Trajectory
+        The beads in nm, residue by residue.
+
+    Raises
+    ------
+    backmap.errors.InputError
+        If the input or the mapping cannot be used; the message says why and what to do.
+
+    Examples
+    --------
+    >>> beads = backmap.coarse_grain("atoms.pdb", "martini3")
+    """
+    mapping = load_mapping(Name("the name of a bead mapping, or of a file").check(beads, "beads"))
+    given = _GivenTrajectory(*_checked(trajectory, top))
+    with usual_settings():
+        grain = AtomsToBeads.find(given.protein(Building()), mapping)
+        frames = join_frames(list(grain.read()))
+    return to_mdtraj(grain.beads, frames.coordinates, frames.time, frames.box)
 
 
 def _checked(trajectory: Any, top: Any) -> tuple[mdtraj.Trajectory | str, str | None]:

@@ -25,7 +25,7 @@ class BackwardMap(NamedTuple):
     Attributes
     ----------
     residues : dict of str to Shares
-        By three-letter name; beads in the order of the file.
+        By three-letter name; beads in the order of ``[ martini ]``, or else by name.
     ignored : frozenset of str
         Beads without heavy atoms, such as the charges of polarisable side chains.
     """
@@ -78,9 +78,7 @@ def parse_backward_map(text: str) -> BackwardMap:
                 f"describes {residue} in two ways, the second as {name} in line {line}; keep only one of them"
             )
     if not own and not variants:
-        raise ValueError(
-            "describes none of the twenty amino acids; it needs their [ molecule ] and [ atoms ]"
-        )
+        raise ValueError("describes none of the twenty amino acids under [ molecule ]")
     residues = {name: own.get(name, variants.get(name, {})) for name in HEAVY_ATOMS}
     found = {name for shares in residues.values() for name in shares}
     return BackwardMap(residues, frozenset(without_atoms - found))
@@ -141,4 +139,4 @@ def _shares_of(block: _Block, residue: str) -> Shares:
             )
         for name, count in weighing.items():
             shares[name][atom] = count / weighing.total()
-    return shares
+    return shares if block.listed else dict(sorted(shares.items()))

@@ -193,6 +193,17 @@ class BeadLayout:
         """Whether every bead is a C-alpha."""
         return bool(is_c_alpha(self.weights).all())
 
+    def find_missing(self, present: np.ndarray) -> tuple[int, int] | None:
+        """Return the first bead that lacks an atom, and the slot of the atom; None if all are complete.
+
+        Parameters
+        ----------
+        present : ndarray, (residues, 15) bool
+            Atoms that exist.
+        """
+        missing = np.argwhere((self.weights > 0) & ~present[self.residues])
+        return (int(missing[0, 0]), int(missing[0, 1])) if len(missing) else None
+
     def image(self, atoms: np.ndarray) -> np.ndarray:
         """Return the beads (..., beads, 3) of atoms (..., residues, 15, 3), in the unit of the atoms."""
         used = np.where(self.weights[:, :, None] > 0, atoms[..., self.residues, :, :], 0.0)

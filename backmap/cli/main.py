@@ -34,13 +34,16 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 VERBS: dict[str, str] = {
     "reconstruct": "build all atoms of a coarse-grained structure or trajectory",
+    "coarse-grain": "turn all atoms into the beads of a coarse-grained model",
+    "beads": "list the bead mappings that come with backmap, or show one",
     "evaluate": "score built structures against a reference",
     "train": "train a model",
     "export": "write a model to a file that programs run without Python",
     "models": "list the models that come with backmap, or show a model card",
     "info": "show how backmap was built, and what it runs on",
 }
-"""Verbs and their summaries. The module ``backmap.cli.<verb>`` is imported only when its verb is used."""
+"""Verbs and their summaries. The module ``backmap.cli.<verb>`` is imported only when its verb is used.
+Modules have underscores where verbs have dashes."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,7 +70,7 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
         description = summary[0].upper() + summary[1:] + "."
         subparser = verbs.add_parser(name, help=summary, description=description, allow_abbrev=False)
         if name == verb:
-            module = import_module(f"backmap.cli.{name}")
+            module = import_module(f"backmap.cli.{name.replace('-', '_')}")
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     return parser

@@ -20,7 +20,7 @@ from backmap.options import check_options, defaults_of, option, options_of
 PROTEINS = ("protein", "diamondback")
 """Families of models that build each frame of a protein separately."""
 
-_FRAMES = Whole(1, 10**12)
+FRAME_NUMBERS = Whole(1, 10**12)
 _COUNT = Whole(0, 10**12)
 
 
@@ -227,11 +227,16 @@ class Request(Building):
         False, Flag(), "write all samples of a frame to one file, one after another", group="files"
     )
     overwrite: bool = option(False, Flag(), "replace existing output", group="files", decides=False)
-    begin: int = option(1, _FRAMES, "first frame to build, counted from 1", metavar="N", group="frames")
+    begin: int = option(1, FRAME_NUMBERS, "first frame to build, counted from 1", metavar="N", group="frames")
     end: int | None = option(
-        None, _FRAMES, "last frame to build", unset="the last frame of the file", metavar="N", group="frames"
+        None,
+        FRAME_NUMBERS,
+        "last frame to build",
+        unset="the last frame of the file",
+        metavar="N",
+        group="frames",
     )
-    stride: int = option(1, _FRAMES, "build every N-th frame", metavar="N", group="frames")
+    stride: int = option(1, FRAME_NUMBERS, "build every N-th frame", metavar="N", group="frames")
     on_bad_frame: str = option(
         "stop",
         OneOf(("stop", "skip")),
@@ -275,7 +280,7 @@ class Request(Building):
     )
     chunk: int | None = option(
         None,
-        _FRAMES,
+        FRAME_NUMBERS,
         "number of frames that a kill can lose",
         unset="about one second of work",
         metavar="FRAMES",
