@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SIDE_CHAIN, SLOT_CA
+from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_CB
 from backmap.errors import InputError
 from backmap.limits import shown
 
@@ -25,8 +25,8 @@ _WEIGHTS = ("mass", "equal")
 _GROUPS = {"backbone": slice(0, 4), "side-chain": slice(4, None), "all": slice(0, None)}
 """Words that stand for several atoms, as slices of the atoms of a residue."""
 
-_BACKBONE_REACH_NM, _SIDE_CHAIN_REACH_NM = 0.1, 0.45
-"""About twice the distance of a bead from its C-alpha."""
+_BACKBONE_REACH_NM, _RESIDUE_REACH_NM, _SIDE_CHAIN_REACH_NM = 0.1, 0.45, 0.9
+"""About twice the largest distance from its C-alpha of a bead of the backbone, the residue or the side chain."""
 
 
 def is_c_alpha(weights: np.ndarray) -> np.ndarray:
@@ -132,8 +132,10 @@ class BeadMapping:
         """How much farther apart than C-alphas the main beads of neighbours may be, in nm."""
         if self.main_is_c_alpha:
             return 0.0
-        backbone_only = all(not table[0, SIDE_CHAIN].any() for table in self._weights if len(table))
-        return _BACKBONE_REACH_NM if backbone_only else _SIDE_CHAIN_REACH_NM
+        of_backbone = [table[0, :SLOT_CB].sum() for table in self._weights if len(table)]
+        if min(of_backbone) > 0.99:
+            return _BACKBONE_REACH_NM
+        return _RESIDUE_REACH_NM if min(of_backbone) > 0.1 else _SIDE_CHAIN_REACH_NM
 
     @cached_property
     def _weights(self) -> list[np.ndarray]:
