@@ -145,10 +145,14 @@ class _GivenTrajectory:
         self._trajectory, self._top = trajectory, top
 
     def protein(self, asked: Building) -> Source:
-        skip_unknown, sequence = asked.skip_unknown, asked.sequence
+        names: dict[str, Any] = {
+            "skip_unknown": asked.skip_unknown,
+            "sequence": asked.sequence,
+            "residue_file": asked.residues,
+        }
         if isinstance(self._trajectory, str):
-            return open_source(self._trajectory, self._top, skip_unknown=skip_unknown, sequence=sequence)
-        return source_from_mdtraj(self._trajectory, skip_unknown=skip_unknown, sequence=sequence)
+            return open_source(self._trajectory, self._top, **names)
+        return source_from_mdtraj(self._trajectory, **names)
 
     def beads(self, model: TemporalModel) -> BeadSource:
         if isinstance(self._trajectory, str):

@@ -191,7 +191,11 @@ class _First:
 
     def protein(self, asked: Building) -> Source:
         return source_from_mdtraj(
-            self._first, residues=self._residues, skip_unknown=asked.skip_unknown, sequence=asked.sequence
+            self._first,
+            residues=self._residues,
+            skip_unknown=asked.skip_unknown,
+            sequence=asked.sequence,
+            residue_file=asked.residues,
         )
 
     def beads(self, model: TemporalModel) -> BeadSource:

@@ -82,6 +82,8 @@ class ProteinJob:
         Treatment of C-alphas if no other atoms are given; with given atoms they are kept.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`; not used by DiAMoNDBack.
+    mirrored : bool
+        Build mirror images of the frames and mirror the result, which makes D-amino acids.
     finishing : sequence of Finishing
         Steps applied to built frames, in order.
     """
@@ -97,6 +99,7 @@ class ProteinJob:
     given: np.ndarray | None = None
     c_alphas: CAlphaRule = CAlphaRule()
     disulfides: np.ndarray | None = None
+    mirrored: bool = False
     finishing: Sequence[Finishing] = ()
 
     @property
@@ -199,6 +202,8 @@ class FrameBuilder:
             reduced = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
         else:
             return self._build_separately(positions, numbers, box, periodic)
+        if self.job.mirrored:
+            positions = -positions  # at the origin: the box is its own mirror image
         c_alpha, given = torch.from_numpy(positions), None
         if self.job.given is not None:
             given = torch.zeros(len(positions), *self.job.given.shape, 3)
@@ -218,6 +223,8 @@ class FrameBuilder:
             )
         displacement = torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1).cpu().numpy()
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
+        if self.job.mirrored:
+            built = -built
         atoms, failures = self._finish(built[:, :, self._listed.to(built.device)].cpu().numpy())
         return BuiltAtoms(atoms, displacement, cis, failures)
 

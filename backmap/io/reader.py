@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry.modified_residues import read_modifications
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
 
@@ -417,6 +418,7 @@ def open_source(
     frames: FrameRange = EVERY_FRAME,
     skip_bad: bool = False,
     sequence: str | Path | None = None,
+    residue_file: str | Path | None = None,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -435,6 +437,8 @@ def open_source(
         Leave out damaged frames instead of refusing the file.
     sequence : path, optional
         FASTA file with the sequence, one record per chain, if residue names do not identify amino acids.
+    residue_file : path, optional
+        Further modified residues, from :func:`backmap.chemistry.modified_residues.read_modifications`.
 
     Returns
     -------
@@ -455,8 +459,16 @@ def open_source(
     fasta = None if sequence is None else FastaFile.read(sequence)
     opened = open_files(path, top, fasta)
     selection = select_protein(
-        opened.names.residues, file=str(opened.files[-1]), skip_unknown=skip_unknown, sequence=fasta
+        opened.names.residues,
+        file=str(opened.files[-1]),
+        skip_unknown=skip_unknown,
+        sequence=fasta,
+        modifications=read_modifications(residue_file),
     )
+    others = [
+        *([] if fasta is None else [fasta.path]),
+        *([] if residue_file is None else [Path(residue_file)]),
+    ]
     if opened.frames.n_atoms == selection.topology.n_residues:
         opened.require_same_atoms(
             "it seems to contain only C-alphas: give a topology that contains only the C-alphas"
@@ -470,7 +482,7 @@ def open_source(
         selection,
         frames=frames,
         skip_bad=skip_bad,
-        files=opened.files if fasta is None else (*opened.files, fasta.path),
+        files=(*opened.files, *others),
         disulfides=_named_disulfides(opened.names),
     )
     source.check()
@@ -508,6 +520,7 @@ def source_from_mdtraj(
     residues: Sequence[ResidueRecord] | None = None,
     skip_unknown: bool = False,
     sequence: str | Path | None = None,
+    residue_file: str | Path | None = None,
 ) -> Source:
     """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
@@ -516,7 +529,13 @@ def source_from_mdtraj(
     name = "the trajectory"
     fasta = None if sequence is None else FastaFile.read(sequence)
     residues = residue_records(trajectory.topology) if residues is None else residues
-    selection = select_protein(residues, file=name, skip_unknown=skip_unknown, sequence=fasta)
+    selection = select_protein(
+        residues,
+        file=name,
+        skip_unknown=skip_unknown,
+        sequence=fasta,
+        modifications=read_modifications(residue_file),
+    )
     disulfides = named_in_topology(trajectory.topology)
     source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)
     source.check()

@@ -37,6 +37,7 @@ class ProteinRun(Run):
             frames=request.frames,
             skip_bad=request.on_bad_frame == "skip",
             sequence=request.sequence,
+            residue_file=request.residues,
         )
         self.sources, self.steps, self.residues = [source], source.n_frames, source.topology.n_residues
         self._plan = ProteinPlan.make(source, model, request)

@@ -13,11 +13,12 @@ import psutil
 import torch
 
 from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry.modified_residues import Modification, Modifications
 from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
 from backmap.inference.protein_job import POSITION_DECIMALS, ProteinJob
 from backmap.io import AtomList, FrameChunk, Progress, Source
-from backmap.io.atom_list import atom_names
+from backmap.io.atom_list import ListedResidue, atom_names
 
 from .c_alpha_record import CAlphaRecord
 from .output_layout import OutputLayout
@@ -74,7 +75,12 @@ class KeptAtoms:
 
     @classmethod
     def find(
-        cls, atoms: AtomList, topology: Topology, read: np.ndarray, kept: np.ndarray | None = None
+        cls,
+        atoms: AtomList,
+        topology: Topology,
+        read: np.ndarray,
+        kept: np.ndarray | None = None,
+        modifications: Modifications | None = None,
     ) -> KeptAtoms:
         """Find atoms by their names.
 
@@ -88,18 +94,33 @@ class KeptAtoms:
             Atoms that frames are built from.
         kept : ndarray, (residues, 15) bool, optional
             The subset that keeps its positions; by default all.
+        modifications : mapping of str to Modification, optional
+            The modified residues by name, if the output has them instead of their parents.
         """
+        known = {} if modifications is None else modifications
+        caps = {cap.name for cap in topology.caps}
         kept = read if kept is None else read & kept
         place = np.where(read, np.cumsum(read).reshape(read.shape) - 1, -1)
+        protein = [row for row, residue in enumerate(atoms.residues) if residue.name not in caps]
         listed = np.array(
             [
-                _places_in(residue.atom_names, topology.residue_name(index))
-                for index, residue in enumerate(atoms.residues)
+                _places_in(
+                    _parent_names(atoms.residues[row], known.get(topology.names[index])),
+                    topology.residue_name(index),
+                )
+                for index, row in enumerate(protein)
             ]
         )
-        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues[:-1])])
+        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues[:-1])])[protein]
         kept = kept & (listed >= 0)
         return cls(read, (listed + first[:, None])[kept], place[kept])
+
+
+def _parent_names(residue: ListedResidue, modified: Modification | None) -> tuple[str, ...]:
+    """Return the names that the atoms of a residue have in its parent; empty for atoms of its own."""
+    if modified is None:
+        return residue.atom_names
+    return tuple("OXT" if name == "OXT" else modified.old_names.get(name, "") for name in residue.atom_names)
 
 
 @lru_cache(maxsize=4096)

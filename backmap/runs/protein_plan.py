@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from backmap.chemistry import RESIDUE_INDEX, Topology
+from backmap.chemistry.modified_residues import Modifications, read_modifications
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
 from backmap.io.selection.disulfide_records import disulfides_of_frame
 from backmap.models.checkpoint import ModelFile
+from backmap.postprocessing.modified_residues import ModifiedResidues
 
 from .protein_frames import KeptAtoms, build_reference, listed_atoms
 from .request import Building
@@ -44,7 +47,7 @@ class ProteinPlan:
         InputError
             If a request cannot be fulfilled for this protein or model.
         """
-        topology = source.topology
+        topology, modifications = source.topology, read_modifications(asked.residues)
         job = ProteinJob(
             name=source.name,
             model=model,
@@ -56,22 +59,48 @@ class ProteinPlan:
             redraws=asked.redraws,
             given=source.given if asked.keep_given else None,
             c_alphas=asked.c_alpha_rule,
-            disulfides=source.disulfides,
+            disulfides=_with_modified(source.disulfides, topology, modifications),
+            mirrored=_is_mostly_mirrored(topology, modifications),
         )
-        job, atoms = _with_finishing(job, source, asked)
+        job, atoms = _with_finishing(job, source, asked, modifications)
         stays = job.c_alpha_atoms if asked.minimise else None
-        return cls(job, atoms, KeptAtoms.find(atoms, topology, job.read, stays))
+        return cls(job, atoms, KeptAtoms.find(atoms, topology, job.read, stays, modifications))
 
 
-def _with_finishing(job: ProteinJob, source: Source, asked: Building) -> tuple[ProteinJob, AtomList]:
+def _with_modified(bonds: np.ndarray, topology: Topology, modifications: Modifications) -> np.ndarray:
+    """Add every modified cysteine to known disulfides (n, 2), paired with itself: its sulfur is not free."""
+    modified = [
+        row
+        for row in np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"])
+        if topology.names[row] and modifications[topology.names[row]].atoms
+    ]
+    kept = bonds[~np.isin(bonds, modified).any(axis=1)]
+    return np.concatenate([kept, np.repeat(modified, 2).reshape(-1, 2).astype(np.int64)])
+
+
+def _is_mostly_mirrored(topology: Topology, modifications: Modifications) -> bool:
+    """Return whether most residues are D-amino acids, not counting glycine."""
+    chiral = np.flatnonzero(topology.residue_types != RESIDUE_INDEX["GLY"])
+    names = (topology.names[row] for row in chiral)
+    return 2 * sum(bool(name) and modifications[name].mirrored for name in names) > len(chiral)
+
+
+def _with_finishing(
+    job: ProteinJob, source: Source, asked: Building, modifications: Modifications
+) -> tuple[ProteinJob, AtomList]:
     """Add the finishing of built frames, and list the resulting atoms."""
-    atoms, finishing = listed_atoms(source.topology), list[Finishing]()
+    built, topology = listed_atoms(source.topology), source.topology
+    atoms, finishing, modified = built, list[Finishing](), None
+    if any(topology.names) or topology.caps or job.mirrored:
+        modified = ModifiedResidues(built, topology, modifications, given=job.given, mirrored=job.mirrored)
+        finishing.append(modified)
+        atoms = modified.atoms
     if asked.hydrogens:
         from backmap.postprocessing import Hydrogens
 
-        reference = build_reference(job, source, atoms)
-        job = replace(job, disulfides=_decided(atoms, reference))
-        hydrogens = Hydrogens(atoms, reference, ph=asked.ph)
+        reference = build_reference(job, source, built)
+        job = replace(job, disulfides=_decided(built, reference))
+        hydrogens = Hydrogens(built, reference, ph=asked.ph, modified=modified)
         finishing.append(hydrogens)
         atoms = hydrogens.atoms
     if asked.minimise:

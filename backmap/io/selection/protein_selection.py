@@ -15,14 +15,15 @@ from backmap.chemistry import (
     RESIDUE_INDEX,
     SLOT_CA,
     SLOT_OXT,
+    Cap,
     Topology,
     standard_atom_name,
     standard_residue_name,
 )
+from backmap.chemistry.modified_residues import Modification, Modifications, known_modifications
 from backmap.chemistry.residues import (
     ATOM_SLOTS,
     AWSEM_NAMES,
-    D_AMINO_ACIDS,
     HEAVY_ATOMS,
     THREE_LETTERS,
 )
@@ -31,7 +32,7 @@ from backmap.errors import InputError, InputWarning
 from ..formats.fasta import FastaFile
 
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
-"""Groups that cap a chain end; they have no C-alpha and are ignored."""
+"""Groups that cap a chain end; they have no C-alpha, and are built at the end they are next to."""
 
 WATERS = frozenset(
     {
@@ -135,11 +136,13 @@ def select_protein(
     file: str,
     skip_unknown: bool = False,
     sequence: FastaFile | None = None,
+    modifications: Modifications | None = None,
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
-    Water, ions, ligands and caps are ignored with a warning. A residue that is not one of the twenty amino
-    acids (or their usual variants), or lacks its C-alpha, is refused.
+    Water, ions, ligands, and caps that are not next to the end of a chain, are ignored with a warning. A
+    residue that is neither one of the twenty amino acids (or their usual variants) nor a known modified
+    residue, or lacks its C-alpha, is refused.
 
     Parameters
     ----------
@@ -151,21 +154,28 @@ def select_protein(
         Leave out such residues with a warning instead of refusing the file.
     sequence : FastaFile, optional
         The sequence, if residue names do not identify the amino acids.
+    modifications : mapping of str to Modification, optional
+        Modified residues and caps that can be built; by default those of this package.
     """
+    known = known_modifications() if modifications is None else modifications
     named = [_spelt_out(residue) for residue in _one_variant_each(residues)]
     if sequence is not None:
         named = _named_by(sequence, named, file)
-    protein, passed_over, unknown = _sort_out(named)
+    protein, passed_over, unknown = _sort_out(named, known)
     if unknown and not (skip_unknown and protein):
         raise InputError(f"{file}: {_why_unknown(unknown, protein)}")
     _require_c_alphas(protein, file)
-    chosen = [(residue, *_choose_atoms(residue, file)) for residue in protein]
+    chosen = [(residue, *_choose_atoms(residue, file, known)) for residue in protein]
     incomplete = [residue for residue, atoms, _ in chosen if atoms[SLOT_CA] < 0]
     if incomplete and not skip_unknown:
         raise InputError(
             f"{file}: {_listed(incomplete)} has no C-alpha; add it, remove the residue or give "
             "--skip-unknown to leave it out"
         )
+    built = [(residue, atoms) for residue, atoms, _ in chosen if atoms[SLOT_CA] >= 0]
+    caps = _caps_at_ends(named, [residue for residue, _ in built], known)
+    taken = {id(residue) for residue, _ in caps}
+    passed_over = [residue for residue in passed_over if id(residue) not in taken]
     if passed_over:
         _warn(f"{file}: ignored residues that are not part of a protein chain: {_counted(passed_over)}")
     if unknown or incomplete:
@@ -174,7 +184,7 @@ def select_protein(
             "there"
         )
     ambiguous = next((f"{file}: {twice}" for _, _, twice in chosen if twice), "")
-    return _assemble([(residue, atoms) for residue, atoms, _ in chosen if atoms[SLOT_CA] >= 0], ambiguous)
+    return _assemble(built, ambiguous, known, caps)
 
 
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
@@ -240,11 +250,9 @@ def _why_unknown(unknown: Sequence[ResidueRecord], protein: Sequence[ResidueReco
             f"the names of its residues ({shown}; atoms {', '.join(beads)}) do not identify amino acids; "
             "if it is a protein, give its sequence with --sequence FASTA"
         )
-    mirrored = [residue for residue in unknown if residue.name in D_AMINO_ACIDS]
-    kind = "a D-amino acid" if mirrored else "not one of the twenty amino acids"
     return (
-        f"{_listed(mirrored or unknown)} cannot be built ({kind}); "
-        "remove it or give --skip-unknown to leave it out"
+        f"{_listed(unknown)} cannot be built (neither one of the twenty amino acids nor a known modified "
+        "residue); describe it in a file for --residues, remove it, or give --skip-unknown to leave it out"
     )
 
 
@@ -277,7 +285,7 @@ def _one_variant_each(residues: Iterable[ResidueRecord]) -> Iterator[ResidueReco
 
 
 def _sort_out(
-    residues: Iterable[ResidueRecord],
+    residues: Iterable[ResidueRecord], known: Modifications
 ) -> tuple[list[ResidueRecord], list[ResidueRecord], list[ResidueRecord]]:
     """Sort residues into protein, ignored and unknown."""
     protein: list[ResidueRecord] = []
@@ -286,11 +294,34 @@ def _sort_out(
     for residue in residues:
         if _is_passed_over(residue):
             passed_over.append(residue)
-        elif standard_residue_name(residue.name) is None:
+        elif _amino_acid(residue.name, known) is None:
             unknown.append(residue)
         else:
             protein.append(residue)
     return protein, passed_over, unknown
+
+
+def _amino_acid(name: str, known: Modifications) -> str | None:
+    """Return the amino acid that a residue is or is built as, None if there is none."""
+    modified = known.get(name)
+    return standard_residue_name(name) if modified is None else modified.parent or None
+
+
+def _caps_at_ends(
+    residues: Sequence[ResidueRecord], built: Sequence[ResidueRecord], known: Modifications
+) -> list[tuple[ResidueRecord, int]]:
+    """Find the caps next to residues that are built, with the row of the residue."""
+    row_of = {id(residue): row for row, residue in enumerate(built)}
+    found = []
+    for place, residue in enumerate(residues):
+        made = known.get(residue.name)
+        beside = place + 1 if made is not None and made.cap == "start" else place - 1
+        if made is None or not made.cap or not 0 <= beside < len(residues):
+            continue
+        row = row_of.get(id(residues[beside]))
+        if row is not None and residues[beside].chain == residue.chain:
+            found.append((residue, row))
+    return found
 
 
 def _is_passed_over(residue: ResidueRecord) -> bool:
@@ -320,7 +351,7 @@ def _require_c_alphas(protein: Sequence[ResidueRecord], file: str) -> None:
         )
 
 
-def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
+def _choose_atoms(residue: ResidueRecord, file: str, known: Modifications) -> tuple[list[int], str]:
     """Find the atoms of a residue.
 
     Returns
@@ -335,12 +366,12 @@ def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
     InputError
         If the C-alpha occurs twice.
     """
-    name = _standard_name(residue)
-    slots = _SLOTS[name]
+    name = _standard_name(residue, known)
+    slots, modified = _SLOTS[name], known.get(residue.name)
     location = _main_location(residue.atoms)
     candidates: dict[int, list[AtomRecord]] = {}
     for atom in residue.atoms:
-        slot = slots.get(standard_atom_name(name, atom.name))
+        slot = slots.get(_parent_atom_name(name, atom.name, modified))
         if slot is not None:
             candidates.setdefault(slot, []).append(atom)
     chosen = [-1] * ATOM_SLOTS
@@ -359,9 +390,18 @@ def _choose_atoms(residue: ResidueRecord, file: str) -> tuple[list[int], str]:
     return chosen, twice
 
 
-def _standard_name(residue: ResidueRecord) -> str:
-    """Return the standard name of a residue of the protein."""
-    name = standard_residue_name(residue.name)
+def _parent_atom_name(parent: str, atom: str, modified: Modification | None) -> str:
+    """Return the IUPAC name of an atom of an amino acid; empty if only the modified residue has it."""
+    if modified is not None and atom in modified.old_names:
+        return modified.old_names[atom]
+    if modified is not None and any(atom == added.name for added in modified.atoms):
+        return ""
+    return standard_atom_name(parent, atom)
+
+
+def _standard_name(residue: ResidueRecord, known: Modifications) -> str:
+    """Return the standard name of a residue of the protein, of its parent if it is modified."""
+    name = _amino_acid(residue.name, known)
     assert name is not None  # the others are unknown to :func:`_sort_out`
     return name
 
@@ -375,19 +415,30 @@ def _main_location(atoms: Iterable[AtomRecord]) -> str:
     return max(occupancy, key=lambda location: occupancy[location], default="")
 
 
-def _assemble(chosen: Sequence[tuple[ResidueRecord, list[int]]], ambiguous: str) -> ProteinSelection:
+def _assemble(
+    chosen: Sequence[tuple[ResidueRecord, list[int]]],
+    ambiguous: str,
+    known: Modifications,
+    caps: Sequence[tuple[ResidueRecord, int]],
+) -> ProteinSelection:
     residues = [residue for residue, _ in chosen]
-    changes = [one.chain != other.chain for one, other in pairwise(residues)]
+    capped = {row + (known[cap.name].cap == "end") for cap, row in caps}
+    changes = [
+        one.chain != other.chain or place in capped
+        for place, (one, other) in enumerate(pairwise(residues), start=1)
+    ]
     chain_index = np.cumsum([0, *changes], dtype=np.int64)
     first = np.append(0, np.flatnonzero(changes) + 1)
     topology = Topology(
         residue_types=np.array(
-            [RESIDUE_INDEX[_standard_name(residue)] for residue in residues], dtype=np.int64
+            [RESIDUE_INDEX[_standard_name(residue, known)] for residue in residues], dtype=np.int64
         ),
         chain_index=chain_index,
         chain_ids=tuple(residues[index].chain_id for index in first),
         residue_numbers=np.array([residue.number for residue in residues], dtype=np.int64),
         insertion_codes=tuple(residue.insertion_code for residue in residues),
+        names=tuple(residue.name if residue.name in known else "" for residue in residues),
+        caps=tuple(Cap(row, cap.name, cap.number, cap.insertion_code) for cap, row in caps),
     )
     return ProteinSelection(
         topology,
