@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from backmap.chemistry.residues import BONDS, HEAVY_ATOMS, element
+from backmap.chemistry.topology import Topology
 from backmap.errors import InputError
 
 RESOURCE = Path(__file__).with_name("modified_residues.toml")
@@ -248,3 +251,9 @@ def _refuse_others(entry: dict[str, Any], known: frozenset[str]) -> None:
 def _require(holds: bool, reason: str) -> None:
     if not holds:
         raise ValueError(reason)
+
+
+def mirrored_residues(topology: Topology) -> np.ndarray:
+    """Return which residues are known D-amino acids, (residues,) bool."""
+    known = known_modifications()
+    return np.array([name in known and known[name].mirrored for name in topology.names], dtype=bool)

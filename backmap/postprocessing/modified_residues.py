@@ -11,17 +11,20 @@ import numpy as np
 from backmap.chemistry import CHI_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SIDE_CHAIN, Cap, Topology
 from backmap.chemistry.modified_residues import AddedAtom, Modification, Modifications, bonds_of
 from backmap.chemistry.residues import BONDS, CONTACT_RADII_NM, SLOT_CB
+from backmap.errors import InputError
 from backmap.io import AtomList
 from backmap.io.atom_list import ListedResidue
 
 from .hydrogen_sites import PLANAR_ATOMS, unit
 
 _UNCHANGED = Modification("")
-_FLEXIBLE_CHI = {"ARG": 2, "GLN": 2, "GLU": 2, "ILE": 2, "LEU": 2, "LYS": 2, "MET": 2, "PRO": 0}
-"""Number of torsions that a side chain may be turned about; one for all others."""
-_TURNS = (0.0, np.radians(120.0), np.radians(-120.0))
-_TURN_COST = 0.02
-"""Cost of a turn of the parent's side chain, in units of squared relative overlap."""
+_RIGID = "PRO"
+_TURNS = {np.radians(rotamer + off): 0.02 * bool(rotamer) + 0.01 * bool(off)
+          for off in (0.0, 20.0, -20.0) for rotamer in (0.0, 120.0, -120.0)}  # fmt: skip
+"""Turns of the parent's side chain, with their costs in units of squared relative overlap."""
+_TURNED_CHI = 2
+_ROTAMERS = 3
+"""Torsions that a mirrored side chain may be turned about; others only about the first, by whole rotamers."""
 _TORSION_COST = 1e-4
 """Cost of each later candidate of a torsion, so that the usual one is taken where nothing overlaps."""
 _EXCLUDED_BONDS = 3
@@ -52,6 +55,11 @@ class ModifiedResidues:
     mirrored : bool
         Whether frames are built as mirror images, which makes all residues D-amino acids.
 
+    Raises
+    ------
+    InputError
+        If a proline is to be mirrored: its ring would not fit to the backbone.
+
     Attributes
     ----------
     atoms : AtomList
@@ -81,7 +89,12 @@ class ModifiedResidues:
             before, after = caps.get((index, "start"), []), caps.get((index, "end"), [])
             for cap in before:
                 maker.add_cap(index, _listed_cap(cap, residue), modifications[cap.name])
-            flipped = made.mirrored != mirrored
+            flipped = made.mirrored != mirrored and not given[index][SIDE_CHAIN].any()
+            if flipped and residue.name == _RIGID:
+                raise InputError(
+                    f"{topology.describe(index)}: its ring does not fit to the backbone, which is built for "
+                    f"{'D' if mirrored else 'L'}-amino acids as most residues are; rename the residue"
+                )
             maker.add_residue(index, made, given[index], flipped=flipped, capped=(bool(before), bool(after)))
             for cap in after:
                 maker.add_cap(index, _listed_cap(cap, residue), modifications[cap.name])
@@ -287,22 +300,22 @@ class _Maker:
         flipped: bool,
     ) -> None:
         side_chain = HEAVY_ATOMS[parent][SLOT_CB:]
-        keeps = given[SIDE_CHAIN].any() if len(given) else False
-        known = set(np.array((*HEAVY_ATOMS[parent],))[given[: len(HEAVY_ATOMS[parent])]]) if keeps else set()
-        flipped = flipped and bool(side_chain) and not keeps
+        known = {name for name, kept in zip(HEAVY_ATOMS[parent], given, strict=False) if kept}
+        keeps = not known.isdisjoint(side_chain)
+        flipped = flipped and bool(side_chain)
         placed = tuple(
             (atom, names[atom.name], tuple(names[other] for other in atom.parents))
             for atom in made.atoms
-            if atom.instead not in known or not atom.instead
+            if atom.instead not in known
         )
         if not flipped and not placed:
             return
-        chosen = flipped or any(len(atom.torsions) > 1 for atom, _, _ in placed)
-        free = chosen and not keeps and not made.removed
+        grows = any(not atom.instead for atom, _, _ in placed)
+        free = (flipped or grows) and not keeps and not made.removed
         chi = [
             [HEAVY_ATOMS[parent][slot] for slot in slots]
-            for slots in CHI_SLOTS[RESIDUE_INDEX[parent]][: _FLEXIBLE_CHI.get(parent, 1) if flipped else 1]
-            if slots[0] >= 0 and parent != "PRO"
+            for slots in CHI_SLOTS[RESIDUE_INDEX[parent]][: _TURNED_CHI if flipped else 1]
+            if slots[0] >= 0 and parent != _RIGID
         ]
         turns = tuple(
             (old[axis[1]], old[axis[2]], tuple(old[name] for name in _beyond(parent, axis[1], axis[2])))
@@ -395,7 +408,8 @@ class _Chooser:
         moved |= {atom for _, _, beyond in site.turns for atom in beyond}
         self._moved = np.array(sorted(moved), dtype=np.int64)
         self._moved_local = np.array([self._local[int(atom)] for atom in self._moved], dtype=np.int64)
-        turned = len(_TURNS) ** len(site.turns)
+        self._angles = list(_TURNS) if site.flipped else list(_TURNS)[:_ROTAMERS]
+        turned = len(self._angles) ** len(site.turns)
         self._n_candidates = turned * math.prod(len(atom.torsions) for atom, _, _ in site.placed)
         self._radii = radii
         self._excluded = [np.array(sorted(near[int(atom)]), dtype=np.int64) for atom in self._moved]
@@ -433,9 +447,10 @@ class _Chooser:
         for first, second, beyond in self._site.turns:
             moving = [local[atom] for atom in beyond]
             places = np.concatenate(
-                [_turned(places, local[first], local[second], moving, angle) for angle in _TURNS], axis=1
+                [_turned(places, local[first], local[second], moving, angle) for angle in self._angles],
+                axis=1,
             )
-            cost = np.concatenate([cost + (_TURN_COST if angle else 0.0) for angle in _TURNS])
+            cost = np.concatenate([cost + _TURNS[angle] for angle in self._angles])
         for atom, index, parents in self._site.placed:
             ends = [local[other] for other in parents]
             own = local[index]
