@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from backmap.chemistry.residues import BONDS, HEAVY_ATOMS, element
+from backmap.chemistry.residues import BONDS, CONTACT_RADII_NM, HEAVY_ATOMS, SLOT_CB, element
 from backmap.chemistry.topology import Topology
 from backmap.errors import InputError
 
@@ -23,6 +23,7 @@ BUILT = "built"
 MOST_COMBINATIONS = 1000
 """Largest number of combinations of torsions of a residue."""
 
+_BACKBONE = HEAVY_ATOMS["GLY"]
 _LONGEST_BOND_NM = 0.3
 _CAPS_AT = {"start": "+", "end": "-"}
 _KEYS = frozenset(
@@ -168,9 +169,10 @@ def _modification(name: str, entry: dict[str, Any]) -> Modification:
         _require(cap in _CAPS_AT and not parent, f"cap is {cap!r}; give start or end, and no parent")
     else:
         _require(parent in HEAVY_ATOMS, f"parent is {parent!r}; give one of the twenty amino acids")
-    own = set(HEAVY_ATOMS.get(parent, ()))
+    own = set(HEAVY_ATOMS[parent][SLOT_CB:]) if parent else set()
     renamed, removed = dict(entry.get("renamed", {})), frozenset(entry.get("removed", ()))
-    _require(own >= removed | set(renamed), f"{parent} lacks an atom that is removed or renamed")
+    for atom in removed | set(renamed):
+        _require(atom in own, f"{atom}: is not in the side chain of {parent}")
     made = Modification(
         name=name,
         parent=parent,
@@ -193,14 +195,18 @@ def _added_atom(entry: dict[str, Any], own: set[str]) -> AddedAtom:
     instead = entry.get("instead", name if name in own else "")
     torsions = tuple(None if value == BUILT else math.radians(value) for value in entry["torsions"])
     _require(len(entry["from"]) == 3, f'{name}: "from" names three atoms')
-    _require(instead in own or not instead, f"{name}: the parent has no atom {instead}")
+    _require(instead in own or not instead, f"{name}: the parent's side chain has no atom {instead}")
     _require(bool(torsions), f"{name}: has no torsion")
     _require(None not in torsions or bool(instead), f"{name}: a torsion as built needs an atom of the parent")
     _require(0 < entry["length"] < _LONGEST_BOND_NM, f"{name}: its length is not one of a bond in nm")
     _require(0 < entry["angle"] < 180, f"{name}: its angle is not between 0 and 180 degrees")
+    symbol = entry.get("element", element(name))
+    _require(
+        symbol in CONTACT_RADII_NM, f"{name}: its element is {symbol}; give {', '.join(CONTACT_RADII_NM)}"
+    )
     return AddedAtom(
         name=name,
-        element=entry.get("element", element(name)),
+        element=symbol,
         parents=tuple(entry["from"]),
         length=entry["length"],
         angle=math.radians(entry["angle"]),
@@ -218,11 +224,11 @@ def _check(made: Modification) -> None:
     _require(len(added) == len(made.atoms), "two atoms have the same name")
     for atom in made.atoms:
         for other in atom.parents:
-            known = other in placed or (bool(marked) and other.startswith(marked))
+            known = other in placed or (bool(marked) and other in {marked + name for name in _BACKBONE})
             _require(known, f"{atom.name}: is placed from {other}, which does not precede it")
         placed.add(atom.name)
     for other in {name for bond in made.bonds for name in bond} | set(made.hydrogens) | made.planar:
-        _require(other.lstrip("+-") in placed or bool(marked), f"has no atom {other}")
+        _require(other in placed or (bool(marked) and other == f"{marked}N"), f"has no atom {other}")
     combinations = math.prod(len(atom.torsions) for atom in made.atoms)
     _require(
         combinations <= MOST_COMBINATIONS,
