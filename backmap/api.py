@@ -145,12 +145,15 @@ class _GivenTrajectory:
         self._trajectory, self._top = trajectory, top
 
     def protein(self, asked: Building) -> Source:
-        unknown, sequence, beads = asked.skip_unknown, asked.sequence, asked.beads
+        names: dict[str, Any] = {
+            "skip_unknown": asked.skip_unknown,
+            "sequence": asked.sequence,
+            "beads": asked.beads,
+            "residue_file": asked.residues,
+        }
         if isinstance(self._trajectory, str):
-            return open_source(
-                self._trajectory, self._top, skip_unknown=unknown, sequence=sequence, beads=beads
-            )
-        return source_from_mdtraj(self._trajectory, skip_unknown=unknown, sequence=sequence, beads=beads)
+            return open_source(self._trajectory, self._top, **names)
+        return source_from_mdtraj(self._trajectory, **names)
 
     def beads(self, model: TemporalModel) -> BeadSource:
         if isinstance(self._trajectory, str):

@@ -196,6 +196,7 @@ class _First:
             skip_unknown=asked.skip_unknown,
             sequence=asked.sequence,
             beads=asked.beads,
+            residue_file=asked.residues,
         )
 
     def beads(self, model: TemporalModel) -> BeadSource:

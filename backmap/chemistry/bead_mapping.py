@@ -26,7 +26,7 @@ _GROUPS = {"backbone": slice(0, 4), "side-chain": slice(4, None), "all": slice(0
 """Words that stand for several atoms, as slices of the atoms of a residue."""
 
 _BACKBONE_REACH_NM, _RESIDUE_REACH_NM, _SIDE_CHAIN_REACH_NM = 0.1, 0.45, 0.9
-"""About twice the largest distance from its C-alpha of a bead of the backbone, the residue or the side chain."""
+"""About twice the largest distance from the C-alpha to beads of backbone, residue or side chain."""
 
 
 def is_c_alpha(weights: np.ndarray) -> np.ndarray:

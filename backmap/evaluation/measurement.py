@@ -9,6 +9,7 @@ import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, RESIDUE_NAMES, SLOT_CA, SLOT_OXT, Topology
 from backmap.chemistry.ideal_geometry import ideal_bond_lengths
+from backmap.chemistry.modified_residues import mirrored_residues
 
 from .backbone_angles import IDEAL_DEGREES, angle_atoms, angle_measures, angle_statistics, bond_angles
 from .bonds import bond_lengths
@@ -166,6 +167,7 @@ class _Measurer:
     def __init__(self, topology: Topology, present: np.ndarray, linked: np.ndarray) -> None:
         self.topology, self.present, self.linked = topology, present, linked
         self.types = topology.residue_types
+        self.mirrored = mirrored_residues(topology)
         self.regions = residue_regions(topology)
         bonds = topology.bonds(linked)
         self.bonds = bonds[self._members(bonds)[-1]]
@@ -277,7 +279,8 @@ class _Measurer:
 
     def _ramachandran(self, angles: np.ndarray) -> dict[str, np.ndarray]:
         torsions = [TORSIONS.index(name) for name in ("phi", "psi", "omega")]
-        favoured, outliers = favoured_and_outliers(self.types, self.linked, *angles[torsions])
+        as_l = np.where(self.mirrored, -angles[torsions], angles[torsions])
+        favoured, outliers = favoured_and_outliers(self.types, self.linked, *as_l)
         counted = np.all(self.torsion_members[:, torsions], axis=1)
         return {
             "ramachandran_favoured": share(favoured, counted),
@@ -292,7 +295,8 @@ class _Measurer:
         return values
 
     def _c_beta(self, samples: np.ndarray, centres: np.ndarray) -> dict[str, np.ndarray]:
-        deviations, counted = c_beta_deviations(samples, self.types), self._members(centres)
+        as_l = np.where(self.mirrored[:, None, None], -samples, samples)
+        deviations, counted = c_beta_deviations(as_l, self.types), self._members(centres)
         return {
             "c_beta_deviation": mean(deviations, counted),
             "c_beta_outliers": share(deviations >= OUTLIER_ANGSTROM, counted),

@@ -92,6 +92,8 @@ class ProteinJob:
         Whether C-alphas or beads are exact or noisy; with given atoms they are kept.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`; not used by DiAMoNDBack.
+    mirrored : bool
+        Build mirror images of the frames and mirror the result, which makes D-amino acids.
     finishing : sequence of Finishing
         Steps applied to built frames, in order.
     """
@@ -110,6 +112,7 @@ class ProteinJob:
     estimator: ModelFile | None = None
     c_alphas: CAlphaRule = CAlphaRule()
     disulfides: np.ndarray | None = None
+    mirrored: bool = False
     finishing: Sequence[Finishing] = ()
 
     @property
@@ -287,15 +290,18 @@ class FrameBuilder:
             reduced = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
         else:
             return self._build_separately(positions, numbers, box, periodic)
-        built, displacement = self._structures(
-            torch.from_numpy(positions), torch.from_numpy(numbers), reduced
-        )
+        if self.job.mirrored:
+            positions = -positions  # at the origin: the box is its own mirror image
+        sites, frames = torch.from_numpy(positions), torch.from_numpy(numbers)
+        built, displacement = self._structures(sites, frames, reduced)
         if not bool(built.isfinite().all()):
             raise InputError(
                 f"{self.job.model.name}: predicts positions that are not finite for {self.job.name}; its "
                 "weights may be damaged, or it was not trained for such a chain"
             )
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
+        if self.job.mirrored:
+            built = -built
         atoms, failures = self._finish(built[:, :, self._listed.to(built.device)].cpu().numpy())
         return BuiltAtoms(atoms, displacement.cpu().numpy(), cis, failures)
 

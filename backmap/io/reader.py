@@ -14,6 +14,7 @@ import numpy as np
 
 from backmap.chemistry import Topology
 from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, load_mapping, shipped_mappings
+from backmap.chemistry.modified_residues import read_modifications
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
@@ -462,6 +463,7 @@ def open_source(
     skip_bad: bool = False,
     sequence: str | Path | None = None,
     beads: str = ANY_BEADS,
+    residue_file: str | Path | None = None,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -483,6 +485,8 @@ def open_source(
     beads : str
         What the positions are: a shipped mapping, or the file of one. By default, names and distances decide
         whether they are atoms or beads.
+    residue_file : path, optional
+        Further modified residues, from :func:`backmap.chemistry.modified_residues.read_modifications`.
 
     Returns
     -------
@@ -508,7 +512,12 @@ def open_source(
         skip_unknown=skip_unknown,
         sequence=fasta,
         mapping=_mapping(beads),
+        modifications=read_modifications(residue_file),
     )
+    others = [
+        *([] if fasta is None else [fasta.path]),
+        *([] if residue_file is None else [Path(residue_file)]),
+    ]
     if opened.frames.n_atoms == selection.topology.n_residues:
         opened.require_same_atoms(
             "it seems to contain only C-alphas: give a topology that contains only the C-alphas"
@@ -522,7 +531,7 @@ def open_source(
         selection,
         frames=frames,
         skip_bad=skip_bad,
-        files=(*opened.files, *(() if fasta is None else (fasta.path,)), *_mapping_file(beads)),
+        files=(*opened.files, *others, *_mapping_file(beads)),
         disulfides=_named_disulfides(opened.names),
     )
     source.check()
@@ -574,6 +583,7 @@ def source_from_mdtraj(
     skip_unknown: bool = False,
     sequence: str | Path | None = None,
     beads: str = ANY_BEADS,
+    residue_file: str | Path | None = None,
 ) -> Source:
     """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
@@ -582,9 +592,13 @@ def source_from_mdtraj(
     name = "the trajectory"
     fasta = None if sequence is None else FastaFile.read(sequence)
     residues = residue_records(trajectory.topology) if residues is None else residues
-    mapping = _mapping(beads)
     selection = select_protein(
-        residues, file=name, skip_unknown=skip_unknown, sequence=fasta, mapping=mapping
+        residues,
+        file=name,
+        skip_unknown=skip_unknown,
+        sequence=fasta,
+        mapping=_mapping(beads),
+        modifications=read_modifications(residue_file),
     )
     disulfides = named_in_topology(trajectory.topology)
     source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)

@@ -12,11 +12,12 @@ import psutil
 import torch
 
 from backmap.chemistry import Topology
-from backmap.chemistry.sites import Sites
+from backmap.chemistry.modified_residues import Modification, Modifications
 from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
 from backmap.inference.protein_job import POSITION_DECIMALS, ProteinJob
 from backmap.io import AtomList, FrameChunk, Progress, Source
+from backmap.io.atom_list import ListedResidue
 
 from .c_alpha_record import CAlphaRecord
 from .output_layout import OutputLayout
@@ -75,32 +76,55 @@ class KeptAtoms:
     places: np.ndarray
 
     @classmethod
-    def find(cls, atoms: AtomList, sites: Sites, read: np.ndarray, kept: np.ndarray) -> KeptAtoms:
+    def find(
+        cls,
+        atoms: AtomList,
+        source: Source,
+        read: np.ndarray,
+        kept: np.ndarray,
+        modifications: Modifications | None = None,
+    ) -> KeptAtoms:
         """Find atoms by their names.
 
         Parameters
         ----------
         atoms : AtomList
-            Atoms of the output, with the residues of the sites.
-        sites : Sites
-            Sites of the source.
+            Atoms of the output: the residues of the source, and their caps.
+        source : Source
+            What is read.
         read : ndarray, (read,) int64
-            Those that frames are built from, ascending.
+            Sites that frames are built from, ascending.
         kept : ndarray, (kept,) int64
             Those of them that keep their positions.
+        modifications : mapping of str to Modification, optional
+            The modified residues by name, if the output has them instead of their parents.
         """
-        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues)]).tolist()
+        sites, topology = source.sites, source.topology
+        known = {} if modifications is None else modifications
+        caps = {cap.name for cap in topology.caps}
+        protein = [row for row, residue in enumerate(atoms.residues) if residue.name not in caps]
+        names = [
+            _parent_names(atoms.residues[row], known.get(topology.names[index]))
+            for index, row in enumerate(protein)
+        ]
+        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues)])[protein].tolist()
         numbers, places = [], []
         for place in np.flatnonzero(np.isin(read, kept)).tolist():
             site = read[place]
             residue = int(sites.residues[site])
-            names = atoms.residues[residue].atom_names
-            if sites.names[site] in names:
-                numbers.append(first[residue] + names.index(sites.names[site]))
+            if sites.names[site] in names[residue]:
+                numbers.append(first[residue] + names[residue].index(sites.names[site]))
                 places.append(place)
         return cls(
             read, int(sites.leaders[0]), np.array(numbers, dtype=np.int64), np.array(places, dtype=np.int64)
         )
+
+
+def _parent_names(residue: ListedResidue, modified: Modification | None) -> tuple[str, ...]:
+    """Return the names that the atoms of a residue have in its parent; empty for atoms of its own."""
+    if modified is None:
+        return residue.atom_names
+    return tuple("OXT" if name == "OXT" else modified.old_names.get(name, "") for name in residue.atom_names)
 
 
 @dataclass(frozen=True)

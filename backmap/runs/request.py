@@ -67,6 +67,15 @@ class Building:
         families=("protein",),
         decides=False,  # its content decides
     )
+    residues: str | None = option(
+        None,
+        Name(),
+        "TOML file of modified residues to build besides those that are known",
+        metavar="FILE",
+        group="files",
+        families=PROTEINS,
+        decides=False,  # its content decides
+    )
     skip_unknown: bool = option(
         False, Flag(), "leave out residues that cannot be built", group="building", families=PROTEINS
     )

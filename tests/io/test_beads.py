@@ -28,8 +28,7 @@ def bead_lines(mapping: str, change=None, c_alphas: np.ndarray | None = None) ->
             x, y, z = place
             lines.append(
                 f"ATOM  {len(lines) + 1:5d} {name:^4} {kind} A{residue + 1:4d}    "
-                f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00
-"
+                f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00\n"
             )
     return "".join(lines)
 
@@ -81,9 +80,7 @@ def test_missing_and_doubled_beads_are_named(write_text):
 
 def test_unknown_mappings_are_refused(write_text, tmp_path):
     path = write_text(bead_lines("martini3"))
-    with pytest.raises(
-        InputError, match=r"martini9: neither a bead mapping \(.*martini3.*\) nor a file"
-    ):
+    with pytest.raises(InputError, match=r"martini9: neither a bead mapping \(.*martini3.*\) nor a file"):
         open_source(path, beads="martini9")
     with pytest.raises(InputError, match="has no bead GC of the mapping sirah|has no bead"):
         open_source(path, beads="sirah")

@@ -113,11 +113,16 @@ def test_a_column_that_is_needed_is_named(tmp_path, column):
         open_source(tmp_path / "in.cif")
 
 
+@pytest.mark.parametrize(("name", "parent"), [("dal", "ALA"), ("sep", "SER")])
+def test_modified_residues_keep_their_names_and_have_the_type_of_their_parents(name, parent):
+    topology = open_source(CASES / f"names/{name}.pdb").topology
+    assert topology.residue_name(9) == parent and topology.written_name(9) == name.upper()
+    assert topology.describe(9) == f"chain A residue 10 {name.upper()}"
+
+
 REFUSED = {
     "names/awsem.pdb": r"names of its residues \(NGP, IGL, IPR; atoms CA\) .* its sequence with --sequence",
     "names/bead_CG.pdb": "no atom named CA .* found CG.; if these are C-alphas, name them CA",
-    "names/dal.pdb": "chain A residue 10 DAL cannot be built .a D-amino acid.",
-    "names/sep.pdb": "chain A residue 10 SEP cannot be built .not one of the twenty",
     "beads/1ab1_A.residue.pdb": "beads named CA from chain A residue 1 THR to .* 0.33 to 0.65 nm apart, as"
     " residue centres are, but backmap needs C-alphas",
     "beads/1ab1_A.martini.pdb": "BB .Martini.",

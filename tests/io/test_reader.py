@@ -176,7 +176,7 @@ def test_selenium_and_ile_cd_are_renamed(c_alpha_lines, write_text):
     assert source.present[1].nonzero()[0].tolist() == [SLOT_CA, 7]
 
 
-def test_caps_water_and_ligands_are_passed_over(c_alpha_lines, write_text):
+def test_water_and_ligands_are_passed_over(c_alpha_lines, write_text):
     lines = [
         atom_line("CH3", "ACE", 0, (1, 1, 1)),
         *c_alpha_lines(),
@@ -189,26 +189,74 @@ def test_caps_water_and_ligands_are_passed_over(c_alpha_lines, write_text):
         atom_line("O", "SOL", 105, (3, 5, 1)),
     ]
     with pytest.warns(
-        InputWarning, match="not part of a protein chain: 1 ACE, 1 NME, 1 GOL, 1 CA ..."
+        InputWarning, match="not part of a protein chain: 1 GOL, 1 CA, 1 GLU, 1 HOH ..."
     ) as caught:
         source = open_source(write_text(lines))
     assert len(caught) == 1
     assert source.topology.n_residues == 5
+    assert source.topology.caps == ((0, "ACE", 0, ""), (4, "NME", 6, ""))
+
+
+@pytest.mark.parametrize("record", ["ATOM", "HETATM"])
+def test_unknown_residue_in_a_chain(c_alpha_lines, write_text, record):
+    lines = c_alpha_lines("ALA GLY SER GLY ALA")
+    lines[2] = atom_line("CA", "XYZ", 3, helix(5)[2], record=record, insertion="B")
+    path = write_text([*lines, "TER\n"])
+    with pytest.raises(InputError, match="chain A residue 3B XYZ cannot be built .* --skip-unknown"):
+        open_source(path)
+    with pytest.warns(InputWarning) as caught:
+        source = open_source(path, skip_unknown=True)
+    assert source.topology.n_residues == 4
+    assert "left out chain A residue 3B XYZ" in str(caught[0].message)
+    assert "between chain A residue 2 GLY and chain A residue 4 GLY" in str(caught[1].message)
+    assert source.linked.tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("record", ["ATOM", "HETATM"])
 def test_modified_residue_in_a_chain(c_alpha_lines, write_text, record):
     lines = c_alpha_lines("ALA GLY SER GLY ALA")
-    lines[2] = atom_line("CA", "SEP", 3, helix(5)[2], record=record, insertion="B")
-    path = write_text([*lines, "TER\n"])
-    with pytest.raises(InputError, match="chain A residue 3B SEP cannot be built .* --skip-unknown"):
-        open_source(path)
-    with pytest.warns(InputWarning) as caught:
-        source = open_source(path, skip_unknown=True)
-    assert source.topology.n_residues == 4
-    assert "left out chain A residue 3B SEP" in str(caught[0].message)
-    assert "between chain A residue 2 GLY and chain A residue 4 GLY" in str(caught[1].message)
-    assert source.linked.tolist() == [True, False, True, False]
+    lines[2] = atom_line("CA", "SEP", 3, helix(5)[2], record=record)
+    topology = open_source(write_text([*lines, "TER\n"])).topology
+    assert topology.names == ("", "", "SEP", "", "")
+    assert [topology.residue_name(row) for row in range(5)] == ["ALA", "GLY", "SER", "GLY", "ALA"]
+
+
+def test_atoms_of_a_modified_residue_are_those_of_its_parent(write_text):
+    places = {"N": 0, "CA": 1, "C": 2, "O": 3, "CB": 4, "OH": 11, "O1P": None, "P": None}
+    lines = [atom_line(name, "PTR", 1, (0.1 * i, 0, 0)) for i, name in enumerate(places)]
+    places = {"N": 0, "CA": 1, "C": 2, "O": 3, "CB": 4, "CG": 5, "SE": 6, "CE": 7}
+    lines += [atom_line(name, "MSE", 2, (0.1 * i, 0.35, 0)) for i, name in enumerate(places)]
+    source = open_source(write_text(lines))
+    assert np.flatnonzero(source.present[0]).tolist() == [0, 1, 2, 3, 4, 11]
+    assert np.flatnonzero(source.present[1]).tolist() == list(range(8))
+    assert source.topology.names == ("PTR", "MSE")
+
+
+def test_further_residues_of_a_file(c_alpha_lines, write_text, tmp_path):
+    lines = c_alpha_lines("ALA GLY ALA GLY ALA")
+    lines[2] = atom_line("CA", "XAA", 3, helix(5)[2])
+    (tmp_path / "more.toml").write_text('[XAA]\nparent = "LEU"\n')
+    path = write_text(lines)
+    source = open_source(path, residue_file=tmp_path / "more.toml")
+    assert source.topology.residue_name(2) == "LEU" and source.topology.written_name(2) == "XAA"
+    assert source.files == (path, tmp_path / "more.toml")
+
+
+@pytest.mark.parametrize("record", ["ATOM", "HETATM"])
+def test_caps_belong_to_the_residue_beside_them(write_text, record):
+    lines = []
+    for chain in range(2):
+        number, trace = 10 * chain, helix(3) + [2.0 * chain, 0, 0]
+        lines.append(atom_line("C", "ACE", number, trace[0] - 0.2, record=record))
+        lines += [atom_line("CA", "ALA", number + 1 + i, place) for i, place in enumerate(trace)]
+        lines.append(atom_line("N", "NME", number + 4, trace[2] + 0.2, record=record))
+    lines.append(atom_line("N", "NH2", 30, (3, 3, 3), record=record))
+    with pytest.warns(InputWarning, match="not part of a protein chain: 1 NH2"):
+        source = open_source(write_text(lines))
+    topology = source.topology
+    assert topology.caps == ((0, "ACE", 0, ""), (2, "NME", 4, ""), (3, "ACE", 10, ""), (5, "NME", 14, ""))
+    assert topology.chain_ends.tolist() == [False, False, True, False, False, True]
+    assert source.linked.tolist() == [True, True, False, True, True, False]
 
 
 def test_lipid(c_alpha_lines, write_text):

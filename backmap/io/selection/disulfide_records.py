@@ -39,6 +39,7 @@ class ResiduePlace(NamedTuple):
         )
 
 
+_SULFURS = {("CYS", "SG"), ("DCY", "SG")}
 _FARTHER = 1.001
 """Keeps rounding from excluding a pair at the end of the range."""
 
@@ -159,7 +160,7 @@ def bonded_sulfurs(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, 
     list of (int, int)
         Indices of atoms in the list, in ascending order; each sulfur is bonded at most once.
     """
-    sulfurs = np.array([atom for atom, name in enumerate(_names(atoms)) if name == ("CYS", "SG")], dtype=int)
+    sulfurs = np.array([atom for atom, name in enumerate(_names(atoms)) if name in _SULFURS], dtype=int)
     positions = np.asarray(coordinates[:, sulfurs], dtype=np.float64)
     first, second = _near_pairs(positions[0]).T
     apart = positions[:, first] - positions[:, second]
