@@ -150,7 +150,9 @@ class TrajectoryScorecard:
             "connected states": {
                 side: f"{kinetics.connectivity[side].n_active} of {kinetics.n_states}" for side in SIDES
             },
-            "frames in connected states, %": {side: f"{kinetics.connectivity[side].frame_share:.2f}" for side in SIDES},
+            "frames in connected states, %": {
+                side: f"{kinetics.connectivity[side].frame_share:.2f}" for side in SIDES
+            },
             "largest Chapman-Kolmogorov error": {
                 side: f"{kinetics.chapman_kolmogorov[side].largest_error:.3f}" for side in SIDES
             },
@@ -166,7 +168,7 @@ class TrajectoryScorecard:
             rows.append(["correlation of latent codes with energy", "", f"{self.latent.correlation:.3f}"])
         if self.code_diversity is not None:
             rows.append(["RMSD between structures of one frame, nm", "", f"{self.code_diversity.rmsd:.4f}"])
-            rows.append(["structures of one frame with sound bonds, %", "", f"{self.code_diversity.valid:.2f}"])
+            rows.append(["of these, with sound bonds, %", "", f"{self.code_diversity.valid:.2f}"])
         return [["measure", "reference", "sample"], *rows]
 
 
