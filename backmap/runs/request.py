@@ -207,7 +207,9 @@ class Request(Building):
     one_file: bool = option(
         False, Flag(), "write all samples of a frame to one file, one after another", group="files"
     )
-    overwrite: bool = option(False, Flag(), "replace existing output", group="files", decides=False)
+    overwrite: bool = option(
+        False, Flag(), "replace the outputs of an earlier run", group="files", decides=False
+    )
     begin: int = option(1, _FRAMES, "first frame to build, counted from 1", metavar="N", group="frames")
     end: int | None = option(
         None, _FRAMES, "last frame to build", unset="the last frame of the file", metavar="N", group="frames"
