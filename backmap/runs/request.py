@@ -191,7 +191,7 @@ class Request(Building):
     seed_from: str | None = option(
         None,
         Name(),
-        "all-atom trajectory whose frames the rollout starts from",
+        "all-atom trajectory to take the first frames from",
         metavar="TRAJECTORY",
         group="files",
         families=("temporal",),
