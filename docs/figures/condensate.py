@@ -28,7 +28,7 @@ def lying(positions: np.ndarray) -> np.ndarray:
 
 
 def add_bonds(sticks: Sticks, frame: mdtraj.Trajectory, box: np.ndarray, width: float) -> None:
-    """Add all bonds in the colour of their chain, but for those that the box has cut."""
+    """Add all bonds in the colour of their chain, except those that the box has cut."""
     positions = lying(frame.xyz[0])
     for first, second in frame.topology.bonds:
         ends = positions[first.index], positions[second.index]

@@ -501,7 +501,8 @@ void test_all() {
   test_score<T>(1, 0, 4, 0);
   test_penalty<T>(3, 60, 9, 50, 70);
   test_penalty<T>(3, 60, 9, 50, 400, 1.5);
-  test_penalty<T>(2, 40, 5, 300, 20, 0.7);  // one cell per axis<T>(1, 20, 5, 9, 9, 0, true);
+  test_penalty<T>(2, 40, 5, 300, 20, 0.7);  // one cell per axis
+  test_penalty<T>(1, 20, 5, 9, 9, 0, true);
   test_penalty<T>(1, 1, 1, 0, 0);
   test_penalty<T>(2, 0, 3, 0, 0);
   test_penalty<T>(0, 5, 3, 2, 2);
