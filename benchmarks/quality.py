@@ -330,7 +330,7 @@ def read_structures(
 
 
 def table(tools: list[Tool], scores: list[Scorecard]) -> str:
-    """Write a Markdown table: a row a measure, a column a tool, and the reference (or floor) last."""
+    """Write a Markdown table: one row per measure, one column per tool, and the reference (or floor) last."""
     heads = [tool.name for tool in tools]
     lines = [f"| measure | {' | '.join(heads)} | reference or floor |", "| --- " * (len(tools) + 2) + "|"]
     for region in ("interior", "all"):

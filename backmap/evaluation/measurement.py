@@ -42,7 +42,7 @@ class Measurement:
 
     Attributes
     ----------
-    residues : int
+    n_residues : int
     values : dict of str to ndarray, (2, samples, frames)
         In percent, Angstrom, degrees or rings per 1000 residues; NaN where nothing could be measured.
     reference_values : dict of str to ndarray, (2, frames)
@@ -56,7 +56,7 @@ class Measurement:
         Numbers of chi1 angles within 40 degrees of the reference and of all chi1 angles, by residue type.
     """
 
-    residues: int
+    n_residues: int
     values: dict[str, np.ndarray]
     reference_values: dict[str, np.ndarray]
     between: np.ndarray | None
@@ -66,12 +66,12 @@ class Measurement:
     compared: np.ndarray
 
     @property
-    def samples(self) -> int:
+    def n_samples(self) -> int:
         """Number of samples."""
         return self.counts.shape[2]
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of frames."""
         return next(iter(self.values.values())).shape[-1]
 
@@ -87,7 +87,7 @@ def join_frames(parts: Sequence[Measurement]) -> Measurement:
         }
 
     return Measurement(
-        residues=first.residues,
+        n_residues=first.n_residues,
         values=joined("values"),
         reference_values=joined("reference_values"),
         between=None if first.between is None else np.concatenate([p.between for p in parts], axis=-1),
@@ -181,7 +181,7 @@ class _Measurer:
         lengths = ideal_bond_lengths(self.topology, self.bonds)
         counts = self._counts(angles)
         return Measurement(
-            residues=self.topology.n_residues,
+            n_residues=self.topology.n_residues,
             values=self._inherent(samples, angles, lengths, box),
             reference_values={},
             between=None,
@@ -206,7 +206,7 @@ class _Measurer:
         own_box = None if reference_box is None else reference_box[None]
         inherent = self._inherent(reference[None], reference_angles, lengths, own_box)
         return Measurement(
-            residues=self.topology.n_residues,
+            n_residues=self.topology.n_residues,
             values={
                 **self._inherent(samples, angles, lengths, sample_box),
                 "chi1_recovery": share(recovered, chi1),

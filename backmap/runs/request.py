@@ -219,7 +219,7 @@ class Request(Building):
     seed_from: str | None = option(
         None,
         Name(),
-        "all-atom trajectory whose frames the rollout starts from",
+        "all-atom trajectory to take the first frames from",
         metavar="TRAJECTORY",
         group="files",
         families=("temporal",),
@@ -235,7 +235,9 @@ class Request(Building):
     one_file: bool = option(
         False, Flag(), "write all samples of a frame to one file, one after another", group="files"
     )
-    overwrite: bool = option(False, Flag(), "replace existing output", group="files", decides=False)
+    overwrite: bool = option(
+        False, Flag(), "replace the outputs of an earlier run", group="files", decides=False
+    )
     begin: int = option(1, _FRAMES, "first frame to build, counted from 1", metavar="N", group="frames")
     end: int | None = option(
         None, _FRAMES, "last frame to build", unset="the last frame of the file", metavar="N", group="frames"

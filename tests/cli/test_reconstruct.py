@@ -162,6 +162,36 @@ def test_output_that_exists_or_is_the_input(model, c_alphas, tmp_path, capsys):
     assert "is an input of this run" in capsys.readouterr().err
 
 
+def test_overwriting_removes_the_outputs_of_the_earlier_run_and_nothing_else(model, c_alphas, tmp_path):
+    own = tmp_path / "out_4.xtc"
+    own.write_text("not written by the run")
+    assert reconstruct(c_alphas, tmp_path / "out.xtc", "--samples", "3") == 0
+    record = tmp_path / "out.xtc.backmap.json"
+    assert json.loads(record.read_text())["outputs"] == [
+        f"out_{n}{suffix}" for n in (1, 2, 3) for suffix in (".xtc", ".pdb")
+    ]
+    assert reconstruct(c_alphas, tmp_path / "out.xtc", "--samples", "2", "--overwrite") == 0
+    found = {path.name for path in tmp_path.glob("out*")}
+    assert found == {"out_1.xtc", "out_1.pdb", "out_2.xtc", "out_2.pdb", own.name, record.name}
+    given = tmp_path / "out_2.pdb"
+    assert main(["reconstruct", str(given), "-o", str(tmp_path / "out.xtc"), "--overwrite"]) == 0
+    assert given.exists() and (tmp_path / "out.xtc").exists() and not (tmp_path / "out_1.xtc").exists()
+
+
+@pytest.mark.parametrize(
+    "names", [["../kept.txt"], ["sub/kept.txt"], [3, None, ""], "kept.txt", {"kept.txt": 1}]
+)
+def test_overwriting_removes_only_files_beside_the_record(model, c_alphas, tmp_path, names):
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    others = [tmp_path / "kept.txt", tmp_path / "out" / "kept.txt", tmp_path / "out" / "sub" / "kept.txt"]
+    for path in others:
+        path.write_text("kept")
+    output = tmp_path / "out" / "out.xtc"
+    output.with_name("out.xtc.backmap.json").write_text(json.dumps({"outputs": names}))
+    assert reconstruct(c_alphas, output, "--overwrite") == 0
+    assert all(path.exists() for path in others)
+
+
 def test_a_bad_frame_stops_the_run_and_what_was_built_is_kept(model, c_alphas, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("backmap.io.reader.FRAMES_LOOKED_AT", 1)
     monkeypatch.setattr("backmap.io.reader._FRAMES_PER_LOOK", 1)

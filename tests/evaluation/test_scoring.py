@@ -31,7 +31,7 @@ def test_a_trajectory_against_itself_is_perfect():
 
 def test_several_samples_give_a_diversity():
     card = evaluate(trajectory(), [trajectory(noise=0.003, seed=seed) for seed in range(3)])
-    assert card.samples == 3
+    assert card.n_samples == 3
     assert "diversity" in card.measures
 
 

@@ -257,7 +257,9 @@ def test_gsd_needs_its_package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(reading_process, "_process", None)
     (tmp_path / "run.gsd").write_bytes(b"x")
-    with pytest.raises(InputError, match="run.gsd: reading GSD needs a package; pip install gsd"):
+    with pytest.raises(
+        InputError, match="run.gsd: reading GSD needs a package; install it with `pip install gsd`"
+    ):
         open_source(tmp_path / "run.gsd")
 
 
@@ -416,7 +418,7 @@ def test_sequence_from_python_stream_and_command_line(tmp_path, monkeypatch):
     sequence = fasta(tmp_path, AWSEM_SEQUENCE)
     built = backmap.reconstruct(AWSEM, sequence=sequence)
     (streamed,) = backmap.reconstruct_stream([c_alphas(open_source(AWSEM, sequence=sequence))[0]],
-                                             topology=AWSEM, sequence=sequence)  # fmt: skip
+                                             top=AWSEM, sequence=sequence)  # fmt: skip
     np.testing.assert_allclose(streamed.xyz, built.xyz, atol=1e-5)
     out = tmp_path / "out.pdb"
     assert main(["reconstruct", str(AWSEM), "--sequence", str(sequence), "-o", str(out), "--quiet"]) == 0

@@ -29,7 +29,7 @@ def peptide(*names: str, **torsions: float) -> tuple[AtomList, Topology, np.ndar
     topology = replace(topology, names=tuple(name if name in KNOWN else "" for name in names))
     present = ~np.isnan(atoms[..., 0])
     listed = AtomList.of_protein(topology, present)
-    return replace(listed, present=np.ones(listed.n_atoms, dtype=bool)), topology, atoms[present][None]
+    return listed, topology, atoms[present][None]
 
 
 def made_of(*names: str, **torsions: float) -> tuple[AtomList, np.ndarray]:
