@@ -21,6 +21,7 @@ from backmap.io import (
     source_from_mdtraj,
     to_mdtraj,
 )
+from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Name, is_path, shown
 from backmap.options import takes_options
 from backmap.runs.follower import open_follower
@@ -144,12 +145,13 @@ class _GivenTrajectory:
     def __init__(self, trajectory: mdtraj.Trajectory | str, top: str | None) -> None:
         self._trajectory, self._top = trajectory, top
 
-    def protein(self, asked: Building) -> Source:
+    def protein(self, asked: Building, others: OthersKept) -> Source:
         names: dict[str, Any] = {
             "skip_unknown": asked.skip_unknown,
             "sequence": asked.sequence,
             "beads": asked.beads,
             "residue_file": asked.residues,
+            "others": others,
         }
         if isinstance(self._trajectory, str):
             return open_source(self._trajectory, self._top, **names)

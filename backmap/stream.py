@@ -12,6 +12,7 @@ import numpy as np
 from backmap.errors import InputError
 from backmap.io import BeadSource, Frames, Source, beads_from_mdtraj, source_from_mdtraj
 from backmap.io.mdtraj_objects import mdtraj_topology
+from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import is_path, shown
 from backmap.models import shipped
 from backmap.options import takes_options
@@ -190,7 +191,7 @@ class _First:
     def __init__(self, first: mdtraj.Trajectory, residues: Sequence[ResidueRecord] | None) -> None:
         self._first, self._residues = first, residues
 
-    def protein(self, asked: Building) -> Source:
+    def protein(self, asked: Building, others: OthersKept) -> Source:
         return source_from_mdtraj(
             self._first,
             residues=self._residues,
@@ -198,6 +199,7 @@ class _First:
             sequence=asked.sequence,
             beads=asked.beads,
             residue_file=asked.residues,
+            others=others,
         )
 
     def beads(self, model: TemporalModel) -> BeadSource:

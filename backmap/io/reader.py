@@ -51,6 +51,7 @@ from .selection.coordinate_checks import (
     warn_of_breaks,
 )
 from .selection.disulfide_records import NamedBond, find_named, named_in_topology
+from .selection.other_molecules import OthersKept
 from .selection.protein_selection import ProteinSelection, ResidueRecord, select_protein
 from .selection.residue_centres import find_c_alphas, refuse_residue_centres, suspect_centres
 from .selection.whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
@@ -291,7 +292,7 @@ class FrameSource(ABC):
 class Source(FrameSource):
     """An opened structure or trajectory, made by :func:`open_source`.
 
-    Chunks have coordinates (frames, sites, 3) in the precision of the file, with molecules made whole.
+    Chunks have coordinates (frames, sites, 3) in the precision of the file, with proteins made whole.
 
     Attributes
     ----------
@@ -306,6 +307,8 @@ class Source(FrameSource):
         What the sites are means of, if they are not atoms.
     mapping : BeadMapping or None
         The mapping of these beads.
+    others : OtherMolecules
+        Molecules beside the protein, whose sites follow those of the protein in the coordinates.
     """
 
     def __init__(
@@ -323,7 +326,9 @@ class Source(FrameSource):
         self._named_disulfides = disulfides
         self._selection = selection
         self.sites = selection.sites
+        self.others = selection.others
         self.beads: BeadLayout | None = None
+        self._index = np.concatenate([selection.atom_index, selection.others.index])
         self._set_chains(selection.topology)
         self._decide_by_first_sound_frame()
 
@@ -365,7 +370,8 @@ class Source(FrameSource):
     def _set_chains(self, topology: Topology, linked: np.ndarray | None = None, bond_nm: float = 0.0) -> None:
         """Set the chains of the residues, and the bonds by which frames are checked, if known."""
         self.topology = topology
-        self._judge = FrameJudge(topology, self.sites, linked, bond_nm, self._selection.reach_nm)
+        reach_nm = self._selection.reach_nm
+        self._judge = FrameJudge(topology, self.sites, linked, bond_nm, reach_nm, self.others)
         steps = number_steps(topology.residue_numbers, topology.insertion_codes)
         self._chains = ChainsOfAtoms(self.sites.residues, self.sites.leaders, topology.chain_index, steps)
 
@@ -440,13 +446,17 @@ class Source(FrameSource):
 
     def _read(self, raw: Frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return positions as in the file, boxes, and which frames are readable, (frames,) bool."""
-        positions = raw.coordinates[:, self._selection.atom_index]
+        positions = raw.coordinates[:, self._index]
         boxes = periodic_boxes(raw.periodic_box, len(raw))
         return positions, boxes, self._judge.readable(positions, boxes)
 
     def _take(self, raw: Frames) -> tuple[np.ndarray, np.ndarray]:
         positions, boxes, readable = self._read(raw)
-        whole = make_whole(positions, np.where(readable[:, None, None], boxes, 0.0), self._chains)
+        n_sites, usable = self.sites.n_sites, np.where(readable[:, None, None], boxes, 0.0)
+        protein = positions if not self.others.n_sites else positions[:, :n_sites]
+        whole = make_whole(protein, usable, self._chains)
+        if self.others.n_sites:
+            whole = np.concatenate([whole, positions[:, n_sites:]], axis=1)
         return whole, self._judge.sound(whole[:, self.sites.leaders], readable)
 
     def _refuse(self, raw: Frames, number: int) -> NoReturn:
@@ -464,6 +474,7 @@ def open_source(
     sequence: str | Path | None = None,
     beads: str = ANY_BEADS,
     residue_file: str | Path | None = None,
+    others: OthersKept = "none",
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -487,6 +498,8 @@ def open_source(
         whether they are atoms or beads.
     residue_file : path, optional
         Further modified residues, from :func:`backmap.chemistry.modified_residues.read_modifications`.
+    others : str
+        Which molecules beside the protein are read as well: ``none``, ``nucleic-acids`` or ``all``.
 
     Returns
     -------
@@ -513,10 +526,12 @@ def open_source(
         sequence=fasta,
         mapping=_mapping(beads),
         modifications=read_modifications(residue_file),
+        others=others,
     )
-    others = [
+    further = [
         *([] if fasta is None else [fasta.path]),
         *([] if residue_file is None else [Path(residue_file)]),
+        *_mapping_file(beads),
     ]
     if opened.frames.n_atoms == selection.topology.n_residues:
         opened.require_same_atoms(
@@ -531,7 +546,7 @@ def open_source(
         selection,
         frames=frames,
         skip_bad=skip_bad,
-        files=(*opened.files, *others, *_mapping_file(beads)),
+        files=(*opened.files, *further),
         disulfides=_named_disulfides(opened.names),
     )
     source.check()
@@ -584,6 +599,7 @@ def source_from_mdtraj(
     sequence: str | Path | None = None,
     beads: str = ANY_BEADS,
     residue_file: str | Path | None = None,
+    others: OthersKept = "none",
 ) -> Source:
     """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
@@ -599,6 +615,7 @@ def source_from_mdtraj(
         sequence=fasta,
         mapping=_mapping(beads),
         modifications=read_modifications(residue_file),
+        others=others,
     )
     disulfides = named_in_topology(trajectory.topology)
     source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)

@@ -39,6 +39,7 @@ class ProteinRun(Run):
             sequence=request.sequence,
             beads=request.beads,
             residue_file=request.residues,
+            others=request.others(model.family),
         )
         self.sources, self.steps, self.residues = [source], source.n_frames, source.topology.n_residues
         self._plan = ProteinPlan.make(source, model, request)

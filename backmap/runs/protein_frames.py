@@ -68,12 +68,15 @@ class KeptAtoms:
         Indices of the kept atoms in the output; in structures whose C-alphas moved, none are kept.
     places : ndarray, (kept,) int64
         Indices of the kept atoms among the sites that are read.
+    others : slice
+        The sites of molecules beside the protein, which follow the built atoms in the output.
     """
 
     read: np.ndarray
     leader: int
     numbers: np.ndarray
     places: np.ndarray
+    others: slice
 
     @classmethod
     def find(
@@ -93,7 +96,7 @@ class KeptAtoms:
         source : Source
             What is read.
         read : ndarray, (read,) int64
-            Sites that frames are built from, ascending.
+            Sites of the protein that frames are built from, ascending.
         kept : ndarray, (kept,) int64
             Those of them that keep their positions.
         modifications : mapping of str to Modification, optional
@@ -115,8 +118,13 @@ class KeptAtoms:
             if sites.names[site] in names[residue]:
                 numbers.append(first[residue] + names[residue].index(sites.names[site]))
                 places.append(place)
+        others = slice(sites.n_sites, sites.n_sites + source.others.n_sites)
         return cls(
-            read, int(sites.leaders[0]), np.array(numbers, dtype=np.int64), np.array(places, dtype=np.int64)
+            np.concatenate([read, np.arange(others.start, others.stop)]),
+            int(sites.leaders[0]),
+            np.array(numbers, dtype=np.int64),
+            np.array(places, dtype=np.int64),
+            others,
         )
 
 
@@ -223,6 +231,9 @@ class _PendingChunk:
         exact = chunk.coordinates[:, kept.read[kept.places]]
         stays = ~built.displacement.any(axis=-1)[:, :, None, None]
         atoms[:, :, kept.numbers] = np.where(stays, exact, atoms[:, :, kept.numbers])
+        if kept.others.start < kept.others.stop:
+            beside = np.asarray(chunk.coordinates[:, kept.others], dtype=np.float64)
+            atoms = np.concatenate([atoms, np.broadcast_to(beside, (samples, *beside.shape))], axis=2)
         return BuiltFrames(atoms, chunk, CAlphaRecord.of(built), built.failures)
 
 
@@ -232,13 +243,14 @@ def build_reference(job: ProteinJob, source: Source, kept: KeptAtoms) -> np.ndar
     Returns
     -------
     ndarray, (atoms, 3) float64
-        Positions of the first sample in nm.
+        Positions of the protein's atoms in the first sample, in nm.
     """
     first = source.first_frames(1)
     first = first.cut(first.covered.index(int(first.numbers[0])) + 1)
     with LocalWorkers(job, "cpu") as workers:
         (built,) = build_frames(workers, [first], kept, job.samples)
-    return built.coordinates[0, 0]
+    n_others = kept.others.stop - kept.others.start
+    return built.coordinates[0, 0, : built.coordinates.shape[2] - n_others]
 
 
 def to_step(built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any]) -> Step:

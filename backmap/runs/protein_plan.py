@@ -12,6 +12,7 @@ from backmap.errors import InputError, OptionError
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
 from backmap.io.selection.disulfide_records import disulfides_of_frame
+from backmap.io.selection.other_molecules import OtherMolecules
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.postprocessing.modified_residues import ModifiedResidues
@@ -66,6 +67,7 @@ class ProteinPlan:
             keep_given=asked.keep_given,
             beads=source.beads,
             estimator=_estimator(source, model, asked),
+            obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
             disulfides=_with_modified(source.disulfides, topology, modifications),
             mirrored=_is_mostly_mirrored(topology, modifications),
@@ -74,7 +76,8 @@ class ProteinPlan:
         stays = source.sites.leaders if asked.minimise else read
         if source.beads is not None:
             stays = read[:0]
-        return cls(job, atoms, KeptAtoms.find(atoms, source, read, stays, modifications))
+        kept = KeptAtoms.find(atoms, source, read, stays, modifications)
+        return cls(job, _with_others(atoms, source.others), kept)
 
 
 def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile | None:
@@ -98,6 +101,13 @@ def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile |
     if asked.keep_given:
         raise OptionError("keep_given", f"applies only to atoms; the input has beads of the mapping {name}")
     return None if source.mapping.main_is_c_alpha else shipped.read_estimator(name, asked.bead_model)
+
+
+def _with_others(atoms: AtomList, others: OtherMolecules) -> AtomList:
+    """Add molecules beside the protein at the end of a list of atoms."""
+    n_chains = len(atoms.chain_ids)
+    moved = tuple(replace(residue, chain=residue.chain + n_chains) for residue in others.residues)
+    return replace(atoms, residues=atoms.residues + moved, chain_ids=atoms.chain_ids + others.chain_ids)
 
 
 def _with_modified(bonds: np.ndarray, topology: Topology, modifications: Modifications) -> np.ndarray:

@@ -13,6 +13,7 @@ from backmap.cluster.devices import DEVICES
 from backmap.errors import OptionError
 from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM, CAlphaMode, CAlphaRule
 from backmap.io import FrameRange
+from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Flag, Name, OneOf, Real, Several, Whole
 from backmap.models.shipped import DEFAULT_MODEL
 from backmap.options import check_options, defaults_of, option, options_of
@@ -78,6 +79,13 @@ class Building:
     )
     skip_unknown: bool = option(
         False, Flag(), "leave out residues that cannot be built", group="building", families=PROTEINS
+    )
+    keep_others: bool = option(
+        False,
+        Flag(),
+        "carry lipids, ligands, ions and water into the output as they are, as nucleic acids always are",
+        group="building",
+        families=("protein",),
     )
     keep_given: bool = option(
         False,
@@ -167,6 +175,12 @@ class Building:
 
         if self.minimise and not self.hydrogens:
             raise OptionError("minimise", "needs hydrogens; ask for hydrogens as well")
+
+    def others(self, family: str) -> OthersKept:
+        """Return which molecules beside the protein are carried into the output."""
+        if family != "protein":
+            return "none"
+        return "all" if self.keep_others else "nucleic-acids"
 
     @property
     def c_alpha_rule(self) -> CAlphaRule:

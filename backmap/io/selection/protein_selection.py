@@ -28,6 +28,14 @@ from backmap.errors import InputError, InputWarning
 
 from ..formats.fasta import FastaFile
 from .bead_recognition import recognise_mapping
+from .other_molecules import (
+    NO_OTHERS,
+    OtherMolecules,
+    OthersKept,
+    is_nucleotide,
+    is_other,
+    kept_others,
+)
 from .records import AtomRecord, ResidueRecord
 
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
@@ -50,6 +58,12 @@ WATERS = frozenset(
         "T4P",
         "SPC",
         "SPCE",
+        "W",
+        "WF",
+        "SW",
+        "TW",
+        "PW",
+        "WT4",
     }
 )
 _NO_PART_OF_CHAINS = CAPS | WATERS
@@ -80,6 +94,8 @@ class ProteinSelection:
         Message that names an atom that occurs twice; empty if there is none.
     mapping : BeadMapping, optional
         What the sites are, if they are not atoms.
+    others : OtherMolecules
+        Molecules beside the protein that are selected as well.
     """
 
     topology: Topology
@@ -89,6 +105,7 @@ class ProteinSelection:
     numbered: np.ndarray
     ambiguous: str = ""
     mapping: BeadMapping | None = None
+    others: OtherMolecules = NO_OTHERS
 
     @property
     def reach_nm(self) -> float:
@@ -104,12 +121,14 @@ def select_protein(
     sequence: FastaFile | None = None,
     mapping: BeadMapping | None = None,
     modifications: Modifications | None = None,
+    others: OthersKept = "none",
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
-    Water, ions, ligands, and caps that are not next to the end of a chain, are ignored with a warning. A
-    residue that is neither one of the twenty amino acids (or their usual variants) nor a known modified
-    residue, or lacks its C-alpha, is refused.
+    Nucleic acids, lipids, water, ions, ligands, and caps that are not next to the end of a chain, are not
+    part of the protein; they are left out with a warning if they are not selected as well. A residue that is
+    neither one of the twenty amino acids (or their usual variants) nor a known modified residue, or lacks its
+    C-alpha, is refused.
 
     Parameters
     ----------
@@ -125,6 +144,8 @@ def select_protein(
         What the positions are; by default, names decide.
     modifications : mapping of str to Modification, optional
         Modified residues and caps that can be built; by default those of this package.
+    others : str
+        Which molecules beside the protein are selected as well: ``none``, ``nucleic-acids`` or ``all``.
     """
     known = known_modifications() if modifications is None else modifications
     named = [_spelt_out(residue) for residue in _one_variant_each(residues)]
@@ -150,15 +171,19 @@ def select_protein(
     caps = _caps_at_ends(named, [residue for residue, _ in built], known)
     taken = {id(residue) for residue, _ in caps}
     passed_over = [residue for residue in passed_over if id(residue) not in taken]
-    if passed_over:
-        _warn(f"{file}: ignored residues that are not part of a protein chain: {_counted(passed_over)}")
+    carried = kept_others(passed_over, others)
+    carried_ids = {id(residue) for residue in carried}
+    ignored = [residue for residue in passed_over if id(residue) not in carried_ids]
+    if ignored:
+        _warn(f"{file}: ignored residues that are not part of a protein chain: {_counted(ignored)}")
     if unknown or incomplete:
         _warn(
             f"{file}: left out {_listed(unknown + incomplete)} because of --skip-unknown; the chain breaks "
             "there"
         )
     ambiguous = next((f"{file}: {choice.twice}" for _, choice in chosen if choice.twice), "")
-    return _assemble(built, ambiguous, mapping, known, caps)
+    selection = _assemble(built, ambiguous, mapping, known, caps)
+    return replace(selection, others=OtherMolecules.of(carried)) if carried else selection
 
 
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
@@ -299,7 +324,8 @@ def _caps_at_ends(
 
 
 def _is_passed_over(residue: ResidueRecord) -> bool:
-    return residue.ligand or residue.name in _NO_PART_OF_CHAINS or is_ion(residue)
+    passed_over = residue.ligand or residue.name in _NO_PART_OF_CHAINS or is_ion(residue)
+    return passed_over or ((is_nucleotide(residue) or is_other(residue)) and not _has_c_alpha(residue))
 
 
 def is_ion(residue: ResidueRecord) -> bool:
