@@ -34,10 +34,12 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 VERBS: dict[str, str] = {
     "reconstruct": "build all atoms of a coarse-grained structure or trajectory",
+    "coarse-grain": "write the beads of a structure or trajectory of atoms",
     "evaluate": "score built structures against a reference",
     "train": "train a model",
     "export": "write a model to a file that programs run without Python",
     "models": "list the models that come with backmap, or show a model card",
+    "beads": "list the coarse-grained representations that can be read, or show one",
     "info": "show how backmap was built, and what it runs on",
 }
 """Verbs and their summaries. The module ``backmap.cli.<verb>`` is imported only when its verb is used."""
@@ -67,7 +69,7 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
         description = summary[0].upper() + summary[1:] + "."
         subparser = verbs.add_parser(name, help=summary, description=description, allow_abbrev=False)
         if name == verb:
-            module = import_module(f"backmap.cli.{name}")
+            module = import_module(f"backmap.cli.{name.replace('-', '_')}")
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     return parser

@@ -353,7 +353,8 @@ class Source(FrameSource):
         """
         if not self._named_disulfides:
             return np.empty((0, 2), dtype=np.int64)
-        return find_named(self._named_disulfides, self.topology, self._first_c_alpha[None], self.name)
+        leaders, reach_nm = self._first_c_alpha[None], self._selection.reach_nm
+        return find_named(self._named_disulfides, self.topology, leaders, self.name, reach_nm)
 
     def check(self) -> None:
         """Check the first selected frames, before anything is built."""

@@ -34,7 +34,7 @@ _FULL_ATOMS = 12
 _RADIUS_OF_ATOMS_NM, _RADIUS_OF_SMALL_BEADS_NM, _RADIUS_OF_BEADS_NM = 0.16, 0.21, 0.28
 _FEW_BEADS = 3
 _ELEMENTS = frozenset("CNOPSH")
-_NO_ELEMENT = "VS"
+NO_ELEMENT = "VS"
 """Element of beads: a virtual site."""
 
 
@@ -86,7 +86,7 @@ class OtherMolecules:
                 chain_ids.append(record.chain_id)
             atoms = [atom for atom in record.atoms if atom.alternate in ("", record.atoms[0].alternate)]
             full = len(atoms) >= _FULL_ATOMS
-            elements = tuple(_element(atom.name) if full else _NO_ELEMENT for atom in atoms)
+            elements = tuple(_element(atom.name) if full else NO_ELEMENT for atom in atoms)
             names = tuple(atom.name for atom in atoms)
             number = len(chain_ids) - 1, record.number, record.insertion_code
             residues.append(ListedResidue(record.name, *number, names, elements))
@@ -120,7 +120,7 @@ def kept_others(passed_over: Sequence[ResidueRecord], kept: OthersKept) -> list[
 def _element(name: str) -> str:
     """Return the element of an atom, given its name."""
     first = name.lstrip("0123456789'* ")[:1].upper()
-    return first if first in _ELEMENTS else _NO_ELEMENT
+    return first if first in _ELEMENTS else NO_ELEMENT
 
 
 def _radius(n_sites: int) -> float:

@@ -1,0 +1,56 @@
+"""``backmap beads``: list the coarse-grained representations that are known."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import textwrap
+
+from backmap.chemistry.bead_mapping import Bead, BeadMapping, load_mapping, shipped_mappings
+
+from .console import show
+
+_WIDEST = 100
+_FIGURES = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="show the beads of this mapping")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List the shipped mappings, or print the beads of one."""
+    if arguments.name is None:
+        show(*map(_describe, shipped_mappings().values()))
+    else:
+        show(_table(load_mapping(arguments.name)))
+    return 0
+
+
+def _describe(mapping: BeadMapping) -> str:
+    """Describe a mapping in lines that fit into the terminal."""
+    numbers = [len(beads) for beads in mapping.beads.values() if beads]
+    range_ = str(numbers[0]) if len(set(numbers)) == 1 else f"{min(numbers)} to {max(numbers)}"
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    text = textwrap.fill(mapping.description, width, initial_indent="  ", subsequent_indent="  ")
+    return f"{mapping.name} ({range_} per residue)\n{text}"
+
+
+def _table(mapping: BeadMapping) -> str:
+    """List the atoms of each bead, residue by residue."""
+    lines = [f"{mapping.name}: {mapping.description}"]
+    for residue, beads in mapping.beads.items():
+        named = "; ".join(f"{bead.name} = {_atoms(bead)}" for bead in beads) or "no beads"
+        lines.append(f"{residue}  {named}")
+    if mapping.ignored:
+        lines.append(f"ignored: {', '.join(sorted(mapping.ignored))}")
+    return "\n".join(lines)
+
+
+def _atoms(bead: Bead) -> str:
+    """Name the atoms of a bead, with their weights in percent if there are several."""
+    if len(bead.atoms) == 1:
+        return bead.atoms[0]
+    parts = zip(bead.atoms, bead.weights, strict=True)
+    return " ".join(f"{atom}:{100 * weight:.{_FIGURES}g}" for atom, weight in parts)

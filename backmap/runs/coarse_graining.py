@@ -1,0 +1,110 @@
+"""From atoms to beads: the way back, for tests, benchmarks and as input of simulations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from backmap.chemistry import Topology
+from backmap.chemistry.bead_mapping import BeadLayout, load_mapping
+from backmap.chemistry.sites import atom_names
+from backmap.errors import InputError
+from backmap.io import AtomList, FrameRange, Source, open_source, open_writer, require_output_format
+from backmap.io.atom_list import ListedResidue
+from backmap.io.selection.other_molecules import NO_ELEMENT
+
+_SITES_AT_A_TIME = 500_000
+
+
+def coarse_grain(
+    input: str | Path,
+    output: str | Path,
+    beads: str,
+    *,
+    top: str | Path | None = None,
+    frames: FrameRange | None = None,
+    skip_unknown: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Write the beads of a structure or trajectory of atoms.
+
+    Frames are read and written in constant memory; times, steps and boxes carry over.
+
+    Parameters
+    ----------
+    input : path
+        Structure or trajectory with the heavy atoms of proteins.
+    output : path
+        File to write, whose suffix selects the format.
+    beads : str
+        A bead mapping: the name of a shipped one, or a file.
+    top : path, optional
+        Topology for trajectories that contain only coordinates.
+    frames : FrameRange, optional
+        Frames to read; all by default.
+    skip_unknown : bool
+        Leave out residues that are not amino acids, with a warning.
+    overwrite : bool
+        Replace existing output.
+
+    Returns
+    -------
+    int
+        Number of frames written.
+
+    Raises
+    ------
+    InputError
+        If the input or the mapping cannot be used, an atom that a bead needs is missing, or the output cannot
+        be written.
+    """
+    mapping = load_mapping(beads)
+    require_output_format(output)
+    source = open_source(
+        input, top, skip_unknown=skip_unknown, frames=frames or FrameRange(), beads="c-alpha"
+    )
+    layout = mapping.layout(source.topology.residue_types)
+    _require_atoms(source, layout)
+    listed = _listed_beads(source.topology, layout)
+    n_frames = 0
+    with open_writer(output, listed, overwrite=overwrite, inputs=source.files) as writer:
+        for chunk in source.chunks(max(1, _SITES_AT_A_TIME // source.sites.n_sites)):
+            atoms = source.sites.in_slots(chunk.coordinates, source.topology)
+            writer.write(layout.image(atoms), chunk.time, chunk.box, chunk.step)
+            n_frames += len(chunk)
+    return n_frames
+
+
+def _require_atoms(source: Source, layout: BeadLayout) -> None:
+    """Refuse input that lacks an atom of a bead."""
+    needed = layout.weights > 0
+    missing = needed & ~source.sites.present(source.topology)[layout.residues]
+    if missing.any():
+        bead, slot = np.argwhere(missing)[0]
+        residue = int(layout.residues[bead])
+        atom = atom_names(source.topology.residue_name(residue))[slot]
+        raise InputError(
+            f"{source.name}: {source.topology.describe(residue)} has no atom {atom}, which the bead "
+            f"{layout.names[bead]} needs; complete the structure, for example with "
+            "`backmap reconstruct --keep-given`"
+        )
+
+
+def _listed_beads(topology: Topology, layout: BeadLayout) -> AtomList:
+    """List beads for writing."""
+    first = np.searchsorted(layout.residues, np.arange(topology.n_residues + 1))
+    residues = []
+    for residue, (begin, end) in enumerate(zip(first[:-1].tolist(), first[1:].tolist(), strict=True)):
+        names = layout.names[begin:end]
+        residues.append(
+            ListedResidue(
+                topology.residue_name(residue),
+                int(topology.chain_index[residue]),
+                int(topology.residue_numbers[residue]),
+                topology.insertion_codes[residue],
+                names,
+                (NO_ELEMENT,) * len(names),
+            )
+        )
+    return AtomList(tuple(residues), topology.chain_ids, ())
