@@ -1,0 +1,80 @@
+"""From atoms to beads and back, by the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from backmap.cli.main import main
+from backmap.io import open_source
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "2bf5.pdb.gz"
+
+
+@pytest.fixture(scope="module")
+def trajectory(tmp_path_factory) -> Path:
+    """Three frames of the example's atoms in a box, with times."""
+    atoms = mdtraj.load_pdb(str(EXAMPLE))
+    atoms = atoms.atom_slice(atoms.topology.select("protein and element != H"))
+    moved = atoms.xyz + np.arange(3)[:, None, None] * 0.1
+    folder = tmp_path_factory.mktemp("atoms")
+    run = mdtraj.Trajectory(moved, atoms.topology, time=[5.0, 10.0, 15.0])
+    run.unitcell_vectors = np.repeat(20 * np.eye(3)[None], 3, axis=0)
+    run.save(str(folder / "atoms.xtc"))
+    atoms[0].save(str(folder / "atoms.pdb"))
+    return folder / "atoms.xtc"
+
+
+@pytest.mark.parametrize("suffix", ["pdb", "cif", "xtc", "h5"])
+def test_beads_are_those_of_the_mapping(suffix, trajectory, tmp_path, capsys):
+    output = tmp_path / f"beads.{suffix}"
+    top = str(trajectory.with_suffix(".pdb"))
+    assert (
+        main(["coarse-grain", str(trajectory), "--top", top, "--beads", "martini3", "-o", str(output)]) == 0
+    )
+    assert "coarse-grained 3 frames to martini3" in capsys.readouterr().err
+    source = open_source(output, output.with_suffix(".pdb") if suffix == "xtc" else None)
+    assert source.mapping.name == "martini3" and source.n_frames == 3
+    true = open_source(trajectory, top)
+    (found,), (atoms,) = source.chunks(9), true.chunks(9)
+    expected = source.beads.image(true.sites.in_slots(atoms.coordinates, true.topology))
+    np.testing.assert_allclose(found.coordinates, expected, atol=2e-3)
+    if suffix in ("xtc", "h5"):
+        assert found.time.tolist() == [5.0, 10.0, 15.0]
+        np.testing.assert_allclose(found.box[:, 0, 0], 20.0, atol=1e-3)
+
+
+def test_frames_are_selected_and_output_is_not_overwritten(trajectory, tmp_path, capsys):
+    output = tmp_path / "beads.pdb"
+    files = [str(trajectory), "--top", str(trajectory.with_suffix(".pdb")), "-o", str(output)]
+    assert main(["coarse-grain", *files, "--beads", "c-alpha", "--begin", "2", "--stride", "2"]) == 0
+    assert open_source(output).n_frames == 1
+    assert main(["coarse-grain", *files, "--beads", "c-alpha"]) == 2
+    assert "exists" in capsys.readouterr().err
+    assert main(["coarse-grain", *files, "--beads", "c-alpha", "--overwrite"]) == 0
+    assert open_source(output).n_frames == 3
+
+
+def test_missing_atoms_are_named(trajectory, tmp_path, capsys):
+    atoms = mdtraj.load(str(trajectory.with_suffix(".pdb")))
+    kept = [a.index for a in atoms.topology.atoms if (a.residue.index, a.name) != (4, "CB")]
+    atoms.atom_slice(kept).save(str(tmp_path / "in.pdb"))
+    files = [str(tmp_path / "in.pdb"), "-o", str(tmp_path / "out.pdb")]
+    assert main(["coarse-grain", *files, "--beads", "martini3"]) == 2
+    message = capsys.readouterr().err
+    assert "has no atom CB, which the bead SC1 needs" in message and "complete the structure" in message
+    assert not (tmp_path / "out.pdb").exists()
+    assert main(["coarse-grain", *files, "--beads", "martini9"]) == 2
+    assert "neither a bead mapping" in capsys.readouterr().err
+
+
+def test_mappings_are_listed(capsys):
+    assert main(["beads"]) == 0
+    listed = capsys.readouterr().out
+    assert "martini3 (1 to 6 per residue)" in listed and all(len(line) <= 100 for line in listed.splitlines())
+    assert main(["beads", "c-alpha+side-chain-centre"]) == 0
+    assert "SER  CA = CA; SC = CB:42.9 OG:57.1" in capsys.readouterr().out
+    assert main(["beads", "nothing"]) == 2
