@@ -9,7 +9,6 @@ import mdtraj
 import numpy as np
 import pytest
 
-from backmap.chemistry import SLOT_CA
 from backmap.chemistry.residues import ONE_LETTER
 from backmap.errors import InputError, InputWarning
 from backmap.io import open_source
@@ -29,7 +28,7 @@ def lengths(source) -> list[int]:
 
 
 def c_alphas(source) -> np.ndarray:
-    return np.concatenate([chunk.coordinates[:, :, SLOT_CA] for chunk in source.chunks(100)])
+    return np.concatenate([chunk.coordinates[:, source.sites.leaders] for chunk in source.chunks(100)])
 
 
 READ = {
@@ -146,7 +145,7 @@ def test_atoms_given_twice_are_not_kept(write_text, atom):
     lines = [atom_line("CA", "ASP", number, place) for number, place in enumerate(helix(5), 1)]
     lines[3:3] = 2 * [atom_line(atom, "ASP", 3, helix(3)[2] + 0.1)]
     source = open_source(write_text(lines))
-    assert source.present.sum() == 5
+    assert source.sites.n_sites == 5
     with pytest.raises(InputError, match=f"residue 3 ASP has 2 atoms {atom}; remove all but one"):
         _ = source.given
 
