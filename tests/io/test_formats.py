@@ -17,6 +17,7 @@ from backmap.errors import InputError, InputWarning
 from backmap.io import FrameRange, open_source
 from backmap.io.formats import reading_process
 from tests import toy_protein
+from tests.proteins import atoms_in_slots
 
 from .conftest import helix
 from .test_cases import CASES, TRACE, c_alphas, lengths, letters

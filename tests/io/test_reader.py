@@ -262,7 +262,7 @@ REFUSED_TEXT = {
     "empty": ("", "input.pdb: is empty"),
     "no protein": ("REMARK nothing\n", "contains no protein residue"),
     "no C-alpha": (atom_line("CB", "ALA", 1, (0, 0, 0)), "has no C-alpha"),
-    "Martini": (atom_line("BB", "ALA", 1, (0, 0, 0)), "BB .Martini. .* needs C-alpha positions"),
+    "unknown bead": (atom_line("XX", "ALA", 1, (0, 0, 0)), "found XX.* give their mapping with --beads"),
     "residue without C-alpha": (
         atom_line("CA", "ALA", 1, (0, 0, 0)) + atom_line("CB", "SER", 2, (0.3, 0, 0)),
         "chain A residue 2 SER has no C-alpha",
