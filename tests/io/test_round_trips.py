@@ -87,9 +87,7 @@ def test_what_is_written_is_read_back(tmp_path, suffix):
         source = open_source(path, companion)
         read = next(source.chunks(2))
         written = coordinates[:, topology.atom_mask]
-        np.testing.assert_allclose(
-            read.coordinates, written, rtol=2e-7, atol=6e-4, err_msg=str(seed)
-        )
+        np.testing.assert_allclose(read.coordinates, written, rtol=2e-7, atol=6e-4, err_msg=str(seed))
         names, expected = names_of(source.topology), names_of(topology)
         if suffix == ".h5":  # which holds no insertion codes
             names, expected = ([name[:3] for name in listed] for listed in (names, expected))
