@@ -83,11 +83,11 @@ class Structure:
     def read(cls, path: Path, noise_nm: float = 0.0) -> Structure:
         """Read the first frame of a file; the tools get its C-alphas with so much noise."""
         source: Source = open_source(path)
-        atoms = source.sites.in_slots(next(iter(source.chunks(1))).coordinates, source.topology)
+        frame = next(iter(source.chunks(1))).coordinates
+        atoms, present = source.sites.in_slots(frame, source.topology), source.sites.present(source.topology)
         name = path.name.split(".")[0]
         c_alpha = atoms[:, :, SLOT_CA]
         noise = np.random.default_rng(zlib.crc32(name.encode())).normal(0.0, noise_nm, c_alpha.shape)
-        present = source.sites.present(source.topology)
         return cls(name, source.topology, atoms, present, source.linked, c_alpha + noise)
 
 

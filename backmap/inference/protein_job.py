@@ -134,8 +134,8 @@ class ProteinJob:
         """
         device = torch.device(device)
         if self.beads is not None:
-            return FrameBuilder(self, _open_beads(self, self.beads, device), device)
-        return FrameBuilder(self, _OnCAlphas(self, open_reconstructor(self, device), device), device)
+            return FrameBuilder(self, _open_beads(self, self.beads, device))
+        return FrameBuilder(self, _OnCAlphas(self, open_reconstructor(self, device), device))
 
 
 class _Structures(Protocol):
@@ -278,7 +278,7 @@ class BuiltAtoms(NamedTuple):
 class FrameBuilder:
     """Builds the frames of a job. Can be used by several threads at once."""
 
-    def __init__(self, job: ProteinJob, structures: _Structures, device: torch.device) -> None:
+    def __init__(self, job: ProteinJob, structures: _Structures) -> None:
         self.job = job
         self._structures = structures
         self._device = device

@@ -55,9 +55,7 @@ def test_bad_coordinates_of_others_are_named(with_others):
     text = with_others.read_text()
     line = next(line for line in text.splitlines(True) if " DC B" in line)
     with_others.write_text(text.replace(line, line[:30] + "     inf" + line[38:]))
-    with pytest.raises(
-        InputError, match="frame 1, chain B residue 2 DC: a coordinate is not"
-    ):
+    with pytest.raises(InputError, match="frame 1, chain B residue 2 DC: a coordinate is not"):
         open_source(with_others, others="nucleic-acids")
 
 
