@@ -17,7 +17,7 @@ from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
-from backmap.models.protein.obstacles import Obstacles
+from backmap.models.protein.obstacles import Obstacles, on_device
 
 _TOLERANCE_PER_NOISE = 1.5
 """How far from a bead its image may lie, in standard deviations of a coordinate of the bead."""
@@ -106,6 +106,8 @@ class BeadBuilder:
         """
         beads, numbers = beads.to(self.device, torch.float32), numbers.to(self.device)
         box = None if box is None else box.to(self.device, torch.float32)
+        if obstacles is not None:
+            obstacles = on_device(obstacles, self.device)
         estimate, deviation = self._estimate(beads)
         noise, drawn = self._noise(estimate, deviation)
         atoms = beads.new_zeros(samples, len(beads), self.chain.n_residues, ATOM_SLOTS, 3)

@@ -11,7 +11,7 @@ from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
-from backmap.models.protein.obstacles import Obstacles
+from backmap.models.protein.obstacles import Obstacles, on_device
 
 
 class ProteinBuilder:
@@ -99,5 +99,7 @@ class ProteinBuilder:
             atoms = Given(given.to(self.device, torch.float32), self.present)
         if box is not None:
             box = box.to(self.device, torch.float32)
+        if obstacles is not None:
+            obstacles = on_device(obstacles, self.device)
         c_alpha = c_alpha.to(self.device, torch.float32)
         return self.model.draw(c_alpha, self.chain, keys, atoms, box, self.disulfides, None, obstacles)

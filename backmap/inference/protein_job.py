@@ -281,7 +281,6 @@ class FrameBuilder:
     def __init__(self, job: ProteinJob, structures: _Structures) -> None:
         self.job = job
         self._structures = structures
-        self._device = device
         topology = job.topology
         self._listed = torch.from_numpy(topology.atom_mask)
         proline = topology.residue_types == RESIDUE_INDEX["PRO"]
@@ -335,8 +334,7 @@ class FrameBuilder:
         """Return the sites (frames, obstacles, 3) of other molecules, None if there are none."""
         if self.job.obstacle_radii is None:
             return None
-        radii = torch.from_numpy(self.job.obstacle_radii).float().to(self._device)
-        return Obstacles(positions.to(self._device, torch.float32), radii)
+        return Obstacles(positions.float(), torch.from_numpy(self.job.obstacle_radii).float())
 
     def _finish(self, atoms: np.ndarray) -> tuple[np.ndarray, int]:
         """Apply the finishing steps to atoms (samples, frames, atoms, 3), and count failures."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from backmap.cluster import LocalWorkers
 from backmap.errors import InputError
 from backmap.inference.protein_job import BuiltAtoms
 from backmap.io import FrameChunk
+from backmap.io.selection.other_molecules import NO_OTHERS
 from backmap.runs.output_layout import OutputLayout
 from backmap.runs.protein_frames import KeptAtoms, build_frames, frames_per_batch, listed_atoms, to_step
 from backmap.runs.read_ahead import read_ahead
@@ -21,7 +23,8 @@ from tests.proteins import c_alpha_sites
 TOPOLOGY = Topology.from_sequences("GAG")
 ATOMS = listed_atoms(TOPOLOGY)
 SITES = c_alpha_sites(TOPOLOGY)
-KEPT = KeptAtoms.find(ATOMS, SITES, SITES.leaders, SITES.leaders)
+SOURCE = SimpleNamespace(sites=SITES, topology=TOPOLOGY, others=NO_OTHERS)
+KEPT = KeptAtoms.find(ATOMS, SOURCE, SITES.leaders, SITES.leaders)
 CPU = torch.device("cpu")
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -18,6 +19,11 @@ class Obstacles(NamedTuple):
 
     positions: Tensor
     radii: Tensor
+
+
+def on_device(obstacles: Obstacles, device: torch.device) -> Obstacles:
+    """Return the obstacles on a device."""
+    return Obstacles(obstacles.positions.to(device), obstacles.radii.to(device))
 
 
 def of_samples(obstacles: Obstacles, samples: int) -> Obstacles:
