@@ -1,4 +1,4 @@
-"""``backmap reconstruct`` and ``backmap coarse-grain`` from Python."""
+"""``backmap reconstruct`` from Python: in memory, or from files to files."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backmap.chemistry.bead_mapping import load_mapping
 from backmap.errors import InputError, InputWarning
 from backmap.io import (
     BeadSource,
     Source,
     beads_from_mdtraj,
     join_chunks,
-    join_frames,
     open_beads,
     open_source,
     source_from_mdtraj,
     to_mdtraj,
 )
+from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Name, is_path, shown
 from backmap.options import takes_options
-from backmap.runs.coarse_graining import AtomsToBeads
 from backmap.runs.follower import open_follower
 from backmap.runs.pipeline import carry_out
 from backmap.runs.request import Building, Request
@@ -126,47 +124,6 @@ def reconstruct_files(
     return outcome
 
 
-def coarse_grain(
-    trajectory: mdtraj.Trajectory | str | PathLike[str],
-    beads: str | PathLike[str],
-    *,
-    top: str | PathLike[str] | None = None,
-) -> mdtraj.Trajectory:
-    """Turn all atoms of a trajectory into beads in memory.
-
-    For files of any length, use ``backmap coarse-grain``.
-
-    Parameters
-    ----------
-    trajectory : mdtraj.Trajectory or path
-        All heavy atoms that the beads are made of.
-    beads : str or path
-        A mapping of ``backmap beads``, or the file of one.
-    top : path, optional
-        Topology for a trajectory file that contains only coordinates.
-
-    Returns
-    -------
-    mdtraj.Trajectory
-        The beads in nm, residue by residue.
-
-    Raises
-    ------
-    backmap.errors.InputError
-        If the input or the mapping cannot be used; the message says why and what to do.
-
-    Examples
-    --------
-    >>> beads = backmap.coarse_grain("atoms.pdb", "martini3")
-    """
-    mapping = load_mapping(Name("the name of a bead mapping, or of a file").check(beads, "beads"))
-    given = _GivenTrajectory(*_checked(trajectory, top))
-    with usual_settings():
-        grain = AtomsToBeads.find(given.protein(Building()), mapping)
-        frames = join_frames(list(grain.read()))
-    return to_mdtraj(grain.beads, frames.coordinates, frames.time, frames.box)
-
-
 def _checked(trajectory: Any, top: Any) -> tuple[mdtraj.Trajectory | str, str | None]:
     """Refuse anything but a trajectory or a file name, and a topology where one is already known."""
     import mdtraj
@@ -188,13 +145,17 @@ class _GivenTrajectory:
     def __init__(self, trajectory: mdtraj.Trajectory | str, top: str | None) -> None:
         self._trajectory, self._top = trajectory, top
 
-    def protein(self, asked: Building) -> Source:
-        unknown, sequence, beads = asked.skip_unknown, asked.sequence, asked.beads
+    def protein(self, asked: Building, others: OthersKept) -> Source:
+        names: dict[str, Any] = {
+            "skip_unknown": asked.skip_unknown,
+            "sequence": asked.sequence,
+            "beads": asked.beads,
+            "residue_file": asked.residues,
+            "others": others,
+        }
         if isinstance(self._trajectory, str):
-            return open_source(
-                self._trajectory, self._top, skip_unknown=unknown, sequence=sequence, beads=beads
-            )
-        return source_from_mdtraj(self._trajectory, skip_unknown=unknown, sequence=sequence, beads=beads)
+            return open_source(self._trajectory, self._top, **names)
+        return source_from_mdtraj(self._trajectory, **names)
 
     def beads(self, model: TemporalModel) -> BeadSource:
         if isinstance(self._trajectory, str):

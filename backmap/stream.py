@@ -12,6 +12,7 @@ import numpy as np
 from backmap.errors import InputError
 from backmap.io import BeadSource, Frames, Source, beads_from_mdtraj, source_from_mdtraj
 from backmap.io.mdtraj_objects import mdtraj_topology
+from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import is_path, shown
 from backmap.models import shipped
 from backmap.options import takes_options
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def reconstruct_stream(
     frames: Iterable[np.ndarray | mdtraj.Trajectory],
     *,
-    topology: mdtraj.Topology | str | PathLike[str] | None = None,
+    top: mdtraj.Topology | str | PathLike[str] | None = None,
     **options: Any,
 ) -> Iterator[mdtraj.Trajectory]:
     """Build all atoms of frames one by one, as they arrive.
@@ -44,8 +45,9 @@ def reconstruct_stream(
     frames : iterable of ndarray (beads, 3), or of mdtraj.Trajectory
         Either only the beads of the model, or more atoms, in nm. A trajectory of several frames is built in
         one batch, which is faster.
-    topology : mdtraj.Topology or path, optional
-        Names of the beads: a topology, or a structure file that contains one. Not needed for trajectories.
+    top : mdtraj.Topology or path, optional
+        Topology with the names of the beads, or a structure file that contains one. Not needed for
+        trajectories.
     {options}
 
     Yields
@@ -61,18 +63,18 @@ def reconstruct_stream(
     asked = Building(**options)
     with usual_settings():
         asked.require_family(shipped.read_model(asked.model).family)
-    _require_frames(frames, topology)
-    return _follow(frames, topology, asked)
+    _require_frames(frames, top)
+    return _follow(frames, top, asked)
 
 
-def _require_frames(frames: Any, topology: Any) -> None:
+def _require_frames(frames: Any, top: Any) -> None:
     """Refuse frames that are not an iterable of frames, and invalid topologies."""
     import mdtraj
 
     if isinstance(frames, str | bytes | mdtraj.Trajectory) or not isinstance(frames, Iterable):
         raise InputError(f"frames is {shown(frames)}; give an iterable of arrays or of mdtraj.Trajectory")
-    if topology is not None and not isinstance(topology, mdtraj.Topology) and not is_path(topology):
-        raise InputError(f"topology is {shown(topology)}; give an mdtraj.Topology or a file name")
+    if top is not None and not isinstance(top, mdtraj.Topology) and not is_path(top):
+        raise InputError(f"top is {shown(top)}; give an mdtraj.Topology or a file name")
 
 
 def _follow(
@@ -132,7 +134,7 @@ def _trajectories(
             number += given.n_frames
             continue
         if topology is None:
-            raise InputError("the frames are coordinates without names; give a topology")
+            raise InputError("the frames are coordinates without names; give their topology as top")
         positions = _as_array(given, number)
         if positions.shape != (topology.n_atoms, 3):
             raise InputError(
@@ -189,13 +191,15 @@ class _First:
     def __init__(self, first: mdtraj.Trajectory, residues: Sequence[ResidueRecord] | None) -> None:
         self._first, self._residues = first, residues
 
-    def protein(self, asked: Building) -> Source:
+    def protein(self, asked: Building, others: OthersKept) -> Source:
         return source_from_mdtraj(
             self._first,
             residues=self._residues,
             skip_unknown=asked.skip_unknown,
             sequence=asked.sequence,
             beads=asked.beads,
+            residue_file=asked.residues,
+            others=others,
         )
 
     def beads(self, model: TemporalModel) -> BeadSource:

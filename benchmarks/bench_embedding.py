@@ -69,7 +69,7 @@ def compare(program: Path, model: Path, structure: Path, options: Namespace) -> 
     """Time both on one structure."""
     source = source_from_mdtraj(mdtraj.load(str(structure)))
     (chunk,) = source.chunks(1)
-    c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:, :, 1], dtype=np.float32))
+    c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:, source.sites.leaders], dtype=np.float32))
     engine = ProteinBuilder(load_model("protein", torch.device("cpu")), source.topology, source.linked)
     frame = partial(engine.reconstruct, c_alpha, numbers=torch.zeros(1, dtype=torch.int64), samples=1, seed=0)
     residues = source.topology.n_residues

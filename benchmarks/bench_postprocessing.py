@@ -13,7 +13,7 @@ from compare import arguments, every, measure, report
 from openmm import app, unit
 
 import backmap
-from backmap.io import AtomList, from_mdtraj
+from backmap.io import AtomList, source_from_mdtraj
 from backmap.io.mdtraj_objects import mdtraj_topology
 from backmap.postprocessing import Hydrogens, RestrainedMinimisation
 
@@ -29,8 +29,10 @@ def build_frames() -> tuple[AtomList, np.ndarray]:
     c_alpha = structure.atom_slice(structure.topology.select("name CA"))
     noise = np.random.default_rng(0).normal(0, NOISE_NM, (FRAMES, c_alpha.n_atoms, 3))
     beads = mdtraj.Trajectory((c_alpha.xyz + noise).astype(np.float32), c_alpha.topology)
-    topology, coordinates, present = from_mdtraj(backmap.reconstruct(beads, device="cpu"))
-    return AtomList.of_protein(topology, present), coordinates[:, present].astype(np.float64)
+    source = source_from_mdtraj(backmap.reconstruct(beads, device="cpu"))
+    (chunk,) = source.chunks(FRAMES)
+    atoms = AtomList.of_protein(source.topology, source.sites.present(source.topology))
+    return atoms, chunk.coordinates.astype(np.float64)
 
 
 def frame_by_frame(topology: app.Topology, frames: np.ndarray) -> None:

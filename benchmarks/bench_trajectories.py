@@ -101,16 +101,20 @@ def model_alone(given: Input, frames: int) -> Callable[[], float]:
     from backmap.inference.protein_job import ProteinJob
     from backmap.io import open_source
     from backmap.models.shipped import read_model
-    from backmap.runs.protein_frames import frames_per_batch, near_origin
+    from backmap.runs.protein_frames import KeptAtoms, frames_per_batch, listed_atoms, near_origin
 
     torch.set_num_threads(1)
     source = open_source(given.path, given.top)
-    job = ProteinJob(source.name, read_model("protein"), source.topology, source.linked)
+    sites = source.sites.only_leaders
+    job = ProteinJob(source.name, read_model("protein"), source.topology, source.linked, sites)
+    kept = KeptAtoms.find(
+        listed_atoms(source.topology), source, source.sites.leaders, source.sites.leaders
+    )
     build = job.open("cpu")
     batch = frames_per_batch(given.residues, 1, torch.device("cpu"))
     chunks = list(source.chunks(batch))
     chunks = chunks[: frames // batch]
-    pieces = [(near_origin(chunk, job.read)[0], chunk.numbers) for chunk in chunks]
+    pieces = [(near_origin(chunk, kept)[0], chunk.numbers) for chunk in chunks]
     done = sum(len(numbers) for _, numbers in pieces)
     build(*pieces[0])
 

@@ -169,7 +169,8 @@ def read(path: Path) -> tuple[AtomList, np.ndarray]:
     """All heavy atoms of a protein, (atoms, 3) in nm."""
     source = open_source(path)
     frame = next(iter(source.chunks(1))).coordinates[0]
-    return AtomList.of_protein(source.topology, source.present), frame[source.present].astype(np.float64)
+    present = source.sites.present(source.topology)
+    return AtomList.of_protein(source.topology, present), frame.astype(np.float64)
 
 
 def sulfur_bonds(atoms: AtomList, built: AtomList) -> list[tuple[int, int]]:

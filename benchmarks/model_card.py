@@ -107,7 +107,7 @@ def card(model: Path, checkpoint: Checkpoint, scores: dict) -> str:
 ## Quality
 
 Test-dev split of the structure corpus, never trained on: {measured}.
-Command: `python benchmarks/quality.py --samples {scores["samples"]}`.
+Command: `python benchmarks/quality.py --samples {scores["n_samples"]}`.
 
 {quality_table(scores)}
 

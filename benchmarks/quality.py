@@ -6,6 +6,7 @@ Run from the repository root::
     python benchmarks/quality.py --tools protein diamondback diamondback/ddim=10 cgback --longest 120
     python benchmarks/quality.py --tools protein --given backbone --limit 20
     python benchmarks/quality.py --tools protein pulchra --noise 0.0124
+    python benchmarks/quality.py --tools protein --beads martini3 --noise 0.0124
 
 A tool is a shipped model or a model file of backmap, with settings behind slashes (``c-alphas=keep``: they
 stay where noise put them; ``ddim=N``: that sampler; ``redraws=N``), or ``pulchra``, ``pulchra-fixed``
@@ -15,7 +16,8 @@ the deposited atoms. Prints a table in Markdown; speeds are of one thread, witho
 it). With ``--given`` the ``protein`` model gets deposited atoms besides the C-alphas, which count among what
 is judged. With ``--noise`` all tools get the C-alphas with Gaussian noise on every coordinate: 0.0124 nm
 spreads the distances of neighbours by 0.0176 nm, as the bonds of CALVADOS, HPS and Mpipi spread at 300 K. How
-far C-alphas moved is then measured from the noisy ones, all else still against the deposited atoms.
+far C-alphas moved is then measured from the noisy ones, all else still against the deposited atoms. With
+``--beads`` the ``protein`` model gets the beads of a mapping instead of C-alphas, the same noise on them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,15 +40,18 @@ import torch
 from tqdm import tqdm
 
 from backmap.chemistry import ATOM_SLOTS, SIDE_CHAIN, SLOT_CA, SLOT_CB, SLOT_OXT, Topology
+from backmap.chemistry.bead_mapping import BeadMapping, load_mapping
 from backmap.chemistry.residues import HEAVY_ATOMS
 from backmap.evaluation import MEASURES, Scorecard, combine, score
 from backmap.evaluation.scorecard import format_estimate, format_title, format_value
+from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.inference.diamondback import DiamondbackBuilder, Traces, build_structures
 from backmap.inference.protein import ProteinBuilder
 from backmap.io.reader import Source, open_source
 from backmap.models.counter_random import stream_keys
 from backmap.models.diamondback.model import DiamondbackModel
+from backmap.models.shipped import load_model, read_estimator
 
 GIVEN = {
     "backbone": slice(SLOT_CB),
@@ -78,11 +83,12 @@ class Structure:
     def read(cls, path: Path, noise_nm: float = 0.0) -> Structure:
         """Read the first frame of a file; the tools get its C-alphas with so much noise."""
         source: Source = open_source(path)
-        atoms = next(iter(source.chunks(1))).coordinates
+        frame = next(iter(source.chunks(1))).coordinates
+        atoms, present = source.sites.in_slots(frame, source.topology), source.sites.present(source.topology)
         name = path.name.split(".")[0]
         c_alpha = atoms[:, :, SLOT_CA]
         noise = np.random.default_rng(zlib.crc32(name.encode())).normal(0.0, noise_nm, c_alpha.shape)
-        return cls(name, source.topology, atoms, source.present, source.linked, c_alpha + noise)
+        return cls(name, source.topology, atoms, present, source.linked, c_alpha + noise)
 
 
 Rebuilt = tuple[np.ndarray, np.ndarray] | RuntimeError
@@ -247,6 +253,40 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
     return one_by_one(rebuild)
 
 
+def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, noise_nm: float) -> Rebuild:
+    """Make backmap rebuild from the beads of a mapping, and print how far atoms are from the beads.
+
+    Atoms that were not deposited are left out of the means.
+    """
+    loaded = load_model(name, torch.device(device))
+    estimator = None if mapping.main_is_c_alpha else read_estimator(mapping.name).load(device)
+    rule = CAlphaRule("auto", noise_nm or None)
+    squares: list[np.ndarray] = []
+
+    def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+        layout = mapping.layout(structure.topology.residue_types)
+        weights = layout.weights * structure.present[layout.residues]
+        total = weights.sum(axis=1, keepdims=True)
+        whole = total[:, 0] > 1 - 1e-9
+        weights = np.where(
+            total > 0, weights / np.where(total > 0, total, 1), np.arange(ATOM_SLOTS) == SLOT_CA
+        )
+        beads = replace(layout, weights=weights).image(structure.atoms)
+        noise = np.random.default_rng(zlib.crc32(structure.name.encode())).normal(0.0, noise_nm, beads.shape)
+        given = torch.tensor(beads + noise, dtype=torch.float32, device=device)
+        builder = BeadBuilder(loaded, structure.topology, structure.linked, layout, rule, estimator, device)
+        atoms = builder.reconstruct(given, numbers=torch.arange(1), samples=samples, seed=0).cpu().numpy()
+        squares.append(np.square(layout.image(atoms) - given.cpu().numpy())[:, 0, whole].sum(axis=-1).ravel())
+        return atoms, structure.topology.atom_mask
+
+    def rebuild_all(structures: Sequence[Structure]) -> Iterator[Rebuilt]:
+        yield from one_by_one(rebuild)(structures)
+        distance = float(np.sqrt(np.concatenate(squares).mean()))
+        print(f"{name}, beads {mapping.name}: atoms within {distance:.5f} nm rms of the beads\n")
+
+    return rebuild_all
+
+
 def diamondback(
     model: DiamondbackModel,
     samples: int,
@@ -290,7 +330,7 @@ def read_structures(
 
 
 def table(tools: list[Tool], scores: list[Scorecard]) -> str:
-    """Write a Markdown table: a row a measure, a column a tool, and the reference (or floor) last."""
+    """Write a Markdown table: one row per measure, one column per tool, and the reference (or floor) last."""
     heads = [tool.name for tool in tools]
     lines = [f"| measure | {' | '.join(heads)} | reference or floor |", "| --- " * (len(tools) + 2) + "|"]
     for region in ("interior", "all"):
@@ -329,16 +369,19 @@ def run(arguments: argparse.Namespace) -> int:
     for name in arguments.tools:
         ours = name not in others
         samples = arguments.samples if ours else 1
-        rebuild = (
-            backmap_model(name, samples, arguments.device, arguments.given)
-            if ours
-            else one_by_one(others[name])
-        )
+        if not ours:
+            rebuild = one_by_one(others[name])
+        elif arguments.beads:
+            mapping = load_mapping(arguments.beads)
+            rebuild = backmap_beads(name, samples, arguments.device, mapping, arguments.noise)
+        else:
+            rebuild = backmap_model(name, samples, arguments.device, arguments.given)
         tools.append(Tool(name, rebuild))
         tools[-1].run(structures, samples)
     scores = [combine(tool.cards) for tool in tools]
     residues = sum(structure.topology.n_residues for structure in structures)
-    noise = f", noise of {arguments.noise} nm on C-alphas" if arguments.noise else ""
+    beads = f"beads of {arguments.beads}" if arguments.beads else "C-alphas"
+    noise = f", {beads}" + (f" with noise of {arguments.noise} nm" if arguments.noise else "")
     print(f"{len(structures)} structures, {residues} residues, {arguments.samples} samples{noise}\n")
     print(table(tools, scores))
     named = dict(zip(arguments.tools, scores, strict=True))
@@ -364,7 +407,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tools", nargs="+", default=["protein", "diamondback", "pulchra", "pulchra-fixed"])
     parser.add_argument("--given", choices=list(GIVEN), help="atoms the protein model gets besides C-alphas")
-    parser.add_argument("--noise", type=float, default=0.0, help="nm of noise on the C-alphas (default 0)")
+    parser.add_argument(
+        "--noise", type=float, default=0.0, help="nm of noise on C-alphas or beads (default 0)"
+    )
+    parser.add_argument("--beads", help="a bead mapping that the protein model builds from")
     parser.add_argument("--json", type=Path, help="write all scorecards here")
     parsed = parser.parse_args(arguments)
     if parsed.noise and parsed.given:

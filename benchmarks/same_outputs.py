@@ -63,7 +63,7 @@ def temporal_runs() -> dict[str, list[str]]:
 
 
 def hashes_of(name: str, arguments: list[str], folder: Path, *, kill: bool = False) -> dict[str, str]:
-    """Do a run, and hash what it wrote but for its record, which holds times and paths."""
+    """Do a run, and hash its outputs except the record, which contains times and paths."""
     folder.mkdir()
     command = [*BACKMAP, *arguments, "-o", str(folder / name), "--quiet"]
     if kill:

@@ -7,7 +7,7 @@ struct BuildDescription {
   const char* version;
   const char* compiler;
   const char* torch;
-  const char* cuda;  // version of the CUDA compiler, empty if the kernels were left out
+  const char* cuda;  // version of the CUDA compiler, empty without CUDA kernels
   const char* cuda_architectures;
 };
 

@@ -1,4 +1,4 @@
-// The Python module: importing it loads the operator library, which it links.
+// The Python module. Importing it loads the operator library, which it is linked to.
 #include <pybind11/pybind11.h>
 
 #include "build_description.h"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backmap.cli.options import option_of
-from backmap.cli.reconstruct import GROUPS
+from backmap.cli.reconstruct import GROUPS, options_in_order
 from backmap.limits import Flag
 from backmap.options import Option, defaults_of, options_of
 from backmap.runs.request import Building, Request
@@ -20,8 +20,8 @@ HEAD = """# Options of a run
 
 Every option of `backmap reconstruct`, which `backmap.reconstruct_files` takes as a keyword of the same name.
 Those with a mark under *memory* are keywords of `backmap.reconstruct` and `backmap.reconstruct_stream` too.
-`--resume` goes on with a run only if everything that decides its atoms is the same: the options with a mark
-under *decides*, and the content of all files.
+`--resume` continues a run only if everything that decides its atoms is the same: the options with a mark
+under *decides*, and the contents of all files.
 """
 COLUMNS = "option", "effect", "models", "values", "default", "decides", "memory"
 
@@ -30,7 +30,7 @@ def table_of_options() -> str:
     """Give the page."""
     parts = [HEAD]
     for group, title in GROUPS.items():
-        rows = [_row(name, known) for name, known in options_of(Request).items() if known.group == group]
+        rows = [_row(name, known) for name, known in options_in_order().items() if known.group == group]
         heading = "\n## " + title[0].upper() + title[1:] + "\n"
         parts.append("\n".join([heading, _cells(COLUMNS), "| --- " * len(COLUMNS) + "|", *rows, ""]))
     return "".join(parts)

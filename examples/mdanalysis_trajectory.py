@@ -60,7 +60,7 @@ def main() -> None:
     c_alpha = given.select_atoms("protein and name CA")
     built = backmap.reconstruct_stream(
         read_frames(c_alpha),
-        topology=c_alpha_topology(c_alpha),
+        top=c_alpha_topology(c_alpha),
         model="protein",
         samples=1,
         seed=arguments.seed,

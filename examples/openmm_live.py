@@ -54,7 +54,7 @@ class BackmappingReporter:
         self._path, self._interval = path, interval
         self._waiting: deque[np.ndarray] = deque()
         self._built = backmap.reconstruct_stream(
-            self._frames(), topology=topology, model=model, samples=1, seed=seed
+            self._frames(), top=topology, model=model, samples=1, seed=seed
         )
         self._file = mdtraj.open(str(path), "w")
         self.frames = 0

@@ -141,7 +141,7 @@ def test_streams_need_frames(given):
 )
 def test_frames_that_are_no_coordinates_are_refused(frame):
     with pytest.raises(InputError, match="frame 1: "):
-        next(backmap.reconstruct_stream([frame], topology=CHAIN.topology, device="cpu"))
+        next(backmap.reconstruct_stream([frame], top=CHAIN.topology, device="cpu"))
 
 
 def test_a_topology_beside_a_trajectory_is_refused():

@@ -34,7 +34,7 @@ def test_each_frame_is_built_before_the_next_is_asked_for(toy, c_alphas):
             asked.append(number)
             yield positions
 
-    stream = backmap.reconstruct_stream(frames(), topology=c_alphas.topology, samples=2, seed=5)
+    stream = backmap.reconstruct_stream(frames(), top=c_alphas.topology, samples=2, seed=5)
     whole = backmap.reconstruct(c_alphas, samples=2, seed=5)
     for number, built in enumerate(stream):
         assert asked == list(range(number + 1))
@@ -56,7 +56,7 @@ def test_batches_and_boxes(toy, c_alphas):
 
 
 def test_a_topology_file_will_do(toy, c_alphas):
-    built = list(backmap.reconstruct_stream(c_alphas.xyz, topology=TOP))
+    built = list(backmap.reconstruct_stream(c_alphas.xyz, top=TOP))
     assert len(built) == 6 and built[0].topology == built[5].topology
 
 
@@ -66,7 +66,7 @@ def test_temporal_models_remember(tmp_path, monkeypatch):
     atoms[:, toy_temporal.BEAD_ATOMS] = toy_temporal.beads(7)
     given = to_mdtraj(AtomList.of_molecule(toy_temporal.DIPEPTIDE), atoms).atom_slice(toy_temporal.BEAD_ATOMS)
     whole = backmap.reconstruct(given, model="toy", seed=1)
-    stream = backmap.reconstruct_stream(given.xyz, topology=given.topology, model="toy", seed=1)
+    stream = backmap.reconstruct_stream(given.xyz, top=given.topology, model="toy", seed=1)
     np.testing.assert_array_equal(mdtraj.join(list(stream)).xyz, whole.xyz)
 
 
@@ -98,13 +98,13 @@ def test_frames_whose_atoms_are_in_another_order_are_refused(toy, c_alphas):
 @pytest.mark.parametrize(
     "frames, options, message",
     [
-        ([np.zeros((3, 3))], {}, "the frames are coordinates without names; give a topology"),
-        ([np.zeros((3, 3))], {"topology": TOP}, "frame 1: has shape .3, 3., but the topology has 34 atoms"),
-        ([np.full((34, 3), np.nan)], {"topology": TOP}, "a coordinate is not a finite number"),
-        ([np.full((34, 3), "a")], {"topology": TOP}, "frame 1: contains <U1 instead of numbers"),
+        ([np.zeros((3, 3))], {}, "the frames are coordinates without names; give their topology as top"),
+        ([np.zeros((3, 3))], {"top": TOP}, "frame 1: has shape .3, 3., but the topology has 34 atoms"),
+        ([np.full((34, 3), np.nan)], {"top": TOP}, "a coordinate is not a finite number"),
+        ([np.full((34, 3), "a")], {"top": TOP}, "frame 1: contains <U1 instead of numbers"),
         ([], {"refine": 3}, "refine: applies only to temporal models"),
         ([], {"samples": 0}, "samples is 0; give a whole number"),
-        ([np.zeros((3, 3))], {"topology": "none.pdb"}, "none.pdb: no such file; check the name"),
+        ([np.zeros((3, 3))], {"top": "none.pdb"}, "none.pdb: no such file; check the name"),
     ],
 )
 def test_bad_input(toy, frames, options, message):
@@ -119,14 +119,14 @@ def test_stretched_bonds_of_a_simulation_are_no_breaks(toy, c_alphas, recwarn):
         stretched = positions.copy()
         stretched[10:] += step * (longest / np.linalg.norm(step) - 1)
         recwarn.clear()
-        list(backmap.reconstruct_stream([stretched], topology=TOP))
+        list(backmap.reconstruct_stream([stretched], top=TOP))
         assert sum("chain break" in str(warning.message) for warning in recwarn) == breaks
 
 
 def test_a_bad_frame_later_is_named(toy, c_alphas):
     positions = c_alphas.xyz.copy()
     positions[3, 7] = np.inf
-    stream = backmap.reconstruct_stream(positions, topology=c_alphas.topology)
+    stream = backmap.reconstruct_stream(positions, top=c_alphas.topology)
     assert [next(stream).n_frames for _ in range(3)] == [1, 1, 1]
     with pytest.raises(backmap.InputError, match="frame 4, chain A residue .*: a coordinate is not a finite"):
         next(stream)

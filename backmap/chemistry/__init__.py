@@ -24,7 +24,7 @@ from backmap.chemistry.residues import (
     standard_atom_name,
     standard_residue_name,
 )
-from backmap.chemistry.topology import Topology
+from backmap.chemistry.topology import Cap, Topology
 
 __all__ = [
     "ATOM_MASK",
@@ -33,6 +33,7 @@ __all__ = [
     "CHI_SLOTS",
     "CHI_SYMMETRIC",
     "CONTACT_RADII",
+    "Cap",
     "HEAVY_ATOMS",
     "LinearMapping",
     "Molecule",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from backmap.chemistry.backward_map import parse_backward_map
-from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SIDE_CHAIN, SLOT_CA, element
+from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_CB, element
 from backmap.errors import InputError
 from backmap.limits import shown
 
@@ -29,8 +29,8 @@ _MAP_SUFFIX = ".map"
 _GROUPS = {"backbone": slice(0, 4), "side-chain": slice(4, None), "all": slice(0, None)}
 """Words that stand for several atoms, as slices of the atoms of a residue."""
 
-_BACKBONE_REACH_NM, _SIDE_CHAIN_REACH_NM = 0.1, 0.45
-"""About twice the distance of a bead from its C-alpha."""
+_BACKBONE_REACH_NM, _RESIDUE_REACH_NM, _SIDE_CHAIN_REACH_NM = 0.1, 0.45, 0.9
+"""About twice the largest distance from the C-alpha to beads of backbone, residue or side chain."""
 
 
 def is_c_alpha(weights: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ class BeadMapping:
     Raises
     ------
     ValueError
-        If the names of beads are unusable, or not unique in their residue.
+        If the name of a bead is unusable, or not unique in its residue.
     """
 
     name: str
@@ -146,8 +146,10 @@ class BeadMapping:
         """How much farther apart than C-alphas the main beads of neighbours may be, in nm."""
         if self.main_is_c_alpha:
             return 0.0
-        backbone_only = all(not table[0, SIDE_CHAIN].any() for table in self._weights if len(table))
-        return _BACKBONE_REACH_NM if backbone_only else _SIDE_CHAIN_REACH_NM
+        of_backbone = [table[0, :SLOT_CB].sum() for table in self._weights if len(table)]
+        if min(of_backbone) > 0.99:
+            return _BACKBONE_REACH_NM
+        return _RESIDUE_REACH_NM if min(of_backbone) > 0.1 else _SIDE_CHAIN_REACH_NM
 
     @cached_property
     def _weights(self) -> list[np.ndarray]:
@@ -193,17 +195,6 @@ class BeadLayout:
         """Whether every bead is a C-alpha."""
         return bool(is_c_alpha(self.weights).all())
 
-    def find_missing(self, present: np.ndarray) -> tuple[int, int] | None:
-        """Return the first bead that lacks an atom, and the slot of the atom; None if all are complete.
-
-        Parameters
-        ----------
-        present : ndarray, (residues, 15) bool
-            Atoms that exist.
-        """
-        missing = np.argwhere((self.weights > 0) & ~present[self.residues])
-        return (int(missing[0, 0]), int(missing[0, 1])) if len(missing) else None
-
     def image(self, atoms: np.ndarray) -> np.ndarray:
         """Return the beads (..., beads, 3) of atoms (..., residues, 15, 3), in the unit of the atoms."""
         used = np.where(self.weights[:, :, None] > 0, atoms[..., self.residues, :, :], 0.0)
@@ -248,40 +239,31 @@ def read_mapping(path: Path) -> BeadMapping:
     InputError
         If the file cannot be read, or is not a mapping; the message names the entry.
     """
+    is_map = path.suffix.lower() == _MAP_SUFFIX
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"{path}: is too large for a bead mapping; is it another kind of file?")
+            raise InputError(f"{path} is too large for a bead mapping")
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not text in UTF-8, as bead mappings are") from None
-    parse = _parse_map if path.suffix.lower() == _MAP_SUFFIX else _parse_toml
+        table = {} if is_map else tomllib.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as a bead mapping: {error}") from None
     try:
-        return parse(path.stem, text)
-    except (ValueError, RecursionError) as error:
+        return _parse_map(path.stem, text) if is_map else _parse_mapping(path.stem, table)
+    except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def _parse_toml(name: str, text: str) -> BeadMapping:
-    try:
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"is not TOML: {error}") from None
-    return _parse_mapping(name, table)
 
 
 def _parse_map(name: str, text: str) -> BeadMapping:
     found = parse_backward_map(text)
     beads = {
-        residue: tuple(_share_bead(bead, atoms) for bead, atoms in shares.items())
+        residue: tuple(_centre_of_mass(bead, atoms) for bead, atoms in shares.items())
         for residue, shares in found.residues.items()
     }
     return BeadMapping(name, "Read from a .map file; centres of mass of heavy atoms", beads, found.ignored)
 
 
-def _share_bead(name: str, shares: Mapping[str, float]) -> Bead:
-    """Return the centre of mass of shares of atoms."""
+def _centre_of_mass(name: str, shares: Mapping[str, float]) -> Bead:
+    """Return a bead at the centre of mass of shares of atoms."""
     masses = [share * _MASSES[element(atom)] for atom, share in shares.items()]
     return Bead(name, tuple(shares), tuple(mass / sum(masses) for mass in masses))
 

@@ -169,11 +169,6 @@ AWSEM_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Residue names of AWSEM and the residues each may stand for."""
 
-D_AMINO_ACIDS: frozenset[str] = frozenset(
-    "DAL DAR DSG DAS DCY DGN DGL DHI DIL DLE DLY MED DPN DPR DSN DTH DTR DTY DVA".split()
-)
-"""Names of the D-amino acids (wwPDB Chemical Component Dictionary)."""
-
 ATOM_SYNONYMS: dict[tuple[str, str], str] = {
     ("MET", "SE"): "SD",
     ("ILE", "CD"): "CD1",
@@ -217,14 +212,15 @@ def _atom_mask() -> np.ndarray:
     return mask
 
 
-_CONTACT_RADII_NM = {"C": 0.160, "N": 0.145, "O": 0.140, "S": 0.165}
+CONTACT_RADII_NM = {"C": 0.160, "N": 0.145, "O": 0.140, "S": 0.165, "P": 0.165, "Se": 0.170}
+"""By element: atoms closer than the sum of their radii overlap; the radii allow for hydrogen bonds."""
 
 
 def _contact_radii() -> np.ndarray:
     radii = np.zeros((len(RESIDUE_NAMES), ATOM_SLOTS))
     for index, name in enumerate(RESIDUE_NAMES):
-        radii[index, : len(HEAVY_ATOMS[name])] = [_CONTACT_RADII_NM[element(a)] for a in HEAVY_ATOMS[name]]
-    radii[:, SLOT_OXT] = _CONTACT_RADII_NM["O"]
+        radii[index, : len(HEAVY_ATOMS[name])] = [CONTACT_RADII_NM[element(a)] for a in HEAVY_ATOMS[name]]
+    radii[:, SLOT_OXT] = CONTACT_RADII_NM["O"]
     return radii
 
 
@@ -247,7 +243,7 @@ ATOM_MASK: np.ndarray = _atom_mask()
 """(20, 15) bool: the slots that a residue type fills within a chain (OXT belongs only to chain ends)."""
 
 CONTACT_RADII: np.ndarray = _contact_radii()
-"""(20, 15) nm: atoms closer than the sum of their radii overlap; the radii allow for hydrogen bonds."""
+"""(20, 15) nm: :data:`CONTACT_RADII_NM` of each atom."""
 
 CHI_SLOTS: np.ndarray = _chi_slots()
 """(20, 4, 4) int64: slots of the four atoms of each torsion, -1 where the type has no such torsion."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -97,6 +98,15 @@ def number_steps(numbers: np.ndarray, insertion_codes: Sequence[str]) -> np.ndar
     return steps
 
 
+class Cap(NamedTuple):
+    """A group that caps an end of a chain, with the residue it is bonded to."""
+
+    residue: int
+    name: str
+    number: int
+    insertion_code: str
+
+
 @dataclass(frozen=True)
 class Topology:
     """Residues of a structure in chain order.
@@ -113,6 +123,10 @@ class Topology:
         Residue numbers, as in the input.
     insertion_codes : tuple of str
         One character per residue, empty where there is none.
+    names : tuple of str
+        Name of each modified residue, whose type is that of its parent; empty for the twenty amino acids.
+    caps : tuple of Cap
+        Groups at the ends of chains, in order.
     """
 
     residue_types: np.ndarray
@@ -120,12 +134,15 @@ class Topology:
     chain_ids: tuple[str, ...]
     residue_numbers: np.ndarray
     insertion_codes: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] = field(default=())
+    caps: tuple[Cap, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.residue_types)
-        if not self.insertion_codes:
-            object.__setattr__(self, "insertion_codes", ("",) * count)
-        for name in ("chain_index", "residue_numbers", "insertion_codes"):
+        for name in ("insertion_codes", "names"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, ("",) * count)
+        for name in ("chain_index", "residue_numbers", "insertion_codes", "names"):
             if len(getattr(self, name)) != count:
                 raise ValueError(f"{name} has {len(getattr(self, name))} entries for {count} residues")
 
@@ -164,14 +181,18 @@ class Topology:
         return ~(ends | np.append(True, ends[:-1])[: self.n_residues])
 
     def residue_name(self, residue: int) -> str:
-        """Return the three-letter name of a residue."""
+        """Return the three-letter name of a residue, of the parent if it is modified."""
         return RESIDUE_NAMES[self.residue_types[residue]]
+
+    def written_name(self, residue: int) -> str:
+        """Return the name of a residue, its own if it is modified."""
+        return self.names[residue] or self.residue_name(residue)
 
     def describe(self, residue: int) -> str:
         """Name a residue for a message: ``chain A residue 27B LEU``."""
         chain = self.chain_ids[self.chain_index[residue]].strip()
         number = f"{self.residue_numbers[residue]}{self.insertion_codes[residue].strip()}"
-        return f"{f'chain {chain} ' if chain else ''}residue {number} {self.residue_name(residue)}"
+        return f"{f'chain {chain} ' if chain else ''}residue {number} {self.written_name(residue)}"
 
     def linked(self, c_alpha: np.ndarray | None = None) -> np.ndarray:
         """Find which residues are bonded to their successor.

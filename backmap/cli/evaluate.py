@@ -111,8 +111,8 @@ def _run_kinetics(arguments: argparse.Namespace) -> int:
             _write(output, scorecard, arguments)
     system = scorecard.system
     heading = (
-        f"{system.atoms} atoms, {system.frames['sample']} frames of {system.interval:g} ps, "
-        f"against {system.frames['reference']} of {arguments.reference}"
+        f"{system.n_atoms} atoms, {system.n_frames['sample']} frames of {system.interval:g} ps, "
+        f"against {system.n_frames['reference']} of {arguments.reference}"
     )
     show(heading, scorecard.to_table())
     return 0
@@ -254,9 +254,9 @@ def _open(name: str, top: str | None, arguments: argparse.Namespace) -> Source:
 
 
 def _heading(scorecard: Scorecard, arguments: argparse.Namespace) -> str:
-    frames = scorecard.parts[0].measurement.frames
+    frames = scorecard.parts[0].measurement.n_frames
     against = f"against {arguments.reference}" if arguments.reference else "without a reference"
-    counts = {"residue": scorecard.residues, "frame": frames, "sample": scorecard.samples}
+    counts = {"residue": scorecard.n_residues, "frame": frames, "sample": scorecard.n_samples}
     counted = [f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items()]
     return f"{', '.join(counted)}, {against}"
 

@@ -34,16 +34,15 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 VERBS: dict[str, str] = {
     "reconstruct": "build all atoms of a coarse-grained structure or trajectory",
-    "coarse-grain": "turn all atoms into the beads of a coarse-grained model",
-    "beads": "list the bead mappings that come with backmap, or show one",
+    "coarse-grain": "write the beads of a structure or trajectory of atoms",
     "evaluate": "score built structures against a reference",
     "train": "train a model",
     "export": "write a model to a file that programs run without Python",
     "models": "list the models that come with backmap, or show a model card",
+    "beads": "list the coarse-grained representations that can be read, or show one",
     "info": "show how backmap was built, and what it runs on",
 }
-"""Verbs and their summaries. The module ``backmap.cli.<verb>`` is imported only when its verb is used.
-Modules have underscores where verbs have dashes."""
+"""Verbs and their summaries. The module ``backmap.cli.<verb>`` is imported only when its verb is used."""
 
 
 class _Parser(argparse.ArgumentParser):

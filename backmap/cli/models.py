@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import textwrap
 
 from backmap.errors import InputError
 from backmap.models.shipped import DEFAULT_MODEL, ShippedModel, shipped_models
 
 from .console import show
+
+_WIDEST = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +23,11 @@ def run(arguments: argparse.Namespace) -> int:
     """List the shipped models, or print the card of one."""
     models = shipped_models()
     if arguments.name is None:
-        show("\n".join(map(_line, models.values())) or "no models are shipped with this copy of backmap")
+        show(
+            *map(_describe, models.values())
+            if models
+            else ["no models are shipped with this copy of backmap"]
+        )
         return 0
     if arguments.name not in models:
         raise InputError(
@@ -29,7 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _line(model: ShippedModel) -> str:
-    mark = " (default)" if model.name == DEFAULT_MODEL else ""
+def _describe(model: ShippedModel) -> str:
+    """Describe a model in lines that fit into the terminal."""
+    mark = ", default" if model.name == DEFAULT_MODEL else ""
     megabytes = model.path.stat().st_size / 1e6
-    return f"{model.name}{mark}, {megabytes:.1f} MB: {model.summary or 'no card'}"
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    text = textwrap.fill(model.summary or "no card", width, initial_indent="  ", subsequent_indent="  ")
+    return f"{model.name} ({megabytes:.1f} MB{mark})\n{text}"

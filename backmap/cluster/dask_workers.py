@@ -60,7 +60,7 @@ def open_client(scheduler: str | None = None, workers: int | None = None) -> Ite
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise InputError(
-            f"several workers need Dask; pip install '{backmap.DISTRIBUTION}[cluster]', or dask[distributed]"
+            "several workers need Dask; install it with `pip install 'dask[distributed]'`"
         ) from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler is None:

@@ -89,7 +89,7 @@ def load_corpus(folder: str | Path, split: str, cache: str | Path | None = None)
     folder = Path(folder)
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
-        raise InputError(f"{folder} is not a structure corpus: it holds no manifest.csv")
+        raise InputError(f"{folder} is not a structure corpus: it contains no manifest.csv")
     with _explained(manifest), open(manifest, newline="") as file:
         rows = [
             {name: row[name] for name in ("id", "split", "cluster")}
@@ -122,9 +122,9 @@ def corpora_of_trajectory(
     trajectory : path
         With all heavy atoms of a protein.
     topology : path, optional
-        Of a trajectory file that holds coordinates alone.
+        Of a trajectory file that contains only coordinates.
     stride : int
-        Take every so many frames.
+        Take every ``stride``-th frame.
     train_share : float
         Share of the frames, from the start, that is for training; frames that follow each other are alike, so
         the two parts are whole stretches.

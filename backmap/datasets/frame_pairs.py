@@ -121,7 +121,7 @@ def load_frame_pairs(
     previous_frames : int
         Frames needed before a frame.
     stride : int
-        Keep every so many frames.
+        Keep every ``stride``-th frame.
 
     Raises
     ------

@@ -56,14 +56,14 @@ class Connectivity:
 
     Attributes
     ----------
-    visited, active : int
+    n_visited, n_active : int
         Numbers of visited states and of states in the largest connected set.
     frame_share : float
         Percent of frames in that set.
     """
 
-    visited: int
-    active: int
+    n_visited: int
+    n_active: int
     frame_share: float
 
 
@@ -97,7 +97,7 @@ class Kinetics:
     ----------
     lag : float
         Main lag time, ps.
-    states : int
+    n_states : int
         Number of k-means centres, found in the reference.
     connectivity : dict of str to Connectivity
         At the main lag time, by side.
@@ -109,7 +109,7 @@ class Kinetics:
         ps.
     time_scales : dict of str to Interval of (lags, processes)
         ps, by side.
-    metastable_count : dict of str to int
+    n_metastable : dict of str to int
         One more than the time scales above the lag time, by side.
     populations : dict of str to Interval of (sets,)
         Stationary populations of the reference's metastable sets, by side.
@@ -120,13 +120,13 @@ class Kinetics:
     """
 
     lag: float
-    states: int
+    n_states: int
     connectivity: dict[str, Connectivity]
     processes: list[Process]
     cosine_similarities: np.ndarray
     lag_times: np.ndarray
     time_scales: dict[str, Interval]
-    metastable_count: dict[str, int]
+    n_metastable: dict[str, int]
     populations: dict[str, Interval]
     chapman_kolmogorov: dict[str, ChapmanKolmogorov]
     test_lag_times: np.ndarray
@@ -207,9 +207,9 @@ def compare_kinetics(
     place = lags.others.index(lags.main)
     kinetics = Kinetics(
         lag=lags.main * lags.interval,
-        states=states,
+        n_states=states,
         connectivity={
-            side: Connectivity(model.visited, len(model.active), model.frame_share)
+            side: Connectivity(model.n_visited, len(model.active), model.frame_share)
             for side, model in main.items()
         },
         processes=_processes(
@@ -220,7 +220,7 @@ def compare_kinetics(
         cosine_similarities=similarities,
         lag_times=np.array(lags.others) * lags.interval,
         time_scales={side: _scaled(_stack(scales[side]), lags.interval) for side in SIDES},
-        metastable_count={side: metastable_count(model) for side, model in main.items()},
+        n_metastable={side: metastable_count(model) for side, model in main.items()},
         populations={side: populations(main[side], samples[side], sets, count) for side in SIDES},
         chapman_kolmogorov={
             side: chapman_kolmogorov(

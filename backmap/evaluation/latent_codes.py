@@ -41,7 +41,7 @@ class CodeDiversity:
 
     Attributes
     ----------
-    samples : int
+    n_samples : int
     spread : ndarray, (atoms,)
         Root-mean-square distance of each atom from its mean position, nm.
     rmsd : float
@@ -52,7 +52,7 @@ class CodeDiversity:
         Percent of structures in which every bond is within 10 % of its usual length.
     """
 
-    samples: int
+    n_samples: int
     spread: np.ndarray
     rmsd: float
     rmsd_pairs: np.ndarray
@@ -137,7 +137,7 @@ def diversity_of_codes(structures: np.ndarray, bonds: np.ndarray, usual: np.ndar
     )
     good = np.abs(bond_lengths(positions, bonds) - usual) <= BOND_TOLERANCE * usual
     return CodeDiversity(
-        samples=len(structures),
+        n_samples=len(structures),
         spread=np.sqrt(from_mean.mean(axis=0)),
         rmsd=float(pairs.mean()),
         rmsd_pairs=pairs[_evenly(len(pairs))],

@@ -36,7 +36,7 @@ class StateModel:
     ----------
     lag : int
         Frames.
-    states, visited : int
+    n_states, n_visited : int
         Number of all states and of visited states.
     active : ndarray, (active states,) int64
         States of the connected set, in which every state is reached from every other.
@@ -47,8 +47,8 @@ class StateModel:
     """
 
     lag: int
-    states: int
-    visited: int
+    n_states: int
+    n_visited: int
     active: np.ndarray
     frame_share: float
     model: MarkovStateModel
@@ -59,14 +59,14 @@ class StateModel:
 
     def stationary(self) -> np.ndarray:
         """Return the stationary probabilities of all states, (states,), 0 for inactive states."""
-        everywhere = np.zeros(self.states)
+        everywhere = np.zeros(self.n_states)
         everywhere[self.active] = self.model.stationary_distribution
         return everywhere
 
     def right_eigenvectors(self, processes: int = PROCESSES) -> np.ndarray:
         """Return right eigenvectors of the slow processes, (processes, states), NaN for inactive states."""
         count = min(processes, len(self.active) - 1)
-        vectors = np.full((processes, self.states), np.nan)
+        vectors = np.full((processes, self.n_states), np.nan)
         vectors[:count, self.active] = self.model.eigenvectors_right(count + 1)[:, 1:].real.T
         return vectors
 
@@ -190,8 +190,8 @@ def estimate(assignments: Sequence[np.ndarray], lag: int, states: int, name: str
     active = np.asarray(connected.state_symbols, dtype=np.int64)
     return StateModel(
         lag=lag,
-        states=states,
-        visited=int(np.count_nonzero(visits)),
+        n_states=states,
+        n_visited=int(np.count_nonzero(visits)),
         active=active,
         frame_share=100.0 * float(visits[active].sum() / visits.sum()),
         model=MaximumLikelihoodMSM(reversible=True).fit_fetch(connected),
@@ -212,7 +212,7 @@ def posterior(state_model: StateModel, seed: int, count: int = POSTERIOR_SAMPLES
         model.count_model.count_matrix,
         reversible=True,
         P0=model.transition_matrix,
-        n_steps=max(1, int(np.sqrt(state_model.states))),
+        n_steps=max(1, int(np.sqrt(state_model.n_states))),
         seed=seed % _SEEDS,
     )
     matrices, stationary = sampler.sample(count, return_statdist=True)
@@ -279,7 +279,7 @@ def metastable_sets(state_model: StateModel, count: int, name: str) -> np.ndarra
     populations = np.bincount(found, state_model.model.stationary_distribution, minlength=count)
     rank = np.empty(count, dtype=np.int64)
     rank[np.argsort(-populations, kind="stable")] = np.arange(count)
-    sets = np.full(state_model.states, -1)
+    sets = np.full(state_model.n_states, -1)
     sets[state_model.active] = rank[found]
     return sets
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, RESIDUE_NAMES, SLOT_CA, SLOT_OXT, Topology
 from backmap.chemistry.ideal_geometry import ideal_bond_lengths
+from backmap.chemistry.modified_residues import mirrored_residues
 
 from .backbone_angles import IDEAL_DEGREES, angle_atoms, angle_measures, angle_statistics, bond_angles
 from .bonds import bond_lengths
@@ -41,7 +42,7 @@ class Measurement:
 
     Attributes
     ----------
-    residues : int
+    n_residues : int
     values : dict of str to ndarray, (2, samples, frames)
         In percent, Angstrom, degrees or rings per 1000 residues; NaN where nothing could be measured.
     reference_values : dict of str to ndarray, (2, frames)
@@ -55,7 +56,7 @@ class Measurement:
         Numbers of chi1 angles within 40 degrees of the reference and of all chi1 angles, by residue type.
     """
 
-    residues: int
+    n_residues: int
     values: dict[str, np.ndarray]
     reference_values: dict[str, np.ndarray]
     between: np.ndarray | None
@@ -65,12 +66,12 @@ class Measurement:
     compared: np.ndarray
 
     @property
-    def samples(self) -> int:
+    def n_samples(self) -> int:
         """Number of samples."""
         return self.counts.shape[2]
 
     @property
-    def frames(self) -> int:
+    def n_frames(self) -> int:
         """Number of frames."""
         return next(iter(self.values.values())).shape[-1]
 
@@ -86,7 +87,7 @@ def join_frames(parts: Sequence[Measurement]) -> Measurement:
         }
 
     return Measurement(
-        residues=first.residues,
+        n_residues=first.n_residues,
         values=joined("values"),
         reference_values=joined("reference_values"),
         between=None if first.between is None else np.concatenate([p.between for p in parts], axis=-1),
@@ -166,6 +167,7 @@ class _Measurer:
     def __init__(self, topology: Topology, present: np.ndarray, linked: np.ndarray) -> None:
         self.topology, self.present, self.linked = topology, present, linked
         self.types = topology.residue_types
+        self.mirrored = mirrored_residues(topology)
         self.regions = residue_regions(topology)
         bonds = topology.bonds(linked)
         self.bonds = bonds[self._members(bonds)[-1]]
@@ -179,7 +181,7 @@ class _Measurer:
         lengths = ideal_bond_lengths(self.topology, self.bonds)
         counts = self._counts(angles)
         return Measurement(
-            residues=self.topology.n_residues,
+            n_residues=self.topology.n_residues,
             values=self._inherent(samples, angles, lengths, box),
             reference_values={},
             between=None,
@@ -204,7 +206,7 @@ class _Measurer:
         own_box = None if reference_box is None else reference_box[None]
         inherent = self._inherent(reference[None], reference_angles, lengths, own_box)
         return Measurement(
-            residues=self.topology.n_residues,
+            n_residues=self.topology.n_residues,
             values={
                 **self._inherent(samples, angles, lengths, sample_box),
                 "chi1_recovery": share(recovered, chi1),
@@ -277,7 +279,8 @@ class _Measurer:
 
     def _ramachandran(self, angles: np.ndarray) -> dict[str, np.ndarray]:
         torsions = [TORSIONS.index(name) for name in ("phi", "psi", "omega")]
-        favoured, outliers = favoured_and_outliers(self.types, self.linked, *angles[torsions])
+        as_l = np.where(self.mirrored, -angles[torsions], angles[torsions])
+        favoured, outliers = favoured_and_outliers(self.types, self.linked, *as_l)
         counted = np.all(self.torsion_members[:, torsions], axis=1)
         return {
             "ramachandran_favoured": share(favoured, counted),
@@ -292,7 +295,8 @@ class _Measurer:
         return values
 
     def _c_beta(self, samples: np.ndarray, centres: np.ndarray) -> dict[str, np.ndarray]:
-        deviations, counted = c_beta_deviations(samples, self.types), self._members(centres)
+        as_l = np.where(self.mirrored[:, None, None], -samples, samples)
+        deviations, counted = c_beta_deviations(as_l, self.types), self._members(centres)
         return {
             "c_beta_deviation": mean(deviations, counted),
             "c_beta_outliers": share(deviations >= OUTLIER_ANGSTROM, counted),

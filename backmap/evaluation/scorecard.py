@@ -17,7 +17,7 @@ from .diversity import diversity, jackknife_error, leave_one_out
 from .measurement import Measurement, measure
 from .regions import REGIONS
 
-SCHEMA = "backmap-scorecard/1"
+SCHEMA = "backmap-scorecard/2"
 BLOCKS = 5
 
 
@@ -46,7 +46,7 @@ def _angle_kinds(angle: str) -> dict[str, Kind]:
     return {
         average: Kind(f"{angle}, mean", "degrees", "reference"),
         spread: Kind(f"{angle}, standard deviation", "degrees", "reference"),
-        off: Kind(f"{angle} off by over {TOLERANCE_DEGREES:.0f} degrees", "%", "lower"),
+        off: Kind(f"{angle} more than {TOLERANCE_DEGREES:.0f} degrees off", "%", "lower"),
     }
 
 
@@ -54,25 +54,25 @@ MEASURES: dict[str, Kind] = {
     "bond": Kind("bonds within 10 %", "%", "higher", 3),
     "clash": Kind("residues that clash", "%", "lower", 3),
     "diversity": Kind("diversity", "", "zero", 3),
-    "chirality": Kind("L residues", "%", "higher"),
-    "chirality_beta": Kind("CB of Ile, Thr right", "%", "higher"),
-    "cis": Kind("cis, not Pro", "%", "reference", 3),
-    "cis_proline": Kind("cis Pro", "%", "reference"),
+    "chirality": Kind("correct chirality at CA", "%", "higher"),
+    "chirality_beta": Kind("correct chirality at CB (Ile, Thr)", "%", "higher"),
+    "cis": Kind("cis peptides, not before Pro", "%", "reference", 3),
+    "cis_proline": Kind("cis peptides before Pro", "%", "reference"),
     "rings": Kind("pierced rings", "per 1000 residues", "lower"),
     "ramachandran_favoured": Kind("Ramachandran favoured", "%", "higher"),
     "ramachandran_outliers": Kind("Ramachandran outliers", "%", "lower"),
     **_angle_kinds("CA-C-N"),
     **_angle_kinds("C-N-CA"),
     **_angle_kinds("N-CA-C"),
-    "c_beta_deviation": Kind("CB deviation", "A", "lower", 3),
-    "c_beta_outliers": Kind("CB off by 0.25 A", "%", "lower"),
+    "c_beta_deviation": Kind("CB deviation, mean", "A", "lower", 3),
+    "c_beta_outliers": Kind("CB deviation of 0.25 A or more", "%", "lower"),
     "chi1_recovery": Kind("chi1 within 40 degrees", "%", "higher"),
     **{f"{name}_divergence": Kind(f"{name} divergence", "", "lower", 3) for name in TORSIONS},
-    "chi1_divergence_one": Kind("chi1 divergence, one sample", "", "lower", 3),
-    "rmsd": Kind("RMSD all atoms", "A", "lower"),
-    "rmsd_backbone": Kind("RMSD backbone", "A", "lower"),
-    "rmsd_side_chain": Kind("RMSD side chain", "A", "lower"),
-    "consistency": Kind("C-alpha moved", "A", "lower", 4),
+    "chi1_divergence_one": Kind("chi1 divergence, one sample at a time", "", "lower", 3),
+    "rmsd": Kind("RMSD, all atoms", "A", "lower"),
+    "rmsd_backbone": Kind("RMSD, backbone", "A", "lower"),
+    "rmsd_side_chain": Kind("RMSD, side chains", "A", "lower"),
+    "consistency": Kind("displacement of C-alphas", "A", "lower", 4),
     "completeness": Kind("atoms built", "%", "higher"),
 }
 """All measures, in the order of the table. Definitions: docs/evaluation.md."""
@@ -113,7 +113,7 @@ class Part:
     def values(self) -> dict[str, np.ndarray]:
         """Mean over samples and frames, (2,), of every measure that a single structure has."""
         means = {name: _mean(values, (1, 2)) for name, values in self.measurement.values.items()}
-        if self.measurement.between is not None and self.measurement.samples > 1:
+        if self.measurement.between is not None and self.measurement.n_samples > 1:
             distance = self.measurement.values["rmsd"]
             means["diversity"] = _mean(diversity(distance, self.measurement.between), -1)
         return means
@@ -134,14 +134,14 @@ class Scorecard:
     parts: tuple[Part, ...]
 
     @property
-    def residues(self) -> int:
+    def n_residues(self) -> int:
         """Total number of residues of all structures."""
-        return sum(part.measurement.residues for part in self.parts)
+        return sum(part.measurement.n_residues for part in self.parts)
 
     @property
-    def samples(self) -> int:
+    def n_samples(self) -> int:
         """Smallest number of samples of any structure."""
-        return min(part.measurement.samples for part in self.parts)
+        return min(part.measurement.n_samples for part in self.parts)
 
     @cached_property
     def measures(self) -> dict[str, dict[str, Estimate]]:
@@ -180,10 +180,10 @@ class Scorecard:
         """Return everything as plain numbers, strings, lists and dictionaries, ready for JSON."""
         return {
             "schema": SCHEMA,
-            "structures": len(self.parts),
-            "residues": self.residues,
-            "samples": self.samples,
-            "frames": sum(part.measurement.frames for part in self.parts),
+            "n_structures": len(self.parts),
+            "n_residues": self.n_residues,
+            "n_samples": self.n_samples,
+            "n_frames": sum(part.measurement.n_frames for part in self.parts),
             "measures": {
                 name: {
                     **asdict(MEASURES[name]),
@@ -199,7 +199,7 @@ class Scorecard:
             "each": [
                 {
                     "name": part.name,
-                    "residues": part.measurement.residues,
+                    "n_residues": part.measurement.n_residues,
                     **{
                         region: {name: _number(value[index]) for name, value in part.values.items()}
                         for index, region in enumerate(REGIONS)
@@ -226,7 +226,14 @@ class Scorecard:
             ]
             for name, regions in self.measures.items()
         ]
-        return align_columns([heads, *rows])
+        return f"{align_columns([heads, *rows])}{self._explanation_of_errors()}"
+
+    def _explanation_of_errors(self) -> str:
+        """Return a note on the errors in the table; empty if there are none."""
+        estimates = [estimate for regions in self.measures.values() for estimate in regions.values()]
+        if all(estimate.error is None for estimate in estimates):
+            return ""
+        return "\n\n± standard error: from five blocks of frames, samples or structures; diversity: jackknife"
 
     def _averages(self) -> dict[str, list[Estimate]]:
         names = [name for name in MEASURES if any(name in part.values for part in self.parts)]
@@ -263,7 +270,7 @@ class Scorecard:
 
     def _diversity_error(self, region: int) -> float:
         measured = [part.measurement for part in self.parts if "diversity" in part.values]
-        counts = {measurement.samples for measurement in measured}
+        counts = {measurement.n_samples for measurement in measured}
         if len(counts) != 1 or min(counts) < 3:
             return float("nan")
         each = [
@@ -279,7 +286,7 @@ class Scorecard:
     @cached_property
     def _sample_counts(self) -> np.ndarray:
         """Torsion histograms (samples, 2, 5, 20, 36) of each sample over all structures."""
-        kept = [part.measurement.counts[:, :, : self.samples] for part in self.parts]
+        kept = [part.measurement.counts[:, :, : self.n_samples] for part in self.parts]
         return np.moveaxis(np.sum(kept, axis=0), 2, 0)
 
     @cached_property

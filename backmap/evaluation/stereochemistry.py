@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, Topology
+from backmap.chemistry.modified_residues import mirrored_residues
 from backmap.chemistry.residues import HEAVY_ATOMS
 
 from .regions import gather
@@ -20,9 +21,11 @@ def alpha_centres(topology: Topology) -> np.ndarray:
     Returns
     -------
     ndarray, (residues, 4) int64
-        Flat atom indices, ordered so that :func:`right_handed` is true for L residues.
+        Flat atom indices, ordered so that :func:`right_handed` is true for L residues, and for those that are
+        named as D residues if they are.
     """
     centres = np.arange(topology.n_residues)[:, None] * ATOM_SLOTS + [SLOT_CA, SLOT_N, SLOT_C, SLOT_CB]
+    centres = _as_named(centres, topology)
     return np.where((topology.residue_types == RESIDUE_INDEX["GLY"])[:, None], -1, centres)
 
 
@@ -33,7 +36,12 @@ def beta_centres(topology: Topology) -> np.ndarray:
         slots = [SLOT_CB, *(HEAVY_ATOMS[name].index(atom) for atom in neighbours)]
         rows = np.flatnonzero(topology.residue_types == RESIDUE_INDEX[name])
         centres[rows] = rows[:, None] * ATOM_SLOTS + slots
-    return centres
+    return _as_named(centres, topology)
+
+
+def _as_named(centres: np.ndarray, topology: Topology) -> np.ndarray:
+    """Reverse the order of the neighbours in D-amino acids."""
+    return np.where(mirrored_residues(topology)[:, None], centres[:, [0, 2, 1, 3]], centres)
 
 
 def right_handed(atoms: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from .markov_model import Interval
 from .scorecard import align_columns
 from .velocities import Velocities
 
-SCHEMA = "backmap-trajectory-scorecard/1"
+SCHEMA = "backmap-trajectory-scorecard/2"
 SIGNIFICANT_DIGITS = 7
 
 
@@ -28,8 +28,8 @@ class System:
 
     Attributes
     ----------
-    atoms : int
-    frames, trajectories : dict of str to int
+    n_atoms : int
+    n_frames, n_trajectories : dict of str to int
         Numbers of frames and trajectories, by side.
     interval : float
         Time between frames, ps.
@@ -42,9 +42,9 @@ class System:
     seed : int
     """
 
-    atoms: int
-    frames: dict[str, int]
-    trajectories: dict[str, int]
+    n_atoms: int
+    n_frames: dict[str, int]
+    n_trajectories: dict[str, int]
     interval: float
     temperature: float
     coordinates: tuple[str, str]
@@ -90,10 +90,12 @@ class TrajectoryScorecard:
 
     def to_table(self) -> str:
         """Return the main numbers as lines of text for a terminal."""
-        return "\n\n".join(
-            align_columns(rows)
-            for rows in (self._distribution_rows(), self._process_rows(), self._other_rows())
+        tables = (self._distribution_rows(), self._process_rows(), self._other_rows())
+        notes = (
+            "distributions: mean ± standard deviation; time scales: estimate (95 % interval)\n"
+            "agrees: the sample's time scale lies in the reference's interval"
         )
+        return "\n\n".join([*map(align_columns, tables), notes])
 
     def _distribution_rows(self) -> list[list[str]]:
         compared = {
@@ -131,38 +133,42 @@ class TrajectoryScorecard:
             for number, process in enumerate(self.kinetics.processes, 1)
         ]
         head = f"time scale at lag {self.kinetics.lag:g} ps, ps"
-        return [[head, "reference", "sample", "in the interval", "cosine similarity"], *rows]
+        return [[head, "reference", "sample", "agrees", "cosine similarity"], *rows]
 
     def _other_rows(self) -> list[list[str]]:
         kinetics = self.kinetics
         both = {
             "bonds within 10 %, %": {side: f"{self.geometry.bond_score[side]:.3f}" for side in SIDES},
-            "frames with all bonds so, %": {
+            "frames with all bonds within 10 %, %": {
                 side: f"{self.geometry.whole_frames[side]:.3f}" for side in SIDES
             },
-            "metastable states": {side: str(kinetics.metastable_count[side]) for side in SIDES},
-            "their populations, %": {
+            "metastable states": {side: str(kinetics.n_metastable[side]) for side in SIDES},
+            "populations of metastable states, %": {
                 side: " ".join(f"{100 * share:.2f}" for share in kinetics.populations[side].value)
                 for side in SIDES
             },
             "connected states": {
-                side: f"{kinetics.connectivity[side].active} of {kinetics.states}" for side in SIDES
+                side: f"{kinetics.connectivity[side].n_active} of {kinetics.n_states}" for side in SIDES
             },
-            "frames in them, %": {side: f"{kinetics.connectivity[side].frame_share:.2f}" for side in SIDES},
+            "frames in connected states, %": {
+                side: f"{kinetics.connectivity[side].frame_share:.2f}" for side in SIDES
+            },
             "largest Chapman-Kolmogorov error": {
                 side: f"{kinetics.chapman_kolmogorov[side].largest_error:.3f}" for side in SIDES
             },
         }
         rows = [[name, *values.values()] for name, values in both.items()]
-        rows.append(["factor to the reference's velocities", "", f"{self.velocities.scale:.4f}"])
+        rows.append(["scale factor to the reference's velocities", "", f"{self.velocities.scale:.4f}"])
         if self.energies is not None:
             rows.append(["Wasserstein distance of energies, kJ/mol", "", f"{self.energies.wasserstein:.3g}"])
-            rows.append(["energies above the 99.9 percentile, %", "0.1", f"{self.energies.beyond:.3g}"])
+            rows.append(
+                ["energies above the reference's 99.9th percentile, %", "0.1", f"{self.energies.beyond:.3g}"]
+            )
         if self.latent is not None:
-            rows.append(["latent component against energy", "", f"{self.latent.correlation:.3f}"])
+            rows.append(["correlation of latent codes with energy", "", f"{self.latent.correlation:.3f}"])
         if self.code_diversity is not None:
-            rows.append(["RMSD between codes of one frame, nm", "", f"{self.code_diversity.rmsd:.4f}"])
-            rows.append(["sound structures of one frame, %", "", f"{self.code_diversity.valid:.2f}"])
+            rows.append(["RMSD between structures of one frame, nm", "", f"{self.code_diversity.rmsd:.4f}"])
+            rows.append(["of these, with sound bonds, %", "", f"{self.code_diversity.valid:.2f}"])
         return [["measure", "reference", "sample"], *rows]
 
 

@@ -166,9 +166,9 @@ def _evaluate(
     energies = {} if energy is None else {side: _energies(energy, pooled[side]) for side in SIDES}
     return TrajectoryScorecard(
         system=System(
-            atoms=first.n_atoms,
-            frames={side: len(pooled[side]) for side in SIDES},
-            trajectories={side: len(sides[side]) for side in SIDES},
+            n_atoms=first.n_atoms,
+            n_frames={side: len(pooled[side]) for side in SIDES},
+            n_trajectories={side: len(sides[side]) for side in SIDES},
             interval=interval,
             temperature=asked.temperature,
             coordinates=labels,

@@ -17,6 +17,7 @@ from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
+from backmap.models.protein.obstacles import Obstacles, on_device
 
 _TOLERANCE_PER_NOISE = 1.5
 """How far from a bead its image may lie, in standard deviations of a coordinate of the bead."""
@@ -72,7 +73,14 @@ class BeadBuilder:
 
     @torch.inference_mode()
     def reconstruct(
-        self, beads: Tensor, *, numbers: Tensor, samples: int, seed: int, box: Tensor | None = None
+        self,
+        beads: Tensor,
+        *,
+        numbers: Tensor,
+        samples: int,
+        seed: int,
+        box: Tensor | None = None,
+        obstacles: Obstacles | None = None,
     ) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
@@ -88,6 +96,8 @@ class BeadBuilder:
             Seed of the random numbers.
         box : Tensor, (frames, 3, 3), optional
             Vectors of periodic boxes in nm, as rows, in reduced form.
+        obstacles : Obstacles, optional
+            Sites of other molecules, relative to the same origin, which side chains avoid.
 
         Returns
         -------
@@ -96,6 +106,8 @@ class BeadBuilder:
         """
         beads, numbers = beads.to(self.device, torch.float32), numbers.to(self.device)
         box = None if box is None else box.to(self.device, torch.float32)
+        if obstacles is not None:
+            obstacles = on_device(obstacles, self.device)
         estimate, deviation = self._estimate(beads)
         noise, drawn = self._noise(estimate, deviation)
         atoms = beads.new_zeros(samples, len(beads), self.chain.n_residues, ATOM_SLOTS, 3)
@@ -106,7 +118,16 @@ class BeadBuilder:
                 evidence = BeadEvidence(self._table, beads[rows], tolerance)
                 spread = (deviation[rows].square() + noise[rows].square()).sqrt() if draws else None
                 cell = None if box is None else box[rows]
-                built = self._build(evidence, estimate[rows], spread, numbers[rows], samples, seed, cell)
+                beside = None
+                if obstacles is not None:
+                    beside = Obstacles(obstacles.positions[rows], obstacles.radii)
+                keys = stream_keys(seed, samples, numbers[rows])
+                # As for C-alphas, the motion does not depend on the frame.
+                alike = stream_keys(seed, samples, torch.zeros_like(numbers[rows]))
+                c_alpha = estimate[rows]
+                if spread is not None:
+                    c_alpha, _ = self._posterior(c_alpha, self.chain, alike, cell, 0.0, spread)
+                built = self._build(evidence, c_alpha, keys, cell, beside)
                 atoms[:, rows] = built
         return atoms
 
@@ -149,24 +170,17 @@ class BeadBuilder:
     def _build(
         self,
         evidence: BeadEvidence,
-        estimate: Tensor,
-        spread: Tensor | None,
-        numbers: Tensor,
-        samples: int,
-        seed: int,
+        c_alpha: Tensor,
+        keys: Tensor,
         box: Tensor | None,
+        obstacles: Obstacles | None,
     ) -> Tensor:
-        """Build frames on C-alphas that are drawn with a spread (frames, residues) in nm, or exact."""
-        chain, given = self.chain, None
-        if spread is None:
-            c_alpha, given = estimate, self._given(evidence)
-        else:
-            alike = stream_keys(seed, samples, torch.zeros_like(numbers))  # as for C-alphas
-            c_alpha, _ = self._posterior(estimate, chain, alike, box, 0.0, spread)
-        keys = stream_keys(seed, samples, numbers)
-        atoms = self.model.draw(c_alpha, chain, keys, given, box, self.disulfides, evidence)
+        """Build frames on C-alphas (frames, residues, 3), or on drawn ones (samples, frames, residues, 3)."""
+        given = self._given(evidence) if c_alpha.dim() == 3 else None
+        atoms = self.model.draw(c_alpha, self.chain, keys, given, box, self.disulfides, evidence, obstacles)
         if given is not None and bool(self._is_atom.all()):
             return atoms
+        samples = len(keys)
         repeated = None if box is None else box.repeat(samples, 1, 1)
         return self._fitter.fit(atoms.flatten(0, 1), of_samples(evidence, samples), repeated).view_as(atoms)
 

@@ -11,6 +11,7 @@ from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
+from backmap.models.protein.obstacles import Obstacles, on_device
 
 
 class ProteinBuilder:
@@ -57,6 +58,7 @@ class ProteinBuilder:
         seed: int,
         box: Tensor | None = None,
         given: Tensor | None = None,
+        obstacles: Obstacles | None = None,
     ) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
@@ -76,6 +78,8 @@ class ProteinBuilder:
         given : Tensor, (frames, residues, 15, 3), optional
             The atoms of ``present`` in nm, relative to the same origin as the C-alphas; they are returned
             unchanged. Other entries are ignored.
+        obstacles : Obstacles, optional
+            Sites of other molecules, relative to the same origin, which side chains avoid.
 
         Returns
         -------
@@ -95,5 +99,7 @@ class ProteinBuilder:
             atoms = Given(given.to(self.device, torch.float32), self.present)
         if box is not None:
             box = box.to(self.device, torch.float32)
+        if obstacles is not None:
+            obstacles = on_device(obstacles, self.device)
         c_alpha = c_alpha.to(self.device, torch.float32)
-        return self.model.draw(c_alpha, self.chain, keys, atoms, box, self.disulfides)
+        return self.model.draw(c_alpha, self.chain, keys, atoms, box, self.disulfides, None, obstacles)

@@ -25,6 +25,7 @@ from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
 from backmap.models.protein.model import ProteinModel
+from backmap.models.protein.obstacles import Obstacles
 
 POSITION_DECIMALS = 5
 """Decimals of positions in nm that models receive; files have 3 or 4."""
@@ -88,10 +89,14 @@ class ProteinJob:
         What the sites are the means of, if they are not atoms.
     estimator : ModelFile, optional
         Model that estimates C-alphas from the beads, if these are not among them.
+    obstacle_radii : ndarray, (obstacles,) float64, optional
+        Radii in nm of sites of other molecules, which follow the sites of the protein in every frame.
     c_alphas : CAlphaRule
         Whether C-alphas or beads are exact or noisy; with given atoms they are kept.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`; not used by DiAMoNDBack.
+    mirrored : bool
+        Build mirror images of the frames and mirror the result, which makes D-amino acids.
     finishing : sequence of Finishing
         Steps applied to built frames, in order.
     """
@@ -108,8 +113,10 @@ class ProteinJob:
     keep_given: bool = False
     beads: BeadLayout | None = None
     estimator: ModelFile | None = None
+    obstacle_radii: np.ndarray | None = None
     c_alphas: CAlphaRule = CAlphaRule()
     disulfides: np.ndarray | None = None
+    mirrored: bool = False
     finishing: Sequence[Finishing] = ()
 
     @property
@@ -127,14 +134,16 @@ class ProteinJob:
         """
         device = torch.device(device)
         if self.beads is not None:
-            return FrameBuilder(self, _open_beads(self, self.beads, device), device)
-        return FrameBuilder(self, _OnCAlphas(self, open_reconstructor(self, device), device), device)
+            return FrameBuilder(self, _open_beads(self, self.beads, device))
+        return FrameBuilder(self, _OnCAlphas(self, open_reconstructor(self, device), device))
 
 
 class _Structures(Protocol):
     """Builds structures on the sites of a job."""
 
-    def __call__(self, sites: Tensor, numbers: Tensor, box: Tensor | None) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, sites: Tensor, numbers: Tensor, box: Tensor | None, obstacles: Obstacles | None
+    ) -> tuple[Tensor, Tensor]:
         """Build atoms.
 
         Parameters
@@ -145,6 +154,8 @@ class _Structures(Protocol):
             Numbers of the frames.
         box : Tensor, (frames, 3, 3), optional
             Vectors of periodic boxes in nm, as rows, in reduced form.
+        obstacles : Obstacles, optional
+            Sites of other molecules in the same frames.
 
         Returns
         -------
@@ -168,7 +179,9 @@ class _OnCAlphas:
         if job.keep_given:
             self._slots = job.sites.residues, job.sites.slots(topology)
 
-    def __call__(self, sites: Tensor, numbers: Tensor, box: Tensor | None) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, sites: Tensor, numbers: Tensor, box: Tensor | None, obstacles: Obstacles | None
+    ) -> tuple[Tensor, Tensor]:
         """Build atoms."""
         c_alpha, given = sites, None
         if self._slots is not None:
@@ -180,7 +193,13 @@ class _OnCAlphas:
         cell = None if box is None else box.to(self._device, torch.float32)
         drawn = self._c_alphas.draw(beads, samples=samples, seed=seed, box=cell)
         built = self._reconstructor.reconstruct(
-            drawn, numbers=numbers, samples=samples, seed=seed, box=box, given=given
+            drawn,
+            numbers=numbers,
+            samples=samples,
+            seed=seed,
+            box=box,
+            given=given,
+            **({} if obstacles is None else {"obstacles": obstacles}),
         )
         return built, torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1)
 
@@ -191,10 +210,17 @@ class _OnBeads:
     def __init__(self, job: ProteinJob, builder: BeadBuilder) -> None:
         self._job, self._builder = job, builder
 
-    def __call__(self, sites: Tensor, numbers: Tensor, box: Tensor | None) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, sites: Tensor, numbers: Tensor, box: Tensor | None, obstacles: Obstacles | None
+    ) -> tuple[Tensor, Tensor]:
         """Build atoms."""
         built = self._builder.reconstruct(
-            sites, numbers=numbers, samples=self._job.samples, seed=self._job.seed, box=box
+            sites,
+            numbers=numbers,
+            samples=self._job.samples,
+            seed=self._job.seed,
+            box=box,
+            obstacles=obstacles,
         )
         return built, self._builder.image_distance(built, sites)
 
@@ -252,7 +278,7 @@ class BuiltAtoms(NamedTuple):
 class FrameBuilder:
     """Builds the frames of a job. Can be used by several threads at once."""
 
-    def __init__(self, job: ProteinJob, structures: _Structures, device: torch.device) -> None:
+    def __init__(self, job: ProteinJob, structures: _Structures) -> None:
         self.job = job
         self._structures = structures
         topology = job.topology
@@ -269,7 +295,7 @@ class FrameBuilder:
         Parameters
         ----------
         positions : ndarray, (frames, sites, 3) float32
-            The job's ``sites`` in nm, near the origin.
+            The job's ``sites`` in nm, near the origin, and after them the obstacles, if there are any.
         numbers : ndarray, (frames,) int64
             Number of each frame in its trajectory; it determines the random numbers.
         box : ndarray, (frames, 3, 3), optional
@@ -287,17 +313,28 @@ class FrameBuilder:
             reduced = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
         else:
             return self._build_separately(positions, numbers, box, periodic)
-        built, displacement = self._structures(
-            torch.from_numpy(positions), torch.from_numpy(numbers), reduced
-        )
+        if self.job.mirrored:
+            positions = -positions  # at the origin: the box is its own mirror image
+        n_sites = self.job.sites.n_sites
+        sites, frames = torch.from_numpy(positions[:, :n_sites]), torch.from_numpy(numbers)
+        obstacles = self._obstacles(torch.from_numpy(positions[:, n_sites:]))
+        built, displacement = self._structures(sites, frames, reduced, obstacles)
         if not bool(built.isfinite().all()):
             raise InputError(
                 f"{self.job.model.name}: predicts positions that are not finite for {self.job.name}; its "
                 "weights may be damaged, or it was not trained for such a chain"
             )
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
+        if self.job.mirrored:
+            built = -built
         atoms, failures = self._finish(built[:, :, self._listed.to(built.device)].cpu().numpy())
         return BuiltAtoms(atoms, displacement.cpu().numpy(), cis, failures)
+
+    def _obstacles(self, positions: Tensor) -> Obstacles | None:
+        """Return the sites (frames, obstacles, 3) of other molecules, None if there are none."""
+        if self.job.obstacle_radii is None:
+            return None
+        return Obstacles(positions.float(), torch.from_numpy(self.job.obstacle_radii).float())
 
     def _finish(self, atoms: np.ndarray) -> tuple[np.ndarray, int]:
         """Apply the finishing steps to atoms (samples, frames, atoms, 3), and count failures."""

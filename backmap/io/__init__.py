@@ -8,7 +8,7 @@ from .durable.manifest import describe_file, write_manifest
 from .durable.staging import StagedFiles, require_free
 from .formats.frame_times import holds_times
 from .frames import FrameChunk, Frames, join_chunks, join_frames
-from .mdtraj_objects import from_mdtraj, to_mdtraj
+from .mdtraj_objects import to_mdtraj
 from .naming import manifest_path, require_output_format, sample_paths, unfinished_path
 from .reader import FrameRange, FrameSource, Source, open_source, source_from_mdtraj
 from .selection.atom_selection import listed, select_listed
@@ -29,7 +29,6 @@ __all__ = [
     "StagedFiles",
     "beads_from_mdtraj",
     "describe_file",
-    "from_mdtraj",
     "holds_times",
     "join_chunks",
     "join_frames",

@@ -9,12 +9,8 @@ from itertools import groupby
 import numpy as np
 
 from backmap.chemistry import Molecule, Topology
-from backmap.chemistry.bead_mapping import BeadLayout
 from backmap.chemistry.residues import element
 from backmap.chemistry.sites import atom_names
-
-_BEAD_ELEMENT = "C"
-"""Programs refuse or guess an element that is missing; a bead made of several atoms has none."""
 
 MOLECULE_CHAIN = "A"
 """A molecule is written as one chain with this name."""
@@ -76,29 +72,6 @@ class AtomList:
         bonds = number[topology.bonds()]
         bonds = bonds[(bonds >= 0).all(axis=1)]
         return cls(tuple(residues), topology.chain_ids, tuple(map(tuple, bonds.tolist())))
-
-    @classmethod
-    def of_beads(cls, topology: Topology, layout: BeadLayout) -> AtomList:
-        """List the beads of a protein, without bonds."""
-        names: list[list[str]] = [[] for _ in range(topology.n_residues)]
-        elements: list[list[str]] = [[] for _ in range(topology.n_residues)]
-        for bead, residue in enumerate(layout.residues.tolist()):
-            slots = np.flatnonzero(layout.weights[bead])
-            single = element(atom_names(topology.residue_name(residue))[slots[0]])
-            names[residue].append(layout.names[bead])
-            elements[residue].append(single if len(slots) == 1 else _BEAD_ELEMENT)
-        residues = [
-            ListedResidue(
-                topology.residue_name(residue),
-                int(topology.chain_index[residue]),
-                int(topology.residue_numbers[residue]),
-                topology.insertion_codes[residue],
-                tuple(names[residue]),
-                tuple(elements[residue]),
-            )
-            for residue in range(topology.n_residues)
-        ]
-        return cls(tuple(residues), topology.chain_ids, ())
 
     @classmethod
     def of_molecule(cls, molecule: Molecule) -> AtomList:

@@ -7,43 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backmap.chemistry import Topology
 from backmap.errors import InputError
 from backmap.limits import shown
 
 from .atom_list import AtomList
-from .reader import source_from_mdtraj
 from .selection.disulfide_records import with_disulfides
 
 if TYPE_CHECKING:
     import mdtraj
-
-
-def from_mdtraj(
-    trajectory: mdtraj.Trajectory, *, skip_unknown: bool = False
-) -> tuple[Topology, np.ndarray, np.ndarray]:
-    """Extract the protein from an mdtraj trajectory.
-
-    Parameters
-    ----------
-    trajectory : mdtraj.Trajectory
-        Only C-alphas, or more atoms.
-    skip_unknown : bool
-        Leave out residues that cannot be built, with a warning.
-
-    Returns
-    -------
-    topology : Topology
-        The residues.
-    coordinates : ndarray, (frames, residues, 15, 3) float32
-        Positions in nm, NaN where an atom is missing.
-    present : ndarray, (residues, 15) bool
-        Atoms that the trajectory contains.
-    """
-    source = source_from_mdtraj(trajectory, skip_unknown=skip_unknown)
-    sites, topology = source.sites, source.topology
-    positions = np.concatenate([chunk.coordinates for chunk in source.chunks(max(1, source.n_frames))])
-    return topology, sites.in_slots(positions, topology), sites.present(topology)
 
 
 def mdtraj_topology(atoms: AtomList) -> mdtraj.Topology:

@@ -97,6 +97,10 @@ def require_file(path: str | Path) -> Path:
 
 def require_output_format(path: str | Path) -> str:
     """Return the suffix of an output; refuse a format that cannot be written."""
+    if suffix_of(path) in INPUT_SUFFIXES and suffix_of(path) not in OUTPUT_SUFFIXES:
+        raise InputError(
+            f"{path}: {suffix_of(path)} files can only be read; use one of {' '.join(OUTPUT_SUFFIXES)}"
+        )
     return require_suffix(path, OUTPUT_SUFFIXES, "output")
 
 

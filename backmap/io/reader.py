@@ -14,6 +14,7 @@ import numpy as np
 
 from backmap.chemistry import Topology
 from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, load_mapping, shipped_mappings
+from backmap.chemistry.modified_residues import read_modifications
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
@@ -50,6 +51,7 @@ from .selection.coordinate_checks import (
     warn_of_breaks,
 )
 from .selection.disulfide_records import NamedBond, find_named, named_in_topology
+from .selection.other_molecules import OthersKept
 from .selection.protein_selection import ProteinSelection, ResidueRecord, select_protein
 from .selection.residue_centres import find_c_alphas, refuse_residue_centres, suspect_centres
 from .selection.whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
@@ -290,7 +292,7 @@ class FrameSource(ABC):
 class Source(FrameSource):
     """An opened structure or trajectory, made by :func:`open_source`.
 
-    Chunks have coordinates (frames, sites, 3) in the precision of the file, with molecules made whole.
+    Chunks have coordinates (frames, sites, 3) in the precision of the file, with proteins made whole.
 
     Attributes
     ----------
@@ -305,6 +307,8 @@ class Source(FrameSource):
         What the sites are means of, if they are not atoms.
     mapping : BeadMapping or None
         The mapping of these beads.
+    others : OtherMolecules
+        Molecules beside the protein, whose sites follow those of the protein in the coordinates.
     """
 
     def __init__(
@@ -322,7 +326,9 @@ class Source(FrameSource):
         self._named_disulfides = disulfides
         self._selection = selection
         self.sites = selection.sites
+        self.others = selection.others
         self.beads: BeadLayout | None = None
+        self._index = np.concatenate([selection.atom_index, selection.others.index])
         self._set_chains(selection.topology)
         self._decide_by_first_sound_frame()
 
@@ -347,7 +353,8 @@ class Source(FrameSource):
         """
         if not self._named_disulfides:
             return np.empty((0, 2), dtype=np.int64)
-        return find_named(self._named_disulfides, self.topology, self._first_c_alpha[None], self.name)
+        leaders, reach_nm = self._first_c_alpha[None], self._selection.reach_nm
+        return find_named(self._named_disulfides, self.topology, leaders, self.name, reach_nm)
 
     def check(self) -> None:
         """Check the first selected frames, before anything is built."""
@@ -364,7 +371,8 @@ class Source(FrameSource):
     def _set_chains(self, topology: Topology, linked: np.ndarray | None = None, bond_nm: float = 0.0) -> None:
         """Set the chains of the residues, and the bonds by which frames are checked, if known."""
         self.topology = topology
-        self._judge = FrameJudge(topology, self.sites, linked, bond_nm, self._selection.reach_nm)
+        reach_nm = self._selection.reach_nm
+        self._judge = FrameJudge(topology, self.sites, linked, bond_nm, reach_nm, self.others)
         steps = number_steps(topology.residue_numbers, topology.insertion_codes)
         self._chains = ChainsOfAtoms(self.sites.residues, self.sites.leaders, topology.chain_index, steps)
 
@@ -439,13 +447,17 @@ class Source(FrameSource):
 
     def _read(self, raw: Frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return positions as in the file, boxes, and which frames are readable, (frames,) bool."""
-        positions = raw.coordinates[:, self._selection.atom_index]
+        positions = raw.coordinates[:, self._index]
         boxes = periodic_boxes(raw.periodic_box, len(raw))
         return positions, boxes, self._judge.readable(positions, boxes)
 
     def _take(self, raw: Frames) -> tuple[np.ndarray, np.ndarray]:
         positions, boxes, readable = self._read(raw)
-        whole = make_whole(positions, np.where(readable[:, None, None], boxes, 0.0), self._chains)
+        n_sites, usable = self.sites.n_sites, np.where(readable[:, None, None], boxes, 0.0)
+        protein = positions if not self.others.n_sites else positions[:, :n_sites]
+        whole = make_whole(protein, usable, self._chains)
+        if self.others.n_sites:
+            whole = np.concatenate([whole, positions[:, n_sites:]], axis=1)
         return whole, self._judge.sound(whole[:, self.sites.leaders], readable)
 
     def _refuse(self, raw: Frames, number: int) -> NoReturn:
@@ -462,6 +474,8 @@ def open_source(
     skip_bad: bool = False,
     sequence: str | Path | None = None,
     beads: str = ANY_BEADS,
+    residue_file: str | Path | None = None,
+    others: OthersKept = "none",
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -483,6 +497,10 @@ def open_source(
     beads : str
         What the positions are: a shipped mapping, or the file of one. By default, names and distances decide
         whether they are atoms or beads.
+    residue_file : path, optional
+        Further modified residues, from :func:`backmap.chemistry.modified_residues.read_modifications`.
+    others : str
+        Which molecules beside the protein are read as well: ``none``, ``nucleic-acids`` or ``all``.
 
     Returns
     -------
@@ -508,7 +526,14 @@ def open_source(
         skip_unknown=skip_unknown,
         sequence=fasta,
         mapping=_mapping(beads),
+        modifications=read_modifications(residue_file),
+        others=others,
     )
+    further = [
+        *([] if fasta is None else [fasta.path]),
+        *([] if residue_file is None else [Path(residue_file)]),
+        *_mapping_file(beads),
+    ]
     if opened.frames.n_atoms == selection.topology.n_residues:
         opened.require_same_atoms(
             "it seems to contain only C-alphas: give a topology that contains only the C-alphas"
@@ -522,7 +547,7 @@ def open_source(
         selection,
         frames=frames,
         skip_bad=skip_bad,
-        files=(*opened.files, *(() if fasta is None else (fasta.path,)), *_mapping_file(beads)),
+        files=(*opened.files, *further),
         disulfides=_named_disulfides(opened.names),
     )
     source.check()
@@ -574,6 +599,8 @@ def source_from_mdtraj(
     skip_unknown: bool = False,
     sequence: str | Path | None = None,
     beads: str = ANY_BEADS,
+    residue_file: str | Path | None = None,
+    others: OthersKept = "none",
 ) -> Source:
     """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
@@ -582,9 +609,14 @@ def source_from_mdtraj(
     name = "the trajectory"
     fasta = None if sequence is None else FastaFile.read(sequence)
     residues = residue_records(trajectory.topology) if residues is None else residues
-    mapping = _mapping(beads)
     selection = select_protein(
-        residues, file=name, skip_unknown=skip_unknown, sequence=fasta, mapping=mapping
+        residues,
+        file=name,
+        skip_unknown=skip_unknown,
+        sequence=fasta,
+        mapping=_mapping(beads),
+        modifications=read_modifications(residue_file),
+        others=others,
     )
     disulfides = named_in_topology(trajectory.topology)
     source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)

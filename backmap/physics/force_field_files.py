@@ -58,7 +58,7 @@ def force_field_from_files(
     try:
         import openmm.app
     except ImportError as error:
-        raise InputError("energies need OpenMM; pip install openmm") from error
+        raise InputError("energies need OpenMM; install it with `pip install openmm`") from error
     constraints = openmm.app.HBonds if constrain_hydrogens else None
     try:
         system = _make_system(topology, files, constraints)

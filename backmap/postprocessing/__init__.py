@@ -1,6 +1,7 @@
-"""Optional steps between building frames and writing them, with OpenMM: hydrogens and a minimisation."""
+"""Steps between building frames and writing them: modified residues, hydrogens and a minimisation."""
 
 from .hydrogens import Hydrogens
 from .minimisation import RestrainedMinimisation
+from .modified_residues import ModifiedResidues
 
-__all__ = ["Hydrogens", "RestrainedMinimisation"]
+__all__ = ["Hydrogens", "ModifiedResidues", "RestrainedMinimisation"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from backmap.io import AtomList
 from backmap.io.atom_list import ListedResidue
 
 from .hydrogen_sites import MOST_CHOICES, PLANAR_ATOMS, Site, SiteAxes, along_axes, ideal_places
+from .modified_residues import ModifiedResidues
 from .protonation import bonds_in_place, choose_hydrogens
 from .turning_hydrogens import ACCEPTOR_DISTANCE_NM, CONTACT_DISTANCES_NM, Surroundings, TurningHydrogens
 
@@ -31,6 +33,9 @@ class Hydrogens:
         breaks.
     ph : float
         The pH that decides protonation states.
+    modified : ModifiedResidues, optional
+        The step before, which turns ``atoms`` into modified residues. Their hydrogens are those of the amino
+        acids they are made of, except where atoms were added.
 
     Attributes
     ----------
@@ -47,12 +52,25 @@ class Hydrogens:
 
     atoms: AtomList
 
-    def __init__(self, atoms: AtomList, reference: np.ndarray, *, ph: float = 7.0) -> None:
+    def __init__(
+        self,
+        atoms: AtomList,
+        reference: np.ndarray,
+        *,
+        ph: float = 7.0,
+        modified: ModifiedResidues | None = None,
+    ) -> None:
         atoms = bonds_in_place(atoms, reference)
-        protein = _Protonated.of(atoms, choose_hydrogens(atoms, reference, ph))
+        chosen = choose_hydrogens(atoms, reference, ph)
+        kinds, planar = [residue.name for residue in atoms.residues], frozenset[tuple[int, str]]()
+        if modified is not None:
+            chosen = modified.hydrogens(chosen)
+            atoms = bonds_in_place(modified.atoms, modified.apply(reference[None])[0])
+            kinds, planar = list(modified.parents), modified.planar
+        protein = _Protonated.of(atoms, chosen)
         self.atoms = protein.atoms
         self._heavy = protein.heavy
-        sites = _find_sites(atoms, protein)
+        sites = _find_sites(atoms, protein, kinds, planar)
         self._axes = SiteAxes(sites)
         self._fixed = _Places.of(sites, turning=False)
         self._turning = _Places.of(sites, turning=True)
@@ -63,7 +81,7 @@ class Hydrogens:
             np.searchsorted(standing, self._heavy[np.array(heavy, dtype=np.int64)])
             for heavy in ([site.atom for site in turned], [site.neighbours[0] for site in turned])
         )
-        self._turn = TurningHydrogens(donors, neighbours, _surroundings(protein.atoms, standing))
+        self._turn = TurningHydrogens(donors, neighbours, _surroundings(protein.atoms, kinds, standing))
 
     def apply(self, coordinates: np.ndarray) -> np.ndarray:
         """Add hydrogens to frames.
@@ -170,9 +188,13 @@ class _Places:
         return coordinates[:, self.atom, None] + along_axes(self.places, axes[:, self.site, None])
 
 
-def _find_sites(atoms: AtomList, protein: _Protonated) -> list[Site]:
-    """Find every heavy atom with hydrogens and how it is bonded."""
-    of_residue = [(residue, name) for residue in atoms.residues for name in residue.atom_names]
+def _find_sites(
+    atoms: AtomList, protein: _Protonated, kinds: Sequence[str], planar: Set[tuple[int, str]]
+) -> list[Site]:
+    """Find every heavy atom with hydrogens and how it is bonded, given the amino acid of each residue."""
+    of_residue = [
+        (index, name) for index, residue in enumerate(atoms.residues) for name in residue.atom_names
+    ]
     bonded: list[list[int]] = [[] for _ in of_residue]
     for first, second in atoms.bonds:
         bonded[first].append(second)
@@ -181,17 +203,18 @@ def _find_sites(atoms: AtomList, protein: _Protonated) -> list[Site]:
     def is_planar(atom: int) -> bool:
         residue, name = of_residue[atom]
         peptide = name == "N" and len(protein.hydrogens.get(atom, ())) == 1
-        return peptide or name in PLANAR_ATOMS.get(residue.name, ())
+        return peptide or (residue, name) in planar or name in PLANAR_ATOMS.get(kinds[residue], ())
 
+    elements = [element for residue in atoms.residues for element in residue.elements]
     sites = []
     for atom, hydrogens in protein.hydrogens.items():
         neighbours = sorted(bonded[atom])
         residue, name = of_residue[atom]
-        if (residue.name, name) == ("PRO", "CD"):
+        if (kinds[residue], name) == ("PRO", "CD"):
             neighbours.reverse()  # N sorts first, but CG is closer to the main chain along the side chain
         alone = len(neighbours) == 1
         places = ideal_places(
-            residue.elements[residue.atom_names.index(name)],
+            elements[atom],
             len(neighbours),
             len(hydrogens),
             planar=is_planar(atom),
@@ -202,10 +225,11 @@ def _find_sites(atoms: AtomList, protein: _Protonated) -> list[Site]:
     return sites
 
 
-def _surroundings(atoms: AtomList, standing: np.ndarray) -> Surroundings:
+def _surroundings(atoms: AtomList, kinds: Sequence[str], standing: np.ndarray) -> Surroundings:
     """Collect how close a hydrogen may come to each placed atom, and whether the atom is an acceptor."""
     elements = [element for residue in atoms.residues for element in residue.elements]
-    names = [(residue.name, name) for residue in atoms.residues for name in residue.atom_names]
+    named = zip(kinds, atoms.residues, strict=True)
+    names = [(kind, name) for kind, residue in named for name in residue.atom_names]
     protonated = {
         heavy for bond in atoms.bonds for heavy in bond if "H" in (elements[bond[0]], elements[bond[1]])
     }

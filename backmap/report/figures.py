@@ -203,7 +203,7 @@ def code_diversity(scores: dict) -> Figure:
     spread = np.array(diversity["spread"])
     left.bar(np.arange(1, len(spread) + 1), spread, color=SAMPLE, width=0.8)
     left.set(xlabel="atom", ylabel="spread (nm)")
-    left.set_title(f"{diversity['samples']} samples, {diversity['valid']:.1f} % sound")
+    left.set_title(f"{diversity['n_samples']} samples, {diversity['valid']:.1f} % sound")
     right.hist(diversity["rmsd_pairs"], bins=40, color=SAMPLE, alpha=0.8)
     right.set(xlabel="RMSD between two samples (nm)", ylabel="pairs of samples")
     right.locator_params(axis="x", nbins=5)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from backmap.cluster import LocalWorkers, count_workers, select_device
 from backmap.inference.temporal import frames_per_chunk
 from backmap.io import AtomList, BeadSource, FrameChunk, FrameSource, Source
+from backmap.io.selection.other_molecules import OthersKept
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.models.temporal.model import TemporalModel
@@ -23,8 +24,8 @@ from .temporal_frames import BeadCheck, check_source
 class Opener(Protocol):
     """Opens the incoming frames for the kind of model that builds them."""
 
-    def protein(self, asked: Building) -> Source:
-        """Open them as frames of a protein."""
+    def protein(self, asked: Building, others: OthersKept) -> Source:
+        """Open them as frames of a protein, and of these other molecules."""
 
     def beads(self, model: TemporalModel) -> BeadSource:
         """Open them as beads of the molecule of a temporal model."""
@@ -86,7 +87,7 @@ class _ProteinFollower:
         device = select_device(asked.device)
         cores = count_workers(device)
         count, threads = (cores, 1) if side_by_side else (1, cores)
-        self.source = opener.protein(asked)
+        self.source = opener.protein(asked, asked.others(model.family))
         self._plan = ProteinPlan.make(self.source, model, asked)
         self._workers = LocalWorkers(self._plan.job, device, count, threads)
         self._c_alphas = CAlphaRecord()

@@ -20,6 +20,7 @@ from backmap.io import (
     unfinished_path,
     write_manifest,
 )
+from backmap.io.durable.manifest import read_outputs
 from backmap.io.durable.staging import explain_writing
 from backmap.io.naming import OUTPUT_SUFFIXES, stem_of, suffix_of
 
@@ -89,8 +90,12 @@ class Outputs:
         atoms: AtomList,
         grown: Callable[[], Iterable[GrowingOutput]],
         record: Mapping[str, object],
+        inputs: Sequence[Path] = (),
     ) -> None:
         """Complete the outputs, write the record, and move all of them to their final names.
+
+        If the record replaces that of an earlier run, the outputs of that run which this run does not write
+        are removed, so that no sample of another run remains beside the new ones.
 
         Parameters
         ----------
@@ -102,12 +107,30 @@ class Outputs:
             Opens the complete outputs.
         record : mapping
             How the outputs were made.
+        inputs : sequence of Path
+            Files that the run reads, which are never removed.
         """
         journal.commit(replace(journal.progress, finishing=True))
         write_manifest(journal.folder / self.record.name, record)
         for output in grown():
             output.finish()
+        for path in self._left_by_earlier_run(atoms, inputs):
+            with explain_writing(path):
+                path.unlink()
         journal.publish({journal.folder / file.name: file for file in self.all_files(atoms)})
+
+    def _left_by_earlier_run(self, atoms: AtomList, inputs: Sequence[Path]) -> list[Path]:
+        """List outputs that the existing record names, apart from files that this run writes or reads."""
+        kept = {file.absolute() for file in self.all_files(atoms)}
+        earlier = [self.record.with_name(name) for name in read_outputs(self.record)]
+        return [
+            path
+            for path in earlier
+            if path.absolute() not in kept
+            and path.is_file()
+            and not path.is_symlink()
+            and not any(given.exists() and path.samefile(given) for given in inputs)
+        ]
 
     def make_folder(self) -> None:
         """Create the folder for the outputs of several inputs."""

@@ -38,6 +38,8 @@ class ProteinRun(Run):
             skip_bad=request.on_bad_frame == "skip",
             sequence=request.sequence,
             beads=request.beads,
+            residue_file=request.residues,
+            others=request.others(model.family),
         )
         self.sources, self.steps, self.residues = [source], source.n_frames, source.topology.n_residues
         self._plan = ProteinPlan.make(source, model, request)

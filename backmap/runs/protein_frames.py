@@ -12,11 +12,12 @@ import psutil
 import torch
 
 from backmap.chemistry import Topology
-from backmap.chemistry.sites import Sites
+from backmap.chemistry.modified_residues import Modification, Modifications
 from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
 from backmap.inference.protein_job import POSITION_DECIMALS, ProteinJob
 from backmap.io import AtomList, FrameChunk, Progress, Source
+from backmap.io.atom_list import ListedResidue
 
 from .c_alpha_record import CAlphaRecord
 from .output_layout import OutputLayout
@@ -67,40 +68,71 @@ class KeptAtoms:
         Indices of the kept atoms in the output; in structures whose C-alphas moved, none are kept.
     places : ndarray, (kept,) int64
         Indices of the kept atoms among the sites that are read.
+    others : slice
+        The sites of molecules beside the protein, which follow the built atoms in the output.
     """
 
     read: np.ndarray
     leader: int
     numbers: np.ndarray
     places: np.ndarray
+    others: slice
 
     @classmethod
-    def find(cls, atoms: AtomList, sites: Sites, read: np.ndarray, kept: np.ndarray) -> KeptAtoms:
+    def find(
+        cls,
+        atoms: AtomList,
+        source: Source,
+        read: np.ndarray,
+        kept: np.ndarray,
+        modifications: Modifications | None = None,
+    ) -> KeptAtoms:
         """Find atoms by their names.
 
         Parameters
         ----------
         atoms : AtomList
-            Atoms of the output, with the residues of the sites.
-        sites : Sites
-            Sites of the source.
+            Atoms of the output: the residues of the source, and their caps.
+        source : Source
+            What is read.
         read : ndarray, (read,) int64
-            Those that frames are built from, ascending.
+            Sites of the protein that frames are built from, ascending.
         kept : ndarray, (kept,) int64
             Those of them that keep their positions.
+        modifications : mapping of str to Modification, optional
+            The modified residues by name, if the output has them instead of their parents.
         """
-        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues)]).tolist()
+        sites, topology = source.sites, source.topology
+        known = {} if modifications is None else modifications
+        caps = {cap.name for cap in topology.caps}
+        protein = [row for row, residue in enumerate(atoms.residues) if residue.name not in caps]
+        names = [
+            _parent_names(atoms.residues[row], known.get(topology.names[index]))
+            for index, row in enumerate(protein)
+        ]
+        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues)])[protein].tolist()
         numbers, places = [], []
         for place in np.flatnonzero(np.isin(read, kept)).tolist():
             site = read[place]
             residue = int(sites.residues[site])
-            names = atoms.residues[residue].atom_names
-            if sites.names[site] in names:
-                numbers.append(first[residue] + names.index(sites.names[site]))
+            if sites.names[site] in names[residue]:
+                numbers.append(first[residue] + names[residue].index(sites.names[site]))
                 places.append(place)
+        others = slice(sites.n_sites, sites.n_sites + source.others.n_sites)
         return cls(
-            read, int(sites.leaders[0]), np.array(numbers, dtype=np.int64), np.array(places, dtype=np.int64)
+            np.concatenate([read, np.arange(others.start, others.stop)]),
+            int(sites.leaders[0]),
+            np.array(numbers, dtype=np.int64),
+            np.array(places, dtype=np.int64),
+            others,
         )
+
+
+def _parent_names(residue: ListedResidue, modified: Modification | None) -> tuple[str, ...]:
+    """Return the names that the atoms of a residue have in its parent; empty for atoms of its own."""
+    if modified is None:
+        return residue.atom_names
+    return tuple("OXT" if name == "OXT" else modified.old_names.get(name, "") for name in residue.atom_names)
 
 
 @dataclass(frozen=True)
@@ -199,6 +231,9 @@ class _PendingChunk:
         exact = chunk.coordinates[:, kept.read[kept.places]]
         stays = ~built.displacement.any(axis=-1)[:, :, None, None]
         atoms[:, :, kept.numbers] = np.where(stays, exact, atoms[:, :, kept.numbers])
+        if kept.others.start < kept.others.stop:
+            beside = np.asarray(chunk.coordinates[:, kept.others], dtype=np.float64)
+            atoms = np.concatenate([atoms, np.broadcast_to(beside, (samples, *beside.shape))], axis=2)
         return BuiltFrames(atoms, chunk, CAlphaRecord.of(built), built.failures)
 
 
@@ -208,13 +243,14 @@ def build_reference(job: ProteinJob, source: Source, kept: KeptAtoms) -> np.ndar
     Returns
     -------
     ndarray, (atoms, 3) float64
-        Positions of the first sample in nm.
+        Positions of the protein's atoms in the first sample, in nm.
     """
     first = source.first_frames(1)
     first = first.cut(first.covered.index(int(first.numbers[0])) + 1)
     with LocalWorkers(job, "cpu") as workers:
         (built,) = build_frames(workers, [first], kept, job.samples)
-    return built.coordinates[0, 0]
+    n_others = kept.others.stop - kept.others.start
+    return built.coordinates[0, 0, : built.coordinates.shape[2] - n_others]
 
 
 def to_step(built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any]) -> Step:

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from backmap.chemistry import RESIDUE_INDEX, Topology
+from backmap.chemistry.modified_residues import Modifications, read_modifications
 from backmap.errors import InputError, OptionError
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
 from backmap.io.selection.disulfide_records import disulfides_of_frame
+from backmap.io.selection.other_molecules import OtherMolecules
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
+from backmap.postprocessing.modified_residues import ModifiedResidues
 
 from .protein_frames import KeptAtoms, build_reference, listed_atoms
 from .request import Building
@@ -46,7 +50,7 @@ class ProteinPlan:
         InputError
             If a request cannot be fulfilled for this protein or model.
         """
-        topology = source.topology
+        topology, modifications = source.topology, read_modifications(asked.residues)
         read = np.arange(source.sites.n_sites)
         if source.beads is None:
             read = np.arange(source.given.n_sites) if asked.keep_given else source.sites.leaders
@@ -63,14 +67,17 @@ class ProteinPlan:
             keep_given=asked.keep_given,
             beads=source.beads,
             estimator=_estimator(source, model, asked),
+            obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
-            disulfides=source.disulfides,
+            disulfides=_with_modified(source.disulfides, topology, modifications),
+            mirrored=_is_mostly_mirrored(topology, modifications),
         )
-        job, atoms = _with_finishing(job, source, asked, read)
+        job, atoms = _with_finishing(job, source, asked, read, modifications)
         stays = source.sites.leaders if asked.minimise else read
         if source.beads is not None:
             stays = read[:0]
-        return cls(job, atoms, KeptAtoms.find(atoms, source.sites, read, stays))
+        kept = KeptAtoms.find(atoms, source, read, stays, modifications)
+        return cls(job, _with_others(atoms, source.others), kept)
 
 
 def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile | None:
@@ -96,17 +103,47 @@ def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile |
     return None if source.mapping.main_is_c_alpha else shipped.read_estimator(name, asked.bead_model)
 
 
+def _with_others(atoms: AtomList, others: OtherMolecules) -> AtomList:
+    """Add molecules beside the protein at the end of a list of atoms."""
+    n_chains = len(atoms.chain_ids)
+    moved = tuple(replace(residue, chain=residue.chain + n_chains) for residue in others.residues)
+    return replace(atoms, residues=atoms.residues + moved, chain_ids=atoms.chain_ids + others.chain_ids)
+
+
+def _with_modified(bonds: np.ndarray, topology: Topology, modifications: Modifications) -> np.ndarray:
+    """Add every modified cysteine to known disulfides (n, 2), paired with itself: its sulfur is not free."""
+    modified = [
+        row
+        for row in np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"])
+        if topology.names[row] and modifications[topology.names[row]].atoms
+    ]
+    kept = bonds[~np.isin(bonds, modified).any(axis=1)]
+    return np.concatenate([kept, np.repeat(modified, 2).reshape(-1, 2).astype(np.int64)])
+
+
+def _is_mostly_mirrored(topology: Topology, modifications: Modifications) -> bool:
+    """Return whether most residues are D-amino acids, not counting glycine."""
+    chiral = np.flatnonzero(topology.residue_types != RESIDUE_INDEX["GLY"])
+    names = (topology.names[row] for row in chiral)
+    return 2 * sum(bool(name) and modifications[name].mirrored for name in names) > len(chiral)
+
+
 def _with_finishing(
-    job: ProteinJob, source: Source, asked: Building, read: np.ndarray
+    job: ProteinJob, source: Source, asked: Building, read: np.ndarray, modifications: Modifications
 ) -> tuple[ProteinJob, AtomList]:
     """Add the finishing of built frames, and list the resulting atoms."""
-    atoms, finishing = listed_atoms(source.topology), list[Finishing]()
+    built, topology = listed_atoms(source.topology), source.topology
+    atoms, finishing, modified = built, list[Finishing](), None
+    if any(topology.names) or topology.caps or job.mirrored:
+        modified = ModifiedResidues(built, topology, modifications, given=job.given, mirrored=job.mirrored)
+        finishing.append(modified)
+        atoms = modified.atoms
     if asked.hydrogens:
         from backmap.postprocessing import Hydrogens
 
-        reference = build_reference(job, source, KeptAtoms.find(atoms, source.sites, read, read))
-        job = replace(job, disulfides=_decided(atoms, reference))
-        hydrogens = Hydrogens(atoms, reference, ph=asked.ph)
+        reference = build_reference(job, source, KeptAtoms.find(built, source, read, read))
+        job = replace(job, disulfides=_decided(built, reference))
+        hydrogens = Hydrogens(built, reference, ph=asked.ph, modified=modified)
         finishing.append(hydrogens)
         atoms = hydrogens.atoms
     if asked.minimise:

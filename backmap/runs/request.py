@@ -13,6 +13,7 @@ from backmap.cluster.devices import DEVICES
 from backmap.errors import OptionError
 from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM, CAlphaMode, CAlphaRule
 from backmap.io import FrameRange
+from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Flag, Name, OneOf, Real, Several, Whole
 from backmap.models.shipped import DEFAULT_MODEL
 from backmap.options import check_options, defaults_of, option, options_of
@@ -20,7 +21,7 @@ from backmap.options import check_options, defaults_of, option, options_of
 PROTEINS = ("protein", "diamondback")
 """Families of models that build each frame of a protein separately."""
 
-FRAME_NUMBERS = Whole(1, 10**12)
+_FRAMES = Whole(1, 10**12)
 _COUNT = Whole(0, 10**12)
 
 
@@ -67,8 +68,24 @@ class Building:
         families=("protein",),
         decides=False,  # its content decides
     )
+    residues: str | None = option(
+        None,
+        Name(),
+        "TOML file of modified residues to build besides those that are known",
+        metavar="FILE",
+        group="files",
+        families=PROTEINS,
+        decides=False,  # its content decides
+    )
     skip_unknown: bool = option(
         False, Flag(), "leave out residues that cannot be built", group="building", families=PROTEINS
+    )
+    keep_others: bool = option(
+        False,
+        Flag(),
+        "carry lipids, ligands, ions and water into the output as they are, as nucleic acids always are",
+        group="building",
+        families=("protein",),
     )
     keep_given: bool = option(
         False,
@@ -159,6 +176,12 @@ class Building:
         if self.minimise and not self.hydrogens:
             raise OptionError("minimise", "needs hydrogens; ask for hydrogens as well")
 
+    def others(self, family: str) -> OthersKept:
+        """Return which molecules beside the protein are carried into the output."""
+        if family != "protein":
+            return "none"
+        return "all" if self.keep_others else "nucleic-acids"
+
     @property
     def c_alpha_rule(self) -> CAlphaRule:
         """How C-alphas are treated."""
@@ -210,7 +233,7 @@ class Request(Building):
     seed_from: str | None = option(
         None,
         Name(),
-        "all-atom trajectory whose frames the rollout starts from",
+        "all-atom trajectory to take the first frames from",
         metavar="TRAJECTORY",
         group="files",
         families=("temporal",),
@@ -226,17 +249,14 @@ class Request(Building):
     one_file: bool = option(
         False, Flag(), "write all samples of a frame to one file, one after another", group="files"
     )
-    overwrite: bool = option(False, Flag(), "replace existing output", group="files", decides=False)
-    begin: int = option(1, FRAME_NUMBERS, "first frame to build, counted from 1", metavar="N", group="frames")
-    end: int | None = option(
-        None,
-        FRAME_NUMBERS,
-        "last frame to build",
-        unset="the last frame of the file",
-        metavar="N",
-        group="frames",
+    overwrite: bool = option(
+        False, Flag(), "replace the outputs of an earlier run", group="files", decides=False
     )
-    stride: int = option(1, FRAME_NUMBERS, "build every N-th frame", metavar="N", group="frames")
+    begin: int = option(1, _FRAMES, "first frame to build, counted from 1", metavar="N", group="frames")
+    end: int | None = option(
+        None, _FRAMES, "last frame to build", unset="the last frame of the file", metavar="N", group="frames"
+    )
+    stride: int = option(1, _FRAMES, "build every N-th frame", metavar="N", group="frames")
     on_bad_frame: str = option(
         "stop",
         OneOf(("stop", "skip")),
@@ -280,7 +300,7 @@ class Request(Building):
     )
     chunk: int | None = option(
         None,
-        FRAME_NUMBERS,
+        _FRAMES,
         "number of frames that a kill can lose",
         unset="about one second of work",
         metavar="FRAMES",

@@ -106,8 +106,11 @@ class Run(ABC):
                     report.note("start", run=description)
                     failures = self.build(pool, outputs, journal, report)
                     found = self.outcome(journal)
-                    record = {**description, **found}
-                    outputs.finish(journal, self.atoms, partial(self.whole_outputs, outputs, journal), record)
+                    written = outputs.names(self.atoms)[:-1]  # all but the record
+                    record = {**description, "outputs": written, **found}
+                    outputs.finish(
+                        journal, self.atoms, partial(self.whole_outputs, outputs, journal), record, inputs
+                    )
                     report.note("end", outputs=[str(path) for path in outputs.all_paths], **found)
         for message in self.warnings(found, outputs):
             warnings.warn(message, InputWarning, stacklevel=2)

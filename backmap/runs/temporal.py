@@ -180,7 +180,7 @@ class TemporalRun(Run):
             if counts["unphysical"]:
                 frames = counted(counts["unphysical"], "frame")
                 yield (
-                    f"{counts['trajectory']}: {frames} remained unphysical after all re-draws (see "
+                    f"{counts['trajectory']}: {frames} remained unphysical after repeated draws (see "
                     f"{outputs.record.name}); check that its beads resemble those of the training data"
                 )
 
@@ -194,12 +194,12 @@ class TemporalRun(Run):
         built = report.frames_built
         speed = f"{rounded(built / report.seconds)} frames/s" if built else "all built before"
         counts = outcome["rollout"]
-        nouns = {"redraws": "re-draw", "reseeds": "re-seed", "unphysical": "unphysical frame"}
+        nouns = {"redraws": "repeated draw", "reseeds": "restart", "unphysical": "unphysical frame"}
         watched = ", ".join(counted(sum(row[name] for row in counts), noun) for name, noun in nouns.items())
         total = sum(row["frames"] for row in counts)
         mean = sum(row["mean_residual_nm"] * row["frames"] for row in counts) / total
         largest = max(row["largest_residual_nm"] for row in counts)
         return (
-            f"rolled out {' x '.join(sizes)} in {report.seconds:.1f} s ({speed}); {watched}; "
-            f"coarse-grained residual {mean:.2g} nm, at most {largest:.2g} nm"
+            f"reconstructed {' x '.join(sizes)} in {report.seconds:.1f} s ({speed}); {watched}; "
+            f"distance of beads from the input {mean:.2g} nm, at most {largest:.2g} nm"
         )

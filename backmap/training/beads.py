@@ -148,7 +148,8 @@ class EstimatorStage(Stage[BeadBatch]):
     def loss(self, batch: BeadBatch) -> Tensor:
         """Mean negative log-likelihood of the C-alphas, up to a constant."""
         squared, noise = self._deviations(batch)
-        return (squared / (2 * noise.square()) + 3 * noise.log()).mean()
+        losses = squared / (2 * noise.square()) + 3 * noise.log()
+        return losses.sum() / max(1, len(losses))  # all beads of a batch may be C-alphas
 
     def _deviations(self, batch: BeadBatch) -> tuple[Tensor, Tensor]:
         """Squared deviations (n,) in nm^2 of C-alphas that are not beads, and predicted deviations (n,)."""

@@ -119,7 +119,7 @@ class DiamondbackStage(Stage[Sites]):
         return random_batches(self.draw(epoch), self.loop, generator)
 
     def draw(self, epoch: int) -> Sites:
-        """Residues of an epoch, from its number alone."""
+        """Residues of an epoch; they depend only on its number."""
         generator = np.random.default_rng((self.config.seed, 1, epoch))
         structures = self.loop.drawn_per_epoch
         drawn = draw_structures(self.data, structures, generator, noise_share=0.0, max_noise_nm=0.0)

@@ -95,13 +95,13 @@ class Stage(Protocol[Batch]):
     loop: LoopConfig
 
     def batches(self, epoch: int) -> Iterable[tuple[Batch, int]]:
-        """Draw the batches of an epoch, with their sizes, from its number alone."""
+        """Draw the batches of an epoch, with their sizes; they depend only on its number."""
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of a batch."""
 
     def validate(self, epoch: int) -> float:
-        """Loss on data held out, after so many epochs; the network has its mean weights."""
+        """Loss on held-out data after some epochs; the network has its mean weights."""
 
     def gradient_clip(self, epoch: int) -> float:
         """Largest norm of the gradient in an epoch."""

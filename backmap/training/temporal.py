@@ -37,7 +37,7 @@ Energy = Callable[[Tensor], Tensor]
 """Potential energies (batch,) in kJ/mol of frames (batch, atoms, 3) in nm, with a gradient."""
 
 Sampler = Callable[[TemporalModel, int], None]
-"""Writes samples of the present model, after so many epochs."""
+"""Writes samples of the current model, given the number of epochs."""
 
 
 @dataclass(frozen=True)

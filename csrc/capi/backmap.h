@@ -1,7 +1,7 @@
-/* backmap for programs in C, Fortran and whatever else calls C: atoms from C-alphas, without Python.
+/* backmap for programs in C, Fortran and other languages that call C: atoms from C-alphas, without Python.
  *
- * A model is a file that `backmap export` wrote. Every call may be made from any thread; several threads may use one
- * model at once. No call ends the program: errors are reported by the return value and, in words, by
+ * A model is a file that `backmap export` wrote. Any thread may make any call, and several threads may use one model at
+ * the same time. No call ends the program: errors are reported by the return value and, in words, by
  * backmap_last_error(). Lengths are in nm. Arrays are in C order: the last index runs fastest.
  */
 #ifndef BACKMAP_H
@@ -45,7 +45,7 @@ BACKMAP_PUBLIC int backmap_free(backmap_model* model);
 
 /* ---- Models of proteins: protein, diamondback ---- */
 
-/* Number of a residue type by its three-letter name, as `residue_types` wants it; -1 if there is no such type. */
+/* Number of a residue type, for `residue_types`, by its three-letter name; -1 if there is no such type. */
 BACKMAP_PUBLIC int64_t backmap_residue_type(const backmap_model* model, const char* name);
 
 /* Name of the atom in a slot of a residue type, "" if there is none; NULL on an error. Valid as long as the model. */
@@ -65,10 +65,10 @@ typedef struct {
 /* Build all atoms.
  *
  * c_alpha          (frames, residues, 3)
- * samples          structures for each frame
+ * samples          structures per frame
  * seed             of the random numbers: the same seed and the same numbers give the same atoms
  * atoms            out: (samples, frames, residues, 15, 3); zero where there is no atom
- * atoms_capacity   numbers that `atoms` can hold
+ * atoms_capacity   number of elements that `atoms` can hold
  * mask             out: (residues, 15), 1 where there is an atom; may be NULL
  */
 BACKMAP_PUBLIC int backmap_reconstruct(backmap_model* model, const backmap_system* system, const double* c_alpha,
@@ -97,7 +97,7 @@ BACKMAP_PUBLIC const char* backmap_molecule_atom_name(const backmap_model* model
  * trajectories       number of trajectories
  * beads              (trajectories, beads, 3) of the first frame
  * previous           out: (trajectories, previous_frames, atoms, 3)
- * previous_capacity  numbers that `previous` can hold
+ * previous_capacity  number of elements that `previous` can hold
  */
 BACKMAP_PUBLIC int backmap_seed_frames(backmap_model* model, int64_t trajectories, const double* beads,
                                        double* previous, int64_t previous_capacity);
@@ -109,11 +109,11 @@ BACKMAP_PUBLIC int backmap_seed_frames(backmap_model* model, int64_t trajectorie
  * numbers            (trajectories) numbers that select the random numbers; NULL: 0, 1, 2 ...
  * frame              number of the frame, from 0, which its random numbers belong to
  * seed               of the random numbers
- * previous           in and out: (trajectories, previous_frames, atoms, 3), frames before, the newest last; what
- *                    backmap_seed_frames or the last call left there
- * previous_capacity  numbers that `previous` holds
+ * previous           in and out: (trajectories, previous_frames, atoms, 3), earlier frames, the newest last, as
+ *                    backmap_seed_frames or the last call left them
+ * previous_capacity  number of elements that `previous` can hold
  * atoms              out: (trajectories, atoms, 3)
- * atoms_capacity     numbers that `atoms` can hold
+ * atoms_capacity     number of elements that `atoms` can hold
  * physical           out: (trajectories), 1 where the frame is physical; may be NULL
  */
 BACKMAP_PUBLIC int backmap_step(backmap_model* model, int64_t trajectories, const double* beads, const int64_t* numbers,

@@ -1,4 +1,4 @@
-// The C interface: handles and plain arrays to tensors, exceptions to error strings.
+// The C interface: converts handles and plain arrays to tensors, and exceptions to error messages.
 #include <torch/script.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ struct Failure {
 
 thread_local std::string last_error;
 
-// The sentence in what torch says: without the trace of the interpreter, the kind of exception and addresses.
+// The sentence in an error message of torch, without interpreter trace, type of exception and addresses.
 std::string sentence(std::string text) {
   for (const char* kind : {"builtins.ValueError: ", "RuntimeError: "}) {
     const size_t at = text.rfind(kind);
@@ -39,7 +39,7 @@ std::string sentence(std::string text) {
   return text.substr(0, text.find('\n'));
 }
 
-// Runs what a call does; nothing it throws gets out.
+// Runs the body of a call and catches all exceptions.
 template <class Function>
 int guarded(Function&& function) noexcept {
   try {
@@ -78,7 +78,7 @@ struct Model {
   }
 };
 
-// Handles are numbers that are looked up: one that was let go of, or never was one, is an error.
+// Handles are looked up by number, so that freed and invalid handles are errors.
 std::shared_mutex models_lock;
 std::map<const backmap_model*, std::shared_ptr<Model>> models;
 uintptr_t handles_given = 0;
@@ -93,13 +93,13 @@ std::shared_ptr<Model> find(const backmap_model* handle) {
 
 std::shared_ptr<Model> find_protein(const backmap_model* handle) {
   std::shared_ptr<Model> model = find(handle);
-  if (model->is_temporal()) refuse("the model is a temporal one: use backmap_step");
+  if (model->is_temporal()) refuse("the model is temporal: use backmap_step");
   return model;
 }
 
 std::shared_ptr<Model> find_temporal(const backmap_model* handle) {
   std::shared_ptr<Model> model = find(handle);
-  if (!model->is_temporal()) refuse("the model is no temporal one: use backmap_reconstruct");
+  if (!model->is_temporal()) refuse("the model is not temporal: use backmap_reconstruct");
   return model;
 }
 
@@ -157,7 +157,7 @@ std::shared_ptr<Model> load(const std::string& path, at::Device device) {
   return model;
 }
 
-// Numbers in an array of this shape.
+// Number of elements in an array of this shape.
 int64_t count(const char* what, std::initializer_list<int64_t> shape) {
   int64_t product = 1;
   for (const int64_t size : shape) {
@@ -165,7 +165,7 @@ int64_t count(const char* what, std::initializer_list<int64_t> shape) {
       refuse(std::string(what) +
              ": the numbers of frames, residues, chains, samples and trajectories must be at least 1");
     if (__builtin_mul_overflow(product, size, &product) || product > (int64_t{1} << 48))
-      refuse(std::string(what) + " would be larger than any memory");
+      refuse(std::string(what) + " would exceed any memory");
   }
   return product;
 }
@@ -180,7 +180,7 @@ void require_room(const char* name, const void* array, int64_t capacity, int64_t
   given(name, array);
   if (capacity < wanted)
     refuse(std::string(name) + " holds " + std::to_string(capacity) + " numbers, but " + std::to_string(wanted) +
-           " are wanted");
+           " are needed");
 }
 
 void check_flags(const uint8_t* linked, int64_t residues) {
@@ -188,7 +188,7 @@ void check_flags(const uint8_t* linked, int64_t residues) {
     if (linked[i] > 1) refuse("linked must contain only 0 and 1");
 }
 
-// Copies a result into an array that has room for so many numbers.
+// Copies a result into an array with room for `wanted` numbers.
 template <class T>
 void copy_out(const Tensor& result, T* array, int64_t wanted) {
   const Tensor values = result.to(at::kCPU, c10::CppTypeToScalarType<T>::value).contiguous();
@@ -218,7 +218,7 @@ void reconstruct(const backmap_model* handle, const backmap_system* system, cons
     check_flags(s.linked, s.residues);
     inputs[6] = model->tensor(s.linked, {s.residues}, at::kBool);
   }
-  if (s.box || s.bead_noise != 0) {  // files of earlier versions know neither
+  if (s.box || s.bead_noise != 0) {  // files of earlier versions have neither argument
     inputs.push_back(s.box ? c10::IValue(model->tensor(s.box, {s.frames, 3, 3}, at::kDouble)) : c10::IValue());
     inputs.push_back(s.bead_noise);
   }
@@ -283,7 +283,7 @@ int backmap_load(const char* path, const char* device, backmap_model** model) {
 int backmap_free(backmap_model* model) {
   return guarded([&] {
     if (!model) return;
-    const std::shared_ptr<Model> last = find(model);  // destroyed outside the lock, by whoever uses it last
+    const std::shared_ptr<Model> last = find(model);  // destroyed outside the lock, by its last user
     std::unique_lock lock(models_lock);
     models.erase(model);
   });

@@ -14,8 +14,8 @@ struct Sphere {
   T radius;  // negative for a group without atoms
 };
 
-// Sphere that holds the spheres of a group: atom(n, sphere) sets the n-th and says whether it exists. Its
-// centre is the mean, which for a side chain is much tighter than the C-alpha. Not finite: does not exist.
+// Sphere that encloses the spheres of a group: atom(n, sphere) sets the n-th and returns whether it exists; atoms
+// that are not finite do not. The centre is the mean, which makes a much tighter sphere than the C-alpha would.
 template <typename T, typename Atom>
 BACKMAP_HD Sphere<T> bounding_sphere(int64_t count, const Atom& atom) {
   Sphere<T> part{};
@@ -42,7 +42,7 @@ BACKMAP_HD T contact_reach(const Sphere<T>& a, const Sphere<T>& b) {
   return T(1.0001) * (a.radius + b.radius);
 }
 
-// Whether two spheres, or images of them, may touch: true as well where the box is too narrow to tell.
+// Whether two spheres, or images of them, may touch; also true if the box is too narrow to tell.
 template <typename T>
 BACKMAP_HD bool may_touch(const Sphere<T>& a, const Sphere<T>& b, const PeriodicBox<T>& box) {
   if (!(a.radius >= T(0) && b.radius >= T(0))) return false;

@@ -1,4 +1,4 @@
-// One step of Langevin dynamics of C-alphas about their beads. See backmap/ops/c_alphas.py for the whole.
+// One step of Langevin dynamics of C-alphas about their beads. backmap/ops/c_alphas.py describes the algorithm.
 #pragma once
 
 #include <cstdint>
@@ -10,20 +10,20 @@
 namespace backmap {
 
 constexpr int64_t most_steps = 100000;
-constexpr int64_t steps_between_searches = 10;    // a list of contacts serves so many steps
-constexpr int64_t contacts_listed = 32;           // of each residue, those of the lowest numbers
-constexpr double contact_margin_nm = 0.1;         // how much farther than in contact a listed residue may be
-constexpr int bond_rounds = 2, last_rounds = 20;  // how often bonds are restored in a step, and in the end
+constexpr int64_t steps_between_searches = 10;    // how many steps use one list of contacts
+constexpr int64_t contacts_listed = 32;           // per residue, those with the lowest indices
+constexpr double contact_margin_nm = 0.1;         // added to the contact distance when listing
+constexpr int bond_rounds = 2, last_rounds = 20;  // passes that restore bonds, per step and at the end
 
-// Whether two residues are so near in the chain that bonds and angles hold them apart. `bond` holds the length of the
-// bond of each residue to its successor, 0 where there is none.
+// Whether two residues are so near in the chain that bonds and angles hold them apart. `bond` is the length of the
+// bond from each residue to its successor, 0 where there is none.
 template <typename T>
 BACKMAP_HD bool near_in_chain(int64_t i, int64_t j, const T* bond) {
   const int64_t low = i < j ? i : j, apart = i < j ? j - i : i - j;
   return apart == 0 || (apart == 1 && bond[low] > T(0)) || (apart == 2 && bond[low] > T(0) && bond[low + 1] > T(0));
 }
 
-// Gradient of strength (distance - |d|)^2 where |d| is less, for the residue that d leads to.
+// Gradient of strength (distance - |d|)^2, zero from |d| = distance on, with respect to the residue that d points to.
 template <typename T>
 BACKMAP_HD Vec3<T> contact_gradient(const Vec3<T>& d, T distance, T strength) {
   const T length = norm(d);
@@ -31,13 +31,13 @@ BACKMAP_HD Vec3<T> contact_gradient(const Vec3<T>& d, T distance, T strength) {
   return (T(-2) * strength * (distance - length) / length) * d;
 }
 
-// What a step is made of besides gradients.
+// Parameters of a step.
 template <typename T>
 struct Langevin {
   T temperature, step_size, largest_step;
 };
 
-// How far a residue moves: down the gradient, with the heat of the step, and no farther than allowed.
+// The move of a residue: down the gradient, with noise at temperature `heat`, and at most `largest_step` long.
 template <typename T>
 BACKMAP_HD Vec3<T> langevin_move(const Langevin<T>& dynamics, T noise, const Vec3<T>& gradient, T heat, uint64_t key,
                                  int64_t residue) {
@@ -54,13 +54,13 @@ BACKMAP_HD Vec3<T> langevin_move(const Langevin<T>& dynamics, T noise, const Vec
   return length > dynamics.largest_step ? (dynamics.largest_step / length) * move : move;
 }
 
-// Temperature of step n of so many: it falls to zero.
+// Temperature of step n of `steps`; it falls linearly to zero.
 template <typename T>
 BACKMAP_HD T heat_of_step(const Langevin<T>& dynamics, int64_t n, int64_t steps) {
   return dynamics.temperature * T(steps - 1 - n) / T(steps);
 }
 
-// Moves both ends of a bond until it has its length; what has no noise stays.
+// Moves the ends of a bond until it has its length; an end without noise stays where it is.
 template <typename T>
 BACKMAP_HD void restore_bond(Vec3<T>& first, Vec3<T>& second, T length, T noise_of_first, T noise_of_second) {
   const T first_moves = noise_of_first > T(0) ? T(1) : T(0), second_moves = noise_of_second > T(0) ? T(1) : T(0);

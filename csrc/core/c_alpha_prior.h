@@ -11,8 +11,8 @@ namespace backmap {
 constexpr double pi = 3.14159265358979323846;
 constexpr double damped_below_sine = 0.35;  // of an angle: beyond 160 and below 20 degrees
 
-// Energies on a grid: both angles at nodes from `first_angle` on, the dihedral, periodic, at nodes from -pi on. In
-// units of kT and radians.
+// Energies (kT) on a grid of angles and dihedrals (radians): the nodes of both angles start at `first_angle`, those of
+// the dihedral, which is periodic, at -pi.
 template <typename T>
 struct PriorTable {
   int64_t kinds, angles, dihedrals;
@@ -20,8 +20,8 @@ struct PriorTable {
   const T* energy;  // (kinds, angles, dihedrals, angles)
 };
 
-// Weights of three neighbouring nodes, and their derivatives by the position: quadratic B-splines, which go on linearly
-// beyond half a step from the middle node. So energies have continuous gradients.
+// Weights of three neighbouring nodes, and their derivatives with respect to the position: quadratic B-splines, which
+// continue linearly beyond half a step from the middle node, so that energies have continuous gradients.
 template <typename T>
 struct SplineWeights {
   int64_t middle;
@@ -53,7 +53,7 @@ BACKMAP_HD SplineWeights<T> weights_of_dihedral(const PriorTable<T>& table, T di
   return spline_weights(middle, position - T(middle));
 }
 
-// Value of an interpolation, and its derivatives.
+// Interpolated value and its derivatives.
 template <typename T>
 struct Interpolated {
   T value, by_first, by_dihedral, by_second;
@@ -89,13 +89,13 @@ BACKMAP_HD Interpolated<T> interpolate(const PriorTable<T>& table, int64_t kind,
 
 // ---- Angles and dihedrals of four points -------------------------------------------------------
 
-// The steps between four points, and what angles and dihedral share. Points that lie on a line, where the dihedral has
-// no meaning, are treated as if they were a little off it.
+// The steps between four points, and quantities that the angles and the dihedral share. Points on a straight line, for
+// which the dihedral is undefined, are treated as if they were slightly off it.
 template <typename T>
 struct Window {
   Vec3<T> step[3];
   T length[3], cosine[2], sine[2];
-  Vec3<T> normal[2];  // of the planes of the first and of the last three points
+  Vec3<T> normal[2];  // of the planes through the first and the last three points
   T dihedral;
 };
 
@@ -124,7 +124,7 @@ BACKMAP_HD Interpolated<T> window_energy(const PriorTable<T>& table, int64_t kin
   return interpolate(table, kind, std::acos(w.cosine[0]), w.dihedral, std::acos(w.cosine[1]));
 }
 
-// Adds `weight` times the gradient of the energy to those of the four points.
+// Adds `weight` times the gradient of the energy to the gradients of the four points.
 template <typename T>
 BACKMAP_HD void add_window_gradient(const Window<T>& w, const Interpolated<T>& energy, T weight, Vec3<T>* gradient) {
   const T by_angle[2] = {weight * energy.by_first, weight * energy.by_second};
@@ -139,7 +139,7 @@ BACKMAP_HD void add_window_gradient(const Window<T>& w, const Interpolated<T>& e
   }
   // Blondel and Karplus, J. Comput. Chem. 1996, written in steps and normals.
   const T by_dihedral = weight * energy.by_dihedral;
-  // Near a straight line a dihedral turns fast and means little: its pull is damped, so that dynamics stay stable.
+  // Near a straight line the dihedral changes fast and means little; its force is damped to keep the dynamics stable.
   const T floor_of[2] = {w.length[0] * w.length[1] * T(damped_below_sine),
                          w.length[1] * w.length[2] * T(damped_below_sine)};
   Vec3<T> outer[2];

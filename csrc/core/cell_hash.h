@@ -1,8 +1,8 @@
-// Spatial hashing: atoms of one cell share a bucket, without bounds on the coordinates; periodic boxes too.
+// Spatial hashing: atoms in one cell share a bucket. Coordinates need no bounds, and boxes may be periodic.
 //
-// A cell is as long as the reach along x and twice as long along y and z: all atoms within reach of a point lie in
-// four rows of three cells. The cells of a row are neighbours among the buckets as well, so that a row is one
-// stretch of memory where atoms are sorted by bucket. In a periodic box cells divide the box vectors.
+// A cell is as long as the reach along x and twice as long along y and z, so that all atoms within reach of a point
+// lie in four rows of three cells. The cells of a row have consecutive buckets: if atoms are sorted by bucket, a row
+// is one stretch of memory. In a periodic box, cells divide the box vectors.
 #pragma once
 
 #include <cmath>
@@ -18,8 +18,8 @@ struct Cell {
   int32_t x, y, z;
 };
 
-// Position along one axis in units of the cell, within the range of the integer (clamping keeps order, so
-// that atoms near each other stay in cells near each other). In double: float cells blur far from zero.
+// Position along one axis in units of the cell, clamped to the range of int32_t. Clamping keeps the order, so that
+// atoms near each other stay in cells near each other. In double, because floats are too coarse far from zero.
 template <typename T>
 BACKMAP_HD double cell_position(T coordinate, double inverse_side) {
   const double limit = 1e9;
@@ -39,38 +39,38 @@ BACKMAP_HD Cell cell_of(const Vec3<T>& v, double inverse_side) {
 template <typename T>
 struct CellSpace {
   PeriodicBox<T> box;
-  Vec3<double> density;     // cells a nm, without a box
+  Vec3<double> density;     // cells per nm, without a box
   Cell cells;               // along the box vectors, in a box
   Vec3<double> reach;       // the reach along each axis, in cells
-  uint32_t step_y, step_z;  // from the name of a row of cells to that of the next
-  T slack;                  // what rounding may add to the distance of two atoms moved into the box
-  T limit;                  // squared distance at which they touch no more
+  uint32_t step_y, step_z;  // difference of the keys of neighbouring rows of cells
+  T slack;                  // most that rounding adds to the distance of two atoms moved into the box
+  T limit;                  // squared distance from which on they do not touch
 };
 
-// As many cells as fit, each at least `side` wide; one at least, whatever the box.
+// The largest number of cells at least `side` wide that fit into the box, and at least one.
 BACKMAP_HD int32_t cells_that_fit(double width, double side) {
   const double cells = std::floor(width / side);
   return cells >= 1 ? (cells < 1e6 ? int32_t(cells) : 1000000) : 1;
 }
 
-// Names the rows so that atoms within so many cells along x and y fill the buckets in order, without gaps: then
-// atoms near each other in space are mostly near in memory. Odd steps spread what lies beyond.
+// Chooses the keys of rows so that a block of (cells_x, cells_y) cells fills the buckets in order, without gaps: atoms
+// near each other in space are then mostly near in memory. Odd steps spread atoms beyond the block.
 template <typename T>
 BACKMAP_HD void name_rows_in_order(CellSpace<T>& space, int64_t cells_x, int64_t cells_y) {
   space.step_y = uint32_t(cells_x) | 1u;
-  space.step_z = (space.step_y * uint32_t(cells_y < 8 ? 8 : cells_y)) | 1u;  // 8: no row has a namesake nearby
+  space.step_z = (space.step_y * uint32_t(cells_y < 8 ? 8 : cells_y)) | 1u;  // 8: nearby rows have different keys
 }
 
 template <typename T>
 BACKMAP_HD CellSpace<T> cell_space(double reach, const PeriodicBox<T>& box) {
   CellSpace<T> space{};
   space.box = box;
-  double padded = 1.001 * reach + 1e-9;  // a little more, for rounding
+  double padded = 1.001 * reach + 1e-9;  // allows for rounding
   if (!box.exists) {
     space.density = {1 / padded, 0.5 / padded, 0.5 / padded};
     space.reach = {1, 0.5, 0.5};
     space.limit = T(reach) * T(reach);
-    space.step_y = 73856093u, space.step_z = 19349663u;  // anywhere
+    space.step_y = 73856093u, space.step_z = 19349663u;  // arbitrary
     return space;
   }
   const double extent = norm(widened(box.a)) + norm(widened(box.b)) + norm(widened(box.c));
@@ -81,7 +81,7 @@ BACKMAP_HD CellSpace<T> cell_space(double reach, const PeriodicBox<T>& box) {
   space.cells = {cells_that_fit(width.x, padded), cells_that_fit(width.y, 2 * padded),
                  cells_that_fit(width.z, 2 * padded)};
   name_rows_in_order(space, space.cells.x, space.cells.y);
-  // Two cells would be too few only in boxes narrower than twice the reach, which are not promised to work.
+  // Two cells are too few only in boxes narrower than twice the reach, which are not supported.
   const auto reach_along = [&](double face_distance, int32_t cells) {
     const double reach_in_cells = padded * cells / face_distance;
     return reach_in_cells < 2 ? reach_in_cells : 2.0;
@@ -91,7 +91,7 @@ BACKMAP_HD CellSpace<T> cell_space(double reach, const PeriodicBox<T>& box) {
   return space;
 }
 
-// Where a point lies in units of cells.
+// Position of a point in units of cells.
 template <typename T>
 BACKMAP_HD Vec3<double> in_cells(const Vec3<T>& v, const CellSpace<T>& space) {
   if (space.box.exists) {
@@ -102,7 +102,7 @@ BACKMAP_HD Vec3<double> in_cells(const Vec3<T>& v, const CellSpace<T>& space) {
           cell_position(v.z, space.density.z)};
 }
 
-// The cell of a point that was moved into the box; rounding may have left it a little outside.
+// The cell of a point that was moved into the box; rounding may have left it slightly outside.
 template <typename T>
 BACKMAP_HD Cell cell_of(const Vec3<T>& v, const CellSpace<T>& space) {
   const Vec3<double> p = in_cells(v, space);
@@ -112,31 +112,32 @@ BACKMAP_HD Cell cell_of(const Vec3<T>& v, const CellSpace<T>& space) {
   return {within(c.x, space.cells.x), within(c.y, space.cells.y), within(c.z, space.cells.z)};
 }
 
-// Name of a row of cells, different for rows near each other.
+// Key of a row of cells, different for rows near each other.
 template <typename T>
 BACKMAP_HD uint32_t row_of(int32_t y, int32_t z, const CellSpace<T>& space) {
   return uint32_t(y) * space.step_y + uint32_t(z) * space.step_z;
 }
 
-// Bucket of a cell, for a power of two of buckets: mask = buckets - 1.
+// Bucket of a cell. The number of buckets is a power of two, and mask = buckets - 1.
 BACKMAP_HD uint32_t bucket_of(uint32_t row, int32_t x, uint32_t mask) { return (row + uint32_t(x)) & mask; }
 
-// Smallest power of two of buckets that leaves about one atom a bucket, and a row in reach no bucket twice.
+// Number of buckets: the smallest power of two that gives at most about one atom per bucket, and at least 8, so that
+// no row meets a bucket twice.
 BACKMAP_HD int64_t bucket_count(int64_t atoms) {
   int64_t buckets = 8;
   while (buckets < atoms) buckets *= 2;
   return buckets;
 }
 
-// How many boxes a cell lies away from the box that starts at cell 0.
+// Number of boxes between a cell and the box that starts at cell 0.
 BACKMAP_HD int32_t image_of(int32_t cell, int32_t cells) {
   if (uint32_t(cell) < uint32_t(cells)) return 0;
   return cell < 0 ? -((cells - 1 - cell) / cells) : cell / cells;
 }
 
-// visit(row, x, count, shift) for stretches of cells that together hold all within reach of a point of the box;
-// shift is where the image of the box stands whose cells they are. Each cell is visited once for each image in
-// reach, and an atom is in reach in one image only: so nothing counts twice, be there one cell along an axis or many.
+// Calls visit(row, x, count, shift) for stretches of cells that together contain all atoms within reach of a point in
+// the box; `shift` is the translation of the image of the box that the cells belong to. A cell is visited once per
+// image in reach, and an atom is in reach in only one image, so no atom counts twice, however few cells an axis has.
 template <typename T, typename Visit>
 BACKMAP_HD void for_rows_near(const Vec3<T>& v, const CellSpace<T>& space, const Visit& visit) {
   const bool periodic = space.box.exists;

@@ -1,4 +1,4 @@
-// Random numbers that belong to what they are for: hashes of keys and counters, as in models/counter_random.py.
+// Counter-based random numbers: hashes of keys and counters, as in models/counter_random.py.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ BACKMAP_HD uint64_t absorb(uint64_t state, uint64_t word) {
   return x ^ (x >> 31);
 }
 
-// A number of mean 0 and variance 1 that is almost normal: the sum of four uniform ones, the 16-bit words of a hash.
+// An almost normal number of mean 0 and variance 1: the sum of four uniform numbers, the 16-bit words of a hash.
 template <typename T>
 BACKMAP_HD T nearly_normal(uint64_t bits) {
   int32_t sum = 0;

@@ -23,8 +23,8 @@ BACKMAP_HD Logistic<T> logistic(T logit) {
   return {logit < T(0) ? other : head, head * other};
 }
 
-// What a voxel weighs: the logistic function of a logit; a density itself, or zero if it is negative. NaN, and
-// minus infinity as a density, are NaN.
+// The weight of a voxel: the logistic function of a logit, or a density itself, with negative densities as zero. The
+// weight of NaN, and of a density of minus infinity, is NaN.
 template <bool logits, typename T>
 BACKMAP_HD T voxel_weight(T value) {
   if constexpr (logits) return logistic(value).value;
@@ -37,14 +37,14 @@ BACKMAP_HD T voxel_weight_slope(T value) {
   else return value < T(0) ? T(0) : T(1);
 }
 
-// Sums over the voxels of a cube: of their weights, and of weight times centre in half spacings.
+// Sums over the voxels of a cube: weights, and weights times centres in half spacings.
 template <typename T>
 struct Moments {
   T total;
   Vec3<T> first;
 };
 
-// The centre of the grid where there is no weight at all; NaN where a sum is not finite.
+// The centre of the grid if the total weight is zero; NaN if a sum is not finite.
 template <typename T>
 BACKMAP_HD Vec3<T> centre_of(const VoxelGrid<T>& grid, const Moments<T>& m) {
   if (m.total == T(0)) return {T(0), T(0), T(0)};
@@ -63,7 +63,7 @@ struct CentreBackward {
   BACKMAP_HD T z(int32_t k) const { return scale.z * (grid.centre(k) - centre.z); }
 };
 
-// `centre` and `total` are what `centre_of` returned and was given; zero where there is no weight.
+// `centre` is the result of `centre_of`, `total` its argument. Zero if the total weight is zero.
 template <typename T>
 BACKMAP_HD CentreBackward<T> centre_backward(const VoxelGrid<T>& grid, const Vec3<T>& centre, T total,
                                              const Vec3<T>& grad) {

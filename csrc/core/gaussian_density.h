@@ -1,4 +1,4 @@
-// Gaussian densities of particles: products of one factor for each axis.
+// Gaussian densities of particles: products of one factor per axis.
 #pragma once
 
 #include <cmath>
@@ -21,24 +21,24 @@ Gaussian<T> gaussian(double sigma) {
   return {T(inverse < largest ? inverse : largest)};
 }
 
-// Exponent below which a factor counts as zero: a product of three factors is then zero or a normal number, so
-// that no device slows down for subnormal ones.
+// Exponent below which a factor counts as zero. A product of three factors is then zero or a normal number; subnormal
+// numbers are slow on some processors.
 template <typename T>
 BACKMAP_HD constexpr T faintest_exponent() {
   return sizeof(T) == sizeof(float) ? T(-29.11) : T(-235.6);  // 42 and 340 binary orders
 }
 
-// exp(-offset^2 / (2 sigma^2)), with the offset of a voxel's centre from the particle. Zero for infinity, NaN for NaN.
+// exp(-offset^2 / (2 sigma^2)) of a voxel centre's offset from the particle. Zero for infinity, NaN for NaN.
 template <typename T>
 BACKMAP_HD T axis_factor(const Gaussian<T>& gaussian, T offset) {
   const T t = offset * gaussian.inverse, exponent = -(t * t);
   return exponent < faintest_exponent<T>() ? T(0) : decaying_exponential(exponent);
 }
 
-// Derivative of `axis_factor`, its value, with respect to the coordinate of the particle.
+// Derivative of `axis_factor` with respect to the coordinate of the particle; `value` is its result.
 template <typename T>
 BACKMAP_HD T axis_slope(const Gaussian<T>& gaussian, T offset, T factor) {
-  const T t = offset * gaussian.inverse;  // may be infinite where the factor is zero
+  const T t = offset * gaussian.inverse;  // may be infinite if the factor is zero
   return factor == T(0) ? T(0) : T(2) * t * gaussian.inverse * factor;
 }
 

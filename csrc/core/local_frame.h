@@ -7,7 +7,7 @@
 
 namespace backmap {
 
-// How three points (p0, p1, p2) define a frame; the values are part of the operator's schema.
+// How three points (p0, p1, p2) define a frame. The values are part of the operator's schema.
 enum class FrameRule : int64_t {
   // Origin p1; e1 along p2 - p1; e2 along the part of p0 - p1 orthogonal to e1; e3 = e1 x e2.
   GramSchmidt = 0,
@@ -16,7 +16,7 @@ enum class FrameRule : int64_t {
   Isosceles = 1,
 };
 
-// An orthonormal right-handed basis and its origin; also holds the gradient with respect to one.
+// An orthonormal right-handed basis and its origin, or the gradient with respect to one.
 template <typename T>
 struct Frame {
   Vec3<T> e1, e2, e3, origin;
@@ -72,7 +72,7 @@ BACKMAP_HD Vec3<T> to_global(const Frame<T>& f, const Vec3<T>& local) {
   return f.origin + rotate_out(f, local);
 }
 
-// Adds the gradient of `to_local` with respect to the frame; returns the one with respect to the point.
+// Adds the gradient of `to_local` with respect to the frame to `grad`, and returns that with respect to the point.
 template <typename T>
 BACKMAP_HD Vec3<T> to_local_backward(const Frame<T>& f, const Vec3<T>& point, const Vec3<T>& grad,
                                      Frame<T>& grad_frame) {
@@ -85,7 +85,7 @@ BACKMAP_HD Vec3<T> to_local_backward(const Frame<T>& f, const Vec3<T>& point, co
   return grad_point;
 }
 
-// Adds the gradient of `to_global` with respect to the frame; returns the one with respect to the local point.
+// Adds the gradient of `to_global` with respect to the frame, and returns that with respect to the local point.
 template <typename T>
 BACKMAP_HD Vec3<T> to_global_backward(const Frame<T>& f, const Vec3<T>& local, const Vec3<T>& grad,
                                       Frame<T>& grad_frame) {
@@ -96,7 +96,7 @@ BACKMAP_HD Vec3<T> to_global_backward(const Frame<T>& f, const Vec3<T>& local, c
   return rotate_in(f, grad);
 }
 
-// Points count as collinear below this sine of the angle between the edges.
+// Points count as collinear if the sine of the angle between the edges is below this.
 template <typename T>
 BACKMAP_HD constexpr T collinear_sine() {
   return sizeof(T) == sizeof(float) ? T(1e-5) : T(1e-10);
@@ -108,7 +108,7 @@ BACKMAP_HD Vec3<T> orthogonal_part(const Vec3<T>& v, const Vec3<T>& axis) {
   return v - dot(v, axis) * axis;
 }
 
-// A unit vector orthogonal to `axis`: from the coordinate axis least parallel to it (the first of equals).
+// A unit vector orthogonal to `axis`, made from the coordinate axis least parallel to it (the first one on ties).
 template <typename T>
 BACKMAP_HD Vec3<T> any_perpendicular(const Vec3<T>& axis) {
   const T ax = std::fabs(axis.x), ay = std::fabs(axis.y), az = std::fabs(axis.z);
@@ -124,22 +124,22 @@ BACKMAP_HD Vec3<T> any_perpendicular(const Vec3<T>& axis) {
   return (T(1) / norm(v)) * v;
 }
 
-// v / |v|, or the x axis where v vanishes.
+// v / |v|, or the x axis if v vanishes.
 template <typename T>
 BACKMAP_HD Vec3<T> direction(const Vec3<T>& v) {
   const T length = norm(v);
   return length > T(0) ? (T(1) / length) * v : Vec3<T>{T(1), T(0), T(0)};
 }
 
-// Gradient of `direction`, zero where v vanishes; `unit` is its result.
+// Gradient of `direction`, zero if v vanishes; `unit` is its result.
 template <typename T>
 BACKMAP_HD Vec3<T> direction_backward(const Vec3<T>& v, const Vec3<T>& unit, const Vec3<T>& grad) {
   const T length = norm(v);
   return length > T(0) ? (T(1) / length) * orthogonal_part(grad, unit) : Vec3<T>{T(0), T(0), T(0)};
 }
 
-// `direction` of a vector that is orthogonal to the unit vector `axis` but for its rounding, which weighs
-// much where the vector is a small difference: projecting once more makes it orthogonal to the last bit.
+// `direction` of a vector that is orthogonal to the unit vector `axis` except for rounding. Rounding matters if the
+// vector is a small difference; a second projection makes it orthogonal to the last bit.
 template <typename T>
 BACKMAP_HD Vec3<T> orthogonal_direction(const Vec3<T>& v, const Vec3<T>& axis) {
   return direction(orthogonal_part(direction(v), axis));
@@ -184,9 +184,9 @@ struct IsoscelesTemplate {
   static constexpr T height = T(0.22929152382093043);
 };
 
-// What the superposition is made of. The optimal rotation of planar points onto a planar template takes
-// plane onto plane (e3 = normal); in the plane, e1 is along sum_i Qx_i p'_i - Qy_i (n x p'_i), which for
-// this template is `in_plane` = b (p2 - p0) - h (n x apex), with apex = p1 - centroid.
+// Intermediate results of the superposition. The optimal rotation of planar points onto a planar template takes plane
+// onto plane (e3 = normal). Within the plane, e1 is along sum_i Qx_i p'_i - Qy_i (n x p'_i), which for this template
+// is `in_plane` = b (p2 - p0) - h (n x apex), with apex = p1 - centroid.
 template <typename T>
 struct IsoscelesParts {
   Vec3<T> edge0, edge2, apex, area, normal, in_plane;
@@ -242,7 +242,7 @@ BACKMAP_HD Triangle<T> isosceles_backward(const Triangle<T>& t, const Frame<T>& 
   return {grad_edge0, grad.origin - grad_edge0 - grad_edge2, grad_edge2};
 }
 
-// ---- By rule -----------------------------------------------------------------------------------
+// ---- Choice by rule ----------------------------------------------------------------------------
 
 template <typename T>
 BACKMAP_HD Frame<T> frame_of(FrameRule rule, const Triangle<T>& t) {

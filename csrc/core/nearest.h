@@ -1,4 +1,4 @@
-// The nearest-residue rule: smallest squared distance first, the lower residue index on ties.
+// The order of nearest residues: smallest squared distance first, the lower residue index on ties.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct Neighbour {
   int32_t residue;
 };
 
-// Stands for no residue: farther than any.
+// Placeholder for "no residue", farther than any residue.
 template <typename T>
 BACKMAP_HD Neighbour<T> nobody() {
   return {std::numeric_limits<T>::infinity(), std::numeric_limits<int32_t>::max()};
@@ -27,7 +27,7 @@ BACKMAP_HD bool nearer(const Neighbour<T>& a, const Neighbour<T>& b) {
   return a.squared < b.squared || (a.squared == b.squared && a.residue < b.residue);
 }
 
-// What brings a residue to its image next to a point: that of its nearest atom i with counts(i), the first of equals.
+// The shift of a residue to its image nearest to a point: that of its nearest atom i with counts(i), the first on ties.
 template <typename T, typename Counts>
 BACKMAP_HD Vec3<T> shift_to_image(const T* atoms, int64_t slots, const Vec3<T>& point, const PeriodicBox<T>& box,
                                   const Counts& counts) {
@@ -44,7 +44,7 @@ BACKMAP_HD Vec3<T> shift_to_image(const T* atoms, int64_t slots, const Vec3<T>& 
   return shift;
 }
 
-// Whether a residue at this squared distance can be chosen: NaN and infinity cannot.
+// Whether a residue at this squared distance can be chosen; false for NaN and infinity.
 template <typename T>
 BACKMAP_HD bool reachable(T squared) {
   return squared < std::numeric_limits<T>::infinity();

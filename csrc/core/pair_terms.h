@@ -14,21 +14,21 @@ BACKMAP_HD bool pair_exists(const int64_t* pair, int64_t atoms, const bool* pres
   return 0 <= i && i < atoms && 0 <= j && j < atoms && present[i] && present[j];
 }
 
-// From the second atom of a pair to the first, by the nearest image.
+// Vector from the second atom of a pair to the nearest image of the first.
 template <typename T>
 BACKMAP_HD Vec3<T> pair_vector(const int64_t* pair, const T* atoms, const PeriodicBox<T>& box) {
   return minimum_image(load(atoms + 3 * pair[0]) - load(atoms + 3 * pair[1]), box);
 }
 
-// Gradient of a function of the length of d with respect to d, by its derivative; zero for coinciding atoms.
+// Gradient with respect to d of a function of |d|, from its derivative; zero for coinciding atoms.
 template <typename T>
 BACKMAP_HD Vec3<T> along_pair(const Vec3<T>& d, T length, T derivative) {
   return length == T(0) ? Vec3<T>{T(0), T(0), T(0)} : (derivative / length) * d;
 }
 
-// ---- Bonds and pairs that angles hold apart ----------------------------------------------------
+// ---- Bonds and angles --------------------------------------------------------------------------
 
-// Relative deviation of the distance between two bonded atoms from its reference length.
+// Relative deviation of the distance between two bonded atoms from the reference length.
 template <typename T>
 BACKMAP_HD T bond_deviation(const Vec3<T>& d, T reference) {
   return norm(d) / reference - T(1);
@@ -44,7 +44,7 @@ BACKMAP_HD bool within_tolerance(T deviation, T tolerance) {
   return std::fabs(deviation) <= tolerance;
 }
 
-// Squared difference of the distance between two atoms from its reference length.
+// Squared difference between the distance of two atoms and the reference length.
 template <typename T>
 BACKMAP_HD T squared_stretch(const Vec3<T>& d, T reference) {
   const T stretch = norm(d) - reference;
@@ -64,13 +64,13 @@ BACKMAP_HD bool are_linked(int64_t i, int64_t j, const bool* linked) {
   return (j == i + 1 && linked[i]) || (i == j + 1 && linked[j]);
 }
 
-// Whether two atoms of residues i and j may count as a clash at all: atoms of one residue never do, and
-// between chain neighbours only side chain against side chain does.
+// Whether two atoms of residues i and j can clash at all: atoms of the same residue never do, and between chain
+// neighbours only two side-chain atoms do.
 BACKMAP_HD bool may_clash(int64_t i, bool i_side, int64_t j, bool j_side, const bool* linked) {
   return i != j && ((i_side && j_side) || !are_linked(i, j, linked));
 }
 
-// Negative or not finite: no radius.
+// Whether r is a radius: not negative and finite.
 template <typename T>
 BACKMAP_HD bool is_radius(T radius) {
   return radius >= T(0) && radius - radius == T(0);
@@ -83,14 +83,14 @@ BACKMAP_HD T squared_overlap(T squared_distance, T contact) {
   return overlap > T(0) ? overlap * overlap : T(0);
 }
 
-// Its gradient with respect to the difference d of the centres.
+// The gradient of `squared_overlap` with respect to the difference d of the centres.
 template <typename T>
 BACKMAP_HD Vec3<T> squared_overlap_backward(const Vec3<T>& d, T contact, T grad) {
   const T length = norm(d), overlap = contact - length;
   return overlap > T(0) ? along_pair(d, length, T(-2) * grad * overlap) : Vec3<T>{T(0), T(0), T(0)};
 }
 
-// Part of the list of an atom in compressed rows, within bounds whatever `start` holds.
+// The row of an atom in a list of compressed rows; within bounds whatever `start` contains.
 struct RowOfList {
   int64_t begin, end;
 };
@@ -99,7 +99,7 @@ BACKMAP_HD RowOfList row_of_list(const int64_t* start, int64_t atom, int64_t cou
   return {begin > 0 ? begin : 0, end < count ? end : count};
 }
 
-// Whether an atom of this number stands in the row; rows are short, and to stop early would cost more.
+// Whether the row contains an atom. Rows are short, so that an early exit would cost more than it saves.
 BACKMAP_HD bool is_listed(const int64_t* list, const RowOfList& row, int64_t atom) {
   bool listed = false;
   for (int64_t n = row.begin; n < row.end; ++n) listed |= list[n] == atom;

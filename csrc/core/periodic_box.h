@@ -14,7 +14,7 @@ struct PeriodicBox {
   Vec3<T> a, b, c;
 };
 
-// The box of frame b, of nine numbers, its rows; none for a null pointer.
+// The box of frame b, stored as three rows of three numbers; none for a null pointer.
 template <typename T>
 BACKMAP_HD PeriodicBox<T> box_of_frame(const T* boxes, int64_t stride, int64_t b) {
   if (boxes == nullptr) return {};
@@ -22,7 +22,8 @@ BACKMAP_HD PeriodicBox<T> box_of_frame(const T* boxes, int64_t stride, int64_t b
   return {true, load(p), load(p + 3), load(p + 6)};
 }
 
-// The image of a difference that is shorter than half of ax, by and cz, if there is one; else one not far from it.
+// The image of a difference that is shorter than half of the least of ax, by and cz, if there is one; else an image
+// that is close to the shortest.
 template <typename T>
 BACKMAP_HD Vec3<T> minimum_image(Vec3<T> d, const PeriodicBox<T>& box) {
   if (!box.exists) return d;
@@ -32,7 +33,7 @@ BACKMAP_HD Vec3<T> minimum_image(Vec3<T> d, const PeriodicBox<T>& box) {
   return d;
 }
 
-// What `minimum_image` adds to a difference: whole box vectors.
+// The whole box vectors that `minimum_image` adds to a difference.
 template <typename T>
 BACKMAP_HD Vec3<T> image_shift(Vec3<T> d, const PeriodicBox<T>& box) {
   if (!box.exists) return {T(0), T(0), T(0)};
@@ -44,7 +45,7 @@ BACKMAP_HD Vec3<T> image_shift(Vec3<T> d, const PeriodicBox<T>& box) {
   return z * box.c + y * box.b + x * box.a;
 }
 
-// Below this length `minimum_image` gives the shortest image: half of the least of ax, by and cz.
+// Below this length `minimum_image` is the shortest image: half of the least of ax, by and cz.
 template <typename T>
 BACKMAP_HD T exact_length(const PeriodicBox<T>& box) {
   const T ax = box.a.x, by = box.b.y, cz = box.c.z, least = ax < by ? ax : by;
@@ -65,7 +66,7 @@ BACKMAP_HD Vec3<double> box_fractions(const Vec3<T>& v, const PeriodicBox<T>& bo
   return {x, y, z};
 }
 
-// Moves a point into the box by whole box vectors (to its corner, if its coordinates overflow).
+// Moves a point into the box by whole box vectors; to the corner of the box if its coordinates overflow.
 template <typename T>
 BACKMAP_HD Vec3<T> moved_into_box(const Vec3<T>& v, const PeriodicBox<T>& box) {
   if (!box.exists) return v;

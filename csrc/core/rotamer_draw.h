@@ -1,4 +1,4 @@
-// Drawing one of several candidates by its Boltzmann weight.
+// Draws one of several candidates by their Boltzmann weights.
 #pragma once
 
 #include <cmath>
@@ -8,8 +8,8 @@
 
 namespace backmap {
 
-// Index drawn by inverse CDF from probabilities proportional to exp(-energies[k]), uniform in [0, 1).
-// The energies are overwritten by their weights, so that each exponential is taken once.
+// Index drawn with probabilities proportional to exp(-energies[k]), by inversion of the cumulative distribution at
+// `uniform` in [0, 1). Overwrites the energies with their weights, so that each exponential is computed only once.
 template <typename T>
 BACKMAP_HD int64_t draw(T* energies, int64_t count, T uniform) {
   T lowest = energies[0];
@@ -24,7 +24,7 @@ BACKMAP_HD int64_t draw(T* energies, int64_t count, T uniform) {
     if (running > target) return k;
     if (energies[k] > T(0)) last_possible = k;
   }
-  return last_possible;  // rounding left the target just above the sum, or the uniform is 1
+  return last_possible;  // rounding left the target just above the sum, or `uniform` is 1
 }
 
 }  // namespace backmap

@@ -72,7 +72,7 @@ BACKMAP_HD T squared_distance(const Vec3<T>& a, const Vec3<T>& b) {
 
 template <typename T>
 BACKMAP_HD bool is_finite(const Vec3<T>& v) {
-  // Infinity and NaN are what does not vanish when subtracted from itself.
+  // x - x is zero unless x is infinite or NaN.
   return v.x - v.x == T(0) && v.y - v.y == T(0) && v.z - v.z == T(0);
 }
 

@@ -1,4 +1,4 @@
-// Bounding boxes in chunks, so that vectors measure the distances of a point to all boxes of a chunk.
+// Bounding boxes in chunks, so that vectors compute the distances of a point to all boxes of a chunk.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,7 @@ struct Extent {
 template <typename T>
 class Boxes {
  public:
-  // Boxes that are not set lie at infinity.
+  // Boxes that have not been set lie at infinity.
   void resize(int64_t count) { corners_.assign(6 * whole_chunks(count), std::numeric_limits<T>::infinity()); }
 
   void set(int64_t box, const Extent<T>& extent) {
@@ -55,7 +55,7 @@ class Boxes {
   BACKMAP_HD static Lanes<T> outside(const T* low, const Lanes<T>& v) {
     const Lanes<T> below = load_lanes(low) - v, above = v - load_lanes(low + 3 * L), inside{};
     const Lanes<T> distance = below > above ? below : above;
-    return inside > distance ? inside : distance;  // and not the other way round: NaN must stay
+    return inside > distance ? inside : distance;  // in this order, so that NaN stays
   }
 
   std::vector<T> corners_;

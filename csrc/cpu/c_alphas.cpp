@@ -1,4 +1,4 @@
-// C-alphas drawn about their beads, and their energies; threads over frames, or within one large frame.
+// C-alphas drawn about their beads, and their energies. Threads share frames, or the residues of one large frame.
 #include <algorithm>
 #include <vector>
 
@@ -9,10 +9,10 @@
 namespace backmap::cpu {
 namespace {
 
-constexpr int64_t residues_a_thread = 2048;  // the least that is worth a thread of its own
+constexpr int64_t residues_per_thread = 2048;  // fewer are not worth a thread
 
-// The C-alphas of one frame as they move. Every thread computes what belongs to its own residues, in the order in which
-// one thread would, so that the result is the same for any number of threads.
+// The C-alphas of one frame as they move. Each thread computes the quantities of its own residues, in the order in
+// which one thread would, so that the result does not depend on the number of threads.
 template <typename T>
 class FrameDrawer {
  public:
@@ -53,14 +53,14 @@ class FrameDrawer {
   Vec3<T> at(int64_t i) const { return load(place_ + 3 * i); }
   void set(int64_t i, const Vec3<T>& v) { store(place_ + 3 * i, v); }
 
-  // body(begin, end) on ranges of residues that no bond joins: bonds need no other threads.
+  // Calls body(begin, end) on ranges of residues that no bond connects, so that a bond belongs to one thread.
   template <typename Body>
   void share_segments(const Body& body) const {
-    parallel_ranges(a_.residues, residues_a_thread,
+    parallel_ranges(a_.residues, residues_per_thread,
                     [&](int64_t begin, int64_t end) { body(next_segment(begin), next_segment(end)); });
   }
 
-  // The first residue from the i-th on that no bond joins to the one before.
+  // The first residue from the i-th on that is not bonded to its predecessor.
   int64_t next_segment(int64_t i) const {
     while (i > 0 && i < a_.residues && bond_[i - 1] > T(0)) ++i;
     return i;
@@ -71,7 +71,7 @@ class FrameDrawer {
     const auto* present = reinterpret_cast<const bool*>(present_.data());
     cells_.build({a_.residues, place_, present, nullptr, T(reach / 2)}, reach, box_);
     std::fill(listed_count_.begin(), listed_count_.end(), 0);
-    parallel_ranges(cells_.size(), residues_a_thread, [&](int64_t begin, int64_t end) {
+    parallel_ranges(cells_.size(), residues_per_thread, [&](int64_t begin, int64_t end) {
       std::vector<int32_t> near, found;
       for (int64_t p = begin; p < end; ++p) {
         const int32_t i = cells_.index(p);
@@ -88,7 +88,7 @@ class FrameDrawer {
   }
 
   void collect_gradients() {
-    parallel_ranges(a_.residues, residues_a_thread, [&](int64_t begin, int64_t end) {
+    parallel_ranges(a_.residues, residues_per_thread, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const T variance = noise_[i] * noise_[i];
         gradient_[i] = variance > T(0) ? (T(1) / variance) * (at(i) - load(bead_ + 3 * i)) : Vec3<T>{T(0), T(0), T(0)};
@@ -102,7 +102,7 @@ class FrameDrawer {
     });
   }
 
-  // Adds the gradient of the window that begins at residue i to those of its residues from `begin` to `end`.
+  // Adds the gradient of the window that starts at residue i to its residues from `begin` to `end`.
   void add_window(int64_t i, int64_t begin, int64_t end) {
     const Window<T> window = window_of(at(i), at(i + 1), at(i + 2), at(i + 3));
     const Interpolated<T> energy = window_energy(a_.table, window_kind_[i], window);
@@ -114,7 +114,7 @@ class FrameDrawer {
     std::copy(sum + (first - i), sum + (last - i), gradient_.begin() + first);
   }
 
-  // Restores bonds within a range, those that share no residue at once: the even ones, then the odd ones.
+  // Restores the bonds within a range: first the even ones, then the odd ones. Bonds of one parity share no residue.
   void restore_bonds(int64_t begin, int64_t end, int rounds) {
     for (int round = 0; round < rounds; ++round)
       for (int64_t odd = 0; odd < 2; ++odd)
@@ -155,7 +155,7 @@ void c_alpha_energy(const CAlphaEnergyArguments<T>& args) {
 
 template <typename T>
 void draw_c_alphas(const DrawCAlphasArguments<T>& args) {
-  parallel_frames(args.batch, args.residues, residues_a_thread, [&](int64_t begin, int64_t end) {
+  parallel_frames(args.batch, args.residues, residues_per_thread, [&](int64_t begin, int64_t end) {
     FrameDrawer<T> drawer(args);
     for (int64_t b = begin; b < end; ++b) drawer.draw(b);
   });

@@ -1,4 +1,4 @@
-// Nearest residues of a point in a local frame, and the placement back; threads over points.
+// Residues nearest to a point, in its local frame, and placement in global coordinates. Threads share points.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -17,7 +17,7 @@ constexpr int64_t queries_per_thread = 16;
 
 // ---- One environment ---------------------------------------------------------------------------
 
-// The atoms of one frame, residue by residue, each with a number to spare behind it: vectors of four may be read.
+// The atoms of one frame by residue. One number behind the last atom is readable, so that vectors of four can be read.
 template <typename T>
 class ReadableResidues {
  public:
@@ -63,7 +63,7 @@ BACKMAP_HD void write_environment(const AlignmentArguments<T>& args, const Reada
       shift = to_point(
           shift_to_image(p, slots, load(args.query + 3 * item), box, [&](int64_t i) { return there[i] && counts[i]; }));
     const auto image = [&](const T* atom) { return box.exists ? load_point(atom) + shift : load_point(atom); };
-    // Four numbers an atom, the fourth in the place of the next one; only three for the very last.
+    // Writes four numbers per atom, of which the next atom overwrites the fourth; only three for the last atom.
     const T* const end = p + 3 * (k + 1 < neighbours ? slots : slots - 1);
     for (; p != end; p += 3, out += 3, ++there) {
       const PointBits<T> local = (PointBits<T>)axes.to_local(image(p)) & kept[*there];
@@ -108,7 +108,7 @@ BACKMAP_CLONES void align(const AlignmentArguments<double>& args, int64_t begin,
 
 // ---- Gradients ---------------------------------------------------------------------------------
 
-// One structure: its atoms gather gradients from all its queries, four numbers an atom in `sums`.
+// Gradients of the atoms of one structure, summed over its queries; `sums` has four numbers per atom.
 template <typename T>
 BACKMAP_HD void differentiate_frame(const AlignmentBackwardArguments<T>& args, int64_t b,
                                     const ReadableResidues<T>& atoms, std::vector<T>& sums) {

@@ -1,4 +1,4 @@
-// A cell list over points: a dense grid of their bounding box, or of a periodic box, with at most about two cells a
+// A cell list of points: a dense grid over their bounding box or a periodic box, with at most about two cells per
 // point.
 #pragma once
 
@@ -23,8 +23,8 @@ class CellGrid {
     sort(points);
   }
 
-  // visit(point index) for the points of the 27 cells around a point: all that have an image within one side of it,
-  // each once.
+  // Calls visit(point index) once for each point in the 27 cells around a point. These include all points with an image
+  // within one cell side of it.
   template <typename Visit>
   void for_surroundings(const Vec3<T>& point, const Visit& visit) const {
     const Cell c = cell(point);
@@ -44,7 +44,7 @@ class CellGrid {
   }
 
  private:
-  // The cell of any point; without a periodic box, inside the grid or not.
+  // The cell of a point; without a periodic box it may lie outside the grid.
   Cell cell(const Vec3<T>& point) const {
     if (!box_.exists) return cell_of(widened(point) - origin_, 1.0 / side_);
     const Vec3<double> s = box_fractions(point, box_);
@@ -77,12 +77,12 @@ class CellGrid {
     extent_ = widened(high) - widened(low);
   }
 
-  // Grows the cells until their number is in proportion to the number of points.
+  // Enlarges the cells until there are at most about two per point.
   void choose_side(size_t points, double smallest_side) {
     const double limit = 2.0 * double(points) + 8.0;
     const double widest = std::max({extent_.x, extent_.y, extent_.z});
     side_ = std::max({smallest_side, widest * 1e-6, 1e-12});
-    // In a periodic box every cell is a whole one.
+    // A periodic box is divided into whole cells.
     const auto along = [&](double extent) {
       const double whole = std::floor(extent / side_);
       return box_.exists ? std::max(whole, 1.0) : whole + 1;

@@ -1,4 +1,4 @@
-// Sorting atoms by cell: the inner loops.
+// Inner loops that sort atoms by cell.
 #include "cpu/cell_list.h"
 
 #include "cpu/clones.h"

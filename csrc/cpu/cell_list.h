@@ -1,4 +1,4 @@
-// The atoms of one frame sorted by cell, to find those that touch; threads share the work within a frame.
+// The atoms of one frame sorted by cell, to find atoms in contact. Threads share the work within a frame.
 #pragma once
 
 #include <algorithm>
@@ -13,16 +13,16 @@
 
 namespace backmap::cpu {
 
-constexpr int64_t atoms_a_thread = 4096;  // the least that is worth a thread of its own
+constexpr int64_t atoms_per_thread = 4096;  // fewer are not worth a thread
 
-// Atoms as spheres, which overlap where two are closer than the sum of their radii.
+// Atoms as spheres. Two spheres overlap if their distance is less than the sum of their radii.
 template <typename T>
 struct SphereSource {
   int64_t count;
   const T* atoms;
   const bool* present;
   const T* radius;  // null: all are 1
-  T scale;          // of the radii
+  T scale;          // factor of the radii
 
   bool exists(int64_t i) const {
     return present[i] && is_finite(load(atoms + 3 * i)) && (radius == nullptr || is_radius(radius[i]));
@@ -30,7 +30,7 @@ struct SphereSource {
   T scaled_radius(int64_t i) const { return radius == nullptr ? scale : scale * radius[i]; }
 };
 
-// The smallest and the largest x and y; z does not matter.
+// The smallest and largest x and y; z is not needed.
 template <typename T>
 struct Bounds {
   T low_x = std::numeric_limits<T>::max(), low_y = low_x, high_x = -low_x, high_y = -low_x;
@@ -41,8 +41,8 @@ struct Bounds {
   }
 };
 
-// Spheres sorted by bucket, coordinate by coordinate so that many are compared with one at once; the row of cells
-// in which each stands, and its number in the frame.
+// Spheres sorted by bucket, one array per coordinate, so that vectors compare many spheres with one; also the row of
+// cells that each sphere is in, and its index in the frame.
 template <typename T>
 struct SortedSpheres {
   T *x, *y, *z, *radius;
@@ -50,7 +50,7 @@ struct SortedSpheres {
   const int32_t* index;
 };
 
-constexpr int sphere_padding = 8;  // so many more may be read than there are
+constexpr int sphere_padding = 8;  // how many elements past the end may be read
 constexpr uint32_t no_bucket = 0xffffffffu;
 
 // The inner loops over a range, for each instruction set.
@@ -65,8 +65,8 @@ void fill_spheres(const SphereSource<float>& source, const CellSpace<float>& spa
 void fill_spheres(const SphereSource<double>& source, const CellSpace<double>& space, int64_t begin, int64_t end,
                   const SortedSpheres<double>& spheres);
 
-// Among the spheres from `begin` to `end`: which overlap with a sphere and stand in the given row. Writes them to
-// `found` and returns their number.
+// Writes to `found` the spheres from `begin` to `end` that overlap with the given sphere and are in the given row;
+// returns their number.
 template <typename T>
 BACKMAP_HD int64_t find_overlaps(const SortedSpheres<T>& s, int64_t begin, int64_t end, const Vec3<T>& centre, T radius,
                                  uint32_t row, int32_t* found) {
@@ -79,7 +79,7 @@ BACKMAP_HD int64_t find_overlaps(const SortedSpheres<T>& s, int64_t begin, int64
       gap[n] = squared_distance(centre, Vec3<T>{s.x[k + n], s.y[k + n], s.z[k + n]}) - contact * contact;
     }
     const int64_t last = std::min<int64_t>(end - k, sphere_padding);
-    for (int64_t n = 0; n < last; ++n) {  // without branches, which nobody could predict
+    for (int64_t n = 0; n < last; ++n) {  // without branches, which would be unpredictable
       found[count] = int32_t(k + n);
       count += int(gap[n] < T(0)) & int(s.row[k + n] == row);
     }
@@ -90,38 +90,38 @@ BACKMAP_HD int64_t find_overlaps(const SortedSpheres<T>& s, int64_t begin, int64
 template <typename T>
 class CellList {
  public:
-  // Sorts the spheres that exist, for overlaps of those whose radii sum to `reach` at most.
+  // Sorts the spheres that exist. Overlaps are found if radii sum to at most `reach`.
   void build(const SphereSource<T>& source, double reach, const PeriodicBox<T>& box) {
     space_ = cell_space(reach, box);
     const int64_t buckets = bucket_count(source.count);
     mask_ = uint32_t(buckets - 1);
     if (!box.exists) name_rows(source);
     bucket_.resize(source.count);
-    parallel_ranges(source.count, atoms_a_thread, [&](int64_t begin, int64_t end) {
+    parallel_ranges(source.count, atoms_per_thread, [&](int64_t begin, int64_t end) {
       assign_buckets(source, space_, mask_, begin, end, bucket_.data());
     });
     index_.resize(source.count - std::count(bucket_.begin(), bucket_.end(), no_bucket));
     start_.resize(buckets + 1);
-    parallel_ranges(buckets, atoms_a_thread, [&](int64_t first, int64_t last) { sort(first, last); });
+    parallel_ranges(buckets, atoms_per_thread, [&](int64_t first, int64_t last) { sort(first, last); });
     start_[buckets] = int32_t(size());
     for (std::vector<T>* v : {&x_, &y_, &z_, &radius_}) v->resize(size() + sphere_padding);
     row_.resize(size() + sphere_padding);
     spheres_ = {x_.data(), y_.data(), z_.data(), radius_.data(), row_.data(), index_.data()};
-    parallel_ranges(size(), atoms_a_thread,
+    parallel_ranges(size(), atoms_per_thread,
                     [&](int64_t begin, int64_t end) { fill_spheres(source, space_, begin, end, spheres_); });
   }
 
-  // Number of spheres in the list, and what number in the frame the p-th of them has.
+  // Number of spheres in the list, and the index in the frame of the p-th of them.
   int64_t size() const { return int64_t(index_.size()); }
   BACKMAP_HD int32_t index(int64_t p) const { return spheres_.index[p]; }
 
-  // visit(q) for the spheres that overlap with the p-th, from the `first` on in the list, each once. Positions
-  // moved into the box are rounded: a visit may be a little farther than contact.
+  // Calls visit(q) once for each sphere, from the `first` in the list on, that overlaps with the p-th. Positions moved
+  // into the box are rounded, so that a visited sphere may be slightly out of contact.
   template <typename Visit>
   BACKMAP_HD void for_overlaps(int64_t p, int64_t first, std::vector<int32_t>& found, const Visit& visit) const {
     const Vec3<T> position{spheres_.x[p], spheres_.y[p], spheres_.z[p]};
     for_rows_near(position, space_, [&](uint32_t row, int32_t x, int32_t cells, const Vec3<T>& shift) {
-      while (cells > 0) {  // twice where the row passes the last bucket
+      while (cells > 0) {  // twice if the row wraps around after the last bucket
         const uint32_t h = bucket_of(row, x, mask_);
         const int32_t stretch = std::min(cells, int32_t(mask_ + 1 - h));
         const int64_t begin = std::max<int64_t>(start_[h], first), end = start_[h + stretch];
@@ -138,11 +138,11 @@ class CellList {
   }
 
  private:
-  // In order, unless the structure is so thin that its frame has many more cells than there are buckets.
+  // Rows get consecutive buckets, unless the bounding box has more cells than there are buckets.
   void name_rows(const SphereSource<T>& source) {
     Bounds<T> bounds;
     std::mutex one_at_a_time;
-    parallel_ranges(source.count, atoms_a_thread, [&](int64_t begin, int64_t end) {
+    parallel_ranges(source.count, atoms_per_thread, [&](int64_t begin, int64_t end) {
       Bounds<T> part;
       bound_spheres(source, begin, end, part);
       const std::lock_guard lock(one_at_a_time);
@@ -155,8 +155,8 @@ class CellList {
       name_rows_in_order(space_, int64_t(cells_x), int64_t(cells_y));
   }
 
-  // Sorts the buckets from `first` to `last`, in the order of the atoms. Whoever does so looks at all atoms, and so
-  // shares nothing with other threads; what comes out is the same however many there are.
+  // Fills the buckets from `first` to `last`, each in the order of its atoms. Each thread reads all atoms and writes
+  // only its own buckets, so that the result does not depend on the number of threads.
   void sort(int64_t first, int64_t last) {
     const uint32_t low = uint32_t(first), width = uint32_t(last - first);
     int32_t* start = start_.data() + first;
@@ -167,7 +167,7 @@ class CellList {
       if (b - low < width) ++start[b - low];
     }
     for (uint32_t b = 0; b < width; ++b) sum = start[b] += sum;
-    // The starts are ends now, and go back to where they belong while the buckets fill from behind.
+    // The starts are the ends at this point; filling the buckets from behind turns them into starts.
     for (int64_t i = int64_t(bucket_.size()) - 1; i >= 0; --i)
       if (bucket_[i] - low < width) index_[--start[bucket_[i] - low]] = int32_t(i);
   }

@@ -1,4 +1,4 @@
-// Centres of densities; threads over particles, vectors over the rows and planes of a cube.
+// Centres of densities. Threads share particles; vectors run over the rows and planes of a cube.
 #include <vector>
 
 #include "core/density_moments.h"
@@ -12,7 +12,7 @@
 namespace backmap::cpu {
 namespace {
 
-// A thread takes on at least this many voxels: some ten microseconds.
+// Fewest voxels per thread: about ten microseconds of work.
 constexpr int64_t voxels_of_a_thread = 1 << 15;
 
 // ---- Centres -----------------------------------------------------------------------------------
@@ -22,7 +22,7 @@ int64_t centre_scratch(const VoxelGrid<T>& grid) {
   return 4 * grid.plane();
 }
 
-// Adds the weights of some planes of a cube, from `first` on, to a sum, and times their steps along x to another.
+// Adds the weights of some planes of a cube, from `first` on, to one sum, and their products with x to another.
 template <int planes, bool logits, typename T>
 BACKMAP_HD void add_planes(const VoxelGrid<T>& grid, int32_t first, const T* __restrict density, int32_t plane,
                            T* __restrict sum, T* __restrict sum_x) {
@@ -39,8 +39,8 @@ BACKMAP_HD void add_planes(const VoxelGrid<T>& grid, int32_t first, const T* __r
   }
 }
 
-// Particles [begin, end): weights are summed over x in two planes, alone and times the steps along x, and then over y
-// and z; so the density is read once, in order.
+// Particles [begin, end). Weights, and weights times x, are summed over x into two planes, which are then summed over y
+// and z; the density is read only once, in order.
 template <int fixed, bool logits, typename T>
 BACKMAP_HD void find_centres(const MomentsArguments<T>& args, int64_t begin, int64_t end, T* scratch) {
   const VoxelGrid<T> grid = with_points<fixed>(args.grid);

@@ -1,11 +1,11 @@
-// Grids of the usual sizes known when the loops over them are compiled.
+// Loops over grids of the usual sizes, compiled with the size as a constant.
 #pragma once
 
 #include "core/voxel_grid.h"
 
 namespace backmap::cpu {
 
-// The grid, with its number of points a constant unless `fixed` is 0.
+// The grid, with a constant number of points unless `fixed` is 0.
 template <int fixed, typename T>
 BACKMAP_HD VoxelGrid<T> with_points(VoxelGrid<T> grid) {
   if constexpr (fixed != 0) grid.points = fixed;
@@ -14,8 +14,8 @@ BACKMAP_HD VoxelGrid<T> with_points(VoxelGrid<T> grid) {
 
 }  // namespace backmap::cpu
 
-// Calls function<points>(arguments...) for the points of a grid; a macro, because a lambda would not be compiled for
-// the instruction set of the clone around it.
+// Calls function<points>(arguments...) with the number of points of the grid. This is a macro because a lambda would
+// not be compiled for the instruction set of the enclosing clone.
 #define BACKMAP_WITH_POINTS(points, function, ...) \
   switch (points) {                                \
     case 8:                                        \

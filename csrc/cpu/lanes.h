@@ -1,4 +1,4 @@
-// Short vectors of numbers, by the compiler's vector extension: the same source for every instruction set.
+// Short vectors of numbers, with the compiler's vector extension: one source for all instruction sets.
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 
 #include "core/host_device.h"
 
-// Vectors are passed between inlined functions only, so that how they are passed does not matter.
+// Vectors are passed only between inlined functions, so that the calling convention does not matter.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
@@ -22,7 +22,7 @@ struct LanesOf<float> {
   using Values __attribute__((vector_size(32))) = float;
   using Integers __attribute__((vector_size(32))) = int32_t;
   using Integer = int32_t;
-  using Parts __attribute__((vector_size(8))) = uint8_t;  // as many integers in 64 bits
+  using Parts __attribute__((vector_size(8))) = uint8_t;  // as many integers within 64 bits
 };
 template <>
 struct LanesOf<double> {
@@ -52,7 +52,7 @@ BACKMAP_HD void store_lanes(T* p, const Lanes<T>& v) {
   std::memcpy(p, &v, sizeof(v));
 }
 
-// One number in all lanes. By way of an array: this becomes one instruction where {v, v...} becomes many.
+// One number in all lanes. Compilers turn this array into one instruction, but {v, v...} into many.
 template <typename T>
 BACKMAP_HD Lanes<T> broadcast(T value) {
   T values[lane_count<T>];

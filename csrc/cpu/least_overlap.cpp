@@ -1,4 +1,4 @@
-// Trials that overlap least with what stands; threads over frames, which are independent of each other.
+// Trials that overlap least with the atoms placed so far. Threads share frames, which are independent of each other.
 #include <algorithm>
 #include <vector>
 
@@ -11,7 +11,7 @@
 namespace backmap::cpu {
 namespace {
 
-// The atoms of a frame in linked lists, one a bucket, so that an atom can move to another cell.
+// The atoms of a frame in linked lists, one per bucket, so that an atom can move to another cell.
 template <typename T>
 class MovableAtoms {
  public:
@@ -38,8 +38,8 @@ class MovableAtoms {
     insert(int32_t(i));
   }
 
-  // visit(i, difference) for the atoms within reach of a point, from the atom to it; each once, for an atom is in reach
-  // in one image only.
+  // Calls visit(i, difference) once for each atom within reach of a point, with the difference from the atom to the
+  // point. An atom is in reach in only one image.
   template <typename Visit>
   void for_near(const Vec3<T>& point, const Visit& visit) const {
     if (!is_finite(point)) return;
@@ -71,7 +71,7 @@ class MovableAtoms {
   T* atoms_ = nullptr;
   CellSpace<T> space_{};
   uint32_t mask_ = 0;
-  std::vector<Vec3<T>> inside_;  // positions moved into the box
+  std::vector<Vec3<T>> inside_;  // positions after moving into the box
   std::vector<int32_t> first_, next_;
   std::vector<uint32_t> row_, bucket_;
 };

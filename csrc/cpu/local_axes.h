@@ -1,4 +1,4 @@
-// `to_local` of a frame and its derivatives by vectors: the same operations in the same order.
+// `to_local` of a frame and its derivatives with vectors: the same operations in the same order as in core/.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace backmap::cpu {
 
-// x, y, z and a fourth number that makes it a vector.
+// x, y, z and a fourth number that completes the vector.
 template <typename T>
 struct PointOf {
   using Values __attribute__((vector_size(4 * sizeof(T)))) = T;
@@ -54,7 +54,7 @@ struct LocalAxes {
   }
 };
 
-// Gradients of `to_local`: that of the point is returned, that of the frame is summed.
+// Gradients of `to_local`: returns that with respect to the point and sums that with respect to the frame.
 template <typename T>
 struct LocalAxesGradient {
   Point<T> e1, e2, e3, origin;  // rows of the rotation

@@ -1,4 +1,4 @@
-// Local points placed on the atoms of structures, the last of those that share an atom; threads over atoms.
+// Local points placed on the atoms of structures; the last of several points on one atom counts. Threads share atoms.
 #include "kernels/overlapping_placement.h"
 #include "core/local_frame.h"
 #include "core/overlap.h"
@@ -25,7 +25,7 @@ void overlapping_placement(const OverlapArguments<T>& args) {
   parallel_ranges(args.batch * args.atoms, atoms_per_thread, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t b = i / args.atoms, winner = args.winner[i % args.atoms];
-      if (winner == nothing_placed) {  // always so where there are no slots
+      if (winner == nothing_placed) {  // always true if there are no slots
         store(args.placed + 3 * i, load(args.atom + 3 * i));
         continue;
       }

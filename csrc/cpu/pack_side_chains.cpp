@@ -1,4 +1,4 @@
-// Side-chain packing by Gibbs sweeps; threads over frames, which are independent of each other.
+// Side-chain packing by Gibbs sweeps. Threads share frames, which are independent of each other.
 #include <algorithm>
 #include <vector>
 
@@ -34,7 +34,7 @@ BACKMAP_CLONES double overlap(const Vec3<double>& atom, double radius, const dou
   return sum_overlaps(atom, radius, x, y, z, r, count);
 }
 
-// Spheres around a residue, coordinate by coordinate so that the sum above reads whole vectors.
+// Spheres around a residue, one array per coordinate, so that the sum above reads whole vectors.
 template <typename T>
 class Surroundings {
  public:
@@ -51,7 +51,7 @@ class Surroundings {
     return overlap(atom.centre, atom.radius, x_.data(), y_.data(), z_.data(), r_.data(), int64_t(count_));
   }
 
-  // Each at its nearest image.
+  // Each one at its nearest image.
   T overlap_with_images(const Sphere<T>& atom, const PeriodicBox<T>& box) const {
     T sum = T(0);
     for (size_t i = 0; i < count_; ++i) {
@@ -66,9 +66,9 @@ class Surroundings {
   std::vector<T> x_, y_, z_, r_;
 };
 
-// ---- Which residues are near -------------------------------------------------------------------
+// ---- Nearby residues ---------------------------------------------------------------------------
 
-// One sphere a residue, and a cell list of their centres.
+// One sphere per residue, and a cell list of the centres.
 template <typename T>
 class ResidueSpheres {
  public:
@@ -87,14 +87,14 @@ class ResidueSpheres {
 
   T widest() const { return widest_; }
 
-  // Prepares searches by spheres of at most this radius.
+  // Prepares for searches around spheres of at most this radius.
   void prepare(T widest_probe, const PeriodicBox<T>& box) {
     box_ = box;
     grid_.build(points_, 1.001 * (double(widest_) + double(widest_probe)), box);
   }
 
-  // Appends the residues whose sphere may touch the probe, in ascending order, so that sums over them are
-  // the same however the cells lie.
+  // Appends the residues whose sphere may touch the probe, in ascending order, so that sums over them do not depend on
+  // the cells.
   void find(const Sphere<T>& probe, std::vector<int32_t>& found) const {
     const size_t first = found.size();
     grid_.for_surroundings(probe.centre, [&](int32_t p) {
@@ -162,7 +162,7 @@ class FramePacker {
 
   bool has_side_chain(int64_t i) const { return slot_start_[i] < slot_start_[i + 1]; }
 
-  // Atom `n` of those in `slot_`, in candidate k of its residue i.
+  // The n-th atom listed in `slot_`, in candidate k of its residue i.
   Sphere<T> side_atom(int64_t i, int64_t k, int64_t n) const {
     const int64_t s = slot_[n];
     return {load(candidate_ + 3 * ((i * a_.candidates + k) * a_.side_slots + s)),
@@ -200,13 +200,13 @@ class FramePacker {
     }
   }
 
-  // Whether spheres around residue i reach so far that an atom may touch it in several images.
+  // Whether the spheres around residue i are so wide that an atom may touch it in several images.
   bool is_wide(int64_t i) const {
     if (!box_.exists) return false;
     return !(contact_reach(side_bound_[i], Sphere<T>{{}, widest_atom_}) < exact_length(box_));
   }
 
-  // Adds an atom of another residue, in its nearest image, if it can touch the side chain of i at all.
+  // Adds the nearest image of an atom of another residue if it can touch the side chain of i at all.
   void surround(int64_t i, const Sphere<T>& atom) {
     const Sphere<T>& own = side_bound_[i];
     if (wide_) return surroundings_.add(atom.centre, atom.radius);
@@ -247,7 +247,7 @@ class FramePacker {
     return a_.strength * sum;
   }
 
-  // The backbone stands still: its share of each candidate's energy is computed once.
+  // The backbone does not move, so its part of each candidate's energy is computed only once.
   void compute_backbone_energies() {
     backbone_energy_.assign(a_.residues * a_.candidates, T(0));
     for (int64_t i = 0; i < a_.residues; ++i) {
@@ -278,7 +278,7 @@ class FramePacker {
   const PackArguments<T>& a_;
   PeriodicBox<T> box_{};
   T widest_atom_ = T(0);
-  bool wide_ = false;  // of the residue that is surrounded now
+  bool wide_ = false;  // of the residue being surrounded
   const T* candidate_ = nullptr;
   const T* backbone_ = nullptr;
   const bool* backbone_present_ = nullptr;
@@ -287,10 +287,10 @@ class FramePacker {
   T* energy_ = nullptr;
 
   std::vector<int32_t> slot_, slot_start_;
-  std::vector<Sphere<T>> chosen_;  // the atoms of `slot_` in the candidates chosen now
+  std::vector<Sphere<T>> chosen_;  // the atoms of `slot_` in the current candidates
   std::vector<Sphere<T>> side_bound_, backbone_bound_;
   ResidueSpheres<T> sides_, backbones_;
-  std::vector<int32_t> neighbour_, near_backbone_;  // of side chain and side chain; of one side chain and backbones
+  std::vector<int32_t> neighbour_, near_backbone_;  // between side chains; of one side chain with backbones
   std::vector<int64_t> neighbour_start_;
   std::vector<T> backbone_energy_, energies_;
   Surroundings<T> surroundings_;

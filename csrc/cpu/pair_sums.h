@@ -1,4 +1,4 @@
-// Sums over pairs of atoms that come out the same for any number of threads.
+// Sums over pairs of atoms that do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,9 @@
 
 namespace backmap::cpu {
 
-constexpr int64_t pairs_a_thread = 8192;  // the least that is worth a thread of its own
+constexpr int64_t pairs_per_thread = 8192;  // fewer are not worth a thread
 
-// Sum of value(begin, end) over blocks of `block` items, each block on one thread, added in the order of the blocks.
+// Sum of value(begin, end) over blocks of `block` items. Each block belongs to one thread; blocks are added in order.
 template <typename Value>
 double sum_in_blocks(int64_t count, int64_t block, int64_t grain, const Value& value) {
   std::vector<double> sums((count + block - 1) / block);
@@ -23,8 +23,8 @@ double sum_in_blocks(int64_t count, int64_t block, int64_t grain, const Value& v
   return sum;
 }
 
-// Adds gradient(m), with respect to the first atom of pair m, to that atom and its negative to the second, for
-// the atoms from `first` to `last`: who owns these atoms looks at all pairs, in their order.
+// Adds gradient(m), with respect to the first atom of pair m, to that atom and its negative to the second, but only to
+// atoms from `first` to `last`. The thread that owns these atoms goes through all pairs in order.
 template <typename T, typename Gradient>
 void add_pair_gradients(const int64_t* pairs, int64_t count, int64_t atoms, const bool* present, int64_t first,
                         int64_t last, const Gradient& gradient, T* grad_atoms) {

@@ -1,4 +1,4 @@
-// Threads: a loop over contiguous ranges, with OpenMP so that the number of threads is torch's own.
+// Loops over contiguous ranges on OpenMP threads, so that the number of threads is that of torch.
 #pragma once
 
 #include <omp.h>
@@ -9,7 +9,7 @@
 
 namespace backmap::cpu {
 
-// Calls body(begin, end) on disjoint ranges that cover [0, count), none smaller than `grain` if avoidable.
+// Calls body(begin, end) on disjoint ranges that cover [0, count), if possible none smaller than `grain`.
 template <typename Body>
 void parallel_ranges(int64_t count, int64_t grain, const Body& body) {
   const int64_t useful = (count + grain - 1) / grain;
@@ -32,8 +32,8 @@ void parallel_ranges(int64_t count, int64_t grain, const Body& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
-// Calls body(begin, end) on ranges of frames, one frame a thread at a time; the frames left over in the end go to
-// one call outside of parallel regions, where the body's own loops can use all threads. Small frames never do.
+// Calls body(begin, end) on ranges of frames, one frame per thread at a time. Frames left over at the end go to one
+// call outside parallel regions, where the loops within body can use all threads, unless frames are small.
 template <typename Body>
 void parallel_frames(int64_t frames, int64_t items_of_frame, int64_t grain, const Body& body) {
   const int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads();

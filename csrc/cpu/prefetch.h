@@ -1,4 +1,4 @@
-// Reads announced ahead of time, where several streams at once keep the processor from guessing them.
+// Prefetching, for several simultaneous streams, which processors do not predict well.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,11 @@
-// The selectable atoms of one structure, packed so that vectors search them for the residues nearest to a point.
+// The selectable atoms of one structure, packed for a vectorised search for the residues nearest to a point.
 //
-// Residues stand in blocks, one residue a lane: the x, y and z of their first atoms, then those of their second
-// atoms... Residues with fewer atoms are filled up with points at infinity. In a sorted structure the residues
-// of a block are near each other, and blocks whose bounding box is too far away are not searched. That is exact,
-// ties included: rounding is monotonic, so the squared distance to a box, computed in the order of
-// `squared_distance`, never exceeds a computed one to an atom inside. Boxes around chunks of blocks keep the cost of
-// looking at boxes low. In a periodic box spheres take the place of the bounding boxes, for distances to images.
+// Residues are stored in blocks, one residue per lane: the x, y and z of their first atoms, then those of their second
+// atoms, and so on. Residues with fewer atoms are padded with points at infinity. In a sorted structure the residues of
+// a block are near each other, and blocks whose bounding box is too far away are skipped. This is exact, also on ties:
+// rounding is monotonic, so the squared distance to a box, computed in the order of `squared_distance`, never exceeds
+// the computed distance to an atom inside. Boxes around chunks of blocks ("regions") reduce the number of boxes to
+// check. In a periodic box, spheres replace the bounding boxes, because distances are to the nearest image.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ namespace backmap::cpu {
 template <typename T>
 class ResidueBlocks {
  public:
-  // Takes the atoms i with counts(i) whose coordinates are finite, for so many queries.
+  // Takes the atoms i with counts(i) and finite coordinates; `queries` is the expected number of queries.
   template <typename Counts>
   void pack(const T* atoms, int64_t residues, int64_t slots, int64_t queries, const PeriodicBox<T>& box,
             const Counts& counts) {
@@ -42,11 +42,11 @@ class ResidueBlocks {
     reserve();
   }
 
-  // Writes the `wanted` nearest residues in order, and -1 where they run out.
+  // Writes the `wanted` nearest residues in order, then -1 if there are fewer.
   BACKMAP_HD void find(const Vec3<T>& query, int64_t excluded, int64_t wanted, int64_t* nearest) {
     if (wanted == 0) return;
     visited_ = measured_ = 0;
-    if (sorted_) visit_near_blocks(query, wanted + 1);  // one of them may be the excluded one
+    if (sorted_) visit_near_blocks(query, wanted + 1);  // one of them may be excluded
     else visit_all_blocks(query);
     collect_candidates(bound(squared_.data(), visited_ * L, wanted + 1), excluded);
     std::fill(nearest + write_in_order(wanted, nearest), nearest + wanted, int64_t(-1));
@@ -56,7 +56,7 @@ class ResidueBlocks {
   static constexpr int64_t L = lane_count<T>;
   static constexpr T infinity = std::numeric_limits<T>::infinity(), largest = std::numeric_limits<T>::max();
   static constexpr int64_t most_ranked = 128, most_far_regions = 4;
-  // Structures of more atoms are sorted for at least so many queries.
+  // Structures with more atoms than `longest_scan` are sorted if there are at least `fewest_sorted` queries.
   static constexpr int64_t longest_scan = 1000, fewest_sorted = 32;
 
   // A residue and its atoms, a range of `atom_`.
@@ -91,7 +91,7 @@ class ResidueBlocks {
     }
   }
 
-  // Halves the members across their longest extent again and again, down to whole chunks of blocks, and then blocks.
+  // Repeatedly halves the members along their longest extent, down to whole chunks of blocks and then to blocks.
   void partition(int64_t begin, int64_t end) {
     if (end - begin <= L) return;
     Extent<T> extent;
@@ -149,7 +149,7 @@ class ResidueBlocks {
     }
   }
 
-  // A block's sphere is centred where its residues are after they moved into the box.
+  // The sphere of a block is centred on its residues after they were moved into the box.
   void find_spheres(const T* atoms) {
     regions_ = (blocks_ + chunk - 1) / chunk;
     sphere_of_block_.resize(blocks_, box_);
@@ -196,7 +196,8 @@ class ResidueBlocks {
     measure(query, 0);
   }
 
-  // Bounds the distance of the wanted-th residue by the blocks with the nearest boxes; then no box beyond counts.
+  // Bounds the distance to the wanted-th residue with the blocks that have the nearest boxes, then visits all blocks
+  // whose boxes are within the bound.
   BACKMAP_HD void visit_near_blocks(const Vec3<T>& query, int64_t wanted) {
     for (int64_t first = 0; first < regions_; first += chunk)
       measure_bounds(box_of_region_, sphere_of_region_, query, first / chunk, near_region_.data() + first);
@@ -214,8 +215,8 @@ class ResidueBlocks {
     visit_blocks(query, of_residues);
   }
 
-  // A distance that the far sides of some blocks' spheres do not exceed. Near sides would not do to begin with: a few
-  // wide spheres, of residues far from others, hold many a query.
+  // A squared distance that covers the far sides of some blocks' spheres. Near sides would be a poor start: many
+  // queries lie inside the few wide spheres of isolated residues.
   BACKMAP_HD T bound_by_far_sides(const Vec3<T>& query, int64_t some_regions, int64_t some_blocks) {
     T* far = far_.data();
     for (int64_t first = 0; first < regions_; first += chunk)
@@ -223,13 +224,13 @@ class ResidueBlocks {
     T* of_blocks = far + whole_chunks(regions_);
     int64_t measured = 0;
     for_values_within(far, regions_, bound(far, regions_, some_regions), [&](int64_t region) {
-      if (measured == most_far_regions) return;  // many are equally far
+      if (measured == most_far_regions) return;  // several may tie
       sphere_of_block_.measure_far_sides(query, region, of_blocks + chunk * measured++);
     });
     return bound(of_blocks, chunk * measured, some_blocks);
   }
 
-  // A finite bound: what lies at infinity is never visited.
+  // A finite bound, so that blocks at infinity are never visited.
   BACKMAP_HD T bound(const T* values, int64_t count, int64_t wanted) {
     return std::min(bound_of_smallest(values, count, wanted, least_), largest);
   }
@@ -240,7 +241,7 @@ class ResidueBlocks {
     else boxes.measure(query, which, squared);
   }
 
-  // Distances to the boxes of the blocks in regions whose own boxes are that near; no region comes twice.
+  // Computes distances to the boxes of the blocks in regions whose boxes are within `high`; each region only once.
   BACKMAP_HD void measure_blocks_of_regions(const Vec3<T>& query, T high) {
     for_values_within(near_region_.data(), regions_, high, [&](int64_t region) {
       near_region_[region] = infinity;
@@ -249,7 +250,7 @@ class ResidueBlocks {
     });
   }
 
-  // Visits those of the measured blocks whose boxes are that near; no block comes twice.
+  // Visits those of the measured blocks whose boxes are within `high`; each block only once.
   BACKMAP_HD void visit_blocks(const Vec3<T>& query, T high) {
     const int64_t before = visited_;
     for_values_within(near_.data(), chunk * measured_, high, [&](int64_t i) {
@@ -264,7 +265,7 @@ class ResidueBlocks {
     else measure_residues<false>(query, first);
   }
 
-  // Distances to the residues of the blocks visited from number `first` on; fills up the last chunk.
+  // Computes distances to the residues of the visited blocks from number `first` on; pads the last chunk.
   template <bool periodic>
   BACKMAP_HD void measure_residues(const Vec3<T>& query, int64_t first) {
     const Lanes<T> none = broadcast(infinity), x = broadcast(query.x), y = broadcast(query.y), z = broadcast(query.z);
@@ -301,14 +302,14 @@ class ResidueBlocks {
     candidates_ = n;
   }
 
-  // Returns how many candidates were written.
+  // Returns the number of candidates written.
   BACKMAP_HD int64_t write_in_order(int64_t wanted, int64_t* nearest) {
     const int64_t kept = std::min(wanted, candidates_);
     if (candidates_ > most_ranked || !write_by_rank(kept, nearest)) sort_candidates(kept, nearest);
     return kept;
   }
 
-  // False where distances tie.
+  // False if distances tie.
   BACKMAP_HD bool write_by_rank(int64_t kept, int64_t* nearest) {
     IntegerLanes<T> ranks[most_ranked / L];
     rank(candidate_squared_.data(), candidates_, ranks);
@@ -335,16 +336,16 @@ class ResidueBlocks {
   bool sorted_ = false;
   int64_t blocks_ = 0, regions_ = 0, measured_ = 0, visited_ = 0, candidates_ = 0;
   std::vector<Member> members_;
-  std::vector<int32_t> atom_;     // those that count, residue by residue
+  std::vector<int32_t> atom_;     // those that count, by residue
   std::vector<int32_t> residue_;  // of each lane of each block
   std::vector<int64_t> start_;    // of each block in `coordinates_`
   std::vector<T> coordinates_;
   PeriodicBox<T> box_{};
   Boxes<T> box_of_block_, box_of_region_;          // a region is a chunk of blocks
-  Spheres<T> sphere_of_block_, sphere_of_region_;  // instead of them, in a periodic box
+  Spheres<T> sphere_of_block_, sphere_of_region_;  // the same in a periodic box
 
   std::vector<T> near_region_, near_;    // squared distances to the boxes of regions, and of blocks in `region_`
-  std::vector<T> far_;                   // the same to their far sides, in a periodic box, of few blocks
+  std::vector<T> far_;                   // the same to far sides, in a periodic box, of few blocks
   std::vector<int32_t> region_, visit_;  // regions whose blocks are measured, blocks visited
   std::vector<T> squared_;               // of the residues of the blocks visited
   std::vector<T> candidate_squared_;

@@ -1,6 +1,6 @@
-// Selection of the smallest of many numbers, without branches on their values.
+// Selects the smallest of many numbers without branches on their values.
 //
-// Arrays that are searched are filled up with infinity to whole chunks.
+// Arrays to be searched are padded with infinity to whole chunks.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@ constexpr int64_t chunk = 64;
 
 constexpr int64_t whole_chunks(int64_t count) { return (count + chunk - 1) / chunk * chunk; }
 
-// ranks[v] = how many of the values are less than each one of vector v; V vectors at a time.
+// ranks[v] = for each lane of vector v, how many of the values are smaller; V vectors at a time.
 template <int V, typename T>
 BACKMAP_HD void count_lesser(const T* values, int64_t count, int64_t first, IntegerLanes<T>* ranks) {
   constexpr int64_t L = lane_count<T>;
@@ -39,7 +39,7 @@ BACKMAP_HD void rank(const T* values, int64_t count, IntegerLanes<T>* ranks) {
   if (v < vectors) count_lesser<1>(values, count, v, ranks);
 }
 
-// visit(i) for all values[i] <= high, in no particular order.
+// Calls visit(i) for all values[i] <= high, in no particular order.
 template <typename T, typename Visit>
 BACKMAP_HD void for_values_within(const T* values, int64_t count, T high, const Visit& visit) {
   constexpr int64_t L = lane_count<T>, bits = chunk / L;
@@ -50,7 +50,7 @@ BACKMAP_HD void for_values_within(const T* values, int64_t count, T high, const 
       of_lane |= (load_lanes(values + first + bit * L) <= highs) & (typename LanesOf<T>::Integer(1) << bit);
     }
     const auto parts = __builtin_convertvector(of_lane, typename LanesOf<T>::Parts);
-    uint64_t mask;  // bit `b` is number b % bits of lane b / bits
+    uint64_t mask;  // bit b is bit b % bits of lane b / bits
     std::memcpy(&mask, &parts, sizeof(mask));
     for (; mask != 0; mask &= mask - 1) {
       const int64_t b = __builtin_ctzll(mask);
@@ -66,9 +66,10 @@ BACKMAP_HD T least_lane(const Lanes<T>& v) {
   return least;
 }
 
-// A value that at least `wanted` values do not exceed, cheap to find, and not many more; infinity if there are
-// not so many values. With the least ones of somewhat more groups (i, i + groups, i + 2 groups...) it takes the
-// smallest of some of these which `wanted` of them do not exceed: each stands for a value of its own.
+// A cheap upper bound of the `wanted` smallest values, which few other values are within; infinity if there are fewer
+// values. The values are divided into somewhat more than `wanted` groups (i, i + groups, i + 2 groups...). Each group's
+// minimum is a different value, so any number that is at least `wanted` of the minima is a bound; the smallest such
+// number among some of the minima is returned.
 template <typename T>
 BACKMAP_HD T bound_of_smallest(const T* values, int64_t count, int64_t wanted, std::vector<T>& least) {
   constexpr int64_t L = lane_count<T>;

@@ -1,4 +1,4 @@
-// Spheres in a periodic box, in chunks, so that vectors measure the distances of a point to all spheres of a chunk.
+// Spheres in a periodic box, in chunks, so that vectors compute the distances of a point to all spheres of a chunk.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ BACKMAP_HD void to_minimum_image(Lanes<T>& x, Lanes<T>& y, Lanes<T>& z, const Pe
 template <typename T>
 class Spheres {
  public:
-  // Spheres that are not set lie at infinity.
+  // Spheres that have not been set lie at infinity.
   void resize(int64_t count, const PeriodicBox<T>& box) {
     box_ = box;
     farthest_ = norm(box.a) + norm(box.b) + norm(box.c);
@@ -40,7 +40,7 @@ class Spheres {
     p[0] = centre.x, p[L] = centre.y, p[2 * L] = centre.z, p[3 * L] = T(0);
   }
 
-  // Widens a sphere so that it holds the nearest image of a point.
+  // Widens a sphere to include the nearest image of a point.
   void include(int64_t sphere, const Vec3<T>& point) {
     T* p = at(sphere);
     const Vec3<T> d = minimum_image(point - Vec3<T>{p[0], p[L], p[2 * L]}, box_);
@@ -48,9 +48,9 @@ class Spheres {
     farthest_ = std::max({farthest_, std::fabs(point.x), std::fabs(point.y), std::fabs(point.z)});
   }
 
-  // What no squared distance of `minimum_image` from the point to one inside falls below, for the spheres of one
-  // chunk. That distance is exact where it is short, and never too short: if it is a bound of points that are near,
-  // then by the triangle inequality so is the distance to the centre, as far as it is exact, less the radius.
+  // Lower bounds, for the spheres of one chunk, of the squared distance by `minimum_image` from the point to any point
+  // inside. That distance is never shorter than the true distance, and equal to it below `exact_length`. The bound is
+  // the triangle inequality: the distance to the centre, capped where it may be inexact, minus the radius.
   BACKMAP_HD void measure(const Vec3<T>& point, int64_t which, T* squared) const {
     const T reach = std::max({farthest_, std::fabs(point.x), std::fabs(point.y), std::fabs(point.z)});
     const T rounding = std::min(32 * std::numeric_limits<T>::epsilon() * reach, std::numeric_limits<T>::max());
@@ -77,7 +77,7 @@ class Spheres {
  private:
   static constexpr int64_t L = lane_count<T>;
 
-  // Of a point and the centres of one vector of spheres.
+  // Distances from a point to the centres of one vector of spheres.
   BACKMAP_HD Lanes<T> distance_to(const Vec3<T>& point, const T* p) const {
     Lanes<T> dx = broadcast(point.x) - load_lanes(p), dy = broadcast(point.y) - load_lanes(p + L),
              dz = broadcast(point.z) - load_lanes(p + 2 * L);

@@ -1,4 +1,4 @@
-// Stores past the caches, for results that do not fit into them: no line is read before it is overwritten.
+// Stores that bypass the caches, for results that do not fit into them: cache lines are not read before being written.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,10 @@
 
 namespace backmap::cpu {
 
-// Whether results of this size had better go past the caches: more than the share of one that a process can count on.
+// Whether results of this size should bypass the caches: they exceed the part of a cache that a process can count on.
 constexpr bool exceeds_cache(int64_t bytes) { return bytes > int64_t(32) << 20; }
 
-// Copies what stands in the nearest cache; `target` and `source` lie on 16 bytes where stores can go past the caches.
+// Copies from the first-level cache; bypasses the caches only if `target` and `source` are aligned to 16 bytes.
 template <typename T>
 BACKMAP_HD void stream(T* target, const T* source, int64_t count) {
   int64_t n = 0;
@@ -28,7 +28,7 @@ BACKMAP_HD void stream(T* target, const T* source, int64_t count) {
   for (; n < count; ++n) target[n] = source[n];
 }
 
-// Makes the streamed stores visible to other threads.
+// Makes streaming stores visible to other threads.
 inline void finish_streaming() {
 #if defined(__SSE2__)
   _mm_sfence();

@@ -1,4 +1,4 @@
-// Smooth penalties of bonds, angles and overlaps; threads over frames, and within frames that are large.
+// Smooth penalties of bonds, angles and overlaps. Threads share frames, or the atoms of large frames.
 #include <algorithm>
 #include <vector>
 
@@ -12,9 +12,9 @@
 namespace backmap::cpu {
 namespace {
 
-constexpr int64_t pairs_of_block = 2048, atoms_of_block = 256;  // what is summed before it meets other sums
+constexpr int64_t pairs_of_block = 2048, atoms_of_block = 256;  // per partial sum
 
-// Pairs of atoms and the distance at which each costs nothing.
+// Pairs of atoms and the distances at which their penalties are zero.
 template <typename T>
 struct Springs {
   int64_t count;
@@ -59,7 +59,7 @@ Frame<T> frame_of(const PenaltyInputs<T>& args, int64_t b) {
 
 template <typename T>
 double stretch_energy(const Frame<T>& frame, const Springs<T>& springs) {
-  const double sum = sum_in_blocks(springs.count, pairs_of_block, pairs_a_thread, [&](int64_t begin, int64_t end) {
+  const double sum = sum_in_blocks(springs.count, pairs_of_block, pairs_per_thread, [&](int64_t begin, int64_t end) {
     double part = 0;
     for (int64_t m = begin; m < end; ++m) {
       const int64_t* pair = springs.pair + 2 * m;
@@ -86,7 +86,7 @@ void add_stretch_gradient(const Frame<T>& frame, const Springs<T>& springs, T gr
 
 // ---- Repulsion ---------------------------------------------------------------------------------
 
-// visit(d, contact) for the atoms in touch with the p-th that are not excluded, from the `first` on.
+// Calls visit(d, contact) for the atoms from `first` on that are in contact with the p-th and not excluded.
 template <typename T, typename Visit>
 BACKMAP_HD void for_contacts(const Frame<T>& frame, const CellList<T>& cells, int64_t p, int64_t first,
                              std::vector<int32_t>& found, const Visit& visit) {
@@ -100,7 +100,7 @@ BACKMAP_HD void for_contacts(const Frame<T>& frame, const CellList<T>& cells, in
   });
 }
 
-// Squared overlaps of the atoms from `begin` to `end` in the list with those after each.
+// Sum of the squared overlaps of the atoms from `begin` to `end` in the list, each with the atoms after it.
 template <typename T>
 BACKMAP_HD double sum_overlaps(const Frame<T>& frame, const CellList<T>& cells, int64_t begin, int64_t end) {
   double sum = 0;
@@ -120,7 +120,7 @@ BACKMAP_CLONES double overlap_energy(const Frame<double>& frame, const CellList<
   return sum_overlaps(frame, cells, begin, end);
 }
 
-// For the atoms from `begin` to `end` in the list: each collects its own, so that threads never meet.
+// Gradients of the atoms from `begin` to `end` in the list. Each atom sums its own, so that threads share nothing.
 template <typename T>
 BACKMAP_HD void collect_overlap_gradient(const Frame<T>& frame, const CellList<T>& cells, T grad, int64_t begin,
                                          int64_t end, T* grad_atoms) {
@@ -150,25 +150,25 @@ template <typename T>
 void sum_energies(const Frame<T>& frame, const CellList<T>& cells, T* energy) {
   energy[0] = T(stretch_energy(frame, frame.bonds));
   energy[1] = T(stretch_energy(frame, frame.angles));
-  const double overlaps = sum_in_blocks(cells.size(), atoms_of_block, atoms_a_thread, [&](int64_t begin, int64_t end) {
-    return overlap_energy(frame, cells, begin, end);
-  });
+  const double overlaps =
+      sum_in_blocks(cells.size(), atoms_of_block, atoms_per_thread,
+                    [&](int64_t begin, int64_t end) { return overlap_energy(frame, cells, begin, end); });
   energy[2] = T(double(frame.repulsion_strength) * overlaps);
 }
 
 template <typename T>
 void differentiate(const Frame<T>& frame, const CellList<T>& cells, const T* grad, T* grad_atoms) {
-  parallel_ranges(frame.atom_count, atoms_a_thread, [&](int64_t first, int64_t last) {
+  parallel_ranges(frame.atom_count, atoms_per_thread, [&](int64_t first, int64_t last) {
     std::fill(grad_atoms + 3 * first, grad_atoms + 3 * last, T(0));
     add_stretch_gradient(frame, frame.bonds, grad[0], first, last, grad_atoms);
     add_stretch_gradient(frame, frame.angles, grad[1], first, last, grad_atoms);
   });
-  parallel_ranges(cells.size(), atoms_a_thread, [&](int64_t begin, int64_t end) {
+  parallel_ranges(cells.size(), atoms_per_thread, [&](int64_t begin, int64_t end) {
     add_overlap_gradient(frame, cells, grad[2], begin, end, grad_atoms);
   });
 }
 
-// The largest distance at which two atoms touch.
+// The largest contact distance of two atoms.
 template <typename T>
 double largest_contact(const PenaltyInputs<T>& args) {
   T largest = T(0);
@@ -177,11 +177,11 @@ double largest_contact(const PenaltyInputs<T>& args) {
   return 2 * double(args.radius_scale * largest);
 }
 
-// visit(frame, list of its atoms, number of the frame) for every frame.
+// Calls visit(frame, list of its atoms, index of the frame) for every frame.
 template <typename T, typename Visit>
 void for_frames(const PenaltyInputs<T>& args, const Visit& visit) {
   const double reach = largest_contact(args);
-  parallel_frames(args.batch, args.residues * args.slots, atoms_a_thread, [&](int64_t begin, int64_t end) {
+  parallel_frames(args.batch, args.residues * args.slots, atoms_per_thread, [&](int64_t begin, int64_t end) {
     CellList<T> cells;
     for (int64_t b = begin; b < end; ++b) {
       const Frame<T> frame = frame_of(args, b);

@@ -1,4 +1,4 @@
-// Bond deviations and clashes; threads over frames, and within frames that are large.
+// Bond deviations and clashes. Threads share frames, or the atoms of large frames.
 #include <algorithm>
 #include <atomic>
 #include <vector>
@@ -21,7 +21,7 @@ void score_bonds(const ScoreArguments<T>& args, int64_t b) {
   const T* reference = args.reference + args.reference_stride * b;
   const PeriodicBox<T> box = box_of_frame(args.box, args.box_stride, b);
   std::atomic<int64_t> all_within = 0, all_existing = 0;
-  parallel_ranges(args.bonds, pairs_a_thread, [&](int64_t begin, int64_t end) {
+  parallel_ranges(args.bonds, pairs_per_thread, [&](int64_t begin, int64_t end) {
     int64_t within = 0, existing = 0;
     for (int64_t m = begin; m < end; ++m) {
       const int64_t* bond = args.bond + 2 * m;
@@ -40,7 +40,7 @@ void score_bonds(const ScoreArguments<T>& args, int64_t b) {
   args.counts[3 * b + 1] = all_existing;
 }
 
-// Flags the clashes of the atoms from `begin` to `end` in the list with those after each.
+// Flags the clashes of the atoms from `begin` to `end` in the list, each with the atoms after it.
 template <typename T>
 BACKMAP_HD void flag_clashes(const ScoreArguments<T>& args, int64_t b, const CellList<T>& cells, int64_t begin,
                              int64_t end) {
@@ -56,7 +56,7 @@ BACKMAP_HD void flag_clashes(const ScoreArguments<T>& args, int64_t b, const Cel
       if (!may_clash(residue, args.side_chain[i], other, args.side_chain[j], args.linked)) return;
       const Vec3<T> d = minimum_image(load(atoms + 3 * i) - load(atoms + 3 * j), box);
       if (!(dot(d, d) < limit)) return;
-      for (const int64_t r : {residue, other})  // which another thread may be flagging too
+      for (const int64_t r : {residue, other})  // another thread may flag it at the same time
         std::atomic_ref<bool>(clash[r]).store(true, std::memory_order_relaxed);
     });
   }
@@ -79,7 +79,7 @@ void score_clashes(const ScoreArguments<T>& args, int64_t b, CellList<T>& cells)
   cells.build(source, double(args.clash_distance), box_of_frame(args.box, args.box_stride, b));
   bool* clash = args.clash + b * args.residues;
   std::fill(clash, clash + args.residues, false);
-  parallel_ranges(cells.size(), atoms_a_thread,
+  parallel_ranges(cells.size(), atoms_per_thread,
                   [&](int64_t begin, int64_t end) { find_clashes(args, b, cells, begin, end); });
   args.counts[3 * b + 2] = std::count(clash, clash + args.residues, true);
 }
@@ -88,7 +88,7 @@ void score_clashes(const ScoreArguments<T>& args, int64_t b, CellList<T>& cells)
 
 template <typename T>
 void structure_score(const ScoreArguments<T>& args) {
-  parallel_frames(args.batch, args.residues * args.slots, atoms_a_thread, [&](int64_t begin, int64_t end) {
+  parallel_frames(args.batch, args.residues * args.slots, atoms_per_thread, [&](int64_t begin, int64_t end) {
     CellList<T> cells;
     for (int64_t b = begin; b < end; ++b) {
       score_bonds(args, b);
@@ -106,7 +106,7 @@ void structure_score_backward(const ScoreBackwardArguments<T>& args) {
     const T* grad_deviation = args.grad_deviation + args.bonds * b;
     const PeriodicBox<T> box = box_of_frame(args.box, args.box_stride, b);
     T* grad_atoms = args.grad_atoms + 3 * atoms_of_frame * b;
-    parallel_ranges(atoms_of_frame, atoms_a_thread, [&](int64_t first, int64_t last) {
+    parallel_ranges(atoms_of_frame, atoms_per_thread, [&](int64_t first, int64_t last) {
       std::fill(grad_atoms + 3 * first, grad_atoms + 3 * last, T(0));
       add_pair_gradients(
           args.bond, args.bonds, atoms_of_frame, args.present + args.present_stride * b, first, last,
@@ -116,7 +116,7 @@ void structure_score_backward(const ScoreBackwardArguments<T>& args) {
           grad_atoms);
     });
   };
-  parallel_frames(args.batch, atoms_of_frame, atoms_a_thread, [&](int64_t begin, int64_t end) {
+  parallel_frames(args.batch, atoms_of_frame, atoms_per_thread, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) of_frame(b);
   });
 }

@@ -1,4 +1,4 @@
-// Gaussian densities of particles; threads over particles, vectors over the planes of a cube.
+// Gaussian densities of particles. Threads share particles; vectors run over the planes of a cube.
 #include <vector>
 
 #include "core/gaussian_density.h"
@@ -13,10 +13,10 @@
 namespace backmap::cpu {
 namespace {
 
-// A thread takes on at least this many voxels: some ten microseconds.
+// Fewest voxels per thread: about ten microseconds of work.
 constexpr int64_t voxels_of_a_thread = 1 << 15;
 
-// Offsets of the voxels' centres from a particle, along x, y, z in turn.
+// Offsets of the voxel centres from a particle: along x, then y, then z.
 template <typename T>
 BACKMAP_HD void fill_offsets(const VoxelGrid<T>& grid, const T* position, T* __restrict offset) {
   for (int a = 0; a < 3; ++a)
@@ -49,7 +49,7 @@ int64_t density_scratch(const VoxelGrid<T>& grid) {
   return 2 * grid.plane() + 6 * grid.points;
 }
 
-// Particles [begin, end): the plane of y and z once, then the factor of x times it for each plane of the cube.
+// Particles [begin, end). The plane of y and z is computed once and multiplied by the factor of x for each plane.
 template <int fixed, typename T>
 BACKMAP_HD void fill_densities(const VoxelizeArguments<T>& args, bool past_cache, int64_t begin, int64_t end,
                                T* scratch) {
@@ -93,7 +93,7 @@ int64_t gradient_scratch(const VoxelGrid<T>& grid) {
   return 5 * grid.plane() + 9 * grid.points;
 }
 
-// Adds some planes of a cube to two sums, weighted by the factors and by the slopes of their x.
+// Adds some planes of a cube to two sums, weighted by the factors and by the slopes of their x coordinate.
 template <int planes, typename T>
 BACKMAP_HD void add_planes(const T* __restrict grad, const T* factor, const T* slope, int32_t plane, T* __restrict sum,
                            T* __restrict sum_slope) {
@@ -109,8 +109,8 @@ BACKMAP_HD void add_planes(const T* __restrict grad, const T* factor, const T* s
   }
 }
 
-// Particles [begin, end): the gradient is summed over x in two planes, weighted by the factors and by their slopes,
-// and then over y and z; so it is read once, in order.
+// Particles [begin, end). The gradient, weighted by the factors and by their slopes, is summed over x into two planes,
+// which are then summed over y and z; it is read only once, in order.
 template <int fixed, typename T>
 BACKMAP_HD void sum_gradients(const VoxelizeBackwardArguments<T>& args, int64_t begin, int64_t end, T* scratch) {
   const VoxelGrid<T> grid = with_points<fixed>(args.grid);

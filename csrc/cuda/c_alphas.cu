@@ -1,4 +1,4 @@
-// C-alphas drawn about their beads, and their energies: one block a frame, its threads over the residues.
+// C-alphas drawn about their beads, and their energies. One block per frame; its threads share the residues.
 #include "cuda/launch.h"
 #include "cuda/linked_lists.h"
 #include "kernels/c_alphas.h"
@@ -10,7 +10,7 @@ constexpr int threads = 256;
 
 template <typename T>
 struct DrawMemory {
-  Vec3<T>* window_gradient;  // (batch, residues, 4) of the windows that start at each residue
+  Vec3<T>* window_gradient;  // (batch, residues, 4) of the window that starts at each residue
   Vec3<T>* gradient;         // (batch, residues)
   int32_t* listed;           // (batch, residues, contacts_listed)
   int32_t* listed_count;     // (batch, residues)
@@ -64,7 +64,7 @@ __device__ void restore_bonds(const DrawCAlphasArguments<T>& a, const DrawFrame<
     }
 }
 
-// Every residue looks at every other: searches are rare, and frames of many residues few.
+// Compares every residue with every other: searches are rare, and so are large frames.
 template <typename T>
 __device__ void list_contacts(const DrawCAlphasArguments<T>& a, const DrawFrame<T>& f) {
   const T reach = a.contact_distance + T(contact_margin_nm), square = reach * reach;
@@ -123,7 +123,7 @@ __global__ void draw_frames(DrawCAlphasArguments<T> a, DrawMemory<T> memory) {
     const uint64_t key = absorb(uint64_t(a.key[b]), uint64_t(n));
     const T heat = heat_of_step(a.dynamics, n, steps);
     for (int64_t i = threadIdx.x; i < a.residues; i += threads) f.gradient[i] = gradient_at(a, f, i);
-    __syncthreads();  // all gradients are taken before any residue moves
+    __syncthreads();  // all gradients are computed before any residue moves
     for (int64_t i = threadIdx.x; i < a.residues; i += threads) {
       const Vec3<T> move = langevin_move(a.dynamics, f.noise[i], f.gradient[i], heat, key, i);
       store(f.place + 3 * i, load(f.place + 3 * i) + move);

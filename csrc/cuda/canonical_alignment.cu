@@ -1,4 +1,4 @@
-// Nearest residues of a point in a local frame, and the placement back; one warp a point.
+// Residues nearest to a point, in its local frame, and placement in global coordinates. One warp per point.
 #include "core/local_frame.h"
 #include "core/nearest.h"
 #include "cuda/launch.h"
@@ -9,11 +9,11 @@ namespace {
 
 constexpr int threads = 128, warps = threads / warp_size;
 
-// The point of this warp; the last block may have warps without one.
+// The point of this warp. Warps of the last block may have none.
 __device__ int64_t warp_of_grid() { return int64_t(blockIdx.x) * warps + threadIdx.x / warp_size; }
 __device__ int lane_of_warp() { return threadIdx.x % warp_size; }
 
-// One query with the pointers of its frame.
+// One query, with pointers to its frame.
 template <typename T>
 struct Query {
   const T* atoms;
@@ -36,11 +36,11 @@ __device__ T squared_distance_to_residue(const Query<T>& query, int64_t residue,
   return nearest;
 }
 
-// What a warp keeps in shared memory: the distances of the first residues, and candidates for the nearest ones.
+// The shared memory of a warp: distances of the first residues, and candidates for the nearest ones.
 template <typename T>
 struct Search {
   static constexpr int known = 4096 / sizeof(T), room = 256;
-  // As many as are chosen at once: there remains room for one residue a lane.
+  // Most residues chosen in one round; room for one residue per lane remains.
   static constexpr int most_chosen = room - warp_size;
 
   T squared_of_first[known];
@@ -54,8 +54,8 @@ struct Search {
   }
 };
 
-// This lane's residue among those from `first` on, if it comes after `last` and may be chosen. Distances are
-// computed once where they fit into the search, and again where not.
+// This lane's residue among those from `first` on, if it comes after `last` and may be chosen. Distances that fit into
+// shared memory are computed only once.
 template <typename T>
 __device__ Neighbour<T> measure(const AlignmentArguments<T>& args, const Query<T>& query, int64_t first,
                                 const Neighbour<T>& last, bool again, Search<T>& search) {
@@ -71,7 +71,7 @@ __device__ Neighbour<T> measure(const AlignmentArguments<T>& args, const Query<T
   return nearer(last, n) ? n : nobody<T>();
 }
 
-// The wanted-th smallest of two numbers a lane; infinity if there are fewer.
+// The wanted-th smallest number of the warp, which has two per lane; infinity if there are fewer.
 template <typename T>
 __device__ T smallest_of_warp(T a, T b, int wanted) {
   int not_above_a = 0, not_above_b = 0;
@@ -91,7 +91,7 @@ __device__ T smallest_of_warp(T a, T b, int wanted) {
   return smallest;
 }
 
-// A squared distance that at least `wanted` residues do not exceed: from the nearest ones of two groups a lane.
+// A squared distance that covers at least `wanted` residues, from the nearest residues of two groups per lane.
 template <typename T>
 __device__ T bound_of_nearest(const AlignmentArguments<T>& args, const Query<T>& query, const Neighbour<T>& last,
                               bool again, int wanted, Search<T>& search) {
@@ -105,7 +105,7 @@ __device__ T bound_of_nearest(const AlignmentArguments<T>& args, const Query<T>&
   return smallest_of_warp(even, odd, wanted);
 }
 
-// Puts the candidates in order and drops all but the first `kept`; returns how many remain.
+// Sorts the candidates and drops all but the first `kept`; returns how many remain.
 template <typename T>
 __device__ int keep_nearest(Search<T>& search, int count, int kept) {
   constexpr int share = Search<T>::room / warp_size;
@@ -120,7 +120,7 @@ __device__ int keep_nearest(Search<T>& search, int count, int kept) {
     rank[s] = 0;
     for (int j = 0; j < count; ++j) rank[s] += nearer(search.candidate(j), own[s]);
   }
-  __syncwarp();  // all have read before any writes
+  __syncwarp();  // all lanes read before any lane writes
 #pragma unroll
   for (int s = 0; s < share; ++s)
     if (rank[s] < kept) search.put(rank[s], own[s]);
@@ -128,7 +128,7 @@ __device__ int keep_nearest(Search<T>& search, int count, int kept) {
   return count < kept ? count : kept;
 }
 
-// Finds the `wanted` nearest residues that come after `last`, in order; returns how many there are.
+// Finds the `wanted` nearest residues after `last`, in order; returns how many there are.
 template <typename T>
 __device__ int choose(const AlignmentArguments<T>& args, const Query<T>& query, const Neighbour<T>& last, bool again,
                       int wanted, Search<T>& search) {
@@ -148,7 +148,7 @@ __device__ int choose(const AlignmentArguments<T>& args, const Query<T>& query, 
   return keep_nearest(search, count, wanted);
 }
 
-// Writes the nearest residues in order, and -1 where they run out; in rounds if a warp cannot hold so many.
+// Writes the nearest residues in order, then -1 if there are fewer; in rounds if a warp cannot hold all of them.
 template <typename T>
 __device__ void choose_all(const AlignmentArguments<T>& args, const Query<T>& query, int64_t* index) {
   __shared__ Search<T> of_warp[warps];
@@ -160,7 +160,7 @@ __device__ void choose_all(const AlignmentArguments<T>& args, const Query<T>& qu
     const int found = choose(args, query, last, done > 0, wanted, search);
     for (int k = lane_of_warp(); k < wanted; k += warp_size) index[done + k] = k < found ? search.residue[k] : -1;
     last = found == wanted ? search.candidate(wanted - 1) : nobody<T>();
-    __syncwarp();  // all lanes see `index`, and have read the candidates
+    __syncwarp();  // all lanes see `index` and have read the candidates
   }
 }
 
@@ -234,7 +234,7 @@ __global__ void align_backward(AlignmentBackwardArguments<T> args) {
   if (lane_of_warp() == 0) store_triangle(args.grad_triangle + 9 * item, frame_backward(args.rule, triangle, grad));
 }
 
-// One thread an atom.
+// One thread per atom.
 template <typename T>
 __global__ void place(PlacementArguments<T> args) {
   const int64_t i = thread_of_grid();
@@ -242,7 +242,7 @@ __global__ void place(PlacementArguments<T> args) {
   store(args.placed + 3 * i, to_global(load_frame(args.frame + 12 * (i / args.slots)), load(args.local + 3 * i)));
 }
 
-// One thread a frame, which sums over its atoms.
+// One thread per frame, which sums over its atoms.
 template <typename T>
 __global__ void place_backward(PlacementBackwardArguments<T> args) {
   const int64_t q = thread_of_grid();

@@ -1,4 +1,4 @@
-// The atoms of every frame in a spatial hash, to find those that touch.
+// The atoms of all frames in a spatial hash, to find atoms in contact.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace backmap::cuda {
 
-// An atom moved into the box, and the row of its cell: read at once.
+// An atom moved into the box, and the row of its cell; together, because they are read together.
 template <typename T>
 struct alignas(16) CellAtom {
   Vec3<T> position;
@@ -19,10 +19,10 @@ struct alignas(16) CellAtom {
 
 template <typename T>
 struct CellLists {
-  int64_t batch, atoms, buckets;  // the latter two of one frame
+  int64_t batch, atoms, buckets;  // atoms and buckets of one frame
   CellSpace<T>* space;            // (batch)
   CellAtom<T>* atom;              // (batch, atoms)
-  LinkedLists lists;              // one a bucket (batch, buckets), of atoms of all frames
+  LinkedLists lists;              // one per bucket (batch, buckets), of atoms of all frames
 };
 
 template <typename T>
@@ -45,13 +45,13 @@ BACKMAP_HD double from_bits(unsigned long long bits) {
   return value;
 }
 
-// Where the atoms come from. `reach` holds the bits of what a kernel computed; without it, `known_reach` holds.
+// Where the atoms come from. `reach` is the bits of a reach that a kernel computed; if null, `known_reach` is used.
 template <typename T>
 struct CellSource {
   const T* atoms;
   const bool* present;
   int64_t present_stride;
-  const T* radius;  // (atoms) of which only atoms with a radius count; null where all do
+  const T* radius;  // (atoms); atoms without a valid radius do not count. Null: all atoms count
   const T* box;
   int64_t box_stride;
   double known_reach;
@@ -83,7 +83,7 @@ __global__ void insert_atoms(CellSource<T> source, CellLists<T> cells) {
   push(cells.lists, b * cells.buckets + bucket_of(row, cell.x, uint32_t(cells.buckets - 1)), item);
 }
 
-// Fills the lists, for batches that are not empty.
+// Fills the lists. The batch must not be empty.
 template <typename T>
 void build_cell_lists(const CellSource<T>& source, const CellLists<T>& cells, void* stream) {
   constexpr int threads = 256;
@@ -93,7 +93,7 @@ void build_cell_lists(const CellSource<T>& source, const CellLists<T>& cells, vo
     BACKMAP_LAUNCH(insert_atoms<T>, blocks_for(cells.batch * cells.atoms, threads), threads, stream, source, cells);
 }
 
-// visit(j) for the atoms of frame b within reach of an atom that is in the lists, itself left out.
+// Calls visit(j) for the other atoms of frame b within reach of an atom in the lists.
 template <typename T, typename Visit>
 __device__ void for_near_atoms(const CellLists<T>& cells, int64_t b, int64_t i, const Visit& visit) {
   const CellSpace<T>& space = cells.space[b];

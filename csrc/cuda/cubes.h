@@ -1,5 +1,5 @@
-// Who visits which voxels: a warp for each cube of a usual size, a block for each of any other; each thread takes
-// neighbouring voxels of one row, 16 bytes of them where all rows allow.
+// Assignment of voxels to threads: one warp per cube of a usual size, one block per cube of any other size. Each thread
+// takes neighbouring voxels of one row; 16 bytes of them if all rows are aligned.
 #pragma once
 
 #include "core/voxel_grid.h"
@@ -9,7 +9,7 @@ namespace backmap::cuda {
 
 constexpr int most_points = 512;
 
-// Neighbouring voxels, moved at once.
+// Neighbouring voxels, loaded and stored together.
 template <typename T, int count>
 struct alignas(sizeof(T) * count) Pack {
   T values[count];
@@ -25,13 +25,13 @@ __device__ void store_pack(T* p, const Pack<T, count>& pack) {
   *reinterpret_cast<Pack<T, count>*>(p) = pack;
 }
 
-// Points along an axis (0: known only when it runs) and voxels in a pack.
+// Points along an axis (0: known only at run time) and voxels per pack.
 template <int fixed_points, int pack_size>
 struct Visit {
   static constexpr int pack = pack_size;
   static constexpr int threads = 256;
   static constexpr int team = fixed_points != 0 ? warp_size : threads;  // threads that share a cube
-  static constexpr int teams = threads / team;                          // of a block
+  static constexpr int teams = threads / team;                          // per block
   static constexpr int points_at_most = fixed_points != 0 ? fixed_points : most_points;
 
   template <typename T>
@@ -44,7 +44,7 @@ struct Visit {
   static __device__ int thread_of_team() { return int(threadIdx.x) % team; }
   static __device__ int64_t cube() { return int64_t(blockIdx.x) * teams + team_of_block(); }
 
-  // Sum over the team, in a fixed order; every thread gets it.
+  // Sum over the team in a fixed order; all threads receive it.
   template <typename T>
   static __device__ T sum(T value) {
     if constexpr (team == warp_size) return warp_sum(value);
@@ -52,7 +52,7 @@ struct Visit {
   }
 };
 
-// Whether every row of every cube starts on 16 bytes and consists of packs of 16.
+// Whether every row of every cube is aligned to 16 bytes and consists of whole packs of 16 bytes.
 template <typename T>
 bool in_packs(const Cubes<T>& cubes, int32_t points) {
   constexpr int64_t pack = 16 / sizeof(T);
@@ -60,7 +60,7 @@ bool in_packs(const Cubes<T>& cubes, int32_t points) {
          reinterpret_cast<uintptr_t>(cubes.data) % 16 == 0;
 }
 
-// Calls launch(Visit) with the way to visit cubes that fits.
+// Calls launch(Visit) with the assignment that fits the grid.
 template <typename T, typename Launch>
 void choose_visit(int32_t points, bool packs, const Launch& launch) {
   constexpr int pack = 16 / sizeof(T);

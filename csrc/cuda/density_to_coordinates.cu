@@ -1,4 +1,4 @@
-// Centres of densities: one pass over each cube, sums in a fixed order.
+// Centres of densities: one pass over each cube, with sums in a fixed order.
 #include "core/density_moments.h"
 #include "cuda/cubes.h"
 #include "cuda/launch.h"
@@ -12,7 +12,7 @@ namespace {
 template <typename Visit, bool logits, typename T>
 __global__ void find_centres(MomentsArguments<T> args) {
   const int64_t p = Visit::cube();
-  if (p >= args.density.count()) return;  // a whole warp, or nobody
+  if (p >= args.density.count()) return;  // true for all threads of a warp, or for none
   const VoxelGrid<T> grid = Visit::with_points(args.grid);
   const int32_t points = grid.points;
   const T* cube = args.density[p];

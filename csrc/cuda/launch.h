@@ -1,7 +1,7 @@
-// Launching kernels, and what kernels share: warps, block sums.
+// Kernel launches, and functions that kernels share: warps, sums over blocks.
 //
-// The kernels use few means: one-dimensional grids, static shared memory, whole warps. So they also compile
-// as plain C++ under a small emulation, which is how they are tested where there is no GPU.
+// The kernels use few features: one-dimensional grids, static shared memory, whole warps. They therefore also compile
+// as plain C++ under a small emulation, which is how they are tested without a GPU.
 #pragma once
 
 #include <cstdint>
@@ -25,23 +25,23 @@ constexpr unsigned whole_warp = 0xffffffffu;
 
 inline int64_t blocks_for(int64_t items, int64_t threads) { return (items + threads - 1) / threads; }
 
-// Throws what CUDA reports about the last launch, by the operator's name.
+// Throws if CUDA reports an error of the last launch; the message names the operator.
 inline void check_launch(const char* op) {
   const cudaError_t error = cudaGetLastError();
   if (error != cudaSuccess) throw std::runtime_error(std::string(op) + ": CUDA error: " + cudaGetErrorString(error));
 }
 
-// Index of this thread in the whole grid.
+// Index of this thread in the grid.
 __device__ inline int64_t thread_of_grid() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 
-// Sum over the lanes of a warp, in a fixed order; every lane gets it.
+// Sum over the lanes of a warp in a fixed order; all lanes receive it.
 template <typename T>
 __device__ T warp_sum(T value) {
   for (int step = warp_size / 2; step > 0; step /= 2) value += __shfl_xor_sync(whole_warp, value, step);
   return value;
 }
 
-// Sum over a block of whole warps, in a fixed order; every thread gets it.
+// Sum over a block of whole warps in a fixed order; all threads receive it.
 template <typename T>
 __device__ T block_sum(T value) {
   __shared__ T of_warp[warp_size];
@@ -55,7 +55,7 @@ __device__ T block_sum(T value) {
   return sum;
 }
 
-// Largest value of a block of whole warps; every thread gets it.
+// Largest value of a block of whole warps; all threads receive it.
 template <typename T>
 __device__ T block_max(T value) {
   __shared__ T of_warp[warp_size];
@@ -70,8 +70,7 @@ __device__ T block_max(T value) {
   return value;
 }
 
-// Lists the items that threads of a block of whole warps chose, in the order of the threads; every thread gets
-// their number.
+// Lists the items that threads of a block of whole warps chose, in the order of the threads; returns their number.
 __device__ inline int list_chosen(bool chosen, int64_t item, int32_t* list) {
   __shared__ int of_warp[warp_size];
   const int warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
@@ -88,7 +87,7 @@ __device__ inline int list_chosen(bool chosen, int64_t item, int32_t* list) {
   return total;
 }
 
-// Sums of many threads into one place: the order, and so the last bits, vary from run to run.
+// Adds to a sum of many threads. The order, and with it the last bits, varies from run to run.
 template <typename T>
 __device__ void add_atomically(T* p, const Vec3<T>& v) {
   atomicAdd(p, v.x);

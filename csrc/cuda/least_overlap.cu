@@ -1,4 +1,4 @@
-// Trials that overlap least with what stands; one block a frame, groups in sequence, a warp a trial.
+// Trials that overlap least with the atoms placed so far. One block per frame, groups in sequence, one warp per trial.
 #include "core/bounding_sphere.h"
 #include "core/pair_terms.h"
 #include "core/trial_overlap.h"
@@ -11,17 +11,17 @@ namespace {
 constexpr int threads = 256;
 constexpr int warps = threads / warp_size;
 
-// What all threads know of the group whose turn it is.
+// The current group, as all threads see it.
 template <typename T>
 struct Group {
   const T* atoms;
   const T* trial;  // (trials, points, 3)
   int64_t residue;
-  Sphere<T> bound;  // of all trial points, as wide as they reach
+  Sphere<T> bound;  // of all trial points, including their reach
   PeriodicBox<T> box;
 };
 
-// Collects, in ascending order, the atoms of [base, base + threads) that a trial may touch.
+// Lists, in ascending order, the atoms of [base, base + threads) that a trial may touch.
 template <typename T>
 __device__ int collect(const LeastOverlapArguments<T>& a, const Group<T>& group, int64_t base, int32_t* list) {
   const int64_t i = base + threadIdx.x;
@@ -30,7 +30,7 @@ __device__ int collect(const LeastOverlapArguments<T>& a, const Group<T>& group,
   return list_chosen(near, i, list);
 }
 
-// Overlap of trial t with the listed atoms: the lanes of a warp share them.
+// Overlap of trial t with the listed atoms, which the lanes of a warp share.
 template <typename T>
 __device__ T overlap_with(const LeastOverlapArguments<T>& a, const Group<T>& group, int64_t t, const int32_t* list,
                           int count) {

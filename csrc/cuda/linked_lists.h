@@ -1,4 +1,4 @@
-// Linked lists that all threads fill at once. Sorted afterwards, they are followed in the same order in every run.
+// Linked lists that all threads fill concurrently and that are sorted afterwards, which makes their order reproducible.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +10,14 @@ namespace backmap::cuda {
 
 constexpr int32_t end_of_list = -1;
 
-// Lists of nodes: the first of each list, and which node follows each.
+// Lists of nodes: the first node of each list, and the successor of each node.
 struct LinkedLists {
   int64_t count;
   int32_t* first;
   int32_t* next;
 };
 
-// Cuts arrays out of one piece of memory, each at a multiple of 256 bytes; without memory it only measures.
+// Divides one piece of memory into arrays, each aligned to 256 bytes; without memory it only counts bytes.
 class Workspace {
  public:
   explicit Workspace(void* memory) : start_(reinterpret_cast<uintptr_t>(memory)) {}
@@ -49,7 +49,7 @@ __device__ inline void push(const LinkedLists& lists, int64_t list, int64_t node
   lists.next[node] = atomicExch(lists.first + list, int32_t(node));
 }
 
-// One thread a list: by insertion, for lists are short.
+// One thread per list; by insertion, because lists are short.
 static __global__ void sort_lists(LinkedLists lists) {
   const int64_t list = thread_of_grid();
   if (list >= lists.count) return;
@@ -67,7 +67,7 @@ static __global__ void sort_lists(LinkedLists lists) {
 
 // ---- The pairs of each atom --------------------------------------------------------------------
 
-// One thread an end of a pair. Node 2 m + e is end e of pair m.
+// One thread per end of a pair. Node 2 m + e is end e of pair m.
 static __global__ void list_pair_ends(const int64_t* pairs, int64_t count, LinkedLists lists) {
   const int64_t node = thread_of_grid();
   if (node < 2 * count && 0 <= pairs[node] && pairs[node] < lists.count) push(lists, pairs[node], node);

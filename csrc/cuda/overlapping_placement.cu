@@ -1,4 +1,4 @@
-// Local points placed on the atoms of structures, the last of those that share an atom; one thread an atom.
+// Local points placed on the atoms of structures; the last of several points on one atom counts. One thread per atom.
 #include "core/local_frame.h"
 #include "core/overlap.h"
 #include "cuda/launch.h"
@@ -14,7 +14,7 @@ __global__ void clear_winners(int64_t* winner, int64_t atoms) {
   if (a < atoms) winner[a] = nothing_placed;
 }
 
-// The largest of integers is the same in any order.
+// The maximum of integers does not depend on their order.
 __global__ void find_winners(const int64_t* target, int64_t points, int64_t atoms, int64_t* winner) {
   const int64_t i = thread_of_grid();
   if (i < points && claims_an_atom(target[i], atoms))
@@ -51,7 +51,7 @@ __global__ void atoms_backward(OverlapBackwardArguments<T> args) {
   store(args.grad_atoms + 3 * i, kept ? load(args.grad + 3 * i) : Vec3<T>{T(0), T(0), T(0)});
 }
 
-// One thread a frame, which sums over its points.
+// One thread per frame, which sums over its points.
 template <typename T>
 __global__ void frames_backward(OverlapBackwardArguments<T> args) {
   const int64_t q = thread_of_grid();

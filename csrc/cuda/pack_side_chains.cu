@@ -1,4 +1,4 @@
-// Side-chain packing by Gibbs sweeps; one block a frame, residues in sequence, a warp a candidate.
+// Side-chain packing by Gibbs sweeps. One block per frame, residues in sequence, one warp per candidate.
 #include "core/bounding_sphere.h"
 #include "core/pair_terms.h"
 #include "core/rotamer_draw.h"
@@ -23,11 +23,11 @@ struct PackFrame {
   T* side_bound;       // (residues, 4) centre and radius
   T* backbone_bound;   // (residues, 4)
   T* backbone_energy;  // (residues, candidates)
-  T* visited;          // (candidates) energies of the residue whose turn it is
+  T* visited;          // (candidates) energies of the current residue
   PeriodicBox<T> box;
 };
 
-// Elements of the workspace that belong to one frame.
+// Elements of the workspace per frame.
 BACKMAP_HD int64_t elements_of_frame(int64_t residues, int64_t candidates) {
   return residues * (8 + candidates) + candidates;
 }
@@ -76,9 +76,9 @@ __device__ bool backbone_atom(const PackArguments<T>& a, const PackFrame<T>& f, 
   return true;
 }
 
-// ---- What a candidate meets --------------------------------------------------------------------
+// ---- Surroundings of a candidate ---------------------------------------------------------------
 
-// The other residues' side chains as chosen now.
+// The current side chains of the other residues.
 template <typename T>
 struct SideChains {
   const PackArguments<T>& a;
@@ -91,7 +91,7 @@ struct SideChains {
   }
 };
 
-// The other residues' backbones, but for those of chain neighbours.
+// The backbones of the other residues, except for chain neighbours.
 template <typename T>
 struct Backbones {
   const PackArguments<T>& a;
@@ -102,7 +102,7 @@ struct Backbones {
   __device__ bool atom(int64_t j, int64_t t, Sphere<T>& sphere) const { return backbone_atom(a, f, j, t, sphere); }
 };
 
-// Collects, in ascending order, the residues of [base, base + threads) that residue i may touch.
+// Lists, in ascending order, the residues of [base, base + threads) that residue i may touch.
 template <typename T, typename Others>
 __device__ int collect(const PackArguments<T>& a, const PackFrame<T>& f, const Others& others, int64_t i, int64_t base,
                        int32_t* list) {
@@ -112,7 +112,7 @@ __device__ int collect(const PackArguments<T>& a, const PackFrame<T>& f, const O
   return list_chosen(near, j, list);
 }
 
-// Overlap of candidate k of residue i with the listed residues: the lanes of a warp share their atoms.
+// Overlap of candidate k of residue i with the listed residues, whose atoms the lanes of a warp share.
 template <typename T, typename Others>
 __device__ T overlap_with(const PackArguments<T>& a, const PackFrame<T>& f, const Others& others, int64_t i, int64_t k,
                           const int32_t* list, int count) {
@@ -129,8 +129,8 @@ __device__ T overlap_with(const PackArguments<T>& a, const PackFrame<T>& f, cons
   return warp_sum(sum);
 }
 
-// Adds to energies[k - first] that of candidates [first, last) of residue i among the others. All threads of
-// the block call it, and see the energies afterwards.
+// Adds the energies of candidates [first, last) of residue i among the others to energies[k - first]. All threads of
+// the block call it and see the energies afterwards.
 template <typename T, typename Others>
 __device__ void add_energies(const PackArguments<T>& a, const PackFrame<T>& f, const Others& others, int64_t i,
                              int64_t first, int64_t last, T* energies) {
@@ -154,7 +154,7 @@ __device__ bool has_side_chain(const PackArguments<T>& a, int64_t i) {
 
 // ---- Kernels -----------------------------------------------------------------------------------
 
-// One thread a residue.
+// One thread per residue.
 template <typename T>
 __global__ void bound_residues(PackArguments<T> a) {
   const int64_t item = thread_of_grid();
@@ -170,7 +170,7 @@ __global__ void bound_residues(PackArguments<T> a) {
   f.choice[i] = 0;
 }
 
-// One block a residue: the backbone stands still, so its share of the energies is computed once.
+// One block per residue. The backbone does not move, so its part of the energies is computed only once.
 template <typename T>
 __global__ void compute_backbone_energies(PackArguments<T> a) {
   const PackFrame<T> f = frame_at(a, blockIdx.x / a.residues);
@@ -181,7 +181,7 @@ __global__ void compute_backbone_energies(PackArguments<T> a) {
   if (has_side_chain(a, i)) add_energies(a, f, Backbones<T>{a, f}, i, int64_t(0), a.candidates, energies);
 }
 
-// One block a frame.
+// One block per frame.
 template <typename T>
 __global__ void sweep_residues(PackArguments<T> a) {
   const PackFrame<T> f = frame_at(a, blockIdx.x);
@@ -198,7 +198,7 @@ __global__ void sweep_residues(PackArguments<T> a) {
   }
 }
 
-// One block a residue.
+// One block per residue.
 template <typename T>
 __global__ void compute_final_energies(PackArguments<T> a) {
   const PackFrame<T> f = frame_at(a, blockIdx.x / a.residues);

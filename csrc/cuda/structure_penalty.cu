@@ -1,4 +1,4 @@
-// Smooth penalties of bonds, angles and overlaps; the atoms of each frame in a spatial hash.
+// Smooth penalties of bonds, angles and overlaps, with the atoms of each frame in a spatial hash.
 #include <algorithm>
 
 #include "core/pair_terms.h"
@@ -12,7 +12,7 @@ namespace {
 
 constexpr int threads = 256;
 
-// Working memory of one call, of the operator or its backward.
+// Working memory of one call of the operator or its backward.
 template <typename T>
 struct PenaltyMemory {
   CellLists<T> cells;
@@ -38,7 +38,7 @@ PenaltyMemory<T> take_memory(Workspace& workspace, int64_t batch, int64_t atoms,
 
 static __global__ void clear_reach(unsigned long long* reach) { *reach = 0; }
 
-// One thread an atom. Doubles that are not negative are ordered as the integers of the same bits.
+// One thread per atom. Doubles that are not negative have the same order as integers of the same bits.
 template <typename T>
 __global__ void find_reach(PenaltyInputs<T> args, unsigned long long* reach) {
   const int64_t i = thread_of_grid();
@@ -60,7 +60,7 @@ void sort_atoms(const PenaltyInputs<T>& args, const PenaltyMemory<T>& memory, vo
   BACKMAP_LAUNCH(sort_lists, blocks_for(lists.count, threads), threads, stream, lists);
 }
 
-// visit(j, d, contact) for the atoms within reach of atom i that are not excluded.
+// Calls visit(j, d, contact) for the atoms within reach of atom i that are not excluded.
 template <typename T, typename Visit>
 __device__ void for_contacts(const PenaltyInputs<T>& args, const CellLists<T>& cells, int64_t b, int64_t i,
                              const Visit& visit) {
@@ -77,7 +77,7 @@ __device__ void for_contacts(const PenaltyInputs<T>& args, const CellLists<T>& c
   });
 }
 
-// ---- Energies: one thread a bond, an angle and an atom; some blocks a frame --------------------
+// ---- Energies: one thread per bond, angle and atom; several blocks per frame -------------------
 
 template <typename T>
 __device__ double stretch(const PenaltyInputs<T>& args, int64_t b, int64_t m, int64_t count, const int64_t* pairs,
@@ -107,7 +107,7 @@ __global__ void sum_blocks(PenaltyInputs<T> args, PenaltyMemory<T> memory) {
   sums[0] = of_bonds, sums[1] = of_angles, sums[2] = overlap;
 }
 
-// One block a frame.
+// One block per frame.
 template <typename T>
 __global__ void sum_frames(PenaltyArguments<T> args, PenaltyMemory<T> memory) {
   const int64_t b = blockIdx.x;
@@ -122,7 +122,7 @@ __global__ void sum_frames(PenaltyArguments<T> args, PenaltyMemory<T> memory) {
   }
 }
 
-// ---- Gradient: one thread an atom --------------------------------------------------------------
+// ---- Gradient: one thread per atom -------------------------------------------------------------
 
 template <typename T>
 __device__ Vec3<T> stretch_gradient(const PenaltyInputs<T>& args, int64_t b, int64_t i, const int64_t* pairs,

@@ -1,4 +1,4 @@
-// Bond deviations and clashes; the atoms of each frame in a spatial hash.
+// Bond deviations and clashes, with the atoms of each frame in a spatial hash.
 #include "core/pair_terms.h"
 #include "cuda/cell_lists.h"
 #include "cuda/launch.h"
@@ -10,13 +10,13 @@ namespace {
 
 constexpr int threads = 256;
 
-// Adds the sum over a block; of integers, so that the order of the blocks does not show.
+// Adds the sum over a block. The sums are integers, so that the order of the blocks does not matter.
 __device__ void add_block_sum(int64_t value, int64_t* sum) {
   value = block_sum(value);
   if (threadIdx.x == 0) atomicAdd(reinterpret_cast<unsigned long long*>(sum), static_cast<unsigned long long>(value));
 }
 
-// No residue clashes yet, nothing is counted.
+// Resets clashes and counts.
 template <typename T>
 __global__ void clear(ScoreArguments<T> args) {
   const int64_t i = thread_of_grid();
@@ -24,7 +24,7 @@ __global__ void clear(ScoreArguments<T> args) {
   if (i < args.batch * args.residues) args.clash[i] = false;
 }
 
-// ---- Bonds: one thread a bond, some blocks a frame ---------------------------------------------
+// ---- Bonds: one thread per bond, several blocks per frame --------------------------------------
 
 template <typename T>
 __global__ void score_bonds(ScoreArguments<T> args, int64_t blocks_of_frame) {
@@ -47,9 +47,9 @@ __global__ void score_bonds(ScoreArguments<T> args, int64_t blocks_of_frame) {
   add_block_sum(existing, args.counts + 3 * b + 1);
 }
 
-// ---- Clashes: one thread an atom ---------------------------------------------------------------
+// ---- Clashes: one thread per atom --------------------------------------------------------------
 
-// The order of the lists varies from run to run; whether something clashes does not depend on it.
+// The order of the lists varies from run to run, but clashes do not depend on it.
 template <typename T>
 __global__ void find_clashes(ScoreArguments<T> args, CellLists<T> cells) {
   const int64_t item = thread_of_grid();
@@ -70,7 +70,7 @@ __global__ void find_clashes(ScoreArguments<T> args, CellLists<T> cells) {
   });
 }
 
-// One thread a residue, some blocks a frame.
+// One thread per residue, several blocks per frame.
 template <typename T>
 __global__ void count_clashes(ScoreArguments<T> args, int64_t blocks_of_frame) {
   const int64_t b = blockIdx.x / blocks_of_frame, r = blockIdx.x % blocks_of_frame * blockDim.x + threadIdx.x;
@@ -78,7 +78,7 @@ __global__ void count_clashes(ScoreArguments<T> args, int64_t blocks_of_frame) {
   add_block_sum(clashes, args.counts + 3 * b + 2);
 }
 
-// ---- Gradient: one thread an atom --------------------------------------------------------------
+// ---- Gradient: one thread per atom -------------------------------------------------------------
 
 template <typename T>
 __global__ void score_backward(ScoreBackwardArguments<T> args, LinkedLists bonds_of_atom) {

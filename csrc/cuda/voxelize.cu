@@ -1,4 +1,4 @@
-// Gaussian densities of particles: the factors of a particle in shared memory, then its cube.
+// Gaussian densities of particles: first the factors of a particle in shared memory, then its cube.
 #include "core/gaussian_density.h"
 #include "core/vec3.h"
 #include "cuda/cubes.h"

@@ -29,8 +29,8 @@ struct DrawCAlphasArguments {
   const T* bond;         // (residues)
   const T* weight;       // (residues)
   const int64_t* kind;   // (residues), shared by all frames
-  const int64_t* key;    // one a frame
-  const int64_t* steps;  // one a frame
+  const int64_t* key;    // one per frame
+  const int64_t* steps;  // one per frame
   const T* box;          // (3, 3), null for none
   int64_t box_stride;
   T* c_alpha;       // out (residues, 3)

@@ -38,14 +38,14 @@ struct AlignmentBackwardArguments {
   int64_t present_stride;
   const int64_t* index;  // (queries, neighbours)
   const T* triangle;
-  const T* local;    // (queries, neighbours, slots, 3): where the images of the atoms stood; null: no box
+  const T* local;    // (queries, neighbours, slots, 3) says which images were taken; null: no box
   T* grad_atoms;     // out (residues, slots, 3), zero on entry on CUDA
   T* grad_triangle;  // out (queries, 3, 3)
 };
 
 template <typename T>
 struct PlacementArguments {
-  int64_t queries, slots;  // frames of all structures are one list here
+  int64_t queries, slots;  // all frames of the batch as one list
   const T* frame;          // (queries, 4, 3)
   const T* local;          // (queries, slots, 3)
   T* placed;               // out (queries, slots, 3)

@@ -11,7 +11,7 @@ template <typename T>
 struct LeastOverlapArguments {
   int64_t batch, residues, slots, groups, trials, points;
   T distance;
-  T* atoms;                // (residues, slots, 3), a copy that chosen points are written into
+  T* atoms;                // (residues, slots, 3), a copy that receives the chosen points
   const T* trial;          // (groups, trials, points, 3)
   const T* penalty;        // (groups, trials)
   const int64_t* residue;  // (groups), shared by all frames

@@ -1,4 +1,4 @@
-// What the operators on bonded structures check alike: pairs of atoms, their lengths, and the periodic box.
+// Checks shared by the operators on bonded structures: pairs of atoms, their lengths, and the periodic box.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -20,7 +20,7 @@ inline Sizes check_atoms(const char* op, const at::Tensor& atoms, const at::Tens
   return batch;
 }
 
-// Pairs of atoms and a length for each; `form` is the shape that the pairs should have, in words.
+// Pairs of atoms and one length per pair; `form` describes the expected shape of the pairs.
 inline void check_pairs(const Argument& pairs, const char* form, const Argument& lengths, const Argument& first,
                         const Sizes& batch) {
   goes_with(pairs, first, at::kLong);
@@ -36,9 +36,9 @@ inline void check_box(const char* op, const std::optional<at::Tensor>& box, cons
   has_shape_or_shared({op, "box", *box}, batch, {3, 3});
 }
 
-// ---- Values: only where reading them costs no synchronisation ----------------------------------
+// ---- Values: checked only if reading them needs no synchronisation -----------------------------
 
-// CUDA takes an atom out of range as missing.
+// On CUDA, an atom out of range counts as missing.
 inline void check_atom_range(const Argument& indices, int64_t atoms, int64_t least = 0) {
   if (!indices.tensor.is_cpu() || indices.tensor.numel() == 0) return;
   const auto [low, high] = indices.tensor.aminmax();
@@ -47,13 +47,13 @@ inline void check_atom_range(const Argument& indices, int64_t atoms, int64_t lea
                     atoms, ") (residues * atoms), got ", lowest < least ? lowest : highest);
 }
 
-// That every box is in reduced form and wider than twice the reach, and a little more, so that rounding shows no
-// pair in two images. `reach_name` says what the reach is.
+// Every box must be in reduced form and wider than twice the reach, with a margin so that rounding never puts a pair
+// within reach in two images. `reach_name` names the reach in the message.
 inline void check_box_values(const char* op, const std::optional<at::Tensor>& box, double reach,
                              const char* reach_name) {
   if (!box || !box->is_cpu() || box->numel() == 0) return;
   const at::Tensor boxes = box->to(at::kDouble).reshape({-1, 9}).contiguous();
-  const double slope = 0.5001;  // half, and what rounding in files may add
+  const double slope = 0.5001;  // one half, with a margin for rounding in files
   for (int64_t b = 0; b < boxes.size(0); ++b) {
     const double* v = boxes.const_data_ptr<double>() + 9 * b;
     const double ax = v[0], bx = v[3], by = v[4], cx = v[6], cy = v[7], cz = v[8];
@@ -69,7 +69,7 @@ inline void check_box_values(const char* op, const std::optional<at::Tensor>& bo
   }
 }
 
-// Kernels number atoms and pairs with 32 bits.
+// Kernels index atoms and pairs with 32 bits.
 inline void check_count(const char* op, const char* what, int64_t count) {
   TORCH_CHECK_VALUE(count < int64_t(1) << 30, op, ": at most 2^30 - 1 ", what, ", got ", count);
 }

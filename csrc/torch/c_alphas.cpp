@@ -21,7 +21,7 @@ namespace {
 
 using namespace checks;
 
-// Points, and what they share with the table of energies. Returns the batch dimensions.
+// Points, and the arguments that belong to them and to the table of energies. Returns the batch dimensions.
 Sizes check_windows(const char* op, const Argument& points, const Tensor& kinds, const Tensor& weights,
                     const Tensor& table, double first_angle, double last_angle) {
   is_floating(points);
@@ -43,7 +43,7 @@ Sizes check_windows(const char* op, const Argument& points, const Tensor& kinds,
   return batch;
 }
 
-// CUDA clamps what is out of range.
+// CUDA clamps values out of range.
 void check_range(const Argument& a, int64_t end) {
   if (!a.tensor.is_cpu() || a.tensor.numel() == 0) return;
   const auto [low, high] = a.tensor.aminmax();

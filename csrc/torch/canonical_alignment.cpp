@@ -14,7 +14,7 @@ void check_frame_rule(const char* op, int64_t rule) {
                     ": frame_rule must be 0 (gram_schmidt) or 1 (isosceles), got ", rule);
 }
 
-// (*, residues, slots, 3): the batch dimensions.
+// Atoms (*, residues, slots, 3). Returns the batch dimensions.
 Sizes batch_of(const Argument& atoms) {
   is_floating(atoms);
   holds_points(atoms, 3, "(*, residues, atoms, 3)");

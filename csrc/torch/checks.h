@@ -1,6 +1,6 @@
-// Checks of arguments. Each error names the operator and the argument, what was expected and what came.
+// Checks of arguments. Each error names the operator, the argument, the expected value and the given one.
 //
-// Sizes are symbolic (`SymInt`), because the same checks run while torch traces with symbolic shapes.
+// Sizes are symbolic (`SymInt`), because the same checks also run when torch traces with symbolic shapes.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,7 +12,7 @@ namespace backmap::checks {
 
 using Sizes = c10::SymDimVector;
 
-// An argument of an operator, by its name in the schema.
+// An argument of an operator, with its name in the schema.
 struct Argument {
   const char* op;
   const char* name;
@@ -41,13 +41,13 @@ inline void has_dtype(const Argument& a, at::ScalarType expected) {
                    a.tensor.scalar_type());
 }
 
-// `first` is the argument that sets the device.
+// `first` is the argument that determines the device.
 inline void is_beside(const Argument& a, const Argument& first) {
   TORCH_CHECK_VALUE(a.tensor.device() == first.tensor.device(), a.op, ": ", a.name, " must be on the device of ",
                     first.name, " (", first.tensor.device(), "), got ", a.tensor.device());
 }
 
-// At least as many dimensions as `form` names after the batch, and three coordinates last.
+// At least as many dimensions as `form` has after the batch, the last one with three coordinates.
 inline void holds_points(const Argument& a, int64_t dimensions, const char* form) {
   TORCH_CHECK_VALUE(a.tensor.dim() >= dimensions && a.tensor.sym_size(-1) == 3, a.op, ": ", a.name, " must have shape ",
                     form, ", got ", a.tensor.sym_sizes());
@@ -69,13 +69,13 @@ inline void is_length(const char* op, const char* name, double value) {
                     value);
 }
 
-// The number of voxels along the edge of a cube: their number in a cube is an int32 in the kernels, and the factors
-// of a particle fit into the shared memory of a block.
+// The number of voxels along an edge of a cube. It is limited because kernels count the voxels of a cube in an int32
+// and keep the factors of a particle in the shared memory of a block.
 inline void is_grid(const char* op, const char* name, const c10::SymInt& points) {
   TORCH_CHECK_VALUE(points >= 1 && points <= 512, op, ": ", name, " must lie in [1, 512], got ", points);
 }
 
-// Values on a cubic grid, a cube for each particle. Returns the dimensions of the particles.
+// Values on a cubic grid, one cube per particle. Returns the dimensions of the particles.
 inline Sizes holds_cubes(const Argument& a) {
   const bool cubic = a.tensor.dim() >= 4 && a.tensor.sym_size(-1) == a.tensor.sym_size(-2) &&
                      a.tensor.sym_size(-1) == a.tensor.sym_size(-3);
@@ -84,7 +84,7 @@ inline Sizes holds_cubes(const Argument& a) {
   return without_last(a.tensor, 3);
 }
 
-// `trailing` alone (shared by all frames) or after the batch dimensions.
+// The shape must be `trailing` (shared by all frames), or `trailing` after the batch dimensions.
 inline void has_shape_or_shared(const Argument& a, const Sizes& batch, std::initializer_list<c10::SymInt> trailing) {
   const Sizes shared(trailing);
   if (a.tensor.sym_sizes() == c10::SymIntArrayRef(shared)) return;
@@ -93,7 +93,7 @@ inline void has_shape_or_shared(const Argument& a, const Sizes& batch, std::init
                     c10::SymIntArrayRef(full), " or ", c10::SymIntArrayRef(shared), ", got ", a.tensor.sym_sizes());
 }
 
-// Coordinates, masks and indices that go with the first argument: right dtype, right device.
+// Coordinates, masks and indices that belong to the first argument: their dtype and device.
 inline void goes_with(const Argument& a, const Argument& first, at::ScalarType dtype) {
   has_dtype(a, dtype);
   is_beside(a, first);

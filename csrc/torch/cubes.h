@@ -1,4 +1,4 @@
-// From tensors (*, particles, points, points, points) to cubes in memory.
+// Conversion of tensors (*, particles, points, points, points) to cubes in memory.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -19,7 +19,7 @@ inline bool has_dense_cubes(const at::Tensor& tensor) {
   return true;
 }
 
-// Elements from one frame to the next, if that is one number for all dimensions before the particles.
+// Elements from one frame to the next, if a single number describes all dimensions before the particles.
 inline std::optional<int64_t> even_frame_stride(const at::Tensor& tensor) {
   int64_t stride = 0, frames = 1;
   for (int64_t d = tensor.dim() - 5; d >= 0; --d) {
@@ -31,12 +31,12 @@ inline std::optional<int64_t> even_frame_stride(const at::Tensor& tensor) {
   return stride;
 }
 
-// The tensor itself where kernels can read its cubes in place, a channel slice of a larger tensor for one; else a copy.
+// The tensor itself if kernels can read its cubes in place, as in a slice of channels of a larger tensor; else a copy.
 inline at::Tensor with_cubes(const at::Tensor& tensor) {
   return has_dense_cubes(tensor) && even_frame_stride(tensor) ? tensor : tensor.contiguous();
 }
 
-// The cubes of a tensor whose frames are evenly spaced, at `data`.
+// The cubes at `data` of a tensor whose frames are evenly spaced.
 template <typename T>
 Cubes<T> cubes_of(const at::Tensor& tensor, T* data) {
   int64_t batch = 1;

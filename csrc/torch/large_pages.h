@@ -1,5 +1,5 @@
-// Large results in large pages: the system maps a page when it is first written, which for small pages takes longer
-// than to fill them.
+// Large pages for large results: the system maps pages when they are first written, and mapping small pages takes
+// longer than filling them.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -10,7 +10,7 @@
 
 namespace backmap {
 
-// A hint for a tensor that is about to be written as a whole; what the system does not support is left undone.
+// A hint for a tensor that will be written completely; does nothing on systems without support.
 inline at::Tensor in_large_pages(at::Tensor tensor) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = uintptr_t(2) << 20;

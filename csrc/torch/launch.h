@@ -9,15 +9,15 @@
 
 namespace backmap {
 
-// Calls body with a float or a double, after the dtype of `like`.
+// Calls body with a float or a double, depending on the dtype of `like`.
 template <typename Body>
 void with_scalar_of(const at::Tensor& like, const Body& body) {
   if (like.scalar_type() == at::kDouble) body(double{});
   else body(float{});
 }
 
-// Runs on_cpu() or on_cuda(stream), after the device of `like`. The stream comes from c10's registry of
-// devices: the library refers to no CUDA symbol of torch, and loads beside a CPU-only one.
+// Calls on_cpu() or on_cuda(stream), depending on the device of `like`. The stream comes from c10's registry of
+// devices, so that the library uses no CUDA symbol of torch and also loads with a CPU-only torch.
 template <typename OnCpu, typename OnCuda>
 void launch(const at::Tensor& like, const OnCpu& on_cpu, const OnCuda& on_cuda) {
   if (!like.is_cuda()) return on_cpu();
@@ -26,7 +26,7 @@ void launch(const at::Tensor& like, const OnCpu& on_cpu, const OnCuda& on_cuda) 
   on_cuda(device.getStream(like.device()).native_handle());
 }
 
-// Elements from one frame to the next of a tensor that may lack the batch dimensions: then 0.
+// Elements from one frame to the next; 0 for a tensor without batch dimensions.
 inline int64_t frame_stride(const at::Tensor& tensor, int64_t trailing_dimensions) {
   if (tensor.dim() == trailing_dimensions) return 0;
   int64_t elements = 1;
@@ -34,7 +34,7 @@ inline int64_t frame_stride(const at::Tensor& tensor, int64_t trailing_dimension
   return elements;
 }
 
-// Number of frames: the product of all but the last dimensions.
+// Number of frames: the product of the batch dimensions.
 inline int64_t frame_count(const at::Tensor& tensor, int64_t trailing_dimensions) {
   int64_t frames = 1;
   for (int64_t d = 0; d < tensor.dim() - trailing_dimensions; ++d) frames *= tensor.size(d);
@@ -52,7 +52,7 @@ const T* data_or_null(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.const_data_ptr<T>() : nullptr;
 }
 
-// Memory for a kernel to work in, of bytes() bytes; empty on the CPU, where kernels see to it themselves.
+// Working memory of bytes() bytes for a kernel; empty on the CPU, where kernels allocate their own.
 template <typename Bytes>
 at::Tensor cuda_workspace(const at::Tensor& like, const Bytes& bytes) {
   return at::empty({like.is_cuda() ? bytes() : 0}, like.options().dtype(at::kByte));

@@ -20,8 +20,7 @@ Tensor empty_least_overlap(const Tensor& atoms, const Tensor& trials, const Tens
   holds_points({op, "trials", trials}, 4, "(*, groups, trials, points, 3)");
   const auto groups = trials.sym_size(-4), count = trials.sym_size(-3), points = trials.sym_size(-2);
   has_shape({op, "trials", trials}, join(batch, {groups, count, points, 3}));
-  TORCH_CHECK_VALUE(count >= 1, op, ": trials must hold 1 trial or more for each group, got shape ",
-                    trials.sym_sizes());
+  TORCH_CHECK_VALUE(count >= 1, op, ": trials must contain at least 1 trial per group, got shape ", trials.sym_sizes());
   goes_with({op, "penalty", penalty}, first, atoms.scalar_type());
   has_shape({op, "penalty", penalty}, join(batch, {groups, count}));
   goes_with({op, "residue", residue}, first, at::kLong);

@@ -9,7 +9,7 @@ namespace {
 
 using namespace checks;
 
-// What the operator and its backward share; `first` are coordinates (*, residues, atoms, 3).
+// Checks shared by the operator and its backward; `first` are coordinates (*, residues, atoms, 3).
 void check_placement(const Argument& first, const Tensor& frame, const Tensor& local, const Tensor& target) {
   const char* op = first.op;
   is_floating(first);
@@ -28,7 +28,7 @@ void check_placement(const Argument& first, const Tensor& frame, const Tensor& l
   has_shape({op, "target", target}, {queries, slots});
 }
 
-// Only where reading the values costs no synchronisation; CUDA takes a target out of range for -1.
+// Only if reading the values needs no synchronisation; CUDA treats a target out of range as -1.
 void check_target_range(const Tensor& target, int64_t atoms) {
   if (!target.is_cpu() || target.numel() == 0) return;
   const int64_t lowest = target.min().item<int64_t>(), highest = target.max().item<int64_t>();

@@ -9,7 +9,7 @@
 namespace backmap {
 namespace {
 
-// That no atom is in contact with two images of another.
+// The box must be so wide that no atom is in contact with two images of another.
 void check_box_width(const std::optional<Tensor>& box, const Tensor& radii, const Tensor& backbone_radii) {
   if (!box || !box->is_cpu()) return;
   const auto largest = [](const Tensor& values) { return values.numel() > 0 ? values.max().item<double>() : 0.0; };
@@ -28,7 +28,7 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
   const auto dtype = candidates.scalar_type();
   is_floating(first);
   holds_points(first, 4, "(*, residues, candidates, side_slots, 3)");
-  TORCH_CHECK_VALUE(candidates.sym_size(-3) >= 1, op, ": candidates must hold 1 candidate or more, got shape ",
+  TORCH_CHECK_VALUE(candidates.sym_size(-3) >= 1, op, ": candidates must contain at least 1 candidate, got shape ",
                     candidates.sym_sizes());
   const Sizes batch = without_last(candidates, 4);
   const auto residues = candidates.sym_size(-4), side_slots = candidates.sym_size(-2);

@@ -1,8 +1,8 @@
-// Registration of operators with torch, and calls of them through its dispatcher.
+// Registration of operators with torch, and calls through its dispatcher.
 //
-// A file of csrc/torch has for each operator a function `empty_*`, which checks the arguments and allocates the
-// results: all that Meta tensors need. The function of the same name without the prefix fills them, on the CPU or
-// on CUDA by where the arguments are. At its end the file registers both.
+// For each operator, a file of csrc/torch has a function `empty_*`, which checks the arguments and allocates the
+// results; Meta tensors need nothing else. The function of the same name without the prefix fills the results, on the
+// device of the arguments. Both are registered at the end of the file.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -27,13 +27,13 @@ using Tensors3 = std::tuple<Tensor, Tensor, Tensor>;
 
 // ---- Calls through the dispatcher --------------------------------------------------------------
 
-// Schema of the operator that a function computes, from its registration on.
+// Schema of the operator that a function computes; set on registration.
 template <auto function>
 inline const char* schema_of = nullptr;
 
 inline std::string name_in(const char* schema) { return {schema, std::strcspn(schema, "(")}; }
 
-// Calls the operator that a function computes; it is looked up once.
+// Calls the operator that a function computes; it is looked up only once.
 template <auto function, typename... Arguments>
 auto call(const Arguments&... arguments) {
   using Signature = std::remove_pointer_t<decltype(function)>;
@@ -43,7 +43,7 @@ auto call(const Arguments&... arguments) {
   return handle.call(arguments...);
 }
 
-// The same, below autograd: its results have no history.
+// The same below autograd: the results have no history.
 template <auto function, typename... Arguments>
 auto call_below_autograd(const Arguments&... arguments) {
   const at::AutoDispatchBelowADInplaceOrView guard;
@@ -56,13 +56,13 @@ inline std::optional<Tensor> if_defined(const Tensor& tensor) {
 
 // ---- Gradients ---------------------------------------------------------------------------------
 
-// Of a draw or a choice: its results are constants, whatever the arguments require.
+// For a draw or a choice: the results are constants, even if arguments require gradients.
 struct NoGradient {};
 
-// Of a gradient, which is an operator of its own: asking for a second derivative is an error.
+// For a gradient, which is an operator of its own: a second derivative is an error.
 struct NoSecondGradient {};
 
-// Results as autograd gives them, as a function returns them.
+// Converts results from the form that autograd gives to the form that the function returns.
 template <typename Result>
 Result as_result(const variable_list& tensors) {
   const auto all = [&]<size_t... n>(std::index_sequence<n...>) { return Result{tensors[n]...}; };
@@ -74,7 +74,7 @@ Result as_result(const Tensor& tensor) {
   return tensor;
 }
 
-// What stands before a function under autograd: `Gradient` is a torch::autograd::Function, or one of those above.
+// A function as autograd calls it. `Gradient` is a torch::autograd::Function or one of the structs above.
 template <typename Gradient, auto function>
 struct UnderAutograd;
 
@@ -95,7 +95,8 @@ torch::CppFunction under_autograd() {
 
 // ---- Registration ------------------------------------------------------------------------------
 
-// Registers the operator of a schema. `function` finds its device by its arguments, so it stands behind both keys.
+// Registers the operator of a schema. `function` chooses the device by its arguments, so it is registered for both
+// keys.
 template <auto function, auto empty, typename Gradient>
 void register_operator(torch::Library& library, const char* schema) {
   static_assert(std::is_same_v<decltype(function), decltype(empty)>, "both take the same arguments");

@@ -4,7 +4,7 @@
 #include "torch/launch.h"
 #include "torch/register.h"
 
-// The parameters of the penalty, which its backward has too, and their names in the same order.
+// The parameters of the penalty and its backward, and their names in the same order.
 #define BACKMAP_PENALTY_PARAMETERS                                                                             \
   const Tensor &atoms, const Tensor &present, const Tensor &bonds, const Tensor &bond_lengths,                 \
       const Tensor &angle_ends, const Tensor &angle_spans, const Tensor &radii, const Tensor &exclusion_start, \
@@ -19,7 +19,7 @@ namespace {
 
 using namespace checks;
 
-// The arguments of the operator, which its backward takes too.
+// The arguments of the operator and its backward.
 struct Penalty {
   const char* op;
   const Tensor &atoms, &present, &bonds, &bond_lengths, &angle_ends, &angle_spans, &radii, &exclusion_start,
@@ -84,7 +84,7 @@ struct Penalty {
   }
 };
 
-// The kernel's arguments, and the tensors in whose memory they point.
+// The arguments of the kernel, and the tensors that own the memory they point to.
 template <typename T>
 struct PenaltyMemory {
   Tensor atoms, present, bonds, bond_lengths, angle_ends, angle_spans, radii, exclusion_start, exclusions, box,

@@ -9,7 +9,7 @@ namespace {
 
 using namespace checks;
 
-// What the operator and its backward share: atoms, mask, bonds with their lengths, box. Returns the batch dimensions.
+// Checks shared by the operator and its backward: atoms, mask, bonds with lengths, box. Returns the batch dimensions.
 Sizes check_bonded(const char* op, const Tensor& atoms, const Tensor& present, const Tensor& bonds,
                    const Tensor& reference_lengths, const std::optional<Tensor>& box) {
   const Argument first{op, "atoms", atoms};

@@ -25,7 +25,7 @@ Sizes check_particles(const char* op, const Tensor& coordinates, double width, d
   return without_last(coordinates, 1);
 }
 
-// Whether no two elements share memory: each dimension steps over all that the finer ones span.
+// Whether no two elements share memory: the step of each dimension exceeds the span of all finer dimensions.
 bool has_separate_elements(const Tensor& tensor) {
   std::vector<int64_t> dimensions;
   for (int64_t d = 0; d < tensor.dim(); ++d)
@@ -50,7 +50,7 @@ void check_memory(const char* op, const Tensor& coordinates, const Tensor& out) 
                     ": out must not share memory with coordinates");
 }
 
-// `coordinates` is contiguous. Where the frames of `out` do not lie evenly, one launch for each of its first dimension.
+// `coordinates` is contiguous. Frames of `out` that are not evenly spaced take one launch per item of the first axis.
 void fill(const Tensor& coordinates, const Tensor& out, double width, double sigma) {
   if (out.numel() == 0) return;
   if (!even_frame_stride(out)) {
@@ -144,12 +144,12 @@ struct Voxelize : torch::autograd::Function<Voxelize> {
   }
 };
 
-// Written in place, so there is no history to give: an error where one is asked for, as torch's own out= is.
+// `out` is written in place, so it can have no history; a gradient is an error, as for out= of torch.
 struct VoxelizeInto {
   static void apply(const Tensor& coordinates, const Tensor& out, double width, double sigma) {
     TORCH_CHECK(!at::GradMode::is_enabled() || !(coordinates.requires_grad() || out.requires_grad()),
                 "voxelize_into: out= has no gradient, but ", coordinates.requires_grad() ? "coordinates" : "out",
-                " requires grad: leave out= away, or call it under torch.no_grad()");
+                " requires grad: omit out=, or call it under torch.no_grad()");
     call_below_autograd<&voxelize_into>(coordinates, out, width, sigma);
     torch::autograd::impl::bump_version(out);
   }

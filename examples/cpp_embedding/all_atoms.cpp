@@ -1,5 +1,5 @@
-// Reads the C-alphas of a PDB file, builds all atoms with a model that `backmap export` wrote, writes a PDB file and
-// says how fast it was. There is no Python in it: all_atoms MODEL.ts INPUT.pdb OUTPUT.pdb [SEED [REPEATS]]
+// Reads the C-alphas of a PDB file, builds all atoms with a model that `backmap export` wrote, writes a PDB file, and
+// prints how fast it was, all without Python: all_atoms MODEL.ts INPUT.pdb OUTPUT.pdb [SEED [REPEATS]]
 #include <torch/script.h>
 
 #include <chrono>
@@ -14,7 +14,7 @@ namespace {
 
 struct Residue {
   std::string name, label;  // of the type, and columns 22 to 27: chain, number, insertion code
-  double x, y, z;           // of the C-alpha in Angstrom, as PDB files have it
+  double x, y, z;           // of the C-alpha, in Angstrom as in PDB files
 };
 
 std::vector<Residue> read_c_alphas(const std::string& path) {
@@ -23,11 +23,11 @@ std::vector<Residue> read_c_alphas(const std::string& path) {
   std::vector<Residue> residues;
   for (std::string line; std::getline(file, line) && line.rfind("ENDMDL", 0) != 0;) {
     if (line.size() < 54 || line.rfind("ATOM", 0) != 0 || line.substr(12, 4) != " CA ") continue;
-    if (line[16] != ' ' && line[16] != 'A') continue;  // the first of several places
+    if (line[16] != ' ' && line[16] != 'A') continue;  // the first of several locations
     residues.push_back({line.substr(17, 3), line.substr(21, 6), std::stod(line.substr(30, 8)),
                         std::stod(line.substr(38, 8)), std::stod(line.substr(46, 8))});
   }
-  if (residues.empty()) throw std::runtime_error(path + " holds no C-alphas");
+  if (residues.empty()) throw std::runtime_error(path + " contains no C-alphas");
   return residues;
 }
 
@@ -37,7 +37,7 @@ std::vector<std::string> strings(const c10::IValue& list) {
   return out;
 }
 
-// Residue types and chain offsets, as the model counts them.
+// Residue types and chain offsets in the numbering of the model.
 std::pair<at::Tensor, at::Tensor> describe(const std::vector<Residue>& residues, const torch::jit::Module& model) {
   const std::vector<std::string> names = strings(model.attr("residue_names"));
   std::vector<int64_t> types, offsets{0};
@@ -98,7 +98,7 @@ int run(int argc, char** argv) {
   const at::Tensor atoms = built->elements()[0].toTensor()[0][0], mask = built->elements()[1].toTensor();
   write_pdb(argv[3], residues, types, offsets, atoms, mask, model);
 
-  for (int i = 0; i < 2; ++i) model.forward(inputs);  // TorchScript compiles what it has seen
+  for (int i = 0; i < 2; ++i) model.forward(inputs);  // TorchScript optimises during the first calls
   const auto warm = Clock::now();
   for (int64_t i = 0; i < repeats; ++i) model.forward(inputs);
   const double seconds = std::chrono::duration<double>(Clock::now() - warm).count();

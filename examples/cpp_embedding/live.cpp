@@ -1,6 +1,9 @@
-// A coarse-grained simulation with all atoms as it runs: Langevin dynamics of beads in springs, every frame backmapped
-// by a temporal model that `backmap export` wrote. live MODEL.ts STRUCTURE.pdb OUTPUT.pdb [FRAMES [SEED]] The structure
-// has all atoms of the model's molecule, in its order; its beads are where the simulation starts.
+// A coarse-grained simulation that is backmapped while it runs: Langevin dynamics of beads connected by springs, with
+// every frame built by a temporal model that `backmap export` wrote.
+//
+//     live MODEL.ts STRUCTURE.pdb OUTPUT.pdb [FRAMES [SEED]]
+//
+// The structure has all atoms of the model's molecule, in the order of the model; the simulation starts from its beads.
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/script.h>
 
@@ -24,7 +27,7 @@ at::Tensor read_atoms(const std::string& path) {  // (1, atoms, 3) in nm
   return at::tensor(values, at::kDouble).view({1, -1, 3});
 }
 
-// Beads in springs, as long as at the start, between all of them; overdamped Langevin dynamics.
+// Overdamped Langevin dynamics of beads with springs between all pairs, whose rest lengths are the initial distances.
 class Springs {
  public:
   Springs(const at::Tensor& start, int64_t seed) : beads_(start.clone()), lengths_(distances(vectors())) {
@@ -45,7 +48,7 @@ class Springs {
   static at::Tensor distances(const at::Tensor& apart) { return at::linalg_vector_norm(apart, 2, {-1}); }
 
   const double stiffness_ = 1e5;  // kT / nm^2
-  const double mobility_ = 1e-6;  // nm^2 / kT, times the length of a step
+  const double mobility_ = 1e-6;  // nm^2 / kT, mobility times the time step
   at::Tensor beads_, lengths_;
   at::Generator generator_;
 };
@@ -85,10 +88,11 @@ int run(int argc, char** argv) {
   const int64_t frames = argc > 4 ? std::stoll(argv[4]) : 1000, seed = argc > 5 ? std::stoll(argv[5]) : 0;
   const int64_t steps_per_frame = 50;
   torch::jit::Module model = torch::jit::load(argv[1]);
-  if (!model.hasattr("previous_frames")) throw std::runtime_error(std::string(argv[1]) + " is no temporal model");
+  if (!model.hasattr("previous_frames")) throw std::runtime_error(std::string(argv[1]) + " is not a temporal model");
   c10::InferenceMode guard;
   const at::Tensor start = read_atoms(argv[2]);
-  if (start.size(1) != model.attr("atoms").toInt()) throw std::runtime_error("the structure is of another molecule");
+  if (start.size(1) != model.attr("atoms").toInt())
+    throw std::runtime_error("the structure is not the molecule of the model");
   Springs simulation(model.run_method("beads_of", start).toTensor(), seed);
   Writer writer(argv[3], model);
   at::Tensor previous = model.run_method("seed_frames", simulation.beads()).toTensor();

@@ -80,7 +80,7 @@ def test_example_writes_the_atoms_that_python_writes(programs, tmp_path):
 def test_example_explains_what_is_wrong(programs, model_file, tmp_path):
     for arguments, message in (
         ([model_file, tmp_path / "nothing.pdb", "out.pdb"], "cannot be read"),
-        ([model_file, model_file, "out.pdb"], "holds no C-alphas"),
+        ([model_file, model_file, "out.pdb"], "contains no C-alphas"),
         ([tmp_path / "nothing.ts", model_file, "out.pdb"], "No such file"),
         ([], "usage"),
     ):
@@ -106,7 +106,7 @@ def test_live_example_backmaps_a_simulation(programs, model_file, tmp_path):
         np.linalg.norm(t.xyz[:, bonds[:, 0]] - t.xyz[:, bonds[:, 1]], axis=-1) for t in (built, start)
     )
     assert np.abs(lengths / expected - 1).max() < 0.25
-    for wrong, message in ((model_file, "is no temporal model"), (model, "another molecule")):
+    for wrong, message in ((model_file, "is not a temporal model"), (model, "not the molecule")):
         other = ROOT / "examples/ww_c_alpha.pdb"
         result = subprocess.run([programs / "live", wrong, other, "x"], capture_output=True, text=True)
         assert result.returncode == 1 and message in result.stderr

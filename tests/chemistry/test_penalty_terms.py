@@ -13,6 +13,7 @@ from backmap.chemistry import (
 )
 from backmap.chemistry.residues import ONE_LETTER, RESIDUE_NAMES
 from backmap.io.reader import open_source
+from tests.proteins import atoms_in_slots, present_atoms
 
 ALL = "".join(ONE_LETTER[name] for name in RESIDUE_NAMES)
 
@@ -59,10 +60,10 @@ def test_every_angle_of_every_residue_has_a_span():
 
 def test_ideal_geometry_is_that_of_a_crystal_structure():
     source = open_source("examples/2bf5.pdb.gz")
-    reference = next(iter(source.chunks(1))).coordinates[0]
+    reference = atoms_in_slots(source)[0]
     ideal = penalty_terms(source.topology, source.linked)
     real = penalty_terms(source.topology, source.linked, reference=reference)
-    known = source.present.reshape(-1)
+    known = present_atoms(source).reshape(-1)
     for pairs, lengths, tolerance in (
         ("bonds", "bond_lengths", 0.006),
         ("angle_ends", "angle_spans", 0.012),

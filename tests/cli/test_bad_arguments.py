@@ -13,13 +13,12 @@ from backmap.cli.main import VERBS, build_parser, main
 from backmap.evaluation.trajectory_scoring import KineticsOptions
 from backmap.limits import Real, Several, Whole
 from backmap.options import options_of
-from backmap.runs.coarse_graining import CoarseGraining
 from backmap.runs.request import Request
 from tests.fuzzing import tries
 
 LIMITS = {
     name: known.values.kind if isinstance(known.values, Several) else known.values
-    for kind in (CoarseGraining, Request, KineticsOptions)
+    for kind in (Request, KineticsOptions)
     for name, known in options_of(kind).items()
 }
 NUMBERS = {name: values for name, values in LIMITS.items() if isinstance(values, Whole | Real)}
@@ -39,7 +38,6 @@ def base_of(verb: str, folder: Path) -> list[str]:
     given, output = str(folder / "given.pdb"), str(folder / "written.pdb")
     return {
         "reconstruct": ["reconstruct", given, "-o", output],
-        "coarse-grain": ["coarse-grain", given, "--beads", "martini3", "-o", output],
         "evaluate": ["evaluate", given, "--reference", given, "--kinetics", "--json", output],
         "train": ["train", "temporal", given, "-o", str(folder / "written")],
         "export": ["export", given, "-o", output],
@@ -106,9 +104,7 @@ def test_bad_names(case, tmp_path, capsys, monkeypatch):
             command = [*base_of(verb, tmp_path), f"{action.option_strings[-1]}={value}"]
         else:
             command = [verb, *([value] if verb != "train" else ["temporal", value])]
-            command += (
-                [] if verb in ("models", "beads") else ["-o", "written.pdb"] if verb != "evaluate" else []
-            )
+            command += [] if verb == "models" else ["-o", "written.pdb"] if verb != "evaluate" else []
         assert len(refused(command, capsys)) < 1200
     assert list(tmp_path.iterdir()) == []
 
@@ -117,7 +113,7 @@ def test_bad_names(case, tmp_path, capsys, monkeypatch):
 def test_fuzzed_command_lines(tmp_path, capsys, monkeypatch):
     """Any mixture of options and values, none of which names a file that is there."""
     monkeypatch.chdir(tmp_path)
-    every = [(verb, action) for verb, action in cases() if verb not in ("models", "beads", "info")]
+    every = [(verb, action) for verb, action in cases() if verb not in ("models", "info")]
     for seed in tries(100):
         generator = random.Random(seed)
         verb = generator.choice([verb for verb, _ in every])

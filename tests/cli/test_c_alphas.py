@@ -9,10 +9,11 @@ import mdtraj
 import numpy as np
 import pytest
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import Topology
 from backmap.cli.main import main
-from backmap.io import AtomList, open_writer
+from backmap.io import open_writer
 from tests import toy_protein
+from tests.proteins import c_alpha_list
 
 FRAMES, RESIDUES, BAD = 130, 30, 120
 TOPOLOGY = Topology.from_sequences("MKWAGPCDEFGHIKLNQRSTVWYMKWAGPC")
@@ -25,16 +26,13 @@ def toy(monkeypatch, tmp_path) -> toy_protein.FixedOffsets:
 
 def write(path: Path, noise_nm: float, bad: int | None = None) -> Path:
     """Write C-alphas of a helix with noise, as TRR, one frame damaged."""
-    only = np.zeros((RESIDUES, 15), dtype=bool)
-    only[:, SLOT_CA] = True
     turn = np.arange(RESIDUES) * np.radians(100.0)
     helix = np.stack([0.23 * np.cos(turn), 0.23 * np.sin(turn), 0.15 * np.arange(RESIDUES)], axis=1)
-    coordinates = np.full((FRAMES, RESIDUES, 15, 3), np.nan)
     noise = np.random.default_rng(0).normal(size=(FRAMES, RESIDUES, 3))
-    coordinates[:, :, SLOT_CA] = helix + noise_nm * noise
+    coordinates = helix + noise_nm * noise
     if bad is not None:
-        coordinates[bad, 3, SLOT_CA] = 1e9
-    with open_writer(path, AtomList.of_protein(TOPOLOGY, only)) as writer:
+        coordinates[bad, 3] = 1e9
+    with open_writer(path, c_alpha_list(TOPOLOGY)) as writer:
         writer.write(coordinates, np.arange(FRAMES, dtype=float))
     return path
 

@@ -16,6 +16,7 @@ from backmap.io import open_source
 from backmap.models.diamondback.config import DiamondbackConfig
 from backmap.models.shipped import DEFAULT_MODEL, shipped_models
 from backmap.training.diamondback import DiamondbackTrainingConfig
+from tests.proteins import present_atoms
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -28,7 +29,7 @@ def test_inputs_open_without_a_warning():
         protein = open_source(EXAMPLES / "2bf5.pdb.gz")
         trajectory = open_source(EXAMPLES / "ww_c_alpha.xtc", EXAMPLES / "ww_c_alpha.pdb")
     assert protein.topology.chain_ids == ("A", "B")
-    assert protein.present[:, :14].sum() == protein.topology.atom_mask[:, :14].sum()
+    assert present_atoms(protein)[:, :14].sum() == protein.topology.atom_mask[:, :14].sum()
     assert (trajectory.n_frames, trajectory.topology.n_residues) == (32, 34)
 
 

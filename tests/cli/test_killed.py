@@ -11,10 +11,11 @@ import mdtraj
 import numpy as np
 import pytest
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import Topology
 from backmap.cli.main import main
 from backmap.io import AtomList, open_writer, to_mdtraj
 from tests import toy_protein, toy_temporal
+from tests.proteins import c_alpha_list
 
 FOLDER = Path(__file__).parents[2]
 FRAMES = 1600
@@ -37,12 +38,9 @@ def beads(tmp_path) -> Path:
 def c_alphas(tmp_path) -> Path:
     """Write a C-alpha trajectory, and give the file's name; a PDB file lies beside it."""
     topology = Topology.from_sequences("MKWAGPCW")
-    only = np.zeros((8, 15), dtype=bool)
-    only[:, SLOT_CA] = True
-    coordinates = np.full((FRAMES, 8, 15, 3), np.nan)
-    coordinates[:, :, SLOT_CA] = 0.0
-    coordinates[:, :, SLOT_CA, 0] = 0.38 * np.arange(8) + 0.001 * np.arange(FRAMES)[:, None]
-    with open_writer(tmp_path / "in.xtc", AtomList.of_protein(topology, only)) as writer:
+    coordinates = np.zeros((FRAMES, 8, 3))
+    coordinates[:, :, 0] = 0.38 * np.arange(8) + 0.001 * np.arange(FRAMES)[:, None]
+    with open_writer(tmp_path / "in.xtc", c_alpha_list(topology)) as writer:
         writer.write(coordinates, time=np.arange(FRAMES))
     return tmp_path / "in.xtc"
 

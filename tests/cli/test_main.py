@@ -97,9 +97,12 @@ def test_models(monkeypatch, capsys, tmp_path):
         "backmap.cli.models.shipped_models", lambda: {"protein": ShippedModel("protein", weights)}
     )
     assert command.main(["models"]) == 0
-    assert capsys.readouterr().out == "protein (default), 1.5 MB: Builds any protein.\n"
+    assert capsys.readouterr().out == "protein (1.5 MB, default)\n  Builds any protein.\n"
     assert command.main(["models", "protein"]) == 0
     assert "More." in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "18")
+    assert command.main(["models"]) == 0
+    assert capsys.readouterr().out == "protein (1.5 MB, default)\n  Builds any\n  protein.\n"
     assert command.main(["models", "other"]) == 2
     assert "model other: not shipped; available models: protein" in capsys.readouterr().err
 

@@ -17,6 +17,7 @@ from backmap.chemistry import SLOT_CA, SLOT_OXT, Topology
 from backmap.cli.main import main
 from backmap.errors import InputError
 from backmap.io import AtomList, open_source, open_writer, to_mdtraj
+from tests.proteins import c_alpha_list, present_atoms
 from tests.toy_protein import FixedOffsets, install
 
 
@@ -30,14 +31,11 @@ def model(monkeypatch, tmp_path) -> FixedOffsets:
 def c_alphas(tmp_path) -> Path:
     """Write a C-alpha trajectory of two chains, 5 frames, and give its name (a PDB file lies beside it)."""
     topology = Topology.from_sequences("MKWA", "GPC")
-    only = np.zeros((7, 15), dtype=bool)
-    only[:, SLOT_CA] = True
     steps = np.arange(7)
     line = np.stack([0.38 * steps, np.zeros(7), np.where(steps > 3, 2.0, 0.0)], axis=1)
-    coordinates = np.full((5, 7, 15, 3), np.nan)
-    coordinates[:, :, SLOT_CA] = line + 0.01 * np.arange(5)[:, None, None]
+    coordinates = line + 0.01 * np.arange(5)[:, None, None]
     (tmp_path / "in").mkdir()
-    with open_writer(tmp_path / "in" / "ca.xtc", AtomList.of_protein(topology, only)) as writer:
+    with open_writer(tmp_path / "in" / "ca.xtc", c_alpha_list(topology)) as writer:
         writer.write(coordinates, time=10.0 * np.arange(5))
     return tmp_path / "in" / "ca.xtc"
 
@@ -56,14 +54,15 @@ def test_all_atoms_of_all_frames(model, c_alphas, tmp_path, suffix, capsys):
     assert reconstruct(c_alphas, output) == 0
     needs_names = suffix in (".xtc", ".dcd")
     source = open_source(output, output.with_suffix(".pdb") if needs_names else None)
-    np.testing.assert_array_equal(source.present, source.topology.atom_mask)
-    assert source.present[:, SLOT_OXT].nonzero()[0].tolist() == [3, 6]
+    present = present_atoms(source)
+    np.testing.assert_array_equal(present, source.topology.atom_mask)
+    assert present[:, SLOT_OXT].nonzero()[0].tolist() == [3, 6]
     assert source.n_frames == 5
     (built,) = source.chunks(9)
     (given,) = open_source(c_alphas, c_alphas.with_suffix(".pdb")).chunks(9)
     np.testing.assert_allclose(
-        built.coordinates[:, :, SLOT_CA],
-        given.coordinates[:, :, SLOT_CA],
+        built.coordinates[:, source.sites.leaders],
+        given.coordinates,
         atol=6e-4 if suffix == ".xtc" else 6e-5,
     )
     line = capsys.readouterr().err
@@ -113,7 +112,8 @@ def test_all_atoms_in_are_ignored_but_for_c_alphas(model, c_alphas, tmp_path):
     topology = Topology.from_sequences("MKWA", "GPC")
     full = np.random.default_rng(0).normal(size=(5, 7, 15, 3))
     full[:, :, SLOT_CA] = trajectory.xyz
-    built = backmap.api.reconstruct(to_mdtraj(AtomList.of_protein(topology, topology.atom_mask), full))
+    atoms = AtomList.of_protein(topology, topology.atom_mask)
+    built = backmap.api.reconstruct(to_mdtraj(atoms, full[:, topology.atom_mask]))
     np.testing.assert_array_equal(built.xyz, backmap.api.reconstruct(trajectory).xyz)
 
 
@@ -160,6 +160,36 @@ def test_output_that_exists_or_is_the_input(model, c_alphas, tmp_path, capsys):
     assert reconstruct(c_alphas, tmp_path / "out.pdb", "--overwrite") == 0
     assert reconstruct(c_alphas, c_alphas.with_suffix(".pdb"), "--overwrite") == 2
     assert "is an input of this run" in capsys.readouterr().err
+
+
+def test_overwriting_removes_the_outputs_of_the_earlier_run_and_nothing_else(model, c_alphas, tmp_path):
+    own = tmp_path / "out_4.xtc"
+    own.write_text("not written by the run")
+    assert reconstruct(c_alphas, tmp_path / "out.xtc", "--samples", "3") == 0
+    record = tmp_path / "out.xtc.backmap.json"
+    assert json.loads(record.read_text())["outputs"] == [
+        f"out_{n}{suffix}" for n in (1, 2, 3) for suffix in (".xtc", ".pdb")
+    ]
+    assert reconstruct(c_alphas, tmp_path / "out.xtc", "--samples", "2", "--overwrite") == 0
+    found = {path.name for path in tmp_path.glob("out*")}
+    assert found == {"out_1.xtc", "out_1.pdb", "out_2.xtc", "out_2.pdb", own.name, record.name}
+    given = tmp_path / "out_2.pdb"
+    assert main(["reconstruct", str(given), "-o", str(tmp_path / "out.xtc"), "--overwrite"]) == 0
+    assert given.exists() and (tmp_path / "out.xtc").exists() and not (tmp_path / "out_1.xtc").exists()
+
+
+@pytest.mark.parametrize(
+    "names", [["../kept.txt"], ["sub/kept.txt"], [3, None, ""], "kept.txt", {"kept.txt": 1}]
+)
+def test_overwriting_removes_only_files_beside_the_record(model, c_alphas, tmp_path, names):
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    others = [tmp_path / "kept.txt", tmp_path / "out" / "kept.txt", tmp_path / "out" / "sub" / "kept.txt"]
+    for path in others:
+        path.write_text("kept")
+    output = tmp_path / "out" / "out.xtc"
+    output.with_name("out.xtc.backmap.json").write_text(json.dumps({"outputs": names}))
+    assert reconstruct(c_alphas, output, "--overwrite") == 0
+    assert all(path.exists() for path in others)
 
 
 def test_a_bad_frame_stops_the_run_and_what_was_built_is_kept(model, c_alphas, tmp_path, capsys, monkeypatch):

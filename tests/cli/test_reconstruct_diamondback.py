@@ -13,9 +13,10 @@ import pytest
 import backmap
 from backmap.chemistry import Topology
 from backmap.cli.main import main
-from backmap.io import AtomList, to_mdtraj
+from backmap.io import to_mdtraj
 from backmap.models.checkpoint import save_checkpoint, to_checkpoint
 from tests.models.diamondback.small import make_model
+from tests.proteins import c_alpha_list
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -82,12 +83,11 @@ def test_options_without_meaning_are_refused(model, arguments, message, tmp_path
 
 
 def test_a_segment_too_short_is_refused_by_file_and_residue(model, tmp_path, capsys):
-    topology = Topology.from_sequences("ACDEF", "AC")
-    atoms = AtomList.of_protein(topology, topology.atom_mask & (np.arange(15) == 1))
-    trace = np.zeros((1, 7, 15, 3))
-    trace[0, :, 1, 0] = 0.37 * np.arange(7)
-    trace[0, :, 1, 1] = 0.1 * (np.arange(7) % 2)
-    to_mdtraj(atoms, trace, None, None).save_pdb(str(tmp_path / "short.pdb"))
+    atoms = c_alpha_list(Topology.from_sequences("ACDEF", "AC"))
+    trace = np.zeros((1, 7, 3))
+    trace[0, :, 0] = 0.37 * np.arange(7)
+    trace[0, :, 1] = 0.1 * (np.arange(7) % 2)
+    to_mdtraj(atoms, trace).save_pdb(str(tmp_path / "short.pdb"))
     assert reconstruct(tmp_path / "short.pdb", "--model", model, "-o", tmp_path / "out.pdb") == 2
     error = capsys.readouterr().err
     assert "short.pdb: chain B residue 1 ALA is in a segment of fewer than three residues" in error

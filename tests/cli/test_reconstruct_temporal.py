@@ -92,10 +92,10 @@ def test_all_atoms_of_all_frames(toy, given, tmp_path, suffix, capsys):
         np.testing.assert_allclose(built.time, source.time)
     assert not list(tmp_path.glob("*.partial"))
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("rolled out 40 frames x 1 sample in ")
+    assert line.startswith("reconstructed 40 frames x 1 sample in ")
     pattern = (
-        r"frames/s\); 0 re-draws, 0 re-seeds, 0 unphysical frames; "
-        r"coarse-grained residual 0\.000\d+ nm, at most 0\.000\d+ nm -> "
+        r"frames/s\); 0 repeated draws, 0 restarts, 0 unphysical frames; "
+        r"distance of beads from the input 0\.000\d+ nm, at most 0\.000\d+ nm -> "
     )
     assert re.search(pattern, line) and line.endswith(str(output))
 
@@ -118,8 +118,8 @@ def test_a_bad_molecule_is_reported(toy, given, tmp_path, capsys):
     toy(ToyTemporal(lambda c_g, uniform: uniform[:, 0] >= 0))
     assert run(given, tmp_path / "out.dcd") == 0
     error = capsys.readouterr().err
-    assert "cg.xtc: 40 frames remained unphysical after all re-draws (see out.dcd.backmap.json)" in error
-    assert "40 re-seeds, 40 unphysical frames" in error
+    assert "cg.xtc: 40 frames remained unphysical after repeated draws (see out.dcd.backmap.json)" in error
+    assert "40 restarts, 40 unphysical frames" in error
 
 
 def test_several_trajectories_in_one_batch(toy, given, tmp_path, capsys, monkeypatch):
@@ -134,7 +134,7 @@ def test_several_trajectories_in_one_batch(toy, given, tmp_path, capsys, monkeyp
     manifest = json.loads((tmp_path / "out" / "rollout.backmap.json").read_text())
     assert [entry["frames"] for entry in manifest["rollout"]] == [80, 14, 40]
     assert not list((tmp_path / "out").glob("*.partial"))
-    assert "rolled out 3 trajectories with 67 frames in total x 2 samples" in capsys.readouterr().err
+    assert "reconstructed 3 trajectories with 67 frames in total x 2 samples" in capsys.readouterr().err
     assert run(given, tmp_path / "alone.xtc", "--samples", "2") == 0
     np.testing.assert_allclose(
         load(tmp_path / "alone_2.xtc").xyz, load(tmp_path / "out" / "cg_2.xtc").xyz, atol=1.1e-3
@@ -264,6 +264,7 @@ BAD_REQUESTS = {
         "--skip-unknown: applies only to protein and diamondback models; toy is a temporal model",
     ),
     "format": (["-o", "x.docx"], "x.docx: cannot tell the output format from the extension .docx"),
+    "format that can only be read": (["-o", "x.gro"], "x.gro: .gro files can only be read; use one of .pdb"),
     "refine": (["--refine", "5"], "toy: contains no force field to refine frames with; train the model with"),
     "temperature": (["--temperature", "350"], "a temperature (350 K) applies to refined frames only"),
     "folder": (["-o", "none/x.dcd"], "none/x.dcd: the folder none does not exist; create it first"),

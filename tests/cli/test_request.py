@@ -83,7 +83,7 @@ def test_the_command_line_has_every_option():
     ("function", "kind", "own"),
     [
         (backmap.reconstruct, Building, {"trajectory", "top"}),
-        (backmap.reconstruct_stream, Building, {"frames", "topology"}),
+        (backmap.reconstruct_stream, Building, {"frames", "top"}),
         (backmap.reconstruct_files, Request, {"input", "output"}),
     ],
 )

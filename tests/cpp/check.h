@@ -1,4 +1,4 @@
-// What all test programs report with.
+// How all test programs report failures.
 #pragma once
 
 #include <cstdio>

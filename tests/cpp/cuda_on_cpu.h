@@ -1,9 +1,9 @@
 // A small emulation of CUDA on one CPU thread, to run kernels in tests where there is no GPU.
 //
-// The threads of a block are fibers, switched at barriers and warp operations only; blocks run one after the
-// other. So results are deterministic and races do not show: this checks indexing, masks, reductions and the
-// match of barriers, while only a GPU (with compute-sanitizer) checks the rest. Masks of warp operations are
-// ignored: whole warps take part.
+// The threads of a block are fibers, which switch only at barriers and warp operations; blocks run one after the
+// other. Results are therefore deterministic, and races do not show: this checks indexing, reductions and matching
+// barriers; only a GPU (with compute-sanitizer) checks the rest. Masks of warp operations are ignored: whole warps
+// take part.
 #pragma once
 
 #include <ucontext.h>
@@ -35,7 +35,7 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace cuda_on_cpu {
 
-// Where the threads of a warp or a block wait for each other.
+// A point at which the threads of a warp or a block wait for each other.
 struct Barrier {
   int waiting = 0;
   int64_t generation = 0;
@@ -53,7 +53,7 @@ struct Block {
   std::function<void()> body;
   Barrier all;
   std::vector<Barrier> warps;
-  std::vector<uint64_t> exchanged;  // one word a thread, for warp operations
+  std::vector<uint64_t> exchanged;  // one word per thread, for warp operations
   int64_t progress = 0;             // barriers completed and threads finished
 };
 inline Block block;
@@ -86,7 +86,7 @@ inline void run_fiber() {
   yield();
 }
 
-// Runs one block to its end; stops the program if its threads wait for each other in vain.
+// Runs one block to its end; stops the program if its threads deadlock.
 inline void run_block(int threads) {
   block.all = {};
   block.warps.assign((threads + warp_size - 1) / warp_size, {});

@@ -46,7 +46,7 @@ class Random {
   std::mt19937 engine_;
 };
 
-// Triclinic boxes in reduced form, for each frame its own; of about `width`.
+// Triclinic boxes in reduced form, one per frame, about `width` wide.
 template <typename T>
 std::vector<T> random_boxes(Random& random, int64_t batch, double width) {
   std::vector<T> boxes;

@@ -1,6 +1,5 @@
-// The formulas of csrc/core, one function a header: gradients against finite differences, and what happens
-// where a formula has no answer of its own (collinear points, coinciding atoms, zero vectors, values that are
-// not finite).
+// The formulas of csrc/core, one function per header: gradients against finite differences, and behaviour where a
+// formula is undefined (collinear points, coinciding atoms, zero vectors, values that are not finite).
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -38,8 +37,8 @@ constexpr T rounding = std::numeric_limits<T>::epsilon();
 
 using Values = std::vector<double>;
 
-// A formula of several numbers, and its backward: gradients with respect to its inputs, from its inputs and
-// the gradients with respect to its outputs.
+// A formula of several numbers and its backward, which maps inputs and gradients with respect to outputs to gradients
+// with respect to inputs.
 using Formula = std::function<Values(const Values&)>;
 using Backward = std::function<Values(const Values&, const Values&)>;
 
@@ -63,7 +62,7 @@ void check_gradient(const char* what, const Formula& formula, const Backward& ba
   }
 }
 
-// Scales over which geometry is tried: far below and far above the sizes of molecules in nm.
+// Scales at which geometry is tested: from far below to far above the sizes of molecules in nm.
 const double scales[] = {1e-6, 1e-2, 1, 1e2, 1e6};
 
 template <typename T>
@@ -153,7 +152,7 @@ void test_frame_gradients() {
         return out;
       };
     };
-    // A basis that is not orthonormal would have another inverse: only the true one is asked for.
+    // `to_global` is the inverse of `to_local` only for orthonormal bases, so only those are tested.
     Values inputs = flat(gram_schmidt_frame(load_triangle(random.uniforms<double>(9, -1, 1).data())));
     for (const double v : random.uniforms<double>(3, -1, 1)) inputs.push_back(v);
     check_gradient("to_local_backward", moved([](const auto& f, const auto& p) { return to_local(f, p); }),
@@ -335,7 +334,7 @@ void test_gaussian() {
   }
 }
 
-// The factor of a voxel at 0.03 nm, of a particle at x.
+// The factor of a voxel at 0.03 nm for a particle at x.
 void test_gaussian_gradient() {
   Random random(9);
   for (int n = 0; n < 100; ++n) {
@@ -456,7 +455,7 @@ void test_bounding_sphere() {
 
 // ---- periodic_box.h ----------------------------------------------------------------------------
 
-// None, a cube, a brick, and boxes as slanted as the reduced form allows; all wider than `narrowest`.
+// No box, a cube, a brick, and boxes as slanted as the reduced form allows, all wider than `narrowest`.
 template <typename T>
 std::vector<PeriodicBox<T>> boxes(double narrowest) {
   const T w = T(1.01 * narrowest);
@@ -508,7 +507,7 @@ void test_periodic_box() {
 
 // ---- cell_hash.h -------------------------------------------------------------------------------
 
-// How often the atoms near `a` are found to hold `b`, both moved into the box.
+// How often a search around `a` finds `b`, both moved into the box.
 template <typename T>
 int times_found(const Vec3<T>& a, const Vec3<T>& b, const CellSpace<T>& space) {
   const Cell cell = cell_of(b, space);
@@ -520,7 +519,7 @@ int times_found(const Vec3<T>& a, const Vec3<T>& b, const CellSpace<T>& space) {
   return found;
 }
 
-// Every atom within reach is found once, in boxes hardly wider than twice the reach too, and anywhere without one.
+// Every atom within reach is found once, also in boxes barely wider than twice the reach, and anywhere without a box.
 template <typename T>
 void test_cells_near() {
   Random random(6);
@@ -553,7 +552,7 @@ void test_cell_hash() {
   const Cell far = cell_of(Vec3<T>{huge, -huge, T(0)}, 5.0);
   check(far.x == 1000000000 && far.y == -1000000000 && far.z == 0, "cell_hash: clamped");
   Random random(7);
-  for (int n = 0; n < 10000; ++n) {  // two points in order lie in cells in order
+  for (int n = 0; n < 10000; ++n) {  // points in order lie in cells in order
     const T a = T(std::pow(10.0, 40 * random.uniform() - 20)), b = a * T(1 + random.uniform());
     const Cell lower = cell_of(Vec3<T>{a, -a, T(0)}, 5.0), upper = cell_of(Vec3<T>{b, -b, T(0)}, 5.0);
     check(lower.x <= upper.x && lower.y >= upper.y, "cell_hash: keeps the order");
@@ -573,7 +572,7 @@ void test_buckets() {
       const int32_t within = cell - image_of(cell, cells) * cells;
       check(within >= 0 && within < cells, "image_of");
     }
-  // A block of neighbouring cells spreads over the buckets: a random hash would put about 7 in the fullest.
+  // A block of neighbouring cells spreads evenly over the buckets; a random hash would put about 7 in the fullest one.
   const int32_t edge = 16;
   const uint32_t buckets = uint32_t(bucket_count(int64_t(edge) * edge * edge));
   const auto fullest = [&](const CellSpace<float>& space) {
@@ -591,7 +590,7 @@ void test_buckets() {
   check(fullest(space) <= 16, "bucket_of: spreads neighbouring cells");
   name_rows_in_order(space, edge, edge);
   check(fullest(space) <= 2, "name_rows_in_order: fills the buckets in order");
-  for (const int64_t cells : {1, 2, 7, 8, 100}) {  // no row has the name of another nearby
+  for (const int64_t cells : {1, 2, 7, 8, 100}) {  // nearby rows have different keys
     name_rows_in_order(space, cells, cells);
     for (int32_t y = -5; y <= 5; ++y)
       for (int32_t z = -5; z <= 5; ++z)
@@ -660,7 +659,7 @@ void test_draw() {
           "draw: shares of the uniform by Boltzmann weight");
     below += share;
   }
-  for (const T bad : {not_a_number<T>, infinite<T>}) {  // whatever comes, an index in range
+  for (const T bad : {not_a_number<T>, infinite<T>}) {  // the index is always in range
     const int64_t k = drawn({bad, bad, bad}, T(0.5));
     check(k >= 0 && k < 3, "draw: in range");
   }

@@ -1,4 +1,4 @@
-// The CUDA kernels, run on the CPU by emulation, against the CPU kernels.
+// Compares the CUDA kernels, emulated on the CPU, with the CPU kernels.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -231,7 +231,7 @@ void test_penalty(int64_t batch, int64_t residues, int64_t slots, int64_t bonds,
       if (0 <= j && j < atoms_of_frame) exclusion.push_back(j);
     start.push_back(int64_t(exclusion.size()));
   }
-  if (broken_lists) start[5] = -3, start[6] = 1 << 30;  // read within bounds, whatever that excludes
+  if (broken_lists) start[5] = -3, start[6] = 1 << 30;  // must be read within bounds
   const auto boxes = random_boxes<T>(random, width > 0 ? batch : 0, width);
   std::vector<char> workspace(cuda::penalty_workspace<T>(batch, atoms_of_frame, bonds, angles), 77);
   const PenaltyInputs<T> inputs{batch,
@@ -415,7 +415,7 @@ void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width 
 
 // ---- Densities on voxels -----------------------------------------------------------------------
 
-// Cubes inside a larger array, after `shift` elements and with `gap` cubes between frames.
+// Cubes inside a larger array, which start after `shift` elements, with `gap` cubes between frames.
 template <typename T>
 struct Frames {
   Frames(int64_t batch, int64_t particles, int32_t points, int64_t gap, int64_t shift)
@@ -496,12 +496,12 @@ void test_all() {
   test_overlap<T>(0, 5, 4, 3);
   test_score<T>(3, 60, 9, 50);
   test_score<T>(3, 60, 9, 50, 1.5);
-  test_score<T>(3, 60, 9, 50, 0.31);  // one cell an axis
+  test_score<T>(3, 60, 9, 50, 0.31);  // one cell per axis
   test_score<T>(1, 1, 1, 1);
   test_score<T>(1, 0, 4, 0);
   test_penalty<T>(3, 60, 9, 50, 70);
   test_penalty<T>(3, 60, 9, 50, 400, 1.5);
-  test_penalty<T>(2, 40, 5, 300, 20, 0.7);  // one cell an axis
+  test_penalty<T>(2, 40, 5, 300, 20, 0.7);  // one cell per axis
   test_penalty<T>(1, 20, 5, 9, 9, 0, true);
   test_penalty<T>(1, 1, 1, 0, 0);
   test_penalty<T>(2, 0, 3, 0, 0);
@@ -528,7 +528,7 @@ void test_all() {
   test_c_alphas<T>(0, 5, 2);
   for (const int32_t points : {1, 5, 8, 12, 16, 20}) {
     test_densities<T>(2, 9, points, 3, 0);  // more cubes than a block has warps
-    test_densities<T>(1, 2, points, 0, 1);  // not on 16 bytes
+    test_densities<T>(1, 2, points, 0, 1);  // not aligned to 16 bytes
     test_densities<T>(0, 5, points, 0, 0);
     test_densities<T>(3, 0, points, 0, 0);
   }

@@ -47,7 +47,7 @@ def load_corpus_hash(folder, tmp_path):
 
 
 def test_not_a_corpus(tmp_path, corpus_folder):
-    with pytest.raises(InputError, match="holds no manifest.csv"):
+    with pytest.raises(InputError, match="contains no manifest.csv"):
         load_corpus(tmp_path, "train")
     with pytest.raises(InputError, match="no structure of split 'test'"):
         load_corpus(corpus_folder, "test")

@@ -54,7 +54,7 @@ def test_states_outside_the_connected_set_are_left_out_and_counted():
     states = np.concatenate([np.full(100, 3), chain(TWO_STATES, 900)])
     model = markov_model.estimate([states], 1, 6, "the chain")
     assert model.active.tolist() == [0, 1]
-    assert (model.visited, model.frame_share) == (3, 90.0)
+    assert (model.n_visited, model.frame_share) == (3, 90.0)
     assert model.stationary()[2:].tolist() == [0.0] * 4
     assert model.stationary().sum() == pytest.approx(1.0)
     assert np.isnan(model.right_eigenvectors()[0, 2:]).all()

@@ -96,8 +96,8 @@ def test_a_set_is_the_mean_of_its_structures_and_names_the_extremes():
     assert bond.value == pytest.approx(np.mean(values))
     assert bond.best == ("good", pytest.approx(values[0]))
     assert bond.worst == ("poor", pytest.approx(values[1]))
-    assert together.residues == 3 * len(SEQUENCE)
-    assert combine([together, cards[0]]).residues == 4 * len(SEQUENCE)
+    assert together.n_residues == 3 * len(SEQUENCE)
+    assert combine([together, cards[0]]).n_residues == 4 * len(SEQUENCE)
 
 
 def test_torsions_of_a_set_are_pooled():
@@ -127,7 +127,7 @@ def test_errors_come_from_frames_samples_or_structures():
 def test_json_is_plain_and_complete():
     numbers = json.loads(combine([card_of("one"), card_of("two", seed=1)]).to_json())
     assert numbers["schema"] == SCHEMA
-    assert (numbers["structures"], numbers["samples"], numbers["frames"]) == (2, 5, 2)
+    assert (numbers["n_structures"], numbers["n_samples"], numbers["n_frames"]) == (2, 5, 2)
     assert set(numbers["measures"]) == set(MEASURES)
     assert [row["name"] for row in numbers["each"]] == ["one", "two"]
     assert numbers["measures"]["bond"]["interior"]["reference"] == 100
@@ -142,11 +142,18 @@ def test_json_of_a_region_with_nothing_to_measure():
     assert cis["all"]["value"] is not None
 
 
-def test_table_has_a_line_a_measure():
-    card = card_of()
+def test_table_has_one_line_per_measure():
+    card = card_of(samples=2)
     lines = card.to_table().splitlines()
     assert len(lines) == 2 + len(card.measures)
     assert lines[0].split("  ")[0] == "measure"
+
+
+def test_table_explains_errors_if_there_are_any():
+    card = card_of(samples=5)
+    lines = card.to_table().splitlines()
+    assert len(lines) == 2 + len(card.measures) + 2
+    assert "±" in lines[2] and lines[-1].startswith("± standard error")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_trajectory_against_itself(itself):
     assert all(process.agrees for process in itself.kinetics.processes if process.resolved)
     np.testing.assert_allclose(np.diag(itself.kinetics.cosine_similarities), 1.0)
     assert itself.latent.correlation == pytest.approx(1.0)
-    assert itself.code_diversity.samples == 30
+    assert itself.code_diversity.n_samples == 30
 
 
 def test_the_known_time_scale_is_found(itself):
@@ -52,7 +52,7 @@ def test_the_known_time_scale_is_found(itself):
 
 def test_the_json_is_whole_and_plain(itself):
     scores = json.loads(itself.to_json())
-    assert scores["schema"] == "backmap-trajectory-scorecard/1"
+    assert scores["schema"] == "backmap-trajectory-scorecard/2"
     assert scores["system"]["coordinates"] == ["phi, degrees", "psi, degrees"]
     assert len(scores["geometry"]["bonds"]) == 7
     assert None in scores["surface"]["free_energy"]["sample"][0]
@@ -75,8 +75,8 @@ def test_shuffled_frames_keep_distributions_and_lose_the_time_scales(reference):
 def test_several_samples_are_pooled(reference):
     samples = [dipeptide.trajectory(1500, seed=seed) for seed in (2, 3)]
     scores = evaluate_trajectory(reference, samples, **OPTIONS)
-    assert scores.system.frames["sample"] == 3000
-    assert scores.system.trajectories["sample"] == 2
+    assert scores.system.n_frames["sample"] == 3000
+    assert scores.system.n_trajectories["sample"] == 2
     assert scores.kinetics.processes[0].cosine_similarity > 0.95
 
 

@@ -28,13 +28,13 @@ def load(name: str) -> ModuleType:
 
 
 def beads_themselves(
-    frames: Iterable[np.ndarray], *, topology: mdtraj.Topology, model: str, samples: int, seed: int
+    frames: Iterable[np.ndarray], *, top: mdtraj.Topology, model: str, samples: int, seed: int
 ) -> Iterator[mdtraj.Trajectory]:
     """Stand for a model that builds nothing but the beads."""
     assert (model, samples) == ("protein", 1)
     for frame in frames:
-        assert frame.shape == (topology.n_atoms, 3)
-        yield mdtraj.Trajectory(np.asarray(frame, dtype=np.float32)[None], topology)
+        assert frame.shape == (top.n_atoms, 3)
+        yield mdtraj.Trajectory(np.asarray(frame, dtype=np.float32)[None], top)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_shipped_model_from_the_command_line(tmp_path):
     trajectory, top = "examples/ww_c_alpha.xtc", "examples/ww_c_alpha.pdb"
     source = open_source(trajectory, top)
     (chunk,) = source.chunks(100)
-    c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:3, :, SLOT_CA], dtype=np.float64))
+    c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:3], dtype=np.float64))
     linked = torch.from_numpy(source.linked)
     atoms, mask = exported(c_alpha, *chains_of(source.topology), 1, 4, None, linked)
     expected = backmap.reconstruct(

@@ -224,7 +224,7 @@ def test_shipped_model_from_the_command_line(tmp_path):
     assert extra["card.md"] == backmap.models.shipped.shipped_models()["protein"].card.encode()
     source = open_source("examples/2bf5.pdb.gz")
     (chunk,) = source.chunks(10)
-    c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:, :, SLOT_CA], dtype=np.float64))
+    c_alpha = torch.from_numpy(np.asarray(chunk.coordinates[:, source.sites.leaders], dtype=np.float64))
     types, offsets = chains_of(source.topology)
     atoms, mask = loaded(c_alpha, types, offsets, 2, 4)
     expected = backmap.reconstruct("examples/2bf5.pdb.gz", samples=2, seed=4, device="cpu")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from backmap.chemistry import Topology
 from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.errors import InputError
-from backmap.inference.protein_job import FrameBuilder, ProteinJob
-from tests.toy_protein import FixedOffsets
+from backmap.inference.protein_job import ProteinJob
+from tests.proteins import c_alpha_sites
+from tests.toy_protein import install
 
 TOPOLOGY = Topology.from_sequences("GAG")
+SITES = c_alpha_sites(TOPOLOGY)
 
 
 def test_a_reduced_box_has_the_same_lattice():
@@ -33,10 +34,10 @@ def test_a_box_that_lies_otherwise_is_refused():
         reduced_boxes(np.stack([4 * np.eye(3), turned]), np.array([5, 7]), "in.gro")
 
 
-def test_frames_with_and_without_a_box_are_built_apart():
-    model = FixedOffsets()
-    job = ProteinJob("in.gro", None, TOPOLOGY, TOPOLOGY.linked(), samples=2, seed=1)
-    build = FrameBuilder(job, model, torch.device("cpu"))
+def test_frames_with_and_without_a_box_are_built_apart(tmp_path, monkeypatch):
+    model = install(tmp_path / "toy.safetensors", None, monkeypatch.setattr)
+    job = ProteinJob("in.gro", None, TOPOLOGY, TOPOLOGY.linked(), SITES, samples=2, seed=1)
+    build = job.open("cpu")
     boxes = np.stack([4 * np.eye(3), np.zeros((3, 3)), 5 * np.eye(3), 0.1 * np.eye(3)])
     assert has_box(boxes).tolist() == [True, False, True, False]
     positions, numbers = np.zeros((4, 3, 3), dtype=np.float32), np.arange(10, 14)

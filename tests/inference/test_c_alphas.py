@@ -7,12 +7,13 @@ import torch
 from backmap.chemistry import Topology
 from backmap.errors import InputError, OptionError
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
-from backmap.inference.protein_job import FrameBuilder, ProteinJob
+from backmap.inference.protein_job import BuiltAtoms, ProteinJob
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain
 from backmap.runs.c_alpha_record import CAlphaRecord, describe_cis, describe_motion
 from backmap.runs.request import Building
-from tests.toy_protein import FixedOffsets
+from tests.proteins import c_alpha_sites
+from tests.toy_protein import install
 
 TOPOLOGY = Topology.from_sequences("ACDEFGHIKLMNPQRSTVWY")
 CHAIN = Chain.from_arrays(TOPOLOGY.residue_types, TOPOLOGY.chain_index, TOPOLOGY.linked(), "cpu")
@@ -85,17 +86,29 @@ def test_given_atoms_and_moving_c_alphas_exclude_each_other(options):
     assert Building(keep_given=True).c_alpha_rule == CAlphaRule()
 
 
-def test_motion_and_cis_peptides_are_recorded():
-    job = ProteinJob("in.pdb", None, TOPOLOGY, TOPOLOGY.linked(), samples=2, c_alphas=CAlphaRule("keep"))
+@pytest.fixture
+def kept_and_built(tmp_path, monkeypatch):
+    """Give a function that builds frames on C-alphas that stay."""
+    install(tmp_path / "toy.safetensors", None, monkeypatch.setattr)
+
+    def build(beads: torch.Tensor, samples: int = 1) -> BuiltAtoms:
+        sites, rule = c_alpha_sites(TOPOLOGY), CAlphaRule("keep")
+        job = ProteinJob("in.pdb", None, TOPOLOGY, TOPOLOGY.linked(), sites, samples=samples, c_alphas=rule)
+        return job.open("cpu")(beads.numpy(), np.arange(len(beads)))
+
+    return build
+
+
+def test_motion_and_cis_peptides_are_recorded(kept_and_built):
     beads = helix(3).clone()
     beads[:, 7:] += 0.29 / 0.3806 * (beads[:, 7:8] - beads[:, 6:7]) - (beads[:, 7:8] - beads[:, 6:7])
-    built = FrameBuilder(job, FixedOffsets(), torch.device("cpu"))(beads.numpy(), np.arange(3))
+    built = kept_and_built(beads, samples=2)
     assert not built.displacement.any()
     assert built.cis.tolist() == [0] * 7 + [6] + [0] * 12
     moved = built._replace(displacement=np.full((2, 3, 20), 0.02, dtype=np.float32))
     record = CAlphaRecord.of(built) + CAlphaRecord.of(moved)
     assert CAlphaRecord.from_notes(record.to_notes()) == record
-    summary = record.summary(TOPOLOGY)
+    summary = record.summary(TOPOLOGY, None)
     assert describe_motion(summary) == (
         "C-alphas moved in 6 of 12 structures by 0.0200 nm rms, 0.020 nm at most"
     )
@@ -103,18 +116,17 @@ def test_motion_and_cis_peptides_are_recorded():
         describe_cis(summary) == "a cis peptide precedes a residue other than proline: chain A residue 8 ILE"
     )
     assert (
-        describe_motion(CAlphaRecord().summary(TOPOLOGY))
-        == describe_cis(CAlphaRecord().summary(TOPOLOGY))
+        describe_motion(CAlphaRecord().summary(TOPOLOGY, None))
+        == describe_cis(CAlphaRecord().summary(TOPOLOGY, None))
         == ""
     )
 
 
-def test_cis_before_proline_is_usual():
-    job = ProteinJob("in.pdb", None, TOPOLOGY, TOPOLOGY.linked(), c_alphas=CAlphaRule("keep"))
+def test_cis_before_proline_is_usual(kept_and_built):
     beads = helix().clone()
     step = beads[:, 12:13] - beads[:, 11:12]
     beads[:, 12:] += (0.29 / 0.3806 - 1) * step
-    assert not FrameBuilder(job, FixedOffsets(), torch.device("cpu"))(beads.numpy(), np.arange(1)).cis.any()
+    assert not kept_and_built(beads).cis.any()
 
 
 def test_threads_do_not_change_the_noise_of_large_frames():

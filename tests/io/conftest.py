@@ -89,7 +89,7 @@ def write_frames(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         path = tmp_path / name
         with open_writer(path, AtomList.of_protein(topology, present)) as writer:
-            writer.write(coordinates, **extras)
+            writer.write(coordinates[:, present], **extras)
         return path
 
     return write

@@ -7,10 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import Topology
 from backmap.errors import InputError
-from backmap.io import AtomList, FrameRange, open_source, to_mdtraj
+from backmap.io import FrameRange, open_source, to_mdtraj
 from backmap.io.selection.coordinate_checks import _coincidences
+from tests.proteins import c_alpha_list
 
 from .conftest import helix
 
@@ -94,11 +95,8 @@ def written(folder, spoil):
     spoil(places[BAD], boxes[BAD])
     with mdtraj.open(str(folder / "run.trr"), "w") as file:
         file.write(places, time=np.arange(FRAMES), step=np.arange(FRAMES), box=boxes)
-    topology = Topology.from_sequences("G" * RESIDUES)
-    present = np.zeros((RESIDUES, 15), dtype=bool)
-    present[:, SLOT_CA] = True
-    first = helix(RESIDUES)[None, :, None].repeat(15, axis=2)
-    to_mdtraj(AtomList.of_protein(topology, present), first).save(str(folder / "top.pdb"))
+    atoms = c_alpha_list(Topology.from_sequences("G" * RESIDUES))
+    to_mdtraj(atoms, helix(RESIDUES)[None]).save(str(folder / "top.pdb"))
     return folder / "run.trr", folder / "top.pdb"
 
 

@@ -9,7 +9,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from backmap.chemistry import SLOT_CA
+from backmap.chemistry.bead_mapping import is_c_alpha
 from backmap.chemistry.residues import ONE_LETTER
 from backmap.errors import InputError, InputWarning
 from backmap.io import open_source
@@ -29,7 +29,7 @@ def lengths(source) -> list[int]:
 
 
 def c_alphas(source) -> np.ndarray:
-    return np.concatenate([chunk.coordinates[:, :, SLOT_CA] for chunk in source.chunks(100)])
+    return np.concatenate([chunk.coordinates[:, source.sites.leaders] for chunk in source.chunks(100)])
 
 
 READ = {
@@ -48,7 +48,7 @@ READ = {
     "dialects/box6.gro": [24],
     "dialects/box_huge.gro": [24],
     "dialects/box_missing.gro": [24],
-    **{f"beads/1ab1_A.{kind}.pdb": [46] for kind in ("calpha", "cacm", "casc", "bb", "mc", "primo")},
+    **{f"beads/1ab1_A.{kind}.pdb": [46] for kind in ("calpha", "bb", "mc")},
 }
 
 
@@ -113,17 +113,42 @@ def test_a_column_that_is_needed_is_named(tmp_path, column):
         open_source(tmp_path / "in.cif")
 
 
+@pytest.mark.parametrize(("name", "parent"), [("dal", "ALA"), ("sep", "SER")])
+def test_modified_residues_keep_their_names_and_have_the_type_of_their_parents(name, parent):
+    topology = open_source(CASES / f"names/{name}.pdb").topology
+    assert topology.residue_name(9) == parent and topology.written_name(9) == name.upper()
+    assert topology.describe(9) == f"chain A residue 10 {name.upper()}"
+
+
 REFUSED = {
     "names/awsem.pdb": r"names of its residues \(NGP, IGL, IPR; atoms CA\) .* its sequence with --sequence",
     "names/bead_CG.pdb": "no atom named CA .* found CG.; if these are C-alphas, name them CA",
-    "names/dal.pdb": "chain A residue 10 DAL cannot be built .a D-amino acid.",
-    "names/sep.pdb": "chain A residue 10 SEP cannot be built .not one of the twenty",
-    "beads/1ab1_A.residue.pdb": "beads named CA from chain A residue 1 THR to .* 0.33 to 0.65 nm apart, as"
-    " residue centres are, but backmap needs C-alphas",
-    "beads/1ab1_A.martini.pdb": "BB .Martini.",
-    "beads/1ab1_A.martini3.pdb": "BB .Martini.",
-    "beads/1ab1_A.sc.pdb": "no atom named CA .* found SC",
+    "beads/1ab1_A.casc.pdb": "fit the mappings c-alpha.side-chain-centre and unres; say which with --beads",
 }
+
+
+BEADS = {
+    "cacm": ("c-alpha+residue-centre", 92),
+    "martini": ("martini2", 91),
+    "martini3": ("martini3", 98),
+    "primo": ("primo", 221),
+    "sc": ("side-chain-centre", 46),
+}
+
+
+@pytest.mark.parametrize("kind", BEADS)
+def test_beads_are_told_by_their_names(kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = open_source(CASES / f"beads/1ab1_A.{kind}.pdb")
+    assert (source.beads_name, source.sites.n_sites) == BEADS[kind]
+    assert lengths(source) == [46] and source.linked.sum() == 45
+
+
+def test_residue_centres_named_like_c_alphas_are_told_by_their_distances():
+    with pytest.warns(InputWarning, match="took its beads for 46 residue centres, by their distances"):
+        source = open_source(CASES / "beads/1ab1_A.residue.pdb")
+    assert source.beads_name == "residue-centre" and not source.beads.are_c_alphas
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -146,12 +171,12 @@ def test_atoms_given_twice_are_not_kept(write_text, atom):
     lines = [atom_line("CA", "ASP", number, place) for number, place in enumerate(helix(5), 1)]
     lines[3:3] = 2 * [atom_line(atom, "ASP", 3, helix(3)[2] + 0.1)]
     source = open_source(write_text(lines))
-    assert source.present.sum() == 5
+    assert source.sites.n_sites == 5
     with pytest.raises(InputError, match=f"residue 3 ASP has 2 atoms {atom}; remove all but one"):
         _ = source.given
 
 
-def test_folded_domains_of_mixed_chains_are_named(tmp_path):
+def test_folded_domains_of_mixed_chains_are_told_from_their_tails(tmp_path):
     """CALVADOS 3: C-alphas in disordered parts, centres of residues in folded ones, all named CA."""
     domain = [
         line for line in (CASES / "beads/1ab1_A.residue.pdb").read_text().splitlines() if "CA" in line[12:16]
@@ -167,10 +192,10 @@ def test_folded_domains_of_mixed_chains_are_named(tmp_path):
         for n, (x, y, z) in enumerate(places, 1)
     )
     (tmp_path / "mixed.pdb").write_text(text)
-    with pytest.raises(
-        InputError, match="beads named CA from chain A residue (5[0-9]|6[0-2]) GLY to chain A residue"
-    ):
-        open_source(tmp_path / "mixed.pdb")
+    with pytest.warns(InputWarning, match=r"took its beads for \d+ residue centres and \d+ C-alphas"):
+        beads = open_source(tmp_path / "mixed.pdb").beads
+    (c_alphas,) = np.nonzero(is_c_alpha(beads.weights))
+    assert 58 <= len(c_alphas) <= 62 and c_alphas.tolist() == list(range(len(c_alphas)))
 
 
 def test_atoms_out_of_order_are_found_in_a_trajectory(tmp_path):

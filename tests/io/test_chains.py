@@ -8,11 +8,12 @@ import mdtraj
 import numpy as np
 import pytest
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import Topology
 from backmap.chemistry.residues import RESIDUE_NAMES
 from backmap.errors import InputWarning
-from backmap.io import AtomList, FrameRange, open_source, source_from_mdtraj, to_mdtraj
+from backmap.io import FrameRange, open_source, open_writer, source_from_mdtraj, to_mdtraj
 from backmap.io.formats.structure_records import hybrid_36
+from tests.proteins import c_alpha_list
 
 from .conftest import atom_line, helix
 from .test_cases import CASES, lengths
@@ -84,7 +85,7 @@ def test_any_numbering_and_labels(write_text, seed, kind, labels):
 
 @pytest.mark.parametrize("format", ["pdb", "cif", "gro", "h5", "mdtraj", "stream"])
 @pytest.mark.parametrize("seed", range(3))
-def test_every_format_says_the_same(tmp_path, write_frames, seed, format):
+def test_every_format_says_the_same(tmp_path, seed, format):
     """Three chains without labels, numbered from 1, of which the second lacks residues in its middle."""
     places, sizes, types = random_proteins(seed, 3)
     starts = np.cumsum([0, *sizes])
@@ -93,10 +94,7 @@ def test_every_format_says_the_same(tmp_path, write_frames, seed, format):
     numbers[middle : starts[2]] += 6
     places[middle : starts[2]] += 1.5 * (places[middle] - places[middle - 1]) / 0.38
     topology = Topology(types, np.zeros(len(types), dtype=int), ("",), numbers)
-    present = np.zeros((len(types), 15), dtype=bool)
-    present[:, SLOT_CA] = True
-    coordinates = np.repeat(places[None, :, None], 15, axis=2)
-    trajectory = to_mdtraj(AtomList.of_protein(topology, present), coordinates)
+    trajectory = to_mdtraj(c_alpha_list(topology), places[None])
     path = tmp_path / f"in.{format}"
     with pytest.warns(InputWarning, match="a chain break"):
         if format in ("mdtraj", "stream"):
@@ -106,7 +104,8 @@ def test_every_format_says_the_same(tmp_path, write_frames, seed, format):
                 trajectory.unitcell_vectors = 500 * np.eye(3)[None]
                 trajectory.save(str(path))
             else:
-                write_frames(path.name, topology, present, coordinates)
+                with open_writer(path, c_alpha_list(topology)) as writer:
+                    writer.write(places[None])
             source = open_source(path)
     expected = [len(types)] if format == "cif" else sizes  # its chains must have names
     if format == "cif":
@@ -149,10 +148,7 @@ def test_soft_bonds_decide_the_same_in_every_frame(tmp_path, suffix):
     """A simulation with the bonds of CALVADOS and HPS: any frame, any range, a stream and the run agree."""
     rng = np.random.default_rng(5)
     frames = np.stack([random_chains(rng, [150], 0.025) for _ in range(40)])
-    topology = Topology.from_sequences("G" * 150)
-    present = np.zeros((150, 15), dtype=bool)
-    present[:, SLOT_CA] = True
-    run = to_mdtraj(AtomList.of_protein(topology, present), frames[:, :, None].repeat(15, axis=2))
+    run = to_mdtraj(c_alpha_list(Topology.from_sequences("G" * 150)), frames)
     path, top = tmp_path / f"run{suffix}", tmp_path / "top.pdb"
     run.save(str(path))
     run[0].save(str(top))
@@ -171,13 +167,10 @@ def test_soft_bonds_decide_the_same_in_every_frame(tmp_path, suffix):
 
 def test_the_first_sound_frame_of_the_file_decides(tmp_path):
     """Not the first one asked for: later frames may not turn a bond into a break."""
-    topology = Topology.from_sequences("GGGGGGGG")
-    present = np.zeros((8, 15), dtype=bool)
-    present[:, SLOT_CA] = True
     frames = np.repeat(helix(8)[None], 5, axis=0)
     frames[0, 3] = np.nan
     frames[3:, 4:] += (frames[3:, 4:5] - frames[3:, 3:4]) * 0.5
-    run = to_mdtraj(AtomList.of_protein(topology, present), frames[:, :, None].repeat(15, axis=2))
+    run = to_mdtraj(c_alpha_list(Topology.from_sequences("GGGGGGGG")), frames)
     run.save_dcd(str(tmp_path / "run.dcd"))
     run[1].save(str(tmp_path / "top.pdb"))
     for begin in (1, 3, 4):

@@ -17,6 +17,7 @@ from backmap.io.selection.disulfide_records import (
     with_disulfides,
 )
 from tests.io.conftest import helix
+from tests.proteins import c_alpha_list
 
 SLOT_SG = 5
 
@@ -108,12 +109,12 @@ def bonded():
     coordinates[:, :, SLOT_CA] = np.arange(7)[:, None] * [0.38, 0.0, 0.0]
     coordinates[:, [1, 4, 5], SLOT_SG] = [[0.0, 3.0, 0.0], [0.0, 3.0, 0.204], [3.0, 3.0, 3.0]]
     coordinates[1, 4, SLOT_SG] = [0.0, 3.0, 1.0]
-    return topology, AtomList.of_protein(topology, topology.atom_mask), coordinates
+    return AtomList.of_protein(topology, topology.atom_mask), coordinates[:, topology.atom_mask]
 
 
 @pytest.mark.parametrize("name", ["bonded.pdb", "bonded.cif"])
 def test_disulfides_of_the_first_frame_are_written(bonded, tmp_path, name):
-    _, atoms, coordinates = bonded
+    atoms, coordinates = bonded
     with open_writer(tmp_path / name, atoms) as writer:
         writer.write(coordinates)
     structure = gemmi.read_structure(str(tmp_path / name))
@@ -132,7 +133,7 @@ def test_disulfides_of_the_first_frame_are_written(bonded, tmp_path, name):
 
 
 def test_a_file_of_names_has_them_too(bonded, tmp_path):
-    _, atoms, coordinates = bonded
+    atoms, coordinates = bonded
     with open_writer(tmp_path / "bonded.xtc", atoms) as writer:
         writer.write(coordinates)
     assert (tmp_path / "bonded.pdb").read_text().startswith("SSBOND")
@@ -140,16 +141,16 @@ def test_a_file_of_names_has_them_too(bonded, tmp_path):
 
 def test_hdf5_has_the_bond_of_the_first_frame(bonded, tmp_path):
     pytest.importorskip("tables")
-    _, atoms, coordinates = bonded
+    atoms, coordinates = bonded
     with open_writer(tmp_path / "bonded.h5", atoms) as writer:
         writer.write(coordinates)
     read = mdtraj.load(str(tmp_path / "bonded.h5"))
     assert sulfur_bonds(read.topology) == [(8, 1002)] and read.n_frames == 2
-    assert np.allclose(read.xyz, coordinates[:, atoms.present], atol=1e-4)
+    assert np.allclose(read.xyz, coordinates, atol=1e-4)
 
 
 def test_a_trajectory_has_the_bonds_of_all_frames(bonded):
-    _, atoms, coordinates = bonded
+    atoms, coordinates = bonded
     assert sulfur_bonds(to_mdtraj(atoms, coordinates).topology) == []
     once = to_mdtraj(atoms, coordinates[:1])
     assert sulfur_bonds(once.topology) == [(8, 1002)]
@@ -162,29 +163,31 @@ def test_bonds_of_a_topology_in_memory_are_read():
     present = np.zeros((5, 15), dtype=bool)
     present[:, SLOT_CA] = present[[1, 4], SLOT_SG] = True
     coordinates[0, [1, 4], SLOT_SG] = [[0.0, 3.0, 0.0], [0.0, 3.0, 0.204]]
-    trajectory = to_mdtraj(AtomList.of_protein(topology, present), coordinates)
+    trajectory = to_mdtraj(AtomList.of_protein(topology, present), coordinates[:, present])
     assert source_from_mdtraj(trajectory).disulfides.tolist() == [[1, 4]]
 
 
-def test_no_records_without_the_sulfurs(bonded, tmp_path):
-    topology, _, coordinates = bonded
-    present = np.zeros_like(topology.atom_mask)
-    present[:, SLOT_CA] = True
-    with open_writer(tmp_path / "bonded.pdb", AtomList.of_protein(topology, present)) as writer:
-        writer.write(coordinates)
+def test_no_records_without_the_sulfurs(tmp_path):
+    with open_writer(tmp_path / "bonded.pdb", c_alpha_list(Topology.from_sequences("ACA", "GCCG"))) as writer:
+        writer.write(np.zeros((1, 7, 3)))
     assert "SSBOND" not in (tmp_path / "bonded.pdb").read_text()
 
 
 def test_the_closest_sulfurs_are_bonded_and_each_once(bonded):
-    _, atoms, coordinates = bonded
-    near = coordinates[:1].copy()
-    near[0, 5, SLOT_SG] = [0.0, 3.0, -0.21]
-    positions = near[:, atoms.present]
+    atoms, coordinates = bonded
+    positions = coordinates[:1].copy()
+    positions[0, sulfurs(atoms)[2]] = [0.0, 3.0, -0.21]
     (bond,) = bonded_sulfurs(atoms, positions)
     joined = with_disulfides(atoms, positions)
     assert joined.bonds == (*atoms.bonds, bond) and with_disulfides(joined, positions).bonds == joined.bonds
     ((first, second, length),) = disulfides_of_frame(atoms, positions[0])
     assert (first, second) == (1, 4) and length == pytest.approx(0.204)
+
+
+def sulfurs(atoms: AtomList) -> list[int]:
+    """Indices of the sulfurs of cysteines."""
+    names = [name for residue in atoms.residues for name in residue.atom_names]
+    return [index for index, name in enumerate(names) if name == "SG"]
 
 
 def sulfur_bonds(topology: mdtraj.Topology) -> list[tuple[int, int]]:

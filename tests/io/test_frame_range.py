@@ -10,7 +10,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from backmap.chemistry import SLOT_CA, LinearMapping, Molecule
+from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputEndsEarly, InputError
 from backmap.io import FrameRange, load_trajectory, open_beads, open_source
 from backmap.io.formats.frame_layout import dcd_bytes
@@ -114,7 +114,7 @@ def test_all_is_read_as_mdtraj_reads_it(tmp_path, suffix, with_box):
     path = write(tmp_path / f"in{suffix}", trajectory)
     chunks = list(opened(path).chunks(5))
     expected = mdtraj.load(str(path), **({} if suffix == ".h5" else {"top": str(top_of(path))}))
-    np.testing.assert_array_equal(together(chunks, "coordinates")[:, :, SLOT_CA], expected.xyz)
+    np.testing.assert_array_equal(together(chunks, "coordinates"), expected.xyz)
     np.testing.assert_array_equal(together(chunks, "time"), expected.time)
     if with_box:
         np.testing.assert_allclose(together(chunks, "box"), expected.unitcell_vectors, atol=2e-6)
@@ -214,7 +214,7 @@ def test_bad_frames_are_left_out(tmp_path, suffix):
     assert [len(chunk) for chunk in chunks] == [2, 0, 2, 3, 3, 1]
     assert together(chunks, "numbers").tolist() == sound
     assert together(chunks, "skipped").tolist() == BAD
-    np.testing.assert_allclose(together(chunks, "coordinates")[:, :, SLOT_CA], moving().xyz[sound], atol=6e-4)
+    np.testing.assert_allclose(together(chunks, "coordinates"), moving().xyz[sound], atol=6e-4)
     for name in ("time", "box", "step"):
         parts = [getattr(chunk, name) for chunk in chunks]
         assert all(part is None or len(part) == len(chunk) for part, chunk in zip(parts, chunks, strict=True))
@@ -397,7 +397,7 @@ def test_trr_in_double_precision_and_frames_without_positions(tmp_path):
     write_top(path, 12)
     path.write_bytes(b"".join(frames))
     (chunk,) = opened(path).chunks(5)
-    np.testing.assert_allclose(chunk.coordinates[:, :, SLOT_CA], trajectory.xyz, atol=1e-6)
+    np.testing.assert_allclose(chunk.coordinates, trajectory.xyz, atol=1e-6)
     assert (chunk.step.tolist(), chunk.time.tolist()) == ([0, 10, 20], [0.0, 1.0, 2.0])
     path.write_bytes(b"".join(frames)[:-1])
     reading_until_cut(opened(path), "frame 3; its 2 whole frames were", 2)
@@ -425,7 +425,7 @@ def test_layouts_of_dcd(tmp_path, order, cell, fourth):
     whole = dcd_file(10 * places, order, cell, fourth)
     path.write_bytes(whole)
     (chunk,) = opened(path).chunks(9)
-    np.testing.assert_allclose(chunk.coordinates[:, :, SLOT_CA], places, atol=1e-6)
+    np.testing.assert_allclose(chunk.coordinates, places, atol=1e-6)
     path.write_bytes(whole[:-9])
     reading_until_cut(opened(path), "frame 4; its 3 whole frames were read", 3)
 

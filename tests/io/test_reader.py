@@ -12,8 +12,17 @@ import pytest
 
 from backmap.chemistry import SLOT_C, SLOT_CA, SLOT_CB, SLOT_N
 from backmap.errors import InputError, InputWarning
-from backmap.io import AtomList, FrameRange, from_mdtraj, join_chunks, open_source, open_writer, to_mdtraj
+from backmap.io import (
+    AtomList,
+    FrameRange,
+    join_chunks,
+    open_source,
+    open_writer,
+    source_from_mdtraj,
+    to_mdtraj,
+)
 from backmap.runs.output_layout import OutputLayout
+from tests.proteins import atoms_in_slots, c_alpha_list, only_c_alphas, present_atoms
 
 from .conftest import atom_line, helix
 
@@ -33,11 +42,9 @@ def all_coordinates(source, frames_per_chunk: int = 2) -> np.ndarray:
 def test_c_alpha_file(c_alpha_lines, write_text):
     source = open_source(write_text(c_alpha_lines()))
     assert names(source) == ["ALA", "GLY", "SER", "TRP", "LYS"]
-    assert source.present.sum() == 5 and source.present[:, SLOT_CA].all()
+    assert source.sites.names == ("CA",) * 5 and source.sites.leaders.tolist() == [0, 1, 2, 3, 4]
     assert source.n_frames == 1
-    coordinates = all_coordinates(source)
-    np.testing.assert_allclose(coordinates[0, :, SLOT_CA], helix(5), atol=1e-4)
-    assert np.isnan(coordinates[:, ~source.present]).all()
+    np.testing.assert_allclose(all_coordinates(source), helix(5)[None], atol=1e-4)
     assert source.linked.tolist() == [True, True, True, True, False]
 
 
@@ -79,7 +86,7 @@ def test_numbers_that_start_again(c_alpha_lines, write_text, tmp_path):
         file.write(10 * in_file_order)
     with pytest.warns(InputWarning):
         read = all_coordinates(open_source(tmp_path / "water.dcd", path))
-    np.testing.assert_allclose(read[0, :, SLOT_CA], in_file_order[0, 30:34], atol=1e-5)
+    np.testing.assert_allclose(read, in_file_order[:, 30:34], atol=1e-5)
 
 
 @pytest.mark.parametrize("end", ["ENDMDL\n", "END\n"])
@@ -111,8 +118,8 @@ def test_written_structure_is_read_again(two_chains, write_frames, suffix):
     np.testing.assert_array_equal(source.topology.residue_types, topology.residue_types)
     np.testing.assert_array_equal(source.topology.chain_index, topology.chain_index)
     assert source.topology.chain_ids == topology.chain_ids
-    np.testing.assert_array_equal(source.present, present)
-    np.testing.assert_allclose(all_coordinates(source)[:, present], coordinates[:, present], atol=6e-5)
+    np.testing.assert_array_equal(present_atoms(source), present)
+    np.testing.assert_allclose(all_coordinates(source), coordinates[:, present], atol=6e-5)
 
 
 @pytest.mark.parametrize("suffix", TRAJECTORY_SUFFIXES)
@@ -121,7 +128,7 @@ def test_trajectory_with_topology(two_chains, write_frames, suffix):
     path = write_frames(f"out{suffix}", topology, present, coordinates, time=np.array([10.0, 20.0, 30.0]))
     source = open_source(path, path.with_suffix(".pdb"))
     assert source.n_frames == 3
-    np.testing.assert_allclose(all_coordinates(source)[:, present], coordinates[:, present], atol=6e-4)
+    np.testing.assert_allclose(all_coordinates(source), coordinates[:, present], atol=6e-4)
     if suffix != ".dcd":
         assert np.concatenate([chunk.time for chunk in source.chunks(2)]).tolist() == [10.0, 20.0, 30.0]
 
@@ -137,7 +144,7 @@ def test_stride(two_chains, write_frames, suffix, frames_per_chunk):
     )
     assert source.n_frames == 3
     np.testing.assert_allclose(
-        all_coordinates(source, frames_per_chunk)[:, present], coordinates[::3][:, present], atol=6e-4
+        all_coordinates(source, frames_per_chunk), coordinates[::3][:, present], atol=6e-4
     )
     firsts = [chunk.first_frame for chunk in source.chunks(frames_per_chunk)]
     assert firsts == list(range(0, 3, frames_per_chunk))
@@ -145,21 +152,22 @@ def test_stride(two_chains, write_frames, suffix, frames_per_chunk):
 
 def test_gro_restarts_numbers_at_every_chain(two_chains, tmp_path):
     topology, present, coordinates = two_chains
-    trajectory = to_mdtraj(AtomList.of_protein(topology, present), coordinates)
+    trajectory = to_mdtraj(AtomList.of_protein(topology, present), coordinates[:, present])
     trajectory.unitcell_vectors = np.tile(5 * np.eye(3), (3, 1, 1))
     trajectory[0].save_gro(str(tmp_path / "in.gro"))
     source = open_source(tmp_path / "in.gro")
     assert source.topology.chain_index.tolist() == [0, 0, 0, 0, 1, 1, 1]
-    np.testing.assert_array_equal(source.present, present)
+    np.testing.assert_array_equal(present_atoms(source), present)
 
 
 def test_mdtraj_and_back(two_chains):
     topology, present, coordinates = two_chains
-    back, positions, found = from_mdtraj(to_mdtraj(AtomList.of_protein(topology, present), coordinates))
-    np.testing.assert_array_equal(back.residue_types, topology.residue_types)
-    assert back.chain_ids == ("A", "B")
-    np.testing.assert_array_equal(found, present)
-    np.testing.assert_allclose(positions[:, present], coordinates[:, present], atol=1e-6)
+    trajectory = to_mdtraj(AtomList.of_protein(topology, present), coordinates[:, present])
+    back = source_from_mdtraj(trajectory)
+    np.testing.assert_array_equal(back.topology.residue_types, topology.residue_types)
+    assert back.topology.chain_ids == ("A", "B")
+    np.testing.assert_array_equal(present_atoms(back), present)
+    np.testing.assert_allclose(all_coordinates(back), coordinates[:, present], atol=1e-6)
 
 
 def test_usual_variants_count_as_their_parent(c_alpha_lines, write_text):
@@ -172,11 +180,11 @@ def test_selenium_and_ile_cd_are_renamed(c_alpha_lines, write_text):
     lines.insert(1, atom_line("SE", "MSE", 1, (0, 0.5, 0), record="HETATM", element="SE"))
     lines.append(atom_line("CD", "ILE", 2, (0, 0, 0.5)))
     source = open_source(write_text(lines))
-    assert source.present[0].nonzero()[0].tolist() == [SLOT_CA, 6]
-    assert source.present[1].nonzero()[0].tolist() == [SLOT_CA, 7]
+    assert source.sites.names == ("CA", "SD", "CA", "CD1")
+    assert source.sites.residues.tolist() == [0, 0, 1, 1]
 
 
-def test_caps_water_and_ligands_are_passed_over(c_alpha_lines, write_text):
+def test_water_and_ligands_are_passed_over(c_alpha_lines, write_text):
     lines = [
         atom_line("CH3", "ACE", 0, (1, 1, 1)),
         *c_alpha_lines(),
@@ -189,26 +197,74 @@ def test_caps_water_and_ligands_are_passed_over(c_alpha_lines, write_text):
         atom_line("O", "SOL", 105, (3, 5, 1)),
     ]
     with pytest.warns(
-        InputWarning, match="not part of a protein chain: 1 ACE, 1 NME, 1 GOL, 1 CA ..."
+        InputWarning, match="not part of a protein chain: 1 GOL, 1 CA, 1 GLU, 1 HOH ..."
     ) as caught:
         source = open_source(write_text(lines))
     assert len(caught) == 1
     assert source.topology.n_residues == 5
+    assert source.topology.caps == ((0, "ACE", 0, ""), (4, "NME", 6, ""))
+
+
+@pytest.mark.parametrize("record", ["ATOM", "HETATM"])
+def test_unknown_residue_in_a_chain(c_alpha_lines, write_text, record):
+    lines = c_alpha_lines("ALA GLY SER GLY ALA")
+    lines[2] = atom_line("CA", "XYZ", 3, helix(5)[2], record=record, insertion="B")
+    path = write_text([*lines, "TER\n"])
+    with pytest.raises(InputError, match="chain A residue 3B XYZ cannot be built .* --skip-unknown"):
+        open_source(path)
+    with pytest.warns(InputWarning) as caught:
+        source = open_source(path, skip_unknown=True)
+    assert source.topology.n_residues == 4
+    assert "left out chain A residue 3B XYZ" in str(caught[0].message)
+    assert "between chain A residue 2 GLY and chain A residue 4 GLY" in str(caught[1].message)
+    assert source.linked.tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("record", ["ATOM", "HETATM"])
 def test_modified_residue_in_a_chain(c_alpha_lines, write_text, record):
     lines = c_alpha_lines("ALA GLY SER GLY ALA")
-    lines[2] = atom_line("CA", "SEP", 3, helix(5)[2], record=record, insertion="B")
-    path = write_text([*lines, "TER\n"])
-    with pytest.raises(InputError, match="chain A residue 3B SEP cannot be built .* --skip-unknown"):
-        open_source(path)
-    with pytest.warns(InputWarning) as caught:
-        source = open_source(path, skip_unknown=True)
-    assert source.topology.n_residues == 4
-    assert "left out chain A residue 3B SEP" in str(caught[0].message)
-    assert "between chain A residue 2 GLY and chain A residue 4 GLY" in str(caught[1].message)
-    assert source.linked.tolist() == [True, False, True, False]
+    lines[2] = atom_line("CA", "SEP", 3, helix(5)[2], record=record)
+    topology = open_source(write_text([*lines, "TER\n"])).topology
+    assert topology.names == ("", "", "SEP", "", "")
+    assert [topology.residue_name(row) for row in range(5)] == ["ALA", "GLY", "SER", "GLY", "ALA"]
+
+
+def test_atoms_of_a_modified_residue_are_those_of_its_parent(write_text):
+    places = {"N": 0, "CA": 1, "C": 2, "O": 3, "CB": 4, "OH": 11, "O1P": None, "P": None}
+    lines = [atom_line(name, "PTR", 1, (0.1 * i, 0, 0)) for i, name in enumerate(places)]
+    places = {"N": 0, "CA": 1, "C": 2, "O": 3, "CB": 4, "CG": 5, "SE": 6, "CE": 7}
+    lines += [atom_line(name, "MSE", 2, (0.1 * i, 0.35, 0)) for i, name in enumerate(places)]
+    source = open_source(write_text(lines))
+    assert np.flatnonzero(source.present[0]).tolist() == [0, 1, 2, 3, 4, 11]
+    assert np.flatnonzero(source.present[1]).tolist() == list(range(8))
+    assert source.topology.names == ("PTR", "MSE")
+
+
+def test_further_residues_of_a_file(c_alpha_lines, write_text, tmp_path):
+    lines = c_alpha_lines("ALA GLY ALA GLY ALA")
+    lines[2] = atom_line("CA", "XAA", 3, helix(5)[2])
+    (tmp_path / "more.toml").write_text('[XAA]\nparent = "LEU"\n')
+    path = write_text(lines)
+    source = open_source(path, residue_file=tmp_path / "more.toml")
+    assert source.topology.residue_name(2) == "LEU" and source.topology.written_name(2) == "XAA"
+    assert source.files == (path, tmp_path / "more.toml")
+
+
+@pytest.mark.parametrize("record", ["ATOM", "HETATM"])
+def test_caps_belong_to_the_residue_beside_them(write_text, record):
+    lines = []
+    for chain in range(2):
+        number, trace = 10 * chain, helix(3) + [2.0 * chain, 0, 0]
+        lines.append(atom_line("C", "ACE", number, trace[0] - 0.2, record=record))
+        lines += [atom_line("CA", "ALA", number + 1 + i, place) for i, place in enumerate(trace)]
+        lines.append(atom_line("N", "NME", number + 4, trace[2] + 0.2, record=record))
+    lines.append(atom_line("N", "NH2", 30, (3, 3, 3), record=record))
+    with pytest.warns(InputWarning, match="not part of a protein chain: 1 NH2"):
+        source = open_source(write_text(lines))
+    topology = source.topology
+    assert topology.caps == ((0, "ACE", 0, ""), (2, "NME", 4, ""), (3, "ACE", 10, ""), (5, "NME", 14, ""))
+    assert topology.chain_ends.tolist() == [False, False, True, False, False, True]
+    assert source.linked.tolist() == [True, True, False, True, True, False]
 
 
 def test_lipid(c_alpha_lines, write_text):
@@ -227,7 +283,7 @@ def test_alternate_locations_take_the_most_occupied(write_text):
         atom_line("C", "SER", 1, (0.2, 0, 0), alternate="A", occupancy=0.4),
     ]
     source = open_source(write_text(lines))
-    positions = all_coordinates(source)[0, 0]
+    positions = atoms_in_slots(source)[0, 0]
     assert positions[[SLOT_CA, SLOT_CB, SLOT_N, SLOT_C], 0].round(3).tolist() == [0.05, 0.15, 0.0, 0.2]
 
 
@@ -254,7 +310,7 @@ REFUSED_TEXT = {
     "empty": ("", "input.pdb: is empty"),
     "no protein": ("REMARK nothing\n", "contains no protein residue"),
     "no C-alpha": (atom_line("CB", "ALA", 1, (0, 0, 0)), "has no C-alpha"),
-    "Martini": (atom_line("BB", "ALA", 1, (0, 0, 0)), "BB .Martini. .* needs C-alpha positions"),
+    "unknown bead": (atom_line("XX", "ALA", 1, (0, 0, 0)), "found XX.* give their mapping with --beads"),
     "residue without C-alpha": (
         atom_line("CA", "ALA", 1, (0, 0, 0)) + atom_line("CB", "SER", 2, (0.3, 0, 0)),
         "chain A residue 2 SER has no C-alpha",
@@ -338,9 +394,7 @@ def test_topology_of_another_size(two_chains, write_frames, c_alpha_lines, write
 
 def test_c_alpha_trajectory_with_all_atom_topology(two_chains, write_frames):
     topology, present, coordinates = two_chains
-    c_alpha = np.zeros_like(present)
-    c_alpha[:, SLOT_CA] = True
-    path = write_frames("ca.xtc", topology, c_alpha, coordinates)
+    path = write_frames("ca.xtc", topology, only_c_alphas(topology), coordinates)
     full = write_frames("full.pdb", topology, present, coordinates)
     with pytest.raises(InputError, match="give a topology that contains only the C-alphas"):
         open_source(path, full)
@@ -417,9 +471,8 @@ def test_the_cell_of_a_crystal_is_no_periodic_box(tmp_path, c_alpha_lines, group
         twice = join_chunks([chunk, chunk])
         assert (twice.periodic_box is not None) == (chunk.cut(1).periodic_box is not None) == periodic
         if file is path:  # the output says the same
-            frames = OutputLayout().frames(chunk.coordinates[None, :, :, SLOT_CA], chunk)
-            atoms = AtomList.of_protein(source.topology, source.present)
-            with open_writer(output, atoms) as writer:
+            frames = OutputLayout().frames(chunk.coordinates[None], chunk)
+            with open_writer(output, c_alpha_list(source.topology)) as writer:
                 writer.append(frames[0])
 
 

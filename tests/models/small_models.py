@@ -18,6 +18,7 @@ from backmap.physics.force_field import ForceField
 from tests.models.conftest import helix
 from tests.models.diamondback.small import make_model
 from tests.models.temporal.dipeptide import dipeptide, following_frames
+from tests.proteins import c_alpha_sites
 
 SMALL_PROTEIN = ProteinConfig(
     PeptidePlaneConfig(neighbours=3, neighbour_width=8, queries=1, trunk_width=8, head_width=8),
@@ -80,7 +81,7 @@ def build(data: bytes) -> np.ndarray:
     if file.family == "temporal":
         return _roll_out(file)
     topology = Topology.from_sequences("ACFGK")
-    job = ProteinJob("short", file, topology, topology.linked())
+    job = ProteinJob("short", file, topology, topology.linked(), c_alpha_sites(topology))
     c_alpha = (helix(5) - helix(5).mean(0)).expand(2, -1, -1).numpy()
     return job.open("cpu")(c_alpha, np.arange(2)).atoms
 

@@ -11,6 +11,7 @@ from backmap.models.c_alpha_posterior import SOFT_BOND_NOISE_NM, CAlphaPosterior
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.ops import c_alpha_energy
+from tests.proteins import atoms_in_slots
 
 ONE_KEY = stream_keys(0, 1, torch.zeros(1, dtype=torch.int64))
 
@@ -24,8 +25,7 @@ def posterior() -> CAlphaPosterior:
 def crystal() -> tuple[torch.Tensor, Chain]:
     """C-alphas (1, residues, 3) of a crystal structure, near the origin."""
     source = open_source("examples/2bf5.pdb.gz")
-    (chunk,) = source.chunks(1)
-    c_alpha = torch.tensor(chunk.coordinates[:, :, SLOT_CA], dtype=torch.float64)
+    c_alpha = torch.tensor(atoms_in_slots(source)[:, :, SLOT_CA], dtype=torch.float64)
     topology = source.topology
     chain = Chain.from_arrays(topology.residue_types, topology.chain_index, source.linked, "cpu")
     return (c_alpha - c_alpha[:, :1]).float(), chain
@@ -158,7 +158,8 @@ def test_straight_and_coinciding_beads_stay_finite(posterior):
     beads = torch.zeros(3, 12, 3)
     beads[1, :, 0] = 0.38 * torch.arange(12)
     beads[2, :, 0] = 1e-3 * torch.arange(12)
-    drawn, _ = posterior(beads, chain_of(topology), ONE_KEY.expand(1, 3), None, 0.0, 0.05)
+    noise = torch.full((3, 12), 0.05, dtype=torch.float64)
+    drawn, _ = posterior(beads, chain_of(topology), ONE_KEY.expand(1, 3), None, 0.0, noise)
     assert torch.isfinite(drawn).all() and (drawn - beads).norm(dim=-1).max() < 3
 
 

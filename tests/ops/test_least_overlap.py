@@ -147,7 +147,7 @@ def test_non_contiguous(scattered):
         ("atoms", lambda a: a.long(), TypeError, "atoms must have dtype float32 or float64, got Long"),
         ("atoms", lambda a: a[..., 0], ValueError, r"atoms must have shape \(\*, residues, atoms, 3\)"),
         ("trials", lambda a: a[:1], ValueError, r"trials must have shape \[2, 6, 5, 3, 3\]"),
-        ("trials", lambda a: a[:, :, :0], ValueError, "trials must hold 1 trial or more for each group"),
+        ("trials", lambda a: a[:, :, :0], ValueError, "trials must contain at least 1 trial per group"),
         ("penalty", lambda a: a[..., 0], ValueError, r"penalty must have shape \[2, 6, 5\]"),
         ("residue", lambda a: a.int(), TypeError, "residue must have dtype Long, got Int"),
         ("target", lambda a: a[:, :1], ValueError, r"target must have shape \[6, 3\]"),

@@ -232,7 +232,7 @@ def test_frames_are_independent():
         ("candidates", lambda a: a.half(), TypeError, "candidates must have dtype float32 or float64"),
         ("candidates", lambda a: a[..., :2], ValueError,
          r"candidates must have shape \(\*, residues, candidates, side_slots, 3\)"),
-        ("candidates", lambda a: a[:, :, :0], ValueError, "candidates must hold 1 candidate or more"),
+        ("candidates", lambda a: a[:, :, :0], ValueError, "candidates must contain at least 1 candidate"),
         ("candidate_present", lambda a: a.int(), TypeError, "candidate_present must have dtype Bool"),
         ("candidate_present", lambda a: a[1:], ValueError, r"candidate_present must have shape \[20, 4\]"),
         ("backbone", lambda a: a.float(), TypeError, "backbone must have dtype Double, got Float"),

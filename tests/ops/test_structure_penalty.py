@@ -5,6 +5,7 @@ import torch
 from backmap.chemistry import SIDE_CHAIN, penalty_terms
 from backmap.io.reader import open_source
 from backmap.ops import reference, structure_penalty, structure_score
+from tests.proteins import atoms_in_slots, present_atoms
 
 operator = torch.ops.backmap.structure_penalty.default
 NAMES = ["atoms", "present", "bonds", "bond_lengths", "angle_ends", "angle_spans", "radii", "exclusion_start",
@@ -373,9 +374,9 @@ def test_export_with_a_dynamic_batch(boxes):
 def test_descent_repairs_a_structure():
     """Clashes go and bonds become good when a shaken crystal structure runs downhill."""
     source = open_source("examples/2bf5.pdb.gz")
-    crystal = torch.from_numpy(next(iter(source.chunks(1))).coordinates[0]).double()
+    crystal = torch.from_numpy(atoms_in_slots(source)[0]).double()
     terms = {n: torch.from_numpy(t) for n, t in penalty_terms(source.topology, source.linked).items()}
-    terms["present"] = torch.from_numpy(source.present)
+    terms["present"] = torch.from_numpy(present_atoms(source))
     side_chain = torch.zeros_like(terms["present"])
     side_chain[:, SIDE_CHAIN] = True
 

@@ -8,10 +8,11 @@ import pytest
 
 import backmap
 from backmap.chemistry import SLOT_CB, Topology
-from backmap.io import AtomList, from_mdtraj, to_mdtraj
+from backmap.io import AtomList, source_from_mdtraj, to_mdtraj
 from backmap.models.shipped import DEFAULT_MODEL, shipped_models
 from tests.evaluation.peptide import build
 from tests.io.conftest import helix
+from tests.proteins import c_alpha_list, present_atoms
 
 pytest.importorskip("openmm")
 
@@ -30,12 +31,8 @@ def protein() -> Protein:
     topology = Topology.from_sequences("ARNDCQEGHILKMFPSTWYV", "PHS")
     c_alpha = np.concatenate([helix(20), helix(3) + [3.0, 0.0, 0.0]])
     noise = np.random.default_rng(0).normal(0.0, 0.005, (FRAMES, topology.n_residues, 3))
-    atoms = np.full((FRAMES, topology.n_residues, 15, 3), np.nan)
-    atoms[:, :, 1] = c_alpha + noise
-    only_c_alpha = np.zeros((topology.n_residues, 15), dtype=bool)
-    only_c_alpha[:, 1] = True
-    beads = to_mdtraj(AtomList.of_protein(topology, only_c_alpha), atoms)
-    return _listed(backmap.reconstruct(beads, seed=1, device="cpu"))
+    beads = to_mdtraj(c_alpha_list(topology), c_alpha + noise)
+    return listed(backmap.reconstruct(beads, seed=1, device="cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +51,9 @@ def disulfide() -> Protein:
     return AtomList.of_protein(Topology.from_sequences("GCG", "GCG"), present), atoms[present][None]
 
 
-def _listed(trajectory: mdtraj.Trajectory) -> Protein:
-    topology, coordinates, present = from_mdtraj(trajectory)
-    return AtomList.of_protein(topology, present), coordinates[:, present].astype(np.float64)
+def listed(trajectory: mdtraj.Trajectory) -> Protein:
+    """The heavy atoms of a protein and their coordinates (frames, atoms, 3) in nm."""
+    source = source_from_mdtraj(trajectory)
+    (chunk,) = source.chunks(trajectory.n_frames)
+    atoms = AtomList.of_protein(source.topology, present_atoms(source))
+    return atoms, chunk.coordinates.astype(np.float64)

@@ -15,10 +15,12 @@ from scipy.spatial.transform import Rotation
 
 import backmap
 from backmap.errors import InputError
-from backmap.io import AtomList, from_mdtraj
+from backmap.io import AtomList
 from backmap.io.mdtraj_objects import mdtraj_topology
 from backmap.postprocessing import Hydrogens
 from backmap.postprocessing.turning_hydrogens import Surroundings, TurningHydrogens
+
+from .conftest import listed
 
 BOND_LENGTHS_NM = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.1336}
 CRAMBIN = Path(__file__).parents[1] / "data" / "cases" / "beads" / "1ab1_A.calpha.pdb"
@@ -85,9 +87,10 @@ def test_states_follow_the_ph(protein):
 
 def test_list_is_complete_and_in_order(protein):
     atoms, coordinates = protein
-    added = Hydrogens(atoms, coordinates[0]).atoms
+    hydrogens = Hydrogens(atoms, coordinates[0])
+    added = hydrogens.atoms
     hydrogen = is_hydrogen(added)
-    assert added.present.shape == (added.n_atoms,) and added.present.all()
+    assert hydrogens.apply(coordinates).shape == (len(coordinates), added.n_atoms, 3)
     for before, after in zip(atoms.residues, added.residues, strict=True):
         heavy = len(before.atom_names)
         assert after.atom_names[:heavy] == before.atom_names
@@ -118,8 +121,7 @@ def test_geometry(protein, ph):
 
 
 def test_hydrogens_of_a_crystal_structure_keep_apart():
-    topology, coordinates, present = from_mdtraj(mdtraj.load(str(CRYSTAL)))
-    atoms, coordinates = AtomList.of_protein(topology, present), coordinates[:, present].astype(np.float64)
+    atoms, coordinates = listed(mdtraj.load(str(CRYSTAL)))
     hydrogens = Hydrogens(atoms, coordinates[0])
     frame, hydrogen = hydrogens.apply(coordinates)[0], is_hydrogen(hydrogens.atoms)
     distances = np.linalg.norm(frame[hydrogen, None] - frame, axis=-1)

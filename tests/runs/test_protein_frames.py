@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from backmap.chemistry import SLOT_CA, Topology
+from backmap.chemistry import Topology
 from backmap.cluster import LocalWorkers
 from backmap.errors import InputError
 from backmap.inference.protein_job import BuiltAtoms
 from backmap.io import FrameChunk
+from backmap.io.selection.other_molecules import NO_OTHERS
 from backmap.runs.output_layout import OutputLayout
 from backmap.runs.protein_frames import KeptAtoms, build_frames, frames_per_batch, listed_atoms, to_step
 from backmap.runs.read_ahead import read_ahead
+from tests.proteins import c_alpha_sites
 
 TOPOLOGY = Topology.from_sequences("GAG")
 ATOMS = listed_atoms(TOPOLOGY)
-KEPT = KeptAtoms.find(ATOMS, TOPOLOGY, np.tile(np.arange(15) == SLOT_CA, (3, 1)))
+SITES = c_alpha_sites(TOPOLOGY)
+SOURCE = SimpleNamespace(sites=SITES, topology=TOPOLOGY, others=NO_OTHERS)
+KEPT = KeptAtoms.find(ATOMS, SOURCE, SITES.leaders, SITES.leaders)
 CPU = torch.device("cpu")
 
 
@@ -28,10 +33,8 @@ def chunks(frames: int, size: int, bad: tuple[int, ...] = ()):
     for first in range(0, frames, size):
         covered = range(first, min(first + size, frames))
         numbers = np.array([number for number in covered if number not in bad], dtype=np.int64)
-        coordinates = np.full((len(numbers), 3, 15, 3), np.nan)
-        coordinates[:, :, SLOT_CA] = 1e4 + numbers[:, None, None]
         yield FrameChunk(
-            coordinates=coordinates,
+            coordinates=np.broadcast_to(1e4 + numbers[:, None, None], (len(numbers), 3, 3)),
             numbers=numbers,
             time=numbers.astype(float),
             first_frame=first,

@@ -18,6 +18,7 @@ from backmap.models.diamondback.layout import Pass
 from backmap.training.diamondback import DiamondbackStage, DiamondbackTrainingConfig, train_diamondback
 from backmap.training.loop import LoopConfig, TrainingLoop
 from tests.models.diamondback.small import SMALL, SMALL_COMPACT
+from tests.proteins import atoms_in_slots, present_atoms
 
 CPU = torch.device("cpu")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -157,8 +158,8 @@ def test_fine_tuning_refuses_another_kind_of_model(corpus_folder, tmp_path, caps
 def test_one_peptide_is_learned_by_heart(tmp_path):
     """On the first residues of a protein the loss falls towards zero, and they come out with sound bonds."""
     source = open_source(EXAMPLES / "2bf5.pdb.gz")
-    atoms = next(iter(source.chunks(1))).coordinates[:, :LEARNED]
-    topology, present = first_residues(source.topology, LEARNED), source.present[:LEARNED]
+    atoms = atoms_in_slots(source)[:, :LEARNED]
+    topology, present = first_residues(source.topology, LEARNED), present_atoms(source)[:LEARNED]
     corpus = corpus_of(topology, atoms, present)
     sizes = CompactConfig(32, 4, 96, 128, 2, dropout=0.0)
     config = DiamondbackConfig("compact", scale_nm=0.2, compact=sizes)

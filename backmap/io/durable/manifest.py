@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import backmap
@@ -48,3 +49,14 @@ def write_manifest(path: Path, entries: Mapping[str, object]) -> None:
     """
     with explain_writing(path):
         path.write_text(json.dumps({**entries, "versions": versions()}, indent=2) + "\n", encoding="utf-8")
+
+
+def read_outputs(path: Path) -> list[str]:
+    """Return the outputs that a manifest lists, by name: files in its own folder; empty if it lists none."""
+    found: object = None
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(path.read_bytes())
+    names = found.get("outputs") if isinstance(found, dict) else None
+    if not isinstance(names, list):
+        return []
+    return [name for name in names if isinstance(name, str) and name and name == Path(name).name]

@@ -236,7 +236,7 @@ class _MdtrajEncoder:
         except ImportError as error:
             needed = "tables" if suffix_of(path) in HDF5_SUFFIXES else error.name or "another package"
             raise InputError(
-                f"{self._final}: writing this format needs a package; pip install {needed}"
+                f"{self._final}: writing this format needs a package; install it with `pip install {needed}`"
             ) from error
 
     def _incomplete(self) -> InputError:

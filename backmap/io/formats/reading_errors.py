@@ -25,7 +25,7 @@ def missing_package(path: Path, package: str | None) -> InputError:
     """Return the error that names the package needed to read a file."""
     kind = suffix_of(path).lstrip(".").upper()
     needed = "tables" if suffix_of(path) in HDF5_SUFFIXES else (package or "another package").split(".")[0]
-    return InputError(f"{path}: reading {kind} needs a package; pip install {needed}")
+    return InputError(f"{path}: reading {kind} needs a package; install it with `pip install {needed}`")
 
 
 @contextmanager

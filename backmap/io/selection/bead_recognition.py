@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backmap.chemistry import standard_atom_name, standard_residue_name
+from backmap.chemistry import standard_atom_name
 from backmap.chemistry.bead_mapping import BeadMapping, shipped_mappings
 from backmap.chemistry.sites import slot_of
 from backmap.errors import InputError
@@ -14,13 +14,13 @@ from .records import ResidueRecord
 _OF_HYDROGENS = tuple("HD0123456789")
 
 
-def recognise_mapping(protein: Sequence[ResidueRecord], file: str) -> BeadMapping | None:
+def recognise_mapping(protein: Sequence[tuple[str, ResidueRecord]], file: str) -> BeadMapping | None:
     """Find the shipped mapping whose beads a file contains; None if its names are those of atoms.
 
     Parameters
     ----------
-    protein : sequence of ResidueRecord
-        Residues of the twenty amino acids.
+    protein : sequence of (str, ResidueRecord)
+        Residues, and the names of the amino acids as which they are built.
     file : str
         Name of the file, for messages.
 
@@ -30,9 +30,7 @@ def recognise_mapping(protein: Sequence[ResidueRecord], file: str) -> BeadMappin
         If several mappings fit equally well.
     """
     kinds: dict[tuple[str, frozenset[str]], int] = {}
-    for residue in protein:
-        name = standard_residue_name(residue.name)
-        assert name is not None  # the caller sorted the others out
+    for name, residue in protein:
         kind = name, frozenset(atom.name.upper() for atom in residue.atoms)
         kinds[kind] = kinds.get(kind, 0) + 1
     if all(_is_atom(residue, name) for residue, names in kinds for name in names):
@@ -60,7 +58,7 @@ def _misfit(mapping: BeadMapping, kinds: dict[tuple[str, frozenset[str]], int]) 
     """Count beads that a file lacks; None if it has names that the mapping does not know, or no main bead."""
     lacking = 0
     for (residue, names), number in kinds.items():
-        beads = {bead.name.upper() for bead in mapping.beads[residue]}
+        beads = {bead.name.upper() for bead in mapping.beads.get(residue, ())}
         if names - beads - mapping.ignored or not names & beads:
             return None
         lacking += number * len(beads - names)

@@ -14,6 +14,7 @@ from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, TORN_BOND_NM, number_steps
 from backmap.errors import InputError, InputWarning
 
+from .other_molecules import NO_OTHERS, OtherMolecules
 from .whole_molecules import narrowest_width
 
 MIN_C_ALPHA_DISTANCE_NM = 0.01
@@ -62,6 +63,8 @@ class FrameJudge:
         Median length of these bonds in the first sound frame.
     reach_nm : float
         How much farther apart than C-alphas the leading sites may be, in nm.
+    others : OtherMolecules
+        Molecules beside the protein, whose sites follow those of the protein.
     """
 
     topology: Topology
@@ -69,6 +72,7 @@ class FrameJudge:
     linked: np.ndarray | None = None
     bond_nm: float = 0.0
     reach_nm: float = 0.0
+    others: OtherMolecules = NO_OTHERS
 
     def readable(self, positions: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Find the frames (frames,) bool whose positions and boxes have plausible values.
@@ -120,13 +124,13 @@ class FrameJudge:
     def _reason(self, positions: np.ndarray, box: np.ndarray) -> str:
         describe = self.topology.describe
         if (bad := ~np.isfinite(positions).all(axis=-1)).any():
-            return f", {describe(self.sites.residues[bad.argmax()])}: {NOT_FINITE}"
+            return f", {self._describe_site(int(bad.argmax()))}: {NOT_FINITE}"
         if (far := (np.abs(positions) >= MAX_COORDINATE_NM).any(axis=-1)).any():
             site = far.argmax()
-            residue = self.sites.residues[site]
             value = positions[site][np.abs(positions[site]).argmax()]
+            residue = self._describe_site(int(site))
             return (
-                f", {describe(residue)}: a coordinate is {value:.3g} nm, which no simulation reaches; "
+                f", {residue}: a coordinate is {value:.3g} nm, which no simulation reaches; "
                 "leave that frame out or repair the file"
             )
         if not np.isfinite(box).all():
@@ -162,6 +166,13 @@ class FrameJudge:
             f": the bond between {describe(first)} and {describe(first + 1)} is torn "
             f"(C-alphas {length:.3g} nm apart{count}); {cause}"
         )
+
+    def _describe_site(self, site: int) -> str:
+        """Name the residue of a site for a message."""
+        n_sites = self.sites.n_sites
+        if site >= n_sites:
+            return self.others.describe(site - n_sites)
+        return self.topology.describe(self.sites.residues[site])
 
     @cached_property
     def _bonds(self) -> np.ndarray:

@@ -39,6 +39,7 @@ class ResiduePlace(NamedTuple):
         )
 
 
+_SULFURS = {("CYS", "SG"), ("DCY", "SG")}
 _FARTHER = 1.001
 """Keeps rounding from excluding a pair at the end of the range."""
 
@@ -86,7 +87,13 @@ def _residue_place(residue: Any) -> ResiduePlace:
     return ResiduePlace((residue.chain.chain_id or "").strip(), residue.resSeq, "")
 
 
-def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarray, file: str) -> np.ndarray:
+def find_named(
+    bonds: Iterable[NamedBond],
+    topology: Topology,
+    c_alpha: np.ndarray,
+    file: str,
+    reach_nm: float = 0.0,
+) -> np.ndarray:
     """Find the residues of named bonds; warn about bonds that are impossible and leave them out.
 
     Parameters
@@ -96,9 +103,11 @@ def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarr
     topology : Topology
         Residues of the protein.
     c_alpha : ndarray, (frames, residues, 3)
-        C-alphas of the first frames in nm.
+        C-alphas, or main beads, of the first frames in nm.
     file : str
         Name of the file, for messages.
+    reach_nm : float
+        How much farther apart than C-alphas main beads may be, in nm.
 
     Returns
     -------
@@ -114,7 +123,7 @@ def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarr
     taken: set[int] = set()
     for bond in bonds:
         places = [rows.get(place, []) for place in bond]
-        reason = _reason_against(places, taken, c_alpha)
+        reason = _reason_against(places, taken, c_alpha, reach_nm)
         if reason:
             warnings.warn(
                 f"{file}: ignored the disulfide between {bond[0]} and {bond[1]}: {reason}",
@@ -128,7 +137,9 @@ def find_named(bonds: Iterable[NamedBond], topology: Topology, c_alpha: np.ndarr
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
-def _reason_against(places: Sequence[list[int]], taken: set[int], c_alpha: np.ndarray) -> str | None:
+def _reason_against(
+    places: Sequence[list[int]], taken: set[int], c_alpha: np.ndarray, reach_nm: float
+) -> str | None:
     """Return why two residues, each given by the rows with its name, cannot be bonded; None if they can."""
     if not all(places):
         return "there is no such cysteine"
@@ -138,7 +149,7 @@ def _reason_against(places: Sequence[list[int]], taken: set[int], c_alpha: np.nd
     if first == second or taken & {first, second}:
         return "a cysteine has only one such bond"
     distance = np.median(np.linalg.norm(c_alpha[:, first] - c_alpha[:, second], axis=-1))
-    longest = MAX_DISULFIDE_CA_DISTANCE_NM
+    longest = MAX_DISULFIDE_CA_DISTANCE_NM + reach_nm
     if distance > longest:
         return f"its C-alphas are {distance:.2f} nm apart, but a disulfide spans at most {longest} nm"
     return None
@@ -159,7 +170,7 @@ def bonded_sulfurs(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, 
     list of (int, int)
         Indices of atoms in the list, in ascending order; each sulfur is bonded at most once.
     """
-    sulfurs = np.array([atom for atom, name in enumerate(_names(atoms)) if name == ("CYS", "SG")], dtype=int)
+    sulfurs = np.array([atom for atom, name in enumerate(_names(atoms)) if name in _SULFURS], dtype=int)
     positions = np.asarray(coordinates[:, sulfurs], dtype=np.float64)
     first, second = _near_pairs(positions[0]).T
     apart = positions[:, first] - positions[:, second]

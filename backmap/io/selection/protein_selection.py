@@ -15,21 +15,31 @@ import numpy as np
 from backmap.chemistry import (
     RESIDUE_INDEX,
     SLOT_CA,
+    Cap,
     Topology,
     standard_atom_name,
     standard_residue_name,
 )
 from backmap.chemistry.bead_mapping import BeadMapping
-from backmap.chemistry.residues import ATOM_SLOTS, AWSEM_NAMES, D_AMINO_ACIDS, THREE_LETTERS
+from backmap.chemistry.modified_residues import Modification, Modifications, known_modifications
+from backmap.chemistry.residues import ATOM_SLOTS, AWSEM_NAMES, THREE_LETTERS
 from backmap.chemistry.sites import Sites, slot_of
 from backmap.errors import InputError, InputWarning
 
 from ..formats.fasta import FastaFile
 from .bead_recognition import recognise_mapping
+from .other_molecules import (
+    NO_OTHERS,
+    OtherMolecules,
+    OthersKept,
+    is_nucleotide,
+    is_other,
+    kept_others,
+)
 from .records import AtomRecord, ResidueRecord
 
 CAPS = frozenset({"ACE", "NME", "NMA", "NH2", "FOR"})
-"""Groups that cap a chain end; they have no C-alpha and are ignored."""
+"""Groups that cap a chain end; they have no C-alpha, and are built at the end they are next to."""
 
 WATERS = frozenset(
     {
@@ -48,6 +58,12 @@ WATERS = frozenset(
         "T4P",
         "SPC",
         "SPCE",
+        "W",
+        "WF",
+        "SW",
+        "TW",
+        "PW",
+        "WT4",
     }
 )
 _NO_PART_OF_CHAINS = CAPS | WATERS
@@ -78,6 +94,8 @@ class ProteinSelection:
         Message that names an atom that occurs twice; empty if there is none.
     mapping : BeadMapping, optional
         What the sites are, if they are not atoms.
+    others : OtherMolecules
+        Molecules beside the protein that are selected as well.
     """
 
     topology: Topology
@@ -87,6 +105,7 @@ class ProteinSelection:
     numbered: np.ndarray
     ambiguous: str = ""
     mapping: BeadMapping | None = None
+    others: OtherMolecules = NO_OTHERS
 
     @property
     def reach_nm(self) -> float:
@@ -101,11 +120,15 @@ def select_protein(
     skip_unknown: bool = False,
     sequence: FastaFile | None = None,
     mapping: BeadMapping | None = None,
+    modifications: Modifications | None = None,
+    others: OthersKept = "none",
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
-    Water, ions, ligands and caps are ignored with a warning. A residue that is not one of the twenty amino
-    acids (or their usual variants), or lacks its C-alpha, is refused.
+    Nucleic acids, lipids, water, ions, ligands, and caps that are not next to the end of a chain, are not
+    part of the protein; they are left out with a warning if they are not selected as well. A residue that is
+    neither one of the twenty amino acids (or their usual variants) nor a known modified residue, or lacks its
+    C-alpha, is refused.
 
     Parameters
     ----------
@@ -119,17 +142,23 @@ def select_protein(
         The sequence, if residue names do not identify the amino acids.
     mapping : BeadMapping, optional
         What the positions are; by default, names decide.
+    modifications : mapping of str to Modification, optional
+        Modified residues and caps that can be built; by default those of this package.
+    others : str
+        Which molecules beside the protein are selected as well: ``none``, ``nucleic-acids`` or ``all``.
     """
+    known = known_modifications() if modifications is None else modifications
     named = [_spelt_out(residue) for residue in _one_variant_each(residues)]
     if sequence is not None:
         named = _named_by(sequence, named, file)
-    protein, passed_over, unknown = _sort_out(named)
+    protein, passed_over, unknown = _sort_out(named, known)
     if unknown and not (skip_unknown and protein):
         raise InputError(f"{file}: {_why_unknown(unknown, protein)}")
-    mapping = recognise_mapping(protein, file) if mapping is None else mapping
+    if mapping is None:
+        mapping = recognise_mapping([(_standard_name(residue, known), residue) for residue in protein], file)
     if mapping is None:
         _require_c_alphas(protein, file)
-    choose = _choose_atoms if mapping is None else _BeadChooser(mapping)
+    choose = _AtomChooser(known) if mapping is None else _BeadChooser(mapping, known)
     chosen = [(residue, choose(residue, file)) for residue in protein]
     incomplete = [residue for residue, choice in chosen if choice.missing]
     if incomplete and not skip_unknown:
@@ -138,15 +167,23 @@ def select_protein(
             f"{file}: {_listed(incomplete)} has no {missing}; add it, remove the residue or give "
             "--skip-unknown to leave it out"
         )
-    if passed_over:
-        _warn(f"{file}: ignored residues that are not part of a protein chain: {_counted(passed_over)}")
+    built = [entry for entry in chosen if not entry[1].missing]
+    caps = _caps_at_ends(named, [residue for residue, _ in built], known)
+    taken = {id(residue) for residue, _ in caps}
+    passed_over = [residue for residue in passed_over if id(residue) not in taken]
+    carried = kept_others(passed_over, others)
+    carried_ids = {id(residue) for residue in carried}
+    ignored = [residue for residue in passed_over if id(residue) not in carried_ids]
+    if ignored:
+        _warn(f"{file}: ignored residues that are not part of a protein chain: {_counted(ignored)}")
     if unknown or incomplete:
         _warn(
             f"{file}: left out {_listed(unknown + incomplete)} because of --skip-unknown; the chain breaks "
             "there"
         )
     ambiguous = next((f"{file}: {choice.twice}" for _, choice in chosen if choice.twice), "")
-    return _assemble([entry for entry in chosen if not entry[1].missing], ambiguous, mapping)
+    selection = _assemble(built, ambiguous, mapping, known, caps)
+    return replace(selection, others=OtherMolecules.of(carried)) if carried else selection
 
 
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
@@ -212,11 +249,9 @@ def _why_unknown(unknown: Sequence[ResidueRecord], protein: Sequence[ResidueReco
             f"the names of its residues ({shown}; atoms {', '.join(beads)}) do not identify amino acids; "
             "if it is a protein, give its sequence with --sequence FASTA"
         )
-    mirrored = [residue for residue in unknown if residue.name in D_AMINO_ACIDS]
-    kind = "a D-amino acid" if mirrored else "not one of the twenty amino acids"
     return (
-        f"{_listed(mirrored or unknown)} cannot be built ({kind}); "
-        "remove it or give --skip-unknown to leave it out"
+        f"{_listed(unknown)} cannot be built (neither one of the twenty amino acids nor a known modified "
+        "residue); describe it in a file for --residues, remove it, or give --skip-unknown to leave it out"
     )
 
 
@@ -249,7 +284,7 @@ def _one_variant_each(residues: Iterable[ResidueRecord]) -> Iterator[ResidueReco
 
 
 def _sort_out(
-    residues: Iterable[ResidueRecord],
+    residues: Iterable[ResidueRecord], known: Modifications
 ) -> tuple[list[ResidueRecord], list[ResidueRecord], list[ResidueRecord]]:
     """Sort residues into protein, ignored and unknown."""
     protein: list[ResidueRecord] = []
@@ -258,15 +293,39 @@ def _sort_out(
     for residue in residues:
         if _is_passed_over(residue):
             passed_over.append(residue)
-        elif standard_residue_name(residue.name) is None:
+        elif _amino_acid(residue.name, known) is None:
             unknown.append(residue)
         else:
             protein.append(residue)
     return protein, passed_over, unknown
 
 
+def _amino_acid(name: str, known: Modifications) -> str | None:
+    """Return the amino acid that a residue is or is built as, None if there is none."""
+    modified = known.get(name)
+    return standard_residue_name(name) if modified is None else modified.parent or None
+
+
+def _caps_at_ends(
+    residues: Sequence[ResidueRecord], built: Sequence[ResidueRecord], known: Modifications
+) -> list[tuple[ResidueRecord, int]]:
+    """Find the caps next to residues that are built, with the row of the residue."""
+    row_of = {id(residue): row for row, residue in enumerate(built)}
+    found = []
+    for place, residue in enumerate(residues):
+        made = known.get(residue.name)
+        beside = place + 1 if made is not None and made.cap == "start" else place - 1
+        if made is None or not made.cap or not 0 <= beside < len(residues):
+            continue
+        row = row_of.get(id(residues[beside]))
+        if row is not None and residues[beside].chain == residue.chain:
+            found.append((residue, row))
+    return found
+
+
 def _is_passed_over(residue: ResidueRecord) -> bool:
-    return residue.ligand or residue.name in _NO_PART_OF_CHAINS or is_ion(residue)
+    passed_over = residue.ligand or residue.name in _NO_PART_OF_CHAINS or is_ion(residue)
+    return passed_over or ((is_nucleotide(residue) or is_other(residue)) and not _has_c_alpha(residue))
 
 
 def is_ion(residue: ResidueRecord) -> bool:
@@ -306,42 +365,42 @@ class _Choice(NamedTuple):
     twice: str = ""
 
 
-def _choose_atoms(residue: ResidueRecord, file: str) -> _Choice:
-    """Find the atoms of a residue.
+class _AtomChooser:
+    """Finds the atoms of residues by their names."""
 
-    Raises
-    ------
-    InputError
-        If the C-alpha occurs twice.
-    """
-    name = _standard_name(residue)
-    location = _main_location(residue.atoms)
-    candidates: dict[int, list[AtomRecord]] = {}
-    for atom in residue.atoms:
-        slot = slot_of(name, standard_atom_name(name, atom.name))
-        if slot is not None:
-            candidates.setdefault(slot, []).append(atom)
-    chosen = [-1] * ATOM_SLOTS
-    twice = ""
-    for slot, atoms in candidates.items():
-        if len({atom.alternate for atom in atoms}) == len(atoms):
-            best = max(atoms, key=lambda atom: (atom.alternate in ("", location), atom.occupancy))
-            chosen[slot] = best.index
-            continue
-        twice = twice or (
-            f"{residue.describe()} has {len(atoms)} atoms {atoms[0].name}; remove all but one, "
-            "or give the residues different numbers"
-        )
-        if slot == SLOT_CA:
-            raise InputError(f"{file}: {twice}")
-    return _Choice(chosen, "C-alpha" if chosen[SLOT_CA] < 0 else "", twice)
+    def __init__(self, known: Modifications) -> None:
+        self._known = known
+
+    def __call__(self, residue: ResidueRecord, file: str) -> _Choice:
+        """Find the atoms of a residue. Raises InputError if the C-alpha occurs twice."""
+        name, modified = _standard_name(residue, self._known), self._known.get(residue.name)
+        location = _main_location(residue.atoms)
+        candidates: dict[int, list[AtomRecord]] = {}
+        for atom in residue.atoms:
+            slot = slot_of(name, _parent_atom_name(name, atom.name, modified))
+            if slot is not None:
+                candidates.setdefault(slot, []).append(atom)
+        chosen = [-1] * ATOM_SLOTS
+        twice = ""
+        for slot, atoms in candidates.items():
+            if len({atom.alternate for atom in atoms}) == len(atoms):
+                best = max(atoms, key=lambda atom: (atom.alternate in ("", location), atom.occupancy))
+                chosen[slot] = best.index
+                continue
+            twice = twice or (
+                f"{residue.describe()} has {len(atoms)} atoms {atoms[0].name}; remove all but one, "
+                "or give the residues different numbers"
+            )
+            if slot == SLOT_CA:
+                raise InputError(f"{file}: {twice}")
+        return _Choice(chosen, "C-alpha" if chosen[SLOT_CA] < 0 else "", twice)
 
 
 class _BeadChooser:
     """Finds the beads of residues by their names."""
 
-    def __init__(self, mapping: BeadMapping) -> None:
-        self._mapping = mapping
+    def __init__(self, mapping: BeadMapping, known: Modifications) -> None:
+        self._mapping, self._known = mapping, known
 
     def __call__(self, residue: ResidueRecord, file: str) -> _Choice:
         """Find the beads of a residue. Raises InputError if a bead occurs twice."""
@@ -357,15 +416,24 @@ class _BeadChooser:
                     "give the residues different numbers"
                 )
             places[name] = atom.index
-        beads = self._mapping.beads[_standard_name(residue)]
+        beads = self._mapping.beads.get(_standard_name(residue, self._known), ())
         index = [places.get(bead.name.upper(), -1) for bead in beads]
         missing = next((bead.name for bead, place in zip(beads, index, strict=True) if place < 0), "")
         return _Choice(index, missing and f"bead {missing} of the mapping {self._mapping.name}")
 
 
-def _standard_name(residue: ResidueRecord) -> str:
-    """Return the standard name of a residue of the protein."""
-    name = standard_residue_name(residue.name)
+def _parent_atom_name(parent: str, atom: str, modified: Modification | None) -> str:
+    """Return the IUPAC name of an atom of an amino acid; empty if only the modified residue has it."""
+    if modified is not None and atom in modified.old_names:
+        return modified.old_names[atom]
+    if modified is not None and any(atom == added.name for added in modified.atoms):
+        return ""
+    return standard_atom_name(parent, atom)
+
+
+def _standard_name(residue: ResidueRecord, known: Modifications) -> str:
+    """Return the standard name of a residue of the protein, of its parent if it is modified."""
+    name = _amino_acid(residue.name, known)
     assert name is not None  # the others are unknown to :func:`_sort_out`
     return name
 
@@ -380,20 +448,30 @@ def _main_location(atoms: Iterable[AtomRecord]) -> str:
 
 
 def _assemble(
-    chosen: Sequence[tuple[ResidueRecord, _Choice]], ambiguous: str, mapping: BeadMapping | None
+    chosen: Sequence[tuple[ResidueRecord, _Choice]],
+    ambiguous: str,
+    mapping: BeadMapping | None,
+    known: Modifications,
+    caps: Sequence[tuple[ResidueRecord, int]],
 ) -> ProteinSelection:
     residues = [residue for residue, _ in chosen]
-    changes = [one.chain != other.chain for one, other in pairwise(residues)]
+    capped = {row + (known[cap.name].cap == "end") for cap, row in caps}
+    changes = [
+        one.chain != other.chain or place in capped
+        for place, (one, other) in enumerate(pairwise(residues), start=1)
+    ]
     chain_index = np.cumsum([0, *changes], dtype=np.int64)
     first = np.append(0, np.flatnonzero(changes) + 1)
     topology = Topology(
         residue_types=np.array(
-            [RESIDUE_INDEX[_standard_name(residue)] for residue in residues], dtype=np.int64
+            [RESIDUE_INDEX[_standard_name(residue, known)] for residue in residues], dtype=np.int64
         ),
         chain_index=chain_index,
         chain_ids=tuple(residues[index].chain_id for index in first),
         residue_numbers=np.array([residue.number for residue in residues], dtype=np.int64),
         insertion_codes=tuple(residue.insertion_code for residue in residues),
+        names=tuple(residue.name if residue.name in known else "" for residue in residues),
+        caps=tuple(Cap(row, cap.name, cap.number, cap.insertion_code) for cap, row in caps),
     )
     if mapping is None:
         atom_index = np.array([choice.places for _, choice in chosen], dtype=np.int64)

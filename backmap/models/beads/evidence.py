@@ -1,7 +1,5 @@
 """The beads of frames as evidence of the atoms of which they are weighted means."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

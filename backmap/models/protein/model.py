@@ -24,6 +24,8 @@ from backmap.models.protein.given_atoms import (
     of_sites,
     usable,
 )
+from backmap.models.protein.obstacles import Obstacles
+from backmap.models.protein.obstacles import of_samples as obstacles_of_samples
 from backmap.models.protein.packing import Packer
 from backmap.models.protein.peptide_evidence import weigh_evidence
 from backmap.models.protein.peptide_planes import (
@@ -63,6 +65,8 @@ class ProteinModel(nn.Module):
     packing_stream: Final = 4
     disulfide_stream: Final = 5
     bead_stream: Final = 8
+
+    candidates_per_choice: Final = CANDIDATES_PER_CHOICE
 
     def __init__(
         self,
@@ -104,6 +108,7 @@ class ProteinModel(nn.Module):
         box: Tensor | None = None,
         disulfides: Tensor | None = None,
         beads: BeadEvidence | None = None,
+        obstacles: Obstacles | None = None,
     ) -> Tensor:
         """Draw structures.
 
@@ -127,6 +132,8 @@ class ProteinModel(nn.Module):
         beads : BeadEvidence, optional
             Beads of the same frames; side chains are drawn by how well they explain them. Not supported in
             TorchScript.
+        obstacles : Obstacles, optional
+            Sites of other molecules in the same frames.
 
         Returns
         -------
@@ -142,6 +149,8 @@ class ProteinModel(nn.Module):
                 box = box.repeat(shape[0], 1, 1)
             if beads is not None:
                 beads = self._repeat_beads(beads, shape[0])
+            if obstacles is not None:
+                obstacles = obstacles_of_samples(obstacles, shape[0])
             c_alpha, keys = c_alpha.flatten(0, 1), keys.flatten().unsqueeze(0)
         if given is not None:
             given = self._usable(given, chain)
@@ -152,7 +161,9 @@ class ProteinModel(nn.Module):
             box = box.repeat(keys.shape[0], 1, 1)
         if beads is not None:
             beads = self._repeat_beads(beads, keys.shape[0])
-        side_chains = self._draw_side_chains(backbone, chain, keys, given, box, disulfides, beads)
+        if obstacles is not None:
+            obstacles = obstacles_of_samples(obstacles, keys.shape[0])
+        side_chains = self._draw_side_chains(backbone, chain, keys, given, box, disulfides, beads, obstacles)
         atoms = torch.cat([backbone.atoms, side_chains, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
@@ -235,9 +246,10 @@ class ProteinModel(nn.Module):
         box: Tensor | None,
         disulfides: Tensor | None,
         beads: BeadEvidence | None,
+        obstacles: Obstacles | None,
     ) -> Tensor:
         """Return side chains (samples x frames, residues, 10, 3)."""
-        number = self.candidates if beads is None else CANDIDATES_PER_CHOICE * self.candidates
+        number = self.candidates if beads is None else self.candidates_per_choice * self.candidates
         candidates = self._draw_candidates(backbone, chain, keys, given, box, number)
         if beads is not None:
             uniforms = uniform(keys, self.bead_stream, _counters([chain.n_residues], keys)).flatten(0, 1)
@@ -248,7 +260,7 @@ class ProteinModel(nn.Module):
             candidates, backbone.atoms, chain, keys.flatten(), self.disulfide_stream, given, disulfides
         )
         uniforms = uniform(keys, self.packing_stream, _counters([self.sweeps, chain.n_residues], keys))
-        return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1), box)
+        return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1), box, obstacles)
 
     def _draw_candidates(
         self,

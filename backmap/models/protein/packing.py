@@ -2,12 +2,14 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from backmap import chemistry
 from backmap.chemistry import ATOM_MASK, CONTACT_RADII
 from backmap.models.chain import Chain
 from backmap.models.protein.backbone import Backbone
 from backmap.models.protein.config import PackingConfig
+from backmap.models.protein.obstacles import Obstacles
 
 
 class Packer(nn.Module):
@@ -29,6 +31,7 @@ class Packer(nn.Module):
         chain: Chain,
         uniforms: Tensor,
         box: Tensor | None = None,
+        obstacles: Obstacles | None = None,
     ) -> Tensor:
         """Choose one candidate for each residue.
 
@@ -44,6 +47,8 @@ class Packer(nn.Module):
             Random numbers in [0, 1).
         box : Tensor, (frames, 3, 3), optional
             Periodic boxes.
+        obstacles : Obstacles, optional
+            Sites of other molecules in the same frames.
 
         Returns
         -------
@@ -56,18 +61,39 @@ class Packer(nn.Module):
         fixed_radii = torch.cat([radii[:, :4], radii[:, chemistry.SLOT_OXT :]], dim=1)
         side_mask = mask[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
         side_radii = radii[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
+        side_radii = side_radii.contiguous()
+        linked, n_residues = chain.linked, chain.n_residues
+        if obstacles is not None:
+            # The operator knows residues only: other sites join as residues without side chains.
+            n_slots = fixed.shape[2]
+            more = -(-obstacles.positions.shape[1] // n_slots)
+            fixed = torch.cat([fixed, _in_rows(obstacles.positions, more, n_slots)], dim=1)
+            radii_of_others = _in_rows(obstacles.radii[None, :, None], more, n_slots)[0, :, :, 0]
+            fixed_present = torch.cat([fixed_present, radii_of_others > 0])
+            fixed_radii = torch.cat([fixed_radii, radii_of_others])
+            candidates = functional.pad(candidates, [0, 0, 0, 0, 0, 0, 0, more])
+            side_mask = functional.pad(side_mask, [0, 0, 0, more])
+            side_radii = functional.pad(side_radii, [0, 0, 0, more])
+            linked = functional.pad(linked, [0, more])
+            uniforms = functional.pad(uniforms, [0, more])
         # Call the operator directly: TorchScript cannot call functions with optional keywords.
         choice, _ = torch.ops.backmap.pack_side_chains(
             candidates,
             side_mask,
             fixed,
             fixed_present,
-            side_radii.contiguous(),
+            side_radii,
             fixed_radii,
-            chain.linked,
+            linked,
             uniforms,
             self.strength,
             box,
         )
         index = choice[:, :, None, None, None].expand(-1, -1, -1, candidates.shape[3], 3)
-        return candidates.gather(2, index).squeeze(2)
+        return candidates.gather(2, index).squeeze(2)[:, :n_residues]
+
+
+def _in_rows(values: Tensor, n_rows: int, n_columns: int) -> Tensor:
+    """Arrange values (frames, n, k) in rows (frames, n_rows, n_columns, k), with zeros at the end."""
+    missing = n_rows * n_columns - values.shape[1]
+    return functional.pad(values, [0, 0, 0, missing]).unflatten(1, (n_rows, n_columns))

@@ -20,6 +20,7 @@ from backmap.models.protein.disulfides import Disulfides, _match
 from backmap.models.protein.geometry import torsion_angle
 from backmap.models.shipped import DEFAULT_MODEL, require_model, shipped_models
 from tests.models.conftest import helix
+from tests.proteins import atoms_in_slots
 
 CASES = Path(__file__).parents[2] / "data" / "cases"
 LYSOZYME, CRAMBIN = CASES / "physics" / "lyso_ca.pdb", CASES / "beads" / "1ab1_A.calpha.pdb"
@@ -40,7 +41,7 @@ class Protein:
 
     def __init__(self, path: Path) -> None:
         source = open_source(path)
-        coordinates = next(iter(source.chunks(1))).coordinates[:, :, SLOT_CA]
+        coordinates = atoms_in_slots(source)[:, :, SLOT_CA]
         self.topology, self.linked = source.topology, source.linked
         self.c_alpha = torch.tensor(coordinates - coordinates[:, :1], dtype=torch.float32)
         self.row = {int(number): row for row, number in enumerate(self.topology.residue_numbers)}

@@ -20,6 +20,7 @@ from backmap.models.protein.given_atoms import Given, standing_atoms, usable
 from backmap.models.protein.settling import find_springs, settle, strain
 from backmap.models.protein.side_chains import measure_chi, wrong_hand
 from backmap.models.shipped import load_model
+from tests.proteins import atoms_in_slots, present_atoms
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "2bf5.pdb.gz"
 BACKBONE = [SLOT_N, SLOT_CA, SLOT_C, SLOT_O]
@@ -55,9 +56,9 @@ def model():
 @pytest.fixture(scope="module")
 def structure() -> Structure:
     source = open_source(EXAMPLE)
-    atoms = next(iter(source.chunks(1))).coordinates
+    atoms = atoms_in_slots(source)
     near = torch.from_numpy((atoms - atoms[:, :1, SLOT_CA : SLOT_CA + 1]).astype(np.float32))
-    return Structure(source.topology, source.linked, source.present, near)
+    return Structure(source.topology, source.linked, present_atoms(source), near)
 
 
 def only(structure: Structure, *slots: int) -> np.ndarray:

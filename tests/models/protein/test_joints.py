@@ -18,6 +18,7 @@ from backmap.models.protein.geometry import mean_backbone_angle, torsion_angle
 from backmap.models.protein.joints import Joints
 from backmap.models.protein.peptide_planes import EncodedPeptides, PeptidePlaneNetwork, place_peptides
 from backmap.models.shipped import require_model
+from tests.proteins import atoms_in_slots
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -140,7 +141,7 @@ def test_what_is_left_of_the_next_peptide():
 def test_shipped_model_builds_few_outliers():
     model = load_model(require_model("protein"), "cpu")
     source = open_source(EXAMPLES / "2bf5.pdb.gz")
-    atoms = next(iter(source.chunks(1))).coordinates
+    atoms = atoms_in_slots(source)
     c_alpha = torch.tensor(atoms[:, :, SLOT_CA], dtype=torch.float32)
 
     def outliers() -> float:

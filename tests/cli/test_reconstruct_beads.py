@@ -1,0 +1,105 @@
+"""Beads to atoms by the command line: what is recognised, what is refused, and runs that are stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backmap.cli.main import main
+from backmap.io import open_source
+
+BEADS = Path(__file__).parents[1] / "data" / "cases" / "beads"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "2bf5.pdb.gz"
+
+
+@pytest.fixture(scope="module")
+def martini(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("martini") / "beads.pdb"
+    assert main(["coarse-grain", str(EXAMPLE), "--beads", "martini3", "-o", str(path)]) == 0
+    return path
+
+
+def reconstruct(path: Path, output: Path, *options: str) -> int:
+    return main(["reconstruct", str(path), "-o", str(output), "--quiet", "--device", "cpu", *options])
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "mapping"),
+    [
+        ("residue", [], "residue-centre"),
+        ("cacm", [], "c-alpha+residue-centre"),
+        ("primo", [], "primo"),
+        ("mc", ["--beads", "backbone"], "backbone"),
+        ("casc", ["--beads", "c-alpha+side-chain-centre"], "c-alpha+side-chain-centre"),
+        ("martini", [], "martini2"),
+        ("sc", [], "side-chain-centre"),
+    ],
+)
+def test_each_representation_of_crambin_is_built(file, options, mapping, tmp_path):
+    output = tmp_path / "atoms.pdb"
+    assert reconstruct(BEADS / f"1ab1_A.{file}.pdb", output, *options) == 0
+    record = json.loads((tmp_path / "atoms.pdb.backmap.json").read_text())
+    assert record["bead_mapping"] == mapping
+    assert record["bead_distance_rms_nm"] < 0.005
+    built, true = open_source(output), open_source(BEADS / "1ab1_A.pdb")
+    assert built.topology.n_residues == 46 and built.linked.sum() == 45
+    (atoms,), (crystal,) = built.chunks(1), true.chunks(1)
+    c_alpha = atoms.coordinates[0, built.sites.leaders] - crystal.coordinates[0, true.sites.leaders]
+    assert np.sqrt(np.square(c_alpha).sum(axis=-1).mean()) < 0.12
+
+
+def test_files_that_fit_two_mappings_are_refused(tmp_path, capsys):
+    assert reconstruct(BEADS / "1ab1_A.casc.pdb", tmp_path / "out.pdb") == 2
+    assert (
+        "fit the mappings c-alpha+side-chain-centre and unres; say which with --beads"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--model", "diamondback"],
+            "beads of the mapping martini3, but diamondback models build from C-alphas",
+        ),
+        (["--keep-given"], "keep-given: applies only to atoms; the input has beads of the mapping martini3"),
+        (["--beads", "sirah"], "has no bead G[NCO] of the mapping sirah"),
+        (["--beads", "nothing"], "neither a bead mapping"),
+        (["--bead-model", "missing.safetensors"], "missing.safetensors is not a model file"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, message, martini, tmp_path, capsys):
+    assert reconstruct(martini, tmp_path / "out.pdb", *options) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bead_model_needs_beads(tmp_path, capsys):
+    options = ["--bead-model", "x.safetensors"]
+    assert reconstruct(BEADS / "1ab1_A.calpha.pdb", tmp_path / "out.pdb", *options) == 2
+    assert "bead-model: applies only to beads, but the input has C-alphas" in capsys.readouterr().err
+
+
+def test_beads_without_a_shipped_model_say_how_to_train_one(martini, tmp_path, capsys):
+    table = tmp_path / "own.toml"
+    table.write_text('description = "one"\n[every]\nBB = "backbone"\nSC1 = "side-chain"\n')
+    text = "".join(line for line in martini.read_text().splitlines(True) if line[12:16].strip() < "SC2")
+    (tmp_path / "own.pdb").write_text(text)
+    assert reconstruct(tmp_path / "own.pdb", tmp_path / "out.pdb", "--beads", str(table)) == 2
+    assert "no model is shipped that estimates C-alphas from them; train one" in capsys.readouterr().err
+
+
+def test_trajectories_resume_and_workers_agree(martini, tmp_path):
+    frames = martini.read_text().replace("END\n", "")
+    many = "".join(f"MODEL     {number}\n{frames}ENDMDL\n" for number in range(1, 5))
+    path = tmp_path / "run.pdb"
+    path.write_text(many)
+    assert reconstruct(path, tmp_path / "whole.xtc", "--batch", "2") == 0
+    assert reconstruct(path, tmp_path / "two.xtc", "--batch", "2", "--workers", "2") == 0
+    assert (tmp_path / "whole.xtc").read_bytes() == (tmp_path / "two.xtc").read_bytes()

@@ -1,0 +1,97 @@
+"""Frames of beads: the same atoms in any batch, and whatever the beads leave open is drawn."""
+
+import numpy as np
+import pytest
+import torch
+
+from backmap.inference.beads import BeadBuilder
+from backmap.inference.c_alphas import CAlphaRule
+from backmap.models.shipped import load_model, read_estimator
+from tests.beaded import crystal
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("protein", CPU)
+
+
+def builder(model, mapping: str, rule: CAlphaRule | None = None) -> BeadBuilder:
+    structure = crystal()
+    needs = mapping in ("residue-centre", "martini3")
+    estimator = read_estimator(mapping).load(CPU) if needs else None
+    layout = structure.layout(mapping)
+    return BeadBuilder(
+        model, structure.topology, structure.linked, layout, rule or CAlphaRule(), estimator, CPU
+    )
+
+
+def build(engine: BeadBuilder, beads: torch.Tensor, first: int = 0, **how) -> torch.Tensor:
+    numbers = torch.arange(first, first + len(beads))
+    return engine.reconstruct(beads, numbers=numbers, **({"samples": 2, "seed": 0} | how))
+
+
+@pytest.mark.parametrize("mapping", ["residue-centre", "martini3", "c-alpha+side-chain-centre", "backbone"])
+def test_atoms_lie_on_exact_beads_near_the_true_ones(model, mapping):
+    structure, engine = crystal(), builder(model, mapping)
+    beads = structure.beads(mapping)
+    built = build(engine, beads)
+    assert engine.image_distance(built, beads).max() < 1e-4
+    heavy = structure.topology.atom_mask.copy()
+    heavy[-1, -1] = False
+    true = torch.from_numpy(structure.atoms).float()
+    distance = (built - true)[:, :, torch.from_numpy(heavy)].norm(dim=-1)
+    assert distance.median() < 0.08
+    backbone = (built - true)[:, :, 2:-2, :3].norm(dim=-1).square().mean().sqrt()
+    assert backbone < (1e-5 if mapping == "backbone" else 0.06)
+
+
+def test_frames_do_not_depend_on_their_batch(model):
+    engine, structure = builder(model, "c-alpha+side-chain-centre"), crystal()
+    exact = structure.beads("c-alpha+side-chain-centre")
+    noise = 0.02 * torch.randn(exact.shape, generator=torch.Generator().manual_seed(0))
+    together = build(engine, torch.cat([exact, exact + noise, exact]))
+    for frame, beads in enumerate((exact, exact + noise, exact)):
+        alone = build(engine, beads, first=frame)
+        assert torch.allclose(together[:, frame], alone[:, 0], atol=1e-4)
+    assert engine.image_distance(together[:, 1:2], exact + noise).max() > 1e-3
+
+
+def test_samples_and_seeds_differ_where_beads_leave_room(model):
+    engine, beads = builder(model, "residue-centre"), crystal().beads("residue-centre")
+    built, other = build(engine, beads), build(engine, beads, seed=1)
+    again = build(engine, beads)
+    assert torch.equal(built, again)
+    between = (built[0] - built[1])[:, :, :4].norm(dim=-1).square().mean().sqrt()
+    assert 0.005 < between < 0.1
+    assert (built - other).abs().max() > 0.01
+
+
+def test_noisy_beads_are_met_within_their_noise(model):
+    beads = crystal().beads("martini3")
+    noise = 0.0124 * torch.randn(beads.shape, generator=torch.Generator().manual_seed(1))
+    engine = builder(model, "martini3", CAlphaRule("auto", 0.0124))
+    distance = engine.image_distance(build(engine, beads + noise), beads + noise)
+    assert 0.005 < distance.square().mean().sqrt() < 3**0.5 * 0.0124
+
+
+def test_exact_beads_can_be_demanded(model):
+    beads = crystal().beads("martini3")
+    noise = 0.0124 * torch.randn(beads.shape, generator=torch.Generator().manual_seed(1))
+    engine = builder(model, "martini3", CAlphaRule("keep"))
+    assert engine.image_distance(build(engine, beads + noise), beads + noise).max() < 1e-4
+
+
+def test_a_box_without_neighbours_changes_nothing(model):
+    engine, beads = builder(model, "martini3"), crystal().beads("martini3")
+    box = torch.from_numpy(50 * np.eye(3))[None]
+    assert torch.allclose(build(engine, beads), build(engine, beads, box=box), atol=1e-4)
+
+
+def test_beads_without_c_alphas_need_an_estimator(model):
+    structure = crystal()
+    with pytest.raises(ValueError, match="estimator"):
+        BeadBuilder(
+            model, structure.topology, structure.linked, structure.layout("martini3"), CAlphaRule(), None, CPU
+        )

@@ -1,0 +1,111 @@
+"""Files of beads: what they are is recognised, and refused where it is unclear."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from backmap.chemistry.bead_mapping import load_mapping
+from backmap.errors import InputError, InputWarning
+from backmap.io import open_source
+from backmap.io.selection.residue_centres import find_c_alphas
+from tests.beaded import crystal
+
+HELIX = "ARNDCQEGHILKMFPSTWYV"
+
+
+def bead_lines(mapping: str, change=None, c_alphas: np.ndarray | None = None) -> str:
+    """PDB text of the example's beads; ``change`` gives another name to a bead, or None to leave it out."""
+    structure = crystal()
+    layout = load_mapping(mapping).layout(structure.topology.residue_types, c_alphas)
+    lines = []
+    for name, residue, place in zip(
+        layout.names, layout.residues.tolist(), 10 * layout.image(structure.atoms)[0], strict=True
+    ):
+        name = change(residue, name) if change else name
+        if name is not None:
+            kind = structure.topology.residue_name(residue)
+            x, y, z = place
+            lines.append(
+                f"ATOM  {len(lines) + 1:5d} {name:^4} {kind} A{residue + 1:4d}    "
+                f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00\n"
+            )
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("mapping", ["martini3", "c-alpha+residue-centre", "sirah", "side-chain-centre"])
+def test_names_tell_the_mapping(mapping, write_text):
+    source = open_source(write_text(bead_lines(mapping)))
+    assert source.mapping is not None and source.mapping.name == mapping
+    (chunk,) = source.chunks(1)
+    np.testing.assert_allclose(chunk.coordinates, crystal().beads(mapping), atol=1e-3)
+    assert source.linked.sum() == crystal().topology.n_residues - 1
+
+
+def test_virtual_sites_are_passed_over(write_text):
+    text = bead_lines("martini3")
+    lines = text.splitlines(keepends=True)
+    virtual = [line.replace(" BB ", " CA ") for line in lines if " BB " in line]
+    source = open_source(write_text("".join(sorted(lines + virtual, key=lambda line: int(line[22:26])))))
+    assert source.mapping.name == "martini3" and source.sites.n_sites == len(lines)
+
+
+def test_a_named_mapping_decides(write_text):
+    path = write_text(bead_lines("backbone"))
+    assert open_source(path).mapping is None
+    source = open_source(path, beads="backbone")
+    assert source.mapping.name == "backbone" and not source.beads.are_c_alphas
+    assert open_source(path, beads="c-alpha").mapping is None
+
+
+def test_names_that_fit_two_mappings_are_refused(write_text):
+    path = write_text(bead_lines("unres"))
+    with pytest.raises(InputError, match=r"fit the mappings c-alpha\+side-chain-centre and unres; say which"):
+        open_source(path)
+    assert open_source(path, beads="unres").mapping.name == "unres"
+
+
+def test_missing_and_doubled_beads_are_named(write_text):
+    without = write_text(bead_lines("martini3", lambda i, name: None if (i, name) == (6, "SC1") else name))
+    with pytest.raises(InputError, match=r"chain A residue 7 .* has no bead SC1 of the mapping martini3"):
+        open_source(without)
+    with pytest.warns(InputWarning, match="left out chain A residue 7"):
+        assert (
+            open_source(without, skip_unknown=True).topology.n_residues == crystal().topology.n_residues - 1
+        )
+    twice = write_text(bead_lines("martini3", lambda i, name: "BB" if (i, name) == (6, "SC1") else name))
+    with pytest.raises(InputError, match="residue 7 .* has several beads BB; remove all but one"):
+        open_source(twice, beads="martini3")
+
+
+def test_unknown_mappings_are_refused(write_text, tmp_path):
+    path = write_text(bead_lines("martini3"))
+    with pytest.raises(InputError, match=r"martini9: neither a bead mapping \(.*martini3.*\) nor a file"):
+        open_source(path, beads="martini9")
+    with pytest.raises(InputError, match="has no bead GC of the mapping sirah|has no bead"):
+        open_source(path, beads="sirah")
+
+
+def test_residues_without_an_entry_are_refused(write_text):
+    path = write_text(bead_lines("backbone", lambda _, name: {"C": None, "O": "CO"}.get(name, name)))
+    with pytest.raises(InputError, match="bead mapping primo has no beads for (GLN|HIS|LYS|MET|TRP)"):
+        open_source(path, beads="primo", skip_unknown=True)
+
+
+def test_residue_centres_are_told_from_c_alphas(write_text):
+    with pytest.warns(InputWarning, match="took its beads for 40 residue centres, by their distances"):
+        source = open_source(write_text(bead_lines("residue-centre")))
+    assert source.mapping.name == "residue-centre" and source.linked.sum() == 39
+    assert open_source(write_text(bead_lines("c-alpha"))).mapping is None
+    mixed = np.arange(40) < 15
+    with pytest.warns(InputWarning, match=r"2\d residue centres and 1\d C-alphas"):
+        source = open_source(write_text(bead_lines("residue-centre", c_alphas=mixed)))
+    is_c_alpha = source.beads.weights[source.beads.main].max(axis=1) == 1.0
+    assert (is_c_alpha != mixed).sum() <= 2
+
+
+def test_soft_c_alphas_are_no_centres():
+    structure = crystal()
+    generator = np.random.default_rng(0)
+    distance = generator.normal(0.38, 0.0174, structure.topology.n_residues - 1)
+    assert find_c_alphas(distance, structure.topology).all()
