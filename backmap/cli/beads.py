@@ -32,19 +32,23 @@ def _describe(mapping: BeadMapping) -> str:
     """Describe a mapping in lines that fit into the terminal."""
     numbers = [len(beads) for beads in mapping.beads.values() if beads]
     range_ = str(numbers[0]) if len(set(numbers)) == 1 else f"{min(numbers)} to {max(numbers)}"
+    return f"{mapping.name} ({range_} per residue)\n{_filled('  ' + mapping.description, '  ')}"
+
+
+def _filled(text: str, indent: str) -> str:
+    """Wrap text to the width of the terminal."""
     width = min(shutil.get_terminal_size().columns, _WIDEST)
-    text = textwrap.fill(mapping.description, width, initial_indent="  ", subsequent_indent="  ")
-    return f"{mapping.name} ({range_} per residue)\n{text}"
+    return textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _table(mapping: BeadMapping) -> str:
     """List the atoms of each bead, residue by residue."""
-    lines = [f"{mapping.name}: {mapping.description}"]
+    lines = [_filled(f"{mapping.name}: {mapping.description}", "  ")]
     for residue, beads in mapping.beads.items():
         named = "; ".join(f"{bead.name} = {_atoms(bead)}" for bead in beads) or "no beads"
-        lines.append(f"{residue}  {named}")
+        lines.append(_filled(f"{residue}  {named}", " " * 5))
     if mapping.ignored:
-        lines.append(f"ignored: {', '.join(sorted(mapping.ignored))}")
+        lines.append(_filled(f"ignored: {', '.join(sorted(mapping.ignored))}", "  "))
     return "\n".join(lines)
 
 

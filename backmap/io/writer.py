@@ -19,6 +19,7 @@ def open_writer(
     *,
     overwrite: bool = False,
     inputs: Iterable[str | Path] = (),
+    frame_interval_ps: float | None = None,
 ) -> Iterator[GrowingOutput]:
     """Write an output in any format.
 
@@ -33,6 +34,8 @@ def open_writer(
         Whether an existing file may be replaced.
     inputs : iterable of path
         Files that are being read and must not be replaced.
+    frame_interval_ps : float, optional
+        Time between frames, for formats that store it in the header (DCD).
     """
     path = Path(path)
     require_output_format(path)
@@ -40,7 +43,7 @@ def open_writer(
     for file in output_files(path, atoms):
         require_free(file, overwrite=overwrite, inputs=inputs)
     with scratch_folder(path) as folder:
-        output = GrowingOutput(folder, path, atoms)
+        output = GrowingOutput(folder, path, atoms, frame_interval_ps=frame_interval_ps)
         yield output
         output.finish()
         publish({file.finished: file.final for file in output.files})

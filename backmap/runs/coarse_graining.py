@@ -9,8 +9,8 @@ import numpy as np
 from backmap.chemistry import Topology
 from backmap.chemistry.bead_mapping import BeadLayout, load_mapping
 from backmap.chemistry.sites import atom_names
-from backmap.errors import InputError
-from backmap.io import AtomList, FrameRange, Source, open_source, open_writer, require_output_format
+from backmap.errors import InputEndsEarly, InputError
+from backmap.io import AtomList, FrameRange, Frames, Source, open_source, open_writer, require_output_format
 from backmap.io.atom_list import ListedResidue
 from backmap.io.selection.other_molecules import NO_ELEMENT
 
@@ -55,6 +55,8 @@ def coarse_grain(
 
     Raises
     ------
+    InputEndsEarly
+        After the output is written, if the input ends in the middle of a frame.
     InputError
         If the input or the mapping cannot be used, an atom that a bead needs is missing, or the output cannot
         be written.
@@ -64,16 +66,36 @@ def coarse_grain(
     source = open_source(
         input, top, skip_unknown=skip_unknown, frames=frames or FrameRange(), beads="c-alpha"
     )
+    if source.mapping is not None:
+        raise InputError(
+            f"{source.name}: has beads of the mapping {source.mapping.name}; give a file of atoms"
+        )
     layout = mapping.layout(source.topology.residue_types)
     _require_atoms(source, layout)
     listed = _listed_beads(source.topology, layout)
-    n_frames = 0
-    with open_writer(output, listed, overwrite=overwrite, inputs=source.files) as writer:
-        for chunk in source.chunks(max(1, _SITES_AT_A_TIME // source.sites.n_sites)):
-            atoms = source.sites.in_slots(chunk.coordinates, source.topology)
-            writer.write(layout.image(atoms), chunk.time, chunk.box, chunk.step)
-            n_frames += len(chunk)
-    return n_frames
+    inputs = [*source.files, *([Path(beads)] if Path(beads).is_file() else [])]
+    interval = source.frame_interval_ps
+    early_end = None
+    with open_writer(
+        output, listed, overwrite=overwrite, inputs=inputs, frame_interval_ps=interval
+    ) as writer:
+        try:
+            for chunk in source.chunks(max(1, _SITES_AT_A_TIME // source.sites.n_sites)):
+                atoms = source.sites.in_slots(chunk.coordinates, source.topology)
+                writer.append(
+                    Frames(
+                        coordinates=layout.image(atoms),
+                        time=chunk.time,
+                        step=chunk.step,
+                        box=chunk.box,
+                        space_group=chunk.space_group,
+                    )
+                )
+        except InputEndsEarly as error:
+            early_end = InputEndsEarly(f"{error}; those frames are in {output}")
+    if early_end is not None:
+        raise early_end
+    return writer.n_frames
 
 
 def _require_atoms(source: Source, layout: BeadLayout) -> None:

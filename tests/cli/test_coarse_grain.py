@@ -8,9 +8,12 @@ import mdtraj
 import numpy as np
 import pytest
 
+from backmap.chemistry.bead_mapping import shipped_mappings
 from backmap.cli.main import main
 from backmap.io import open_source
+from backmap.io.formats.frame_times import header_interval
 
+CRAMBIN = Path(__file__).parents[1] / "data" / "cases" / "beads"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "2bf5.pdb.gz"
 
 
@@ -69,6 +72,47 @@ def test_missing_atoms_are_named(trajectory, tmp_path, capsys):
     assert not (tmp_path / "out.pdb").exists()
     assert main(["coarse-grain", *files, "--beads", "martini9"]) == 2
     assert "neither a bead mapping" in capsys.readouterr().err
+
+
+def test_beads_are_no_atoms(tmp_path, capsys):
+    files = [str(CRAMBIN / "1ab1_A.martini3.pdb"), "-o", str(tmp_path / "out.pdb")]
+    assert main(["coarse-grain", *files, "--beads", "martini3"]) == 2
+    assert "has beads of the mapping martini3; give a file of atoms" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_between_frames_reaches_the_header_of_dcd(trajectory, tmp_path):
+    output = tmp_path / "beads.dcd"
+    files = [str(trajectory), "--top", str(trajectory.with_suffix(".pdb")), "-o", str(output)]
+    assert main(["coarse-grain", *files, "--beads", "martini3"]) == 0
+    assert header_interval(output) == pytest.approx(5.0)
+
+
+def test_whole_frames_of_a_file_that_ends_early_are_written(trajectory, tmp_path, capsys):
+    (tmp_path / "cut.xtc").write_bytes(trajectory.read_bytes()[:-20])
+    output, top = tmp_path / "beads.xtc", str(trajectory.with_suffix(".pdb"))
+    command = ["coarse-grain", str(tmp_path / "cut.xtc"), "--top", top, "-o", str(output)]
+    assert main([*command, "--beads", "c-alpha"]) == 2
+    message = capsys.readouterr().err
+    assert "ends in the middle of frame 3" in message and f"those frames are in {output}" in message
+    assert mdtraj.load(output, top=output.with_suffix(".pdb")).n_frames == 2
+
+
+def test_the_symmetry_of_a_crystal_stays(tmp_path):
+    atoms = (CRAMBIN / "1ab1_A.pdb").read_text()
+    cell = f"CRYST1{40.96:9.3f}{18.65:9.3f}{22.52:9.3f}{90:7.2f}{90.77:7.2f}{90:7.2f} P 1 21 1\n"
+    (tmp_path / "in.pdb").write_text(cell + atoms)
+    output = tmp_path / "out.pdb"
+    assert main(["coarse-grain", str(tmp_path / "in.pdb"), "--beads", "martini3", "-o", str(output)]) == 0
+    assert output.read_text().splitlines()[0].rstrip() == cell.rstrip()
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_tables_fit_the_terminal(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name in ([], *([name] for name in shipped_mappings())):
+        assert main(["beads", *name]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= columns
 
 
 def test_mappings_are_listed(capsys):
