@@ -107,9 +107,7 @@ def model_alone(given: Input, frames: int) -> Callable[[], float]:
     source = open_source(given.path, given.top)
     sites = source.sites.only_leaders
     job = ProteinJob(source.name, read_model("protein"), source.topology, source.linked, sites)
-    kept = KeptAtoms.find(
-        listed_atoms(source.topology), source, source.sites.leaders, source.sites.leaders
-    )
+    kept = KeptAtoms.find(listed_atoms(source.topology), source, source.sites.leaders, source.sites.leaders)
     build = job.open("cpu")
     batch = frames_per_batch(given.residues, 1, torch.device("cpu"))
     chunks = list(source.chunks(batch))
