@@ -11,7 +11,7 @@ from backmap.chemistry.modified_residues import Modifications, read_modification
 from backmap.errors import InputError, OptionError
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
-from backmap.io.selection.disulfide_records import disulfides_of_frame
+from backmap.io.selection.disulfide_records import disulfides_of_frame, named_by_link
 from backmap.io.selection.other_molecules import OtherMolecules
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
@@ -51,6 +51,7 @@ class ProteinPlan:
             If a request cannot be fulfilled for this protein or model.
         """
         topology, modifications = source.topology, read_modifications(asked.residues)
+        links = [named_by_link(link) for link in asked.link or ()]
         read = np.arange(source.sites.n_sites)
         if source.beads is None:
             read = np.arange(source.given.n_sites) if asked.keep_given else source.sites.leaders
@@ -69,7 +70,7 @@ class ProteinPlan:
             estimator=_estimator(source, model, asked),
             obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
-            disulfides=_with_modified(source.disulfides, topology, modifications),
+            disulfides=_with_modified(source.disulfides_with(links), topology, modifications),
             mirrored=_is_mostly_mirrored(topology, modifications),
         )
         job, atoms = _with_finishing(job, source, asked, read, modifications)
