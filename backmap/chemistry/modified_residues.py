@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from backmap.chemistry.residues import BONDS, CONTACT_RADII_NM, HEAVY_ATOMS, SLOT_CB, element
+from backmap.chemistry.ideal_geometry import PLACEMENTS, ideal_geometry
+from backmap.chemistry.residues import BONDS, CHI_ATOMS, CONTACT_RADII_NM, HEAVY_ATOMS, SLOT_CB, element
 from backmap.chemistry.topology import Topology
 from backmap.errors import InputError
 
@@ -263,3 +264,62 @@ def mirrored_residues(topology: Topology) -> np.ndarray:
     """Return which residues are known D-amino acids, (residues,) bool."""
     known = known_modifications()
     return np.array([name in known and known[name].mirrored for name in topology.names], dtype=bool)
+
+
+@functools.cache
+def side_chain_atoms(residue: str, mirrored: bool) -> tuple[AddedAtom, ...]:
+    """Return how the side chain of an amino acid is placed from N, CA and C alone, with usual torsions.
+
+    Parameters
+    ----------
+    residue : str
+        One of the twenty amino acids.
+    mirrored : bool
+        Whether it is a D-amino acid.
+    """
+    if residue == "GLY":
+        return ()
+    hand, geometry = -1.0 if mirrored else 1.0, ideal_geometry()["residues"][residue]
+    bonds = geometry["bonds"]
+    to_n, to_beta, apart = bonds["N-CA"], bonds["CA-CB"], geometry["angle spans"]["N-CB"]
+    angle = math.acos((to_n**2 + to_beta**2 - apart**2) / (2 * to_n * to_beta))
+    beta = hand * math.radians(_TORSION_OF_BETA)
+    atoms = [AddedAtom("CB", "C", ("C", "N", "CA"), to_beta, angle, (beta,))]
+    first_of: dict[tuple[str, str, str], tuple[str, float]] = {}
+    for placement, (name, length, angle, torsion) in zip(
+        PLACEMENTS[residue], geometry["placements"], strict=True
+    ):
+        parents, torsions = placement.parents, (hand * torsion,)
+        if parents in first_of:
+            first, offset = first_of[parents]
+            parents, torsions = (first, *parents[1:]), (hand * (torsion - offset),)
+        elif placement.chi is not None:
+            first_of[parents] = name, torsion
+            torsions = tuple(hand * (torsion + chi) for chi in _usual_torsions(residue, placement.chi))
+        atoms.append(AddedAtom(name, element(name), parents, length, angle, torsions))
+    return tuple(atoms)
+
+
+_TORSION_OF_BETA = -122.5
+"""Torsion C-N-CA-CB of an L-amino acid in degrees."""
+_STAGGERED = (-63.0, 180.0, 63.0)
+_USUAL_TORSIONS: dict[tuple[str, int], tuple[float, ...]] = {
+    ("PRO", 0): (-27.0,),
+    ("PRO", 1): (37.0,),
+    **{(name, 1): (90.0, -90.0, 60.0, -60.0, 0.0) for name in ("HIS", "TRP")},
+    **{(name, 1): (90.0, 60.0, -60.0, 30.0) for name in ("PHE", "TYR")},
+    **{(name, 1): (-20.0, 30.0, -60.0, 60.0, 180.0) for name in ("ASN", "ASP")},
+    **{(name, 2): (0.0, 60.0, -60.0, 180.0) for name in ("GLN", "GLU")},
+    ("ARG", 3): (180.0, 90.0, -90.0),
+}
+"""Torsions in degrees of L-amino acids; all others are staggered."""
+_OFF_DEGREES = (0.0, 20.0, -20.0)
+_MOST_OF_BOTH = 2
+"""Side chains of more torsions are off the usual values only in the first."""
+
+
+def _usual_torsions(residue: str, chi: int) -> tuple[float, ...]:
+    """Return candidates in radians of a torsion of an L-amino acid, the usual values first."""
+    usual = _USUAL_TORSIONS.get((residue, chi), _STAGGERED)
+    varied = residue != "PRO" and (chi == 0 or len(CHI_ATOMS[residue]) <= _MOST_OF_BOTH)
+    return tuple(math.radians(value + off) for off in (_OFF_DEGREES if varied else (0.0,)) for value in usual)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -97,6 +97,8 @@ class ProteinJob:
         Known disulfide bonds, as for :meth:`ProteinModel.draw`; not used by DiAMoNDBack.
     mirrored : bool
         Build mirror images of the frames and mirror the result, which makes D-amino acids.
+    backbone_only : ndarray, (residues,) bool, optional
+        Residues that the model builds as glycine; the positions of their other atoms are meaningless.
     finishing : sequence of Finishing
         Steps applied to built frames, in order.
     """
@@ -117,12 +119,21 @@ class ProteinJob:
     c_alphas: CAlphaRule = CAlphaRule()
     disulfides: np.ndarray | None = None
     mirrored: bool = False
+    backbone_only: np.ndarray | None = None
     finishing: Sequence[Finishing] = ()
 
     @property
     def given(self) -> np.ndarray | None:
         """(residues, 15) bool: atoms that are given in every frame and kept in place, if any."""
         return self.sites.present(self.topology) if self.keep_given else None
+
+    @property
+    def model_topology(self) -> Topology:
+        """The residues as the model builds them."""
+        if self.backbone_only is None:
+            return self.topology
+        types = np.where(self.backbone_only, RESIDUE_INDEX["GLY"], self.topology.residue_types)
+        return replace(self.topology, residue_types=types)
 
     def open(self, device: torch.device | str) -> FrameBuilder:
         """Load the model on a device.
@@ -173,7 +184,7 @@ class _OnCAlphas:
         self._job, self._reconstructor, self._device = job, reconstructor, device
         topology = job.topology
         rule = CAlphaRule("keep") if job.keep_given else job.c_alphas
-        chain = Chain.from_arrays(topology.residue_types, topology.chain_index, job.linked, device)
+        chain = Chain.from_arrays(job.model_topology.residue_types, topology.chain_index, job.linked, device)
         self._c_alphas = CAlphaDrawer(rule, chain)
         self._slots: tuple[np.ndarray, np.ndarray] | None = None
         if job.keep_given:
@@ -241,14 +252,14 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
     """Load the model of a job and prepare it for its protein."""
     loaded, name = job.model.load(device), job.model.name
     if isinstance(loaded, ProteinModel):
-        return ProteinBuilder(loaded, job.topology, job.linked, device, job.given, job.disulfides)
+        return ProteinBuilder(loaded, job.model_topology, job.linked, device, job.given, job.disulfides)
     assert isinstance(loaded, DiamondbackModel)  # options choose the job by the model's family
     if job.ddim_steps > loaded.config.steps:
         raise InputError(
             f"ddim-steps {job.ddim_steps}: {name} has {loaded.config.steps} steps; ask for fewer"
         )
     try:
-        return DiamondbackBuilder(loaded, job.topology, job.linked, device, job.ddim_steps, job.redraws)
+        return DiamondbackBuilder(loaded, job.model_topology, job.linked, device, job.ddim_steps, job.redraws)
     except ValueError as error:
         raise InputError(f"{job.name}: {error}") from None
 

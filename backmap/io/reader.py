@@ -50,7 +50,7 @@ from .selection.coordinate_checks import (
     refuse_wrapped,
     warn_of_breaks,
 )
-from .selection.disulfide_records import NamedBond, find_named, named_in_topology
+from .selection.disulfide_records import NamedBond, find_named, named_in_topology, require_links
 from .selection.other_molecules import OthersKept
 from .selection.protein_selection import ProteinSelection, ResidueRecord, select_protein
 from .selection.residue_centres import find_c_alphas, refuse_residue_centres, suspect_centres
@@ -355,6 +355,22 @@ class Source(FrameSource):
             return np.empty((0, 2), dtype=np.int64)
         leaders, reach_nm = self._first_c_alpha[None], self._selection.reach_nm
         return find_named(self._named_disulfides, self.topology, leaders, self.name, reach_nm)
+
+    def disulfides_with(self, links: Sequence[NamedBond]) -> np.ndarray:
+        """Return :attr:`disulfides` and those that are given, (bonds, 2) int64; the latter come first.
+
+        Raises
+        ------
+        InputError
+            If a given one is impossible.
+        """
+        if not links:
+            return self.disulfides
+        leaders, reach_nm = self._first_c_alpha[None], self._selection.reach_nm
+        require_links(links, self.topology, leaders, self.name, reach_nm)
+        joined = {place for bond in links for place in bond}
+        others = [bond for bond in self._named_disulfides if joined.isdisjoint(bond)]
+        return find_named([*links, *others], self.topology, leaders, self.name, reach_nm)
 
     def check(self) -> None:
         """Check the first selected frames, before anything is built."""

@@ -60,12 +60,16 @@ class Hydrogens:
         ph: float = 7.0,
         modified: ModifiedResidues | None = None,
     ) -> None:
+        resulting = reference
+        if modified is not None:
+            resulting = modified.apply(reference[None])[0]
+            reference = modified.parents_of(reference[None])[0]
         atoms = bonds_in_place(atoms, reference)
         chosen = choose_hydrogens(atoms, reference, ph)
         kinds, planar = [residue.name for residue in atoms.residues], frozenset[tuple[int, str]]()
         if modified is not None:
             chosen = modified.hydrogens(chosen)
-            atoms = bonds_in_place(modified.atoms, modified.apply(reference[None])[0])
+            atoms = bonds_in_place(modified.atoms, resulting)
             kinds, planar = list(modified.parents), modified.planar
         protein = _Protonated.of(atoms, chosen)
         self.atoms = protein.atoms

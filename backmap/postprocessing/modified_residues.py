@@ -8,10 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from backmap.chemistry import CHI_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SIDE_CHAIN, Cap, Topology
-from backmap.chemistry.modified_residues import AddedAtom, Modification, Modifications, bonds_of
-from backmap.chemistry.residues import BONDS, CONTACT_RADII_NM, SLOT_CB
-from backmap.errors import InputError
+from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, Cap, Topology
+from backmap.chemistry.modified_residues import (
+    AddedAtom,
+    Modification,
+    Modifications,
+    bonds_of,
+    side_chain_atoms,
+)
+from backmap.chemistry.residues import BONDS, CHI_ATOMS, CONTACT_RADII_NM, SLOT_CB
 from backmap.io import AtomList
 from backmap.io.atom_list import ListedResidue
 
@@ -19,12 +24,8 @@ from .hydrogen_sites import PLANAR_ATOMS, unit
 
 _UNCHANGED = Modification("")
 _RIGID = "PRO"
-_TURNS = {np.radians(rotamer + off): 0.02 * bool(rotamer) + 0.01 * bool(off)
-          for off in (0.0, 20.0, -20.0) for rotamer in (0.0, 120.0, -120.0)}  # fmt: skip
+_TURNS = {0.0: 0.0, np.radians(120.0): 0.02, np.radians(-120.0): 0.02}
 """Turns of the parent's side chain, with their costs in units of squared relative overlap."""
-_TURNED_CHI = 2
-_ROTAMERS = 3
-"""Torsions that a mirrored side chain may be turned about; others only about the first, by whole rotamers."""
 _TORSION_COST = 1e-4
 """Cost of each later candidate of a torsion, so that the usual one is taken where nothing overlaps."""
 _EXCLUDED_BONDS = 3
@@ -38,9 +39,9 @@ class ModifiedResidues:
 
     Added atoms stand on ideal bond lengths and angles. Their torsions, and if need be those of the parent's
     side chain, are chosen among a few candidates: one residue after the other and frame by frame, those that
-    overlap least with all other atoms. A D-amino acid within a chain of L-amino acids, and the other way
-    round, keeps its backbone; its side chain is mirrored in the plane of N, CA and C. Objects can be pickled,
-    and used by several threads at once.
+    overlap least with all other atoms. The side chain of a D-amino acid among L-amino acids, and the other
+    way round, is built on its backbone in the same way. Objects can be pickled, and used by several threads
+    at once.
 
     Parameters
     ----------
@@ -51,14 +52,9 @@ class ModifiedResidues:
     modifications : mapping of str to Modification
         The modified residues and caps by name.
     given : ndarray, (residues, 15) bool, optional
-        Atoms that keep their positions. Side chains with such atoms are neither turned nor mirrored.
-    mirrored : bool
-        Whether frames are built as mirror images, which makes all residues D-amino acids.
-
-    Raises
-    ------
-    InputError
-        If a proline is to be mirrored: its ring would not fit to the backbone.
+        Atoms that keep their positions. Side chains with such atoms are not turned.
+    other_hand : ndarray, (residues,) bool, optional
+        Residues of which only the backbone is built, because their handedness is not that of the others.
 
     Attributes
     ----------
@@ -77,9 +73,11 @@ class ModifiedResidues:
         modifications: Modifications,
         *,
         given: np.ndarray | None = None,
-        mirrored: bool = False,
+        other_hand: np.ndarray | None = None,
     ) -> None:
-        given = np.zeros((topology.n_residues, 0), dtype=bool) if given is None else given
+        none = np.zeros((topology.n_residues, ATOM_SLOTS), dtype=bool)
+        given = none if given is None else given
+        other_hand = none[:, 0] if other_hand is None else other_hand
         maker = _Maker(atoms)
         caps: dict[tuple[int, str], list[Cap]] = {}
         for cap in topology.caps:
@@ -89,25 +87,21 @@ class ModifiedResidues:
             before, after = caps.get((index, "start"), []), caps.get((index, "end"), [])
             for cap in before:
                 maker.add_cap(index, _listed_cap(cap, residue), modifications[cap.name])
-            flipped = made.mirrored != mirrored and not given[index][SIDE_CHAIN].any()
-            if flipped and residue.name == _RIGID:
-                raise InputError(
-                    f"{topology.describe(index)}: its ring does not fit to the backbone, which is built for "
-                    f"{'D' if mirrored else 'L'}-amino acids as most residues are; rename the residue"
-                )
-            maker.add_residue(index, made, given[index], flipped=flipped, capped=(bool(before), bool(after)))
+            maker.add_residue(
+                index, made, given[index], rebuilt=bool(other_hand[index]), capped=(bool(before), bool(after))
+            )
             for cap in after:
                 maker.add_cap(index, _listed_cap(cap, residue), modifications[cap.name])
         self._n_built, self._order = atoms.n_atoms, np.array(maker.order, dtype=np.int64)
         self._n_working = len(maker.elements)
-        self._removed = np.array(maker.removed, dtype=np.int64)
+        self._absent = np.array(maker.removed + maker.absent, dtype=np.int64)
         self.atoms = maker.listed()
         self.parents = tuple(maker.parents)
         self.planar = frozenset(maker.planar)
         self._hydrogens = maker.hydrogens
         radii = np.array([CONTACT_RADII_NM[element] for element in maker.elements])
         near = _near_in_bonds(maker.bonds, self._n_working)
-        self._sites = [_Chooser(site, radii, near) for site in maker.sites]
+        self._sites = [_Chooser(site, radii, near) for site in maker.first_sites + maker.sites]
 
     def apply(self, coordinates: np.ndarray) -> np.ndarray:
         """Make the residues of frames.
@@ -123,13 +117,23 @@ class ModifiedResidues:
             In nm; atoms of unmodified residues are bitwise unchanged. The result of a frame does not depend
             on other frames.
         """
+        return self._working(coordinates)[:, self._order]
+
+    def parents_of(self, coordinates: np.ndarray) -> np.ndarray:
+        """Return the atoms of the parents as they stand in the resulting frames, in the shape given."""
+        built = np.asarray(coordinates, dtype=np.float64)
+        working = self._working(built)[:, : self._n_built]
+        return np.where(np.isnan(working), built, working)
+
+    def _working(self, coordinates: np.ndarray) -> np.ndarray:
+        """Return the working atoms (frames, atoms, 3); those that are removed are NaN."""
         built = np.asarray(coordinates, dtype=np.float64)
         working = np.full((len(built), self._n_working, 3), np.nan)
         working[:, : self._n_built] = built
-        working[:, self._removed] = np.nan
+        working[:, self._absent] = np.nan
         for site in self._sites:
             site.place(built, working)
-        return working[:, self._order]
+        return working
 
     def hydrogens(self, chosen: Sequence[list[tuple[str, str]]]) -> list[list[tuple[str, str]]]:
         """Return the hydrogens of each residue, each with its heavy atom, given those of the parents."""
@@ -177,6 +181,9 @@ def _listed_cap(cap: Cap, neighbour: ListedResidue) -> ListedResidue:
     return ListedResidue(cap.name, neighbour.chain, cap.number, cap.insertion_code, (), ())
 
 
+_Placed = tuple[AddedAtom, int, tuple[int, ...]]
+
+
 @dataclass(frozen=True)
 class _Site:
     """What is done to one residue, or to make one cap; all atoms are indices among the working atoms.
@@ -185,21 +192,17 @@ class _Site:
     ----------
     anchor : int
         An atom that keeps its position.
-    flipped : tuple of int
-        Atoms mirrored in the plane of ``plane``.
-    plane : tuple of int
-        N, CA and C.
     turns : tuple of (int, int, tuple of int)
         Bonds that atoms may be turned about: both ends, and the atoms beyond.
-    placed : tuple of (AddedAtom, int, tuple of int)
-        Atoms to place, each with its index and those of its parents.
+    rebuilt, placed : tuple of (AddedAtom, int, tuple of int)
+        Atoms of the parent's side chain, and of the residue's own, to place: each with its index and those of
+        its parents.
     """
 
     anchor: int
-    flipped: tuple[int, ...]
-    plane: tuple[int, int, int]
     turns: tuple[tuple[int, int, tuple[int, ...]], ...]
-    placed: tuple[tuple[AddedAtom, int, tuple[int, ...]], ...]
+    rebuilt: tuple[_Placed, ...]
+    placed: tuple[_Placed, ...]
 
 
 class _Maker:
@@ -214,9 +217,11 @@ class _Maker:
         self.elements = [element for residue in atoms.residues for element in residue.elements]
         self.order: list[int] = []
         self.removed: list[int] = []
+        self.absent: list[int] = []
         self.parents: list[str] = []
         self.planar: list[tuple[int, str]] = []
         self.hydrogens: list[_HydrogenRule] = []
+        self.first_sites: list[_Site] = []
         self.sites: list[_Site] = []
         self._residues: list[ListedResidue] = []
         self._own_bonds: list[tuple[int, int]] = []
@@ -243,7 +248,7 @@ class _Maker:
         return AtomList(tuple(self._residues), self._built.chain_ids, bonds)
 
     def add_residue(
-        self, index: int, made: Modification, given: np.ndarray, *, flipped: bool, capped: tuple[bool, bool]
+        self, index: int, made: Modification, given: np.ndarray, *, rebuilt: bool, capped: tuple[bool, bool]
     ) -> None:
         """Add a residue as modified; ``capped`` if caps precede and follow it. The latter replace OXT."""
         residue = self._built.residues[index]
@@ -266,7 +271,7 @@ class _Maker:
                 (len(self._residues), new) for name, new in made.new_names.items() if name in planar
             ]
         self._list(replace(residue, name=made.name or residue.name), names, order)
-        self._add_site(residue.name, made, old, names, given, flipped=flipped)
+        self._add_site(residue.name, made, old, names, given, rebuilt=rebuilt)
         self.parents.append(residue.name)
         self.hydrogens.append(_HydrogenRule(index, made, residue.name, capped[0]))
 
@@ -295,34 +300,33 @@ class _Maker:
         names: Mapping[str, int],
         given: np.ndarray,
         *,
-        flipped: bool,
+        rebuilt: bool,
     ) -> None:
         side_chain = HEAVY_ATOMS[parent][SLOT_CB:]
         known = {name for name, kept in zip(HEAVY_ATOMS[parent], given, strict=False) if kept}
         keeps = not known.isdisjoint(side_chain)
-        flipped = flipped and bool(side_chain)
         placed = tuple(
             (atom, names[atom.name], tuple(names[other] for other in atom.parents))
             for atom in made.atoms
             if atom.instead not in known
         )
-        if not flipped and not placed:
-            return
-        grows = any(not atom.instead for atom, _, _ in placed)
-        free = (flipped or grows) and not keeps and not made.removed
-        chi = [
-            [HEAVY_ATOMS[parent][slot] for slot in slots]
-            for slots in CHI_SLOTS[RESIDUE_INDEX[parent]][: _TURNED_CHI if flipped else 1]
-            if slots[0] >= 0 and parent != _RIGID
-        ]
-        turns = tuple(
-            (old[axis[1]], old[axis[2]], tuple(old[name] for name in _beyond(parent, axis[1], axis[2])))
-            for axis in chi
-            if free
+        side = tuple(
+            (atom, old[atom.name], tuple(old[other] for other in atom.parents))
+            for atom in (side_chain_atoms(parent, made.mirrored) if rebuilt else ())
         )
-        plane = (old["N"], old["CA"], old["C"])
-        mirrored = tuple(old[name] for name in side_chain) if flipped else ()
-        self.sites.append(_Site(old["CA"], mirrored, plane, turns, placed))
+        self.absent += [atom for _, atom, _ in side]
+        turned = not rebuilt and not keeps and not made.removed and parent != _RIGID
+        turned = turned and any(not atom.instead for atom, _, _ in placed)
+        turns = tuple(
+            (old[first], old[second], tuple(old[name] for name in _beyond(parent, first, second)))
+            for _, first, second, _ in CHI_ATOMS[parent][: int(turned)]
+        )
+        if side:
+            # First the beta carbons of all such residues, which have no choice, as others must avoid them.
+            self.first_sites.append(_Site(old["CA"], (), side[:1], ()))
+            side = side[1:]
+        if side or placed:
+            self.sites.append(_Site(old["CA"], turns, side, placed))
 
     def add_cap(self, index: int, listed: ListedResidue, made: Modification) -> None:
         """Add a cap at the start or end of the chain that a residue begins or ends."""
@@ -343,8 +347,7 @@ class _Maker:
         self._own_bonds += [(names[one], names[other]) for one, other in bonds_of(made)]
         self.planar += [(len(self._residues), name) for name in made.planar]
         self._list(listed, own, list(own.values()))
-        plane = (names[f"{sign}N"], names[f"{sign}CA"], names[f"{sign}C"])
-        self.sites.append(_Site(names[f"{sign}CA"], (), plane, (), placed))
+        self.sites.append(_Site(names[f"{sign}CA"], (), (), placed))
         self.parents.append("")
         self.hydrogens.append(_HydrogenRule(None, made, ""))
 
@@ -395,20 +398,19 @@ class _Chooser:
 
     def __init__(self, site: _Site, radii: np.ndarray, near: Sequence[set[int]]) -> None:
         self._site = site
-        used = {site.anchor, *site.plane, *site.flipped}
+        used = {site.anchor}
         for first, second, beyond in site.turns:
             used |= {first, second, *beyond}
-        for _, index, parents in site.placed:
+        for _, index, parents in (*site.rebuilt, *site.placed):
             used |= {index, *parents}
         self._used = np.array(sorted(used), dtype=np.int64)
         self._local = {int(atom): place for place, atom in enumerate(self._used)}
-        moved = set(site.flipped) | {index for _, index, _ in site.placed}
+        moved = {index for _, index, _ in (*site.rebuilt, *site.placed)}
         moved |= {atom for _, _, beyond in site.turns for atom in beyond}
         self._moved = np.array(sorted(moved), dtype=np.int64)
         self._moved_local = np.array([self._local[int(atom)] for atom in self._moved], dtype=np.int64)
-        self._angles = list(_TURNS) if site.flipped else list(_TURNS)[:_ROTAMERS]
-        turned = len(self._angles) ** len(site.turns)
-        self._n_candidates = turned * math.prod(len(atom.torsions) for atom, _, _ in site.placed)
+        torsions = (len(atom.torsions) for atom, _, _ in (*site.rebuilt, *site.placed))
+        self._n_candidates = len(_TURNS) ** len(site.turns) * math.prod(torsions)
         self._radii = radii
         self._excluded = [np.array(sorted(near[int(atom)]), dtype=np.int64) for atom in self._moved]
         pairs = [
@@ -423,49 +425,53 @@ class _Chooser:
         """Set the atoms of the site in working frames (frames, atoms, 3), given the frames as built."""
         together = max(1, _POSITIONS_AT_A_TIME // (self._n_candidates * len(self._used)))
         for first in range(0, len(built), together):
-            candidates, cost = self._candidates(built[first : first + together])
-            for frame, places in zip(working[first : first + together], candidates, strict=True):
+            part = slice(first, first + together)
+            candidates, cost = self._candidates(built[part], working[part])
+            for frame, places in zip(working[part], candidates, strict=True):
                 frame[self._moved] = np.nan
                 best = int((cost + self._overlap(places, frame)).argmin()) if len(cost) > 1 else 0
                 frame[self._moved] = places[best]
 
-    def _candidates(self, built: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _candidates(self, built: np.ndarray, working: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return candidates (frames, candidates, moved, 3) in nm and their costs (candidates,)."""
-        base = np.full((len(built), 1, len(self._used), 3), np.nan)
+        places, cost, local = working[:, None, self._used], np.zeros(1), self._local
         exist = self._used < built.shape[1]
-        base[:, 0, exist] = built[:, self._used[exist]]
-        local = self._local
-        if self._site.flipped:
-            n, c_alpha, c = (base[:, :, local[atom]] for atom in self._site.plane)
-            normal = unit(np.cross(n - c_alpha, c - c_alpha))[:, :, None]
-            flipped = [local[atom] for atom in self._site.flipped]
-            from_plane = _dot(base[:, :, flipped] - c_alpha[:, :, None], normal)
-            base[:, :, flipped] -= 2 * from_plane[..., None] * normal
-        places, cost = base, np.zeros(1)
+        as_built = built[:, None, self._used[exist]]
+        places[:, :, exist] = np.where(np.isnan(places[:, :, exist]), as_built, places[:, :, exist])
         for first, second, beyond in self._site.turns:
             moving = [local[atom] for atom in beyond]
-            places = np.concatenate(
-                [_turned(places, local[first], local[second], moving, angle) for angle in self._angles],
-                axis=1,
-            )
-            cost = np.concatenate([cost + _TURNS[angle] for angle in self._angles])
-        for atom, index, parents in self._site.placed:
-            ends = [local[other] for other in parents]
-            own = local[index]
-            options = []
-            for torsion in atom.torsions:
-                option = places.copy()
-                a, b, c = (option[:, :, end] for end in ends)
-                if torsion is None:
-                    old = (base[:, :, end] for end in (*ends, own))
-                    angle = _torsion(*old)
-                else:
-                    angle = np.full((1, 1), torsion)
-                option[:, :, own] = _placed(a, b, c, atom.length, atom.angle, angle)
-                options.append(option)
-            places = np.concatenate(options, axis=1)
-            cost = np.concatenate([cost + place * _TORSION_COST for place in range(len(options))])
+            turned = [_turned(places, local[first], local[second], moving, angle) for angle in _TURNS]
+            places, cost = np.concatenate(turned, axis=1), np.repeat(list(_TURNS.values()), len(cost))
+        for step in self._site.rebuilt:
+            places, cost = self._with(step, places, places, cost)
+        parents = places
+        for step in self._site.placed:
+            repeated = len(step[0].torsions)
+            places, cost = self._with(step, places, parents, cost)
+            parents = np.concatenate([parents] * repeated, axis=1)
         return places[:, :, self._moved_local], cost
+
+    def _with(
+        self, step: _Placed, places: np.ndarray, parents: np.ndarray, cost: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Place an atom in candidates (frames, candidates, used, 3), once for each of its torsions.
+
+        ``parents`` are the same candidates with the atoms of the parent residue where they were.
+        """
+        atom, index, named = step
+        *ends, own = (self._local[other] for other in (*named, index))
+        options = []
+        for torsion in atom.torsions:
+            if torsion is None:
+                angle = _torsion(*(parents[:, :, end] for end in (*ends, own)))
+            else:
+                angle = np.full((1, 1), torsion)
+            option = places.copy()
+            a, b, c = (option[:, :, end] for end in ends)
+            option[:, :, own] = _placed(a, b, c, atom.length, atom.angle, angle)
+            options.append(option)
+        costs = [cost + place * _TORSION_COST for place in range(len(options))]
+        return np.concatenate(options, axis=1), np.concatenate(costs)
 
     def _overlap(self, places: np.ndarray, frame: np.ndarray) -> np.ndarray:
         """Return the squared relative overlaps of candidates (candidates, moved, 3) with a frame's atoms."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from backmap.chemistry import RESIDUE_INDEX, Topology
+from backmap.chemistry import RESIDUE_INDEX, SIDE_CHAIN, Topology
 from backmap.chemistry.modified_residues import Modifications, read_modifications
+from backmap.chemistry.sites import Sites
 from backmap.errors import InputError, OptionError
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
-from backmap.io.selection.disulfide_records import disulfides_of_frame
+from backmap.io.selection.disulfide_records import disulfides_of_frame, named_by_link
 from backmap.io.selection.other_molecules import OtherMolecules
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
@@ -51,9 +52,11 @@ class ProteinPlan:
             If a request cannot be fulfilled for this protein or model.
         """
         topology, modifications = source.topology, read_modifications(asked.residues)
+        links = [named_by_link(link) for link in asked.link or ()]
         read = np.arange(source.sites.n_sites)
         if source.beads is None:
             read = np.arange(source.given.n_sites) if asked.keep_given else source.sites.leaders
+        hands = _Hands.of(topology, modifications, source.sites.select(read) if asked.keep_given else None)
         job = ProteinJob(
             name=source.name,
             model=model,
@@ -69,10 +72,11 @@ class ProteinPlan:
             estimator=_estimator(source, model, asked),
             obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
-            disulfides=_with_modified(source.disulfides, topology, modifications),
-            mirrored=_is_mostly_mirrored(topology, modifications),
+            disulfides=_with_modified(source.disulfides_with(links), topology, modifications, hands),
+            mirrored=hands.mirrored,
+            backbone_only=hands.others if hands.others.any() and source.beads is None else None,
         )
-        job, atoms = _with_finishing(job, source, asked, read, modifications)
+        job, atoms = _with_finishing(job, source, asked, read, modifications, hands)
         stays = source.sites.leaders if asked.minimise else read
         if source.beads is not None:
             stays = read[:0]
@@ -110,39 +114,61 @@ def _with_others(atoms: AtomList, others: OtherMolecules) -> AtomList:
     return replace(atoms, residues=atoms.residues + moved, chain_ids=atoms.chain_ids + others.chain_ids)
 
 
-def _with_modified(bonds: np.ndarray, topology: Topology, modifications: Modifications) -> np.ndarray:
-    """Add every modified cysteine to known disulfides (n, 2), paired with itself: its sulfur is not free."""
-    modified = [
-        row
-        for row in np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"])
-        if topology.names[row] and modifications[topology.names[row]].atoms
-    ]
-    kept = bonds[~np.isin(bonds, modified).any(axis=1)]
+@dataclass(frozen=True)
+class _Hands:
+    """Whether most residues are D-amino acids, and which residues, (residues,) bool, are of the other hand.
+
+    Glycine does not count, and residues with given side chains are as they are.
+    """
+
+    mirrored: bool
+    others: np.ndarray
+
+    @classmethod
+    def of(cls, topology: Topology, modifications: Modifications, given: Sites | None) -> _Hands:
+        mirrored = np.array([bool(name) and modifications[name].mirrored for name in topology.names])
+        chiral = topology.residue_types != RESIDUE_INDEX["GLY"]
+        mostly = 2 * int((mirrored & chiral).sum()) > int(chiral.sum())
+        others = chiral & (mirrored != mostly)
+        if given is not None:
+            others &= ~given.present(topology)[:, SIDE_CHAIN].any(axis=1)
+        return cls(mostly, others)
+
+
+def _with_modified(
+    bonds: np.ndarray, topology: Topology, modifications: Modifications, hands: _Hands
+) -> np.ndarray:
+    """Change known disulfides (n, 2): modified cysteines are paired with themselves, as known to be free.
+
+    Cysteines of the other hand are in no bond, as the model builds only their backbone.
+    """
+    cysteine = topology.residue_types == RESIDUE_INDEX["CYS"]
+    own = np.array([bool(name) and bool(modifications[name].atoms) for name in topology.names])
+    modified = np.flatnonzero(cysteine & own & ~hands.others)
+    kept = bonds[~np.isin(bonds, np.flatnonzero(own | hands.others)).any(axis=1)]
     return np.concatenate([kept, np.repeat(modified, 2).reshape(-1, 2).astype(np.int64)])
 
 
-def _is_mostly_mirrored(topology: Topology, modifications: Modifications) -> bool:
-    """Return whether most residues are D-amino acids, not counting glycine."""
-    chiral = np.flatnonzero(topology.residue_types != RESIDUE_INDEX["GLY"])
-    names = (topology.names[row] for row in chiral)
-    return 2 * sum(bool(name) and modifications[name].mirrored for name in names) > len(chiral)
-
-
 def _with_finishing(
-    job: ProteinJob, source: Source, asked: Building, read: np.ndarray, modifications: Modifications
+    job: ProteinJob,
+    source: Source,
+    asked: Building,
+    read: np.ndarray,
+    modifications: Modifications,
+    hands: _Hands,
 ) -> tuple[ProteinJob, AtomList]:
     """Add the finishing of built frames, and list the resulting atoms."""
     built, topology = listed_atoms(source.topology), source.topology
     atoms, finishing, modified = built, list[Finishing](), None
-    if any(topology.names) or topology.caps or job.mirrored:
-        modified = ModifiedResidues(built, topology, modifications, given=job.given, mirrored=job.mirrored)
+    if any(topology.names) or topology.caps:
+        modified = ModifiedResidues(built, topology, modifications, given=job.given, other_hand=hands.others)
         finishing.append(modified)
         atoms = modified.atoms
     if asked.hydrogens:
         from backmap.postprocessing import Hydrogens
 
         reference = build_reference(job, source, KeptAtoms.find(built, source, read, read))
-        job = replace(job, disulfides=_decided(built, reference))
+        job = replace(job, disulfides=_decided(built, reference, hands))
         hydrogens = Hydrogens(built, reference, ph=asked.ph, modified=modified)
         finishing.append(hydrogens)
         atoms = hydrogens.atoms
@@ -153,13 +179,18 @@ def _with_finishing(
     return replace(job, finishing=finishing), atoms
 
 
-def _decided(atoms: AtomList, reference: np.ndarray) -> np.ndarray:
+def _decided(atoms: AtomList, reference: np.ndarray, hands: _Hands) -> np.ndarray:
     """Return the disulfides (n, 2) of a frame, and every other cysteine paired with itself, for all frames.
 
-    Hydrogens are chosen once, and a bonded cysteine has none at its sulfur.
+    Hydrogens are chosen once, and a bonded cysteine has none at its sulfur. Cysteines of the other hand are
+    left out, as the model builds only their backbone.
     """
-    bonds = [(first, second) for first, second, _ in disulfides_of_frame(atoms, reference)]
+    absent = set(np.flatnonzero(hands.others).tolist())
+    found = disulfides_of_frame(atoms, reference)
+    bonds = [(first, second) for first, second, _ in found if absent.isdisjoint((first, second))]
     joined = {residue for bond in bonds for residue in bond}
-    free = [index for index, residue in enumerate(atoms.residues) if residue.name == "CYS"]
+    free = [
+        index for index, residue in enumerate(atoms.residues) if residue.name == "CYS" and index not in absent
+    ]
     alone = [(index, index) for index in free if index not in joined]
     return np.array(sorted(bonds + alone), dtype=np.int64).reshape(-1, 2)

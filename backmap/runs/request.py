@@ -80,6 +80,15 @@ class Building:
     skip_unknown: bool = option(
         False, Flag(), "leave out residues that cannot be built", group="building", families=PROTEINS
     )
+    link: tuple[str, ...] | None = option(
+        None,
+        Several(Name("a link, as A:12:SG-B:30:SG")),
+        "disulfides to build, each as CHAIN:NUMBER:SG-CHAIN:NUMBER:SG",
+        unset="those that the input names, or that fit",
+        metavar="LINK",
+        group="building",
+        families=("protein",),
+    )
     keep_others: bool = option(
         False,
         Flag(),

@@ -132,6 +132,19 @@ def test_refused_with_nothing_written(case, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("link", "bonds"),
+    [
+        ("A:94:SG-A:112:SG", [("24", "145"), ("48", "133"), ("82", "98"), ("94", "112")]),
+        ("A:82:SG-A:94:SG", [("24", "145"), ("48", "133")]),  # cannot close, and leaves both to no other
+    ],
+)
+def test_links_decide_which_cysteines_are_bonded(link, bonds, tmp_path):
+    run(CASES / "physics/lyso_ca.pdb", tmp_path / "out.pdb", "--link", link)
+    lines = (tmp_path / "out.pdb").read_text().splitlines()
+    assert [(line[17:21].strip(), line[31:35].strip()) for line in lines if "SSBOND" in line] == bonds
+
+
 @pytest.mark.parametrize(("case", "count"), [("beads/1ab1_A.calpha.pdb", 3), ("physics/lyso_ca.pdb", 4)])
 def test_disulfides(case, count, tmp_path):
     built = run(CASES / case, tmp_path / "out.pdb")

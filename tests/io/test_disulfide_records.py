@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from backmap.chemistry import SLOT_CA, Topology
-from backmap.errors import InputWarning
+from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList, open_source, open_writer, source_from_mdtraj, to_mdtraj
 from backmap.io.selection.disulfide_records import (
     bonded_sulfurs,
     disulfides_of_frame,
+    named_by_link,
     named_in_mmcif,
     with_disulfides,
 )
@@ -49,6 +50,43 @@ def test_ssbond_is_read(helix_of_cysteines):
 def test_insertion_codes_belong_to_the_name(helix_of_cysteines):
     path = helix_of_cysteines(ssbond("A    2C", "A    5C"), fields={"insertion": "C"})
     assert open_source(path).disulfides.tolist() == [[1, 4]]
+
+
+def test_links_come_before_what_the_file_names(helix_of_cysteines):
+    source = open_source(helix_of_cysteines(ssbond("A    5 ", "A   13 ")))
+    with pytest.warns(InputWarning, match="ignored the disulfide"):
+        assert source.disulfides.tolist() == []
+    link = named_by_link("A:5:SG-A:2:SG")
+    assert source.disulfides_with([link]).tolist() == [[1, 4]]
+
+
+@pytest.mark.parametrize(
+    ("links", "message"),
+    [
+        (["A:2:SG-A:3:SG"], "no disulfide can link chain A residue 2 and chain A residue 3: there is no"),
+        (["A:2:SG-A:13:SG"], "its C-alphas are .* nm apart"),
+        (["A:2:SG-A:5:SG", "A:5:SG-A:13:SG"], "a cysteine has only one such bond"),
+        (["A:2:SG-A:2:SG"], "a cysteine has only one such bond"),
+    ],
+)
+def test_impossible_links_are_refused(helix_of_cysteines, links, message):
+    source = open_source(helix_of_cysteines())
+    with pytest.raises(InputError, match=message):
+        source.disulfides_with([named_by_link(link) for link in links])
+
+
+@pytest.mark.parametrize(("link", "first", "second"), [
+    ("A:12:SG-B:30:SG", ("A", 12, ""), ("B", 30, "")),
+    (":-3:SG-long:30B:SG", ("", -3, ""), ("long", 30, "B")),
+])  # fmt: skip
+def test_links_name_chain_number_and_insertion_code(link, first, second):
+    assert named_by_link(link) == (first, second)
+
+
+@pytest.mark.parametrize("link", ["", "A:12-B:30", "A:12:SG", "A:x:SG-B:30:SG", "A:12:CA-B:30:SG"])
+def test_other_links_are_refused(link):
+    with pytest.raises(InputError, match=f"link {link}: (give both atoms as|only disulfides)"):
+        named_by_link(link)
 
 
 def test_without_records_there_are_none(helix_of_cysteines):

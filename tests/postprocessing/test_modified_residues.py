@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from backmap.chemistry import Cap, Topology
+from backmap.chemistry.ideal_geometry import ideal_geometry
 from backmap.chemistry.modified_residues import Modification, bonds_of, known_modifications
 from backmap.chemistry.residues import ONE_LETTER
-from backmap.errors import InputError
 from backmap.io import AtomList
 from backmap.postprocessing import Hydrogens, ModifiedResidues
 from tests.evaluation.peptide import build
 
 KNOWN = known_modifications()
 MODIFIED = [name for name, made in KNOWN.items() if made.atoms and made.parent]
-MIRRORED = [name for name, made in KNOWN.items() if made.mirrored and made.parent != "PRO"]
+MIRRORED = [name for name, made in KNOWN.items() if made.mirrored]
+BACKBONE = ("N", "CA", "C", "O")
 AT_START = {"PCA", "FME", "SAC"}
 
 
@@ -35,8 +36,14 @@ def peptide(*names: str, **torsions: float) -> tuple[AtomList, Topology, np.ndar
 def made_of(*names: str, **torsions: float) -> tuple[AtomList, np.ndarray]:
     """Make a peptide with modified residues; atoms (atoms, 3) in nm."""
     atoms, topology, built = peptide(*names, **torsions)
-    step = ModifiedResidues(atoms, topology, KNOWN)
+    step = step_of(atoms, topology)
     return step.atoms, step.apply(built)[0]
+
+
+def step_of(atoms: AtomList, topology: Topology) -> ModifiedResidues:
+    """Make the step for a peptide of L-amino acids, of which D-amino acids have only the backbone."""
+    other_hand = np.array([bool(name) and KNOWN[name].mirrored for name in topology.names])
+    return ModifiedResidues(atoms, topology, KNOWN, other_hand=other_hand)
 
 
 def around(name: str) -> list[str]:
@@ -86,7 +93,7 @@ def test_every_modified_residue_has_its_atoms_bonds_and_angles(name):
 @pytest.mark.parametrize("name", [*MODIFIED, *MIRRORED])
 def test_nothing_overlaps_in_an_extended_peptide(name):
     names = ["GLY", *around(name), "GLY"] if name not in AT_START else [*around(name), "GLY"]
-    atoms, frame = made_of(*names, phi=-160.0, psi=160.0)
+    atoms, frame = made_of(*names, phi=65.0 if name == "DPR" else -160.0, psi=160.0)
     bonded = np.eye(atoms.n_atoms, dtype=bool)
     bonded[tuple(np.transpose(atoms.bonds))] = True
     near = np.linalg.matrix_power((bonded | bonded.T).astype(float), 3) > 0
@@ -163,38 +170,35 @@ def test_rings_close(name, first, second, length):
 
 @pytest.mark.parametrize("name", MIRRORED)
 def test_d_amino_acids_are_mirror_images(name):
-    atoms, topology, built = peptide("ALA", name, "ALA")
-    step = ModifiedResidues(atoms, topology, KNOWN)
-    before = positions(atoms, built[0], 1)
+    atoms, topology, built = peptide("ALA", name, "ALA", phi=120.0 if name != "DPR" else 65.0, psi=-140.0)
+    before = positions(atoms, built[0].copy(), 1)
+    owner = np.repeat([0, 1, 2], [len(residue.atom_names) for residue in atoms.residues])
+    in_backbone = np.isin([at for residue in atoms.residues for at in residue.atom_names], BACKBONE)
+    built[:, (owner == 1) & ~in_backbone] = 0.0  # what is not built may be anywhere
+    step = step_of(atoms, topology)
     after = positions(step.atoms, step.apply(built)[0], 1)
     assert step.atoms.residues[1].name == name
-    for backbone in ("N", "CA", "C", "O"):
-        np.testing.assert_array_equal(after[backbone], before[backbone])
+    for at in BACKBONE:
+        np.testing.assert_array_equal(after[at], before[at])
     centre = ("CA", "N", "C", "CB")
-    assert volume(*(before[at] for at in centre)) == pytest.approx(-volume(*(after[at] for at in centre)))
+    assert volume(*(before[at] for at in centre)) * volume(*(after[at] for at in centre)) < 0
     beta = {"DIL": ("CB", "CA", "CG1", "CG2"), "DTH": ("CB", "CA", "OG1", "CG2")}.get(name, centre)
     assert volume(*(before[at] for at in beta)) * volume(*(after[at] for at in beta)) < 0
+    lengths = ideal_geometry()["residues"][KNOWN[name].parent]["bonds"]
     for first, second in bonds_of(KNOWN[name]):
-        length = np.linalg.norm(before[first] - before[second])
-        assert np.linalg.norm(after[first] - after[second]) == pytest.approx(length)
+        ideal = lengths.get(f"{first}-{second}") or lengths[f"{second}-{first}"]
+        assert np.linalg.norm(after[first] - after[second]) == pytest.approx(ideal, abs=0.01)
+    assert 100 < angle(after["C"], after["CA"], after["CB"]) < 120
 
 
-def test_mirrored_frames_make_l_residues_the_exception():
+def test_an_l_amino_acid_among_d_is_built_in_the_same_way():
     atoms, topology, built = peptide("DAL", "DLE", "GLY", "ALA", "DVA")
-    step = ModifiedResidues(atoms, topology, KNOWN, mirrored=True)
+    other_hand = np.array([False, False, False, True, False])
+    step = ModifiedResidues(atoms, topology, KNOWN, other_hand=other_hand)
     made = step.apply(-built)[0]
     for residue, sign in ((0, -1), (1, -1), (3, 1), (4, -1)):
         found = positions(step.atoms, made, residue)
         assert sign * volume(*(found[at] for at in ("CA", "N", "C", "CB"))) > 0
-
-
-def test_a_proline_of_the_other_hand_is_refused():
-    atoms, topology, _ = peptide("ALA", "DPR", "ALA")
-    with pytest.raises(InputError, match="chain A residue 2 DPR: its ring does not fit"):
-        ModifiedResidues(atoms, topology, KNOWN)
-    atoms, topology, _ = peptide("DAL", "PRO", "DAL")
-    with pytest.raises(InputError, match="chain A residue 2 PRO: .* built for D-amino acids"):
-        ModifiedResidues(atoms, topology, KNOWN, mirrored=True)
 
 
 @pytest.mark.parametrize(("start", "end"), [("ACE", "NME"), ("FOR", "NH2"), ("ACE", "NMA")])
@@ -266,7 +270,7 @@ def test_a_frame_does_not_depend_on_the_batch_or_on_pickling():
     topology = replace(topology, caps=(Cap(0, "ACE", 0, ""),))
     noise = np.random.default_rng(0).normal(0.0, 0.01, (7, *built.shape[1:]))
     frames = built + noise
-    step = ModifiedResidues(atoms, topology, KNOWN)
+    step = step_of(atoms, topology)
     whole = step.apply(frames)
     alone = np.concatenate([pickle.loads(pickle.dumps(step)).apply(frame[None]) for frame in frames])
     np.testing.assert_array_equal(whole, alone)

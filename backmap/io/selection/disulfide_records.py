@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from backmap.chemistry.topology import (
     MAX_DISULFIDE_DISTANCE_NM,
     MIN_DISULFIDE_DISTANCE_NM,
 )
-from backmap.errors import InputWarning
+from backmap.errors import InputError, InputWarning
 
 from ..atom_list import AtomList
 
@@ -82,6 +83,40 @@ def named_in_topology(topology: mdtraj.Topology) -> list[NamedBond]:
     ]
 
 
+_END = r"([^:]*):(-?\d+)([A-Za-z]?):(\w+)"
+_LINK = re.compile(f"{_END}-{_END}")
+
+
+def named_by_link(text: str) -> NamedBond:
+    """Read a link as given on the command line, ``A:12:SG-B:30:SG``.
+
+    Raises
+    ------
+    InputError
+        If it is not of this form, or is not between sulfurs.
+    """
+    found = _LINK.fullmatch(text)
+    if found is None:
+        raise InputError(f"link {text}: give both atoms as CHAIN:NUMBER:NAME, as in A:12:SG-B:30:SG")
+    first, second = found.groups()[:4], found.groups()[4:]
+    if {first[3], second[3]} != {"SG"}:
+        raise InputError(f"link {text}: only disulfides, between atoms SG of cysteines, can be built")
+    return _place(*first[:3]), _place(*second[:3])
+
+
+def require_links(
+    bonds: Sequence[NamedBond], topology: Topology, c_alpha: np.ndarray, file: str, reach_nm: float = 0.0
+) -> None:
+    """Refuse links that are not possible, given positions as :func:`find_named` takes them."""
+    rows = _cysteines(topology)
+    taken: set[int] = set()
+    for bond in bonds:
+        places = [rows.get(place, []) for place in bond]
+        if reason := _reason_against(places, taken, c_alpha, reach_nm):
+            raise InputError(f"{file}: no disulfide can link {bond[0]} and {bond[1]}: {reason}")
+        taken.update((places[0][0], places[1][0]))
+
+
 def _residue_place(residue: Any) -> ResiduePlace:
     """Return the place of a residue of mdtraj."""
     return ResiduePlace((residue.chain.chain_id or "").strip(), residue.resSeq, "")
@@ -114,11 +149,7 @@ def find_named(
     ndarray, (bonds, 2) int64
         Residues, the lower first; each belongs to at most one bond.
     """
-    rows: dict[ResiduePlace, list[int]] = {}
-    for row in np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"]):
-        chain_id = topology.chain_ids[topology.chain_index[row]].strip()
-        code = topology.insertion_codes[row].strip()
-        rows.setdefault(ResiduePlace(chain_id, int(topology.residue_numbers[row]), code), []).append(int(row))
+    rows = _cysteines(topology)
     found: list[tuple[int, int]] = []
     taken: set[int] = set()
     for bond in bonds:
@@ -135,6 +166,16 @@ def find_named(
         found.append((first, second))
         taken.update(found[-1])
     return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+
+def _cysteines(topology: Topology) -> dict[ResiduePlace, list[int]]:
+    """Return the rows of cysteines by their names in the file."""
+    rows: dict[ResiduePlace, list[int]] = {}
+    for row in np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"]):
+        chain_id = topology.chain_ids[topology.chain_index[row]].strip()
+        code = topology.insertion_codes[row].strip()
+        rows.setdefault(ResiduePlace(chain_id, int(topology.residue_numbers[row]), code), []).append(int(row))
+    return rows
 
 
 def _reason_against(
