@@ -32,7 +32,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ from backmap.inference.protein import ProteinBuilder
 from backmap.io.reader import Source, open_source
 from backmap.models.counter_random import stream_keys
 from backmap.models.diamondback.model import DiamondbackModel
+from backmap.models.protein.model import ProteinModel
 from backmap.models.shipped import load_model, read_estimator
 
 GIVEN = {
@@ -226,11 +227,8 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
 
     The ``protein`` model keeps the atoms ``given``, a key of :data:`GIVEN`.
     """
-    from backmap.models.checkpoint import load_model
-    from backmap.models.shipped import require_model
-
     model, *settings = name.split("/") if not Path(name).is_file() else [name]
-    loaded = load_model(require_model(model), device)
+    loaded = load_model(model, torch.device(device))
     values = dict(setting.split("=") for setting in settings)
     rule = CAlphaRule(values.pop("c-alphas", "auto") if given is None else "keep")
     if isinstance(loaded, DiamondbackModel):
@@ -253,10 +251,18 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
     return one_by_one(rebuild)
 
 
+def complete(model: ProteinModel, structure: Structure, device: str) -> np.ndarray:
+    """Return the atoms (1, residues, 15, 3) of a structure, with those that were not deposited."""
+    builder = ProteinBuilder(model, structure.topology, structure.linked, device, structure.present)
+    atoms = torch.tensor(np.nan_to_num(structure.atoms), dtype=torch.float32, device=device)
+    built = builder.reconstruct(atoms[:, :, SLOT_CA], numbers=torch.arange(1), samples=1, seed=0, given=atoms)
+    return built[0].double().cpu().numpy()
+
+
 def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, noise_nm: float) -> Rebuild:
     """Make backmap rebuild from the beads of a mapping, and print how far atoms are from the beads.
 
-    Atoms that were not deposited are left out of the means.
+    Atoms that were not deposited are built before structures are coarse-grained.
     """
     loaded = load_model(name, torch.device(device))
     estimator = None if mapping.main_is_c_alpha else read_estimator(mapping.name).load(device)
@@ -265,18 +271,13 @@ def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, no
 
     def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
         layout = mapping.layout(structure.topology.residue_types)
-        weights = layout.weights * structure.present[layout.residues]
-        total = weights.sum(axis=1, keepdims=True)
-        whole = total[:, 0] > 1 - 1e-9
-        weights = np.where(
-            total > 0, weights / np.where(total > 0, total, 1), np.arange(ATOM_SLOTS) == SLOT_CA
-        )
-        beads = replace(layout, weights=weights).image(structure.atoms)
+        atoms = complete(loaded, structure, device)
+        beads = layout.image(atoms)
         noise = np.random.default_rng(zlib.crc32(structure.name.encode())).normal(0.0, noise_nm, beads.shape)
         given = torch.tensor(beads + noise, dtype=torch.float32, device=device)
         builder = BeadBuilder(loaded, structure.topology, structure.linked, layout, rule, estimator, device)
         atoms = builder.reconstruct(given, numbers=torch.arange(1), samples=samples, seed=0).cpu().numpy()
-        squares.append(np.square(layout.image(atoms) - given.cpu().numpy())[:, 0, whole].sum(axis=-1).ravel())
+        squares.append(np.square(layout.image(atoms) - given.cpu().numpy()).sum(axis=-1).ravel())
         return atoms, structure.topology.atom_mask
 
     def rebuild_all(structures: Sequence[Structure]) -> Iterator[Rebuilt]:

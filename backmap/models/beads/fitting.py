@@ -12,7 +12,8 @@ from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.chain import Chain
 from backmap.models.protein.given_atoms import standing_atoms
 
-_STEPS = 50
+_STEPS = 30
+_MOMENTUM = 0.9
 _STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
 """Of bonds, distances across angles, and overlaps."""
 
@@ -22,7 +23,7 @@ _VOLUME_KT_PER_NM6 = 2.5e7
 _TORSION_KT_PER_NM2, _TORSION_KT_PER_NM6 = 2_000.0, 5e6
 """Stiffness of the distances and volumes that keep phi and psi."""
 
-_STEP_SIZE_NM2 = 3e-6
+_STEP_SIZE_NM2 = 3.5e-6
 """Steps along the force in kT/nm, about one over the largest curvature of the energy."""
 
 _LARGEST_STEP_NM = 0.01
@@ -108,15 +109,14 @@ class BeadFitter:
         built = self._lengths(atoms)[0], self._volumes(atoms)[0]
         held = self._held(atoms)
         position = self._onto_beads(atoms.clone(), evidence)
-        ahead, before, weight = position, position, 1.0
+        ahead, before = position, position
         for _ in range(_STEPS):
             step = -_STEP_SIZE_NM2 * self._gradient(ahead, *built, box)
             length = torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(1e-12)
             step = step * (length.clamp_max(_LARGEST_STEP_NM) / length)
             position = self._onto_beads(ahead + step.masked_fill(held[..., None], 0.0), evidence)
-            following = 0.5 * (1 + (1 + 4 * weight * weight) ** 0.5)
-            ahead = position + (weight - 1) / following * (position - before)
-            before, weight = position, following
+            ahead = position + _MOMENTUM * (position - before)
+            before = position
         return position
 
     def _gradient(self, atoms: Tensor, lengths: Tensor, volumes: Tensor, box: Tensor | None) -> Tensor:
