@@ -8,7 +8,7 @@ from torch import Tensor
 from backmap.chemistry import SIDE_CHAIN, SLOT_CB
 from backmap.models.beads.evidence import BeadEvidence
 
-CANDIDATES_PER_CHOICE = 4
+CANDIDATES_PER_CHOICE = 3
 """Candidates drawn for each one that is left to choose from by overlaps."""
 
 MISFIT_NM = 0.02

@@ -68,7 +68,8 @@ class BeadFitter:
         self._spans = torch.cat(
             [joints + torch.tensor(ends, device=device) for ends in (_ACROSS_PHI, _ACROSS_PSI)]
         )
-        self._centres, self._stiffness = self._list_centres(terms["bonds"], peptides, joints)
+        centres, self._stiffness = self._list_centres(terms["bonds"], peptides, joints)
+        self._ends = centres.T.flatten()  # all centres, then all first, second and third atoms
         self._pull = least_motion(table)
         self._cysteines = torch.nonzero(chain.types == RESIDUE_INDEX["CYS"]).squeeze(-1)
 
@@ -137,29 +138,31 @@ class BeadFitter:
             1.0,
             box,
         )
-        found, (first, second, third) = self._volumes(atoms)
+        found, outer = self._volumes(atoms)
         force = 2 * self._stiffness * (found - volumes)[..., None]
-        outer = [
-            torch.linalg.cross(*pair, dim=-1) for pair in ((second, third), (third, first), (first, second))
-        ]
-        parts = force[:, :, None] * torch.stack([-sum(outer), *outer], dim=2)
-        gradient = gradient.flatten(1, 2).index_add_(1, self._centres.flatten(), parts.flatten(1, 2))
+        parts = torch.cat([-(outer[0] + outer[1] + outer[2]), *outer], dim=1) * force.repeat(1, 4, 1)
+        gradient = gradient.flatten(1, 2).index_add_(1, self._ends, parts)
         now, apart = self._lengths(atoms)
         pull = 2 * _TORSION_KT_PER_NM2 * ((now - lengths) / now)[..., None] * apart
         gradient.index_add_(1, self._spans[:, 0], -pull).index_add_(1, self._spans[:, 1], pull)
         return gradient.view_as(atoms)
 
+    def _volumes(self, atoms: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the signed volumes (frames, centres) in nm^3 that three bonds span.
+
+        And how they change with the three outer atoms, (frames, centres, 3) each in nm^2.
+        """
+        points = atoms.flatten(1, 2).index_select(1, self._ends).unflatten(1, (4, self._ends.shape[0] // 4))
+        first, second, third = (points[:, 1:] - points[:, :1]).unbind(dim=1)
+        pairs = (second, third), (third, first), (first, second)
+        outer = [torch.linalg.cross(*pair, dim=-1) for pair in pairs]
+        return (outer[2] * third).sum(dim=-1), outer
+
     def _lengths(self, atoms: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distances (frames, spans) in nm that follow phi and psi, and the vectors along them."""
         points = atoms.flatten(1, 2)
-        apart = points[:, self._spans[:, 1]] - points[:, self._spans[:, 0]]
+        apart = points.index_select(1, self._spans[:, 1]) - points.index_select(1, self._spans[:, 0])
         return torch.linalg.vector_norm(apart, dim=-1), apart
-
-    def _volumes(self, atoms: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the signed volumes (frames, centres) that three bonds span, and the bonds, in nm."""
-        points = atoms.flatten(1, 2)[:, self._centres]
-        bonds = [points[:, :, end] - points[:, :, 0] for end in (1, 2, 3)]
-        return (torch.linalg.cross(bonds[0], bonds[1], dim=-1) * bonds[2]).sum(dim=-1), bonds
 
     def _held(self, atoms: Tensor) -> Tensor:
         """Return which atoms (frames, residues, 15) bool stay: sulfurs in disulfides do not overlap."""
