@@ -52,6 +52,7 @@ class ProteinPlan:
             If a request cannot be fulfilled for this protein or model.
         """
         topology, modifications = source.topology, read_modifications(asked.residues)
+        estimator = _estimator(source, model, asked)
         links = [named_by_link(link) for link in asked.link or ()]
         read = np.arange(source.sites.n_sites)
         if source.beads is None:
@@ -69,7 +70,7 @@ class ProteinPlan:
             sites=source.sites.select(read),
             keep_given=asked.keep_given,
             beads=source.beads,
-            estimator=_estimator(source, model, asked),
+            estimator=estimator,
             obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
             disulfides=_with_modified(source.disulfides_with(links), topology, modifications, hands),

@@ -124,7 +124,7 @@ def test_no_sequence_makes_a_modified_residue_an_ordinary_one(name, tmp_path):
     assert built.n_residues == 24 and built.topology.residue(9).name == name.upper()
 
 
-@pytest.mark.parametrize("case", ["names/bead_CG.pdb", "beads/1ab1_A.residue.pdb"])
+@pytest.mark.parametrize("case", ["names/bead_CG.pdb", "beads/1ab1_A.casc.pdb"])
 def test_refused_with_nothing_written(case, tmp_path, capsys):
     assert main(["reconstruct", str(CASES / case), "-o", str(tmp_path / "out.pdb")]) == 2
     message = capsys.readouterr().err
