@@ -55,9 +55,10 @@ def require_model(model: str | PathLike[str]) -> Path:
 
 
 def read_model(model: str | PathLike[str]) -> ModelFile:
-    """Read a model named by the user, and check that it is a model."""
+    """Read a model named by the user, and check that it is a model that builds atoms."""
     file = ModelFile(str(model), read_model_file(require_model(model)))
-    _ = file.family
+    if file.family == "beads":
+        raise InputError(f"model {model}: estimates C-alphas from beads; give it with --bead-model")
     return file
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import backmap
 from backmap.cli.main import main
 from backmap.io import open_source
 
@@ -84,6 +85,12 @@ def test_a_bead_model_needs_beads(tmp_path, capsys):
     options = ["--bead-model", "x.safetensors"]
     assert reconstruct(BEADS / "1ab1_A.calpha.pdb", tmp_path / "out.pdb", *options) == 2
     assert "bead-model: applies only to beads, but the input has C-alphas" in capsys.readouterr().err
+
+
+def test_an_estimator_builds_no_atoms(martini, tmp_path, capsys):
+    path = Path(backmap.__file__).parent / "weights" / "beads" / "martini3.safetensors"
+    assert reconstruct(martini, tmp_path / "out.pdb", "--model", str(path)) == 2
+    assert "estimates C-alphas from beads; give it with --bead-model" in capsys.readouterr().err
 
 
 def test_beads_without_a_shipped_model_say_how_to_train_one(martini, tmp_path, capsys):
