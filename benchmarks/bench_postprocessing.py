@@ -31,7 +31,7 @@ def build_frames() -> tuple[AtomList, np.ndarray]:
     beads = mdtraj.Trajectory((c_alpha.xyz + noise).astype(np.float32), c_alpha.topology)
     source = source_from_mdtraj(backmap.reconstruct(beads, device="cpu"))
     (chunk,) = source.chunks(FRAMES)
-    atoms = AtomList.of_protein(source.topology, source.sites.present(source.topology))
+    atoms = AtomList.of_protein(source.topology, source.sites.present)
     return atoms, chunk.coordinates.astype(np.float64)
 
 

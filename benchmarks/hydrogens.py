@@ -169,7 +169,7 @@ def read(path: Path) -> tuple[AtomList, np.ndarray]:
     """All heavy atoms of a protein, (atoms, 3) in nm."""
     source = open_source(path)
     frame = next(iter(source.chunks(1))).coordinates[0]
-    present = source.sites.present(source.topology)
+    present = source.sites.present
     return AtomList.of_protein(source.topology, present), frame.astype(np.float64)
 
 

@@ -85,7 +85,7 @@ class Structure:
         """Read the first frame of a file; the tools get its C-alphas with so much noise."""
         source: Source = open_source(path)
         frame = next(iter(source.chunks(1))).coordinates
-        atoms, present = source.sites.in_slots(frame, source.topology), source.sites.present(source.topology)
+        atoms, present = source.sites.in_slots(frame), source.sites.present
         name = path.name.split(".")[0]
         c_alpha = atoms[:, :, SLOT_CA]
         noise = np.random.default_rng(zlib.crc32(name.encode())).normal(0.0, noise_nm, c_alpha.shape)

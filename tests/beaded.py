@@ -50,7 +50,7 @@ def crystal(first: int = 10, n_residues: int = 40) -> Beaded:
     source = open_source(EXAMPLE)
     (chunk,) = source.chunks(1)
     part = slice(first, first + n_residues)
-    atoms = source.sites.in_slots(np.asarray(chunk.coordinates, dtype=np.float64), source.topology)[:, part]
+    atoms = source.sites.in_slots(np.asarray(chunk.coordinates, dtype=np.float64))[:, part]
     types = source.topology.residue_types[part]
     topology = Topology(types, np.zeros_like(types), ("A",), np.arange(1, n_residues + 1))
     assert source.linked[part][:-1].all() and np.isfinite(atoms[:, topology.atom_mask][:, :-1]).all()

@@ -27,9 +27,9 @@ def c_alpha_list(topology: Topology) -> AtomList:
 def atoms_in_slots(source: Source, frames_per_chunk: int = 100) -> np.ndarray:
     """(frames, residues, 15, 3) positions of all frames of a source in nm, NaN where there is no atom."""
     positions = np.concatenate([chunk.coordinates for chunk in source.chunks(frames_per_chunk)])
-    return source.sites.in_slots(positions, source.topology)
+    return source.sites.in_slots(positions)
 
 
 def present_atoms(source: Source) -> np.ndarray:
     """(residues, 15) bool: atoms that a source has."""
-    return source.sites.present(source.topology)
+    return source.sites.present

@@ -29,6 +29,7 @@ class FixedOffsets:
         seed: int,
         box: torch.Tensor | None = None,
         given: torch.Tensor | None = None,
+        obstacles: object = None,
     ) -> torch.Tensor:
         if c_alpha.dim() == 3:
             c_alpha = c_alpha.expand(samples, -1, -1, -1)

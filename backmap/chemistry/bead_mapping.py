@@ -190,11 +190,6 @@ class BeadLayout:
         """Number of beads."""
         return len(self.names)
 
-    @property
-    def are_c_alphas(self) -> bool:
-        """Whether every bead is a C-alpha."""
-        return bool(is_c_alpha(self.weights).all())
-
     def image(self, atoms: np.ndarray) -> np.ndarray:
         """Return the beads (..., beads, 3) of atoms (..., residues, 15, 3), in the unit of the atoms."""
         used = np.where(self.weights[:, :, None] > 0, atoms[..., self.residues, :, :], 0.0)
@@ -215,14 +210,18 @@ def load_mapping(name: str | Path) -> BeadMapping:
     InputError
         If there is no such mapping, or the file is not one.
     """
-    shipped = shipped_mappings()
-    if str(name) in shipped:
-        return shipped[str(name)]
-    if Path(name).is_file():
-        return read_mapping(Path(name))
-    raise InputError(
-        f"beads {name}: neither a bead mapping ({', '.join(shipped)}) nor a file; see `backmap beads`"
-    )
+    path = file_of_mapping(name)
+    if path is None:
+        return shipped_mappings()[str(name)]
+    if path.is_file():
+        return read_mapping(path)
+    shipped = ", ".join(shipped_mappings())
+    raise InputError(f"beads {name}: neither a bead mapping ({shipped}) nor a file; see `backmap beads`")
+
+
+def file_of_mapping(name: str | Path) -> Path | None:
+    """Return the file of a mapping named by the user, or None for a shipped one."""
+    return None if str(name) in shipped_mappings() else Path(name)
 
 
 def read_mapping(path: Path) -> BeadMapping:

@@ -268,7 +268,7 @@ def mirrored_residues(topology: Topology) -> np.ndarray:
 
 @functools.cache
 def side_chain_atoms(residue: str, mirrored: bool) -> tuple[AddedAtom, ...]:
-    """Return how the side chain of an amino acid is placed from N, CA and C alone, with usual torsions.
+    """Return how the side chain of an amino acid is placed from only N, CA and C, with usual torsions.
 
     Parameters
     ----------

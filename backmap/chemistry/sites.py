@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_OXT
+from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, SLOT_CA, SLOT_OXT
 from backmap.chemistry.topology import Topology
 
 _SLOTS = {
@@ -40,11 +40,14 @@ class Sites:
         Residue of each site, ascending.
     leaders : ndarray, (residues,) int64
         The site of each residue that leads the chain from residue to residue: its C-alpha or main bead.
+    slots : ndarray, (sites,) int64, optional
+        The slot of each atom; beads have none.
     """
 
     names: tuple[str, ...]
     residues: np.ndarray
     leaders: np.ndarray
+    slots: np.ndarray | None = None
 
     @classmethod
     def of_atoms(cls, topology: Topology, present: np.ndarray) -> Sites:
@@ -53,7 +56,7 @@ class Sites:
         kinds = [atom_names(topology.residue_name(residue)) for residue in range(topology.n_residues)]
         places = zip(residues.tolist(), slots.tolist(), strict=True)
         names = tuple(kinds[residue][slot] for residue, slot in places)
-        return cls(names, residues, np.flatnonzero(slots == SLOT_CA))
+        return cls(names, residues, np.flatnonzero(slots == SLOT_CA), slots)
 
     @property
     def n_sites(self) -> int:
@@ -69,25 +72,27 @@ class Sites:
         """Return some sites, ascending, which include the leading ones."""
         place = np.full(self.n_sites, -1)
         place[kept] = np.arange(len(kept))
-        return Sites(tuple(self.names[site] for site in kept), self.residues[kept], place[self.leaders])
+        names = tuple(self.names[site] for site in kept)
+        slots = None if self.slots is None else self.slots[kept]
+        return Sites(names, self.residues[kept], place[self.leaders], slots)
 
-    def slots(self, topology: Topology) -> np.ndarray:
-        """Return the slot (sites,) int64 of each atom; sites must be atoms of their residues."""
-        kinds = topology.residue_types[self.residues].tolist()
-        return np.array(
-            [_SLOTS[RESIDUE_NAMES[kind]][name] for kind, name in zip(kinds, self.names, strict=True)],
-            dtype=np.int64,
-        )
-
-    def present(self, topology: Topology) -> np.ndarray:
-        """Return which slots (residues, 15) bool the atoms fill."""
-        present = np.zeros((topology.n_residues, ATOM_SLOTS), dtype=bool)
-        present[self.residues, self.slots(topology)] = True
+    @property
+    def present(self) -> np.ndarray:
+        """(residues, 15) bool: the slots that the atoms fill."""
+        present = np.zeros((len(self.leaders), ATOM_SLOTS), dtype=bool)
+        present[self.places] = True
         return present
 
-    def in_slots(self, positions: np.ndarray, topology: Topology) -> np.ndarray:
-        """Arrange atoms (..., sites, 3) in slots (..., residues, 15, 3), NaN where there is no atom."""
-        shape = (*positions.shape[:-2], topology.n_residues, ATOM_SLOTS, 3)
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Residue and slot of each atom, (sites,) int64 each. Raises ValueError if the sites are beads."""
+        if self.slots is None:
+            raise ValueError("beads have no slots")
+        return self.residues, self.slots
+
+    def in_slots(self, positions: np.ndarray) -> np.ndarray:
+        """Arrange atoms (..., sites, 3) in slots (..., residues, 15, 3), with NaN in empty slots."""
+        shape = (*positions.shape[:-2], len(self.leaders), ATOM_SLOTS, 3)
         arranged = np.full(shape, np.nan, dtype=positions.dtype)
-        arranged[..., self.residues, self.slots(topology), :] = positions
+        arranged[..., *self.places, :] = positions
         return arranged

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import textwrap
 
 from backmap.chemistry.bead_mapping import Bead, BeadMapping, load_mapping, shipped_mappings
 
-from .console import show
+from .console import filled, show
 
-_WIDEST = 100
 _FIGURES = 3
 
 
@@ -32,23 +29,17 @@ def _describe(mapping: BeadMapping) -> str:
     """Describe a mapping in lines that fit into the terminal."""
     numbers = [len(beads) for beads in mapping.beads.values() if beads]
     range_ = str(numbers[0]) if len(set(numbers)) == 1 else f"{min(numbers)} to {max(numbers)}"
-    return f"{mapping.name} ({range_} per residue)\n{_filled('  ' + mapping.description, '  ')}"
-
-
-def _filled(text: str, indent: str) -> str:
-    """Wrap text to the width of the terminal."""
-    width = min(shutil.get_terminal_size().columns, _WIDEST)
-    return textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False)
+    return f"{mapping.name} ({range_} per residue)\n{filled('  ' + mapping.description)}"
 
 
 def _table(mapping: BeadMapping) -> str:
     """List the atoms of each bead, residue by residue."""
-    lines = [_filled(f"{mapping.name}: {mapping.description}", "  ")]
+    lines = [filled(f"{mapping.name}: {mapping.description}")]
     for residue, beads in mapping.beads.items():
         named = "; ".join(f"{bead.name} = {_atoms(bead)}" for bead in beads) or "no beads"
-        lines.append(_filled(f"{residue}  {named}", " " * 5))
+        lines.append(filled(f"{residue}  {named}", " " * 5))
     if mapping.ignored:
-        lines.append(_filled(f"ignored: {', '.join(sorted(mapping.ignored))}", "  "))
+        lines.append(filled(f"ignored: {', '.join(sorted(mapping.ignored))}"))
     return "\n".join(lines)
 
 

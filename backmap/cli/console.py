@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from contextlib import suppress
 from io import TextIOWrapper
 
 from backmap.errors import InputError, printable
 
 EXIT_BROKEN_PIPE = 141
+
+_WIDEST = 100
 
 
 def prepare_streams() -> None:
@@ -55,6 +59,12 @@ def show(*paragraphs: str) -> None:
     except OSError as error:
         _discard_output()
         raise InputError(f"standard output: cannot be written: {error.strerror}") from error
+
+
+def filled(text: str, indent: str = "  ") -> str:
+    """Wrap text to the width of the terminal; lines after the first are indented."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _discard_output() -> None:

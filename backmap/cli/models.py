@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import textwrap
 
 from backmap.errors import InputError
 from backmap.models.shipped import DEFAULT_MODEL, ShippedModel, shipped_models
 
-from .console import show
-
-_WIDEST = 100
+from .console import filled, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +37,4 @@ def _describe(model: ShippedModel) -> str:
     """Describe a model in lines that fit into the terminal."""
     mark = ", default" if model.name == DEFAULT_MODEL else ""
     megabytes = model.path.stat().st_size / 1e6
-    width = min(shutil.get_terminal_size().columns, _WIDEST)
-    text = textwrap.fill(model.summary or "no card", width, initial_indent="  ", subsequent_indent="  ")
-    return f"{model.name} ({megabytes:.1f} MB{mark})\n{text}"
+    return f"{model.name} ({megabytes:.1f} MB{mark})\n{filled('  ' + (model.summary or 'no card'))}"

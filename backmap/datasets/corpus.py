@@ -136,7 +136,7 @@ def corpora_of_trajectory(
     """
     source = open_source(trajectory, topology, frames=FrameRange(stride=stride))
     sites = np.concatenate([chunk.coordinates for chunk in source.chunks(1000)]).astype(np.float32)
-    frames = source.sites.in_slots(sites, source.topology)
+    frames = source.sites.in_slots(sites)
     first_held_out = round(train_share * len(frames))
     if not 0 < first_held_out < len(frames):
         raise InputError(
@@ -154,7 +154,7 @@ def _corpus_of_frames(source: Source, frames: np.ndarray, data_hash: str) -> Cor
     """Structures of frames (frames, residues, 15, 3) of one protein."""
     count, residues = frames.shape[:2]
     topology, inside = source.topology, slice(0, SLOT_OXT)
-    present = source.sites.present(topology)
+    present = source.sites.present
     complete = (present | ~topology.atom_mask)[:, inside].all(axis=1)
     chains = int(topology.chain_index.max()) + 1
     return Corpus(

@@ -229,7 +229,7 @@ class Scorecard:
         return f"{align_columns([heads, *rows])}{self._explanation_of_errors()}"
 
     def _explanation_of_errors(self) -> str:
-        """Return a note on the errors in the table; empty if there are none."""
+        """Return a note on the errors in the table, empty for a table without errors."""
         estimates = [estimate for regions in self.measures.values() for estimate in regions.values()]
         if all(estimate.error is None for estimate in estimates):
             return ""

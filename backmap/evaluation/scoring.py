@@ -105,19 +105,18 @@ def score_sources(
 
 def _measurements(base: Source, reference: Source | None, samples: list[Source]) -> Iterator[Measurement]:
     """Measure successive parts of all files in parallel."""
-    present = np.logical_and.reduce([source.sites.present(source.topology) for source in samples])
+    present = np.logical_and.reduce([source.sites.present for source in samples])
     frames = max(1, RESIDUES_AT_A_TIME // (base.topology.n_residues * len(samples)))
     files = ([] if reference is None else [reference]) + samples
     streams = [source.chunks(frames) for source in files]
     for chunks in zip(*streams, strict=True):
         stretches = [
-            file.sites.in_slots(chunk.coordinates, file.topology)
-            for file, chunk in zip(files, chunks, strict=True)
+            file.sites.in_slots(chunk.coordinates) for file, chunk in zip(files, chunks, strict=True)
         ]
         boxes = [_boxes(chunk, file.name) for chunk, file in zip(chunks, files, strict=True)]
         true_atoms = None if reference is None else stretches.pop(0)
         true_box = None if reference is None else boxes.pop(0)
-        known = None if reference is None else reference.sites.present(reference.topology)
+        known = None if reference is None else reference.sites.present
         sample_boxes = [box for box in boxes if box is not None]
         yield measure(
             base.topology,

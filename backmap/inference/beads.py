@@ -147,11 +147,9 @@ class BeadBuilder:
 
     def _noise(self, estimate: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the noise (frames, residues) in nm of beads, and which frames need C-alphas to be drawn."""
-        frames = len(estimate)
         if self.rule.noise_nm is not None:
-            return torch.full_like(deviation, self.rule.noise_nm), deviation.new_ones(
-                frames, dtype=torch.bool
-            )
+            every = torch.ones(len(estimate), dtype=torch.bool, device=self.device)
+            return torch.full_like(deviation, self.rule.noise_nm), every
         if self.rule.mode == "keep":
             noise = torch.zeros_like(deviation)
         elif self.estimator is None:

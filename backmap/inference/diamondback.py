@@ -25,6 +25,7 @@ from backmap.models.diamondback.representation import (
     take_sites,
 )
 from backmap.models.normals import draw_normals
+from backmap.models.protein.obstacles import Obstacles
 from backmap.ops import overlapping_placement
 
 OVERLAP_NM = 0.19
@@ -102,6 +103,7 @@ class DiamondbackBuilder:
         seed: int,
         box: Tensor | None = None,
         given: Tensor | None = None,
+        obstacles: Obstacles | None = None,
     ) -> Tensor:
         """Build all heavy atoms of a chunk of frames.
 
@@ -119,6 +121,8 @@ class DiamondbackBuilder:
             Ignored: as published, DiAMoNDBack sees no images across a periodic box.
         given : Tensor, (frames, residues, 15, 3), optional
             Must be None: DiAMoNDBack builds on C-alphas only.
+        obstacles : Obstacles, optional
+            Must be None: DiAMoNDBack sees proteins only.
 
         Returns
         -------
@@ -128,10 +132,12 @@ class DiamondbackBuilder:
         Raises
         ------
         ValueError
-            If atoms are given.
+            If atoms or other molecules are given.
         """
         if given is not None:
             raise ValueError("DiAMoNDBack builds on C-alphas only and cannot keep given atoms")
+        if obstacles is not None:
+            raise ValueError("DiAMoNDBack sees proteins only and cannot avoid other molecules")
         keys = stream_keys(seed, samples, numbers.to(self.device))
         traces = Traces(c_alpha.to(self.device, torch.float32), self.chain, keys)
         return build_structures(self.model, [traces], self.ddim_steps, self.redraws)[0]

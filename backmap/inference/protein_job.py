@@ -43,6 +43,7 @@ class Reconstructor(Protocol):
         seed: int,
         box: Tensor | None = None,
         given: Tensor | None = None,
+        obstacles: Obstacles | None = None,
     ) -> Tensor:
         """Build atoms (samples, frames, residues, 15, 3) on C-alphas, both in nm.
 
@@ -125,7 +126,7 @@ class ProteinJob:
     @property
     def given(self) -> np.ndarray | None:
         """(residues, 15) bool: atoms that are given in every frame and kept in place, if any."""
-        return self.sites.present(self.topology) if self.keep_given else None
+        return self.sites.present if self.keep_given else None
 
     @property
     def model_topology(self) -> Topology:
@@ -188,7 +189,7 @@ class _OnCAlphas:
         self._c_alphas = CAlphaDrawer(rule, chain)
         self._slots: tuple[np.ndarray, np.ndarray] | None = None
         if job.keep_given:
-            self._slots = job.sites.residues, job.sites.slots(topology)
+            self._slots = job.sites.places
 
     def __call__(
         self, sites: Tensor, numbers: Tensor, box: Tensor | None, obstacles: Obstacles | None
@@ -210,7 +211,7 @@ class _OnCAlphas:
             seed=seed,
             box=box,
             given=given,
-            **({} if obstacles is None else {"obstacles": obstacles}),
+            obstacles=obstacles,
         )
         return built, torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1)
 
@@ -342,7 +343,7 @@ class FrameBuilder:
         return BuiltAtoms(atoms, displacement.cpu().numpy(), cis, failures)
 
     def _obstacles(self, positions: Tensor) -> Obstacles | None:
-        """Return the sites (frames, obstacles, 3) of other molecules, None if there are none."""
+        """Return the sites (frames, obstacles, 3) of other molecules, if the job has any."""
         if self.job.obstacle_radii is None:
             return None
         return Obstacles(positions.float(), torch.from_numpy(self.job.obstacle_radii).float())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from backmap.chemistry import Topology
-from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, load_mapping, shipped_mappings
+from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, file_of_mapping, load_mapping
 from backmap.chemistry.modified_residues import read_modifications
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import number_steps
@@ -470,8 +470,7 @@ class Source(FrameSource):
     def _take(self, raw: Frames) -> tuple[np.ndarray, np.ndarray]:
         positions, boxes, readable = self._read(raw)
         n_sites, usable = self.sites.n_sites, np.where(readable[:, None, None], boxes, 0.0)
-        protein = positions if not self.others.n_sites else positions[:, :n_sites]
-        whole = make_whole(protein, usable, self._chains)
+        whole = make_whole(positions[:, :n_sites], usable, self._chains)
         if self.others.n_sites:
             whole = np.concatenate([whole, positions[:, n_sites:]], axis=1)
         return whole, self._judge.sound(whole[:, self.sites.leaders], readable)
@@ -545,10 +544,11 @@ def open_source(
         modifications=read_modifications(residue_file),
         others=others,
     )
+    own_mapping = None if beads == ANY_BEADS else file_of_mapping(beads)
     further = [
         *([] if fasta is None else [fasta.path]),
         *([] if residue_file is None else [Path(residue_file)]),
-        *_mapping_file(beads),
+        *([] if own_mapping is None else [own_mapping]),
     ]
     if opened.frames.n_atoms == selection.topology.n_residues:
         opened.require_same_atoms(
@@ -576,11 +576,6 @@ def _mapping(beads: str) -> BeadMapping | None:
         return None
     mapping = load_mapping(beads)
     return None if mapping.only_c_alphas else mapping
-
-
-def _mapping_file(beads: str) -> tuple[Path, ...]:
-    """Return the file of a mapping that is not shipped."""
-    return () if beads == ANY_BEADS or beads in shipped_mappings() else (Path(beads),)
 
 
 def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection, name: str) -> None:

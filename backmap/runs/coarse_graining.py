@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from backmap.chemistry import Topology
-from backmap.chemistry.bead_mapping import BeadLayout, load_mapping
+from backmap.chemistry.bead_mapping import BeadLayout, file_of_mapping, load_mapping
 from backmap.chemistry.sites import atom_names
 from backmap.errors import InputEndsEarly, InputError
 from backmap.io import AtomList, FrameRange, Frames, Source, open_source, open_writer, require_output_format
 from backmap.io.atom_list import ListedResidue
+from backmap.io.reader import EVERY_FRAME
 from backmap.io.selection.other_molecules import NO_ELEMENT
 
 _SITES_AT_A_TIME = 500_000
@@ -23,7 +24,7 @@ def coarse_grain(
     beads: str,
     *,
     top: str | Path | None = None,
-    frames: FrameRange | None = None,
+    frames: FrameRange = EVERY_FRAME,
     skip_unknown: bool = False,
     overwrite: bool = False,
 ) -> int:
@@ -41,7 +42,7 @@ def coarse_grain(
         A bead mapping: the name of a shipped one, or a file.
     top : path, optional
         Topology for trajectories that contain only coordinates.
-    frames : FrameRange, optional
+    frames : FrameRange
         Frames to read; all by default.
     skip_unknown : bool
         Leave out residues that are not amino acids, with a warning.
@@ -63,9 +64,7 @@ def coarse_grain(
     """
     mapping = load_mapping(beads)
     require_output_format(output)
-    source = open_source(
-        input, top, skip_unknown=skip_unknown, frames=frames or FrameRange(), beads="c-alpha"
-    )
+    source = open_source(input, top, skip_unknown=skip_unknown, frames=frames, beads="c-alpha")
     if source.mapping is not None:
         raise InputError(
             f"{source.name}: has beads of the mapping {source.mapping.name}; give a file of atoms"
@@ -73,7 +72,8 @@ def coarse_grain(
     layout = mapping.layout(source.topology.residue_types)
     _require_atoms(source, layout)
     listed = _listed_beads(source.topology, layout)
-    inputs = [*source.files, *([Path(beads)] if Path(beads).is_file() else [])]
+    own_mapping = file_of_mapping(beads)
+    inputs = source.files if own_mapping is None else (*source.files, own_mapping)
     interval = source.frame_interval_ps
     early_end = None
     with open_writer(
@@ -81,7 +81,7 @@ def coarse_grain(
     ) as writer:
         try:
             for chunk in source.chunks(max(1, _SITES_AT_A_TIME // source.sites.n_sites)):
-                atoms = source.sites.in_slots(chunk.coordinates, source.topology)
+                atoms = source.sites.in_slots(chunk.coordinates)
                 writer.append(
                     Frames(
                         coordinates=layout.image(atoms),
@@ -101,7 +101,7 @@ def coarse_grain(
 def _require_atoms(source: Source, layout: BeadLayout) -> None:
     """Refuse input that lacks an atom of a bead."""
     needed = layout.weights > 0
-    missing = needed & ~source.sites.present(source.topology)[layout.residues]
+    missing = needed & ~source.sites.present[layout.residues]
     if missing.any():
         bead, slot = np.argwhere(missing)[0]
         residue = int(layout.residues[bead])

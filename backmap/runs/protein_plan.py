@@ -91,7 +91,7 @@ def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile |
     Raises
     ------
     InputError
-        If there is none, or the options or the model to build with do not fit such beads.
+        If no such model exists, or if the options or the model to build with do not apply to these beads.
     """
     if source.mapping is None:
         if asked.bead_model is not None:
@@ -132,7 +132,7 @@ class _Hands:
         mostly = 2 * int((mirrored & chiral).sum()) > int(chiral.sum())
         others = chiral & (mirrored != mostly)
         if given is not None:
-            others &= ~given.present(topology)[:, SIDE_CHAIN].any(axis=1)
+            others &= ~given.present[:, SIDE_CHAIN].any(axis=1)
         return cls(mostly, others)
 
 

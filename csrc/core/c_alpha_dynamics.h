@@ -16,7 +16,7 @@ constexpr double contact_margin_nm = 0.1;         // added to the contact distan
 constexpr int bond_rounds = 2, last_rounds = 20;  // passes that restore bonds, per step and at the end
 
 // Whether two residues are so near in the chain that bonds and angles hold them apart. `bond` is the length of the
-// bond from each residue to its successor, 0 where there is none.
+// bond from each residue to its successor, 0 for residues without one.
 template <typename T>
 BACKMAP_HD bool near_in_chain(int64_t i, int64_t j, const T* bond) {
   const int64_t low = i < j ? i : j, apart = i < j ? j - i : i - j;

@@ -40,7 +40,7 @@ def image(mapping: BeadMapping) -> Places:
     source = open_source(CASES / "beads" / "1ab1_A.pdb")
     (chunk,) = source.chunks(1)
     layout = mapping.layout(source.topology.residue_types)
-    beads = layout.image(source.sites.in_slots(chunk.coordinates, source.topology))[0]
+    beads = layout.image(source.sites.in_slots(chunk.coordinates))[0]
     numbers = source.topology.residue_numbers[layout.residues].tolist()
     return dict(zip(zip(numbers, layout.names, strict=True), beads, strict=True))
 

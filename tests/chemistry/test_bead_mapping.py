@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backmap.chemistry import RESIDUE_INDEX, RESIDUE_NAMES
-from backmap.chemistry.bead_mapping import load_mapping, read_mapping, shipped_mappings
+from backmap.chemistry.bead_mapping import is_c_alpha, load_mapping, read_mapping, shipped_mappings
 from backmap.chemistry.residues import HEAVY_ATOMS
 from backmap.errors import InputError
 
@@ -85,8 +85,8 @@ def test_residues_with_c_alphas_in_place_of_centres():
     types = np.array([RESIDUE_INDEX["TRP"]] * 3)
     layout = load_mapping("residue-centre").layout(types, np.array([True, False, True]))
     assert (layout.weights.max(axis=1) == 1.0).tolist() == [True, False, True]
-    assert not load_mapping("residue-centre").layout(types).are_c_alphas
-    assert load_mapping("residue-centre").layout(types, np.ones(3, dtype=bool)).are_c_alphas
+    assert not is_c_alpha(load_mapping("residue-centre").layout(types).weights).all()
+    assert is_c_alpha(load_mapping("residue-centre").layout(types, np.ones(3, dtype=bool)).weights).all()
 
 
 def test_entries_of_residues_add_to_those_of_all(tmp_path):

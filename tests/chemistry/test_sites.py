@@ -38,8 +38,8 @@ def test_atoms_are_listed_residue_by_residue(some):
     assert sites.n_sites == len(sites.names) == present.sum()
     assert (np.diff(sites.residues) >= 0).all()
     np.testing.assert_array_equal(sites.residues, np.nonzero(present)[0])
-    np.testing.assert_array_equal(sites.slots(TOPOLOGY), np.nonzero(present)[1])
-    np.testing.assert_array_equal(sites.present(TOPOLOGY), present)
+    np.testing.assert_array_equal(sites.slots, np.nonzero(present)[1])
+    np.testing.assert_array_equal(sites.present, present)
 
 
 def test_leaders_are_the_c_alphas(some):
@@ -70,7 +70,7 @@ def test_a_selection_keeps_names_and_leaders(some):
 def test_slots_hold_the_positions_and_nothing_else(some, shape, dtype):
     sites, present = some
     positions = np.random.default_rng(1).normal(size=(*shape, sites.n_sites, 3)).astype(dtype)
-    arranged = sites.in_slots(positions, TOPOLOGY)
+    arranged = sites.in_slots(positions)
     assert arranged.shape == (*shape, TOPOLOGY.n_residues, ATOM_SLOTS, 3) and arranged.dtype == dtype
     np.testing.assert_array_equal(arranged[..., present, :], positions)
     assert np.isnan(arranged[..., ~present, :]).all()
@@ -79,4 +79,4 @@ def test_slots_hold_the_positions_and_nothing_else(some, shape, dtype):
 def test_a_protein_without_residues_has_no_sites():
     empty = Topology.from_sequences("")
     sites = Sites.of_atoms(empty, empty.atom_mask)
-    assert sites.n_sites == 0 and sites.in_slots(np.empty((2, 0, 3)), empty).shape == (2, 0, ATOM_SLOTS, 3)
+    assert sites.n_sites == 0 and sites.in_slots(np.empty((2, 0, 3))).shape == (2, 0, ATOM_SLOTS, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backmap.chemistry.bead_mapping import load_mapping
+from backmap.chemistry.bead_mapping import is_c_alpha, load_mapping
 from backmap.errors import InputError, InputWarning
 from backmap.io import open_source
 from backmap.io.selection.residue_centres import find_c_alphas
@@ -54,7 +54,7 @@ def test_a_named_mapping_decides(write_text):
     path = write_text(bead_lines("backbone"))
     assert open_source(path).mapping is None
     source = open_source(path, beads="backbone")
-    assert source.mapping.name == "backbone" and not source.beads.are_c_alphas
+    assert source.mapping.name == "backbone" and not is_c_alpha(source.beads.weights).all()
     assert open_source(path, beads="c-alpha").mapping is None
 
 

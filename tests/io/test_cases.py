@@ -148,7 +148,7 @@ def test_beads_are_told_by_their_names(kind):
 def test_residue_centres_named_like_c_alphas_are_told_by_their_distances():
     with pytest.warns(InputWarning, match="took its beads for 46 residue centres, by their distances"):
         source = open_source(CASES / "beads/1ab1_A.residue.pdb")
-    assert source.beads_name == "residue-centre" and not source.beads.are_c_alphas
+    assert source.beads_name == "residue-centre" and not is_c_alpha(source.beads.weights).all()
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -235,7 +235,7 @@ def test_atoms_of_a_modified_residue_are_those_of_its_parent(write_text):
     places = {"N": 0, "CA": 1, "C": 2, "O": 3, "CB": 4, "CG": 5, "SE": 6, "CE": 7}
     lines += [atom_line(name, "MSE", 2, (0.1 * i, 0.35, 0)) for i, name in enumerate(places)]
     source = open_source(write_text(lines))
-    present = source.sites.present(source.topology)
+    present = source.sites.present
     assert np.flatnonzero(present[0]).tolist() == [0, 1, 2, 3, 4, 11]
     assert np.flatnonzero(present[1]).tolist() == list(range(8))
     assert source.topology.names == ("PTR", "MSE")

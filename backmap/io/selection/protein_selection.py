@@ -91,7 +91,7 @@ class ProteinSelection:
     labelled, numbered : ndarray, (residues,) bool
         Residues whose chain the file names, and residues that it numbers.
     ambiguous : str
-        Message that names an atom that occurs twice; empty if there is none.
+        Message that names an atom that occurs twice; empty if none does.
     mapping : BeadMapping, optional
         What the sites are, if they are not atoms.
     others : OtherMolecules
@@ -301,7 +301,7 @@ def _sort_out(
 
 
 def _amino_acid(name: str, known: Modifications) -> str | None:
-    """Return the amino acid that a residue is or is built as, None if there is none."""
+    """Return the amino acid that a residue is or is built as, or None for other residues."""
     modified = known.get(name)
     return standard_residue_name(name) if modified is None else modified.parent or None
 
@@ -355,9 +355,9 @@ class _Choice(NamedTuple):
         Index of each atom (15 slots) or bead in the coordinates of a frame, -1 if it is missing or occurs
         twice.
     missing : str
-        A site without which the residue cannot be used; empty if there is none.
+        A site that the residue lacks but needs; empty if it is complete.
     twice : str
-        Message that names an atom that occurs twice; empty if there is none.
+        Message that names an atom that occurs twice; empty if none does.
     """
 
     places: list[int]

@@ -34,7 +34,7 @@ def suspect_centres(distance: np.ndarray, topology: Topology) -> tuple[int, int]
     Returns
     -------
     (int, int) or None
-        First and last residue of the range, None if there is none.
+        First and last residue of the range, or None if all beads can be C-alphas.
     """
     pairs = np.flatnonzero(_neighbours(distance, topology) & (distance < _CENTRES_APART_NM[1]))
     far = distance[pairs] > _CENTRES_APART_NM[0]

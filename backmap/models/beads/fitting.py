@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, Topology, penalty_terms
+from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, Topology, penalty_terms
 from backmap.chemistry.topology import MAX_DISULFIDE_DISTANCE_NM
 from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.chain import Chain
@@ -27,7 +27,7 @@ _STEP_SIZE_NM2 = 3.5e-6
 """Steps along the force in kT/nm, about one over the largest curvature of the energy."""
 
 _LARGEST_STEP_NM = 0.01
-_SLOT_SG = 5
+_SLOT_SG = HEAVY_ATOMS["CYS"].index("SG")
 
 _N, _CA, _C = range(3)
 _NEXT = ATOM_SLOTS
@@ -165,7 +165,7 @@ class BeadFitter:
         return torch.linalg.vector_norm(apart, dim=-1), apart
 
     def _held(self, atoms: Tensor) -> Tensor:
-        """Return which atoms (frames, residues, 15) bool stay: sulfurs in disulfides do not overlap."""
+        """Return which atoms (frames, residues, 15) bool feel no force: bonded sulfurs repel each other."""
         held = torch.zeros(atoms.shape[:-1], dtype=torch.bool, device=atoms.device)
         sulfur = atoms[:, self._cysteines, _SLOT_SG]
         apart = torch.cdist(sulfur, sulfur)
@@ -180,10 +180,6 @@ class BeadFitter:
         away = away * (1 - evidence.tolerance_nm[:, None, None] / distance).clamp_min(0.0)
         motion = self._pull[:, :, None] * away[:, :, None, :]
         return atoms.index_add(1, self._table.residues, motion)
-
-
-PHIPSI = 0.2
-SPAN = 2000.0
 
 
 def branched_atoms(bonds: np.ndarray) -> np.ndarray:
@@ -212,8 +208,9 @@ def least_motion(table: BeadTable) -> Tensor:
 
     The rows of each residue are the pseudo-inverse of its weights.
     """
-    pull = torch.zeros_like(table.weights)
-    for residue in table.residues.unique_consecutive().tolist():
-        rows = table.residues == residue
-        pull[rows] = torch.linalg.pinv(table.weights[rows].double()).T.float()
-    return pull
+    n_columns = int(table.columns.max()) + 1
+    weights = table.weights.new_zeros(int(table.residues[-1]) + 1, n_columns, ATOM_SLOTS, dtype=torch.float64)
+    weights[table.residues, table.columns] = table.weights.double()
+    kinds, kind_of = torch.unique(weights, dim=0, return_inverse=True)  # far fewer than residues
+    inverse = torch.linalg.pinv(kinds).transpose(1, 2).float()
+    return inverse[kind_of[table.residues], table.columns]
