@@ -135,6 +135,7 @@ def corpora_of_trajectory(
         If the file cannot be used, there are fewer than two frames, or one of the parts would be empty.
     """
     source = open_source(trajectory, topology, frames=FrameRange(stride=stride))
+    source.require_atoms()
     sites = np.concatenate([chunk.coordinates for chunk in source.chunks(1000)]).astype(np.float32)
     frames = source.sites.in_slots(sites)
     first_held_out = round(train_share * len(frames))

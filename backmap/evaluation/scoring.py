@@ -91,7 +91,9 @@ def score_sources(
     if not samples:
         raise InputError("there are no samples to score; give at least one")
     base_name, base = reference or next(iter(samples.items()))
+    base.require_atoms()
     for name, source in samples.items():
+        source.require_atoms()
         if source.sites.n_sites == source.topology.n_residues:
             raise InputError(
                 f"{name}: contains only C-alphas; build its atoms first, with backmap reconstruct"

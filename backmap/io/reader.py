@@ -435,6 +435,19 @@ class Source(FrameSource):
         """Name of the mapping of the beads, None for atoms."""
         return None if self.mapping is None else self.mapping.name
 
+    def require_atoms(self) -> None:
+        """Refuse beads other than C-alphas.
+
+        Raises
+        ------
+        InputError
+            If the file contains such beads.
+        """
+        if self.mapping is not None:
+            raise InputError(
+                f"{self.name}: has beads of the mapping {self.mapping.name}; give a file of atoms"
+            )
+
     @property
     def mapping(self) -> BeadMapping | None:
         """The mapping of the beads, None for atoms."""

@@ -65,10 +65,7 @@ def coarse_grain(
     mapping = load_mapping(beads)
     require_output_format(output)
     source = open_source(input, top, skip_unknown=skip_unknown, frames=frames, beads="c-alpha")
-    if source.mapping is not None:
-        raise InputError(
-            f"{source.name}: has beads of the mapping {source.mapping.name}; give a file of atoms"
-        )
+    source.require_atoms()
     layout = mapping.layout(source.topology.residue_types)
     _require_atoms(source, layout)
     listed = _listed_beads(source.topology, layout)

@@ -122,3 +122,20 @@ def test_mappings_are_listed(capsys):
     assert main(["beads", "c-alpha+side-chain-centre"]) == 0
     assert "SER  CA = CA; SC = CB:42.9 OG:57.1" in capsys.readouterr().out
     assert main(["beads", "nothing"]) == 2
+
+
+def test_beads_are_neither_scored_nor_learned_from(trajectory, tmp_path, capsys):
+    top, beads, config = str(trajectory.with_suffix(".pdb")), tmp_path / "beads.pdb", tmp_path / "c.toml"
+    command = ["coarse-grain", str(trajectory), "--top", top, "-o", str(beads), "--beads", "martini3"]
+    assert main([*command, "--end", "1"]) == 0
+    config.write_text(
+        f'[data]\ntrajectory = "{beads}"\n[model]\nmapping = "martini3"\n[training.estimator]\nepochs = 1\n'
+    )
+    capsys.readouterr()
+    for refused in (
+        ["evaluate", str(beads)],
+        ["evaluate", top, "--reference", str(beads)],
+        ["train", "beads", str(config), "-o", str(tmp_path / "out")],
+    ):
+        assert main(refused) == 2
+        assert "has beads of the mapping martini3; give a file of atoms" in capsys.readouterr().err
