@@ -45,9 +45,8 @@ class Structures:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add = parser.add_argument
-    add(
-        "family", choices=["protein", "diamondback", "temporal", "beads"], help="which kind of model to train"
-    )
+    families = ["protein", "diamondback", "temporal", "beads", "coherence"]
+    add("family", choices=families, help="what to train: a kind of model, or how fast torsions are forgotten")
     add(
         "config",
         type=Path,
@@ -68,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and write the model file, or suggest a configuration."""
     import torch
 
-    from backmap.cli import train_beads, train_diamondback, train_protein, train_temporal
+    from backmap.cli import train_beads, train_coherence, train_diamondback, train_protein, train_temporal
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -89,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         "diamondback": train_diamondback,
         "temporal": train_temporal,
         "beads": train_beads,
+        "coherence": train_coherence,
     }
     family = families[arguments.family]
     _refuse_old_states(arguments.output, arguments.resume)

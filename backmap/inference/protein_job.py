@@ -17,6 +17,7 @@ from backmap.chemistry.sites import Sites
 from backmap.errors import InputError
 from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
+from backmap.inference.coherent import Coherence, CoherentBuilder, State
 from backmap.inference.diamondback import DiamondbackBuilder
 from backmap.inference.protein import ProteinBuilder
 from backmap.models.beads.estimator import CAlphaEstimator
@@ -94,6 +95,8 @@ class ProteinJob:
         Radii in nm of sites of other molecules, which follow the sites of the protein in every frame.
     c_alphas : CAlphaRule
         Whether C-alphas or beads are exact or noisy; with given atoms they are kept.
+    coherence : Coherence, optional
+        How much of a frame the next one remembers; without it, each frame is drawn on its own.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`; not used by DiAMoNDBack.
     mirrored : bool
@@ -118,6 +121,7 @@ class ProteinJob:
     estimator: ModelFile | None = None
     obstacle_radii: np.ndarray | None = None
     c_alphas: CAlphaRule = CAlphaRule()
+    coherence: Coherence | None = None
     disulfides: np.ndarray | None = None
     mirrored: bool = False
     backbone_only: np.ndarray | None = None
@@ -147,15 +151,37 @@ class ProteinJob:
         device = torch.device(device)
         if self.beads is not None:
             return FrameBuilder(self, _open_beads(self, self.beads, device))
+        if self.coherence is not None:
+            return FrameBuilder(self, _InSequence(self, self.coherence, device))
         return FrameBuilder(self, _OnCAlphas(self, open_reconstructor(self, device), device))
+
+
+class Past(NamedTuple):
+    """What coherent frames need besides their positions.
+
+    Attributes
+    ----------
+    times : ndarray, (frames,) float64
+        In ps.
+    state : dict of str to ndarray, optional
+        From the frames before; None at the beginning.
+    """
+
+    times: np.ndarray
+    state: State | None
 
 
 class _Structures(Protocol):
     """Builds structures on the sites of a job."""
 
     def __call__(
-        self, sites: Tensor, numbers: Tensor, box: Tensor | None, obstacles: Obstacles | None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        sites: Tensor,
+        numbers: Tensor,
+        box: Tensor | None,
+        obstacles: Obstacles | None,
+        past: Past | None,
+    ) -> _Built:
         """Build atoms.
 
         Parameters
@@ -168,14 +194,30 @@ class _Structures(Protocol):
             Vectors of periodic boxes in nm, as rows, in reduced form.
         obstacles : Obstacles, optional
             Sites of other molecules in the same frames.
-
-        Returns
-        -------
-        Tensor, (samples, frames, residues, 15, 3)
-            Atoms in nm.
-        Tensor, (samples, frames, residues)
-            Distances in nm of what was built from the leading sites.
+        past : Past, optional
+            For coherent frames.
         """
+
+
+class _Built(NamedTuple):
+    """Built structures.
+
+    Attributes
+    ----------
+    atoms : Tensor, (samples, frames, residues, 15, 3)
+        In nm.
+    distances : Tensor, (samples, frames, residues)
+        Distances in nm of what was built from the leading sites.
+    state : dict of str to ndarray
+        For the next frames, if these are coherent.
+    n_jumps : int
+        Number of frames that do not follow the one before them.
+    """
+
+    atoms: Tensor
+    distances: Tensor
+    state: State = {}
+    n_jumps: int = 0
 
 
 class _OnCAlphas:
@@ -192,8 +234,13 @@ class _OnCAlphas:
             self._slots = job.sites.places
 
     def __call__(
-        self, sites: Tensor, numbers: Tensor, box: Tensor | None, obstacles: Obstacles | None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        sites: Tensor,
+        numbers: Tensor,
+        box: Tensor | None,
+        obstacles: Obstacles | None,
+        past: Past | None,
+    ) -> _Built:
         """Build atoms."""
         c_alpha, given = sites, None
         if self._slots is not None:
@@ -213,7 +260,46 @@ class _OnCAlphas:
             given=given,
             obstacles=obstacles,
         )
-        return built, torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1)
+        return _Built(built, torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1))
+
+
+class _InSequence:
+    """Builds structures on C-alphas, each given the frame before."""
+
+    def __init__(self, job: ProteinJob, coherence: Coherence, device: torch.device) -> None:
+        self._job = job
+        model = job.model.load(device)
+        assert isinstance(model, ProteinModel)  # the plan refuses others
+        self._builder = CoherentBuilder(
+            model, job.model_topology, job.linked, coherence, device, job.disulfides
+        )
+        self._c_alphas = CAlphaDrawer(job.c_alphas, self._builder.chain)
+
+    def __call__(
+        self,
+        sites: Tensor,
+        numbers: Tensor,
+        box: Tensor | None,
+        obstacles: Obstacles | None,
+        past: Past | None,
+    ) -> _Built:
+        """Build atoms."""
+        assert past is not None  # the run gives it to coherent jobs
+        beads = sites.to(self._builder.device)
+        samples, seed = self._job.samples, self._job.seed
+        cell = None if box is None else box.to(beads)
+        built, state, n_jumps = self._builder.reconstruct(
+            self._c_alphas.draw(beads, samples=samples, seed=seed, box=cell),
+            numbers=numbers,
+            times=past.times,
+            state=past.state,
+            samples=samples,
+            seed=seed,
+            box=box,
+            obstacles=obstacles,
+        )
+        distances = torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1)
+        return _Built(built, distances, state, n_jumps)
 
 
 class _OnBeads:
@@ -223,8 +309,13 @@ class _OnBeads:
         self._job, self._builder = job, builder
 
     def __call__(
-        self, sites: Tensor, numbers: Tensor, box: Tensor | None, obstacles: Obstacles | None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        sites: Tensor,
+        numbers: Tensor,
+        box: Tensor | None,
+        obstacles: Obstacles | None,
+        past: Past | None,
+    ) -> _Built:
         """Build atoms."""
         built = self._builder.reconstruct(
             sites,
@@ -234,7 +325,7 @@ class _OnBeads:
             box=box,
             obstacles=obstacles,
         )
-        return built, self._builder.image_distance(built, sites)
+        return _Built(built, self._builder.image_distance(built, sites))
 
 
 def _open_beads(job: ProteinJob, layout: BeadLayout, device: torch.device) -> _OnBeads:
@@ -279,12 +370,18 @@ class BuiltAtoms(NamedTuple):
         Number of structures in which the peptide before a residue other than proline is cis.
     failures : int
         Number of finishing steps that failed and were skipped.
+    state : dict of str to ndarray
+        For the next frames, if these are coherent.
+    n_jumps : int
+        Number of coherent frames that do not follow the one before them.
     """
 
     atoms: np.ndarray
     displacement: np.ndarray
     cis: np.ndarray
     failures: int
+    state: State = {}
+    n_jumps: int = 0
 
 
 class FrameBuilder:
@@ -300,7 +397,11 @@ class FrameBuilder:
 
     @torch.inference_mode()
     def __call__(
-        self, positions: np.ndarray, numbers: np.ndarray, box: np.ndarray | None = None
+        self,
+        positions: np.ndarray,
+        numbers: np.ndarray,
+        box: np.ndarray | None = None,
+        past: Past | None = None,
     ) -> BuiltAtoms:
         """Build frames.
 
@@ -312,17 +413,25 @@ class FrameBuilder:
             Number of each frame in its trajectory; it determines the random numbers.
         box : ndarray, (frames, 3, 3), optional
             Vectors of periodic boxes in nm, as rows.
+        past : Past, optional
+            Required for coherent frames.
 
         Raises
         ------
         InputError
-            If a box is invalid, or the model predicts positions that are not finite.
+            If a box is invalid, if only some of coherent frames have one, or the model predicts positions
+            that are not finite.
         """
         periodic = np.zeros(len(numbers), dtype=bool) if box is None else has_box(box)
         if box is None or not periodic.any():
             reduced = None
         elif periodic.all():
             reduced = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
+        elif past is not None:
+            raise InputError(
+                f"{self.job.name}: some frames have a periodic box and others have none; coherent frames "
+                "need one in all frames or in none"
+            )
         else:
             return self._build_separately(positions, numbers, box, periodic)
         if self.job.mirrored:
@@ -330,7 +439,7 @@ class FrameBuilder:
         n_sites = self.job.sites.n_sites
         sites, frames = torch.from_numpy(positions[:, :n_sites]), torch.from_numpy(numbers)
         obstacles = self._obstacles(torch.from_numpy(positions[:, n_sites:]))
-        built, displacement = self._structures(sites, frames, reduced, obstacles)
+        built, displacement, state, n_jumps = self._structures(sites, frames, reduced, obstacles, past)
         if not bool(built.isfinite().all()):
             raise InputError(
                 f"{self.job.model.name}: predicts positions that are not finite for {self.job.name}; its "
@@ -340,7 +449,7 @@ class FrameBuilder:
         if self.job.mirrored:
             built = -built
         atoms, failures = self._finish(built[:, :, self._listed.to(built.device)].cpu().numpy())
-        return BuiltAtoms(atoms, displacement.cpu().numpy(), cis, failures)
+        return BuiltAtoms(atoms, displacement.cpu().numpy(), cis, failures, state, n_jumps)
 
     def _obstacles(self, positions: Tensor) -> Obstacles | None:
         """Return the sites (frames, obstacles, 3) of other molecules, if the job has any."""

@@ -157,6 +157,11 @@ class FrameSource(ABC):
         """Number of selected frames, including bad ones."""
         return len(self.numbers)
 
+    @property
+    def tells_times(self) -> bool:
+        """Whether each frame says when it was taken."""
+        return self._timed
+
     @cached_property
     def frame_interval_ps(self) -> float | None:
         """Time in ps between selected frames, from the file's header or first sound frames, if known."""

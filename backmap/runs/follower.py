@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from backmap.cluster import LocalWorkers, count_workers, select_device
+from backmap.inference.coherent import State
 from backmap.inference.temporal import frames_per_chunk
 from backmap.io import AtomList, BeadSource, FrameChunk, FrameSource, Source
 from backmap.io.selection.other_molecules import OthersKept
@@ -14,7 +15,7 @@ from backmap.models.checkpoint import ModelFile
 from backmap.models.temporal.model import TemporalModel
 
 from .c_alpha_record import CAlphaRecord, describe_cis
-from .protein_frames import BuiltFrames, build_frames, frames_per_batch
+from .protein_frames import BuiltFrames, build_frames, build_in_sequence, frames_per_batch
 from .protein_plan import ProteinPlan
 from .request import Building
 from .temporal import rollout_job
@@ -91,6 +92,7 @@ class _ProteinFollower:
         self._plan = ProteinPlan.make(self.source, model, asked)
         self._workers = LocalWorkers(self._plan.job, device, count, threads)
         self._c_alphas = CAlphaRecord()
+        self._state: State = {}
         self.atoms = self._plan.atoms
         self.frames_per_batch = frames_per_batch(
             self.source.topology.n_residues, asked.samples, device, count
@@ -98,7 +100,13 @@ class _ProteinFollower:
 
     def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
         """Build frames, several batches at a time."""
-        for built in build_frames(self._workers, chunks, self._plan.kept, self._plan.job.samples):
+        kept, clock, samples = self._plan.kept, self._plan.clock, self._plan.job.samples
+        for built in (
+            build_frames(self._workers, chunks, kept, samples)
+            if clock is None
+            else build_in_sequence(self._workers, chunks, kept, clock, samples, self._state)
+        ):
+            self._state = built.state
             self._c_alphas += built.c_alphas
             yield built
 

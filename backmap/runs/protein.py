@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from backmap.cluster import Workers
 from backmap.errors import InputEndsEarly, InputError
-from backmap.io import GrowingOutput, Journal, open_source, require_output_format
+from backmap.inference.coherent import State
+from backmap.io import FrameChunk, GrowingOutput, Journal, open_source, require_output_format
 from backmap.models.checkpoint import ModelFile
 
 from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion
 from .outputs import Outputs
 from .pool import Pool
 from .progress_report import ProgressReport
-from .protein_frames import build_frames, frames_per_batch, to_step
+from .protein_frames import BuiltFrames, build_frames, build_in_sequence, frames_per_batch, to_step
 from .protein_plan import ProteinPlan
 from .read_ahead import read_ahead
 from .recorder import Recorder
@@ -65,6 +67,7 @@ class ProteinRun(Run):
         batch = journal.progress.notes.get("batch") or self._frames_per_batch(pool)
         skipped = list(journal.progress.notes.get("skipped", ()))
         unfinished = journal.progress.notes.get("unfinished", 0)
+        jumps = journal.progress.notes.get("jumps", 0)
         c_alphas = CAlphaRecord.from_notes(journal.progress.notes.get("c_alphas", {}))
         grown = self.whole_outputs(outputs, journal)
         chunks = read_ahead(source.chunks(batch, journal.progress.frames_done))
@@ -73,13 +76,15 @@ class ProteinRun(Run):
             Recorder(journal, grown, chunk=request.chunk, written=report.update) as recorder,
         ):
             try:
-                for built in build_frames(workers, chunks, self._plan.kept, request.samples):
+                for built in self._built(workers, chunks, journal.progress.state):
                     skipped = skipped + built.chunk.skipped.tolist()
                     unfinished += built.failures
+                    jumps += built.n_jumps
                     c_alphas += built.c_alphas
                     notes = {
                         "skipped": skipped,
                         "unfinished": unfinished,
+                        "jumps": jumps,
                         "batch": batch,
                         "c_alphas": c_alphas.to_notes(),
                     }
@@ -87,6 +92,13 @@ class ProteinRun(Run):
             except InputEndsEarly as failure:
                 return [failure]
         return []
+
+    def _built(self, workers: Workers, chunks: Iterable[FrameChunk], state: State) -> Iterator[BuiltFrames]:
+        """Build chunks of frames: several at once, or each after the one before it if frames are coherent."""
+        kept, clock, samples = self._plan.kept, self._plan.clock, self.request.samples
+        if clock is None:
+            return build_frames(workers, chunks, kept, samples)
+        return build_in_sequence(workers, chunks, kept, clock, samples, state)
 
     def whole_outputs(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
         """Open the outputs at their current lengths."""
@@ -103,6 +115,7 @@ class ProteinRun(Run):
         return {
             "skipped_frames": skipped,
             "structures_not_minimised": notes.get("unfinished", 0),
+            **({"jumps": notes.get("jumps", 0)} if self.request.coherent else {}),
             **CAlphaRecord.from_notes(notes.get("c_alphas", {})).summary(
                 self._source.topology, self._source.beads_name
             ),
@@ -127,4 +140,6 @@ class ProteinRun(Run):
         sizes = [counted(number, noun) for number, noun in numbers]
         motion = describe_motion(outcome)
         line = f"reconstructed {' x '.join(sizes)} in {report.seconds:.1f} s ({said})"
+        if outcome.get("jumps"):
+            line += f", {counted(outcome['jumps'], 'jump')} between frames"
         return f"{line}, {motion}" if motion else line

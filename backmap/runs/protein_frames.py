@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from backmap.chemistry import Topology
 from backmap.chemistry.modified_residues import Modification, Modifications
 from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
-from backmap.inference.protein_job import POSITION_DECIMALS, ProteinJob
+from backmap.inference.coherent import State
+from backmap.inference.protein_job import POSITION_DECIMALS, Past, ProteinJob
 from backmap.io import AtomList, FrameChunk, Progress, Source
 from backmap.io.atom_list import ListedResidue
 
@@ -149,12 +150,18 @@ class BuiltFrames:
         Record of their C-alphas.
     failures : int
         Number of structures that could not be finished as requested.
+    state : dict of str to ndarray
+        For the next frames, if these are coherent.
+    n_jumps : int
+        Number of coherent frames that do not follow the one before them.
     """
 
     coordinates: np.ndarray
     chunk: FrameChunk
     c_alphas: CAlphaRecord = CAlphaRecord()
     failures: int = 0
+    state: State = field(default_factory=dict)
+    n_jumps: int = 0
 
 
 def build_frames(
@@ -195,6 +202,50 @@ def build_frames(
         raise failure
 
 
+@dataclass(frozen=True)
+class Clock:
+    """When frames were taken.
+
+    Parameters
+    ----------
+    interval_ps : float, optional
+        Time between successive frames of the file; by default, frames say it themselves.
+    """
+
+    interval_ps: float | None
+
+    def times(self, chunk: FrameChunk) -> np.ndarray:
+        """Return the times (frames,) of frames in ps."""
+        if self.interval_ps is not None or chunk.time is None:
+            return chunk.numbers * (self.interval_ps or 0.0)
+        return np.asarray(chunk.time, dtype=np.float64)
+
+
+def build_in_sequence(
+    workers: Workers,
+    chunks: Iterable[FrameChunk],
+    kept: KeptAtoms,
+    clock: Clock,
+    samples: int = 1,
+    state: State | None = None,
+) -> Iterator[BuiltFrames]:
+    """Build all atoms of every chunk of coherent frames, one chunk after another.
+
+    Parameters
+    ----------
+    workers, chunks, kept, samples
+        As for :func:`build_frames`.
+    clock : Clock
+        Gives the times of frames.
+    state : dict of str to ndarray, optional
+        From the frames before the first chunk.
+    """
+    for chunk in chunks:
+        built = _PendingChunk(workers, chunk, kept, Past(clock.times(chunk), state or None)).result(samples)
+        state = built.state
+        yield built
+
+
 def near_origin(chunk: FrameChunk, kept: KeptAtoms) -> tuple[np.ndarray, np.ndarray]:
     """Select the sites that frames are built from, and move the first residue of every frame to the origin.
 
@@ -216,15 +267,19 @@ def near_origin(chunk: FrameChunk, kept: KeptAtoms) -> tuple[np.ndarray, np.ndar
 class _PendingChunk:
     """A chunk that a worker is building."""
 
-    def __init__(self, workers: Workers, chunk: FrameChunk, kept: KeptAtoms) -> None:
+    def __init__(
+        self, workers: Workers, chunk: FrameChunk, kept: KeptAtoms, past: Past | None = None
+    ) -> None:
         self._chunk, self._kept = chunk, kept
         near, self._origin = near_origin(chunk, kept)
-        self._future = workers.submit(near, chunk.numbers, chunk.periodic_box) if len(chunk) else None
+        self._state = {} if past is None else past.state or {}
+        piece = near, chunk.numbers, chunk.periodic_box, past
+        self._future = workers.submit(*piece) if len(chunk) else None
 
     def result(self, samples: int) -> BuiltFrames:
         chunk = self._chunk
         if self._future is None:
-            return BuiltFrames(np.empty((samples, 0, 0, 3)), chunk)
+            return BuiltFrames(np.empty((samples, 0, 0, 3)), chunk, state=self._state)
         built = self._future.result()
         atoms = built.atoms + self._origin
         kept = self._kept
@@ -234,7 +289,8 @@ class _PendingChunk:
         if kept.others.start < kept.others.stop:
             beside = np.asarray(chunk.coordinates[:, kept.others], dtype=np.float64)
             atoms = np.concatenate([atoms, np.broadcast_to(beside, (samples, *beside.shape))], axis=2)
-        return BuiltFrames(atoms, chunk, CAlphaRecord.of(built), built.failures)
+        record = CAlphaRecord.of(built)
+        return BuiltFrames(atoms, chunk, record, built.failures, built.state, built.n_jumps)
 
 
 def build_reference(job: ProteinJob, source: Source, kept: KeptAtoms) -> np.ndarray:
@@ -257,7 +313,7 @@ def to_step(built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any]) -> 
     """Convert built frames to a step of the recorder, with notes for the journal."""
     chunk = built.chunk
     written = list(enumerate(layout.frames(built.coordinates, chunk))) if len(chunk) else []
-    progress = Progress(chunk.first_frame + chunk.looked_at, notes=notes)
+    progress = Progress(chunk.first_frame + chunk.looked_at, state=built.state, notes=notes)
     return Step(progress, written, chunk.looked_at * len(built.coordinates))
 
 

@@ -18,7 +18,7 @@ from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.postprocessing.modified_residues import ModifiedResidues
 
-from .protein_frames import KeptAtoms, build_reference, listed_atoms
+from .protein_frames import Clock, KeptAtoms, build_reference, listed_atoms
 from .request import Building
 
 
@@ -34,11 +34,14 @@ class ProteinPlan:
         Atoms that the workers return, in order.
     kept : KeptAtoms
         Atoms that the workers are given, and those that keep exactly their positions.
+    clock : Clock, optional
+        Times of coherent frames.
     """
 
     job: ProteinJob
     atoms: AtomList
     kept: KeptAtoms
+    clock: Clock | None = None
 
     @classmethod
     def make(cls, source: Source, model: ModelFile, asked: Building) -> ProteinPlan:
@@ -73,6 +76,7 @@ class ProteinPlan:
             estimator=estimator,
             obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
+            coherence=asked.coherence,
             disulfides=_with_modified(source.disulfides_with(links), topology, modifications, hands),
             mirrored=hands.mirrored,
             backbone_only=hands.others if hands.others.any() and source.beads is None else None,
@@ -82,7 +86,8 @@ class ProteinPlan:
         if source.beads is not None:
             stays = read[:0]
         kept = KeptAtoms.find(atoms, source, read, stays, modifications)
-        return cls(job, _with_others(atoms, source.others), kept)
+        clock = _clock(source, asked) if asked.coherent else None
+        return cls(job, _with_others(atoms, source.others), kept, clock)
 
 
 def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile | None:
@@ -106,6 +111,29 @@ def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile |
     if asked.keep_given:
         raise OptionError("keep_given", f"applies only to atoms; the input has beads of the mapping {name}")
     return None if source.mapping.main_is_c_alpha else shipped.read_estimator(name, asked.bead_model)
+
+
+def _clock(source: Source, asked: Building) -> Clock:
+    """Find out when frames were taken.
+
+    Raises
+    ------
+    InputError
+        If neither the input nor the options say it, or coherent frames cannot be built from its beads.
+    """
+    if source.beads is not None:
+        raise OptionError("coherent", f"builds on C-alphas; {source.name} has other beads")
+    if asked.frame_interval is not None:
+        return Clock(asked.frame_interval)
+    if source.tells_times:
+        return Clock(None)
+    interval = source.frame_interval_ps
+    if interval is None and source.n_frames > 1:
+        raise InputError(
+            f"{source.name}: does not say how much time passes between frames, which coherent frames need; "
+            "give it in ps as the frame interval"
+        )
+    return Clock((interval or 0.0) / source.frame_range.stride)
 
 
 def _with_others(atoms: AtomList, others: OtherMolecules) -> AtomList:
@@ -165,11 +193,13 @@ def _with_finishing(
         modified = ModifiedResidues(built, topology, modifications, given=job.given, other_hand=hands.others)
         finishing.append(modified)
         atoms = modified.atoms
+    if asked.hydrogens or asked.coherent:
+        once = replace(job, coherence=None)
+        reference = build_reference(once, source, KeptAtoms.find(built, source, read, read))
+        job = replace(job, disulfides=_decided(built, reference, hands))
     if asked.hydrogens:
         from backmap.postprocessing import Hydrogens
 
-        reference = build_reference(job, source, KeptAtoms.find(built, source, read, read))
-        job = replace(job, disulfides=_decided(built, reference, hands))
         hydrogens = Hydrogens(built, reference, ph=asked.ph, modified=modified)
         finishing.append(hydrogens)
         atoms = hydrogens.atoms
@@ -183,7 +213,8 @@ def _with_finishing(
 def _decided(atoms: AtomList, reference: np.ndarray, hands: _Hands) -> np.ndarray:
     """Return the disulfides (n, 2) of a frame, and every other cysteine paired with itself, for all frames.
 
-    Hydrogens are chosen once, and a bonded cysteine has none at its sulfur. Cysteines of the other hand are
+    Hydrogens are chosen once, and a bonded cysteine has none at its sulfur. Coherent frames keep their bonds.
+    Cysteines of the other hand are
     left out, as the model builds only their backbone.
     """
     absent = set(np.flatnonzero(hands.others).tolist())

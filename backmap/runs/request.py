@@ -12,9 +12,11 @@ from typing import Any
 from backmap.cluster.devices import DEVICES
 from backmap.errors import OptionError
 from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM, CAlphaMode, CAlphaRule
+from backmap.inference.coherent import Coherence
 from backmap.io import FrameRange
 from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Flag, Name, OneOf, Real, Several, Whole
+from backmap.models.protein.coherence import REFERENCE_KELVIN
 from backmap.models.shipped import DEFAULT_MODEL
 from backmap.options import check_options, defaults_of, option, options_of
 
@@ -119,6 +121,30 @@ class Building:
         group="building",
         families=PROTEINS,
     )
+    coherent: bool = option(
+        False,
+        Flag(),
+        "draw each frame given the one before, so that atoms move as in a simulation",
+        group="building",
+        families=("protein",),
+    )
+    frame_interval: float | None = option(
+        None,
+        Real(1e-9, 1e12),
+        "with coherent: time between successive frames of the input, in ps",
+        unset="as the input says",
+        metavar="PS",
+        group="building",
+        families=("protein",),
+    )
+    time_scale: float = option(
+        1.0,
+        Real(1e-6, 1e6),
+        "with coherent: atomistic time that passes per time of the simulation",
+        metavar="FACTOR",
+        group="building",
+        families=("protein",),
+    )
     ddim_steps: int = option(
         0,
         Whole(0, 10_000),
@@ -149,11 +175,11 @@ class Building:
     temperature: float | None = option(
         None,
         Real(1.0, 10_000.0),
-        "temperature of that simulation, in K",
-        unset="the temperature of the training data",
+        "temperature of that simulation, or with coherent that of the input, in K",
+        unset="that of the training data; 300 for coherent",
         metavar="K",
         group="building",
-        families=("temporal",),
+        families=("protein", "temporal"),
     )
     hydrogens: bool = option(
         False, Flag(), "add hydrogens, as chosen by OpenMM", group="finishing", families=PROTEINS
@@ -182,6 +208,10 @@ class Building:
             name = "bead_noise" if self.bead_noise is not None else "c_alphas"
             raise OptionError(name, "moves C-alphas, which keep_given keeps in place; give only one of them")
 
+        if self.coherent and self.keep_given:
+            raise OptionError(
+                "coherent", "draws all atoms but C-alphas; keep_given keeps others; give only one"
+            )
         if self.minimise and not self.hydrogens:
             raise OptionError("minimise", "needs hydrogens; ask for hydrogens as well")
 
@@ -196,6 +226,13 @@ class Building:
         """How C-alphas are treated."""
         return CAlphaRule(self.c_alphas, self.bead_noise)
 
+    @property
+    def coherence(self) -> Coherence | None:
+        """How much of a frame the next one remembers, for coherent frames."""
+        if not self.coherent:
+            return None
+        return Coherence(self.temperature or REFERENCE_KELVIN, self.time_scale)
+
     def require_family(self, family: str) -> None:
         """Refuse options that do not apply to a family of models.
 
@@ -209,6 +246,11 @@ class Building:
             if known.families and family not in known.families and getattr(self, name) != defaults[name]:
                 others = " and ".join(known.families)
                 raise OptionError(name, f"applies only to {others} models; {self.model} is a {family} model")
+        if family != "protein" or self.coherent:
+            return
+        for name in ("frame_interval", "time_scale", "temperature"):
+            if getattr(self, name) != defaults[name]:
+                raise OptionError(name, "applies only to coherent frames; ask for coherent as well")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,7 @@ class BackboneBuilder(nn.Module):
         end_uniforms: Tensor,
         given: Given | None = None,
         box: Tensor | None = None,
+        loyalty: float = 0.0,
     ) -> Backbone:
         """Build backbones.
 
@@ -124,6 +125,8 @@ class BackboneBuilder(nn.Module):
             angles to them.
         box : Tensor, (frames, 3, 3), optional
             Periodic boxes.
+        loyalty : float
+            Overlap in nm up to which the first trial of each end is preferred to others.
         """
         peptides = place_peptides(c_alpha, frames, angle, twist)
         nitrogen = shift(peptides[:, :, 2], -1, 0.0, dim=1)
@@ -132,9 +135,9 @@ class BackboneBuilder(nn.Module):
             atoms = keep_given(given, atoms, 0, chemistry.SLOT_CB)
         starts, ends = chain_ends(chain)
         count = len(starts)
-        self._place_starts(atoms, starts, chain, end_uniforms[:, :count], given, box)
+        self._place_starts(atoms, starts, chain, end_uniforms[:, :count], given, box, loyalty)
         oxt = torch.zeros_like(c_alpha)
-        oxt[:, ends] = self._place_ends(atoms, ends, chain, end_uniforms[:, count:], given, box)
+        oxt[:, ends] = self._place_ends(atoms, ends, chain, end_uniforms[:, count:], given, box, loyalty)
         backbone = Backbone(atoms, oxt)
         return backbone if given is None else self._fitted(backbone, given, chain)
 
@@ -150,6 +153,7 @@ class BackboneBuilder(nn.Module):
         uniforms: Tensor,
         given: Given | None,
         box: Tensor | None,
+        loyalty: float,
     ) -> None:
         """Write N of the first residues of segments, and C of residues without neighbours."""
         anchors = _Anchors(starts, given, atoms)
@@ -169,7 +173,7 @@ class BackboneBuilder(nn.Module):
         trials = _where(anchors.has(chemistry.SLOT_N), anchors.at(chemistry.SLOT_N), trials)
         excess = self._excess_reach(trials, c_alpha, c, chain.types[starts], anchors)
         target = starts[:, None] * chemistry.SLOT_CB + chemistry.SLOT_N
-        n = self._least_overlap(trials.unsqueeze(3), atoms, starts, target, excess, box)
+        n = self._least_overlap(trials.unsqueeze(3), atoms, starts, target, excess, box, loyalty)
         atoms[:, starts, chemistry.SLOT_N] = n.squeeze(2)
 
     def _lone(self, c_alpha: Tensor, uniforms: Tensor, anchors: "_Anchors") -> tuple[Tensor, Tensor]:
@@ -199,6 +203,7 @@ class BackboneBuilder(nn.Module):
         uniforms: Tensor,
         given: Given | None,
         box: Tensor | None,
+        loyalty: float,
     ) -> Tensor:
         """Write C and O of the last residues of segments; return their terminal oxygens (frames, ends, 3).
 
@@ -235,7 +240,9 @@ class BackboneBuilder(nn.Module):
             ],
             dim=1,
         )
-        chosen = self._least_overlap(torch.stack([c, o, oxt], dim=3), atoms, ends, target, excess, box)
+        chosen = self._least_overlap(
+            torch.stack([c, o, oxt], dim=3), atoms, ends, target, excess, box, loyalty
+        )
         atoms[:, ends, chemistry.SLOT_C] = chosen[:, :, 0]
         atoms[:, ends, chemistry.SLOT_O] = _where(has_o, oxygen, chosen[:, :, 1:2]).squeeze(2)
         return _where(has_oxt, anchors.at(chemistry.SLOT_OXT), chosen[:, :, 2:]).squeeze(2)
@@ -263,6 +270,7 @@ class BackboneBuilder(nn.Module):
         target: Tensor,
         excess: Tensor,
         box: Tensor | None,
+        loyalty: float,
     ) -> Tensor:
         """Return the points (frames, ends, points, 3) of the trials that overlap least with other residues.
 
@@ -270,6 +278,7 @@ class BackboneBuilder(nn.Module):
         side-chain atoms cannot reach come last.
         """
         penalty = self.excess_weight * excess
+        penalty[:, :, 1:] += loyalty
         # Call the operator directly: TorchScript cannot call functions with optional keywords.
         choice = torch.ops.backmap.least_overlap(
             atoms, trials, penalty, residues, target, self.overlap_distance_nm, box

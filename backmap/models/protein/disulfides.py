@@ -118,16 +118,33 @@ class Disulfides(nn.Module):
         Tensor, (frames, residues, candidates, 10, 3)
             In nm.
         """
+        closed, _ = self.close(candidates, backbone, chain, keys, stream, given, recorded)
+        return closed
+
+    def close(
+        self,
+        candidates: Tensor,
+        backbone: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        stream: int,
+        given: Given | None = None,
+        recorded: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Do the same, and return also which residues (frames, residues) are bonded."""
+        joined = torch.zeros_like(candidates[:, :, 0, 0, 0], dtype=torch.bool)
         pairs = self._near_pairs(backbone[:, :, chemistry.SLOT_CA], chain)
         if pairs.shape[0] == 0:
-            return candidates
+            return candidates, joined
         candidates = candidates.clone()
         number = pairs[:, 0] * chain.n_residues + pairs[:, 1]
         uniforms = uniform(keys, stream, torch.stack([2 * number, 2 * number + 1], dim=1))
         odds = self._log_odds(candidates, backbone, chain, pairs, given, recorded)
         bonded = self._bond(candidates, backbone, pairs, odds, uniforms[:, :, 0], given)
         self._keep_apart(candidates, pairs, bonded, uniforms[:, :, 1])
-        return candidates
+        frame, pair = torch.nonzero(bonded).unbind(dim=1)
+        joined[frame.unsqueeze(1), pairs[pair]] = True
+        return candidates, joined
 
     def _near_pairs(self, c_alpha: Tensor, chain: Chain) -> Tensor:
         """Return pairs (pairs, 2) of cysteines that are near in any frame, the lower residue first."""

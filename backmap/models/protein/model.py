@@ -210,7 +210,7 @@ class ProteinModel(nn.Module):
     ) -> Backbone:
         """Draw backbones for samples x frames, samples first; arguments as for :meth:`draw`."""
         samples = keys.shape[0]
-        encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, _sites_at_once(c_alpha), box)
+        encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, sites_at_once(c_alpha), box)
         uniforms = uniform(keys, self.peptide_stream, _counters([chain.n_residues, 4], keys))
         evidence: PeptideEvidence | None = None
         if given is not None:
@@ -286,7 +286,7 @@ class ProteinModel(nn.Module):
             sites_given = of_sites(given)
             known = self._known_torsions(atoms, beta, types, sites_given)
         candidates = []
-        size = _sites_at_once(atoms)
+        size = sites_at_once(atoms)
         for first in range(0, len(types), size):
             last = first + size
             hidden = self.side_chains.encode(cut_sites(sites, first, last))
@@ -318,6 +318,6 @@ def _counters(shape: list[int], like: Tensor) -> Tensor:
     return torch.arange(count, device=like.device).view(shape)
 
 
-def _sites_at_once(like: Tensor) -> int:
+def sites_at_once(like: Tensor) -> int:
     """Return the number of sites a network reads at once: on a CPU those that fit the cache, else all."""
     return 512 if like.device.type == "cpu" else 1 << 62

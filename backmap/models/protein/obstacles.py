@@ -29,3 +29,8 @@ def on_device(obstacles: Obstacles, device: torch.device) -> Obstacles:
 def of_samples(obstacles: Obstacles, samples: int) -> Obstacles:
     """Repeat the frames for each sample: samples x frames, samples first."""
     return Obstacles(obstacles.positions.repeat(samples, 1, 1), obstacles.radii)
+
+
+def at_frame(obstacles: Obstacles, frame: int) -> Obstacles:
+    """Return the obstacles of one frame."""
+    return Obstacles(obstacles.positions[frame : frame + 1], obstacles.radii)

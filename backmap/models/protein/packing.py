@@ -33,6 +33,20 @@ class Packer(nn.Module):
         box: Tensor | None = None,
         obstacles: Obstacles | None = None,
     ) -> Tensor:
+        """Return the chosen side chains (frames, residues, 10, 3); arguments as for :meth:`choose`."""
+        choice, _ = self.choose(candidates, backbone, chain, uniforms, box, obstacles)
+        index = choice[:, :, None, None, None].expand(-1, -1, -1, candidates.shape[3], 3)
+        return candidates.gather(2, index).squeeze(2)
+
+    def choose(
+        self,
+        candidates: Tensor,
+        backbone: Backbone,
+        chain: Chain,
+        uniforms: Tensor,
+        box: Tensor | None = None,
+        obstacles: Obstacles | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Choose one candidate for each residue.
 
         Parameters
@@ -44,7 +58,7 @@ class Packer(nn.Module):
         chain : Chain
             The sequence.
         uniforms : Tensor, (frames, sweeps, residues)
-            Random numbers in [0, 1).
+            Random numbers in [0, 1). Without sweeps the first candidates are chosen.
         box : Tensor, (frames, 3, 3), optional
             Periodic boxes.
         obstacles : Obstacles, optional
@@ -52,8 +66,10 @@ class Packer(nn.Module):
 
         Returns
         -------
-        Tensor, (frames, residues, 10, 3)
-            The chosen side chains in nm.
+        Tensor, (frames, residues) int64
+            The chosen candidates.
+        Tensor, (frames, residues)
+            Energies of their overlaps in kT.
         """
         radii, mask = self.radii[chain.types], self.mask[chain.types]
         fixed = torch.cat([backbone.atoms, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
@@ -77,7 +93,7 @@ class Packer(nn.Module):
             linked = functional.pad(linked, [0, more])
             uniforms = functional.pad(uniforms, [0, more])
         # Call the operator directly: TorchScript cannot call functions with optional keywords.
-        choice, _ = torch.ops.backmap.pack_side_chains(
+        choice, energy = torch.ops.backmap.pack_side_chains(
             candidates,
             side_mask,
             fixed,
@@ -89,8 +105,7 @@ class Packer(nn.Module):
             self.strength,
             box,
         )
-        index = choice[:, :, None, None, None].expand(-1, -1, -1, candidates.shape[3], 3)
-        return candidates.gather(2, index).squeeze(2)[:, :n_residues]
+        return choice[:, :n_residues], energy[:, :n_residues]
 
 
 def _in_rows(values: Tensor, n_rows: int, n_columns: int) -> Tensor:

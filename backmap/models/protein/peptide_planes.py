@@ -283,7 +283,13 @@ class PeptidePlaneNetwork(nn.Module):
             Periodic boxes.
         """
         sites, frames = self.describe(c_alpha, chain, box)
-        shape = c_alpha.shape[:2]
+        return self.encode_described(sites, frames, chain, sites_at_once), frames
+
+    def encode_described(
+        self, sites: PeptideSites, frames: PeptideFrames, chain: Chain, sites_at_once: int
+    ) -> EncodedPeptides:
+        """Encode all peptides of all frames, from :meth:`describe`, in slices of sites."""
+        shape = frames.distance.shape
         placed = sites.before[..., :6]
         forms, kinds = self.penalty.describe(placed.unflatten(0, shape), frames.plane, frames.distance, chain)
         contexts, befores, left = [], [], []
@@ -295,7 +301,7 @@ class PeptidePlaneNetwork(nn.Module):
             contexts.append(context)
             befores.append(before)
         ahead = shift(torch.cat(left).unflatten(0, shape), 1, 0.0, dim=1)
-        encoded = EncodedPeptides(
+        return EncodedPeptides(
             torch.cat(contexts).unflatten(0, shape),
             torch.cat(befores).unflatten(0, shape),
             placed[..., 3:].unflatten(0, shape),
@@ -304,7 +310,6 @@ class PeptidePlaneNetwork(nn.Module):
             kinds,
             torch.where(chain.has_neighbour(2)[:, None], ahead, 0.0),
         )
-        return encoded, frames
 
     def encode(self, sites: PeptideSites) -> tuple[Tensor, Tensor]:
         """Compute everything that does not depend on the previous angle.
@@ -382,6 +387,20 @@ class PeptidePlaneNetwork(nn.Module):
         there = (n.square().sum(dim=-1) * c_beta.square().sum(dim=-1)).unsqueeze(-1)
         return 0.5 * there * ((volume - self.volume) / self.volume_deviation).square()
 
+    def angle_logits(self, encoded: EncodedPeptides, cosine: Tensor, sine: Tensor) -> Tensor:
+        """Return unnormalised log-probabilities (..., classes) of angles, under the penalties.
+
+        Parameters
+        ----------
+        encoded : EncodedPeptides
+            For peptides (...).
+        cosine, sine : Tensor, (...)
+            Cosine and sine of the previous peptides' angles; leading dimensions broadcast.
+        """
+        logits = self.logits(encoded.context, encoded.before, cosine, sine)
+        joints = Joints(encoded.forms, encoded.kinds)
+        return logits + encoded.ahead - self.penalty(joints, cosine, sine, self.class_waves)
+
     def logits(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Combine the result of :meth:`encode` with the previous angle; leading dimensions broadcast."""
         return self.output(self.hidden(context, before, cosine, sine))
@@ -426,14 +445,12 @@ class PeptidePlaneNetwork(nn.Module):
             rows = segments[: int((lengths > step).sum()), step]
             angle = angle[:, :, : len(rows)]
             cosine, sine = torch.cos(angle), torch.sin(angle)
-            nitrogen, carbon = encoded.nitrogen[:, rows], encoded.carbon[:, rows]
-            logits = self.logits(encoded.context[:, rows], encoded.before[:, rows], cosine, sine)
-            joints = Joints(encoded.forms[:, rows], encoded.kinds[:, rows])
-            logits = logits + encoded.ahead[:, rows] - self.penalty(joints, cosine, sine, self.class_waves)
+            here = take_peptides(encoded, rows)
+            logits = self.angle_logits(here, cosine, sine)
             if evidence is not None:
                 logits = logits + evidence.support[:, rows]
                 logits = logits - self.handedness_penalty(
-                    nitrogen, carbon, evidence.c_beta[:, rows], cosine, sine
+                    here.nitrogen, here.carbon, evidence.c_beta[:, rows], cosine, sine
                 )
             drawn = uniforms[:, :, rows]
             angle = angle_in_class(draw_class(logits, drawn[..., 0]), drawn[..., 1], self.classes)
@@ -515,6 +532,19 @@ def _cut(sites: PeptideSites, first: int, last: int) -> PeptideSites:
         sites.window[first:last],
         sites.types[first:last],
         sites.before[first:last],
+    )
+
+
+def take_peptides(encoded: EncodedPeptides, rows: Tensor) -> EncodedPeptides:
+    """Return the peptides ``rows`` along the second dimension."""
+    return EncodedPeptides(
+        encoded.context[:, rows],
+        encoded.before[:, rows],
+        encoded.nitrogen[:, rows],
+        encoded.carbon[:, rows],
+        encoded.forms[:, rows],
+        encoded.kinds[:, rows],
+        encoded.ahead[:, rows],
     )
 
 

@@ -112,7 +112,7 @@ def cut_sites(sites: SideChainSites, first: int, last: int) -> SideChainSites:
     )
 
 
-def measure_chi(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
+def measure_torsions(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
     """Measure side-chain torsions.
 
     Parameters
@@ -127,7 +127,7 @@ def measure_chi(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, 
     Returns
     -------
     Tensor, (n, 4)
-        Torsions in radians; those with a period of half a turn lie in [-pi/2, pi/2).
+        Torsions in radians.
     Tensor, (n, 4) bool
         Which torsions exist.
     """
@@ -136,7 +136,15 @@ def measure_chi(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, 
     rows = torch.arange(len(types), device=atoms.device)[:, None, None]
     points = atoms[rows, slots.clamp_min(0)]
     there = there & present[rows, slots.clamp_min(0)].all(dim=-1)
-    chi = torsion_angle(*points.unbind(dim=2))
+    return torsion_angle(*points.unbind(dim=2)), there
+
+
+def measure_chi(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
+    """Measure side-chain torsions as :func:`measure_torsions`, with half turns folded.
+
+    Torsions with a period of half a turn lie in [-pi/2, pi/2).
+    """
+    chi, there = measure_torsions(atoms, present, types)
     folded = torch.remainder(chi + math.pi / 2, math.pi) - math.pi / 2
     return torch.where(torch.from_numpy(CHI_SYMMETRIC).to(atoms.device)[types], folded, chi), there
 
@@ -157,6 +165,7 @@ class SideChainNetwork(nn.Module):
     """Classifies chi1 ... chi4, each given the previous ones."""
 
     has_chi: Tensor
+    repeats: Tensor
     type_window: Final = _TYPE_WINDOW
     query_distance_nm: Final = 0.24
     max_chi: Final = MAX_CHI
@@ -180,6 +189,7 @@ class SideChainNetwork(nn.Module):
         self.earlier = _PerTorsion([nn.Linear(2 * chi, head, bias=False) for chi in range(1, MAX_CHI)])
         self.output = _PerTorsion([nn.Linear(head, classes) for _ in range(MAX_CHI)])
         self.register_buffer("has_chi", torch.from_numpy(CHI_MASK), persistent=False)
+        self.register_buffer("repeats", torch.from_numpy(CHI_SYMMETRIC), persistent=False)
 
     def describe(
         self, backbone: Tensor, c_beta: Tensor, chain: Chain, box: Tensor | None = None
@@ -243,6 +253,16 @@ class SideChainNetwork(nn.Module):
             waves = torch.cat([torch.cos(earlier), torch.sin(earlier)], dim=-1)
             head = head + self.earlier(chi - 1, waves)
         return self.output(chi, functional.silu(head))
+
+    def probabilities(self, hidden: Tensor, types: Tensor, chi: int, earlier: Tensor) -> Tensor:
+        """Return the probabilities (n, candidates, classes) of one torsion over a full turn.
+
+        Both halves of the turn are equally probable for torsions that repeat after half a turn; the network
+        itself uses one of them. Arguments as for :meth:`logits`, and the residue types (n,).
+        """
+        probabilities = torch.softmax(self.logits(hidden, chi, earlier), dim=-1)
+        both = 0.5 * (probabilities + probabilities.roll(self.classes // 2, -1))
+        return torch.where(self.repeats[types, chi, None, None], both, probabilities)
 
     def forward(self, sites: SideChainSites, torsions: Tensor) -> list[Tensor]:
         """Return the logits of all torsions given the true previous ones: four of (n, classes)."""

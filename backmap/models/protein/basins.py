@@ -1,0 +1,172 @@
+"""Torsions that remember: a step in time that leaves a distribution on a circle unchanged.
+
+A distribution over equal bins of a turn is divided into basins, one around each of its maxima. In a step, a
+torsion may leave its basin and is then drawn anew; otherwise it wanders by a few Metropolis steps.
+
+With p the probability of a basin, s = sqrt(p), S the sum of s over all basins, and k the rate of leaving
+times the interval, the torsion leaves with probability l = k S / (s + k S), and lands in a basin with
+probability proportional to p l. The flow from a basin to another is then that from the other back, so that p
+is stationary for any k. A basin that becomes improbable is left quickly, and a long interval draws
+independently. This is the resolvent (1 - Q)^-1 of the rates Q_ab = k s_b / s_a.
+"""
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+from backmap.models.protein.geometry import angle_in_class, classify_angle
+
+WANDERINGS = 3
+"""Metropolis steps per step in time."""
+
+DRAWS = 3 + 2 * WANDERINGS
+"""Random numbers per step in time: leaving, bin to land in, place in it; trials and their fates."""
+
+LONGEST_WANDERING = math.radians(60.0)
+"""Largest standard deviation of a Metropolis step."""
+
+SMOOTHING_DEGREES = 15.0
+"""Standard deviation of the kernel that smooths distributions before their maxima are found."""
+
+_SMALLEST = 2.0**-24
+_LONGEST = 1e9
+"""Largest rate times interval: everything is drawn anew."""
+
+
+@functools.cache
+def _kernel(bins: int) -> Tensor:
+    """Return a circulant matrix (bins, bins) that smooths by repeated (1, 2, 1) / 4."""
+    passes = max(1, round(2 * (SMOOTHING_DEGREES * bins / 360) ** 2))
+    once = 0.5 * torch.eye(bins) + 0.25 * (torch.eye(bins).roll(1, 0) + torch.eye(bins).roll(-1, 0))
+    return torch.linalg.matrix_power(once, passes)
+
+
+def find_basins(probabilities: Tensor) -> Tensor:
+    """Return the basin of each bin, named by the bin of its maximum.
+
+    The distribution is smoothed first, and every bin belongs to the maximum uphill from it.
+
+    Parameters
+    ----------
+    probabilities : Tensor, (..., bins)
+        Along a full turn; the ends are neighbours.
+
+    Returns
+    -------
+    Tensor, (..., bins) int64
+    """
+    bins = probabilities.shape[-1]
+    smooth = torch.matmul(probabilities, _kernel(bins).to(probabilities))
+    before, after = smooth.roll(1, -1), smooth.roll(-1, -1)
+    index = torch.arange(bins, device=probabilities.device).expand_as(probabilities)
+    down = (before > smooth) & (before >= after)
+    uphill = torch.where(down, index - 1, torch.where(after > smooth, index + 1, index))
+    uphill = torch.remainder(uphill, bins)
+    reached = 1
+    while reached < bins:
+        uphill = uphill.gather(-1, uphill)
+        reached *= 2
+    return uphill
+
+
+def leaving(probabilities: Tensor, basins: Tensor, rate: Tensor) -> Tensor:
+    """Return the probability (..., bins) of leaving the basin of each bin in one step.
+
+    Parameters
+    ----------
+    probabilities : Tensor, (..., bins)
+        The distribution.
+    basins : Tensor, (..., bins) int64
+        From :func:`find_basins`.
+    rate : Tensor, (...)
+        Rate of leaving times the interval.
+    """
+    mass = torch.zeros_like(probabilities).scatter_add(-1, basins, probabilities)
+    total = mass.sqrt().sum(dim=-1, keepdim=True)
+    out = rate.clamp_max(_LONGEST).unsqueeze(-1) * total
+    return out / (mass.gather(-1, basins).sqrt() + out).clamp_min(1e-30)
+
+
+def normal_deviates(uniforms: Tensor) -> Tensor:
+    """Return normal deviates from uniform numbers in [0, 1)."""
+    return math.sqrt(2.0) * torch.erfinv((2 * uniforms - 1).clamp(-1 + _SMALLEST, 1 - _SMALLEST))
+
+
+def share_below(deviates: Tensor) -> Tensor:
+    """Return the cumulative normal distribution, in [0, 1)."""
+    return (0.5 * (1 + torch.erf(deviates / math.sqrt(2.0)))).clamp(0.0, 1 - _SMALLEST)
+
+
+def step_angle(
+    probabilities: Tensor, before: Tensor, rate: Tensor, wandering: Tensor, uniforms: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Move angles by one step in time; leading dimensions broadcast.
+
+    Parameters
+    ----------
+    probabilities : Tensor, (..., bins)
+        Distribution of each angle now.
+    before : Tensor, (...)
+        Angles before the step in radians.
+    rate : Tensor, (...)
+        Rate of leaving a basin times the interval.
+    wandering : Tensor, (...)
+        Root mean square distance in radians that an angle would wander on a flat distribution.
+    uniforms : Tensor, (..., 9)
+        Random numbers in [0, 1).
+
+    Returns
+    -------
+    Tensor, (...)
+        Angles after the step in radians, in [-pi, pi).
+    Tensor, (...) bool
+        Which of them left their basin.
+    """
+    bins = probabilities.shape[-1]
+    probabilities = probabilities.expand(*before.shape, bins)
+    basins = find_basins(probabilities)
+    leave = leaving(probabilities, basins, rate)
+    own = classify_angle(before, bins).unsqueeze(-1)
+    left = uniforms[..., 0] < leave.gather(-1, own).squeeze(-1)
+    landed = _draw(probabilities * leave, uniforms[..., 1], uniforms[..., 2])
+    moved = _wander(probabilities, before, own, wandering, uniforms[..., 3:])
+    return torch.where(left, landed, moved), left
+
+
+def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw angles (...) as if all had left their basins; arguments as for :func:`step_angle`."""
+    leave = leaving(probabilities, find_basins(probabilities), rate)
+    return _draw(probabilities * leave, uniforms[..., 0], uniforms[..., 1])
+
+
+def draw_within(probabilities: Tensor, before: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw angles (...) anew in the basins of the angles before; arguments as for :func:`step_angle`."""
+    probabilities = probabilities.expand(*before.shape, -1)
+    own = classify_angle(before, probabilities.shape[-1]).unsqueeze(-1)
+    basins = find_basins(probabilities)
+    inside = probabilities * (basins == basins.gather(-1, own))
+    return _draw(inside, uniforms[..., 0], uniforms[..., 1])
+
+
+def _draw(weights: Tensor, share: Tensor, place: Tensor) -> Tensor:
+    """Draw angles from bins with weights (..., bins): the bin by inverse CDF, and the place in it."""
+    cumulative = weights.cumsum(dim=-1)
+    target = (share * cumulative[..., -1]).unsqueeze(-1)
+    chosen = (cumulative <= target).sum(dim=-1).clamp_max(weights.shape[-1] - 1)
+    return angle_in_class(chosen, place, weights.shape[-1])
+
+
+def _wander(probabilities: Tensor, angle: Tensor, own: Tensor, wandering: Tensor, uniforms: Tensor) -> Tensor:
+    """Move angles by Metropolis steps, to which the distribution (..., bins) is stationary."""
+    size = (wandering * WANDERINGS**-0.5).clamp_max(LONGEST_WANDERING)
+    moves = size.unsqueeze(-1) * normal_deviates(uniforms[..., :WANDERINGS])
+    density = probabilities.gather(-1, own).squeeze(-1)
+    for step in range(WANDERINGS):
+        trial = torch.remainder(angle + moves[..., step] + math.pi, 2 * math.pi) - math.pi
+        there = classify_angle(trial, probabilities.shape[-1]).unsqueeze(-1)
+        found = probabilities.gather(-1, there).squeeze(-1)
+        accepted = uniforms[..., WANDERINGS + step] * density < found
+        angle, density = torch.where(accepted, trial, angle), torch.where(accepted, found, density)
+    return angle

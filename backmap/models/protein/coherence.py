@@ -1,0 +1,592 @@
+"""Coherent frames: each is drawn given the one before, by a step that keeps the model's distribution.
+
+With C-alphas at rest, every torsion moves by :func:`backmap.models.protein.basins.step_angle`, which leaves
+the model's distribution unchanged. Side chains that overlap are moved within their wells, and drawn anew
+where that is not enough. How long torsions remember was measured in simulations
+(:mod:`backmap.training.coherence`).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from backmap.chemistry import NO_RESIDUE
+from backmap.chemistry.residues import MAX_CHI
+from backmap.models.chain import Chain
+from backmap.models.counter_random import residue_keys, uniform
+from backmap.models.protein.backbone import Backbone, chain_ends
+from backmap.models.protein.basins import (
+    DRAWS,
+    draw_anew,
+    draw_within,
+    normal_deviates,
+    share_below,
+    step_angle,
+)
+from backmap.models.protein.model import ProteinModel, sites_at_once
+from backmap.models.protein.neighbourhood import Neighbourhood
+from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
+from backmap.models.protein.peptide_planes import PeptideFrames, take_peptides
+from backmap.models.protein.side_chains import SideChainSites, cut_sites
+
+RESOURCE = Path(__file__).with_name("coherence.json")
+
+BURIAL_DISTANCE_NM = 1.0
+USUAL_NEIGHBOURS = 12
+REFERENCE_KELVIN = 300.0
+GAS_CONSTANT = 8.314462618e-3
+"""kJ / mol / K."""
+
+LONG_AGO_PS = 1e9
+"""Interval after which nothing is remembered: before the first frame, and across jumps."""
+
+
+@functools.cache
+def coherence_statistics() -> dict:
+    """Read the result of ``backmap train coherence``; rates in 1/ps, times in ps, energies in kJ/mol."""
+    return json.loads(RESOURCE.read_text())
+
+
+class CoherentState(NamedTuple):
+    """What a frame needs of the one before it.
+
+    Attributes
+    ----------
+    angles : Tensor, (samples, residues)
+        Angles of the peptides in radians.
+    twists : Tensor, (samples, residues, 2)
+        Normal deviates of the twists.
+    ends : Tensor, (samples, ends, trials, 3)
+        Normal deviates of the chain ends.
+    torsions : Tensor, (samples, residues, 4)
+        Torsions of the side chains in radians.
+    """
+
+    angles: Tensor
+    twists: Tensor
+    ends: Tensor
+    torsions: Tensor
+
+
+def surroundings(neighbourhood: Neighbourhood, chain: Chain) -> Tensor:
+    """Return what rates depend on besides the residue type, (frames, residues, 3).
+
+    The first is the number of C-alphas within 1 nm of the residue's, relative to the usual 12, minus 1. The
+    others are 1 for residues without a neighbour before them, and without two after them, and 0 elsewhere.
+    """
+    near = torch.linalg.vector_norm(neighbourhood.positions[:, :, 0], dim=-1) < BURIAL_DISTANCE_NM
+    near &= neighbourhood.types != NO_RESIDUE
+    burial = (near.sum(dim=1) / USUAL_NEIGHBOURS - 1.0).view(-1, chain.n_residues)
+    ends = [~chain.has_neighbour(-1), ~chain.has_neighbour(2)]
+    return torch.stack([burial, *(end.to(burial.dtype).expand_as(burial) for end in ends)], dim=-1)
+
+
+def inverse_temperature(kelvin: float) -> float:
+    """Return (1/T - 1/T0) / R in mol/kJ, with T0 of 300 K."""
+    return (1 / kelvin - 1 / REFERENCE_KELVIN) / GAS_CONSTANT
+
+
+class CoherenceRates(nn.Module):
+    """How fast torsions are forgotten.
+
+    A torsion leaves its basin at the rate exp(a + b . s - E (1/T - 1/T0) / R) per ps, with a by residue type
+    and torsion, b and E by kind of torsion, and s from :func:`surroundings`; in the basin it wanders by some
+    degrees in the first ps. Twists and chain ends are autoregressions with a memory.
+
+    Parameters
+    ----------
+    temperature_kelvin : float
+        Temperature of the simulation.
+    time_scale : float
+        Factor on the time between frames, for coarse-grained dynamics that are faster than atomistic ones.
+    statistics : dict, optional
+        As from :func:`coherence_statistics`, which is the default.
+    """
+
+    peptide: Tensor
+    peptide_slope: Tensor
+    torsion: Tensor
+    torsion_slope: Tensor
+
+    def __init__(
+        self,
+        temperature_kelvin: float = REFERENCE_KELVIN,
+        time_scale: float = 1.0,
+        statistics: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.time_scale = time_scale
+        measured = statistics or coherence_statistics()
+        cold = inverse_temperature(temperature_kelvin)
+        for name in ("peptide", "torsion"):
+            table = measured[name]
+            activated = torch.tensor(table["log rate"]) - torch.tensor(table["activation energy"]) * cold
+            self.register_buffer(name, activated, persistent=False)
+            self.register_buffer(f"{name}_slope", torch.tensor(table["slope"]), persistent=False)
+        self.peptide_wandering = math.radians(measured["peptide"]["wandering"])
+        self.torsion_wandering = math.radians(measured["torsion"]["wandering"])
+        self.twist_memory: float = measured["twist"]["memory"]
+        self.end_memory: float = measured["end"]["memory"]
+
+    def of_peptides(self, types: Tensor, seen: Tensor) -> Tensor:
+        """Return the rates (..., residues) per ps at which peptides leave their basins.
+
+        Arguments are residue types (residues,) and :func:`surroundings` (..., residues, 3).
+        """
+        return torch.exp(self.peptide[types] + torch.matmul(seen, self.peptide_slope[0]))
+
+    def of_torsions(self, types: Tensor, seen: Tensor) -> Tensor:
+        """Return the rates (..., residues, 4) per ps at which side-chain torsions leave their basins."""
+        return torch.exp(self.torsion[types] + torch.matmul(seen, self.torsion_slope.T))
+
+
+class CoherentDrawer:
+    """Draws the frames of a trajectory, each given the one before.
+
+    Parameters
+    ----------
+    model : ProteinModel
+        Gives the distributions.
+    rates : CoherenceRates
+        How fast they are sampled.
+    """
+
+    # Purposes of the random numbers, beside those of the model.
+    peptide_stream = 16
+    twist_stream = 17
+    end_stream = 18
+    torsion_stream = 19
+    within_stream = 20
+    anew_stream = 21
+    packing_stream = 22
+
+    overlap_kt = 2.0
+    """Energy of overlap from which a side chain moves in its well."""
+    strained_kt = 8.0
+    """Energy from which it is drawn anew, if moving was not enough."""
+
+    loyalty_nm2 = 0.02
+    """Overlap of a chain end up to which it does not jump."""
+
+    def __init__(self, model: ProteinModel, rates: CoherenceRates) -> None:
+        self.model, self.rates = model, rates
+
+    def draw(
+        self,
+        c_alpha: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        steady_keys: Tensor,
+        intervals: Tensor,
+        state: CoherentState | None = None,
+        box: Tensor | None = None,
+        disulfides: Tensor | None = None,
+        obstacles: Obstacles | None = None,
+    ) -> tuple[Tensor, CoherentState]:
+        """Draw successive frames.
+
+        Parameters
+        ----------
+        c_alpha : Tensor, (frames, residues, 3) or (samples, frames, residues, 3) float32
+            In nm.
+        chain : Chain
+            The sequence.
+        keys : Tensor, (samples, frames) int64
+            Random streams, from :func:`backmap.models.counter_random.stream_keys`.
+        steady_keys : Tensor, (samples,) int64
+            Random streams that are the same for all frames of a trajectory.
+        intervals : Tensor, (frames,)
+            Time in ps since the frame before.
+        state : CoherentState, optional
+            From the frame before the first one; without it, the first frame is drawn on its own.
+        box, disulfides, obstacles
+            As for :meth:`ProteinModel.draw`.
+
+        Returns
+        -------
+        Tensor, (samples, frames, residues, 15, 3)
+            Atoms in nm, as from :meth:`ProteinModel.draw`.
+        CoherentState
+            For the next frame.
+        """
+        samples, n_frames = keys.shape
+        intervals = intervals * self.rates.time_scale
+        if state is None:
+            state = self._empty_state(samples, chain)
+            intervals = torch.cat([torch.full_like(intervals[:1], LONG_AGO_PS), intervals[1:]])
+        if c_alpha.dim() == 3:
+            c_alpha = c_alpha.unsqueeze(0)
+        backbone, angles, twists, ends = self._draw_backbone(c_alpha, chain, keys, intervals, state, box)
+        side_chains, torsions = self._draw_side_chains(
+            backbone, chain, keys, steady_keys, intervals, state.torsions, box, disulfides, obstacles
+        )
+        oxt = backbone.terminal_oxygen.unflatten(0, keys.shape).unsqueeze(3)
+        atoms = torch.cat([backbone.atoms.unflatten(0, keys.shape), side_chains, oxt], dim=3)
+        return atoms, CoherentState(angles, twists, ends, torsions)
+
+    def _empty_state(self, samples: int, chain: Chain) -> CoherentState:
+        builder, residues = self.model.backbone, chain.n_residues
+        zeros = torch.zeros(samples, residues, MAX_CHI, device=chain.types.device)
+        n_ends = sum(len(ends) for ends in chain_ends(chain))
+        ends = zeros.new_zeros(samples, n_ends, builder.candidates, builder.uniforms)
+        return CoherentState(zeros[:, :, 0], zeros[:, :, :2], ends, zeros)
+
+    def _draw_backbone(
+        self,
+        c_alpha: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        intervals: Tensor,
+        state: CoherentState,
+        box: Tensor | None,
+    ) -> tuple[Backbone, Tensor, Tensor, Tensor]:
+        """Return backbones of samples x frames, and the last frame's state of angles, twists and ends."""
+        samples, planes = keys.shape[0], self.model.peptide_planes
+        each = None if box is None else box.repeat(len(c_alpha), 1, 1)
+        flat = c_alpha.flatten(0, 1)
+        angles, frames = self._draw_angles(flat, chain, keys, intervals, state.angles, each)
+        repeats = samples // len(c_alpha)
+        frames = PeptideFrames(*(part.repeat(repeats, *[1] * (part.dim() - 1)) for part in frames))
+        memory = torch.exp(-intervals / self.rates.twist_memory)
+        noise = self._noise(keys, self.twist_stream, [chain.n_residues, 2])
+        twisted = remember(state.twists, memory, noise)
+        twists = planes.draw_twists(frames, angles.flatten(0, 1), chain, share_below(twisted).flatten(0, 1))
+        memory = torch.exp(-intervals / self.rates.end_memory)
+        turned = remember(state.ends, memory, self._noise(keys, self.end_stream, list(state.ends.shape[1:])))
+        box = None if box is None else box.repeat(samples, 1, 1)
+        backbone = self.model.backbone(
+            flat.repeat(repeats, 1, 1),
+            frames,
+            angles.flatten(0, 1),
+            twists,
+            chain,
+            share_below(turned).flatten(0, 1),
+            None,
+            box,
+            self.loyalty_nm2,
+        )
+        return backbone, angles[:, -1], twisted[:, -1], turned[:, -1]
+
+    def _draw_angles(
+        self,
+        c_alpha: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        intervals: Tensor,
+        before: Tensor,
+        box: Tensor | None,
+    ) -> tuple[Tensor, PeptideFrames]:
+        """Draw angles (samples, frames, residues), each given the peptide before it and the frame before.
+
+        Peptide i of frame t needs peptide i - 1 of frame t and peptide i of frame t - 1, so all peptides with
+        equal i + t are drawn at once.
+        """
+        planes, residues = self.model.peptide_planes, chain.n_residues
+        samples, n_frames = keys.shape
+        sites, frames = planes.describe(c_alpha, chain, box)
+        encoded = planes.encode_described(sites, frames, chain, sites_at_once(keys))
+        encoded = type(encoded)(*(part.reshape(-1, n_frames * residues, *part.shape[2:]) for part in encoded))
+        seen = surroundings(sites.neighbourhood, chain).unflatten(0, (-1, n_frames))
+        rate = self.rates.of_peptides(chain.types, seen) * intervals[:, None]
+        rate = rate.flatten(1).expand(samples, -1)
+        wandering = self.rates.peptide_wandering * intervals.sqrt()
+        uniforms = self._uniforms(keys, self.peptide_stream, [residues, DRAWS]).flatten(1, 2)
+        angles = torch.cat([before.unsqueeze(1), before.new_zeros(samples, n_frames, residues)], dim=1)
+        angles = angles.flatten(1)
+        for now, has_previous in _wavefronts(chain, n_frames):
+            previous = torch.where(has_previous, angles[:, now + residues - 1], 0.0)
+            here = take_peptides(encoded, now)
+            logits = planes.angle_logits(here, torch.cos(previous), torch.sin(previous))
+            angle, _ = step_angle(
+                torch.softmax(logits, dim=-1),
+                angles[:, now],
+                rate[:, now],
+                wandering[now // residues],
+                uniforms[:, now],
+            )
+            angles[:, now + residues] = angle
+        return angles.unflatten(1, (-1, residues))[:, 1:], frames
+
+    def _draw_side_chains(
+        self,
+        backbone: Backbone,
+        chain: Chain,
+        keys: Tensor,
+        steady_keys: Tensor,
+        intervals: Tensor,
+        torsions: Tensor,
+        box: Tensor | None,
+        disulfides: Tensor | None,
+        obstacles: Obstacles | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return side chains (samples, frames, residues, 10, 3), and the last frame's torsions."""
+        samples, n_frames = keys.shape
+        network = self.model.side_chains
+        c_beta = self.model.c_beta(backbone.atoms, chain.types)
+        each = None if box is None else box.repeat(samples, 1, 1)
+        sites = network.describe(backbone.atoms, c_beta, chain, each)
+        hidden = self._encode(sites, keys).view(samples, n_frames, chain.n_residues, -1)
+        rates = self.rates.of_torsions(chain.types, surroundings(sites.neighbourhood, chain))
+        rates = rates.unflatten(0, keys.shape) * intervals[:, None, None]
+        c_beta = c_beta.unflatten(0, keys.shape)
+        atoms, oxt = (part.unflatten(0, keys.shape) for part in backbone)
+        types = chain.types.repeat(samples)
+        turns = network.has_chi[types, 0]
+        built = []
+        for frame in range(n_frames):
+            scene = _Scene(
+                Backbone(atoms[:, frame], oxt[:, frame]),
+                c_beta[:, frame],
+                hidden[:, frame].flatten(0, 1),
+                types,
+                turns,
+                chain,
+                keys[:, frame],
+                steady_keys,
+                None if box is None else box[frame : frame + 1].expand(samples, -1, -1),
+                None if obstacles is None else of_samples(at_frame(obstacles, frame), samples),
+            )
+            placed, torsions = self._step(scene, torsions, rates[:, frame], intervals[frame], disulfides)
+            built.append(placed)
+        return torch.stack(built, dim=1), torsions
+
+    def _step(
+        self, scene: _Scene, torsions: Tensor, rate: Tensor, interval: Tensor, disulfides: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return a frame's side chains (samples, residues, 10, 3) and torsions (samples, residues, 4)."""
+        network, chain, types = self.model.side_chains, scene.chain, scene.types
+        uniforms = self._uniforms(scene.keys, self.torsion_stream, [chain.n_residues, MAX_CHI, DRAWS])
+        uniforms, rate = uniforms.flatten(0, 1), rate.flatten(0, 1)
+        wandering = self.rates.torsion_wandering * interval.sqrt()
+        before, moved = torsions.flatten(0, 1), torch.zeros_like(torsions).flatten(0, 1)
+        anew = torch.zeros_like(types, dtype=torch.bool)
+        first_left = torch.full_like(types, MAX_CHI)
+        for chi in range(MAX_CHI):
+            rows = torch.nonzero(network.has_chi[types, chi]).squeeze(-1)
+            if len(rows) == 0:
+                continue
+            probabilities = network.probabilities(
+                scene.hidden[rows], types[rows], chi, moved[rows, None, :chi]
+            ).squeeze(1)
+            always = torch.where(anew[rows], LONG_AGO_PS, rate[rows, chi])
+            angle, left = step_angle(probabilities, before[rows, chi], always, wandering, uniforms[rows, chi])
+            moved[rows, chi] = angle
+            first_left[rows] = torch.where(left & ~anew[rows], chi, first_left[rows])
+            anew[rows] |= left
+        return self._pack(scene, moved, first_left, rate, disulfides)
+
+    def _pack(
+        self, scene: _Scene, torsions: Tensor, first: Tensor, rate: Tensor, disulfides: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Build side chains, and give those that left a well or overlap a choice of torsions.
+
+        Parameters
+        ----------
+        scene : _Scene
+            The frame.
+        torsions : Tensor, (n, 4)
+            Of samples x residues, in radians.
+        first : Tensor, (n,) int64
+            First torsion that left its basin; 4 where none did.
+        rate : Tensor, (n, 4)
+            Rates of leaving times the interval.
+        disulfides : Tensor, (bonds, 2) int64, optional
+            Known disulfide bonds.
+        """
+        n_samples, count = len(scene.keys), self.model.candidates
+        choices = torsions.unsqueeze(1).repeat(1, count, 1)
+        atoms = self._place(scene, slice(None), torsions.unsqueeze(1)).expand(-1, count, -1, -1).clone()
+        bonded = self._bond(scene, choices, atoms, disulfides)
+        leaves = first < MAX_CHI
+        for stage, limit in enumerate((self.overlap_kt, self.strained_kt)):
+            energy = self._choose(scene, atoms, stage, 0)[1].flatten()
+            rows = torch.nonzero((leaves | (energy > limit)) & ~bonded & scene.turns).squeeze(-1)
+            if len(rows) == 0:
+                break
+            stream = self.within_stream if stage == 0 else self.anew_stream
+            keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rows.device))
+            uniforms = self._uniforms(keys.flatten()[rows], stream, [count - 1, MAX_CHI, 2])
+            variants = self._vary(scene, rows, choices[rows, 0], first[rows], rate[rows], uniforms)
+            choices[rows, 1:] = variants
+            atoms[rows, 1:] = self._place(scene, rows, variants)
+            choice = self._choose(scene, atoms, stage, self.model.sweeps)[0].flatten()
+            choices, atoms = _keep(choices, choice), _keep(atoms, choice)
+            leaves, first, rate = (
+                torch.zeros_like(leaves),
+                torch.zeros_like(first),
+                torch.full_like(rate, LONG_AGO_PS),
+            )
+        shape = (n_samples, scene.chain.n_residues)
+        return atoms[:, 0].unflatten(0, shape), choices[:, 0].unflatten(0, shape)
+
+    def _bond(self, scene: _Scene, choices: Tensor, atoms: Tensor, disulfides: Tensor | None) -> Tensor:
+        """Close disulfides in the atoms (n, candidates, 10, 3), and return which residues (n,) are bonded."""
+        rows = torch.nonzero(scene.types == self.model.disulfides.cysteine).squeeze(-1)
+        shape = len(scene.keys), scene.chain.n_residues
+        if len(rows) < 2:
+            return torch.zeros_like(scene.turns)
+        # The same random numbers in all frames: the way to close a bond changes only as the backbone does.
+        steady = residue_keys(scene.steady_keys, torch.arange(shape[1], device=rows.device))
+        uniforms = self._uniforms(steady.flatten()[rows], self.anew_stream, [atoms.shape[1], MAX_CHI, 2])
+        none, always = torch.zeros_like(rows), torch.full_like(choices[rows, 0], LONG_AGO_PS)
+        trials = atoms.clone()
+        trials[rows] = self._place(
+            scene, rows, self._vary(scene, rows, choices[rows, 0], none, always, uniforms)
+        )
+        closed, bonded = self.model.disulfides.close(
+            trials.unflatten(0, shape),
+            scene.backbone.atoms,
+            scene.chain,
+            scene.steady_keys,
+            self.model.disulfide_stream,
+            None,
+            disulfides,
+        )
+        bonded = bonded.flatten()
+        atoms[bonded] = closed.flatten(0, 1)[bonded]
+        return bonded
+
+    def _vary(
+        self, scene: _Scene, rows: Tensor, torsions: Tensor, first: Tensor, rate: Tensor, uniforms: Tensor
+    ) -> Tensor:
+        """Draw alternatives (rows, variants, 4) to torsions (rows, 4).
+
+        Torsions from ``first`` on are drawn anew. Where that is none, all are drawn in their basins.
+        """
+        network = self.model.side_chains
+        hidden, types = scene.hidden[rows], scene.types[rows]
+        varied = torsions.unsqueeze(1).repeat(1, uniforms.shape[1], 1)
+        for chi in range(MAX_CHI):
+            here = torch.nonzero(network.has_chi[types, chi] & ((first <= chi) | (first == MAX_CHI))).squeeze(
+                -1
+            )
+            if len(here) == 0:
+                continue
+            probabilities = network.probabilities(hidden[here], types[here], chi, varied[here, :, :chi])
+            landing = torch.where(first[here] == chi, rate[here, chi], LONG_AGO_PS).unsqueeze(1)
+            drawn = uniforms[here, :, chi]
+            anew = draw_anew(probabilities, landing, drawn)
+            within = draw_within(probabilities, varied[here, :, chi], drawn)
+            varied[here, :, chi] = torch.where((first[here] <= chi).unsqueeze(1), anew, within)
+        return varied
+
+    def _place(self, scene: _Scene, rows: Tensor | slice, torsions: Tensor) -> Tensor:
+        """Return side chains (rows, candidates, 10, 3) of torsions (rows, candidates, 4)."""
+        atoms, c_beta = scene.backbone.atoms.flatten(0, 1), scene.c_beta.flatten(0, 1)
+        return self.model.geometry(atoms[rows], c_beta[rows], scene.types[rows], torsions)
+
+    def _choose(self, scene: _Scene, atoms: Tensor, stage: int, sweeps: int) -> tuple[Tensor, Tensor]:
+        """Return the candidates that packing chooses, and their energies, (samples, residues)."""
+        shape = len(scene.keys), scene.chain.n_residues
+        uniforms = self._uniforms(scene.keys, self.packing_stream + stage, [sweeps, shape[1]])
+        candidates = atoms.unflatten(0, shape)
+        return self.model.packer.choose(
+            candidates, scene.backbone, scene.chain, uniforms, scene.box, scene.obstacles
+        )
+
+    def _encode(self, sites: SideChainSites, like: Tensor) -> Tensor:
+        """Return the features (n, width) of the side-chain network, in slices of sites."""
+        size = sites_at_once(like)
+        slices = [cut_sites(sites, first, first + size) for first in range(0, len(sites.types), size)]
+        return torch.cat([self.model.side_chains.encode(part) for part in slices])
+
+    def _uniforms(self, keys: Tensor, stream: int, shape: list[int]) -> Tensor:
+        """Return uniform numbers (*keys, *shape)."""
+        count = torch.Size(shape).numel()
+        return uniform(keys, stream, torch.arange(count, device=keys.device).view(shape))
+
+    def _noise(self, keys: Tensor, stream: int, shape: list[int]) -> Tensor:
+        """Return normal deviates (*keys, *shape)."""
+        return normal_deviates(self._uniforms(keys, stream, shape))
+
+
+class _Scene(NamedTuple):
+    """A frame of all samples: what side chains depend on.
+
+    Attributes
+    ----------
+    backbone : Backbone
+        Of (samples, residues).
+    c_beta : Tensor, (samples, residues, 3)
+        In nm.
+    hidden : Tensor, (samples x residues, width)
+        Features of the side-chain network.
+    types : Tensor, (samples x residues,) int64
+        Residue types.
+    turns : Tensor, (samples x residues,) bool
+        Residues with a torsion.
+    chain : Chain
+        The sequence.
+    keys : Tensor, (samples,) int64
+        Random streams.
+    steady_keys : Tensor, (samples,) int64
+        Random streams that are the same for all frames.
+    box : Tensor, (samples, 3, 3), optional
+        Periodic boxes.
+    obstacles : Obstacles, optional
+        Sites of other molecules.
+    """
+
+    backbone: Backbone
+    c_beta: Tensor
+    hidden: Tensor
+    types: Tensor
+    turns: Tensor
+    chain: Chain
+    keys: Tensor
+    steady_keys: Tensor
+    box: Tensor | None
+    obstacles: Obstacles | None
+
+
+def remember(state: Tensor, memory: Tensor, noise: Tensor) -> Tensor:
+    """Return a stationary autoregression of normal deviates.
+
+    Parameters
+    ----------
+    state : Tensor, (samples, ...)
+        Deviates before the first frame.
+    memory : Tensor, (frames,)
+        Correlation of each frame with the one before.
+    noise : Tensor, (samples, frames, ...)
+        Independent normal deviates.
+
+    Returns
+    -------
+    Tensor, (samples, frames, ...)
+    """
+    deviates = []
+    fresh = (1 - memory.square()).sqrt()
+    for frame in range(len(memory)):
+        state = memory[frame] * state + fresh[frame] * noise[:, frame]
+        deviates.append(state)
+    return torch.stack(deviates, dim=1)
+
+
+def _wavefronts(chain: Chain, n_frames: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the sites (frame x residues + residue) that can be drawn at once, in order of drawing.
+
+    Each comes with whether the residue has a previous peptide.
+    """
+    residues, device = chain.n_residues, chain.types.device
+    segments = chain.segments()
+    place = torch.zeros(residues, dtype=torch.int64, device=device)
+    there = segments >= 0
+    place[segments[there]] = torch.arange(segments.shape[1], device=device).expand_as(segments)[there]
+    order = (torch.arange(n_frames, device=device)[:, None] + place).flatten()
+    sites = torch.argsort(order, stable=True)
+    groups = torch.split(sites, torch.bincount(order).tolist())
+    return [(group, place[group % residues] > 0) for group in groups]
+
+
+def _keep(values: Tensor, choice: Tensor) -> Tensor:
+    """Return the chosen of values (n, candidates, ...) in place of all candidates."""
+    chosen = values[torch.arange(len(choice), device=choice.device), choice]
+    return chosen.unsqueeze(1).expand_as(values).clone()

@@ -1,0 +1,395 @@
+"""How fast torsions are forgotten, measured in simulations.
+
+Rates are those under which the observed changes of basin are most probable, in the distributions that the
+model predicts for the simulations' own C-alphas. Motions inside a basin are those with which C-alphas of the
+simulations, built again, move all other atoms as the simulations do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, SLOT_O, SLOT_OXT
+from backmap.chemistry.residues import MAX_CHI
+from backmap.datasets.simulations import Observed
+from backmap.models.chain import Chain
+from backmap.models.counter_random import stream_keys
+from backmap.models.protein.basins import find_basins
+from backmap.models.protein.coherence import (
+    CoherenceRates,
+    CoherentDrawer,
+    inverse_temperature,
+    surroundings,
+)
+from backmap.models.protein.geometry import classify_angle, torsion_angle
+from backmap.models.protein.model import ProteinModel
+from backmap.models.protein.peptide_planes import measure_angle
+from backmap.models.protein.side_chains import cut_sites, measure_torsions
+
+_SITES_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class CoherenceTrainingConfig:
+    """How rates and memories are fitted.
+
+    Attributes
+    ----------
+    spread : float
+        Standard deviation of the logarithm of the rates of residue types around their mean.
+    activation_energy : float
+        Expected activation energy in kJ/mol.
+    activation_spread : float
+        Its standard deviation.
+    frames : int
+        Frames of each simulation that are built again to tune memories.
+    rounds : int
+        Passes over the memories.
+    seed : int
+        Of the random numbers.
+    """
+
+    spread: float = 0.7
+    activation_energy: float = 15.0
+    activation_spread: float = 7.0
+    frames: int = 60
+    rounds: int = 2
+    seed: int = 0
+
+
+class Steps(NamedTuple):
+    """Changes of torsions from frame to frame.
+
+    Attributes
+    ----------
+    mass : Tensor, (n, bins)
+        Probabilities of basins at the bins of their maxima, zero elsewhere.
+    own : Tensor, (n,)
+        Probability of the basin before the step.
+    stayed : Tensor, (n,) bool
+        Whether the torsion is in the same basin after the step.
+    group : Tensor, (n,) int64
+        Index of the rate: residue type, or residue type x 4 + torsion.
+    seen : Tensor, (n, 3)
+        From :func:`surroundings`.
+    cold : Tensor, (n,)
+        From :func:`inverse_temperature`.
+    interval : Tensor, (n,)
+        Time of the step in ps.
+    """
+
+    mass: Tensor
+    own: Tensor
+    stayed: Tensor
+    group: Tensor
+    seen: Tensor
+    cold: Tensor
+    interval: Tensor
+
+
+def _chain(seen: Observed) -> Chain:
+    """Return the sequence of a simulation."""
+    topology = seen.topology
+    return Chain.from_arrays(topology.residue_types, topology.chain_index, seen.linked, "cpu")
+
+
+@torch.inference_mode()
+def observe_peptides(model: ProteinModel, seen: Observed) -> Steps:
+    """Return the steps of a simulation's peptide angles."""
+    planes, chain = model.peptide_planes, _chain(seen)
+    c_alpha = seen.atoms[:, :, SLOT_CA]
+    sites, frames = planes.describe(c_alpha, chain)
+    encoded = planes.encode_described(sites, frames, chain, _SITES_AT_ONCE)
+    angle = measure_angle(frames, c_alpha, seen.atoms[:, :, SLOT_O])
+    previous = torch.cat([torch.zeros_like(angle[:, :1]), angle[:, :-1]], dim=1)
+    previous = torch.where(chain.has_neighbour(-1), previous, 0.0)
+    logits = planes.angle_logits(encoded, torch.cos(previous), torch.sin(previous))
+    around = surroundings(sites.neighbourhood, chain)
+    there = chain.linked & seen.present[:, SLOT_O]
+    return _steps(torch.softmax(logits, dim=-1), angle, around, chain.types, there, seen)
+
+
+@torch.inference_mode()
+def observe_torsions(model: ProteinModel, seen: Observed) -> list[Steps]:
+    """Return the steps of a simulation's side-chain torsions, for each of chi1 ... chi4 that it has."""
+    network, chain, shape = model.side_chains, _chain(seen), seen.atoms.shape[:2]
+    backbone = seen.atoms[:, :, :SLOT_CB]
+    sites = network.describe(backbone, model.c_beta(backbone, chain.types), chain)
+    hidden = torch.cat(
+        [
+            network.encode(cut_sites(sites, first, first + _SITES_AT_ONCE))
+            for first in range(0, len(sites.types), _SITES_AT_ONCE)
+        ]
+    )
+    around = surroundings(sites.neighbourhood, chain)
+    types = chain.types.repeat(shape[0])
+    chi, known = measure_torsions(seen.atoms.flatten(0, 1), seen.present.repeat(shape[0], 1), types)
+    steps = []
+    for number in range(MAX_CHI):
+        there = known.unflatten(0, shape)[0, :, number]
+        if bool(there.any()):
+            distribution = network.probabilities(hidden, types, number, chi[:, None, :number]).squeeze(1)
+            group = chain.types * MAX_CHI + number
+            angle = chi[:, number].unflatten(0, shape)
+            steps.append(_steps(distribution.unflatten(0, shape), angle, around, group, there, seen))
+    return steps
+
+
+def _steps(
+    probabilities: Tensor, angle: Tensor, around: Tensor, group: Tensor, there: Tensor, seen: Observed
+) -> Steps:
+    """Collect the steps of torsions (frames, residues) that exist (residues,)."""
+    bins = probabilities.shape[-1]
+    now = probabilities[1:, there].flatten(0, 1)
+    basins = find_basins(now)
+    mass = torch.zeros_like(now).scatter_add(1, basins, now)
+    before, after = (
+        basins.gather(1, classify_angle(part[:, there], bins).flatten()[:, None])
+        for part in (angle[:-1], angle[1:])
+    )
+    n = len(now)
+    return Steps(
+        mass,
+        mass.gather(1, before).squeeze(1),
+        (before == after).squeeze(1),
+        group[there].repeat(len(angle) - 1),
+        around[1:, there].flatten(0, 1),
+        torch.full((n,), inverse_temperature(seen.temperature_kelvin)),
+        torch.full((n,), seen.interval_ps),
+    )
+
+
+def join_steps(parts: Sequence[Steps]) -> Steps:
+    """Join steps of several simulations."""
+    return Steps(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def log_likelihood(steps: Steps, log_rate: Tensor) -> Tensor:
+    """Return the log-probability (n,) of staying or leaving, as observed, at log-rates (n,) per ps."""
+    roots = steps.mass.sqrt()
+    out = (torch.exp(log_rate) * steps.interval).unsqueeze(1) * roots.sum(dim=1, keepdim=True)
+    landing = steps.mass * out / (roots + out).clamp_min(1e-30)
+    root = steps.own.clamp_min(1e-12).sqrt()
+    leave = out.squeeze(1) / (root + out.squeeze(1))
+    away = 1 - (steps.own * leave / landing.sum(dim=1).clamp_min(1e-30)).clamp(0.0, 1 - 1e-6)
+    changed = (leave * away).clamp(1e-12, 1 - 1e-7)
+    return torch.where(steps.stayed, torch.log1p(-changed), torch.log(changed))
+
+
+class FittedRates(NamedTuple):
+    """Fitted parameters, as in :class:`CoherenceRates`: ``log_rate`` (groups,), ``slope`` (torsions, 3)."""
+
+    log_rate: Tensor
+    slope: Tensor
+    activation_energy: float
+
+
+def fit_rates(steps: Steps, n_groups: int, n_torsions: int, config: CoherenceTrainingConfig) -> FittedRates:
+    """Fit rates by maximum posterior probability.
+
+    Parameters
+    ----------
+    steps : Steps
+        Of all simulations.
+    n_groups : int
+        Number of rates: residue types x torsions.
+    n_torsions : int
+        Torsions per residue type; the mean over types and the dependence on surroundings belong to each.
+    config : CoherenceTrainingConfig
+        Prior distributions.
+    """
+    mean = torch.full((n_torsions,), -4.0, requires_grad=True)
+    offset = torch.zeros(n_groups, requires_grad=True)
+    slope = torch.zeros(n_torsions, 3, requires_grad=True)
+    energy = torch.zeros((), requires_grad=True)
+    torsion = steps.group % n_torsions
+    optimiser = torch.optim.LBFGS([mean, offset, slope, energy], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        activation = config.activation_energy + config.activation_spread * energy
+        rate = mean[torsion] + config.spread * offset[steps.group] + (slope[torsion] * steps.seen).sum(dim=1)
+        value = -log_likelihood(steps, rate - activation * steps.cold).sum()
+        value = value + 0.5 * (offset.square().sum() + slope.square().sum() + energy.square())
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    with torch.no_grad():
+        fitted = mean.repeat(n_groups // n_torsions) + config.spread * offset
+        activation = config.activation_energy + config.activation_spread * energy
+    return FittedRates(fitted, slope.detach(), float(activation))
+
+
+class Motion(NamedTuple):
+    """How atoms move from frame to frame: root mean squares, in nm and radians."""
+
+    backbone: float
+    c_beta: float
+    side_chain: float
+    psi: float
+    chi1: float
+
+
+def measure_motion(atoms: Tensor, present: Tensor, chain: Chain) -> Motion:
+    """Measure the motion of frames (frames, residues, 15, 3)."""
+    moved = (atoms[1:] - atoms[:-1]).square().sum(dim=-1)
+
+    def rms(slots: slice | list[int]) -> float:
+        return float(moved[:, :, slots][:, present[:, slots]].mean().sqrt())
+
+    n, c_alpha, c = (atoms[:, :, slot] for slot in (SLOT_N, SLOT_CA, SLOT_C))
+    psi = torsion_angle(n[:, :-1], c_alpha[:, :-1], c[:, :-1], n[:, 1:])[:, chain.linked[:-1]]
+    torsions, known = measure_torsions(
+        atoms.flatten(0, 1), present.repeat(len(atoms), 1), chain.types.repeat(len(atoms))
+    )
+    chi1 = torsions[:, 0].unflatten(0, atoms.shape[:2])[:, known.unflatten(0, atoms.shape[:2])[0, :, 0]]
+    return Motion(
+        rms([SLOT_N, SLOT_C, SLOT_O]),
+        rms([SLOT_CB]),
+        rms(slice(SLOT_CB + 1, SLOT_OXT)),
+        _rms_turn(psi),
+        _rms_turn(chi1),
+    )
+
+
+def _rms_turn(angle: Tensor) -> float:
+    """Return the root mean square change of angles (frames, n) from frame to frame."""
+    turned = torch.remainder(angle[1:] - angle[:-1] + math.pi, 2 * math.pi) - math.pi
+    return float(turned.clamp(-_LARGEST_TURN, _LARGEST_TURN).square().mean().sqrt())
+
+
+MOTIONS = {
+    "twist": ("memory", 16.0),
+    "end": ("memory", 64.0),
+    "peptide": ("wandering", 15.0),
+    "torsion": ("wandering", 15.0),
+}
+"""What is tuned so that atoms move as in the simulations, and first values in ps or degrees."""
+
+_LEAST, _LARGEST = 0.5, 200.0
+_LARGEST_TURN = math.radians(60.0)
+_WEIGHTS = Motion(1.0, 1.0, 1.0, 0.25, 0.25)
+
+
+@torch.inference_mode()
+def _misfit(
+    model: ProteinModel, statistics: dict[str, Any], seen: Sequence[Observed], config: CoherenceTrainingConfig
+) -> float:
+    """Return the mean squared log-ratio of displacements, built again and in the simulations."""
+    total = 0.0
+    for simulation in seen:
+        atoms = simulation.atoms[: config.frames]
+        numbers = torch.arange(len(atoms))
+        origin = atoms[:, :1, SLOT_CA]
+        keys = stream_keys(config.seed, 1, numbers)
+        rates = CoherenceRates(simulation.temperature_kelvin, statistics=statistics)
+        built, _ = CoherentDrawer(model, rates).draw(
+            atoms[:, :, SLOT_CA] - origin,
+            _chain(simulation),
+            keys,
+            keys[:, 0],
+            torch.full((len(atoms),), simulation.interval_ps),
+        )
+        again = measure_motion(built[0] + origin.unsqueeze(2), simulation.present, _chain(simulation))
+        true = measure_motion(atoms, simulation.present, _chain(simulation))
+        ratios = [math.log(one / other) ** 2 for one, other in zip(again, true, strict=True)]
+        total += sum(weight * ratio for weight, ratio in zip(_WEIGHTS, ratios, strict=True))
+    return total / len(seen)
+
+
+def train_coherence(
+    model: ProteinModel,
+    seen: Sequence[Observed],
+    config: CoherenceTrainingConfig,
+    tell: Callable[[str], object] = lambda line: None,
+) -> dict[str, Any]:
+    """Fit rates and memories to simulations.
+
+    Parameters
+    ----------
+    model : ProteinModel
+        Its distributions are sampled.
+    seen : sequence of Observed
+        The simulations.
+    config : CoherenceTrainingConfig
+        How to fit.
+    tell : function of str, optional
+        Called with a line about each step.
+
+    Returns
+    -------
+    dict
+        The content of ``coherence.json``.
+    """
+    statistics = _fit_all_rates(model, seen, config)
+    for name in ("peptide", "torsion"):
+        tell(f"{name}: activation energy {statistics[name]['activation energy']:.1f} kJ/mol")
+    for motions, value in _tune_motions(model, seen, statistics, config):
+        tell(f"{motions}: misfit {value:.4f}")
+        statistics = _with_motions(statistics, motions)
+    return statistics
+
+
+def _fit_all_rates(
+    model: ProteinModel, seen: Sequence[Observed], config: CoherenceTrainingConfig
+) -> dict[str, Any]:
+    """Fit the rates of peptides and side-chain torsions."""
+    n_types = len(RESIDUE_NAMES)
+    peptides = join_steps([observe_peptides(model, simulation) for simulation in seen])
+    of_peptides = fit_rates(peptides, n_types, 1, config)
+    torsions = join_steps([steps for simulation in seen for steps in observe_torsions(model, simulation)])
+    of_torsions = fit_rates(torsions, n_types * MAX_CHI, MAX_CHI, config)
+    return {
+        "peptide": {
+            "log rate": _rounded(of_peptides.log_rate),
+            "slope": _rounded(of_peptides.slope),
+            "activation energy": round(of_peptides.activation_energy, 2),
+        },
+        "torsion": {
+            "log rate": _rounded(of_torsions.log_rate.view(n_types, MAX_CHI)),
+            "slope": _rounded(of_torsions.slope),
+            "activation energy": round(of_torsions.activation_energy, 2),
+        },
+    }
+
+
+def _rounded(values: Tensor) -> Any:
+    """Return values as nested lists, to three decimals."""
+    return (values.double() * 1000).round().div(1000).tolist()
+
+
+def _with_motions(statistics: dict[str, Any], motions: dict[str, float]) -> dict[str, Any]:
+    """Return the statistics with these memories in ps and wanderings in degrees."""
+    return {name: {**statistics.get(name, {}), kind: motions[name]} for name, (kind, _) in MOTIONS.items()}
+
+
+def _tune_motions(
+    model: ProteinModel,
+    seen: Sequence[Observed],
+    statistics: dict[str, Any],
+    config: CoherenceTrainingConfig,
+) -> Iterator[tuple[dict[str, float], float]]:
+    """Yield better and better motions, and their misfits: one is changed at a time."""
+    motions = {name: first for name, (_, first) in MOTIONS.items()}
+
+    def misfit(tried: dict[str, float]) -> float:
+        return _misfit(model, _with_motions(statistics, tried), seen, config)
+
+    best = misfit(motions)
+    yield motions, best
+    for _ in range(config.rounds):
+        for name in MOTIONS:
+            for factor in (1.5, 1 / 1.5):
+                while _LEAST <= (value := round(motions[name] * factor, 2)) <= _LARGEST:
+                    trial = {**motions, name: value}
+                    if (found := misfit(trial)) >= best:
+                        break
+                    motions, best = trial, found
+                    yield motions, best

@@ -1,0 +1,159 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from backmap.chemistry import SLOT_CA
+from backmap.inference.coherent import Coherence, CoherentBuilder
+from backmap.inference.protein import ProteinBuilder
+from backmap.models.protein.coherence import CoherenceRates, remember
+from backmap.models.protein.config import PackingConfig, PeptidePlaneConfig, ProteinConfig, SideChainConfig
+from backmap.models.protein.model import ProteinModel
+from backmap.models.protein.side_chains import measure_chi
+
+SMALL = ProteinConfig(
+    PeptidePlaneConfig(neighbours=6, neighbour_width=16, queries=2, trunk_width=16, head_width=16),
+    SideChainConfig(neighbours=6, neighbour_width=16, queries=2, trunk_width=16, head_width=16),
+    PackingConfig(candidates=4, sweeps=2),
+)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return ProteinModel(SMALL)
+
+
+@pytest.fixture
+def builder(model, two_helices):
+    topology, _ = two_helices
+    return CoherentBuilder(model, topology, topology.linked(), Coherence())
+
+
+def swaying(c_alpha: torch.Tensor, n_frames: int) -> torch.Tensor:
+    """Frames (frames, residues, 3) of C-alphas that move a little."""
+    noise = torch.randn(n_frames, *c_alpha.shape, generator=torch.Generator().manual_seed(1))
+    return c_alpha + 0.003 * noise
+
+
+def build(builder, frames, times=None, state=None, seed=0, samples=1, first=0):
+    times = np.arange(first, first + len(frames), dtype=float) if times is None else times
+    numbers = torch.arange(first, first + len(frames))
+    return builder.reconstruct(frames, numbers=numbers, times=times, state=state, samples=samples, seed=seed)
+
+
+def rms_step(atoms: torch.Tensor) -> float:
+    return float((atoms[0, 1:] - atoms[0, :-1]).square().sum(dim=-1).mean().sqrt())
+
+
+def test_all_atoms_are_built_and_c_alphas_stay(builder, two_helices):
+    topology, c_alpha = two_helices
+    frames = swaying(c_alpha, 3)
+    atoms, _, n_jumps = build(builder, frames, samples=2)
+    assert atoms.shape == (2, 3, 25, 15, 3)
+    assert torch.equal(atoms[..., SLOT_CA, :], frames.expand(2, -1, -1, -1))
+    assert torch.isfinite(atoms).all() and n_jumps == 0
+    assert (atoms != 0).any(dim=-1)[..., torch.from_numpy(topology.atom_mask)].all()
+    assert not torch.equal(atoms[0], atoms[1])
+
+
+@pytest.mark.parametrize("parts", [[1] * 7, [3, 4], [6, 1]])
+def test_chunks_of_any_size_give_the_same_frames(builder, two_helices, parts):
+    frames = swaying(two_helices[1], 7)
+    whole, last, _ = build(builder, frames, samples=2)
+    pieces, state, first = [], None, 0
+    for size in parts:
+        piece, state, _ = build(builder, frames[first : first + size], state=state, samples=2, first=first)
+        pieces.append(piece)
+        first += size
+    assert (torch.cat(pieces, dim=1) - whole).abs().max() < 1e-5
+    assert all(np.allclose(state[name], last[name], atol=1e-5) for name in last)
+
+
+def test_atoms_move_less_than_in_frames_of_their_own(builder, model, two_helices):
+    topology, c_alpha = two_helices
+    frames = swaying(c_alpha, 20)
+    coherent, _, _ = build(builder, frames)
+    alone = ProteinBuilder(model, topology, topology.linked()).reconstruct(
+        frames, numbers=torch.arange(20), samples=1, seed=0
+    )
+    assert rms_step(coherent) < 0.6 * rms_step(alone)
+
+
+def test_nothing_is_remembered_over_a_long_time(builder, two_helices):
+    frames = swaying(two_helices[1], 20)
+    near, _, _ = build(builder, frames)
+    far, _, _ = build(builder, frames, times=1e9 * np.arange(20))
+    assert rms_step(near) < 0.6 * rms_step(far)
+
+
+def test_time_scale_multiplies_the_time(model, two_helices):
+    topology, c_alpha = two_helices
+    frames = swaying(c_alpha, 6)
+    scaled = CoherentBuilder(model, topology, topology.linked(), Coherence(time_scale=2.0))
+    plain = CoherentBuilder(model, topology, topology.linked(), Coherence())
+    slow, _, _ = build(scaled, frames)
+    fast, _, _ = build(plain, frames, times=2.0 * np.arange(6))
+    assert torch.equal(slow, fast)
+
+
+def test_frames_that_do_not_follow_begin_anew(builder, two_helices):
+    c_alpha = two_helices[1]
+    frames = swaying(c_alpha, 6)
+    stretched = frames.clone()
+    stretched[3:, :, 2] *= 1.9
+    assert build(builder, stretched)[2] == 1
+    assert build(builder, frames, times=np.array([0.0, 1, 2, 0, 1, 2]))[2] == 1
+    assert build(builder, frames, times=np.zeros(6))[2] == 5
+    moved = frames.clone()
+    moved[3:] += 5.0
+    assert build(builder, moved)[2] == 0  # the molecule as a whole may drift
+
+
+def test_resting_c_alphas_sample_the_distribution_of_single_frames(two_helices):
+    """Where side chains do not push each other, wells of chi1 are taken as often as in independent draws."""
+    torch.manual_seed(0)
+    model = ProteinModel(SMALL)
+    model.packer.strength = 0.0
+    topology, c_alpha = two_helices
+    linked = topology.linked()
+    builder = CoherentBuilder(model, topology, linked, Coherence())
+    n_chains, n_frames = 400, 8
+    frames = c_alpha.expand(n_frames, -1, -1)
+    moved, _, _ = build(builder, frames, times=20.0 * np.arange(n_frames), samples=n_chains)
+    alone = ProteinBuilder(model, topology, linked)
+    single = alone.reconstruct(c_alpha[None], numbers=torch.arange(1), samples=4_000, seed=1)
+
+    def classes(atoms: torch.Tensor) -> torch.Tensor:
+        chi, there = measure_chi(
+            atoms.reshape(-1, 15, 3),
+            torch.from_numpy(topology.atom_mask).repeat(atoms.shape[0], 1),
+            torch.from_numpy(topology.residue_types).repeat(atoms.shape[0]),
+        )
+        third = (torch.remainder(chi[:, 0], 2 * math.pi) * 3 / (2 * math.pi)).long().clamp_max(2)
+        shares = torch.nn.functional.one_hot(third, 3).float().unflatten(0, (-1, 25)).mean(dim=0)
+        return shares[there.view(-1, 25, 4)[0, :, 0]]
+
+    apart = (classes(moved[:, -1]) - classes(single[:, 0])).abs()
+    # 400 chains: standard deviations of up to 0.027; the largest of some sixty shares.
+    assert apart.max() < 0.1
+    assert apart.mean() < 0.025
+
+
+def test_noise_is_stationary():
+    generator = torch.Generator().manual_seed(6)
+    start = torch.randn(20_000, 1, generator=generator)
+    memory = torch.tensor([0.9, 0.5, 0.0, 0.99])
+    moved = remember(start, memory, torch.randn(20_000, 4, 1, generator=generator))
+    assert torch.allclose(moved.std(dim=0), torch.ones(4, 1), atol=0.02)
+    assert torch.corrcoef(torch.stack([start[:, 0], moved[:, 0, 0]]))[0, 1] == pytest.approx(0.9, abs=0.01)
+
+
+def test_rates_grow_with_temperature_and_shrink_with_burial():
+    cold, hot = CoherenceRates(280.0), CoherenceRates(360.0)
+    types, open_place = torch.arange(20), torch.zeros(20, 3)
+    assert (hot.of_peptides(types, open_place) > cold.of_peptides(types, open_place)).all()
+    assert (hot.of_torsions(types, open_place) > cold.of_torsions(types, open_place)).all()
+    buried = open_place + torch.tensor([1.0, 0.0, 0.0])
+    assert (cold.of_torsions(types, buried)[:, :2] < cold.of_torsions(types, open_place)[:, :2]).all()
