@@ -22,7 +22,7 @@ from backmap.chemistry import (
 )
 from backmap.chemistry.bead_mapping import BeadMapping
 from backmap.chemistry.modified_residues import Modification, Modifications, known_modifications
-from backmap.chemistry.residues import ATOM_SLOTS, AWSEM_NAMES, THREE_LETTERS
+from backmap.chemistry.residues import ATOM_SLOTS, AWSEM_NAMES, SIRAH_NAMES, THREE_LETTERS
 from backmap.chemistry.sites import Sites, slot_of
 from backmap.errors import InputError, InputWarning
 
@@ -64,6 +64,7 @@ WATERS = frozenset(
         "TW",
         "PW",
         "WT4",
+        "WLS",
     }
 )
 _NO_PART_OF_CHAINS = CAPS | WATERS
@@ -71,8 +72,10 @@ IONS = frozenset(
     {"NA", "NA+", "SOD", "CL", "CL-", "CLA", "K", "K+", "POT", "CA", "CA2+", "CAL", "MG", "MG2+", "ZN"}
     | {"LI", "LI+", "LIT", "RB", "CS", "CES", "BR", "BR-", "IOD", "I-", "BA", "BAR", "CU", "FE", "MN", "CD"}
     | {"NI", "CO", "ZN2+", "ION", "NIO", "CIO", "CIP", "CIM", "IP", "IM"}
+    | {"NAW", "KW", "CLW", "MGX", "CAX", "ZNX"}
 )  # fmt: skip
 
+_SIRAH_BACKBONE = frozenset({"GN", "GC", "GO"})
 _NAMES_SHOWN = 4
 
 
@@ -158,6 +161,8 @@ def select_protein(
         mapping = recognise_mapping([(_standard_name(residue, known), residue) for residue in protein], file)
     if mapping is None:
         _require_c_alphas(protein, file)
+    else:
+        _warn_of_ignored_sites(protein, mapping, file)
     choose = _AtomChooser(known) if mapping is None else _BeadChooser(mapping, known)
     chosen = [(residue, choose(residue, file)) for residue in protein]
     incomplete = [residue for residue, choice in chosen if choice.missing]
@@ -187,9 +192,20 @@ def select_protein(
 
 
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
-    """Spell out a one-letter residue name; without a C-alpha it may be a nucleotide or an ion."""
-    name = THREE_LETTERS.get(residue.name)
-    return residue if name is None or not _has_c_alpha(residue) else replace(residue, name=name)
+    """Spell out a one-letter residue name, or one of SIRAH.
+
+    These names alone do not tell an amino acid: without a C-alpha, A may be a nucleotide, and SR strontium.
+    """
+    name = None
+    if _has_c_alpha(residue):
+        name = THREE_LETTERS.get(residue.name)
+    elif _has_sirah_backbone(residue) and standard_residue_name(residue.name) is None:
+        name = SIRAH_NAMES.get(residue.name)
+    return residue if name is None else replace(residue, name=name)
+
+
+def _has_sirah_backbone(residue: ResidueRecord) -> bool:
+    return {atom.name.upper() for atom in residue.atoms} >= _SIRAH_BACKBONE
 
 
 def _has_c_alpha(residue: ResidueRecord) -> bool:
@@ -253,6 +269,16 @@ def _why_unknown(unknown: Sequence[ResidueRecord], protein: Sequence[ResidueReco
         f"{_listed(unknown)} cannot be built (neither one of the twenty amino acids nor a known modified "
         "residue); describe it in a file for --residues, remove it, or give --skip-unknown to leave it out"
     )
+
+
+def _warn_of_ignored_sites(protein: Sequence[ResidueRecord], mapping: BeadMapping, file: str) -> None:
+    """Say which sites of the protein the mapping passes over."""
+    names = Counter(atom.name.upper() for residue in protein for atom in residue.atoms)
+    ignored = {name: count for name, count in names.items() if name in mapping.ignored}
+    if ignored:
+        shown = ", ".join(list(ignored)[:_NAMES_SHOWN]) + (" ..." if len(ignored) > _NAMES_SHOWN else "")
+        count = sum(ignored.values())
+        _warn(f"{file}: ignored {count} sites that the mapping {mapping.name} does not use ({shown})")
 
 
 def _warn(message: str) -> None:
