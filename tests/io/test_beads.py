@@ -52,9 +52,7 @@ def test_residue_names_of_sirah_are_read(prefix, write_text):
     names = [prefix + SIRAH_CODES[types.residue_name(residue)] for residue in range(types.n_residues)]
     lines = bead_lines("sirah").splitlines(keepends=True)
     side_chain = [line.replace(" GO ", " BCG") for line in lines if " GO " in line]
-    written = [
-        f"{line[:17]}{names[int(line[22:26]) - 1]:<3}{line[20:]}" for line in [*lines, *side_chain]
-    ]
+    written = [f"{line[:17]}{names[int(line[22:26]) - 1]:<3}{line[20:]}" for line in [*lines, *side_chain]]
     with pytest.warns(InputWarning, match=r"ignored 40 sites that the mapping sirah does not use \(BCG\)"):
         source = open_source(write_text(sorted(written, key=lambda line: int(line[22:26]))))
     assert source.mapping.name == "sirah"

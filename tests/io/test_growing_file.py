@@ -14,7 +14,7 @@ from tests.fuzzing import tries
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
 
-FORMATS = (".pdb", ".pdb.gz", ".cif", ".cif.gz", ".xtc", ".trr", ".dcd", ".nc", ".h5")
+FORMATS = (".pdb", ".pdb.gz", ".cif", ".cif.gz", ".gro", ".xtc", ".trr", ".dcd", ".nc", ".h5")
 FRAMES = 11
 
 
