@@ -169,6 +169,7 @@ def test_mappings_are_listed(capsys):
     assert main(["beads"]) == 0
     listed = capsys.readouterr().out
     assert "martini3 (1 to 6 per residue)" in listed and all(len(line) <= 100 for line in listed.splitlines())
+    assert "backbone, main-chain (4 per residue)" in listed
     assert main(["beads", "c-alpha+side-chain-centre"]) == 0
     assert "SER  CA = CA; SC = CB:42.9 OG:57.1" in capsys.readouterr().out
     assert main(["beads", "nothing"]) == 2
