@@ -72,6 +72,8 @@ class BeadMapping:
         leads the chain from residue to residue: the C-alpha, or else the first one.
     ignored : frozenset of str
         Names of virtual sites that files of such models also contain.
+    also_called : tuple of str
+        Other names of the mapping.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class BeadMapping:
     description: str
     beads: Mapping[str, tuple[Bead, ...]]
     ignored: frozenset[str] = frozenset()
+    also_called: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for residue, beads in self.beads.items():
@@ -210,9 +213,10 @@ def load_mapping(name: str | Path) -> BeadMapping:
     InputError
         If there is no such mapping, or the file is not one.
     """
-    path = file_of_mapping(name)
-    if path is None:
-        return shipped_mappings()[str(name)]
+    known = _shipped(name)
+    if known is not None:
+        return known
+    path = Path(name)
     if path.is_file():
         return read_mapping(path)
     shipped = ", ".join(shipped_mappings())
@@ -221,7 +225,14 @@ def load_mapping(name: str | Path) -> BeadMapping:
 
 def file_of_mapping(name: str | Path) -> Path | None:
     """Return the file of a mapping named by the user, or None for a shipped one."""
-    return None if str(name) in shipped_mappings() else Path(name)
+    return Path(name) if _shipped(name) is None else None
+
+
+def _shipped(name: str | Path) -> BeadMapping | None:
+    """Return a shipped mapping by any of its names, None if there is none."""
+    known = shipped_mappings()
+    named = (mapping for mapping in known.values() if str(name) in mapping.also_called)
+    return known.get(str(name)) or next(named, None)
 
 
 def read_mapping(path: Path) -> BeadMapping:
@@ -231,7 +242,7 @@ def read_mapping(path: Path) -> BeadMapping:
     a table ``[every]`` for all residues that have the atoms, and tables ``[residues.ALA]`` that add to it or
     replace entries. A bead is a string of atom names, or of the words ``backbone``, ``side-chain`` and
     ``all``; or a table of ``atoms`` and their ``weights``. An empty string removes a bead. ``ignored`` lists
-    names of virtual sites.
+    names of virtual sites, ``also_called`` other names of the mapping.
 
     Raises
     ------
@@ -268,7 +279,8 @@ def _centre_of_mass(name: str, shares: Mapping[str, float]) -> Bead:
 
 
 def _parse_mapping(name: str, table: dict[str, Any]) -> BeadMapping:
-    known = {"description": str, "weights": str, "ignored": list, "every": dict, "residues": dict}
+    known = {"description": str, "weights": str, "every": dict, "residues": dict}
+    known |= dict.fromkeys(("ignored", "also_called"), list)
     for key, value in table.items():
         if key not in known:
             raise ValueError(f"unknown entry {shown(key)}; a mapping has {', '.join(known)}")
@@ -280,14 +292,16 @@ def _parse_mapping(name: str, table: dict[str, Any]) -> BeadMapping:
     unknown = next((residue for residue in table.get("residues", {}) if residue not in HEAVY_ATOMS), None)
     if unknown is not None:
         raise ValueError(f"residues.{unknown} is not one of the twenty amino acids (ALA, ARG ...)")
-    ignored = table.get("ignored", [])
+    ignored, also_called = table.get("ignored", []), table.get("also_called", [])
     if not all(isinstance(entry, str) for entry in ignored):
         raise ValueError("ignored must list names of sites")
+    if not all(isinstance(entry, str) for entry in also_called):
+        raise ValueError("also_called must list names of the mapping")
     beads = {residue: _parse_residue(residue, table, weights) for residue in RESIDUE_NAMES}
     if not any(beads.values()):
         raise ValueError("describes no beads; give them under [every] or [residues.ALA]")
     names = frozenset(entry.upper() for entry in ignored)
-    return BeadMapping(name, table.get("description", ""), beads, names)
+    return BeadMapping(name, table.get("description", ""), beads, names, tuple(also_called))
 
 
 def _parse_residue(residue: str, table: dict[str, Any], weights: str) -> tuple[Bead, ...]:

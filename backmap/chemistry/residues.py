@@ -169,6 +169,17 @@ AWSEM_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Residue names of AWSEM and the residues each may stand for."""
 
+_SIRAH_CODES = THREE_LETTERS | {
+    **dict.fromkeys(("HE", "HD", "HP"), "HIS"),
+    **dict.fromkeys(("X", "Z", "CP"), "CYS"),
+    **dict.fromkeys(("KM", "KA"), "LYS"),
+    **{"DH": "ASP", "EH": "GLU", "NG": "ASN", "SP": "SEP", "TP": "TPO", "YP": "PTR"},
+}
+SIRAH_NAMES: dict[str, str] = {
+    prefix + code: name for prefix in "SNCAM" for code, name in _SIRAH_CODES.items()
+}
+"""Names of residues by those of SIRAH in capitals: s for a residue in a chain, n, c, a and m for its ends."""
+
 ATOM_SYNONYMS: dict[tuple[str, str], str] = {
     ("MET", "SE"): "SD",
     ("ILE", "CD"): "CD1",

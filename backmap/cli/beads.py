@@ -29,7 +29,8 @@ def _describe(mapping: BeadMapping) -> str:
     """Describe a mapping in lines that fit into the terminal."""
     numbers = [len(beads) for beads in mapping.beads.values() if beads]
     range_ = str(numbers[0]) if len(set(numbers)) == 1 else f"{min(numbers)} to {max(numbers)}"
-    return f"{mapping.name} ({range_} per residue)\n{filled('  ' + mapping.description)}"
+    names = ", ".join((mapping.name, *mapping.also_called))
+    return f"{names} ({range_} per residue)\n{filled('  ' + mapping.description)}"
 
 
 def _table(mapping: BeadMapping) -> str:

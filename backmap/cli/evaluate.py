@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference",
         metavar="REF",
-        help="true atoms of the same residues and frames, or the C-alphas that the samples were built from",
+        help="true atoms of the same residues and frames, or of one frame for all; or the C-alphas that the "
+        "samples were built from",
     )
     parser.add_argument("--top", metavar="TOPOLOGY", help="topology for files without residue names")
     parser.add_argument(

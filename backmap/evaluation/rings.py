@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, Topology
+from backmap.chemistry.near_pairs import near_pairs
 from backmap.chemistry.residues import AROMATIC_RINGS, HEAVY_ATOMS
 
-from .near_pairs import near_pairs
 from .regions import gather
 
 SEARCH_RADIUS_NM = 0.4

@@ -36,7 +36,8 @@ def evaluate(
     reference : mdtraj.Trajectory, or None
         The true atoms. With only C-alphas, or None, only measures that do not need true atoms are computed.
     samples : mdtraj.Trajectory or sequence of them
-        Samples of the same residues, each with the same number of frames as the reference.
+        Samples of the same residues, each with the same number of frames as the reference; or the reference
+        has one frame, with which every frame is compared.
     skip_unknown : bool
         Leave out unknown residues with a warning instead of refusing them.
 
@@ -73,7 +74,8 @@ def score_sources(
     Parameters
     ----------
     reference : tuple of (str, Source), or None
-        Name for messages, and the true atoms or only the C-alphas.
+        Name for messages, and the true atoms or only the C-alphas; a single frame is compared with
+        all frames of the samples.
     samples : dict of str to Source
         Samples of one trace, by name.
     title : str
@@ -99,7 +101,11 @@ def score_sources(
                 f"{name}: contains only C-alphas; build its atoms first, with backmap reconstruct"
             )
         _require_same_residues(base_name, base, name, source)
-        _require_same_frames(base_name, base, name, source)
+        if reference is None or base.n_frames > 1:
+            _require_same_frames(base_name, base, name, source)
+    first_name, first = next(iter(samples.items()))
+    for name, source in samples.items():
+        _require_same_frames(first_name, first, name, source)
     true_atoms = None if reference is None else base
     parts = list(_measurements(base, true_atoms, list(samples.values())))
     return Scorecard((Part(title, join_frames(parts)),))
@@ -109,16 +115,25 @@ def _measurements(base: Source, reference: Source | None, samples: list[Source])
     """Measure successive parts of all files in parallel."""
     present = np.logical_and.reduce([source.sites.present for source in samples])
     frames = max(1, RESIDUES_AT_A_TIME // (base.topology.n_residues * len(samples)))
-    files = ([] if reference is None else [reference]) + samples
-    streams = [source.chunks(frames) for source in files]
+    streams = [source.chunks(frames) for source in samples]
+    true_chunks = None if reference is None else reference.chunks(frames)
+    known = None if reference is None else reference.sites.present
+    true_atoms = true_box = None
     for chunks in zip(*streams, strict=True):
         stretches = [
-            file.sites.in_slots(chunk.coordinates) for file, chunk in zip(files, chunks, strict=True)
+            file.sites.in_slots(chunk.coordinates) for file, chunk in zip(samples, chunks, strict=True)
         ]
-        boxes = [_boxes(chunk, file.name) for chunk, file in zip(chunks, files, strict=True)]
-        true_atoms = None if reference is None else stretches.pop(0)
-        true_box = None if reference is None else boxes.pop(0)
-        known = None if reference is None else reference.sites.present
+        boxes = [_boxes(chunk, file.name) for chunk, file in zip(chunks, samples, strict=True)]
+        if reference is not None and true_chunks is not None:
+            true_chunk = next(true_chunks, None)
+            if true_chunk is not None:
+                true_atoms = reference.sites.in_slots(true_chunk.coordinates)
+                true_box = _boxes(true_chunk, reference.name)
+            if reference.n_frames == 1:
+                true_atoms, true_box = (
+                    _repeated(true_atoms, len(chunks[0])),
+                    _repeated(true_box, len(chunks[0])),
+                )
         sample_boxes = [box for box in boxes if box is not None]
         yield measure(
             base.topology,
@@ -130,6 +145,11 @@ def _measurements(base: Source, reference: Source | None, samples: list[Source])
             reference_box=true_box,
             sample_box=np.stack(sample_boxes) if len(sample_boxes) == len(boxes) else None,
         )
+
+
+def _repeated(values: np.ndarray | None, n_frames: int) -> np.ndarray | None:
+    """Repeat the first frame."""
+    return None if values is None else np.repeat(values[:1], n_frames, axis=0)
 
 
 def _boxes(chunk: FrameChunk, name: str) -> np.ndarray | None:

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from backmap.chemistry import Topology
 from backmap.chemistry.bead_mapping import BeadLayout, file_of_mapping, load_mapping
+from backmap.chemistry.residues import element
 from backmap.chemistry.sites import atom_names
-from backmap.errors import InputEndsEarly, InputError
-from backmap.io import AtomList, FrameRange, Frames, Source, open_source, open_writer, require_output_format
+from backmap.cluster import LocalWorkers, count_workers, select_device
+from backmap.errors import InputEndsEarly, InputError, InputWarning
+from backmap.io import (
+    AtomList,
+    FrameChunk,
+    FrameRange,
+    Frames,
+    Source,
+    open_source,
+    open_writer,
+    require_output_format,
+)
 from backmap.io.atom_list import ListedResidue
 from backmap.io.reader import EVERY_FRAME
 from backmap.io.selection.other_molecules import NO_ELEMENT
+from backmap.models import shipped
+
+from .protein_frames import KeptAtoms, build_frames, frames_per_batch, listed_atoms
+from .protein_plan import ProteinPlan
+from .request import Building
+from .wording import counted
 
 _SITES_AT_A_TIME = 500_000
+_RESIDUES_NAMED = 5
 
 
 def coarse_grain(
@@ -30,6 +51,7 @@ def coarse_grain(
 ) -> int:
     """Write the beads of a structure or trajectory of atoms.
 
+    Atoms that beads need but the input lacks are built first, around those that are given, with a warning.
     Frames are read and written in constant memory; times, steps and boxes carry over.
 
     Parameters
@@ -59,15 +81,14 @@ def coarse_grain(
     InputEndsEarly
         After the output is written, if the input ends in the middle of a frame.
     InputError
-        If the input or the mapping cannot be used, an atom that a bead needs is missing, or the output cannot
-        be written.
+        If the input or the mapping cannot be used, an atom that a bead needs cannot be built, or the output
+        cannot be written.
     """
     mapping = load_mapping(beads)
     require_output_format(output)
     source = open_source(input, top, skip_unknown=skip_unknown, frames=frames, beads="c-alpha")
     source.require_atoms()
     layout = mapping.layout(source.topology.residue_types)
-    _require_atoms(source, layout)
     listed = _listed_beads(source.topology, layout)
     own_mapping = file_of_mapping(beads)
     inputs = source.files if own_mapping is None else (*source.files, own_mapping)
@@ -77,8 +98,7 @@ def coarse_grain(
         output, listed, overwrite=overwrite, inputs=inputs, frame_interval_ps=interval
     ) as writer:
         try:
-            for chunk in source.chunks(max(1, _SITES_AT_A_TIME // source.sites.n_sites)):
-                atoms = source.sites.in_slots(chunk.coordinates)
+            for chunk, atoms in _frames_of_atoms(source, layout):
                 writer.append(
                     Frames(
                         coordinates=layout.image(atoms),
@@ -95,24 +115,74 @@ def coarse_grain(
     return writer.n_frames
 
 
-def _require_atoms(source: Source, layout: BeadLayout) -> None:
-    """Refuse input that lacks an atom of a bead."""
-    needed = layout.weights > 0
-    missing = needed & ~source.sites.present[layout.residues]
+def _frames_of_atoms(source: Source, layout: BeadLayout) -> Iterator[tuple[FrameChunk, np.ndarray]]:
+    """Yield chunks of frames with atoms (frames, residues, 15, 3) in nm, which include all those of beads."""
+    needed = np.zeros_like(source.sites.present)
+    np.logical_or.at(needed, layout.residues, layout.weights > 0)
+    missing = needed & ~source.sites.present
     if missing.any():
-        bead, slot = np.argwhere(missing)[0]
-        residue = int(layout.residues[bead])
+        yield from _completed(source, missing)
+        return
+    for chunk in source.chunks(max(1, _SITES_AT_A_TIME // source.sites.n_sites)):
+        yield chunk, source.sites.in_slots(chunk.coordinates)
+
+
+def _completed(source: Source, missing: np.ndarray) -> Iterator[tuple[FrameChunk, np.ndarray]]:
+    """Yield chunks of frames with all atoms; those that are given stay in place.
+
+    Parameters
+    ----------
+    source : Source
+        Atoms.
+    missing : ndarray, (residues, 15) bool
+        Atoms to build.
+    """
+    asked = Building(keep_given=True)
+    plan = ProteinPlan.make(source, shipped.read_model(asked.model), asked)
+    if plan.job.backbone_only is not None:
+        _refuse_to_build(source, missing & plan.job.backbone_only[:, None])
+    _warn_of_missing(source, missing)
+    every = np.arange(source.sites.n_sites)
+    kept = KeptAtoms.find(listed_atoms(source.topology), source, every, every)
+    device = select_device(asked.device)
+    cores = count_workers(device)
+    chunks = source.chunks(frames_per_batch(source.topology.n_residues, 1, device, cores))
+    with LocalWorkers(replace(plan.job, finishing=()), device, cores) as workers:
+        for built in build_frames(workers, chunks, kept):
+            atoms = np.full((len(built.chunk), *missing.shape, 3), np.nan)
+            if len(built.chunk):
+                atoms[:, source.topology.atom_mask] = built.coordinates[0]
+            yield built.chunk, atoms
+
+
+def _refuse_to_build(source: Source, missing: np.ndarray) -> None:
+    """Refuse missing atoms (residues, 15) of residues whose side chains the model does not build."""
+    if missing.any():
+        residue, slot = np.argwhere(missing)[0].tolist()
         atom = atom_names(source.topology.residue_name(residue))[slot]
         raise InputError(
-            f"{source.name}: {source.topology.describe(residue)} has no atom {atom}, which the bead "
-            f"{layout.names[bead]} needs; complete the structure, for example with "
-            "`backmap reconstruct --keep-given`"
+            f"{source.name}: {source.topology.describe(residue)} has no atom {atom}, which a bead needs; "
+            "complete the structure with `backmap reconstruct --keep-given` first"
         )
+
+
+def _warn_of_missing(source: Source, missing: np.ndarray) -> None:
+    """Say which residues lack atoms (residues, 15) that are built."""
+    rows = np.flatnonzero(missing.any(axis=1)).tolist()
+    named = ", ".join(map(source.topology.describe, rows[:_RESIDUES_NAMED]))
+    more = f" and {len(rows) - _RESIDUES_NAMED} more" if len(rows) > _RESIDUES_NAMED else ""
+    warnings.warn(
+        f"{source.name}: built {counted(int(missing.sum()), 'atom')} that beads need and "
+        f"{counted(len(rows), 'residue')} lack, around the given ones: {named}{more}",
+        InputWarning,
+        stacklevel=2,
+    )
 
 
 def _listed_beads(topology: Topology, layout: BeadLayout) -> AtomList:
     """List beads for writing."""
     first = np.searchsorted(layout.residues, np.arange(topology.n_residues + 1))
+    elements = _elements(topology, layout)
     residues = []
     for residue, (begin, end) in enumerate(zip(first[:-1].tolist(), first[1:].tolist(), strict=True)):
         names = layout.names[begin:end]
@@ -123,7 +193,15 @@ def _listed_beads(topology: Topology, layout: BeadLayout) -> AtomList:
                 int(topology.residue_numbers[residue]),
                 topology.insertion_codes[residue],
                 names,
-                (NO_ELEMENT,) * len(names),
+                elements[begin:end],
             )
         )
     return AtomList(tuple(residues), topology.chain_ids, ())
+
+
+def _elements(topology: Topology, layout: BeadLayout) -> tuple[str, ...]:
+    """Return the element of each bead: that of its atom, or of a virtual site if it has several."""
+    places = zip(layout.residues.tolist(), layout.weights.argmax(axis=1).tolist(), strict=True)
+    atoms = [atom_names(topology.residue_name(residue))[slot] for residue, slot in places]
+    single = (layout.weights == 1.0).any(axis=1)
+    return tuple(element(atom) if alone else NO_ELEMENT for atom, alone in zip(atoms, single, strict=True))

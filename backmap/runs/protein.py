@@ -15,7 +15,14 @@ from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion
 from .outputs import Outputs
 from .pool import Pool
 from .progress_report import ProgressReport
-from .protein_frames import BuiltFrames, build_frames, build_in_sequence, frames_per_batch, to_step
+from .protein_frames import (
+    OVERLAP_NM,
+    BuiltFrames,
+    build_frames,
+    build_in_sequence,
+    frames_per_batch,
+    to_step,
+)
 from .protein_plan import ProteinPlan
 from .read_ahead import read_ahead
 from .recorder import Recorder
@@ -68,6 +75,7 @@ class ProteinRun(Run):
         skipped = list(journal.progress.notes.get("skipped", ()))
         unfinished = journal.progress.notes.get("unfinished", 0)
         jumps = journal.progress.notes.get("jumps", 0)
+        overlaps = journal.progress.notes.get("overlaps", [0, 0])
         c_alphas = CAlphaRecord.from_notes(journal.progress.notes.get("c_alphas", {}))
         grown = self.whole_outputs(outputs, journal)
         chunks = read_ahead(source.chunks(batch, journal.progress.frames_done))
@@ -80,11 +88,15 @@ class ProteinRun(Run):
                     skipped = skipped + built.chunk.skipped.tolist()
                     unfinished += built.failures
                     jumps += built.n_jumps
+                    if built.overlaps is not None:
+                        new = int(built.overlaps.sum()), int((built.overlaps > 0).sum())
+                        overlaps = [one + other for one, other in zip(overlaps, new, strict=True)]
                     c_alphas += built.c_alphas
                     notes = {
                         "skipped": skipped,
                         "unfinished": unfinished,
                         "jumps": jumps,
+                        "overlaps": overlaps,
                         "batch": batch,
                         "c_alphas": c_alphas.to_notes(),
                     }
@@ -112,7 +124,9 @@ class ProteinRun(Run):
         """Return what was left out, and the record of the C-alphas."""
         notes = journal.progress.notes
         skipped = [number + 1 for number in notes.get("skipped", [])]
+        n_atoms, n_structures = notes.get("overlaps", [0, 0])
         return {
+            "overlaps_with_others": {"n_atoms": n_atoms, "n_structures": n_structures},
             "skipped_frames": skipped,
             "structures_not_minimised": notes.get("unfinished", 0),
             **({"jumps": notes.get("jumps", 0)} if self.request.coherent else {}),
@@ -127,6 +141,13 @@ class ProteinRun(Run):
             yield f"{self._source.name}: {cis}"
         if outcome["skipped_frames"]:
             yield f"{self._source.name}: left out {numbered(outcome['skipped_frames'])}"
+        near = outcome["overlaps_with_others"]
+        if near["n_atoms"]:
+            yield (
+                f"{self._source.name}: {counted(near['n_atoms'], 'built atom')} in "
+                f"{counted(near['n_structures'], 'structure')} closer than {OVERLAP_NM} nm to molecules that "
+                "are carried along; only side chains avoid them"
+            )
         if outcome["structures_not_minimised"]:
             number = counted(outcome["structures_not_minimised"], "structure")
             yield f"{self._source.name}: {number} could not be minimised; left as built"

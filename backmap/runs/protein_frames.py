@@ -13,6 +13,8 @@ import torch
 
 from backmap.chemistry import Topology
 from backmap.chemistry.modified_residues import Modification, Modifications
+from backmap.chemistry.near_pairs import near_pairs
+from backmap.chemistry.periodic_box import has_box
 from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
 from backmap.inference.coherent import State
@@ -31,6 +33,9 @@ BYTES_PER_RESIDUE = {"cpu": 20_000, "cuda": 150_000}
 """Upper bound on the memory per residue; on a GPU, the networks process all residues at once."""
 
 _SHARE_OF_MEMORY = 0.5
+
+OVERLAP_NM = 0.2
+"""Atoms that are not bonded are farther apart."""
 
 
 def frames_per_batch(residues: int, samples: int, device: torch.device, workers: int = 1) -> int:
@@ -154,6 +159,8 @@ class BuiltFrames:
         For the next frames, if these are coherent.
     n_jumps : int
         Number of coherent frames that do not follow the one before them.
+    overlaps : ndarray, (samples, frames) int64, optional
+        Number of atoms that are closer than 0.2 nm to molecules carried along, if there are any.
     """
 
     coordinates: np.ndarray
@@ -162,6 +169,7 @@ class BuiltFrames:
     failures: int = 0
     state: State = field(default_factory=dict)
     n_jumps: int = 0
+    overlaps: np.ndarray | None = None
 
 
 def build_frames(
@@ -286,11 +294,26 @@ class _PendingChunk:
         exact = chunk.coordinates[:, kept.read[kept.places]]
         stays = ~built.displacement.any(axis=-1)[:, :, None, None]
         atoms[:, :, kept.numbers] = np.where(stays, exact, atoms[:, :, kept.numbers])
+        overlaps = None
         if kept.others.start < kept.others.stop:
             beside = np.asarray(chunk.coordinates[:, kept.others], dtype=np.float64)
+            overlaps = _count_overlaps(atoms, beside, chunk.periodic_box)
             atoms = np.concatenate([atoms, np.broadcast_to(beside, (samples, *beside.shape))], axis=2)
         record = CAlphaRecord.of(built)
-        return BuiltFrames(atoms, chunk, record, built.failures, built.state, built.n_jumps)
+        return BuiltFrames(atoms, chunk, record, built.failures, built.state, built.n_jumps, overlaps)
+
+
+def _count_overlaps(atoms: np.ndarray, beside: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
+    """Count atoms (samples, frames, atoms, 3) that overlap sites (frames, sites, 3) of other molecules."""
+    samples, frames = atoms.shape[:2]
+    number = np.zeros((samples, frames), dtype=np.int64)
+    for frame in range(frames):
+        box = boxes[frame] if boxes is not None and has_box(boxes)[frame] else None
+        for sample in range(samples):
+            own = atoms[sample, frame][np.isfinite(atoms[sample, frame]).all(axis=-1)]
+            found, _, _ = near_pairs(own, beside[frame], OVERLAP_NM, box)
+            number[sample, frame] = len(np.unique(found))
+    return number
 
 
 def build_reference(job: ProteinJob, source: Source, kept: KeptAtoms) -> np.ndarray:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from backmap.chemistry import RESIDUE_INDEX, SIDE_CHAIN, Topology
+from backmap.chemistry.bead_mapping import BeadMapping, shipped_mappings
 from backmap.chemistry.modified_residues import Modifications, read_modifications
 from backmap.chemistry.sites import Sites
-from backmap.errors import InputError, OptionError
+from backmap.errors import InputError, InputWarning, OptionError
 from backmap.inference.protein_job import Finishing, ProteinJob
 from backmap.io import AtomList, Source
+from backmap.io.reader import ANY_BEADS
 from backmap.io.selection.disulfide_records import disulfides_of_frame, named_by_link
 from backmap.io.selection.other_molecules import OtherMolecules
 from backmap.models import shipped
@@ -20,6 +23,9 @@ from backmap.postprocessing.modified_residues import ModifiedResidues
 
 from .protein_frames import Clock, KeptAtoms, build_reference, listed_atoms
 from .request import Building
+
+_BACKBONE = ("N", "CA", "C", "O", "CB", "OXT")
+"""Atoms of the models, and of the generators, that have no side chains."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class ProteinPlan:
         estimator = _estimator(source, model, asked)
         links = [named_by_link(link) for link in asked.link or ()]
         read = np.arange(source.sites.n_sites)
+        if source.beads is None and not asked.keep_given and asked.beads == ANY_BEADS:
+            _warn_of_unused_atoms(source, model)
         if source.beads is None:
             read = np.arange(source.given.n_sites) if asked.keep_given else source.sites.leaders
         hands = _Hands.of(topology, modifications, source.sites.select(read) if asked.keep_given else None)
@@ -134,6 +142,35 @@ def _clock(source: Source, asked: Building) -> Clock:
             "give it in ps as the frame interval"
         )
     return Clock((interval or 0.0) / source.frame_range.stride)
+
+
+def _warn_of_unused_atoms(source: Source, model: ModelFile) -> None:
+    """Say which atoms of the backbone are not used, and which option uses them."""
+    names = set(source.sites.names)
+    unused = [name for name in _BACKBONE if name in names - {"CA"}]
+    if not unused or not names <= set(_BACKBONE) or model.family != "protein":
+        return
+    mapping = _largest_mapping(source)
+    option = "" if mapping is None else f"--beads {mapping.name} or "
+    warnings.warn(
+        f"{source.name}: its atoms {', '.join(unused)} are not used, as only C-alphas are by default; "
+        f"{option}--keep-given uses them",
+        InputWarning,
+        stacklevel=2,
+    )
+
+
+def _largest_mapping(source: Source) -> BeadMapping | None:
+    """Return the shipped mapping with the most beads, all of them atoms that the source contains, if any."""
+    found = []
+    for mapping in shipped_mappings().values():
+        if mapping.main_is_c_alpha and all(
+            len(b.atoms) == 1 for beads in mapping.beads.values() for b in beads
+        ):
+            layout = mapping.layout(source.topology.residue_types)
+            if source.sites.present[layout.residues, layout.weights.argmax(axis=1)].all():
+                found.append((layout.n_beads, mapping))
+    return max(found, key=lambda entry: entry[0])[1] if found else None
 
 
 def _with_others(atoms: AtomList, others: OtherMolecules) -> AtomList:

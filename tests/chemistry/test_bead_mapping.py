@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from backmap.chemistry import RESIDUE_INDEX, RESIDUE_NAMES
-from backmap.chemistry.bead_mapping import is_c_alpha, load_mapping, read_mapping, shipped_mappings
+from backmap.chemistry.bead_mapping import (
+    file_of_mapping,
+    is_c_alpha,
+    load_mapping,
+    read_mapping,
+    shipped_mappings,
+)
 from backmap.chemistry.residues import HEAVY_ATOMS
 from backmap.errors import InputError
 
@@ -64,6 +70,16 @@ def test_shipped_tables_are_sound(name):
     layout = mapping.layout(described)
     assert layout.n_beads == sum(map(len, mapping.beads.values()))
     assert (layout.residues[layout.main] == np.arange(len(described))).all()
+
+
+def test_other_names_of_shipped_mappings():
+    """None of them is the name of another mapping, and they need no file."""
+    others = [name for mapping in shipped_mappings().values() for name in mapping.also_called]
+    assert "main-chain" in others and len({*others, *shipped_mappings()}) == len(others) + len(
+        shipped_mappings()
+    )
+    assert load_mapping("main-chain") is load_mapping("backbone")
+    assert file_of_mapping("main-chain") is None
 
 
 def test_every_amino_acid_is_described_except_in_primo():
@@ -128,6 +144,7 @@ def test_entries_of_residues_add_to_those_of_all(tmp_path):
         ("every = 1", "every is 1; it must be a"),
         ("[residues]\nALA = 1", "residues.ALA is 1; it must be a table of beads"),
         ('ignored = [1]\n[every]\nBB = "CA"', "ignored must list names"),
+        ('also_called = [1]\n[every]\nBB = "CA"', "also_called must list names"),
         ('description = "none"', "describes no beads"),
     ],
 )

@@ -31,7 +31,7 @@ def trajectory(tmp_path_factory) -> Path:
     return folder / "atoms.xtc"
 
 
-@pytest.mark.parametrize("suffix", ["pdb", "cif", "xtc", "h5"])
+@pytest.mark.parametrize("suffix", ["pdb", "cif", "gro", "xtc", "h5"])
 def test_beads_are_those_of_the_mapping(suffix, trajectory, tmp_path, capsys):
     output = tmp_path / f"beads.{suffix}"
     top = str(trajectory.with_suffix(".pdb"))
@@ -45,7 +45,7 @@ def test_beads_are_those_of_the_mapping(suffix, trajectory, tmp_path, capsys):
     (found,), (atoms,) = source.chunks(9), true.chunks(9)
     expected = source.beads.image(true.sites.in_slots(atoms.coordinates))
     np.testing.assert_allclose(found.coordinates, expected, atol=2e-3)
-    if suffix in ("xtc", "h5"):
+    if suffix in ("gro", "xtc", "h5"):
         assert found.time.tolist() == [5.0, 10.0, 15.0]
         np.testing.assert_allclose(found.box[:, 0, 0], 20.0, atol=1e-3)
 
@@ -61,17 +61,67 @@ def test_frames_are_selected_and_output_is_not_overwritten(trajectory, tmp_path,
     assert open_source(output).n_frames == 3
 
 
-def test_missing_atoms_are_named(trajectory, tmp_path, capsys):
-    atoms = mdtraj.load(str(trajectory.with_suffix(".pdb")))
-    kept = [a.index for a in atoms.topology.atoms if (a.residue.index, a.name) != (4, "CB")]
-    atoms.atom_slice(kept).save(str(tmp_path / "in.pdb"))
-    files = [str(tmp_path / "in.pdb"), "-o", str(tmp_path / "out.pdb")]
-    assert main(["coarse-grain", *files, "--beads", "martini3"]) == 2
+@pytest.mark.parametrize("mapping", ["martini3", "residue-centre"])
+def test_missing_atoms_are_built_around_the_given_ones(mapping, trajectory, tmp_path, capsys):
+    """Of all frames; beads whose atoms are given stay where they are."""
+    atoms = mdtraj.load(str(trajectory), top=str(trajectory.with_suffix(".pdb")))
+    absent = {(4, "CB"), (4, "CG"), (20, "O"), (21, "CB")}
+    kept = [a.index for a in atoms.topology.atoms if (a.residue.index, a.name) not in absent]
+    part = atoms.atom_slice(kept)
+    part.save(str(tmp_path / "in.xtc"))
+    part[0].save(str(tmp_path / "in.pdb"))
+    found = []
+    for name, top in (("full", trajectory.with_suffix(".pdb")), ("in", tmp_path / "in.pdb")):
+        given = trajectory if name == "full" else tmp_path / "in.xtc"
+        output = tmp_path / f"{name}_beads.xtc"
+        command = ["coarse-grain", str(given), "--top", str(top), "-o", str(output), "--beads", mapping]
+        assert main(command) == 0
+        found.append(mdtraj.load(str(output), top=str(output.with_suffix(".pdb"))))
     message = capsys.readouterr().err
-    assert "has no atom CB, which the bead SC1 needs" in message and "complete the structure" in message
-    assert not (tmp_path / "out.pdb").exists()
+    n_built = sum((a.residue.index, a.name) in absent for a in atoms.topology.atoms)
+    described = open_source(trajectory.with_suffix(".pdb")).topology.describe(4)
+    assert (
+        f"built {n_built} atoms that beads need and 3 residues lack, around the given ones: {described}"
+        in message
+    )
+    full, made = found
+    assert [str(atom) for atom in full.topology.atoms] == [str(atom) for atom in made.topology.atoms]
+    distance = np.linalg.norm(full.xyz - made.xyz, axis=-1)
+    incomplete = np.array([atom.residue.index in (4, 20, 21) for atom in made.topology.atoms])
+    assert distance[:, ~incomplete].max() < 2e-3
+    assert 0.01 < distance[:, incomplete].max() < 0.3
+    assert made.time.tolist() == [5.0, 10.0, 15.0]
+
+
+def test_unknown_mappings_are_refused(trajectory, tmp_path, capsys):
+    files = [str(trajectory.with_suffix(".pdb")), "-o", str(tmp_path / "out.pdb")]
     assert main(["coarse-grain", *files, "--beads", "martini9"]) == 2
     assert "neither a bead mapping" in capsys.readouterr().err
+    assert not (tmp_path / "out.pdb").exists()
+
+
+def test_side_chains_that_are_not_built_are_refused(tmp_path, capsys):
+    """D-amino acids among L-amino acids are built as their backbone; a missing atom of theirs is named."""
+    lines = (CRAMBIN / "1ab1_A.pdb").read_text().splitlines(keepends=True)
+    isoleucine = [line for line in lines if line[17:26] == "ILE A   7"]
+    assert isoleucine
+    kept = [line for line in lines if line not in isoleucine or line[12:16].strip() in ("N", "CA", "C", "O")]
+    text = "".join(kept).replace("ILE A   7", "DIL A   7")
+    (tmp_path / "in.pdb").write_text(text)
+    files = [str(tmp_path / "in.pdb"), "-o", str(tmp_path / "out.pdb")]
+    assert main(["coarse-grain", *files, "--beads", "martini3"]) == 2
+    assert "residue 7 DIL has no atom CB, which a bead needs" in capsys.readouterr().err
+    assert not (tmp_path / "out.pdb").exists()
+
+
+def test_beads_on_atoms_have_their_elements(trajectory, tmp_path):
+    top, output = str(trajectory.with_suffix(".pdb")), tmp_path / "out.pdb"
+    for mapping, elements in (("awsem", {"CA": "C", "CB": "C", "O": "O"}), ("martini3", {"BB": "VS"})):
+        assert main(["coarse-grain", top, "-o", str(output), "--beads", mapping, "--overwrite"]) == 0
+        atoms = [line for line in output.read_text().splitlines() if line.startswith("ATOM")]
+        found = {line[12:16].strip(): line[76:78].strip() for line in atoms}
+        assert found | elements == found
+    assert {name[:2]: symbol for name, symbol in found.items()} == {"BB": "VS", "SC": "VS"}
 
 
 def test_beads_are_no_atoms(tmp_path, capsys):
@@ -119,6 +169,7 @@ def test_mappings_are_listed(capsys):
     assert main(["beads"]) == 0
     listed = capsys.readouterr().out
     assert "martini3 (1 to 6 per residue)" in listed and all(len(line) <= 100 for line in listed.splitlines())
+    assert "backbone, main-chain (4 per residue)" in listed
     assert main(["beads", "c-alpha+side-chain-centre"]) == 0
     assert "SER  CA = CA; SC = CB:42.9 OG:57.1" in capsys.readouterr().out
     assert main(["beads", "nothing"]) == 2

@@ -90,7 +90,7 @@ def test_bad_input_leaves_no_output(reference, tmp_path, capsys):
         (["missing.pdb"], "missing.pdb: no such file"),
         (["sample.pdb", "sample.pdb"], "given more than once"),
         (["short.pdb"], "has 3 residues"),
-        (["many.pdb"], "has 2 frames"),
+        (["sample.pdb", "many.pdb"], "many.pdb: has 2 frames, but sample.pdb has 1"),
     ],
 )
 def test_each_mistake_gets_one_sentence(samples, message, reference, sample, tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 
@@ -51,6 +52,52 @@ def test_each_representation_of_crambin_is_built(file, options, mapping, tmp_pat
     (atoms,), (crystal,) = built.chunks(1), true.chunks(1)
     c_alpha = atoms.coordinates[0, built.sites.leaders] - crystal.coordinates[0, true.sites.leaders]
     assert np.sqrt(np.square(c_alpha).sum(axis=-1).mean()) < 0.12
+
+
+@pytest.mark.parametrize(
+    ("mapping", "unused"),
+    [("awsem", "O, CB"), ("backbone", "N, C, O"), ("backbone+c-beta", "N, C, O, CB"), ("c-alpha", "")],
+)
+def test_atoms_of_the_backbone_that_are_not_used_are_named(mapping, unused, tmp_path, capsys):
+    """With the option that uses them; with it, or where C-alphas are asked for, nothing is said."""
+    beads, output = tmp_path / "beads.pdb", tmp_path / "atoms.pdb"
+    assert main(["coarse-grain", str(EXAMPLE), "--beads", mapping, "-o", str(beads)]) == 0
+    capsys.readouterr()
+    line = (
+        f"its atoms {unused} are not used, as only C-alphas are by default; --beads {mapping} or --keep-given"
+    )
+    for options in ([], ["--beads", mapping], ["--keep-given"], ["--beads", "c-alpha"]):
+        assert reconstruct(beads, output, "--overwrite", *options) == 0
+        message = capsys.readouterr().err
+        assert (line in message) == (not options and bool(unused))
+        assert ("are not used" in message) == (line in message)
+
+
+def test_nothing_is_said_of_complete_structures(tmp_path, capsys):
+    assert reconstruct(EXAMPLE, tmp_path / "atoms.pdb") == 0
+    assert "are not used" not in capsys.readouterr().err
+
+
+def test_ensembles_of_bioemu_keep_their_atoms(tmp_path):
+    """topology.pdb and samples.xtc with N, CA, C, CB, O of each residue, in this order."""
+    beads = tmp_path / "beads.pdb"
+    assert main(["coarse-grain", str(EXAMPLE), "--beads", "backbone+c-beta", "-o", str(beads)]) == 0
+    lines = [line for line in beads.read_text().splitlines(keepends=True) if line.startswith("ATOM")]
+    rank = {name: place for place, name in enumerate(["N", "CA", "C", "CB", "O"])}
+    lines.sort(key=lambda line: (line[21:27], rank[line[12:16].strip()]))
+    (tmp_path / "topology.pdb").write_text("".join(lines))
+    given = mdtraj.load(str(tmp_path / "topology.pdb"))
+    assert [atom.name for atom in given.topology.residue(1).atoms] == ["N", "CA", "C", "CB", "O"]
+    mdtraj.join([given, given]).save(str(tmp_path / "samples.xtc"))
+    output = tmp_path / "atoms.xtc"
+    options = ["--top", str(tmp_path / "topology.pdb"), "--keep-given"]
+    assert reconstruct(tmp_path / "samples.xtc", output, *options) == 0
+    built = mdtraj.load(str(output), top=str(output.with_suffix(".pdb")))
+    samples = mdtraj.load(str(tmp_path / "samples.xtc"), top=str(tmp_path / "topology.pdb"))
+    for place, atom in enumerate(given.topology.atoms):
+        residue = built.topology.residue(atom.residue.index)
+        np.testing.assert_array_equal(built.xyz[:, residue.atom(atom.name).index], samples.xyz[:, place])
+    assert built.n_atoms > given.n_atoms
 
 
 def test_files_that_fit_two_mappings_are_refused(tmp_path, capsys):

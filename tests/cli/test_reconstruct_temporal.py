@@ -264,7 +264,7 @@ BAD_REQUESTS = {
         "--skip-unknown: applies only to protein and diamondback models; toy is a temporal model",
     ),
     "format": (["-o", "x.docx"], "x.docx: cannot tell the output format from the extension .docx"),
-    "format that can only be read": (["-o", "x.gro"], "x.gro: .gro files can only be read; use one of .pdb"),
+    "format that can only be read": (["-o", "x.xyz"], "x.xyz: .xyz files can only be read; use one of .pdb"),
     "refine": (["--refine", "5"], "toy: contains no force field to refine frames with; train the model with"),
     "temperature": (["--temperature", "350"], "a temperature (350 K) applies to refined frames only"),
     "folder": (["-o", "none/x.dcd"], "none/x.dcd: the folder none does not exist; create it first"),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from backmap.chemistry import ATOM_SLOTS, SLOT_C, SLOT_CA, Topology
+from backmap.chemistry.near_pairs import near_pairs
 from backmap.chemistry.residues import AROMATIC_RINGS, HEAVY_ATOMS
-from backmap.evaluation.near_pairs import near_pairs
 from backmap.evaluation.rings import pierced_rings, ring_atoms
 
 RADIUS = 0.14

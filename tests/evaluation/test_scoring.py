@@ -43,6 +43,17 @@ def test_stretches_do_not_change_the_scores(monkeypatch):
     assert evaluate(reference, samples).to_dict() == whole
 
 
+def test_a_reference_of_one_frame_is_compared_with_every_frame(monkeypatch):
+    """As a reference that repeats it, however frames are divided; more frames than one must agree."""
+    one, samples = trajectory(), trajectory(frames=5, noise=0.01)
+    expected = evaluate(one[[0] * 5], samples).to_dict()
+    assert evaluate(one, samples).to_dict() == expected
+    monkeypatch.setattr(scoring, "RESIDUES_AT_A_TIME", 2 * 6)
+    assert evaluate(one, samples).to_dict() == expected
+    with pytest.raises(InputError, match="sample 1: has 5 frames, but the reference has 3"):
+        evaluate(trajectory(frames=3), samples)
+
+
 def test_without_a_reference():
     assert "chi1_recovery" not in evaluate(None, trajectory()).measures
 
@@ -68,7 +79,7 @@ def test_images_clash_in_a_box():
             "sample 1: has chain A residue 5 ARG where the reference has .* residue 5 LYS",
         ),
         ([trajectory("AFLW")], "sample 1: has 4 residues, but the reference has 6; chain A residue 5 LYS"),
-        ([trajectory(), trajectory(frames=2)], "sample 2: has 2 frames, but the reference has 1"),
+        ([trajectory(), trajectory(frames=2)], "sample 2: has 2 frames, but sample 1 has 1"),
         ([trajectory().atom_slice(trajectory().top.select("name CA"))], "only C-alphas"),
     ],
 )

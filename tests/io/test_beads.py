@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from backmap.chemistry.bead_mapping import is_c_alpha, load_mapping
+from backmap.chemistry.residues import THREE_LETTERS
 from backmap.errors import InputError, InputWarning
 from backmap.io import open_source
 from backmap.io.selection.residue_centres import find_c_alphas
@@ -42,11 +43,58 @@ def test_names_tell_the_mapping(mapping, write_text):
     assert source.linked.sum() == crystal().topology.n_residues - 1
 
 
+SIRAH_CODES = {name: code for code, name in THREE_LETTERS.items()} | {"HIS": "He", "CYS": "X"}
+
+
+@pytest.mark.parametrize("prefix", ["s", "n", "c", "a", "m"])
+def test_residue_names_of_sirah_are_read(prefix, write_text):
+    types = crystal().topology
+    names = [prefix + SIRAH_CODES[types.residue_name(residue)] for residue in range(types.n_residues)]
+    lines = bead_lines("sirah").splitlines(keepends=True)
+    side_chain = [line.replace(" GO ", " BCG") for line in lines if " GO " in line]
+    written = [f"{line[:17]}{names[int(line[22:26]) - 1]:<3}{line[20:]}" for line in [*lines, *side_chain]]
+    with pytest.warns(InputWarning, match=r"ignored 40 sites that the mapping sirah does not use \(BCG\)"):
+        source = open_source(write_text(sorted(written, key=lambda line: int(line[22:26]))))
+    assert source.mapping.name == "sirah"
+    np.testing.assert_array_equal(source.topology.residue_types, types.residue_types)
+
+
+def test_variants_of_residues_in_sirah(write_text):
+    """Codes of SIRAH with the amino acid and, if modified, its name; and its solvent, ions and lipids."""
+    codes = {"Hd": "HIS", "Hp": "HIS", "Z": "CYS", "Cp": "CYS", "Dh": "ASP", "Eh": "GLU", "Km": "LYS"}
+    modified = {"Sp": "SEP", "Tp": "TPO", "Yp": "PTR"}
+    lines = bead_lines("sirah").splitlines(keepends=True)[: 3 * (len(codes) + len(modified))]
+    named = [
+        f"{line[:17]}{'s' + code:<3}{line[20:]}"
+        for code, three in zip([*codes, *modified], zip(*[iter(lines)] * 3, strict=True), strict=True)
+        for line in three
+    ]
+    beside = ["WT4", "WLS", "NaW", "ClW", "xPC", "xOL", "DAX", "CW5"]
+    others = [
+        f"ATOM  {number:5d}  X   {name} B{number:4d}    {50.0:8.3f}{10.0 * number:8.3f}{0.0:8.3f}\n"
+        for number, name in enumerate(beside)
+    ]
+    with pytest.warns(InputWarning, match="ignored residues that are not part of a protein chain: 1 WT4"):
+        source = open_source(write_text(named + others))
+    kinds = list(map(source.topology.residue_name, range(source.topology.n_residues)))
+    assert kinds == [*codes.values(), "SER", "THR", "TYR"]
+    assert source.topology.names[-3:] == tuple(modified.values())
+
+
+def test_standard_names_go_before_those_of_sirah(write_text):
+    """ASP is not the neutral end aSp, a phosphoserine."""
+    source = open_source(write_text(bead_lines("sirah")))
+    np.testing.assert_array_equal(source.topology.residue_types, crystal().topology.residue_types)
+    assert not any(source.topology.names)
+
+
 def test_virtual_sites_are_passed_over(write_text):
     text = bead_lines("martini3")
     lines = text.splitlines(keepends=True)
     virtual = [line.replace(" BB ", " CA ") for line in lines if " BB " in line]
-    source = open_source(write_text("".join(sorted(lines + virtual, key=lambda line: int(line[22:26])))))
+    path = write_text("".join(sorted(lines + virtual, key=lambda line: int(line[22:26]))))
+    with pytest.warns(InputWarning, match=r"ignored 40 sites that the mapping martini3 does not use \(CA\)"):
+        source = open_source(path)
     assert source.mapping.name == "martini3" and source.sites.n_sites == len(lines)
 
 

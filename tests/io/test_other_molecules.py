@@ -51,6 +51,86 @@ def test_they_are_left_out_unless_asked_for(with_others):
     np.testing.assert_allclose(chunk.coordinates[0, 40], [3.0, 0.0, 3.0])
 
 
+def chain_of_beads(names: list[str], first: int = 0, chain: str = "A", bead: str = "CA") -> list[str]:
+    """PDB records of one bead per residue, 0.38 nm apart."""
+    return [
+        f"ATOM  {number:5d} {bead:^4} {name:>3} {chain}{number:4d}    "
+        f"{3.8 * number:8.3f}{first:8.3f}{0:8.3f}\n"
+        for number, name in enumerate(names, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", ["DA DC DG DT", "ADE CYT GUA URA", "A5 C G U3", "DAX DCX", "A C G U", "A C G"]
+)
+def test_a_bead_per_nucleotide_is_no_c_alpha(names, write_text):
+    path = write_text(chain_of_beads(["ALA", "GLY", "TRP"]) + chain_of_beads(names.split(), 30, "B"))
+    with pytest.warns(InputWarning, match="carried nucleic acids along as they are, without building"):
+        source = open_source(path, others="nucleic-acids")
+    assert source.topology.n_residues == 3
+    assert [residue.name for residue in source.others.residues] == names.split()
+
+
+@pytest.mark.parametrize(
+    ("letters", "said"),
+    [("ACGTW", ""), ("AAAA", ""), ("ACAC", "protein"), ("UUU", "nucleic acid"), ("ACGT", "nucleic acid")],
+)
+def test_one_letter_names_of_nucleotides_and_amino_acids(letters, said, write_text, recwarn):
+    path = write_text(chain_of_beads(["ALA", "TRP"]) + chain_of_beads(list(letters), 30, "B"))
+    source = open_source(path)
+    protein = said != "nucleic acid"
+    assert source.topology.n_residues == 2 + protein * len(letters)
+    taken = [str(warning.message) for warning in recwarn if "took the chain" in str(warning.message)]
+    assert len(taken) == bool(said)
+    assert all(f"chain B residue 1 {letters[0]}" in line and f"for a {said}" in line for line in taken)
+
+
+@pytest.mark.parametrize("beads", ["auto", "c-alpha", "martini3"])
+def test_nucleic_acids_alone_are_refused(beads, write_text):
+    path = write_text(chain_of_beads(["DA", "DC"], bead="P"))
+    with pytest.raises(
+        InputError, match=r"contains nucleic acids \(1 DA, 1 DC\) but no protein; .* give a file"
+    ):
+        open_source(path, beads=beads)
+
+
+def test_ligands_without_an_entry_anywhere_are_kept(write_text):
+    """In file order; residues of a chain that cannot be built are refused all the same."""
+    protein, sodium = chain_of_beads(["ALA", "GLY", "TRP"]), chain_of_beads(["NA"], 50, "D", "NA")
+    ligand = chain_of_beads(["QZ9"], 30, "C", "X1")
+    path = write_text(protein + ligand + sodium)
+    with pytest.raises(InputError, match="chain C residue 1 QZ9 cannot be built"):
+        open_source(path)
+    source = open_source(path, others="all")
+    assert [residue.name for residue in source.others.residues] == ["QZ9", "NA"]
+    inside = write_text(chain_of_beads(["ALA", "QZ9", "TRP"]))
+    with pytest.raises(InputError, match="residue 2 QZ9 cannot be built"):
+        open_source(inside, others="all")
+
+
+@pytest.mark.parametrize(
+    "box", ["", "CRYST1   80.000   80.000   80.000  90.00  90.00  90.00 P 1           1\n"]
+)
+def test_overlaps_with_carried_molecules_are_counted(box, with_others, tmp_path, capsys):
+    """Also those with images in other boxes."""
+    text = with_others.read_text().splitlines(keepends=True)
+    alpha = next(line for line in text if " CA " in line and " A  20" in line)
+    place = np.array([float(alpha[begin : begin + 8]) for begin in (30, 38, 46)]) + bool(box) * np.array(
+        [80.0, 0, 0]
+    )
+    near = f"ATOM   9999  P    DT E   1    {place[0] + 0.5:8.3f}{place[1]:8.3f}{place[2]:8.3f}\n"
+    output = tmp_path / "out.pdb"
+    for lines, overlap in ((text, False), ([*text, near], True)):
+        with_others.write_text(box + "".join(lines))
+        assert (
+            main(["reconstruct", str(with_others), "-o", str(output), "--samples", "2", "--overwrite"]) == 0
+        )
+        message = capsys.readouterr().err
+        assert ("closer than 0.2 nm to molecules that are carried along" in message) == overlap
+        assert ("in 2 structures" in message) == overlap
+        assert "carried nucleic acids along" in message
+
+
 def test_bad_coordinates_of_others_are_named(with_others):
     text = with_others.read_text()
     line = next(line for line in text.splitlines(True) if " DC B" in line)

@@ -6,12 +6,16 @@ import random
 import time
 from dataclasses import replace
 
+import mdtraj
 import numpy as np
 import pytest
 
 from backmap.chemistry import SLOT_CA, Topology
 from backmap.errors import InputError
 from backmap.io import AtomList, open_source, open_writer
+from backmap.io.atom_list import ListedResidue
+from backmap.io.formats.gro_file import GroFile
+from backmap.io.formats.pdb_file import PdbFile
 from backmap.io.formats.structure_records import hybrid_36
 from tests.fuzzing import tries
 
@@ -24,7 +28,7 @@ pytestmark = [
 
 WITH_NAMES = [".pdb", ".pdb.gz", ".cif", ".cif.gz"]
 WITH_STEPS = [".xtc", ".trr"]
-FORMATS = [*WITH_NAMES, *WITH_STEPS, ".dcd", ".h5", ".nc"]
+FORMATS = [*WITH_NAMES, *WITH_STEPS, ".gro", ".dcd", ".h5", ".nc"]
 WORDS = """data_x loop_ stop_ save_a global_ DATA_ _a # $x ' " [ ] ; . ? a'b a"b A z % %d \\ long""".split()
 WORDS += ["a b", "it's a", "'a' \"b\"", "AB"]
 NUMBERS = [-(10**9), -1000, -999, -1, 0, 1, 9990, 9999, 10000, 99999, 1223040, 1223055, 1223056, 10**9]
@@ -91,10 +95,12 @@ def test_what_is_written_is_read_back(tmp_path, suffix):
         names, expected = names_of(source.topology), names_of(topology)
         if suffix == ".h5":  # which holds no insertion codes
             names, expected = ([name[:3] for name in listed] for listed in (names, expected))
+        if suffix == ".gro":  # which holds no names of chains
+            names, expected = ([(name[0], *name[2:]) for name in listed] for listed in (names, expected))
         assert names == expected, seed
         if suffix in WITH_STEPS:
             assert read.step.tolist() == step.tolist(), seed
-        if suffix in (*WITH_STEPS, ".h5", ".nc"):
+        if suffix in (*WITH_STEPS, ".gro", ".h5", ".nc"):
             assert read.time.tolist() == time_ps.tolist(), seed
         for file in tmp_path.iterdir():
             file.unlink()
@@ -148,6 +154,64 @@ def test_chain_names_of_two_letters(tmp_path, chain):
             assert "is too long for a PDB file" in str(error) and letters == "KKKK"
         else:
             assert names_of(open_source(tmp_path / "out.pdb").topology) == names_of(topology)
+
+
+@pytest.mark.parametrize(
+    ("residue", "chain", "refused"),
+    [("POPC", "B", ""), ("CHL1", "", ""), ("POPC", "B1", "chain name B1"), ("CLAR", "B", "residue name CLAR"),
+     ("LIPID", "B", "residue name LIPID")],
+)  # fmt: skip
+def test_residue_names_of_four_letters(residue, chain, refused, tmp_path):
+    """Their fourth letter stands before the chain; it must not read as the start of a chain name."""
+    protein = one_chain()
+    lipid = ListedResidue(residue, 1, 7, "", ("NC3", "PO4"), ("VS", "VS"))
+    atoms = AtomList((*protein.residues, lipid), ("A", chain), protein.bonds)
+    places = np.random.default_rng(0).uniform(0, 3, (1, atoms.n_atoms, 3))
+    path = tmp_path / "out.pdb"
+    if refused:
+        with pytest.raises(InputError, match=f"{refused} is too long"), open_writer(path, atoms):
+            pytest.fail("it was opened")
+        return
+    with open_writer(path, atoms) as writer:
+        writer.write(places)
+    record = PdbFile(path).residues[-1]
+    assert (record.name, record.chain_id, record.number) == (residue, chain, 7)
+    assert mdtraj.load_pdb(str(path)).topology.residue(-1).name == residue
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"name": "LIPIDS"}, "residue name LIPIDS"),
+        ({"number": 100_000}, "residue number 100000"),
+        ({"insertion_code": "A"}, "insertion code A"),
+        ({"atom_names": ("CARBON",), "elements": ("C",)}, "atom name CARBON"),
+    ],
+)
+def test_what_does_not_fit_into_gro_is_refused(change, refused, tmp_path):
+    atoms = AtomList((replace(one_chain().residues[0], **change),), ("A",), ())
+    message = f"{refused} does not fit into a GRO file; write mmCIF"
+    with pytest.raises(InputError, match=message), open_writer(tmp_path / "out.gro", atoms):
+        pytest.fail("it was opened")
+
+
+def test_gro_files_hold_boxes_and_wide_frames_are_refused(tmp_path):
+    atoms, path = one_chain(), tmp_path / "out.gro"
+    box = np.array([[[4.0, 0.0, 0.0], [1.0, 5.0, 0.0], [1.5, 0.5, 6.0]], 5 * np.eye(3)])
+    places = np.random.default_rng(0).uniform(0, 3, (2, atoms.n_atoms, 3))
+    with open_writer(path, atoms) as writer:
+        writer.write(places, box=box, time=np.array([0.0, 2.5]), step=np.array([0, 100]))
+    (read,) = GroFile(path).read(range(2), 2)
+    np.testing.assert_allclose(read.box, box, atol=1e-5)
+    assert read.time.tolist() == [0.0, 2.5]
+    np.testing.assert_allclose(mdtraj.load(str(path)).time, [0.0, 2.5])
+    for name, extras in (("far", {}), ("wide", {"box": 1000 * np.eye(3)[None]})):
+        moved = places[:1] + (10_000 if name == "far" else 0)
+        with (
+            pytest.raises(InputError, match="do not fit into a GRO file"),
+            open_writer(tmp_path / "refused.gro", atoms) as writer,
+        ):
+            writer.write(moved, **extras)
 
 
 @pytest.mark.parametrize("number", [-1000, -12345, 10**4 + 26 * 36**3, 10**9])

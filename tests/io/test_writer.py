@@ -27,7 +27,7 @@ from tests.proteins import only_c_alphas
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
 
-FORMATS = (".pdb", ".pdb.gz", ".cif", ".xtc", ".trr", ".dcd", ".nc", ".h5")
+FORMATS = (".pdb", ".pdb.gz", ".cif", ".gro", ".xtc", ".trr", ".dcd", ".nc", ".h5")
 
 
 @contextmanager

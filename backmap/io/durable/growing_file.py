@@ -17,7 +17,7 @@ from ..atom_list import AtomList
 from ..formats.frame_encoders import make_encoder
 from ..formats.structure_records import too_long_for_pdb
 from ..frames import Frames
-from ..naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, PDB_SUFFIXES, suffix_of, with_suffix
+from ..naming import GRO_SUFFIXES, HDF5_SUFFIXES, STRUCTURE_SUFFIXES, suffix_of, with_suffix
 from .staging import explain_writing, synchronise
 
 _GROWING = ".growing"
@@ -254,6 +254,6 @@ class GrowingOutput:
 
 def output_files(path: Path, atoms: AtomList) -> list[Path]:
     """Return the files of an output: itself, and the file that names its atoms if its format cannot."""
-    if suffix_of(path) in PDB_SUFFIXES + MMCIF_SUFFIXES + HDF5_SUFFIXES:
+    if suffix_of(path) in STRUCTURE_SUFFIXES + GRO_SUFFIXES + HDF5_SUFFIXES:
         return [path]
     return [path, with_suffix(path, ".cif" if too_long_for_pdb(atoms) else ".pdb")]

@@ -28,20 +28,31 @@ from ..atom_list import AtomList
 from ..durable.staging import explain_writing, rename_durably, writing_error
 from ..frames import NO_SYMMETRY, Frames
 from ..mdtraj_objects import mdtraj_topology
-from ..naming import HDF5_SUFFIXES, MMCIF_SUFFIXES, NETCDF_SUFFIXES, PDB_SUFFIXES, stem_of, suffix_of
+from ..naming import (
+    GRO_SUFFIXES,
+    HDF5_SUFFIXES,
+    MMCIF_SUFFIXES,
+    NETCDF_SUFFIXES,
+    PDB_SUFFIXES,
+    stem_of,
+    suffix_of,
+)
 from ..selection.disulfide_records import disulfides_of_frame, with_disulfides
 from .ascii_names import ascii_name
 from .frame_layout import dcd_bytes, trr_layout, xtc_layout
 from .frame_times import AKMA_PS
+from .gro_file import GRO_BOX_ORDER
 from .structure_file import ANGSTROM_PER_NM
 from .structure_records import (
     MMCIF_HEADER,
+    gro_template,
     mmcif_disulfides,
     mmcif_template,
     pdb_disulfides,
     pdb_template,
     require_plain_names,
     require_words,
+    too_long_for_gro,
     too_long_for_pdb,
 )
 
@@ -53,6 +64,8 @@ _XTC_FARTHEST_NM = 1e6
 """XTC stores positions, and the extent of a frame, as 4-byte integers in pm."""
 _INT32 = np.iinfo(np.int32)
 _PDB_WIDEST_BOX_ANGSTROM = 99999.999
+_GRO_RANGE_NM = (-999.999, 9999.999)
+_GRO_WIDEST_BOX_NM = 999.99999
 _FRAMES_PER_CONVERSION = 500
 _DCD_FRAMES, _DCD_INTERVAL, _DCD_LAST_STEP, _DCD_STEP_LENGTH = 8, 16, 20, 44
 _NOT_IN_BLOCK_NAMES = re.compile(r"[^!-~]")
@@ -93,6 +106,8 @@ def make_encoder(
         return PdbEncoder(final, atoms)
     if suffix in MMCIF_SUFFIXES:
         return MmcifEncoder(final, atoms)
+    if suffix in GRO_SUFFIXES:
+        return GroEncoder(final, atoms)
     if suffix == ".dcd":
         return DcdEncoder(final, scratch, frame_interval_ps)
     if suffix in HDF5_SUFFIXES + NETCDF_SUFFIXES:
@@ -101,7 +116,7 @@ def make_encoder(
 
 
 class _TextEncoder:
-    """Common part of PDB and mmCIF: the last lines, and compression of the complete file."""
+    """Common part of text formats: the last lines, and compression of the complete file."""
 
     def __init__(self, final: Path, atoms: AtomList) -> None:
         require_plain_names(atoms, final)
@@ -213,6 +228,47 @@ class MmcifEncoder(_TextEncoder):
     def finish(self, growing: Path, frames: int, final: Path) -> None:
         """Close the table."""
         self._close(growing, "#\n", final)
+
+
+class GroEncoder(_TextEncoder):
+    """GRO text: frames one after another, each with time, atoms and box. Names of chains are not stored."""
+
+    def __init__(self, final: Path, atoms: AtomList) -> None:
+        super().__init__(final, atoms)
+        too_long = too_long_for_gro(atoms)
+        if too_long:
+            raise InputError(f"{final}: {too_long} does not fit into a GRO file; write mmCIF (.cif) instead")
+        self._template = gro_template(atoms)
+
+    def begin(self, frames: Frames) -> bytes:
+        """Nothing."""
+        return b""
+
+    def encode(self, frames: Frames) -> bytes:
+        """Return the frames; all have a box of nine numbers, or none has a box."""
+        _require_finite(frames, self._final)
+        positions = np.asarray(frames.coordinates, dtype=np.float64)
+        boxes = np.zeros((1, 3, 3)) if frames.box is None else np.asarray(frames.box)
+        low, high = _GRO_RANGE_NM
+        beyond = positions.min(initial=0.0) < low or positions.max(initial=0.0) > high
+        if beyond or np.abs(boxes).max(initial=0.0) > _GRO_WIDEST_BOX_NM:
+            raise InputError(
+                f"{self._final}: coordinates outside {low:.0f} to {high:.0f} nm, or a box of more than "
+                f"{_GRO_WIDEST_BOX_NM:.0f} nm, do not fit into a GRO file; write HDF5 (.h5), or move the "
+                "structure to the origin"
+            )
+        texts = []
+        for index, frame in enumerate(positions):
+            time = "" if frames.time is None else f" t= {frames.time[index]:.5f}"
+            step = "" if frames.step is None else f" step= {frames.step[index]}"
+            box = np.zeros(3) if frames.box is None else boxes[index].ravel()[GRO_BOX_ORDER]
+            cell = "".join(f"{length:10.5f}" for length in box)
+            texts.append(f"by backmap{time}{step}\n{self._template % tuple(frame.ravel())}{cell}\n")
+        return "".join(texts).encode()
+
+    def finish(self, growing: Path, frames: int, final: Path) -> None:
+        """Rename the file."""
+        self._close(growing, "", final)
 
 
 class _MdtrajEncoder:

@@ -23,7 +23,7 @@ _COUNT = re.compile(r"[0-9]{1,9}")
 _TIME = re.compile(r"\bt\s*=\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)")
 _FULL_WIDTH = re.compile(r"-?\d+\.\d{5}")
 """A number in a box line whose columns touch."""
-_BOX_ORDER = (0, 4, 8, 1, 2, 3, 5, 6, 7)
+GRO_BOX_ORDER = [0, 4, 8, 1, 2, 3, 5, 6, 7]
 """Positions of v1x v2y v3z v1y v1z v2x v2z v3x v3y in a matrix with one box vector per row."""
 
 
@@ -162,7 +162,7 @@ class GroFile:
         if len(values) not in (3, 9):
             self._refuse(number + 1, f"has a box of {len(values)} numbers ({line.strip()}) instead of 3 or 9")
         vectors = np.zeros(9)
-        vectors[list(_BOX_ORDER[: len(values)])] = values
+        vectors[GRO_BOX_ORDER[: len(values)]] = values
         return vectors.reshape(3, 3)
 
     def _refuse(self, number: int, reason: str) -> NoReturn:

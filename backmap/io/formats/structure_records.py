@@ -1,4 +1,4 @@
-"""The text of PDB and mmCIF files: a template of a whole model, filled with numbers for each frame.
+"""The text of PDB, mmCIF and GRO files: a template of a whole model, filled with numbers for each frame.
 
 gemmi is about as fast, but it writes whole files only; outputs here grow model by model.
 """
@@ -18,11 +18,15 @@ from backmap.errors import InputError
 from ..atom_list import AtomList, ListedResidue
 from .pdb_file import has_long_chain_names
 
+_PDB_PLACE = 5
+"""Columns that names of residue and chain share: 3 and 2, or 4 and 1."""
 _PDB_CHAIN_NAME = 2
-_PDB_RESIDUE_NAME = 3
+_PDB_RESIDUE_NAME = 4
 _PDB_ATOM_NAME = 4
 _PDB_INSERTION_CODE = 1
 _PDB_RESIDUE_NUMBER = 4
+_GRO_NAME = 5
+_GRO_NUMBERS = (-(10**4) + 1, 10**5 - 1)
 _HYBRID_DIGITS = string.digits + string.ascii_uppercase
 _NO_VALUE = "."
 
@@ -46,12 +50,12 @@ def _fits_hybrid_36(number: int, width: int) -> bool:
 
 
 def require_plain_names(atoms: AtomList, final: Path) -> None:
-    """Refuse names that neither PDB nor mmCIF can hold: both need printable ASCII."""
+    """Refuse names that no text format can hold: all need printable ASCII."""
     for kind, _, found in _names(atoms):
         odd = next((name for name in found if not (name.isascii() and name.isprintable())), None)
         if odd is not None:
             raise InputError(
-                f"{final}: {kind} {odd} is not printable ASCII, which PDB and mmCIF files require; "
+                f"{final}: {kind} {odd} is not printable ASCII, which text files require; "
                 "give it another name in the input"
             )
 
@@ -82,13 +86,36 @@ def too_long_for_pdb(atoms: AtomList) -> str | None:
         longest = max(found, key=len, default="")
         if len(longest) > columns:
             return f"{kind} {longest}"
-    long_name = next((name for name in atoms.chain_ids if len(name) == _PDB_CHAIN_NAME), None)
-    places = (f"{residue.name:>3}{atoms.chain_ids[residue.chain]:>2}" for residue in atoms.residues)
-    if long_name is not None and not has_long_chain_names(place[:4] for place in places):
-        return f"chain name {long_name}"
+    places = {(residue.name, atoms.chain_ids[residue.chain]) for residue in atoms.residues}
+    fourth = {_pdb_place(*place)[:4] for place in places}
+    long_chain = next((chain for chain in atoms.chain_ids if len(chain) == _PDB_CHAIN_NAME), None)
+    if long_chain is not None and not has_long_chain_names(fourth):
+        return f"chain name {long_chain}"
+    long_name = next((name for name, _ in places if len(name) == _PDB_RESIDUE_NAME), None)
+    crowded = any(len(_pdb_place(*place)) > _PDB_PLACE for place in places)
+    if long_name is not None and (crowded or has_long_chain_names(fourth)):
+        return f"residue name {long_name}"
     numbers = (residue.number for residue in atoms.residues)
     too_long = next((number for number in numbers if not _fits_hybrid_36(number, _PDB_RESIDUE_NUMBER)), None)
     return None if too_long is None else f"residue number {too_long}"
+
+
+def too_long_for_gro(atoms: AtomList) -> str | None:
+    """Return a value that does not fit into GRO columns, as ``residue name LONGER``; None if all fit."""
+    for kind, _, found in _names(atoms):
+        longest = max(found, key=len, default="")
+        if kind == "insertion code" and longest.strip():
+            return f"{kind} {longest}"
+        if kind in ("residue name", "atom name") and len(longest) > _GRO_NAME:
+            return f"{kind} {longest}"
+    low, high = _GRO_NUMBERS
+    number = next((entry.number for entry in atoms.residues if not low <= entry.number <= high), None)
+    return None if number is None else f"residue number {number}"
+
+
+def _pdb_place(name: str, chain: str) -> str:
+    """Write the names of a residue and its chain: a fourth letter of either takes the column between them."""
+    return f"{name:>3}{chain:>{_PDB_PLACE - max(3, len(name))}}"
 
 
 @lru_cache(maxsize=1)
@@ -98,7 +125,8 @@ def pdb_template(atoms: AtomList) -> str:
     for index, residue in enumerate(atoms.residues):
         chain = atoms.chain_ids[residue.chain]
         number = hybrid_36(residue.number, 4)
-        place = f"{residue.name:>3}{chain:>2}{number}{residue.insertion_code or ' '}".replace("%", "%%")
+        code = residue.insertion_code or " "
+        place = f"{_pdb_place(residue.name, chain)}{number}{code}".replace("%", "%%")
         for name, symbol in zip(residue.atom_names, residue.elements, strict=True):
             lines.append(
                 f"ATOM  {hybrid_36(len(lines) + 1, 5)} {_pdb_atom_name(name, symbol)} {place}"
@@ -122,11 +150,22 @@ def pdb_disulfides(atoms: AtomList, disulfides: Iterable[tuple[int, int, float]]
         for residue in (atoms.residues[first], atoms.residues[second]):
             number = hybrid_36(residue.number, 4)
             chain = atoms.chain_ids[residue.chain]
-            places.append(f"{residue.name:>3}{chain:>2} {number}{residue.insertion_code or ' '}")
+            places.append(f"{_pdb_place(residue.name, chain)} {number}{residue.insertion_code or ' '}")
         lines.append(
             f"SSBOND {hybrid_36(serial, 3)} {places[0]}   {places[1]}{'':23}{'1555':>6} {'1555':>6} "
             f"{10 * length:5.2f}\n"
         )
+    return "".join(lines)
+
+
+@lru_cache(maxsize=1)
+def gro_template(atoms: AtomList) -> str:
+    """Write the number of atoms and their lines with ``%8.3f`` in place of every coordinate."""
+    lines = [f"{atoms.n_atoms:5d}\n"]
+    for residue in atoms.residues:
+        for name in residue.atom_names:
+            place = f"{residue.number:5d}{residue.name:<5}{name:>5}{len(lines) % 10**5:5d}".replace("%", "%%")
+            lines.append(f"{place}%8.3f%8.3f%8.3f\n")
     return "".join(lines)
 
 

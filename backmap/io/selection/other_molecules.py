@@ -19,14 +19,15 @@ OTHERS_KEPT: tuple[OthersKept, ...] = get_args(OthersKept)
 
 _NUCLEOTIDES = frozenset(
     "A C G U T I DA DC DG DT DU DI ADE CYT GUA THY URA URI RA RC RG RU "
-    "A3 A5 C3 C5 G3 G5 U3 U5 RA3 RA5 RC3 RC5 RG3 RG5 RU3 RU5 DA3 DA5 DC3 DC5 DG3 DG5 DT3 DT5".split()
+    "A3 A5 C3 C5 G3 G5 U3 U5 RA3 RA5 RC3 RC5 RG3 RG5 RU3 RU5 DA3 DA5 DC3 DC5 DG3 DG5 DT3 DT5 "
+    "DAX DCX DGX DTX AX3 AX5 CX3 CX5 GX3 GX5 TX3 TX5 AW3 AW5 CW3 CW5 GW3 GW5 TW3 TW5".split()
 )
 _LIPIDS = frozenset(
     "POPC POPE POPG POPS POPA POPI PIP2 DPPC DPPE DPPG DPPS DOPC DOPE DOPG DOPS DLPC DLPE DLPG DMPC DMPE "
     "DMPG DSPC DSPE PSPC PSM SSM SAPI DPSM POSM CHOL CHL1 CHL ERG CDL1 CDL2 TOCL DPG1 DPG3 GM1 GM3 LPC SDS "
-    "DPC DDM OCT DEC HEX PEG PEO PEOL PVP PEG2".split()
+    "DPC DDM OCT DEC HEX PEG PEO PEOL PVP PEG2 XPC XPE XPS XPA XMY XOL CMM CPP CPO EPO SPO".split()
 )
-"""Lipids, detergents and polymers by their usual names in CHARMM, AMBER and Martini."""
+"""Lipids, detergents and polymers by their usual names in CHARMM, AMBER, Martini and SIRAH."""
 
 _FULL_ATOMS = 12
 """A residue with this many sites has all its atoms; nucleotides have about twenty."""

@@ -22,7 +22,7 @@ from backmap.chemistry import (
 )
 from backmap.chemistry.bead_mapping import BeadMapping
 from backmap.chemistry.modified_residues import Modification, Modifications, known_modifications
-from backmap.chemistry.residues import ATOM_SLOTS, AWSEM_NAMES, THREE_LETTERS
+from backmap.chemistry.residues import ATOM_SLOTS, AWSEM_NAMES, SIRAH_NAMES, THREE_LETTERS
 from backmap.chemistry.sites import Sites, slot_of
 from backmap.errors import InputError, InputWarning
 
@@ -64,6 +64,7 @@ WATERS = frozenset(
         "TW",
         "PW",
         "WT4",
+        "WLS",
     }
 )
 _NO_PART_OF_CHAINS = CAPS | WATERS
@@ -71,8 +72,13 @@ IONS = frozenset(
     {"NA", "NA+", "SOD", "CL", "CL-", "CLA", "K", "K+", "POT", "CA", "CA2+", "CAL", "MG", "MG2+", "ZN"}
     | {"LI", "LI+", "LIT", "RB", "CS", "CES", "BR", "BR-", "IOD", "I-", "BA", "BAR", "CU", "FE", "MN", "CD"}
     | {"NI", "CO", "ZN2+", "ION", "NIO", "CIO", "CIP", "CIM", "IP", "IM"}
+    | {"NAW", "KW", "CLW", "MGX", "CAX", "ZNX"}
 )  # fmt: skip
 
+_SIRAH_BACKBONE = frozenset({"GN", "GC", "GO"})
+_MAIN_BEADS = frozenset({"CA", "BB", "GC"})
+_NUCLEOTIDE_LETTERS = frozenset("ACGTU")
+_LETTERS_OF_NUCLEIC_ACIDS = 3
 _NAMES_SHOWN = 4
 
 
@@ -148,16 +154,25 @@ def select_protein(
         Which molecules beside the protein are selected as well: ``none``, ``nucleic-acids`` or ``all``.
     """
     known = known_modifications() if modifications is None else modifications
-    named = [_spelt_out(residue) for residue in _one_variant_each(residues)]
+    listed = list(_one_variant_each(residues))
+    nucleic = set[int]() if sequence is not None else _chains_of_nucleotides(listed, file)
+    named = [residue if residue.chain in nucleic else _spelt_out(residue) for residue in listed]
     if sequence is not None:
         named = _named_by(sequence, named, file)
     protein, passed_over, unknown = _sort_out(named, known)
+    if others == "all":
+        ligands = [residue for residue in unknown if not _has_main_bead(residue)]
+        unknown = [residue for residue in unknown if _has_main_bead(residue)]
+        passed_over = sorted(passed_over + ligands, key=lambda residue: residue.atoms[0].index)
     if unknown and not (skip_unknown and protein):
         raise InputError(f"{file}: {_why_unknown(unknown, protein)}")
+    _require_protein(protein, passed_over, file)
     if mapping is None:
         mapping = recognise_mapping([(_standard_name(residue, known), residue) for residue in protein], file)
     if mapping is None:
         _require_c_alphas(protein, file)
+    else:
+        _warn_of_ignored_sites(protein, mapping, file)
     choose = _AtomChooser(known) if mapping is None else _BeadChooser(mapping, known)
     chosen = [(residue, choose(residue, file)) for residue in protein]
     incomplete = [residue for residue, choice in chosen if choice.missing]
@@ -174,6 +189,10 @@ def select_protein(
     carried = kept_others(passed_over, others)
     carried_ids = {id(residue) for residue in carried}
     ignored = [residue for residue in passed_over if id(residue) not in carried_ids]
+    nucleotides = [residue for residue in carried if is_nucleotide(residue)]
+    if nucleotides:
+        kinds = _counted(nucleotides)
+        _warn(f"{file}: carried nucleic acids along as they are, without building their atoms: {kinds}")
     if ignored:
         _warn(f"{file}: ignored residues that are not part of a protein chain: {_counted(ignored)}")
     if unknown or incomplete:
@@ -187,9 +206,53 @@ def select_protein(
 
 
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
-    """Spell out a one-letter residue name; without a C-alpha it may be a nucleotide or an ion."""
-    name = THREE_LETTERS.get(residue.name)
-    return residue if name is None or not _has_c_alpha(residue) else replace(residue, name=name)
+    """Spell out a one-letter residue name, or one of SIRAH.
+
+    These names alone do not tell an amino acid: without a C-alpha, A may be a nucleotide, and SR strontium.
+    """
+    name = None
+    if _has_c_alpha(residue):
+        name = THREE_LETTERS.get(residue.name)
+    elif _has_sirah_backbone(residue) and standard_residue_name(residue.name) is None:
+        name = SIRAH_NAMES.get(residue.name)
+    return residue if name is None else replace(residue, name=name)
+
+
+def _chains_of_nucleotides(residues: Sequence[ResidueRecord], file: str) -> set[int]:
+    """Find the chains of beads named CA that are nucleic acids, among residues with names of one letter.
+
+    Letters other than A, C, G, T and U, and names of amino acids, tell a protein; longer names of nucleotides
+    and U tell a nucleic acid. Three or four of the other letters and nothing else are a nucleic acid, fewer a
+    protein, such as polyalanine.
+    """
+    chains: dict[int, list[ResidueRecord]] = {}
+    for residue in residues:
+        if _has_c_alpha(residue) and not is_ion(residue):
+            chains.setdefault(residue.chain, []).append(residue)
+    nucleic = set()
+    for chain, members in chains.items():
+        letters = sorted({residue.name for residue in members if residue.name in _NUCLEOTIDE_LETTERS})
+        if not letters or not all(map(is_nucleotide, members)):
+            continue
+        named = any(residue.name not in letters for residue in members)
+        if named or "U" in letters or len(letters) >= _LETTERS_OF_NUCLEIC_ACIDS:
+            nucleic.add(chain)
+        if not named and (len(letters) > 1 or chain in nucleic):
+            taken = "a nucleic acid" if chain in nucleic else "a protein"
+            _warn(
+                f"{file}: took the chain of {members[0].describe()}, {len(members)} residues named "
+                f"{', '.join(letters)}, for {taken}; if it is not, name them ALA, CYS ... or DA, DC ..."
+            )
+    return nucleic
+
+
+def _has_main_bead(residue: ResidueRecord) -> bool:
+    """Return whether a residue has a C-alpha or a bead of the backbone, as parts of a chain have."""
+    return any(atom.name.upper() in _MAIN_BEADS for atom in residue.atoms)
+
+
+def _has_sirah_backbone(residue: ResidueRecord) -> bool:
+    return {atom.name.upper() for atom in residue.atoms} >= _SIRAH_BACKBONE
 
 
 def _has_c_alpha(residue: ResidueRecord) -> bool:
@@ -253,6 +316,16 @@ def _why_unknown(unknown: Sequence[ResidueRecord], protein: Sequence[ResidueReco
         f"{_listed(unknown)} cannot be built (neither one of the twenty amino acids nor a known modified "
         "residue); describe it in a file for --residues, remove it, or give --skip-unknown to leave it out"
     )
+
+
+def _warn_of_ignored_sites(protein: Sequence[ResidueRecord], mapping: BeadMapping, file: str) -> None:
+    """Say which sites of the protein the mapping passes over."""
+    names = Counter(atom.name.upper() for residue in protein for atom in residue.atoms)
+    ignored = {name: count for name, count in names.items() if name in mapping.ignored}
+    if ignored:
+        shown = ", ".join(list(ignored)[:_NAMES_SHOWN]) + (" ..." if len(ignored) > _NAMES_SHOWN else "")
+        count = sum(ignored.values())
+        _warn(f"{file}: ignored {count} sites that the mapping {mapping.name} does not use ({shown})")
 
 
 def _warn(message: str) -> None:
@@ -325,7 +398,7 @@ def _caps_at_ends(
 
 def _is_passed_over(residue: ResidueRecord) -> bool:
     passed_over = residue.ligand or residue.name in _NO_PART_OF_CHAINS or is_ion(residue)
-    return passed_over or ((is_nucleotide(residue) or is_other(residue)) and not _has_c_alpha(residue))
+    return passed_over or is_nucleotide(residue) or (is_other(residue) and not _has_c_alpha(residue))
 
 
 def is_ion(residue: ResidueRecord) -> bool:
@@ -333,10 +406,22 @@ def is_ion(residue: ResidueRecord) -> bool:
     return residue.name in IONS and len(residue.atoms) == 1
 
 
-def _require_c_alphas(protein: Sequence[ResidueRecord], file: str) -> None:
-    """Refuse a file without any C-alpha."""
+def _require_protein(
+    protein: Sequence[ResidueRecord], passed_over: Sequence[ResidueRecord], file: str
+) -> None:
+    """Refuse a file without any residue of a protein."""
+    nucleotides = [residue for residue in passed_over if is_nucleotide(residue)]
+    if not protein and nucleotides:
+        raise InputError(
+            f"{file}: contains nucleic acids ({_counted(nucleotides)}) but no protein; backmap builds only "
+            "proteins and carries nucleic acids beside them along; give a file with a protein"
+        )
     if not protein:
         raise InputError(f"{file}: contains no protein residue; give a file with the C-alphas of a protein")
+
+
+def _require_c_alphas(protein: Sequence[ResidueRecord], file: str) -> None:
+    """Refuse a file without any C-alpha."""
     names = Counter(atom.name.upper() for residue in protein for atom in residue.atoms)
     if "CA" not in names:
         found = ", ".join(name for name, _ in names.most_common(_NAMES_SHOWN))
