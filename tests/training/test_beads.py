@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from backmap.chemistry.bead_mapping import load_mapping
 from backmap.cli.main import main
 from backmap.datasets.corpus import load_corpus
 from backmap.errors import InputError
@@ -63,10 +64,17 @@ def test_the_file_of_a_training_is_used_for_its_mapping(corpus_folder, tmp_path,
     assert main(["train", "beads", str(config), "-o", str(tmp_path / "out")]) == 0
     path = tmp_path / "out" / "beads.safetensors"
     assert load_checkpoint(path).provenance["rmsd_nm"] > 0
-    assert read_estimator("martini3", path).family == "beads"
+    martini3 = load_mapping("martini3")
+    assert read_estimator(martini3, path).family == "beads"
     assert load_model(path).config.columns == 6
     with pytest.raises(InputError, match="is for beads martini3, but the input has beads residue-centre"):
-        read_estimator("residue-centre", path)
+        read_estimator(load_mapping("residue-centre"), path)
+    other = tmp_path / "martini3.toml"
+    other.write_text('[every]\nBB = "backbone"\nSC1 = "side-chain"\n')
+    with pytest.raises(
+        InputError, match="martini3 of other atoms or weights; train .* `backmap train beads`"
+    ):
+        read_estimator(load_mapping(other), path)
     config.write_text(config.read_text().replace("martini3", "martini9"))
     assert main(["train", "beads", str(config), "-o", str(tmp_path / "other")]) == 2
     assert "martini9: neither a bead mapping" in capsys.readouterr().err
