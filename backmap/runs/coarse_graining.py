@@ -12,7 +12,7 @@ from backmap.chemistry.sites import atom_names
 from backmap.errors import InputEndsEarly, InputError
 from backmap.io import AtomList, FrameRange, Frames, Source, open_source, open_writer, require_output_format
 from backmap.io.atom_list import ListedResidue
-from backmap.io.reader import EVERY_FRAME
+from backmap.io.reader import ANY_BEADS, EVERY_FRAME
 from backmap.io.selection.other_molecules import NO_ELEMENT
 
 _SITES_AT_A_TIME = 500_000
@@ -64,7 +64,7 @@ def coarse_grain(
     """
     mapping = load_mapping(beads)
     require_output_format(output)
-    source = open_source(input, top, skip_unknown=skip_unknown, frames=frames, beads="c-alpha")
+    source = open_source(input, top, skip_unknown=skip_unknown, frames=frames, beads=ANY_BEADS)
     source.require_atoms()
     layout = mapping.layout(source.topology.residue_types)
     _require_atoms(source, layout)

@@ -56,7 +56,7 @@ class Building:
         "distances",
         metavar="NAME|FILE",
         group="building",
-        families=("protein",),
+        families=PROTEINS,
     )
     bead_model: str | None = option(
         None,
