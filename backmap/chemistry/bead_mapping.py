@@ -8,6 +8,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -238,8 +239,9 @@ def load_mapping(name: str | Path) -> BeadMapping:
     path = file_of_mapping(name)
     if path is None:
         return shipped_mappings()[str(name)]
-    if path.is_file():
-        return read_mapping(path)
+    with suppress(OSError):  # the name may be too long for a file
+        if path.is_file():
+            return read_mapping(path)
     shipped = ", ".join(shipped_mappings())
     raise InputError(f"beads {name}: neither a bead mapping ({shipped}) nor a file; see `backmap beads`")
 
@@ -294,11 +296,12 @@ def _centre_of_mass(name: str, shares: Mapping[str, float]) -> Bead:
 
 def _parse_mapping(name: str, table: dict[str, Any]) -> BeadMapping:
     known = {"description": str, "weights": str, "ignored": list, "every": dict, "residues": dict}
+    kinds = {str: "text", list: "a list", dict: "a table"}
     for key, value in table.items():
         if key not in known:
             raise ValueError(f"unknown entry {shown(key)}; a mapping has {', '.join(known)}")
         if not isinstance(value, known[key]):
-            raise ValueError(f"{key} is {shown(value)}; it must be a {known[key].__name__}")
+            raise ValueError(f"{key} is {shown(value)}; it must be {kinds[known[key]]}")
     weights = table.get("weights", "mass")
     if weights not in _WEIGHTS:
         raise ValueError(f"weights is {shown(weights)}; it must be mass or equal")

@@ -128,7 +128,7 @@ def test_entries_of_residues_add_to_those_of_all(tmp_path):
         ("[every]\n" + "".join(f'B{n} = "CA"\n' for n in range(16)), "ALA has 16 beads; give at most 15"),
         ('[every]\nBB.atom = "CA"', "every.BB is {'atom': 'CA'}; give names of atoms"),
         ('[every]\n"" = "CA"', "ALA: bead ''; give 1 to 16 ASCII characters"),
-        ('[[every]]\nBB = "CA"', "every is .*; it must be a dict"),
+        ('[[every]]\nBB = "CA"', "every is .*; it must be a table"),
         ("x = " + "[" * 5000, "cannot be read as a bead mapping"),
         ('[every]\nBB = "CA CA"', "every.BB names an atom twice"),
         ("[every]\nBB = 3", "every.BB is 3; give names of atoms"),
@@ -141,7 +141,7 @@ def test_entries_of_residues_add_to_those_of_all(tmp_path):
         ('[every]\nBB = "CA"\nbb = "N"', "ALA has the bead BB twice"),
         ('weights = "charge"\n[every]\nBB = "CA"', "weights is 'charge'; it must be mass or equal"),
         ('beads = "CA"', "unknown entry 'beads'"),
-        ("every = 1", "every is 1; it must be a"),
+        ("every = 1", "every is 1; it must be a table"),
         ("[residues]\nALA = 1", "residues.ALA is 1; it must be a table of beads"),
         ('ignored = [1]\n[every]\nBB = "CA"', "ignored must list names"),
         ('description = "none"', "describes no beads"),
@@ -183,3 +183,9 @@ def test_large_and_binary_files_are_refused(tmp_path):
     path.write_text("#" * 1_000_001)
     with pytest.raises(InputError, match="too large"):
         read_mapping(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "/", "missing.toml"])
+def test_what_is_no_file_is_no_mapping(name):
+    with pytest.raises(InputError, match="neither a bead mapping"):
+        load_mapping(name)
