@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -86,14 +88,22 @@ def read_estimator(mapping: BeadMapping, file: str | PathLike[str] | None = None
         raise InputError(
             f"bead-model {path}: is for {model.family} models, but the input has beads {mapping.name}"
         )
-    found = model.checkpoint.config
-    if found.get("mapping_digest") != mapping.digest:
-        other = "other atoms or weights" if found.get("mapping") == mapping.name else "another mapping"
+    if (reason := _other_mapping(model.checkpoint.config, mapping)) is not None:
         raise InputError(
-            f"bead-model {path}: is for beads {found.get('mapping')}, but the input has beads "
-            f"{mapping.name} of {other}; train a model for them with `backmap train beads`"
+            f"bead-model {path}: {reason}; train a model for the input's beads with `backmap train beads`"
         )
     return model
+
+
+def _other_mapping(config: Mapping[str, Any], mapping: BeadMapping) -> str | None:
+    """Say why a model is not for a mapping; None if it is."""
+    if config.get("mapping_digest") == mapping.digest:
+        return None
+    if "mapping_digest" not in config:
+        return "does not say which atoms and weights its beads have"
+    if config.get("mapping") == mapping.name:
+        return f"is for a mapping {mapping.name} with other atoms or weights than that of the input"
+    return f"is for beads {config.get('mapping')}, but the input has beads {mapping.name}"
 
 
 def _shipped_estimator(mapping: BeadMapping) -> Path:

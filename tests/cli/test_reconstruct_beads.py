@@ -116,7 +116,7 @@ def test_a_mapping_is_known_by_its_content(martini, tmp_path, capsys):
     options = ["--beads", str(other), "--bead-model", model]
     assert reconstruct(martini, tmp_path / "other.pdb", *options) == 2
     message = capsys.readouterr().err
-    assert "beads martini3 of other atoms or weights; train a model for them with `backmap train" in message
+    assert "is for a mapping martini3 with other atoms or weights than that of the input; train" in message
     assert not (tmp_path / "other.pdb").exists()
 
 

@@ -7,7 +7,7 @@ from backmap.chemistry.bead_mapping import load_mapping
 from backmap.cli.main import main
 from backmap.datasets.corpus import load_corpus
 from backmap.errors import InputError
-from backmap.models.checkpoint import load_checkpoint, load_model
+from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 from backmap.models.shipped import read_estimator
 from backmap.training.beads import BeadTrainingConfig, EstimatorShape, train_estimator
 from backmap.training.loop import LoopConfig, TrainingLoop
@@ -71,10 +71,15 @@ def test_the_file_of_a_training_is_used_for_its_mapping(corpus_folder, tmp_path,
         read_estimator(load_mapping("residue-centre"), path)
     other = tmp_path / "martini3.toml"
     other.write_text('[every]\nBB = "backbone"\nSC1 = "side-chain"\n')
-    with pytest.raises(
-        InputError, match="martini3 of other atoms or weights; train .* `backmap train beads`"
-    ):
+    with pytest.raises(InputError, match="a mapping martini3 with other atoms or weights .*; train a model"):
         read_estimator(load_mapping(other), path)
+    checkpoint = load_checkpoint(path)
+    del checkpoint.config["mapping_digest"]
+    save_checkpoint(tmp_path / "old.safetensors", checkpoint)
+    with pytest.raises(
+        InputError, match="does not say which atoms and weights its beads have; train a model"
+    ):
+        read_estimator(martini3, tmp_path / "old.safetensors")
     config.write_text(config.read_text().replace("martini3", "martini9"))
     assert main(["train", "beads", str(config), "-o", str(tmp_path / "other")]) == 2
     assert "martini9: neither a bead mapping" in capsys.readouterr().err
