@@ -265,7 +265,7 @@ def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, no
     Atoms that were not deposited are built before structures are coarse-grained.
     """
     loaded = load_model(name, torch.device(device))
-    estimator = None if mapping.main_is_c_alpha else read_estimator(mapping.name).load(device)
+    estimator = None if mapping.main_is_c_alpha else read_estimator(mapping).load(device)
     rule = CAlphaRule("auto", noise_nm or None)
     squares: list[np.ndarray] = []
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +31,11 @@ _BEAD_NAME = re.compile("[!-~]{1,16}")
 _MAP_SUFFIX = ".map"
 _GROUPS = {"backbone": slice(0, 4), "side-chain": slice(4, None), "all": slice(0, None)}
 """Words that stand for several atoms, as slices of the atoms of a residue."""
+_EVERY_ATOM = frozenset(atom for atoms in HEAVY_ATOMS.values() for atom in atoms)
+
+MOST_BEADS_PER_RESIDUE = 15
+_DECIMALS_COMPARED = 6
+"""Of weights; the order of atoms in a file changes their last digits."""
 
 _BACKBONE_REACH_NM, _RESIDUE_REACH_NM, _SIDE_CHAIN_REACH_NM = 0.1, 0.45, 0.9
 """About twice the largest distance from the C-alpha to beads of backbone, residue or side chain."""
@@ -78,7 +86,7 @@ class BeadMapping:
     Raises
     ------
     ValueError
-        If the name of a bead is unusable, or not unique in its residue.
+        If the name of a bead is unusable, or not unique in its residue, or a residue has too many beads.
     """
 
     name: str
@@ -98,6 +106,10 @@ class BeadMapping:
             doubled = next((name for name in names if names.count(name) > 1), None)
             if doubled is not None:
                 raise ValueError(f"{residue} has the bead {doubled} twice; name each bead once")
+            if len(beads) > MOST_BEADS_PER_RESIDUE:
+                raise ValueError(
+                    f"{residue} has {len(beads)} beads; give at most {MOST_BEADS_PER_RESIDUE} per residue"
+                )
 
     def require(self, residues: Iterable[str]) -> None:
         """Refuse residues that the mapping does not describe."""
@@ -143,6 +155,20 @@ class BeadMapping:
     def only_c_alphas(self) -> bool:
         """Whether C-alphas are the only beads."""
         return self.main_is_c_alpha and self.most_beads == 1
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the atoms and weights of all beads, whatever the names of mapping and beads are.
+
+        Beads follow the main bead in their order, as networks see them.
+        """
+        content = {}
+        for residue, table in zip(RESIDUE_NAMES, self._weights, strict=True):
+            if len(table):
+                main = int(np.argmax(is_c_alpha(table)))
+                rows = [table[main], *np.delete(table, main, axis=0)]
+                content[residue] = [[f"{weight:.{_DECIMALS_COMPARED}f}" for weight in row] for row in rows]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @cached_property
     def reach_nm(self) -> float:
@@ -217,8 +243,9 @@ def load_mapping(name: str | Path) -> BeadMapping:
     if known is not None:
         return known
     path = Path(name)
-    if path.is_file():
-        return read_mapping(path)
+    with suppress(OSError):  # the name may be too long for a file
+        if path.is_file():
+            return read_mapping(path)
     shipped = ", ".join(shipped_mappings())
     raise InputError(f"beads {name}: neither a bead mapping ({shipped}) nor a file; see `backmap beads`")
 
@@ -281,11 +308,12 @@ def _centre_of_mass(name: str, shares: Mapping[str, float]) -> Bead:
 def _parse_mapping(name: str, table: dict[str, Any]) -> BeadMapping:
     known = {"description": str, "weights": str, "every": dict, "residues": dict}
     known |= dict.fromkeys(("ignored", "also_called"), list)
+    kinds = {str: "text", list: "a list", dict: "a table"}
     for key, value in table.items():
         if key not in known:
             raise ValueError(f"unknown entry {shown(key)}; a mapping has {', '.join(known)}")
         if not isinstance(value, known[key]):
-            raise ValueError(f"{key} is {shown(value)}; it must be a {known[key].__name__}")
+            raise ValueError(f"{key} is {shown(value)}; it must be {kinds[known[key]]}")
     weights = table.get("weights", "mass")
     if weights not in _WEIGHTS:
         raise ValueError(f"weights is {shown(weights)}; it must be mass or equal")
@@ -324,6 +352,12 @@ def _parse_bead(name: str, value: Any, residue: str, weights: str, where: str, o
     if set(given) - {"atoms", "weights"} or not isinstance(given.get("atoms"), str):
         raise ValueError(f"{where} is {shown(value)}; give names of atoms, or a table of atoms and weights")
     words = given["atoms"].split()
+    unknown = next((word for word in words if word not in _GROUPS and word not in _EVERY_ATOM), None)
+    if unknown is not None:
+        raise ValueError(
+            f"{where}: {shown(unknown)} is no heavy atom of any amino acid; give IUPAC names (CA, CB ...) or "
+            f"the words {', '.join(_GROUPS)}"
+        )
     atoms = [atom for word in words for atom in _atoms_of(word, residue)]
     present = [atom for atom in atoms if atom in HEAVY_ATOMS[residue]]
     if not present and (not own or not words):

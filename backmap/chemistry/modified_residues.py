@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from backmap.chemistry.ideal_geometry import PLACEMENTS, ideal_geometry
 from backmap.chemistry.residues import BONDS, CHI_ATOMS, CONTACT_RADII_NM, HEAVY_ATOMS, SLOT_CB, element
 from backmap.chemistry.topology import Topology
 from backmap.errors import InputError
+from backmap.limits import shown
 
 RESOURCE = Path(__file__).with_name("modified_residues.toml")
 
@@ -27,10 +29,69 @@ MOST_COMBINATIONS = 1000
 _BACKBONE = HEAVY_ATOMS["GLY"]
 _LONGEST_BOND_NM = 0.3
 _CAPS_AT = {"start": "+", "end": "-"}
-_KEYS = frozenset(
-    {"title", "parent", "mirrored", "cap", "removed", "renamed", "atoms", "bonds", "hydrogens", "planar"}
-)
-_ATOM_KEYS = frozenset({"name", "element", "instead", "from", "length", "angle", "torsions"})
+_NAME = re.compile("[!-~]{1,16}")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(_NAME.fullmatch(value))
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_name, value))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_tables(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+
+
+def _are_pairs(value: object) -> bool:
+    return isinstance(value, list) and all(_is_names(pair) and len(pair) == 2 for pair in value)
+
+
+def _are_torsions(value: object) -> bool:
+    return isinstance(value, list) and all(_is_number(torsion) or torsion == BUILT for torsion in value)
+
+
+def _are_renamed(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_name, value.values()))
+
+
+def _are_lists_of_names(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_names, value.values()))
+
+
+_LARGEST = 1e6
+_Kinds = Mapping[str, tuple[Callable[[object], bool], str]]
+"""Of the value of each key: whether it is one, and what to give."""
+_KINDS: _Kinds = {
+    "title": (_is_text, "text"),
+    "parent": (_is_text, "one of the twenty amino acids"),
+    "mirrored": (lambda value: isinstance(value, bool), "true or false"),
+    "cap": (_is_text, "start or end"),
+    "removed": (_is_names, "a list of atom names"),
+    "renamed": (_are_renamed, "a table of atom names"),
+    "atoms": (_are_tables, "a list of tables"),
+    "bonds": (_are_pairs, "a list of pairs of atom names"),
+    "hydrogens": (_are_lists_of_names, "a table of lists of names"),
+    "planar": (_is_names, "a list of atom names"),
+}
+_ATOM_KINDS: _Kinds = {
+    "name": (_is_name, "a name of 1 to 16 ASCII characters without spaces"),
+    "element": (_is_text, "the symbol of an element"),
+    "instead": (_is_text, "the name of an atom"),
+    "from": (_is_names, "three atom names"),
+    "length": (_is_number, "a number of nm"),
+    "angle": (_is_number, "a number of degrees"),
+    "torsions": (_are_torsions, f'a list of degrees, or "{BUILT}"'),
+}
 
 
 @dataclass(frozen=True)
@@ -138,8 +199,10 @@ def read_modifications(path: str | Path | None) -> Modifications:
     if path is None:
         return known_modifications()
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise InputError(f"{path}: is not a file; give a TOML file of residues")
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); give a TOML file of residues") from None
     return {**known_modifications(), **_parse(text, Path(path))}
 
@@ -147,13 +210,16 @@ def read_modifications(path: str | Path | None) -> Modifications:
 def _parse(text: str, path: Path) -> Modifications:
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not valid TOML ({error})") from None
-    parsed = {}
+    if not table:
+        raise InputError(f"{path}: describes no residue; see the documentation of --residues")
+    parsed: dict[str, Modification] = {}
     for name, entry in table.items():
         try:
+            _require(name.upper() not in parsed, "is described twice")
             parsed[name.upper()] = _modification(name.upper(), entry)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, ValueError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
             raise InputError(
                 f"{path}: residue {name}: {reason}; see the documentation of --residues"
@@ -162,8 +228,9 @@ def _parse(text: str, path: Path) -> Modifications:
 
 
 def _modification(name: str, entry: dict[str, Any]) -> Modification:
+    _require(_is_name(name), "give a name of 1 to 16 ASCII characters without spaces")
     _require(isinstance(entry, dict), "is not a table")
-    _refuse_others(entry, _KEYS)
+    _require_kinds(entry, _KINDS)
     parent, cap = entry.get("parent", ""), entry.get("cap", "")
     _require(name not in HEAVY_ATOMS, "is one of the twenty amino acids")
     if cap:
@@ -178,11 +245,11 @@ def _modification(name: str, entry: dict[str, Any]) -> Modification:
         name=name,
         parent=parent,
         cap=cap,
-        mirrored=bool(entry.get("mirrored", False)),
+        mirrored=entry.get("mirrored", False),
         removed=removed,
         renamed=renamed,
         atoms=tuple(_added_atom(atom, own) for atom in entry.get("atoms", ())),
-        bonds=tuple((str(first), str(second)) for first, second in entry.get("bonds", ())),
+        bonds=tuple((first, second) for first, second in entry.get("bonds", ())),
         hydrogens={atom: tuple(names) for atom, names in entry.get("hydrogens", {}).items()},
         planar=frozenset(entry.get("planar", ())),
     )
@@ -191,11 +258,11 @@ def _modification(name: str, entry: dict[str, Any]) -> Modification:
 
 
 def _added_atom(entry: dict[str, Any], own: set[str]) -> AddedAtom:
-    _refuse_others(entry, _ATOM_KEYS)
+    _require_kinds(entry, _ATOM_KINDS)
     name = entry["name"]
     instead = entry.get("instead", name if name in own else "")
     torsions = tuple(None if value == BUILT else math.radians(value) for value in entry["torsions"])
-    _require(len(entry["from"]) == 3, f'{name}: "from" names three atoms')
+    _require(len(set(entry["from"])) == len(entry["from"]) == 3, f'{name}: "from" names three atoms')
     _require(instead in own or not instead, f"{name}: the parent's side chain has no atom {instead}")
     _require(bool(torsions), f"{name}: has no torsion")
     _require(None not in torsions or bool(instead), f"{name}: a torsion as built needs an atom of the parent")
@@ -250,9 +317,12 @@ def bonds_of(made: Modification) -> list[tuple[str, str]]:
     return list({frozenset(bond): bond for bond in reversed(bonds)}.values())[::-1]
 
 
-def _refuse_others(entry: dict[str, Any], known: frozenset[str]) -> None:
-    other = next(iter(set(entry) - known), None)
-    _require(other is None, f"has an unknown key {other!r}; known are {', '.join(sorted(known))}")
+def _require_kinds(entry: dict[str, Any], kinds: _Kinds) -> None:
+    """Require that keys are known, and their values of the right kind."""
+    for key, value in entry.items():
+        _require(key in kinds, f"has an unknown key {shown(key)}; known are {', '.join(sorted(kinds))}")
+        is_one, wanted = kinds[key]
+        _require(is_one(value), f"{key} is {shown(value)}; give {wanted}")
 
 
 def _require(holds: bool, reason: str) -> None:

@@ -191,8 +191,12 @@ class Topology:
     def describe(self, residue: int) -> str:
         """Name a residue for a message: ``chain A residue 27B LEU``."""
         chain = self.chain_ids[self.chain_index[residue]].strip()
-        number = f"{self.residue_numbers[residue]}{self.insertion_codes[residue].strip()}"
+        number = self.numbered(residue)
         return f"{f'chain {chain} ' if chain else ''}residue {number} {self.written_name(residue)}"
+
+    def numbered(self, residue: int) -> str:
+        """Return the number of a residue with its insertion code: ``27B``."""
+        return f"{self.residue_numbers[residue]}{self.insertion_codes[residue].strip()}"
 
     def linked(self, c_alpha: np.ndarray | None = None) -> np.ndarray:
         """Find which residues are bonded to their successor.

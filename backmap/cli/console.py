@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -62,9 +63,14 @@ def show(*paragraphs: str) -> None:
 
 
 def filled(text: str, indent: str = "  ") -> str:
-    """Wrap text to the width of the terminal; lines after the first are indented."""
+    """Wrap text to the width of the terminal; lines after the first are indented.
+
+    Unprintable characters, such as terminal control codes in text from files, are escaped.
+    """
     width = min(shutil.get_terminal_size().columns, _WIDEST)
-    return textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.fill(
+        printable(re.sub(r"\s", " ", text)), width, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def _discard_output() -> None:

@@ -53,7 +53,7 @@ from .selection.coordinate_checks import (
 from .selection.disulfide_records import NamedBond, find_named, named_in_topology, require_links
 from .selection.other_molecules import OthersKept
 from .selection.protein_selection import ProteinSelection, ResidueRecord, select_protein
-from .selection.residue_centres import find_c_alphas, refuse_residue_centres, suspect_centres
+from .selection.residue_centres import Division, divide_trace, refuse_residue_centres
 from .selection.whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
 
 if TYPE_CHECKING:
@@ -330,6 +330,7 @@ class Source(FrameSource):
         super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
         self._named_disulfides = disulfides
         self._selection = selection
+        self._division: Division | None = None
         self.sites = selection.sites
         self.others = selection.others
         self.beads: BeadLayout | None = None
@@ -422,10 +423,14 @@ class Source(FrameSource):
         labelled = self._selection.topology
         distance = neighbour_distances(c_alpha, box, self._chains.steps)
         check_unit(distance[~labelled.chain_ends[:-1]], self.name, self._selection.reach_nm)
-        if self.mapping is None:
+        if self._division is not None:
+            for message in self._division.messages(self.topology):
+                warnings.warn(f"{self.name}: {message}", InputWarning, stacklevel=2)
+        elif self.mapping is None and not self._selection.told:
             refuse_residue_centres(distance, labelled, self.name)
-        else:
-            self.beads = self._lay_out(self.mapping, distance)
+        if self.mapping is not None:
+            c_alphas = None if self._division is None else self._division.c_alphas
+            self.beads = self.mapping.layout(labelled.residue_types, c_alphas)
         if not box.any():
             refuse_wrapped(distance, c_alpha, self.topology, frame, self.name)
         bonds = distance[linked[:-1]]
@@ -459,25 +464,15 @@ class Source(FrameSource):
         return self._selection.mapping
 
     def _recognise_centres(self, leaders: np.ndarray, box: np.ndarray) -> None:
-        """Take beads (residues, 3) named CA for residue centres if they are too far apart for C-alphas."""
+        """Decide which beads (residues, 3) named CA are residue centres, unless the user told it."""
         selection = self._selection
-        if selection.mapping is None and self.sites.n_sites == selection.topology.n_residues:
-            distance = neighbour_distances(leaders, box, self._chains.steps)
-            if suspect_centres(distance, selection.topology) is not None:
-                self._selection = replace(selection, mapping=load_mapping(RESIDUE_CENTRE))
-
-    def _lay_out(self, mapping: BeadMapping, distance: np.ndarray) -> BeadLayout:
-        """Decide what each bead is the mean of, given the distances (residues - 1,) in nm of main beads."""
-        types = self._selection.topology.residue_types
-        if mapping.name != RESIDUE_CENTRE:
-            return mapping.layout(types)
-        c_alphas = find_c_alphas(distance, self._selection.topology)
-        n_c_alphas, n_centres = int(c_alphas.sum()), int((~c_alphas).sum())
-        known = f"{n_centres} residue centres" + (f" and {n_c_alphas} C-alphas" if n_c_alphas else "")
-        warnings.warn(
-            f"{self.name}: took its beads for {known}, by their distances", InputWarning, stacklevel=2
-        )
-        return mapping.layout(types, c_alphas)
+        trace = selection.mapping is None and self.sites.n_sites == selection.topology.n_residues
+        if selection.told or not (trace or self._division is not None):
+            return
+        distance = neighbour_distances(leaders, box, self._chains.steps)
+        self._division = divide_trace(distance, selection.topology)
+        centres = None if self._division.c_alphas.all() else load_mapping(RESIDUE_CENTRE)
+        self._selection = replace(selection, mapping=centres)
 
     def _read(self, raw: Frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return positions as in the file, boxes, and which frames are readable, (frames,) bool."""
@@ -589,11 +584,8 @@ def open_source(
 
 
 def _mapping(beads: str) -> BeadMapping | None:
-    """Load a mapping; None if the file decides, or if its positions are C-alphas or atoms."""
-    if beads == ANY_BEADS:
-        return None
-    mapping = load_mapping(beads)
-    return None if mapping.only_c_alphas else mapping
+    """Load a mapping; None if the file decides."""
+    return None if beads == ANY_BEADS else load_mapping(beads)
 
 
 def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection, name: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from backmap.chemistry.bead_mapping import BeadMapping, shipped_mappings
 from backmap.errors import InputError
 
 from .checkpoint import ModelFile, read_model_file
@@ -62,33 +65,58 @@ def read_model(model: str | PathLike[str]) -> ModelFile:
     return file
 
 
-def read_estimator(mapping: str, file: str | PathLike[str] | None = None) -> ModelFile:
+def read_estimator(mapping: BeadMapping, file: str | PathLike[str] | None = None) -> ModelFile:
     """Read the model that estimates C-alphas from the beads of a mapping.
+
+    A model is for all mappings with the same atoms and weights, whatever they are called.
 
     Parameters
     ----------
-    mapping : str
-        Name of the mapping.
+    mapping : BeadMapping
+        The mapping.
     file : path, optional
-        A model file; by default the one shipped for the mapping.
+        A model file; by default the one shipped for such beads.
 
     Raises
     ------
     InputError
         If there is no such model, or it is for another mapping.
     """
-    path = _WEIGHTS / "beads" / f"{mapping}.safetensors" if file is None else Path(file)
-    if file is None and not path.is_file():
+    path = _shipped_estimator(mapping) if file is None else Path(file)
+    model = ModelFile(str(path), read_model_file(path))
+    if model.family != "beads":
         raise InputError(
-            f"beads {mapping}: no model is shipped that estimates C-alphas from them; train one with "
+            f"bead-model {path}: is for {model.family} models, but the input has beads {mapping.name}"
+        )
+    if (reason := _other_mapping(model.checkpoint.config, mapping)) is not None:
+        raise InputError(
+            f"bead-model {path}: {reason}; train a model for the input's beads with `backmap train beads`"
+        )
+    return model
+
+
+def _other_mapping(config: Mapping[str, Any], mapping: BeadMapping) -> str | None:
+    """Say why a model is not for a mapping; None if it is."""
+    if config.get("mapping_digest") == mapping.digest:
+        return None
+    if "mapping_digest" not in config:
+        return "does not say which atoms and weights its beads have"
+    if config.get("mapping") == mapping.name:
+        return f"is for a mapping {mapping.name} with other atoms or weights than that of the input"
+    return f"is for beads {config.get('mapping')}, but the input has beads {mapping.name}"
+
+
+def _shipped_estimator(mapping: BeadMapping) -> Path:
+    """Return the file of the model shipped for the atoms and weights of a mapping."""
+    alike = (name for name, shipped in shipped_mappings().items() if shipped.digest == mapping.digest)
+    paths = (_WEIGHTS / "beads" / f"{name}.safetensors" for name in alike)
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        raise InputError(
+            f"beads {mapping.name}: no model is shipped that estimates C-alphas from them; train one with "
             "`backmap train beads` and give it with --bead-model"
         )
-    model = ModelFile(str(path), read_model_file(path))
-    found = model.checkpoint.config.get("mapping")
-    if model.family != "beads" or found != mapping:
-        kind = f"beads {found}" if model.family == "beads" else f"{model.family} models"
-        raise InputError(f"bead-model {path}: is for {kind}, but the input has beads {mapping}")
-    return model
+    return found
 
 
 def load_model(model: str | PathLike[str], device: torch.device) -> torch.nn.Module:

@@ -26,7 +26,7 @@ from backmap.io import (
     require_output_format,
 )
 from backmap.io.atom_list import ListedResidue
-from backmap.io.reader import EVERY_FRAME
+from backmap.io.reader import ANY_BEADS, EVERY_FRAME
 from backmap.io.selection.other_molecules import NO_ELEMENT
 from backmap.models import shipped
 
@@ -86,7 +86,7 @@ def coarse_grain(
     """
     mapping = load_mapping(beads)
     require_output_format(output)
-    source = open_source(input, top, skip_unknown=skip_unknown, frames=frames, beads="c-alpha")
+    source = open_source(input, top, skip_unknown=skip_unknown, frames=frames, beads=ANY_BEADS)
     source.require_atoms()
     layout = mapping.layout(source.topology.residue_types)
     listed = _listed_beads(source.topology, layout)

@@ -118,7 +118,11 @@ def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile |
         )
     if asked.keep_given:
         raise OptionError("keep_given", f"applies only to atoms; the input has beads of the mapping {name}")
-    return None if source.mapping.main_is_c_alpha else shipped.read_estimator(name, asked.bead_model)
+    if not source.mapping.main_is_c_alpha:
+        return shipped.read_estimator(source.mapping, asked.bead_model)
+    if asked.bead_model is not None:
+        raise OptionError("bead_model", f"is not needed: beads {name} include the C-alphas; leave it out")
+    return None
 
 
 def _clock(source: Source, asked: Building) -> Clock:

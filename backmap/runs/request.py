@@ -58,7 +58,7 @@ class Building:
         "distances",
         metavar="NAME|FILE",
         group="building",
-        families=("protein",),
+        families=PROTEINS,
     )
     bead_model: str | None = option(
         None,

@@ -214,7 +214,9 @@ def train_estimator(
     """
     mapping = load_mapping(shape.mapping)
     torch.manual_seed(training.seed)
-    config = EstimatorConfig(mapping.name, mapping.most_beads, shape.reach, shape.width, shape.layers)
+    config = EstimatorConfig(
+        mapping.name, mapping.digest, mapping.most_beads, shape.reach, shape.width, shape.layers
+    )
     network = CAlphaEstimator(config).to(device)
     stage = EstimatorStage(network, mapping, training, data, held_out, device)
     history = train_stage(stage, folder / "estimator.state", resume)

@@ -8,8 +8,9 @@ import gemmi
 import numpy as np
 import pytest
 
-from backmap.chemistry import RESIDUE_INDEX, RESIDUE_NAMES
+from backmap.chemistry import RESIDUE_INDEX, RESIDUE_NAMES, bead_mapping
 from backmap.chemistry.bead_mapping import (
+    BeadMapping,
     file_of_mapping,
     is_c_alpha,
     load_mapping,
@@ -129,7 +130,17 @@ def test_entries_of_residues_add_to_those_of_all(tmp_path):
         ("[every]\nBB = ", "cannot be read as a bead mapping"),
         ('[residues.XYZ]\nBB = "CA"', "residues.XYZ is not one of the twenty amino acids"),
         ('[residues.ALA]\nSC = "CG"', r"residues.ALA.SC: ALA has no atom CG; its atoms are N CA C O CB"),
-        ('[every]\nBB = "N CX"', "every.BB: ALA has no atom CX"),
+        ('[every]\nBB = "N CX"', "own.toml: every.BB: 'CX' is no heavy atom of any amino acid"),
+        ('[every]\nCA = "CA"\nSC = "CX"', "own.toml: every.SC: 'CX' is no heavy atom of any amino acid"),
+        ('[every]\nBB = "bakbone"', "every.BB: 'bakbone' is no .* the words backbone, side-chain, all"),
+        ('[residues.ALA]\nBB = "ca"', "residues.ALA.BB: 'ca' is no heavy atom of any amino acid"),
+        ('[every]\nBB = { atoms = "CA CX", weights = [1, 1] }', "every.BB: 'CX' is no heavy atom"),
+        ('[every]\nBB = "CA"\nSC = "CB CG"', "every.SC: ALA has no atom CG"),
+        ("[every]\n" + "".join(f'B{n} = "CA"\n' for n in range(16)), "ALA has 16 beads; give at most 15"),
+        ('[every]\nBB.atom = "CA"', "every.BB is {'atom': 'CA'}; give names of atoms"),
+        ('[every]\n"" = "CA"', "ALA: bead ''; give 1 to 16 ASCII characters"),
+        ('[[every]]\nBB = "CA"', "every is .*; it must be a table"),
+        ("x = " + "[" * 5000, "cannot be read as a bead mapping"),
         ('[every]\nBB = "CA CA"', "every.BB names an atom twice"),
         ("[every]\nBB = 3", "every.BB is 3; give names of atoms"),
         ('[every]\nBB = { atoms = "CA", weight = [1] }', "give names of atoms, or a table"),
@@ -141,7 +152,7 @@ def test_entries_of_residues_add_to_those_of_all(tmp_path):
         ('[every]\nBB = "CA"\nbb = "N"', "ALA has the bead BB twice"),
         ('weights = "charge"\n[every]\nBB = "CA"', "weights is 'charge'; it must be mass or equal"),
         ('beads = "CA"', "unknown entry 'beads'"),
-        ("every = 1", "every is 1; it must be a"),
+        ("every = 1", "every is 1; it must be a table"),
         ("[residues]\nALA = 1", "residues.ALA is 1; it must be a table of beads"),
         ('ignored = [1]\n[every]\nBB = "CA"', "ignored must list names"),
         ('also_called = [1]\n[every]\nBB = "CA"', "also_called must list names"),
@@ -155,6 +166,27 @@ def test_bad_tables_are_explained(text, message, tmp_path):
         read_mapping(path)
 
 
+def own(tmp_path: Path, text: str, name: str = "own.toml") -> BeadMapping:
+    (tmp_path / name).write_text(text)
+    return read_mapping(tmp_path / name)
+
+
+def test_the_digest_is_that_of_atoms_and_weights(tmp_path):
+    shipped = load_mapping("martini3")
+    source = Path(bead_mapping.__file__).with_name("bead_mappings") / "martini3.toml"
+    text = source.read_text()
+    assert own(tmp_path, text, "copy.toml").digest == shipped.digest
+    assert own(tmp_path, text.replace("SC", "S")).digest == shipped.digest
+    assert own(tmp_path, text.replace('"CD1 CE1"', '"CE1 CD1"')).digest == shipped.digest
+    for one, other in (
+        ("description", 'weights = "equal"\ndescription'),
+        ('SC4 = "CZ OH"', 'SC4 = "OH"'),
+        ("[residues.TYR]", '[residues.ALA]\nSC1 = ""\n[residues.TYR]'),
+    ):
+        assert own(tmp_path, text.replace(one, other, 1), "martini3.toml").digest != shipped.digest
+    assert len({mapping.digest for mapping in shipped_mappings().values()}) == len(shipped_mappings())
+
+
 def test_large_and_binary_files_are_refused(tmp_path):
     path = tmp_path / "own.toml"
     path.write_bytes(b"\xff\xfe\x00")
@@ -163,3 +195,9 @@ def test_large_and_binary_files_are_refused(tmp_path):
     path.write_text("#" * 1_000_001)
     with pytest.raises(InputError, match="too large"):
         read_mapping(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "/", "missing.toml"])
+def test_what_is_no_file_is_no_mapping(name):
+    with pytest.raises(InputError, match="neither a bead mapping"):
+        load_mapping(name)

@@ -165,6 +165,27 @@ def test_tables_fit_the_terminal(columns, monkeypatch, capsys):
     assert max(map(len, capsys.readouterr().out.splitlines())) <= columns
 
 
+@pytest.mark.parametrize("suffix", ["pdb", "cif", "xtc"])
+def test_any_printable_name_of_a_bead_is_written(suffix, tmp_path):
+    mapping, output = tmp_path / "own.toml", tmp_path / f"beads.{suffix}"
+    mapping.write_text('[every]\n"%d%" = "backbone"\n')
+    command = ["coarse-grain", str(CRAMBIN / "1ab1_A.pdb"), "--beads", str(mapping), "-o", str(output)]
+    assert main(command) == 0
+    source = open_source(output, output.with_suffix(".pdb") if suffix == "xtc" else None, beads=str(mapping))
+    assert set(source.sites.names) == {"%d%"} and source.topology.n_residues == 46
+
+
+def test_control_codes_of_a_mapping_do_not_reach_the_terminal(tmp_path, capsys):
+    mapping = tmp_path / "own\x1b[2J.toml"
+    mapping.write_text(
+        'description = "red \\u001b[31m\\nand more"\nignored = ["\\u0007"]\n[every]\nB = "CA"\n'
+    )
+    assert main(["beads", str(mapping)]) == 0
+    listed = capsys.readouterr().out
+    assert "red \\x1b[31m and more" in listed and "ignored: \\x07" in listed
+    assert all(letter == "\n" or letter.isprintable() for letter in listed)
+
+
 def test_mappings_are_listed(capsys):
     assert main(["beads"]) == 0
     listed = capsys.readouterr().out

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import backmap
+from backmap.chemistry import bead_mapping
 from backmap.cli.main import main
 from backmap.io import open_source
 
@@ -147,6 +148,31 @@ def test_beads_without_a_shipped_model_say_how_to_train_one(martini, tmp_path, c
     (tmp_path / "own.pdb").write_text(text)
     assert reconstruct(tmp_path / "own.pdb", tmp_path / "out.pdb", "--beads", str(table)) == 2
     assert "no model is shipped that estimates C-alphas from them; train one" in capsys.readouterr().err
+
+
+def test_a_mapping_is_known_by_its_content(martini, tmp_path, capsys):
+    """A table called like a shipped one is another mapping; a copy of a shipped one is the same."""
+    shipped = Path(bead_mapping.__file__).with_name("bead_mappings") / "martini3.toml"
+    copy, other = tmp_path / "copy.toml", tmp_path / "martini3.toml"
+    copy.write_text(shipped.read_text())
+    other.write_text(shipped.read_text().replace('"backbone"', '"N CA C"'))
+    assert reconstruct(martini, tmp_path / "out.pdb", "--beads", str(copy)) == 0
+    assert reconstruct(martini, tmp_path / "other.pdb", "--beads", str(other)) == 2
+    assert "no model is shipped that estimates C-alphas from them; train one" in capsys.readouterr().err
+    model = str(Path(backmap.__file__).parent / "weights" / "beads" / "martini3.safetensors")
+    options = ["--beads", str(other), "--bead-model", model]
+    assert reconstruct(martini, tmp_path / "other.pdb", *options) == 2
+    message = capsys.readouterr().err
+    assert "is for a mapping martini3 with other atoms or weights than that of the input; train" in message
+    assert not (tmp_path / "other.pdb").exists()
+
+
+def test_a_bead_model_that_is_not_needed_is_refused(tmp_path, capsys):
+    path, model = BEADS / "1ab1_A.cacm.pdb", "any.safetensors"
+    assert reconstruct(path, tmp_path / "out.pdb", "--bead-model", model) == 2
+    assert "bead-model: is not needed: beads c-alpha+residue-centre include the C-alphas; leave it out" in (
+        capsys.readouterr().err
+    )
 
 
 def test_trajectories_resume_and_workers_agree(martini, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from backmap.chemistry.bead_mapping import load_mapping
 from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaRule
 from backmap.models.shipped import load_model, read_estimator
@@ -20,7 +21,7 @@ def model():
 def builder(model, mapping: str, rule: CAlphaRule | None = None) -> BeadBuilder:
     structure = crystal()
     needs = mapping in ("residue-centre", "martini3")
-    estimator = read_estimator(mapping).load(CPU) if needs else None
+    estimator = read_estimator(load_mapping(mapping)).load(CPU) if needs else None
     layout = structure.layout(mapping)
     return BeadBuilder(
         model, structure.topology, structure.linked, layout, rule or CAlphaRule(), estimator, CPU

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
+from backmap.chemistry import RESIDUE_NAMES
 from backmap.chemistry.bead_mapping import is_c_alpha, load_mapping
 from backmap.chemistry.residues import THREE_LETTERS
 from backmap.errors import InputError, InputWarning
 from backmap.io import open_source
-from backmap.io.selection.residue_centres import find_c_alphas
+from backmap.io.selection.residue_centres import Division, find_c_alphas
 from tests.beaded import crystal
 
 HELIX = "ARNDCQEGHILKMFPSTWYV"
@@ -113,6 +116,55 @@ def test_names_that_fit_two_mappings_are_refused(write_text):
     assert open_source(path, beads="unres").mapping.name == "unres"
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda i, name: "SCX" if (i, name) == (6, "SC1") else name,
+            "most of its beads fit the mapping martini3, but chain A residue 7 [A-Z]{3} has the bead SCX, "
+            "which is not in the mapping; correct the file, or give a mapping that describes it with --beads",
+        ),
+        (
+            lambda i, name: "XX" if i in (6, 9) else name,
+            r"martini3, but chain A residue 7 [A-Z]{3} has .* XX.*\(and 1 more\)",
+        ),
+        (
+            lambda i, name: None if name != "BB" else name,
+            "the names of its beads are in the mappings martini[23] and martini[23], but most other beads "
+            r"are missing \(for martini[23], chain A residue \d+ [A-Z]{3} has no SC1.*with --beads FILE",
+        ),
+    ],
+)
+def test_files_that_nearly_fit_a_mapping_are_explained(change, message, write_text):
+    with pytest.raises(InputError, match=message):
+        open_source(write_text(bead_lines("martini3", change)))
+
+
+def test_residues_with_one_number_are_explained(write_text):
+    text = bead_lines("martini3").splitlines(keepends=True)
+    alike = "".join(line[:22] + f"{int(line[22:26]) // 2:4d}" + line[26:] for line in text)
+    with pytest.raises(
+        InputError, match="fit the mapping martini3, but chain A residue .* has several beads"
+    ):
+        open_source(write_text(alike))
+
+
+def test_virtual_c_alphas_do_not_hide_a_mapping(write_text):
+    """Of Go models; a bead that the mapping lacks must not turn them into C-alphas."""
+    lines = bead_lines("martini3", lambda i, name: "SCX" if (i, name) == (6, "SC1") else name)
+    virtual = [line.replace(" BB ", " CA ") for line in lines.splitlines(keepends=True) if " BB " in line]
+    both = sorted(lines.splitlines(keepends=True) + virtual, key=lambda line: int(line[22:26]))
+    with pytest.raises(InputError, match="most of its beads fit the mapping martini3, but chain A residue 7"):
+        open_source(write_text("".join(both)))
+
+
+def test_an_odd_name_beside_c_alphas_is_passed_over(write_text):
+    lines = bead_lines("c-alpha").splitlines(keepends=True)
+    odd = lines[4].replace(" CA ", " X1 ").replace(lines[4][30:38], f"{float(lines[4][30:38]) + 1:8.3f}")
+    source = open_source(write_text("".join([*lines[:5], odd, *lines[5:]])))
+    assert source.mapping is None and source.topology.n_residues == 40
+
+
 def test_missing_and_doubled_beads_are_named(write_text):
     without = write_text(bead_lines("martini3", lambda i, name: None if (i, name) == (6, "SC1") else name))
     with pytest.raises(InputError, match=r"chain A residue 7 .* has no bead SC1 of the mapping martini3"):
@@ -150,6 +202,106 @@ def test_residue_centres_are_told_from_c_alphas(write_text):
         source = open_source(write_text(bead_lines("residue-centre", c_alphas=mixed)))
     is_c_alpha = source.beads.weights[source.beads.main].max(axis=1) == 1.0
     assert (is_c_alpha != mixed).sum() <= 2
+
+
+def test_the_ranges_of_centres_are_named(write_text):
+    mixed = np.arange(40) < 15
+    with pytest.warns(InputWarning, match=r"by their distances; the centres are chain A 1\d to 40$"):
+        open_source(write_text(bead_lines("residue-centre", c_alphas=mixed)))
+    flags = np.zeros(40, dtype=bool)
+    flags[[0, 2, 3, 5, 8, 9]] = True
+    division = Division(~flags, np.zeros(40, dtype=bool))
+    (message,) = division.messages(crystal().topology)
+    assert message == (
+        "took its beads for 6 residue centres and 34 C-alphas, by their distances; the centres are "
+        "chain A 1, chain A 3 to 4, chain A 6 and 1 more"
+    )
+
+
+def part(text: str, first: int, n_residues: int) -> str:
+    return "".join(text.splitlines(keepends=True)[first : first + n_residues])
+
+
+@pytest.mark.parametrize("first", range(0, 28, 4))
+@pytest.mark.parametrize("mapping", ["c-alpha", "residue-centre"])
+def test_short_traces_are_told_apart_or_said_to_be_unclear(mapping, first, write_text):
+    path = write_text(part(bead_lines(mapping), first, 12))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        source = open_source(path)
+    unclear = any(
+        "12 beads are too few to tell C-alphas from residue centres" in str(w.message) for w in seen
+    )
+    assert unclear or (source.beads_name or "c-alpha") == mapping
+
+
+def glycines(n_residues: int, chain: str, start: float = 0.0) -> str:
+    """Beads at distances of 0.36 and 0.43 nm in turn, as C-alphas and centres of glycine both may be."""
+    places = start + np.cumsum(np.resize([4.3, 3.6], n_residues))
+    return "".join(
+        f"ATOM  {n:5d}  CA  GLY {chain}{n:4d}    {place:8.3f}{0.0:8.3f}{0.0:8.3f}\n"
+        for n, place in enumerate(places, 1)
+    )
+
+
+def test_what_distances_leave_open_is_said(write_text):
+    expected = (
+        "input.pdb: 9 beads are too few to tell C-alphas from residue centres; taken as C-alphas; "
+        "say --beads c-alpha or --beads residue-centre$"
+    )
+    path = write_text(glycines(9, "A"))
+    with pytest.warns(InputWarning, match=expected) as seen:
+        assert open_source(path).mapping is None
+    assert len(seen) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_source(path, beads="c-alpha").mapping is None
+        assert open_source(path, beads="residue-centre").mapping.name == "residue-centre"
+
+
+def test_short_chains_are_what_long_ones_are_if_unclear(write_text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_source(write_text(bead_lines("c-alpha") + glycines(4, "B", 90.0))).mapping is None
+    with pytest.warns(
+        InputWarning, match="took its beads for 44 residue centres, by their distances$"
+    ) as seen:
+        open_source(write_text(bead_lines("residue-centre") + glycines(4, "B", 90.0)))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("mapping", ["c-alpha", "residue-centre"])
+def test_a_mapping_that_is_named_is_not_overruled(mapping, write_text):
+    flags = np.arange(40) < 20
+    path = write_text(bead_lines("residue-centre", c_alphas=flags))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        source = open_source(path, beads=mapping)
+    assert not any("by their distances" in str(warning.message) for warning in seen)
+    if mapping == "c-alpha":
+        assert source.mapping is None and source.beads is None
+    else:
+        assert source.mapping.name == mapping and not is_c_alpha(source.beads.weights).any()
+
+
+def test_c_alphas_may_have_other_names(write_text, tmp_path):
+    """A bead of one name in all residues, or of another in each."""
+    own, name_at = tmp_path / "own.toml", crystal().topology.residue_name
+    for table, name_of in (
+        ('[every]\nB = "CA"\n', lambda kind: "B"),
+        ("".join(f'[residues.{kind}]\n{kind[1:]} = "CA"\n' for kind in RESIDUE_NAMES), lambda kind: kind[1:]),
+    ):
+        own.write_text(table)
+        path = write_text(bead_lines("c-alpha", lambda i, _, of=name_of: of(name_at(i))))
+        source = open_source(path, beads=str(own))
+        (chunk,) = source.chunks(1)
+        assert source.mapping is None and set(source.sites.names) == {"CA"}
+        np.testing.assert_allclose(chunk.coordinates, crystal().beads("c-alpha"), atol=1e-3)
+    with pytest.raises(InputError, match="no residue has its bead of the mapping c-alpha .*; give another"):
+        open_source(path, beads="c-alpha")
+    own.write_text('[residues.ALA]\nB = "CA"\n')
+    with pytest.raises(InputError, match="the bead mapping own has no beads for "):
+        open_source(path, beads=str(own))
 
 
 def test_soft_c_alphas_are_no_centres():

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from backmap.chemistry.bead_mapping import load_mapping
 from backmap.cli.main import main
 from backmap.datasets.corpus import load_corpus
 from backmap.errors import InputError
-from backmap.models.checkpoint import load_checkpoint, load_model
+from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint
 from backmap.models.shipped import read_estimator
 from backmap.training.beads import BeadTrainingConfig, EstimatorShape, train_estimator
 from backmap.training.loop import LoopConfig, TrainingLoop
@@ -63,10 +64,22 @@ def test_the_file_of_a_training_is_used_for_its_mapping(corpus_folder, tmp_path,
     assert main(["train", "beads", str(config), "-o", str(tmp_path / "out")]) == 0
     path = tmp_path / "out" / "beads.safetensors"
     assert load_checkpoint(path).provenance["rmsd_nm"] > 0
-    assert read_estimator("martini3", path).family == "beads"
+    martini3 = load_mapping("martini3")
+    assert read_estimator(martini3, path).family == "beads"
     assert load_model(path).config.columns == 6
     with pytest.raises(InputError, match="is for beads martini3, but the input has beads residue-centre"):
-        read_estimator("residue-centre", path)
+        read_estimator(load_mapping("residue-centre"), path)
+    other = tmp_path / "martini3.toml"
+    other.write_text('[every]\nBB = "backbone"\nSC1 = "side-chain"\n')
+    with pytest.raises(InputError, match="a mapping martini3 with other atoms or weights .*; train a model"):
+        read_estimator(load_mapping(other), path)
+    checkpoint = load_checkpoint(path)
+    del checkpoint.config["mapping_digest"]
+    save_checkpoint(tmp_path / "old.safetensors", checkpoint)
+    with pytest.raises(
+        InputError, match="does not say which atoms and weights its beads have; train a model"
+    ):
+        read_estimator(martini3, tmp_path / "old.safetensors")
     config.write_text(config.read_text().replace("martini3", "martini9"))
     assert main(["train", "beads", str(config), "-o", str(tmp_path / "other")]) == 2
     assert "martini9: neither a bead mapping" in capsys.readouterr().err

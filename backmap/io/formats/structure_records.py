@@ -128,8 +128,9 @@ def pdb_template(atoms: AtomList) -> str:
         code = residue.insertion_code or " "
         place = f"{_pdb_place(residue.name, chain)}{number}{code}".replace("%", "%%")
         for name, symbol in zip(residue.atom_names, residue.elements, strict=True):
+            column = _pdb_atom_name(name, symbol).replace("%", "%%")
             lines.append(
-                f"ATOM  {hybrid_36(len(lines) + 1, 5)} {_pdb_atom_name(name, symbol)} {place}"
+                f"ATOM  {hybrid_36(len(lines) + 1, 5)} {column} {place}"
                 f"   %8.3f%8.3f%8.3f  1.00  0.00          {symbol.upper():>2}  \n"
             )
         if atoms.ends_chain(index):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -102,6 +103,8 @@ class ProteinSelection:
         What the sites are, if they are not atoms.
     others : OtherMolecules
         Molecules beside the protein that are selected as well.
+    told : bool
+        Whether the user named the mapping, so that distances do not decide what the sites are.
     """
 
     topology: Topology
@@ -112,6 +115,7 @@ class ProteinSelection:
     ambiguous: str = ""
     mapping: BeadMapping | None = None
     others: OtherMolecules = NO_OTHERS
+    told: bool = False
 
     @property
     def reach_nm(self) -> float:
@@ -147,7 +151,7 @@ def select_protein(
     sequence : FastaFile, optional
         The sequence, if residue names do not identify the amino acids.
     mapping : BeadMapping, optional
-        What the positions are; by default, names decide.
+        What the positions are; by default, names decide. Beads that are C-alphas are taken as such atoms.
     modifications : mapping of str to Modification, optional
         Modified residues and caps that can be built; by default those of this package.
     others : str
@@ -167,8 +171,11 @@ def select_protein(
     if unknown and not (skip_unknown and protein):
         raise InputError(f"{file}: {_why_unknown(unknown, protein)}")
     _require_protein(protein, passed_over, file)
+    told = mapping is not None
     if mapping is None:
         mapping = recognise_mapping([(_standard_name(residue, known), residue) for residue in protein], file)
+    elif mapping.only_c_alphas:
+        protein, mapping = _with_c_alphas(protein, mapping, known, file), None
     if mapping is None:
         _require_c_alphas(protein, file)
     else:
@@ -201,7 +208,7 @@ def select_protein(
             "there"
         )
     ambiguous = next((f"{file}: {choice.twice}" for _, choice in chosen if choice.twice), "")
-    selection = _assemble(built, ambiguous, mapping, known, caps)
+    selection = replace(_assemble(built, ambiguous, mapping, known, caps), told=told)
     return replace(selection, others=OtherMolecules.of(carried)) if carried else selection
 
 
@@ -404,6 +411,33 @@ def _is_passed_over(residue: ResidueRecord) -> bool:
 def is_ion(residue: ResidueRecord) -> bool:
     """Return whether a residue is a single ion."""
     return residue.name in IONS and len(residue.atoms) == 1
+
+
+def _with_c_alphas(
+    protein: Sequence[ResidueRecord], mapping: BeadMapping, known: Modifications, file: str
+) -> list[ResidueRecord]:
+    """Name the beads of a mapping CA, as C-alphas are; beads of another name are the only atoms of a residue.
+
+    Raises
+    ------
+    InputError
+        If no residue has its bead, or the mapping lacks a residue.
+    """
+    mapping.require(_standard_name(residue, known) for residue in protein)
+    renamed = []
+    for residue in protein:
+        (bead,) = mapping.beads[_standard_name(residue, known)]
+        if bead.name.upper() != "CA":
+            beads = (atom for atom in residue.atoms if atom.name.upper() == bead.name.upper())
+            residue = replace(residue, atoms=tuple(replace(atom, name="CA") for atom in beads))
+        renamed.append(residue)
+    if not any(map(_has_c_alpha, renamed)) and protein:
+        found = ", ".join(dict.fromkeys(atom.name for residue in protein for atom in residue.atoms))
+        raise InputError(
+            f"{file}: no residue has its bead of the mapping {mapping.name} (its atoms are named "
+            f"{textwrap.shorten(found, 60, placeholder=' ...')}); give another mapping with --beads"
+        )
+    return renamed
 
 
 def _require_protein(

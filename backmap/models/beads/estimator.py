@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import RESIDUE_NAMES, SLOT_CA
+from backmap.chemistry.bead_mapping import MOST_BEADS_PER_RESIDUE
 from backmap.limits import Real, Whole
 from backmap.models.beads.evidence import BeadTable, by_residue, columns_present
 from backmap.models.chain import Chain, shift
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import Depth, Width, config_from_dict
-
-MOST_BEADS_PER_RESIDUE = 15
 
 Length = Annotated[float, Real(0.0, 1.0)]
 Reach = Annotated[int, Whole(1, 16)]
@@ -29,6 +28,8 @@ class EstimatorConfig:
     ----------
     mapping : str
         Name of the bead mapping that it was trained for.
+    mapping_digest : str
+        :attr:`BeadMapping.digest` of this mapping: names do not tell what the beads are.
     columns : int
         Largest number of beads of a residue.
     reach : int
@@ -41,6 +42,7 @@ class EstimatorConfig:
     """
 
     mapping: str
+    mapping_digest: str
     columns: Annotated[int, Whole(1, MOST_BEADS_PER_RESIDUE)]
     reach: Reach = 3
     width: Width = 192

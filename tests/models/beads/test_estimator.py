@@ -14,7 +14,8 @@ from tests.beaded import crystal
 
 def untrained(mapping: str) -> CAlphaEstimator:
     torch.manual_seed(0)
-    return CAlphaEstimator(EstimatorConfig(mapping, load_mapping(mapping).most_beads, width=32)).eval()
+    beads = load_mapping(mapping)
+    return CAlphaEstimator(EstimatorConfig(mapping, beads.digest, beads.most_beads, width=32)).eval()
 
 
 def estimate(network, beads, chain=None, mapping="martini3"):
