@@ -30,6 +30,8 @@ from backmap.models.protein.basins import (
     share_below,
     step_angle,
 )
+from backmap.models.protein.disulfides import FLOOR
+from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.model import ProteinModel, sites_at_once
 from backmap.models.protein.neighbourhood import Neighbourhood
 from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
@@ -166,6 +168,9 @@ class CoherentDrawer:
     within_stream = 20
     anew_stream = 21
     packing_stream = 22
+
+    loyal_floor = 1e-12
+    """Density of sulfurs away from where a disulfide was, relative to the peak around it."""
 
     overlap_kt = 2.0
     """Energy of overlap from which a side chain moves in its well."""
@@ -427,19 +432,37 @@ class CoherentDrawer:
         return atoms[:, 0].unflatten(0, shape), choices[:, 0].unflatten(0, shape)
 
     def _bond(self, scene: _Scene, choices: Tensor, atoms: Tensor, disulfides: Tensor | None) -> Tensor:
-        """Close disulfides in the atoms (n, candidates, 10, 3), and return which residues (n,) are bonded."""
+        """Close disulfides in the atoms (n, candidates, 10, 3), and return which residues (n,) are bonded.
+
+        A bond is closed from the torsions it has, and from others where these do not close it.
+        """
         rows = torch.nonzero(scene.types == self.model.disulfides.cysteine).squeeze(-1)
-        shape = len(scene.keys), scene.chain.n_residues
         if len(rows) < 2:
             return torch.zeros_like(scene.turns)
-        # The same random numbers in all frames: the way to close a bond changes only as the backbone does.
-        steady = residue_keys(scene.steady_keys, torch.arange(shape[1], device=rows.device))
-        uniforms = self._uniforms(steady.flatten()[rows], self.anew_stream, [atoms.shape[1], MAX_CHI, 2])
-        none, always = torch.zeros_like(rows), torch.full_like(choices[rows, 0], LONG_AGO_PS)
-        trials = atoms.clone()
-        trials[rows] = self._place(
-            scene, rows, self._vary(scene, rows, choices[rows, 0], none, always, uniforms)
-        )
+        bonded = self._close(scene, atoms, atoms, disulfides, self.loyal_floor)
+        open_rows = rows[~bonded[rows]]
+        if len(open_rows) >= 2:
+            # The same random numbers in all frames: the way to close a bond changes only as the backbone does.
+            steady = residue_keys(scene.steady_keys, torch.arange(scene.chain.n_residues, device=rows.device))
+            keys = steady.flatten()[open_rows]
+            uniforms = self._uniforms(keys, self.anew_stream, [atoms.shape[1], MAX_CHI, 2])
+            none = torch.zeros_like(open_rows)
+            always = torch.full_like(choices[open_rows, 0], LONG_AGO_PS)
+            varied = self._vary(scene, open_rows, choices[open_rows, 0], none, always, uniforms)
+            trials = atoms.clone()
+            trials[open_rows] = self._place(scene, open_rows, varied)
+            bonded |= self._close(scene, atoms, trials, disulfides, FLOOR) & ~bonded
+        joined = torch.nonzero(bonded).squeeze(-1)
+        n, c_alpha = scene.backbone.atoms.flatten(0, 1)[joined, :2].unbind(dim=1)
+        c_beta, sulfur = atoms[joined, 0, :2].unbind(dim=1)
+        choices[joined, :, 0] = torsion_angle(n, c_alpha, c_beta, sulfur).unsqueeze(1)
+        return bonded
+
+    def _close(
+        self, scene: _Scene, atoms: Tensor, trials: Tensor, disulfides: Tensor | None, floor: float
+    ) -> Tensor:
+        """Close bonds from trials (n, candidates, 10, 3); write them to atoms not yet bonded, and say where."""
+        shape = len(scene.keys), scene.chain.n_residues
         closed, bonded = self.model.disulfides.close(
             trials.unflatten(0, shape),
             scene.backbone.atoms,
@@ -448,6 +471,7 @@ class CoherentDrawer:
             self.model.disulfide_stream,
             None,
             disulfides,
+            floor,
         )
         bonded = bonded.flatten()
         atoms[bonded] = closed.flatten(0, 1)[bonded]

@@ -72,7 +72,6 @@ class DisulfideClosure(nn.Module):
     longest_step_nm: Final = 0.05
     spread_of_starts_nm: Final = 0.04
     kernel_nm: Final = 0.03
-    floor: Final = 0.02
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +96,9 @@ class DisulfideClosure(nn.Module):
         for name, table in tables.items():
             self.register_buffer(name, table.contiguous(), persistent=False)
 
-    def forward(self, points: Tensor, movable: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, points: Tensor, movable: Tensor, drawn: Tensor, floor: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Close each bond in several ways.
 
         Parameters
@@ -108,6 +109,8 @@ class DisulfideClosure(nn.Module):
             Whether CB and SG may move.
         drawn : Tensor, (n, 2, candidates, 3)
             Sulfurs in nm of side chains drawn for each residue, which show the likely torsions.
+        floor : float
+            Density of sulfurs that are far from all drawn ones, relative to the peak around one.
 
         Returns
         -------
@@ -118,19 +121,19 @@ class DisulfideClosure(nn.Module):
         Tensor, (n, trials)
             Log-density of both sulfurs given the drawn ones.
         """
-        starts = self._starts(points, movable, drawn)
+        starts = self._starts(points, movable, drawn, floor)
         closed, strain = self._relax(starts, movable)
         sulfurs = closed[:, :, :, self.sulfur].transpose(1, 2)
-        return closed[:, :, :, self.beta :], strain, self._log_density(sulfurs, drawn).sum(dim=1)
+        return closed[:, :, :, self.beta :], strain, self._log_density(sulfurs, drawn, floor).sum(dim=1)
 
-    def _starts(self, points: Tensor, movable: Tensor, drawn: Tensor) -> Tensor:
+    def _starts(self, points: Tensor, movable: Tensor, drawn: Tensor, floor: float) -> Tensor:
         """Return points (n, trials, 2, 5, 3) with the combinations of both chi1 nearest to a bond."""
         n, c_alpha, _, beta, given = points.unsqueeze(3).unbind(dim=2)
         turns = self.turns.expand(len(points), 2, -1)
         length, angle = torch.full_like(turns, self.length), torch.full_like(turns, self.angle)
         sulfurs = place_atom(n, c_alpha, beta, length, angle, turns)
         sulfurs = torch.where(movable[:, :, 1, None, None], sulfurs, given)
-        likely = self._log_density(sulfurs, drawn)
+        likely = self._log_density(sulfurs, drawn, floor)
         ours, theirs = sulfurs[:, 0, :, None], sulfurs[:, 1, None]
         rest = self.rest[-4:]  # the springs between the residues
         off = (distance(ours, theirs) - rest[0]).square()
@@ -145,10 +148,10 @@ class DisulfideClosure(nn.Module):
         starts[:, :, :, self.sulfur] = sulfurs.gather(2, index).transpose(1, 2)
         return starts
 
-    def _log_density(self, sulfurs: Tensor, drawn: Tensor) -> Tensor:
+    def _log_density(self, sulfurs: Tensor, drawn: Tensor, floor: float) -> Tensor:
         """Return the log-density (n, 2, m) of sulfurs (n, 2, m, 3) given drawn ones (n, 2, candidates, 3)."""
         apart = distance(sulfurs.unsqueeze(3), drawn.unsqueeze(2)) / self.kernel_nm
-        return torch.log(self.floor + torch.exp(-0.5 * apart.square()).mean(dim=-1))
+        return torch.log(floor + torch.exp(-0.5 * apart.square()).mean(dim=-1))
 
     def _relax(self, starts: Tensor, movable: Tensor) -> tuple[Tensor, Tensor]:
         """Return points (n, trials, 2, 5, 3) with relaxed springs, and the remaining strain."""

@@ -22,6 +22,9 @@ from backmap.models.protein.peptide_planes import draw_class
 NEAR_RESIDUES = 8
 """Maximum sequence separation of pairs in one chain that count as near in sequence."""
 
+FLOOR = 0.02
+"""Density of sulfurs away from all drawn ones, relative to the peak around one."""
+
 
 def pair_features(c_alpha: Tensor, c_beta: Tensor, near: Tensor) -> Tensor:
     """Return features of pairs of cysteines that determine the odds of a bond.
@@ -130,8 +133,12 @@ class Disulfides(nn.Module):
         stream: int,
         given: Given | None = None,
         recorded: Tensor | None = None,
+        floor: float = FLOOR,
     ) -> tuple[Tensor, Tensor]:
-        """Do the same, and return also which residues (frames, residues) are bonded."""
+        """Do the same, and return also which residues (frames, residues) are bonded.
+
+        With a ``floor`` below the usual one, bonds keep closer to the candidates.
+        """
         joined = torch.zeros_like(candidates[:, :, 0, 0, 0], dtype=torch.bool)
         pairs = self._near_pairs(backbone[:, :, chemistry.SLOT_CA], chain)
         if pairs.shape[0] == 0:
@@ -140,7 +147,7 @@ class Disulfides(nn.Module):
         number = pairs[:, 0] * chain.n_residues + pairs[:, 1]
         uniforms = uniform(keys, stream, torch.stack([2 * number, 2 * number + 1], dim=1))
         odds = self._log_odds(candidates, backbone, chain, pairs, given, recorded)
-        bonded = self._bond(candidates, backbone, pairs, odds, uniforms[:, :, 0], given)
+        bonded = self._bond(candidates, backbone, pairs, odds, uniforms[:, :, 0], given, floor)
         self._keep_apart(candidates, pairs, bonded, uniforms[:, :, 1])
         frame, pair = torch.nonzero(bonded).unbind(dim=1)
         joined[frame.unsqueeze(1), pairs[pair]] = True
@@ -194,6 +201,7 @@ class Disulfides(nn.Module):
         odds: Tensor,
         uniforms: Tensor,
         given: Given | None,
+        floor: float,
     ) -> Tensor:
         """Write the side chains of bonded cysteines, and return which pairs (frames, pairs) are bonded."""
         frame, pair = torch.nonzero(odds > 0).unbind(dim=1)
@@ -207,7 +215,7 @@ class Disulfides(nn.Module):
         if given is not None:
             known = given.present[residues]
             movable = ~torch.stack([known[:, :, chemistry.SLOT_CB], known[:, :, self.sulfur]], dim=2)
-        closed, strain, likely = self.closure(points, movable, drawn[:, :, :, 1])
+        closed, strain, likely = self.closure(points, movable, drawn[:, :, :, 1], floor)
         fits = (strain < self.most_strain) | ~movable[:, :, 1].any(dim=1, keepdim=True)
         sites = rows * backbone.shape[1] + residues
         chosen = torch.nonzero(_match(sites, odds[frame, pair], fits.any(dim=1))).squeeze(-1)
