@@ -442,7 +442,7 @@ class CoherentDrawer:
         bonded = self._close(scene, atoms, atoms, disulfides, self.loyal_floor)
         open_rows = rows[~bonded[rows]]
         if len(open_rows) >= 2:
-            # The same random numbers in all frames: the way to close a bond changes only as the backbone does.
+            # With the same random numbers in all frames, bonds change only as the backbone does.
             steady = residue_keys(scene.steady_keys, torch.arange(scene.chain.n_residues, device=rows.device))
             keys = steady.flatten()[open_rows]
             uniforms = self._uniforms(keys, self.anew_stream, [atoms.shape[1], MAX_CHI, 2])
@@ -461,7 +461,7 @@ class CoherentDrawer:
     def _close(
         self, scene: _Scene, atoms: Tensor, trials: Tensor, disulfides: Tensor | None, floor: float
     ) -> Tensor:
-        """Close bonds from trials (n, candidates, 10, 3); write them to atoms not yet bonded, and say where."""
+        """Close bonds from trials (n, candidates, 10, 3), write them to the atoms, and return which are."""
         shape = len(scene.keys), scene.chain.n_residues
         closed, bonded = self.model.disulfides.close(
             trials.unflatten(0, shape),
