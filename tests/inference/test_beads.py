@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX
 from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaRule
 from backmap.models.shipped import load_model, read_estimator
-from tests.beaded import crystal
+from tests.beaded import Beaded, crambin, crystal
 
 CPU = torch.device("cpu")
 
@@ -17,9 +18,11 @@ def model():
     return load_model("protein", CPU)
 
 
-def builder(model, mapping: str, rule: CAlphaRule | None = None) -> BeadBuilder:
-    structure = crystal()
-    needs = mapping in ("residue-centre", "martini3")
+def builder(
+    model, mapping: str, rule: CAlphaRule | None = None, structure: Beaded | None = None
+) -> BeadBuilder:
+    structure = structure or crystal()
+    needs = mapping in ("residue-centre", "martini3", "martini2")
     estimator = read_estimator(mapping).load(CPU) if needs else None
     layout = structure.layout(mapping)
     return BeadBuilder(
@@ -45,6 +48,25 @@ def test_atoms_lie_on_exact_beads_near_the_true_ones(model, mapping):
     assert distance.median() < 0.08
     backbone = (built - true)[:, :, 2:-2, :3].norm(dim=-1).square().mean().sqrt()
     assert backbone < (1e-5 if mapping == "backbone" else 0.06)
+
+
+@pytest.mark.parametrize(
+    "mapping", ["residue-centre", "martini3", "martini2", "c-alpha+side-chain-centre", "primo"]
+)
+def test_disulfides_stay_closed(model, mapping):
+    structure = crambin()
+    built = build(builder(model, mapping, structure=structure), structure.beads(mapping), samples=5)[:, 0]
+    cysteines = np.flatnonzero(structure.topology.residue_types == RESIDUE_INDEX["CYS"])
+    beta, sulfur = (HEAVY_ATOMS["CYS"].index(name) for name in ("CB", "SG"))
+    true = structure.atoms[0, cysteines, sulfur]
+    bonded = np.triu(np.linalg.norm(true[:, None] - true, axis=-1) < 0.25, 1)
+    first, second = (built[:, cysteines[side]] for side in np.nonzero(bonded))
+    assert first.shape[1] == 3
+    bonds = (first[:, :, sulfur] - second[:, :, sulfur]).norm(dim=-1)
+    assert ((bonds > 0.195) & (bonds < 0.215)).all()
+    for one, other in ((first, second), (second, first)):  # CB-SG-SG: 104 degrees
+        spans = (one[:, :, beta] - other[:, :, sulfur]).norm(dim=-1)
+        assert ((spans > 0.28) & (spans < 0.33)).all()
 
 
 def test_frames_do_not_depend_on_their_batch(model):

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, Topology, penalty_terms
-from backmap.chemistry.topology import MAX_DISULFIDE_DISTANCE_NM
+from backmap.chemistry import ATOM_SLOTS, Topology, penalty_terms
+from backmap.models.beads.disulfide_springs import DisulfideSprings
 from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.chain import Chain
 from backmap.models.protein.given_atoms import standing_atoms
@@ -27,7 +27,6 @@ _STEP_SIZE_NM2 = 3.5e-6
 """Steps along the force in kT/nm, about one over the largest curvature of the energy."""
 
 _LARGEST_STEP_NM = 0.01
-_SLOT_SG = HEAVY_ATOMS["CYS"].index("SG")
 
 _N, _CA, _C = range(3)
 _NEXT = ATOM_SLOTS
@@ -41,7 +40,7 @@ class BeadFitter:
 
     The energy of bonds, bond angles, peptide planes and overlaps falls along its gradient with momentum
     (Nesterov), and after each step the atoms of each bead move together by the least motion that brings their
-    image to the bead: the beads are constraints, not springs.
+    image to the bead: the beads are constraints, not springs. Disulfides are bonds like others.
 
     Parameters
     ----------
@@ -71,7 +70,7 @@ class BeadFitter:
         centres, self._stiffness = self._list_centres(terms["bonds"], peptides, joints)
         self._ends = centres.T.flatten()  # all centres, then all first, second and third atoms
         self._pull = least_motion(table)
-        self._cysteines = torch.nonzero(chain.types == RESIDUE_INDEX["CYS"]).squeeze(-1)
+        self._disulfides = DisulfideSprings(chain, *_STIFFNESS_KT_PER_NM2)
 
     def _list_centres(self, bonds: np.ndarray, peptides: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
         """Return centres with three atoms (centres, 4) whose volumes are kept, and how stiffly (centres, 1).
@@ -108,14 +107,15 @@ class BeadFitter:
             In nm.
         """
         built = self._lengths(atoms)[0], self._volumes(atoms)[0]
-        held = self._held(atoms)
+        disulfides = self._disulfides.find(atoms)
         position = self._onto_beads(atoms.clone(), evidence)
         ahead, before = position, position
         for _ in range(_STEPS):
-            step = -_STEP_SIZE_NM2 * self._gradient(ahead, *built, box)
+            gradient = self._disulfides.add(self._gradient(ahead, *built, box), ahead, disulfides)
+            step = -_STEP_SIZE_NM2 * gradient
             length = torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(1e-12)
             step = step * (length.clamp_max(_LARGEST_STEP_NM) / length)
-            position = self._onto_beads(ahead + step.masked_fill(held[..., None], 0.0), evidence)
+            position = self._onto_beads(ahead + step, evidence)
             ahead = position + _MOMENTUM * (position - before)
             before = position
         return position
@@ -163,15 +163,6 @@ class BeadFitter:
         points = atoms.flatten(1, 2)
         apart = points.index_select(1, self._spans[:, 1]) - points.index_select(1, self._spans[:, 0])
         return torch.linalg.vector_norm(apart, dim=-1), apart
-
-    def _held(self, atoms: Tensor) -> Tensor:
-        """Return which atoms (frames, residues, 15) bool feel no force: bonded sulfurs repel each other."""
-        held = torch.zeros(atoms.shape[:-1], dtype=torch.bool, device=atoms.device)
-        sulfur = atoms[:, self._cysteines, _SLOT_SG]
-        apart = torch.cdist(sulfur, sulfur)
-        apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-        held[:, self._cysteines, _SLOT_SG] = (apart < MAX_DISULFIDE_DISTANCE_NM).any(dim=-1)
-        return held
 
     def _onto_beads(self, atoms: Tensor, evidence: BeadEvidence) -> Tensor:
         """Move the atoms of each bead together, by the least motion that brings their image to the bead."""
