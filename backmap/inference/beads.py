@@ -9,8 +9,8 @@ from torch import Tensor
 from backmap.chemistry import ATOM_SLOTS, SLOT_CA, Topology
 from backmap.chemistry.bead_mapping import BeadLayout
 from backmap.inference.c_alphas import CAlphaRule
-from backmap.models.beads.estimator import CAlphaEstimator, c_alpha_is_main
-from backmap.models.beads.evidence import BeadEvidence, bead_table, image, of_samples
+from backmap.models.beads.estimator import CAlphaEstimator
+from backmap.models.beads.evidence import BeadEvidence, bead_table, c_alpha_is_main, image, of_samples
 from backmap.models.beads.fitting import BeadFitter
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain
@@ -109,7 +109,7 @@ class BeadBuilder:
         if obstacles is not None:
             obstacles = on_device(obstacles, self.device)
         estimate, deviation = self._estimate(beads)
-        noise, drawn = self._noise(estimate, deviation)
+        noise, drawn = self._noise(beads, estimate, deviation)
         atoms = beads.new_zeros(samples, len(beads), self.chain.n_residues, ATOM_SLOTS, 3)
         for draws in (True, False):  # separately, so that no frame depends on the others of its batch
             rows = torch.nonzero(drawn == draws).squeeze(-1)
@@ -145,7 +145,7 @@ class BeadBuilder:
         estimate, deviation = self.estimator(beads, self._table, self.chain)
         return estimate, deviation.double()
 
-    def _noise(self, estimate: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    def _noise(self, beads: Tensor, estimate: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the noise (frames, residues) in nm of beads, and which frames need C-alphas to be drawn."""
         if self.rule.noise_nm is not None:
             every = torch.ones(len(estimate), dtype=torch.bool, device=self.device)
@@ -158,10 +158,7 @@ class BeadBuilder:
             noise, moves = self._posterior.estimate_noise(exact, self.chain, spread, self.rule.least_noise_nm)
             noise = noise * moves[:, None]
         else:
-            config = self.estimator.config
-            spread = self._posterior.bond_spread(estimate, self.chain)
-            excess = (spread.square() - config.bond_spread_nm**2).clamp_min(0.0) / 2
-            found = excess.sqrt() * (spread > config.largest_bond_spread_nm)
+            found = self.estimator.estimate_noise(beads, estimate, self._table, self.chain)
             noise = found.clamp_min(self.rule.least_noise_nm)[:, None].expand_as(deviation)
         return noise, (noise > 0).any(dim=1) | (deviation > 0).any(dim=1)
 
