@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,6 +23,21 @@ from backmap.models.protein.obstacles import Obstacles, on_device
 
 _TOLERANCE_PER_NOISE = 1.5
 """How far from a bead its image may lie, in standard deviations of a coordinate of the bead."""
+
+
+class FittedFrames(NamedTuple):
+    """Structures built on the beads of frames.
+
+    Attributes
+    ----------
+    atoms : Tensor, (samples, frames, residues, 15, 3) float32
+        In nm, on the model's device.
+    noise_nm : Tensor, (frames,) float32
+        Standard deviation of a coordinate of a bead, the largest of a frame.
+    """
+
+    atoms: Tensor
+    noise_nm: Tensor
 
 
 class BeadBuilder:
@@ -81,7 +98,7 @@ class BeadBuilder:
         seed: int,
         box: Tensor | None = None,
         obstacles: Obstacles | None = None,
-    ) -> Tensor:
+    ) -> FittedFrames:
         """Build all heavy atoms of a chunk of frames.
 
         Parameters
@@ -101,8 +118,8 @@ class BeadBuilder:
 
         Returns
         -------
-        Tensor, (samples, frames, residues, 15, 3) float32
-            In nm, on the model's device.
+        FittedFrames
+            Atoms, and the noise of the beads.
         """
         beads, numbers = beads.to(self.device, torch.float32), numbers.to(self.device)
         box = None if box is None else box.to(self.device, torch.float32)
@@ -129,10 +146,15 @@ class BeadBuilder:
                     c_alpha, _ = self._posterior(c_alpha, self.chain, alike, cell, 0.0, spread)
                 built = self._build(evidence, c_alpha, keys, cell, beside)
                 atoms[:, rows] = built
-        return atoms
+        return FittedFrames(atoms, noise.amax(dim=1).float())
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return which residues (..., residues) of atoms (..., residues, 15, 3) are no sound molecule."""
+        return self._fitter.strained(atoms.to(self.device))
 
     def image_distance(self, atoms: Tensor, beads: Tensor) -> Tensor:
         """Return the root mean square distance (samples, frames, residues) in nm of image and beads."""
+        atoms = atoms.to(self.device)
         squared = (image(atoms, self._table) - beads.to(atoms.device)).square().sum(dim=-1)
         number = torch.bincount(self._table.residues, minlength=self.chain.n_residues)
         total = squared.new_zeros(*squared.shape[:-1], self.chain.n_residues)

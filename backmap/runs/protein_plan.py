@@ -18,7 +18,7 @@ from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.postprocessing.modified_residues import ModifiedResidues
 
-from .protein_frames import KeptAtoms, build_reference, listed_atoms
+from .protein_frames import KeptAtoms, atom_places, build_reference, listed_atoms
 from .request import Building
 
 
@@ -177,7 +177,10 @@ def _with_finishing(
         from backmap.postprocessing import RestrainedMinimisation
 
         finishing.append(RestrainedMinimisation(atoms, iterations=asked.minimise))
-    return replace(job, finishing=finishing), atoms
+    places = None
+    if finishing and job.beads is not None:
+        places = atom_places(atoms, topology, modifications)
+    return replace(job, finishing=finishing, finished_places=places), atoms
 
 
 def _decided(atoms: AtomList, reference: np.ndarray, hands: _Hands) -> np.ndarray:

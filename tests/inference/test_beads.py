@@ -32,7 +32,7 @@ def builder(
 
 def build(engine: BeadBuilder, beads: torch.Tensor, first: int = 0, **how) -> torch.Tensor:
     numbers = torch.arange(first, first + len(beads))
-    return engine.reconstruct(beads, numbers=numbers, **({"samples": 2, "seed": 0} | how))
+    return engine.reconstruct(beads, numbers=numbers, **({"samples": 2, "seed": 0} | how)).atoms
 
 
 @pytest.mark.parametrize("mapping", ["residue-centre", "martini3", "c-alpha+side-chain-centre", "backbone"])

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.chemistry import ATOM_SLOTS, Topology, penalty_terms
+from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, Topology, penalty_terms
 from backmap.models.beads.disulfide_springs import DisulfideSprings
 from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.chain import Chain
 from backmap.models.protein.given_atoms import standing_atoms
+from backmap.models.protein.side_chains import wrong_hand
 
 _STEPS = 30
 _MOMENTUM = 0.9
@@ -27,6 +28,8 @@ _STEP_SIZE_NM2 = 3.5e-6
 """Steps along the force in kT/nm, about one over the largest curvature of the energy."""
 
 _LARGEST_STEP_NM = 0.01
+STRAINED_BOND = 0.10
+"""A bond is strained if its length deviates from the ideal by more than this fraction of it."""
 
 _N, _CA, _C = range(3)
 _NEXT = ATOM_SLOTS
@@ -60,6 +63,7 @@ class BeadFitter:
         terms = penalty_terms(topology, linked, dtype=np.float32)
         chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, device)
         self._table = table
+        self._types = chain.types
         self._terms = {name: torch.from_numpy(term).to(device) for name, term in terms.items()}
         self._terms["present"] = standing_atoms(chain)
         peptides = ATOM_SLOTS * torch.nonzero(chain.linked)
@@ -119,6 +123,29 @@ class BeadFitter:
             ahead = position + _MOMENTUM * (position - before)
             before = position
         return position
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return which residues have a strained bond, or a centre of the wrong hand.
+
+        Parameters
+        ----------
+        atoms : Tensor, (..., residues, 15, 3) float32
+            In nm.
+
+        Returns
+        -------
+        Tensor, (..., residues) bool
+        """
+        bonds, lengths = self._terms["bonds"], self._terms["bond_lengths"]
+        ends = atoms.flatten(-3, -2)[..., bonds, :]
+        found = torch.linalg.vector_norm(ends[..., 1, :] - ends[..., 0, :], dim=-1)
+        off = (found / lengths - 1).abs() > STRAINED_BOND
+        strained = wrong_hand(atoms, self._types) & (self._types != RESIDUE_INDEX["GLY"])
+        residues = torch.div(bonds, ATOM_SLOTS, rounding_mode="floor")
+        number = torch.zeros(strained.shape, dtype=torch.int64, device=atoms.device)
+        for end in residues.unbind(dim=1):
+            number.index_add_(-1, end, off.long())
+        return strained | (number > 0)
 
     def _gradient(self, atoms: Tensor, lengths: Tensor, volumes: Tensor, box: Tensor | None) -> Tensor:
         """Return the gradient of the energy in kT/nm; the operator's forward pass is not needed."""
