@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX
+from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX, Topology
 from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaRule
 from backmap.models.shipped import load_model, read_estimator
@@ -117,3 +117,34 @@ def test_beads_without_c_alphas_need_an_estimator(model):
         BeadBuilder(
             model, structure.topology, structure.linked, structure.layout("martini3"), CAlphaRule(), None, CPU
         )
+
+
+def pieces(n_residues: int) -> list[Beaded]:
+    """Crambin cut into chains of a few residues each, as separate structures."""
+    whole, cut = crambin(), []
+    for first in range(0, whole.topology.n_residues - n_residues + 1, 9):
+        part = slice(first, first + n_residues)
+        types = whole.topology.residue_types[part]
+        topology = Topology(types, np.zeros_like(types), ("A",), np.arange(1, n_residues + 1))
+        cut.append(Beaded(topology, whole.atoms[:, part]))
+    return cut
+
+
+@pytest.mark.parametrize("n_residues", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("mapping", "tolerated"),
+    [("primo", 0.0), ("residue-centre", 0.0), ("c-alpha+side-chain-centre", 0.05), ("martini3", 0.1)],
+)
+def test_ends_of_chains_are_sound(model, mapping, tolerated, n_residues):
+    strained = []
+    for structure in pieces(n_residues):
+        engine = builder(model, mapping, structure=structure)
+        strained.append(engine.strained(build(engine, structure.beads(mapping), samples=5)))
+    assert torch.stack(strained).float().mean() <= tolerated
+
+
+def test_both_ends_of_a_chain_relax(model):
+    structure, mapping = crambin(), "c-alpha+residue-centre"
+    engine = builder(model, mapping, structure=structure)
+    strained = engine.strained(build(engine, structure.beads(mapping), samples=10))
+    assert strained[..., [0, -1]].float().mean() < 0.5 and not strained[..., 3:-3].any()
