@@ -276,7 +276,8 @@ def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, no
         noise = np.random.default_rng(zlib.crc32(structure.name.encode())).normal(0.0, noise_nm, beads.shape)
         given = torch.tensor(beads + noise, dtype=torch.float32, device=device)
         builder = BeadBuilder(loaded, structure.topology, structure.linked, layout, rule, estimator, device)
-        atoms = builder.reconstruct(given, numbers=torch.arange(1), samples=samples, seed=0).cpu().numpy()
+        fitted = builder.reconstruct(given, numbers=torch.arange(1), samples=samples, seed=0)
+        atoms = fitted.atoms.cpu().numpy()
         squares.append(np.square(layout.image(atoms) - given.cpu().numpy()).sum(axis=-1).ravel())
         return atoms, structure.topology.atom_mask
 

@@ -1,4 +1,4 @@
-"""A crystal structure, coarse-grained: what tests of beads share."""
+"""Crystal structures, coarse-grained: what tests of beads share."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from backmap.io import open_source
 from backmap.models.chain import Chain
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "2bf5.pdb.gz"
+CRAMBIN = Path(__file__).parent / "data" / "cases" / "beads" / "1ab1_A.pdb"
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,20 @@ class Beaded:
 @functools.cache
 def crystal(first: int = 10, n_residues: int = 40) -> Beaded:
     """Part of the example structure, near the origin."""
-    source = open_source(EXAMPLE)
+    return _read(EXAMPLE, slice(first, first + n_residues))
+
+
+@functools.cache
+def crambin() -> Beaded:
+    """A whole protein with three disulfides, near the origin."""
+    return _read(CRAMBIN, slice(None))
+
+
+def _read(path: Path, part: slice) -> Beaded:
+    source = open_source(path)
     (chunk,) = source.chunks(1)
-    part = slice(first, first + n_residues)
     atoms = source.sites.in_slots(np.asarray(chunk.coordinates, dtype=np.float64))[:, part]
     types = source.topology.residue_types[part]
-    topology = Topology(types, np.zeros_like(types), ("A",), np.arange(1, n_residues + 1))
+    topology = Topology(types, np.zeros_like(types), ("A",), np.arange(1, len(types) + 1))
     assert source.linked[part][:-1].all() and np.isfinite(atoms[:, topology.atom_mask][:, :-1]).all()
     return Beaded(topology, np.nan_to_num(atoms - atoms[:, :1, SLOT_CA, None]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,8 +11,8 @@ from torch import Tensor
 from backmap.chemistry import ATOM_SLOTS, SLOT_CA, Topology
 from backmap.chemistry.bead_mapping import BeadLayout
 from backmap.inference.c_alphas import CAlphaRule
-from backmap.models.beads.estimator import CAlphaEstimator, c_alpha_is_main
-from backmap.models.beads.evidence import BeadEvidence, bead_table, image, of_samples
+from backmap.models.beads.estimator import CAlphaEstimator
+from backmap.models.beads.evidence import BeadEvidence, bead_table, c_alpha_is_main, image, of_samples
 from backmap.models.beads.fitting import BeadFitter
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain
@@ -21,6 +23,21 @@ from backmap.models.protein.obstacles import Obstacles, on_device
 
 _TOLERANCE_PER_NOISE = 1.5
 """How far from a bead its image may lie, in standard deviations of a coordinate of the bead."""
+
+
+class FittedFrames(NamedTuple):
+    """Structures built on the beads of frames.
+
+    Attributes
+    ----------
+    atoms : Tensor, (samples, frames, residues, 15, 3) float32
+        In nm, on the model's device.
+    noise_nm : Tensor, (frames,) float32
+        Standard deviation of a coordinate of a bead, the largest of a frame.
+    """
+
+    atoms: Tensor
+    noise_nm: Tensor
 
 
 class BeadBuilder:
@@ -81,7 +98,7 @@ class BeadBuilder:
         seed: int,
         box: Tensor | None = None,
         obstacles: Obstacles | None = None,
-    ) -> Tensor:
+    ) -> FittedFrames:
         """Build all heavy atoms of a chunk of frames.
 
         Parameters
@@ -101,15 +118,15 @@ class BeadBuilder:
 
         Returns
         -------
-        Tensor, (samples, frames, residues, 15, 3) float32
-            In nm, on the model's device.
+        FittedFrames
+            Atoms, and the noise of the beads.
         """
         beads, numbers = beads.to(self.device, torch.float32), numbers.to(self.device)
         box = None if box is None else box.to(self.device, torch.float32)
         if obstacles is not None:
             obstacles = on_device(obstacles, self.device)
         estimate, deviation = self._estimate(beads)
-        noise, drawn = self._noise(estimate, deviation)
+        noise, drawn = self._noise(beads, estimate, deviation)
         atoms = beads.new_zeros(samples, len(beads), self.chain.n_residues, ATOM_SLOTS, 3)
         for draws in (True, False):  # separately, so that no frame depends on the others of its batch
             rows = torch.nonzero(drawn == draws).squeeze(-1)
@@ -129,10 +146,15 @@ class BeadBuilder:
                     c_alpha, _ = self._posterior(c_alpha, self.chain, alike, cell, 0.0, spread)
                 built = self._build(evidence, c_alpha, keys, cell, beside)
                 atoms[:, rows] = built
-        return atoms
+        return FittedFrames(atoms, noise.amax(dim=1).float())
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return which residues (..., residues) of atoms (..., residues, 15, 3) are no sound molecule."""
+        return self._fitter.strained(atoms.to(self.device))
 
     def image_distance(self, atoms: Tensor, beads: Tensor) -> Tensor:
         """Return the root mean square distance (samples, frames, residues) in nm of image and beads."""
+        atoms = atoms.to(self.device)
         squared = (image(atoms, self._table) - beads.to(atoms.device)).square().sum(dim=-1)
         number = torch.bincount(self._table.residues, minlength=self.chain.n_residues)
         total = squared.new_zeros(*squared.shape[:-1], self.chain.n_residues)
@@ -145,7 +167,7 @@ class BeadBuilder:
         estimate, deviation = self.estimator(beads, self._table, self.chain)
         return estimate, deviation.double()
 
-    def _noise(self, estimate: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    def _noise(self, beads: Tensor, estimate: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the noise (frames, residues) in nm of beads, and which frames need C-alphas to be drawn."""
         if self.rule.noise_nm is not None:
             every = torch.ones(len(estimate), dtype=torch.bool, device=self.device)
@@ -158,10 +180,7 @@ class BeadBuilder:
             noise, moves = self._posterior.estimate_noise(exact, self.chain, spread, self.rule.least_noise_nm)
             noise = noise * moves[:, None]
         else:
-            config = self.estimator.config
-            spread = self._posterior.bond_spread(estimate, self.chain)
-            excess = (spread.square() - config.bond_spread_nm**2).clamp_min(0.0) / 2
-            found = excess.sqrt() * (spread > config.largest_bond_spread_nm)
+            found = self.estimator.estimate_noise(beads, estimate, self._table, self.chain)
             noise = found.clamp_min(self.rule.least_noise_nm)[:, None].expand_as(deviation)
         return noise, (noise > 0).any(dim=1) | (deviation > 0).any(dim=1)
 

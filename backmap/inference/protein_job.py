@@ -105,6 +105,8 @@ class ProteinJob:
         Residues that the model builds as glycine; the positions of their other atoms are meaningless.
     finishing : sequence of Finishing
         Steps applied to built frames, in order.
+    finished_places : ndarray, (residues, 15) int64, optional
+        Index of each atom among those that the last step returns; -1 if it is not among them.
     """
 
     name: str
@@ -126,6 +128,7 @@ class ProteinJob:
     mirrored: bool = False
     backbone_only: np.ndarray | None = None
     finishing: Sequence[Finishing] = ()
+    finished_places: np.ndarray | None = None
 
     @property
     def given(self) -> np.ndarray | None:
@@ -171,6 +174,27 @@ class Past(NamedTuple):
     state: State | None
 
 
+class _Built(NamedTuple):
+    """Built structures.
+
+    Attributes
+    ----------
+    atoms : Tensor, (samples, frames, residues, 15, 3)
+        In nm.
+    noise : Tensor, (frames,)
+        Standard deviation in nm of a coordinate of the sites; zero if it is not known.
+    state : dict of str to ndarray
+        For the next frames, if these are coherent.
+    n_jumps : int
+        Number of coherent frames that do not follow the one before them.
+    """
+
+    atoms: Tensor
+    noise: Tensor
+    state: State = {}
+    n_jumps: int = 0
+
+
 class _Structures(Protocol):
     """Builds structures on the sites of a job."""
 
@@ -198,26 +222,14 @@ class _Structures(Protocol):
             For coherent frames.
         """
 
+    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
+        """Return how far atoms (samples, frames, residues, 15, 3) are from the sites (frames, sites, 3).
 
-class _Built(NamedTuple):
-    """Built structures.
+        By residue, (samples, frames, residues); all in nm.
+        """
 
-    Attributes
-    ----------
-    atoms : Tensor, (samples, frames, residues, 15, 3)
-        In nm.
-    distances : Tensor, (samples, frames, residues)
-        Distances in nm of what was built from the leading sites.
-    state : dict of str to ndarray
-        For the next frames, if these are coherent.
-    n_jumps : int
-        Number of frames that do not follow the one before them.
-    """
-
-    atoms: Tensor
-    distances: Tensor
-    state: State = {}
-    n_jumps: int = 0
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return which residues (samples, frames, residues) are strained; none if they stand on C-alphas."""
 
 
 class _OnCAlphas:
@@ -242,11 +254,7 @@ class _OnCAlphas:
         past: Past | None,
     ) -> _Built:
         """Build atoms."""
-        c_alpha, given = sites, None
-        if self._slots is not None:
-            given = torch.zeros(len(sites), self._job.topology.n_residues, ATOM_SLOTS, 3)
-            given[:, self._slots[0], self._slots[1]] = sites
-            c_alpha = given[:, :, SLOT_CA]
+        c_alpha, given = self._split(sites)
         beads = c_alpha.to(self._device)
         samples, seed = self._job.samples, self._job.seed
         cell = None if box is None else box.to(self._device, torch.float32)
@@ -260,7 +268,24 @@ class _OnCAlphas:
             given=given,
             obstacles=obstacles,
         )
-        return _Built(built, torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1))
+        return _Built(built, beads.new_zeros(len(beads)))
+
+    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
+        """Return the displacement of C-alphas."""
+        c_alpha, _ = self._split(sites)
+        return torch.linalg.vector_norm(atoms[..., SLOT_CA, :] - c_alpha.to(atoms.device), dim=-1)
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return no residue."""
+        return torch.zeros(atoms.shape[:3], dtype=torch.bool)
+
+    def _split(self, sites: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return C-alphas (frames, residues, 3), and all given atoms (frames, residues, 15, 3) if any."""
+        if self._slots is None:
+            return sites, None
+        given = torch.zeros(len(sites), self._job.topology.n_residues, ATOM_SLOTS, 3)
+        given[:, self._slots[0], self._slots[1]] = sites
+        return given[:, :, SLOT_CA], given
 
 
 class _InSequence:
@@ -298,8 +323,15 @@ class _InSequence:
             box=box,
             obstacles=obstacles,
         )
-        distances = torch.linalg.vector_norm(built[..., SLOT_CA, :] - beads, dim=-1)
-        return _Built(built, distances, state, n_jumps)
+        return _Built(built, beads.new_zeros(len(beads)), state, n_jumps)
+
+    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
+        """Return the displacement of C-alphas."""
+        return torch.linalg.vector_norm(atoms[..., SLOT_CA, :] - sites.to(atoms.device), dim=-1)
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return no residue."""
+        return torch.zeros(atoms.shape[:3], dtype=torch.bool)
 
 
 class _OnBeads:
@@ -325,7 +357,15 @@ class _OnBeads:
             box=box,
             obstacles=obstacles,
         )
-        return _Built(built, self._builder.image_distance(built, sites))
+        return _Built(built.atoms, built.noise_nm)
+
+    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
+        """Return the distance of the beads from the image of atoms."""
+        return self._builder.image_distance(atoms, sites)
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return which residues have strained bonds or wrong hands."""
+        return self._builder.strained(atoms)
 
 
 def _open_beads(job: ProteinJob, layout: BeadLayout, device: torch.device) -> _OnBeads:
@@ -365,7 +405,11 @@ class BuiltAtoms(NamedTuple):
         In nm, after all finishing steps (hydrogens, minimisation); without steps, the topology's heavy atoms.
     displacement : ndarray, (samples, frames, residues) float32
         Distance in nm of each C-alpha from its position in the input, or root mean square distance of the
-        residue's beads from their image in the built atoms.
+        residue's beads from their image in the atoms, finished as they are.
+    noise_nm : ndarray, (frames,) float32
+        Standard deviation of a coordinate of the beads; 0 for C-alphas.
+    strained : ndarray, (samples, frames, residues) bool
+        Residues on beads with strained bonds or wrong hands, before finishing.
     cis : ndarray, (residues,) int64
         Number of structures in which the peptide before a residue other than proline is cis.
     failures : int
@@ -378,6 +422,8 @@ class BuiltAtoms(NamedTuple):
 
     atoms: np.ndarray
     displacement: np.ndarray
+    noise_nm: np.ndarray
+    strained: np.ndarray
     cis: np.ndarray
     failures: int
     state: State = {}
@@ -439,17 +485,28 @@ class FrameBuilder:
         n_sites = self.job.sites.n_sites
         sites, frames = torch.from_numpy(positions[:, :n_sites]), torch.from_numpy(numbers)
         obstacles = self._obstacles(torch.from_numpy(positions[:, n_sites:]))
-        built, displacement, state, n_jumps = self._structures(sites, frames, reduced, obstacles, past)
+        built, noise, state, n_jumps = self._structures(sites, frames, reduced, obstacles, past)
         if not bool(built.isfinite().all()):
             raise InputError(
                 f"{self.job.model.name}: predicts positions that are not finite for {self.job.name}; its "
                 "weights may be damaged, or it was not trained for such a chain"
             )
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
-        if self.job.mirrored:
-            built = -built
-        atoms, failures = self._finish(built[:, :, self._listed.to(built.device)].cpu().numpy())
-        return BuiltAtoms(atoms, displacement.cpu().numpy(), cis, failures, state, n_jumps)
+        hand = -1.0 if self.job.mirrored else 1.0
+        listed = built[:, :, self._listed.to(built.device)] * hand
+        atoms, failures = self._finish(listed.cpu().numpy())
+        displacement = self._structures.distance(self._finished(built, hand * atoms), sites)
+        strained = self._structures.strained(built).cpu().numpy()
+        return BuiltAtoms(
+            atoms,
+            displacement.cpu().numpy(),
+            noise.cpu().numpy(),
+            strained,
+            cis,
+            failures,
+            state,
+            n_jumps,
+        )
 
     def _obstacles(self, positions: Tensor) -> Obstacles | None:
         """Return the sites (frames, obstacles, 3) of other molecules, if the job has any."""
@@ -471,6 +528,16 @@ class FrameBuilder:
             frames = finished
         return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:]), failures
 
+    def _finished(self, built: Tensor, atoms: np.ndarray) -> Tensor:
+        """Return finished atoms in their slots; those that are gone, and without steps all, are as built."""
+        places = self.job.finished_places
+        if places is None:
+            return built
+        there = places >= 0
+        slots = built.cpu().clone()
+        slots[:, :, torch.from_numpy(there)] = torch.from_numpy(atoms[:, :, places[there]]).to(slots)
+        return slots
+
     def _count_cis(self, c_alpha: Tensor) -> np.ndarray:
         """Count cis peptides (residues,) before residues other than proline.
 
@@ -491,6 +558,7 @@ class FrameBuilder:
         order = np.argsort(np.concatenate(groups))
         atoms = np.concatenate([part.atoms for part in built], axis=1)[:, order]
         displacement = np.concatenate([part.displacement for part in built], axis=1)[:, order]
-        return BuiltAtoms(
-            atoms, displacement, built[0].cis + built[1].cis, built[0].failures + built[1].failures
-        )
+        noise = np.concatenate([part.noise_nm for part in built])[order]
+        strained = np.concatenate([part.strained for part in built], axis=1)[:, order]
+        cis, failures = built[0].cis + built[1].cis, built[0].failures + built[1].failures
+        return BuiltAtoms(atoms, displacement, noise, strained, cis, failures)

@@ -306,4 +306,4 @@ def to_checkpoint(
     family: str, config: Any, module: torch.nn.Module, provenance: dict[str, Any]
 ) -> Checkpoint:
     """Gather a trained module into a checkpoint."""
-    return Checkpoint(family, asdict(config), dict(module.named_parameters()), provenance)
+    return Checkpoint(family, asdict(config), dict(module.state_dict()), provenance)

@@ -14,7 +14,7 @@ from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.models.temporal.model import TemporalModel
 
-from .c_alpha_record import CAlphaRecord, describe_cis
+from .c_alpha_record import CAlphaRecord, describe_cis, describe_strain
 from .protein_frames import BuiltFrames, build_frames, build_in_sequence, frames_per_batch
 from .protein_plan import ProteinPlan
 from .request import Building
@@ -107,12 +107,15 @@ class _ProteinFollower:
             else build_in_sequence(self._workers, chunks, kept, clock, samples, self._state)
         ):
             self._state = built.state
+            if not self._c_alphas.n_structures:
+                built.c_alphas.require_sound(self.source.topology, self.source.name)
             self._c_alphas += built.c_alphas
             yield built
 
     def describe(self) -> str:
-        """Name cis peptide bonds."""
-        return describe_cis(self._c_alphas.summary(self.source.topology, self.source.beads_name))
+        """Name cis peptide bonds and strained residues."""
+        summary = self._c_alphas.summary(self.source.topology, self.source.beads_name)
+        return "; ".join(filter(None, (describe_cis(summary), describe_strain(summary))))
 
 
 class _TemporalFollower:

@@ -11,7 +11,7 @@ from backmap.inference.coherent import State
 from backmap.io import FrameChunk, GrowingOutput, Journal, open_source, require_output_format
 from backmap.models.checkpoint import ModelFile
 
-from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion
+from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion, describe_noise, describe_strain
 from .outputs import Outputs
 from .pool import Pool
 from .progress_report import ProgressReport
@@ -91,6 +91,8 @@ class ProteinRun(Run):
                     if built.overlaps is not None:
                         new = int(built.overlaps.sum()), int((built.overlaps > 0).sum())
                         overlaps = [one + other for one, other in zip(overlaps, new, strict=True)]
+                    if not c_alphas.n_structures:
+                        built.c_alphas.require_sound(source.topology, source.name)
                     c_alphas += built.c_alphas
                     notes = {
                         "skipped": skipped,
@@ -139,6 +141,10 @@ class ProteinRun(Run):
         """Report what was left out, and unusual peptide bonds."""
         if cis := describe_cis(outcome):
             yield f"{self._source.name}: {cis}"
+        if noise := describe_noise(outcome, self.request.bead_noise):
+            yield f"{self._source.name}: {noise}"
+        if strain := describe_strain(outcome):
+            yield f"{self._source.name}: {strain}"
         if outcome["skipped_frames"]:
             yield f"{self._source.name}: left out {numbered(outcome['skipped_frames'])}"
         near = outcome["overlaps_with_others"]
@@ -153,7 +159,7 @@ class ProteinRun(Run):
             yield f"{self._source.name}: {number} could not be minimised; left as built"
 
     def summary(self, outcome: dict[str, Any], report: ProgressReport) -> str:
-        """Summarise what was built, how fast, and how far C-alphas moved."""
+        """Summarise what was built, how fast, and how far atoms are from what they were built from."""
         speed = report.frames_built * self.residues / report.seconds
         said = f"{rounded(speed)} residues/s" if report.frames_built else "all built before"
         n_frames = self.steps - len(outcome["skipped_frames"])

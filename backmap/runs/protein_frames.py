@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import torch
 
-from backmap.chemistry import Topology
+from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, SLOT_OXT, Topology
 from backmap.chemistry.modified_residues import Modification, Modifications
 from backmap.chemistry.near_pairs import near_pairs
 from backmap.chemistry.periodic_box import has_box
@@ -109,14 +109,7 @@ class KeptAtoms:
             The modified residues by name, if the output has them instead of their parents.
         """
         sites, topology = source.sites, source.topology
-        known = {} if modifications is None else modifications
-        caps = {cap.name for cap in topology.caps}
-        protein = [row for row, residue in enumerate(atoms.residues) if residue.name not in caps]
-        names = [
-            _parent_names(atoms.residues[row], known.get(topology.names[index]))
-            for index, row in enumerate(protein)
-        ]
-        first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues)])[protein].tolist()
+        first, names = _places_and_names(atoms, topology, modifications)
         numbers, places = [], []
         for place in np.flatnonzero(np.isin(read, kept)).tolist():
             site = read[place]
@@ -132,6 +125,45 @@ class KeptAtoms:
             np.array(places, dtype=np.int64),
             others,
         )
+
+
+def atom_places(
+    atoms: AtomList, topology: Topology, modifications: Modifications | None = None
+) -> np.ndarray:
+    """Return the index (residues, 15) int64 of each heavy atom in a list; -1 if it is not there.
+
+    Parameters
+    ----------
+    atoms : AtomList
+        Residues of the topology, and their caps.
+    topology : Topology
+        The residues.
+    modifications : mapping of str to Modification, optional
+        The modified residues by name, if the list has them instead of their parents.
+    """
+    places = np.full((topology.n_residues, ATOM_SLOTS), -1, dtype=np.int64)
+    begins, names_of = _places_and_names(atoms, topology, modifications)
+    for residue, (first, names) in enumerate(zip(begins, names_of, strict=True)):
+        slots = [*enumerate(HEAVY_ATOMS[topology.residue_name(residue)]), (SLOT_OXT, "OXT")]
+        for slot, name in slots:
+            if name in names:
+                places[residue, slot] = first + names.index(name)
+    return places
+
+
+def _places_and_names(
+    atoms: AtomList, topology: Topology, modifications: Modifications | None
+) -> tuple[list[int], list[tuple[str, ...]]]:
+    """Return where the atoms of each residue begin in a list, and their names in its parent."""
+    known = {} if modifications is None else modifications
+    caps = {cap.name for cap in topology.caps}
+    protein = [row for row, residue in enumerate(atoms.residues) if residue.name not in caps]
+    names = [
+        _parent_names(atoms.residues[row], known.get(topology.names[index]))
+        for index, row in enumerate(protein)
+    ]
+    first = np.cumsum([0, *(len(residue.atom_names) for residue in atoms.residues)])[protein].tolist()
+    return first, names
 
 
 def _parent_names(residue: ListedResidue, modified: Modification | None) -> tuple[str, ...]:
@@ -281,7 +313,8 @@ class _PendingChunk:
         self._chunk, self._kept = chunk, kept
         near, self._origin = near_origin(chunk, kept)
         self._state = {} if past is None else past.state or {}
-        piece = near, chunk.numbers, chunk.periodic_box, past
+        more = () if past is None else (past,)
+        piece = near, chunk.numbers, chunk.periodic_box, *more
         self._future = workers.submit(*piece) if len(chunk) else None
 
     def result(self, samples: int) -> BuiltFrames:
@@ -299,7 +332,7 @@ class _PendingChunk:
             beside = np.asarray(chunk.coordinates[:, kept.others], dtype=np.float64)
             overlaps = _count_overlaps(atoms, beside, chunk.periodic_box)
             atoms = np.concatenate([atoms, np.broadcast_to(beside, (samples, *beside.shape))], axis=2)
-        record = CAlphaRecord.of(built)
+        record = CAlphaRecord.of(built, chunk.numbers)
         return BuiltFrames(atoms, chunk, record, built.failures, built.state, built.n_jumps, overlaps)
 
 
@@ -328,6 +361,7 @@ def build_reference(job: ProteinJob, source: Source, kept: KeptAtoms) -> np.ndar
     first = first.cut(first.covered.index(int(first.numbers[0])) + 1)
     with LocalWorkers(job, "cpu") as workers:
         (built,) = build_frames(workers, [first], kept, job.samples)
+    built.c_alphas.require_sound(source.topology, source.name)
     n_others = kept.others.stop - kept.others.start
     return built.coordinates[0, 0, : built.coordinates.shape[2] - n_others]
 

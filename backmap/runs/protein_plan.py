@@ -21,7 +21,7 @@ from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.postprocessing.modified_residues import ModifiedResidues
 
-from .protein_frames import Clock, KeptAtoms, build_reference, listed_atoms
+from .protein_frames import Clock, KeptAtoms, atom_places, build_reference, listed_atoms
 from .request import Building
 
 _BACKBONE = ("N", "CA", "C", "O", "CB", "OXT")
@@ -248,7 +248,10 @@ def _with_finishing(
         from backmap.postprocessing import RestrainedMinimisation
 
         finishing.append(RestrainedMinimisation(atoms, iterations=asked.minimise))
-    return replace(job, finishing=finishing), atoms
+    places = None
+    if finishing and job.beads is not None:
+        places = atom_places(atoms, topology, modifications)
+    return replace(job, finishing=finishing, finished_places=places), atoms
 
 
 def _decided(atoms: AtomList, reference: np.ndarray, hands: _Hands) -> np.ndarray:

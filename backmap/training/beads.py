@@ -15,14 +15,16 @@ from backmap.chemistry import SLOT_CA
 from backmap.chemistry.bead_mapping import BeadMapping, load_mapping
 from backmap.datasets.corpus import Corpus
 from backmap.limits import Real
-from backmap.models.beads.estimator import CAlphaEstimator, EstimatorConfig, Reach, c_alpha_is_main
-from backmap.models.beads.evidence import BeadTable, bead_table
-from backmap.models.c_alpha_posterior import CAlphaPosterior
+from backmap.models.beads.estimator import CAlphaEstimator, EstimatorConfig, Reach
+from backmap.models.beads.evidence import bead_table, c_alpha_is_main
 from backmap.models.chain import Chain
 from backmap.models.configuration import Depth, Share, Width
+from backmap.training.bead_noise import BeadBatch, chance_noise, measure_distances
 from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
 _LONGEST_STRETCH = 60
+_MOST_STRUCTURES_MEASURED = 1000
+_CHANCE_QUANTILE = 0.99
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,6 @@ class EstimatorShape:
     reach: Reach = 3
     width: Width = 192
     layers: Depth = 2
-
-
-class BeadBatch(NamedTuple):
-    """Beads (1, beads, 3) of some structures, their C-alphas (residues, 3), and which to learn from."""
-
-    beads: Tensor
-    table: BeadTable
-    chain: Chain
-    c_alpha: Tensor
-    counted: Tensor
 
 
 class EstimatorStage(Stage[BeadBatch]):
@@ -169,15 +161,16 @@ class EstimatorStage(Stage[BeadBatch]):
         return float(torch.cat([self._deviations(batch)[0] for batch in self.exact]).mean().sqrt())
 
     @torch.no_grad()
-    def bond_spreads_nm(self) -> np.ndarray:
-        """Spread (structures,) in nm of the bonds of estimated C-alphas, as for :attr:`rmsd_nm`."""
+    def measure_noise(self) -> float:
+        """Measure the distances that noise is estimated from; return the noise in nm seen by chance."""
         self.network.eval()
-        posterior = CAlphaPosterior().to(self.device)
-        spreads = [
-            posterior.bond_spread(self.network(batch.beads, batch.table, batch.chain)[0], batch.chain)
-            for batch in self.exact
-        ]
-        return torch.cat(spreads).cpu().numpy()
+        step = -(-self.data.n_structures // _MOST_STRUCTURES_MEASURED)
+        parts = [range(number, number + 1) for number in range(0, self.data.n_structures, step)]
+        exact = replace(self.config, noise_share=0.0, c_alpha_share=0.0)
+        batches = self._batches_of(self.data, parts, exact, 5)
+        measure_distances(self.network, batches, self.config.seed)
+        seen = [chance_noise(self.network, batch) for batch in batches + self.exact]
+        return float(np.quantile(seen, _CHANCE_QUANTILE))
 
 
 class EstimatorResult(NamedTuple):
@@ -220,8 +213,7 @@ def train_estimator(
     network = CAlphaEstimator(config).to(device)
     stage = EstimatorStage(network, mapping, training, data, held_out, device)
     history = train_stage(stage, folder / "estimator.state", resume)
-    usual, largest = np.quantile(stage.bond_spreads_nm(), (0.5, 0.99)).tolist()
-    network.config = replace(config, bond_spread_nm=usual, largest_bond_spread_nm=largest)
+    network.config = replace(config, chance_noise_nm=stage.measure_noise())
     return EstimatorResult(network, history, stage.rmsd_nm())
 
 

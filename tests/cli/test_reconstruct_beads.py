@@ -12,6 +12,7 @@ import pytest
 
 import backmap
 from backmap.chemistry import bead_mapping
+from backmap.chemistry.bead_mapping import load_mapping
 from backmap.cli.main import main
 from backmap.io import open_source
 
@@ -183,3 +184,95 @@ def test_trajectories_resume_and_workers_agree(martini, tmp_path):
     assert reconstruct(path, tmp_path / "whole.xtc", "--batch", "2") == 0
     assert reconstruct(path, tmp_path / "two.xtc", "--batch", "2", "--workers", "2") == 0
     assert (tmp_path / "whole.xtc").read_bytes() == (tmp_path / "two.xtc").read_bytes()
+
+
+def written_with(source: Path, output: Path, move) -> Path:
+    """Copy a PDB file, with each position (3,) in Angstrom moved by a function of it and the atom's name."""
+    lines = source.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("ATOM"):
+            position = np.array([float(line[first : first + 8]) for first in (30, 38, 46)])
+            moved = "".join(f"{value:8.3f}" for value in move(position, line[12:16].strip()))
+            lines[number] = line[:30] + moved + line[54:]
+    output.write_text("\n".join(lines) + "\n")
+    return output
+
+
+def test_beads_that_no_molecule_fits_are_refused(tmp_path, capsys):
+    def apart(position, name):
+        return position + [30.0, 0.0, 0.0] if name.startswith("SC") else position
+
+    given = written_with(BEADS / "1ab1_A.martini3.pdb", tmp_path / "given.pdb", apart)
+    assert reconstruct(given, tmp_path / "out.pdb") == 2
+    error = capsys.readouterr().err
+    assert re.search(r"no molecule fits these beads: in frame 1, \d+ of 46 residues would have bonds", error)
+    assert "check the mapping (--beads), the unit of lengths" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["given.pdb"]
+
+
+def test_side_chain_centres_named_cb_are_refused(tmp_path, capsys):
+    text = (BEADS / "1ab1_A.casc.pdb").read_text().replace(" SC ", " CB ")
+    (tmp_path / "given.pdb").write_text(text)
+    assert reconstruct(tmp_path / "given.pdb", tmp_path / "out.pdb", "--beads", "c-alpha+c-beta") == 2
+    assert "no molecule fits these beads" in capsys.readouterr().err
+
+
+def test_a_few_strained_residues_are_named(tmp_path, capsys):
+    source, count = BEADS / "1ab1_A.martini3.pdb", iter(range(1000))
+
+    def one_apart(position, name):
+        return position + [30.0, 0.0, 0.0] if name == "SC1" and next(count) == 10 else position
+
+    given = written_with(source, tmp_path / "given.pdb", one_apart)
+    assert reconstruct(given, tmp_path / "out.pdb", "--samples", "2", "--one-file") == 0
+    warned = capsys.readouterr().err
+    assert re.search(
+        r"bonds are more than 10 % off, or hands wrong, in \d+ residues of 2 of 2 structures, "
+        r"first in frame 1: chain A residue \d+ \w+",
+        warned,
+    )
+    strain = json.loads((tmp_path / "out.pdb.backmap.json").read_text())["strained_residues"]
+    assert strain["first_frame"] == 1 and strain["structures"] == 2
+    assert 1 <= strain["number_in_first_frame"] <= strain["number"] < 20
+    assert reconstruct(source, tmp_path / "sound.pdb") == 0
+    assert "bonds are more than" not in capsys.readouterr().err
+
+
+def test_mirrored_beads_are_warned_of(tmp_path, capsys):
+    source = BEADS / "1ab1_A.martini3.pdb"
+    given = written_with(source, tmp_path / "given.pdb", lambda position, _: position * [-1.0, 1.0, 1.0])
+    assert reconstruct(given, tmp_path / "out.pdb") == 0
+    warned = capsys.readouterr().err
+    assert "from where those of a molecule can be" in warned and "a mirror image" in warned
+
+
+def test_the_noise_of_beads_is_reported(tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    given = written_with(
+        BEADS / "1ab1_A.martini3.pdb",
+        tmp_path / "given.pdb",
+        lambda position, _: position + generator.normal(0.0, 0.2, 3),
+    )
+    assert main(["reconstruct", str(given), "-o", str(tmp_path / "out.pdb"), "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert re.search(
+        r"met within 0\.0\d+ nm rms, 0\.0\d+ nm at most, with noise of 0\.0[12]\d+ nm ->", said.out + said.err
+    )
+    record = json.loads((tmp_path / "out.pdb.backmap.json").read_text())
+    assert record["structures_with_noisy_beads"] == 1
+    assert 0.02 / 1.5 < record["bead_noise_mean_nm"] < 0.02 * 1.5
+
+
+def test_the_distance_to_the_beads_is_that_of_what_is_written(tmp_path):
+    source, output = BEADS / "1ab1_A.martini3.pdb", tmp_path / "out.pdb"
+    assert reconstruct(source, output, "--hydrogens", "--minimise", "20") == 0
+    record = json.loads((tmp_path / "out.pdb.backmap.json").read_text())
+    assert record["bead_distance_rms_nm"] > 0.002
+    built, beads = open_source(output), open_source(source)
+    (atoms,), (given,) = built.chunks(1), beads.chunks(1)
+    layout = load_mapping("martini3").layout(built.topology.residue_types)
+    image = layout.image(np.nan_to_num(built.sites.in_slots(atoms.coordinates)))
+    squared = np.square(image - given.coordinates).sum(axis=-1)[0]
+    of_residues = np.bincount(layout.residues, squared) / np.bincount(layout.residues)
+    assert record["bead_distance_rms_nm"] == pytest.approx(np.sqrt(of_residues.mean()), abs=2e-4)
+    assert record["bead_distance_largest_nm"] == pytest.approx(np.sqrt(of_residues.max()), abs=2e-4)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX, Topology
 from backmap.chemistry.bead_mapping import load_mapping
 from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaRule
 from backmap.models.shipped import load_model, read_estimator
-from tests.beaded import crystal
+from tests.beaded import Beaded, crambin, crystal
 
 CPU = torch.device("cpu")
 
@@ -18,9 +19,11 @@ def model():
     return load_model("protein", CPU)
 
 
-def builder(model, mapping: str, rule: CAlphaRule | None = None) -> BeadBuilder:
-    structure = crystal()
-    needs = mapping in ("residue-centre", "martini3")
+def builder(
+    model, mapping: str, rule: CAlphaRule | None = None, structure: Beaded | None = None
+) -> BeadBuilder:
+    structure = structure or crystal()
+    needs = mapping in ("residue-centre", "martini3", "martini2")
     estimator = read_estimator(load_mapping(mapping)).load(CPU) if needs else None
     layout = structure.layout(mapping)
     return BeadBuilder(
@@ -30,7 +33,7 @@ def builder(model, mapping: str, rule: CAlphaRule | None = None) -> BeadBuilder:
 
 def build(engine: BeadBuilder, beads: torch.Tensor, first: int = 0, **how) -> torch.Tensor:
     numbers = torch.arange(first, first + len(beads))
-    return engine.reconstruct(beads, numbers=numbers, **({"samples": 2, "seed": 0} | how))
+    return engine.reconstruct(beads, numbers=numbers, **({"samples": 2, "seed": 0} | how)).atoms
 
 
 @pytest.mark.parametrize("mapping", ["residue-centre", "martini3", "c-alpha+side-chain-centre", "backbone"])
@@ -46,6 +49,25 @@ def test_atoms_lie_on_exact_beads_near_the_true_ones(model, mapping):
     assert distance.median() < 0.08
     backbone = (built - true)[:, :, 2:-2, :3].norm(dim=-1).square().mean().sqrt()
     assert backbone < (1e-5 if mapping == "backbone" else 0.06)
+
+
+@pytest.mark.parametrize(
+    "mapping", ["residue-centre", "martini3", "martini2", "c-alpha+side-chain-centre", "primo"]
+)
+def test_disulfides_stay_closed(model, mapping):
+    structure = crambin()
+    built = build(builder(model, mapping, structure=structure), structure.beads(mapping), samples=5)[:, 0]
+    cysteines = np.flatnonzero(structure.topology.residue_types == RESIDUE_INDEX["CYS"])
+    beta, sulfur = (HEAVY_ATOMS["CYS"].index(name) for name in ("CB", "SG"))
+    true = structure.atoms[0, cysteines, sulfur]
+    bonded = np.triu(np.linalg.norm(true[:, None] - true, axis=-1) < 0.25, 1)
+    first, second = (built[:, cysteines[side]] for side in np.nonzero(bonded))
+    assert first.shape[1] == 3
+    bonds = (first[:, :, sulfur] - second[:, :, sulfur]).norm(dim=-1)
+    assert ((bonds > 0.195) & (bonds < 0.215)).all()
+    for one, other in ((first, second), (second, first)):  # CB-SG-SG: 104 degrees
+        spans = (one[:, :, beta] - other[:, :, sulfur]).norm(dim=-1)
+        assert ((spans > 0.28) & (spans < 0.33)).all()
 
 
 def test_frames_do_not_depend_on_their_batch(model):
@@ -96,3 +118,34 @@ def test_beads_without_c_alphas_need_an_estimator(model):
         BeadBuilder(
             model, structure.topology, structure.linked, structure.layout("martini3"), CAlphaRule(), None, CPU
         )
+
+
+def pieces(n_residues: int) -> list[Beaded]:
+    """Crambin cut into chains of a few residues each, as separate structures."""
+    whole, cut = crambin(), []
+    for first in range(0, whole.topology.n_residues - n_residues + 1, 9):
+        part = slice(first, first + n_residues)
+        types = whole.topology.residue_types[part]
+        topology = Topology(types, np.zeros_like(types), ("A",), np.arange(1, n_residues + 1))
+        cut.append(Beaded(topology, whole.atoms[:, part]))
+    return cut
+
+
+@pytest.mark.parametrize("n_residues", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("mapping", "tolerated"),
+    [("primo", 0.0), ("residue-centre", 0.0), ("c-alpha+side-chain-centre", 0.05), ("martini3", 0.1)],
+)
+def test_ends_of_chains_are_sound(model, mapping, tolerated, n_residues):
+    strained = []
+    for structure in pieces(n_residues):
+        engine = builder(model, mapping, structure=structure)
+        strained.append(engine.strained(build(engine, structure.beads(mapping), samples=5)))
+    assert torch.stack(strained).float().mean() <= tolerated
+
+
+def test_both_ends_of_a_chain_relax(model):
+    structure, mapping = crambin(), "c-alpha+residue-centre"
+    engine = builder(model, mapping, structure=structure)
+    strained = engine.strained(build(engine, structure.beads(mapping), samples=10))
+    assert strained[..., [0, -1]].float().mean() < 0.5 and not strained[..., 3:-3].any()

@@ -106,7 +106,7 @@ def test_motion_and_cis_peptides_are_recorded(kept_and_built):
     assert not built.displacement.any()
     assert built.cis.tolist() == [0] * 7 + [6] + [0] * 12
     moved = built._replace(displacement=np.full((2, 3, 20), 0.02, dtype=np.float32))
-    record = CAlphaRecord.of(built) + CAlphaRecord.of(moved)
+    record = CAlphaRecord.of(built, np.arange(3)) + CAlphaRecord.of(moved, np.arange(3))
     assert CAlphaRecord.from_notes(record.to_notes()) == record
     summary = record.summary(TOPOLOGY, None)
     assert describe_motion(summary) == (

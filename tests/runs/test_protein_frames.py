@@ -61,6 +61,8 @@ class Echo:
         return BuiltAtoms(
             atoms=np.broadcast_to(atoms, (*shape, ATOMS.n_atoms, 3)).astype(np.float32),
             displacement=np.zeros((*shape, TOPOLOGY.n_residues), dtype=np.float32),
+            noise_nm=np.zeros(len(numbers), dtype=np.float32),
+            strained=np.zeros((*shape, TOPOLOGY.n_residues), dtype=bool),
             cis=np.zeros(TOPOLOGY.n_residues, dtype=np.int64),
             failures=0,
         )

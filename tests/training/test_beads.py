@@ -30,7 +30,7 @@ def test_loss_falls(corpora, tmp_path):
     result = train_estimator(shape, training(30, c_alpha_share=0.5), *corpora, tmp_path, CPU, False)
     assert result.history[-1]["loss"] < result.history[0]["loss"] - 1.0
     assert 0 < result.rmsd_nm < 0.2
-    assert 0 < result.estimator.config.bond_spread_nm <= result.estimator.config.largest_bond_spread_nm
+    assert result.estimator.config.chance_noise_nm >= 0
 
 
 def test_resumed_equals_uninterrupted(corpora, tmp_path, monkeypatch):

@@ -1,11 +1,11 @@
-"""Candidate side chains chosen by how well they explain the beads."""
+"""Candidate side chains and chain ends chosen by how well they explain the beads."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from backmap.chemistry import SIDE_CHAIN, SLOT_CB
+from backmap.chemistry import ATOM_SLOTS, SIDE_CHAIN, SLOT_CA, SLOT_CB
 from backmap.models.beads.evidence import BeadEvidence
 
 CANDIDATES_PER_CHOICE = 3
@@ -13,6 +13,10 @@ CANDIDATES_PER_CHOICE = 3
 
 MISFIT_NM = 0.02
 """Deviation of a bead that the fit of atoms to beads removes without strain."""
+
+_AHEAD_PER_BOND_NM, _SPREAD_PER_BOND_NM = 0.06, 0.08
+"""Where side-chain atoms are if their torsions are unknown: beyond CB by so much for each bond between
+them, and with what spread."""
 
 
 def choose_by_beads(
@@ -50,3 +54,42 @@ def choose_by_beads(
     steps = (torch.arange(number, device=uniforms.device) + uniforms[..., None]) / number
     chosen = torch.searchsorted(cumulative, steps).clamp_max(candidates.shape[2] - 1)
     return candidates.gather(2, chosen[..., None, None].expand(-1, -1, -1, *candidates.shape[3:]))
+
+
+def misfit_of_ends(
+    backbone: Tensor, c_beta: Tensor, bonds_from_beta: Tensor, residues: Tensor, beads: BeadEvidence
+) -> Tensor:
+    """Return the negative log-likelihood of the beads of some residues, before their side chains are built.
+
+    Parameters
+    ----------
+    backbone : Tensor, (frames, ends, trials, 4, 3)
+        N, CA, C, O in nm.
+    c_beta : Tensor, (frames, ends, trials, 3)
+        In nm.
+    bonds_from_beta : Tensor, (ends, 15) int64
+        Bonds from CB to each atom after it.
+    residues : Tensor, (ends,) int64
+        The residues, ascending.
+    beads : BeadEvidence
+        The beads of the same frames.
+
+    Returns
+    -------
+    Tensor, (frames, ends, trials)
+    """
+    table = beads.table
+    seen = torch.isin(table.residues, residues)
+    place = torch.searchsorted(residues, table.residues[seen])
+    weights, bonds = table.weights[seen], bonds_from_beta[place].to(c_beta.dtype)
+    toward = c_beta - backbone[..., SLOT_CA, :]
+    toward = toward / torch.linalg.vector_norm(toward, dim=-1, keepdim=True).clamp_min(1e-6)
+    ahead = (weights * bonds).sum(dim=1) * _AHEAD_PER_BOND_NM
+    image = torch.einsum("bs,fbcsx->fbcx", weights[:, :SLOT_CB], backbone[:, place])
+    image = image + weights[:, SLOT_CB:ATOM_SLOTS].sum(dim=1)[:, None, None] * c_beta[:, place]
+    image = image + ahead[:, None, None] * toward[:, place]
+    squared = (image - beads.positions[:, seen, None]).square().sum(dim=-1)
+    spread = (weights * bonds).square().sum(dim=1) * _SPREAD_PER_BOND_NM**2
+    variance = MISFIT_NM**2 + spread[:, None] + beads.tolerance_nm[:, None, None].square()
+    energy = torch.zeros_like(c_beta[..., 0])
+    return energy.index_add(1, place, squared / (2 * variance))

@@ -8,15 +8,15 @@ from typing import Annotated, Final
 import torch
 from torch import Tensor, nn
 
-from backmap.chemistry import RESIDUE_NAMES, SLOT_CA
+from backmap.chemistry import RESIDUE_NAMES
 from backmap.chemistry.bead_mapping import MOST_BEADS_PER_RESIDUE
 from backmap.limits import Real, Whole
-from backmap.models.beads.evidence import BeadTable, by_residue, columns_present
+from backmap.models.beads.evidence import BeadTable, by_residue, c_alpha_is_main, columns_present
+from backmap.models.beads.noise import NoiseEstimator
 from backmap.models.chain import Chain, shift
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import Depth, Width, config_from_dict
 
-Length = Annotated[float, Real(0.0, 1.0)]
 Reach = Annotated[int, Whole(1, 16)]
 
 
@@ -36,9 +36,8 @@ class EstimatorConfig:
         Neighbours in the chain, on either side, whose beads the network sees.
     width, layers : int
         Sizes of the layers.
-    bond_spread_nm, largest_bond_spread_nm : float
-        Standard deviation, within a frame, of the distances of estimated C-alphas of neighbours: the median
-        and the 99th percentile on structures without noise. A frame beyond is noisy.
+    chance_noise_nm : float
+        Noise that structures without noise seem to have by chance, as their 99th percentile.
     """
 
     mapping: str
@@ -47,8 +46,7 @@ class EstimatorConfig:
     reach: Reach = 3
     width: Width = 192
     layers: Depth = 2
-    bond_spread_nm: Length = 0.0
-    largest_bond_spread_nm: Length = 0.0
+    chance_noise_nm: Annotated[float, Real(0.0, 1.0)] = 0.0
 
 
 class CAlphaEstimator(nn.Module):
@@ -74,6 +72,7 @@ class CAlphaEstimator(nn.Module):
         for before, after in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Linear(before, after), nn.SiLU()]
         self.trunk = nn.Sequential(*layers, nn.Linear(config.width, 4))
+        self.noise = NoiseEstimator(config.columns)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> CAlphaEstimator:
@@ -126,13 +125,15 @@ class CAlphaEstimator(nn.Module):
         moved = (~exact).to(beads.dtype)
         return main + offsets * moved[:, None], noise * moved
 
+    def estimate_noise(self, beads: Tensor, c_alpha: Tensor, table: BeadTable, chain: Chain) -> Tensor:
+        """Return the noise (frames,) float64 of beads in nm; zero in frames whose beads may well be exact.
 
-def c_alpha_is_main(table: BeadTable, n_residues: int) -> Tensor:
-    """Return which residues (residues,) bool have their C-alpha as main bead."""
-    main = table.columns == 0
-    exact = torch.zeros(n_residues, dtype=torch.bool, device=table.residues.device)
-    exact[table.residues[main]] = table.weights[main, SLOT_CA] == 1.0
-    return exact
+        Arguments are as for :meth:`forward`, with the estimated C-alphas (frames, residues, 3).
+        """
+        noise, evidence = self.noise(beads, c_alpha, table, chain)
+        least = max(self.noise.least_noise_nm, self.config.chance_noise_nm)
+        noisy = (noise > least) & (evidence > self.noise.least_evidence)
+        return noise * noisy
 
 
 def chain_axes(main: Tensor, chain: Chain) -> Tensor:

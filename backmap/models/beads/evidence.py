@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from backmap.chemistry import SLOT_CA
 from backmap.chemistry.bead_mapping import BeadLayout
 
 
@@ -71,6 +72,14 @@ def columns_present(table: BeadTable, n_residues: int, n_columns: int) -> Tensor
     present = torch.zeros(n_residues, n_columns, dtype=torch.bool, device=table.residues.device)
     present[table.residues, table.columns] = True
     return present
+
+
+def c_alpha_is_main(table: BeadTable, n_residues: int) -> Tensor:
+    """Return which residues (residues,) bool have their C-alpha as main bead."""
+    main = table.columns == 0
+    exact = torch.zeros(n_residues, dtype=torch.bool, device=table.residues.device)
+    exact[table.residues[main]] = table.weights[main, SLOT_CA] == 1.0
+    return exact
 
 
 def of_samples(evidence: BeadEvidence, samples: int) -> BeadEvidence:

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, Topology, penalty_terms
-from backmap.chemistry.topology import MAX_DISULFIDE_DISTANCE_NM
+from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, Topology, penalty_terms
+from backmap.models.beads.disulfide_springs import DisulfideSprings
 from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.chain import Chain
 from backmap.models.protein.given_atoms import standing_atoms
+from backmap.models.protein.side_chains import wrong_hand
 
 _STEPS = 30
 _MOMENTUM = 0.9
@@ -27,7 +28,8 @@ _STEP_SIZE_NM2 = 3.5e-6
 """Steps along the force in kT/nm, about one over the largest curvature of the energy."""
 
 _LARGEST_STEP_NM = 0.01
-_SLOT_SG = HEAVY_ATOMS["CYS"].index("SG")
+STRAINED_BOND = 0.10
+"""A bond is strained if its length deviates from the ideal by more than this fraction of it."""
 
 _N, _CA, _C = range(3)
 _NEXT = ATOM_SLOTS
@@ -41,7 +43,7 @@ class BeadFitter:
 
     The energy of bonds, bond angles, peptide planes and overlaps falls along its gradient with momentum
     (Nesterov), and after each step the atoms of each bead move together by the least motion that brings their
-    image to the bead: the beads are constraints, not springs.
+    image to the bead: the beads are constraints, not springs. Disulfides are bonds like others.
 
     Parameters
     ----------
@@ -61,6 +63,7 @@ class BeadFitter:
         terms = penalty_terms(topology, linked, dtype=np.float32)
         chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, device)
         self._table = table
+        self._types = chain.types
         self._terms = {name: torch.from_numpy(term).to(device) for name, term in terms.items()}
         self._terms["present"] = standing_atoms(chain)
         peptides = ATOM_SLOTS * torch.nonzero(chain.linked)
@@ -71,7 +74,7 @@ class BeadFitter:
         centres, self._stiffness = self._list_centres(terms["bonds"], peptides, joints)
         self._ends = centres.T.flatten()  # all centres, then all first, second and third atoms
         self._pull = least_motion(table)
-        self._cysteines = torch.nonzero(chain.types == RESIDUE_INDEX["CYS"]).squeeze(-1)
+        self._disulfides = DisulfideSprings(chain, *_STIFFNESS_KT_PER_NM2)
 
     def _list_centres(self, bonds: np.ndarray, peptides: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
         """Return centres with three atoms (centres, 4) whose volumes are kept, and how stiffly (centres, 1).
@@ -108,17 +111,41 @@ class BeadFitter:
             In nm.
         """
         built = self._lengths(atoms)[0], self._volumes(atoms)[0]
-        held = self._held(atoms)
+        disulfides = self._disulfides.find(atoms)
         position = self._onto_beads(atoms.clone(), evidence)
         ahead, before = position, position
         for _ in range(_STEPS):
-            step = -_STEP_SIZE_NM2 * self._gradient(ahead, *built, box)
+            gradient = self._disulfides.add(self._gradient(ahead, *built, box), ahead, disulfides)
+            step = -_STEP_SIZE_NM2 * gradient
             length = torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(1e-12)
             step = step * (length.clamp_max(_LARGEST_STEP_NM) / length)
-            position = self._onto_beads(ahead + step.masked_fill(held[..., None], 0.0), evidence)
+            position = self._onto_beads(ahead + step, evidence)
             ahead = position + _MOMENTUM * (position - before)
             before = position
         return position
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return which residues have a strained bond, or a centre of the wrong hand.
+
+        Parameters
+        ----------
+        atoms : Tensor, (..., residues, 15, 3) float32
+            In nm.
+
+        Returns
+        -------
+        Tensor, (..., residues) bool
+        """
+        bonds, lengths = self._terms["bonds"], self._terms["bond_lengths"]
+        ends = atoms.flatten(-3, -2)[..., bonds, :]
+        found = torch.linalg.vector_norm(ends[..., 1, :] - ends[..., 0, :], dim=-1)
+        off = (found / lengths - 1).abs() > STRAINED_BOND
+        strained = wrong_hand(atoms, self._types) & (self._types != RESIDUE_INDEX["GLY"])
+        residues = torch.div(bonds, ATOM_SLOTS, rounding_mode="floor")
+        number = torch.zeros(strained.shape, dtype=torch.int64, device=atoms.device)
+        for end in residues.unbind(dim=1):
+            number.index_add_(-1, end, off.long())
+        return strained | (number > 0)
 
     def _gradient(self, atoms: Tensor, lengths: Tensor, volumes: Tensor, box: Tensor | None) -> Tensor:
         """Return the gradient of the energy in kT/nm; the operator's forward pass is not needed."""
@@ -163,15 +190,6 @@ class BeadFitter:
         points = atoms.flatten(1, 2)
         apart = points.index_select(1, self._spans[:, 1]) - points.index_select(1, self._spans[:, 0])
         return torch.linalg.vector_norm(apart, dim=-1), apart
-
-    def _held(self, atoms: Tensor) -> Tensor:
-        """Return which atoms (frames, residues, 15) bool feel no force: bonded sulfurs repel each other."""
-        held = torch.zeros(atoms.shape[:-1], dtype=torch.bool, device=atoms.device)
-        sulfur = atoms[:, self._cysteines, _SLOT_SG]
-        apart = torch.cdist(sulfur, sulfur)
-        apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-        held[:, self._cysteines, _SLOT_SG] = (apart < MAX_DISULFIDE_DISTANCE_NM).any(dim=-1)
-        return held
 
     def _onto_beads(self, atoms: Tensor, evidence: BeadEvidence) -> Tensor:
         """Move the atoms of each bead together, by the least motion that brings their image to the bead."""

@@ -19,6 +19,8 @@ from backmap.chemistry import (
     SLOT_OXT,
 )
 from backmap.chemistry.ideal_geometry import PLACEMENTS, SLOT_PROLINE_CD, ideal_geometry
+from backmap.models.beads.candidates import misfit_of_ends
+from backmap.models.beads.evidence import BeadEvidence
 from backmap.models.chain import Chain, shift
 from backmap.models.protein.geometry import (
     angle_in_class,
@@ -69,6 +71,10 @@ class BackboneBuilder(nn.Module):
     reach_per_bond_nm: Final = 0.13
     """Maximum distance of a side-chain atom from CB: a constant, plus this per bond between them."""
     excess_weight: Final = 1e3
+    overlap_kt_per_nm2: Final = 3000.0
+    """Cost of overlaps, with which the misfit of beads is compared."""
+    oxygen_ahead: Final = 0.41
+    """How far beyond C, per length of CA-C, the oxygen lies on average if nothing is known of its torsion."""
     branch_turn: Final = math.radians(122.0)
     """Torsion CB-N-CA-C of an L-amino acid."""
 
@@ -102,6 +108,7 @@ class BackboneBuilder(nn.Module):
         end_uniforms: Tensor,
         given: Given | None = None,
         box: Tensor | None = None,
+        beads: BeadEvidence | None = None,
         loyalty: float = 0.0,
     ) -> Backbone:
         """Build backbones.
@@ -125,6 +132,8 @@ class BackboneBuilder(nn.Module):
             angles to them.
         box : Tensor, (frames, 3, 3), optional
             Periodic boxes.
+        beads : BeadEvidence, optional
+            Beads of the same frames, which help to choose the ends. Not supported in TorchScript.
         loyalty : float
             Overlap in nm up to which the first trial of each end is preferred to others.
         """
@@ -135,9 +144,11 @@ class BackboneBuilder(nn.Module):
             atoms = keep_given(given, atoms, 0, chemistry.SLOT_CB)
         starts, ends = chain_ends(chain)
         count = len(starts)
-        self._place_starts(atoms, starts, chain, end_uniforms[:, :count], given, box, loyalty)
+        self._place_starts(atoms, starts, chain, end_uniforms[:, :count], given, box, beads, loyalty)
         oxt = torch.zeros_like(c_alpha)
-        oxt[:, ends] = self._place_ends(atoms, ends, chain, end_uniforms[:, count:], given, box, loyalty)
+        oxt[:, ends] = self._place_ends(
+            atoms, ends, chain, end_uniforms[:, count:], given, box, beads, loyalty
+        )
         backbone = Backbone(atoms, oxt)
         return backbone if given is None else self._fitted(backbone, given, chain)
 
@@ -153,6 +164,7 @@ class BackboneBuilder(nn.Module):
         uniforms: Tensor,
         given: Given | None,
         box: Tensor | None,
+        beads: BeadEvidence | None,
         loyalty: float,
     ) -> None:
         """Write N of the first residues of segments, and C of residues without neighbours."""
@@ -160,7 +172,11 @@ class BackboneBuilder(nn.Module):
         linked = chain.linked[starts]
         c_alpha = atoms[:, starts, None, chemistry.SLOT_CA]
         following = atoms[:, (starts + 1).clamp_max(chain.n_residues - 1), None, chemistry.SLOT_N]
-        lone_c, beside = self._lone(c_alpha, uniforms[:, :, :1], anchors)
+        lone_c, beside = self._lone(c_alpha, uniforms if beads is not None else uniforms[:, :, :1], anchors)
+        if beads is not None:
+            given_n, has_n = anchors.at(chemistry.SLOT_N), anchors.has(chemistry.SLOT_N)
+            best = self._likeliest(lone_c, c_alpha, given_n, starts, chain, beads) * has_n[:, :, None]
+            lone_c, beside = lone_c.gather(2, best), beside.gather(2, best)
         c = _where(linked[:, None], atoms[:, starts, None, chemistry.SLOT_C], lone_c)
         atoms[:, starts, chemistry.SLOT_C] = c.squeeze(2)
         reference = _where(linked[:, None], following, beside)
@@ -171,15 +187,19 @@ class BackboneBuilder(nn.Module):
         by_beta = place_atom(beta, c, c_alpha, self.n_length, self.mean_angle, turn)
         trials = _where(anchors.has(chemistry.SLOT_CB), by_beta, trials)
         trials = _where(anchors.has(chemistry.SLOT_N), anchors.at(chemistry.SLOT_N), trials)
-        excess = self._excess_reach(trials, c_alpha, c, chain.types[starts], anchors)
+        penalty = self._excess_reach(trials, c_alpha, c, chain.types[starts], anchors)
+        if beads is not None:
+            o = atoms[:, starts, None, chemistry.SLOT_O]
+            o = _where(linked[:, None], o, c + self.oxygen_ahead * (c - c_alpha))
+            penalty = penalty + self._misfit(trials, c_alpha, c, o, starts, chain, beads)
         target = starts[:, None] * chemistry.SLOT_CB + chemistry.SLOT_N
-        n = self._least_overlap(trials.unsqueeze(3), atoms, starts, target, excess, box, loyalty)
+        n = self._least_overlap(trials.unsqueeze(3), atoms, starts, target, penalty, box, loyalty)
         atoms[:, starts, chemistry.SLOT_N] = n.squeeze(2)
 
     def _lone(self, c_alpha: Tensor, uniforms: Tensor, anchors: "_Anchors") -> tuple[Tensor, Tensor]:
-        """Return C (frames, starts, 1, 3) of residues without neighbours, and reference points for torsions.
+        """Return C of residues without neighbours, and reference points for torsions.
 
-        C lies in a random direction, or where given atoms allow it.
+        C lies in random directions, (frames, starts, trials, 3), or where given atoms allow it.
         """
         direction = _random_direction(uniforms)
         n, has_beta = anchors.at(chemistry.SLOT_N), anchors.has(chemistry.SLOT_CB)
@@ -203,6 +223,7 @@ class BackboneBuilder(nn.Module):
         uniforms: Tensor,
         given: Given | None,
         box: Tensor | None,
+        beads: BeadEvidence | None,
         loyalty: float,
     ) -> Tensor:
         """Write C and O of the last residues of segments; return their terminal oxygens (frames, ends, 3).
@@ -230,7 +251,9 @@ class BackboneBuilder(nn.Module):
         turn = torch.where(has_o, measured, turn)
         o = place_atom(n, c_alpha, c, self.o_length, self.o_angle, turn)
         oxt = place_atom(n, c_alpha, c, self.oxt_length, self.oxt_angle, turn + math.pi)
-        excess = self._excess_reach(n, c_alpha, c, chain.types[ends], anchors)
+        penalty = self._excess_reach(n, c_alpha, c, chain.types[ends], anchors)
+        if beads is not None:
+            penalty = penalty + self._misfit(n, c_alpha, c, o, ends, chain, beads)
         first = ends[:, None] * chemistry.SLOT_CB
         target = torch.cat(
             [
@@ -241,7 +264,7 @@ class BackboneBuilder(nn.Module):
             dim=1,
         )
         chosen = self._least_overlap(
-            torch.stack([c, o, oxt], dim=3), atoms, ends, target, excess, box, loyalty
+            torch.stack([c, o, oxt], dim=3), atoms, ends, target, penalty, box, loyalty
         )
         atoms[:, ends, chemistry.SLOT_C] = chosen[:, :, 0]
         atoms[:, ends, chemistry.SLOT_O] = _where(has_o, oxygen, chosen[:, :, 1:2]).squeeze(2)
@@ -250,7 +273,7 @@ class BackboneBuilder(nn.Module):
     def _excess_reach(
         self, n: Tensor, c_alpha: Tensor, c: Tensor, types: Tensor, anchors: "_Anchors"
     ) -> Tensor:
-        """Return by how much given side-chain atoms are too far from CB, in nm."""
+        """Return the penalty of given side-chain atoms that are too far from CB."""
         shape = torch.broadcast_tensors(n, c_alpha, c)[0].shape
         backbone = torch.stack([n.expand(shape), c_alpha.expand(shape), c.expand(shape), c.expand(shape)], -2)
         bonds = self.bonds_from_beta[types]
@@ -260,7 +283,44 @@ class BackboneBuilder(nn.Module):
         apart = self.c_beta(backbone, types.unsqueeze(1)) - anchors.atoms.gather(2, index)
         allowed = self.reach_nm + fewest * self.reach_per_bond_nm
         excess = (torch.linalg.vector_norm(apart, dim=-1) - allowed.unsqueeze(1)).clamp_min(0)
-        return torch.where(behind.any(dim=1, keepdim=True), excess, 0.0)
+        return self.excess_weight * torch.where(behind.any(dim=1, keepdim=True), excess, 0.0)
+
+    @torch.jit.unused
+    def _likeliest(
+        self,
+        c: Tensor,
+        c_alpha: Tensor,
+        n: Tensor,
+        starts: Tensor,
+        chain: Chain,
+        beads: BeadEvidence,
+    ) -> Tensor:
+        """Return which C (frames, starts, trials, 3) of residues without neighbours explain the beads best.
+
+        The result is an index (frames, starts, 1, 3). It has no meaning where N is not known.
+        """
+        o = c + self.oxygen_ahead * (c - c_alpha)
+        misfit = self._misfit(n, c_alpha, c, o, starts, chain, beads)
+        return misfit.argmin(dim=2, keepdim=True)[..., None].expand(-1, -1, -1, 3)
+
+    @torch.jit.unused
+    def _misfit(
+        self,
+        n: Tensor,
+        c_alpha: Tensor,
+        c: Tensor,
+        o: Tensor,
+        residues: Tensor,
+        chain: Chain,
+        beads: BeadEvidence,
+    ) -> Tensor:
+        """Return the penalty (frames, ends, trials) of atoms (frames, ends, trials or 1, 3) off beads."""
+        shape = torch.broadcast_tensors(n, c_alpha, c, o)[0].shape
+        backbone = torch.stack([atom.expand(shape) for atom in (n, c_alpha, c, o)], dim=3)
+        types = chain.types[residues]
+        c_beta = self.c_beta(backbone, types.unsqueeze(1))
+        misfit = misfit_of_ends(backbone, c_beta, self.bonds_from_beta[types], residues, beads)
+        return misfit / self.overlap_kt_per_nm2
 
     def _least_overlap(
         self,
@@ -268,16 +328,15 @@ class BackboneBuilder(nn.Module):
         atoms: Tensor,
         residues: Tensor,
         target: Tensor,
-        excess: Tensor,
+        penalty: Tensor,
         box: Tensor | None,
         loyalty: float,
     ) -> Tensor:
         """Return the points (frames, ends, points, 3) of the trials that overlap least with other residues.
 
-        They are chosen from trials (frames, ends, trials, points, 3), one after another. Trials that given
-        side-chain atoms cannot reach come last.
+        They are chosen from trials (frames, ends, trials, points, 3), one after another. A penalty
+        (frames, ends, trials) counts like squared overlaps in nm^2.
         """
-        penalty = self.excess_weight * excess
         penalty[:, :, 1:] += loyalty
         # Call the operator directly: TorchScript cannot call functions with optional keywords.
         choice = torch.ops.backmap.least_overlap(

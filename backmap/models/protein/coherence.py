@@ -275,6 +275,7 @@ class CoherentDrawer:
             share_below(turned).flatten(0, 1),
             None,
             box,
+            None,
             self.loyalty_nm2,
         )
         return backbone, angles[:, -1], twisted[:, -1], turned[:, -1]

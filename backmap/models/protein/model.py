@@ -154,7 +154,7 @@ class ProteinModel(nn.Module):
             c_alpha, keys = c_alpha.flatten(0, 1), keys.flatten().unsqueeze(0)
         if given is not None:
             given = self._usable(given, chain)
-        backbone = self.draw_backbone(c_alpha, chain, keys, given, box)
+        backbone = self.draw_backbone(c_alpha, chain, keys, given, box, beads)
         if given is not None:
             given = of_samples(given, keys.shape[0])
         if box is not None:
@@ -207,6 +207,7 @@ class ProteinModel(nn.Module):
         keys: Tensor,
         given: Given | None = None,
         box: Tensor | None = None,
+        beads: BeadEvidence | None = None,
     ) -> Backbone:
         """Draw backbones for samples x frames, samples first; arguments as for :meth:`draw`."""
         samples = keys.shape[0]
@@ -229,7 +230,9 @@ class ProteinModel(nn.Module):
             given = of_samples(given, samples)
         if box is not None:
             box = box.repeat(samples, 1, 1)
-        return self.backbone(c_alpha, frames, angles, twists, chain, end_uniforms, given, box)
+        if beads is not None:
+            beads = self._repeat_beads(beads, samples)
+        return self.backbone(c_alpha, frames, angles, twists, chain, end_uniforms, given, box, beads)
 
     def _end_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
         """Return random numbers (samples, frames, ends, candidates, 3) for the ends of segments."""
