@@ -141,9 +141,10 @@ def _clock(source: Source, asked: Building) -> Clock:
         return Clock(None)
     interval = source.frame_interval_ps
     if interval is None and source.n_frames > 1:
-        raise InputError(
-            f"{source.name}: does not say how much time passes between frames, which coherent frames need; "
-            "give it in ps as the frame interval"
+        raise OptionError(
+            "frame_interval",
+            f"{source.name} does not say how much time passes between frames, which coherent frames need; give "
+            "it in ps",
         )
     return Clock((interval or 0.0) / source.frame_range.stride)
 

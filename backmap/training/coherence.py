@@ -273,7 +273,10 @@ MOTIONS = {
 }
 """What is tuned so that atoms move as in the simulations, and first values in ps or degrees."""
 
-_LEAST, _LARGEST = 0.5, 200.0
+_LARGEST = {"memory": 100.0, "wandering": 25.0}
+"""Angles that wander farther than their wells are wide would jump where distributions are broad."""
+
+_LEAST = 0.5
 _LARGEST_TURN = math.radians(60.0)
 _WEIGHTS = Motion(1.0, 1.0, 1.0, 0.25, 0.25)
 
@@ -385,9 +388,9 @@ def _tune_motions(
     best = misfit(motions)
     yield motions, best
     for _ in range(config.rounds):
-        for name in MOTIONS:
+        for name, (kind, _) in MOTIONS.items():
             for factor in (1.5, 1 / 1.5):
-                while _LEAST <= (value := round(motions[name] * factor, 2)) <= _LARGEST:
+                while _LEAST <= (value := round(motions[name] * factor, 2)) <= _LARGEST[kind]:
                     trial = {**motions, name: value}
                     if (found := misfit(trial)) >= best:
                         break
