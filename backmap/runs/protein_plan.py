@@ -143,8 +143,8 @@ def _clock(source: Source, asked: Building) -> Clock:
     if interval is None and source.n_frames > 1:
         raise OptionError(
             "frame_interval",
-            f"{source.name} does not say how much time passes between frames, which coherent frames need; give "
-            "it in ps",
+            f"{source.name} does not say how much time passes between frames, which coherent frames need; "
+            "give it in ps",
         )
     return Clock((interval or 0.0) / source.frame_range.stride)
 

@@ -34,6 +34,9 @@ from backmap.models.protein.side_chains import cut_sites, measure_torsions
 
 _SITES_AT_ONCE = 512
 
+_LARGEST_TURN = math.radians(60.0)
+"""Change of a torsion in one step that counts as wandering."""
+
 
 @dataclass(frozen=True)
 class CoherenceTrainingConfig:
@@ -73,7 +76,7 @@ class Steps(NamedTuple):
     own : Tensor, (n,)
         Probability of the basin before the step.
     stayed : Tensor, (n,) bool
-        Whether the torsion is in the same basin after the step.
+        Whether the torsion is in the same basin after the step, or so near that it may have wandered.
     group : Tensor, (n,) int64
         Index of the rate: residue type, or residue type x 4 + torsion.
     seen : Tensor, (n, 3)
@@ -153,11 +156,13 @@ def _steps(
         basins.gather(1, classify_angle(part[:, there], bins).flatten()[:, None])
         for part in (angle[:-1], angle[1:])
     )
+    turned = torch.remainder(angle[1:, there] - angle[:-1, there] + math.pi, 2 * math.pi) - math.pi
+    near = turned.flatten().abs() < _LARGEST_TURN
     n = len(now)
     return Steps(
         mass,
         mass.gather(1, before).squeeze(1),
-        (before == after).squeeze(1),
+        near | (before == after).squeeze(1),
         group[there].repeat(len(angle) - 1),
         around[1:, there].flatten(0, 1),
         torch.full((n,), inverse_temperature(seen.temperature_kelvin)),
@@ -277,8 +282,7 @@ _LARGEST = {"memory": 100.0, "wandering": 25.0}
 """Angles that wander farther than their wells are wide would jump where distributions are broad."""
 
 _LEAST = 0.5
-_LARGEST_TURN = math.radians(60.0)
-_WEIGHTS = Motion(1.0, 1.0, 1.0, 0.25, 0.25)
+_WEIGHTS = Motion(1.0, 1.0, 1.0, 0.1, 0.05)
 
 
 @torch.inference_mode()
