@@ -266,7 +266,7 @@ def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, no
     """
     loaded = load_model(name, torch.device(device))
     estimator = None if mapping.main_is_c_alpha else read_estimator(mapping).load(device)
-    rule = CAlphaRule("auto", noise_nm or None)
+    rule = CAlphaRule()
     squares: list[np.ndarray] = []
 
     def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:

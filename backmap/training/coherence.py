@@ -233,21 +233,34 @@ def fit_rates(steps: Steps, n_groups: int, n_torsions: int, config: CoherenceTra
 
 
 class Motion(NamedTuple):
-    """How atoms move from frame to frame: root mean squares, in nm and radians."""
+    """How atoms move from frame to frame: root mean squares, in nm and radians.
+
+    Attributes
+    ----------
+    backbone, c_beta, side_chain : float
+        Displacements of N, C and O, of CB, and of the other side-chain atoms; without residues at chain ends.
+    psi, chi1 : float
+        Changes of torsions.
+    ends : float
+        Displacement of all atoms of residues at chain ends.
+    """
 
     backbone: float
     c_beta: float
     side_chain: float
     psi: float
     chi1: float
+    ends: float
 
 
 def measure_motion(atoms: Tensor, present: Tensor, chain: Chain) -> Motion:
-    """Measure the motion of frames (frames, residues, 15, 3)."""
+    """Measure the motion of frames (frames, residues, 15, 3) with at least three residues."""
     moved = (atoms[1:] - atoms[:-1]).square().sum(dim=-1)
+    inside = chain.has_neighbour(-1) & chain.has_neighbour(1)
 
-    def rms(slots: slice | list[int]) -> float:
-        return float(moved[:, :, slots][:, present[:, slots]].mean().sqrt())
+    def rms(residues: Tensor, slots: slice | list[int]) -> float:
+        there = present[:, slots] & residues.unsqueeze(1)
+        return float(moved[:, :, slots][:, there].mean().sqrt())
 
     n, c_alpha, c = (atoms[:, :, slot] for slot in (SLOT_N, SLOT_CA, SLOT_C))
     psi = torsion_angle(n[:, :-1], c_alpha[:, :-1], c[:, :-1], n[:, 1:])[:, chain.linked[:-1]]
@@ -256,11 +269,12 @@ def measure_motion(atoms: Tensor, present: Tensor, chain: Chain) -> Motion:
     )
     chi1 = torsions[:, 0].unflatten(0, atoms.shape[:2])[:, known.unflatten(0, atoms.shape[:2])[0, :, 0]]
     return Motion(
-        rms([SLOT_N, SLOT_C, SLOT_O]),
-        rms([SLOT_CB]),
-        rms(slice(SLOT_CB + 1, SLOT_OXT)),
+        rms(inside, [SLOT_N, SLOT_C, SLOT_O]),
+        rms(inside, [SLOT_CB]),
+        rms(inside, slice(SLOT_CB + 1, SLOT_OXT)),
         _rms_turn(psi),
         _rms_turn(chi1),
+        rms(~inside, slice(0, SLOT_OXT)),
     )
 
 
@@ -282,7 +296,7 @@ _LARGEST = {"memory": 100.0, "wandering": 25.0}
 """Angles that wander farther than their wells are wide would jump where distributions are broad."""
 
 _LEAST = 0.5
-_WEIGHTS = Motion(1.0, 1.0, 1.0, 0.1, 0.05)
+_WEIGHTS = Motion(1.0, 1.0, 1.0, 0.1, 0.05, 0.2)
 
 
 @torch.inference_mode()
