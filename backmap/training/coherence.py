@@ -156,8 +156,7 @@ def _steps(
         basins.gather(1, classify_angle(part[:, there], bins).flatten()[:, None])
         for part in (angle[:-1], angle[1:])
     )
-    turned = torch.remainder(angle[1:, there] - angle[:-1, there] + math.pi, 2 * math.pi) - math.pi
-    near = turned.flatten().abs() < _LARGEST_TURN
+    near = _turn(angle[:, there]).flatten().abs() < _LARGEST_TURN
     n = len(now)
     return Steps(
         mass,
@@ -280,8 +279,12 @@ def measure_motion(atoms: Tensor, present: Tensor, chain: Chain) -> Motion:
 
 def _rms_turn(angle: Tensor) -> float:
     """Return the root mean square change of angles (frames, n) from frame to frame."""
-    turned = torch.remainder(angle[1:] - angle[:-1] + math.pi, 2 * math.pi) - math.pi
-    return float(turned.clamp(-_LARGEST_TURN, _LARGEST_TURN).square().mean().sqrt())
+    return float(_turn(angle).clamp(-_LARGEST_TURN, _LARGEST_TURN).square().mean().sqrt())
+
+
+def _turn(angle: Tensor) -> Tensor:
+    """Return the changes of angles (frames, ...) from frame to frame, in [-pi, pi)."""
+    return torch.remainder(angle[1:] - angle[:-1] + math.pi, 2 * math.pi) - math.pi
 
 
 MOTIONS = {
@@ -377,8 +380,26 @@ def _fit_all_rates(
             "log rate": _rounded(of_torsions.log_rate.view(n_types, MAX_CHI)),
             "slope": _rounded(of_torsions.slope),
             "activation energy": round(of_torsions.activation_energy, 2),
+            "relative wandering": _relative_wandering(seen),
         },
     }
+
+
+def _relative_wandering(seen: Sequence[Observed]) -> list[float]:
+    """Return the changes of chi1 ... chi4 from frame to frame, relative to chi1, root mean squares."""
+    squares, numbers = torch.zeros(MAX_CHI), torch.zeros(MAX_CHI)
+    for simulation in seen:
+        shape = simulation.atoms.shape[:2]
+        types = _chain(simulation).types.repeat(shape[0])
+        torsions, known = measure_torsions(
+            simulation.atoms.flatten(0, 1), simulation.present.repeat(shape[0], 1), types
+        )
+        turned = _turn(torsions.unflatten(0, shape))
+        small = known.unflatten(0, shape)[1:] & (turned.abs() < _LARGEST_TURN)
+        squares += torch.where(small, turned.square(), 0.0).sum(dim=(0, 1))
+        numbers += small.sum(dim=(0, 1))
+    rms = (squares / numbers.clamp_min(1)).sqrt()
+    return _rounded(rms / rms[0])
 
 
 def _rounded(values: Tensor) -> Any:

@@ -93,7 +93,8 @@ def test_frames_without_times_need_an_interval(given, tmp_path, capsys):
 
 
 def test_one_frame_needs_no_time(given, tmp_path):
-    assert main(["reconstruct", str(given.with_name("ca.pdb")), "-o", str(tmp_path / "o.pdb"), "--coherent"]) == 0
+    command = ["reconstruct", given.with_name("ca.pdb"), "-o", tmp_path / "o.pdb", "--coherent"]
+    assert main(list(map(str, command))) == 0
     assert mdtraj.load(str(tmp_path / "o.pdb")).n_frames == 1
 
 

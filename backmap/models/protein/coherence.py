@@ -116,6 +116,7 @@ class CoherenceRates(nn.Module):
     peptide_slope: Tensor
     torsion: Tensor
     torsion_slope: Tensor
+    torsion_wandering: Tensor
 
     def __init__(
         self,
@@ -133,7 +134,8 @@ class CoherenceRates(nn.Module):
             self.register_buffer(name, activated, persistent=False)
             self.register_buffer(f"{name}_slope", torch.tensor(table["slope"]), persistent=False)
         self.peptide_wandering = math.radians(measured["peptide"]["wandering"])
-        self.torsion_wandering = math.radians(measured["torsion"]["wandering"])
+        wandering = measured["torsion"]["wandering"] * torch.tensor(measured["torsion"]["relative wandering"])
+        self.register_buffer("torsion_wandering", torch.deg2rad(wandering), persistent=False)
         self.twist_memory: float = measured["twist"]["memory"]
         self.end_memory: float = measured["end"]["memory"]
 
@@ -382,7 +384,9 @@ class CoherentDrawer:
                 scene.hidden[rows], types[rows], chi, moved[rows, None, :chi]
             ).squeeze(1)
             always = torch.where(anew[rows], LONG_AGO_PS, rate[rows, chi])
-            angle, left = step_angle(probabilities, before[rows, chi], always, wandering, uniforms[rows, chi])
+            angle, left = step_angle(
+                probabilities, before[rows, chi], always, wandering[chi], uniforms[rows, chi]
+            )
             moved[rows, chi] = angle
             first_left[rows] = torch.where(left & ~anew[rows], chi, first_left[rows])
             anew[rows] |= left
