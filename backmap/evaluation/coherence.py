@@ -6,15 +6,14 @@ sees: order parameters and couplings. Definitions: docs/evaluation.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dihedrals import dihedral_angles
 from .distributions import SIDES
-from .moving_parts import MovingParts, Torsions, moving_parts
+from .moving_parts import MovingParts, Torsions, moving_parts, some_frames, torsion_angles
 from .superposition import superpose
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ FEWEST_PAIRS = 1000
 """A residue type is listed if both sides together have as many turns, or each has as many pairs of frames."""
 
 FEWEST_COMPARED = 3
-VALUES_AT_ONCE = 1_000_000
 
 KARPLUS = (6.51, -1.76, 1.60)
 """Hz: coefficients of cos^2, cos and 1 of phi - 60 degrees (Vuister and Bax, JACS 115, 7772, 1993)."""
@@ -168,7 +166,7 @@ def compare_coherence(
         return None
     lags = _lags(positions, interval)
     angles = {
-        name: {side: [_angles(each, torsions.atoms) for each in positions[side]] for side in SIDES}
+        name: {side: [torsion_angles(each, torsions.atoms) for each in positions[side]] for side in SIDES}
         for name, torsions in parts.torsions.items()
     }
     return Coherence(
@@ -290,7 +288,7 @@ def _mean_squared_displacements(trajectories: Sequence[np.ndarray], fitted: np.n
     each = [
         squared_displacements(some, fitted).sum(axis=0, dtype=np.float64)
         for trajectory in trajectories
-        for some in _some_frames(trajectory, trajectory.shape[1], overlap=1)
+        for some in some_frames(trajectory, trajectory.shape[1], overlap=1)
     ]
     return np.sum(each, axis=0) / max(1, sum(len(trajectory) - 1 for trajectory in trajectories))
 
@@ -365,7 +363,7 @@ def _bond_vectors(
     chosen, places = np.unique(np.concatenate([fitted, bonds.reshape(-1)]), return_inverse=True)
     own_fitted, own_bonds = places[: len(fitted)], places[len(fitted) :].reshape(-1, 2)
     vectors = []
-    for some in _some_frames(positions, len(chosen)):
+    for some in some_frames(positions, len(chosen)):
         moved = superpose(some[:, chosen], own_fitted, target)
         vectors.append(moved[:, own_bonds[:, 1]] - moved[:, own_bonds[:, 0]])
     return np.concatenate(vectors)
@@ -390,20 +388,6 @@ def _averages(labels: list[str], values: dict[str, np.ndarray]) -> Averages:
         correlation=float(np.corrcoef(reference, sample)[0, 1]) if varies else float("nan"),
         rms_difference=float(np.sqrt(((reference - sample) ** 2).mean())),
     )
-
-
-def _angles(positions: np.ndarray, atoms: np.ndarray) -> np.ndarray:
-    """Measure torsions, (frames, torsions), in degrees."""
-    return np.concatenate(
-        [dihedral_angles(some[:, None], atoms) for some in _some_frames(positions, len(atoms))]
-    )
-
-
-def _some_frames(positions: np.ndarray, n_values: int, *, overlap: int = 0) -> Iterator[np.ndarray]:
-    """Cut a trajectory so that temporary arrays stay small; parts may share frames with the next."""
-    step = max(1, VALUES_AT_ONCE // n_values)
-    for start in range(0, len(positions), step):
-        yield positions[start : start + step + overlap]
 
 
 def _by_type(torsions: Torsions) -> list[tuple[str, np.ndarray]]:

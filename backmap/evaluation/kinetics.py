@@ -13,12 +13,12 @@ from .markov_model import (
     Interval,
     StateModel,
     TooFewDataError,
+    agrees,
     assign,
     chapman_kolmogorov,
     cluster,
     cosine_similarities,
     estimate,
-    is_determined,
     metastable_count,
     metastable_sets,
     populations,
@@ -79,7 +79,7 @@ class Process:
         Whether the reference's time scale is longer than the lag time.
     agrees : bool or None
         Whether the sample's time scale lies in the reference's interval; None if there are too few data: the
-        interval of a side spans more than a factor of ten.
+        interval of a side spans more than a factor of ten, and overlaps with the other.
     cosine_similarity : float
         Cosine similarity of the two right eigenvectors; NaN if there is none.
     """
@@ -255,20 +255,11 @@ def _processes(time_scales: dict[str, Interval], similarities: np.ndarray, lag: 
         Process(
             time_scale={side: _at(each, index) for side, each in time_scales.items()},
             resolved=bool(reference.value[index] > lag),
-            agrees=_agrees(_at(reference, index), _at(sample, index), lag),
+            agrees=agrees(_at(reference, index), _at(sample, index), lag),
             cosine_similarity=float(similarities[index, index]),
         )
         for index in known.tolist()
     ]
-
-
-def _agrees(reference: Interval, sample: Interval, lag: float) -> bool | None:
-    """Return whether the sample's value lies in the reference's interval; None for too few data.
-
-    A time scale of the sample below the lag time is fast, however wide its interval.
-    """
-    known = is_determined(reference) and (is_determined(sample) or sample.value <= lag)
-    return bool(reference.low <= sample.value <= reference.high) if known else None
 
 
 def _scaled(values: Interval, factor: float) -> Interval:

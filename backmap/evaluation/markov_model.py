@@ -245,6 +245,20 @@ def time_scale_interval(state_model: StateModel, samples: Sequence[MarkovStateMo
     return Interval(value, np.minimum(value, factor * low), np.maximum(value, factor * high))
 
 
+def agrees(reference: Interval, sample: Interval, lag: float) -> bool | None:
+    """Return whether a time scale of the sample lies in the reference's interval; None for too few data.
+
+    With too few data on a side, only intervals that do not overlap decide. A time scale of the sample below
+    the lag time is fast, however wide its interval.
+    """
+    if not np.isfinite([reference.value, sample.value]).all():
+        return None
+    if is_determined(reference) and (is_determined(sample) or sample.value <= lag):
+        return bool(reference.low <= sample.value <= reference.high)
+    apart = sample.high < reference.low or reference.high < sample.low
+    return False if apart else None
+
+
 def probability_interval(value: np.ndarray, samples: np.ndarray) -> Interval:
     """Combine probabilities with the 95 % range of their posterior samples, (samples, ...).
 

@@ -16,6 +16,7 @@ from backmap.chemistry.residues import (
     SLOT_CB,
 )
 
+from .dihedrals import dihedral_angles
 from .shared_atoms import AtomKey, first_places, residue_names
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ METHYL_AXES: dict[str, tuple[tuple[str, str], ...]] = {
 """Bonds about which methyl groups rotate, by residue type."""
 
 FEWEST_FITTED = 3
+VALUES_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,20 @@ def moving_parts(topology: mdtraj.Topology) -> MovingParts:
         fitted=_fitted(atoms),
         labels=atoms.labels,
     )
+
+
+def torsion_angles(positions: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    """Measure torsions, (frames, torsions), in degrees."""
+    return np.concatenate(
+        [dihedral_angles(some[:, None], atoms) for some in some_frames(positions, len(atoms))]
+    )
+
+
+def some_frames(positions: np.ndarray, n_values: int, *, overlap: int = 0) -> Iterator[np.ndarray]:
+    """Cut a trajectory so that temporary arrays stay small; parts may share frames with the next."""
+    step = max(1, VALUES_AT_ONCE // n_values)
+    for start in range(0, len(positions), step):
+        yield positions[start : start + step + overlap]
 
 
 class _NamedAtoms:

@@ -17,10 +17,13 @@ from .kinetics import Kinetics
 from .latent_codes import CodeDiversity, LatentCorrelation
 from .markov_model import WIDEST_INTERVAL, Interval
 from .scorecard import align_columns
+from .side_chain_kinetics import SideChainKinetics
 from .velocities import Velocities
 
 SCHEMA = "backmap-trajectory-scorecard/2"
 SIGNIFICANT_DIGITS = 7
+SIDE_CHAINS_SHOWN = 5
+VERDICTS = {True: "yes", False: "no", None: "too few data"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class TrajectoryScorecard:
     velocities : Velocities
     coherence : Coherence, or None
         None without the atoms of proteins beside C-alphas.
+    side_chains : SideChainKinetics, or None
+        None without side chains that have wells.
     kinetics : Kinetics, or None
         None with too few data for Markov models.
     too_few_data : str, or None
@@ -86,6 +91,7 @@ class TrajectoryScorecard:
     surface: Surfaces
     velocities: Velocities
     coherence: Coherence | None
+    side_chains: SideChainKinetics | None
     kinetics: Kinetics | None
     too_few_data: str | None = None
     energies: Energies | None = None
@@ -105,6 +111,8 @@ class TrajectoryScorecard:
         tables = [self._distribution_rows()]
         if self.coherence is not None:
             tables.append(_coherence_rows(self.coherence))
+        if self.side_chains is not None:
+            tables.append(_side_chain_rows(self.side_chains))
         if self.kinetics is not None:
             tables.append(_process_rows(self.kinetics))
         tables.append(self._other_rows())
@@ -115,7 +123,7 @@ class TrajectoryScorecard:
         notes = [
             "distributions: mean ± standard deviation; time scales: estimate (95 % interval)",
             "agrees: the sample's time scale lies in the reference's interval; "
-            f"too few data: an interval spans more than a factor of {WIDEST_INTERVAL:g}",
+            f"too few data: an interval spans more than a factor of {WIDEST_INTERVAL:g}, and both overlap",
         ]
         if max(given.values()) > self.system.n_atoms:
             notes.append(
@@ -175,18 +183,27 @@ class TrajectoryScorecard:
 
 
 def _process_rows(kinetics: Kinetics) -> list[list[str]]:
-    verdicts = {True: "yes", False: "no", None: "too few data"}
     rows = [
         [
             f"{number}" if process.resolved else f"{number} (below the lag time)",
             *(_in_interval(process.time_scale[side]) for side in SIDES),
-            verdicts[process.agrees],
+            VERDICTS[process.agrees],
             f"{process.cosine_similarity:.3f}",
         ]
         for number, process in enumerate(kinetics.processes, 1)
     ]
     head = f"time scale at lag {kinetics.lag:g} ps, ps"
     return [[head, "reference", "sample", "agrees", "cosine similarity"], *rows]
+
+
+def _side_chain_rows(kinetics: SideChainKinetics) -> list[list[str]]:
+    rows = [
+        [each.label, *(_in_interval(each.time_scale[side]) for side in SIDES), VERDICTS[each.agrees]]
+        for each in kinetics.torsions[:SIDE_CHAINS_SHOWN]
+    ]
+    judged = f"{kinetics.n_agreeing} of {kinetics.n_judged} with enough data"
+    rows.append([f"of all {len(kinetics.torsions)} torsions", "", "", judged])
+    return [[f"slowest torsions at lag {kinetics.lag:g} ps, ps", "reference", "sample", "agrees"], *rows]
 
 
 def _state_rows(kinetics: Kinetics) -> dict[str, dict[str, str]]:
@@ -253,6 +270,8 @@ def _averages_row(name: str, averages: Averages) -> list[str]:
 
 
 def _in_interval(values: Interval) -> str:
+    if not np.isfinite(values.value):
+        return "unknown"
     return f"{values.value:.4g} ({values.low:.4g}-{values.high:.4g})"
 
 

@@ -25,6 +25,7 @@ from backmap.evaluation.kinetics import NAMES, Kinetics, Lags, compare_kinetics
 from backmap.evaluation.latent_codes import CodeDiversity, correlate_with_energy, diversity_of_codes
 from backmap.evaluation.markov_model import TooFewDataError
 from backmap.evaluation.shared_atoms import restrict
+from backmap.evaluation.side_chain_kinetics import compare_side_chains
 from backmap.evaluation.tica import c_alpha_distances, project, thinned
 from backmap.evaluation.trajectory_scorecard import System, TrajectoryScorecard
 from backmap.evaluation.velocities import compare_velocities
@@ -194,6 +195,7 @@ def _evaluate(
         ),
         velocities=compare_velocities(positions["reference"], positions["sample"], interval),
         coherence=compare_coherence(first.topology, positions, interval),
+        side_chains=compare_side_chains(first.topology, positions, lags, asked.seed),
         kinetics=kinetics,
         too_few_data=too_few_data,
         energies=compare_energies(energies["reference"], energies["sample"]) if energies else None,

@@ -9,7 +9,9 @@ import pytest
 from backmap import evaluate_trajectory
 from backmap.errors import InputError
 from backmap.evaluation import coherence
+from backmap.evaluation.kinetics import Lags
 from backmap.evaluation.moving_parts import moving_parts
+from backmap.evaluation.side_chain_kinetics import SideChainKinetics, compare_side_chains
 from backmap.evaluation.superposition import superpose
 
 from . import dipeptide, turning_peptide
@@ -164,6 +166,30 @@ def test_too_few_data_are_said_and_the_rest_is_compared():
     assert scores.coherence.turns["chi1"].percent.ratio > 1.0
     with pytest.raises(InputError, match="too few for 90 states"):
         evaluate_trajectory(short, short, states=90)
+
+
+def side_chains(reference: mdtraj.Trajectory, sample: mdtraj.Trajectory) -> SideChainKinetics | None:
+    sides = {"reference": [reference.xyz], "sample": [sample.xyz]}
+    return compare_side_chains(reference.topology, sides, Lags(1.0, 5, (5,)), seed=0)
+
+
+def test_side_chains_have_their_time_scales(reference):
+    scores = side_chains(reference, reference)
+    assert (scores.n_agreeing, scores.n_judged) == (9, 9)
+    slowest = scores.torsions[0].time_scale["reference"]
+    assert slowest.low < -1.0 / np.log(1.0 - 2 * turning_peptide.JUMP) < slowest.high
+    lost = side_chains(reference, shuffled(reference))
+    assert (lost.n_agreeing, lost.n_judged) == (0, 9)
+    assert scores.torsions[0].label.split()[1] in ("chi1", "chi2")
+
+
+def test_side_chains_that_stay_in_a_well_are_not_judged(reference):
+    at_rest = turning_peptide.trajectory(200, jump=0.0)
+    scores = side_chains(at_rest, at_rest)
+    assert scores.n_judged == 0
+    assert np.isnan(scores.torsions[0].time_scale["sample"].value)
+    c_alphas = reference.atom_slice(reference.topology.select("name CA"))
+    assert side_chains(c_alphas, c_alphas) is None
 
 
 def test_c_alphas_alone_have_no_coherence(reference):

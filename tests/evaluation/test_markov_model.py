@@ -64,6 +64,25 @@ def test_too_few_data_are_no_verdict(frames, verdict):
     assert kinetics.processes[0].agrees is verdict
 
 
+@pytest.mark.parametrize(
+    ("reference", "sample", "verdict"),
+    [
+        ((20, 15, 30), (25, 20, 35), True),
+        ((20, 15, 30), (40, 25, 60), False),
+        ((20, 5, 300), (25, 20, 35), None),
+        ((20, 5, 300), (400, 90, 2000), None),
+        ((20, 5, 300), (1, 0, 3), False),
+        ((20, 15, 30), (4, 0, 12), False),
+        ((20, 15, np.inf), (20, 15, np.inf), None),
+        ((np.nan,) * 3, (20, 15, 30), None),
+        ((20, 15, 30), (np.nan,) * 3, None),
+    ],
+)
+def test_verdicts(reference, sample, verdict):
+    sides = (markov_model.Interval(*map(np.float64, side)) for side in (reference, sample))
+    assert markov_model.agrees(*sides, lag=5.0) is verdict
+
+
 def test_states_that_alternate_are_not_slow():
     model = markov_model.estimate([np.arange(500, dtype=np.int32) % 2], 5, 2, "the chain")
     assert model.time_scales()[0] == 0.0
