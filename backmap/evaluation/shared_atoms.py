@@ -48,8 +48,8 @@ def restrict(
     Returns
     -------
     dict of str to list of mdtraj.Trajectory
-        As they are if all have the same atoms in the same order. Otherwise, with the heavy atoms that all
-        have, matched by residue and name, in the order of the reference.
+        In the order of the reference, atoms matched by residue and name: all of them if all trajectories
+        have the same, otherwise the heavy atoms that all have.
 
     Raises
     ------
@@ -63,7 +63,9 @@ def restrict(
     keys = [atom_keys(trajectory.topology) for _, trajectory in each]
     if all(own == keys[0] for own in keys):
         return {name: list(several) for name, several in trajectories.items()}
-    shared = set.intersection(*(_heavy(trajectory.topology) for _, trajectory in each))
+    shared = set(keys[0])
+    if any(set(own) != shared for own in keys):
+        shared = set.intersection(*(_heavy(trajectory.topology) for _, trajectory in each))
     if not shared:
         raise InputError("the sample: shares no heavy atom with the reference; give atoms with IUPAC names")
     order = [key for key in dict.fromkeys(keys[0]) if key in shared]

@@ -11,6 +11,7 @@ from backmap.errors import InputError
 from backmap.evaluation import coherence
 from backmap.evaluation.kinetics import Lags
 from backmap.evaluation.moving_parts import moving_parts
+from backmap.evaluation.shared_atoms import restrict
 from backmap.evaluation.side_chain_kinetics import SideChainKinetics, compare_side_chains
 from backmap.evaluation.superposition import superpose
 
@@ -138,15 +139,26 @@ def test_caps_give_their_neighbour_its_torsions():
     }
 
 
+def reordered(trajectory: mdtraj.Trajectory) -> mdtraj.Trajectory:
+    """Return the same atoms, those of each residue in the opposite order."""
+    order, topology = [], trajectory.topology.copy()
+    for residue in trajectory.topology.residues:
+        order += [atom.index for atom in residue.atoms][::-1]
+    for atom, place in zip(topology.atoms, order, strict=True):
+        other = trajectory.topology.atom(place)
+        atom.name, atom.element = other.name, other.element
+    return mdtraj.Trajectory(trajectory.xyz[:, order], topology, time=trajectory.time)
+
+
+def test_the_same_atoms_in_another_order_keep_their_hydrogens(reference):
+    hydrogens = turning_peptide.with_hydrogens(reference[:400])
+    matched = restrict({"the reference": [hydrogens], "the sample": [reordered(hydrogens)]})["the sample"][0]
+    assert matched.topology == hydrogens.topology
+    np.testing.assert_array_equal(matched.xyz, hydrogens.xyz)
+
+
 def test_differing_atoms_are_matched_and_named(reference):
-    hydrogens = turning_peptide.with_hydrogens(reference)
-    order = np.random.default_rng(0).permutation(5)
-    swapped = reference.topology.copy()
-    for atom, place in zip(reference.topology.residue(0).atoms, order, strict=True):
-        swapped.atom(int(place)).name, swapped.atom(int(place)).element = atom.name, atom.element
-    positions = reference.xyz.copy()
-    positions[:, order] = reference.xyz[:, :5]
-    sample = mdtraj.Trajectory(positions, swapped, time=reference.time)
+    hydrogens, sample = turning_peptide.with_hydrogens(reference), reordered(reference)
     scores = evaluate_trajectory(hydrogens, sample, states=10, lag_times=[1, 5])
     assert scores.system.n_atoms == reference.n_atoms
     given = scores.system.n_atoms_given
