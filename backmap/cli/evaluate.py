@@ -52,13 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_kinetics_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "comparing how molecules move",
-        "With --kinetics, all atoms of any peptide are compared, including caps and hydrogens. Numbers of "
-        "frames may differ; several SAMPLEs are pooled.",
+        "With --kinetics, all atoms of any peptide are compared, including caps and hydrogens; if the atoms "
+        "differ, the heavy atoms that both sides have. Numbers of frames may differ; several SAMPLEs are "
+        "pooled.",
     )
     group.add_argument(
         "--kinetics",
         action="store_true",
-        help="compare distributions, free energies, time scales and velocities with the reference's",
+        help="compare distributions, free energies, time scales, velocities, and how torsions turn, with the "
+        "reference's",
     )
     add_options(group, KineticsOptions)
     group.add_argument(
@@ -106,8 +108,7 @@ def _run_kinetics(arguments: argparse.Namespace) -> int:
         output = None if arguments.json is None else files.add(arguments.json)
         figures = _reserve_figures(arguments, files)
         scorecard = _score_kinetics(arguments)
-        for name, paths in figures.items():
-            _draw(name, scorecard, paths, arguments.figures)
+        _draw_figures(figures, scorecard, files, arguments.figures)
         if output is not None:
             _write(output, scorecard, arguments)
     system = scorecard.system
@@ -208,12 +209,23 @@ def _reserve_figures(arguments: argparse.Namespace, files: StagedFiles) -> dict[
     }
 
 
-def _draw(name: str, scorecard: TrajectoryScorecard, paths: list[Path], folder: str) -> None:
+def _draw_figures(
+    figures: dict[str, list[Path]], scorecard: TrajectoryScorecard, files: StagedFiles, folder: str
+) -> None:
+    """Draw the reserved figures for which there are data, and give up the others."""
+    if not figures:
+        return
     from backmap.io.durable.staging import explain_writing
-    from backmap.report.figures import draw
+    from backmap.report.figures import draw, drawable
 
+    scores = scorecard.to_dict()
     with explain_writing(Path(folder)):
-        draw(name, scorecard.to_dict(), *paths)
+        for name, paths in figures.items():
+            if name in drawable(scores):
+                draw(name, scores, *paths)
+            else:
+                for path in paths:
+                    files.drop(path)
 
 
 def _inputs(arguments: argparse.Namespace) -> list[str]:

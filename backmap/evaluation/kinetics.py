@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backmap.errors import InputError
-
 from .distributions import SIDES
 from .markov_model import (
     ChapmanKolmogorov,
     Interval,
     StateModel,
+    TooFewDataError,
+    agrees,
     assign,
     chapman_kolmogorov,
     cluster,
@@ -77,15 +77,16 @@ class Process:
         ps, by side.
     resolved : bool
         Whether the reference's time scale is longer than the lag time.
-    agrees : bool
-        Whether the sample's time scale lies in the reference's interval.
+    agrees : bool or None
+        Whether the sample's time scale lies in the reference's interval; None if there are too few data: the
+        interval of a side spans more than a factor of ten, and overlaps with the other.
     cosine_similarity : float
         Cosine similarity of the two right eigenvectors; NaN if there is none.
     """
 
     time_scale: dict[str, Interval]
     resolved: bool
-    agrees: bool
+    agrees: bool | None
     cosine_similarity: float
 
 
@@ -183,6 +184,8 @@ def compare_kinetics(
     Raises
     ------
     InputError
+        If the reference has fewer connected states than metastable sets were asked for.
+    TooFewDataError
         If a side is too short or not connected; the message says which.
     """
     _require_length(features, lags)
@@ -239,7 +242,7 @@ def _require_length(features: Mapping[str, Sequence[np.ndarray]], lags: Lags) ->
     for side in SIDES:
         longest = max(map(len, features[side]))
         if longest <= longest_lag:
-            raise InputError(
+            raise TooFewDataError(
                 f"{NAMES[side]}: its longest trajectory has {longest} frames, too short for lag times up to "
                 f"{longest_lag} frames; give a longer one or a shorter lag time"
             )
@@ -252,7 +255,7 @@ def _processes(time_scales: dict[str, Interval], similarities: np.ndarray, lag: 
         Process(
             time_scale={side: _at(each, index) for side, each in time_scales.items()},
             resolved=bool(reference.value[index] > lag),
-            agrees=bool(reference.low[index] <= sample.value[index] <= reference.high[index]),
+            agrees=agrees(_at(reference, index), _at(sample, index), lag),
             cosine_similarity=float(similarities[index, index]),
         )
         for index in known.tolist()

@@ -24,8 +24,15 @@ INTERVAL_PERCENT = (2.5, 97.5)
 FRAMES_CLUSTERED = 100_000
 """Largest number of reference frames given to k-means, evenly chosen."""
 
+WIDEST_INTERVAL = 10.0
+"""A time scale whose interval spans more than this factor is not determined by the data."""
+
 _SEEDS = 2**31
 """Number of different seeds that deeptime accepts."""
+
+
+class TooFewDataError(InputError):
+    """The trajectories are too short for a Markov model of these states at this lag time."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,17 @@ class StateModel:
         """Return right eigenvectors of the slow processes, (processes, states), NaN for inactive states."""
         count = min(processes, len(self.active) - 1)
         vectors = np.full((processes, self.n_states), np.nan)
-        vectors[:count, self.active] = self.model.eigenvectors_right(count + 1)[:, 1:].real.T
+        vectors[:count, self.active] = _relaxations(self.model)[1][:, :count].T
         return vectors
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Values with their Bayesian 95 % intervals, all of the same shape."""
+    """Values with their 95 % intervals, which contain them, all of the same shape.
+
+    The width comes from samples of the posterior of the same counts as the value. The samples are moved so
+    that their median is the value: with few counts per state, most of them lie on one side of it.
+    """
 
     value: np.ndarray
     low: np.ndarray
@@ -120,7 +131,7 @@ def cluster(features: Sequence[np.ndarray], states: int, seed: int) -> np.ndarra
 
     Raises
     ------
-    InputError
+    TooFewDataError
         If there are fewer distinct frames than states.
     """
     from deeptime.clustering import KMeans
@@ -129,7 +140,7 @@ def cluster(features: Sequence[np.ndarray], states: int, seed: int) -> np.ndarra
     frames = np.ascontiguousarray(frames[:: -(-len(frames) // FRAMES_CLUSTERED)])
     different = len(np.unique(frames, axis=0))
     if different < states:
-        raise InputError(
+        raise TooFewDataError(
             f"the reference: has {different} distinct frames, too few for {states} states; "
             "give a longer trajectory or ask for fewer states"
         )
@@ -166,7 +177,7 @@ def estimate(assignments: Sequence[np.ndarray], lag: int, states: int, name: str
 
     Raises
     ------
-    InputError
+    TooFewDataError
         If no trajectory is longer than the lag time, or no two states are connected.
     """
     from deeptime.markov import TransitionCountEstimator
@@ -175,14 +186,14 @@ def estimate(assignments: Sequence[np.ndarray], lag: int, states: int, name: str
     long_enough = [states_of for states_of in assignments if len(states_of) > lag]
     if not long_enough:
         longest = max(map(len, assignments))
-        raise InputError(
+        raise TooFewDataError(
             f"{name}: its longest trajectory has {longest} frames, too short for a lag time of {lag} frames; "
             "give a longer trajectory or a shorter lag time"
         )
     counts = TransitionCountEstimator(lag, "sliding-effective", n_states=states).fit_fetch(long_enough)
     connected = counts.submodel_largest()
     if connected.n_states < 2:
-        raise InputError(
+        raise TooFewDataError(
             f"{name}: no two states are connected at a lag time of {lag} frames, "
             "so there are no time scales; give a longer trajectory or a shorter lag time"
         )
@@ -223,14 +234,47 @@ def posterior(state_model: StateModel, seed: int, count: int = POSTERIOR_SAMPLES
 
 
 def time_scale_interval(state_model: StateModel, samples: Sequence[MarkovStateModel]) -> Interval:
-    """Return the implied time scales in frames, (processes,), with their 95 % intervals."""
-    return interval(state_model.time_scales(), np.stack([_time_scales(each, PROCESSES) for each in samples]))
+    """Return the implied time scales in frames, (processes,), with their 95 % intervals.
+
+    The posterior samples are moved by a factor, so that their median is the estimate.
+    """
+    value = state_model.time_scales()
+    low, middle, high = _quantiles(np.stack([_time_scales(each, PROCESSES) for each in samples]))
+    slow = (value > 0.0) & (middle > 0.0)
+    factor = np.divide(value, middle, out=np.ones_like(value), where=slow)
+    return Interval(value, np.minimum(value, factor * low), np.maximum(value, factor * high))
 
 
-def interval(value: np.ndarray, samples: np.ndarray) -> Interval:
-    """Combine values with the 95 % range of their posterior samples, (samples, ...)."""
-    low, high = np.percentile(samples, INTERVAL_PERCENT, axis=0)
-    return Interval(value, low, high)
+def agrees(reference: Interval, sample: Interval, lag: float) -> bool | None:
+    """Return whether a time scale of the sample lies in the reference's interval; None for too few data.
+
+    With too few data on a side, only intervals that do not overlap decide. A time scale of the sample below
+    the lag time is fast, however wide its interval.
+    """
+    if not np.isfinite([reference.value, sample.value]).all():
+        return None
+    if is_determined(reference) and (is_determined(sample) or sample.value <= lag):
+        return bool(reference.low <= sample.value <= reference.high)
+    apart = sample.high < reference.low or reference.high < sample.low
+    return False if apart else None
+
+
+def probability_interval(value: np.ndarray, samples: np.ndarray) -> Interval:
+    """Combine probabilities with the 95 % range of their posterior samples, (samples, ...).
+
+    The samples are moved so that their median is the value, and limits beyond 0 or 1 are cut.
+    """
+    low, middle, high = _quantiles(samples)
+    return Interval(value, np.maximum(value + low - middle, 0.0), np.minimum(value + high - middle, 1.0))
+
+
+def is_determined(time_scale: Interval) -> np.ndarray:
+    """Return whether the data determine time scales: their intervals span at most a factor of ten."""
+    return (
+        np.isfinite(time_scale.high)
+        & (time_scale.low > 0.0)
+        & (time_scale.high <= WIDEST_INTERVAL * time_scale.low)
+    )
 
 
 def cosine_similarities(first: StateModel, second: StateModel, processes: int = PROCESSES) -> np.ndarray:
@@ -298,7 +342,7 @@ def populations(
         return total / total.sum()
 
     each = np.stack([of(sample.stationary_distribution) for sample in samples])
-    return interval(of(state_model.model.stationary_distribution), each)
+    return probability_interval(of(state_model.model.stationary_distribution), each)
 
 
 def chapman_kolmogorov(
@@ -352,7 +396,7 @@ def chapman_kolmogorov(
     difference = np.abs(value - estimated)
     return ChapmanKolmogorov(
         lags=np.array([each.lag for each in longer], dtype=np.int64),
-        predicted=interval(value, each),
+        predicted=probability_interval(value, each),
         estimated=estimated,
         largest_error=float(np.nanmax(difference)) if np.isfinite(difference).any() else float("nan"),
     )
@@ -361,5 +405,28 @@ def chapman_kolmogorov(
 def _time_scales(model: MarkovStateModel, processes: int) -> np.ndarray:
     count = min(processes, model.n_states - 1)
     found = np.full(processes, np.nan)
-    found[:count] = model.timescales(count)
+    with np.errstate(divide="ignore"):
+        found[:count] = np.abs(model.lagtime / np.log(_relaxations(model)[0][:count]))
     return found
+
+
+def _relaxations(model: MarkovStateModel) -> tuple[np.ndarray, np.ndarray]:
+    """Return the eigenvalues below 1 of a reversible model, largest first, and the right eigenvectors.
+
+    Negative eigenvalues become 0: what alternates from one lag time to the next is not slow.
+
+    Returns
+    -------
+    eigenvalues : ndarray, (states - 1,)
+        From 0 to 1.
+    vectors : ndarray, (states, states - 1)
+    """
+    root = np.sqrt(model.stationary_distribution)
+    symmetric = root[:, None] * model.transition_matrix / root
+    values, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    return np.clip(values[-2::-1], 0.0, 1.0), vectors[:, -2::-1] / root[:, None]
+
+
+def _quantiles(samples: np.ndarray) -> np.ndarray:
+    """Return the lower limit, the median and the upper limit of posterior samples, (3, ...)."""
+    return np.quantile(samples, (INTERVAL_PERCENT[0] / 100, 0.5, INTERVAL_PERCENT[1] / 100), axis=0)

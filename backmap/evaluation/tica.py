@@ -16,6 +16,9 @@ COMPONENTS = 2
 MOST_C_ALPHAS = 50
 """Longer chains are thinned evenly to this many C-alphas: the number of distances grows quadratically."""
 
+FRAMES_PER_DISTANCE = 10
+"""With fewer frames, components are combinations of noise; C-alphas are thinned further."""
+
 
 @dataclass(frozen=True)
 class Projection:
@@ -34,6 +37,26 @@ class Projection:
     time_scales: np.ndarray
 
 
+def thinned(c_alphas: np.ndarray, n_frames: int) -> np.ndarray:
+    """Choose evenly spaced C-alphas whose distances a trajectory determines.
+
+    Parameters
+    ----------
+    c_alphas : ndarray, (residues,) int64
+        Atom indices.
+    n_frames : int
+        Frames of the reference.
+
+    Returns
+    -------
+    ndarray, (chosen,) int64
+        At most 50, with at most a tenth as many pairs as frames, and at least three.
+    """
+    determined = int((1 + np.sqrt(1 + 8 * n_frames / FRAMES_PER_DISTANCE)) / 2)
+    count = min(len(c_alphas), MOST_C_ALPHAS, max(determined, COMPONENTS + 1))
+    return c_alphas[np.unique(np.linspace(0, len(c_alphas) - 1, count).round().astype(int))]
+
+
 def c_alpha_distances(positions: np.ndarray, c_alphas: np.ndarray) -> np.ndarray:
     """Measure the distances between all pairs of C-alphas.
 
@@ -42,17 +65,14 @@ def c_alpha_distances(positions: np.ndarray, c_alphas: np.ndarray) -> np.ndarray
     positions : ndarray, (frames, atoms, 3)
         nm.
     c_alphas : ndarray, (residues,) int64
-        Atom indices of the C-alphas; more than 50 are thinned evenly to 50.
+        Atom indices of the C-alphas.
 
     Returns
     -------
     ndarray, (frames, pairs)
         nm.
     """
-    chosen = np.unique(
-        np.linspace(0, len(c_alphas) - 1, min(len(c_alphas), MOST_C_ALPHAS)).round().astype(int)
-    )
-    pairs = np.array(list(combinations(c_alphas[chosen], 2)), dtype=np.int64).reshape(-1, 2)
+    pairs = np.array(list(combinations(c_alphas, 2)), dtype=np.int64).reshape(-1, 2)
     return bond_lengths(positions, pairs)
 
 

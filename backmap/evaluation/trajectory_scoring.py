@@ -10,6 +10,7 @@ import numpy as np
 
 from backmap.errors import InputError
 from backmap.evaluation.bond_angle_histograms import bond_lengths, compare_bonds_and_angles
+from backmap.evaluation.coherence import compare_coherence
 from backmap.evaluation.distributions import SIDES, require_finite
 from backmap.evaluation.energy import compare_energies
 from backmap.evaluation.free_energy_surface import (
@@ -20,9 +21,12 @@ from backmap.evaluation.free_energy_surface import (
     spanning_edges,
     torsion_edges,
 )
-from backmap.evaluation.kinetics import NAMES, Lags, compare_kinetics
+from backmap.evaluation.kinetics import NAMES, Kinetics, Lags, compare_kinetics
 from backmap.evaluation.latent_codes import CodeDiversity, correlate_with_energy, diversity_of_codes
-from backmap.evaluation.tica import c_alpha_distances, project
+from backmap.evaluation.markov_model import TooFewDataError
+from backmap.evaluation.shared_atoms import restrict
+from backmap.evaluation.side_chain_kinetics import compare_side_chains
+from backmap.evaluation.tica import c_alpha_distances, project, thinned
 from backmap.evaluation.trajectory_scorecard import System, TrajectoryScorecard
 from backmap.evaluation.velocities import compare_velocities
 from backmap.io.mdtraj_objects import require_trajectories
@@ -33,6 +37,8 @@ from backmap.usual_settings import usual_settings
 if TYPE_CHECKING:
     import mdtraj
 
+ONE_FRAME = "the structures of one frame"
+DEFAULT_STATES = 100
 DEFAULT_LAG_FRAMES = 5
 DEFAULT_LAGS_FRAMES = (1, 2, 5, 10, 20)
 SHORTEST_IN_LAGS = 10
@@ -66,7 +72,7 @@ class KineticsOptions:
         unset="1, 2, 5, 10 and 20 frames",
         metavar="PS",
     )
-    states: int = option(100, Whole(2, 5_000), "number of k-means states", metavar="N")
+    states: int = option(DEFAULT_STATES, Whole(2, 5_000), "number of k-means states", metavar="N")
     metastable: int | None = option(
         None,
         Whole(2, 100),
@@ -80,6 +86,12 @@ class KineticsOptions:
     def __post_init__(self) -> None:
         check_options(self)
 
+    @property
+    def names_a_model(self) -> bool:
+        """Whether the Markov models were asked for in detail, so that they are not left out."""
+        asked = (self.lag, self.lag_times, self.metastable)
+        return self.states != DEFAULT_STATES or any(value is not None for value in asked)
+
 
 @takes_options(KineticsOptions)
 def evaluate_trajectory(
@@ -91,7 +103,7 @@ def evaluate_trajectory(
     one_frame: mdtraj.Trajectory | None = None,
     **options: Any,
 ) -> TrajectoryScorecard:
-    """Compare sampled trajectories of a molecule with reference trajectories of the same atoms.
+    """Compare sampled trajectories of a molecule with reference trajectories of the same residues.
 
     If a single residue has both phi and psi, these are the coordinates of the free-energy surface and of the
     Markov states; otherwise, the two slowest components of the C-alpha distances in the reference are used.
@@ -99,7 +111,8 @@ def evaluate_trajectory(
     Parameters
     ----------
     reference, samples : mdtraj.Trajectory or sequence of them
-        All atoms. Several trajectories of a side are pooled; their lengths may differ.
+        All atoms. Several trajectories of a side are pooled; their lengths may differ. If their atoms differ,
+        the heavy atoms that all have are compared, matched by residue and name.
     energy : callable, optional
         Function from positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol, such as
         :func:`energy_function` returns.
@@ -118,7 +131,8 @@ def evaluate_trajectory(
     Raises
     ------
     InputError
-        If atoms or times differ, or a trajectory is too short; the message says what and where.
+        If residues or times differ, or a trajectory is too short for the asked lag times and states; the
+        message says what and where.
     """
     _require_deeptime()
     asked = KineticsOptions(**options)
@@ -140,14 +154,18 @@ def _evaluate(
     codes: np.ndarray | None,
     one_frame: mdtraj.Trajectory | None,
 ) -> TrajectoryScorecard:
-    first = sides["reference"][0]
     if codes is not None and energy is None:
         raise InputError(
             "latent codes are compared with energies; give an energy function or force field as well"
         )
-    for side, trajectories in sides.items():
-        for trajectory in trajectories:
-            _check(first, trajectory, NAMES[side])
+    n_given = {side: trajectories[0].n_atoms for side, trajectories in sides.items()}
+    sides, one_frame = _on_shared_atoms(sides, one_frame)
+    first = sides["reference"][0]
+    if energy is not None and first.n_atoms < max(n_given.values()):
+        raise InputError(
+            "the sample: has other atoms than the reference, so energies cannot be compared; give the same "
+            "atoms (--hydrogens builds hydrogens), or no energy function or force field"
+        )
     interval = _frame_interval(sides, asked.frame_interval)
     longest = min(max(map(len, trajectories)) for trajectories in sides.values())
     lags = _lags(interval, asked.lag, asked.lag_times, longest)
@@ -155,18 +173,14 @@ def _evaluate(
     positions = {side: [each.xyz for each in trajectories] for side, trajectories in sides.items()}
     pooled = {side: np.concatenate(each) for side, each in positions.items()}
     labels, coordinates, features, edges, tica_times = _collective(first.topology, positions, lags)
-    kinetics, models = compare_kinetics(
-        features, lags, states=asked.states, metastable=asked.metastable, seed=asked.seed
-    )
-    weights = {
-        side: frame_weights(models.assignments[side], models.main[side].stationary()) for side in SIDES
-    }
+    kinetics, weights, too_few_data = _kinetics(features, lags, asked)
     bonds = _bonds(first.topology)
     elements = [atom.element.symbol for atom in first.topology.atoms]
     energies = {} if energy is None else {side: _energies(energy, pooled[side]) for side in SIDES}
     return TrajectoryScorecard(
         system=System(
             n_atoms=first.n_atoms,
+            n_atoms_given=n_given,
             n_frames={side: len(pooled[side]) for side in SIDES},
             n_trajectories={side: len(sides[side]) for side in SIDES},
             interval=interval,
@@ -180,11 +194,32 @@ def _evaluate(
             {side: np.concatenate(coordinates[side]) for side in SIDES}, weights, edges, asked.temperature
         ),
         velocities=compare_velocities(positions["reference"], positions["sample"], interval),
+        coherence=compare_coherence(first.topology, positions, interval),
+        side_chains=compare_side_chains(first.topology, positions, lags, asked.seed),
         kinetics=kinetics,
+        too_few_data=too_few_data,
         energies=compare_energies(energies["reference"], energies["sample"]) if energies else None,
         latent=None if codes is None else correlate_with_energy(np.asarray(codes), energies["sample"]),
-        code_diversity=None if one_frame is None else _code_diversity(first, one_frame, pooled, bonds),
+        code_diversity=None if one_frame is None else _code_diversity(one_frame, pooled, bonds),
     )
+
+
+def _kinetics(
+    features: dict[str, list[np.ndarray]], lags: Lags, asked: KineticsOptions
+) -> tuple[Kinetics | None, dict[str, np.ndarray], str | None]:
+    """Compare Markov models; return them, weights of the frames, and why there are no models, if so."""
+    try:
+        kinetics, models = compare_kinetics(
+            features, lags, states=asked.states, metastable=asked.metastable, seed=asked.seed
+        )
+    except TooFewDataError as error:
+        if asked.names_a_model:
+            raise
+        return None, {side: np.ones(sum(map(len, each))) for side, each in features.items()}, str(error)
+    weights = {
+        side: frame_weights(models.assignments[side], models.main[side].stationary()) for side in SIDES
+    }
+    return kinetics, weights, None
 
 
 def energy_function(topology: mdtraj.Topology, force_field: Sequence[str]) -> EnergyFunction:
@@ -227,24 +262,21 @@ def _require_deeptime() -> None:
         raise InputError("Markov models need deeptime; install it with `pip install deeptime`") from error
 
 
-def _check(first: mdtraj.Trajectory, trajectory: mdtraj.Trajectory, name: str) -> None:
-    """Refuse atoms that differ from those of the first trajectory, and positions that are not finite."""
-    expected, found = ([str(atom) for atom in each.topology.atoms] for each in (first, trajectory))
-    if len(found) != len(expected):
-        raise InputError(
-            f"{name}: has {len(found)} atoms, but the reference has {len(expected)}; give the same atoms"
-        )
-    for index, (own, other) in enumerate(zip(expected, found, strict=True)):
-        if _atom_name(own) != _atom_name(other):
-            raise InputError(
-                f"{name}: atom {index + 1} is {other}, but {own} in the reference; "
-                "give the same atoms in the same order"
-            )
-    require_finite(trajectory.xyz, name)
-
-
-def _atom_name(written: str) -> str:
-    return written.rsplit("-", 1)[-1]
+def _on_shared_atoms(
+    sides: dict[str, list[mdtraj.Trajectory]], one_frame: mdtraj.Trajectory | None
+) -> tuple[dict[str, list[mdtraj.Trajectory]], mdtraj.Trajectory | None]:
+    """Restrict everything to the atoms that all have; refuse other residues, and positions not finite."""
+    named = {NAMES[side]: trajectories for side, trajectories in sides.items()}
+    if one_frame is not None:
+        named[ONE_FRAME] = [one_frame]
+    shared = restrict(named)
+    for name, trajectories in shared.items():
+        for trajectory in trajectories:
+            require_finite(trajectory.xyz, name)
+    return (
+        {side: shared[NAMES[side]] for side in sides},
+        None if one_frame is None else shared[ONE_FRAME][0],
+    )
 
 
 def _frame_interval(sides: dict[str, list[mdtraj.Trajectory]], given: float | None) -> float:
@@ -321,6 +353,7 @@ def _collective(
             f"the reference: has {len(c_alphas)} C-alphas and not exactly one residue with both phi and psi, "
             "so slow coordinates cannot be defined; give a peptide"
         )
+    c_alphas = thinned(c_alphas, sum(map(len, positions["reference"])))
     distances = {side: [c_alpha_distances(each, c_alphas) for each in positions[side]] for side in SIDES}
     found = project(distances["reference"], distances["sample"], lags.main)
     components = {"reference": found.reference, "sample": found.samples}
@@ -342,8 +375,8 @@ def _bonds(topology: mdtraj.Topology) -> np.ndarray:
     bonds = np.array([[bond[0].index, bond[1].index] for bond in topology.bonds], dtype=np.int64)
     if not len(bonds):
         raise InputError(
-            "the reference: its topology contains no bonds; "
-            "give one with CONECT records or standard residue names"
+            "the reference: its topology contains no bonds between the atoms that are compared; "
+            "give all atoms, with CONECT records or standard residue names"
         )
     return bonds
 
@@ -353,8 +386,7 @@ def _energies(energy: EnergyFunction, positions: np.ndarray) -> np.ndarray:
 
 
 def _code_diversity(
-    first: mdtraj.Trajectory, one_frame: mdtraj.Trajectory, pooled: dict[str, np.ndarray], bonds: np.ndarray
+    one_frame: mdtraj.Trajectory, pooled: dict[str, np.ndarray], bonds: np.ndarray
 ) -> CodeDiversity:
-    _check(first, one_frame, "the structures of one frame")
     usual = bond_lengths(pooled["reference"], bonds).mean(axis=0, dtype=np.float64)
     return diversity_of_codes(one_frame.xyz, bonds, usual)

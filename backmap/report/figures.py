@@ -177,6 +177,35 @@ def velocity_distributions(scores: dict) -> Figure:
     return figure
 
 
+def coherence(scores: dict) -> Figure:
+    """Draw how far atoms move per frame, which torsions turn, and how long chi1 and chi2 remember."""
+    measured = scores["coherence"]
+    figure, [[displacements, turns, memory]] = _figure(DOUBLE, 2.6, columns=3)
+    names = {"backbone N, C, O": "N, C, O", "CB": "CB", "side chain beyond CB": "beyond\nCB"}
+    moved = measured["displacements"]
+    _paired_bars(displacements, {names[name]: each for name, each in moved.items()})
+    displacements.set_ylabel("RMS displacement per frame (nm)")
+    symbols = {name: _symbol(name) for name in measured["turns"]}
+    _paired_bars(turns, {symbols[name]: each["percent"] for name, each in measured["turns"].items()})
+    turns.set_ylabel("turn by > 60 degrees per frame (%)")
+    memory.set_visible(bool(measured["memory"]))
+    for (name, each), colour in zip(measured["memory"].items(), PROCESS_COLOURS, strict=False):
+        for side, style, filled in (("reference", "-", colour), ("sample", "--", "white")):
+            memory.plot(
+                each["times"], _array(each["correlation"][side]), style, color=colour, marker="o",
+                markersize=3.2, markerfacecolor=filled, label=f"{_symbol(name)}, {side}",
+            )  # fmt: skip
+        memory.set_xscale("log")
+        memory.set_xticks(each["times"], [f"{time:g}" for time in each["times"]])
+        memory.minorticks_off()
+    memory.set(xlabel="time (ps)", ylabel="autocorrelation", ylim=(-0.1, 1.0))
+    handles, labels = displacements.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2)
+    if measured["memory"]:
+        memory.legend(loc="upper right", fontsize=6)
+    return figure
+
+
 def latent_component(scores: dict) -> Figure:
     """Draw the leading principal component of the latent codes against the energy."""
     latent = scores["latent"]
@@ -219,6 +248,7 @@ FIGURES: dict[str, tuple[Callable[[dict], Figure], str]] = {
     "implied_time_scales": (implied_time_scales, "kinetics"),
     "chapman_kolmogorov": (chapman_kolmogorov, "kinetics"),
     "velocities": (velocity_distributions, "velocities"),
+    "coherence": (coherence, "coherence"),
     "latent_component": (latent_component, "latent"),
     "code_diversity": (code_diversity, "code_diversity"),
 }
@@ -358,6 +388,15 @@ def _line_legend(axes: Axes, styles: dict[str, LineStyleType]) -> None:
     axes.legend(handles, list(styles), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
+def _paired_bars(axes: Axes, values: dict[str, dict]) -> None:
+    """Draw one bar of each side for each name."""
+    places = np.arange(len(values))
+    for shift, side, colour in ((-0.2, "reference", REFERENCE), (0.2, "sample", SAMPLE)):
+        heights = _array([each[side] for each in values.values()])
+        axes.bar(places + shift, heights, width=0.38, color=colour, label=side, alpha=0.8)
+    axes.set_xticks(places, list(values))
+
+
 def _legend_above(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="right")
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2, handlelength=1.4)
@@ -371,5 +410,12 @@ def _array(values: list) -> np.ndarray:
 def _label(coordinate: str) -> str:
     """Format a coordinate such as ``phi, degrees`` as an axis label."""
     name, _, unit = coordinate.partition(", ")
-    symbol = {"phi": r"$\phi$", "psi": r"$\psi$"}.get(name, f"time-lagged independent {name}")
+    symbol = _symbol(name) if name in ("phi", "psi") else f"time-lagged independent {name}"
     return f"{symbol} ({unit})" if unit else symbol
+
+
+def _symbol(torsion: str) -> str:
+    """Format the name of a torsion, such as ``chi1``, with its Greek letter."""
+    letters = torsion.rstrip("0123456789")
+    number = torsion[len(letters) :]
+    return rf"$\{letters}_{number}$" if number else rf"$\{letters}$"

@@ -2,6 +2,7 @@
 
 import json
 
+import mdtraj
 import pytest
 
 from backmap.cli.main import main
@@ -46,8 +47,19 @@ def test_table_json_and_figures(files, tmp_path, capfd):
     assert scores["kinetics"]["lag_times"] == [2.0, 10.0]
     assert scores["inputs"]["samples"][0]["path"].endswith("sample.dcd")
     assert scores["energies"] is None
-    assert len(list(figures.glob("*.pdf"))) == len(list(figures.glob("*.png"))) == 6
+    assert len(list(figures.glob("*.pdf"))) == len(list(figures.glob("*.png"))) == 7
     assert not list(figures.glob(".*"))
+
+
+def test_figures_without_data_are_left_out(files, tmp_path, capfd):
+    pytest.importorskip("matplotlib", reason="no matplotlib")
+    short = tmp_path / "short.xtc"
+    mdtraj.load(f"{files}/sample.xtc", top=f"{files}/top.pdb")[:60].save(str(short))
+    names = ["--reference", str(short), f"{files}/sample.xtc", "--top", f"{files}/top.pdb"]
+    assert main(["evaluate", "--kinetics", *names, "--figures", str(tmp_path / "figures")]) == 0
+    assert "no time scales, too few data: the reference: has 60 distinct" in capfd.readouterr().out
+    drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {"angles", "bonds", "coherence", "free_energy_surfaces", "velocities"}
 
 
 def test_energies_by_a_force_field(files, capfd):

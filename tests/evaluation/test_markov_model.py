@@ -41,6 +41,53 @@ def test_known_time_scale_lies_in_its_interval(matrix, lag):
     assert np.isnan(found.value[len(matrix) - 1 :]).all()
 
 
+@pytest.mark.parametrize("frames", [300, 1000, 4000])
+def test_time_scales_lie_in_their_intervals_however_few_the_data(frames):
+    points = np.random.default_rng(1).random((100, 1))
+    walk = points[chain(np.full((100, 100), 0.01), frames), 0] + chain(TWO_STATES, frames, seed=1)
+    features = {"reference": [walk[:, None]], "sample": [walk[:, None]]}
+    kinetics, _ = compare_kinetics(features, Lags(1.0, 5, (1, 5)), states=50)
+    for each in kinetics.time_scales.values():
+        known = np.isfinite(each.value)
+        assert (each.low <= each.value)[known].all()
+        assert (each.value <= each.high)[known].all()
+    for each in kinetics.populations.values():
+        assert ((each.low <= each.value) & (each.value <= each.high)).all()
+    assert all(process.agrees is not False for process in kinetics.processes)
+
+
+@pytest.mark.parametrize(("frames", "verdict"), [(400, None), (9000, True)])
+def test_too_few_data_are_no_verdict(frames, verdict):
+    walks = {side: chain(TWO_STATES, frames, seed) for seed, side in enumerate(("reference", "sample"))}
+    features = {side: [walk[:, None].astype(float)] for side, walk in walks.items()}
+    kinetics, _ = compare_kinetics(features, Lags(1.0, 20, (20,)), states=2)
+    assert kinetics.processes[0].agrees is verdict
+
+
+@pytest.mark.parametrize(
+    ("reference", "sample", "verdict"),
+    [
+        ((20, 15, 30), (25, 20, 35), True),
+        ((20, 15, 30), (40, 25, 60), False),
+        ((20, 5, 300), (25, 20, 35), None),
+        ((20, 5, 300), (400, 90, 2000), None),
+        ((20, 5, 300), (1, 0, 3), False),
+        ((20, 15, 30), (4, 0, 12), False),
+        ((20, 15, np.inf), (20, 15, np.inf), None),
+        ((np.nan,) * 3, (20, 15, 30), None),
+        ((20, 15, 30), (np.nan,) * 3, None),
+    ],
+)
+def test_verdicts(reference, sample, verdict):
+    sides = (markov_model.Interval(*map(np.float64, side)) for side in (reference, sample))
+    assert markov_model.agrees(*sides, lag=5.0) is verdict
+
+
+def test_states_that_alternate_are_not_slow():
+    model = markov_model.estimate([np.arange(500, dtype=np.int32) % 2], 5, 2, "the chain")
+    assert model.time_scales()[0] == 0.0
+
+
 def test_the_same_seed_gives_the_same_interval():
     model = markov_model.estimate([chain(TWO_STATES, 2000)], 1, 2, "the chain")
     first, again, other = (

@@ -103,18 +103,23 @@ def test_refusals(reference):
     damaged.xyz[17, 3, 1] = np.nan
     slower = mdtraj.Trajectory(sample.xyz, sample.topology, time=2.0 * sample.time)
     uneven = mdtraj.Trajectory(sample.xyz, sample.topology, time=sample.time**2)
-    fewer = sample.atom_slice(range(21))
+    fewer = sample.atom_slice(range(16))
     renamed = sample.topology.copy()
-    renamed.atom(0).name, renamed.atom(1).name = "CH3", "H1"
-    swapped = mdtraj.Trajectory(sample.xyz, renamed, time=sample.time)
+    renamed.residue(1).name = "GLY"
+    other = mdtraj.Trajectory(sample.xyz, renamed, time=sample.time)
+    unnamed = sample.topology.copy()
+    for atom in unnamed.atoms:
+        atom.name = f"X{atom.index}"
+    foreign = mdtraj.Trajectory(sample.xyz, unnamed, time=sample.time)
     mistakes = [
         (damaged, {}, "the sample: frame 17 contains NaN"),
         (slower, {}, "1 ps in the reference and 2 ps in the sample"),
         ([sample, slower], {}, "1 ps in the reference and 2 ps in the sample"),
         ([slower, sample], {}, "1 ps in the reference and 2 ps in the sample"),
         (uneven, {}, "not evenly spaced"),
-        (fewer, {}, "the sample: has 21 atoms, but the reference has 22"),
-        (swapped, {}, "the sample: atom 1 is ACE1-CH3, but ACE1-H1 in the reference"),
+        (fewer, {}, "the sample: has 2 residues, but the reference has 3"),
+        (other, {}, "the sample: residue 2 is GLY2, but ALA2 in the reference"),
+        (foreign, {}, "shares no heavy atom with the reference"),
         (sample, {"lag": 2.5}, "2.5 ps is not a multiple of the time between frames, 1 ps"),
         (sample, {"lag": 200.0}, "too short for lag times up to 1000 frames"),
         (sample, {"frame_interval": 0.0}, "frame_interval is 0.0; give a number"),

@@ -118,6 +118,11 @@ class StagedFiles:
         self._final[hidden] = final
         return hidden
 
+    def drop(self, hidden: Path) -> None:
+        """Give up a reserved file, which will not be written."""
+        del self._final[hidden]
+        hidden.unlink(missing_ok=True)
+
     def __enter__(self) -> StagedFiles:
         return self
 
