@@ -1,0 +1,88 @@
+"""Judge coherent frames by simulations that nothing was fitted to: those of simulations.csv marked `judge`.
+
+    python judge.py simulations
+
+Builds atoms on the C-alphas of each simulation, coherently and each frame on its own, and prints how atoms
+and torsions move in the simulation and in both, as a table in Markdown.
+"""
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+
+import backmap
+from backmap.evaluation.coherence import Coherence, compare_coherence
+
+HERE = Path(__file__).parent
+INTERVAL_PS = 1.0
+
+
+def heavy_atoms(trajectory: mdtraj.Trajectory, like: mdtraj.Topology) -> np.ndarray:
+    """Positions of the atoms of a topology, which may lack some of the trajectory's."""
+    place = {(atom.residue.index, atom.name): atom.index for atom in trajectory.topology.atoms}
+    return trajectory.xyz[:, [place[atom.residue.index, atom.name] for atom in like.atoms]]
+
+
+def compare(trajectory: mdtraj.Trajectory, temperature: float) -> dict[str, tuple[Coherence, float]]:
+    """Scores of coherent and of independent frames against a simulation, and seconds to build them."""
+    c_alphas = trajectory.atom_slice(trajectory.topology.select("name CA"))
+    scores = {}
+    for name, options in {
+        "coherent": {"coherent": True, "frame_interval": INTERVAL_PS, "temperature": temperature},
+        "on its own": {},
+    }.items():
+        begin = time.perf_counter()
+        built = backmap.reconstruct(c_alphas, **options)
+        seconds = time.perf_counter() - begin
+        positions = {
+            "reference": [heavy_atoms(trajectory, built.topology)],
+            "sample": [built.xyz],
+        }
+        scores[name] = compare_coherence(built.topology, positions, INTERVAL_PS), seconds
+    return scores
+
+
+def rows(scores: Coherence) -> Iterator[tuple[str, float, float]]:
+    """Name of each measure, and its value in the simulation and in the built frames."""
+    for name, moved in scores.displacements.items():
+        yield f"{name}, nm per frame", moved.reference, moved.sample
+    for name, turns in scores.turns.items():
+        if turns.n_torsions:
+            yield (
+                f"{name} turns by over 60 degrees, % of frames",
+                turns.percent.reference,
+                turns.percent.sample,
+            )
+    for name, memory in scores.memory.items():
+        for number, passed in enumerate(memory.times):
+            values = (memory.correlation[side][number] for side in ("reference", "sample"))
+            yield f"autocorrelation of {name} after {passed:g} ps", *values
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("simulations", type=Path, help="folder that simulate_all.py has written")
+    folder = parser.parse_args().simulations
+    with (HERE / "simulations.csv").open() as file:
+        judged = [row for row in csv.DictReader(file) if row["use"] == "judge"]
+    for row in judged:
+        path = folder / f"{row['name']}.dcd"
+        trajectory = mdtraj.load(str(path), top=str(path.with_suffix(".pdb")))
+        scores = compare(trajectory, float(row["temperature"]))
+        (coherent, slow), (alone, fast) = scores["coherent"], scores["on its own"]
+        print(f"\n{row['name']}, {row['temperature']} K, {len(trajectory)} frames; ", end="")
+        print(f"frames on their own are built {slow / fast:.2f} times as fast as coherent ones\n")
+        print("| measure | simulation | coherent | each frame on its own |\n| --- | --- | --- | --- |")
+        for (name, true, built), (_, _, single) in zip(rows(coherent), rows(alone), strict=True):
+            print(f"| {name} | {true:.3g} | {built:.3g} | {single:.3g} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
