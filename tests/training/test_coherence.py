@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+import backmap
+from backmap.cli.main import main
+from backmap.datasets.simulations import Simulation, read_simulation
+from backmap.models.protein.basins import DRAWS, find_basins, step_angle
+from backmap.models.protein.coherence import CoherenceRates
+from backmap.models.protein.geometry import classify_angle
+from backmap.models.shipped import load_model
+from backmap.training.coherence import (
+    CoherenceTrainingConfig,
+    Steps,
+    fit_rates,
+    measure_motion,
+    train_coherence,
+)
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+BINS = 36
+
+
+@pytest.fixture(scope="module")
+def simulation(tmp_path_factory) -> Path:
+    """A folder with a coherent trajectory of ten residues, which stands in for a simulation."""
+    folder = tmp_path_factory.mktemp("simulation")
+    beads = mdtraj.load(str(EXAMPLES / "ww_c_alpha.xtc"), top=str(EXAMPLES / "ww_c_alpha.pdb"))
+    few = beads[0].atom_slice(range(10))
+    noise = np.random.default_rng(0).normal(scale=0.002, size=(25, 10, 3))
+    moving = mdtraj.Trajectory((few.xyz + noise).astype(np.float32), few.topology)
+    atoms = backmap.reconstruct(moving, coherent=True, frame_interval=1.0)
+    atoms.save(str(folder / "atoms.xtc"))
+    atoms[0].save(str(folder / "atoms.pdb"))
+    return folder
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.2])
+def test_rates_are_found_again(rate):
+    """Torsions of two types that leave their wells at known rates."""
+    generator = torch.Generator().manual_seed(0)
+    middles = (torch.arange(BINS) + 0.5) * 10 - 180
+    shape = sum(
+        share * torch.exp(-0.5 * ((torch.remainder(middles - place + 180, 360) - 180) / 12) ** 2)
+        for place, share in ((-65, 0.6), (180, 0.3), (60, 0.1))
+    )
+    distribution = shape / shape.sum()
+    basins = find_basins(distribution)
+    mass = torch.zeros(BINS).index_add(0, basins, distribution)
+    count = 4_000
+    group = torch.arange(2).repeat(count // 2)
+    rates = torch.where(group == 0, rate, 3 * rate)
+    angles = torch.full((count,), math.radians(-65.0))
+    before, after = [], []
+    for _ in range(30):
+        before.append(basins[classify_angle(angles, BINS)])
+        uniforms = torch.rand(count, DRAWS, generator=generator)
+        angles, _ = step_angle(distribution, angles, rates, torch.full((count,), 1e-3), uniforms)
+        after.append(basins[classify_angle(angles, BINS)])
+    first, last = torch.cat(before), torch.cat(after)
+    n = len(first)
+    steps = Steps(
+        mass.expand(n, -1),
+        mass[first],
+        first == last,
+        group.repeat(30),
+        torch.zeros(n, 3),
+        torch.zeros(n),
+        torch.ones(n),
+    )
+    fitted = fit_rates(steps, 2, 1, CoherenceTrainingConfig())
+    found = torch.exp(fitted.log_rate)
+    assert found[0] == pytest.approx(rate, rel=0.15)
+    assert found[1] == pytest.approx(3 * rate, rel=0.15)
+
+
+def test_motion_is_measured():
+    """Atoms that all move by 0.1 nm."""
+    topology = backmap.chemistry.Topology.from_sequences("AVAA")
+    chain = backmap.models.chain.Chain.from_arrays(
+        topology.residue_types, topology.chain_index, topology.linked(), "cpu"
+    )
+    atoms = torch.randn(4, 15, 3, generator=torch.Generator().manual_seed(0)).repeat(3, 1, 1, 1)
+    atoms[1] += torch.tensor([0.1, 0.0, 0.0])
+    moved = measure_motion(atoms, torch.from_numpy(topology.atom_mask), chain)
+    assert moved.backbone == pytest.approx(0.1, rel=1e-4)
+    assert moved.ends == pytest.approx(0.1, rel=1e-4)
+    assert moved.psi == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_simulation_gives_rates_that_can_be_used(simulation):
+    seen = read_simulation(Simulation("atoms.xtc", "atoms.pdb", 320.0), simulation)
+    assert seen.atoms.shape == (25, 10, 15, 3)
+    config = CoherenceTrainingConfig(frames=5, rounds=0)
+    lines: list[str] = []
+    statistics = train_coherence(load_model("protein", "cpu"), [seen], config, lines.append)
+    assert "misfit" in lines[-1]
+    rates = CoherenceRates(300.0, statistics=statistics)
+    assert torch.isfinite(rates.of_peptides(torch.arange(20), torch.zeros(20, 3))).all()
+    assert (rates.of_torsions(torch.arange(20), torch.zeros(20, 3)) > 0).all()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[training]\nframes = 5", "names no simulations; give each a table [simulations.NAME]"),
+        ('[simulations.one]\ntrajectory = "a.xtc"', "topology"),
+        ('[simulations.one]\ntrajectory = "a.xtc"\ntopology = "a.pdb"', "a.xtc: no such file"),
+        ("[models]", "unknown table [models]"),
+    ],
+)
+def test_configurations_that_cannot_be_used_are_refused(tmp_path, capsys, text, message):
+    (tmp_path / "config.toml").write_text(text)
+    assert main(["train", "coherence", str(tmp_path / "config.toml"), "-o", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
