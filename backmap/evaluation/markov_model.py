@@ -249,9 +249,9 @@ def agrees(reference: Interval, sample: Interval, lag: float) -> bool | None:
     """Return whether a time scale of the sample lies in the reference's interval; None for too few data.
 
     With too few data on a side, only intervals that do not overlap decide. A time scale of the sample below
-    the lag time is fast, however wide its interval.
+    the lag time is fast, however wide its interval; but an interval from 0 to 0 comes from single visits.
     """
-    if not np.isfinite([reference.value, sample.value]).all():
+    if not (reference.high > 0.0 and sample.high > 0.0):
         return None
     if is_determined(reference) and (is_determined(sample) or sample.value <= lag):
         return bool(reference.low <= sample.value <= reference.high)

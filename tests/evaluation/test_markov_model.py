@@ -73,6 +73,7 @@ def test_too_few_data_are_no_verdict(frames, verdict):
         ((20, 5, 300), (400, 90, 2000), None),
         ((20, 5, 300), (1, 0, 3), False),
         ((20, 15, 30), (4, 0, 12), False),
+        ((20, 15, 30), (0, 0, 0), None),
         ((20, 15, np.inf), (20, 15, np.inf), None),
         ((np.nan,) * 3, (20, 15, 30), None),
         ((20, 15, 30), (np.nan,) * 3, None),
