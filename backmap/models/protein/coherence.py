@@ -345,6 +345,7 @@ class CoherentDrawer:
         rates = rates.unflatten(0, keys.shape) * intervals[:, None, None]
         c_beta = c_beta.unflatten(0, keys.shape)
         atoms, oxt = (part.unflatten(0, keys.shape) for part in backbone)
+        uniforms = self._uniforms(keys, self.torsion_stream, [chain.n_residues, MAX_CHI, DRAWS])
         types = chain.types.repeat(samples)
         turns = network.has_chi[types, 0]
         built = []
@@ -361,16 +362,23 @@ class CoherentDrawer:
                 None if box is None else box[frame : frame + 1].expand(samples, -1, -1),
                 None if obstacles is None else of_samples(at_frame(obstacles, frame), samples),
             )
-            placed, torsions = self._step(scene, torsions, rates[:, frame], intervals[frame], disulfides)
+            placed, torsions = self._step(
+                scene, torsions, rates[:, frame], intervals[frame], uniforms[:, frame], disulfides
+            )
             built.append(placed)
         return torch.stack(built, dim=1), torsions
 
     def _step(
-        self, scene: _Scene, torsions: Tensor, rate: Tensor, interval: Tensor, disulfides: Tensor | None
+        self,
+        scene: _Scene,
+        torsions: Tensor,
+        rate: Tensor,
+        interval: Tensor,
+        uniforms: Tensor,
+        disulfides: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Return a frame's side chains (samples, residues, 10, 3) and torsions (samples, residues, 4)."""
-        network, chain, types = self.model.side_chains, scene.chain, scene.types
-        uniforms = self._uniforms(scene.keys, self.torsion_stream, [chain.n_residues, MAX_CHI, DRAWS])
+        network, types = self.model.side_chains, scene.types
         uniforms, rate = uniforms.flatten(0, 1), rate.flatten(0, 1)
         wandering = self.rates.torsion_wandering * interval.sqrt()
         before, moved = torsions.flatten(0, 1), torch.zeros_like(torsions).flatten(0, 1)
