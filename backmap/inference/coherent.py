@@ -22,10 +22,10 @@ from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles, on_device
 
 State = dict[str, np.ndarray]
-"""What later frames depend on: the fields of :class:`CoherentState`, and ``c_alpha`` and ``time``."""
+"""What later frames depend on: the fields of :class:`CoherentState`, ``c_alpha``, ``time`` and ``boxed``."""
 
-JUMP_NM = 0.15
-"""Change of the distances of residues i and i + 4, root mean square, from which a frame is a new start."""
+JUMP_NM = 0.25
+"""Change of the distance of residues i and i + 4 from which residues i to i + 4 forget the frame before."""
 
 _JUMP_OFFSET = 4
 
@@ -139,31 +139,39 @@ class CoherentBuilder:
             None if obstacles is None else on_device(obstacles, self.device),
         )
         kept = {name: value.cpu().numpy() for name, value in after._asdict().items()}
-        return atoms, {**kept, "c_alpha": frames[-1].cpu().numpy(), "time": np.array(times[-1])}, n_jumps
+        kept["c_alpha"] = frames[-1].cpu().numpy()
+        kept["time"], kept["boxed"] = np.array(times[-1]), np.array(box is not None)
+        return atoms, kept, n_jumps
 
     def _restored(self, state: State) -> CoherentState:
         names = CoherentState._fields
         return CoherentState(*(torch.from_numpy(state[name]).to(self.device) for name in names))
 
     def _intervals(self, c_alpha: Tensor, times: np.ndarray, state: State | None) -> tuple[Tensor, int]:
-        """Return the time in ps since the frame before, and the number of frames that do not follow it.
+        """Return the time in ps since the frame before, (frames, residues), and the number of jumps.
 
-        Nothing is remembered of a frame that is not earlier, or whose chains are folded differently.
+        Nothing is remembered of a frame that is not earlier, nor by residues where the chain is folded
+        differently. A frame where this is so for most residues is a jump.
         """
         before = times[:1] if state is None else state["time"].reshape(1)
         passed = np.diff(times, prepend=before)
         previous = c_alpha[:1] if state is None else torch.from_numpy(state["c_alpha"]).to(c_alpha)[None]
-        jumped = self._changes(torch.cat([previous, c_alpha])).cpu().numpy() > JUMP_NM
-        apart = jumped | (passed <= 0)
+        frames = torch.cat([previous, c_alpha])
+        same = (frames[1:] == frames[:-1]).flatten(1).all(dim=1).cpu().numpy()
+        follows = torch.from_numpy((passed > 0) | ((passed == 0) & same)).to(c_alpha.device)
+        apart = self._refolded(frames) | ~follows.unsqueeze(1)
+        intervals = torch.from_numpy(np.nan_to_num(passed)).to(c_alpha).unsqueeze(1).expand(apart.shape)
+        jumps = apart.float().mean(dim=1) > 0.5
         if state is None:
-            apart[0] = False
-        intervals = torch.from_numpy(np.where(apart, LONG_AGO_PS, passed)).to(c_alpha)
-        return intervals, int(apart.sum())
+            jumps[0] = False
+        return torch.where(apart, LONG_AGO_PS, intervals), int(jumps.sum())
 
-    def _changes(self, c_alpha: Tensor) -> Tensor:
-        """Return the changes (frames - 1,) in nm of distances along chains, root mean squares."""
+    def _refolded(self, c_alpha: Tensor) -> Tensor:
+        """Return where (frames - 1, residues) distances along the chain have changed too much."""
+        refolded = torch.zeros_like(c_alpha[1:, :, 0], dtype=torch.bool)
         here = torch.nonzero(self.chain.has_neighbour(_JUMP_OFFSET)).squeeze(-1)
-        if len(here) == 0:
-            return c_alpha.new_zeros(len(c_alpha) - 1)
         apart = torch.linalg.vector_norm(c_alpha[:, here + _JUMP_OFFSET] - c_alpha[:, here], dim=-1)
-        return (apart[1:] - apart[:-1]).square().mean(dim=1).sqrt()
+        changed = (apart[1:] - apart[:-1]).abs() > JUMP_NM
+        for offset in range(_JUMP_OFFSET + 1):
+            refolded[:, here + offset] |= changed
+        return refolded

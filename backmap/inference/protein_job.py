@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
 import torch
@@ -469,15 +469,14 @@ class FrameBuilder:
             that are not finite.
         """
         periodic = np.zeros(len(numbers), dtype=bool) if box is None else has_box(box)
+        if past is not None and past.state and bool(past.state["boxed"]) != periodic.any():
+            self._refuse_mixed_boxes()
         if box is None or not periodic.any():
             reduced = None
         elif periodic.all():
             reduced = torch.from_numpy(reduced_boxes(box, numbers, self.job.name))
         elif past is not None:
-            raise InputError(
-                f"{self.job.name}: some frames have a periodic box and others have none; coherent frames "
-                "need one in all frames or in none"
-            )
+            self._refuse_mixed_boxes()
         else:
             return self._build_separately(positions, numbers, box, periodic)
         if self.job.mirrored:
@@ -506,6 +505,12 @@ class FrameBuilder:
             failures,
             state,
             n_jumps,
+        )
+
+    def _refuse_mixed_boxes(self) -> NoReturn:
+        raise InputError(
+            f"{self.job.name}: some frames have a periodic box and others have none; coherent frames need "
+            "one in all frames or in none"
         )
 
     def _obstacles(self, positions: Tensor) -> Obstacles | None:

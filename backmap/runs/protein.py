@@ -30,6 +30,9 @@ from .request import Request
 from .run import Run
 from .wording import counted, numbered, rounded
 
+_MANY_JUMPS = 0.2
+"""Share of jumps between coherent frames that is worth a warning."""
+
 
 class ProteinRun(Run):
     """Builds every frame of one input."""
@@ -145,6 +148,12 @@ class ProteinRun(Run):
             yield f"{self._source.name}: {noise}"
         if strain := describe_strain(outcome):
             yield f"{self._source.name}: {strain}"
+        jumps, steps = outcome.get("jumps", 0), self.steps - 1
+        if jumps > _MANY_JUMPS * steps:
+            yield (
+                f"{self._source.name}: {jumps} of {counted(steps, 'step')} between frames are jumps, where "
+                "atoms begin anew; coherent frames are those of one trajectory that follow each other closely"
+            )
         if outcome["skipped_frames"]:
             yield f"{self._source.name}: left out {numbered(outcome['skipped_frames'])}"
         near = outcome["overlaps_with_others"]

@@ -349,21 +349,22 @@ def _count_overlaps(atoms: np.ndarray, beside: np.ndarray, boxes: np.ndarray | N
     return number
 
 
-def build_reference(job: ProteinJob, source: Source, kept: KeptAtoms) -> np.ndarray:
-    """Build the first sound frame, always on the CPU so that the result is the same for every device.
+def build_references(job: ProteinJob, source: Source, kept: KeptAtoms, n_frames: int = 1) -> np.ndarray:
+    """Build the first sound frames, always on the CPU so that the result is the same for every device.
 
     Returns
     -------
-    ndarray, (atoms, 3) float64
-        Positions of the protein's atoms in the first sample, in nm.
+    ndarray, (structures, atoms, 3) float64
+        Positions of the protein's atoms in nm: of the first frame in its first sample, and for more frames of
+        all samples.
     """
-    first = source.first_frames(1)
-    first = first.cut(first.covered.index(int(first.numbers[0])) + 1)
+    first = source.first_frames(n_frames)
+    first = first.cut(first.covered.index(int(first.numbers[-1])) + 1)
     with LocalWorkers(job, "cpu") as workers:
         (built,) = build_frames(workers, [first], kept, job.samples)
-    built.c_alphas.require_sound(source.topology, source.name)
     n_others = kept.others.stop - kept.others.start
-    return built.coordinates[0, 0, : built.coordinates.shape[2] - n_others]
+    structures = built.coordinates[:, :, : built.coordinates.shape[2] - n_others]
+    return structures[:1, 0] if n_frames == 1 else structures.reshape(-1, *structures.shape[2:])
 
 
 def to_step(built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any]) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +22,11 @@ from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.postprocessing.modified_residues import ModifiedResidues
 
-from .protein_frames import Clock, KeptAtoms, atom_places, build_reference, listed_atoms
+from .protein_frames import Clock, KeptAtoms, atom_places, build_references, listed_atoms
 from .request import Building
+
+_FRAMES_TO_DECIDE = 8
+"""Frames from the start of a trajectory that decide about the disulfides of coherent frames."""
 
 _BACKBONE = ("N", "CA", "C", "O", "CB", "OXT")
 """Atoms of the models, and of the generators, that have no side chains."""
@@ -134,7 +138,10 @@ def _clock(source: Source, asked: Building) -> Clock:
         If neither the input nor the options say it, or coherent frames cannot be built from its beads.
     """
     if source.beads is not None:
-        raise OptionError("coherent", f"builds on C-alphas; {source.name} has other beads")
+        raise OptionError(
+            "coherent",
+            f"builds on C-alphas, but {source.name} has other beads; build each frame on its own, without it",
+        )
     if asked.frame_interval is not None:
         return Clock(asked.frame_interval)
     if source.tells_times:
@@ -236,9 +243,12 @@ def _with_finishing(
         finishing.append(modified)
         atoms = modified.atoms
     if asked.hydrogens or asked.coherent:
-        once = replace(job, coherence=None)
-        reference = build_reference(once, source, KeptAtoms.find(built, source, read, read))
-        job = replace(job, disulfides=_decided(built, reference, hands))
+        read_atoms = KeptAtoms.find(built, source, read, read)
+        n_frames = _FRAMES_TO_DECIDE if asked.coherent else 1
+        references = build_references(replace(job, coherence=None), source, read_atoms, n_frames)
+        reference, known = references[0], job.disulfides
+        assert known is not None  # the plan has looked for them
+        job = replace(job, disulfides=_decided(built, references, hands, known))
     if asked.hydrogens:
         from backmap.postprocessing import Hydrogens
 
@@ -255,19 +265,26 @@ def _with_finishing(
     return replace(job, finishing=finishing, finished_places=places), atoms
 
 
-def _decided(atoms: AtomList, reference: np.ndarray, hands: _Hands) -> np.ndarray:
-    """Return the disulfides (n, 2) of a frame, and every other cysteine paired with itself, for all frames.
+def _decided(atoms: AtomList, references: np.ndarray, hands: _Hands, known: np.ndarray) -> np.ndarray:
+    """Return disulfides (n, 2), and every other cysteine paired with itself, for all frames.
 
-    Hydrogens are chosen once, and a bonded cysteine has none at its sulfur. Coherent frames keep their bonds.
-    Cysteines of the other hand are
-    left out, as the model builds only their backbone.
+    Known bonds (n, 2) stay. Others are those that most of the structures (structures, atoms, 3) have.
+    Hydrogens are chosen once, and a bonded cysteine has none at its sulfur; coherent frames keep their bonds.
+    Cysteines of the other hand are left out, as the model builds only their backbone.
     """
     absent = set(np.flatnonzero(hands.others).tolist())
-    found = disulfides_of_frame(atoms, reference)
-    bonds = [(first, second) for first, second, _ in found if absent.isdisjoint((first, second))]
-    joined = {residue for bond in bonds for residue in bond}
+    bonds = [(int(first), int(second)) for first, second in known]
+    taken = absent.union(*bonds) if bonds else absent
+    votes = Counter(
+        (first, second)
+        for structure in references
+        for first, second, _ in disulfides_of_frame(atoms, structure)
+    )
+    for bond, number in votes.most_common():
+        if 2 * number >= len(references) and taken.isdisjoint(bond):
+            bonds.append(bond)
+            taken = taken.union(bond)
     free = [
-        index for index, residue in enumerate(atoms.residues) if residue.name == "CYS" and index not in absent
+        index for index, residue in enumerate(atoms.residues) if residue.name == "CYS" and index not in taken
     ]
-    alone = [(index, index) for index in free if index not in joined]
-    return np.array(sorted(bonds + alone), dtype=np.int64).reshape(-1, 2)
+    return np.array(sorted(bonds + [(index, index) for index in free]), dtype=np.int64).reshape(-1, 2)

@@ -210,7 +210,8 @@ class Building:
 
         if self.coherent and self.keep_given:
             raise OptionError(
-                "coherent", "draws all atoms but C-alphas; keep_given keeps others; give only one"
+                "coherent",
+                "draws all atoms but C-alphas; --keep-given keeps those of the input: give one of them",
             )
         if self.minimise and not self.hydrogens:
             raise OptionError("minimise", "needs hydrogens; ask for hydrogens as well")

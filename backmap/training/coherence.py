@@ -35,7 +35,7 @@ from backmap.models.protein.side_chains import cut_sites, measure_torsions
 _SITES_AT_ONCE = 512
 
 _LARGEST_TURN = math.radians(60.0)
-"""Change of a torsion in one step that counts as wandering."""
+"""Change of a torsion in one step that does not count as leaving."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Steps(NamedTuple):
     own : Tensor, (n,)
         Probability of the basin before the step.
     stayed : Tensor, (n,) bool
-        Whether the torsion is in the same basin after the step, or so near that it may have wandered.
+        Whether the torsion is in the same basin after the step, or so near that it may be of the same window.
     group : Tensor, (n,) int64
         Index of the rate: residue type, or residue type x 4 + torsion.
     seen : Tensor, (n, 3)
@@ -290,13 +290,13 @@ def _turn(angle: Tensor) -> Tensor:
 MOTIONS = {
     "twist": ("memory", 16.0),
     "end": ("memory", 64.0),
-    "peptide": ("wandering", 15.0),
-    "torsion": ("wandering", 15.0),
+    "peptide": ("window", 50.0),
+    "torsion": ("window", 40.0),
 }
 """What is tuned so that atoms move as in the simulations, and first values in ps or degrees."""
 
-_LARGEST = {"memory": 100.0, "wandering": 25.0}
-"""Angles that wander farther than their wells are wide would jump where distributions are broad."""
+_LARGEST = {"memory": 100.0, "window": 120.0}
+"""Windows wider than wells would let torsions jump between them."""
 
 _LEAST = 0.5
 _WEIGHTS = Motion(1.0, 1.0, 1.0, 0.1, 0.05, 0.2)
@@ -319,7 +319,7 @@ def _misfit(
             _chain(simulation),
             keys,
             keys[:, 0],
-            torch.full((len(atoms),), simulation.interval_ps),
+            torch.full(atoms.shape[:2], simulation.interval_ps),
         )
         again = measure_motion(built[0] + origin.unsqueeze(2), simulation.present, _chain(simulation))
         true = measure_motion(atoms, simulation.present, _chain(simulation))
@@ -380,12 +380,12 @@ def _fit_all_rates(
             "log rate": _rounded(of_torsions.log_rate.view(n_types, MAX_CHI)),
             "slope": _rounded(of_torsions.slope),
             "activation energy": round(of_torsions.activation_energy, 2),
-            "relative wandering": _relative_wandering(seen),
+            "relative window": _relative_changes(seen),
         },
     }
 
 
-def _relative_wandering(seen: Sequence[Observed]) -> list[float]:
+def _relative_changes(seen: Sequence[Observed]) -> list[float]:
     """Return the changes of chi1 ... chi4 from frame to frame, relative to chi1, root mean squares."""
     squares, numbers = torch.zeros(MAX_CHI), torch.zeros(MAX_CHI)
     for simulation in seen:
@@ -408,7 +408,7 @@ def _rounded(values: Tensor) -> Any:
 
 
 def _with_motions(statistics: dict[str, Any], motions: dict[str, float]) -> dict[str, Any]:
-    """Return the statistics with these memories in ps and wanderings in degrees."""
+    """Return the statistics with these memories in ps and windows in degrees."""
     return {name: {**statistics.get(name, {}), kind: motions[name]} for name, (kind, _) in MOTIONS.items()}
 
 

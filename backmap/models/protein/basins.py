@@ -1,7 +1,8 @@
 """Torsions that remember: a step in time that leaves a distribution on a circle unchanged.
 
-A distribution over equal bins of a turn is divided into basins, one around each of its maxima. In a step, a
-torsion may leave its basin and is then drawn anew; otherwise it wanders by a few Metropolis steps.
+A distribution over equal bins of a turn is divided into basins, one around each of its maxima. A step has two
+parts, each of which leaves the distribution unchanged. First, a torsion may leave its basin and is then drawn
+anew. Second, it is drawn anew in a window around it that is placed at random.
 
 With p the probability of a basin, s = sqrt(p), S the sum of s over all basins, and k the rate of leaving
 times the interval, the torsion leaves with probability l = k S / (s + k S), and lands in a basin with
@@ -18,14 +19,8 @@ from torch import Tensor
 
 from backmap.models.protein.geometry import angle_in_class, classify_angle
 
-WANDERINGS = 3
-"""Metropolis steps per step in time."""
-
-DRAWS = 3 + 2 * WANDERINGS
-"""Random numbers per step in time: leaving, bin to land in, place in it; trials and their fates."""
-
-LONGEST_WANDERING = math.radians(60.0)
-"""Largest standard deviation of a Metropolis step."""
+DRAWS = 5
+"""Random numbers per step: for leaving, the bin to land in, the place in it; the window, the place in it."""
 
 SMOOTHING_DEGREES = 15.0
 """Standard deviation of the kernel that smooths distributions before their maxima are found."""
@@ -100,7 +95,7 @@ def share_below(deviates: Tensor) -> Tensor:
 
 
 def step_angle(
-    probabilities: Tensor, before: Tensor, rate: Tensor, wandering: Tensor, uniforms: Tensor
+    probabilities: Tensor, before: Tensor, rate: Tensor, window: Tensor, uniforms: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Move angles by one step in time; leading dimensions broadcast.
 
@@ -112,9 +107,9 @@ def step_angle(
         Angles before the step in radians.
     rate : Tensor, (...)
         Rate of leaving a basin times the interval.
-    wandering : Tensor, (...)
-        Root mean square distance in radians that an angle would wander on a flat distribution.
-    uniforms : Tensor, (..., 9)
+    window : Tensor, (...)
+        Width in radians of the window in which an angle that stays is drawn anew.
+    uniforms : Tensor, (..., 5)
         Random numbers in [0, 1).
 
     Returns
@@ -131,8 +126,9 @@ def step_angle(
     own = classify_angle(before, bins).unsqueeze(-1)
     left = uniforms[..., 0] < leave.gather(-1, own).squeeze(-1)
     landed = _draw(probabilities * leave, uniforms[..., 1], uniforms[..., 2])
-    moved = _wander(probabilities, before, own, wandering, uniforms[..., 3:])
-    return torch.where(left, landed, moved), left
+    # The second step follows for all: only after those that stay, it would not be balanced.
+    angle = torch.where(left, landed, before)
+    return _draw_near(probabilities, angle, window, uniforms[..., 3], uniforms[..., 4]), left
 
 
 def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor) -> Tensor:
@@ -158,15 +154,28 @@ def _draw(weights: Tensor, share: Tensor, place: Tensor) -> Tensor:
     return angle_in_class(chosen, place, weights.shape[-1])
 
 
-def _wander(probabilities: Tensor, angle: Tensor, own: Tensor, wandering: Tensor, uniforms: Tensor) -> Tensor:
-    """Move angles by Metropolis steps, to which the distribution (..., bins) is stationary."""
-    size = (wandering * WANDERINGS**-0.5).clamp_max(LONGEST_WANDERING)
-    moves = size.unsqueeze(-1) * normal_deviates(uniforms[..., :WANDERINGS])
-    density = probabilities.gather(-1, own).squeeze(-1)
-    for step in range(WANDERINGS):
-        trial = torch.remainder(angle + moves[..., step] + math.pi, 2 * math.pi) - math.pi
-        there = classify_angle(trial, probabilities.shape[-1]).unsqueeze(-1)
-        found = probabilities.gather(-1, there).squeeze(-1)
-        accepted = uniforms[..., WANDERINGS + step] * density < found
-        angle, density = torch.where(accepted, trial, angle), torch.where(accepted, found, density)
-    return angle
+def _draw_near(probabilities: Tensor, before: Tensor, window: Tensor, place: Tensor, share: Tensor) -> Tensor:
+    """Draw angles anew in windows around those before, placed at random."""
+    bins = probabilities.shape[-1]
+    cumulative = torch.cat([torch.zeros_like(probabilities[..., :1]), probabilities.cumsum(dim=-1)], dim=-1)
+    whole = cumulative[..., -1]
+    width = (window / (2 * math.pi) * bins).clamp_max(bins)
+    turn = torch.remainder(before / (2 * math.pi) + 0.5, 1.0) * bins
+    start = torch.remainder(turn - place * width, bins)
+    below = _cumulative_at(cumulative, start)
+    above = _cumulative_at(cumulative, torch.remainder(start + width, bins))
+    around = (start + width >= bins) | (width >= bins)
+    inside = torch.where(around, above + whole, above) - below
+    target = torch.remainder(below + share * inside, whole.clamp_min(1e-30)).unsqueeze(-1)
+    chosen = ((cumulative[..., 1:] <= target).sum(dim=-1, keepdim=True)).clamp_max(bins - 1)
+    weight = probabilities.gather(-1, chosen).clamp_min(1e-30)
+    within = ((target - cumulative.gather(-1, chosen)) / weight).clamp(0.0, 1 - _SMALLEST)
+    drawn = angle_in_class(chosen, within, bins).squeeze(-1)
+    return torch.where(inside > 1e-12, drawn, before)
+
+
+def _cumulative_at(cumulative: Tensor, turn: Tensor) -> Tensor:
+    """Return the cumulative distribution (..., bins + 1) at positions (...) in bins."""
+    left = turn.long().clamp(0, cumulative.shape[-1] - 2).unsqueeze(-1)
+    low, high = cumulative.gather(-1, left), cumulative.gather(-1, left + 1)
+    return (low + (turn.unsqueeze(-1) - left) * (high - low)).squeeze(-1)

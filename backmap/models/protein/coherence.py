@@ -30,7 +30,7 @@ from backmap.models.protein.basins import (
     share_below,
     step_angle,
 )
-from backmap.models.protein.disulfides import FLOOR
+from backmap.models.protein.disulfides import FLOOR, MOST_STRAIN
 from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.model import ProteinModel, sites_at_once
 from backmap.models.protein.neighbourhood import Neighbourhood
@@ -99,8 +99,8 @@ class CoherenceRates(nn.Module):
     """How fast torsions are forgotten.
 
     A torsion leaves its basin at the rate exp(a + b . s - E (1/T - 1/T0) / R) per ps, with a by residue type
-    and torsion, b and E by kind of torsion, and s from :func:`surroundings`; in the basin it wanders by some
-    degrees in the first ps. Twists and chain ends are autoregressions with a memory.
+    and torsion, b and E by kind of torsion, and s from :func:`surroundings`; otherwise it is drawn
+    in a window of some degrees in the first ps. Twists and chain ends are autoregressions with a memory.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class CoherenceRates(nn.Module):
     peptide_slope: Tensor
     torsion: Tensor
     torsion_slope: Tensor
-    torsion_wandering: Tensor
+    torsion_window: Tensor
 
     def __init__(
         self,
@@ -133,9 +133,9 @@ class CoherenceRates(nn.Module):
             activated = torch.tensor(table["log rate"]) - torch.tensor(table["activation energy"]) * cold
             self.register_buffer(name, activated, persistent=False)
             self.register_buffer(f"{name}_slope", torch.tensor(table["slope"]), persistent=False)
-        self.peptide_wandering = math.radians(measured["peptide"]["wandering"])
-        wandering = measured["torsion"]["wandering"] * torch.tensor(measured["torsion"]["relative wandering"])
-        self.register_buffer("torsion_wandering", torch.deg2rad(wandering), persistent=False)
+        self.peptide_window = math.radians(measured["peptide"]["window"])
+        window = measured["torsion"]["window"] * torch.tensor(measured["torsion"]["relative window"])
+        self.register_buffer("torsion_window", torch.deg2rad(window), persistent=False)
         self.twist_memory: float = measured["twist"]["memory"]
         self.end_memory: float = measured["end"]["memory"]
 
@@ -174,12 +174,15 @@ class CoherentDrawer:
     loyal_floor = 1e-12
     """Density of sulfurs away from where a disulfide was, relative to the peak around it."""
 
-    overlap_kt = 2.0
+    most_strain = 40.0
+    """Strain up to which known disulfides stay closed."""
+
+    overlap_kt = 1.0
     """Energy of overlap from which a side chain moves in its well."""
     strained_kt = 8.0
     """Energy from which it is drawn anew, if moving was not enough."""
 
-    loyalty_nm2 = 0.02
+    loyalty_nm2 = 0.01
     """Overlap of a chain end up to which it does not jump."""
 
     def __init__(self, model: ProteinModel, rates: CoherenceRates) -> None:
@@ -209,8 +212,8 @@ class CoherentDrawer:
             Random streams, from :func:`backmap.models.counter_random.stream_keys`.
         steady_keys : Tensor, (samples,) int64
             Random streams that are the same for all frames of a trajectory.
-        intervals : Tensor, (frames,)
-            Time in ps since the frame before.
+        intervals : Tensor, (frames, residues)
+            Time in ps since the frame before; very long where that is not remembered.
         state : CoherentState, optional
             From the frame before the first one; without it, the first frame is drawn on its own.
         box, disulfides, obstacles
@@ -261,12 +264,16 @@ class CoherentDrawer:
         angles, frames = self._draw_angles(flat, chain, keys, intervals, state.angles, each)
         repeats = samples // len(c_alpha)
         frames = PeptideFrames(*(part.repeat(repeats, *[1] * (part.dim() - 1)) for part in frames))
-        memory = torch.exp(-intervals / self.rates.twist_memory)
+        memory = torch.exp(-intervals / self.rates.twist_memory).unsqueeze(-1)
         noise = self._noise(keys, self.twist_stream, [chain.n_residues, 2])
         twisted = remember(state.twists, memory, noise)
         twists = planes.draw_twists(frames, angles.flatten(0, 1), chain, share_below(twisted).flatten(0, 1))
-        memory = torch.exp(-intervals / self.rates.end_memory)
-        turned = remember(state.ends, memory, self._noise(keys, self.end_stream, list(state.ends.shape[1:])))
+        memory = torch.exp(-intervals[:, torch.cat(chain_ends(chain))] / self.rates.end_memory)
+        turned = remember(
+            state.ends,
+            memory[:, :, None, None],
+            self._noise(keys, self.end_stream, list(state.ends.shape[1:])),
+        )
         box = None if box is None else box.repeat(samples, 1, 1)
         backbone = self.model.backbone(
             flat.repeat(repeats, 1, 1),
@@ -302,9 +309,9 @@ class CoherentDrawer:
         encoded = planes.encode_described(sites, frames, chain, sites_at_once(keys))
         encoded = type(encoded)(*(part.reshape(-1, n_frames * residues, *part.shape[2:]) for part in encoded))
         seen = surroundings(sites.neighbourhood, chain).unflatten(0, (-1, n_frames))
-        rate = self.rates.of_peptides(chain.types, seen) * intervals[:, None]
+        rate = self.rates.of_peptides(chain.types, seen) * intervals
         rate = rate.flatten(1).expand(samples, -1)
-        wandering = self.rates.peptide_wandering * intervals.sqrt()
+        window = (self.rates.peptide_window * intervals.sqrt()).flatten()
         uniforms = self._uniforms(keys, self.peptide_stream, [residues, DRAWS]).flatten(1, 2)
         angles = torch.cat([before.unsqueeze(1), before.new_zeros(samples, n_frames, residues)], dim=1)
         angles = angles.flatten(1)
@@ -316,7 +323,7 @@ class CoherentDrawer:
                 torch.softmax(logits, dim=-1),
                 angles[:, now],
                 rate[:, now],
-                wandering[now // residues],
+                window[now],
                 uniforms[:, now],
             )
             angles[:, now + residues] = angle
@@ -342,7 +349,7 @@ class CoherentDrawer:
         sites = network.describe(backbone.atoms, c_beta, chain, each)
         hidden = self._encode(sites, keys).view(samples, n_frames, chain.n_residues, -1)
         rates = self.rates.of_torsions(chain.types, surroundings(sites.neighbourhood, chain))
-        rates = rates.unflatten(0, keys.shape) * intervals[:, None, None]
+        rates = rates.unflatten(0, keys.shape) * intervals.unsqueeze(-1)
         c_beta = c_beta.unflatten(0, keys.shape)
         atoms, oxt = (part.unflatten(0, keys.shape) for part in backbone)
         uniforms = self._uniforms(keys, self.torsion_stream, [chain.n_residues, MAX_CHI, DRAWS])
@@ -380,7 +387,7 @@ class CoherentDrawer:
         """Return a frame's side chains (samples, residues, 10, 3) and torsions (samples, residues, 4)."""
         network, types = self.model.side_chains, scene.types
         uniforms, rate = uniforms.flatten(0, 1), rate.flatten(0, 1)
-        wandering = self.rates.torsion_wandering * interval.sqrt()
+        window = self.rates.torsion_window * interval.sqrt().repeat(len(scene.keys)).unsqueeze(-1)
         before, moved = torsions.flatten(0, 1), torch.zeros_like(torsions).flatten(0, 1)
         anew = torch.zeros_like(types, dtype=torch.bool)
         first_left = torch.full_like(types, MAX_CHI)
@@ -393,7 +400,7 @@ class CoherentDrawer:
             ).squeeze(1)
             always = torch.where(anew[rows], LONG_AGO_PS, rate[rows, chi])
             angle, left = step_angle(
-                probabilities, before[rows, chi], always, wandering[chi], uniforms[rows, chi]
+                probabilities, before[rows, chi], always, window[rows, chi], uniforms[rows, chi]
             )
             moved[rows, chi] = angle
             first_left[rows] = torch.where(left & ~anew[rows], chi, first_left[rows])
@@ -485,6 +492,7 @@ class CoherentDrawer:
             None,
             disulfides,
             floor,
+            MOST_STRAIN if disulfides is None else self.most_strain,
         )
         bonded = bonded.flatten()
         atoms[bonded] = closed.flatten(0, 1)[bonded]
@@ -590,8 +598,8 @@ def remember(state: Tensor, memory: Tensor, noise: Tensor) -> Tensor:
     ----------
     state : Tensor, (samples, ...)
         Deviates before the first frame.
-    memory : Tensor, (frames,)
-        Correlation of each frame with the one before.
+    memory : Tensor, (frames, ...)
+        Correlation of each frame with the one before; broadcasts against a frame of a sample.
     noise : Tensor, (samples, frames, ...)
         Independent normal deviates.
 

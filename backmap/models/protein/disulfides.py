@@ -22,6 +22,9 @@ from backmap.models.protein.peptide_planes import draw_class
 NEAR_RESIDUES = 8
 """Maximum sequence separation of pairs in one chain that count as near in sequence."""
 
+MOST_STRAIN = 12.0
+"""Half the sum of squares of deviations, in standard deviations, up to which a bond can close."""
+
 FLOOR = 0.02
 """Density of sulfurs away from all drawn ones, relative to the peak around one."""
 
@@ -73,7 +76,8 @@ class Disulfides(nn.Module):
     """Distance of C-alphas beyond which sulfurs are apart for any torsions."""
     apart_nm: Final = 0.31
     near_residues: Final = NEAR_RESIDUES
-    most_strain: Final = 12.0
+    least_volume_nm3: Final = 0.001
+    """Least triple product of the bonds from CA to N, C and CB; 0.0025 in an L-amino acid."""
     rounds: Final = 3
     strength: Final = 5000.0
     """Cost in kT / nm^2 of sulfurs of different bonds that are too close."""
@@ -134,10 +138,12 @@ class Disulfides(nn.Module):
         given: Given | None = None,
         recorded: Tensor | None = None,
         floor: float = FLOOR,
+        most_strain: float = MOST_STRAIN,
     ) -> tuple[Tensor, Tensor]:
         """Do the same, and return also which residues (frames, residues) are bonded.
 
-        With a ``floor`` below the usual one, bonds keep closer to the candidates.
+        With a ``floor`` below the usual one, bonds keep closer to the candidates; ``most_strain`` is the
+        largest strain of a bond.
         """
         joined = torch.zeros_like(candidates[:, :, 0, 0, 0], dtype=torch.bool)
         pairs = self._near_pairs(backbone[:, :, chemistry.SLOT_CA], chain)
@@ -147,7 +153,7 @@ class Disulfides(nn.Module):
         number = pairs[:, 0] * chain.n_residues + pairs[:, 1]
         uniforms = uniform(keys, stream, torch.stack([2 * number, 2 * number + 1], dim=1))
         odds = self._log_odds(candidates, backbone, chain, pairs, given, recorded)
-        bonded = self._bond(candidates, backbone, pairs, odds, uniforms[:, :, 0], given, floor)
+        bonded = self._bond(candidates, backbone, pairs, odds, uniforms[:, :, 0], given, floor, most_strain)
         self._keep_apart(candidates, pairs, bonded, uniforms[:, :, 1])
         frame, pair = torch.nonzero(bonded).unbind(dim=1)
         joined[frame.unsqueeze(1), pairs[pair]] = True
@@ -202,6 +208,7 @@ class Disulfides(nn.Module):
         uniforms: Tensor,
         given: Given | None,
         floor: float,
+        most_strain: float,
     ) -> Tensor:
         """Write the side chains of bonded cysteines, and return which pairs (frames, pairs) are bonded."""
         frame, pair = torch.nonzero(odds > 0).unbind(dim=1)
@@ -216,7 +223,11 @@ class Disulfides(nn.Module):
             known = given.present[residues]
             movable = ~torch.stack([known[:, :, chemistry.SLOT_CB], known[:, :, self.sulfur]], dim=2)
         closed, strain, likely = self.closure(points, movable, drawn[:, :, :, 1], floor)
-        fits = (strain < self.most_strain) | ~movable[:, :, 1].any(dim=1, keepdim=True)
+        to_n, to_c = (points[:, None, :, atom] - points[:, None, :, 1] for atom in (0, 2))
+        to_beta = closed[:, :, :, 0] - points[:, None, :, 1]
+        volume = (torch.linalg.cross(to_n, to_c, dim=-1) * to_beta).sum(dim=-1)
+        handed = ((volume > self.least_volume_nm3) | ~movable[:, None, :, 0]).all(dim=-1)
+        fits = ((strain < most_strain) & handed) | ~movable[:, :, 1].any(dim=1, keepdim=True)
         sites = rows * backbone.shape[1] + residues
         chosen = torch.nonzero(_match(sites, odds[frame, pair], fits.any(dim=1))).squeeze(-1)
         frame, pair, closed = frame[chosen], pair[chosen], closed[chosen]

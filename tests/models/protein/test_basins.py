@@ -77,11 +77,22 @@ def test_the_distribution_is_stationary(distribution, rate):
     assert chi_squared(angles, distribution) < 1.6
 
 
+def test_both_parts_of_a_step_are_balanced_together():
+    """Torsions cross between basins of unequal rates of leaving in the second part of a step."""
+    generator = torch.Generator().manual_seed(6)
+    count = 500_000
+    angles = sample(BROAD, count, generator)
+    for _ in range(5):
+        rate, window = torch.full((count,), 0.3), torch.full((count,), 0.8)
+        angles, _ = step_angle(BROAD, angles, rate, window, torch.rand(count, DRAWS, generator=generator))
+    assert chi_squared(angles, BROAD) < 1.8  # 4.6 if only torsions that stay are moved
+
+
 def test_any_beginning_is_forgotten():
     generator = torch.Generator().manual_seed(2)
-    count = 20_000
+    count = 100_000
     angles = torch.full((count,), math.radians(60.0))
-    for _ in range(200):
+    for _ in range(60):
         angles, _ = step_angle(
             ROTAMERS,
             angles,
@@ -114,8 +125,8 @@ def test_improbable_basins_are_left_at_once():
     only = wells((-65, 12, 1 - 1e-7), (60, 12, 1e-7))
     before = torch.full((5_000,), math.radians(60.0))
     uniforms = torch.rand(5_000, DRAWS, generator=torch.Generator().manual_seed(4))
-    rate, wandering = torch.full_like(before, 0.01), torch.full_like(before, 0.1)
-    after, _ = step_angle(only, before, rate, wandering, uniforms)
+    rate, window = torch.full_like(before, 0.01), torch.full_like(before, 0.1)
+    after, _ = step_angle(only, before, rate, window, uniforms)
     assert (after < 0).float().mean() > 0.9
 
 
