@@ -268,7 +268,7 @@ def _with_finishing(
 def _decided(atoms: AtomList, references: np.ndarray, hands: _Hands, known: np.ndarray) -> np.ndarray:
     """Return disulfides (n, 2), and every other cysteine paired with itself, for all frames.
 
-    Known bonds (n, 2) stay. Others are those that most of the structures (structures, atoms, 3) have.
+    Known bonds (n, 2) stay. Others are those that a quarter of the structures (structures, atoms, 3) have.
     Hydrogens are chosen once, and a bonded cysteine has none at its sulfur; coherent frames keep their bonds.
     Cysteines of the other hand are left out, as the model builds only their backbone.
     """
@@ -281,7 +281,7 @@ def _decided(atoms: AtomList, references: np.ndarray, hands: _Hands, known: np.n
         for first, second, _ in disulfides_of_frame(atoms, structure)
     )
     for bond, number in votes.most_common():
-        if 2 * number >= len(references) and taken.isdisjoint(bond):
+        if 4 * number >= len(references) and taken.isdisjoint(bond):
             bonds.append(bond)
             taken = taken.union(bond)
     free = [

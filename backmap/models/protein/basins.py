@@ -22,6 +22,9 @@ from backmap.models.protein.geometry import angle_in_class, classify_angle
 DRAWS = 5
 """Random numbers per step: for leaving, the bin to land in, the place in it; the window, the place in it."""
 
+LONGEST_WINDOW = math.radians(75.0)
+"""Wider windows would reach the next well; between wells, only leaving leads."""
+
 SMOOTHING_DEGREES = 15.0
 """Standard deviation of the kernel that smooths distributions before their maxima are found."""
 
@@ -159,12 +162,12 @@ def _draw_near(probabilities: Tensor, before: Tensor, window: Tensor, place: Ten
     bins = probabilities.shape[-1]
     cumulative = torch.cat([torch.zeros_like(probabilities[..., :1]), probabilities.cumsum(dim=-1)], dim=-1)
     whole = cumulative[..., -1]
-    width = (window / (2 * math.pi) * bins).clamp_max(bins)
+    width = window.clamp_max(LONGEST_WINDOW) / (2 * math.pi) * bins
     turn = torch.remainder(before / (2 * math.pi) + 0.5, 1.0) * bins
     start = torch.remainder(turn - place * width, bins)
     below = _cumulative_at(cumulative, start)
     above = _cumulative_at(cumulative, torch.remainder(start + width, bins))
-    around = (start + width >= bins) | (width >= bins)
+    around = start + width >= bins
     inside = torch.where(around, above + whole, above) - below
     target = torch.remainder(below + share * inside, whole.clamp_min(1e-30)).unsqueeze(-1)
     chosen = ((cumulative[..., 1:] <= target).sum(dim=-1, keepdim=True)).clamp_max(bins - 1)
