@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from backmap.chemistry import Topology
+from backmap.chemistry import SLOT_C, SLOT_N, Topology
 from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, file_of_mapping, load_mapping
 from backmap.chemistry.modified_residues import read_modifications
 from backmap.chemistry.sites import Sites
@@ -426,7 +426,7 @@ class Source(FrameSource):
         if self._division is not None:
             for message in self._division.messages(self.topology):
                 warnings.warn(f"{self.name}: {message}", InputWarning, stacklevel=2)
-        elif self.mapping is None and not self._selection.told:
+        elif self.mapping is None and not self._selection.told and not self._has_backbone:
             refuse_residue_centres(distance, labelled, self.name)
         if self.mapping is not None:
             c_alphas = None if self._division is None else self._division.c_alphas
@@ -439,6 +439,11 @@ class Source(FrameSource):
         warn_of_breaks(linked, distance, self.topology, self.name)
         if self.mapping is None:
             warn_of_rings(self.topology, linked, whole, self.name)
+
+    @property
+    def _has_backbone(self) -> bool:
+        """Whether most residues have N and C, so that atoms named CA are C-alphas."""
+        return bool(self.sites.present[:, [SLOT_N, SLOT_C]].all(axis=1).mean() > 0.5)
 
     @property
     def beads_name(self) -> str | None:

@@ -226,10 +226,10 @@ def describe_strain(summary: dict[str, Any]) -> str:
     n_further = strain["number_in_first_frame"] - len(residues)
     more = f"; and {n_further} more" if n_further else ""
     return (
-        f"bonds are more than 10 % off, or hands wrong, in {counted(strain['number'], 'residue')} of "
-        f"{strain['structures']} of {counted(summary['structures_built'], 'structure')}, first in frame "
-        f"{strain['first_frame']}: {'; '.join(residues)}{more}. No molecule fits these beads: if "
-        f"they are more than a few, {_ADVICE}"
+        f"the atoms of {counted(strain['number'], 'residue')} in {strain['structures']} of "
+        f"{counted(summary['structures_built'], 'structure')} are strained (bonds more than 10 % off, or "
+        f"wrong chirality), first in frame {strain['first_frame']}: {'; '.join(residues)}{more}. A few such "
+        f"residues are common; another --seed, or --bead-noise 0.0124, may help. If they are many, {_ADVICE}"
     )
 
 

@@ -214,7 +214,7 @@ class Building:
                 "draws all atoms but C-alphas; --keep-given keeps those of the input: give one of them",
             )
         if self.minimise and not self.hydrogens:
-            raise OptionError("minimise", "needs hydrogens; ask for hydrogens as well")
+            raise OptionError("minimise", "needs --hydrogens as well")
 
     def others(self, family: str) -> OthersKept:
         """Return which molecules beside the protein are carried into the output."""
@@ -269,7 +269,7 @@ class Request(Building):
     output: str = option(
         ...,
         Name(),
-        "file to write, whose suffix selects the format; a folder if there are several inputs",
+        "file to write, whose suffix selects the format; a folder if a temporal model gets several inputs",
         metavar="OUTPUT",
         group="files",
         decides=False,

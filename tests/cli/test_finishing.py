@@ -84,7 +84,7 @@ def test_python_and_streams_do_the_same(tmp_path):
     for trajectory in (built, streamed):
         assert [str(atom) for atom in trajectory.topology.atoms] == [str(a) for a in written.topology.atoms]
         np.testing.assert_allclose(trajectory.xyz, written.xyz, atol=1e-6)
-    with pytest.raises(backmap.InputError, match="minimise: needs hydrogens; ask for hydrogens as well"):
+    with pytest.raises(backmap.InputError, match="minimise: needs --hydrogens as well"):
         backmap.reconstruct(given, minimise=3)
     with pytest.raises(backmap.InputError, match="hydrogens: applies only to protein and diamondback models"):
         backmap.reconstruct(given, model="chignolin", hydrogens=True)
@@ -93,7 +93,7 @@ def test_python_and_streams_do_the_same(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--minimise", 5], "--minimise: needs hydrogens; ask for hydrogens as well"),
+        (["--minimise", 5], "--minimise: needs --hydrogens as well"),
         (
             ["--keep-given", "--model", "diamondback"],
             "--keep-given: applies only to protein models; diamondback is a diamondback model",
