@@ -48,6 +48,10 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
+def heed_hang_ups() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def start(tmp_path: Path, given: Path, *prefix: str) -> subprocess.Popen:
     """Start a run, and wait until it is in the middle of a batch that takes an hour."""
     asked = ["reconstruct", given, "--top", given.with_suffix(".pdb"), "-o", tmp_path / "out.xtc"]
@@ -55,7 +59,12 @@ def start(tmp_path: Path, given: Path, *prefix: str) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(Path(toy_protein.__file__).parents[1])}
     command = [*prefix, sys.executable, "-c", SCRIPT, tmp_path / "busy", tmp_path / "toy.safetensors", *asked]
     process = subprocess.Popen(
-        list(map(str, command)), env=environment, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
+        list(map(str, command)),
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=heed_hang_ups,  # the tests may run under nohup
     )
     wait_for(tmp_path / "busy", process)
     wait_for(tmp_path / "out.xtc.partial" / "progress.safetensors", process)
