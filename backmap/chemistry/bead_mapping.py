@@ -256,7 +256,7 @@ def file_of_mapping(name: str | Path) -> Path | None:
 
 
 def _shipped(name: str | Path) -> BeadMapping | None:
-    """Return a shipped mapping by any of its names, None if there is none."""
+    """Return the shipped mapping with this name, or None if there is no such mapping."""
     known = shipped_mappings()
     named = (mapping for mapping in known.values() if str(name) in mapping.also_called)
     return known.get(str(name)) or next(named, None)

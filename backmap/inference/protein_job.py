@@ -155,7 +155,7 @@ class ProteinJob:
         if self.beads is not None:
             return FrameBuilder(self, _open_beads(self, self.beads, device))
         if self.coherence is not None:
-            return FrameBuilder(self, _InSequence(self, self.coherence, device))
+            return FrameBuilder(self, _open_in_sequence(self, self.coherence, device))
         return FrameBuilder(self, _OnCAlphas(self, open_reconstructor(self, device), device))
 
 
@@ -172,6 +172,30 @@ class Past(NamedTuple):
 
     times: np.ndarray
     state: State | None
+
+
+class _Given(NamedTuple):
+    """Frames to build.
+
+    Attributes
+    ----------
+    sites : Tensor, (frames, sites, 3) float32
+        In nm.
+    numbers : Tensor, (frames,) int64
+        Numbers of the frames.
+    box : Tensor, (frames, 3, 3), optional
+        Vectors of periodic boxes in nm, as rows, in reduced form.
+    obstacles : Obstacles, optional
+        Sites of other molecules in the same frames.
+    past : Past, optional
+        For coherent frames.
+    """
+
+    sites: Tensor
+    numbers: Tensor
+    box: Tensor | None
+    obstacles: Obstacles | None
+    past: Past | None
 
 
 class _Built(NamedTuple):
@@ -198,29 +222,8 @@ class _Built(NamedTuple):
 class _Structures(Protocol):
     """Builds structures on the sites of a job."""
 
-    def __call__(
-        self,
-        sites: Tensor,
-        numbers: Tensor,
-        box: Tensor | None,
-        obstacles: Obstacles | None,
-        past: Past | None,
-    ) -> _Built:
-        """Build atoms.
-
-        Parameters
-        ----------
-        sites : Tensor, (frames, sites, 3) float32
-            In nm.
-        numbers : Tensor, (frames,) int64
-            Numbers of the frames.
-        box : Tensor, (frames, 3, 3), optional
-            Vectors of periodic boxes in nm, as rows, in reduced form.
-        obstacles : Obstacles, optional
-            Sites of other molecules in the same frames.
-        past : Past, optional
-            For coherent frames.
-        """
+    def __call__(self, given: _Given) -> _Built:
+        """Build atoms."""
 
     def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
         """Return how far atoms (samples, frames, residues, 15, 3) are from the sites (frames, sites, 3).
@@ -232,106 +235,88 @@ class _Structures(Protocol):
         """Return which residues (samples, frames, residues) are strained; none if they stand on C-alphas."""
 
 
-class _OnCAlphas:
+class _OnTrace:
+    """What structures on C-alphas share: how C-alphas are drawn, and how they are judged."""
+
+    def __init__(self, job: ProteinJob, rule: CAlphaRule, device: torch.device) -> None:
+        self._job, self._device = job, device
+        types, chain_index = job.model_topology.residue_types, job.topology.chain_index
+        self._c_alphas = CAlphaDrawer(rule, Chain.from_arrays(types, chain_index, job.linked, device))
+
+    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
+        """Return the displacement of C-alphas."""
+        return torch.linalg.vector_norm(atoms[..., SLOT_CA, :] - self._beads(sites).to(atoms.device), dim=-1)
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return no residue."""
+        return torch.zeros(atoms.shape[:3], dtype=torch.bool)
+
+    def _beads(self, sites: Tensor) -> Tensor:
+        """Return the C-alphas (frames, residues, 3) among sites (frames, sites, 3)."""
+        return sites
+
+    def _draw(self, given: _Given) -> Tensor:
+        """Draw C-alphas near the beads of frames, on the device."""
+        box = None if given.box is None else given.box.to(self._device, torch.float32)
+        beads = self._beads(given.sites).to(self._device)
+        return self._c_alphas.draw(beads, samples=self._job.samples, seed=self._job.seed, box=box)
+
+
+class _OnCAlphas(_OnTrace):
     """Builds structures on C-alphas, or around given atoms."""
 
     def __init__(self, job: ProteinJob, reconstructor: Reconstructor, device: torch.device) -> None:
-        self._job, self._reconstructor, self._device = job, reconstructor, device
-        topology = job.topology
-        rule = CAlphaRule("keep") if job.keep_given else job.c_alphas
-        chain = Chain.from_arrays(job.model_topology.residue_types, topology.chain_index, job.linked, device)
-        self._c_alphas = CAlphaDrawer(rule, chain)
-        self._slots: tuple[np.ndarray, np.ndarray] | None = None
-        if job.keep_given:
-            self._slots = job.sites.places
+        super().__init__(job, CAlphaRule("keep") if job.keep_given else job.c_alphas, device)
+        self._reconstructor = reconstructor
+        self._slots = job.sites.places if job.keep_given else None
 
-    def __call__(
-        self,
-        sites: Tensor,
-        numbers: Tensor,
-        box: Tensor | None,
-        obstacles: Obstacles | None,
-        past: Past | None,
-    ) -> _Built:
+    def __call__(self, given: _Given) -> _Built:
         """Build atoms."""
-        c_alpha, given = self._split(sites)
-        beads = c_alpha.to(self._device)
-        samples, seed = self._job.samples, self._job.seed
-        cell = None if box is None else box.to(self._device, torch.float32)
-        drawn = self._c_alphas.draw(beads, samples=samples, seed=seed, box=cell)
         built = self._reconstructor.reconstruct(
-            drawn,
-            numbers=numbers,
-            samples=samples,
-            seed=seed,
-            box=box,
-            given=given,
-            obstacles=obstacles,
+            self._draw(given),
+            numbers=given.numbers,
+            samples=self._job.samples,
+            seed=self._job.seed,
+            box=given.box,
+            given=self._atoms(given.sites),
+            obstacles=given.obstacles,
         )
-        return _Built(built, beads.new_zeros(len(beads)))
+        return _Built(built, built.new_zeros(len(given.sites)))
 
-    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
-        """Return the displacement of C-alphas."""
-        c_alpha, _ = self._split(sites)
-        return torch.linalg.vector_norm(atoms[..., SLOT_CA, :] - c_alpha.to(atoms.device), dim=-1)
+    def _beads(self, sites: Tensor) -> Tensor:
+        atoms = self._atoms(sites)
+        return sites if atoms is None else atoms[:, :, SLOT_CA]
 
-    def strained(self, atoms: Tensor) -> Tensor:
-        """Return no residue."""
-        return torch.zeros(atoms.shape[:3], dtype=torch.bool)
-
-    def _split(self, sites: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return C-alphas (frames, residues, 3), and all given atoms (frames, residues, 15, 3) if any."""
+    def _atoms(self, sites: Tensor) -> Tensor | None:
+        """Return the given atoms (frames, residues, 15, 3), if atoms are kept."""
         if self._slots is None:
-            return sites, None
-        given = torch.zeros(len(sites), self._job.topology.n_residues, ATOM_SLOTS, 3)
-        given[:, self._slots[0], self._slots[1]] = sites
-        return given[:, :, SLOT_CA], given
+            return None
+        atoms = torch.zeros(len(sites), self._job.topology.n_residues, ATOM_SLOTS, 3)
+        atoms[:, self._slots[0], self._slots[1]] = sites
+        return atoms
 
 
-class _InSequence:
+class _InSequence(_OnTrace):
     """Builds structures on C-alphas, each given the frame before."""
 
-    def __init__(self, job: ProteinJob, coherence: Coherence, device: torch.device) -> None:
-        self._job = job
-        model = job.model.load(device)
-        assert isinstance(model, ProteinModel)  # the plan refuses others
-        self._builder = CoherentBuilder(
-            model, job.model_topology, job.linked, coherence, device, job.disulfides
-        )
-        self._c_alphas = CAlphaDrawer(job.c_alphas, self._builder.chain)
+    def __init__(self, job: ProteinJob, builder: CoherentBuilder) -> None:
+        super().__init__(job, job.c_alphas, builder.device)
+        self._builder = builder
 
-    def __call__(
-        self,
-        sites: Tensor,
-        numbers: Tensor,
-        box: Tensor | None,
-        obstacles: Obstacles | None,
-        past: Past | None,
-    ) -> _Built:
+    def __call__(self, given: _Given) -> _Built:
         """Build atoms."""
-        assert past is not None  # the run gives it to coherent jobs
-        beads = sites.to(self._builder.device)
-        samples, seed = self._job.samples, self._job.seed
-        cell = None if box is None else box.to(beads)
+        assert given.past is not None  # the run gives it to coherent jobs
         built, state, n_jumps = self._builder.reconstruct(
-            self._c_alphas.draw(beads, samples=samples, seed=seed, box=cell),
-            numbers=numbers,
-            times=past.times,
-            state=past.state,
-            samples=samples,
-            seed=seed,
-            box=box,
-            obstacles=obstacles,
+            self._draw(given),
+            numbers=given.numbers,
+            times=given.past.times,
+            state=given.past.state,
+            samples=self._job.samples,
+            seed=self._job.seed,
+            box=given.box,
+            obstacles=given.obstacles,
         )
-        return _Built(built, beads.new_zeros(len(beads)), state, n_jumps)
-
-    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
-        """Return the displacement of C-alphas."""
-        return torch.linalg.vector_norm(atoms[..., SLOT_CA, :] - sites.to(atoms.device), dim=-1)
-
-    def strained(self, atoms: Tensor) -> Tensor:
-        """Return no residue."""
-        return torch.zeros(atoms.shape[:3], dtype=torch.bool)
+        return _Built(built, built.new_zeros(len(given.sites)), state, n_jumps)
 
 
 class _OnBeads:
@@ -340,22 +325,15 @@ class _OnBeads:
     def __init__(self, job: ProteinJob, builder: BeadBuilder) -> None:
         self._job, self._builder = job, builder
 
-    def __call__(
-        self,
-        sites: Tensor,
-        numbers: Tensor,
-        box: Tensor | None,
-        obstacles: Obstacles | None,
-        past: Past | None,
-    ) -> _Built:
+    def __call__(self, given: _Given) -> _Built:
         """Build atoms."""
         built = self._builder.reconstruct(
-            sites,
-            numbers=numbers,
+            given.sites,
+            numbers=given.numbers,
             samples=self._job.samples,
             seed=self._job.seed,
-            box=box,
-            obstacles=obstacles,
+            box=given.box,
+            obstacles=given.obstacles,
         )
         return _Built(built.atoms, built.noise_nm)
 
@@ -364,8 +342,16 @@ class _OnBeads:
         return self._builder.image_distance(atoms, sites)
 
     def strained(self, atoms: Tensor) -> Tensor:
-        """Return which residues have strained bonds or wrong hands."""
+        """Return which residues have strained bonds or wrong chirality."""
         return self._builder.strained(atoms)
+
+
+def _open_in_sequence(job: ProteinJob, coherence: Coherence, device: torch.device) -> _InSequence:
+    """Load the model of a job that builds coherent frames."""
+    model = job.model.load(device)
+    assert isinstance(model, ProteinModel)  # the plan refuses others
+    builder = CoherentBuilder(model, job.model_topology, job.linked, coherence, device, job.disulfides)
+    return _InSequence(job, builder)
 
 
 def _open_beads(job: ProteinJob, layout: BeadLayout, device: torch.device) -> _OnBeads:
@@ -484,7 +470,7 @@ class FrameBuilder:
         n_sites = self.job.sites.n_sites
         sites, frames = torch.from_numpy(positions[:, :n_sites]), torch.from_numpy(numbers)
         obstacles = self._obstacles(torch.from_numpy(positions[:, n_sites:]))
-        built, noise, state, n_jumps = self._structures(sites, frames, reduced, obstacles, past)
+        built, noise, state, n_jumps = self._structures(_Given(sites, frames, reduced, obstacles, past))
         if not bool(built.isfinite().all()):
             raise InputError(
                 f"{self.job.model.name}: predicts positions that are not finite for {self.job.name}; its "

@@ -20,7 +20,7 @@ _STRANGE_NOISE_NM = 0.034
 """Noise of beads that simulations hardly have, but mirror images or wrong units seem to."""
 
 _ABSURD_SHARE = 0.4
-"""No molecule fits the beads of a file if so many residues of its first frames are strained."""
+"""Share of strained residues in the first frames of a file above which no molecule fits its beads."""
 
 
 class StrainedFrame(NamedTuple):
@@ -218,7 +218,7 @@ def describe_motion(summary: dict[str, Any]) -> str:
 
 
 def describe_strain(summary: dict[str, Any]) -> str:
-    """List residues on beads whose bonds or hands are wrong; empty if there are none."""
+    """List residues on beads with strained bonds or wrong chirality; empty if there are none."""
     strain = summary.get("strained_residues")
     if not strain or not strain["number"]:
         return ""

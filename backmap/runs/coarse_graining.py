@@ -204,4 +204,6 @@ def _elements(topology: Topology, layout: BeadLayout) -> tuple[str, ...]:
     places = zip(layout.residues.tolist(), layout.weights.argmax(axis=1).tolist(), strict=True)
     atoms = [atom_names(topology.residue_name(residue))[slot] for residue, slot in places]
     single = (layout.weights == 1.0).any(axis=1)
-    return tuple(element(atom) if alone else NO_ELEMENT for atom, alone in zip(atoms, single, strict=True))
+    return tuple(
+        element(atom) if is_atom else NO_ELEMENT for atom, is_atom in zip(atoms, single, strict=True)
+    )

@@ -15,7 +15,7 @@ from backmap.models.checkpoint import ModelFile
 from backmap.models.temporal.model import TemporalModel
 
 from .c_alpha_record import CAlphaRecord, describe_cis, describe_strain
-from .protein_frames import BuiltFrames, build_frames, build_in_sequence, frames_per_batch
+from .protein_frames import BuiltFrames, frames_per_batch
 from .protein_plan import ProteinPlan
 from .request import Building
 from .temporal import rollout_job
@@ -100,12 +100,7 @@ class _ProteinFollower:
 
     def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
         """Build frames, several batches at a time."""
-        kept, clock, samples = self._plan.kept, self._plan.clock, self._plan.job.samples
-        for built in (
-            build_frames(self._workers, chunks, kept, samples)
-            if clock is None
-            else build_in_sequence(self._workers, chunks, kept, clock, samples, self._state)
-        ):
+        for built in self._plan.build(self._workers, chunks, self._state):
             self._state = built.state
             if not self._c_alphas.n_structures:
                 built.c_alphas.require_sound(self.source.topology, self.source.name)

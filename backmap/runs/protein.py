@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from backmap.cluster import Workers
 from backmap.errors import InputEndsEarly, InputError
-from backmap.inference.coherent import State
-from backmap.io import FrameChunk, GrowingOutput, Journal, open_source, require_output_format
+from backmap.io import GrowingOutput, Journal, open_source, require_output_format
 from backmap.models.checkpoint import ModelFile
 
 from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion, describe_noise, describe_strain
@@ -17,9 +15,6 @@ from .pool import Pool
 from .progress_report import ProgressReport
 from .protein_frames import (
     OVERLAP_NM,
-    BuiltFrames,
-    build_frames,
-    build_in_sequence,
     frames_per_batch,
     to_step,
 )
@@ -87,7 +82,7 @@ class ProteinRun(Run):
             Recorder(journal, grown, chunk=request.chunk, written=report.update) as recorder,
         ):
             try:
-                for built in self._built(workers, chunks, journal.progress.state):
+                for built in self._plan.build(workers, chunks, journal.progress.state):
                     skipped = skipped + built.chunk.skipped.tolist()
                     unfinished += built.failures
                     jumps += built.n_jumps
@@ -109,13 +104,6 @@ class ProteinRun(Run):
             except InputEndsEarly as failure:
                 return [failure]
         return []
-
-    def _built(self, workers: Workers, chunks: Iterable[FrameChunk], state: State) -> Iterator[BuiltFrames]:
-        """Build chunks of frames: several at once, or each after the one before it if frames are coherent."""
-        kept, clock, samples = self._plan.kept, self._plan.clock, self.request.samples
-        if clock is None:
-            return build_frames(workers, chunks, kept, samples)
-        return build_in_sequence(workers, chunks, kept, clock, samples, state)
 
     def whole_outputs(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
         """Open the outputs at their current lengths."""

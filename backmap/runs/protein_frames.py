@@ -349,14 +349,13 @@ def _count_overlaps(atoms: np.ndarray, beside: np.ndarray, boxes: np.ndarray | N
     return number
 
 
-def build_references(job: ProteinJob, source: Source, kept: KeptAtoms, n_frames: int = 1) -> np.ndarray:
+def build_first_frames(job: ProteinJob, source: Source, kept: KeptAtoms, n_frames: int) -> np.ndarray:
     """Build the first sound frames, always on the CPU so that the result is the same for every device.
 
     Returns
     -------
     ndarray, (structures, atoms, 3) float64
-        Positions of the protein's atoms in nm: of the first frame in its first sample, and for more frames of
-        all samples.
+        Positions of the protein's atoms in nm, all frames of the first sample before those of the next.
     """
     first = source.first_frames(n_frames)
     first = first.cut(first.covered.index(int(first.numbers[-1])) + 1)
@@ -364,7 +363,7 @@ def build_references(job: ProteinJob, source: Source, kept: KeptAtoms, n_frames:
         (built,) = build_frames(workers, [first], kept, job.samples)
     n_others = kept.others.stop - kept.others.start
     structures = built.coordinates[:, :, : built.coordinates.shape[2] - n_others]
-    return structures[:1, 0] if n_frames == 1 else structures.reshape(-1, *structures.shape[2:])
+    return structures.reshape(-1, *structures.shape[2:])
 
 
 def to_step(built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any]) -> Step:

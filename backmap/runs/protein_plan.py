@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,9 +13,11 @@ from backmap.chemistry import RESIDUE_INDEX, SIDE_CHAIN, Topology
 from backmap.chemistry.bead_mapping import BeadMapping, shipped_mappings
 from backmap.chemistry.modified_residues import Modifications, read_modifications
 from backmap.chemistry.sites import Sites
+from backmap.cluster import Workers
 from backmap.errors import InputError, InputWarning, OptionError
+from backmap.inference.coherent import State
 from backmap.inference.protein_job import Finishing, ProteinJob
-from backmap.io import AtomList, Source
+from backmap.io import AtomList, FrameChunk, Source
 from backmap.io.reader import ANY_BEADS
 from backmap.io.selection.disulfide_records import disulfides_of_frame, named_by_link
 from backmap.io.selection.other_molecules import OtherMolecules
@@ -22,7 +25,16 @@ from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.postprocessing.modified_residues import ModifiedResidues
 
-from .protein_frames import Clock, KeptAtoms, atom_places, build_references, listed_atoms
+from .protein_frames import (
+    BuiltFrames,
+    Clock,
+    KeptAtoms,
+    atom_places,
+    build_first_frames,
+    build_frames,
+    build_in_sequence,
+    listed_atoms,
+)
 from .request import Building
 
 _FRAMES_TO_DECIDE = 8
@@ -100,6 +112,15 @@ class ProteinPlan:
         kept = KeptAtoms.find(atoms, source, read, stays, modifications)
         clock = _clock(source, asked) if asked.coherent else None
         return cls(job, _with_others(atoms, source.others), kept, clock)
+
+    def build(self, workers: Workers, chunks: Iterable[FrameChunk], state: State) -> Iterator[BuiltFrames]:
+        """Build chunks of frames: several at once, or each after the one before it if frames are coherent.
+
+        Coherent frames need the state after the frames before, which is empty at the beginning.
+        """
+        if self.clock is None:
+            return build_frames(workers, chunks, self.kept, self.job.samples)
+        return build_in_sequence(workers, chunks, self.kept, self.clock, self.job.samples, state)
 
 
 def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile | None:
@@ -245,10 +266,11 @@ def _with_finishing(
     if asked.hydrogens or asked.coherent:
         read_atoms = KeptAtoms.find(built, source, read, read)
         n_frames = _FRAMES_TO_DECIDE if asked.coherent else 1
-        references = build_references(replace(job, coherence=None), source, read_atoms, n_frames)
-        reference, known = references[0], job.disulfides
+        structures = build_first_frames(replace(job, coherence=None), source, read_atoms, n_frames)
+        reference, known = structures[0], job.disulfides
         assert known is not None  # the plan has looked for them
-        job = replace(job, disulfides=_decided(built, references, hands, known))
+        deciding = structures if asked.coherent else structures[:1]
+        job = replace(job, disulfides=_decided(built, deciding, hands, known))
     if asked.hydrogens:
         from backmap.postprocessing import Hydrogens
 
@@ -265,7 +287,7 @@ def _with_finishing(
     return replace(job, finishing=finishing, finished_places=places), atoms
 
 
-def _decided(atoms: AtomList, references: np.ndarray, hands: _Hands, known: np.ndarray) -> np.ndarray:
+def _decided(atoms: AtomList, structures: np.ndarray, hands: _Hands, known: np.ndarray) -> np.ndarray:
     """Return disulfides (n, 2), and every other cysteine paired with itself, for all frames.
 
     Known bonds (n, 2) stay. Others are those that a quarter of the structures (structures, atoms, 3) have.
@@ -277,11 +299,11 @@ def _decided(atoms: AtomList, references: np.ndarray, hands: _Hands, known: np.n
     taken = absent.union(*bonds) if bonds else absent
     votes = Counter(
         (first, second)
-        for structure in references
+        for structure in structures
         for first, second, _ in disulfides_of_frame(atoms, structure)
     )
     for bond, number in votes.most_common():
-        if 4 * number >= len(references) and taken.isdisjoint(bond):
+        if 4 * number >= len(structures) and taken.isdisjoint(bond):
             bonds.append(bond)
             taken = taken.union(bond)
     free = [

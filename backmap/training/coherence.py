@@ -20,7 +20,7 @@ from backmap.chemistry.residues import MAX_CHI
 from backmap.datasets.simulations import Observed
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
-from backmap.models.protein.basins import find_basins
+from backmap.models.protein.basins import basin_masses, find_basins, share_leaving
 from backmap.models.protein.coherence import (
     CoherenceRates,
     CoherentDrawer,
@@ -28,11 +28,9 @@ from backmap.models.protein.coherence import (
     surroundings,
 )
 from backmap.models.protein.geometry import classify_angle, torsion_angle
-from backmap.models.protein.model import ProteinModel
+from backmap.models.protein.model import ProteinModel, sites_at_once
 from backmap.models.protein.peptide_planes import measure_angle
-from backmap.models.protein.side_chains import cut_sites, measure_torsions
-
-_SITES_AT_ONCE = 512
+from backmap.models.protein.side_chains import measure_torsions
 
 _LARGEST_TURN = math.radians(60.0)
 """Change of a torsion in one step that does not count as leaving."""
@@ -108,7 +106,7 @@ def observe_peptides(model: ProteinModel, seen: Observed) -> Steps:
     planes, chain = model.peptide_planes, _chain(seen)
     c_alpha = seen.atoms[:, :, SLOT_CA]
     sites, frames = planes.describe(c_alpha, chain)
-    encoded = planes.encode_described(sites, frames, chain, _SITES_AT_ONCE)
+    encoded = planes.encode_described(sites, frames, chain, sites_at_once(c_alpha))
     angle = measure_angle(frames, c_alpha, seen.atoms[:, :, SLOT_O])
     previous = torch.cat([torch.zeros_like(angle[:, :1]), angle[:, :-1]], dim=1)
     previous = torch.where(chain.has_neighbour(-1), previous, 0.0)
@@ -124,12 +122,7 @@ def observe_torsions(model: ProteinModel, seen: Observed) -> list[Steps]:
     network, chain, shape = model.side_chains, _chain(seen), seen.atoms.shape[:2]
     backbone = seen.atoms[:, :, :SLOT_CB]
     sites = network.describe(backbone, model.c_beta(backbone, chain.types), chain)
-    hidden = torch.cat(
-        [
-            network.encode(cut_sites(sites, first, first + _SITES_AT_ONCE))
-            for first in range(0, len(sites.types), _SITES_AT_ONCE)
-        ]
-    )
+    hidden = network.encode_all(sites, sites_at_once(backbone))
     around = surroundings(sites.neighbourhood, chain)
     types = chain.types.repeat(shape[0])
     chi, known = measure_torsions(seen.atoms.flatten(0, 1), seen.present.repeat(shape[0], 1), types)
@@ -151,7 +144,7 @@ def _steps(
     bins = probabilities.shape[-1]
     now = probabilities[1:, there].flatten(0, 1)
     basins = find_basins(now)
-    mass = torch.zeros_like(now).scatter_add(1, basins, now)
+    mass = basin_masses(now, basins)
     before, after = (
         basins.gather(1, classify_angle(part[:, there], bins).flatten()[:, None])
         for part in (angle[:-1], angle[1:])
@@ -176,11 +169,10 @@ def join_steps(parts: Sequence[Steps]) -> Steps:
 
 def log_likelihood(steps: Steps, log_rate: Tensor) -> Tensor:
     """Return the log-probability (n,) of staying or leaving, as observed, at log-rates (n,) per ps."""
-    roots = steps.mass.sqrt()
-    out = (torch.exp(log_rate) * steps.interval).unsqueeze(1) * roots.sum(dim=1, keepdim=True)
-    landing = steps.mass * out / (roots + out).clamp_min(1e-30)
-    root = steps.own.clamp_min(1e-12).sqrt()
-    leave = out.squeeze(1) / (root + out.squeeze(1))
+    total = steps.mass.sqrt().sum(dim=1)
+    rate = torch.exp(log_rate) * steps.interval
+    landing = steps.mass * share_leaving(steps.mass, total.unsqueeze(1), rate.unsqueeze(1))
+    leave = share_leaving(steps.own.clamp_min(1e-12), total, rate)
     away = 1 - (steps.own * leave / landing.sum(dim=1).clamp_min(1e-30)).clamp(0.0, 1 - 1e-6)
     changed = (leave * away).clamp(1e-12, 1 - 1e-7)
     return torch.where(steps.stayed, torch.log1p(-changed), torch.log(changed))
@@ -303,29 +295,35 @@ _WEIGHTS = Motion(1.0, 1.0, 1.0, 0.1, 0.05, 0.2)
 
 
 @torch.inference_mode()
-def _misfit(
+def _motion_built_again(
     model: ProteinModel, statistics: dict[str, Any], seen: Sequence[Observed], config: CoherenceTrainingConfig
-) -> float:
-    """Return the mean squared log-ratio of displacements, built again and in the simulations."""
-    total = 0.0
+) -> list[Motion]:
+    """Return how atoms move that are built on the C-alphas of simulations."""
+    motions = []
     for simulation in seen:
-        atoms = simulation.atoms[: config.frames]
+        atoms, chain = simulation.atoms[: config.frames], _chain(simulation)
         numbers = torch.arange(len(atoms))
         origin = atoms[:, :1, SLOT_CA]
         keys = stream_keys(config.seed, 1, numbers)
         rates = CoherenceRates(simulation.temperature_kelvin, statistics=statistics)
         built, _ = CoherentDrawer(model, rates).draw(
             atoms[:, :, SLOT_CA] - origin,
-            _chain(simulation),
+            chain,
             keys,
             keys[:, 0],
             torch.full(atoms.shape[:2], simulation.interval_ps),
         )
-        again = measure_motion(built[0] + origin.unsqueeze(2), simulation.present, _chain(simulation))
-        true = measure_motion(atoms, simulation.present, _chain(simulation))
-        ratios = [math.log(one / other) ** 2 for one, other in zip(again, true, strict=True)]
+        motions.append(measure_motion(built[0] + origin.unsqueeze(2), simulation.present, chain))
+    return motions
+
+
+def _misfit(built: Sequence[Motion], true: Sequence[Motion]) -> float:
+    """Return the mean over simulations of the weighted squared log-ratios of motions."""
+    total = 0.0
+    for again, simulated in zip(built, true, strict=True):
+        ratios = [math.log(one / other) ** 2 for one, other in zip(again, simulated, strict=True)]
         total += sum(weight * ratio for weight, ratio in zip(_WEIGHTS, ratios, strict=True))
-    return total / len(seen)
+    return total / len(built)
 
 
 def train_coherence(
@@ -420,9 +418,10 @@ def _tune_motions(
 ) -> Iterator[tuple[dict[str, float], float]]:
     """Yield better and better motions, and their misfits: one is changed at a time."""
     motions = {name: first for name, (_, first) in MOTIONS.items()}
+    true = [measure_motion(each.atoms[: config.frames], each.present, _chain(each)) for each in seen]
 
     def misfit(tried: dict[str, float]) -> float:
-        return _misfit(model, _with_motions(statistics, tried), seen, config)
+        return _misfit(_motion_built_again(model, _with_motions(statistics, tried), seen, config), true)
 
     best = misfit(motions)
     yield motions, best

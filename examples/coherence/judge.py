@@ -14,19 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mdtraj
-import numpy as np
 
 import backmap
 from backmap.evaluation.coherence import Coherence, compare_coherence
+from backmap.evaluation.shared_atoms import restrict
 
 HERE = Path(__file__).parent
 INTERVAL_PS = 1.0
-
-
-def heavy_atoms(trajectory: mdtraj.Trajectory, like: mdtraj.Topology) -> np.ndarray:
-    """Positions of the atoms of a topology, which may lack some of the trajectory's."""
-    place = {(atom.residue.index, atom.name): atom.index for atom in trajectory.topology.atoms}
-    return trajectory.xyz[:, [place[atom.residue.index, atom.name] for atom in like.atoms]]
 
 
 def compare(trajectory: mdtraj.Trajectory, temperature: float) -> dict[str, tuple[Coherence, float]]:
@@ -40,11 +34,10 @@ def compare(trajectory: mdtraj.Trajectory, temperature: float) -> dict[str, tupl
         begin = time.perf_counter()
         built = backmap.reconstruct(c_alphas, **options)
         seconds = time.perf_counter() - begin
-        positions = {
-            "reference": [heavy_atoms(trajectory, built.topology)],
-            "sample": [built.xyz],
-        }
-        scores[name] = compare_coherence(built.topology, positions, INTERVAL_PS), seconds
+        shared = restrict({"reference": [trajectory], "sample": [built]})
+        positions = {side: [each.xyz for each in several] for side, several in shared.items()}
+        topology = shared["reference"][0].topology
+        scores[name] = compare_coherence(topology, positions, INTERVAL_PS), seconds
     return scores
 
 

@@ -6,7 +6,7 @@ from backmap.datasets.corpus import load_corpus
 from backmap.models.checkpoint import load_checkpoint
 from backmap.training.loop import LoopConfig, TrainingLoop, train_stage
 from backmap.training.protein import PeptideStage, ProteinTrainingConfig, train_protein
-from tests.models.protein.test_model import SMALL
+from tests.models.protein.conftest import SMALL
 
 
 def training(epochs: int) -> ProteinTrainingConfig:

@@ -215,7 +215,7 @@ def select_protein(
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
     """Spell out a one-letter residue name, or one of SIRAH.
 
-    These names alone do not tell an amino acid: without a C-alpha, A may be a nucleotide, and SR strontium.
+    Such a name does not identify an amino acid: without a C-alpha, A may be a nucleotide, and SR strontium.
     """
     name = None
     if _has_c_alpha(residue):

@@ -135,7 +135,7 @@ class BackboneBuilder(nn.Module):
         beads : BeadEvidence, optional
             Beads of the same frames, which help to choose the ends. Not supported in TorchScript.
         loyalty : float
-            Overlap in nm up to which the first trial of each end is preferred to others.
+            Squared overlap in nm^2 up to which the first trial of each end is preferred to others.
         """
         peptides = place_peptides(c_alpha, frames, angle, twist)
         nitrogen = shift(peptides[:, :, 2], -1, 0.0, dim=1)
@@ -297,7 +297,7 @@ class BackboneBuilder(nn.Module):
     ) -> Tensor:
         """Return which C (frames, starts, trials, 3) of residues without neighbours explain the beads best.
 
-        The result is an index (frames, starts, 1, 3). It has no meaning where N is not known.
+        The result is an index (frames, starts, 1, 3), which is arbitrary where N is unknown.
         """
         o = c + self.oxygen_ahead * (c - c_alpha)
         misfit = self._misfit(n, c_alpha, c, o, starts, chain, beads)

@@ -81,10 +81,30 @@ def leaving(probabilities: Tensor, basins: Tensor, rate: Tensor) -> Tensor:
     rate : Tensor, (...)
         Rate of leaving times the interval.
     """
-    mass = torch.zeros_like(probabilities).scatter_add(-1, basins, probabilities)
+    mass = basin_masses(probabilities, basins)
     total = mass.sqrt().sum(dim=-1, keepdim=True)
-    out = rate.clamp_max(_LONGEST).unsqueeze(-1) * total
-    return out / (mass.gather(-1, basins).sqrt() + out).clamp_min(1e-30)
+    return share_leaving(mass.gather(-1, basins), total, rate.clamp_max(_LONGEST).unsqueeze(-1))
+
+
+def basin_masses(probabilities: Tensor, basins: Tensor) -> Tensor:
+    """Return the probabilities (..., bins) of basins at the bins of their maxima, zero elsewhere."""
+    return torch.zeros_like(probabilities).scatter_add(-1, basins, probabilities)
+
+
+def share_leaving(mass: Tensor, total: Tensor, rate: Tensor) -> Tensor:
+    """Return the probability of leaving basins of some probability; all arguments broadcast.
+
+    Parameters
+    ----------
+    mass : Tensor
+        Probability of the basin.
+    total : Tensor
+        Sum of the square roots of the probabilities of all basins.
+    rate : Tensor
+        Rate of leaving times the interval.
+    """
+    out = rate * total
+    return out / (mass.sqrt() + out).clamp_min(1e-30)
 
 
 def normal_deviates(uniforms: Tensor) -> Tensor:

@@ -32,11 +32,10 @@ from backmap.models.protein.basins import (
 )
 from backmap.models.protein.disulfides import FLOOR, MOST_STRAIN
 from backmap.models.protein.geometry import torsion_angle
-from backmap.models.protein.model import ProteinModel, sites_at_once
+from backmap.models.protein.model import ProteinModel, counters, sites_at_once
 from backmap.models.protein.neighbourhood import Neighbourhood
 from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
 from backmap.models.protein.peptide_planes import PeptideFrames, take_peptides
-from backmap.models.protein.side_chains import SideChainSites, cut_sites
 
 RESOURCE = Path(__file__).with_name("coherence.json")
 
@@ -183,7 +182,7 @@ class CoherentDrawer:
     """Energy from which it is drawn anew, if moving was not enough."""
 
     loyalty_nm2 = 0.01
-    """Overlap of a chain end up to which it does not jump."""
+    """Squared overlap of a chain end up to which it does not jump."""
 
     def __init__(self, model: ProteinModel, rates: CoherenceRates) -> None:
         self.model, self.rates = model, rates
@@ -347,7 +346,7 @@ class CoherentDrawer:
         c_beta = self.model.c_beta(backbone.atoms, chain.types)
         each = None if box is None else box.repeat(samples, 1, 1)
         sites = network.describe(backbone.atoms, c_beta, chain, each)
-        hidden = self._encode(sites, keys).view(samples, n_frames, chain.n_residues, -1)
+        hidden = network.encode_all(sites, sites_at_once(keys)).view(samples, n_frames, chain.n_residues, -1)
         rates = self.rates.of_torsions(chain.types, surroundings(sites.neighbourhood, chain))
         rates = rates.unflatten(0, keys.shape) * intervals.unsqueeze(-1)
         c_beta = c_beta.unflatten(0, keys.shape)
@@ -503,7 +502,7 @@ class CoherentDrawer:
     ) -> Tensor:
         """Draw alternatives (rows, variants, 4) to torsions (rows, 4).
 
-        Torsions from ``first`` on are drawn anew. Where that is none, all are drawn in their basins.
+        Torsions from ``first`` on are drawn anew. Where ``first`` is 4, all are drawn within their basins.
         """
         network = self.model.side_chains
         hidden, types = scene.hidden[rows], scene.types[rows]
@@ -536,16 +535,9 @@ class CoherentDrawer:
             candidates, scene.backbone, scene.chain, uniforms, scene.box, scene.obstacles
         )
 
-    def _encode(self, sites: SideChainSites, like: Tensor) -> Tensor:
-        """Return the features (n, width) of the side-chain network, in slices of sites."""
-        size = sites_at_once(like)
-        slices = [cut_sites(sites, first, first + size) for first in range(0, len(sites.types), size)]
-        return torch.cat([self.model.side_chains.encode(part) for part in slices])
-
     def _uniforms(self, keys: Tensor, stream: int, shape: list[int]) -> Tensor:
         """Return uniform numbers (*keys, *shape)."""
-        count = torch.Size(shape).numel()
-        return uniform(keys, stream, torch.arange(count, device=keys.device).view(shape))
+        return uniform(keys, stream, counters(shape, keys))
 
     def _noise(self, keys: Tensor, stream: int, shape: list[int]) -> Tensor:
         """Return normal deviates (*keys, *shape)."""

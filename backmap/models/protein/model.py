@@ -212,7 +212,7 @@ class ProteinModel(nn.Module):
         """Draw backbones for samples x frames, samples first; arguments as for :meth:`draw`."""
         samples = keys.shape[0]
         encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, sites_at_once(c_alpha), box)
-        uniforms = uniform(keys, self.peptide_stream, _counters([chain.n_residues, 4], keys))
+        uniforms = uniform(keys, self.peptide_stream, counters([chain.n_residues, 4], keys))
         evidence: PeptideEvidence | None = None
         if given is not None:
             evidence = self._weigh_evidence(encoded, frames, c_alpha, chain, given)
@@ -236,7 +236,7 @@ class ProteinModel(nn.Module):
 
     def _end_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
         """Return random numbers (samples, frames, ends, candidates, 3) for the ends of segments."""
-        each = _counters([self.backbone.candidates, self.backbone.uniforms], keys)
+        each = counters([self.backbone.candidates, self.backbone.uniforms], keys)
         first = torch.cat(chain_ends(chain)) * each.numel()
         return uniform(keys, self.end_stream, first[:, None, None] + each)
 
@@ -255,14 +255,14 @@ class ProteinModel(nn.Module):
         number = self.candidates if beads is None else self.candidates_per_choice * self.candidates
         candidates = self._draw_candidates(backbone, chain, keys, given, box, number)
         if beads is not None:
-            uniforms = uniform(keys, self.bead_stream, _counters([chain.n_residues], keys)).flatten(0, 1)
+            uniforms = uniform(keys, self.bead_stream, counters([chain.n_residues], keys)).flatten(0, 1)
             candidates = self._choose_by_beads(candidates, backbone.atoms, beads, uniforms)
         if given is not None:
             candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
         candidates = self.disulfides(
             candidates, backbone.atoms, chain, keys.flatten(), self.disulfide_stream, given, disulfides
         )
-        uniforms = uniform(keys, self.packing_stream, _counters([self.sweeps, chain.n_residues], keys))
+        uniforms = uniform(keys, self.packing_stream, counters([self.sweeps, chain.n_residues], keys))
         return self.packer(candidates, backbone, chain, uniforms.flatten(0, 1), box, obstacles)
 
     def _draw_candidates(
@@ -306,14 +306,14 @@ class ProteinModel(nn.Module):
         The numbers of the candidates for the class of chi1 are evenly spaced in [0, 1), which covers rotamers
         better than independent numbers.
         """
-        uniforms = uniform(keys, self.torsion_stream, _counters([chain.n_residues, count, 4, 2], keys))
+        uniforms = uniform(keys, self.torsion_stream, counters([chain.n_residues, count, 4, 2], keys))
         spread = torch.arange(count, device=keys.device) / count
         first = uniform(keys, self.candidate_stream, torch.arange(chain.n_residues, device=keys.device))
         uniforms[..., 0, 0] = torch.remainder(first.unsqueeze(-1) + spread, 1.0)
         return uniforms.flatten(0, 2)
 
 
-def _counters(shape: list[int], like: Tensor) -> Tensor:
+def counters(shape: list[int], like: Tensor) -> Tensor:
     """Return the flat indices of a shape, on the device of a tensor."""
     count = 1
     for size in shape:

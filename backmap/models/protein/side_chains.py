@@ -232,6 +232,13 @@ class SideChainNetwork(nn.Module):
         own = torch.cat([sites.torsions, self.type_embedding(sites.types.long()).flatten(1)], dim=-1)
         return self.trunk(torch.cat([self.encoder(sites.neighbourhood, own), own], dim=-1))
 
+    def encode_all(self, sites: SideChainSites, sites_at_once: int) -> Tensor:
+        """Encode all sites, in slices."""
+        hidden = []
+        for first in range(0, len(sites.torsions), sites_at_once):
+            hidden.append(self.encode(cut_sites(sites, first, first + sites_at_once)))
+        return torch.cat(hidden)
+
     def logits(self, hidden: Tensor, chi: int, earlier: Tensor) -> Tensor:
         """Return unnormalised log-probabilities of one torsion's classes.
 

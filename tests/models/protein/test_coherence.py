@@ -8,21 +8,7 @@ from backmap.chemistry import SLOT_CA
 from backmap.inference.coherent import Coherence, CoherentBuilder
 from backmap.inference.protein import ProteinBuilder
 from backmap.models.protein.coherence import CoherenceRates, remember
-from backmap.models.protein.config import PackingConfig, PeptidePlaneConfig, ProteinConfig, SideChainConfig
-from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.side_chains import measure_chi
-
-SMALL = ProteinConfig(
-    PeptidePlaneConfig(neighbours=6, neighbour_width=16, queries=2, trunk_width=16, head_width=16),
-    SideChainConfig(neighbours=6, neighbour_width=16, queries=2, trunk_width=16, head_width=16),
-    PackingConfig(candidates=4, sweeps=2),
-)
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return ProteinModel(SMALL)
 
 
 @pytest.fixture
@@ -111,10 +97,8 @@ def test_frames_that_do_not_follow_begin_anew(builder, two_helices):
     assert build(builder, moved)[2] == 0  # the molecule as a whole may drift
 
 
-def test_resting_c_alphas_sample_the_distribution_of_single_frames(two_helices):
+def test_resting_c_alphas_sample_the_distribution_of_single_frames(model, two_helices):
     """Where side chains do not push each other, wells of chi1 are taken as often as in independent draws."""
-    torch.manual_seed(0)
-    model = ProteinModel(SMALL)
     model.packer.strength = 0.0
     topology, c_alpha = two_helices
     linked = topology.linked()

@@ -5,21 +5,9 @@ from backmap.chemistry import SLOT_CA
 from backmap.errors import InputError
 from backmap.inference.protein import ProteinBuilder
 from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoint, to_checkpoint
-from backmap.models.protein.config import PackingConfig, PeptidePlaneConfig, ProteinConfig, SideChainConfig
-from backmap.models.protein.model import ProteinModel
+from backmap.models.protein.config import ProteinConfig
 from backmap.models.protein.peptide_planes import draw_class
-
-SMALL = ProteinConfig(
-    PeptidePlaneConfig(neighbours=6, neighbour_width=16, queries=2, trunk_width=16, head_width=16),
-    SideChainConfig(neighbours=6, neighbour_width=16, queries=2, trunk_width=16, head_width=16),
-    PackingConfig(candidates=4, sweeps=2),
-)
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return ProteinModel(SMALL)
+from tests.models.protein.conftest import SMALL
 
 
 @pytest.fixture
