@@ -15,7 +15,7 @@ from backmap.models.beads.estimator import CAlphaEstimator
 from backmap.models.beads.evidence import BeadEvidence, bead_table, c_alpha_is_main, image, of_samples
 from backmap.models.beads.fitting import BeadFitter
 from backmap.models.c_alpha_posterior import CAlphaPosterior
-from backmap.models.chain import Chain
+from backmap.models.chain import Chain, shift
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
@@ -23,6 +23,15 @@ from backmap.models.protein.obstacles import Obstacles, on_device
 
 _TOLERANCE_PER_NOISE = 1.5
 """How far from a bead its image may lie, in standard deviations of a coordinate of the bead."""
+
+_REDRAWS = 3
+"""How often a frame with strained residues is drawn again."""
+
+_REDRAWN_NEIGHBOURS = 2
+"""Residues on either side of a strained one that are replaced with it."""
+
+_SEED_OF_REDRAWS = 0x5EED_BEAD
+"""Added to the seed, so that redrawn frames have random numbers of their own."""
 
 
 class FittedFrames(NamedTuple):
@@ -38,6 +47,46 @@ class FittedFrames(NamedTuple):
 
     atoms: Tensor
     noise_nm: Tensor
+
+
+class _Frames(NamedTuple):
+    """Frames that are built alike.
+
+    Attributes
+    ----------
+    evidence : BeadEvidence
+        Their beads.
+    c_alpha : Tensor, (frames, residues, 3)
+        Estimated C-alphas in nm.
+    spread : Tensor, (frames, residues) float64, optional
+        Standard deviation of a coordinate of a C-alpha in nm; without it, C-alphas are exact.
+    numbers : Tensor, (frames,) int64
+        Numbers of the frames.
+    box : Tensor, (frames, 3, 3), optional
+        Vectors of periodic boxes in nm, as rows, in reduced form.
+    obstacles : Obstacles, optional
+        Sites of other molecules.
+    """
+
+    evidence: BeadEvidence
+    c_alpha: Tensor
+    spread: Tensor | None
+    numbers: Tensor
+    box: Tensor | None
+    obstacles: Obstacles | None
+
+    def select(self, rows: Tensor) -> _Frames:
+        """Return some of the frames."""
+        table, positions, tolerance = self.evidence
+        obstacles = self.obstacles
+        return _Frames(
+            BeadEvidence(table, positions[rows], tolerance[rows]),
+            self.c_alpha[rows],
+            None if self.spread is None else self.spread[rows],
+            self.numbers[rows],
+            None if self.box is None else self.box[rows],
+            None if obstacles is None else Obstacles(obstacles.positions[rows], obstacles.radii),
+        )
 
 
 class BeadBuilder:
@@ -138,14 +187,8 @@ class BeadBuilder:
                 beside = None
                 if obstacles is not None:
                     beside = Obstacles(obstacles.positions[rows], obstacles.radii)
-                keys = stream_keys(seed, samples, numbers[rows])
-                # As for C-alphas, the motion does not depend on the frame.
-                alike = stream_keys(seed, samples, torch.zeros_like(numbers[rows]))
-                c_alpha = estimate[rows]
-                if spread is not None:
-                    c_alpha, _ = self._posterior(c_alpha, self.chain, alike, cell, 0.0, spread)
-                built = self._build(evidence, c_alpha, keys, cell, beside)
-                atoms[:, rows] = built
+                given = _Frames(evidence, estimate[rows], spread, numbers[rows], cell, beside)
+                atoms[:, rows] = self._build(given, samples, seed)
         return FittedFrames(atoms, noise.amax(dim=1).float())
 
     def strained(self, atoms: Tensor) -> Tensor:
@@ -184,22 +227,56 @@ class BeadBuilder:
             noise = found.clamp_min(self.rule.least_noise_nm)[:, None].expand_as(deviation)
         return noise, (noise > 0).any(dim=1) | (deviation > 0).any(dim=1)
 
-    def _build(
-        self,
-        evidence: BeadEvidence,
-        c_alpha: Tensor,
-        keys: Tensor,
-        box: Tensor | None,
-        obstacles: Obstacles | None,
-    ) -> Tensor:
-        """Build frames on C-alphas (frames, residues, 3), or on drawn ones (samples, frames, residues, 3)."""
-        given = self._given(evidence) if c_alpha.dim() == 3 else None
-        atoms = self.model.draw(c_alpha, self.chain, keys, given, box, self.disulfides, evidence, obstacles)
-        if given is not None and bool(self._is_atom.all()):
-            return atoms
-        samples = len(keys)
-        repeated = None if box is None else box.repeat(samples, 1, 1)
-        return self._fitter.fit(atoms.flatten(0, 1), of_samples(evidence, samples), repeated).view_as(atoms)
+    def _build(self, frames: _Frames, samples: int, seed: int) -> Tensor:
+        """Build frames (samples, frames, residues, 15, 3), and again where residues are strained."""
+        atoms = self._draw(frames, samples, seed)
+        for attempt in range(1, _REDRAWS + 1):
+            strained = self._fitter.strained(atoms)
+            rows = torch.nonzero(strained.any(dim=-1).any(dim=0)).squeeze(-1)
+            if not len(rows):
+                break
+            again = frames.select(rows)
+            redrawn = self._draw(again, samples, seed + attempt * _SEED_OF_REDRAWS)
+            atoms[:, rows] = self._replace_strained(atoms[:, rows], redrawn, again)
+        return atoms
+
+    def _draw(self, frames: _Frames, samples: int, seed: int) -> Tensor:
+        """Draw frames, and fit them to their beads."""
+        keys = stream_keys(seed, samples, frames.numbers)
+        c_alpha = frames.c_alpha
+        if frames.spread is not None:
+            # As for C-alphas, the motion does not depend on the frame.
+            alike = stream_keys(seed, samples, torch.zeros_like(frames.numbers))
+            c_alpha, _ = self._posterior(c_alpha, self.chain, alike, frames.box, 0.0, frames.spread)
+        given = self._given(frames.evidence) if frames.spread is None else None
+        atoms = self.model.draw(
+            c_alpha, self.chain, keys, given, frames.box, self.disulfides, frames.evidence, frames.obstacles
+        )
+        return atoms if given is not None and bool(self._is_atom.all()) else self._fit(atoms, frames)
+
+    def _fit(self, atoms: Tensor, frames: _Frames) -> Tensor:
+        """Fit atoms (samples, frames, residues, 15, 3) to their beads."""
+        samples = len(atoms)
+        box = None if frames.box is None else frames.box.repeat(samples, 1, 1)
+        return self._fitter.fit(atoms.flatten(0, 1), of_samples(frames.evidence, samples), box).view_as(atoms)
+
+    def _replace_strained(self, atoms: Tensor, redrawn: Tensor, frames: _Frames) -> Tensor:
+        """Replace strained residues and their neighbours by redrawn ones that are sound.
+
+        Each structure stays as it is if it would then have no fewer strained residues.
+        """
+        strained, still = self._fitter.strained(atoms), self._fitter.strained(redrawn)
+        around = self._with_neighbours(strained & ~self._with_neighbours(still))
+        joined = self._fit(torch.where(around[..., None, None], redrawn, atoms), frames)
+        better = self._fitter.strained(joined).sum(dim=-1) < strained.sum(dim=-1)
+        return torch.where(better[..., None, None, None], joined, atoms)
+
+    def _with_neighbours(self, marked: Tensor) -> Tensor:
+        """Return marked residues (samples, frames, residues) and those next to them in the chain."""
+        reached = marked
+        for offset in range(-_REDRAWN_NEIGHBOURS, _REDRAWN_NEIGHBOURS + 1):
+            reached = reached | shift(marked, offset, 0.0, dim=2) & self.chain.has_neighbour(offset)
+        return reached
 
     def _given(self, evidence: BeadEvidence) -> Given | None:
         """Return the beads that are atoms, if there are any besides the C-alphas."""
