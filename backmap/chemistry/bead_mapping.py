@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -113,12 +114,13 @@ class BeadMapping:
 
     def require(self, residues: Iterable[str]) -> None:
         """Refuse residues that the mapping does not describe."""
-        unknown = next((residue for residue in residues if not self.beads.get(residue)), None)
-        if unknown is not None:
-            raise InputError(
-                f"the bead mapping {self.name} has no beads for {unknown}; add them to its file, or use "
-                "another mapping"
-            )
+        unknown = sorted({residue for residue in residues if not self.beads.get(residue)})
+        if not unknown:
+            return
+        remedy = "use another mapping, or write a file that also describes them (docs/beads.md)"
+        if self.name not in shipped_mappings():
+            remedy = "add them to its file, or use another mapping"
+        raise InputError(f"the bead mapping {self.name} has no beads for {', '.join(unknown)}; {remedy}")
 
     @property
     def most_beads(self) -> int:
@@ -246,8 +248,12 @@ def load_mapping(name: str | Path) -> BeadMapping:
     with suppress(OSError):  # the name may be too long for a file
         if path.is_file():
             return read_mapping(path)
-    shipped = ", ".join(shipped_mappings())
-    raise InputError(f"beads {name}: neither a bead mapping ({shipped}) nor a file; see `backmap beads`")
+    names = [each for known in shipped_mappings().values() for each in (known.name, *known.also_called)]
+    near = get_close_matches(str(name).lower(), names, n=1)
+    hint = f"did you mean {near[0]}? See `backmap beads`" if near else "see `backmap beads`"
+    raise InputError(
+        f"beads {name}: neither a bead mapping ({', '.join(shipped_mappings())}) nor a file; {hint}"
+    )
 
 
 def file_of_mapping(name: str | Path) -> Path | None:

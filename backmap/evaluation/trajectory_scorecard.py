@@ -46,6 +46,9 @@ class System:
         The two coordinates of the free-energy surface, with units.
     tica_time_scales : ndarray, (2,), or None
         ps; None if the coordinates are torsions.
+    same_c_alphas : bool
+        Whether both sides have the same slow components of C-alpha distances in every frame, as structures
+        built on the C-alphas of the reference have: free energies and Markov models then tell nothing.
     seed : int
     """
 
@@ -57,6 +60,7 @@ class System:
     temperature: float
     coordinates: tuple[str, str]
     tica_time_scales: np.ndarray | None
+    same_c_alphas: bool
     seed: int
 
 
@@ -108,15 +112,18 @@ class TrajectoryScorecard:
 
     def to_table(self) -> str:
         """Return the main numbers as lines of text for a terminal."""
-        tables = [self._distribution_rows()]
-        if self.coherence is not None:
-            tables.append(_coherence_rows(self.coherence))
+        tables = [] if self.coherence is None else [_coherence_rows(self.coherence)]
         if self.side_chains is not None:
             tables.append(_side_chain_rows(self.side_chains))
-        if self.kinetics is not None:
-            tables.append(_process_rows(self.kinetics))
+        tables.append(self._distribution_rows())
+        if self._kinetics_shown is not None:
+            tables.append(_process_rows(self._kinetics_shown))
         tables.append(self._other_rows())
         return "\n\n".join([*map(align_columns, tables), self._notes()])
+
+    @property
+    def _kinetics_shown(self) -> Kinetics | None:
+        return None if self.system.same_c_alphas else self.kinetics
 
     def _notes(self) -> str:
         given = self.system.n_atoms_given
@@ -130,7 +137,12 @@ class TrajectoryScorecard:
                 f"atoms differ: compared are the {self.system.n_atoms} heavy atoms that both sides have "
                 f"(reference {given['reference']} atoms, sample {given['sample']})"
             )
-        if self.too_few_data is not None:
+        if self.system.same_c_alphas:
+            notes.append(
+                "both sides have the same C-alphas in every frame, so free energies and Markov models of "
+                "C-alpha distances are left out: they would agree whatever the other atoms do"
+            )
+        elif self.too_few_data is not None:
             notes.append(f"no time scales, too few data: {self.too_few_data}")
         return "\n".join(notes)
 
@@ -144,10 +156,12 @@ class TrajectoryScorecard:
         if self.energies is not None:
             compared = {"energy, kJ/mol": self.energies.distribution, **compared}
         surface, names = self.surface, " x ".join(name.split(",")[0] for name in self.system.coordinates)
-        rows = [
-            [f"{names}, reweighted", "", "", f"{surface.divergence:.3f}", f"{surface.floor:.3f}"],
-            [names, "", "", f"{surface.plain_divergence:.3f}", f"{surface.plain_floor:.3f}"],
-        ]
+        rows = []
+        if not self.system.same_c_alphas:
+            rows = [
+                [f"{names}, reweighted", "", "", f"{surface.divergence:.3f}", f"{surface.floor:.3f}"],
+                [names, "", "", f"{surface.plain_divergence:.3f}", f"{surface.plain_floor:.3f}"],
+            ]
         rows += [
             [
                 name,
@@ -165,7 +179,7 @@ class TrajectoryScorecard:
             "frames with all bonds within 10 %, %": {
                 side: f"{self.geometry.whole_frames[side]:.3f}" for side in SIDES
             },
-            **({} if self.kinetics is None else _state_rows(self.kinetics)),
+            **({} if self._kinetics_shown is None else _state_rows(self._kinetics_shown)),
         }
         rows = [[name, *values.values()] for name, values in both.items()]
         rows.append(["scale factor to the reference's velocities", "", f"{self.velocities.scale:.4f}"])

@@ -45,6 +45,9 @@ SHORTEST_IN_LAGS = 10
 """Default lag times are used only if the longest trajectory is at least this many times longer."""
 
 FEWEST_C_ALPHAS = 3
+_SAME_COORDINATES = 0.02
+"""Slow components are the same within this fraction of their standard deviation; files round positions."""
+
 _PICOSECONDS = Real(1e-9, 1e12)
 
 EnergyFunction = Callable[[np.ndarray], np.ndarray]
@@ -187,6 +190,7 @@ def _evaluate(
             temperature=asked.temperature,
             coordinates=labels,
             tica_time_scales=tica_times,
+            same_c_alphas=tica_times is not None and _same(coordinates),
             seed=asked.seed,
         ),
         geometry=compare_bonds_and_angles(pooled["reference"], pooled["sample"], elements, bonds),
@@ -202,6 +206,15 @@ def _evaluate(
         latent=None if codes is None else correlate_with_energy(np.asarray(codes), energies["sample"]),
         code_diversity=None if one_frame is None else _code_diversity(one_frame, pooled, bonds),
     )
+
+
+def _same(coordinates: dict[str, list[np.ndarray]]) -> bool:
+    """Return whether both sides have the same coordinates (frames, 2), to the precision of files."""
+    reference, sample = (coordinates[side] for side in SIDES)
+    if [len(each) for each in reference] != [len(each) for each in sample]:
+        return False
+    found, expected = np.concatenate(sample), np.concatenate(reference)
+    return bool((np.abs(found - expected) < _SAME_COORDINATES * expected.std(axis=0)).all())
 
 
 def _kinetics(

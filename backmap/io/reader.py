@@ -51,9 +51,15 @@ from .selection.coordinate_checks import (
     warn_of_breaks,
 )
 from .selection.disulfide_records import NamedBond, find_named, named_in_topology, require_links
+from .selection.handedness import describe_mirror_image
 from .selection.other_molecules import OthersKept
 from .selection.protein_selection import ProteinSelection, ResidueRecord, select_protein
-from .selection.residue_centres import Division, divide_trace, refuse_residue_centres
+from .selection.residue_centres import (
+    Division,
+    describe_forced_centres,
+    divide_trace,
+    refuse_residue_centres,
+)
 from .selection.whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
 
 if TYPE_CHECKING:
@@ -428,6 +434,10 @@ class Source(FrameSource):
                 warnings.warn(f"{self.name}: {message}", InputWarning, stacklevel=2)
         elif self.mapping is None and not self._selection.told and not self._has_backbone:
             refuse_residue_centres(distance, labelled, self.name)
+        elif self.mapping is None and self._selection.told:
+            forced = describe_forced_centres(distance, labelled)
+            if forced is not None:
+                warnings.warn(f"{self.name}: {forced}", InputWarning, stacklevel=2)
         if self.mapping is not None:
             c_alphas = None if self._division is None else self._division.c_alphas
             self.beads = self.mapping.layout(labelled.residue_types, c_alphas)
@@ -439,6 +449,11 @@ class Source(FrameSource):
         warn_of_breaks(linked, distance, self.topology, self.name)
         if self.mapping is None:
             warn_of_rings(self.topology, linked, whole, self.name)
+        mirrored = None
+        if self.mapping is None or self.mapping.main_is_c_alpha:
+            mirrored = describe_mirror_image(whole, linked, self.topology)
+        if mirrored is not None:
+            warnings.warn(f"{self.name}: {mirrored}", InputWarning, stacklevel=2)
 
     @property
     def _has_backbone(self) -> bool:

@@ -199,5 +199,7 @@ def test_large_and_binary_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "/", "missing.toml"])
 def test_what_is_no_file_is_no_mapping(name):
+    with pytest.raises(InputError, match=r"did you mean martini3\?"):
+        load_mapping("Martni3")
     with pytest.raises(InputError, match="neither a bead mapping"):
         load_mapping(name)

@@ -118,7 +118,7 @@ def test_files_that_fit_two_mappings_are_refused(tmp_path, capsys):
             "beads of the mapping martini3, but diamondback models build from C-alphas",
         ),
         (["--keep-given"], "keep-given: applies only to atoms; the input has beads of the mapping martini3"),
-        (["--beads", "sirah"], "has no bead G[NCO] of the mapping sirah"),
+        (["--beads", "sirah"], "ha(s|ve) no bead G[NCO] of the mapping sirah"),
         (["--beads", "nothing"], "neither a bead mapping"),
         (["--bead-model", "missing.safetensors"], "missing.safetensors is not a model file"),
     ],

@@ -169,6 +169,22 @@ def test_differing_atoms_are_matched_and_named(reference):
         evaluate_trajectory(hydrogens, sample, energy=lambda positions: positions.mean(axis=(1, 2)))
 
 
+def test_shared_c_alphas_are_no_agreement(reference):
+    """Other side chains on the same C-alphas: Markov models of C-alphas are left out of the table."""
+    c_alphas = set(reference.topology.select("name CA"))
+    others = [atom for atom in range(reference.n_atoms) if atom not in c_alphas]
+    sample = reference.slice(range(len(reference)))
+    sample.xyz[:, others] += 0.01
+    scores = evaluate_trajectory(reference, sample, states=10, lag_times=[1, 5])
+    assert scores.system.same_c_alphas and scores.kinetics is not None
+    table = scores.to_table()
+    assert "both sides have the same C-alphas in every frame" in table
+    assert "time scale at lag" not in table and "metastable" not in table
+    assert table.startswith("motion")
+    moved = evaluate_trajectory(reference, shuffled(reference), states=10, lag_times=[1, 5])
+    assert not moved.system.same_c_alphas and "metastable" in moved.to_table()
+
+
 def test_too_few_data_are_said_and_the_rest_is_compared():
     short = turning_peptide.trajectory(60, jump=0.1)
     scores = evaluate_trajectory(short, shuffled(short))

@@ -6,6 +6,7 @@ import torch
 
 from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX, Topology
 from backmap.chemistry.bead_mapping import load_mapping
+from backmap.inference import beads as bead_builder
 from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaRule
 from backmap.models.shipped import load_model, read_estimator
@@ -68,6 +69,18 @@ def test_disulfides_stay_closed(model, mapping):
     for one, other in ((first, second), (second, first)):  # CB-SG-SG: 104 degrees
         spans = (one[:, :, beta] - other[:, :, sulfur]).norm(dim=-1)
         assert ((spans > 0.28) & (spans < 0.33)).all()
+
+
+def test_strained_residues_are_drawn_again(model, monkeypatch):
+    structure = crystal(50)
+    engine, beads = builder(model, "martini3", structure=structure), structure.beads("martini3")
+    again = build(engine, beads, samples=8)
+    monkeypatch.setattr(bead_builder, "_REDRAWS", 0)
+    once = build(engine, beads, samples=8)
+    changed = (once != again).flatten(1).any(dim=1)
+    assert engine.strained(once).any(dim=-1)[changed].all() and 0 < changed.sum() < 8
+    assert not engine.strained(again).any()
+    assert engine.image_distance(again, beads).max() < 1e-4
 
 
 def test_frames_do_not_depend_on_their_batch(model):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from backmap.chemistry import RESIDUE_NAMES
+from backmap.chemistry import RESIDUE_NAMES, SLOT_CA
 from backmap.chemistry.bead_mapping import is_c_alpha, load_mapping
 from backmap.chemistry.residues import THREE_LETTERS
 from backmap.errors import InputError, InputWarning
 from backmap.io import open_source
+from backmap.io.selection.handedness import describe_mirror_image
 from backmap.io.selection.residue_centres import Division, find_c_alphas
-from tests.beaded import crystal
+from tests.beaded import EXAMPLE, crystal
 
 HELIX = "ARNDCQEGHILKMFPSTWYV"
 
@@ -182,7 +184,7 @@ def test_unknown_mappings_are_refused(write_text, tmp_path):
     path = write_text(bead_lines("martini3"))
     with pytest.raises(InputError, match=r"martini9: neither a bead mapping \(.*martini3.*\) nor a file"):
         open_source(path, beads="martini9")
-    with pytest.raises(InputError, match="has no bead GC of the mapping sirah|has no bead"):
+    with pytest.raises(InputError, match="ha(s|ve) no bead GC of the mapping sirah|ha(s|ve) no bead"):
         open_source(path, beads="sirah")
 
 
@@ -193,12 +195,12 @@ def test_residues_without_an_entry_are_refused(write_text):
 
 
 def test_residue_centres_are_told_from_c_alphas(write_text):
-    with pytest.warns(InputWarning, match="took its beads for 40 residue centres, by their distances"):
+    with pytest.warns(InputWarning, match="read 40 beads as residue centres, by their distances"):
         source = open_source(write_text(bead_lines("residue-centre")))
     assert source.mapping.name == "residue-centre" and source.linked.sum() == 39
     assert open_source(write_text(bead_lines("c-alpha"))).mapping is None
     mixed = np.arange(40) < 15
-    with pytest.warns(InputWarning, match=r"2\d residue centres and 1\d C-alphas"):
+    with pytest.warns(InputWarning, match=r"2\d beads as residue centres and 1\d as C-alphas"):
         source = open_source(write_text(bead_lines("residue-centre", c_alphas=mixed)))
     is_c_alpha = source.beads.weights[source.beads.main].max(axis=1) == 1.0
     assert (is_c_alpha != mixed).sum() <= 2
@@ -213,7 +215,7 @@ def test_the_ranges_of_centres_are_named(write_text):
     division = Division(~flags, np.zeros(40, dtype=bool))
     (message,) = division.messages(crystal().topology)
     assert message == (
-        "took its beads for 6 residue centres and 34 C-alphas, by their distances; the centres are "
+        "read 6 beads as residue centres and 34 as C-alphas, by their distances; the centres are "
         "chain A 1, chain A 3 to 4, chain A 6 and 1 more"
     )
 
@@ -263,9 +265,7 @@ def test_short_chains_are_what_long_ones_are_if_unclear(write_text):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert open_source(write_text(bead_lines("c-alpha") + glycines(4, "B", 90.0))).mapping is None
-    with pytest.warns(
-        InputWarning, match="took its beads for 44 residue centres, by their distances$"
-    ) as seen:
+    with pytest.warns(InputWarning, match="read 44 beads as residue centres, by their distances$") as seen:
         open_source(write_text(bead_lines("residue-centre") + glycines(4, "B", 90.0)))
     assert len(seen) == 1
 
@@ -280,8 +280,33 @@ def test_a_mapping_that_is_named_is_not_overruled(mapping, write_text):
     assert not any("by their distances" in str(warning.message) for warning in seen)
     if mapping == "c-alpha":
         assert source.mapping is None and source.beads is None
+        (warning,) = seen
+        assert "as residue centres are, but are taken as C-alphas because of" in str(warning.message)
     else:
         assert source.mapping.name == mapping and not is_c_alpha(source.beads.weights).any()
+
+
+def test_mirror_images_are_recognised_by_their_helices():
+    """D-amino acids may have left-handed helices."""
+    structure = crystal(0, 80)
+    topology, linked, c_alpha = structure.topology, structure.linked, structure.atoms[0, :, SLOT_CA]
+    assert describe_mirror_image(c_alpha, linked, topology) is None
+    assert "mirror image" in describe_mirror_image(-c_alpha, linked, topology)
+    d_amino_acids = replace(topology, names=("DAL",) * topology.n_residues)
+    assert describe_mirror_image(-c_alpha, linked, d_amino_acids) is None
+
+
+def test_mirror_images_are_warned_of(tmp_path):
+    whole = open_source(EXAMPLE)
+    (chunk,) = whole.chunks(1)
+    path = tmp_path / "mirror.pdb"
+    lines = [
+        f"ATOM  {n:5d}  CA  {whole.topology.residue_name(n)} A{n:4d}    {-x:8.3f}{y:8.3f}{z:8.3f}\n"
+        for n, (x, y, z) in enumerate(10 * chunk.coordinates[0, whole.sites.leaders][:80])
+    ]
+    path.write_text("".join(lines))
+    with pytest.warns(InputWarning, match="mirror.pdb: its helices are left-handed"):
+        open_source(path)
 
 
 def test_c_alphas_may_have_other_names(write_text, tmp_path):

@@ -146,7 +146,7 @@ def test_beads_are_told_by_their_names(kind):
 
 
 def test_residue_centres_named_like_c_alphas_are_told_by_their_distances():
-    with pytest.warns(InputWarning, match="took its beads for 46 residue centres, by their distances"):
+    with pytest.warns(InputWarning, match="read 46 beads as residue centres, by their distances"):
         source = open_source(CASES / "beads/1ab1_A.residue.pdb")
     assert source.beads_name == "residue-centre" and not is_c_alpha(source.beads.weights).all()
 
@@ -192,7 +192,7 @@ def test_folded_domains_of_mixed_chains_are_told_from_their_tails(tmp_path):
         for n, (x, y, z) in enumerate(places, 1)
     )
     (tmp_path / "mixed.pdb").write_text(text)
-    with pytest.warns(InputWarning, match=r"took its beads for \d+ residue centres and \d+ C-alphas"):
+    with pytest.warns(InputWarning, match=r"read \d+ beads as residue centres and \d+ as C-alphas"):
         beads = open_source(tmp_path / "mixed.pdb").beads
     (c_alphas,) = np.nonzero(is_c_alpha(beads.weights))
     assert 58 <= len(c_alphas) <= 62 and c_alphas.tolist() == list(range(len(c_alphas)))

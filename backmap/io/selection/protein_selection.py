@@ -185,9 +185,10 @@ def select_protein(
     incomplete = [residue for residue, choice in chosen if choice.missing]
     if incomplete and not skip_unknown:
         missing = next(choice.missing for _, choice in chosen if choice.missing)
+        has, plural = ("has", "") if len(incomplete) == 1 else ("have", "s")
         raise InputError(
-            f"{file}: {_listed(incomplete)} has no {missing}; add it, remove the residue or give "
-            "--skip-unknown to leave it out"
+            f"{file}: {_listed(incomplete)} {has} no {missing}; add it, remove the residue{plural} or give "
+            f"--skip-unknown to leave {'them' if plural else 'it'} out"
         )
     built = [entry for entry in chosen if not entry[1].missing]
     caps = _caps_at_ends(named, [residue for residue, _ in built], known)

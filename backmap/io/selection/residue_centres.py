@@ -71,9 +71,11 @@ class Division(NamedTuple):
         if not clear_centres.any():
             return
         n_c_alphas, n_centres = int(self.c_alphas.sum()), int((~self.c_alphas).sum())
-        known = f"{n_centres} residue centres" + (f" and {n_c_alphas} C-alphas" if n_c_alphas else "")
+        known = f"{n_centres} beads as residue centres" + (
+            f" and {n_c_alphas} as C-alphas" if n_c_alphas else ""
+        )
         where = f"; the centres are {_ranges(~self.c_alphas, topology)}" if n_c_alphas else ""
-        yield f"took its beads for {known}, by their distances{where}"
+        yield f"read {known}, by their distances{where}"
 
 
 def divide_trace(distance: np.ndarray, topology: Topology) -> Division:
@@ -158,6 +160,28 @@ def refuse_residue_centres(distance: np.ndarray, topology: Topology, file: str) 
         f"{file}: the atoms named CA from {topology.describe(first)} to {topology.describe(last)} are "
         f"{lengths.min():.2f} to {lengths.max():.2f} nm apart, as residue centres are, but C-alphas are "
         "0.38 nm apart; give the positions of the C-alphas, or only the beads, or say --beads c-alpha"
+    )
+
+
+def describe_forced_centres(distance: np.ndarray, topology: Topology) -> str | None:
+    """Say that beads which the user calls C-alphas are as far apart as residue centres; None if they are not.
+
+    Parameters
+    ----------
+    distance : ndarray, (residues - 1,)
+        From each bead to the next, in nm.
+    topology : Topology
+        The residues.
+    """
+    first, last = suspect_centres(distance, topology) or (0, topology.n_residues - 1)
+    pairs = np.arange(topology.n_residues - 1)
+    within = np.where((pairs >= first) & (pairs < last), distance, np.inf)
+    if _gain_of_centres(within, topology) < _CLEAR:
+        return None
+    return (
+        f"the beads from {topology.describe(first)} to {topology.describe(last)} are "
+        f"{np.median(distance[first:last]):.2f} nm apart (median), as residue centres are, but are taken as "
+        "C-alphas because of --beads c-alpha; if they are not, leave this option out"
     )
 
 
