@@ -129,14 +129,20 @@ class CAlphaRecord:
         strained = None if first is None else StrainedFrame(first[0], first[1], tuple(first[2]))
         return cls(**{**notes, "cis": cis, "first_strained": strained})
 
-    def require_sound(self, topology: Topology, file: str) -> None:
-        """Refuse beads on which hardly a residue is sound; the record is that of a file's first frames.
+    def followed_by(self, other: CAlphaRecord, topology: Topology, file: str) -> CAlphaRecord:
+        """Add the record of the next frames of a file.
 
         Raises
         ------
         InputError
-            If no molecule fits the beads.
+            If these are its first frames, and no molecule fits their beads.
         """
+        if not self.n_structures:
+            other._require_sound(topology, file)
+        return self + other
+
+    def _require_sound(self, topology: Topology, file: str) -> None:
+        """Refuse beads on which hardly a residue is sound."""
         if self.n_strained <= _ABSURD_SHARE * self.n_structures * topology.n_residues:
             return
         assert self.first_strained is not None
@@ -228,8 +234,9 @@ def describe_strain(summary: dict[str, Any]) -> str:
     return (
         f"the atoms of {counted(strain['number'], 'residue')} in {strain['structures']} of "
         f"{counted(summary['structures_built'], 'structure')} are strained (bonds more than 10 % off, or "
-        f"wrong chirality), first in frame {strain['first_frame']}: {'; '.join(residues)}{more}. A few such "
-        f"residues are common; another --seed, or --bead-noise 0.0124, may help. If they are many, {_ADVICE}"
+        f"wrong chirality), first in frame {strain['first_frame']}: {'; '.join(residues)}{more}. Drawing "
+        "them again did not help; another --seed, or --bead-noise 0.0124, may. If they are many, "
+        f"{_ADVICE}"
     )
 
 

@@ -102,9 +102,8 @@ class _ProteinFollower:
         """Build frames, several batches at a time."""
         for built in self._plan.build(self._workers, chunks, self._state):
             self._state = built.state
-            if not self._c_alphas.n_structures:
-                built.c_alphas.require_sound(self.source.topology, self.source.name)
-            self._c_alphas += built.c_alphas
+            topology, name = self.source.topology, self.source.name
+            self._c_alphas = self._c_alphas.followed_by(built.c_alphas, topology, name)
             yield built
 
     def describe(self) -> str:

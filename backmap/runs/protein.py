@@ -89,9 +89,7 @@ class ProteinRun(Run):
                     if built.overlaps is not None:
                         new = int(built.overlaps.sum()), int((built.overlaps > 0).sum())
                         overlaps = [one + other for one, other in zip(overlaps, new, strict=True)]
-                    if not c_alphas.n_structures:
-                        built.c_alphas.require_sound(source.topology, source.name)
-                    c_alphas += built.c_alphas
+                    c_alphas = c_alphas.followed_by(built.c_alphas, source.topology, source.name)
                     notes = {
                         "skipped": skipped,
                         "unfinished": unfinished,

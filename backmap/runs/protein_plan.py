@@ -266,7 +266,7 @@ def _with_finishing(
     if asked.hydrogens or asked.coherent:
         read_atoms = KeptAtoms.find(built, source, read, read)
         n_frames = _FRAMES_TO_DECIDE if asked.coherent else 1
-        structures = build_first_frames(replace(job, coherence=None), source, read_atoms, n_frames)
+        structures = build_first_frames(replace(job, coherence=None, samples=1), source, read_atoms, n_frames)
         reference, known = structures[0], job.disulfides
         assert known is not None  # the plan has looked for them
         deciding = structures if asked.coherent else structures[:1]

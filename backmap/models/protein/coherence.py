@@ -482,7 +482,7 @@ class CoherentDrawer:
     ) -> Tensor:
         """Close bonds from trials (n, candidates, 10, 3), write them to the atoms, and return which are."""
         shape = len(scene.keys), scene.chain.n_residues
-        closed, bonded = self.model.disulfides.close(
+        closed, bonded = self.model.disulfides(
             trials.unflatten(0, shape),
             scene.backbone.atoms,
             scene.chain,

@@ -99,7 +99,9 @@ class Disulfides(nn.Module):
         stream: int,
         given: Given | None = None,
         recorded: Tensor | None = None,
-    ) -> Tensor:
+        floor: float = FLOOR,
+        most_strain: float = MOST_STRAIN,
+    ) -> tuple[Tensor, Tensor]:
         """Bond cysteines and separate the sulfurs of others.
 
         Parameters
@@ -119,31 +121,17 @@ class Disulfides(nn.Module):
         recorded : Tensor, (bonds, 2) int64, optional
             Known disulfide bonds, the lower residue first. These residues are not bonded to others, and are
             bonded in frames in which the bond can close. A cysteine paired with itself is known to be free.
+        floor : float
+            Below the usual one, bonds keep closer to the candidates.
+        most_strain : float
+            Largest strain of a bond.
 
         Returns
         -------
         Tensor, (frames, residues, candidates, 10, 3)
-            In nm.
-        """
-        closed, _ = self.close(candidates, backbone, chain, keys, stream, given, recorded)
-        return closed
-
-    def close(
-        self,
-        candidates: Tensor,
-        backbone: Tensor,
-        chain: Chain,
-        keys: Tensor,
-        stream: int,
-        given: Given | None = None,
-        recorded: Tensor | None = None,
-        floor: float = FLOOR,
-        most_strain: float = MOST_STRAIN,
-    ) -> tuple[Tensor, Tensor]:
-        """Do the same, and return also which residues (frames, residues) are bonded.
-
-        With a ``floor`` below the usual one, bonds keep closer to the candidates; ``most_strain`` is the
-        largest strain of a bond.
+            Side-chain atoms in nm.
+        Tensor, (frames, residues) bool
+            Which residues are bonded.
         """
         joined = torch.zeros_like(candidates[:, :, 0, 0, 0], dtype=torch.bool)
         pairs = self._near_pairs(backbone[:, :, chemistry.SLOT_CA], chain)

@@ -259,7 +259,7 @@ class ProteinModel(nn.Module):
             candidates = self._choose_by_beads(candidates, backbone.atoms, beads, uniforms)
         if given is not None:
             candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
-        candidates = self.disulfides(
+        candidates, _ = self.disulfides(
             candidates, backbone.atoms, chain, keys.flatten(), self.disulfide_stream, given, disulfides
         )
         uniforms = uniform(keys, self.packing_stream, counters([self.sweeps, chain.n_residues], keys))

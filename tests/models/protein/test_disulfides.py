@@ -181,7 +181,7 @@ def test_without_two_cysteines_near_each_other_nothing_is_done():
     candidates, backbone = torch.randn(2, 11, 4, 10, 3), torch.randn(2, 11, 4, 3)
     backbone[:, :, SLOT_CA] = helix(11)
     keys = stream_keys(0, 1, torch.arange(2)).flatten()
-    assert Disulfides()(candidates, backbone, chain, keys, 5) is candidates
+    assert Disulfides()(candidates, backbone, chain, keys, 5)[0] is candidates
 
 
 def test_sulfurs_are_kept_apart_whatever_the_packing_chooses():
