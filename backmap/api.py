@@ -152,6 +152,7 @@ class _GivenTrajectory:
             "beads": asked.beads,
             "residue_file": asked.residues,
             "others": others,
+            "nucleic_beads": asked.nucleic_beads,
         }
         if isinstance(self._trajectory, str):
             return open_source(self._trajectory, self._top, **names)

@@ -200,6 +200,7 @@ class _First:
             beads=asked.beads,
             residue_file=asked.residues,
             others=others,
+            nucleic_beads=asked.nucleic_beads,
         )
 
     def beads(self, model: TemporalModel) -> BeadSource:

@@ -76,17 +76,12 @@ def penalty_terms(
     ValueError
         If `reference` has the wrong shape.
     """
-    atoms = topology.n_residues * ATOM_SLOTS
     if reference is not None and np.shape(reference) != (topology.n_residues, ATOM_SLOTS, 3):
         raise ValueError(
             f"reference must have shape ({topology.n_residues}, {ATOM_SLOTS}, 3), got {np.shape(reference)}"
         )
     bonds = topology.bonds(linked)
-    one_away = np.concatenate([bonds, bonds[:, ::-1]])
-    two_away = _one_bond_further(one_away, one_away, atoms)
-    three_away = _one_bond_further(two_away, one_away, atoms)
-    ends = _sorted_unique(two_away[two_away[:, 0] < two_away[:, 1]], atoms)
-    excluded = _sorted_unique(np.concatenate([one_away, two_away, three_away]), atoms)
+    ends, start, excluded = angles_and_exclusions(bonds, topology.n_residues * ATOM_SLOTS)
     return PenaltyTerms(
         present=topology.atom_mask,
         bonds=bonds,
@@ -94,9 +89,42 @@ def penalty_terms(
         angle_ends=ends,
         angle_spans=_distances(reference, ends, ideal_angle_spans(topology, ends)).astype(dtype),
         radii=CONTACT_RADII[topology.residue_types].astype(dtype),
-        exclusion_start=np.searchsorted(excluded[:, 0], np.arange(atoms + 1)),
-        exclusions=np.ascontiguousarray(excluded[:, 1]),
+        exclusion_start=start,
+        exclusions=excluded,
     )
+
+
+def angles_and_exclusions(
+    bonds: np.ndarray, atoms: int, fixed: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the bond angles of some bonds, and the atoms that do not repel each other.
+
+    Parameters
+    ----------
+    bonds : ndarray, (bonds, 2) int64
+        Flat atom indices.
+    atoms : int
+        Number of flat indices.
+    fixed : ndarray, (pairs, 2) int64, optional
+        Further pairs that do not repel each other.
+
+    Returns
+    -------
+    ends : ndarray, (angles, 2) int64
+        The outer atoms of every bond angle, ascending.
+    exclusion_start : ndarray, (atoms + 1,) int64
+        Where the exclusions of each atom start.
+    exclusions : ndarray, (exclusions,) int64
+        For each atom, the atoms one, two or three bonds away, or of a fixed pair, ascending.
+    """
+    one_away = np.concatenate([bonds, bonds[:, ::-1]])
+    two_away = _one_bond_further(one_away, one_away, atoms)
+    three_away = _one_bond_further(two_away, one_away, atoms)
+    ends = _sorted_unique(two_away[two_away[:, 0] < two_away[:, 1]], atoms)
+    further = [] if fixed is None else [fixed, fixed[:, ::-1]]
+    excluded = _sorted_unique(np.concatenate([one_away, two_away, three_away, *further]), atoms)
+    start = np.searchsorted(excluded[:, 0], np.arange(atoms + 1))
+    return ends, start, np.ascontiguousarray(excluded[:, 1])
 
 
 def _one_bond_further(pairs: np.ndarray, one_away: np.ndarray, atoms: int) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from backmap.chemistry.bead_mapping import Bead, BeadMapping, load_mapping, shipped_mappings
+from backmap.chemistry.nucleic_mapping import NucleicMapping, shipped_nucleic_mappings
+from backmap.chemistry.nucleotides import nucleotide_atoms
 
 from .console import filled, show
 
@@ -20,6 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
     """List the shipped mappings, or print the beads of one."""
     if arguments.name is None:
         show(*map(_describe, shipped_mappings().values()))
+        show(*map(_describe_nucleic, shipped_nucleic_mappings().values()))
+    elif (nucleic := shipped_nucleic_mappings().get(arguments.name)) is not None:
+        show(_table_of_nucleic(nucleic))
     else:
         show(_table(load_mapping(arguments.name)))
     return 0
@@ -31,6 +36,27 @@ def _describe(mapping: BeadMapping) -> str:
     range_ = str(numbers[0]) if len(set(numbers)) == 1 else f"{min(numbers)} to {max(numbers)}"
     names = ", ".join((mapping.name, *mapping.also_called))
     return f"{names} ({range_} per residue)\n{filled('  ' + mapping.description)}"
+
+
+def _describe_nucleic(mapping: NucleicMapping) -> str:
+    """Describe a mapping of nucleotides in lines that fit into the terminal."""
+    numbers = sorted({len(beads) for beads in mapping.beads.values()})
+    range_ = " to ".join(map(str, numbers))
+    return f"{mapping.name} ({range_} per nucleotide)\n{filled('  ' + mapping.description)}"
+
+
+def _table_of_nucleic(mapping: NucleicMapping) -> str:
+    """List the atoms of each bead, nucleotide by nucleotide."""
+    lines = [filled(f"{mapping.name}: {mapping.description}")]
+    for nucleotide, beads in mapping.beads.items():
+        atoms = (*nucleotide_atoms(nucleotide), "-O3'")
+        found = []
+        for name, weights in zip(beads, mapping.weights[nucleotide], strict=True):
+            kept = [(atom, weight) for atom, weight in zip(atoms, weights.tolist(), strict=True) if weight]
+            found.append(Bead(name, *zip(*kept, strict=True)))
+        named = "; ".join(f"{bead.name} = {_atoms(bead)}" for bead in found)
+        lines.append(filled(f"{nucleotide}  {named}", " " * 5))
+    return "\n".join(lines)
 
 
 def _table(mapping: BeadMapping) -> str:

@@ -85,7 +85,7 @@ class _Frames(NamedTuple):
             None if self.spread is None else self.spread[rows],
             self.numbers[rows],
             None if self.box is None else self.box[rows],
-            None if obstacles is None else Obstacles(obstacles.positions[rows], obstacles.radii),
+            None if obstacles is None else Obstacles(obstacles.positions[..., rows, :, :], obstacles.radii),
         )
 
 
@@ -186,7 +186,7 @@ class BeadBuilder:
                 cell = None if box is None else box[rows]
                 beside = None
                 if obstacles is not None:
-                    beside = Obstacles(obstacles.positions[rows], obstacles.radii)
+                    beside = Obstacles(obstacles.positions[..., rows, :, :], obstacles.radii)
                 given = _Frames(evidence, estimate[rows], spread, numbers[rows], cell, beside)
                 atoms[:, rows] = self._build(given, samples, seed)
         return FittedFrames(atoms, noise.amax(dim=1).float())

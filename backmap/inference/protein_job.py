@@ -12,6 +12,8 @@ from torch import Tensor
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_CA, Topology
 from backmap.chemistry.bead_mapping import BeadLayout
+from backmap.chemistry.nucleic_mapping import NucleicLayout
+from backmap.chemistry.nucleic_topology import NucleicTopology
 from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.chemistry.sites import Sites
 from backmap.errors import InputError
@@ -19,11 +21,13 @@ from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.inference.coherent import Coherence, CoherentBuilder, State
 from backmap.inference.diamondback import DiamondbackBuilder
+from backmap.inference.nucleic import NucleicBuilder
 from backmap.inference.protein import ProteinBuilder
 from backmap.models.beads.estimator import CAlphaEstimator
 from backmap.models.chain import Chain
 from backmap.models.checkpoint import ModelFile
 from backmap.models.diamondback.model import DiamondbackModel
+from backmap.models.nucleic.library import NucleicLibrary
 from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles
@@ -62,8 +66,46 @@ class Finishing(Protocol):
 
 
 @dataclass(frozen=True)
+class NucleicPart:
+    """The nucleic acids of a job.
+
+    Parameters
+    ----------
+    library : ModelFile
+        Known windows.
+    topology : NucleicTopology
+        The nucleotides of every frame.
+    layout : NucleicLayout
+        Their beads, which follow the sites of the protein in every frame.
+    finishing : sequence of Finishing
+        Steps applied to their atoms, in order.
+    """
+
+    library: ModelFile
+    topology: NucleicTopology
+    layout: NucleicLayout
+    finishing: Sequence[Finishing] = ()
+
+    @property
+    def n_beads(self) -> int:
+        """Number of beads."""
+        return len(self.layout.names)
+
+    @property
+    def radii(self) -> np.ndarray:
+        """(atoms,) float64: radii in nm of the atoms that are written."""
+        return self.topology.radii[self.topology.written]
+
+    def open(self, device: torch.device) -> NucleicBuilder:
+        """Load the library on a device. Raises InputError if it is not one."""
+        library = self.library.load(device)
+        assert isinstance(library, NucleicLibrary)  # it is the shipped one
+        return NucleicBuilder(library, self.topology, self.layout, device)
+
+
+@dataclass(frozen=True)
 class ProteinJob:
-    """How the frames of one protein are built.
+    """How the frames of one protein are built, and the nucleic acids beside it.
 
     Parameters
     ----------
@@ -92,7 +134,9 @@ class ProteinJob:
     estimator : ModelFile, optional
         Model that estimates C-alphas from the beads, if these are not among them.
     obstacle_radii : ndarray, (obstacles,) float64, optional
-        Radii in nm of sites of other molecules, which follow the sites of the protein in every frame.
+        Radii in nm of sites of other molecules, which are the last sites of every frame.
+    nucleic : NucleicPart, optional
+        Nucleic acids to build.
     c_alphas : CAlphaRule
         Whether C-alphas or beads are exact or noisy; with given atoms they are kept.
     coherence : Coherence, optional
@@ -122,6 +166,7 @@ class ProteinJob:
     beads: BeadLayout | None = None
     estimator: ModelFile | None = None
     obstacle_radii: np.ndarray | None = None
+    nucleic: NucleicPart | None = None
     c_alphas: CAlphaRule = CAlphaRule()
     coherence: Coherence | None = None
     disulfides: np.ndarray | None = None
@@ -152,11 +197,13 @@ class ProteinJob:
             If the model cannot build this protein or is invalid, or an option does not apply to it.
         """
         device = torch.device(device)
+        if not self.topology.n_residues:
+            return FrameBuilder(self, _NoProtein(self), device)
         if self.beads is not None:
-            return FrameBuilder(self, _open_beads(self, self.beads, device))
+            return FrameBuilder(self, _open_beads(self, self.beads, device), device)
         if self.coherence is not None:
-            return FrameBuilder(self, _open_in_sequence(self, self.coherence, device))
-        return FrameBuilder(self, _OnCAlphas(self, open_reconstructor(self, device), device))
+            return FrameBuilder(self, _open_in_sequence(self, self.coherence, device), device)
+        return FrameBuilder(self, _OnCAlphas(self, open_reconstructor(self, device), device), device)
 
 
 class Past(NamedTuple):
@@ -233,6 +280,26 @@ class _Structures(Protocol):
 
     def strained(self, atoms: Tensor) -> Tensor:
         """Return which residues (samples, frames, residues) are strained; none if they stand on C-alphas."""
+
+
+class _NoProtein:
+    """Builds nothing, beside nucleic acids."""
+
+    def __init__(self, job: ProteinJob) -> None:
+        self._samples = job.samples
+
+    def __call__(self, given: _Given) -> _Built:
+        """Build no atoms."""
+        frames = len(given.sites)
+        return _Built(torch.zeros(self._samples, frames, 0, ATOM_SLOTS, 3), torch.zeros(frames))
+
+    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
+        """Return no distances."""
+        return atoms.new_zeros(atoms.shape[:3])
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return no residues."""
+        return torch.zeros(atoms.shape[:3], dtype=torch.bool)
 
 
 class _OnTrace:
@@ -404,6 +471,8 @@ class BuiltAtoms(NamedTuple):
         For the next frames, if these are coherent.
     n_jumps : int
         Number of coherent frames that do not follow the one before them.
+    strained_nucleotides : ndarray, (samples, frames, nucleotides) bool
+        Nucleotides with strained bonds.
     """
 
     atoms: np.ndarray
@@ -414,14 +483,16 @@ class BuiltAtoms(NamedTuple):
     failures: int
     state: State = {}
     n_jumps: int = 0
+    strained_nucleotides: np.ndarray = np.zeros((1, 1, 0), dtype=bool)
 
 
 class FrameBuilder:
     """Builds the frames of a job. Can be used by several threads at once."""
 
-    def __init__(self, job: ProteinJob, structures: _Structures) -> None:
+    def __init__(self, job: ProteinJob, structures: _Structures, device: torch.device) -> None:
         self.job = job
         self._structures = structures
+        self._nucleic = None if job.nucleic is None else job.nucleic.open(device)
         topology = job.topology
         self._listed = torch.from_numpy(topology.atom_mask)
         proline = topology.residue_types == RESIDUE_INDEX["PRO"]
@@ -440,7 +511,7 @@ class FrameBuilder:
         Parameters
         ----------
         positions : ndarray, (frames, sites, 3) float32
-            The job's ``sites`` in nm, near the origin, and after them the obstacles, if there are any.
+            The job's ``sites`` in nm, near the origin, then the beads of nucleic acids, and the obstacles.
         numbers : ndarray, (frames,) int64
             Number of each frame in its trajectory; it determines the random numbers.
         box : ndarray, (frames, 3, 3), optional
@@ -469,7 +540,9 @@ class FrameBuilder:
             positions = -positions  # at the origin: the box is its own mirror image
         n_sites = self.job.sites.n_sites
         sites, frames = torch.from_numpy(positions[:, :n_sites]), torch.from_numpy(numbers)
-        obstacles = self._obstacles(torch.from_numpy(positions[:, n_sites:]))
+        beside = torch.from_numpy(positions[:, n_sites:])
+        nucleic, strained_nucleotides = self._build_nucleic(beside, frames, reduced)
+        obstacles = self._obstacles(beside, nucleic)
         built, noise, state, n_jumps = self._structures(_Given(sites, frames, reduced, obstacles, past))
         if not bool(built.isfinite().all()):
             raise InputError(
@@ -479,9 +552,12 @@ class FrameBuilder:
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
         hand = -1.0 if self.job.mirrored else 1.0
         listed = built[:, :, self._listed.to(built.device)] * hand
-        atoms, failures = self._finish(listed.cpu().numpy())
+        atoms, failures = _finish(listed.cpu().numpy(), self.job.finishing)
         displacement = self._structures.distance(self._finished(built, hand * atoms), sites)
         strained = self._structures.strained(built).cpu().numpy()
+        if nucleic is not None and self.job.nucleic is not None:
+            finished, failed = _finish(hand * nucleic.cpu().numpy(), self.job.nucleic.finishing)
+            atoms, failures = np.concatenate([atoms, finished], axis=2), failures + failed
         return BuiltAtoms(
             atoms,
             displacement.cpu().numpy(),
@@ -491,7 +567,26 @@ class FrameBuilder:
             failures,
             state,
             n_jumps,
+            strained_nucleotides,
         )
+
+    def _build_nucleic(
+        self, beside: Tensor, numbers: Tensor, box: Tensor | None
+    ) -> tuple[Tensor | None, np.ndarray]:
+        """Build the nucleic acids (samples, frames, atoms, 3), and find their strained nucleotides."""
+        part = self.job.nucleic
+        if self._nucleic is None or part is None:
+            return None, np.zeros((self.job.samples, len(beside), 0), dtype=bool)
+        beads = beside[:, : part.n_beads]
+        if self.job.mirrored:  # nucleic acids have their natural hand
+            beads = -beads
+        atoms = self._nucleic.reconstruct(
+            beads, numbers=numbers, samples=self.job.samples, seed=self.job.seed, box=box
+        )
+        strained = self._nucleic.strained(atoms).cpu().numpy()
+        written = torch.from_numpy(part.topology.written).to(atoms.device)
+        listed = atoms[:, :, written]
+        return -listed if self.job.mirrored else listed, strained
 
     def _refuse_mixed_boxes(self) -> NoReturn:
         raise InputError(
@@ -499,25 +594,15 @@ class FrameBuilder:
             "one in all frames or in none"
         )
 
-    def _obstacles(self, positions: Tensor) -> Obstacles | None:
-        """Return the sites (frames, obstacles, 3) of other molecules, if the job has any."""
-        if self.job.obstacle_radii is None:
-            return None
-        return Obstacles(positions.float(), torch.from_numpy(self.job.obstacle_radii).float())
-
-    def _finish(self, atoms: np.ndarray) -> tuple[np.ndarray, int]:
-        """Apply the finishing steps to atoms (samples, frames, atoms, 3), and count failures."""
-        if not self.job.finishing:
-            return atoms, 0
-        frames, failures = atoms.reshape(-1, *atoms.shape[2:]).astype(np.float64), 0
-        for step in self.job.finishing:
-            finished = step.apply(frames)
-            failed = ~np.isfinite(finished).all(axis=(1, 2))
-            if failed.any():
-                finished[failed] = frames[failed]
-                failures += int(failed.sum())
-            frames = finished
-        return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:]), failures
+    def _obstacles(self, beside: Tensor, nucleic: Tensor | None) -> Obstacles | None:
+        """Return the atoms of nucleic acids and the sites of other molecules, if the job has any."""
+        part, radii = self.job.nucleic, self.job.obstacle_radii
+        if part is None or nucleic is None:
+            return None if radii is None else Obstacles(beside.float(), torch.from_numpy(radii).float())
+        all_radii = part.radii if radii is None else np.concatenate([part.radii, radii])
+        others = beside[:, part.n_beads :].float().expand(self.job.samples, -1, -1, -1)
+        positions = torch.cat([nucleic.cpu(), others], dim=2)
+        return Obstacles(positions, torch.from_numpy(all_radii).float())
 
     def _finished(self, built: Tensor, atoms: np.ndarray) -> Tensor:
         """Return finished atoms in their slots; those that are gone, and without steps all, are as built."""
@@ -552,4 +637,22 @@ class FrameBuilder:
         noise = np.concatenate([part.noise_nm for part in built])[order]
         strained = np.concatenate([part.strained for part in built], axis=1)[:, order]
         cis, failures = built[0].cis + built[1].cis, built[0].failures + built[1].failures
-        return BuiltAtoms(atoms, displacement, noise, strained, cis, failures)
+        nucleotides = np.concatenate([part.strained_nucleotides for part in built], axis=1)[:, order]
+        return BuiltAtoms(
+            atoms, displacement, noise, strained, cis, failures, strained_nucleotides=nucleotides
+        )
+
+
+def _finish(atoms: np.ndarray, finishing: Sequence[Finishing]) -> tuple[np.ndarray, int]:
+    """Apply steps to atoms (samples, frames, atoms, 3), and count failures."""
+    if not finishing:
+        return atoms, 0
+    frames, failures = atoms.reshape(-1, *atoms.shape[2:]).astype(np.float64), 0
+    for step in finishing:
+        finished = step.apply(frames)
+        failed = ~np.isfinite(finished).all(axis=(1, 2))
+        if failed.any():
+            finished[failed] = frames[failed]
+            failures += int(failed.sum())
+        frames = finished
+    return frames.astype(np.float32).reshape(*atoms.shape[:2], *frames.shape[1:]), failures

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
 
 from backmap.chemistry import Molecule, Topology
+from backmap.chemistry.nucleic_topology import NucleicTopology
+from backmap.chemistry.nucleotides import nucleotide_atoms
 from backmap.chemistry.residues import element
 from backmap.chemistry.sites import atom_names
 
@@ -85,6 +87,37 @@ class AtomList:
             )
             residues.append(ListedResidue(name, 0, number, "", names, elements))
         return cls(tuple(residues), (MOLECULE_CHAIN,), molecule.bonds)
+
+    @classmethod
+    def of_nucleic(cls, topology: NucleicTopology) -> AtomList:
+        """List the heavy atoms of nucleic acids; 5' ends have no phosphate."""
+        written = topology.written
+        residues = []
+        for nucleotide in range(topology.n_nucleotides):
+            name = topology.name(nucleotide)
+            slots = zip(nucleotide_atoms(name), written[nucleotide].tolist(), strict=True)
+            names = tuple(atom for atom, exists in slots if exists)
+            residues.append(
+                ListedResidue(
+                    name,
+                    int(topology.chain_index[nucleotide]),
+                    int(topology.numbers[nucleotide]),
+                    topology.insertion_codes[nucleotide],
+                    names,
+                    tuple(atom[0] for atom in names),
+                )
+            )
+        number = np.where(written.ravel(), np.cumsum(written.ravel()) - 1, -1)
+        bonds = number[topology.bonds()[0]]
+        bonds = bonds[(bonds >= 0).all(axis=1)]
+        return cls(tuple(residues), topology.chain_ids, tuple(map(tuple, bonds.tolist())))
+
+    def followed_by(self, other: AtomList) -> AtomList:
+        """Return a list of these atoms and then those of another list, in further chains."""
+        n_chains, n_atoms = len(self.chain_ids), self.n_atoms
+        moved = tuple(replace(residue, chain=residue.chain + n_chains) for residue in other.residues)
+        bonds = tuple((first + n_atoms, second + n_atoms) for first, second in other.bonds)
+        return AtomList(self.residues + moved, self.chain_ids + other.chain_ids, self.bonds + bonds)
 
     @property
     def n_atoms(self) -> int:

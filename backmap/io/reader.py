@@ -52,8 +52,14 @@ from .selection.coordinate_checks import (
 )
 from .selection.disulfide_records import NamedBond, find_named, named_in_topology, require_links
 from .selection.handedness import describe_mirror_image
+from .selection.nucleic_selection import AS_THEY_ARE
 from .selection.other_molecules import OthersKept
-from .selection.protein_selection import ProteinSelection, ResidueRecord, select_protein
+from .selection.protein_selection import (
+    ProteinSelection,
+    ResidueRecord,
+    select_protein,
+    warn_of_carried_nucleotides,
+)
 from .selection.residue_centres import (
     Division,
     describe_forced_centres,
@@ -319,7 +325,9 @@ class Source(FrameSource):
     mapping : BeadMapping or None
         The mapping of these beads.
     others : OtherMolecules
-        Molecules beside the protein, whose sites follow those of the protein in the coordinates.
+        Molecules beside the protein that are carried along; their sites are the last in the coordinates.
+    nucleic : NucleicAcids or None
+        Nucleic acids to build, whose beads follow the sites of the protein in the coordinates.
     """
 
     def __init__(
@@ -338,9 +346,8 @@ class Source(FrameSource):
         self._selection = selection
         self._division: Division | None = None
         self.sites = selection.sites
-        self.others = selection.others
         self.beads: BeadLayout | None = None
-        self._index = np.concatenate([selection.atom_index, selection.others.index])
+        self._set_others(selection)
         self._set_chains(selection.topology)
         self._decide_by_first_sound_frame()
 
@@ -384,10 +391,16 @@ class Source(FrameSource):
         others = [bond for bond in self._named_disulfides if joined.isdisjoint(bond)]
         return find_named([*links, *others], self.topology, leaders, self.name, reach_nm)
 
+    def _set_others(self, selection: ProteinSelection) -> None:
+        """Set the molecules beside the protein."""
+        self._selection, self.others, self.nucleic = selection, selection.others, selection.nucleic
+        beads = np.empty(0, dtype=np.int64) if self.nucleic is None else self.nucleic.index
+        self._index = np.concatenate([selection.atom_index, beads, self.others.index])
+
     def check(self) -> None:
         """Check the first selected frames, before anything is built."""
         looked_at = sound = 0
-        frames = max(1, min(_FRAMES_PER_LOOK, _RESIDUES_PER_LOOK // self.topology.n_residues))
+        frames = max(1, min(_FRAMES_PER_LOOK, _RESIDUES_PER_LOOK // max(1, self.n_residues)))
         for chunk in self._whole_frames(frames):
             looked_at += chunk.looked_at
             sound += len(chunk)
@@ -400,7 +413,7 @@ class Source(FrameSource):
         """Set the chains of the residues, and the bonds by which frames are checked, if known."""
         self.topology = topology
         reach_nm = self._selection.reach_nm
-        self._judge = FrameJudge(topology, self.sites, linked, bond_nm, reach_nm, self.others)
+        self._judge = FrameJudge(topology, self.sites, linked, bond_nm, reach_nm, self.others, self.nucleic)
         steps = number_steps(topology.residue_numbers, topology.insertion_codes)
         self._chains = ChainsOfAtoms(self.sites.residues, self.sites.leaders, topology.chain_index, steps)
 
@@ -409,6 +422,10 @@ class Source(FrameSource):
         for number, raw in enumerate(self._file.read(range(self._file.n_frames), 1)):
             positions, boxes, readable = self._read(raw)
             if readable[0]:
+                self._link_nucleotides(positions[0], boxes[0])
+                if not self.topology.n_residues:
+                    self.linked, self._first_c_alpha = np.empty(0, dtype=bool), positions[0, :0]
+                    return
                 c_alpha = positions[0, self.sites.leaders]
                 self._recognise_centres(c_alpha, boxes[0])
                 topology, linked = divide_chains(self._selection, c_alpha, boxes[0])
@@ -421,6 +438,30 @@ class Source(FrameSource):
             if not self._skip_bad and number in self.numbers:
                 self._refuse(raw, number)
         self._refuse_all()
+
+    def _link_nucleotides(self, positions: np.ndarray, box: np.ndarray) -> None:
+        """Decide which nucleotides are bonded, given sites (sites, 3), or carry them along as they are."""
+        if self.nucleic is None:
+            return
+        begin, selection = self.sites.n_sites, self._selection
+        found = self.nucleic.linked_by(positions[begin : begin + self.nucleic.n_beads], box)
+        if found is not None:
+            self.nucleic = found
+        elif not self.topology.n_residues:
+            raise InputError(
+                f"{self.name}: its nucleotides are too far apart, or too close, to be bonded to their "
+                "neighbours; check the unit and whether molecules are whole"
+            )
+        else:
+            carried = selection.carried_nucleic
+            self._set_others(replace(selection, nucleic=None, others=carried))
+            warn_of_carried_nucleotides(carried.residues, self.name)
+        self._set_chains(self.topology)
+
+    @property
+    def n_residues(self) -> int:
+        """Number of residues whose atoms can be built: amino acids and nucleotides."""
+        return self.topology.n_residues + (0 if self.nucleic is None else self.nucleic.topology.n_nucleotides)
 
     def _decide(
         self, c_alpha: np.ndarray, whole: np.ndarray, box: np.ndarray, linked: np.ndarray, frame: str
@@ -504,6 +545,10 @@ class Source(FrameSource):
         positions, boxes, readable = self._read(raw)
         n_sites, usable = self.sites.n_sites, np.where(readable[:, None, None], boxes, 0.0)
         whole = make_whole(positions[:, :n_sites], usable, self._chains)
+        if self.nucleic is not None:
+            end = n_sites + self.nucleic.n_beads
+            beads = self.nucleic.whole(positions[:, n_sites:end], usable)
+            whole, n_sites = np.concatenate([whole, beads], axis=1), end
         if self.others.n_sites:
             whole = np.concatenate([whole, positions[:, n_sites:]], axis=1)
         return whole, self._judge.sound(whole[:, self.sites.leaders], readable)
@@ -524,6 +569,7 @@ def open_source(
     beads: str = ANY_BEADS,
     residue_file: str | Path | None = None,
     others: OthersKept = "none",
+    nucleic_beads: str = AS_THEY_ARE,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -549,6 +595,8 @@ def open_source(
         Further modified residues, from :func:`backmap.chemistry.modified_residues.read_modifications`.
     others : str
         Which molecules beside the protein are read as well: ``none``, ``nucleic-acids`` or ``all``.
+    nucleic_beads : str
+        What the beads of nucleic acids are: ``auto``, ``keep``, or a mapping.
 
     Returns
     -------
@@ -576,6 +624,7 @@ def open_source(
         mapping=_mapping(beads),
         modifications=read_modifications(residue_file),
         others=others,
+        nucleic_beads=nucleic_beads,
     )
     own_mapping = None if beads == ANY_BEADS else file_of_mapping(beads)
     further = [
@@ -583,7 +632,7 @@ def open_source(
         *([] if residue_file is None else [Path(residue_file)]),
         *([] if own_mapping is None else [own_mapping]),
     ]
-    if opened.frames.n_atoms == selection.topology.n_residues:
+    if opened.frames.n_atoms == selection.topology.n_residues > 0:
         opened.require_same_atoms(
             "it seems to contain only C-alphas: give a topology that contains only the C-alphas"
         )
@@ -642,6 +691,7 @@ def source_from_mdtraj(
     beads: str = ANY_BEADS,
     residue_file: str | Path | None = None,
     others: OthersKept = "none",
+    nucleic_beads: str = AS_THEY_ARE,
 ) -> Source:
     """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
@@ -658,6 +708,7 @@ def source_from_mdtraj(
         mapping=_mapping(beads),
         modifications=read_modifications(residue_file),
         others=others,
+        nucleic_beads=nucleic_beads,
     )
     disulfides = named_in_topology(trajectory.topology)
     source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)

@@ -40,7 +40,7 @@ class Checkpoint:
     Attributes
     ----------
     family : str
-        Kind of model: ``protein``, ``diamondback``, ``temporal`` or ``beads``.
+        Kind of model: ``protein``, ``diamondback``, ``temporal``, ``beads`` or ``nucleic``.
     config : dict
         The model's configuration.
     tensors : dict of Tensor
@@ -243,17 +243,24 @@ def make_model(checkpoint: Checkpoint, path: str | Path) -> torch.nn.Module:
     """
     from backmap.models.beads.estimator import CAlphaEstimator
     from backmap.models.diamondback.model import DiamondbackModel
+    from backmap.models.nucleic.library import NucleicLibrary
     from backmap.models.protein.model import ProteinModel
     from backmap.models.temporal.model import TemporalModel
 
     families: dict[
-        str, type[ProteinModel] | type[DiamondbackModel] | type[TemporalModel] | type[CAlphaEstimator]
+        str,
+        type[ProteinModel]
+        | type[DiamondbackModel]
+        | type[TemporalModel]
+        | type[CAlphaEstimator]
+        | type[NucleicLibrary],
     ]
     families = {
         "protein": ProteinModel,
         "diamondback": DiamondbackModel,
         "temporal": TemporalModel,
         "beads": CAlphaEstimator,
+        "nucleic": NucleicLibrary,
     }
     if checkpoint.family not in families:
         raise InputError(f"{path} is a {shown(checkpoint.family)} model, which is unknown to this backmap")
@@ -285,7 +292,7 @@ class ModelFile:
 
     @property
     def family(self) -> str:
-        """Kind of model: ``protein``, ``diamondback``, ``temporal`` or ``beads``."""
+        """Kind of model: ``protein``, ``diamondback``, ``temporal``, ``beads`` or ``nucleic``."""
         return self.checkpoint.family
 
     @cached_property

@@ -62,7 +62,17 @@ def read_model(model: str | PathLike[str]) -> ModelFile:
     file = ModelFile(str(model), read_model_file(require_model(model)))
     if file.family == "beads":
         raise InputError(f"model {model}: estimates C-alphas from beads; give it with --bead-model")
+    if file.family == "nucleic":
+        raise InputError(
+            f"model {model}: is the library of nucleic acids, which is used wherever there are any"
+        )
     return file
+
+
+def read_nucleic_library() -> ModelFile:
+    """Read the library of nucleic acids."""
+    path = _WEIGHTS / "nucleic" / "nucleic-acids.safetensors"
+    return ModelFile(path.stem, read_model_file(path))
 
 
 def read_estimator(mapping: BeadMapping, file: str | PathLike[str] | None = None) -> ModelFile:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backmap.chemistry.nucleotides import N_BACKBONE_SLOTS, NUCLEOTIDE_NAMES, nucleotide_atoms
+
 PLANAR_ATOMS: dict[str, frozenset[str]] = {
     name: frozenset(atoms.split())
     for name, atoms in {
@@ -27,8 +29,8 @@ PLANAR_ATOMS: dict[str, frozenset[str]] = {
         "TRP": "CG CD1 CD2 NE1 CE2 CE3 CZ2 CZ3 CH2",
         "TYR": "CG CD1 CD2 CE1 CE2 CZ",
     }.items()
-}
-"""Side-chain atoms whose bonds lie in a plane."""
+} | {name: frozenset(nucleotide_atoms(name)[N_BACKBONE_SLOTS:]) - {"", "C7"} for name in NUCLEOTIDE_NAMES}
+"""Atoms of side chains and bases whose bonds lie in a plane."""
 
 _LENGTHS_NM = {"C": 0.109, "N": 0.101, "O": 0.096, "S": 0.1336}
 _PLANAR_CARBON_LENGTH_NM = 0.108

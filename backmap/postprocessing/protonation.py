@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from backmap.chemistry import HEAVY_ATOMS
+from backmap.chemistry.nucleotides import NUCLEOTIDE_INDEX
 from backmap.errors import InputError
 from backmap.io import AtomList
 from backmap.io.selection.disulfide_records import with_disulfides
@@ -84,6 +85,8 @@ def bonds_in_place(atoms: AtomList, reference: np.ndarray) -> AtomList:
 def _require_whole_residues(atoms: AtomList) -> None:
     for index, residue in enumerate(atoms.residues):
         expected = HEAVY_ATOMS.get(residue.name)
+        if residue.name in NUCLEOTIDE_INDEX:
+            continue
         if expected is None or set(residue.atom_names) - {"OXT"} != set(expected):
             raise InputError(
                 f"{atoms.describe(index)}: hydrogens can be added only to the twenty amino acids with all "

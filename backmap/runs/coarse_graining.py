@@ -11,6 +11,7 @@ import numpy as np
 
 from backmap.chemistry import Topology
 from backmap.chemistry.bead_mapping import BeadLayout, file_of_mapping, load_mapping
+from backmap.chemistry.nucleic_mapping import shipped_nucleic_mappings
 from backmap.chemistry.residues import element
 from backmap.chemistry.sites import atom_names
 from backmap.cluster import LocalWorkers, count_workers, select_device
@@ -30,6 +31,7 @@ from backmap.io.reader import ANY_BEADS, EVERY_FRAME
 from backmap.io.selection.other_molecules import NO_ELEMENT
 from backmap.models import shipped
 
+from .nucleic_coarse_graining import coarse_grain_nucleic
 from .protein_frames import KeptAtoms, build_frames, frames_per_batch, listed_atoms
 from .protein_plan import ProteinPlan
 from .request import Building
@@ -61,7 +63,7 @@ def coarse_grain(
     output : path
         File to write, whose suffix selects the format.
     beads : str
-        A bead mapping: the name of a shipped one, or a file.
+        A bead mapping: the name of a shipped one, or a file. That of nucleotides takes only nucleic acids.
     top : path, optional
         Topology for trajectories that contain only coordinates.
     frames : FrameRange
@@ -84,6 +86,9 @@ def coarse_grain(
         If the input or the mapping cannot be used, an atom that a bead needs cannot be built, or the output
         cannot be written.
     """
+    nucleic = shipped_nucleic_mappings().get(beads)
+    if nucleic is not None:
+        return coarse_grain_nucleic(input, output, nucleic, top=top, frames=frames, overwrite=overwrite)
     mapping = load_mapping(beads)
     require_output_format(output)
     source = open_source(input, top, skip_unknown=skip_unknown, frames=frames, beads=ANY_BEADS)

@@ -47,8 +47,9 @@ class ProteinRun(Run):
             beads=request.beads,
             residue_file=request.residues,
             others=request.others(model.family),
+            nucleic_beads=request.nucleic_beads,
         )
-        self.sources, self.steps, self.residues = [source], source.n_frames, source.topology.n_residues
+        self.sources, self.steps, self.residues = [source], source.n_frames, source.n_residues
         self._plan = ProteinPlan.make(source, model, request)
         self.atoms, self.layout = self.choose_atoms(self._plan.atoms)
 
@@ -74,6 +75,7 @@ class ProteinRun(Run):
         unfinished = journal.progress.notes.get("unfinished", 0)
         jumps = journal.progress.notes.get("jumps", 0)
         overlaps = journal.progress.notes.get("overlaps", [0, 0])
+        strained_nucleotides = journal.progress.notes.get("strained_nucleotides", 0)
         c_alphas = CAlphaRecord.from_notes(journal.progress.notes.get("c_alphas", {}))
         grown = self.whole_outputs(outputs, journal)
         chunks = read_ahead(source.chunks(batch, journal.progress.frames_done))
@@ -86,6 +88,7 @@ class ProteinRun(Run):
                     skipped = skipped + built.chunk.skipped.tolist()
                     unfinished += built.failures
                     jumps += built.n_jumps
+                    strained_nucleotides += built.n_strained_nucleotides
                     if built.overlaps is not None:
                         new = int(built.overlaps.sum()), int((built.overlaps > 0).sum())
                         overlaps = [one + other for one, other in zip(overlaps, new, strict=True)]
@@ -95,6 +98,7 @@ class ProteinRun(Run):
                         "unfinished": unfinished,
                         "jumps": jumps,
                         "overlaps": overlaps,
+                        "strained_nucleotides": strained_nucleotides,
                         "batch": batch,
                         "c_alphas": c_alphas.to_notes(),
                     }
@@ -118,6 +122,7 @@ class ProteinRun(Run):
         n_atoms, n_structures = notes.get("overlaps", [0, 0])
         return {
             "overlaps_with_others": {"n_atoms": n_atoms, "n_structures": n_structures},
+            "strained_nucleotides": notes.get("strained_nucleotides", 0),
             "skipped_frames": skipped,
             "structures_not_minimised": notes.get("unfinished", 0),
             **({"jumps": notes.get("jumps", 0)} if self.request.coherent else {}),
@@ -142,6 +147,11 @@ class ProteinRun(Run):
             )
         if outcome["skipped_frames"]:
             yield f"{self._source.name}: left out {numbered(outcome['skipped_frames'])}"
+        if outcome["strained_nucleotides"]:
+            yield (
+                f"{self._source.name}: {counted(outcome['strained_nucleotides'], 'nucleotide')} with bonds "
+                "more than 10 % off; no molecule fits the beads there"
+            )
         near = outcome["overlaps_with_others"]
         if near["n_atoms"]:
             yield (

@@ -117,10 +117,11 @@ class KeptAtoms:
             if sites.names[site] in names[residue]:
                 numbers.append(first[residue] + names[residue].index(sites.names[site]))
                 places.append(place)
-        others = slice(sites.n_sites, sites.n_sites + source.others.n_sites)
+        n_beads = 0 if source.nucleic is None else source.nucleic.n_beads
+        others = slice(sites.n_sites + n_beads, sites.n_sites + n_beads + source.others.n_sites)
         return cls(
-            np.concatenate([read, np.arange(others.start, others.stop)]),
-            int(sites.leaders[0]),
+            np.concatenate([read, np.arange(sites.n_sites, others.stop)]),
+            int(sites.leaders[0]) if len(sites.leaders) else 0,
             np.array(numbers, dtype=np.int64),
             np.array(places, dtype=np.int64),
             others,
@@ -193,6 +194,8 @@ class BuiltFrames:
         Number of coherent frames that do not follow the one before them.
     overlaps : ndarray, (samples, frames) int64, optional
         Number of atoms that are closer than 0.2 nm to molecules carried along, if there are any.
+    n_strained_nucleotides : int
+        Number of nucleotides with strained bonds.
     """
 
     coordinates: np.ndarray
@@ -202,6 +205,7 @@ class BuiltFrames:
     state: State = field(default_factory=dict)
     n_jumps: int = 0
     overlaps: np.ndarray | None = None
+    n_strained_nucleotides: int = 0
 
 
 def build_frames(
@@ -333,7 +337,10 @@ class _PendingChunk:
             overlaps = _count_overlaps(atoms, beside, chunk.periodic_box)
             atoms = np.concatenate([atoms, np.broadcast_to(beside, (samples, *beside.shape))], axis=2)
         record = CAlphaRecord.of(built, chunk.numbers)
-        return BuiltFrames(atoms, chunk, record, built.failures, built.state, built.n_jumps, overlaps)
+        n_strained = int(built.strained_nucleotides.sum())
+        return BuiltFrames(
+            atoms, chunk, record, built.failures, built.state, built.n_jumps, overlaps, n_strained
+        )
 
 
 def _count_overlaps(atoms: np.ndarray, beside: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
@@ -355,7 +362,8 @@ def build_first_frames(job: ProteinJob, source: Source, kept: KeptAtoms, n_frame
     Returns
     -------
     ndarray, (structures, atoms, 3) float64
-        Positions of the protein's atoms in nm, all frames of the first sample before those of the next.
+        Positions in nm of the atoms of protein and nucleic acids, all frames of the first sample before those
+        of the next.
     """
     first = source.first_frames(n_frames)
     first = first.cut(first.covered.index(int(first.numbers[-1])) + 1)

@@ -16,7 +16,7 @@ from backmap.chemistry.sites import Sites
 from backmap.cluster import Workers
 from backmap.errors import InputError, InputWarning, OptionError
 from backmap.inference.coherent import State
-from backmap.inference.protein_job import Finishing, ProteinJob
+from backmap.inference.protein_job import Finishing, NucleicPart, ProteinJob
 from backmap.io import AtomList, FrameChunk, Source
 from backmap.io.reader import ANY_BEADS
 from backmap.io.selection.disulfide_records import disulfides_of_frame, named_by_link
@@ -77,6 +77,8 @@ class ProteinPlan:
             If a request cannot be fulfilled for this protein or model.
         """
         topology, modifications = source.topology, read_modifications(asked.residues)
+        if source.nucleic is not None:
+            _check_options_of_nucleic(source, asked)
         estimator = _estimator(source, model, asked)
         links = [named_by_link(link) for link in asked.link or ()]
         read = np.arange(source.sites.n_sites)
@@ -98,6 +100,7 @@ class ProteinPlan:
             keep_given=asked.keep_given,
             beads=source.beads,
             estimator=estimator,
+            nucleic=_nucleic_part(source),
             obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
             coherence=asked.coherence,
@@ -105,13 +108,13 @@ class ProteinPlan:
             mirrored=hands.mirrored,
             backbone_only=hands.others if hands.others.any() and source.beads is None else None,
         )
-        job, atoms = _with_finishing(job, source, asked, read, modifications, hands)
+        job, atoms, nucleic = _with_finishing(job, source, asked, read, modifications, hands)
         stays = source.sites.leaders if asked.minimise else read
         if source.beads is not None:
             stays = read[:0]
         kept = KeptAtoms.find(atoms, source, read, stays, modifications)
         clock = _clock(source, asked) if asked.coherent else None
-        return cls(job, _with_others(atoms, source.others), kept, clock)
+        return cls(job, _with_others(atoms.followed_by(nucleic), source.others), kept, clock)
 
     def build(self, workers: Workers, chunks: Iterable[FrameChunk], state: State) -> Iterator[BuiltFrames]:
         """Build chunks of frames: several at once, or each after the one before it if frames are coherent.
@@ -206,11 +209,33 @@ def _largest_mapping(source: Source) -> BeadMapping | None:
     return max(found, key=lambda entry: entry[0])[1] if found else None
 
 
+def _check_options_of_nucleic(source: Source, asked: Building) -> None:
+    """Refuse what cannot be done for nucleic acids alone, and say what is done for proteins only."""
+    if not source.topology.n_residues:
+        for name in ("coherent", "minimise"):
+            if getattr(asked, name):
+                raise OptionError(name, f"applies to proteins, but {source.name} has only nucleic acids")
+    elif asked.coherent or asked.minimise:
+        done = " and ".join(
+            word for word, given in (("coherent", asked.coherent), ("minimised", asked.minimise)) if given
+        )
+        warnings.warn(
+            f"{source.name}: only the protein is {done}; nucleic acids are built in each frame on their own",
+            InputWarning,
+            stacklevel=2,
+        )
+
+
+def _nucleic_part(source: Source) -> NucleicPart | None:
+    """Return the nucleic acids to build."""
+    if source.nucleic is None:
+        return None
+    return NucleicPart(shipped.read_nucleic_library(), source.nucleic.topology, source.nucleic.layout)
+
+
 def _with_others(atoms: AtomList, others: OtherMolecules) -> AtomList:
     """Add molecules beside the protein at the end of a list of atoms."""
-    n_chains = len(atoms.chain_ids)
-    moved = tuple(replace(residue, chain=residue.chain + n_chains) for residue in others.residues)
-    return replace(atoms, residues=atoms.residues + moved, chain_ids=atoms.chain_ids + others.chain_ids)
+    return atoms.followed_by(AtomList(others.residues, others.chain_ids, ()))
 
 
 @dataclass(frozen=True)
@@ -225,7 +250,8 @@ class _Hands:
 
     @classmethod
     def of(cls, topology: Topology, modifications: Modifications, given: Sites | None) -> _Hands:
-        mirrored = np.array([bool(name) and modifications[name].mirrored for name in topology.names])
+        named = [bool(name) and modifications[name].mirrored for name in topology.names]
+        mirrored = np.array(named, dtype=bool)
         chiral = topology.residue_types != RESIDUE_INDEX["GLY"]
         mostly = 2 * int((mirrored & chiral).sum()) > int(chiral.sum())
         others = chiral & (mirrored != mostly)
@@ -242,7 +268,8 @@ def _with_modified(
     Cysteines of the other hand are in no bond, as the model builds only their backbone.
     """
     cysteine = topology.residue_types == RESIDUE_INDEX["CYS"]
-    own = np.array([bool(name) and bool(modifications[name].atoms) for name in topology.names])
+    named = [bool(name) and bool(modifications[name].atoms) for name in topology.names]
+    own = np.array(named, dtype=bool)
     modified = np.flatnonzero(cysteine & own & ~hands.others)
     kept = bonds[~np.isin(bonds, np.flatnonzero(own | hands.others)).any(axis=1)]
     return np.concatenate([kept, np.repeat(modified, 2).reshape(-1, 2).astype(np.int64)])
@@ -255,8 +282,9 @@ def _with_finishing(
     read: np.ndarray,
     modifications: Modifications,
     hands: _Hands,
-) -> tuple[ProteinJob, AtomList]:
-    """Add the finishing of built frames, and list the resulting atoms."""
+) -> tuple[ProteinJob, AtomList, AtomList]:
+    """Add the finishing of built frames, and list the resulting atoms of protein and of nucleic acids."""
+    nucleic = AtomList((), (), ()) if job.nucleic is None else AtomList.of_nucleic(job.nucleic.topology)
     built, topology = listed_atoms(source.topology), source.topology
     atoms, finishing, modified = built, list[Finishing](), None
     if any(topology.names) or topology.caps:
@@ -267,24 +295,32 @@ def _with_finishing(
         read_atoms = KeptAtoms.find(built, source, read, read)
         n_frames = _FRAMES_TO_DECIDE if asked.coherent else 1
         structures = build_first_frames(replace(job, coherence=None, samples=1), source, read_atoms, n_frames)
+        beside = structures[0, built.n_atoms :]
+        structures = structures[:, : built.n_atoms]
         reference, known = structures[0], job.disulfides
         assert known is not None  # the plan has looked for them
         deciding = structures if asked.coherent else structures[:1]
         job = replace(job, disulfides=_decided(built, deciding, hands, known))
-    if asked.hydrogens:
+    if asked.hydrogens and job.nucleic is not None:
+        from backmap.postprocessing import Hydrogens
+
+        with_hydrogens = Hydrogens(nucleic, beside, ph=asked.ph)
+        job = replace(job, nucleic=replace(job.nucleic, finishing=(with_hydrogens,)))
+        nucleic = with_hydrogens.atoms
+    if asked.hydrogens and topology.n_residues:
         from backmap.postprocessing import Hydrogens
 
         hydrogens = Hydrogens(built, reference, ph=asked.ph, modified=modified)
         finishing.append(hydrogens)
         atoms = hydrogens.atoms
-    if asked.minimise:
+    if asked.minimise and topology.n_residues:
         from backmap.postprocessing import RestrainedMinimisation
 
         finishing.append(RestrainedMinimisation(atoms, iterations=asked.minimise))
     places = None
     if finishing and job.beads is not None:
         places = atom_places(atoms, topology, modifications)
-    return replace(job, finishing=finishing, finished_places=places), atoms
+    return replace(job, finishing=finishing, finished_places=places), atoms, nucleic
 
 
 def _decided(atoms: AtomList, structures: np.ndarray, hands: _Hands, known: np.ndarray) -> np.ndarray:

@@ -91,10 +91,18 @@ class Building:
         group="building",
         families=("protein",),
     )
+    nucleic_beads: str = option(
+        "auto",
+        Name("auto, keep, or the name or file of a bead mapping"),
+        "what the beads of nucleic acids are: auto goes by their names, keep carries them along as they are",
+        metavar="NAME|FILE",
+        group="building",
+        families=("protein",),
+    )
     keep_others: bool = option(
         False,
         Flag(),
-        "carry lipids, ligands, ions and water into the output as they are, as nucleic acids always are",
+        "carry lipids, ligands, ions and water into the output as they are",
         group="building",
         families=("protein",),
     )

@@ -23,7 +23,7 @@ from tests.proteins import c_alpha_sites
 TOPOLOGY = Topology.from_sequences("GAG")
 ATOMS = listed_atoms(TOPOLOGY)
 SITES = c_alpha_sites(TOPOLOGY)
-SOURCE = SimpleNamespace(sites=SITES, topology=TOPOLOGY, others=NO_OTHERS)
+SOURCE = SimpleNamespace(sites=SITES, topology=TOPOLOGY, others=NO_OTHERS, nucleic=None)
 KEPT = KeptAtoms.find(ATOMS, SOURCE, SITES.leaders, SITES.leaders)
 CPU = torch.device("cpu")
 

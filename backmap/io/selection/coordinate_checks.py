@@ -14,6 +14,7 @@ from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, TORN_BOND_NM, number_steps
 from backmap.errors import InputError, InputWarning
 
+from .nucleic_selection import NucleicAcids
 from .other_molecules import NO_OTHERS, OtherMolecules
 from .whole_molecules import narrowest_width
 
@@ -64,7 +65,9 @@ class FrameJudge:
     reach_nm : float
         How much farther apart than C-alphas the leading sites may be, in nm.
     others : OtherMolecules
-        Molecules beside the protein, whose sites follow those of the protein.
+        Molecules beside the protein that are carried along, whose sites are the last.
+    nucleic : NucleicAcids, optional
+        Nucleic acids to build, whose beads follow the sites of the protein.
     """
 
     topology: Topology
@@ -73,6 +76,7 @@ class FrameJudge:
     bond_nm: float = 0.0
     reach_nm: float = 0.0
     others: OtherMolecules = NO_OTHERS
+    nucleic: NucleicAcids | None = None
 
     def readable(self, positions: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Find the frames (frames,) bool whose positions and boxes have plausible values.
@@ -101,6 +105,8 @@ class FrameJudge:
         sound = readable.copy()
         places = np.flatnonzero(sound)
         sound[places] = self._same_unit(c_alpha[places]) & ~self._torn(c_alpha[places]).any(axis=1)
+        if not self.topology.n_residues:
+            return sound
         for frame in np.flatnonzero(sound):
             sound[frame] = not len(_coincidences(c_alpha[frame]))
         return sound
@@ -170,8 +176,11 @@ class FrameJudge:
     def _describe_site(self, site: int) -> str:
         """Name the residue of a site for a message."""
         n_sites = self.sites.n_sites
-        if site >= n_sites:
-            return self.others.describe(site - n_sites)
+        n_beads = 0 if self.nucleic is None else self.nucleic.n_beads
+        if site >= n_sites + n_beads:
+            return self.others.describe(site - n_sites - n_beads)
+        if self.nucleic is not None and site >= n_sites:
+            return self.nucleic.topology.describe(int(self.nucleic.layout.nucleotides[site - n_sites]))
         return self.topology.describe(self.sites.residues[site])
 
     @cached_property

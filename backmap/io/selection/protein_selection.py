@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import gemmi
 import numpy as np
@@ -29,6 +29,7 @@ from backmap.errors import InputError, InputWarning
 
 from ..formats.fasta import FastaFile
 from .bead_recognition import recognise_mapping
+from .nucleic_selection import AS_THEY_ARE, NucleicAcids, select_nucleic
 from .other_molecules import (
     NO_OTHERS,
     OtherMolecules,
@@ -103,6 +104,10 @@ class ProteinSelection:
         What the sites are, if they are not atoms.
     others : OtherMolecules
         Molecules beside the protein that are selected as well.
+    nucleic : NucleicAcids, optional
+        Nucleic acids whose atoms can be built.
+    carried_nucleic : OtherMolecules
+        The molecules beside the protein if these nucleic acids are among them, carried as they are.
     told : bool
         Whether the user named the mapping, so that distances do not decide what the sites are.
     """
@@ -115,6 +120,8 @@ class ProteinSelection:
     ambiguous: str = ""
     mapping: BeadMapping | None = None
     others: OtherMolecules = NO_OTHERS
+    nucleic: NucleicAcids | None = None
+    carried_nucleic: OtherMolecules = NO_OTHERS
     told: bool = False
 
     @property
@@ -132,6 +139,7 @@ def select_protein(
     mapping: BeadMapping | None = None,
     modifications: Modifications | None = None,
     others: OthersKept = "none",
+    nucleic_beads: str = AS_THEY_ARE,
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
@@ -156,6 +164,8 @@ def select_protein(
         Modified residues and caps that can be built; by default those of this package.
     others : str
         Which molecules beside the protein are selected as well: ``none``, ``nucleic-acids`` or ``all``.
+    nucleic_beads : str
+        What the beads of nucleic acids are: ``auto``, ``keep``, or a mapping.
     """
     known = known_modifications() if modifications is None else modifications
     listed = list(_one_variant_each(residues))
@@ -170,15 +180,21 @@ def select_protein(
         passed_over = sorted(passed_over + ligands, key=lambda residue: residue.atoms[0].index)
     if unknown and not (skip_unknown and protein):
         raise InputError(f"{file}: {_why_unknown(unknown, protein)}")
-    _require_protein(protein, passed_over, file)
+    carried = kept_others(passed_over, others)
+    nucleotides = [residue for residue in carried if is_nucleotide(residue)]
+    nucleic_acids = select_nucleic(nucleotides, nucleic_beads)
+    if nucleic_acids is None or protein:
+        _require_protein(protein, passed_over, file)
     told = mapping is not None
-    if mapping is None:
+    if not protein:
+        mapping = None
+    elif mapping is None:
         mapping = recognise_mapping([(_standard_name(residue, known), residue) for residue in protein], file)
     elif mapping.only_c_alphas:
         protein, mapping = _with_c_alphas(protein, mapping, known, file), None
-    if mapping is None:
+    if mapping is None and protein:
         _require_c_alphas(protein, file)
-    else:
+    elif mapping is not None:
         _warn_of_ignored_sites(protein, mapping, file)
     choose = _AtomChooser(known) if mapping is None else _BeadChooser(mapping, known)
     chosen = [(residue, choose(residue, file)) for residue in protein]
@@ -197,10 +213,8 @@ def select_protein(
     carried = kept_others(passed_over, others)
     carried_ids = {id(residue) for residue in carried}
     ignored = [residue for residue in passed_over if id(residue) not in carried_ids]
-    nucleotides = [residue for residue in carried if is_nucleotide(residue)]
-    if nucleotides:
-        kinds = _counted(nucleotides)
-        _warn(f"{file}: carried nucleic acids along as they are, without building their atoms: {kinds}")
+    if nucleotides and nucleic_acids is None:
+        warn_of_carried_nucleotides(nucleotides, file)
     if ignored:
         _warn(f"{file}: ignored residues that are not part of a protein chain: {_counted(ignored)}")
     if unknown or incomplete:
@@ -210,7 +224,20 @@ def select_protein(
         )
     ambiguous = next((f"{file}: {choice.twice}" for _, choice in chosen if choice.twice), "")
     selection = replace(_assemble(built, ambiguous, mapping, known, caps), told=told)
-    return replace(selection, others=OtherMolecules.of(carried)) if carried else selection
+    if nucleic_acids is None:
+        return replace(selection, others=OtherMolecules.of(carried)) if carried else selection
+    return replace(
+        selection,
+        others=OtherMolecules.of(residue for residue in carried if not is_nucleotide(residue)),
+        nucleic=nucleic_acids,
+        carried_nucleic=OtherMolecules.of(carried),
+    )
+
+
+def warn_of_carried_nucleotides(names: Sequence[NamedResidue], file: str) -> None:
+    """Say that nucleic acids are carried along."""
+    kinds = _counted(names)
+    _warn(f"{file}: carried nucleic acids along as they are, without building their atoms: {kinds}")
 
 
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
@@ -347,7 +374,7 @@ def _listed(residues: Sequence[ResidueRecord]) -> str:
     return f"{residues[0].describe()} and {len(residues) - 1} more ({_counted(residues)})"
 
 
-def _counted(residues: Sequence[ResidueRecord]) -> str:
+def _counted(residues: Sequence[NamedResidue]) -> str:
     """Count residues by name, the most frequent first: ``98 HOH, 2 GOL, 1 ACE``."""
     counts = Counter(residue.name for residue in residues).most_common()
     others = " ..." if len(counts) > _NAMES_SHOWN else ""
@@ -466,6 +493,14 @@ def _require_c_alphas(protein: Sequence[ResidueRecord], file: str) -> None:
         )
 
 
+class NamedResidue(Protocol):
+    """Anything that has the name of a residue."""
+
+    @property
+    def name(self) -> str:
+        """Name of the residue in the file."""
+
+
 class _Choice(NamedTuple):
     """The sites of a residue.
 
@@ -567,6 +602,17 @@ def _main_location(atoms: Iterable[AtomRecord]) -> str:
     return max(occupancy, key=lambda location: occupancy[location], default="")
 
 
+_NO_PROTEIN = ProteinSelection(
+    Topology(
+        np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), (), np.empty(0, dtype=np.int64), (), ()
+    ),
+    Sites((), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)),
+    np.empty(0, dtype=np.int64),
+    np.empty(0, dtype=bool),
+    np.empty(0, dtype=bool),
+)
+
+
 def _assemble(
     chosen: Sequence[tuple[ResidueRecord, _Choice]],
     ambiguous: str,
@@ -575,6 +621,8 @@ def _assemble(
     caps: Sequence[tuple[ResidueRecord, int]],
 ) -> ProteinSelection:
     residues = [residue for residue, _ in chosen]
+    if not residues:
+        return _NO_PROTEIN
     capped = {row + (known[cap.name].cap == "end") for cap, row in caps}
     changes = [
         one.chain != other.chain or place in capped

@@ -9,6 +9,7 @@ from torch import Tensor
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, Topology, penalty_terms
 from backmap.models.beads.disulfide_springs import DisulfideSprings
 from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
+from backmap.models.beads.volumes import Volumes
 from backmap.models.chain import Chain
 from backmap.models.protein.given_atoms import standing_atoms
 from backmap.models.protein.side_chains import wrong_hand
@@ -71,8 +72,7 @@ class BeadFitter:
         self._spans = torch.cat(
             [joints + torch.tensor(ends, device=device) for ends in (_ACROSS_PHI, _ACROSS_PSI)]
         )
-        centres, self._stiffness = self._list_centres(terms["bonds"], peptides, joints)
-        self._ends = centres.T.flatten()  # all centres, then all first, second and third atoms
+        self._volumes = Volumes(*self._list_centres(terms["bonds"], peptides, joints))
         self._pull = least_motion(table)
         self._disulfides = DisulfideSprings(chain, *_STIFFNESS_KT_PER_NM2)
 
@@ -110,7 +110,7 @@ class BeadFitter:
         Tensor, (frames, residues, 15, 3)
             In nm.
         """
-        built = self._lengths(atoms)[0], self._volumes(atoms)[0]
+        built = self._lengths(atoms)[0], self._volumes.of(atoms)
         disulfides = self._disulfides.find(atoms)
         position = self._onto_beads(atoms.clone(), evidence)
         ahead, before = position, position
@@ -165,25 +165,11 @@ class BeadFitter:
             1.0,
             box,
         )
-        found, outer = self._volumes(atoms)
-        force = 2 * self._stiffness * (found - volumes)[..., None]
-        parts = torch.cat([-(outer[0] + outer[1] + outer[2]), *outer], dim=1) * force.repeat(1, 4, 1)
-        gradient = gradient.flatten(1, 2).index_add_(1, self._ends, parts)
+        gradient = self._volumes.add_gradient(gradient.flatten(1, 2), atoms, volumes)
         now, apart = self._lengths(atoms)
         pull = 2 * _TORSION_KT_PER_NM2 * ((now - lengths) / now)[..., None] * apart
         gradient.index_add_(1, self._spans[:, 0], -pull).index_add_(1, self._spans[:, 1], pull)
         return gradient.view_as(atoms)
-
-    def _volumes(self, atoms: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the signed volumes (frames, centres) in nm^3 that three bonds span.
-
-        And how they change with the three outer atoms, (frames, centres, 3) each in nm^2.
-        """
-        points = atoms.flatten(1, 2).index_select(1, self._ends).unflatten(1, (4, self._ends.shape[0] // 4))
-        first, second, third = (points[:, 1:] - points[:, :1]).unbind(dim=1)
-        pairs = (second, third), (third, first), (first, second)
-        outer = [torch.linalg.cross(*pair, dim=-1) for pair in pairs]
-        return (outer[2] * third).sum(dim=-1), outer
 
     def _lengths(self, atoms: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distances (frames, spans) in nm that follow phi and psi, and the vectors along them."""

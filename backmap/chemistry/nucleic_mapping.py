@@ -1,0 +1,242 @@
+"""Coarse-grained representations of nucleotides: their beads, and of which atoms each is the mean."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backmap.chemistry.nucleotides import (
+    N_BACKBONE_SLOTS,
+    NUCLEOTIDE_NAMES,
+    NUCLEOTIDE_SLOTS,
+    SLOT_O3,
+    base_letter,
+    nucleotide_atoms,
+)
+from backmap.errors import InputError
+from backmap.limits import shown
+
+_FOLDER = Path(__file__).with_name("nucleic_bead_mappings")
+_MASSES = {"C": 12.011, "N": 14.007, "O": 15.999, "P": 30.974}
+_GROUPS = {
+    "phosphate": "P OP1 OP2 O5'",
+    "sugar": "C5' C4' O4' C3' C2' O2' C1'",
+    "backbone": "P OP1 OP2 O5' C5' C4' O4' C3' O3' C2' O2' C1'",
+}
+"""Words that stand for several atoms; ``base`` and ``all`` depend on the nucleotide."""
+
+PREVIOUS_O3 = NUCLEOTIDE_SLOTS
+"""Column of weights for O3' of the nucleotide before, which some models count to the phosphate: ``-O3'``."""
+
+_KEYS = {"description": str, "weights": str, "every": dict, "bases": dict, "also_named": dict}
+
+
+@dataclass(frozen=True, eq=False)
+class NucleicMapping:
+    """A coarse-grained representation of the eight nucleotides.
+
+    Parameters
+    ----------
+    name : str
+        Name of the mapping.
+    description : str
+        One line that says which models use it.
+    beads : mapping of str to tuple of str
+        Names of the beads of each nucleotide by its standard name; the first one leads the chain.
+    weights : mapping of str to ndarray, (beads, 24)
+        Weight of each atom of the nucleotide, and of O3' of the one before.
+    also_named : mapping of str to tuple of str
+        Other names of a bead.
+    """
+
+    name: str
+    description: str
+    beads: Mapping[str, tuple[str, ...]]
+    weights: Mapping[str, np.ndarray]
+    also_named: Mapping[str, tuple[str, ...]]
+
+    def places(self, nucleotide: str, found: Mapping[str, int]) -> list[int] | None:
+        """Return where the beads of a nucleotide are among named sites; None unless they are all the sites.
+
+        The phosphate may be missing at a 5' end; its place is then -1.
+        """
+        places = []
+        for bead in self.beads[nucleotide]:
+            names = (bead, *self.also_named.get(bead, ()))
+            places.append(next((found[name] for name in names if name in found), -1))
+        missing = [bead for bead, place in zip(self.beads[nucleotide], places, strict=True) if place < 0]
+        used = len(places) - len(missing)
+        if (
+            used != len(found)
+            or not used
+            or any(not self._is_phosphate(nucleotide, bead) for bead in missing)
+        ):
+            return None
+        return places
+
+    def _is_phosphate(self, nucleotide: str, bead: str) -> bool:
+        return self.weights[nucleotide][self.beads[nucleotide].index(bead), 0] > 0
+
+
+@functools.cache
+def shipped_nucleic_mappings() -> Mapping[str, NucleicMapping]:
+    """Return the mappings shipped with backmap, by name."""
+    return {path.stem: read_nucleic_mapping(path) for path in sorted(_FOLDER.glob("*.toml"))}
+
+
+def load_nucleic_mapping(name: str | Path) -> NucleicMapping:
+    """Return a mapping named by the user: a shipped one, or the file of one.
+
+    Raises
+    ------
+    InputError
+        If there is no such mapping, or the file is not one.
+    """
+    shipped = shipped_nucleic_mappings()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    path = Path(name)
+    with suppress(OSError):
+        if path.is_file():
+            return read_nucleic_mapping(path)
+    raise InputError(f"nucleic-beads {name}: neither a bead mapping ({', '.join(shipped)}) nor a file")
+
+
+def read_nucleic_mapping(path: Path) -> NucleicMapping:
+    """Read a mapping from a TOML file.
+
+    A table ``[every]`` has the beads of all nucleotides, tables ``[bases.A]`` those of one base: names of
+    atoms, or the words ``phosphate``, ``sugar``, ``backbone``, ``base`` and ``all``. ``weights`` is
+    ``"mass"`` or ``"equal"``, ``also_named`` lists other names of beads.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is not such a mapping.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as a bead mapping: {error}") from None
+    try:
+        return _parse(path.stem, table)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _parse(name: str, table: dict[str, Any]) -> NucleicMapping:
+    for key, value in table.items():
+        if key not in _KEYS:
+            raise ValueError(f"unknown entry {shown(key)}; a mapping has {', '.join(_KEYS)}")
+        if not isinstance(value, _KEYS[key]):
+            raise ValueError(f"{key} is {shown(value)}, which it cannot be")
+    kind = table.get("weights", "mass")
+    if kind not in ("mass", "equal"):
+        raise ValueError(f"weights is {shown(kind)}; it must be mass or equal")
+    beads: dict[str, tuple[str, ...]] = {}
+    weights: dict[str, np.ndarray] = {}
+    for nucleotide in NUCLEOTIDE_NAMES:
+        own = table.get("bases", {}).get(base_letter(nucleotide), {})
+        entries = {**table.get("every", {}), **own}
+        if not entries:
+            raise ValueError(f"describes no beads of {nucleotide}; give them under [every] or [bases.A]")
+        beads[nucleotide] = tuple(entries)
+        rows = [_weights(nucleotide, bead, atoms, kind) for bead, atoms in entries.items()]
+        weights[nucleotide] = np.stack(rows)
+    named = {bead: tuple(str(names).split()) for bead, names in table.get("also_named", {}).items()}
+    return NucleicMapping(name, table.get("description", ""), beads, weights, named)
+
+
+def _weights(nucleotide: str, bead: str, atoms: Any, kind: str) -> np.ndarray:
+    """Return the weights (24,) of one bead."""
+    if not isinstance(atoms, str):
+        raise ValueError(f"{bead} is {shown(atoms)}; give names of atoms")
+    known = nucleotide_atoms(nucleotide)
+    base = [atom for atom in known[N_BACKBONE_SLOTS:] if atom]
+    groups = {name: text.split() for name, text in _GROUPS.items()} | {"base": base}
+    groups["all"] = [*groups["backbone"], *base]
+    row = np.zeros(NUCLEOTIDE_SLOTS + 1)
+    for word in atoms.split():
+        for atom in groups.get(word, [word]):
+            if atom == "-O3'":
+                row[PREVIOUS_O3] += _MASSES["O"] if kind == "mass" else 1.0
+            elif atom in known:
+                row[known.index(atom)] += _MASSES[atom[0]] if kind == "mass" else 1.0
+            elif atom != "O2'":
+                raise ValueError(f"{bead}: {nucleotide} has no atom {shown(atom)}")
+    if not row.any():
+        raise ValueError(f"{bead} has no atoms in {nucleotide}")
+    return row / row.sum()
+
+
+@dataclass(frozen=True, eq=False)
+class NucleicLayout:
+    """The beads of some nucleotides, one nucleotide after another.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Name of each bead.
+    nucleotides : ndarray, (beads,) int64
+        Nucleotide of each bead, ascending.
+    columns : ndarray, (beads,) int64
+        Index of each bead among those of its nucleotide in the mapping.
+    weights : ndarray, (beads, 24) float64
+        Weight of each atom of its nucleotide, and of O3' of the one before.
+    """
+
+    names: tuple[str, ...]
+    nucleotides: np.ndarray
+    columns: np.ndarray
+    weights: np.ndarray
+
+    def image(self, atoms: np.ndarray) -> np.ndarray:
+        """Return the beads (..., beads, 3) of atoms (..., nucleotides, 23, 3), in the unit of the atoms."""
+        before = np.roll(atoms[..., SLOT_O3, :], 1, axis=-2)[..., None, :]
+        every = np.concatenate([atoms, before], axis=-2)[..., self.nucleotides, :, :]
+        used = np.where(self.weights[:, :, None] > 0, every, 0.0)
+        return np.einsum("bs,...bsx->...bx", self.weights, used)
+
+
+def layout_of(
+    mapping: NucleicMapping, types: np.ndarray, starts: np.ndarray, present: np.ndarray | None = None
+) -> NucleicLayout:
+    """List the beads of nucleotides.
+
+    Parameters
+    ----------
+    mapping : NucleicMapping
+        The beads of each kind.
+    types : ndarray, (nucleotides,) int64
+        Index into ``NUCLEOTIDE_NAMES``.
+    starts : ndarray, (nucleotides,) bool
+        Nucleotides without one before.
+    present : ndarray, (nucleotides, most beads) bool, optional
+        Beads that exist; all by default.
+    """
+    names, nucleotides, columns, weights = [], [], [], []
+    for number, (kind, begins) in enumerate(zip(types.tolist(), starts.tolist(), strict=True)):
+        nucleotide = NUCLEOTIDE_NAMES[kind]
+        for column, bead in enumerate(mapping.beads[nucleotide]):
+            if present is not None and not present[number, column]:
+                continue
+            row = mapping.weights[nucleotide][column].copy()
+            if begins:
+                row[PREVIOUS_O3] = 0.0
+            names.append(bead)
+            nucleotides.append(number)
+            columns.append(column)
+            weights.append(row / row.sum())
+    return NucleicLayout(
+        tuple(names),
+        np.array(nucleotides, dtype=np.int64),
+        np.array(columns, dtype=np.int64),
+        np.array(weights).reshape(-1, NUCLEOTIDE_SLOTS + 1),
+    )

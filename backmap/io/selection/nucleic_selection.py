@@ -1,0 +1,193 @@
+"""Nucleic acids among the residues of a file whose atoms can be built from their beads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from backmap.chemistry.nucleic_mapping import (
+    NucleicLayout,
+    NucleicMapping,
+    layout_of,
+    load_nucleic_mapping,
+    shipped_nucleic_mappings,
+)
+from backmap.chemistry.nucleic_topology import NucleicTopology
+from backmap.chemistry.nucleotides import NUCLEOTIDE_INDEX, NUCLEOTIDE_NAMES
+
+from .records import ResidueRecord
+from .whole_molecules import ChainsOfAtoms, make_whole
+
+ANY_NUCLEIC_BEADS = "auto"
+"""Names decide which mapping the beads of nucleotides have."""
+
+AS_THEY_ARE = "keep"
+"""Beads of nucleotides are carried along as they are."""
+
+_NOT_RECOGNISED = frozenset({"nucleotide-centre"})
+"""Mappings whose beads have any name: the user has to say so."""
+
+_BASES = {"ADE": "A", "CYT": "C", "GUA": "G", "THY": "T", "URA": "U", "URI": "U"}
+_NEIGHBOURS_NM = 0.3, 0.95
+"""Range of distances between the leading beads of bonded nucleotides."""
+
+
+def standard_nucleotide(name: str, deoxy: bool) -> str | None:
+    """Return the standard name of a nucleotide with one of its usual names, or None.
+
+    Parameters
+    ----------
+    name : str
+        As in a file.
+    deoxy : bool
+        Whether names that do not say so are those of DNA.
+    """
+    text = name.strip().upper()
+    if text in _BASES:
+        letter = _BASES[text]
+    else:
+        text = text.removesuffix("X").rstrip("35").removesuffix("X")
+        if text[:1] in "DR" and len(text) == 2:
+            deoxy, text = text[0] == "D", text[1]
+        letter = text
+    if letter == "T":
+        deoxy = True
+    if letter == "U":
+        deoxy = False
+    standard = f"D{letter}" if deoxy else letter
+    return standard if standard in NUCLEOTIDE_INDEX else None
+
+
+@dataclass(frozen=True, eq=False)
+class NucleicAcids:
+    """Nucleic acids of a file, and their beads.
+
+    Parameters
+    ----------
+    topology : NucleicTopology
+        The nucleotides.
+    mapping : NucleicMapping
+        What the beads are.
+    layout : NucleicLayout
+        The beads of the nucleotides.
+    index : ndarray, (beads,) int64
+        Index of each bead in the coordinates of a frame.
+    """
+
+    topology: NucleicTopology
+    mapping: NucleicMapping
+    layout: NucleicLayout
+    index: np.ndarray
+
+    @property
+    def n_beads(self) -> int:
+        """Number of beads."""
+        return len(self.index)
+
+    @property
+    def leaders(self) -> np.ndarray:
+        """(nucleotides,) int64: the bead of each nucleotide that leads the chain, among the beads."""
+        return np.searchsorted(self.layout.nucleotides, np.arange(self.topology.n_nucleotides))
+
+    def whole(self, positions: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Join the chains of beads (frames, beads, 3) split by periodic boundaries."""
+        steps = np.ones(max(self.topology.n_nucleotides - 1, 0), dtype=np.int64)
+        chains = ChainsOfAtoms(self.layout.nucleotides, self.leaders, self.topology.chain_index, steps)
+        return make_whole(positions, boxes, chains)
+
+    def linked_by(self, positions: np.ndarray, box: np.ndarray) -> NucleicAcids | None:
+        """Return the nucleic acids with the bonds that beads (beads, 3) of a frame allow.
+
+        None if hardly any neighbours can be bonded: these are no beads of nucleotides, or in another unit.
+        """
+        leading = self.whole(positions[None], box[None])[0, self.leaders]
+        distance = np.linalg.norm(np.diff(leading, axis=0), axis=-1)
+        same = np.diff(self.topology.chain_index) == 0
+        near = (distance > _NEIGHBOURS_NM[0]) & (distance < _NEIGHBOURS_NM[1])
+        if 2 * int((same & near).sum()) < int(same.sum()):
+            return None
+        topology = replace(self.topology, linked=np.append(same & near, False))
+        present = np.zeros((topology.n_nucleotides, int(self.layout.columns.max()) + 1), dtype=bool)
+        present[self.layout.nucleotides, self.layout.columns] = True
+        layout = layout_of(self.mapping, topology.types, topology.starts, present)
+        return replace(self, topology=topology, layout=layout)
+
+
+def select_nucleic(records: Sequence[ResidueRecord], beads: str) -> NucleicAcids | None:
+    """Find nucleotides whose beads a mapping describes; None if there are other nucleotides as well.
+
+    Parameters
+    ----------
+    records : sequence of ResidueRecord
+        Nucleotides of a file, in file order.
+    beads : str
+        ``auto``, ``keep``, or the name or file of a mapping.
+
+    Raises
+    ------
+    InputError
+        If there is no such mapping.
+    """
+    if not records or beads == AS_THEY_ARE:
+        return None
+    if beads == ANY_NUCLEIC_BEADS:
+        mappings = [
+            known for name, known in shipped_nucleic_mappings().items() if name not in _NOT_RECOGNISED
+        ]
+    else:
+        mappings = [load_nucleic_mapping(beads)]
+    named = _named(records)
+    if named is None:
+        return None
+    fitting = (mapping for mapping in mappings if _fits(records, named, mapping))
+    return next((_assembled(records, named, mapping) for mapping in fitting), None)
+
+
+def _named(records: Sequence[ResidueRecord]) -> list[str] | None:
+    """Return the standard names of nucleotides; None if one of them has none."""
+    with_thymine = {record.chain for record in records if record.name.strip().upper()[:1] == "T"}
+    names = [standard_nucleotide(record.name, record.chain in with_thymine) for record in records]
+    return None if None in names else [name for name in names if name is not None]
+
+
+def _places(record: ResidueRecord, name: str, mapping: NucleicMapping) -> list[int] | None:
+    found = {atom.name.strip().upper(): atom.index for atom in record.atoms}
+    return mapping.places(name, found) if len(found) == len(record.atoms) else None
+
+
+def _fits(records: Sequence[ResidueRecord], names: Sequence[str], mapping: NucleicMapping) -> bool:
+    """Return whether a mapping describes all nucleotides; phosphates may be missing at 5' ends."""
+    chain = None
+    for record, name in zip(records, names, strict=True):
+        places = _places(record, name, mapping)
+        if places is None or (-1 in places and record.chain == chain):
+            return False
+        chain = record.chain
+    return True
+
+
+def _assembled(
+    records: Sequence[ResidueRecord], names: Sequence[str], mapping: NucleicMapping
+) -> NucleicAcids:
+    places = [_places(record, name, mapping) or [] for record, name in zip(records, names, strict=True)]
+    changes = [False, *(one.chain != other.chain for one, other in zip(records, records[1:], strict=False))]
+    chain_index = np.cumsum(changes).astype(np.int64)
+    first = np.unique(chain_index, return_index=True)[1]
+    topology = NucleicTopology(
+        np.array([NUCLEOTIDE_INDEX[name] for name in names], dtype=np.int64),
+        chain_index,
+        tuple(records[row].chain_id for row in first),
+        np.array([record.number for record in records], dtype=np.int64),
+        tuple(record.insertion_code for record in records),
+        np.append(np.diff(chain_index) == 0, False),
+    )
+    most = max(len(mapping.beads[name]) for name in NUCLEOTIDE_NAMES)
+    present = np.zeros((len(records), most), dtype=bool)
+    for row, found in enumerate(places):
+        present[row, : len(found)] = np.array(found) >= 0
+    index = np.array([place for found in places for place in found if place >= 0], dtype=np.int64)
+    return NucleicAcids(
+        topology, mapping, layout_of(mapping, topology.types, topology.starts, present), index
+    )

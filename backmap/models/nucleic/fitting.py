@@ -1,0 +1,186 @@
+"""Drawn nucleotides moved until their image lies on the beads, with ideal bonds, angles and bases."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backmap.chemistry.nucleic_mapping import PREVIOUS_O3, NucleicLayout
+from backmap.chemistry.nucleic_topology import NucleicTopology
+from backmap.chemistry.nucleotides import NUCLEOTIDE_SLOTS, SLOT_O3
+from backmap.chemistry.penalty_terms import angles_and_exclusions
+from backmap.models.beads.fitting import branched_atoms
+from backmap.models.beads.volumes import Volumes
+from backmap.models.nucleic.pairing import BasePairs, Springs
+
+_STEPS = 120
+_MOMENTUM = 0.9
+_STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
+"""Of bonds, distances across angles and within bases, and overlaps."""
+
+_VOLUME_KT_PER_NM6 = 2.5e7
+_STEP_SIZE_NM2 = 2e-6
+"""Steps along the force in kT/nm, less than one over the largest curvature of the energy."""
+
+_LARGEST_STEP_NM = 0.01
+_TOLERANCES_NM = 0.0, 0.02, 0.04, 0.08, 0.16
+"""How far from its bead an image may lie: the first of these that strains no bond."""
+
+STRAINED_BOND = 0.10
+"""A bond is strained if its length deviates from the ideal by more than this fraction of it."""
+
+
+class NucleicFitter:
+    """Fits atoms of nucleotides to their beads.
+
+    As :class:`backmap.models.beads.fitting.BeadFitter` does for proteins: the energy falls along its gradient
+    with momentum, and after each step the atoms of each bead move together by the least motion that brings
+    their image to the bead. Pairs of bases that are drawn face to face are held by their hydrogen bonds.
+
+    Parameters
+    ----------
+    topology : NucleicTopology
+        The nucleotides.
+    layout : NucleicLayout
+        Their beads.
+    device : torch.device or str
+        Device to compute on.
+    """
+
+    def __init__(self, topology: NucleicTopology, layout: NucleicLayout, device: torch.device | str) -> None:
+        bonds, lengths = topology.bonds()
+        spans, distances = topology.spans()
+        self._shape = topology.n_nucleotides, NUCLEOTIDE_SLOTS
+        _, start, excluded = angles_and_exclusions(bonds, topology.n_nucleotides * NUCLEOTIDE_SLOTS, spans)
+        present = topology.atom_mask
+        arrays = {
+            "present": present,
+            "bonds": bonds,
+            "bond_lengths": lengths.astype(np.float32),
+            "angle_ends": spans,
+            "angle_spans": distances.astype(np.float32),
+            "radii": topology.radii.astype(np.float32),
+            "exclusion_start": start,
+            "exclusions": excluded,
+        }
+        self._terms = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        centres = torch.from_numpy(branched_atoms(bonds)).to(device)
+        self._volumes = Volumes(centres, torch.full((len(centres), 1), _VOLUME_KT_PER_NM6, device=device))
+        self._linked = torch.from_numpy(topology.linked).to(device)
+        self._pairs = BasePairs(topology, device)
+        self._nucleotides = torch.from_numpy(layout.nucleotides).to(device)
+        self._weights = torch.from_numpy(layout.weights).float().to(device)
+        self._pull = _least_motion(layout).to(device)
+
+    def fit(self, atoms: Tensor, beads: Tensor, box: Tensor | None = None) -> Tensor:
+        """Move atoms.
+
+        Images lie on their beads exactly, except around nucleotides that this strains.
+
+        Parameters
+        ----------
+        atoms : Tensor, (frames, nucleotides, 23, 3) float32
+            In nm.
+        beads : Tensor, (frames, beads, 3) float32
+            Of the same frames, in nm.
+        box : Tensor, (frames, 3, 3) float32, optional
+            Vectors of periodic boxes in nm, as rows, in reduced form.
+
+        Returns
+        -------
+        Tensor, (frames, nucleotides, 23, 3)
+            In nm.
+        """
+        level = torch.zeros(len(atoms), self._shape[0], dtype=torch.int64, device=atoms.device)
+        fitted = self._descend(atoms, beads, level, box)
+        for _ in _TOLERANCES_NM[1:]:
+            strained = self._with_neighbours(self.strained(fitted))
+            rows = torch.nonzero(strained.any(dim=1)).squeeze(-1)
+            if not len(rows):
+                break
+            level[rows] += strained[rows].long()
+            cell = None if box is None else box[rows]
+            fitted[rows] = self._descend(atoms[rows], beads[rows], level[rows], cell)
+        return fitted
+
+    def _with_neighbours(self, chosen: Tensor) -> Tensor:
+        """Add the neighbours in the chain to nucleotides (frames, nucleotides) that are chosen."""
+        after = (chosen & self._linked).roll(1, dims=1)
+        before = chosen.roll(-1, dims=1) & self._linked
+        return chosen | after | before
+
+    def _descend(self, atoms: Tensor, beads: Tensor, level: Tensor, box: Tensor | None) -> Tensor:
+        """Move atoms with the tolerances of these levels (frames, nucleotides)."""
+        tolerance = atoms.new_tensor(_TOLERANCES_NM)[level][:, self._nucleotides]
+        volumes, springs = self._volumes.of(atoms), self._pairs.find(atoms)
+        position = self._onto_beads(atoms, beads, tolerance)
+        ahead, before = position, position
+        for _ in range(_STEPS):
+            step = -_STEP_SIZE_NM2 * self._gradient(ahead, volumes, springs, box)
+            length = torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(1e-12)
+            step = step * (length.clamp_max(_LARGEST_STEP_NM) / length)
+            position = self._onto_beads(ahead + step, beads, tolerance)
+            ahead = position + _MOMENTUM * (position - before)
+            before = position
+        return position
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return which nucleotides (..., nucleotides) have a strained bond in (..., nucleotides, 23, 3)."""
+        bonds, lengths = self._terms["bonds"], self._terms["bond_lengths"]
+        ends = atoms.flatten(-3, -2)[..., bonds, :]
+        found = torch.linalg.vector_norm(ends[..., 1, :] - ends[..., 0, :], dim=-1)
+        off = (found / lengths - 1).abs() > STRAINED_BOND
+        number = torch.zeros(*atoms.shape[:-3], self._shape[0], dtype=torch.int64, device=atoms.device)
+        for end in torch.div(bonds, NUCLEOTIDE_SLOTS, rounding_mode="floor").unbind(dim=1):
+            number.index_add_(-1, end, off.long())
+        return number > 0
+
+    def image(self, atoms: Tensor) -> Tensor:
+        """Return the beads (..., beads, 3) of atoms (..., nucleotides, 23, 3)."""
+        before = atoms[..., SLOT_O3, :].roll(1, dims=-2)[..., None, :]
+        every = torch.cat([atoms, before], dim=-2)
+        return torch.einsum("bs,...bsx->...bx", self._weights, every[..., self._nucleotides, :, :])
+
+    def _gradient(self, atoms: Tensor, volumes: Tensor, springs: Springs, box: Tensor | None) -> Tensor:
+        terms = self._terms
+        gradient = torch.ops.backmap.structure_penalty_backward(
+            atoms.new_ones(len(atoms), 3),
+            atoms,
+            terms["present"],
+            terms["bonds"],
+            terms["bond_lengths"],
+            terms["angle_ends"],
+            terms["angle_spans"],
+            terms["radii"],
+            terms["exclusion_start"],
+            terms["exclusions"],
+            *_STIFFNESS_KT_PER_NM2,
+            1.0,
+            box,
+        )
+        flat = self._volumes.add_gradient(gradient.flatten(1, 2), atoms, volumes)
+        return self._pairs.add_gradient(flat, atoms, springs).view_as(atoms)
+
+    def _onto_beads(self, atoms: Tensor, beads: Tensor, tolerance: Tensor) -> Tensor:
+        """Move the atoms of each bead together, by the least motion that brings their image near the bead.
+
+        Within a tolerance (frames, beads) in nm.
+        """
+        away = beads - self.image(atoms)
+        distance = torch.linalg.vector_norm(away, dim=-1).clamp_min(1e-9)
+        away = away * (1 - tolerance / distance).clamp_min(0.0)[..., None]
+        motion = self._pull[:, :, None] * away[:, :, None, :]
+        moved = atoms.index_add(1, self._nucleotides, motion[:, :, :PREVIOUS_O3])
+        before = (self._nucleotides - 1).clamp_min(0)
+        column = moved[:, :, SLOT_O3].index_add(1, before, motion[:, :, PREVIOUS_O3])
+        return torch.cat([moved[:, :, :SLOT_O3], column[:, :, None], moved[:, :, SLOT_O3 + 1 :]], dim=2)
+
+
+def _least_motion(layout: NucleicLayout) -> Tensor:
+    """Return how far each atom (beads, 24) moves per motion of its bead, with the least motion of all."""
+    pull = np.zeros_like(layout.weights)
+    for nucleotide in np.unique(layout.nucleotides):
+        rows = layout.nucleotides == nucleotide
+        pull[rows] = np.linalg.pinv(layout.weights[rows]).T
+    return torch.from_numpy(pull).float()
