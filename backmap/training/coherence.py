@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
+from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor
 
 from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, SLOT_O, SLOT_OXT
@@ -20,6 +21,7 @@ from backmap.chemistry.residues import MAX_CHI
 from backmap.datasets.simulations import Observed
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
+from backmap.models.protein.backbone import chain_ends, end_torsions
 from backmap.models.protein.basins import basin_masses, find_basins, share_leaving
 from backmap.models.protein.coherence import (
     CoherenceRates,
@@ -31,6 +33,12 @@ from backmap.models.protein.geometry import classify_angle, torsion_angle
 from backmap.models.protein.model import ProteinModel, sites_at_once
 from backmap.models.protein.peptide_planes import measure_angle
 from backmap.models.protein.side_chains import measure_torsions
+
+N_BASINS = 8
+"""Basins of a distribution that count, from the most probable."""
+
+_NODES = 9
+"""Mobilities at which likelihoods are integrated (Gauss-Hermite)."""
 
 _LARGEST_TURN = math.radians(60.0)
 """Change of a torsion in one step that does not count as leaving."""
@@ -69,8 +77,8 @@ class Steps(NamedTuple):
 
     Attributes
     ----------
-    mass : Tensor, (n, bins)
-        Probabilities of basins at the bins of their maxima, zero elsewhere.
+    mass : Tensor, (n, basins)
+        Probabilities of the most probable basins, in any order.
     own : Tensor, (n,)
         Probability of the basin before the step.
     stayed : Tensor, (n,) bool
@@ -83,6 +91,8 @@ class Steps(NamedTuple):
         From :func:`inverse_temperature`.
     interval : Tensor, (n,)
         Time of the step in ps.
+    unit : Tensor, (n,) int64
+        Number of the torsion, in increasing order; its steps share a mobility.
     """
 
     mass: Tensor
@@ -92,6 +102,7 @@ class Steps(NamedTuple):
     seen: Tensor
     cold: Tensor
     interval: Tensor
+    unit: Tensor
 
 
 def _chain(seen: Observed) -> Chain:
@@ -137,6 +148,18 @@ def observe_torsions(model: ProteinModel, seen: Observed) -> list[Steps]:
     return steps
 
 
+@torch.inference_mode()
+def observe_ends(model: ProteinModel, seen: Observed) -> Steps:
+    """Return the steps of psi of a simulation's first residues, and of phi of its last ones."""
+    chain, atoms = _chain(seen), seen.atoms
+    angles = end_torsions(atoms, chain)
+    residues = torch.cat(chain_ends(chain))
+    probabilities = model.backbone.end_distributions(chain).expand(len(atoms), -1, -1)
+    whole = seen.present[residues, :SLOT_O].all(dim=1) & (chain.linked | chain.has_neighbour(-1))[residues]
+    around = torch.zeros(len(atoms), len(residues), 3)
+    return _steps(probabilities, angles, around, torch.zeros_like(residues), whole, seen)
+
+
 def _steps(
     probabilities: Tensor, angle: Tensor, around: Tensor, group: Tensor, there: Tensor, seen: Observed
 ) -> Steps:
@@ -151,20 +174,28 @@ def _steps(
     )
     near = _turn(angle[:, there]).flatten().abs() < _LARGEST_TURN
     n = len(now)
-    return Steps(
-        mass,
+    n_torsions = int(there.sum())
+    steps = Steps(
+        mass.topk(N_BASINS, dim=1).values,
         mass.gather(1, before).squeeze(1),
         near | (before == after).squeeze(1),
         group[there].repeat(len(angle) - 1),
         around[1:, there].flatten(0, 1),
         torch.full((n,), inverse_temperature(seen.temperature_kelvin)),
         torch.full((n,), seen.interval_ps),
+        torch.arange(n_torsions).repeat(len(angle) - 1),
     )
+    return Steps(*(part[torch.argsort(steps.unit, stable=True)] for part in steps))
 
 
 def join_steps(parts: Sequence[Steps]) -> Steps:
     """Join steps of several simulations."""
-    return Steps(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    first = 0
+    numbered = []
+    for part in parts:
+        numbered.append(part._replace(unit=part.unit + first))
+        first += int(part.unit.max()) + 1 if len(part.unit) else 0
+    return Steps(*(torch.cat(values) for values in zip(*numbered, strict=True)))
 
 
 def log_likelihood(steps: Steps, log_rate: Tensor) -> Tensor:
@@ -179,10 +210,15 @@ def log_likelihood(steps: Steps, log_rate: Tensor) -> Tensor:
 
 
 class FittedRates(NamedTuple):
-    """Fitted parameters, as in :class:`CoherenceRates`: ``log_rate`` (groups,), ``slope`` (torsions, 3)."""
+    """Fitted parameters, as in :class:`CoherenceRates`.
+
+    They are ``log_rate`` (groups,), ``slope`` (torsions, 3), ``mobility`` (torsions,), and the activation
+    energy.
+    """
 
     log_rate: Tensor
     slope: Tensor
+    mobility: Tensor
     activation_energy: float
 
 
@@ -204,15 +240,17 @@ def fit_rates(steps: Steps, n_groups: int, n_torsions: int, config: CoherenceTra
     offset = torch.zeros(n_groups, requires_grad=True)
     slope = torch.zeros(n_torsions, 3, requires_grad=True)
     energy = torch.zeros((), requires_grad=True)
+    log_mobility = torch.zeros(n_torsions, requires_grad=True)
     torsion = steps.group % n_torsions
-    optimiser = torch.optim.LBFGS([mean, offset, slope, energy], max_iter=200, line_search_fn="strong_wolfe")
+    parameters = [mean, offset, slope, energy, log_mobility]
+    optimiser = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
         activation = config.activation_energy + config.activation_spread * energy
         rate = mean[torsion] + config.spread * offset[steps.group] + (slope[torsion] * steps.seen).sum(dim=1)
-        value = -log_likelihood(steps, rate - activation * steps.cold).sum()
-        value = value + 0.5 * (offset.square().sum() + slope.square().sum() + energy.square())
+        value = -_marginal_likelihood(steps, rate - activation * steps.cold, log_mobility.exp()[torsion])
+        value = value + 0.5 * sum(part.square().sum() for part in (offset, slope, energy, log_mobility))
         value.backward()
         return value
 
@@ -220,7 +258,23 @@ def fit_rates(steps: Steps, n_groups: int, n_torsions: int, config: CoherenceTra
     with torch.no_grad():
         fitted = mean.repeat(n_groups // n_torsions) + config.spread * offset
         activation = config.activation_energy + config.activation_spread * energy
-    return FittedRates(fitted, slope.detach(), float(activation))
+    return FittedRates(fitted, slope.detach(), log_mobility.detach().exp(), float(activation))
+
+
+def _marginal_likelihood(steps: Steps, log_rate: Tensor, mobility: Tensor) -> Tensor:
+    """Return the log-probability of all steps, integrated over the mobilities of torsions.
+
+    The logarithms of the rates of a torsion are those given (n,), plus the mobility (n,) times a normal
+    deviate.
+    """
+    places, weights = (torch.from_numpy(part).float() for part in hermegauss(_NODES))
+    count = torch.unique_consecutive(steps.unit, return_counts=True)[1]
+    terms = []
+    for place, weight in zip(places, weights, strict=True):
+        each = log_likelihood(steps, log_rate + mobility * place)
+        of_unit = torch.segment_reduce(each, "sum", lengths=count)
+        terms.append(of_unit + torch.log(weight / math.sqrt(2 * math.pi)))
+    return torch.logsumexp(torch.stack(terms), dim=0).sum()
 
 
 class Motion(NamedTuple):
@@ -281,7 +335,7 @@ def _turn(angle: Tensor) -> Tensor:
 
 MOTIONS = {
     "twist": ("memory", 16.0),
-    "end": ("memory", 64.0),
+    "end": ("window", 40.0),
     "peptide": ("window", 50.0),
     "torsion": ("window", 40.0),
 }
@@ -291,7 +345,7 @@ _LARGEST = {"memory": 100.0, "window": 120.0}
 """Windows wider than wells would let torsions jump between them."""
 
 _LEAST = 0.5
-_WEIGHTS = Motion(1.0, 1.0, 1.0, 0.1, 0.05, 0.2)
+_WEIGHTS = Motion(1.0, 1.0, 1.0, 0.1, 0.3, 0.3)
 
 
 @torch.inference_mode()
@@ -368,36 +422,27 @@ def _fit_all_rates(
     of_peptides = fit_rates(peptides, n_types, 1, config)
     torsions = join_steps([steps for simulation in seen for steps in observe_torsions(model, simulation)])
     of_torsions = fit_rates(torsions, n_types * MAX_CHI, MAX_CHI, config)
+    ends = join_steps([observe_ends(model, simulation) for simulation in seen])
+    # Ends are too few to tell their activation energy.
+    of_ends = fit_rates(ends, 1, 1, replace(config, activation_spread=0.0))
     return {
+        "end": {
+            "log rate": _rounded(of_ends.log_rate)[0],
+            "activation energy": round(of_ends.activation_energy, 2),
+        },
         "peptide": {
             "log rate": _rounded(of_peptides.log_rate),
             "slope": _rounded(of_peptides.slope),
+            "mobility": _rounded(of_peptides.mobility),
             "activation energy": round(of_peptides.activation_energy, 2),
         },
         "torsion": {
             "log rate": _rounded(of_torsions.log_rate.view(n_types, MAX_CHI)),
             "slope": _rounded(of_torsions.slope),
+            "mobility": _rounded(of_torsions.mobility),
             "activation energy": round(of_torsions.activation_energy, 2),
-            "relative window": _relative_changes(seen),
         },
     }
-
-
-def _relative_changes(seen: Sequence[Observed]) -> list[float]:
-    """Return the changes of chi1 ... chi4 from frame to frame, relative to chi1, root mean squares."""
-    squares, numbers = torch.zeros(MAX_CHI), torch.zeros(MAX_CHI)
-    for simulation in seen:
-        shape = simulation.atoms.shape[:2]
-        types = _chain(simulation).types.repeat(shape[0])
-        torsions, known = measure_torsions(
-            simulation.atoms.flatten(0, 1), simulation.present.repeat(shape[0], 1), types
-        )
-        turned = _turn(torsions.unflatten(0, shape))
-        small = known.unflatten(0, shape)[1:] & (turned.abs() < _LARGEST_TURN)
-        squares += torch.where(small, turned.square(), 0.0).sum(dim=(0, 1))
-        numbers += small.sum(dim=(0, 1))
-    rms = (squares / numbers.clamp_min(1)).sqrt()
-    return _rounded(rms / rms[0])
 
 
 def _rounded(values: Tensor) -> Any:

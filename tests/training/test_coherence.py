@@ -16,7 +16,9 @@ from backmap.models.protein.coherence import CoherenceRates
 from backmap.models.protein.geometry import classify_angle
 from backmap.models.shipped import load_model
 from backmap.training.coherence import (
+    N_BASINS,
     CoherenceTrainingConfig,
+    FittedRates,
     Steps,
     fit_rates,
     measure_motion,
@@ -41,9 +43,8 @@ def simulation(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("rate", [0.02, 0.2])
-def test_rates_are_found_again(rate):
-    """Torsions of two types that leave their wells at known rates."""
+def fit_to(rate: float, mobility: float) -> FittedRates:
+    """Fit steps of torsions of two types, the second of which leave their wells three times as often."""
     generator = torch.Generator().manual_seed(0)
     middles = (torch.arange(BINS) + 0.5) * 10 - 180
     shape = sum(
@@ -53,31 +54,47 @@ def test_rates_are_found_again(rate):
     distribution = shape / shape.sum()
     basins = find_basins(distribution)
     mass = torch.zeros(BINS).index_add(0, basins, distribution)
-    count = 4_000
+    count, n_steps = 4_000, 30
     group = torch.arange(2).repeat(count // 2)
     rates = torch.where(group == 0, rate, 3 * rate)
+    rates = rates * torch.exp(mobility * torch.randn(count, generator=generator))
     angles = torch.full((count,), math.radians(-65.0))
     before, after = [], []
-    for _ in range(30):
+    for _ in range(n_steps):
         before.append(basins[classify_angle(angles, BINS)])
         uniforms = torch.rand(count, DRAWS, generator=generator)
         angles, _ = step_angle(distribution, angles, rates, torch.full((count,), 1e-3), uniforms)
         after.append(basins[classify_angle(angles, BINS)])
-    first, last = torch.cat(before), torch.cat(after)
+    first, last = (torch.stack(each, dim=1).flatten() for each in (before, after))
     n = len(first)
     steps = Steps(
-        mass.expand(n, -1),
+        mass.topk(N_BASINS).values.expand(n, -1),
         mass[first],
         first == last,
-        group.repeat(30),
+        group.repeat_interleave(n_steps),
         torch.zeros(n, 3),
         torch.zeros(n),
         torch.ones(n),
+        torch.arange(count).repeat_interleave(n_steps),
     )
-    fitted = fit_rates(steps, 2, 1, CoherenceTrainingConfig())
+    return fit_rates(steps, 2, 1, CoherenceTrainingConfig())
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.2])
+def test_rates_are_found_again(rate):
+    """Torsions of two types that leave their wells at known rates."""
+    fitted = fit_to(rate, mobility=0.0)
     found = torch.exp(fitted.log_rate)
     assert found[0] == pytest.approx(rate, rel=0.15)
     assert found[1] == pytest.approx(3 * rate, rel=0.15)
+    assert fitted.mobility[0] < 0.3
+
+
+def test_mobilities_are_found_again():
+    """Torsions of one type that are not equally mobile."""
+    fitted = fit_to(0.03, mobility=1.0)
+    assert fitted.mobility[0] == pytest.approx(1.0, rel=0.2)
+    assert torch.exp(fitted.log_rate[0]) == pytest.approx(0.03, rel=0.25)
 
 
 def test_motion_is_measured():
@@ -102,8 +119,9 @@ def test_a_simulation_gives_rates_that_can_be_used(simulation):
     statistics = train_coherence(load_model("protein", "cpu"), [seen], config, lines.append)
     assert "misfit" in lines[-1]
     rates = CoherenceRates(300.0, statistics=statistics)
-    assert torch.isfinite(rates.of_peptides(torch.arange(20), torch.zeros(20, 3))).all()
-    assert (rates.of_torsions(torch.arange(20), torch.zeros(20, 3)) > 0).all()
+    types, seen = torch.arange(20), torch.zeros(20, 3)
+    assert torch.isfinite(rates.of_peptides(types, seen, torch.zeros(20))).all()
+    assert (rates.of_torsions(types, seen, torch.zeros(20, 4)) > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,21 @@ class Backbone(NamedTuple):
     terminal_oxygen: Tensor
 
 
+class EndMemory(NamedTuple):
+    """Which trial every end of the chains took last, for frames that follow each other.
+
+    Attributes
+    ----------
+    chosen : Tensor, (samples, ends) int64
+        One column per residue of :func:`chain_ends`. Building frames updates it.
+    loyalty : float
+        Squared overlap in nm^2 up to which the same trial is taken again.
+    """
+
+    chosen: Tensor
+    loyalty: float
+
+
 class BackboneBuilder(nn.Module):
     """Builds backbones. Contains ideal geometry as buffers and has no parameters."""
 
@@ -109,7 +124,7 @@ class BackboneBuilder(nn.Module):
         given: Given | None = None,
         box: Tensor | None = None,
         beads: BeadEvidence | None = None,
-        loyalty: float = 0.0,
+        memory: EndMemory | None = None,
     ) -> Backbone:
         """Build backbones.
 
@@ -134,8 +149,9 @@ class BackboneBuilder(nn.Module):
             Periodic boxes.
         beads : BeadEvidence, optional
             Beads of the same frames, which help to choose the ends. Not supported in TorchScript.
-        loyalty : float
-            Squared overlap in nm^2 up to which the first trial of each end is preferred to others.
+        memory : EndMemory, optional
+            Trials that ends took before the first frame; frames are those of samples, one after another in
+            time. Without it, every frame chooses on its own. Not supported in TorchScript.
         """
         peptides = place_peptides(c_alpha, frames, angle, twist)
         nitrogen = shift(peptides[:, :, 2], -1, 0.0, dim=1)
@@ -144,10 +160,10 @@ class BackboneBuilder(nn.Module):
             atoms = keep_given(given, atoms, 0, chemistry.SLOT_CB)
         starts, ends = chain_ends(chain)
         count = len(starts)
-        self._place_starts(atoms, starts, chain, end_uniforms[:, :count], given, box, beads, loyalty)
+        self._place_starts(atoms, starts, chain, end_uniforms[:, :count], given, box, beads, memory)
         oxt = torch.zeros_like(c_alpha)
         oxt[:, ends] = self._place_ends(
-            atoms, ends, chain, end_uniforms[:, count:], given, box, beads, loyalty
+            atoms, ends, chain, end_uniforms[:, count:], given, box, beads, memory
         )
         backbone = Backbone(atoms, oxt)
         return backbone if given is None else self._fitted(backbone, given, chain)
@@ -155,6 +171,15 @@ class BackboneBuilder(nn.Module):
     @torch.jit.unused
     def _fitted(self, backbone: Backbone, given: Given, chain: Chain) -> Backbone:
         return _settled(backbone, given, chain)
+
+    @torch.jit.unused
+    def end_distributions(self, chain: Chain) -> Tensor:
+        """Return the probabilities (ends, bins) of psi of first residues and of phi of last ones."""
+        starts, ends = chain_ends(chain)
+        cumulative = torch.cat(
+            [self.psi_of_starts.expand(len(starts), -1), self.phi_of_ends[chain.types[ends]]]
+        )
+        return torch.diff(cumulative, prepend=torch.zeros_like(cumulative[:, :1]))
 
     def _place_starts(
         self,
@@ -165,7 +190,7 @@ class BackboneBuilder(nn.Module):
         given: Given | None,
         box: Tensor | None,
         beads: BeadEvidence | None,
-        loyalty: float,
+        memory: EndMemory | None,
     ) -> None:
         """Write N of the first residues of segments, and C of residues without neighbours."""
         anchors = _Anchors(starts, given, atoms)
@@ -193,7 +218,7 @@ class BackboneBuilder(nn.Module):
             o = _where(linked[:, None], o, c + self.oxygen_ahead * (c - c_alpha))
             penalty = penalty + self._misfit(trials, c_alpha, c, o, starts, chain, beads)
         target = starts[:, None] * chemistry.SLOT_CB + chemistry.SLOT_N
-        n = self._least_overlap(trials.unsqueeze(3), atoms, starts, target, penalty, box, loyalty)
+        n = self._least_overlap(trials.unsqueeze(3), atoms, starts, target, penalty, box, memory, 0)
         atoms[:, starts, chemistry.SLOT_N] = n.squeeze(2)
 
     def _lone(self, c_alpha: Tensor, uniforms: Tensor, anchors: "_Anchors") -> tuple[Tensor, Tensor]:
@@ -224,7 +249,7 @@ class BackboneBuilder(nn.Module):
         given: Given | None,
         box: Tensor | None,
         beads: BeadEvidence | None,
-        loyalty: float,
+        memory: EndMemory | None,
     ) -> Tensor:
         """Write C and O of the last residues of segments; return their terminal oxygens (frames, ends, 3).
 
@@ -264,7 +289,14 @@ class BackboneBuilder(nn.Module):
             dim=1,
         )
         chosen = self._least_overlap(
-            torch.stack([c, o, oxt], dim=3), atoms, ends, target, penalty, box, loyalty
+            torch.stack([c, o, oxt], dim=3),
+            atoms,
+            ends,
+            target,
+            penalty,
+            box,
+            memory,
+            len(ends),
         )
         atoms[:, ends, chemistry.SLOT_C] = chosen[:, :, 0]
         atoms[:, ends, chemistry.SLOT_O] = _where(has_o, oxygen, chosen[:, :, 1:2]).squeeze(2)
@@ -330,20 +362,58 @@ class BackboneBuilder(nn.Module):
         target: Tensor,
         penalty: Tensor,
         box: Tensor | None,
-        loyalty: float,
+        memory: EndMemory | None,
+        first_end: int,
     ) -> Tensor:
         """Return the points (frames, ends, points, 3) of the trials that overlap least with other residues.
 
         They are chosen from trials (frames, ends, trials, points, 3), one after another. A penalty
-        (frames, ends, trials) counts like squared overlaps in nm^2.
+        (frames, ends, trials) counts like squared overlaps in nm^2. ``first_end`` is the number of the first
+        of these ends in the memory.
         """
-        penalty[:, :, 1:] += loyalty
-        # Call the operator directly: TorchScript cannot call functions with optional keywords.
-        choice = torch.ops.backmap.least_overlap(
-            atoms, trials, penalty, residues, target, self.overlap_distance_nm, box
-        )
+        if memory is not None:
+            choice = self._loyal_choice(trials, atoms, residues, target, penalty, box, memory, first_end)
+        else:
+            # Call the operator directly: TorchScript cannot call functions with optional keywords.
+            choice = torch.ops.backmap.least_overlap(
+                atoms, trials, penalty, residues, target, self.overlap_distance_nm, box
+            )
         index = choice[:, :, None, None, None].expand(-1, -1, 1, trials.shape[3], 3)
         return trials.gather(2, index).squeeze(2)
+
+    @torch.jit.unused
+    def _loyal_choice(
+        self,
+        trials: Tensor,
+        atoms: Tensor,
+        residues: Tensor,
+        target: Tensor,
+        penalty: Tensor,
+        box: Tensor | None,
+        memory: EndMemory,
+        first_end: int,
+    ) -> Tensor:
+        """Return the chosen trials (frames, ends), frame by frame; the last choice is preferred."""
+        chosen = memory.chosen[:, first_end : first_end + len(residues)]
+        samples = len(chosen)
+        trials, atoms, penalty = (each.unflatten(0, (samples, -1)) for each in (trials, atoms, penalty))
+        boxes = None if box is None else box.unflatten(0, (samples, -1))
+        number = torch.arange(trials.shape[3], device=trials.device)
+        choices = []
+        for frame in range(trials.shape[1]):
+            disloyal = memory.loyalty * (number != chosen.unsqueeze(-1)).to(penalty.dtype)
+            choice = torch.ops.backmap.least_overlap(
+                atoms[:, frame],
+                trials[:, frame],
+                penalty[:, frame] + disloyal,
+                residues,
+                target,
+                self.overlap_distance_nm,
+                None if boxes is None else boxes[:, frame],
+            )
+            chosen.copy_(choice)
+            choices.append(choice)
+        return torch.stack(choices, dim=1).flatten(0, 1)
 
 
 def _bonds_from_beta() -> Tensor:
@@ -440,6 +510,29 @@ def chain_ends(chain: Chain) -> tuple[Tensor, Tensor]:
     """Return the first residues and the last residues of segments."""
     starts = torch.nonzero(~shift(chain.linked, -1, 0.0)).squeeze(-1)
     return starts, torch.nonzero(~chain.linked).squeeze(-1)
+
+
+def end_torsions(atoms: Tensor, chain: Chain) -> Tensor:
+    """Return psi of first residues and phi of last ones, in radians.
+
+    Parameters
+    ----------
+    atoms : Tensor, (frames, residues, atoms, 3)
+        N, CA, C and possibly more.
+    chain : Chain
+        The sequence.
+
+    Returns
+    -------
+    Tensor, (frames, ends)
+        In the order of :func:`chain_ends`; arbitrary for residues without neighbours.
+    """
+    starts, ends = chain_ends(chain)
+    n, c_alpha, c = (atoms[:, :, slot] for slot in range(SLOT_C + 1))
+    following, before = shift(n, 1, 0.0, dim=1), shift(c, -1, 0.0, dim=1)
+    psi = torsion_angle(*(part[:, starts] for part in (n, c_alpha, c, following)))
+    phi = torsion_angle(*(part[:, ends] for part in (before, n, c_alpha, c)))
+    return torch.cat([psi, phi], dim=1)
 
 
 def _where(condition: Tensor, points: Tensor, others: Tensor) -> Tensor:

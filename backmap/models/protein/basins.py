@@ -154,6 +154,31 @@ def step_angle(
     return _draw_near(probabilities, angle, window, uniforms[..., 3], uniforms[..., 4]), left
 
 
+def shares_of_angle(probabilities: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the random numbers that give these angles: for the bin by inverse CDF, and the place in it.
+
+    Parameters
+    ----------
+    probabilities : Tensor, (..., bins)
+        Distribution of each angle.
+    angle : Tensor, (...)
+        In radians.
+
+    Returns
+    -------
+    Tensor, (...)
+        Cumulative probability at the middle of the bin.
+    Tensor, (...)
+        Place in the bin, in [0, 1).
+    """
+    bins = probabilities.shape[-1]
+    probabilities = probabilities.expand(*angle.shape, bins)
+    chosen = classify_angle(angle, bins).unsqueeze(-1)
+    middle = probabilities.cumsum(dim=-1) - 0.5 * probabilities
+    place = torch.remainder(angle / (2 * math.pi) + 0.5, 1.0) * bins - chosen.squeeze(-1)
+    return middle.gather(-1, chosen).squeeze(-1), place.clamp(0.0, 1 - _SMALLEST)
+
+
 def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor) -> Tensor:
     """Draw angles (...) as if all had left their basins; arguments as for :func:`step_angle`."""
     leave = leaving(probabilities, find_basins(probabilities), rate)

@@ -21,7 +21,7 @@ from backmap.chemistry import NO_RESIDUE
 from backmap.chemistry.residues import MAX_CHI
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, uniform
-from backmap.models.protein.backbone import Backbone, chain_ends
+from backmap.models.protein.backbone import Backbone, EndMemory, chain_ends
 from backmap.models.protein.basins import (
     DRAWS,
     draw_anew,
@@ -33,9 +33,10 @@ from backmap.models.protein.basins import (
 from backmap.models.protein.disulfides import FLOOR, MOST_STRAIN
 from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.model import ProteinModel, counters, sites_at_once
+from backmap.models.protein.moving_ends import END_DRAWS, EndTrials, no_trials, step_ends
 from backmap.models.protein.neighbourhood import Neighbourhood
 from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
-from backmap.models.protein.peptide_planes import PeptideFrames, take_peptides
+from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides, take_peptides
 
 RESOURCE = Path(__file__).with_name("coherence.json")
 
@@ -44,6 +45,9 @@ USUAL_NEIGHBOURS = 12
 REFERENCE_KELVIN = 300.0
 GAS_CONSTANT = 8.314462618e-3
 """kJ / mol / K."""
+
+MOBILITY_PS = 1000.0
+"""How long a torsion stays more or less mobile than others; longer than the simulations that were fitted."""
 
 LONG_AGO_PS = 1e9
 """Interval after which nothing is remembered: before the first frame, and across jumps."""
@@ -64,16 +68,29 @@ class CoherentState(NamedTuple):
         Angles of the peptides in radians.
     twists : Tensor, (samples, residues, 2)
         Normal deviates of the twists.
-    ends : Tensor, (samples, ends, trials, 3)
-        Normal deviates of the chain ends.
+    end_torsions, end_turns, end_directions : Tensor
+        As in :class:`EndTrials`.
+    end_choices : Tensor, (samples, ends) int64
+        Trial that each chain end took.
     torsions : Tensor, (samples, residues, 4)
         Torsions of the side chains in radians.
+    mobilities : Tensor, (samples, residues, 5)
+        Normal deviates of the logarithms of rates, of the peptide and of the torsions.
     """
 
     angles: Tensor
     twists: Tensor
-    ends: Tensor
+    end_torsions: Tensor
+    end_turns: Tensor
+    end_directions: Tensor
+    end_choices: Tensor
     torsions: Tensor
+    mobilities: Tensor
+
+    @property
+    def end_trials(self) -> EndTrials:
+        """Trial conformations of the chain ends."""
+        return EndTrials(self.end_torsions, self.end_turns, self.end_directions)
 
 
 def surroundings(neighbourhood: Neighbourhood, chain: Chain) -> Tensor:
@@ -97,9 +114,10 @@ def inverse_temperature(kelvin: float) -> float:
 class CoherenceRates(nn.Module):
     """How fast torsions are forgotten.
 
-    A torsion leaves its basin at the rate exp(a + b . s - E (1/T - 1/T0) / R) per ps, with a by residue type
-    and torsion, b and E by kind of torsion, and s from :func:`surroundings`; otherwise it is drawn
-    in a window of some degrees in the first ps. Twists and chain ends are autoregressions with a memory.
+    A torsion leaves its basin at the rate exp(a + b . s + m z - E (1/T - 1/T0) / R) per ps, with a by residue
+    type and torsion, b, m and E by kind of torsion, s from :func:`surroundings`, and z a normal deviate that
+    each torsion keeps for a nanosecond: torsions of one kind are not equally mobile. Otherwise it is drawn
+    in a window of some degrees in the first ps. Twists are autoregressions with a memory.
 
     Parameters
     ----------
@@ -115,7 +133,9 @@ class CoherenceRates(nn.Module):
     peptide_slope: Tensor
     torsion: Tensor
     torsion_slope: Tensor
-    torsion_window: Tensor
+    peptide_mobility: Tensor
+    torsion_mobility: Tensor
+    end: Tensor
 
     def __init__(
         self,
@@ -127,27 +147,41 @@ class CoherenceRates(nn.Module):
         self.time_scale = time_scale
         measured = statistics or coherence_statistics()
         cold = inverse_temperature(temperature_kelvin)
-        for name in ("peptide", "torsion"):
+        for name in ("peptide", "torsion", "end"):
             table = measured[name]
             activated = torch.tensor(table["log rate"]) - torch.tensor(table["activation energy"]) * cold
             self.register_buffer(name, activated, persistent=False)
-            self.register_buffer(f"{name}_slope", torch.tensor(table["slope"]), persistent=False)
+        for name in ("peptide", "torsion"):
+            slope = torch.tensor(measured[name]["slope"])
+            self.register_buffer(f"{name}_slope", slope, persistent=False)
+            mobility = torch.tensor(measured[name]["mobility"])
+            self.register_buffer(f"{name}_mobility", mobility, persistent=False)
         self.peptide_window = math.radians(measured["peptide"]["window"])
-        window = measured["torsion"]["window"] * torch.tensor(measured["torsion"]["relative window"])
-        self.register_buffer("torsion_window", torch.deg2rad(window), persistent=False)
+        self.torsion_window = math.radians(measured["torsion"]["window"])
         self.twist_memory: float = measured["twist"]["memory"]
-        self.end_memory: float = measured["end"]["memory"]
+        self.end_window = math.radians(measured["end"]["window"])
 
-    def of_peptides(self, types: Tensor, seen: Tensor) -> Tensor:
+    def of_peptides(self, types: Tensor, seen: Tensor, mobilities: Tensor) -> Tensor:
         """Return the rates (..., residues) per ps at which peptides leave their basins.
 
-        Arguments are residue types (residues,) and :func:`surroundings` (..., residues, 3).
+        Arguments are residue types (residues,), :func:`surroundings` (..., residues, 3), and normal deviates
+        (..., residues).
         """
-        return torch.exp(self.peptide[types] + torch.matmul(seen, self.peptide_slope[0]))
+        log_rate = self.peptide[types] + torch.matmul(seen, self.peptide_slope[0])
+        return torch.exp(log_rate + self.peptide_mobility[0] * mobilities)
 
-    def of_torsions(self, types: Tensor, seen: Tensor) -> Tensor:
-        """Return the rates (..., residues, 4) per ps at which side-chain torsions leave their basins."""
-        return torch.exp(self.torsion[types] + torch.matmul(seen, self.torsion_slope.T))
+    @property
+    def of_ends(self) -> Tensor:
+        """Rate () per ps at which torsions of chain ends leave their basins."""
+        return torch.exp(self.end)
+
+    def of_torsions(self, types: Tensor, seen: Tensor, mobilities: Tensor) -> Tensor:
+        """Return the rates (..., residues, 4) per ps at which side-chain torsions leave their basins.
+
+        Arguments are as for :meth:`of_peptides`, with normal deviates (..., residues, 4).
+        """
+        log_rate = self.torsion[types] + torch.matmul(seen, self.torsion_slope.T)
+        return torch.exp(log_rate + self.torsion_mobility * mobilities)
 
 
 class CoherentDrawer:
@@ -169,6 +203,7 @@ class CoherentDrawer:
     within_stream = 20
     anew_stream = 21
     packing_stream = 22
+    mobility_stream = 24
 
     loyal_floor = 1e-12
     """Density of sulfurs away from where a disulfide was, relative to the peak around it."""
@@ -182,7 +217,7 @@ class CoherentDrawer:
     """Energy from which it is drawn anew, if moving was not enough."""
 
     loyalty_nm2 = 0.01
-    """Squared overlap of a chain end up to which it does not jump."""
+    """Squared overlap of a chain end up to which it keeps its trial."""
 
     def __init__(self, model: ProteinModel, rates: CoherenceRates) -> None:
         self.model, self.rates = model, rates
@@ -226,26 +261,37 @@ class CoherentDrawer:
             For the next frame.
         """
         samples, n_frames = keys.shape
-        intervals = intervals * self.rates.time_scale
+        intervals = torch.where(intervals < LONG_AGO_PS, intervals * self.rates.time_scale, LONG_AGO_PS)
         if state is None:
             state = self._empty_state(samples, chain)
             intervals = torch.cat([torch.full_like(intervals[:1], LONG_AGO_PS), intervals[1:]])
         if c_alpha.dim() == 3:
             c_alpha = c_alpha.unsqueeze(0)
-        backbone, angles, twists, ends = self._draw_backbone(c_alpha, chain, keys, intervals, state, box)
+        noise = self._noise(keys, self.mobility_stream, [chain.n_residues, 1 + MAX_CHI])
+        mobilities = remember(state.mobilities, torch.exp(-intervals / MOBILITY_PS).unsqueeze(-1), noise)
+        backbone, after = self._draw_backbone(c_alpha, chain, keys, intervals, mobilities[..., 0], state, box)
         side_chains, torsions = self._draw_side_chains(
-            backbone, chain, keys, steady_keys, intervals, state.torsions, box, disulfides, obstacles
+            backbone,
+            chain,
+            keys,
+            steady_keys,
+            intervals,
+            mobilities[..., 1:],
+            state.torsions,
+            box,
+            disulfides,
+            obstacles,
         )
         oxt = backbone.terminal_oxygen.unflatten(0, keys.shape).unsqueeze(3)
         atoms = torch.cat([backbone.atoms.unflatten(0, keys.shape), side_chains, oxt], dim=3)
-        return atoms, CoherentState(angles, twists, ends, torsions)
+        return atoms, after._replace(torsions=torsions, mobilities=mobilities[:, -1])
 
     def _empty_state(self, samples: int, chain: Chain) -> CoherentState:
-        builder, residues = self.model.backbone, chain.n_residues
-        zeros = torch.zeros(samples, residues, MAX_CHI, device=chain.types.device)
-        n_ends = sum(len(ends) for ends in chain_ends(chain))
-        ends = zeros.new_zeros(samples, n_ends, builder.candidates, builder.uniforms)
-        return CoherentState(zeros[:, :, 0], zeros[:, :, :2], ends, zeros)
+        zeros = torch.zeros(samples, chain.n_residues, MAX_CHI, device=chain.types.device)
+        trials = no_trials(samples, self.model.backbone.candidates, chain)
+        choices = torch.zeros_like(trials.turn[:, :, 0], dtype=torch.int64)
+        mobilities = torch.cat([zeros, zeros[:, :, :1]], dim=2)
+        return CoherentState(zeros[:, :, 0], zeros[:, :, :2], *trials, choices, zeros, mobilities)
 
     def _draw_backbone(
         self,
@@ -253,40 +299,57 @@ class CoherentDrawer:
         chain: Chain,
         keys: Tensor,
         intervals: Tensor,
+        mobilities: Tensor,
         state: CoherentState,
         box: Tensor | None,
-    ) -> tuple[Backbone, Tensor, Tensor, Tensor]:
-        """Return backbones of samples x frames, and the last frame's state of angles, twists and ends."""
+    ) -> tuple[Backbone, CoherentState]:
+        """Return backbones of samples x frames, and the state, with the backbone of the last frame."""
         samples, planes = keys.shape[0], self.model.peptide_planes
         each = None if box is None else box.repeat(len(c_alpha), 1, 1)
         flat = c_alpha.flatten(0, 1)
-        angles, frames = self._draw_angles(flat, chain, keys, intervals, state.angles, each)
+        angles, frames = self._draw_angles(flat, chain, keys, intervals, mobilities, state.angles, each)
         repeats = samples // len(c_alpha)
         frames = PeptideFrames(*(part.repeat(repeats, *[1] * (part.dim() - 1)) for part in frames))
         memory = torch.exp(-intervals / self.rates.twist_memory).unsqueeze(-1)
         noise = self._noise(keys, self.twist_stream, [chain.n_residues, 2])
         twisted = remember(state.twists, memory, noise)
         twists = planes.draw_twists(frames, angles.flatten(0, 1), chain, share_below(twisted).flatten(0, 1))
-        memory = torch.exp(-intervals[:, torch.cat(chain_ends(chain))] / self.rates.end_memory)
-        turned = remember(
-            state.ends,
-            memory[:, :, None, None],
-            self._noise(keys, self.end_stream, list(state.ends.shape[1:])),
+        everywhere = flat.repeat(repeats, 1, 1)
+        peptides = place_peptides(everywhere, frames, angles.flatten(0, 1), twists)
+        ends = torch.cat(chain_ends(chain))
+        trials, end_uniforms = step_ends(
+            self.model.backbone,
+            chain,
+            everywhere.unflatten(0, keys.shape),
+            peptides.unflatten(0, keys.shape),
+            state.end_trials,
+            self.rates.of_ends * intervals[:, ends],
+            self.rates.end_window * intervals[:, ends].sqrt(),
+            self._uniforms(keys, self.end_stream, [len(ends), self.model.backbone.candidates, END_DRAWS]),
         )
         box = None if box is None else box.repeat(samples, 1, 1)
+        choices = state.end_choices.clone()
         backbone = self.model.backbone(
-            flat.repeat(repeats, 1, 1),
+            everywhere,
             frames,
             angles.flatten(0, 1),
             twists,
             chain,
-            share_below(turned).flatten(0, 1),
+            end_uniforms.flatten(0, 1),
             None,
             box,
             None,
-            self.loyalty_nm2,
+            EndMemory(choices, self.loyalty_nm2),
         )
-        return backbone, angles[:, -1], twisted[:, -1], turned[:, -1]
+        after = state._replace(
+            angles=angles[:, -1],
+            twists=twisted[:, -1],
+            end_torsions=trials.torsion,
+            end_turns=trials.turn,
+            end_directions=trials.direction,
+            end_choices=choices,
+        )
+        return backbone, after
 
     def _draw_angles(
         self,
@@ -294,6 +357,7 @@ class CoherentDrawer:
         chain: Chain,
         keys: Tensor,
         intervals: Tensor,
+        mobilities: Tensor,
         before: Tensor,
         box: Tensor | None,
     ) -> tuple[Tensor, PeptideFrames]:
@@ -308,8 +372,7 @@ class CoherentDrawer:
         encoded = planes.encode_described(sites, frames, chain, sites_at_once(keys))
         encoded = type(encoded)(*(part.reshape(-1, n_frames * residues, *part.shape[2:]) for part in encoded))
         seen = surroundings(sites.neighbourhood, chain).unflatten(0, (-1, n_frames))
-        rate = self.rates.of_peptides(chain.types, seen) * intervals
-        rate = rate.flatten(1).expand(samples, -1)
+        rate = (self.rates.of_peptides(chain.types, seen, mobilities) * intervals).flatten(1)
         window = (self.rates.peptide_window * intervals.sqrt()).flatten()
         uniforms = self._uniforms(keys, self.peptide_stream, [residues, DRAWS]).flatten(1, 2)
         angles = torch.cat([before.unsqueeze(1), before.new_zeros(samples, n_frames, residues)], dim=1)
@@ -335,6 +398,7 @@ class CoherentDrawer:
         keys: Tensor,
         steady_keys: Tensor,
         intervals: Tensor,
+        mobilities: Tensor,
         torsions: Tensor,
         box: Tensor | None,
         disulfides: Tensor | None,
@@ -347,8 +411,12 @@ class CoherentDrawer:
         each = None if box is None else box.repeat(samples, 1, 1)
         sites = network.describe(backbone.atoms, c_beta, chain, each)
         hidden = network.encode_all(sites, sites_at_once(keys)).view(samples, n_frames, chain.n_residues, -1)
-        rates = self.rates.of_torsions(chain.types, surroundings(sites.neighbourhood, chain))
-        rates = rates.unflatten(0, keys.shape) * intervals.unsqueeze(-1)
+        seen = surroundings(sites.neighbourhood, chain).unflatten(0, keys.shape)
+        rates = self.rates.of_torsions(chain.types, seen, mobilities) * intervals.unsqueeze(-1)
+        if disulfides is not None:
+            # Disulfides change as a whole, when the backbone no longer lets them close as before.
+            held = disulfides.flatten()
+            rates[:, :, held] *= (intervals[:, held] >= LONG_AGO_PS).unsqueeze(-1)
         c_beta = c_beta.unflatten(0, keys.shape)
         atoms, oxt = (part.unflatten(0, keys.shape) for part in backbone)
         uniforms = self._uniforms(keys, self.torsion_stream, [chain.n_residues, MAX_CHI, DRAWS])
@@ -386,7 +454,7 @@ class CoherentDrawer:
         """Return a frame's side chains (samples, residues, 10, 3) and torsions (samples, residues, 4)."""
         network, types = self.model.side_chains, scene.types
         uniforms, rate = uniforms.flatten(0, 1), rate.flatten(0, 1)
-        window = self.rates.torsion_window * interval.sqrt().repeat(len(scene.keys)).unsqueeze(-1)
+        window = (self.rates.torsion_window * interval.sqrt()).repeat(len(scene.keys))
         before, moved = torsions.flatten(0, 1), torch.zeros_like(torsions).flatten(0, 1)
         anew = torch.zeros_like(types, dtype=torch.bool)
         first_left = torch.full_like(types, MAX_CHI)
@@ -399,15 +467,21 @@ class CoherentDrawer:
             ).squeeze(1)
             always = torch.where(anew[rows], LONG_AGO_PS, rate[rows, chi])
             angle, left = step_angle(
-                probabilities, before[rows, chi], always, window[rows, chi], uniforms[rows, chi]
+                probabilities, before[rows, chi], always, window[rows], uniforms[rows, chi]
             )
             moved[rows, chi] = angle
             first_left[rows] = torch.where(left & ~anew[rows], chi, first_left[rows])
             anew[rows] |= left
-        return self._pack(scene, moved, first_left, rate, disulfides)
+        return self._pack(scene, before, moved, first_left, rate, disulfides)
 
     def _pack(
-        self, scene: _Scene, torsions: Tensor, first: Tensor, rate: Tensor, disulfides: Tensor | None
+        self,
+        scene: _Scene,
+        before: Tensor,
+        torsions: Tensor,
+        first: Tensor,
+        rate: Tensor,
+        disulfides: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Build side chains, and give those that left a well or overlap a choice of torsions.
 
@@ -415,8 +489,10 @@ class CoherentDrawer:
         ----------
         scene : _Scene
             The frame.
+        before : Tensor, (n, 4)
+            Torsions of samples x residues in the frame before, in radians.
         torsions : Tensor, (n, 4)
-            Of samples x residues, in radians.
+            After their step.
         first : Tensor, (n,) int64
             First torsion that left its basin; 4 where none did.
         rate : Tensor, (n, 4)
@@ -438,6 +514,8 @@ class CoherentDrawer:
             keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rows.device))
             uniforms = self._uniforms(keys.flatten()[rows], stream, [count - 1, MAX_CHI, 2])
             variants = self._vary(scene, rows, choices[rows, 0], first[rows], rate[rows], uniforms)
+            # Where no place is free, side chains go back to where they were.
+            variants[:, -1] = torch.where(leaves[rows, None], before[rows], variants[:, -1])
             choices[rows, 1:] = variants
             atoms[rows, 1:] = self._place(scene, rows, variants)
             choice = self._choose(scene, atoms, stage, self.model.sweeps)[0].flatten()

@@ -136,8 +136,12 @@ def test_noise_is_stationary():
 
 def test_rates_grow_with_temperature_and_shrink_with_burial():
     cold, hot = CoherenceRates(280.0), CoherenceRates(360.0)
-    types, open_place = torch.arange(20), torch.zeros(20, 3)
-    assert (hot.of_peptides(types, open_place) > cold.of_peptides(types, open_place)).all()
-    assert (hot.of_torsions(types, open_place) > cold.of_torsions(types, open_place)).all()
+    types, open_place, usual = torch.arange(20), torch.zeros(20, 3), torch.zeros(20, 4)
+    assert (
+        hot.of_peptides(types, open_place, usual[:, 0]) > cold.of_peptides(types, open_place, usual[:, 0])
+    ).all()
+    assert (hot.of_torsions(types, open_place, usual) > cold.of_torsions(types, open_place, usual)).all()
     buried = open_place + torch.tensor([1.0, 0.0, 0.0])
-    assert (cold.of_torsions(types, buried)[:, :2] < cold.of_torsions(types, open_place)[:, :2]).all()
+    assert (
+        cold.of_torsions(types, buried, usual)[:, :2] < cold.of_torsions(types, open_place, usual)[:, :2]
+    ).all()
