@@ -8,8 +8,8 @@ def find_basins(probabilities: Tensor, *, smoothing_passes: int) -> Tensor:
     """Find the basin of each bin, named by the bin of its maximum.
 
     The distribution is smoothed first: each pass averages a bin, with weight 2, and its two neighbours. Every
-    bin then belongs to the maximum uphill from it; where both neighbours are higher, the higher one leads on
-    (the one before at ties).
+    bin then belongs to the maximum that the higher neighbours lead to. Of equal bins, the one with the lower
+    index counts as the higher.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from backmap.ops.canonical_alignment import FrameRule
 
@@ -362,10 +363,11 @@ def find_basins(probabilities: Tensor, smoothing_passes: int) -> Tensor:
     smooth = probabilities
     for _ in range(smoothing_passes):
         smooth = 0.5 * smooth + 0.25 * (smooth.roll(1, -1) + smooth.roll(-1, -1))
-    before, after = smooth.roll(1, -1), smooth.roll(-1, -1)
-    index = torch.arange(bins, device=probabilities.device).expand_as(probabilities)
-    down = (before > smooth) & (before >= after)
-    uphill = torch.where(down, index - 1, torch.where(after > smooth, index + 1, index)) % bins
+    uphill = index = torch.arange(bins, device=probabilities.device).expand_as(probabilities)
+    for neighbour in ((index - 1) % bins, (index + 1) % bins):
+        there, here = smooth.gather(-1, neighbour), smooth.gather(-1, uphill)
+        above = (there > here) | ((there == here) & (neighbour < uphill))
+        uphill = torch.where(above, neighbour, uphill)
     for _ in range(bins.bit_length()):
         uphill = uphill.gather(-1, uphill)
     return uphill
@@ -455,27 +457,23 @@ def _draw_near(probabilities: Tensor, before: Tensor, window: Tensor, uniforms: 
     """Angle (*) drawn in a window around the one before, which is placed at random."""
     bins = probabilities.shape[-1]
     cumulative = probabilities.cumsum(dim=-1)
+    before_bin = functional.pad(cumulative[..., :-1], [1, 0])
     whole = cumulative[..., -1:]
 
     def below(place: Tensor) -> Tensor:
         chosen = place.long().clamp_max(bins - 1)
-        weight = probabilities.gather(-1, chosen)
-        return cumulative.gather(-1, chosen) - weight + (place - chosen) * weight
+        return before_bin.gather(-1, chosen) + (place - chosen) * probabilities.gather(-1, chosen)
 
     width = (window / (2 * math.pi) * bins).clamp_max(bins).unsqueeze(-1)
     turn = torch.remainder(before / (2 * math.pi) + 0.5, 1.0).unsqueeze(-1) * bins
     start = torch.remainder(turn - uniforms[..., :1] * width, bins)
     end = start + width
-    first, last = (
-        below(start),
-        torch.where(end >= bins, below(end - bins) + whole, below(end.clamp_max(bins))),
-    )
-    inside = last - first
-    target = torch.remainder(first + uniforms[..., 1:] * inside, whole.clamp_min(1e-30))
+    last = below(torch.remainder(end, bins)) + torch.where(end >= bins, whole, 0.0)
+    inside = last - below(start)
+    target = torch.remainder(below(start) + uniforms[..., 1:] * inside, whole.clamp_min(1e-30))
     chosen = _bin_beyond(cumulative, target)
-    weight = probabilities.gather(-1, chosen)
-    within = ((target - cumulative.gather(-1, chosen)) / weight + 1).clamp(0.0, 1 - 2.0**-24)
-    drawn = ((chosen + within) / bins - 0.5) * (2 * math.pi)
+    place = (target - before_bin.gather(-1, chosen)) / probabilities.gather(-1, chosen)
+    drawn = ((chosen + place.clamp(0.0, 1 - 2.0**-24)) / bins - 0.5) * (2 * math.pi)
     return torch.where(inside > 1e-12, drawn, before.unsqueeze(-1)).squeeze(-1)
 
 

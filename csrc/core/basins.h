@@ -33,16 +33,22 @@ BACKMAP_HD void smooth(const T* probability, int64_t bins, int64_t passes, T* he
   }
 }
 
+// Whether the bin a is above b; of equal ones, the one with the lower index is.
+template <typename T>
+BACKMAP_HD bool is_above(const T* height, int64_t a, int64_t b) {
+  return height[a] > height[b] || (height[a] == height[b] && a < b);
+}
+
 // basin[b] = the bin of the maximum that is uphill from b.
 template <typename T>
 BACKMAP_HD void find_basins(const T* probability, int64_t bins, int64_t passes, T* height, int64_t* basin) {
   smooth(probability, bins, passes, height);
   for (int64_t b = 0; b < bins; ++b) {
-    const int64_t previous = b > 0 ? b - 1 : bins - 1, next = b + 1 < bins ? b + 1 : 0;
-    const T before = height[previous], here = height[b], after = height[next];
-    basin[b] = before > here && before >= after ? previous : after > here ? next : b;
+    const int64_t before = b > 0 ? b - 1 : bins - 1, after = b + 1 < bins ? b + 1 : 0;
+    const int64_t higher = is_above(height, before, b) ? before : b;
+    basin[b] = is_above(height, after, higher) ? after : higher;
   }
-  for (int64_t b = 0; b < bins; ++b) {  // heights increase along the way, so it ends
+  for (int64_t b = 0; b < bins; ++b) {  // each bin of the way is above the one before, so it ends
     int64_t top = basin[b];
     while (basin[top] != top) top = basin[top];
     basin[b] = top;

@@ -91,7 +91,7 @@ def test_ends_of_the_ranges(rate, window, share):
 
 @every_operator
 def test_single_precision_is_near(name):
-    given = arguments("peaked")
+    given = arguments()
     single = {key: value.float() for key, value in given.items()}
     for actual, expected in zip(
         evaluate(operators, name, single), evaluate(operators, name, given), strict=True
@@ -123,8 +123,9 @@ def test_definition_of_basins():
         return find_basins(torch.tensor(values), smoothing_passes=smoothing_passes).tolist()
 
     assert found(1.0, 3.0, 2.0, 0.0, 5.0) == [4, 1, 1, 4, 4]
-    assert found(3.0, 0.0, 3.0, 1.0) == [0, 0, 2, 2]  # of equal neighbours, the one before
-    assert found(1.0, 1.0, 1.0) == [0, 1, 2]
+    assert found(3.0, 0.0, 3.0, 1.0) == [0, 0, 2, 0]  # of equal neighbours, the lower index
+    assert found(2.0, 1.0, 0.0, 0.0, 1.0, 2.0) == [0, 0, 0, 0, 0, 0]
+    assert found(1.0, 1.0, 1.0) == [0, 0, 0]
     assert found(0.0, 9.0, 0.0, 1.0, 0.0, 0.0) == [1, 1, 1, 3, 3, 1]
     assert found(0.0, 9.0, 0.0, 1.0, 0.0, 0.0, smoothing_passes=8) == [1] * 6
 
