@@ -1,5 +1,6 @@
 """Operators on tensors: thin wrappers around the native library."""
 
+from backmap.ops.basins import draw_anew, draw_within, find_basins, step_angle
 from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.density_to_coordinates import density_to_coordinates
@@ -16,10 +17,14 @@ __all__ = [
     "canonical_alignment",
     "canonical_placement",
     "density_to_coordinates",
+    "draw_anew",
     "draw_c_alphas",
+    "draw_within",
+    "find_basins",
     "least_overlap",
     "overlapping_placement",
     "pack_side_chains",
+    "step_angle",
     "structure_penalty",
     "structure_score",
     "voxelize",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from backmap.ops.canonical_alignment import FrameRule
 
@@ -356,6 +357,50 @@ def least_overlap(
     return torch.stack(choices, -1) if choices else residue.new_zeros(*atoms.shape[:-3], 0)
 
 
+def find_basins(probabilities: Tensor, smoothing_passes: int) -> Tensor:
+    """Specification of :func:`backmap.ops.find_basins`."""
+    bins = probabilities.shape[-1]
+    smooth = probabilities
+    for _ in range(smoothing_passes):
+        smooth = 0.5 * smooth + 0.25 * (smooth.roll(1, -1) + smooth.roll(-1, -1))
+    uphill = index = torch.arange(bins, device=probabilities.device).expand_as(probabilities)
+    for neighbour in ((index - 1) % bins, (index + 1) % bins):
+        there, here = smooth.gather(-1, neighbour), smooth.gather(-1, uphill)
+        above = (there > here) | ((there == here) & (neighbour < uphill))
+        uphill = torch.where(above, neighbour, uphill)
+    for _ in range(bins.bit_length()):
+        uphill = uphill.gather(-1, uphill)
+    return uphill
+
+
+def step_angle(
+    probabilities: Tensor,
+    before: Tensor,
+    rate: Tensor,
+    window: Tensor,
+    uniforms: Tensor,
+    smoothing_passes: int,
+) -> tuple[Tensor, Tensor]:
+    """Specification of :func:`backmap.ops.step_angle`."""
+    leave = _leaving(probabilities, find_basins(probabilities, smoothing_passes), rate)
+    left = uniforms[..., 0] < leave.gather(-1, _bin_of(before, probabilities)).squeeze(-1)
+    angle = torch.where(left, _draw_angle(probabilities * leave, uniforms[..., 1:3]), before)
+    return _draw_near(probabilities, angle, window, uniforms[..., 3:]), left
+
+
+def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor, smoothing_passes: int) -> Tensor:
+    """Specification of :func:`backmap.ops.draw_anew`."""
+    leave = _leaving(probabilities, find_basins(probabilities, smoothing_passes), rate)
+    return _draw_angle(probabilities * leave, uniforms)
+
+
+def draw_within(probabilities: Tensor, before: Tensor, uniforms: Tensor, smoothing_passes: int) -> Tensor:
+    """Specification of :func:`backmap.ops.draw_within`."""
+    basins = find_basins(probabilities, smoothing_passes)
+    own = basins.gather(-1, _bin_of(before, probabilities))
+    return _draw_angle(probabilities * (basins == own), uniforms)
+
+
 def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
     """Return the voxel centres (grid_points,) along an axis, with the dtype and device of `like`."""
     k = torch.arange(grid_points, dtype=like.dtype, device=like.device)
@@ -380,6 +425,56 @@ def density_to_coordinates(density: Tensor, width: float, logits: bool) -> tuple
     voxels = torch.stack(torch.meshgrid(centres, centres, centres, indexing="ij"), -1)
     first = (weight.unsqueeze(-1) * voxels).sum((-2, -3, -4))
     return first / torch.where(total == 0, 1, total).unsqueeze(-1), total
+
+
+def _leaving(probabilities: Tensor, basins: Tensor, rate: Tensor) -> Tensor:
+    """Probability (*, bins) of leaving the basin of each bin."""
+    root = torch.zeros_like(probabilities).scatter_add(-1, basins, probabilities).sqrt()
+    out = rate.clamp_max(1e9).unsqueeze(-1) * root.sum(dim=-1, keepdim=True)
+    return out / (root.gather(-1, basins) + out).clamp_min(1e-30)
+
+
+def _bin_of(angle: Tensor, probabilities: Tensor) -> Tensor:
+    """Bin (*, 1) of an angle."""
+    bins = probabilities.shape[-1]
+    turn = torch.remainder(angle / (2 * math.pi) + 0.5, 1.0)
+    return (turn * bins).long().clamp_max(bins - 1).unsqueeze(-1)
+
+
+def _bin_beyond(cumulative: Tensor, target: Tensor) -> Tensor:
+    """First bin (*, 1) whose cumulative weight exceeds the target (*, 1); the last possible if none does."""
+    return ((cumulative <= target) & (cumulative < cumulative[..., -1:])).sum(dim=-1, keepdim=True)
+
+
+def _draw_angle(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """Angle (*) drawn from bins: the bin by inversion of the cumulative distribution, and the place in it."""
+    cumulative = weights.cumsum(dim=-1)
+    drawn = _bin_beyond(cumulative, uniforms[..., :1] * cumulative[..., -1:]) + uniforms[..., 1:]
+    return ((drawn / weights.shape[-1] - 0.5) * (2 * math.pi)).squeeze(-1)
+
+
+def _draw_near(probabilities: Tensor, before: Tensor, window: Tensor, uniforms: Tensor) -> Tensor:
+    """Angle (*) drawn in a window around the one before, which is placed at random."""
+    bins = probabilities.shape[-1]
+    cumulative = probabilities.cumsum(dim=-1)
+    before_bin = functional.pad(cumulative[..., :-1], [1, 0])
+    whole = cumulative[..., -1:]
+
+    def below(place: Tensor) -> Tensor:
+        chosen = place.long().clamp_max(bins - 1)
+        return before_bin.gather(-1, chosen) + (place - chosen) * probabilities.gather(-1, chosen)
+
+    width = (window / (2 * math.pi) * bins).clamp_max(bins).unsqueeze(-1)
+    turn = torch.remainder(before / (2 * math.pi) + 0.5, 1.0).unsqueeze(-1) * bins
+    start = torch.remainder(turn - uniforms[..., :1] * width, bins)
+    end = start + width
+    last = below(torch.remainder(end, bins)) + torch.where(end >= bins, whole, 0.0)
+    inside = last - below(start)
+    target = torch.remainder(below(start) + uniforms[..., 1:] * inside, whole.clamp_min(1e-30))
+    chosen = _bin_beyond(cumulative, target)
+    place = (target - before_bin.gather(-1, chosen)) / probabilities.gather(-1, chosen)
+    drawn = ((chosen + place.clamp(0.0, 1 - 2.0**-24)) / bins - 0.5) * (2 * math.pi)
+    return torch.where(inside > 1e-12, drawn, before.unsqueeze(-1)).squeeze(-1)
 
 
 def _restore_bonds(x: Tensor, bonds: Tensor, noise: Tensor, rounds: int) -> None:

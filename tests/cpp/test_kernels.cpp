@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "check.h"
+#include "kernels/basins.h"
 #include "kernels/c_alphas.h"
 #include "kernels/canonical_alignment.h"
 #include "kernels/density_to_coordinates.h"
@@ -355,6 +356,49 @@ void test_least_overlap(int64_t batch, int64_t residues, int64_t slots, int64_t 
       "least_overlap");
 }
 
+// ---- Basins ------------------------------------------------------------------------------------
+
+template <typename T>
+void test_basins(int64_t rows, int64_t bins) {
+  Random random{unsigned(rows + bins)};
+  auto probability = random.uniforms<T>(rows * bins, -0.5, 1);
+  for (T& p : probability) p = p > T(0) ? p : T(0);
+  auto before = random.uniforms<T>(rows, -9, 9);
+  if (rows > 2) before[0] = std::numeric_limits<T>::quiet_NaN(), before[1] = std::numeric_limits<T>::infinity();
+  if (rows > 2) probability[2 * bins] = std::numeric_limits<T>::quiet_NaN();
+  const auto rate = random.uniforms<T>(rows, 0, 2), window = random.uniforms<T>(rows, 0, 2),
+             five = random.uniforms<T>(rows * step_draws, 0, 1), two = random.uniforms<T>(rows * bin_draws, 0, 1);
+  std::vector<char> workspace(cuda::basins_workspace<T>(rows, bins), 77);
+  struct Result {
+    std::vector<int64_t> basin;
+    std::vector<T> angle, anew, within;
+    Flags left;
+  };
+  const auto run = [&](auto&& find, auto&& step, auto&& anew, auto&& within) {
+    Result r{std::vector<int64_t>(rows * bins, 9), std::vector<T>(rows, T(9)), std::vector<T>(rows, T(9)),
+             std::vector<T>(rows, T(9)), Flags(rows)};
+    const int64_t passes = 3;
+    find(FindBasinsArguments<T>{rows, bins, passes, probability.data(), workspace.data(), r.basin.data()});
+    step(StepAngleArguments<T>{rows, bins, passes, probability.data(), before.data(), rate.data(), window.data(),
+                               five.data(), workspace.data(), r.angle.data(), r.left.data()});
+    anew(DrawAnewArguments<T>{rows, bins, passes, probability.data(), rate.data(), two.data(), workspace.data(),
+                              r.anew.data()});
+    within(DrawWithinArguments<T>{rows, bins, passes, probability.data(), before.data(), two.data(), workspace.data(),
+                                  r.within.data()});
+    return r;
+  };
+  const Result c = run([](const auto& a) { cpu::find_basins(a); }, [](const auto& a) { cpu::step_angle(a); },
+                       [](const auto& a) { cpu::draw_anew(a); }, [](const auto& a) { cpu::draw_within(a); });
+  const Result g =
+      run([](const auto& a) { cuda::find_basins(a, nullptr); }, [](const auto& a) { cuda::step_angle(a, nullptr); },
+          [](const auto& a) { cuda::draw_anew(a, nullptr); }, [](const auto& a) { cuda::draw_within(a, nullptr); });
+  check(c.basin == g.basin, "find_basins");
+  check(same_bytes(c.angle.data(), g.angle.data(), rows * sizeof(T)), "step_angle: angle");
+  check(same_bytes(c.left.data(), g.left.data(), rows), "step_angle: left");
+  check(same_bytes(c.anew.data(), g.anew.data(), rows * sizeof(T)), "draw_anew");
+  check(same_bytes(c.within.data(), g.within.data(), rows * sizeof(T)), "draw_within");
+}
+
 // ---- C-alphas ----------------------------------------------------------------------------------
 
 template <typename T>
@@ -519,6 +563,10 @@ void test_all() {
   test_least_overlap<T>(1, 1, 1, 1, 1, 1, 1);
   test_least_overlap<T>(1, 0, 4, 2, 3, 1, 1);
   test_least_overlap<T>(0, 5, 4, 2, 3, 1, 1);
+  test_basins<T>(100, 36);
+  test_basins<T>(700, 72);  // several threads
+  test_basins<T>(5, 1);
+  test_basins<T>(0, 36);
   test_c_alphas<T>(2, 60, 12);
   test_c_alphas<T>(2, 60, 12, 3);
   test_c_alphas<T>(1, 300, 11, 4);  // more residues than threads

@@ -321,8 +321,6 @@ def cubes(*shape: int, grid_points: int, dtype: torch.dtype) -> Tensor:
 BAD_LENGTHS = (0.0, -0.1, NAN, INFINITE)
 BAD_GAUSSIANS = {"width": BAD_LENGTHS, "sigma": BAD_LENGTHS}
 
-# ---- All ---------------------------------------------------------------------------------------
-
 # ---- C-alphas ----------------------------------------------------------------------------------
 
 
@@ -411,6 +409,56 @@ def c_alpha_operators() -> list[Operator]:
         ),
     ]
 
+
+# ---- Basins ------------------------------------------------------------------------------------
+
+
+def distributions(batch, dtype, bins) -> Arguments:
+    return {"probabilities": torch.rand(*batch, bins, dtype=dtype), "smoothing_passes": 2}
+
+
+def angle_step(batch, dtype, bins) -> Arguments:
+    return {
+        "probabilities": torch.rand(*batch, bins, dtype=dtype),
+        "before": 10 * torch.rand(batch, dtype=dtype) - 5,
+        "rate": torch.rand(batch, dtype=dtype),
+        "window": torch.rand(batch, dtype=dtype),
+        "uniforms": torch.rand(*batch, 5, dtype=dtype),
+        "smoothing_passes": 2,
+    }
+
+
+def angle_draw(given: str) -> Callable[..., Arguments]:
+    """Arguments of a draw that depends on the rate, or on the angle before."""
+
+    def make(batch, dtype, bins) -> Arguments:
+        step = angle_step(batch, dtype, bins)
+        kept = {name: step[name] for name in ("probabilities", given)}
+        return {**kept, "uniforms": torch.rand(*batch, 2, dtype=dtype), "smoothing_passes": 2}
+
+    return make
+
+
+def basin_operators() -> list[Operator]:
+    makers = {
+        "find_basins": distributions,
+        "step_angle": angle_step,
+        "draw_anew": angle_draw("rate"),
+        "draw_within": angle_draw("before"),
+    }
+    return [
+        Operator(
+            name,
+            make,
+            {"bins": 1},
+            free={"probabilities": (-1, -2) if name == "find_basins" else (-1,)},
+            bad_values={"smoothing_passes": (-1, 4097, 2**62)},
+        )
+        for name, make in makers.items()
+    ]
+
+
+# ---- All ---------------------------------------------------------------------------------------
 
 DENSITY_SIZES = {"particles": 0, "grid_points": 1}
 ALIGNMENT_SIZES = {"residues": 0, "slots": 0, "queries": 0, "neighbours": 0}
@@ -555,6 +603,7 @@ OPERATORS = [
     *bonded_operators(),
     *bonded_operators(" in a box", in_a_box, {"box": bad_boxes}),
     *c_alpha_operators(),
+    *basin_operators(),
     Operator(
         "voxelize",
         particles,

@@ -505,8 +505,8 @@ class CoherentDrawer:
         atoms = self._place(scene, slice(None), torsions.unsqueeze(1)).expand(-1, count, -1, -1).clone()
         bonded = self._bond(scene, choices, atoms, disulfides)
         leaves = first < MAX_CHI
+        _, energy = self._choose(scene, atoms[:, :1], 0, 0)
         for stage, limit in enumerate((self.overlap_kt, self.strained_kt)):
-            energy = self._choose(scene, atoms, stage, 0)[1].flatten()
             rows = torch.nonzero((leaves | (energy > limit)) & ~bonded & scene.turns).squeeze(-1)
             if len(rows) == 0:
                 break
@@ -518,7 +518,7 @@ class CoherentDrawer:
             variants[:, -1] = torch.where(leaves[rows, None], before[rows], variants[:, -1])
             choices[rows, 1:] = variants
             atoms[rows, 1:] = self._place(scene, rows, variants)
-            choice = self._choose(scene, atoms, stage, self.model.sweeps)[0].flatten()
+            choice, energy = self._choose(scene, atoms, stage, self.model.sweeps)
             choices, atoms = _keep(choices, choice), _keep(atoms, choice)
             leaves, first, rate = (
                 torch.zeros_like(leaves),
@@ -605,13 +605,14 @@ class CoherentDrawer:
         return self.model.geometry(atoms[rows], c_beta[rows], scene.types[rows], torsions)
 
     def _choose(self, scene: _Scene, atoms: Tensor, stage: int, sweeps: int) -> tuple[Tensor, Tensor]:
-        """Return the candidates that packing chooses, and their energies, (samples, residues)."""
+        """Return the choices (n,) of packing among atoms (n, candidates, 10, 3), and their energies (n,)."""
         shape = len(scene.keys), scene.chain.n_residues
         uniforms = self._uniforms(scene.keys, self.packing_stream + stage, [sweeps, shape[1]])
         candidates = atoms.unflatten(0, shape)
-        return self.model.packer.choose(
+        choice, energy = self.model.packer.choose(
             candidates, scene.backbone, scene.chain, uniforms, scene.box, scene.obstacles
         )
+        return choice.flatten(), energy.flatten()
 
     def _uniforms(self, keys: Tensor, stream: int, shape: list[int]) -> Tensor:
         """Return uniform numbers (*keys, *shape)."""

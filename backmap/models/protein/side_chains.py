@@ -348,11 +348,12 @@ def measure_given_torsions(backbone: Tensor, c_beta: Tensor, types: Tensor, give
 class SideChainGeometry(nn.Module):
     """Places all side-chain atoms on ideal bonds.
 
-    For each residue type and each slot after CB, the buffers contain the parent slots of the atom, its bond
-    length and angle, the index of its torsion, and the offset added to the torsion.
+    For each residue type and each slot after CB, the buffers contain the number of bonds from CB to the atom
+    (0 where there is no atom), its parent slots, its bond length and angle, the index of its torsion, and the
+    offset added to the torsion. Atoms with equal numbers of bonds are placed at once.
     """
 
-    exists: Tensor
+    depth: Tensor
     parents: Tensor
     chi: Tensor
     length: Tensor
@@ -367,18 +368,21 @@ class SideChainGeometry(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         shape = (len(RESIDUE_NAMES), self.slots - self.first)
-        exists, parents = torch.zeros(shape, dtype=torch.bool), torch.zeros(*shape, 3, dtype=torch.int64)
+        depth, parents = torch.zeros(shape, dtype=torch.int64), torch.zeros(*shape, 3, dtype=torch.int64)
         chi, values = torch.full(shape, self.no_chi), torch.zeros(*shape, 3)
         for kind, name in enumerate(RESIDUE_NAMES):
             if kind == self.proline:
                 continue  # the ring is closed instead
             geometry = ideal_geometry()["residues"][name]["placements"]
             for number, (placement, (_, *entry)) in enumerate(zip(PLACEMENTS[name], geometry, strict=True)):
-                exists[kind, number] = True
-                parents[kind, number] = torch.tensor([HEAVY_ATOMS[name].index(a) for a in placement.parents])
+                slots = [HEAVY_ATOMS[name].index(atom) for atom in placement.parents]
+                bonded = slots[-1] - self.first
+                depth[kind, number] = 1 + (depth[kind, bonded] if bonded >= 0 else 0)
+                parents[kind, number] = torch.tensor(slots)
                 chi[kind, number] = self.no_chi if placement.chi is None else placement.chi
                 values[kind, number] = torch.tensor(entry)
-        tables = {"exists": exists, "parents": parents, "chi": chi}
+        self.most_bonds = int(depth.max())
+        tables = {"depth": depth, "parents": parents, "chi": chi}
         tables |= dict(zip(("length", "angle", "offset"), values.unbind(dim=-1), strict=True))
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
@@ -417,8 +421,10 @@ class SideChainGeometry(nn.Module):
         atoms[:, :, :4] = backbone[:, None]
         atoms[:, :, 4] = c_beta[:, None] * (types != self.glycine)[:, None, None]
         torsions = torch.cat([torsions, torch.zeros_like(torsions[..., :1])], dim=-1)
-        for number in range(self.slots - self.first):
-            rows = torch.nonzero(self.exists[types, number]).squeeze(-1)
+        for depth in range(1, self.most_bonds + 1):
+            rows, number = torch.nonzero(self.depth[types] == depth).unbind(dim=1)
+            if len(rows) == 0:
+                break
             kinds = types[rows]
             a, b, c = atoms[rows[:, None], :, self.parents[kinds, number]].unbind(dim=1)
             torsion = torsions[rows, :, self.chi[kinds, number]] + self.offset[kinds, number, None]
@@ -426,20 +432,22 @@ class SideChainGeometry(nn.Module):
             placed = place_atom(a, b, c, length, angle, torsion)
             atoms[rows, :, self.first + number] = _kept(given, placed, rows, self.first + number)
         rows = torch.nonzero(types == self.proline).squeeze(-1)
-        n, c_alpha, _, _, beta = atoms[rows, :, : self.first].unbind(dim=2)
-        gamma = self.ring.place_gamma(n, c_alpha, beta, torsions[rows, :, 0])
-        gamma = _kept(given, gamma, rows, self.first)
-        delta = _kept(given, self.ring.close(n, c_alpha, beta, gamma), rows, self.first + 1)
-        atoms[rows, :, self.first] = gamma
-        atoms[rows, :, self.first + 1] = delta
+        if len(rows) > 0:
+            slot = torch.full_like(rows, self.first)
+            n, c_alpha, _, _, beta = atoms[rows, :, : self.first].unbind(dim=2)
+            gamma = self.ring.place_gamma(n, c_alpha, beta, torsions[rows, :, 0])
+            gamma = _kept(given, gamma, rows, slot)
+            delta = _kept(given, self.ring.close(n, c_alpha, beta, gamma), rows, slot + 1)
+            atoms[rows, :, self.first] = gamma
+            atoms[rows, :, self.first + 1] = delta
         return atoms[:, :, self.first - 1 :]
 
 
-def _kept(given: Given | None, placed: Tensor, rows: Tensor, slot: int) -> Tensor:
-    """Return atoms (rows, candidates, 3) of a slot, replaced by given ones."""
+def _kept(given: Given | None, placed: Tensor, rows: Tensor, slots: Tensor) -> Tensor:
+    """Return atoms (n, candidates, 3) of rows (n,) and slots (n,), replaced by given ones."""
     if given is None:
         return placed
-    return torch.where(given.present[rows, slot, None, None], given.atoms[rows, slot].unsqueeze(1), placed)
+    return torch.where(given.present[rows, slots, None, None], given.atoms[rows, slots].unsqueeze(1), placed)
 
 
 @functools.cache

@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from backmap.models.protein.basins import DRAWS, draw_anew, draw_within, find_basins, leaving, step_angle
+from backmap.models.protein.basins import (
+    DRAWS,
+    basin_masses,
+    draw_anew,
+    draw_within,
+    find_basins,
+    share_leaving,
+    step_angle,
+)
 from backmap.models.protein.geometry import classify_angle
 
 BINS = 36
@@ -48,11 +56,8 @@ def test_basins_surround_maxima_also_across_the_end_of_the_turn():
 @pytest.mark.parametrize("rate", [1e-3, 0.1, 5.0])
 @pytest.mark.parametrize("distribution", [ROTAMERS, BROAD])
 def test_flows_between_basins_are_balanced(distribution, rate):
-    basins = find_basins(distribution)
-    leave = leaving(distribution, basins, torch.tensor(rate))
-    names, member = basins.unique(return_inverse=True)
-    mass = torch.zeros(len(names)).index_add(0, member, distribution)
-    out = torch.stack([leave[basins == name][0] for name in names])
+    mass = basin_masses(distribution, find_basins(distribution))
+    out = share_leaving(mass, mass.sqrt().sum(), torch.tensor(rate))
     landing = mass * out / (mass * out).sum()
     flow = (mass * out)[:, None] * landing
     assert torch.allclose(flow, flow.T, atol=1e-7)
@@ -128,6 +133,18 @@ def test_improbable_basins_are_left_at_once():
     rate, window = torch.full_like(before, 0.01), torch.full_like(before, 0.1)
     after, _ = step_angle(only, before, rate, window, uniforms)
     assert (after < 0).float().mean() > 0.9
+
+
+def test_leading_dimensions_broadcast():
+    generator = torch.Generator().manual_seed(7)
+    before = sample(ROTAMERS, 12, generator).view(3, 4)
+    uniforms = torch.rand(3, 4, DRAWS, generator=generator)
+    rate, window = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor(0.3)
+    angle, left = step_angle(ROTAMERS, before, rate, window, uniforms)
+    for row in range(3):
+        for column in range(4):
+            here = before[row, column], rate[column], window, uniforms[row, column]
+            assert step_angle(ROTAMERS, *here) == (angle[row, column], left[row, column])
 
 
 def test_drawing_within_a_basin_keeps_it():

@@ -1,0 +1,60 @@
+// Basins of distributions on a circle, and steps of angles in time. The rows are independent.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/launchers.h"
+
+namespace backmap {
+
+constexpr int64_t step_draws = 5;  // uniform numbers of a step
+constexpr int64_t bin_draws = 2;   // uniform numbers for a bin and a place in it
+
+template <typename T>
+struct FindBasinsArguments {
+  int64_t rows, bins, passes;
+  const T* probability;  // (rows, bins)
+  char* workspace;       // CUDA only, of basins_workspace() bytes
+  int64_t* basin;        // out (rows, bins)
+};
+
+template <typename T>
+struct StepAngleArguments {
+  int64_t rows, bins, passes;
+  const T* probability;  // (rows, bins)
+  const T* before;       // (rows)
+  const T* rate;         // (rows)
+  const T* window;       // (rows)
+  const T* uniform;      // (rows, 5)
+  char* workspace;       // CUDA only
+  T* angle;              // out (rows)
+  bool* left;            // out (rows)
+};
+
+template <typename T>
+struct DrawAnewArguments {
+  int64_t rows, bins, passes;
+  const T* probability;  // (rows, bins)
+  const T* rate;         // (rows)
+  const T* uniform;      // (rows, 2)
+  char* workspace;       // CUDA only
+  T* angle;              // out (rows)
+};
+
+template <typename T>
+struct DrawWithinArguments {
+  int64_t rows, bins, passes;
+  const T* probability;  // (rows, bins)
+  const T* before;       // (rows)
+  const T* uniform;      // (rows, 2)
+  char* workspace;       // CUDA only
+  T* angle;              // out (rows)
+};
+
+BACKMAP_LAUNCHERS(find_basins, FindBasinsArguments);
+BACKMAP_LAUNCHERS(step_angle, StepAngleArguments);
+BACKMAP_LAUNCHERS(draw_anew, DrawAnewArguments);
+BACKMAP_LAUNCHERS(draw_within, DrawWithinArguments);
+BACKMAP_CUDA_WORKSPACE(basins_workspace, int64_t /*rows*/, int64_t /*bins*/);
+
+}  // namespace backmap

@@ -1,0 +1,182 @@
+// Basins of distributions on a circle, and steps of angles in time: from tensors to launchers.
+#include "kernels/basins.h"
+
+#include "torch/checks.h"
+#include "torch/launch.h"
+#include "torch/register.h"
+
+namespace backmap {
+namespace {
+
+using namespace checks;
+
+constexpr int64_t most_passes = 4096;
+
+// Returns the batch dimensions.
+Sizes check_distributions(const Argument& probabilities, int64_t passes) {
+  is_floating(probabilities);
+  const Tensor& tensor = probabilities.tensor;
+  TORCH_CHECK_VALUE(tensor.dim() >= 1 && tensor.sym_size(-1) >= 1, probabilities.op, ": ", probabilities.name,
+                    " must have shape (*, bins) with 1 bin or more, got ", tensor.sym_sizes());
+  TORCH_CHECK_VALUE(0 <= passes && passes <= most_passes, probabilities.op, ": smoothing_passes must lie in [0, ",
+                    most_passes, "], got ", passes);
+  return without_last(tensor, 1);
+}
+
+void goes_with_rows(const Argument& a, const Argument& probabilities, const Sizes& shape) {
+  goes_with(a, probabilities, probabilities.tensor.scalar_type());
+  has_shape(a, shape);
+}
+
+template <typename T>
+Tensor workspace_of(const Tensor& probabilities) {
+  return cuda_workspace(
+      probabilities, [&] { return cuda::basins_workspace<T>(frame_count(probabilities, 1), probabilities.size(-1)); });
+}
+
+// ---- Basins ------------------------------------------------------------------------------------
+
+Tensor empty_find_basins(const Tensor& probabilities, int64_t passes) {
+  check_distributions({"find_basins", "probabilities", probabilities}, passes);
+  return at::empty_symint(probabilities.sym_sizes(), probabilities.options().dtype(at::kLong));
+}
+
+Tensor find_basins(const Tensor& probabilities, int64_t passes) {
+  const Tensor basins = empty_find_basins(probabilities, passes), probabilities_ = probabilities.contiguous();
+  with_scalar_of(probabilities, [&](auto scalar) {
+    using T = decltype(scalar);
+    const Tensor workspace = workspace_of<T>(probabilities);
+    const FindBasinsArguments<T> args{
+        .rows = frame_count(probabilities, 1),
+        .bins = probabilities.size(-1),
+        .passes = passes,
+        .probability = probabilities_.const_data_ptr<T>(),
+        .workspace = static_cast<char*>(workspace.mutable_data_ptr()),
+        .basin = basins.mutable_data_ptr<int64_t>(),
+    };
+    launch(probabilities, [&] { cpu::find_basins(args); }, [&](void* s) { cuda::find_basins(args, s); });
+  });
+  return basins;
+}
+
+// ---- A step in time ----------------------------------------------------------------------------
+
+Tensors2 empty_step_angle(const Tensor& probabilities, const Tensor& before, const Tensor& rate, const Tensor& window,
+                          const Tensor& uniforms, int64_t passes) {
+  const char* op = "step_angle";
+  const Argument first{op, "probabilities", probabilities};
+  const Sizes batch = check_distributions(first, passes);
+  goes_with_rows({op, "before", before}, first, batch);
+  goes_with_rows({op, "rate", rate}, first, batch);
+  goes_with_rows({op, "window", window}, first, batch);
+  goes_with_rows({op, "uniforms", uniforms}, first, join(batch, {step_draws}));
+  return {at::empty_symint(batch, probabilities.options()),
+          at::empty_symint(batch, probabilities.options().dtype(at::kBool))};
+}
+
+Tensors2 step_angle(const Tensor& probabilities, const Tensor& before, const Tensor& rate, const Tensor& window,
+                    const Tensor& uniforms, int64_t passes) {
+  const auto [angle, left] = empty_step_angle(probabilities, before, rate, window, uniforms, passes);
+  const Tensor probabilities_ = probabilities.contiguous(), before_ = before.contiguous(), rate_ = rate.contiguous(),
+               window_ = window.contiguous(), uniforms_ = uniforms.contiguous(), angle_ = angle, left_ = left;
+  with_scalar_of(probabilities, [&](auto scalar) {
+    using T = decltype(scalar);
+    const Tensor workspace = workspace_of<T>(probabilities);
+    const StepAngleArguments<T> args{
+        .rows = frame_count(probabilities, 1),
+        .bins = probabilities.size(-1),
+        .passes = passes,
+        .probability = probabilities_.const_data_ptr<T>(),
+        .before = before_.const_data_ptr<T>(),
+        .rate = rate_.const_data_ptr<T>(),
+        .window = window_.const_data_ptr<T>(),
+        .uniform = uniforms_.const_data_ptr<T>(),
+        .workspace = static_cast<char*>(workspace.mutable_data_ptr()),
+        .angle = angle_.mutable_data_ptr<T>(),
+        .left = left_.mutable_data_ptr<bool>(),
+    };
+    launch(probabilities, [&] { cpu::step_angle(args); }, [&](void* s) { cuda::step_angle(args, s); });
+  });
+  return {angle, left};
+}
+
+// ---- Draws -------------------------------------------------------------------------------------
+
+Tensor empty_draw_anew(const Tensor& probabilities, const Tensor& rate, const Tensor& uniforms, int64_t passes) {
+  const char* op = "draw_anew";
+  const Argument first{op, "probabilities", probabilities};
+  const Sizes batch = check_distributions(first, passes);
+  goes_with_rows({op, "rate", rate}, first, batch);
+  goes_with_rows({op, "uniforms", uniforms}, first, join(batch, {bin_draws}));
+  return at::empty_symint(batch, probabilities.options());
+}
+
+Tensor draw_anew(const Tensor& probabilities, const Tensor& rate, const Tensor& uniforms, int64_t passes) {
+  const Tensor angle = empty_draw_anew(probabilities, rate, uniforms, passes);
+  const Tensor probabilities_ = probabilities.contiguous(), rate_ = rate.contiguous(),
+               uniforms_ = uniforms.contiguous();
+  with_scalar_of(probabilities, [&](auto scalar) {
+    using T = decltype(scalar);
+    const Tensor workspace = workspace_of<T>(probabilities);
+    const DrawAnewArguments<T> args{
+        .rows = frame_count(probabilities, 1),
+        .bins = probabilities.size(-1),
+        .passes = passes,
+        .probability = probabilities_.const_data_ptr<T>(),
+        .rate = rate_.const_data_ptr<T>(),
+        .uniform = uniforms_.const_data_ptr<T>(),
+        .workspace = static_cast<char*>(workspace.mutable_data_ptr()),
+        .angle = angle.mutable_data_ptr<T>(),
+    };
+    launch(probabilities, [&] { cpu::draw_anew(args); }, [&](void* s) { cuda::draw_anew(args, s); });
+  });
+  return angle;
+}
+
+Tensor empty_draw_within(const Tensor& probabilities, const Tensor& before, const Tensor& uniforms, int64_t passes) {
+  const char* op = "draw_within";
+  const Argument first{op, "probabilities", probabilities};
+  const Sizes batch = check_distributions(first, passes);
+  goes_with_rows({op, "before", before}, first, batch);
+  goes_with_rows({op, "uniforms", uniforms}, first, join(batch, {bin_draws}));
+  return at::empty_symint(batch, probabilities.options());
+}
+
+Tensor draw_within(const Tensor& probabilities, const Tensor& before, const Tensor& uniforms, int64_t passes) {
+  const Tensor angle = empty_draw_within(probabilities, before, uniforms, passes);
+  const Tensor probabilities_ = probabilities.contiguous(), before_ = before.contiguous(),
+               uniforms_ = uniforms.contiguous();
+  with_scalar_of(probabilities, [&](auto scalar) {
+    using T = decltype(scalar);
+    const Tensor workspace = workspace_of<T>(probabilities);
+    const DrawWithinArguments<T> args{
+        .rows = frame_count(probabilities, 1),
+        .bins = probabilities.size(-1),
+        .passes = passes,
+        .probability = probabilities_.const_data_ptr<T>(),
+        .before = before_.const_data_ptr<T>(),
+        .uniform = uniforms_.const_data_ptr<T>(),
+        .workspace = static_cast<char*>(workspace.mutable_data_ptr()),
+        .angle = angle.mutable_data_ptr<T>(),
+    };
+    launch(probabilities, [&] { cpu::draw_within(args); }, [&](void* s) { cuda::draw_within(args, s); });
+  });
+  return angle;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&find_basins, &empty_find_basins, NoGradient>(
+      m, "find_basins(Tensor probabilities, int smoothing_passes) -> Tensor");
+  register_operator<&step_angle, &empty_step_angle, NoGradient>(
+      m,
+      "step_angle(Tensor probabilities, Tensor before, Tensor rate, Tensor window, Tensor uniforms, "
+      "int smoothing_passes) -> (Tensor angle, Tensor left)");
+  register_operator<&draw_anew, &empty_draw_anew, NoGradient>(
+      m, "draw_anew(Tensor probabilities, Tensor rate, Tensor uniforms, int smoothing_passes) -> Tensor");
+  register_operator<&draw_within, &empty_draw_within, NoGradient>(
+      m, "draw_within(Tensor probabilities, Tensor before, Tensor uniforms, int smoothing_passes) -> Tensor");
+}
+
+}  // namespace backmap
