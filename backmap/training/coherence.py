@@ -335,9 +335,9 @@ def _turn(angle: Tensor) -> Tensor:
 
 MOTIONS = {
     "twist": ("memory", 16.0),
-    "end": ("window", 40.0),
-    "peptide": ("window", 50.0),
-    "torsion": ("window", 40.0),
+    "end": ("window", 25.0),
+    "peptide": ("window", 75.0),
+    "torsion": ("window", 50.0),
 }
 """What is tuned so that atoms move as in the simulations, and first values in ps or degrees."""
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from backmap import ops
+from backmap.models.protein.geometry import classify_angle
 
 DRAWS = 5
 """Random numbers per step: for leaving, the bin to land in, the place in it; the window, the place in it."""
