@@ -263,7 +263,7 @@ def _open(name: str, top: str | None, arguments: argparse.Namespace) -> Source:
     from backmap.io.naming import TOPOLOGY_SUFFIXES, suffix_of
 
     needed = None if suffix_of(name) in TOPOLOGY_SUFFIXES else top
-    return open_source(name, needed, skip_unknown=arguments.skip_unknown)
+    return open_source(name, needed, skip_unknown=arguments.skip_unknown, hydrogens=True)
 
 
 def _heading(scorecard: Scorecard, arguments: argparse.Namespace) -> str:

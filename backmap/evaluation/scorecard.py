@@ -9,15 +9,16 @@ from functools import cached_property
 
 import numpy as np
 
-from backmap.chemistry import RESIDUE_NAMES, Topology
+from backmap.chemistry import RESIDUE_NAMES, SLOT_CA, Topology
 
+from .all_atoms import Contacts, with_hydrogens
 from .backbone_angles import TOLERANCE_DEGREES, angle_measures
 from .dihedrals import TORSIONS, divergence_by_type, jensen_shannon_distance
 from .diversity import diversity, jackknife_error, leave_one_out
 from .measurement import Measurement, measure
 from .regions import REGIONS
 
-SCHEMA = "backmap-scorecard/2"
+SCHEMA = "backmap-scorecard/3"
 BLOCKS = 5
 
 
@@ -53,14 +54,21 @@ def _angle_kinds(angle: str) -> dict[str, Kind]:
 MEASURES: dict[str, Kind] = {
     "bond": Kind("bonds within 10 %", "%", "higher", 3),
     "clash": Kind("residues that clash", "%", "lower", 3),
+    "clashscore": Kind("clash score, all atoms", "per 1000 atoms", "lower"),
     "diversity": Kind("diversity", "", "zero", 3),
     "chirality": Kind("correct chirality at CA", "%", "higher"),
     "chirality_beta": Kind("correct chirality at CB (Ile, Thr)", "%", "higher"),
     "cis": Kind("cis peptides, not before Pro", "%", "reference", 3),
     "cis_proline": Kind("cis peptides before Pro", "%", "reference"),
+    "twisted": Kind("twisted peptides", "%", "lower", 3),
     "rings": Kind("pierced rings", "per 1000 residues", "lower"),
     "ramachandran_favoured": Kind("Ramachandran favoured", "%", "higher"),
     "ramachandran_outliers": Kind("Ramachandran outliers", "%", "lower"),
+    "ramachandran_percentile": Kind("Ramachandran percentile, mean", "%", "reference", 1),
+    "rotamer_favoured": Kind("rotamers favoured", "%", "higher"),
+    "rotamer_outliers": Kind("rotamer outliers", "%", "lower"),
+    "rotamer_percentile": Kind("rotamer percentile, mean", "%", "reference", 1),
+    "molprobity": Kind("MolProbity score", "A", "lower"),
     **_angle_kinds("CA-C-N"),
     **_angle_kinds("C-N-CA"),
     **_angle_kinds("N-CA-C"),
@@ -176,6 +184,55 @@ class Scorecard:
             if compared[-1, kind]
         ]
 
+    @cached_property
+    def residues(self) -> list[dict]:
+        """Measures of every residue, means over samples and frames, beside those of the reference."""
+        return [
+            {
+                "structure": part.name,
+                "residue": part.measurement.topology.describe(residue),
+                "interior": bool(part.measurement.topology.interior[residue]),
+                "sample": _residue_entries(part.measurement.residues, residue),
+                "reference": _residue_entries(part.measurement.reference_residues, residue),
+            }
+            for part in self.parts
+            for residue in range(part.measurement.n_residues)
+        ]
+
+    @cached_property
+    def by_residue_type(self) -> list[dict]:
+        """The same measures by residue type and region: mean and standard error over residues, and count."""
+        types = np.concatenate([part.measurement.topology.residue_types for part in self.parts])
+        sample, reference = (self._joined_residues(name) for name in ("residues", "reference_residues"))
+        return [
+            {
+                "residue": name,
+                **{
+                    region: {
+                        measure: _over_residues(
+                            values[index, types == kind], reference.get(measure), (index, types == kind)
+                        )
+                        for measure, values in sample.items()
+                        if np.isfinite(values[index, types == kind]).any()
+                    }
+                    for index, region in enumerate(REGIONS)
+                },
+            }
+            for kind, name in enumerate(RESIDUE_NAMES)
+            if (types == kind).any()
+        ]
+
+    def _joined_residues(self, name: str) -> dict[str, np.ndarray]:
+        """Join the measures (2, residues) of all structures; NaN where a structure lacks one."""
+        each = [(getattr(part.measurement, name), part.measurement.n_residues) for part in self.parts]
+        return {
+            measure: np.concatenate(
+                [values.get(measure, np.full((len(REGIONS), count), np.nan)) for values, count in each], axis=-1
+            )
+            for measure in MEASURES
+            if any(measure in values for values, _ in each)
+        }
+
     def to_dict(self) -> dict:
         """Return everything as plain numbers, strings, lists and dictionaries, ready for JSON."""
         return {
@@ -195,6 +252,8 @@ class Scorecard:
                 for name, regions in self.measures.items()
             },
             "chi1_by_residue_type": self.residue_types,
+            "by_residue_type": self.by_residue_type,
+            "residues": self.residues,
             "torsion_histograms": self._histograms(),
             "each": [
                 {
@@ -338,6 +397,7 @@ def score(
     *,
     linked: np.ndarray | None = None,
     given_c_alpha: np.ndarray | None = None,
+    all_atoms: bool = False,
     name: str = "structure",
 ) -> Scorecard:
     """Score samples of one structure or trajectory.
@@ -356,6 +416,8 @@ def score(
     given_c_alpha : ndarray, (frames, residues, 3), optional
         C-alphas that the samples were built from, nm, for how far the C-alphas moved; by default those of the
         reference.
+    all_atoms : bool
+        Place hydrogens, which needs OpenMM, and compute the clash score and the MolProbity score.
     name : str
         Name of the structure in tables.
 
@@ -363,10 +425,31 @@ def score(
     -------
     Scorecard
     """
+    linked = topology.linked((samples if reference is None else reference)[..., SLOT_CA, :]) if linked is None else linked
+    contacts = {}
+    if all_atoms:
+        built = topology.atom_mask if sample_present is None else sample_present
+        known = topology.atom_mask if reference_present is None else reference_present
+        whole = reference is not None and np.delete(known, SLOT_CA, axis=1).any()
+        common = built & known if whole else built
+        contacts["sample_contacts"] = placed_contacts(topology, samples, common, linked, name)
+        if whole and reference is not None:
+            contacts["reference_contacts"] = placed_contacts(topology, reference[None], common, linked, name)
     measurement = measure(
-        topology, reference, samples, reference_present, sample_present, linked, given_c_alpha
+        topology, reference, samples, reference_present, sample_present, linked, given_c_alpha, **contacts
     )
     return Scorecard((Part(name, measurement),))
+
+
+def placed_contacts(
+    topology: Topology, samples: np.ndarray, present: np.ndarray, linked: np.ndarray, name: str
+) -> Contacts | None:
+    """Place hydrogens on samples (samples, frames, residues, 15, 3) and count contacts, if that is possible."""
+    protein = with_hydrogens(topology, present, linked, samples[0, 0], name=name)
+    if protein is None:
+        return None
+    counts = np.stack([protein.contacts(sample) for sample in samples])
+    return Contacts(counts, np.repeat(protein.counter.n_atoms[None], len(samples), axis=0))
 
 
 def combine(scorecards: Iterable[Scorecard]) -> Scorecard:
@@ -418,6 +501,26 @@ def _mean(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.n
     count = known.sum(axis=axis)
     total = np.where(known, values, 0.0).sum(axis=axis)
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+
+
+def _residue_entries(values: dict[str, np.ndarray], residue: int) -> dict[str, float]:
+    """Return the measures of one residue that have a value."""
+    return {name: float(own[-1, residue]) for name, own in values.items() if np.isfinite(own[-1, residue])}
+
+
+def _over_residues(
+    values: np.ndarray, reference: np.ndarray | None, chosen: tuple[int, np.ndarray]
+) -> dict[str, float | int | None]:
+    """Average over residues, with the standard error, beside the reference."""
+    known = values[np.isfinite(values)]
+    error = known.std(ddof=1) / np.sqrt(len(known)) if len(known) > 1 else np.nan
+    own = np.nan if reference is None else _mean(reference[chosen])
+    return {
+        "value": float(known.mean()),
+        "error": _number(error),
+        "reference": _number(own),
+        "count": len(known),
+    }
 
 
 def _number(value: float | np.ndarray) -> float | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from backmap.chemistry import SLOT_CA
 from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.errors import InputError
+from backmap.evaluation.all_atoms import AllAtoms, Contacts, with_hydrogens
 from backmap.evaluation.measurement import Measurement, join_frames, measure
 from backmap.evaluation.scorecard import Part, Scorecard
 from backmap.io import FrameChunk, Source, source_from_mdtraj
@@ -55,7 +58,7 @@ def evaluate(
     skip = Flag().check(skip_unknown, "skip_unknown")
 
     def opened(trajectory: mdtraj.Trajectory) -> Source:
-        return source_from_mdtraj(trajectory, skip_unknown=skip)
+        return source_from_mdtraj(trajectory, skip_unknown=skip, hydrogens=True)
 
     known = None
     if reference is not None:
@@ -107,49 +110,93 @@ def score_sources(
     for name, source in samples.items():
         _require_same_frames(first_name, first, name, source)
     true_atoms = None if reference is None else base
-    parts = list(_measurements(base, true_atoms, list(samples.values())))
+    parts = list(_measurements(base, true_atoms, samples))
     return Scorecard((Part(title, join_frames(parts)),))
 
 
-def _measurements(base: Source, reference: Source | None, samples: list[Source]) -> Iterator[Measurement]:
+def _measurements(
+    base: Source, reference: Source | None, samples: dict[str, Source]
+) -> Iterator[Measurement]:
     """Measure successive parts of all files in parallel."""
-    present = np.logical_and.reduce([source.sites.present for source in samples])
+    present = np.logical_and.reduce([source.sites.present for source in samples.values()])
     frames = max(1, RESIDUES_AT_A_TIME // (base.topology.n_residues * len(samples)))
-    streams = [source.chunks(frames) for source in samples]
-    true_chunks = None if reference is None else reference.chunks(frames)
     known = None if reference is None else reference.sites.present
-    true_atoms = true_box = None
-    for chunks in zip(*streams, strict=True):
-        stretches = [
-            file.sites.in_slots(chunk.coordinates) for file, chunk in zip(samples, chunks, strict=True)
-        ]
-        boxes = [_boxes(chunk, file.name) for chunk, file in zip(chunks, samples, strict=True)]
-        if reference is not None and true_chunks is not None:
-            true_chunk = next(true_chunks, None)
-            if true_chunk is not None:
-                true_atoms = reference.sites.in_slots(true_chunk.coordinates)
-                true_box = _boxes(true_chunk, reference.name)
-            if reference.n_frames == 1:
-                true_atoms, true_box = (
-                    _repeated(true_atoms, len(chunks[0])),
-                    _repeated(true_box, len(chunks[0])),
-                )
-        sample_boxes = [box for box in boxes if box is not None]
+    has_atoms = known is not None and np.delete(known, SLOT_CA, axis=1).any()
+    common = present & known if known is not None and has_atoms else present
+    readers = [_Reader(name, source, common, base.linked) for name, source in samples.items()]
+    true_reader = None if reference is None else _Reader(reference.name, reference, common, base.linked)
+    true_parts = None if true_reader is None else true_reader.parts(frames, all_atoms=has_atoms)
+    true: _Stretch | None = None
+    for stretches in zip(*(reader.parts(frames) for reader in readers), strict=True):
+        if true_parts is not None and reference is not None:
+            true = next(true_parts, true)
+            if reference.n_frames == 1 and true is not None:
+                true = true.repeated(len(stretches[0].atoms))
+        boxes = [stretch.box for stretch in stretches if stretch.box is not None]
         yield measure(
             base.topology,
-            true_atoms,
-            np.stack(stretches),
+            None if true is None else true.atoms,
+            np.stack([stretch.atoms for stretch in stretches]),
             known,
             present,
             linked=base.linked,
-            reference_box=true_box,
-            sample_box=np.stack(sample_boxes) if len(sample_boxes) == len(boxes) else None,
+            reference_box=None if true is None else true.box,
+            sample_box=np.stack(boxes) if len(boxes) == len(stretches) else None,
+            reference_contacts=None if true is None else _joined([true.contacts]),
+            sample_contacts=_joined([stretch.contacts for stretch in stretches]),
         )
 
 
-def _repeated(values: np.ndarray | None, n_frames: int) -> np.ndarray | None:
-    """Repeat the first frame."""
-    return None if values is None else np.repeat(values[:1], n_frames, axis=0)
+def _joined(contacts: list[Contacts | None]) -> Contacts | None:
+    """Join the contacts of samples; None if one of them has none."""
+    known = [each for each in contacts if each is not None]
+    if len(known) < len(contacts):
+        return None
+    counts, n_atoms = zip(*known, strict=True)
+    return Contacts(np.concatenate(counts), np.concatenate(n_atoms))
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Successive frames of a file: atoms (frames, residues, 15, 3), boxes (frames, 3, 3) and contacts."""
+
+    atoms: np.ndarray
+    box: np.ndarray | None
+    contacts: Contacts | None
+
+    def repeated(self, n_frames: int) -> _Stretch:
+        """Repeat the first frame."""
+        contacts = self.contacts
+        if contacts is not None:
+            contacts = contacts._replace(counts=np.repeat(contacts.counts[:, :1], n_frames, axis=1))
+        box = None if self.box is None else np.repeat(self.box[:1], n_frames, axis=0)
+        return _Stretch(np.repeat(self.atoms[:1], n_frames, axis=0), box, contacts)
+
+
+class _Reader:
+    """Reads a file and counts the contacts between its atoms that all files have."""
+
+    def __init__(self, name: str, source: Source, common: np.ndarray, linked: np.ndarray) -> None:
+        self.name, self.source, self.common, self.linked = name, source, common, linked
+
+    def parts(self, frames: int, *, all_atoms: bool = True) -> Iterator[_Stretch]:
+        """Read frames in parts."""
+        source, protein = self.source, None
+        for place, chunk in enumerate(source.chunks(frames)):
+            atoms = source.sites.in_slots(chunk.coordinates[:, : source.sites.n_sites])
+            hydrogens = chunk.coordinates[:, source.sites.n_sites :]
+            if all_atoms and place == 0 and len(chunk):
+                protein = self._with_hydrogens(atoms[0], hydrogens[0])
+            box, contacts = _boxes(chunk, source.name), None
+            if protein is not None:
+                counts = protein.contacts(atoms, hydrogens, box)
+                contacts = Contacts(counts[None], protein.counter.n_atoms[None])
+            yield _Stretch(atoms, box, contacts)
+
+    def _with_hydrogens(self, frame: np.ndarray, hydrogens: np.ndarray) -> AllAtoms | None:
+        owner = self.source.hydrogens.residues
+        given = self.source.topology, self.common, self.linked, frame
+        return with_hydrogens(*given, hydrogens, owner, name=self.name)
 
 
 def _boxes(chunk: FrameChunk, name: str) -> np.ndarray | None:

@@ -54,7 +54,7 @@ from .selection.disulfide_records import NamedBond, find_named, named_in_topolog
 from .selection.other_molecules import OthersKept
 from .selection.protein_selection import ProteinSelection, ResidueRecord, select_protein
 from .selection.residue_centres import Division, divide_trace, refuse_residue_centres
-from .selection.whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
+from .selection.whole_molecules import ChainsOfAtoms, make_whole, near_atoms, periodic_boxes
 
 if TYPE_CHECKING:
     import mdtraj
@@ -314,6 +314,8 @@ class Source(FrameSource):
         The mapping of these beads.
     others : OtherMolecules
         Molecules beside the protein, whose sites follow those of the protein in the coordinates.
+    hydrogens : SelectedHydrogens
+        Hydrogens of the protein, if they are read. They come last in the coordinates.
     """
 
     def __init__(
@@ -333,8 +335,11 @@ class Source(FrameSource):
         self._division: Division | None = None
         self.sites = selection.sites
         self.others = selection.others
+        self.hydrogens = selection.hydrogens
         self.beads: BeadLayout | None = None
-        self._index = np.concatenate([selection.atom_index, selection.others.index])
+        self._index = np.concatenate(
+            [selection.atom_index, selection.others.index, selection.hydrogens.index]
+        )
         self._set_chains(selection.topology)
         self._decide_by_first_sound_frame()
 
@@ -489,8 +494,12 @@ class Source(FrameSource):
         positions, boxes, readable = self._read(raw)
         n_sites, usable = self.sites.n_sites, np.where(readable[:, None, None], boxes, 0.0)
         whole = make_whole(positions[:, :n_sites], usable, self._chains)
-        if self.others.n_sites:
-            whole = np.concatenate([whole, positions[:, n_sites:]], axis=1)
+        if positions.shape[1] > n_sites:
+            beside = positions[:, n_sites : n_sites + self.others.n_sites]
+            hydrogens = positions[:, n_sites + self.others.n_sites :]
+            leaders = whole[:, self.sites.leaders[self.hydrogens.residues]]
+            hydrogens = near_atoms(hydrogens, leaders, usable)
+            whole = np.concatenate([whole, beside, hydrogens], axis=1)
         return whole, self._judge.sound(whole[:, self.sites.leaders], readable)
 
     def _refuse(self, raw: Frames, number: int) -> NoReturn:
@@ -509,6 +518,7 @@ def open_source(
     beads: str = ANY_BEADS,
     residue_file: str | Path | None = None,
     others: OthersKept = "none",
+    hydrogens: bool = False,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -534,6 +544,8 @@ def open_source(
         Further modified residues, from :func:`backmap.chemistry.modified_residues.read_modifications`.
     others : str
         Which molecules beside the protein are read as well: ``none``, ``nucleic-acids`` or ``all``.
+    hydrogens : bool
+        Read the hydrogens of the protein as well.
 
     Returns
     -------
@@ -561,6 +573,7 @@ def open_source(
         mapping=_mapping(beads),
         modifications=read_modifications(residue_file),
         others=others,
+        hydrogens=hydrogens,
     )
     own_mapping = None if beads == ANY_BEADS else file_of_mapping(beads)
     further = [
@@ -627,6 +640,7 @@ def source_from_mdtraj(
     beads: str = ANY_BEADS,
     residue_file: str | Path | None = None,
     others: OthersKept = "none",
+    hydrogens: bool = False,
 ) -> Source:
     """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
@@ -643,6 +657,7 @@ def source_from_mdtraj(
         mapping=_mapping(beads),
         modifications=read_modifications(residue_file),
         others=others,
+        hydrogens=hydrogens,
     )
     disulfides = named_in_topology(trajectory.topology)
     source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)

@@ -83,6 +83,41 @@ _LETTERS_OF_NUCLEIC_ACIDS = 3
 _NAMES_SHOWN = 4
 
 
+@dataclass(frozen=True, eq=False)
+class SelectedHydrogens:
+    """Hydrogens of the residues of a protein.
+
+    Parameters
+    ----------
+    index : ndarray, (hydrogens,) int64
+        Index of each in the coordinates of a frame.
+    residues : ndarray, (hydrogens,) int64
+        Residue of each, ascending.
+    """
+
+    index: np.ndarray
+    residues: np.ndarray
+
+    @classmethod
+    def of(cls, residues: Sequence[ResidueRecord]) -> SelectedHydrogens:
+        """Find the hydrogens of residues by their names, in the main alternate location."""
+        index: list[int] = []
+        owner: list[int] = []
+        for number, residue in enumerate(residues):
+            location = _main_location(residue.atoms)
+            names = set[str]()
+            for atom in residue.atoms:
+                hydrogen = atom.name.strip().upper().lstrip("0123456789").startswith(("H", "D"))
+                if hydrogen and atom.alternate in ("", location) and atom.name not in names:
+                    names.add(atom.name)
+                    index.append(atom.index)
+                    owner.append(number)
+        return cls(np.array(index, dtype=np.int64), np.array(owner, dtype=np.int64))
+
+
+NO_HYDROGENS = SelectedHydrogens(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+
 @dataclass(frozen=True)
 class ProteinSelection:
     """The protein of a file.
@@ -105,6 +140,8 @@ class ProteinSelection:
         Molecules beside the protein that are selected as well.
     told : bool
         Whether the user named the mapping, so that distances do not decide what the sites are.
+    hydrogens : SelectedHydrogens
+        Hydrogens of the residues, if they are read.
     """
 
     topology: Topology
@@ -116,6 +153,7 @@ class ProteinSelection:
     mapping: BeadMapping | None = None
     others: OtherMolecules = NO_OTHERS
     told: bool = False
+    hydrogens: SelectedHydrogens = NO_HYDROGENS
 
     @property
     def reach_nm(self) -> float:
@@ -132,6 +170,7 @@ def select_protein(
     mapping: BeadMapping | None = None,
     modifications: Modifications | None = None,
     others: OthersKept = "none",
+    hydrogens: bool = False,
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
@@ -156,6 +195,8 @@ def select_protein(
         Modified residues and caps that can be built; by default those of this package.
     others : str
         Which molecules beside the protein are selected as well: ``none``, ``nucleic-acids`` or ``all``.
+    hydrogens : bool
+        Select the hydrogens of the residues, if they are atoms.
     """
     known = known_modifications() if modifications is None else modifications
     listed = list(_one_variant_each(residues))
@@ -209,6 +250,8 @@ def select_protein(
         )
     ambiguous = next((f"{file}: {choice.twice}" for _, choice in chosen if choice.twice), "")
     selection = replace(_assemble(built, ambiguous, mapping, known, caps), told=told)
+    if hydrogens and mapping is None:
+        selection = replace(selection, hydrogens=SelectedHydrogens.of([residue for residue, _ in built]))
     return replace(selection, others=OtherMolecules.of(carried)) if carried else selection
 
 
