@@ -24,6 +24,7 @@ _PLANAR_CARBONS = {
     "PHE": "CG CD1 CD2 CE1 CE2 CZ", "TRP": "CG CD1 CD2 CE2 CE3 CZ2 CZ3 CH2", "TYR": "CG CD1 CD2 CE1 CE2 CZ",
 }  # fmt: skip
 _FAR_NM = 100.0
+_DISULFIDE_NM = 0.25
 
 
 class Contacts(NamedTuple):
@@ -124,8 +125,8 @@ def with_hydrogens(
         if incomplete is None:
             return AllAtoms(np.flatnonzero(present), ContactCounter(kinds), None)
         _warn(
-            f"{name}: {topology.describe(incomplete)} lacks hydrogens that others have or should have; those of "
-            "the file are ignored, and hydrogens are placed on all residues"
+            f"{name}: {topology.describe(incomplete)} lacks hydrogens; those of the file are ignored, and "
+            "hydrogens are placed on all residues"
         )
     try:
         return _placed(topology, present, frame)
@@ -143,7 +144,9 @@ def _placed(topology: Topology, present: np.ndarray, frame: np.ndarray) -> AllAt
     flat = np.asarray(frame, dtype=np.float64).reshape(-1, 3)
     elsewhere = np.zeros((len(taken), 3))
     elsewhere[:, 0] = flat[taken[known]].max() + _FAR_NM + np.arange(len(taken))
-    placer = Hydrogens(AtomList.of_protein(topology, listed), np.where(known[:, None], flat[taken], elsewhere))
+    placer = Hydrogens(
+        AtomList.of_protein(topology, listed), np.where(known[:, None], flat[taken], elsewhere)
+    )
     atoms = placer.atoms
     elements = np.array([element for residue in atoms.residues for element in residue.elements])
     names = [name for residue in atoms.residues for name in residue.atom_names]
@@ -157,7 +160,9 @@ def _placed(topology: Topology, present: np.ndarray, frame: np.ndarray) -> AllAt
     for first, second in (bonds.T, bonds.T[::-1]):
         bound = elements[first] == "H"
         kept[first[bound]] = (kept & ~beside_missing)[second[bound]]
-    order = np.concatenate([np.flatnonzero(kept & (elements != "H")), np.flatnonzero(kept & (elements == "H"))])
+    order = np.concatenate(
+        [np.flatnonzero(kept & (elements != "H")), np.flatnonzero(kept & (elements == "H"))]
+    )
     number = np.full(len(elements), -1)
     number[order] = np.arange(len(order))
     kinds = AtomKinds(
@@ -214,9 +219,6 @@ def _disulfides(positions: np.ndarray, sulfurs: np.ndarray) -> np.ndarray:
     if len(sulfurs) < 2:
         return np.empty((0, 2), dtype=np.int64)
     return sulfurs[cKDTree(positions[sulfurs]).query_pairs(_DISULFIDE_NM, output_type="ndarray")]
-
-
-_DISULFIDE_NM = 0.25
 
 
 def _first_incomplete(

@@ -210,7 +210,9 @@ class ContactCounter:
         first, second, overlap = first[touching], second[touching], overlap[touching]
         bonding = kinds.donates[first] & kinds.accepts[second] | kinds.accepts[first] & kinds.donates[second]
         product = kinds.charges[first] * kinds.charges[second]
-        allowance = np.select([bonding & (product < 0), bonding & (product == 0)], [SALT_BRIDGE_NM, HYDROGEN_BOND_NM])
+        allowance = np.select(
+            [bonding & (product < 0), bonding & (product == 0)], [SALT_BRIDGE_NM, HYDROGEN_BOND_NM]
+        )
         clashing = np.flatnonzero(overlap - allowance >= OVERLAP_NM)
         first, second = first[clashing], second[clashing]
         key = np.minimum(first, second) * len(kinds.elements) + np.maximum(first, second)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,8 +34,24 @@ from .regions import REGIONS, mean, members, residue_regions, share
 from .rings import pierced_rings, ring_atoms
 from .rotamers import rotamers_of_residues, side_chain_torsions
 from .stereochemistry import alpha_centres, beta_centres, is_cis, is_twisted, right_handed
+from .strain import ITERATIONS
 
 ANGSTROM = 10.0
+
+
+class Extras(NamedTuple):
+    """What is found in samples of one structure with hydrogens, which takes longer.
+
+    Attributes
+    ----------
+    contacts : Contacts, or None
+        Contacts between all atoms.
+    strain : ndarray, (3, samples, frames, residues), or None
+        Energies of residues in kJ/mol; see :class:`backmap.evaluation.strain.StrainEnergies`.
+    """
+
+    contacts: Contacts | None = None
+    strain: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -129,8 +146,8 @@ def measure(
     given_c_alpha: np.ndarray | None = None,
     reference_box: np.ndarray | None = None,
     sample_box: np.ndarray | None = None,
-    reference_contacts: Contacts | None = None,
-    sample_contacts: Contacts | None = None,
+    reference_extras: Extras | None = None,
+    sample_extras: Extras | None = None,
 ) -> Measurement:
     """Measure samples, against a reference if there is one.
 
@@ -155,8 +172,8 @@ def measure(
         periodic boundaries. Molecules must be whole.
     sample_box : ndarray, (samples, frames, 3, 3), optional
         The same for the samples.
-    reference_contacts, sample_contacts : Contacts, optional
-        Contacts between all atoms, for the clash score.
+    reference_extras, sample_extras : Extras, optional
+        What was found with hydrogens.
 
     Returns
     -------
@@ -174,12 +191,12 @@ def measure(
         expected = true_present
         measurer = _Measurer(topology, sample_present & true_present, linked)
         result = measurer.against(
-            reference, samples, reference_box, sample_box, reference_contacts, sample_contacts
+            reference, samples, reference_box, sample_box, reference_extras, sample_extras
         )
     else:
         expected = topology.atom_mask
         measurer = _Measurer(topology, sample_present, linked)
-        result = measurer.without_reference(samples, sample_box, sample_contacts)
+        result = measurer.without_reference(samples, sample_box, sample_extras)
     if reference is not None:
         counted = residue_regions(topology) & (sample_present & true_present)[:, SLOT_CA]
         given = reference[..., SLOT_CA, :] if given_c_alpha is None else given_c_alpha
@@ -205,13 +222,13 @@ class _Measurer:
         self.chi = side_chain_torsions(topology)
 
     def without_reference(
-        self, samples: np.ndarray, box: np.ndarray | None, contacts: Contacts | None
+        self, samples: np.ndarray, box: np.ndarray | None, extras: Extras | None
     ) -> Measurement:
         """Compute the measures that do not need a reference."""
         angles = self._angles(samples)
         lengths = ideal_bond_lengths(self.topology, self.bonds)
         counts = self._counts(angles)
-        values, residues = self._inherent(samples, angles, lengths, box, contacts)
+        values, residues = self._inherent(samples, angles, lengths, box, extras)
         return Measurement(
             topology=self.topology,
             values=values,
@@ -231,8 +248,8 @@ class _Measurer:
         samples: np.ndarray,
         reference_box: np.ndarray | None,
         sample_box: np.ndarray | None,
-        reference_contacts: Contacts | None,
-        sample_contacts: Contacts | None,
+        reference_extras: Extras | None,
+        sample_extras: Extras | None,
     ) -> Measurement:
         """Compute all measures."""
         angles, reference_angles = self._angles(samples), self._angles(reference[None])
@@ -241,9 +258,9 @@ class _Measurer:
         lengths = bond_lengths(reference, self.bonds)
         own_box = None if reference_box is None else reference_box[None]
         own, own_residues = self._inherent(
-            reference[None], reference_angles, lengths, own_box, reference_contacts
+            reference[None], reference_angles, lengths, own_box, reference_extras
         )
-        inherent, residues = self._inherent(samples, angles, lengths, sample_box, sample_contacts)
+        inherent, residues = self._inherent(samples, angles, lengths, sample_box, sample_extras)
         return Measurement(
             topology=self.topology,
             values={
@@ -295,9 +312,9 @@ class _Measurer:
         angles: np.ndarray,
         bond_lengths: np.ndarray,
         box: np.ndarray | None,
-        contacts: Contacts | None,
+        extras: Extras | None,
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Compute the measures of the structure itself, (2, samples, frames), and of residues, (2, residues)."""
+        """Compute measures of the structure itself, (2, samples, frames), and of residues, (2, residues)."""
         alpha, beta = alpha_centres(self.topology), beta_centres(self.topology)
         bonds = self._members(self.bonds)
         given = self.present, self.linked, self.bonds, bond_lengths
@@ -326,11 +343,15 @@ class _Measurer:
             values[name] = share(each, counted) if each.dtype == bool else mean(each, counted)
             unit = 100.0 if each.dtype == bool else 1.0
             residues[name] = np.where(counted, unit * each.mean(axis=(0, 1)), np.nan)
-        if contacts is not None:
-            values["clashscore"], residues["clashscore"] = self._clash_score(contacts)
+        if extras is not None and extras.contacts is not None:
+            values["clashscore"], residues["clashscore"] = self._clash_score(extras.contacts)
             values["molprobity"] = molprobity_score(
                 *(values[name] for name in ("clashscore", "rotamer_outliers", "ramachandran_favoured"))
             )
+        if extras is not None and extras.strain is not None:
+            for iterations, each in zip(ITERATIONS, extras.strain, strict=True):
+                values[f"strain_{iterations}"] = mean(each, built)
+                residues[f"strain_{iterations}"] = np.where(built, each.mean(axis=(0, 1)), np.nan)
         return values, residues
 
     def _peptides(self, omega: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -359,7 +380,7 @@ class _Measurer:
         return {f"rotamer_{name}": (each, counted) for name, each in found._asdict().items()}
 
     def _clash_score(self, contacts: Contacts) -> tuple[np.ndarray, np.ndarray]:
-        """Return contacts per 1000 atoms: of structures (2, samples, frames), and of residues (2, residues)."""
+        """Return contacts per 1000 atoms of structures, (2, samples, frames), and residues, (2, residues)."""
         counts = np.stack([contacts.counts[..., region].sum(axis=-1) for region in self.regions])
         atoms = np.stack([contacts.n_atoms[:, region].sum(axis=-1) for region in self.regions])[..., None]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -374,9 +395,7 @@ class _Measurer:
             values |= dict(zip(angle_measures(name), found, strict=True))
         return values
 
-    def _c_beta(
-        self, samples: np.ndarray, centres: np.ndarray
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _c_beta(self, samples: np.ndarray, centres: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         as_l = np.where(self.mirrored[:, None, None], -samples, samples)
         deviations, counted = c_beta_deviations(as_l, self.types), self._members(centres)
         return {

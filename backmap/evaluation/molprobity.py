@@ -1,4 +1,4 @@
-"""The MolProbity score: clashes, rotamers and Ramachandran plot in one number on the scale of a resolution."""
+"""The MolProbity score: clashes, rotamers and backbone in one number on the scale of a resolution."""
 
 from __future__ import annotations
 

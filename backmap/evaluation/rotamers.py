@@ -54,4 +54,4 @@ def rotamers_of_residues(residue_types: np.ndarray, chi: np.ndarray) -> Rotamers
     """
     percentiles = rotamer_percentiles(residue_types, chi)
     favoured, outliers = percentiles >= FAVOURED_PERCENTILE, percentiles < OUTLIER_PERCENTILE
-    return Rotamers(100.0 * percentiles, favoured, outliers)
+    return Rotamers(100.0 * np.nan_to_num(percentiles), favoured, outliers)

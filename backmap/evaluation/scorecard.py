@@ -15,8 +15,9 @@ from .all_atoms import Contacts, with_hydrogens
 from .backbone_angles import TOLERANCE_DEGREES, angle_measures
 from .dihedrals import TORSIONS, divergence_by_type, jensen_shannon_distance
 from .diversity import diversity, jackknife_error, leave_one_out
-from .measurement import Measurement, measure
+from .measurement import Extras, Measurement, measure
 from .regions import REGIONS
+from .strain import ITERATIONS, strain_of
 
 SCHEMA = "backmap-scorecard/3"
 BLOCKS = 5
@@ -74,6 +75,10 @@ MEASURES: dict[str, Kind] = {
     **_angle_kinds("N-CA-C"),
     "c_beta_deviation": Kind("CB deviation, mean", "A", "lower", 3),
     "c_beta_outliers": Kind("CB deviation of 0.25 A or more", "%", "lower"),
+    **{
+        f"strain_{n}": Kind(f"strain after {n} iterations", "kJ/mol per residue", "lower", 1)
+        for n in ITERATIONS
+    },
     "chi1_recovery": Kind("chi1 within 40 degrees", "%", "higher"),
     **{f"{name}_divergence": Kind(f"{name} divergence", "", "lower", 3) for name in TORSIONS},
     "chi1_divergence_one": Kind("chi1 divergence, one sample at a time", "", "lower", 3),
@@ -227,7 +232,8 @@ class Scorecard:
         each = [(getattr(part.measurement, name), part.measurement.n_residues) for part in self.parts]
         return {
             measure: np.concatenate(
-                [values.get(measure, np.full((len(REGIONS), count), np.nan)) for values, count in each], axis=-1
+                [values.get(measure, np.full((len(REGIONS), count), np.nan)) for values, count in each],
+                axis=-1,
             )
             for measure in MEASURES
             if any(measure in values for values, _ in each)
@@ -398,6 +404,7 @@ def score(
     linked: np.ndarray | None = None,
     given_c_alpha: np.ndarray | None = None,
     all_atoms: bool = False,
+    energies: bool = False,
     name: str = "structure",
 ) -> Scorecard:
     """Score samples of one structure or trajectory.
@@ -418,6 +425,8 @@ def score(
         reference.
     all_atoms : bool
         Place hydrogens, which needs OpenMM, and compute the clash score and the MolProbity score.
+    energies : bool
+        Measure the strain of residues, which needs OpenMM.
     name : str
         Name of the structure in tables.
 
@@ -425,18 +434,30 @@ def score(
     -------
     Scorecard
     """
-    linked = topology.linked((samples if reference is None else reference)[..., SLOT_CA, :]) if linked is None else linked
-    contacts = {}
-    if all_atoms:
-        built = topology.atom_mask if sample_present is None else sample_present
-        known = topology.atom_mask if reference_present is None else reference_present
-        whole = reference is not None and np.delete(known, SLOT_CA, axis=1).any()
-        common = built & known if whole else built
-        contacts["sample_contacts"] = placed_contacts(topology, samples, common, linked, name)
-        if whole and reference is not None:
-            contacts["reference_contacts"] = placed_contacts(topology, reference[None], common, linked, name)
+    if linked is None:
+        linked = topology.linked((samples if reference is None else reference)[..., SLOT_CA, :])
+    built = topology.atom_mask if sample_present is None else sample_present
+    known = topology.atom_mask if reference_present is None else reference_present
+    has_atoms = reference is not None and np.delete(known, SLOT_CA, axis=1).any()
+    common = built & known if has_atoms else built
+
+    def extras(several: np.ndarray, present: np.ndarray) -> Extras:
+        contacts = placed_contacts(topology, several, common, linked, name) if all_atoms else None
+        measure_strain = strain_of(topology, present, several[0, 0], name) if energies else None
+        if measure_strain is None:
+            return Extras(contacts)
+        return Extras(contacts, np.stack([measure_strain(sample) for sample in several], axis=1))
+
     measurement = measure(
-        topology, reference, samples, reference_present, sample_present, linked, given_c_alpha, **contacts
+        topology,
+        reference,
+        samples,
+        reference_present,
+        sample_present,
+        linked,
+        given_c_alpha,
+        reference_extras=extras(reference[None], known) if reference is not None and has_atoms else None,
+        sample_extras=extras(samples, built),
     )
     return Scorecard((Part(name, measurement),))
 
@@ -444,7 +465,7 @@ def score(
 def placed_contacts(
     topology: Topology, samples: np.ndarray, present: np.ndarray, linked: np.ndarray, name: str
 ) -> Contacts | None:
-    """Place hydrogens on samples (samples, frames, residues, 15, 3) and count contacts, if that is possible."""
+    """Place hydrogens on samples (samples, frames, residues, 15, 3) and count contacts, if possible."""
     protein = with_hydrogens(topology, present, linked, samples[0, 0], name=name)
     if protein is None:
         return None

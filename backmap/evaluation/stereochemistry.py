@@ -67,5 +67,5 @@ def is_cis(omega: np.ndarray) -> np.ndarray:
 
 
 def is_twisted(omega: np.ndarray) -> np.ndarray:
-    """Return whether peptide bonds are neither cis nor trans: omega (degrees) over 30 degrees from 0 and 180."""
+    """Return whether peptide bonds are neither cis nor trans: omega 30 degrees or more from 0 and 180."""
     return (np.abs(omega) >= CIS_DEGREES) & (np.abs(omega) <= 180.0 - CIS_DEGREES)
