@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, SLOT_OXT, Topology
+from backmap.chemistry.residues import element
 from backmap.chemistry.sites import atom_names
 from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList
@@ -49,17 +50,22 @@ class AllAtoms:
     Attributes
     ----------
     heavy : ndarray, (heavy atoms,) int64
-        Flat index ``residue * 15 + slot`` of each known heavy atom.
+        Flat index ``residue * 15 + slot`` of each heavy atom.
+    known : ndarray, (heavy atoms,) bool
+        Those whose positions are known.
+    elsewhere : ndarray, (heavy atoms, 3)
+        Where the others stand, far away, nm.
     counter : ContactCounter
-        Its atoms are the heavy atoms, then the hydrogens.
-    placing : tuple of (Hydrogens, ndarray, ndarray, ndarray), or None
-        What places the hydrogens, the heavy atoms that it takes, where those stand that are not known, and
-        which of its atoms are counted; None if the hydrogens are those of the file.
+        Counts contacts between the known atoms.
+    placer : Hydrogens, or None
+        What places the hydrogens; None if they are those of the file.
     """
 
     heavy: np.ndarray
+    known: np.ndarray
+    elsewhere: np.ndarray
     counter: ContactCounter
-    placing: tuple[Hydrogens, np.ndarray, np.ndarray, np.ndarray] | None
+    placer: Hydrogens | None
 
     def positions(self, atoms: np.ndarray, hydrogens: np.ndarray | None = None) -> np.ndarray:
         """Return all positions (frames, atoms, 3) in nm.
@@ -71,13 +77,12 @@ class AllAtoms:
         hydrogens : ndarray, (frames, hydrogens, 3), optional
             Those of the file, nm.
         """
-        flat = np.asarray(atoms, dtype=np.float64).reshape(len(atoms), -1, 3)
-        if self.placing is None:
-            assert hydrogens is not None  # there are some, or they would be placed
-            return np.concatenate([flat[:, self.heavy], hydrogens], axis=1)
-        placer, taken, elsewhere, counted = self.placing
-        filled = np.where(np.isin(taken, self.heavy)[:, None], flat[:, taken], elsewhere)
-        return placer.apply(filled)[:, counted]
+        flat = np.asarray(atoms, dtype=np.float64).reshape(len(atoms), -1, 3)[:, self.heavy]
+        filled = np.where(self.known[:, None], flat, self.elsewhere)
+        if self.placer is not None:
+            return self.placer.apply(filled)
+        assert hydrogens is not None  # there are some, or they would be placed
+        return np.concatenate([filled, hydrogens], axis=1)
 
     def contacts(
         self, atoms: np.ndarray, hydrogens: np.ndarray | None = None, box: np.ndarray | None = None
@@ -119,96 +124,92 @@ def with_hydrogens(
     AllAtoms, or None
         None, with a warning, if hydrogens can be neither read nor placed.
     """
+    listed = topology.atom_mask.copy()
+    listed[:, SLOT_OXT] = present[:, SLOT_OXT]
+    heavy, flat = np.flatnonzero(listed), np.asarray(frame, dtype=np.float64).reshape(-1, 3)
+    known = present.reshape(-1)[heavy]
+    elsewhere = flat[heavy[known]].max() + _far_away(len(heavy))
+    atoms = AtomList.of_protein(topology, listed)
+    filled = np.where(known[:, None], flat[heavy], elsewhere)
     if hydrogens is not None and hydrogen_residues is not None and len(hydrogens):
-        kinds = _of_file(topology, present, linked, frame, hydrogens, hydrogen_residues)
-        incomplete = _first_incomplete(topology, present, linked, kinds)
+        kinds = _of_file(topology, heavy, linked, filled, hydrogens, hydrogen_residues)
+        incomplete = _first_incomplete(kinds, known, linked)
         if incomplete is None:
-            return AllAtoms(np.flatnonzero(present), ContactCounter(kinds), None)
+            return AllAtoms(heavy, known, elsewhere, ContactCounter(kinds, _counted(kinds, known)), None)
         _warn(
             f"{name}: {topology.describe(incomplete)} lacks hydrogens; those of the file are ignored, and "
             "hydrogens are placed on all residues"
         )
     try:
-        return _placed(topology, present, frame)
+        placer = Hydrogens(atoms, filled)
     except InputError as error:
         _warn(f"{name}: no clash score, because hydrogens cannot be placed ({error})")
         return None
+    kinds = _of_list(placer.atoms)
+    return AllAtoms(heavy, known, elsewhere, ContactCounter(kinds, _counted(kinds, known)), placer)
 
 
-def _placed(topology: Topology, present: np.ndarray, frame: np.ndarray) -> AllAtoms:
-    """Choose hydrogens; atoms that are not known stand far away, and their neighbours get none."""
-    listed = topology.atom_mask.copy()
-    listed[:, SLOT_OXT] = present[:, SLOT_OXT]
-    taken = np.flatnonzero(listed)
-    known = present.reshape(-1)[taken]
-    flat = np.asarray(frame, dtype=np.float64).reshape(-1, 3)
-    elsewhere = np.zeros((len(taken), 3))
-    elsewhere[:, 0] = flat[taken[known]].max() + _FAR_NM + np.arange(len(taken))
-    placer = Hydrogens(
-        AtomList.of_protein(topology, listed), np.where(known[:, None], flat[taken], elsewhere)
-    )
-    atoms = placer.atoms
-    elements = np.array([element for residue in atoms.residues for element in residue.elements])
-    names = [name for residue in atoms.residues for name in residue.atom_names]
-    owner = np.repeat(np.arange(len(atoms.residues)), [len(residue.atom_names) for residue in atoms.residues])
-    bonds = np.array(atoms.bonds, dtype=np.int64).reshape(-1, 2)
-    kept = np.ones(len(elements), dtype=bool)
-    kept[elements != "H"] = known
-    beside_missing = np.zeros(len(elements), dtype=bool)
-    for first, second in (bonds.T, bonds.T[::-1]):
-        beside_missing[first[~kept[second]]] = True
-    for first, second in (bonds.T, bonds.T[::-1]):
-        bound = elements[first] == "H"
-        kept[first[bound]] = (kept & ~beside_missing)[second[bound]]
-    order = np.concatenate(
-        [np.flatnonzero(kept & (elements != "H")), np.flatnonzero(kept & (elements == "H"))]
-    )
-    number = np.full(len(elements), -1)
-    number[order] = np.arange(len(order))
-    kinds = AtomKinds(
+def _far_away(n_atoms: int) -> np.ndarray:
+    """Return places (atoms, 3) in nm far from a protein and from each other, for atoms that are not known.
+
+    They are not on a line, on which OpenMM would not know where to place hydrogens.
+    """
+    along = 1.0 + np.arange(n_atoms)
+    return _FAR_NM + np.stack([along, np.sin(along), np.cos(along)], axis=1)
+
+
+def _counted(kinds: AtomKinds, known: np.ndarray) -> np.ndarray:
+    """Mark (atoms,) bool the known heavy atoms, and hydrogens on those whose neighbours are known too."""
+    counted = np.ones(len(kinds.elements), dtype=bool)
+    counted[~kinds.is_hydrogen] = known
+    whole = counted[kinds.neighbours].all(axis=1)
+    return np.where(kinds.is_hydrogen, (counted & whole)[kinds.parents], counted)
+
+
+def _of_list(atoms: AtomList) -> AtomKinds:
+    """Describe listed atoms."""
+    counts = [len(residue.atom_names) for residue in atoms.residues]
+    return AtomKinds(
         tuple(residue.name for residue in atoms.residues),
-        owner[order],
-        tuple(names[atom] for atom in order),
-        tuple(elements[order].tolist()),
-        number[bonds[kept[bonds].all(axis=1)]],
+        np.repeat(np.arange(len(counts)), counts),
+        tuple(name for residue in atoms.residues for name in residue.atom_names),
+        tuple(element for residue in atoms.residues for element in residue.elements),
+        np.array(atoms.bonds, dtype=np.int64).reshape(-1, 2),
     )
-    return AllAtoms(taken[known], ContactCounter(kinds), (placer, taken, elsewhere, order))
 
 
 def _of_file(
     topology: Topology,
-    present: np.ndarray,
+    heavy: np.ndarray,
     linked: np.ndarray,
-    frame: np.ndarray,
+    positions: np.ndarray,
     hydrogens: np.ndarray,
     hydrogen_residues: np.ndarray,
 ) -> AtomKinds:
     """Describe heavy atoms and the hydrogens of a file, each bonded to the nearest atom of its residue."""
-    heavy = np.flatnonzero(present)
     residue_of = heavy // ATOM_SLOTS
-    number = np.full(present.size, -1)
+    number = np.full(topology.n_residues * ATOM_SLOTS, -1)
     number[heavy] = np.arange(len(heavy))
     bonds = number[topology.bonds(linked)]
     bonds = bonds[(bonds >= 0).all(axis=1)]
     start = np.searchsorted(residue_of, np.arange(topology.n_residues + 1))
-    flat = np.asarray(frame, dtype=np.float64).reshape(-1, 3)[heavy]
     parents = np.empty(len(hydrogens), dtype=np.int64)
     for atom, (place, residue) in enumerate(zip(hydrogens, hydrogen_residues, strict=True)):
-        own = slice(start[residue], start[residue + 1])
-        distance = np.linalg.norm(flat[own] - place, axis=-1)
+        own = positions[start[residue] : start[residue + 1]]
+        distance = np.linalg.norm(own - place, axis=-1)
         nearest = int(distance.argmin())
         parents[atom] = start[residue] + nearest if distance[nearest] < LONGEST_BOND_NM else -1
     bound = np.flatnonzero(parents >= 0)
     to_hydrogens = np.column_stack([parents[bound], len(heavy) + bound])
-    kinds = [atom_names(topology.residue_name(residue)) for residue in range(topology.n_residues)]
-    names = [kinds[atom // ATOM_SLOTS][atom % ATOM_SLOTS] for atom in heavy]
-    sulfurs = np.array([atom for atom, label in enumerate(names) if label == "SG"], dtype=np.int64)
+    residue_names = tuple(topology.residue_name(residue) for residue in range(topology.n_residues))
+    names = [atom_names(residue_names[atom // ATOM_SLOTS])[atom % ATOM_SLOTS] for atom in heavy]
+    sulfurs = np.array([atom for atom, name in enumerate(names) if name == "SG"], dtype=np.int64)
     return AtomKinds(
-        tuple(topology.residue_name(residue) for residue in range(topology.n_residues)),
+        residue_names,
         np.concatenate([residue_of, hydrogen_residues]),
         (*names, *["H"] * len(hydrogens)),
-        (*[label[0] for label in names], *["H"] * len(hydrogens)),
-        np.concatenate([bonds, to_hydrogens, _disulfides(flat, sulfurs)]),
+        (*map(element, names), *["H"] * len(hydrogens)),
+        np.concatenate([bonds, to_hydrogens, _disulfides(positions, sulfurs)]),
     )
 
 
@@ -221,23 +222,20 @@ def _disulfides(positions: np.ndarray, sulfurs: np.ndarray) -> np.ndarray:
     return sulfurs[cKDTree(positions[sulfurs]).query_pairs(_DISULFIDE_NM, output_type="ndarray")]
 
 
-def _first_incomplete(
-    topology: Topology, present: np.ndarray, linked: np.ndarray, kinds: AtomKinds
-) -> int | None:
+def _first_incomplete(kinds: AtomKinds, known: np.ndarray, linked: np.ndarray) -> int | None:
     """Return the first residue that lacks a hydrogen on carbon or on the nitrogen of its backbone, if any."""
-    complete = np.flatnonzero((present | ~topology.atom_mask)[:, :SLOT_OXT].all(axis=1))
-    n_heavy = np.zeros(len(kinds.elements), dtype=np.int64)
-    heavy_bonds = kinds.bonds[~kinds.is_hydrogen[kinds.bonds].any(axis=1)]
-    np.add.at(n_heavy, heavy_bonds.reshape(-1), 1)
-    n_hydrogens = np.bincount(kinds.parents[kinds.is_hydrogen], minlength=len(kinds.elements))
-    after_break = ~np.append(False, linked[:-1])
-    for atom in np.flatnonzero(~kinds.is_hydrogen & np.isin(kinds.residue_of, complete)):
+    whole = np.append(known, np.ones(kinds.is_hydrogen.sum(), dtype=bool))[kinds.neighbours].all(axis=1)
+    hydrogens = kinds.is_hydrogen[kinds.neighbours]
+    itself = kinds.neighbours == np.arange(len(kinds.elements))[:, None]
+    n_heavy, n_hydrogens = (~hydrogens & ~itself).sum(axis=1), (hydrogens & ~itself).sum(axis=1)
+    starts_segment = ~np.append(False, linked[:-1])
+    for atom in np.flatnonzero(~kinds.is_hydrogen & whole):
         residue, name = int(kinds.residue_of[atom]), kinds.names[atom]
         kind = kinds.residue_names[residue]
         if kinds.elements[atom] == "C" and name != "C":
             wanted = (3 if name in _PLANAR_CARBONS.get(kind, "").split() else 4) - n_heavy[atom]
         else:
-            wanted = int(name == "N" and kind != "PRO" and not after_break[residue])
+            wanted = int(name == "N" and kind != "PRO" and not starts_segment[residue])
         if n_hydrogens[atom] < wanted:
             return residue
     return None

@@ -1,7 +1,9 @@
 """Overlaps between all atoms, including hydrogens, as Probe finds them: the clash score of MolProbity.
 
 Radii, hydrogen bonds and excluded pairs are those of Probe (Word and others, J. Mol. Biol. 285, 1711, 1999)
-for hydrogens at the positions of their nuclei (``-nuclear``). Aromatic rings do not accept hydrogen bonds.
+for hydrogens at the positions of their nuclei (``-nuclear``). Probe rolls dots over each atom, and a dot
+belongs to the atom that it lies deepest in; here one dot of each atom, in the direction of the other, decides
+whether an atom between them hides the contact. Aromatic rings do not accept hydrogen bonds.
 """
 
 from __future__ import annotations
@@ -74,6 +76,17 @@ class AtomKinds:
             bound = self.is_hydrogen[first]
             parents[first[bound]] = second[bound]
         return parents
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """Atoms bonded to each, (atoms, most bonds of an atom) int64, filled up with the atom itself."""
+        ends = np.concatenate([self.bonds, self.bonds[:, ::-1]])
+        ends = ends[np.argsort(ends[:, 0], kind="stable")]
+        counts = np.bincount(ends[:, 0], minlength=len(self.elements))
+        place = np.arange(len(ends)) - np.repeat(np.cumsum(counts) - counts, counts)
+        neighbours = np.repeat(np.arange(len(self.elements))[:, None], counts.max(initial=0), axis=1)
+        neighbours[ends[:, 0], place] = ends[:, 1]
+        return neighbours
 
     @cached_property
     def radii(self) -> np.ndarray:
@@ -152,19 +165,29 @@ class AtomKinds:
 
 
 class ContactCounter:
-    """Counts the contacts of each residue, frame by frame, in linear time."""
+    """Counts the contacts of each residue, frame by frame, in linear time.
 
-    def __init__(self, kinds: AtomKinds) -> None:
+    Parameters
+    ----------
+    kinds : AtomKinds
+        All atoms. Those that are not known matter for the distances along bonds.
+    counted : ndarray, (atoms,) bool, optional
+        Atoms between which contacts are counted; all by default.
+    """
+
+    def __init__(self, kinds: AtomKinds, counted: np.ndarray | None = None) -> None:
         self.kinds = kinds
-        groups = (np.flatnonzero(~kinds.is_hydrogen), np.flatnonzero(kinds.is_hydrogen))
-        heavy, hydrogens = groups
+        self._counted = np.ones(len(kinds.elements), dtype=bool) if counted is None else counted
+        heavy, hydrogens = (
+            np.flatnonzero(self._counted & is_kind) for is_kind in (~kinds.is_hydrogen, kinds.is_hydrogen)
+        )
         self._searches = [(heavy, heavy), (heavy, hydrogens), (hydrogens, hydrogens)]
         self._n_residues = len(kinds.residue_names)
 
     @property
     def n_atoms(self) -> np.ndarray:
-        """Number of atoms of each residue, (residues,)."""
-        return np.bincount(self.kinds.residue_of, minlength=self._n_residues)
+        """Number of counted atoms of each residue, (residues,)."""
+        return np.bincount(self.kinds.residue_of[self._counted], minlength=self._n_residues)
 
     def count(self, positions: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
         """Count contacts in frames.
@@ -204,37 +227,58 @@ class ContactCounter:
         if not len(group) or not len(other):
             return nothing, nothing
         radius = kinds.radii[group].max() + kinds.radii[other].max() - OVERLAP_NM
-        first, second, distance = _near(positions, group, other, radius, box)
-        overlap = kinds.radii[first] + kinds.radii[second] - distance
+        first, second, apart = _near(positions, group, other, radius, box)
+        overlap = kinds.radii[first] + kinds.radii[second] - np.linalg.norm(apart, axis=-1)
         touching = overlap >= OVERLAP_NM
-        first, second, overlap = first[touching], second[touching], overlap[touching]
+        first, second, apart, overlap = first[touching], second[touching], apart[touching], overlap[touching]
         bonding = kinds.donates[first] & kinds.accepts[second] | kinds.accepts[first] & kinds.donates[second]
         product = kinds.charges[first] * kinds.charges[second]
         allowance = np.select(
             [bonding & (product < 0), bonding & (product == 0)], [SALT_BRIDGE_NM, HYDROGEN_BOND_NM]
         )
         clashing = np.flatnonzero(overlap - allowance >= OVERLAP_NM)
-        first, second = first[clashing], second[clashing]
+        first, second, apart = first[clashing], second[clashing], apart[clashing]
         key = np.minimum(first, second) * len(kinds.elements) + np.maximum(first, second)
         place = np.searchsorted(kinds.excluded, key)
         place = np.minimum(place, max(len(kinds.excluded) - 1, 0))
         allowed = kinds.excluded[place] != key if len(kinds.excluded) else np.ones(len(key), dtype=bool)
-        return first[allowed], second[allowed]
+        first, second, apart = first[allowed], second[allowed], apart[allowed]
+        seen = self._is_seen(positions, first, second, apart) | self._is_seen(
+            positions, second, first, -apart
+        )
+        return first[seen], second[seen]
+
+    def _is_seen(
+        self, positions: np.ndarray, first: np.ndarray, second: np.ndarray, apart: np.ndarray
+    ) -> np.ndarray:
+        """Return whether atoms bonded to either leave the dot of the first atom towards the second to it."""
+        radii, neighbours = self.kinds.radii, self.kinds.neighbours
+        distance = np.maximum(np.linalg.norm(apart, axis=-1), 1e-9)
+        dot = apart * (radii[first] / distance)[:, None]
+        own, others = neighbours[first], neighbours[second]
+        from_own = dot[:, None] - (positions[own] - positions[first][:, None])
+        from_others = (dot - apart)[:, None] - (positions[others] - positions[second][:, None])
+        inside = (np.linalg.norm(from_own, axis=-1) < radii[own]) & (own != first[:, None])
+        gap = np.abs(distance - radii[first]) - radii[second]
+        nearer = np.linalg.norm(from_others, axis=-1) - radii[others] < gap[:, None]
+        nearer &= others != second[:, None]
+        return ~(inside.any(axis=1) | nearer.any(axis=1))
 
 
 def _near(
     positions: np.ndarray, group: np.ndarray, other: np.ndarray, radius: float, box: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find pairs of atoms of two groups within a radius, each once, and their distances in nm."""
+    """Find pairs of atoms of two groups within a radius, each once, and vectors between them in nm."""
     if box is not None:
         i, j, shift = near_pairs(positions[group], positions[other], radius, box)
         first, second = group[i], other[j]
         once = first < second if group is other else np.ones(len(first), dtype=bool)
-        apart = positions[first] - positions[second] - shift
-        return first[once], second[once], np.linalg.norm(apart[once], axis=-1)
+        apart = positions[second] + shift - positions[first]
+        return first[once], second[once], apart[once]
     tree = cKDTree(positions[group])
     if group is other:
         first, second = group[tree.query_pairs(radius, output_type="ndarray").T]
-        return first, second, np.linalg.norm(positions[first] - positions[second], axis=-1)
-    pairs = tree.sparse_distance_matrix(cKDTree(positions[other]), radius, output_type="ndarray")
-    return group[pairs["i"]], other[pairs["j"]], pairs["v"]
+    else:
+        pairs = tree.sparse_distance_matrix(cKDTree(positions[other]), radius, output_type="ndarray")
+        first, second = group[pairs["i"]], other[pairs["j"]]
+    return first, second, positions[second] - positions[first]

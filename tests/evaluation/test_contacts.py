@@ -70,10 +70,19 @@ def test_opposite_charges_may_overlap_most():
 def test_atoms_a_few_bonds_apart_do_not_clash():
     chain = [("LYS", f"C{n}", "C") for n in range(6)]
     bonds = [(n, n + 1) for n in range(5)]
-    # Piled up within 0.1 nm, only pairs four and five bonds apart count: (0, 4), (1, 5) and (0, 5).
-    assert n_contacts(kinds(*chain, bonds=bonds), *[(0.02 * n, 0, 0) for n in range(6)]) == 3
-    ended = kinds(("LYS", "H", "H"), *chain[1:], bonds=bonds)
-    assert n_contacts(ended, *[(0.02 * n, 0, 0) for n in range(6)]) == 2
+    for apart in range(1, 6):
+        places = np.array([(3.0 * n, 0, 0) for n in range(6)])
+        places[apart] = (0, 0.2, 0)
+        assert n_contacts(kinds(*chain, bonds=bonds), *places) == (apart >= 4)
+        ended = kinds(("LYS", "H", "H"), *chain[1:], bonds=bonds)
+        assert n_contacts(ended, *places) == (apart >= 5)
+
+
+def test_an_atom_between_two_others_hides_their_contact():
+    # The nitrogen and the oxygen overlap by 0.05 nm, but the hydrogen bond lies between them.
+    bond = kinds(("LYS", "N", "N"), ("LYS", "H", "H"), ("GLY", "O", "O"), bonds=[(0, 1)])
+    assert n_contacts(bond, (-0.101, 0, 0), (0, 0, 0), (0.144, 0, 0)) == 0
+    assert n_contacts(bond, (-0.101, 0, 0), (-0.202, 0, 0), (0.144, 0, 0)) == 1
 
 
 def test_contacts_count_half_for_each_residue_and_across_a_box():
@@ -112,6 +121,14 @@ def is_hydrogen(line):
     return line.startswith("ATOM") and line[76:78].strip() == "H"
 
 
+def place(line):
+    return np.array([float(line[n : n + 8]) for n in (30, 38, 46)])
+
+
+def with_place(line, position):
+    return line[:30] + "{:8.3f}{:8.3f}{:8.3f}".format(*position) + line[54:]
+
+
 def written(tmp_path, lines):
     path = tmp_path / "written.pdb"
     path.write_text("".join(lines))
@@ -123,17 +140,15 @@ def test_hydrogens_of_a_file_are_used(with_hydrogens, tmp_path):
     heavy = [line for line in with_hydrogens if not is_hydrogen(line)]
     placed = measures_of(written(tmp_path, heavy))["clashscore"]["all"].value
     assert own == pytest.approx(placed, abs=2.0) and own < 40
-    # A hydrogen moved onto a distant atom makes a clash that placed hydrogens do not have.
-    number = next(n for n, line in enumerate(with_hydrogens) if line[12:16].strip() == "HB3")
-    moved = list(with_hydrogens)
-    far = next(line for line in reversed(moved) if line[12:16].strip() == "CB")
-    assert moved[number][30:54] != far[30:54]
-    parent = next(
-        line for line in moved if line[12:16].strip() == "CB" and line[17:27] == moved[number][17:27]
-    )
-    nearer = [float(parent[n : n + 8]) for n in (30, 38, 46)]
-    moved[number] = moved[number][:30] + "".join(f"{x + 0.6:8.3f}" for x in nearer) + moved[number][54:]
-    assert measures_of(written(tmp_path, moved))["clashscore"]["all"].value != own
+    # Those of the file count: with longer bonds, they overlap more.
+    carbons = {line[17:27]: place(line) for line in with_hydrogens if line[12:16].strip() == "CB"}
+    longer = [
+        with_place(line, carbons[line[17:27]] + 1.4 * (place(line) - carbons[line[17:27]]))
+        if line[12:16].strip().startswith("HB")
+        else line
+        for line in with_hydrogens
+    ]
+    assert measures_of(written(tmp_path, longer))["clashscore"]["all"].value > own + 5
 
 
 def test_partial_hydrogens_are_replaced_with_a_warning(with_hydrogens, tmp_path):
@@ -155,8 +170,8 @@ def test_missing_atoms_leave_out_their_hydrogens(with_hydrogens, tmp_path):
 
 
 def test_one_residue(with_hydrogens, tmp_path):
-    first = with_hydrogens[1][22:26] if with_hydrogens[0][:4] != "ATOM" else with_hydrogens[0][22:26]
-    alone = [line for line in with_hydrogens if line.startswith("ATOM") and line[22:26] == first]
+    atoms = [line for line in with_hydrogens if line.startswith("ATOM")]
+    alone = [line for line in atoms if line[17:27] == atoms[0][17:27]]
     measures = measures_of(written(tmp_path, alone))
     assert measures["clashscore"]["all"].value < 100
     assert "ramachandran_favoured" not in measures and "molprobity" not in measures
