@@ -13,6 +13,7 @@ import gzip
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def read_mixture(path: Path) -> RotamerMixture:
 def main() -> None:
     """Read the files of both folders and write the resource."""
     grids, central = map(Path, sys.argv[1:])
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name in GRID_TORSIONS:
         if name != "TYR":
             file = "phetyr" if name == "PHE" else name.lower()
