@@ -434,20 +434,13 @@ def score(
     -------
     Scorecard
     """
-    if linked is None:
-        linked = topology.linked((samples if reference is None else reference)[..., SLOT_CA, :])
-    built = topology.atom_mask if sample_present is None else sample_present
-    known = topology.atom_mask if reference_present is None else reference_present
-    has_atoms = reference is not None and np.delete(known, SLOT_CA, axis=1).any()
-    common = built & known if has_atoms else built
-
-    def extras(several: np.ndarray, present: np.ndarray) -> Extras:
-        contacts = placed_contacts(topology, several, common, linked, name) if all_atoms else None
-        measure_strain = strain_of(topology, present, several[0, 0], name) if energies else None
-        if measure_strain is None:
-            return Extras(contacts)
-        return Extras(contacts, np.stack([measure_strain(sample) for sample in several], axis=1))
-
+    sample_extras: Extras | None = None
+    reference_extras: Extras | None = None
+    if all_atoms or energies:
+        known = [topology.atom_mask if each is None else each for each in (sample_present, reference_present)]
+        found = _Extras(topology, linked, name, all_atoms=all_atoms, energies=energies)
+        true = reference if np.delete(known[1], SLOT_CA, axis=1).any() else None
+        sample_extras, reference_extras = found.of_both(samples, true, *known)
     measurement = measure(
         topology,
         reference,
@@ -456,21 +449,56 @@ def score(
         sample_present,
         linked,
         given_c_alpha,
-        reference_extras=extras(reference[None], known) if reference is not None and has_atoms else None,
-        sample_extras=extras(samples, built),
+        reference_extras=reference_extras,
+        sample_extras=sample_extras,
     )
     return Scorecard((Part(name, measurement),))
 
 
-def placed_contacts(
-    topology: Topology, samples: np.ndarray, present: np.ndarray, linked: np.ndarray, name: str
-) -> Contacts | None:
-    """Place hydrogens on samples (samples, frames, residues, 15, 3) and count contacts, if possible."""
-    protein = with_hydrogens(topology, present, linked, samples[0, 0], name=name)
-    if protein is None:
-        return None
-    counts = np.stack([protein.contacts(sample) for sample in samples])
-    return Contacts(counts, np.repeat(protein.counter.n_atoms[None], len(samples), axis=0))
+@dataclass(frozen=True)
+class _Extras:
+    """Finds in samples of a structure what needs hydrogens, and places these."""
+
+    topology: Topology
+    linked: np.ndarray | None
+    name: str
+    all_atoms: bool
+    energies: bool
+
+    def of_both(
+        self,
+        samples: np.ndarray,
+        reference: np.ndarray | None,
+        sample_present: np.ndarray,
+        reference_present: np.ndarray,
+    ) -> tuple[Extras, Extras | None]:
+        """Measure samples and reference; contacts are those between atoms that both sides have."""
+        if reference is None:
+            return self.of(samples, sample_present, sample_present), None
+        common = sample_present & reference_present
+        return (
+            self.of(samples, sample_present, common),
+            self.of(reference[None], reference_present, common),
+        )
+
+    def of(self, samples: np.ndarray, present: np.ndarray, common: np.ndarray) -> Extras:
+        """Measure samples (samples, frames, residues, 15, 3) in nm."""
+        return Extras(
+            self._contacts(samples, common) if self.all_atoms else None,
+            self._strain(samples, present) if self.energies else None,
+        )
+
+    def _contacts(self, samples: np.ndarray, present: np.ndarray) -> Contacts | None:
+        linked = self.topology.linked(samples[..., SLOT_CA, :]) if self.linked is None else self.linked
+        protein = with_hydrogens(self.topology, present, linked, samples[0, 0], name=self.name)
+        if protein is None:
+            return None
+        counts = np.stack([protein.contacts(sample) for sample in samples])
+        return Contacts(counts, np.repeat(protein.counter.n_atoms[None], len(samples), axis=0))
+
+    def _strain(self, samples: np.ndarray, present: np.ndarray) -> np.ndarray | None:
+        strain = strain_of(self.topology, present, samples[0, 0], self.name)
+        return None if strain is None else np.stack([strain(sample) for sample in samples], axis=1)
 
 
 def combine(scorecards: Iterable[Scorecard]) -> Scorecard:
@@ -524,9 +552,9 @@ def _mean(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.n
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def _residue_entries(values: dict[str, np.ndarray], residue: int) -> dict[str, float]:
+def _residue_entries(values: dict[str, np.ndarray], residue: int) -> dict[str, float | None]:
     """Return the measures of one residue that have a value."""
-    return {name: float(own[-1, residue]) for name, own in values.items() if np.isfinite(own[-1, residue])}
+    return {name: _rounded(own[-1, residue]) for name, own in values.items() if np.isfinite(own[-1, residue])}
 
 
 def _over_residues(
@@ -537,11 +565,16 @@ def _over_residues(
     error = known.std(ddof=1) / np.sqrt(len(known)) if len(known) > 1 else np.nan
     own = np.nan if reference is None else _mean(reference[chosen])
     return {
-        "value": float(known.mean()),
-        "error": _number(error),
-        "reference": _number(own),
+        "value": _rounded(known.mean()),
+        "error": _rounded(error),
+        "reference": _rounded(own),
         "count": len(known),
     }
+
+
+def _rounded(value: float | np.ndarray) -> float | None:
+    """Round to six digits, which do not depend on the order in which frames are summed; None for NaN."""
+    return float(f"{float(value):.6g}") if np.isfinite(value) else None
 
 
 def _number(value: float | np.ndarray) -> float | None:
