@@ -46,7 +46,7 @@ class StrainEnergies:
         listed[:, SLOT_OXT] = present[:, SLOT_OXT]
         lacking = (listed & ~present).any(axis=1) | (topology.chain_ends & ~present[:, SLOT_OXT])
         if lacking.any():
-            raise InputError(f"{topology.describe(int(lacking.argmax()))} lacks heavy atoms")
+            raise InputError(f"{topology.describe(int(lacking.argmax()))} lacks heavy atoms, or OXT")
         self._listed = np.flatnonzero(listed)
         flat = np.asarray(frame, dtype=np.float64).reshape(-1, 3)
         self._hydrogens = Hydrogens(AtomList.of_protein(topology, listed), flat[self._listed])
