@@ -7,13 +7,20 @@ Run from the repository root::
     python benchmarks/quality.py --tools protein --given backbone --limit 20
     python benchmarks/quality.py --tools protein pulchra --noise 0.0124
     python benchmarks/quality.py --tools protein --beads martini3 --noise 0.0124
+    python benchmarks/quality.py --tools protein pulchra --bin ../peers/bin --energies
+    python benchmarks/quality.py --tools protein faspr --given backbone --bin ../peers/bin
+    python benchmarks/quality.py --tools protein --command 'other=/opt/other/bin/other {input} {output}'
 
 A tool is a shipped model or a model file of backmap, with settings behind slashes (``c-alphas=keep``: they
-stay where noise put them; ``ddim=N``: that sampler; ``redraws=N``), or ``pulchra``, ``pulchra-fixed``
-(C-alphas put back where they were) and ``cgback``, which ``pip install pypulchra cgback`` provides. Every
+stay where noise put them; ``ddim=N``: that sampler; ``redraws=N``), or one of ``COMMANDS``: ``pulchra``,
+``pulchra-fixed`` (C-alphas put back where they were), ``cgback`` and ``faspr``, which
+``pip install pypulchra cgback pyfaspr`` provides in any environment; ``--bin`` is the folder of its
+programs. ``--command NAME=COMMAND`` adds any other tool that reads one PDB file and writes another. Every
 tool gets the C-alphas of the same structures and is judged by the same measures (docs/evaluation.md) against
-the deposited atoms. Prints a table in Markdown; speeds are of one thread, without start-up (cgback's with
-it). With ``--given`` the ``protein`` model gets deposited atoms besides the C-alphas, which count among what
+the deposited atoms. Prints a table in Markdown. Speeds are of one thread, without start-up. That of a command
+is the intercept of a line through its times by number of residues, and the slope is its speed; that of
+a model of backmap is the time to load it. With ``--given`` commands get the same atoms, which side-chain
+packers need, and the ``protein`` model gets deposited atoms besides the C-alphas, which count among what
 is judged. With ``--noise`` all tools get the C-alphas with Gaussian noise on every coordinate: 0.0124 nm
 spreads the distances of neighbours by 0.0176 nm, as the bonds of CALVADOS, HPS and Mpipi spread at 300 K. How
 far C-alphas moved is then measured from the noisy ones, all else still against the deposited atoms. With
@@ -25,6 +32,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,7 +41,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -114,26 +123,34 @@ def one_by_one(rebuild: Callable[[Structure], tuple[np.ndarray, np.ndarray]]) ->
 
 @dataclass
 class Tool:
-    """A tool under test, with what it reached so far."""
+    """A tool under test, with what it reached so far.
+
+    ``start_up`` is the time in seconds before it builds anything, None for a command, whose times include it.
+    """
 
     name: str
     rebuild: Rebuild
-    residues: int = 0
-    seconds: float = 0.0
+    start_up: float | None = None
+    sizes: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     cards: list[Scorecard] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
-    def run(self, structures: Sequence[Structure], samples: int) -> None:
+    def run(self, structures: Sequence[Structure], samples: int, *, energies: bool = False) -> None:
         """Rebuild and score structures; ``samples`` is what the tool builds of each, for its speed."""
-        start = time.perf_counter()
-        rebuilt = list(self.rebuild(structures))
-        self.seconds = time.perf_counter() - start
+        rebuilt = []
+        built = iter(self.rebuild(structures))
+        for structure in structures:
+            start = time.perf_counter()
+            rebuilt.append(next(built))
+            if not isinstance(rebuilt[-1], RuntimeError):
+                self.seconds.append(time.perf_counter() - start)
+                self.sizes.append(structure.topology.n_residues * samples)
         for structure, result in zip(structures, rebuilt, strict=True):
             if isinstance(result, RuntimeError):
                 self.failed.append(f"{structure.name}: {result}")
                 continue
             atoms, present = result
-            self.residues += structure.topology.n_residues * samples
             if len(atoms) == 1:
                 atoms = np.repeat(atoms, DETERMINISTIC_COPIES, axis=0)
             self.cards.append(
@@ -145,59 +162,107 @@ class Tool:
                     present,
                     linked=structure.linked,
                     given_c_alpha=structure.c_alpha,
+                    all_atoms=True,
+                    energies=energies,
                     name=structure.name,
                 )
             )
 
+    @property
+    def speed(self) -> tuple[float, float]:
+        """Residues per second without start-up, and start-up in seconds; NaN if they are not known."""
+        if self.start_up is not None:
+            return sum(self.sizes) / sum(self.seconds), self.start_up
+        if len(set(self.sizes)) < 2:
+            return float("nan"), float("nan")
+        slope, intercept = np.polyfit(self.sizes, self.seconds, 1)
+        return (1 / slope if slope > 0 else float("nan")), max(0.0, float(intercept))
 
-def pulchra(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Rebuild with PULCHRA, chain by chain, because it stops at the end of the first.
 
-    Across a break in a chain it draws the C-alphas together. Given the pieces apart it leaves them in place,
-    but then its side chains do not see each other and it clashes twice as often; so it gets whole chains.
+@dataclass(frozen=True)
+class Command:
+    """A program that reads one PDB file and writes another.
+
+    Parameters
+    ----------
+    words : tuple of str
+        The program and its arguments, with ``{input}`` and ``{output}`` for the files.
+    by_chain : bool
+        Whether it gets one chain at a time. PULCHRA does, because it stops at the end of the first. Across a
+        break in a chain it draws the C-alphas together. Given the pieces apart it leaves them in place, but
+        then its side chains do not see each other and it clashes twice as often; so it gets whole chains.
+    keeps_c_alphas : bool
+        Whether to put the C-alphas back where they were.
     """
-    import pypulchra
 
-    atoms = np.full((structure.topology.n_residues, ATOM_SLOTS, 3), np.nan)
-    for chain in np.unique(structure.topology.chain_index):
-        rows = np.flatnonzero(structure.topology.chain_index == chain)
-        _place_pdb_atoms(pypulchra.run_from_pdb_str(_c_alpha_pdb(structure, rows)).pdb_str, rows, atoms)
-    return atoms[None, None], np.isfinite(atoms[..., 0])
+    words: tuple[str, ...]
+    by_chain: bool = False
+    keeps_c_alphas: bool = False
+
+    @classmethod
+    def parse(cls, template: str) -> Command:
+        """Split a template into words."""
+        return cls(tuple(shlex.split(template)))
+
+    def found_in(self, folder: Path | None) -> Command:
+        """Return the command with the path of its program, from a folder or the search path."""
+        program = shutil.which(self.words[0], path=None if folder is None else str(folder))
+        if program is None:
+            where = folder or "the search path"
+            raise SystemExit(f"{self.words[0]}: not found in {where}; name its folder with --bin")
+        return replace(self, words=(program, *self.words[1:]))
+
+    def rebuild(self, given: str | None) -> Rebuild:
+        """Return what rebuilds structures one by one, from C-alphas and the atoms ``given``."""
+
+        def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+            kept = np.zeros_like(structure.present) if given is None else given_atoms(structure, given)
+            atoms = np.full((structure.topology.n_residues, ATOM_SLOTS, 3), np.nan)
+            chains = structure.topology.chain_index
+            for chain in np.unique(chains) if self.by_chain else [None]:
+                rows = np.arange(len(chains)) if chain is None else np.flatnonzero(chains == chain)
+                _place_pdb_atoms(self.run(_pdb_of(structure, rows, kept)), rows, atoms)
+            if self.keeps_c_alphas:
+                atoms[:, SLOT_CA] = structure.c_alpha[0]
+            return atoms[None, None], np.isfinite(atoms[..., 0])
+
+        return one_by_one(rebuild)
+
+    def run(self, text: str) -> str:
+        """Run the program on PDB text with one thread; return the text that it writes."""
+        with tempfile.TemporaryDirectory() as folder:
+            files = {"input": Path(folder) / "input.pdb", "output": Path(folder) / "output.pdb"}
+            files["input"].write_text(text)
+            words = [word.format(**files) for word in self.words]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=folder)
+            if done.returncode or not files["output"].is_file():
+                raise RuntimeError(" ".join((done.stderr or done.stdout).split())[-200:] or "wrote nothing")
+            return files["output"].read_text()
 
 
-def pulchra_fixed(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Rebuild with PULCHRA, then put the C-alphas back where they were."""
-    atoms, present = pulchra(structure)
-    atoms[..., SLOT_CA, :] = structure.c_alpha
-    present[:, SLOT_CA] = True
-    return atoms, present
+_PULCHRA = Command.parse("pypulchra -i {input} -o {output}")
+COMMANDS = {
+    "pulchra": replace(_PULCHRA, by_chain=True),
+    "pulchra-fixed": replace(_PULCHRA, by_chain=True, keeps_c_alphas=True),
+    "cgback": Command.parse("cgback {input} -o {output} -s 1"),
+    "faspr": Command.parse("pyfaspr {input} -o {output}"),
+}
+"""Tools whose command line is known. CGBack uses its model M with its repair, one sample."""
 
 
-def cgback(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Rebuild with CGBack, model M with its repair, one sample; hydrogens are left out."""
-    rows = np.arange(structure.topology.n_residues)
-    atoms = np.full((len(rows), ATOM_SLOTS, 3), np.nan)
-    with tempfile.TemporaryDirectory() as folder:
-        given, found = Path(folder) / "ca.pdb", Path(folder) / "out.pdb"
-        given.write_text(_c_alpha_pdb(structure, rows))
-        command = [str(Path(sys.executable).with_name("cgback")), str(given), "-o", str(found), "-s", "1"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        if done.returncode or not found.is_file():
-            raise RuntimeError(" ".join((done.stderr or done.stdout).split())[-200:])
-        _place_pdb_atoms(found.read_text(), rows, atoms)
-    return atoms[None, None], np.isfinite(atoms[..., 0])
-
-
-def _c_alpha_pdb(structure: Structure, rows: np.ndarray) -> str:
-    """Write C-alphas as PDB text, residues numbered from 1 through all chains."""
+def _pdb_of(structure: Structure, rows: np.ndarray, kept: np.ndarray) -> str:
+    """Write C-alphas and kept atoms as PDB text, residues numbered from 1 through all chains."""
     lines, chains = [], structure.topology.chain_index[rows]
     for number, row in enumerate(rows, 1):
         chain = chr(ord("A") + chains[number - 1] - chains[0])
-        position = "{:8.3f}{:8.3f}{:8.3f}".format(*(10.0 * structure.c_alpha[0, row]))
-        name = structure.topology.residue_name(row)
-        start = f"ATOM  {number % 100000:5d}  CA  {name} {chain}{number:4d}    "
-        lines.append(f"{start}{position}  1.00  0.00           C\n")
+        residue = structure.topology.residue_name(row)
+        names = (*HEAVY_ATOMS[residue], *[""] * ATOM_SLOTS)[: ATOM_SLOTS - 1] + ("OXT",)
+        for slot in np.flatnonzero(kept[row] | (np.arange(ATOM_SLOTS) == SLOT_CA)):
+            place = structure.c_alpha[0, row] if slot == SLOT_CA else structure.atoms[0, row, slot]
+            position = "{:8.3f}{:8.3f}{:8.3f}".format(*(10.0 * place))
+            start = f"ATOM  {len(lines) % 100000:5d}  {names[slot]:<3s} {residue} {chain}{number:4d}    "
+            lines.append(f"{start}{position}  1.00  0.00          {names[slot][0]:>2s}\n")
         if number == len(rows) or chains[number] != chains[number - 1]:
             lines.append("TER\n")
     return "".join(lines)
@@ -343,8 +408,11 @@ def table(tools: list[Tool], scores: list[Scorecard]) -> str:
                 cells = [format_estimate(name, estimate) if estimate else "-" for estimate in found]
                 reference = next(format_value(name, e.reference) for e in found if e)
                 lines.append(f"| {format_title(name)} | {' | '.join(cells)} | {reference} |")
-    speeds = [f"{tool.residues / tool.seconds:.0f}" for tool in tools]
-    lines.append(f"| residues/s, one thread | {' | '.join(speeds)} | - |")
+    speeds, starts = zip(*(tool.speed for tool in tools), strict=True)
+    lines.append(
+        f"| residues/s, one thread, without start-up | {' | '.join(f'{n:.0f}' for n in speeds)} | - |"
+    )
+    lines.append(f"| start-up, s | {' | '.join(f'{n:.2f}' for n in starts)} | - |")
     return "\n".join(lines)
 
 
@@ -366,37 +434,49 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the benchmark."""
     torch.set_num_threads(1)
     structures = read_structures(arguments.structures, arguments.longest, arguments.limit, arguments.noise)
-    others = {"pulchra": pulchra, "pulchra-fixed": pulchra_fixed, "cgback": cgback}
+    commands = dict(arguments.command) | {
+        name: COMMANDS[name].found_in(arguments.bin) for name in arguments.tools if name in COMMANDS
+    }
     tools = []
-    for name in arguments.tools:
-        ours = name not in others
-        samples = arguments.samples if ours else 1
-        if not ours:
-            rebuild = one_by_one(others[name])
+    for name in [*arguments.tools, *(name for name, _ in arguments.command)]:
+        start = time.perf_counter()
+        samples = 1 if name in commands else arguments.samples
+        if name in commands:
+            tool = Tool(name, commands[name].rebuild(arguments.given))
         elif arguments.beads:
             mapping = load_mapping(arguments.beads)
             rebuild = backmap_beads(name, samples, arguments.device, mapping, arguments.noise)
+            tool = Tool(name, rebuild, time.perf_counter() - start)
         else:
             rebuild = backmap_model(name, samples, arguments.device, arguments.given)
-        tools.append(Tool(name, rebuild))
-        tools[-1].run(structures, samples)
+            tool = Tool(name, rebuild, time.perf_counter() - start)
+        tools.append(tool)
+        tool.run(structures, samples, energies=arguments.energies)
     scores = [combine(tool.cards) for tool in tools]
     residues = sum(structure.topology.n_residues for structure in structures)
     beads = f"beads of {arguments.beads}" if arguments.beads else "C-alphas"
     noise = f", {beads}" + (f" with noise of {arguments.noise} nm" if arguments.noise else "")
     print(f"{len(structures)} structures, {residues} residues, {arguments.samples} samples{noise}\n")
     print(table(tools, scores))
-    named = dict(zip(arguments.tools, scores, strict=True))
-    for name in set(named) - set(others) if "pulchra" in named else ():
+    named = {tool.name: card for tool, card in zip(tools, scores, strict=True)}
+    for name in set(named) - set(commands) if "pulchra" in named else ():
         print(f"\n{name}: {above_floor(named[name], named['pulchra'])}")
     for tool in tools:
         print(*(f"\n{tool.name} failed on {failure}" for failure in tool.failed), sep="", end="")
     if arguments.json:
         results = {name: card.to_dict() for name, card in named.items()}
         for tool in tools:
-            results[tool.name]["residues_per_second"] = tool.residues / tool.seconds
+            results[tool.name]["residues_per_second"], results[tool.name]["start_up"] = tool.speed
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
+
+
+def named_command(text: str) -> tuple[str, Command]:
+    """Read NAME=COMMAND."""
+    name, _, template = text.partition("=")
+    if not name or "{input}" not in template or "{output}" not in template:
+        raise argparse.ArgumentTypeError(f"{text!r}: give NAME=COMMAND with {{input}} and {{output}} in it")
+    return name, Command.parse(template)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -408,6 +488,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--longest", type=int, help="only structures of up to so many residues")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tools", nargs="+", default=["protein", "diamondback", "pulchra", "pulchra-fixed"])
+    parser.add_argument(
+        "--command",
+        action="append",
+        default=[],
+        type=named_command,
+        metavar="NAME=COMMAND",
+        help="another tool; {input} and {output} in the command stand for the PDB files it reads and writes",
+    )
+    parser.add_argument("--bin", type=Path, help="folder of the programs of other tools (default: PATH)")
+    parser.add_argument("--energies", action="store_true", help="measure the strain of residues as well")
     parser.add_argument("--given", choices=list(GIVEN), help="atoms the protein model gets besides C-alphas")
     parser.add_argument(
         "--noise", type=float, default=0.0, help="nm of noise on C-alphas or beads (default 0)"

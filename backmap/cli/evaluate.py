@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference-top", metavar="TOPOLOGY", help="topology for the reference, if it differs"
     )
+    parser.add_argument(
+        "--energies",
+        action="store_true",
+        help="measure the strain of residues in a force field, as built and after 50 and 200 iterations of a "
+        "minimisation, with OpenMM",
+    )
     parser.add_argument("--json", metavar="OUT", help="write the scorecard, in more detail, to this file")
     parser.add_argument("--skip-unknown", action="store_true", help="leave out unknown residues")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
@@ -89,7 +95,7 @@ def _run_structures(arguments: argparse.Namespace) -> int:
         samples = _open_samples(arguments)
         reference = _open_reference(arguments)
         title = Path(arguments.reference or arguments.samples[0]).name.split(".")[0]
-        scorecard = score_sources(reference, samples, title=title)
+        scorecard = score_sources(reference, samples, energies=arguments.energies, title=title)
         if output is not None:
             _write(output, scorecard, arguments)
     show(_heading(scorecard, arguments), scorecard.to_table())
@@ -99,6 +105,8 @@ def _run_structures(arguments: argparse.Namespace) -> int:
 def _run_kinetics(arguments: argparse.Namespace) -> int:
     from backmap.io import StagedFiles
 
+    if arguments.energies:
+        raise InputError("--energies measures single structures; with --kinetics, give --force-field instead")
     if arguments.reference is None:
         raise InputError("--kinetics needs a reference; give one with --reference")
     with (
@@ -263,7 +271,7 @@ def _open(name: str, top: str | None, arguments: argparse.Namespace) -> Source:
     from backmap.io.naming import TOPOLOGY_SUFFIXES, suffix_of
 
     needed = None if suffix_of(name) in TOPOLOGY_SUFFIXES else top
-    return open_source(name, needed, skip_unknown=arguments.skip_unknown)
+    return open_source(name, needed, skip_unknown=arguments.skip_unknown, hydrogens=True)
 
 
 def _heading(scorecard: Scorecard, arguments: argparse.Namespace) -> str:

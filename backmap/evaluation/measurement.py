@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, RESIDUE_NAMES, SLOT_CA,
 from backmap.chemistry.ideal_geometry import ideal_bond_lengths
 from backmap.chemistry.modified_residues import mirrored_residues
 
+from .all_atoms import Contacts
 from .backbone_angles import IDEAL_DEGREES, angle_atoms, angle_measures, angle_statistics, bond_angles
 from .bonds import bond_lengths
 from .c_beta import OUTLIER_ANGSTROM, c_beta_deviations
@@ -26,12 +28,30 @@ from .dihedrals import (
     torsion_atoms,
 )
 from .diversity import ATOM_GROUPS, rmsd, squared_distances
-from .ramachandran import favoured_and_outliers
+from .molprobity import molprobity_score
+from .ramachandran import ramachandran_of_residues
 from .regions import REGIONS, mean, members, residue_regions, share
 from .rings import pierced_rings, ring_atoms
-from .stereochemistry import alpha_centres, beta_centres, is_cis, right_handed
+from .rotamers import rotamers_of_residues, side_chain_torsions
+from .stereochemistry import alpha_centres, beta_centres, is_cis, is_twisted, right_handed
+from .strain import ITERATIONS
 
 ANGSTROM = 10.0
+
+
+class Extras(NamedTuple):
+    """What is found in samples of one structure with hydrogens, which takes longer.
+
+    Attributes
+    ----------
+    contacts : Contacts, or None
+        Contacts between all atoms.
+    strain : ndarray, (3, samples, frames, residues), or None
+        Energies of residues in kJ/mol; see :class:`backmap.evaluation.strain.StrainEnergies`.
+    """
+
+    contacts: Contacts | None = None
+    strain: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +62,7 @@ class Measurement:
 
     Attributes
     ----------
-    n_residues : int
+    topology : Topology
     values : dict of str to ndarray, (2, samples, frames)
         In percent, Angstrom, degrees or rings per 1000 residues; NaN where nothing could be measured.
     reference_values : dict of str to ndarray, (2, frames)
@@ -54,9 +74,11 @@ class Measurement:
     reference_counts : ndarray, (2, 5, 20, 36) int64
     recovered, compared : ndarray, (2, 20) int64
         Numbers of chi1 angles within 40 degrees of the reference and of all chi1 angles, by residue type.
+    residues, reference_residues : dict of str to ndarray, (2, residues)
+        Means over samples and frames of the measures that single residues have; NaN where not measured.
     """
 
-    n_residues: int
+    topology: Topology
     values: dict[str, np.ndarray]
     reference_values: dict[str, np.ndarray]
     between: np.ndarray | None
@@ -64,6 +86,13 @@ class Measurement:
     reference_counts: np.ndarray
     recovered: np.ndarray
     compared: np.ndarray
+    residues: dict[str, np.ndarray]
+    reference_residues: dict[str, np.ndarray]
+
+    @property
+    def n_residues(self) -> int:
+        """Number of residues."""
+        return self.topology.n_residues
 
     @property
     def n_samples(self) -> int:
@@ -86,10 +115,19 @@ def join_frames(parts: Sequence[Measurement]) -> Measurement:
             for key in getattr(first, name)
         }
 
+    def averaged(name: str) -> dict[str, np.ndarray]:
+        weights = [part.n_frames for part in parts]
+        return {
+            key: np.average([getattr(part, name)[key] for part in parts], axis=0, weights=weights)
+            for key in getattr(first, name)
+        }
+
     return Measurement(
-        n_residues=first.n_residues,
+        topology=first.topology,
         values=joined("values"),
         reference_values=joined("reference_values"),
+        residues=averaged("residues"),
+        reference_residues=averaged("reference_residues"),
         between=None if first.between is None else np.concatenate([p.between for p in parts], axis=-1),
         **{
             name: np.sum([getattr(part, name) for part in parts], axis=0)
@@ -108,6 +146,8 @@ def measure(
     given_c_alpha: np.ndarray | None = None,
     reference_box: np.ndarray | None = None,
     sample_box: np.ndarray | None = None,
+    reference_extras: Extras | None = None,
+    sample_extras: Extras | None = None,
 ) -> Measurement:
     """Measure samples, against a reference if there is one.
 
@@ -132,6 +172,8 @@ def measure(
         periodic boundaries. Molecules must be whole.
     sample_box : ndarray, (samples, frames, 3, 3), optional
         The same for the samples.
+    reference_extras, sample_extras : Extras, optional
+        What was found with hydrogens.
 
     Returns
     -------
@@ -148,10 +190,13 @@ def measure(
     if reference is not None and np.delete(true_present, SLOT_CA, axis=1).any():
         expected = true_present
         measurer = _Measurer(topology, sample_present & true_present, linked)
-        result = measurer.against(reference, samples, reference_box, sample_box)
+        result = measurer.against(
+            reference, samples, reference_box, sample_box, reference_extras, sample_extras
+        )
     else:
         expected = topology.atom_mask
-        result = _Measurer(topology, sample_present, linked).without_reference(samples, sample_box)
+        measurer = _Measurer(topology, sample_present, linked)
+        result = measurer.without_reference(samples, sample_box, sample_extras)
     if reference is not None:
         counted = residue_regions(topology) & (sample_present & true_present)[:, SLOT_CA]
         given = reference[..., SLOT_CA, :] if given_c_alpha is None else given_c_alpha
@@ -174,21 +219,27 @@ class _Measurer:
         self.torsions = torsion_atoms(topology, linked)
         self.torsion_members = np.stack([self._members(atoms) for atoms in self.torsions], axis=1)
         self.angles = dict(zip(IDEAL_DEGREES, angle_atoms(topology, linked), strict=True))
+        self.chi = side_chain_torsions(topology)
 
-    def without_reference(self, samples: np.ndarray, box: np.ndarray | None) -> Measurement:
+    def without_reference(
+        self, samples: np.ndarray, box: np.ndarray | None, extras: Extras | None
+    ) -> Measurement:
         """Compute the measures that do not need a reference."""
         angles = self._angles(samples)
         lengths = ideal_bond_lengths(self.topology, self.bonds)
         counts = self._counts(angles)
+        values, residues = self._inherent(samples, angles, lengths, box, extras)
         return Measurement(
-            n_residues=self.topology.n_residues,
-            values=self._inherent(samples, angles, lengths, box),
+            topology=self.topology,
+            values=values,
             reference_values={},
             between=None,
             counts=counts,
             reference_counts=np.zeros_like(counts[:, :, 0]),
             recovered=np.zeros((len(REGIONS), len(RESIDUE_NAMES)), dtype=np.int64),
             compared=np.zeros((len(REGIONS), len(RESIDUE_NAMES)), dtype=np.int64),
+            residues=residues,
+            reference_residues={},
         )
 
     def against(
@@ -197,6 +248,8 @@ class _Measurer:
         samples: np.ndarray,
         reference_box: np.ndarray | None,
         sample_box: np.ndarray | None,
+        reference_extras: Extras | None,
+        sample_extras: Extras | None,
     ) -> Measurement:
         """Compute all measures."""
         angles, reference_angles = self._angles(samples), self._angles(reference[None])
@@ -204,20 +257,25 @@ class _Measurer:
         recovered = angular_distance(angles[0], reference_angles[0]) <= RECOVERY_DEGREES
         lengths = bond_lengths(reference, self.bonds)
         own_box = None if reference_box is None else reference_box[None]
-        inherent = self._inherent(reference[None], reference_angles, lengths, own_box)
+        own, own_residues = self._inherent(
+            reference[None], reference_angles, lengths, own_box, reference_extras
+        )
+        inherent, residues = self._inherent(samples, angles, lengths, sample_box, sample_extras)
         return Measurement(
-            n_residues=self.topology.n_residues,
+            topology=self.topology,
             values={
-                **self._inherent(samples, angles, lengths, sample_box),
+                **inherent,
                 "chi1_recovery": share(recovered, chi1),
                 **self._distances(reference, samples),
             },
-            reference_values={name: values[:, 0] for name, values in inherent.items()},
+            reference_values={name: values[:, 0] for name, values in own.items()},
             between=self._between(samples),
             counts=self._counts(angles),
             reference_counts=self._counts(reference_angles)[:, :, 0],
             recovered=self._by_type(recovered.sum(axis=(0, 1)), chi1),
             compared=self._by_type(np.full(len(self.types), recovered[..., 0].size), chi1),
+            residues=residues,
+            reference_residues=own_residues,
         )
 
     def _members(self, indices: np.ndarray) -> np.ndarray:
@@ -249,43 +307,86 @@ class _Measurer:
         )
 
     def _inherent(
-        self, samples: np.ndarray, angles: np.ndarray, bond_lengths: np.ndarray, box: np.ndarray | None
-    ) -> dict[str, np.ndarray]:
-        """Compute the measures of the structure itself, (2, samples, frames) each."""
+        self,
+        samples: np.ndarray,
+        angles: np.ndarray,
+        bond_lengths: np.ndarray,
+        box: np.ndarray | None,
+        extras: Extras | None,
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Compute measures of the structure itself, (2, samples, frames), and of residues, (2, residues)."""
         alpha, beta = alpha_centres(self.topology), beta_centres(self.topology)
         bonds = self._members(self.bonds)
         given = self.present, self.linked, self.bonds, bond_lengths
         good, clashing = bonds_and_clashes(samples, *given, box)
         pierced = pierced_rings(samples, self.bonds, ring_atoms(self.topology, self.present), box)
-        omega = TORSIONS.index("omega")
-        cis, peptides = is_cis(angles[omega]), self.torsion_members[:, omega]
-        proline = self.types == RESIDUE_INDEX["PRO"]
         built = self.regions & self.present.any(axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             rings = 1000.0 * np.moveaxis(pierced @ bonds.T.astype(np.float64), -1, 0)
             rings /= built.sum(axis=-1)[:, None, None]
-        return {
+        values = {
             "bond": share(good, bonds),
-            "clash": share(clashing, built),
             "chirality": share(right_handed(samples, alpha), self._members(alpha)),
             "chirality_beta": share(right_handed(samples, beta), self._members(beta)),
-            "cis": share(cis, peptides & ~proline),
-            "cis_proline": share(cis, peptides & proline),
             "rings": rings,
-            **self._ramachandran(angles),
             **self._backbone_angles(samples),
+        }
+        flags = {
+            "clash": (clashing, built),
+            **self._peptides(angles[TORSIONS.index("omega")]),
+            **self._ramachandran(angles),
+            **self._rotamers(samples),
             **self._c_beta(samples, alpha),
         }
+        residues = {}
+        for name, (each, counted) in flags.items():
+            values[name] = share(each, counted) if each.dtype == bool else mean(each, counted)
+            unit = 100.0 if each.dtype == bool else 1.0
+            residues[name] = np.where(counted, unit * each.mean(axis=(0, 1)), np.nan)
+        if extras is not None and extras.contacts is not None:
+            values["clashscore"], residues["clashscore"] = self._clash_score(extras.contacts)
+            values["molprobity"] = molprobity_score(
+                *(values[name] for name in ("clashscore", "rotamer_outliers", "ramachandran_favoured"))
+            )
+        if extras is not None and extras.strain is not None:
+            for iterations, each in zip(ITERATIONS, extras.strain, strict=True):
+                values[f"strain_{iterations}"] = mean(each, built)
+                residues[f"strain_{iterations}"] = np.where(built, each.mean(axis=(0, 1)), np.nan)
+        return values, residues
 
-    def _ramachandran(self, angles: np.ndarray) -> dict[str, np.ndarray]:
+    def _peptides(self, omega: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Judge the peptide bond before each residue."""
+        counted = self.torsion_members[:, TORSIONS.index("omega")]
+        proline, cis = self.types == RESIDUE_INDEX["PRO"], is_cis(omega)
+        return {
+            "cis": (cis, counted & ~proline),
+            "cis_proline": (cis, counted & proline),
+            "twisted": (is_twisted(omega), counted),
+        }
+
+    def _ramachandran(self, angles: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         torsions = [TORSIONS.index(name) for name in ("phi", "psi", "omega")]
         as_l = np.where(self.mirrored, -angles[torsions], angles[torsions])
-        favoured, outliers = favoured_and_outliers(self.types, self.linked, *as_l)
+        found = ramachandran_of_residues(self.types, self.linked, *as_l)
         counted = np.all(self.torsion_members[:, torsions], axis=1)
-        return {
-            "ramachandran_favoured": share(favoured, counted),
-            "ramachandran_outliers": share(outliers, counted),
-        }
+        return {f"ramachandran_{name}": (each, counted) for name, each in found._asdict().items()}
+
+    def _rotamers(self, samples: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        chi = np.stack([dihedral_angles(samples, atoms) for atoms in self.chi])
+        as_l = np.where(self.mirrored, -chi, chi)
+        known = np.all([self._members(atoms) | (atoms < 0).all(axis=-1) for atoms in self.chi], axis=0)
+        counted = known & (self.chi[0] >= 0).all(axis=-1)
+        found = rotamers_of_residues(self.types, as_l)
+        return {f"rotamer_{name}": (each, counted) for name, each in found._asdict().items()}
+
+    def _clash_score(self, contacts: Contacts) -> tuple[np.ndarray, np.ndarray]:
+        """Return contacts per 1000 atoms of structures, (2, samples, frames), and residues, (2, residues)."""
+        counts = np.stack([contacts.counts[..., region].sum(axis=-1) for region in self.regions])
+        atoms = np.stack([contacts.n_atoms[:, region].sum(axis=-1) for region in self.regions])[..., None]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            score = 1000.0 * counts / atoms
+            each = 1000.0 * (contacts.counts.mean(axis=1) / contacts.n_atoms).mean(axis=0)
+        return score, np.where(self.regions, each, np.nan)
 
     def _backbone_angles(self, samples: np.ndarray) -> dict[str, np.ndarray]:
         values: dict[str, np.ndarray] = {}
@@ -294,12 +395,12 @@ class _Measurer:
             values |= dict(zip(angle_measures(name), found, strict=True))
         return values
 
-    def _c_beta(self, samples: np.ndarray, centres: np.ndarray) -> dict[str, np.ndarray]:
+    def _c_beta(self, samples: np.ndarray, centres: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         as_l = np.where(self.mirrored[:, None, None], -samples, samples)
         deviations, counted = c_beta_deviations(as_l, self.types), self._members(centres)
         return {
-            "c_beta_deviation": mean(deviations, counted),
-            "c_beta_outliers": share(deviations >= OUTLIER_ANGSTROM, counted),
+            "c_beta_deviation": (deviations, counted),
+            "c_beta_outliers": (deviations >= OUTLIER_ANGSTROM, counted),
         }
 
     def _distances(self, reference: np.ndarray, samples: np.ndarray) -> dict[str, np.ndarray]:

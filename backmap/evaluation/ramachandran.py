@@ -1,6 +1,8 @@
-"""Ramachandran-favoured residues and outliers, by the Top8000 distributions."""
+"""How common phi and psi of each residue are, by the Top8000 distributions."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,10 +16,25 @@ from backmap.chemistry.ramachandran import (
 from .stereochemistry import is_cis
 
 
-def favoured_and_outliers(
+class Ramachandran(NamedTuple):
+    """Classification of residues as by MolProbity; residues without phi or psi are meaningless.
+
+    Attributes
+    ----------
+    percentile : ndarray, (..., residues)
+        Percent of good residues of the class in less dense regions.
+    favoured, outliers : ndarray, (..., residues) bool
+    """
+
+    percentile: np.ndarray
+    favoured: np.ndarray
+    outliers: np.ndarray
+
+
+def ramachandran_of_residues(
     residue_types: np.ndarray, linked: np.ndarray, phi: np.ndarray, psi: np.ndarray, omega: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Classify each residue as MolProbity does.
+) -> Ramachandran:
+    """Classify each residue.
 
     Parameters
     ----------
@@ -25,13 +42,9 @@ def favoured_and_outliers(
     linked : ndarray, (residues,) bool
         Residues bonded to their successor.
     phi, psi, omega : ndarray, (..., residues)
-        Degrees; omega belongs to the peptide bond before the residue. Results are meaningless for a residue
-        that lacks phi or psi.
-
-    Returns
-    -------
-    favoured, outliers : ndarray, (..., residues) bool
+        Degrees; omega belongs to the peptide bond before the residue.
     """
     classes = ramachandran_classes(residue_types, linked, is_cis(omega))
     percentiles = ramachandran_percentiles(classes, phi, psi)
-    return percentiles >= FAVOURED_PERCENTILE, percentiles < OUTLIER_PERCENTILES[classes]
+    favoured, outliers = percentiles >= FAVOURED_PERCENTILE, percentiles < OUTLIER_PERCENTILES[classes]
+    return Ramachandran(100.0 * percentiles, favoured, outliers)

@@ -9,15 +9,17 @@ from functools import cached_property
 
 import numpy as np
 
-from backmap.chemistry import RESIDUE_NAMES, Topology
+from backmap.chemistry import RESIDUE_NAMES, SLOT_CA, Topology
 
+from .all_atoms import Contacts, with_hydrogens
 from .backbone_angles import TOLERANCE_DEGREES, angle_measures
 from .dihedrals import TORSIONS, divergence_by_type, jensen_shannon_distance
 from .diversity import diversity, jackknife_error, leave_one_out
-from .measurement import Measurement, measure
+from .measurement import Extras, Measurement, measure
 from .regions import REGIONS
+from .strain import ITERATIONS, strain_of
 
-SCHEMA = "backmap-scorecard/2"
+SCHEMA = "backmap-scorecard/3"
 BLOCKS = 5
 
 
@@ -53,19 +55,30 @@ def _angle_kinds(angle: str) -> dict[str, Kind]:
 MEASURES: dict[str, Kind] = {
     "bond": Kind("bonds within 10 %", "%", "higher", 3),
     "clash": Kind("residues that clash", "%", "lower", 3),
+    "clashscore": Kind("clash score, all atoms", "per 1000 atoms", "lower"),
     "diversity": Kind("diversity", "", "zero", 3),
     "chirality": Kind("correct chirality at CA", "%", "higher"),
     "chirality_beta": Kind("correct chirality at CB (Ile, Thr)", "%", "higher"),
     "cis": Kind("cis peptides, not before Pro", "%", "reference", 3),
     "cis_proline": Kind("cis peptides before Pro", "%", "reference"),
+    "twisted": Kind("twisted peptides", "%", "lower", 3),
     "rings": Kind("pierced rings", "per 1000 residues", "lower"),
     "ramachandran_favoured": Kind("Ramachandran favoured", "%", "higher"),
     "ramachandran_outliers": Kind("Ramachandran outliers", "%", "lower"),
+    "ramachandran_percentile": Kind("Ramachandran percentile, mean", "%", "reference", 1),
+    "rotamer_favoured": Kind("rotamers favoured", "%", "higher"),
+    "rotamer_outliers": Kind("rotamer outliers", "%", "lower"),
+    "rotamer_percentile": Kind("rotamer percentile, mean", "%", "reference", 1),
+    "molprobity": Kind("MolProbity score", "A", "lower"),
     **_angle_kinds("CA-C-N"),
     **_angle_kinds("C-N-CA"),
     **_angle_kinds("N-CA-C"),
     "c_beta_deviation": Kind("CB deviation, mean", "A", "lower", 3),
     "c_beta_outliers": Kind("CB deviation of 0.25 A or more", "%", "lower"),
+    **{
+        f"strain_{n}": Kind(f"strain after {n} iterations", "kJ/mol per residue", "lower", 1)
+        for n in ITERATIONS
+    },
     "chi1_recovery": Kind("chi1 within 40 degrees", "%", "higher"),
     **{f"{name}_divergence": Kind(f"{name} divergence", "", "lower", 3) for name in TORSIONS},
     "chi1_divergence_one": Kind("chi1 divergence, one sample at a time", "", "lower", 3),
@@ -176,6 +189,56 @@ class Scorecard:
             if compared[-1, kind]
         ]
 
+    @cached_property
+    def residues(self) -> list[dict]:
+        """Measures of every residue, means over samples and frames, beside those of the reference."""
+        return [
+            {
+                "structure": part.name,
+                "residue": part.measurement.topology.describe(residue),
+                "interior": bool(part.measurement.topology.interior[residue]),
+                "sample": _residue_entries(part.measurement.residues, residue),
+                "reference": _residue_entries(part.measurement.reference_residues, residue),
+            }
+            for part in self.parts
+            for residue in range(part.measurement.n_residues)
+        ]
+
+    @cached_property
+    def by_residue_type(self) -> list[dict]:
+        """The same measures by residue type and region: mean and standard error over residues, and count."""
+        types = np.concatenate([part.measurement.topology.residue_types for part in self.parts])
+        sample, reference = (self._joined_residues(name) for name in ("residues", "reference_residues"))
+        return [
+            {
+                "residue": name,
+                **{
+                    region: {
+                        measure: _over_residues(
+                            values[index, types == kind], reference.get(measure), (index, types == kind)
+                        )
+                        for measure, values in sample.items()
+                        if np.isfinite(values[index, types == kind]).any()
+                    }
+                    for index, region in enumerate(REGIONS)
+                },
+            }
+            for kind, name in enumerate(RESIDUE_NAMES)
+            if (types == kind).any()
+        ]
+
+    def _joined_residues(self, name: str) -> dict[str, np.ndarray]:
+        """Join the measures (2, residues) of all structures; NaN where a structure lacks one."""
+        each = [(getattr(part.measurement, name), part.measurement.n_residues) for part in self.parts]
+        return {
+            measure: np.concatenate(
+                [values.get(measure, np.full((len(REGIONS), count), np.nan)) for values, count in each],
+                axis=-1,
+            )
+            for measure in MEASURES
+            if any(measure in values for values, _ in each)
+        }
+
     def to_dict(self) -> dict:
         """Return everything as plain numbers, strings, lists and dictionaries, ready for JSON."""
         return {
@@ -195,6 +258,8 @@ class Scorecard:
                 for name, regions in self.measures.items()
             },
             "chi1_by_residue_type": self.residue_types,
+            "by_residue_type": self.by_residue_type,
+            "residues": self.residues,
             "torsion_histograms": self._histograms(),
             "each": [
                 {
@@ -338,6 +403,8 @@ def score(
     *,
     linked: np.ndarray | None = None,
     given_c_alpha: np.ndarray | None = None,
+    all_atoms: bool = False,
+    energies: bool = False,
     name: str = "structure",
 ) -> Scorecard:
     """Score samples of one structure or trajectory.
@@ -356,6 +423,10 @@ def score(
     given_c_alpha : ndarray, (frames, residues, 3), optional
         C-alphas that the samples were built from, nm, for how far the C-alphas moved; by default those of the
         reference.
+    all_atoms : bool
+        Place hydrogens, which needs OpenMM, and compute the clash score and the MolProbity score.
+    energies : bool
+        Measure the strain of residues, which needs OpenMM.
     name : str
         Name of the structure in tables.
 
@@ -363,10 +434,71 @@ def score(
     -------
     Scorecard
     """
+    sample_extras: Extras | None = None
+    reference_extras: Extras | None = None
+    if all_atoms or energies:
+        known = [topology.atom_mask if each is None else each for each in (sample_present, reference_present)]
+        found = _Extras(topology, linked, name, all_atoms=all_atoms, energies=energies)
+        true = reference if np.delete(known[1], SLOT_CA, axis=1).any() else None
+        sample_extras, reference_extras = found.of_both(samples, true, *known)
     measurement = measure(
-        topology, reference, samples, reference_present, sample_present, linked, given_c_alpha
+        topology,
+        reference,
+        samples,
+        reference_present,
+        sample_present,
+        linked,
+        given_c_alpha,
+        reference_extras=reference_extras,
+        sample_extras=sample_extras,
     )
     return Scorecard((Part(name, measurement),))
+
+
+@dataclass(frozen=True)
+class _Extras:
+    """Finds in samples of a structure what needs hydrogens, and places these."""
+
+    topology: Topology
+    linked: np.ndarray | None
+    name: str
+    all_atoms: bool
+    energies: bool
+
+    def of_both(
+        self,
+        samples: np.ndarray,
+        reference: np.ndarray | None,
+        sample_present: np.ndarray,
+        reference_present: np.ndarray,
+    ) -> tuple[Extras, Extras | None]:
+        """Measure samples and reference; contacts are those between atoms that both sides have."""
+        if reference is None:
+            return self.of(samples, sample_present, sample_present), None
+        common = sample_present & reference_present
+        return (
+            self.of(samples, sample_present, common),
+            self.of(reference[None], reference_present, common),
+        )
+
+    def of(self, samples: np.ndarray, present: np.ndarray, common: np.ndarray) -> Extras:
+        """Measure samples (samples, frames, residues, 15, 3) in nm."""
+        return Extras(
+            self._contacts(samples, common) if self.all_atoms else None,
+            self._strain(samples, present) if self.energies else None,
+        )
+
+    def _contacts(self, samples: np.ndarray, present: np.ndarray) -> Contacts | None:
+        linked = self.topology.linked(samples[..., SLOT_CA, :]) if self.linked is None else self.linked
+        protein = with_hydrogens(self.topology, present, linked, samples[0, 0], name=self.name)
+        if protein is None:
+            return None
+        counts = np.stack([protein.contacts(sample) for sample in samples])
+        return Contacts(counts, np.repeat(protein.counter.n_atoms[None], len(samples), axis=0))
+
+    def _strain(self, samples: np.ndarray, present: np.ndarray) -> np.ndarray | None:
+        strain = strain_of(self.topology, present, samples[0, 0], self.name)
+        return None if strain is None else np.stack([strain(sample) for sample in samples], axis=1)
 
 
 def combine(scorecards: Iterable[Scorecard]) -> Scorecard:
@@ -418,6 +550,31 @@ def _mean(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.n
     count = known.sum(axis=axis)
     total = np.where(known, values, 0.0).sum(axis=axis)
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+
+
+def _residue_entries(values: dict[str, np.ndarray], residue: int) -> dict[str, float | None]:
+    """Return the measures of one residue that have a value."""
+    return {name: _rounded(own[-1, residue]) for name, own in values.items() if np.isfinite(own[-1, residue])}
+
+
+def _over_residues(
+    values: np.ndarray, reference: np.ndarray | None, chosen: tuple[int, np.ndarray]
+) -> dict[str, float | int | None]:
+    """Average over residues, with the standard error, beside the reference."""
+    known = values[np.isfinite(values)]
+    error = known.std(ddof=1) / np.sqrt(len(known)) if len(known) > 1 else np.nan
+    own = np.nan if reference is None else _mean(reference[chosen])
+    return {
+        "value": _rounded(known.mean()),
+        "error": _rounded(error),
+        "reference": _rounded(own),
+        "count": len(known),
+    }
+
+
+def _rounded(value: float | np.ndarray) -> float | None:
+    """Round to six digits, which do not depend on the order in which frames are summed; None for NaN."""
+    return float(f"{float(value):.6g}") if np.isfinite(value) else None
 
 
 def _number(value: float | np.ndarray) -> float | None:

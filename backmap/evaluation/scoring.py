@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from backmap.chemistry import SLOT_CA
 from backmap.chemistry.periodic_box import has_box, reduced_boxes
 from backmap.errors import InputError
-from backmap.evaluation.measurement import Measurement, join_frames, measure
+from backmap.evaluation.all_atoms import AllAtoms, Contacts, with_hydrogens
+from backmap.evaluation.measurement import Extras, Measurement, join_frames, measure
 from backmap.evaluation.scorecard import Part, Scorecard
+from backmap.evaluation.strain import StrainEnergies, strain_of
 from backmap.io import FrameChunk, Source, source_from_mdtraj
 from backmap.io.mdtraj_objects import require_trajectories
 from backmap.limits import Flag
@@ -28,6 +32,7 @@ def evaluate(
     samples: mdtraj.Trajectory | Sequence[mdtraj.Trajectory],
     *,
     skip_unknown: bool = False,
+    energies: bool = False,
 ) -> Scorecard:
     """Score all-atom trajectories, against a reference if there is one.
 
@@ -40,6 +45,8 @@ def evaluate(
         has one frame, with which every frame is compared.
     skip_unknown : bool
         Leave out unknown residues with a warning instead of refusing them.
+    energies : bool
+        Measure the strain of residues, which needs OpenMM and takes a minimisation per frame.
 
     Returns
     -------
@@ -52,10 +59,10 @@ def evaluate(
         If residues or frames differ; the message names the first difference.
     """
     listed = require_trajectories(samples, "samples")
-    skip = Flag().check(skip_unknown, "skip_unknown")
+    skip, strain = Flag().check(skip_unknown, "skip_unknown"), Flag().check(energies, "energies")
 
     def opened(trajectory: mdtraj.Trajectory) -> Source:
-        return source_from_mdtraj(trajectory, skip_unknown=skip)
+        return source_from_mdtraj(trajectory, skip_unknown=skip, hydrogens=True)
 
     known = None
     if reference is not None:
@@ -63,11 +70,15 @@ def evaluate(
         known = "the reference", opened(trajectory)
     sources = {f"sample {number}": opened(sample) for number, sample in enumerate(listed, 1)}
     with usual_settings():
-        return score_sources(known, sources)
+        return score_sources(known, sources, energies=strain)
 
 
 def score_sources(
-    reference: tuple[str, Source] | None, samples: dict[str, Source], *, title: str = "structure"
+    reference: tuple[str, Source] | None,
+    samples: dict[str, Source],
+    *,
+    energies: bool = False,
+    title: str = "structure",
 ) -> Scorecard:
     """Score samples frame by frame in constant memory.
 
@@ -78,6 +89,8 @@ def score_sources(
         all frames of the samples.
     samples : dict of str to Source
         Samples of one trace, by name.
+    energies : bool
+        Measure the strain of residues, which needs OpenMM and takes a minimisation per frame.
     title : str
         Name of the structure in the scorecard.
 
@@ -107,49 +120,121 @@ def score_sources(
     for name, source in samples.items():
         _require_same_frames(first_name, first, name, source)
     true_atoms = None if reference is None else base
-    parts = list(_measurements(base, true_atoms, list(samples.values())))
+    parts = list(_measurements(base, true_atoms, samples, energies=energies))
     return Scorecard((Part(title, join_frames(parts)),))
 
 
-def _measurements(base: Source, reference: Source | None, samples: list[Source]) -> Iterator[Measurement]:
+def _measurements(
+    base: Source, reference: Source | None, samples: dict[str, Source], *, energies: bool
+) -> Iterator[Measurement]:
     """Measure successive parts of all files in parallel."""
-    present = np.logical_and.reduce([source.sites.present for source in samples])
+    present = np.logical_and.reduce([source.sites.present for source in samples.values()])
     frames = max(1, RESIDUES_AT_A_TIME // (base.topology.n_residues * len(samples)))
-    streams = [source.chunks(frames) for source in samples]
-    true_chunks = None if reference is None else reference.chunks(frames)
     known = None if reference is None else reference.sites.present
-    true_atoms = true_box = None
-    for chunks in zip(*streams, strict=True):
-        stretches = [
-            file.sites.in_slots(chunk.coordinates) for file, chunk in zip(samples, chunks, strict=True)
-        ]
-        boxes = [_boxes(chunk, file.name) for chunk, file in zip(chunks, samples, strict=True)]
-        if reference is not None and true_chunks is not None:
-            true_chunk = next(true_chunks, None)
-            if true_chunk is not None:
-                true_atoms = reference.sites.in_slots(true_chunk.coordinates)
-                true_box = _boxes(true_chunk, reference.name)
-            if reference.n_frames == 1:
-                true_atoms, true_box = (
-                    _repeated(true_atoms, len(chunks[0])),
-                    _repeated(true_box, len(chunks[0])),
-                )
-        sample_boxes = [box for box in boxes if box is not None]
+    has_atoms = known is not None and np.delete(known, SLOT_CA, axis=1).any()
+    common = present & known if known is not None and has_atoms else present
+    given = common, base.linked
+    readers = [_Reader(name, source, *given, energies=energies) for name, source in samples.items()]
+    true_reader = None if reference is None else _Reader(reference.name, reference, *given, energies=energies)
+    true_parts = None if true_reader is None else true_reader.parts(frames, all_atoms=bool(has_atoms))
+    true: _Stretch | None = None
+    for stretches in zip(*(reader.parts(frames) for reader in readers), strict=True):
+        if true_parts is not None and reference is not None:
+            true = next(true_parts, true)
+            if reference.n_frames == 1 and true is not None:
+                true = true.repeated(len(stretches[0].atoms))
+        boxes = [stretch.box for stretch in stretches if stretch.box is not None]
         yield measure(
             base.topology,
-            true_atoms,
-            np.stack(stretches),
+            None if true is None else true.atoms,
+            np.stack([stretch.atoms for stretch in stretches]),
             known,
             present,
             linked=base.linked,
-            reference_box=true_box,
-            sample_box=np.stack(sample_boxes) if len(sample_boxes) == len(boxes) else None,
+            reference_box=None if true is None else true.box,
+            sample_box=np.stack(boxes) if len(boxes) == len(stretches) else None,
+            reference_extras=None if true is None else _joined([true.extras]),
+            sample_extras=_joined([stretch.extras for stretch in stretches]),
         )
 
 
-def _repeated(values: np.ndarray | None, n_frames: int) -> np.ndarray | None:
-    """Repeat the first frame."""
-    return None if values is None else np.repeat(values[:1], n_frames, axis=0)
+def _joined(each: list[Extras]) -> Extras:
+    """Join what was found in each sample; None for what one of them lacks."""
+    contacts = [extras.contacts for extras in each if extras.contacts is not None]
+    strain = [extras.strain for extras in each if extras.strain is not None]
+    joined = Extras()
+    if len(contacts) == len(each):
+        counts, n_atoms = zip(*contacts, strict=True)
+        joined = joined._replace(contacts=Contacts(np.concatenate(counts), np.concatenate(n_atoms)))
+    if len(strain) == len(each):
+        joined = joined._replace(strain=np.concatenate(strain, axis=1))
+    return joined
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Successive frames of a file: atoms (frames, residues, 15, 3), boxes (frames, 3, 3) and extras."""
+
+    atoms: np.ndarray
+    box: np.ndarray | None
+    extras: Extras
+
+    def repeated(self, n_frames: int) -> _Stretch:
+        """Repeat the first frame."""
+        contacts, strain = self.extras
+        if contacts is not None:
+            contacts = contacts._replace(counts=np.repeat(contacts.counts[:, :1], n_frames, axis=1))
+        if strain is not None:
+            strain = np.repeat(strain[:, :, :1], n_frames, axis=2)
+        box = None if self.box is None else np.repeat(self.box[:1], n_frames, axis=0)
+        return _Stretch(np.repeat(self.atoms[:1], n_frames, axis=0), box, Extras(contacts, strain))
+
+
+class _Reader:
+    """Reads a file, and measures what needs hydrogens.
+
+    Parameters
+    ----------
+    name : str
+        Name for messages.
+    source : Source
+    common : ndarray, (residues, 15) bool
+        Atoms that all files have, between which contacts are counted.
+    linked : ndarray, (residues,) bool
+    energies : bool
+        Measure strain.
+    """
+
+    def __init__(
+        self, name: str, source: Source, common: np.ndarray, linked: np.ndarray, *, energies: bool
+    ) -> None:
+        self.name, self.source, self.common, self.linked = name, source, common, linked
+        self.energies = energies
+
+    def parts(self, frames: int, *, all_atoms: bool = True) -> Iterator[_Stretch]:
+        """Read frames in parts; without ``all_atoms``, measure nothing."""
+        source = self.source
+        protein, strain = None, None
+        for place, chunk in enumerate(source.chunks(frames)):
+            atoms = source.sites.in_slots(chunk.coordinates[:, : source.sites.n_sites])
+            hydrogens = chunk.coordinates[:, source.sites.n_sites :]
+            if all_atoms and place == 0 and len(chunk):
+                protein = self._with_hydrogens(atoms[0], hydrogens[0])
+                strain = self._strain(atoms[0]) if self.energies else None
+            box, contacts = _boxes(chunk, source.name), None
+            if protein is not None:
+                counts = protein.contacts(atoms, hydrogens, box)
+                contacts = Contacts(counts[None], protein.counter.n_atoms[None])
+            energies = None if strain is None else strain(atoms)[:, None]
+            yield _Stretch(atoms, box, Extras(contacts, energies))
+
+    def _with_hydrogens(self, frame: np.ndarray, hydrogens: np.ndarray) -> AllAtoms | None:
+        owner = self.source.hydrogens.residues
+        given = self.source.topology, self.common, self.linked, frame
+        return with_hydrogens(*given, hydrogens, owner, name=self.name)
+
+    def _strain(self, frame: np.ndarray) -> StrainEnergies | None:
+        return strain_of(self.source.topology, self.source.sites.present, frame, self.name)
 
 
 def _boxes(chunk: FrameChunk, name: str) -> np.ndarray | None:

@@ -64,3 +64,8 @@ def right_handed(atoms: np.ndarray, centres: np.ndarray) -> np.ndarray:
 def is_cis(omega: np.ndarray) -> np.ndarray:
     """Return whether peptide bonds are cis: omega (degrees) within 30 degrees of 0."""
     return np.abs(omega) < CIS_DEGREES
+
+
+def is_twisted(omega: np.ndarray) -> np.ndarray:
+    """Return whether peptide bonds are neither cis nor trans: omega 30 degrees or more from 0 and 180."""
+    return (np.abs(omega) >= CIS_DEGREES) & (np.abs(omega) <= 180.0 - CIS_DEGREES)

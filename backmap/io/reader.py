@@ -66,7 +66,7 @@ from .selection.residue_centres import (
     divide_trace,
     refuse_residue_centres,
 )
-from .selection.whole_molecules import ChainsOfAtoms, make_whole, periodic_boxes
+from .selection.whole_molecules import ChainsOfAtoms, make_whole, near_atoms, periodic_boxes
 
 if TYPE_CHECKING:
     import mdtraj
@@ -325,9 +325,12 @@ class Source(FrameSource):
     mapping : BeadMapping or None
         The mapping of these beads.
     others : OtherMolecules
-        Molecules beside the protein that are carried along; their sites are the last in the coordinates.
+        Molecules beside the protein that are carried along.
     nucleic : NucleicAcids or None
-        Nucleic acids to build, whose beads follow the sites of the protein in the coordinates.
+        Nucleic acids to build. Their beads follow the sites of the protein in the coordinates; the sites of
+        other molecules come next.
+    hydrogens : SelectedHydrogens
+        Hydrogens of the protein, if they are read. They come last in the coordinates.
     """
 
     def __init__(
@@ -347,6 +350,7 @@ class Source(FrameSource):
         self._division: Division | None = None
         self.sites = selection.sites
         self.beads: BeadLayout | None = None
+        self.hydrogens = selection.hydrogens
         self._set_others(selection)
         self._set_chains(selection.topology)
         self._decide_by_first_sound_frame()
@@ -395,7 +399,8 @@ class Source(FrameSource):
         """Set the molecules beside the protein."""
         self._selection, self.others, self.nucleic = selection, selection.others, selection.nucleic
         beads = np.empty(0, dtype=np.int64) if self.nucleic is None else self.nucleic.index
-        self._index = np.concatenate([selection.atom_index, beads, self.others.index])
+        parts = [selection.atom_index, beads, self.others.index, self.hydrogens.index]
+        self._index = np.concatenate(parts)
 
     def check(self) -> None:
         """Check the first selected frames, before anything is built."""
@@ -549,8 +554,12 @@ class Source(FrameSource):
             end = n_sites + self.nucleic.n_beads
             beads = self.nucleic.whole(positions[:, n_sites:end], usable)
             whole, n_sites = np.concatenate([whole, beads], axis=1), end
-        if self.others.n_sites:
-            whole = np.concatenate([whole, positions[:, n_sites:]], axis=1)
+        if positions.shape[1] > n_sites:
+            beside = positions[:, n_sites : n_sites + self.others.n_sites]
+            hydrogens = positions[:, n_sites + self.others.n_sites :]
+            leaders = whole[:, self.sites.leaders[self.hydrogens.residues]]
+            hydrogens = near_atoms(hydrogens, leaders, usable)
+            whole = np.concatenate([whole, beside, hydrogens], axis=1)
         return whole, self._judge.sound(whole[:, self.sites.leaders], readable)
 
     def _refuse(self, raw: Frames, number: int) -> NoReturn:
@@ -570,6 +579,7 @@ def open_source(
     residue_file: str | Path | None = None,
     others: OthersKept = "none",
     nucleic_beads: str = AS_THEY_ARE,
+    hydrogens: bool = False,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -597,6 +607,8 @@ def open_source(
         Which molecules beside the protein are read as well: ``none``, ``nucleic-acids`` or ``all``.
     nucleic_beads : str
         What the beads of nucleic acids are: ``auto``, ``keep``, or a mapping.
+    hydrogens : bool
+        Read the hydrogens of the protein as well.
 
     Returns
     -------
@@ -625,6 +637,7 @@ def open_source(
         modifications=read_modifications(residue_file),
         others=others,
         nucleic_beads=nucleic_beads,
+        hydrogens=hydrogens,
     )
     own_mapping = None if beads == ANY_BEADS else file_of_mapping(beads)
     further = [
@@ -692,6 +705,7 @@ def source_from_mdtraj(
     residue_file: str | Path | None = None,
     others: OthersKept = "none",
     nucleic_beads: str = AS_THEY_ARE,
+    hydrogens: bool = False,
 ) -> Source:
     """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
@@ -709,6 +723,7 @@ def source_from_mdtraj(
         modifications=read_modifications(residue_file),
         others=others,
         nucleic_beads=nucleic_beads,
+        hydrogens=hydrogens,
     )
     disulfides = named_in_topology(trajectory.topology)
     source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)

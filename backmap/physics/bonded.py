@@ -78,19 +78,55 @@ class Bonded(torch.nn.Module):
     def _keep(self, name: str, values: np.ndarray, dtype: torch.dtype | None = None) -> None:
         self.register_buffer(name, torch.tensor(values, dtype=dtype), persistent=False)
 
-    def forward(self, positions: torch.Tensor, gradient: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    def forward(
+        self, positions: torch.Tensor, gradient: torch.Tensor | None, *, by_atom: bool = False
+    ) -> dict[str, torch.Tensor]:
         """Return the energies and add their gradient to `gradient`.
 
         Parameters
         ----------
         positions : Tensor, (3, atoms, frames)
         gradient : Tensor, (3, atoms, frames), optional
+        by_atom : bool
+            Divide each term equally among its atoms.
 
         Returns
         -------
-        dict of Tensor, (frames,)
+        dict of Tensor, (frames,), or (atoms, frames) by atom
             Energies in kJ/mol of ``bonds``, ``angles``, ``torsions`` and ``corrections``.
         """
+        energies = self._terms(positions, gradient)
+        if not by_atom:
+            return {name: terms.sum(0) for name, terms in energies.items()}
+        empty = torch.zeros_like(positions[0])
+        divided = {}
+        for name, terms in energies.items():
+            members = self.members[name]
+            divided[name] = empty.clone()
+            for column in members.T:
+                divided[name].index_add_(0, column, terms / members.shape[1])
+        return divided
+
+    @property
+    def members(self) -> dict[str, torch.Tensor]:
+        """The atoms of the terms of each kind, (terms, atoms of a term) int64."""
+        angles = slice(self.bonds, self.bonds + self.angles)
+        first = slice(angles.stop, angles.stop + self.torsions)
+        arms = self.bonds + self.wedges
+        second_angle = slice(arms, arms + self.angles)
+        last = slice(arms + self.angles + self.torsions, arms + self.wedges)
+        torsions = torch.stack(
+            [self.tails[first], self.heads[first], self.tails[last], self.heads[last]], dim=1
+        )
+        return {
+            "bonds": torch.stack([self.heads[: self.bonds], self.tails[: self.bonds]], dim=1),
+            "angles": torch.stack([self.heads[angles], self.tails[angles], self.heads[second_angle]], dim=1),
+            "torsions": torsions,
+            "corrections": torsions[self.corrected].reshape(self.corrections, 8),
+        }
+
+    def _terms(self, positions: torch.Tensor, gradient: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """Return the energies (terms, frames) of the terms of each kind, and add their gradient."""
         repeated = torch.cat((positions, positions[:2]))
         arms = repeated.index_select(1, self.heads).sub_(repeated.index_select(1, self.tails))
         bonds, u, v = arms.split([self.bonds, self.wedges, self.wedges], dim=1)
@@ -120,7 +156,7 @@ class Bonded(torch.nn.Module):
         length = _dot(arms, arms).clamp_(min=SMALLEST_SQUARE).sqrt_()
         stretch = length - equilibrium
         tension = stretch * stiffness
-        energy = (tension * stretch).sum(0).mul_(0.5)
+        energy = (tension * stretch).mul_(0.5)
         return energy, (arms * tension.div_(length),) if derivative else ()
 
     def _angle_energy(
@@ -130,7 +166,7 @@ class Bonded(torch.nn.Module):
         area = areas.sqrt()
         bend = torch.atan2(area, inner).sub_(equilibrium)
         moment = bend * stiffness
-        energy = (moment * bend).sum(0).mul_(0.5)
+        energy = (moment * bend).mul_(0.5)
         if not derivative:
             return energy, ()
         # d angle / du = ((u.v / u.u) u - v) / |u x v|, and the same with u and v exchanged.
@@ -181,19 +217,18 @@ class Bonded(torch.nn.Module):
             energy = energy + sine * factor
             if slope is not None and by_cosine is not None:
                 slope += cosine * factor - sine * sine * by_cosine
-        energies = {"torsions": energy.sum(0)}
+        energies = {"torsions": energy, "corrections": energy[:0]}
         if self.harmonic_torsions:
             equilibrium, stiffness = self.harmonic_parameters
             turn = torch.atan2(sine[self.harmonic], cosine[self.harmonic]) - equilibrium
             turn = torch.remainder(turn + math.pi, 2 * math.pi) - math.pi
-            energies["torsions"] = energies["torsions"] + (stiffness * turn * turn).sum(0)
+            energies["torsions"] = energy.index_add(0, self.harmonic, stiffness * turn * turn)
             if slope is not None:
                 slope.index_add_(0, self.harmonic, 2 * stiffness * turn)
-        energies["corrections"] = torch.zeros_like(energies["torsions"])
         if self.corrections:
             angles = torch.atan2(sine[self.corrected], cosine[self.corrected]).unflatten(0, (-1, 2))
             values, slopes = self._interpolate(angles)
-            energies["corrections"] = values.sum(0)
+            energies["corrections"] = values
             if slope is not None:
                 slope.index_add_(0, self.corrected, slopes.flatten(0, 1))
         return energies, slope

@@ -76,21 +76,26 @@ class Nonbonded(torch.nn.Module):
     def _keep(self, name: str, values: np.ndarray, dtype: torch.dtype) -> None:
         self.register_buffer(name, torch.tensor(values, dtype=dtype)[..., None], persistent=False)
 
-    def forward(self, positions: torch.Tensor, gradient: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    def forward(
+        self, positions: torch.Tensor, gradient: torch.Tensor | None, *, by_atom: bool = False
+    ) -> dict[str, torch.Tensor]:
         """Return the energies and add their gradient to `gradient`.
 
         Parameters
         ----------
         positions : Tensor, (3, atoms, frames)
         gradient : Tensor, (3, atoms, frames), optional
+        by_atom : bool
+            Give half the energy of each pair to each of its atoms.
 
         Returns
         -------
-        dict of Tensor, (frames,)
+        dict of Tensor, (frames,), or (atoms, frames) by atom
             Energies in kJ/mol of ``lennard_jones``, ``coulomb`` and, with a solvent, ``solvent``.
         """
         blocks = _Blocks(positions)
-        energies = {name: positions.new_zeros(positions.shape[2]) for name in ("lennard_jones", "coulomb")}
+        shape = positions.shape[1:] if by_atom else positions.shape[2:]
+        energies = {name: positions.new_zeros(shape) for name in ("lennard_jones", "coulomb")}
         if not self.has_solvent:
             for pairs in blocks:
                 push = self._direct(pairs, energies, derivative=gradient is not None)
@@ -100,7 +105,8 @@ class Nonbonded(torch.nn.Module):
 
         screening = torch.cat([self._screening(pairs) for pairs in blocks])
         born, born_slope = self._born_radii(screening)
-        energies["solvent"], by_born = self._own_energy(born)
+        own, by_born = self._own_energy(born)
+        energies["solvent"] = own if by_atom else own.sum(0)
         for pairs in blocks:
             push = self._direct(pairs, energies, derivative=gradient is not None)
             by_rows = self._polarisation(pairs, born, energies, push)
@@ -125,8 +131,8 @@ class Nonbonded(torch.nn.Module):
         repulsion = (self.repulsion[pairs.rows] * sixth).mul_(sixth)
         lennard_jones = torch.addcmul(repulsion, self.attraction[pairs.rows], sixth, value=-1)
         coulomb = self.charge_products[pairs.rows] * pairs.inverse
-        energies["lennard_jones"] += lennard_jones.sum((0, 1))
-        energies["coulomb"] += coulomb.sum((0, 1))
+        pairs.add_energies(energies["lennard_jones"], lennard_jones)
+        pairs.add_energies(energies["coulomb"], coulomb)
         if not derivative:
             return None
         return coulomb.add_(repulsion.add_(lennard_jones), alpha=6).mul_(square)
@@ -176,13 +182,13 @@ class Nonbonded(torch.nn.Module):
         return born, slope * born * born * (0.5 * self.reduced_radii / self.radii)
 
     def _own_energy(self, born: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return self-polarisation plus surface energy, and its derivative by each Born radius."""
+        """Return self-polarisation plus surface energies, and their derivatives by the Born radii."""
         inverse = born.reciprocal()
         polarisation = self.own_polarisation * inverse
         cube = inverse * inverse * inverse
         surface = self.surface * cube * cube
         slope = torch.add(polarisation, surface, alpha=6).mul_(inverse).neg_()
-        return polarisation.add_(surface).sum(0), slope
+        return polarisation.add_(surface), slope
 
     def _polarisation(
         self,
@@ -197,7 +203,7 @@ class Nonbonded(torch.nn.Module):
         decay = exponent.exp()
         inverse = (rows * born).mul_(decay).add_(pairs.square).rsqrt_()
         energy = self.polarisation_products[pairs.rows] * inverse
-        energies["solvent"] += energy.sum((0, 1))
+        pairs.add_energies(energies["solvent"], energy)
         if push is None:
             return None
         strength = energy.mul_(inverse).mul_(inverse)
@@ -222,6 +228,13 @@ class _Pairs:
     @property
     def distance(self) -> torch.Tensor:
         return self.square * self.inverse
+
+    def add_energies(self, total: torch.Tensor, energies: torch.Tensor) -> None:
+        """Add energies (rows, atoms, frames) to a total (frames,), or to those of atoms (atoms, frames)."""
+        if total.dim() == 1:
+            total += energies.sum((0, 1))
+        else:
+            total[self.rows] += energies.sum(1)
 
     def add_to(self, gradient: torch.Tensor, push: torch.Tensor) -> None:
         """Add the gradient of both atoms of each pair, given -(dE / dr) / r."""

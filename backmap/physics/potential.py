@@ -99,6 +99,28 @@ class Potential(torch.nn.Module):
         return self._evaluate(positions, derivative=False)[0]
 
     @torch.no_grad()
+    def atom_energies(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return the energy of each atom: its equal share of every term it takes part in.
+
+        Parameters
+        ----------
+        positions : Tensor, (..., atoms, 3)
+            In nm.
+
+        Returns
+        -------
+        Tensor, (..., atoms)
+            In kJ/mol; the sum over atoms is the energy of the frame.
+        """
+        self._check(positions)
+        shares = []
+        for frame in positions.reshape(-1, self.atoms, 3):
+            by_component = frame.T[..., None].contiguous()
+            bonded = self.bonded(by_component, None, by_atom=True)
+            shares.append(_total(bonded | self.nonbonded(by_component, None, by_atom=True))[:, 0])
+        return torch.stack(shares).view(positions.shape[:-1])
+
+    @torch.no_grad()
     def energy_and_gradient(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the energy and its gradient (the negative forces) without recording for autograd.
 

@@ -181,7 +181,7 @@ def _describe_system(
     system = force_field.createSystem(
         topology, nonbondedMethod=app.CutoffNonPeriodic, nonbondedCutoff=CUTOFF_NM * unit.nanometer
     )
-    _speed_up_solvent(system)
+    speed_up_solvent(system)
     for atom in np.flatnonzero(fixed):
         system.setParticleMass(int(atom), 0.0)
     springs = openmm.CustomExternalForce("0.5 * stiffness * ((x - x0)^2 + (y - y0)^2 + (z - z0)^2)")
@@ -195,7 +195,7 @@ def _describe_system(
     return openmm.XmlSerializer.serialize(system)
 
 
-def _speed_up_solvent(system: openmm.System) -> None:
+def speed_up_solvent(system: openmm.System) -> None:
     """Replace the generic force in which OpenMM expresses OBC2 by the dedicated one, five times faster."""
     import openmm
 

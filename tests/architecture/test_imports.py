@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "datasets": {"chemistry", "ops", "io"},
     "training": {"models", "datasets", "chemistry", "ops", "physics"},
     "inference": {"models", "chemistry", "ops", "physics"},
-    "evaluation": {"ops", "chemistry", "physics", "io"},
+    "evaluation": {"ops", "chemistry", "physics", "io", "postprocessing"},
     "postprocessing": {"chemistry", "io"},
     "export": {"models", "inference", "chemistry"},
     "cluster": set(),

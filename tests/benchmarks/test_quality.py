@@ -47,3 +47,32 @@ def test_how_far_c_alphas_moved_is_measured_from_those_given(quality):
 def test_noise_and_given_atoms_exclude_each_other(quality):
     with pytest.raises(SystemExit):
         quality.parse(["--noise", "0.01", "--given", "backbone"])
+
+
+def test_a_command_gets_c_alphas_and_given_atoms_and_is_judged_like_any_tool(quality, tmp_path):
+    structure = quality.Structure.read(EXAMPLE, 0.0)
+    name, command = quality.named_command("copy=cp {input} {output}")
+    tool = quality.Tool(name, command.rebuild("backbone"))
+    tool.run([structure], samples=1)
+    measures = tool.cards[0].measures
+    assert not tool.failed
+    assert measures["rmsd_backbone"]["all"].value == pytest.approx(0, abs=1e-3)
+    assert measures["completeness"]["all"].value < 60
+
+
+def test_a_command_that_fails_is_named(quality):
+    structure = quality.Structure.read(EXAMPLE, 0.0)
+    tool = quality.Tool("false", quality.named_command("false=false {input} {output}")[1].rebuild(None))
+    tool.run([structure], samples=1)
+    assert tool.failed == [f"{structure.name}: wrote nothing"] and not tool.cards
+
+
+def test_start_up_and_speed_of_a_command_are_told_apart(quality):
+    tool = quality.Tool("line", iter, sizes=[100, 200, 400], seconds=[2.1, 2.2, 2.4])
+    assert tool.speed == pytest.approx((1000.0, 2.0))
+
+
+@pytest.mark.parametrize("text", ["cp {input} {output}", "cp=cp {input}"])
+def test_a_command_without_name_or_files_is_refused(quality, text):
+    with pytest.raises(SystemExit):
+        quality.parse(["--command", text])

@@ -59,3 +59,10 @@ def test_cis_peptides_are_counted_apart_for_proline():
     assert measures["cis"]["interior"].value == pytest.approx(100 / 3)  # both residues of a bond inside
     assert measures["cis_proline"]["interior"].value == pytest.approx(50)
     assert measures["cis"]["all"].reference == 0
+
+
+def test_twisted_peptides_are_neither_cis_nor_trans():
+    topology, atoms = build("AAAAAA", omega={1: 179.0, 2: 149.0, 3: -151.0, 4: 31.0, 5: -29.0})
+    measures = score(topology, None, atoms[None, None], sample_present=np.isfinite(atoms[..., 0])).measures
+    assert measures["twisted"]["all"].value == pytest.approx(40)
+    assert measures["cis"]["all"].value == pytest.approx(20)

@@ -30,7 +30,9 @@ def test_wheel_holds_what_programs_link(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = ["libbackmap.so", "libbackmap_c.so", "include/backmap.h", "_built_with.py", "py.typed"]
     wanted += ["share/cmake/backmap/backmap-config.cmake", "weights/protein.safetensors", "cli/export.py"]
-    wanted += ["chemistry/ramachandran.npz", "chemistry/ramachandran.LICENSE.txt"]
+    wanted += [
+        f"chemistry/{name}{end}" for name in ("ramachandran", "rotamers") for end in (".npz", ".LICENSE.txt")
+    ]
     assert {f"backmap/{name}" for name in wanted} <= names
     licences = {name.split("/", 1)[1] for name in names if name.split("/")[0].endswith(".dist-info")}
     assert {"licenses/LICENSE", "licenses/NOTICE.md"} <= licences
@@ -67,7 +69,11 @@ def test_source_distribution_is_complete(tmp_path):
         "csrc/kernels/launchers.h",
     ]
     wanted += ["cmake/built_with.py.in", "csrc/capi/backmap.h", "backmap/weights/protein.safetensors"]
-    wanted += ["backmap/chemistry/ramachandran.npz", "backmap/chemistry/ramachandran.LICENSE.txt"]
+    wanted += [
+        f"backmap/chemistry/{name}{end}"
+        for name in ("ramachandran", "rotamers")
+        for end in (".npz", ".LICENSE.txt")
+    ]
     wanted += ["LICENSE", "NOTICE.md"]
     assert set(wanted) <= names
     assert not any(name.startswith(("shared", "build", ".venv")) for name in names)

@@ -227,3 +227,26 @@ def test_bad_dtype(build):
     system, _ = build(ADP, *VACUUM)
     with pytest.raises(TypeError, match="^dtype is torch.float16; give float32 or float64$"):
         Potential(ForceField.from_openmm(system), torch.float16)
+
+
+@pytest.mark.parametrize("files", [VACUUM, IMPLICIT, CHARMM], ids=" ".join)
+def test_energies_of_atoms_sum_to_that_of_the_molecule(build, files):
+    system, positions = build(CHIGNOLIN, *files)
+    potential = Potential(ForceField.from_openmm(system), torch.float64)
+    frames = torch.tensor(positions) + 0.005 * torch.randn(2, len(positions), 3, dtype=torch.float64)
+    each = potential.atom_energies(frames)
+    assert each.shape == frames.shape[:-1]
+    torch.testing.assert_close(each.sum(-1), potential(frames))
+
+
+def test_a_bond_belongs_to_its_atoms(build):
+    system, positions = build(ADP, *VACUUM)
+    force_field = ForceField.from_openmm(system)
+    potential = Potential(force_field, torch.float64)
+    x = torch.tensor(positions)[None].permute(2, 1, 0).contiguous()
+    bonds = potential.bonded(x, None, by_atom=True)["bonds"][:, 0].numpy()
+    expected = np.zeros(len(positions))
+    for (i, j), (length, stiffness) in zip(force_field.bonds, force_field.bond_parameters, strict=True):
+        energy = stiffness * (np.linalg.norm(positions[i] - positions[j]) - length) ** 2 / 2
+        expected[[i, j]] += energy / 2
+    np.testing.assert_allclose(bonds, expected, atol=1e-9)

@@ -84,6 +84,41 @@ _LETTERS_OF_NUCLEIC_ACIDS = 3
 _NAMES_SHOWN = 4
 
 
+@dataclass(frozen=True, eq=False)
+class SelectedHydrogens:
+    """Hydrogens of the residues of a protein.
+
+    Parameters
+    ----------
+    index : ndarray, (hydrogens,) int64
+        Index of each in the coordinates of a frame.
+    residues : ndarray, (hydrogens,) int64
+        Residue of each, ascending.
+    """
+
+    index: np.ndarray
+    residues: np.ndarray
+
+    @classmethod
+    def of(cls, residues: Sequence[ResidueRecord]) -> SelectedHydrogens:
+        """Find the hydrogens of residues by their names, in the main alternate location."""
+        index: list[int] = []
+        owner: list[int] = []
+        for number, residue in enumerate(residues):
+            location = _main_location(residue.atoms)
+            names = set[str]()
+            for atom in residue.atoms:
+                hydrogen = atom.name.strip().upper().lstrip("0123456789").startswith(("H", "D"))
+                if hydrogen and atom.alternate in ("", location) and atom.name not in names:
+                    names.add(atom.name)
+                    index.append(atom.index)
+                    owner.append(number)
+        return cls(np.array(index, dtype=np.int64), np.array(owner, dtype=np.int64))
+
+
+NO_HYDROGENS = SelectedHydrogens(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+
 @dataclass(frozen=True)
 class ProteinSelection:
     """The protein of a file.
@@ -110,6 +145,8 @@ class ProteinSelection:
         The molecules beside the protein if these nucleic acids are among them, carried as they are.
     told : bool
         Whether the user named the mapping, so that distances do not decide what the sites are.
+    hydrogens : SelectedHydrogens
+        Hydrogens of the residues, if they are read.
     """
 
     topology: Topology
@@ -123,6 +160,7 @@ class ProteinSelection:
     nucleic: NucleicAcids | None = None
     carried_nucleic: OtherMolecules = NO_OTHERS
     told: bool = False
+    hydrogens: SelectedHydrogens = NO_HYDROGENS
 
     @property
     def reach_nm(self) -> float:
@@ -140,6 +178,7 @@ def select_protein(
     modifications: Modifications | None = None,
     others: OthersKept = "none",
     nucleic_beads: str = AS_THEY_ARE,
+    hydrogens: bool = False,
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
@@ -166,6 +205,8 @@ def select_protein(
         Which molecules beside the protein are selected as well: ``none``, ``nucleic-acids`` or ``all``.
     nucleic_beads : str
         What the beads of nucleic acids are: ``auto``, ``keep``, or a mapping.
+    hydrogens : bool
+        Select the hydrogens of the residues, if they are atoms.
     """
     known = known_modifications() if modifications is None else modifications
     listed = list(_one_variant_each(residues))
@@ -224,6 +265,8 @@ def select_protein(
         )
     ambiguous = next((f"{file}: {choice.twice}" for _, choice in chosen if choice.twice), "")
     selection = replace(_assemble(built, ambiguous, mapping, known, caps), told=told)
+    if hydrogens and mapping is None:
+        selection = replace(selection, hydrogens=SelectedHydrogens.of([residue for residue, _ in built]))
     if nucleic_acids is None:
         return replace(selection, others=OtherMolecules.of(carried)) if carried else selection
     return replace(

@@ -146,6 +146,15 @@ def make_whole(positions: np.ndarray, boxes: np.ndarray, chains: ChainsOfAtoms) 
     return moved
 
 
+def near_atoms(positions: np.ndarray, atoms: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Move each position (frames, n, 3) to its image near an atom (frames, n, 3), in nm."""
+    if not boxes.any():
+        return positions
+    steps = nearest_image_steps(positions.astype(np.float64) - atoms, boxes)
+    moved = positions - np.einsum("fnk,fkx->fnx", steps, boxes)
+    return moved.astype(positions.dtype)
+
+
 def _chain_images(c_alpha: np.ndarray, boxes: np.ndarray, chains: ChainsOfAtoms) -> np.ndarray:
     """Sum the images (frames, residues, 3) along each chain, starting at zero."""
     _, images = neighbour_steps(c_alpha, boxes, chains.steps)
