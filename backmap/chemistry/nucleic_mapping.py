@@ -17,6 +17,8 @@ from backmap.chemistry.nucleotides import (
     NUCLEOTIDE_NAMES,
     NUCLEOTIDE_SLOTS,
     SLOT_O3,
+    SLOT_O5,
+    SLOT_P,
     base_letter,
     nucleotide_atoms,
 )
@@ -102,11 +104,21 @@ def load_nucleic_mapping(name: str | Path) -> NucleicMapping:
     shipped = shipped_nucleic_mappings()
     if str(name) in shipped:
         return shipped[str(name)]
-    path = Path(name)
+    path = file_of_nucleic_mapping(name)
+    if path is None:
+        known = ", ".join(shipped)
+        raise InputError(f"nucleic-beads {name}: neither a mapping of nucleic acids ({known}) nor a file")
+    return read_nucleic_mapping(path)
+
+
+def file_of_nucleic_mapping(name: str | Path) -> Path | None:
+    """Return the file that a name of a mapping stands for; None for shipped mappings."""
+    if str(name) in shipped_nucleic_mappings():
+        return None
     with suppress(OSError):
-        if path.is_file():
-            return read_nucleic_mapping(path)
-    raise InputError(f"nucleic-beads {name}: neither a bead mapping ({', '.join(shipped)}) nor a file")
+        if Path(name).is_file():
+            return Path(name)
+    return None
 
 
 def read_nucleic_mapping(path: Path) -> NucleicMapping:
@@ -210,6 +222,8 @@ def layout_of(
 ) -> NucleicLayout:
     """List the beads of nucleotides.
 
+    5' ends have no phosphate: beads of phosphate and other atoms are there the means of the other atoms.
+
     Parameters
     ----------
     mapping : NucleicMapping
@@ -230,6 +244,8 @@ def layout_of(
             row = mapping.weights[nucleotide][column].copy()
             if begins:
                 row[PREVIOUS_O3] = 0.0
+                if row[SLOT_O5 + 1 :].any():
+                    row[SLOT_P:SLOT_O5] = 0.0
             names.append(bead)
             nucleotides.append(number)
             columns.append(column)
@@ -240,3 +256,23 @@ def layout_of(
         np.array(columns, dtype=np.int64),
         np.array(weights).reshape(-1, NUCLEOTIDE_SLOTS + 1),
     )
+
+
+def layout_of_atoms(
+    mapping: NucleicMapping, types: np.ndarray, starts: np.ndarray, given: np.ndarray
+) -> NucleicLayout:
+    """List the beads of nucleotides whose atoms are all given.
+
+    Parameters
+    ----------
+    mapping, types, starts
+        As for :func:`layout_of`.
+    given : ndarray, (nucleotides, 23) bool
+        Atoms that are given.
+    """
+    whole = layout_of(mapping, types, starts)
+    given = np.column_stack([given, np.roll(given[:, SLOT_O3], 1)])
+    complete = ((whole.weights == 0) | given[whole.nucleotides]).all(axis=1)
+    present = np.zeros((len(types), int(whole.columns.max()) + 1), dtype=bool)
+    present[whole.nucleotides[complete], whole.columns[complete]] = True
+    return layout_of(mapping, types, starts, present)

@@ -570,6 +570,7 @@ def open_source(
     residue_file: str | Path | None = None,
     others: OthersKept = "none",
     nucleic_beads: str = AS_THEY_ARE,
+    nucleic_elsewhere: bool = False,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -597,6 +598,8 @@ def open_source(
         Which molecules beside the protein are read as well: ``none``, ``nucleic-acids`` or ``all``.
     nucleic_beads : str
         What the beads of nucleic acids are: ``auto``, ``keep``, or a mapping.
+    nucleic_elsewhere : bool
+        Whether nucleic acids are left out without a warning, as another source reads them.
 
     Returns
     -------
@@ -625,6 +628,7 @@ def open_source(
         modifications=read_modifications(residue_file),
         others=others,
         nucleic_beads=nucleic_beads,
+        nucleic_elsewhere=nucleic_elsewhere,
     )
     own_mapping = None if beads == ANY_BEADS else file_of_mapping(beads)
     further = [

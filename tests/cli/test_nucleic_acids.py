@@ -19,7 +19,7 @@ def beads(tmp_path):
 
     def make(path, mapping="3spn2"):
         output = tmp_path / f"{path.stem}.{mapping}.pdb"
-        assert main(["coarse-grain", str(path), "--beads", mapping, "-o", str(output)]) == 0
+        assert main(["coarse-grain", str(path), "--nucleic-beads", mapping, "-o", str(output)]) == 0
         return output
 
     return make
@@ -94,7 +94,7 @@ def test_bad_input_is_refused(beads, tmp_path, capsys):
     path = beads(DNA)
     output = ["-o", str(tmp_path / "atoms.pdb")]
     assert main(["reconstruct", str(path), "--nucleic-beads", "nowhere", *output]) == 2
-    assert "neither a bead mapping" in capsys.readouterr().err
+    assert "neither a mapping of nucleic acids" in capsys.readouterr().err
     text = path.read_text().splitlines(True)
     far = [
         line[:30] + f"{10 * float(line[30:38]):8.2f}" + line[38:] if line[:4] == "ATOM" else line
@@ -103,6 +103,6 @@ def test_bad_input_is_refused(beads, tmp_path, capsys):
     path.write_text("".join(far))
     assert main(["reconstruct", str(path), *output]) == 2
     assert "too far apart" in capsys.readouterr().err
-    assert main(["coarse-grain", str(EXAMPLE), "--beads", "3spn2", "-o", str(tmp_path / "beads.pdb")]) == 2
+    assert main(["coarse-grain", str(EXAMPLE), "--nucleic-beads", "3spn2", "-o", str(tmp_path / "beads.pdb")]) == 2
     assert "contains no nucleotides" in capsys.readouterr().err
     assert not (tmp_path / "atoms.pdb").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -58,6 +59,21 @@ def standard_nucleotide(name: str, deoxy: bool) -> str | None:
         deoxy = False
     standard = f"D{letter}" if deoxy else letter
     return standard if standard in NUCLEOTIDE_INDEX else None
+
+
+def nucleic_topology(records: Sequence[ResidueRecord], names: Sequence[str]) -> NucleicTopology:
+    """Return nucleotides with these standard names, each bonded to the next one of its chain."""
+    changes = [one.chain != other.chain for one, other in pairwise(records)]
+    chain_index = np.cumsum([False, *changes]).astype(np.int64)
+    first = np.unique(chain_index, return_index=True)[1]
+    return NucleicTopology(
+        np.array([NUCLEOTIDE_INDEX[name] for name in names], dtype=np.int64),
+        chain_index,
+        tuple(records[row].chain_id for row in first),
+        np.array([record.number for record in records], dtype=np.int64),
+        tuple(record.insertion_code for record in records),
+        np.append(np.diff(chain_index) == 0, False),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,17 +188,7 @@ def _assembled(
     records: Sequence[ResidueRecord], names: Sequence[str], mapping: NucleicMapping
 ) -> NucleicAcids:
     places = [_places(record, name, mapping) or [] for record, name in zip(records, names, strict=True)]
-    changes = [False, *(one.chain != other.chain for one, other in zip(records, records[1:], strict=False))]
-    chain_index = np.cumsum(changes).astype(np.int64)
-    first = np.unique(chain_index, return_index=True)[1]
-    topology = NucleicTopology(
-        np.array([NUCLEOTIDE_INDEX[name] for name in names], dtype=np.int64),
-        chain_index,
-        tuple(records[row].chain_id for row in first),
-        np.array([record.number for record in records], dtype=np.int64),
-        tuple(record.insertion_code for record in records),
-        np.append(np.diff(chain_index) == 0, False),
-    )
+    topology = nucleic_topology(records, names)
     most = max(len(mapping.beads[name]) for name in NUCLEOTIDE_NAMES)
     present = np.zeros((len(records), most), dtype=bool)
     for row, found in enumerate(places):

@@ -140,6 +140,7 @@ def select_protein(
     modifications: Modifications | None = None,
     others: OthersKept = "none",
     nucleic_beads: str = AS_THEY_ARE,
+    nucleic_elsewhere: bool = False,
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
@@ -166,6 +167,8 @@ def select_protein(
         Which molecules beside the protein are selected as well: ``none``, ``nucleic-acids`` or ``all``.
     nucleic_beads : str
         What the beads of nucleic acids are: ``auto``, ``keep``, or a mapping.
+    nucleic_elsewhere : bool
+        Whether nucleic acids are left out without a warning, as another source reads them.
     """
     known = known_modifications() if modifications is None else modifications
     listed = list(_one_variant_each(residues))
@@ -213,6 +216,8 @@ def select_protein(
     carried = kept_others(passed_over, others)
     carried_ids = {id(residue) for residue in carried}
     ignored = [residue for residue in passed_over if id(residue) not in carried_ids]
+    if nucleic_elsewhere:
+        ignored = [residue for residue in ignored if not is_nucleotide(residue)]
     if nucleotides and nucleic_acids is None:
         warn_of_carried_nucleotides(nucleotides, file)
     if ignored:
