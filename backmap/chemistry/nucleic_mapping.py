@@ -38,6 +38,7 @@ PREVIOUS_O3 = NUCLEOTIDE_SLOTS
 """Column of weights for O3' of the nucleotide before, which some models count to the phosphate: ``-O3'``."""
 
 _KEYS = {"description": str, "weights": str, "every": dict, "bases": dict, "also_named": dict}
+_WORDS = {str: "text", dict: "a table"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,21 +149,29 @@ def _parse(name: str, table: dict[str, Any]) -> NucleicMapping:
         if key not in _KEYS:
             raise ValueError(f"unknown entry {shown(key)}; a mapping has {', '.join(_KEYS)}")
         if not isinstance(value, _KEYS[key]):
-            raise ValueError(f"{key} is {shown(value)}, which it cannot be")
+            raise ValueError(f"{key} is {shown(value)}; it must be {_WORDS[_KEYS[key]]}")
     kind = table.get("weights", "mass")
     if kind not in ("mass", "equal"):
         raise ValueError(f"weights is {shown(kind)}; it must be mass or equal")
+    bases = table.get("bases", {})
+    for letter, entries in bases.items():
+        if letter not in "ACGTU" or not isinstance(entries, dict):
+            raise ValueError(f"[bases] has {shown(letter)}; give tables [bases.A], C, G, T and U")
     beads: dict[str, tuple[str, ...]] = {}
     weights: dict[str, np.ndarray] = {}
     for nucleotide in NUCLEOTIDE_NAMES:
-        own = table.get("bases", {}).get(base_letter(nucleotide), {})
-        entries = {**table.get("every", {}), **own}
+        entries = {**table.get("every", {}), **bases.get(base_letter(nucleotide), {})}
         if not entries:
             raise ValueError(f"describes no beads of {nucleotide}; give them under [every] or [bases.A]")
         beads[nucleotide] = tuple(entries)
         rows = [_weights(nucleotide, bead, atoms, kind) for bead, atoms in entries.items()]
         weights[nucleotide] = np.stack(rows)
-    named = {bead: tuple(str(names).split()) for bead, names in table.get("also_named", {}).items()}
+    every_bead = {bead for names in beads.values() for bead in names}
+    named = {}
+    for bead, names in table.get("also_named", {}).items():
+        if bead not in every_bead or not isinstance(names, str):
+            raise ValueError(f"[also_named] has {shown(bead)} = {shown(names)}; give other names of a bead")
+        named[bead] = tuple(names.split())
     return NucleicMapping(name, table.get("description", ""), beads, weights, named)
 
 

@@ -28,6 +28,8 @@ _MAX_ACROSS_PHOSPHATE_NM = 0.35
 _MIN_BOX_WIDTH_NM = 1.5
 """In a narrower box the nearest image of the atoms of a nucleotide is ambiguous."""
 
+_NAMES_SHOWN = 4
+
 
 class NucleotideSource(FrameSource):
     """The nucleotides of an opened structure or trajectory of atoms, made by :func:`open_nucleotides`.
@@ -50,9 +52,7 @@ class NucleotideSource(FrameSource):
         self._index = found.index[self.given]
         rows, slots = np.nonzero(self.given)
         steps = np.ones(self.topology.n_nucleotides - 1, dtype=np.int64)
-        self._chains = ChainsOfAtoms(
-            rows, np.flatnonzero(slots == SLOT_C1), self.topology.chain_index, steps
-        )
+        self._chains = ChainsOfAtoms(rows, np.flatnonzero(slots == SLOT_C1), self.topology.chain_index, steps)
         first = self.first_frames(1)
         self.topology = replace(self.topology, linked=self._linked(first.coordinates[0]))
 
@@ -114,20 +114,11 @@ def open_nucleotides(
     opened.require_same_atoms("give the topology it was written with")
     file = str(opened.files[-1])
     found = find_nucleotide_atoms(opened.names.residues, file, skip_unknown=skip_unknown)
-    if warn_of_others:
-        _warn_of_others(opened, found, file)
+    if warn_of_others and found.others:
+        counts = Counter(found.others).most_common()
+        counted = ", ".join(f"{number} {name}" for name, number in counts[:_NAMES_SHOWN])
+        more = " ..." if len(counts) > _NAMES_SHOWN else ""
+        warnings.warn(
+            f"{file}: left out residues that are not nucleotides: {counted}{more}", InputWarning, stacklevel=2
+        )
     return NucleotideSource(opened, found, frames)
-
-
-def _warn_of_others(opened: OpenedFiles, found: NucleotideAtoms, file: str) -> None:
-    """Count the residues that are left out because they are not nucleotides."""
-    used = set(found.index.ravel().tolist())
-    others = [
-        record.name
-        for record in opened.names.residues
-        if used.isdisjoint(atom.index for atom in record.atoms)
-    ]
-    if others:
-        counted = ", ".join(f"{number} {name}" for name, number in Counter(others).most_common(4))
-        more = " ..." if len(set(others)) > 4 else ""
-        warnings.warn(f"{file}: left out residues that are not built: {counted}{more}", InputWarning, stacklevel=3)

@@ -15,6 +15,7 @@ import numpy as np
 from backmap.chemistry import SLOT_C, SLOT_N, Topology
 from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, file_of_mapping, load_mapping
 from backmap.chemistry.modified_residues import read_modifications
+from backmap.chemistry.nucleic_mapping import file_of_nucleic_mapping
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
@@ -52,7 +53,7 @@ from .selection.coordinate_checks import (
 )
 from .selection.disulfide_records import NamedBond, find_named, named_in_topology, require_links
 from .selection.handedness import describe_mirror_image
-from .selection.nucleic_selection import AS_THEY_ARE
+from .selection.nucleic_selection import ANY_NUCLEIC_BEADS, AS_THEY_ARE
 from .selection.other_molecules import OthersKept
 from .selection.protein_selection import (
     ProteinSelection,
@@ -444,7 +445,7 @@ class Source(FrameSource):
         if self.nucleic is None:
             return
         begin, selection = self.sites.n_sites, self._selection
-        found = self.nucleic.linked_by(positions[begin : begin + self.nucleic.n_beads], box)
+        found = self.nucleic.linked_by(positions[begin : begin + self.nucleic.n_beads], box, self.name)
         if found is not None:
             self.nucleic = found
         elif not self.topology.n_residues:
@@ -455,7 +456,7 @@ class Source(FrameSource):
         else:
             carried = selection.carried_nucleic
             self._set_others(replace(selection, nucleic=None, others=carried))
-            warn_of_carried_nucleotides(carried.residues, self.name)
+            warn_of_carried_nucleotides(carried.residues, "they are too far apart, or too close", self.name)
         self._set_chains(self.topology)
 
     @property
@@ -635,6 +636,7 @@ def open_source(
         *([] if fasta is None else [fasta.path]),
         *([] if residue_file is None else [Path(residue_file)]),
         *([] if own_mapping is None else [own_mapping]),
+        *_file_of_nucleic_beads(nucleic_beads),
     ]
     if opened.frames.n_atoms == selection.topology.n_residues > 0:
         opened.require_same_atoms(
@@ -654,6 +656,14 @@ def open_source(
     )
     source.check()
     return source
+
+
+def _file_of_nucleic_beads(nucleic_beads: str) -> list[Path]:
+    """Return the file of a mapping of nucleic acids, if the user gave one."""
+    if nucleic_beads in (ANY_NUCLEIC_BEADS, AS_THEY_ARE):
+        return []
+    own = file_of_nucleic_mapping(nucleic_beads)
+    return [] if own is None else [own]
 
 
 def _mapping(beads: str) -> BeadMapping | None:

@@ -45,4 +45,6 @@ class BeadStream:
 
         inputs = tuple(dict.fromkeys([*self.inputs, *other.inputs]))
         fitting = min(self.frames_per_chunk, other.frames_per_chunk)
-        return BeadStream(self.listed.followed_by(other.listed), inputs, self.frame_interval_ps, fitting, read)
+        return BeadStream(
+            self.listed.followed_by(other.listed), inputs, self.frame_interval_ps, fitting, read
+        )

@@ -93,7 +93,9 @@ def coarse_grain(
     if beads in shipped_nucleic_mappings():
         raise InputError(f"{beads} is a mapping of nucleic acids; give it as --nucleic-beads {beads}")
     if beads is None and nucleic_beads is None:
-        raise InputError("no bead mapping; give --beads for proteins, --nucleic-beads for DNA and RNA, or both")
+        raise InputError(
+            "no bead mapping; give --beads for proteins, --nucleic-beads for DNA and RNA, or both"
+        )
     require_output_format(output)
     both = beads is not None and nucleic_beads is not None
     parts = []

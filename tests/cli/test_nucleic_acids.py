@@ -103,6 +103,9 @@ def test_bad_input_is_refused(beads, tmp_path, capsys):
     path.write_text("".join(far))
     assert main(["reconstruct", str(path), *output]) == 2
     assert "too far apart" in capsys.readouterr().err
-    assert main(["coarse-grain", str(EXAMPLE), "--nucleic-beads", "3spn2", "-o", str(tmp_path / "beads.pdb")]) == 2
+    assert (
+        main(["coarse-grain", str(EXAMPLE), "--nucleic-beads", "3spn2", "-o", str(tmp_path / "beads.pdb")])
+        == 2
+    )
     assert "contains no nucleotides" in capsys.readouterr().err
     assert not (tmp_path / "atoms.pdb").exists()

@@ -38,10 +38,13 @@ class NucleotideAtoms:
         The nucleotides.
     index : ndarray, (nucleotides, 23) int64
         Index of each atom in the coordinates of a frame; -1 if there is none.
+    others : tuple of str
+        Names of the residues that are not nucleotides.
     """
 
     topology: NucleicTopology
     index: np.ndarray
+    others: tuple[str, ...]
 
 
 def find_nucleotide_atoms(
@@ -65,7 +68,9 @@ def find_nucleotide_atoms(
         may be missing.
     """
     atoms = [(record, _places(record, file)) for record in residues]
-    found = [(record, places) for record, places in atoms if is_nucleotide(record) or places.keys() >= _SUGAR]
+    found = [entry for entry in atoms if is_nucleotide(entry[0]) or entry[1].keys() >= _SUGAR]
+    nucleotides = {id(record) for record, _ in found}
+    others = tuple(record.name for record in residues if id(record) not in nucleotides)
     named = [_standard_name(record, places) for record, places in found]
     unknown = [record for (record, _), name in zip(found, named, strict=True) if name is None]
     if unknown and not skip_unknown:
@@ -85,7 +90,7 @@ def find_nucleotide_atoms(
         raise InputError(f"{file}: contains no nucleotides; give a file with the atoms of DNA or RNA")
     index = np.array([_row(*entry, file) for entry in known], dtype=np.int64)
     topology = nucleic_topology([record for record, _, _ in known], [name for _, _, name in known])
-    return NucleotideAtoms(topology, index.reshape(-1, NUCLEOTIDE_SLOTS))
+    return NucleotideAtoms(topology, index.reshape(-1, NUCLEOTIDE_SLOTS), others)
 
 
 def _standard_name(record: ResidueRecord, places: dict[str, int]) -> str | None:

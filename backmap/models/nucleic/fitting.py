@@ -113,7 +113,7 @@ class NucleicFitter:
     def _descend(self, atoms: Tensor, beads: Tensor, level: Tensor, box: Tensor | None) -> Tensor:
         """Move atoms with the tolerances of these levels (frames, nucleotides)."""
         tolerance = atoms.new_tensor(_TOLERANCES_NM)[level][:, self._nucleotides]
-        volumes, springs = self._volumes.of(atoms), self._pairs.find(atoms)
+        volumes, springs = self._volumes.of(atoms), self._pairs.find(atoms, box)
         position = self._onto_beads(atoms, beads, tolerance)
         ahead, before = position, position
         for _ in range(_STEPS):
