@@ -167,7 +167,7 @@ def test_bad_beads_are_refused(beads, written, tmp_path, capsys):
     lines = atom_lines(beads(DNA))
     output = ["-o", tmp_path / "atoms.pdb"]
     far = [line[:30] + f"{10 * float(line[30:38]):8.2f}" + line[38:] for line in lines]
-    modified = [line.replace("DA A   3", "PSU A   3"[1:]) for line in lines]
+    modified = [line.replace(" DA A   3", "PSU A   3") for line in lines]
     cases = (
         (lines, ["--nucleic-beads", "nowhere"], "neither a mapping of nucleic acids"),
         (lines, ["--nucleic-beads", "p+base"], "residue 1 DC has the beads S, B, which the mapping p+base"),
