@@ -13,7 +13,7 @@ import mdtraj
 import numpy as np
 import torch
 
-from backmap.chemistry.nucleic_mapping import layout_of, load_nucleic_mapping, shipped_nucleic_mappings
+from backmap.chemistry.nucleic_mapping import layout_of_atoms, load_nucleic_mapping, shipped_nucleic_mappings
 from backmap.chemistry.nucleic_topology import NucleicTopology
 from backmap.chemistry.nucleotides import NUCLEOTIDE_INDEX, NUCLEOTIDE_SLOTS, nucleotide_atoms
 from backmap.evaluation.nucleic_acids import score_nucleic
@@ -60,11 +60,8 @@ def main() -> None:
         topology, atoms = read(path, given.frames)
         for name in given.beads:
             mapping = load_nucleic_mapping(name)
-            layout = layout_of(mapping, topology.types, topology.starts)
-            there = np.isfinite(layout.image(atoms)).all(axis=(0, 2))
-            present = np.zeros((topology.n_nucleotides, layout.columns.max() + 1), dtype=bool)
-            present[layout.nucleotides[there], layout.columns[there]] = True
-            layout = layout_of(mapping, topology.types, topology.starts, present)
+            given_atoms = np.isfinite(atoms).all(axis=(0, 3))
+            layout = layout_of_atoms(mapping, topology.types, topology.starts, given_atoms)
             beads = torch.from_numpy(layout.image(atoms)).float()
             beads += given.noise * torch.randn(beads.shape, generator=torch.Generator().manual_seed(0))
             builder = NucleicBuilder(library, topology, layout)

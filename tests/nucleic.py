@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backmap.chemistry.nucleic_mapping import NucleicLayout, layout_of, shipped_nucleic_mappings
+from backmap.chemistry.nucleic_mapping import NucleicLayout, layout_of_atoms, shipped_nucleic_mappings
 from backmap.chemistry.nucleic_topology import NucleicTopology
 from backmap.inference.nucleic import NucleicBuilder
-from backmap.io.reader import open_files
-from backmap.io.selection.nucleotide_atoms import find_nucleotide_atoms
+from backmap.io import open_nucleotides
 from backmap.models import shipped
 
 FOLDER = Path(__file__).parent / "data" / "nucleic_acids"
@@ -28,19 +27,14 @@ class Duplex:
 
     @classmethod
     def read(cls, path: Path) -> Duplex:
-        opened = open_files(path)
-        found = find_nucleotide_atoms(opened.names.residues, str(path))
-        (raw,) = opened.frames.read(range(1), 1)
-        return cls(found.topology, found.in_slots(raw.coordinates))
+        source = open_nucleotides(path)
+        return cls(source.topology, source.first_frames(1).coordinates)
 
     def layout(self, mapping: str) -> NucleicLayout:
         """Beads of a mapping whose atoms are all there."""
         known, topology = shipped_nucleic_mappings()[mapping], self.topology
-        whole = layout_of(known, topology.types, topology.starts)
-        there = np.isfinite(whole.image(self.atoms)[0]).all(axis=-1)
-        present = np.zeros((topology.n_nucleotides, whole.columns.max() + 1), dtype=bool)
-        present[whole.nucleotides[there], whole.columns[there]] = True
-        return layout_of(known, topology.types, topology.starts, present)
+        given = np.isfinite(self.atoms[0]).all(axis=-1)
+        return layout_of_atoms(known, topology.types, topology.starts, given)
 
     def beads(self, mapping: str) -> torch.Tensor:
         """Beads (1, beads, 3) in nm."""

@@ -17,6 +17,8 @@ from backmap.chemistry.nucleotides import (
     NUCLEOTIDE_NAMES,
     NUCLEOTIDE_SLOTS,
     SLOT_O3,
+    SLOT_O5,
+    SLOT_P,
     base_letter,
     nucleotide_atoms,
 )
@@ -36,6 +38,7 @@ PREVIOUS_O3 = NUCLEOTIDE_SLOTS
 """Column of weights for O3' of the nucleotide before, which some models count to the phosphate: ``-O3'``."""
 
 _KEYS = {"description": str, "weights": str, "every": dict, "bases": dict, "also_named": dict}
+_WORDS = {str: "text", dict: "a table"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +105,21 @@ def load_nucleic_mapping(name: str | Path) -> NucleicMapping:
     shipped = shipped_nucleic_mappings()
     if str(name) in shipped:
         return shipped[str(name)]
-    path = Path(name)
+    path = file_of_nucleic_mapping(name)
+    if path is None:
+        known = ", ".join(shipped)
+        raise InputError(f"nucleic-beads {name}: neither a mapping of nucleic acids ({known}) nor a file")
+    return read_nucleic_mapping(path)
+
+
+def file_of_nucleic_mapping(name: str | Path) -> Path | None:
+    """Return the file that a name of a mapping stands for; None for shipped mappings."""
+    if str(name) in shipped_nucleic_mappings():
+        return None
     with suppress(OSError):
-        if path.is_file():
-            return read_nucleic_mapping(path)
-    raise InputError(f"nucleic-beads {name}: neither a bead mapping ({', '.join(shipped)}) nor a file")
+        if Path(name).is_file():
+            return Path(name)
+    return None
 
 
 def read_nucleic_mapping(path: Path) -> NucleicMapping:
@@ -136,21 +149,29 @@ def _parse(name: str, table: dict[str, Any]) -> NucleicMapping:
         if key not in _KEYS:
             raise ValueError(f"unknown entry {shown(key)}; a mapping has {', '.join(_KEYS)}")
         if not isinstance(value, _KEYS[key]):
-            raise ValueError(f"{key} is {shown(value)}, which it cannot be")
+            raise ValueError(f"{key} is {shown(value)}; it must be {_WORDS[_KEYS[key]]}")
     kind = table.get("weights", "mass")
     if kind not in ("mass", "equal"):
         raise ValueError(f"weights is {shown(kind)}; it must be mass or equal")
+    bases = table.get("bases", {})
+    for letter, entries in bases.items():
+        if letter not in "ACGTU" or not isinstance(entries, dict):
+            raise ValueError(f"[bases] has {shown(letter)}; give tables [bases.A], C, G, T and U")
     beads: dict[str, tuple[str, ...]] = {}
     weights: dict[str, np.ndarray] = {}
     for nucleotide in NUCLEOTIDE_NAMES:
-        own = table.get("bases", {}).get(base_letter(nucleotide), {})
-        entries = {**table.get("every", {}), **own}
+        entries = {**table.get("every", {}), **bases.get(base_letter(nucleotide), {})}
         if not entries:
             raise ValueError(f"describes no beads of {nucleotide}; give them under [every] or [bases.A]")
         beads[nucleotide] = tuple(entries)
         rows = [_weights(nucleotide, bead, atoms, kind) for bead, atoms in entries.items()]
         weights[nucleotide] = np.stack(rows)
-    named = {bead: tuple(str(names).split()) for bead, names in table.get("also_named", {}).items()}
+    every_bead = {bead for names in beads.values() for bead in names}
+    named = {}
+    for bead, names in table.get("also_named", {}).items():
+        if bead not in every_bead or not isinstance(names, str):
+            raise ValueError(f"[also_named] has {shown(bead)} = {shown(names)}; give other names of a bead")
+        named[bead] = tuple(names.split())
     return NucleicMapping(name, table.get("description", ""), beads, weights, named)
 
 
@@ -210,6 +231,8 @@ def layout_of(
 ) -> NucleicLayout:
     """List the beads of nucleotides.
 
+    5' ends have no phosphate: beads of phosphate and other atoms are there the means of the other atoms.
+
     Parameters
     ----------
     mapping : NucleicMapping
@@ -230,6 +253,8 @@ def layout_of(
             row = mapping.weights[nucleotide][column].copy()
             if begins:
                 row[PREVIOUS_O3] = 0.0
+                if row[SLOT_O5 + 1 :].any():
+                    row[SLOT_P:SLOT_O5] = 0.0
             names.append(bead)
             nucleotides.append(number)
             columns.append(column)
@@ -240,3 +265,23 @@ def layout_of(
         np.array(columns, dtype=np.int64),
         np.array(weights).reshape(-1, NUCLEOTIDE_SLOTS + 1),
     )
+
+
+def layout_of_atoms(
+    mapping: NucleicMapping, types: np.ndarray, starts: np.ndarray, given: np.ndarray
+) -> NucleicLayout:
+    """List the beads of nucleotides whose atoms are all given.
+
+    Parameters
+    ----------
+    mapping, types, starts
+        As for :func:`layout_of`.
+    given : ndarray, (nucleotides, 23) bool
+        Atoms that are given.
+    """
+    whole = layout_of(mapping, types, starts)
+    given = np.column_stack([given, np.roll(given[:, SLOT_O3], 1)])
+    complete = ((whole.weights == 0) | given[whole.nucleotides]).all(axis=1)
+    present = np.zeros((len(types), int(whole.columns.max()) + 1), dtype=bool)
+    present[whole.nucleotides[complete], whole.columns[complete]] = True
+    return layout_of(mapping, types, starts, present)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 
 from backmap.chemistry.bead_mapping import Bead, BeadMapping, load_mapping, shipped_mappings
-from backmap.chemistry.nucleic_mapping import NucleicMapping, shipped_nucleic_mappings
+from backmap.chemistry.nucleic_mapping import (
+    NucleicMapping,
+    file_of_nucleic_mapping,
+    load_nucleic_mapping,
+    shipped_nucleic_mappings,
+)
 from backmap.chemistry.nucleotides import nucleotide_atoms
+from backmap.errors import InputError
 
 from .console import filled, show
 
@@ -23,11 +30,22 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name is None:
         show(*map(_describe, shipped_mappings().values()))
         show(*map(_describe_nucleic, shipped_nucleic_mappings().values()))
-    elif (nucleic := shipped_nucleic_mappings().get(arguments.name)) is not None:
-        show(_table_of_nucleic(nucleic))
     else:
-        show(_table(load_mapping(arguments.name)))
+        show(_shown(arguments.name))
     return 0
+
+
+def _shown(name: str) -> str:
+    """List the beads of a mapping of proteins or of nucleic acids."""
+    if name in shipped_nucleic_mappings():
+        return _table_of_nucleic(load_nucleic_mapping(name))
+    try:
+        return _table(load_mapping(name))
+    except InputError:
+        if file_of_nucleic_mapping(name) is not None:
+            with suppress(InputError):
+                return _table_of_nucleic(load_nucleic_mapping(name))
+        raise
 
 
 def _describe(mapping: BeadMapping) -> str:

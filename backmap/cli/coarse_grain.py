@@ -18,9 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="ATOMS", help="structure or trajectory of atoms")
     parser.add_argument(
         "--beads",
-        required=True,
         metavar="NAME|FILE",
-        help="what the beads are: a mapping of `backmap beads`, or the file of one",
+        help="what the beads of proteins are: a mapping of `backmap beads`, or the file of one",
+    )
+    parser.add_argument(
+        "--nucleic-beads",
+        metavar="NAME|FILE",
+        help="what the beads of DNA and RNA are, alike; both options for both kinds of molecules",
     )
     add_option(parser, Request, "output", "-o", "--output")
     add_options(parser, Request, ["top", "skip_unknown", "overwrite", "begin", "end", "stride"])
@@ -31,11 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     n_frames = coarse_grain(
         arguments.input,
         arguments.output,
-        arguments.beads,
+        beads=arguments.beads,
+        nucleic_beads=arguments.nucleic_beads,
         top=arguments.top,
         frames=FrameRange(arguments.begin - 1, arguments.end, arguments.stride),
         skip_unknown=arguments.skip_unknown,
         overwrite=arguments.overwrite,
     )
-    tell(f"coarse-grained {counted(n_frames, 'frame')} to {arguments.beads} -> {arguments.output}")
+    mappings = " and ".join(filter(None, (arguments.beads, arguments.nucleic_beads)))
+    tell(f"coarse-grained {counted(n_frames, 'frame')} to {mappings} -> {arguments.output}")
     return 0

@@ -10,6 +10,7 @@ from .formats.frame_times import holds_times
 from .frames import FrameChunk, Frames, join_chunks, join_frames
 from .mdtraj_objects import to_mdtraj
 from .naming import manifest_path, require_output_format, sample_paths, unfinished_path
+from .nucleotide_source import NucleotideSource, open_nucleotides
 from .reader import FrameRange, FrameSource, Source, open_source, source_from_mdtraj
 from .selection.atom_selection import listed, select_listed
 from .whole_trajectory import load_topology, load_trajectory
@@ -24,6 +25,7 @@ __all__ = [
     "Frames",
     "GrowingOutput",
     "Journal",
+    "NucleotideSource",
     "Progress",
     "Source",
     "StagedFiles",
@@ -37,6 +39,7 @@ __all__ = [
     "load_trajectory",
     "manifest_path",
     "open_beads",
+    "open_nucleotides",
     "open_source",
     "open_writer",
     "output_files",

@@ -52,6 +52,16 @@ class Frames:
         chosen: dict[str, Any] = {name: part if part is None else part[kept] for name, part in values.items()}
         return replace(self, **chosen)
 
+    def with_coordinates(self, coordinates: np.ndarray) -> Frames:
+        """Return frames of other positions (frames, ..., 3) in nm, with the times and boxes of these."""
+        return Frames(
+            coordinates=coordinates,
+            time=self.time,
+            step=self.step,
+            box=self.box,
+            space_group=self.space_group,
+        )
+
     @property
     def periodic_box(self) -> np.ndarray | None:
         """(frames, 3, 3) box vectors in nm, if the cell is the box of a simulation.

@@ -15,6 +15,7 @@ import numpy as np
 from backmap.chemistry import SLOT_C, SLOT_N, Topology
 from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, file_of_mapping, load_mapping
 from backmap.chemistry.modified_residues import read_modifications
+from backmap.chemistry.nucleic_mapping import file_of_nucleic_mapping
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import number_steps
 from backmap.errors import InputEndsEarly, InputError, InputWarning
@@ -52,7 +53,7 @@ from .selection.coordinate_checks import (
 )
 from .selection.disulfide_records import NamedBond, find_named, named_in_topology, require_links
 from .selection.handedness import describe_mirror_image
-from .selection.nucleic_selection import AS_THEY_ARE
+from .selection.nucleic_selection import ANY_NUCLEIC_BEADS, AS_THEY_ARE
 from .selection.other_molecules import OthersKept
 from .selection.protein_selection import (
     ProteinSelection,
@@ -449,7 +450,7 @@ class Source(FrameSource):
         if self.nucleic is None:
             return
         begin, selection = self.sites.n_sites, self._selection
-        found = self.nucleic.linked_by(positions[begin : begin + self.nucleic.n_beads], box)
+        found = self.nucleic.linked_by(positions[begin : begin + self.nucleic.n_beads], box, self.name)
         if found is not None:
             self.nucleic = found
         elif not self.topology.n_residues:
@@ -460,7 +461,7 @@ class Source(FrameSource):
         else:
             carried = selection.carried_nucleic
             self._set_others(replace(selection, nucleic=None, others=carried))
-            warn_of_carried_nucleotides(carried.residues, self.name)
+            warn_of_carried_nucleotides(carried.residues, "they are too far apart, or too close", self.name)
         self._set_chains(self.topology)
 
     @property
@@ -580,6 +581,7 @@ def open_source(
     others: OthersKept = "none",
     nucleic_beads: str = AS_THEY_ARE,
     hydrogens: bool = False,
+    nucleic_elsewhere: bool = False,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -609,6 +611,8 @@ def open_source(
         What the beads of nucleic acids are: ``auto``, ``keep``, or a mapping.
     hydrogens : bool
         Read the hydrogens of the protein as well.
+    nucleic_elsewhere : bool
+        Whether nucleic acids are left out without a warning, as another source reads them.
 
     Returns
     -------
@@ -638,12 +642,14 @@ def open_source(
         others=others,
         nucleic_beads=nucleic_beads,
         hydrogens=hydrogens,
+        nucleic_elsewhere=nucleic_elsewhere,
     )
     own_mapping = None if beads == ANY_BEADS else file_of_mapping(beads)
     further = [
         *([] if fasta is None else [fasta.path]),
         *([] if residue_file is None else [Path(residue_file)]),
         *([] if own_mapping is None else [own_mapping]),
+        *_file_of_nucleic_beads(nucleic_beads),
     ]
     if opened.frames.n_atoms == selection.topology.n_residues > 0:
         opened.require_same_atoms(
@@ -663,6 +669,14 @@ def open_source(
     )
     source.check()
     return source
+
+
+def _file_of_nucleic_beads(nucleic_beads: str) -> list[Path]:
+    """Return the file of a mapping of nucleic acids, if the user gave one."""
+    if nucleic_beads in (ANY_NUCLEIC_BEADS, AS_THEY_ARE):
+        return []
+    own = file_of_nucleic_mapping(nucleic_beads)
+    return [] if own is None else [own]
 
 
 def _mapping(beads: str) -> BeadMapping | None:

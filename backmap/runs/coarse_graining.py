@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +32,8 @@ from backmap.io.reader import ANY_BEADS, EVERY_FRAME
 from backmap.io.selection.other_molecules import NO_ELEMENT
 from backmap.models import shipped
 
-from .nucleic_coarse_graining import coarse_grain_nucleic
+from .bead_stream import BeadStream
+from .nucleic_coarse_graining import beads_of_nucleic_acids
 from .protein_frames import KeptAtoms, build_frames, frames_per_batch, listed_atoms
 from .protein_plan import ProteinPlan
 from .request import Building
@@ -44,32 +46,34 @@ _RESIDUES_NAMED = 5
 def coarse_grain(
     input: str | Path,
     output: str | Path,
-    beads: str,
     *,
+    beads: str | None = None,
+    nucleic_beads: str | None = None,
     top: str | Path | None = None,
     frames: FrameRange = EVERY_FRAME,
     skip_unknown: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Write the beads of a structure or trajectory of atoms.
+    """Write the beads of a structure or trajectory of atoms: of proteins, of nucleic acids, or of both.
 
-    Atoms that beads need but the input lacks are built first, around those that are given, with a warning.
-    Frames are read and written in constant memory; times, steps and boxes carry over.
+    Atoms that beads of proteins need but the input lacks are built first, around those that are given, with
+    a warning. Frames are read and written in constant memory; times, steps and boxes carry over.
 
     Parameters
     ----------
     input : path
-        Structure or trajectory with the heavy atoms of proteins.
+        Structure or trajectory with heavy atoms.
     output : path
         File to write, whose suffix selects the format.
-    beads : str
-        A bead mapping: the name of a shipped one, or a file. That of nucleotides takes only nucleic acids.
+    beads, nucleic_beads : str, optional
+        Bead mapping of proteins, and that of nucleic acids: the name of a shipped one, or a file. Molecules
+        without a mapping are left out, with a warning; at least one is required.
     top : path, optional
         Topology for trajectories that contain only coordinates.
     frames : FrameRange
         Frames to read; all by default.
     skip_unknown : bool
-        Leave out residues that are not amino acids, with a warning.
+        Leave out residues that are not amino acids, and modified nucleotides, with a warning.
     overwrite : bool
         Replace existing output.
 
@@ -86,33 +90,42 @@ def coarse_grain(
         If the input or the mapping cannot be used, an atom that a bead needs cannot be built, or the output
         cannot be written.
     """
-    nucleic = shipped_nucleic_mappings().get(beads)
-    if nucleic is not None:
-        return coarse_grain_nucleic(input, output, nucleic, top=top, frames=frames, overwrite=overwrite)
-    mapping = load_mapping(beads)
+    if beads in shipped_nucleic_mappings():
+        raise InputError(f"{beads} is a mapping of nucleic acids; give it as --nucleic-beads {beads}")
+    if beads is None and nucleic_beads is None:
+        raise InputError(
+            "no bead mapping; give --beads for proteins, --nucleic-beads for DNA and RNA, or both"
+        )
     require_output_format(output)
-    source = open_source(input, top, skip_unknown=skip_unknown, frames=frames, beads=ANY_BEADS)
-    source.require_atoms()
-    layout = mapping.layout(source.topology.residue_types)
-    listed = _listed_beads(source.topology, layout)
-    own_mapping = file_of_mapping(beads)
-    inputs = source.files if own_mapping is None else (*source.files, own_mapping)
-    interval = source.frame_interval_ps
+    both = beads is not None and nucleic_beads is not None
+    parts = []
+    if beads is not None:
+        parts.append(
+            _beads_of_protein(input, beads, top=top, frames=frames, skip_unknown=skip_unknown, beside=both)
+        )
+    if nucleic_beads is not None:
+        parts.append(
+            beads_of_nucleic_acids(
+                input,
+                nucleic_beads,
+                top=top,
+                frames=frames,
+                skip_unknown=skip_unknown,
+                beside_protein=both,
+            )
+        )
+    stream = functools.reduce(BeadStream.followed_by, parts)
     early_end = None
     with open_writer(
-        output, listed, overwrite=overwrite, inputs=inputs, frame_interval_ps=interval
+        output,
+        stream.listed,
+        overwrite=overwrite,
+        inputs=stream.inputs,
+        frame_interval_ps=stream.frame_interval_ps,
     ) as writer:
         try:
-            for chunk, atoms in _frames_of_atoms(source, layout):
-                writer.append(
-                    Frames(
-                        coordinates=layout.image(atoms),
-                        time=chunk.time,
-                        step=chunk.step,
-                        box=chunk.box,
-                        space_group=chunk.space_group,
-                    )
-                )
+            for chunk in stream.read(stream.frames_per_chunk):
+                writer.append(chunk)
         except InputEndsEarly as error:
             early_end = InputEndsEarly(f"{error}; those frames are in {output}")
     if early_end is not None:
@@ -120,19 +133,63 @@ def coarse_grain(
     return writer.n_frames
 
 
-def _frames_of_atoms(source: Source, layout: BeadLayout) -> Iterator[tuple[FrameChunk, np.ndarray]]:
-    """Yield chunks of frames with atoms (frames, residues, 15, 3) in nm, which include all those of beads."""
+def _beads_of_protein(
+    input: str | Path,
+    beads: str,
+    *,
+    top: str | Path | None,
+    frames: FrameRange,
+    skip_unknown: bool,
+    beside: bool,
+) -> BeadStream:
+    """Make beads of the proteins of a file; ``beside`` says that its nucleic acids are read elsewhere."""
+    mapping = load_mapping(beads)
+    source = open_source(
+        input, top, skip_unknown=skip_unknown, frames=frames, beads=ANY_BEADS, nucleic_elsewhere=beside
+    )
+    source.require_atoms()
+    layout = mapping.layout(source.topology.residue_types)
     needed = np.zeros_like(source.sites.present)
     np.logical_or.at(needed, layout.residues, layout.weights > 0)
     missing = needed & ~source.sites.present
+
+    def read(frames_per_chunk: int) -> Iterator[Frames]:
+        for chunk, atoms in _frames_of_atoms(source, missing, frames_per_chunk):
+            yield chunk.with_coordinates(layout.image(atoms))
+
+    own_mapping = file_of_mapping(beads)
+    return BeadStream(
+        _listed_beads(source.topology, layout),
+        source.files if own_mapping is None else (*source.files, own_mapping),
+        source.frame_interval_ps,
+        _frames_per_chunk(source, missing),
+        read,
+    )
+
+
+def _frames_per_chunk(source: Source, missing: np.ndarray) -> int:
+    """Return how many frames to read together; fewer if missing atoms (residues, 15) have to be built."""
+    if not missing.any():
+        return max(1, _SITES_AT_A_TIME // source.sites.n_sites)
+    device = select_device(Building().device)
+    return frames_per_batch(source.topology.n_residues, 1, device, count_workers(device))
+
+
+def _frames_of_atoms(
+    source: Source, missing: np.ndarray, frames_per_chunk: int
+) -> Iterator[tuple[FrameChunk, np.ndarray]]:
+    """Yield chunks of frames with atoms (frames, residues, 15, 3) in nm, which include all those of beads."""
+    chunks = source.chunks(frames_per_chunk)
     if missing.any():
-        yield from _completed(source, missing)
+        yield from _completed(source, missing, chunks)
         return
-    for chunk in source.chunks(max(1, _SITES_AT_A_TIME // source.sites.n_sites)):
+    for chunk in chunks:
         yield chunk, source.sites.in_slots(chunk.coordinates)
 
 
-def _completed(source: Source, missing: np.ndarray) -> Iterator[tuple[FrameChunk, np.ndarray]]:
+def _completed(
+    source: Source, missing: np.ndarray, chunks: Iterator[FrameChunk]
+) -> Iterator[tuple[FrameChunk, np.ndarray]]:
     """Yield chunks of frames with all atoms; those that are given stay in place.
 
     Parameters
@@ -141,6 +198,8 @@ def _completed(source: Source, missing: np.ndarray) -> Iterator[tuple[FrameChunk
         Atoms.
     missing : ndarray, (residues, 15) bool
         Atoms to build.
+    chunks : iterator of FrameChunk
+        Frames of the source.
     """
     asked = Building(keep_given=True)
     plan = ProteinPlan.make(source, shipped.read_model(asked.model), asked)
@@ -151,7 +210,6 @@ def _completed(source: Source, missing: np.ndarray) -> Iterator[tuple[FrameChunk
     kept = KeptAtoms.find(listed_atoms(source.topology), source, every, every)
     device = select_device(asked.device)
     cores = count_workers(device)
-    chunks = source.chunks(frames_per_batch(source.topology.n_residues, 1, device, cores))
     with LocalWorkers(replace(plan.job, finishing=()), device, cores) as workers:
         for built in build_frames(workers, chunks, kept):
             atoms = np.full((len(built.chunk), *missing.shape, 3), np.nan)

@@ -88,9 +88,7 @@ def test_one_letter_names_of_nucleotides_and_amino_acids(letters, said, write_te
 @pytest.mark.parametrize("beads", ["auto", "c-alpha", "martini3"])
 def test_nucleic_acids_alone_are_refused(beads, write_text):
     path = write_text(chain_of_beads(["DA", "DC"], bead="P"))
-    with pytest.raises(
-        InputError, match=r"contains nucleic acids \(1 DA, 1 DC\) but no protein; .* give a file"
-    ):
+    with pytest.raises(InputError, match=r"contains nucleic acids \(1 DA, 1 DC\) but no protein; give"):
         open_source(path, beads=beads)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,7 +18,10 @@ from backmap.chemistry.nucleic_mapping import (
 )
 from backmap.chemistry.nucleic_topology import NucleicTopology
 from backmap.chemistry.nucleotides import NUCLEOTIDE_INDEX, NUCLEOTIDE_NAMES
+from backmap.chemistry.topology import number_steps
+from backmap.errors import InputWarning
 
+from .other_molecules import is_full
 from .records import ResidueRecord
 from .whole_molecules import ChainsOfAtoms, make_whole
 
@@ -32,6 +37,12 @@ _NOT_RECOGNISED = frozenset({"nucleotide-centre"})
 _BASES = {"ADE": "A", "CYT": "C", "GUA": "G", "THY": "T", "URA": "U", "URI": "U"}
 _NEIGHBOURS_NM = 0.3, 0.95
 """Range of distances between the leading beads of bonded nucleotides."""
+
+_ACROSS_GAP_NM = 0.75
+"""Nucleotides whose numbers leave room for others in between are bonded only if they are closer than this."""
+
+_BREAKS_NAMED = 3
+_BEADS_NAMED = 6
 
 
 def standard_nucleotide(name: str, deoxy: bool) -> str | None:
@@ -58,6 +69,21 @@ def standard_nucleotide(name: str, deoxy: bool) -> str | None:
         deoxy = False
     standard = f"D{letter}" if deoxy else letter
     return standard if standard in NUCLEOTIDE_INDEX else None
+
+
+def nucleic_topology(records: Sequence[ResidueRecord], names: Sequence[str]) -> NucleicTopology:
+    """Return nucleotides with these standard names, each bonded to the next one of its chain."""
+    changes = [one.chain != other.chain for one, other in pairwise(records)]
+    chain_index = np.cumsum([False, *changes]).astype(np.int64)
+    first = np.unique(chain_index, return_index=True)[1]
+    return NucleicTopology(
+        np.array([NUCLEOTIDE_INDEX[name] for name in names], dtype=np.int64),
+        chain_index,
+        tuple(records[row].chain_id for row in first),
+        np.array([record.number for record in records], dtype=np.int64),
+        tuple(record.insertion_code for record in records),
+        np.append(np.diff(chain_index) == 0, False),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,22 +123,55 @@ class NucleicAcids:
         chains = ChainsOfAtoms(self.layout.nucleotides, self.leaders, self.topology.chain_index, steps)
         return make_whole(positions, boxes, chains)
 
-    def linked_by(self, positions: np.ndarray, box: np.ndarray) -> NucleicAcids | None:
+    def linked_by(self, positions: np.ndarray, box: np.ndarray, file: str) -> NucleicAcids | None:
         """Return the nucleic acids with the bonds that beads (beads, 3) of a frame allow.
 
         None if hardly any neighbours can be bonded: these are no beads of nucleotides, or in another unit.
+        A warning names breaks of strands.
         """
+        topology = self.topology
         leading = self.whole(positions[None], box[None])[0, self.leaders]
         distance = np.linalg.norm(np.diff(leading, axis=0), axis=-1)
-        same = np.diff(self.topology.chain_index) == 0
+        same = np.diff(topology.chain_index) == 0
         near = (distance > _NEIGHBOURS_NM[0]) & (distance < _NEIGHBOURS_NM[1])
         if 2 * int((same & near).sum()) < int(same.sum()):
             return None
-        topology = replace(self.topology, linked=np.append(same & near, False))
+        steps = number_steps(topology.numbers, topology.insertion_codes)
+        across_gap = (steps > 1) & (distance > _ACROSS_GAP_NM)
+        bonded = same & near & (steps >= 0) & ~across_gap & ~self._bare[1:]
+        self._warn_of_breaks(np.flatnonzero(same & (steps > 0) & ~bonded), distance, file)
+        topology = replace(topology, linked=np.append(bonded, False))
         present = np.zeros((topology.n_nucleotides, int(self.layout.columns.max()) + 1), dtype=bool)
         present[self.layout.nucleotides, self.layout.columns] = True
         layout = layout_of(self.mapping, topology.types, topology.starts, present)
         return replace(self, topology=topology, layout=layout)
+
+    @property
+    def _bare(self) -> np.ndarray:
+        """(nucleotides,) bool: nucleotides without the bead of their phosphate."""
+        numbers = range(self.topology.n_nucleotides)
+        expected = [len(self.mapping.beads[self.topology.name(number)]) for number in numbers]
+        return np.bincount(self.layout.nucleotides, minlength=len(numbers)) < expected
+
+    def _warn_of_breaks(self, breaks: np.ndarray, distance: np.ndarray, file: str) -> None:
+        """Warn once of neighbours (breaks,) that are not bonded to the next, some ``distance`` away in nm."""
+        if not len(breaks):
+            return
+        bare = self._bare
+        named = "; ".join(
+            f"between {self.topology.describe(row)} and {self.topology.describe(row + 1)} "
+            + (
+                "(which has no phosphate)"
+                if bare[row + 1]
+                else f"(leading beads {distance[row]:.2f} nm apart)"
+            )
+            for row in breaks[:_BREAKS_NAMED].tolist()
+        )
+        more = f"; and {len(breaks) - _BREAKS_NAMED} more" if len(breaks) > _BREAKS_NAMED else ""
+        count = "a strand break" if len(breaks) == 1 else f"{len(breaks)} strand breaks"
+        warnings.warn(
+            f"{file}: {count}, built as separate strands: {named}{more}", InputWarning, stacklevel=2
+        )
 
 
 def select_nucleic(records: Sequence[ResidueRecord], beads: str) -> NucleicAcids | None:
@@ -132,17 +191,38 @@ def select_nucleic(records: Sequence[ResidueRecord], beads: str) -> NucleicAcids
     """
     if not records or beads == AS_THEY_ARE:
         return None
-    if beads == ANY_NUCLEIC_BEADS:
-        mappings = [
-            known for name, known in shipped_nucleic_mappings().items() if name not in _NOT_RECOGNISED
-        ]
-    else:
-        mappings = [load_nucleic_mapping(beads)]
-    named = _named(records)
+    mappings, named = _mappings(beads), _named(records)
     if named is None:
         return None
-    fitting = (mapping for mapping in mappings if _fits(records, named, mapping))
+    fitting = (mapping for mapping in mappings if _first_misfit(records, named, mapping) is None)
     return next((_assembled(records, named, mapping) for mapping in fitting), None)
+
+
+def why_not_built(records: Sequence[ResidueRecord], beads: str) -> str:
+    """Explain why :func:`select_nucleic` finds no nucleic acids to build, and what to do."""
+    if beads == AS_THEY_ARE:
+        return "--nucleic-beads keep asks for it"
+    names = [standard_nucleotide(record.name, deoxy=False) for record in records]
+    if None in names:
+        return f"{records[names.index(None)].describe()} is none of A, C, G, U, DA, DC, DG and DT"
+    if all(is_full(record) for record in records):
+        return "they have all their atoms"
+    named, mappings = _named(records) or [], _mappings(beads)
+    misfits = [_first_misfit(records, named, mapping) or 0 for mapping in mappings]
+    record = records[max(misfits)]
+    found = ", ".join(atom.name for atom in record.atoms[:_BEADS_NAMED])
+    more = " ..." if len(record.atoms) > _BEADS_NAMED else ""
+    described_by = f"the mapping {mappings[0].name} does not describe"
+    if beads == ANY_NUCLEIC_BEADS:
+        described_by = "no known mapping describes; name their mapping with --nucleic-beads, or complete them"
+    return f"{record.describe()} has the beads {found}{more}, which {described_by}"
+
+
+def _mappings(beads: str) -> list[NucleicMapping]:
+    """Return the mappings that beads may have, given the user's choice."""
+    if beads != ANY_NUCLEIC_BEADS:
+        return [load_nucleic_mapping(beads)]
+    return [known for name, known in shipped_nucleic_mappings().items() if name not in _NOT_RECOGNISED]
 
 
 def _named(records: Sequence[ResidueRecord]) -> list[str] | None:
@@ -153,36 +233,30 @@ def _named(records: Sequence[ResidueRecord]) -> list[str] | None:
 
 
 def _places(record: ResidueRecord, name: str, mapping: NucleicMapping) -> list[int] | None:
+    """Return where the beads of a nucleotide are in a frame, -1 for a missing phosphate.
+
+    None if other beads are missing, or there are others.
+    """
     found = {atom.name.strip().upper(): atom.index for atom in record.atoms}
     return mapping.places(name, found) if len(found) == len(record.atoms) else None
 
 
-def _fits(records: Sequence[ResidueRecord], names: Sequence[str], mapping: NucleicMapping) -> bool:
-    """Return whether a mapping describes all nucleotides; phosphates may be missing at 5' ends."""
-    chain = None
-    for record, name in zip(records, names, strict=True):
-        places = _places(record, name, mapping)
-        if places is None or (-1 in places and record.chain == chain):
-            return False
-        chain = record.chain
-    return True
+def _first_misfit(
+    records: Sequence[ResidueRecord], names: Sequence[str], mapping: NucleicMapping
+) -> int | None:
+    """Return the first nucleotide that a mapping does not describe; None if there is none.
+
+    Phosphates may be missing, as at 5' ends.
+    """
+    places = (_places(record, name, mapping) for record, name in zip(records, names, strict=True))
+    return next((row for row, found in enumerate(places) if found is None), None)
 
 
 def _assembled(
     records: Sequence[ResidueRecord], names: Sequence[str], mapping: NucleicMapping
 ) -> NucleicAcids:
     places = [_places(record, name, mapping) or [] for record, name in zip(records, names, strict=True)]
-    changes = [False, *(one.chain != other.chain for one, other in zip(records, records[1:], strict=False))]
-    chain_index = np.cumsum(changes).astype(np.int64)
-    first = np.unique(chain_index, return_index=True)[1]
-    topology = NucleicTopology(
-        np.array([NUCLEOTIDE_INDEX[name] for name in names], dtype=np.int64),
-        chain_index,
-        tuple(records[row].chain_id for row in first),
-        np.array([record.number for record in records], dtype=np.int64),
-        tuple(record.insertion_code for record in records),
-        np.append(np.diff(chain_index) == 0, False),
-    )
+    topology = nucleic_topology(records, names)
     most = max(len(mapping.beads[name]) for name in NUCLEOTIDE_NAMES)
     present = np.zeros((len(records), most), dtype=bool)
     for row, found in enumerate(places):

@@ -45,6 +45,11 @@ def is_nucleotide(residue: ResidueRecord) -> bool:
     return name in _NUCLEOTIDES or gemmi.find_tabulated_residue(name).is_nucleic_acid()
 
 
+def is_full(residue: ResidueRecord) -> bool:
+    """Return whether a nucleotide has its atoms, not beads."""
+    return len(residue.atoms) >= _FULL_ATOMS
+
+
 def is_other(residue: ResidueRecord) -> bool:
     """Return whether a residue is a lipid, polymer, ligand or ion, which no protein contains."""
     name = residue.name.strip().upper()

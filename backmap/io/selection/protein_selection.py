@@ -29,7 +29,7 @@ from backmap.errors import InputError, InputWarning
 
 from ..formats.fasta import FastaFile
 from .bead_recognition import recognise_mapping
-from .nucleic_selection import AS_THEY_ARE, NucleicAcids, select_nucleic
+from .nucleic_selection import AS_THEY_ARE, NucleicAcids, select_nucleic, why_not_built
 from .other_molecules import (
     NO_OTHERS,
     OtherMolecules,
@@ -179,6 +179,7 @@ def select_protein(
     others: OthersKept = "none",
     nucleic_beads: str = AS_THEY_ARE,
     hydrogens: bool = False,
+    nucleic_elsewhere: bool = False,
 ) -> ProteinSelection:
     """Find the protein among the residues of a file.
 
@@ -207,6 +208,8 @@ def select_protein(
         What the beads of nucleic acids are: ``auto``, ``keep``, or a mapping.
     hydrogens : bool
         Select the hydrogens of the residues, if they are atoms.
+    nucleic_elsewhere : bool
+        Whether nucleic acids are left out without a warning, as another source reads them.
     """
     known = known_modifications() if modifications is None else modifications
     listed = list(_one_variant_each(residues))
@@ -219,13 +222,14 @@ def select_protein(
         ligands = [residue for residue in unknown if not _has_main_bead(residue)]
         unknown = [residue for residue in unknown if _has_main_bead(residue)]
         passed_over = sorted(passed_over + ligands, key=lambda residue: residue.atoms[0].index)
-    if unknown and not (skip_unknown and protein):
-        raise InputError(f"{file}: {_why_unknown(unknown, protein)}")
     carried = kept_others(passed_over, others)
     nucleotides = [residue for residue in carried if is_nucleotide(residue)]
+    if unknown and not (skip_unknown and (protein or nucleotides)):
+        raise InputError(f"{file}: {_why_unknown(unknown, protein, nucleotides)}")
     nucleic_acids = select_nucleic(nucleotides, nucleic_beads)
-    if nucleic_acids is None or protein:
-        _require_protein(protein, passed_over, file)
+    not_built = "" if nucleic_acids or not nucleotides else why_not_built(nucleotides, nucleic_beads)
+    if nucleic_acids is None:
+        _require_protein(protein, passed_over, not_built, file)
     told = mapping is not None
     if not protein:
         mapping = None
@@ -254,8 +258,10 @@ def select_protein(
     carried = kept_others(passed_over, others)
     carried_ids = {id(residue) for residue in carried}
     ignored = [residue for residue in passed_over if id(residue) not in carried_ids]
+    if nucleic_elsewhere:
+        ignored = [residue for residue in ignored if not is_nucleotide(residue)]
     if nucleotides and nucleic_acids is None:
-        warn_of_carried_nucleotides(nucleotides, file)
+        warn_of_carried_nucleotides(nucleotides, not_built, file)
     if ignored:
         _warn(f"{file}: ignored residues that are not part of a protein chain: {_counted(ignored)}")
     if unknown or incomplete:
@@ -277,10 +283,10 @@ def select_protein(
     )
 
 
-def warn_of_carried_nucleotides(names: Sequence[NamedResidue], file: str) -> None:
-    """Say that nucleic acids are carried along."""
+def warn_of_carried_nucleotides(names: Sequence[NamedResidue], reason: str, file: str) -> None:
+    """Say that nucleic acids are carried along, and why."""
     kinds = _counted(names)
-    _warn(f"{file}: carried nucleic acids along as they are, without building their atoms: {kinds}")
+    _warn(f"{file}: carried nucleic acids along as they are, without building their atoms: {kinds}; {reason}")
 
 
 def _spelt_out(residue: ResidueRecord) -> ResidueRecord:
@@ -380,8 +386,17 @@ def _is_modified(name: str) -> bool:
     return parent and standard_residue_name(name) is None
 
 
-def _why_unknown(unknown: Sequence[ResidueRecord], protein: Sequence[ResidueRecord]) -> str:
+def _why_unknown(
+    unknown: Sequence[ResidueRecord],
+    protein: Sequence[ResidueRecord],
+    nucleotides: Sequence[ResidueRecord],
+) -> str:
     """Explain why residues cannot be built, and what to do."""
+    if nucleotides and not protein:
+        return (
+            f"{_listed(unknown)} cannot be built (none of A, C, G, U, DA, DC, DG and DT, and no amino acid); "
+            "remove it, or give --skip-unknown to leave it out"
+        )
     names = list(dict.fromkeys(residue.name for residue in unknown))
     if set(names) <= set(AWSEM_NAMES) or not protein:
         shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
@@ -512,14 +527,15 @@ def _with_c_alphas(
 
 
 def _require_protein(
-    protein: Sequence[ResidueRecord], passed_over: Sequence[ResidueRecord], file: str
+    protein: Sequence[ResidueRecord], passed_over: Sequence[ResidueRecord], not_built: str, file: str
 ) -> None:
-    """Refuse a file without any residue of a protein."""
+    """Refuse a file without any residue of a protein; ``not_built`` says why nucleic acids are not built."""
     nucleotides = [residue for residue in passed_over if is_nucleotide(residue)]
+    if not protein and nucleotides and not_built:
+        raise InputError(f"{file}: has no protein, and its nucleic acids are not built: {not_built}")
     if not protein and nucleotides:
         raise InputError(
-            f"{file}: contains nucleic acids ({_counted(nucleotides)}) but no protein; backmap builds only "
-            "proteins and carries nucleic acids beside them along; give a file with a protein"
+            f"{file}: contains nucleic acids ({_counted(nucleotides)}) but no protein; give a file with one"
         )
     if not protein:
         raise InputError(f"{file}: contains no protein residue; give a file with the C-alphas of a protein")

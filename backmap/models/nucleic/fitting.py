@@ -70,7 +70,7 @@ class NucleicFitter:
         self._linked = torch.from_numpy(topology.linked).to(device)
         self._pairs = BasePairs(topology, device)
         self._nucleotides = torch.from_numpy(layout.nucleotides).to(device)
-        self._weights = torch.from_numpy(layout.weights).float().to(device)
+        self._parts = [part.to(device) for part in _parts_of_beads(layout)]
         self._pull = _least_motion(layout).to(device)
 
     def fit(self, atoms: Tensor, beads: Tensor, box: Tensor | None = None) -> Tensor:
@@ -113,7 +113,7 @@ class NucleicFitter:
     def _descend(self, atoms: Tensor, beads: Tensor, level: Tensor, box: Tensor | None) -> Tensor:
         """Move atoms with the tolerances of these levels (frames, nucleotides)."""
         tolerance = atoms.new_tensor(_TOLERANCES_NM)[level][:, self._nucleotides]
-        volumes, springs = self._volumes.of(atoms), self._pairs.find(atoms)
+        volumes, springs = self._volumes.of(atoms), self._pairs.find(atoms, box)
         position = self._onto_beads(atoms, beads, tolerance)
         ahead, before = position, position
         for _ in range(_STEPS):
@@ -137,10 +137,14 @@ class NucleicFitter:
         return number > 0
 
     def image(self, atoms: Tensor) -> Tensor:
-        """Return the beads (..., beads, 3) of atoms (..., nucleotides, 23, 3)."""
-        before = atoms[..., SLOT_O3, :].roll(1, dims=-2)[..., None, :]
-        every = torch.cat([atoms, before], dim=-2)
-        return torch.einsum("bs,...bsx->...bx", self._weights, every[..., self._nucleotides, :, :])
+        """Return the beads (..., beads, 3) of atoms (..., nucleotides, 23, 3).
+
+        Sums have the same order in batches of any size, as those of a matrix product have not.
+        """
+        beads, parts, weights = self._parts
+        weighted = atoms.flatten(-3, -2).index_select(-2, parts) * weights[:, None]
+        image = atoms.new_zeros(*atoms.shape[:-3], len(self._nucleotides), 3)
+        return image.index_add_(-2, beads, weighted)
 
     def _gradient(self, atoms: Tensor, volumes: Tensor, springs: Springs, box: Tensor | None) -> Tensor:
         terms = self._terms
@@ -175,6 +179,16 @@ class NucleicFitter:
         before = (self._nucleotides - 1).clamp_min(0)
         column = moved[:, :, SLOT_O3].index_add(1, before, motion[:, :, PREVIOUS_O3])
         return torch.cat([moved[:, :, :SLOT_O3], column[:, :, None], moved[:, :, SLOT_O3 + 1 :]], dim=2)
+
+
+def _parts_of_beads(layout: NucleicLayout) -> tuple[Tensor, Tensor, Tensor]:
+    """Return bead (parts,) int64, flat index of the atom (parts,) int64 and weight (parts,) of each part."""
+    beads, slots = np.nonzero(layout.weights)
+    atoms = layout.nucleotides[beads] * NUCLEOTIDE_SLOTS + slots
+    before = slots == PREVIOUS_O3
+    atoms[before] = (layout.nucleotides[beads[before]] - 1) * NUCLEOTIDE_SLOTS + SLOT_O3
+    weights = torch.from_numpy(layout.weights[beads, slots]).float()
+    return torch.from_numpy(beads), torch.from_numpy(atoms), weights
 
 
 def _least_motion(layout: NucleicLayout) -> Tensor:

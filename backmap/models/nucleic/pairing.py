@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from backmap.chemistry.near_pairs import near_pairs
 from backmap.chemistry.nucleic_topology import NucleicTopology
 from backmap.chemistry.nucleotides import (
     HYDROGEN_BONDS,
@@ -39,12 +40,15 @@ class Springs(NamedTuple):
         Frame of each.
     ends : Tensor, (bonds, 2) int64
         Flat indices of its heavy atoms.
+    shifts : Tensor, (bonds, 3)
+        From the second atom to its image near the first in nm; zero except across periodic boundaries.
     lengths : Tensor, (bonds,)
         In nm.
     """
 
     frames: Tensor
     ends: Tensor
+    shifts: Tensor
     lengths: Tensor
 
 
@@ -61,57 +65,77 @@ class BasePairs:
 
     def __init__(self, topology: NucleicTopology, device: torch.device | str) -> None:
         letters = [base_letter(topology.name(number)) for number in range(topology.n_nucleotides)]
+        self._codes = np.array(["ACGTU".index(letter) for letter in letters], dtype=np.int64)
+        self._chains, self._device = topology.chain_index, torch.device(device)
         purine = np.array([letter in PURINES for letter in letters], dtype=bool)
-        purines, others = np.flatnonzero(purine), np.flatnonzero(~purine)
+        self._purines, self._pyrimidines = np.flatnonzero(purine), np.flatnonzero(~purine)
         self._middle = [
-            torch.tensor(
-                [_flat(topology, number, atom) for number in numbers], dtype=torch.int64, device=device
-            )
-            for numbers, atom in ((purines.tolist(), "N1"), (others.tolist(), "N3"))
+            np.array([_flat(topology, number, atom) for number in numbers.tolist()], dtype=np.int64)
+            for numbers, atom in ((self._purines, "N1"), (self._pyrimidines, "N3"))
         ]
-        codes = np.array(["ACGTU".index(letter) for letter in letters], dtype=np.int64)
-        kind = _KINDS[codes[purines][:, None], codes[others]]
-        chains = topology.chain_index
-        apart = np.abs(purines[:, None] - others) > _LOOP
-        apart |= chains[purines][:, None] != chains[others]
-        self._kind = torch.from_numpy(kind).to(device)
-        self._possible = torch.from_numpy((kind >= 0) & apart).to(device)
         self._bonds = [
             [(_slot(pair[0], first), _slot(pair[1], second), length) for first, second, length in bonds]
             for pair, bonds in HYDROGEN_BONDS.items()
         ]
 
-    def find(self, atoms: Tensor) -> Springs:
-        """Find hydrogen bonds of pairs in atoms (frames, nucleotides, 23, 3): bases nearest to each other."""
-        points = atoms.flatten(1, 2)
-        one, other = (points[:, middle] for middle in self._middle)
-        distance = torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
-        distance = torch.where(self._possible, distance, torch.inf)
-        if not distance.shape[1] or not distance.shape[2]:
-            empty = torch.empty(0, dtype=torch.int64, device=atoms.device)
-            return Springs(empty, empty.reshape(0, 2), atoms.new_empty(0))
-        mutual = (distance == distance.amin(dim=1, keepdim=True)) & (
-            distance == distance.amin(dim=2, keepdim=True)
-        )
-        frames, rows, columns = torch.nonzero(mutual & (distance < _NEAR_NM), as_tuple=True)
-        first, second = (
-            torch.div(middle[place], NUCLEOTIDE_SLOTS, rounding_mode="floor") * NUCLEOTIDE_SLOTS
-            for middle, place in zip(self._middle, (rows, columns), strict=True)
-        )
-        kind = self._kind[rows, columns]
+    def find(self, atoms: Tensor, box: Tensor | None = None) -> Springs:
+        """Find hydrogen bonds of bases that are nearest to each other, in linear time.
+
+        Parameters
+        ----------
+        atoms : Tensor, (frames, nucleotides, 23, 3)
+            In nm.
+        box : Tensor, (frames, 3, 3), optional
+            Vectors of periodic boxes in nm, as rows.
+        """
+        points = atoms.flatten(1, 2).double().cpu().numpy()
+        cells = [None] * len(points) if box is None else list(box.double().cpu().numpy())
+        pairs = [self._pairs_of_frame(*frame) for frame in zip(points, cells, strict=True)]
+        frames = np.repeat(np.arange(len(pairs)), [len(kinds) for kinds, *_ in pairs])
+        kinds, first, second, shifts = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
         found = []
         for number, bonds in enumerate(self._bonds):
-            kept = kind == number
+            kept = kinds == number
             for slot, partner, length in bonds:
-                ends = torch.stack([first[kept] + slot, second[kept] + partner], dim=1)
-                found.append((frames[kept], ends, atoms.new_full((len(ends),), length)))
-        return Springs(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+                ends = np.stack([first[kept] + slot, second[kept] + partner], axis=1)
+                found.append((frames[kept], ends, shifts[kept], np.full(len(ends), length)))
+        arrays = [torch.from_numpy(np.concatenate(parts)) for parts in zip(*found, strict=True)]
+        return Springs(*(part.to(atoms if part.is_floating_point() else self._device) for part in arrays))
+
+    def _pairs_of_frame(
+        self, points: np.ndarray, box: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Find pairs in one frame, given atoms (atoms, 3) in nm.
+
+        Returns
+        -------
+        kinds : ndarray, (pairs,) int64
+            Index of the pair in ``HYDROGEN_BONDS``.
+        first, second : ndarray, (pairs,) int64
+            Flat index of the first slot of purine and pyrimidine.
+        shifts : ndarray, (pairs, 3)
+            From the pyrimidine to its image near the purine, in nm.
+        """
+        one, other = (points[middle] for middle in self._middle)
+        rows, columns, shifts = near_pairs(one, other, _NEAR_NM, box)
+        purines, pyrimidines = self._purines[rows], self._pyrimidines[columns]
+        kinds = _KINDS[self._codes[purines], self._codes[pyrimidines]]
+        apart = self._chains[purines] != self._chains[pyrimidines]
+        apart |= np.abs(purines - pyrimidines) > _LOOP
+        distance = np.linalg.norm(one[rows] - other[columns] - shifts, axis=1)
+        possible = (kinds >= 0) & apart
+        nearest = [np.full(len(middle), np.inf) for middle in self._middle]
+        for least, ends in zip(nearest, (rows, columns), strict=True):
+            np.minimum.at(least, ends[possible], distance[possible])
+        kept = possible & (distance == nearest[0][rows]) & (distance == nearest[1][columns])
+        flat = (ends[kept] * NUCLEOTIDE_SLOTS for ends in (purines, pyrimidines))
+        return kinds[kept], *flat, shifts[kept]
 
     def add_gradient(self, gradient: Tensor, atoms: Tensor, springs: Springs) -> Tensor:
         """Add the gradient of the springs, in place, to that (frames, nucleotides * 23, 3) in kT/nm."""
         points = atoms.flatten(1, 2)
         first, second = springs.ends.unbind(dim=1)
-        apart = points[springs.frames, second] - points[springs.frames, first]
+        apart = points[springs.frames, second] + springs.shifts - points[springs.frames, first]
         distance = torch.linalg.vector_norm(apart, dim=-1).clamp_min(1e-6)
         pull = 2 * _STIFFNESS_KT_PER_NM2 * ((distance - springs.lengths) / distance)[:, None] * apart
         gradient.index_put_((springs.frames, second), pull, accumulate=True)
