@@ -19,13 +19,13 @@ def molecular_mechanics(
     exclusions: Tensor,
     *,
     cutoff_nm: float = 0.9,
-    dielectric: float = 4.0,
+    dielectric: float = 16.0,
 ) -> tuple[Tensor, Tensor]:
     """Return the energy of bonds, angles, torsions and all pairs within a cutoff, and its gradient.
 
     Two atoms at the distance r have the energy ``S(r) (4 epsilon ((sigma / r)^12 - (sigma / r)^6) +
-    k q q' / (dielectric r^2 / nm))`` with ``S(r) = (1 - (r / cutoff)^6)^2``: the dielectric constant grows with
-    distance, in place of a solvent. Below 0.1 nm the energy grows linearly in r^2. It and its first
+    k q q' / (dielectric r^2))`` with ``S(r) = (1 - (r / cutoff)^6)^2``: in place of a solvent, the
+    dielectric constant grows with distance. Below 0.1 nm the energy is linear in r^2. It and its first
     derivative are continuous.
 
     Parameters
@@ -60,7 +60,8 @@ def molecular_mechanics(
     cutoff_nm : float
         Cutoff of pairs, more than 0.1 nm.
     dielectric : float
-        Dielectric constant at a distance of 1 nm.
+        Dielectric constant at a distance of 1 nm. Of 2, 4, 8, 16 and 32, minima with 16 have the lowest
+        energy in implicit solvent.
 
     Returns
     -------

@@ -243,8 +243,8 @@ def molecular_mechanics(
         bend = torch.atan2(torch.linalg.cross(u, v).norm(dim=-1), (u * v).sum(-1)) - angle
         energy = energy + (stiffness / 2 * bend**2).sum(-1)
 
-        i, j, k, l = torsions.T
-        before, axis, after = between(j, i), between(k, j), between(l, k)
+        first, second, third, fourth = torsions.T
+        before, axis, after = between(second, first), between(third, second), between(fourth, third)
         m, n = torch.linalg.cross(before, axis), torch.linalg.cross(axis, after)
         phi = torch.atan2(axis.norm(dim=-1) * (before * n).sum(-1), (m * n).sum(-1))
         powers = phi.cos()[..., None] ** torch.arange(torsion_polynomials.shape[-1], device=x.device)

@@ -43,9 +43,7 @@ class ShortRangePotential(torch.nn.Module):
         self._names: list[str] = []
         for name, values in _tables(force_field).items():
             kept = torch.from_numpy(np.ascontiguousarray(values))
-            self.register_buffer(
-                name, kept.to(dtype) if kept.is_floating_point() else kept, persistent=False
-            )
+            self.register_buffer(name, kept.to(dtype) if kept.is_floating_point() else kept, persistent=False)
             self._names.append(name)
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
