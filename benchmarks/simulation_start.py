@@ -4,11 +4,12 @@ Run from the repository root, with a folder of PDB files::
 
     python benchmarks/simulation_start.py ../shared/data/pdb/test-dev --structures 20
 
-Proteins of at most ``--residues`` residues, all complete, are rebuilt from their C-alphas, with hydrogens; the
-crystal structures themselves get hydrogens too. Both are minimised. Energies are those of OpenMM in AMBER ff14SB
-and OBC2. Times are of the processor, on one thread; OpenMM minimises one frame of each protein in the same run.
-Dynamics of ``--picoseconds`` at 300 K start from the minimised output. They are stable if all positions stay
-finite and the C-alphas stay within 0.3 nm (RMSD) of where they began. The smallest files come first.
+Proteins of at most ``--residues`` residues, all complete, are rebuilt from their C-alphas, with hydrogens.
+The crystal structures themselves get hydrogens too. Both are minimised. Energies are those of OpenMM in AMBER
+ff14SB and OBC2. Times are of the processor, on one thread; OpenMM minimises one frame of each protein in the
+same run. Dynamics of ``--picoseconds`` at 300 K start from the minimised output. They are stable if all
+positions stay finite and the C-alphas stay within 0.3 nm (RMSD) of where they began. The smallest files come
+first.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ inline Sums sums_in(void* workspace, int64_t batch, int64_t atoms) {
 __device__ inline void add_fixed(FixedPoint* sum, double value) {
   const double bounded = value > largest ? largest : value < -largest ? -largest : value;
   // Negative numbers wrap round, and their sums back.
-  atomicAdd(sum, static_cast<FixedPoint>(static_cast<long long>(bounded * steps_of_unit)));
+  atomicAdd(sum, static_cast<FixedPoint>(static_cast<long long>(std::rint(bounded * steps_of_unit))));
 }
 
 __device__ inline double from_fixed(FixedPoint sum) { return double(static_cast<long long>(sum)) / steps_of_unit; }
