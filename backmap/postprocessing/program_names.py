@@ -14,7 +14,7 @@ _STATES: dict[str, dict[tuple[str, ...], tuple[str, str]]] = {
     "HIS": {("HD1", "HE2"): ("HISH", "HIP"), ("HD1",): ("HISD", "HID"), ("HE2",): ("HISE", "HIE")},
     "ASP": {("HD2",): ("ASPH", "ASH")},
     "GLU": {("HE2",): ("GLUH", "GLH")},
-    "LYS": {("HZ2", "HZ3"): ("LYSN", "LYN")},
+    "LYS": {("HZ1", "HZ2"): ("LYSN", "LYN")},
 }
 """Names in GROMACS and AMBER of the states of a residue, by those of its telling hydrogens that it has."""
 
@@ -46,14 +46,25 @@ def named_for(atoms: AtomList, program: str) -> AtomList:
     residues, first = [], 0
     for index, residue in enumerate(atoms.residues):
         name = "CYX" if index in bridged else _state(residue, program)
-        starts = "H2" in residue.atom_names and "H" in residue.atom_names
+        changed = {_first_hydrogen(residue, program): "H1"}
+        if name == "LYN":
+            changed["HZ1"] = "HZ3"
         new_names = tuple(
-            "H1" if starts and old == "H" else f"{old[:-1]}1" if first + place in pairs else old
+            f"{old[:-1]}1" if first + place in pairs else changed.get(old, old)
             for place, old in enumerate(residue.atom_names)
         )
         residues.append(replace(residue, name=name, atom_names=new_names))
         first += len(residue.atom_names)
     return replace(atoms, residues=tuple(residues))
+
+
+def _first_hydrogen(residue: ListedResidue, program: str) -> str | None:
+    """Return the hydrogen of a charged chain start that becomes H1; that of proline has two, H2 and H3."""
+    if "H2" not in residue.atom_names:
+        return None
+    if residue.name == "PRO":
+        return "H3" if program == "gromacs" else None
+    return "H"
 
 
 def _state(residue: ListedResidue, program: str) -> str:
