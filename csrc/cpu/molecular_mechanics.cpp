@@ -78,6 +78,14 @@ void mark_excluded(const MechanicsArguments<T>& args, int64_t block, bool mark, 
   if (!mark) excluded[block] = 0;
 }
 
+template <typename T>
+BACKMAP_HD bool any_lane(const IntegerLanes<T>& lanes) {
+  uint64_t words[sizeof(lanes) / sizeof(uint64_t)], any = 0;
+  std::memcpy(words, &lanes, sizeof(lanes));
+  for (const uint64_t word : words) any |= word;
+  return any != 0;
+}
+
 // Lists the blocks from `block` on whose bounding boxes are within the cutoff of its own.
 template <typename T>
 BACKMAP_HD void find_near(int64_t block, T square_cutoff, Blocks<T>& blocks) {
@@ -93,10 +101,10 @@ BACKMAP_HD void find_near(int64_t block, T square_cutoff, Blocks<T>& blocks) {
       gap = gap > zero ? gap : zero;
       square += gap * gap;
     }
-    T squares[lanes];
-    store_lanes(squares, square);
+    const IntegerLanes<T> within = square < broadcast(square_cutoff);
+    if (!any_lane<T>(within)) continue;
     for (int64_t n = std::max<int64_t>(0, block - first); n < std::min(lanes, blocks.count - first); ++n)
-      if (squares[n] < square_cutoff) blocks.near.push_back(int32_t(first + n));
+      if (within[n]) blocks.near.push_back(int32_t(first + n));
   }
 }
 
@@ -159,6 +167,26 @@ BACKMAP_HD double add_block(const MechanicsArguments<T>& args, int64_t block, Bl
   return sum;
 }
 
+// Adds the gradients of the listed terms, and returns their energy.
+template <typename T>
+BACKMAP_HD double sum_listed(const ListedTerms<T>& terms, const T* positions, T* gradient) {
+  const auto add = [gradient](int64_t atom, const Vec3<T>& grad)
+                       __attribute__((always_inline)) { store(gradient + 3 * atom, load(gradient + 3 * atom) + grad); };
+  double energy = 0;
+  for (int64_t m = 0; m < terms.bonds; ++m) energy += double(listed_bond(terms, m, positions, add));
+  for (int64_t m = 0; m < terms.angles; ++m) energy += double(listed_angle(terms, m, positions, add));
+  for (int64_t m = 0; m < terms.torsions; ++m) energy += double(listed_torsion(terms, m, positions, add));
+  for (int64_t m = 0; m < terms.pairs; ++m) energy += double(listed_pair(terms, m, positions, add));
+  return energy;
+}
+
+BACKMAP_CLONES double add_listed(const ListedTerms<float>& terms, const float* positions, float* gradient) {
+  return sum_listed(terms, positions, gradient);
+}
+BACKMAP_CLONES double add_listed(const ListedTerms<double>& terms, const double* positions, double* gradient) {
+  return sum_listed(terms, positions, gradient);
+}
+
 template <typename T>
 BACKMAP_HD double sum_pairs(const MechanicsArguments<T>& args, Blocks<T>& blocks) {
   double energy = 0;
@@ -193,14 +221,7 @@ void evaluate_frame(const MechanicsArguments<T>& args, int64_t frame, Blocks<T>&
   if (atoms > 0) place(positions, atoms, blocks);
   double energy = add_pairs(args, blocks);
   for (int64_t i = 0; i < atoms; ++i) store(gradient + 3 * i, {blocks.grad_x[i], blocks.grad_y[i], blocks.grad_z[i]});
-  const auto add = [&](int64_t atom, const Vec3<T>& grad) {
-    store(gradient + 3 * atom, load(gradient + 3 * atom) + grad);
-  };
-  const ListedTerms<T>& terms = args.terms;
-  for (int64_t m = 0; m < terms.bonds; ++m) energy += double(listed_bond(terms, m, positions, add));
-  for (int64_t m = 0; m < terms.angles; ++m) energy += double(listed_angle(terms, m, positions, add));
-  for (int64_t m = 0; m < terms.torsions; ++m) energy += double(listed_torsion(terms, m, positions, add));
-  for (int64_t m = 0; m < terms.pairs; ++m) energy += double(listed_pair(terms, m, positions, add));
+  energy += add_listed(args.terms, positions, gradient);
   args.energy[frame] = T(energy);
 }
 
