@@ -10,9 +10,9 @@ namespace backmap {
 // Coulomb's constant in kJ/mol nm per squared elementary charge.
 constexpr double coulomb_constant = 138.93545764438198;
 
-// Within this distance of two atoms (0.1 nm), their energy grows linearly in the squared distance, so that overlapping
-// atoms give finite numbers in single precision.
-constexpr double smallest_square_nm2 = 0.01;
+// Within this distance of two atoms, their energy is linear in the squared distance, so that overlapping atoms give
+// finite numbers in single precision.
+constexpr double smallest_distance_nm = 0.1, smallest_square_nm2 = 0.01;
 
 // Lower bound on squared lengths (nm^2) and areas (nm^4), so that coinciding atoms give finite numbers.
 constexpr double negligible_square = 1e-14;

@@ -55,7 +55,7 @@ Tensors2 empty_molecular_mechanics(BACKMAP_MECHANICS_PARAMETERS) {
   has_shape({op, "exclusion_start", exclusion_start}, {count + 1});
   goes_with({op, "exclusions", exclusions}, first, at::kLong);
   has_dimensions({op, "exclusions", exclusions}, 1, "(exclusions,)");
-  TORCH_CHECK_VALUE(cutoff_nm * cutoff_nm > smallest_square_nm2 && cutoff_nm > 0 && std::isfinite(cutoff_nm), op,
+  TORCH_CHECK_VALUE(cutoff_nm > smallest_distance_nm && std::isfinite(cutoff_nm), op,
                     ": cutoff_nm must be finite and more than 0.1 nm, got ", cutoff_nm);
   TORCH_CHECK_VALUE(dielectric > 0 && std::isfinite(dielectric), op,
                     ": dielectric must be finite and more than 0, got ", dielectric);

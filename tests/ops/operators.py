@@ -597,7 +597,7 @@ OPERATORS = [
         {"atoms": 0, "bonds": 0, "angles": 0, "torsions": 0, "pairs": 0},
         shared=MECHANICS_TABLES,
         differentiable=("atoms",),
-        free={"torsion_polynomials": (-1,)},
+        free={"atoms": (-3,), "torsion_polynomials": (-1,)},
         bad_values={"cutoff_nm": (*BAD_LENGTHS, 0.1), "dielectric": BAD_LENGTHS},
         index_ranges=dict.fromkeys(("bonds", "angles", "torsions", "pairs", "exclusions"), atoms_of_molecule),
         bad_contents={"exclusion_start": bad_row_starts},
