@@ -1,6 +1,6 @@
 """How fast are hydrogens and a restrained minimisation of 183 residues, and how far do energies come down?
 
-OpenMM's Modeller adds hydrogens frame by frame, for comparison. Frames are built by the default model.
+OpenMM adds hydrogens and minimises frame by frame, for comparison. Frames are built by the default model.
 """
 
 from argparse import Namespace
@@ -11,6 +11,7 @@ import mdtraj
 import numpy as np
 from compare import arguments, every, measure, report
 from openmm import app, unit
+from openmm_reference import OpenMMReference
 
 import backmap
 from backmap.io import AtomList, source_from_mdtraj
@@ -19,8 +20,8 @@ from backmap.postprocessing import Hydrogens, RestrainedMinimisation
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "2bf5.pdb.gz"
 NOISE_NM = 0.01
-FRAMES, MINIMISED_FRAMES = 32, 2
-ITERATIONS = (20, 50, 100)
+FRAMES, MINIMISED_FRAMES, COMPARED_FRAMES = 32, 8, 2
+ITERATIONS = (20, 30, 50, 75, 100, 150)
 
 
 def build_frames() -> tuple[AtomList, np.ndarray]:
@@ -52,18 +53,24 @@ def run(options: Namespace) -> None:
     report(f"hydrogens of {FRAMES} frames of {residues} residues", timings, "residues", options)
 
     built = hydrogens.apply(frames[:MINIMISED_FRAMES])
-    timings, energies = [], {}
+    built -= built[:, :1]
+    reference = OpenMMReference(hydrogens.atoms)
+    timings, relaxed = [], {"as built": built}
     for iterations in ITERATIONS:
-        minimisation = RestrainedMinimisation(hydrogens.atoms, iterations=iterations)
-        name = f"{iterations} iterations, {minimisation.platform}"
-        call = partial(minimisation.apply, built)
-        timings.append(measure(name, call, MINIMISED_FRAMES * residues, options))
-        energies["as built"] = minimisation.energies(built)
-        energies[name] = minimisation.energies(minimisation.apply(built))
+        minimisation = RestrainedMinimisation(hydrogens.atoms, iterations=iterations, device=options.device)
+        name = f"{iterations} iterations"
+        timings.append(
+            measure(name, partial(minimisation.apply, built), MINIMISED_FRAMES * residues, options)
+        )
+        relaxed[name] = minimisation.apply(built)
+        call, name = partial(reference.minimise, built[0], iterations), f"{name}, OpenMM"
+        timings.append(measure(name, call, residues, options).scaled(MINIMISED_FRAMES))
+        relaxed[name] = np.stack([reference.minimise(frame, iterations) for frame in built[:COMPARED_FRAMES]])
     report(f"minimisation of {MINIMISED_FRAMES} such frames", timings, "residues", options)
-    print("\npotential energy a residue, kJ/mol, of each frame")
-    for name, values in energies.items():
-        print(f"  {name:34s}" + "".join(f"{value / residues:16,.1f}" for value in values))
+    print("\npotential energy per residue in implicit solvent, kJ/mol, of the first frames")
+    for name, structures in relaxed.items():
+        values = [reference.energy(frame) / residues for frame in structures[:COMPARED_FRAMES]]
+        print(f"  {name:34s}" + "".join(f"{value:16,.1f}" for value in values))
 
 
 if __name__ == "__main__":

@@ -5,27 +5,33 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import torch
 
 from backmap.chemistry import SLOT_OXT, Topology
 from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList
+from backmap.physics import Potential
+from backmap.physics.force_field import ForceField
+from backmap.physics.minimisation import Springs, minimise
+from backmap.physics.short_range import ShortRangePotential
 from backmap.postprocessing import Hydrogens
-from backmap.postprocessing.minimisation import CUTOFF_NM, DETERMINISTIC, FORCE_FIELD, speed_up_solvent
 from backmap.postprocessing.openmm_topology import openmm_topology
+
+FORCE_FIELD = ("amber14-all.xml", "implicit/obc2.xml")
 
 ITERATIONS = (0, 50, 200)
 """Numbers of iterations of the minimiser after which energies are measured."""
 
-TOLERANCE = 1.0
-"""Root-mean-square force in kJ/mol/nm at which a minimisation stops early."""
+_ATOMS_AT_ONCE = 30_000
+"""Atoms of all frames minimised together, so that their steps fit the cache."""
 
 
 class StrainEnergies:
     """Energies of residues in AMBER ff14SB with the solvent OBC2, before and during a minimisation.
 
     Every term of the force field is divided equally among its atoms, so that the energies of the residues sum
-    to that of the protein, without a cutoff. Hydrogens are placed. In the minimisation, which uses a cutoff,
-    all atoms are free.
+    to that of the protein, without a cutoff. Hydrogens are placed. The minimisation, in which all atoms are
+    free, is that of :func:`backmap.physics.minimisation.minimise`.
 
     Parameters
     ----------
@@ -56,28 +62,19 @@ class StrainEnergies:
         self._prepare(atoms)
 
     def _prepare(self, atoms: AtomList) -> None:
-        """Make the potential, and the context in which OpenMM minimises."""
+        """Make the potential that is measured, and the one that is minimised."""
         topology = openmm_topology(atoms, "strain")
-        import openmm
-        import torch
-        from openmm import app, unit
-
-        from backmap.physics import Potential
-        from backmap.physics.force_field import ForceField
+        from openmm import app
 
         try:
-            force_field = app.ForceField(*FORCE_FIELD)
-            system = force_field.createSystem(topology, nonbondedMethod=app.NoCutoff)
-            self._potential = Potential(ForceField.from_openmm(system), torch.float64)
-            system = force_field.createSystem(
-                topology, nonbondedMethod=app.CutoffNonPeriodic, nonbondedCutoff=CUTOFF_NM * unit.nanometer
+            measured, minimised = (
+                ForceField.from_openmm(app.ForceField(*files).createSystem(topology))
+                for files in (FORCE_FIELD, FORCE_FIELD[:1])
             )
         except ValueError as error:
             raise InputError(" ".join(str(error).split())) from error
-        speed_up_solvent(system)
-        platform = openmm.Platform.getPlatformByName("CPU")
-        integrator = openmm.VerletIntegrator(0.001)
-        self._context = openmm.Context(system, integrator, platform, DETERMINISTIC["CPU"])
+        self._potential = Potential(measured, torch.float64)
+        self._minimised = ShortRangePotential(minimised)
 
     def __call__(self, atoms: np.ndarray) -> np.ndarray:
         """Measure frames.
@@ -94,31 +91,21 @@ class StrainEnergies:
         """
         flat = np.asarray(atoms, dtype=np.float64).reshape(len(atoms), -1, 3)
         built = self._hydrogens.apply(flat[:, self._listed])
-        return np.stack([self._of_frame(frame) for frame in built], axis=1)
-
-    def _of_frame(self, positions: np.ndarray) -> np.ndarray:
-        """Return energies (3, residues) of a frame (atoms, 3)."""
-        import openmm
-        from openmm import unit
-
-        energies = [self._by_residue(positions)]
-        self._context.setPositions(positions)
-        done = 0
-        for iterations in ITERATIONS[1:]:
-            try:
-                openmm.LocalEnergyMinimizer.minimize(self._context, TOLERANCE, iterations - done)
-                state = self._context.getState(positions=True)
-                relaxed = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-                energies.append(self._by_residue(relaxed))
-            except openmm.OpenMMException:
-                energies.append(np.full(len(self._starts), np.nan))
-            done = iterations
-        found = np.stack(energies)
+        size = max(1, _ATOMS_AT_ONCE // built.shape[1])
+        parts = [self._of_frames(built[first : first + size]) for first in range(0, len(built), size)]
+        found = np.concatenate(parts, axis=1)
         return np.where(np.isfinite(found), found, np.nan)
 
-    def _by_residue(self, positions: np.ndarray) -> np.ndarray:
-        import torch
+    def _of_frames(self, built: np.ndarray) -> np.ndarray:
+        """Return energies (3, frames, residues) of frames (frames, atoms, 3)."""
+        points = torch.from_numpy(built).float()
+        free = Springs(points, torch.zeros(built.shape[1]))
+        relaxed = [
+            minimise(self._minimised, free, iterations)[0].double().numpy() for iterations in ITERATIONS[1:]
+        ]
+        return np.stack([[self._by_residue(frame) for frame in frames] for frames in (built, *relaxed)])
 
+    def _by_residue(self, positions: np.ndarray) -> np.ndarray:
         each = self._potential.atom_energies(torch.tensor(positions)).numpy()
         return np.add.reduceat(each, self._starts)
 

@@ -5,6 +5,7 @@ from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.density_to_coordinates import density_to_coordinates
 from backmap.ops.least_overlap import least_overlap
+from backmap.ops.molecular_mechanics import molecular_mechanics
 from backmap.ops.overlapping_placement import overlapping_placement
 from backmap.ops.pack_side_chains import pack_side_chains
 from backmap.ops.structure_penalty import structure_penalty
@@ -22,6 +23,7 @@ __all__ = [
     "draw_within",
     "find_basins",
     "least_overlap",
+    "molecular_mechanics",
     "overlapping_placement",
     "pack_side_chains",
     "step_angle",

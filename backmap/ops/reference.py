@@ -201,6 +201,69 @@ def structure_penalty(
     )
 
 
+def molecular_mechanics(
+    atoms: Tensor,
+    bonds: Tensor,
+    bond_parameters: Tensor,
+    angles: Tensor,
+    angle_parameters: Tensor,
+    torsions: Tensor,
+    torsion_polynomials: Tensor,
+    pairs: Tensor,
+    pair_parameters: Tensor,
+    particles: Tensor,
+    exclusion_start: Tensor,
+    exclusions: Tensor,
+    cutoff_nm: float,
+    dielectric: float,
+) -> tuple[Tensor, Tensor]:
+    """Specification of `backmap::molecular_mechanics`."""
+    with torch.enable_grad():
+        x = atoms.detach().requires_grad_()
+
+        def between(first: Tensor, second: Tensor) -> Tensor:
+            return x[..., first, :] - x[..., second, :]
+
+        def pair_energies(i: Tensor, j: Tensor, products: Tensor, sigma: Tensor, epsilon: Tensor) -> Tensor:
+            real = (between(i, j) ** 2).sum(-1)
+            square = real.detach().clamp(min=0.01).requires_grad_()
+            sixth = (sigma**2 / square) ** 3
+            coulomb = 138.93545764438198 / dielectric * products / square
+            weight = (1 - (square / cutoff_nm**2) ** 3) ** 2
+            energy = weight * (4 * epsilon * (sixth**2 - sixth) + coulomb)
+            (slope,) = torch.autograd.grad(energy.sum(), square)
+            near = real.detach() < cutoff_nm**2
+            return torch.where(near, energy.detach() + slope * (real - square.detach()), 0.0).sum(-1)
+
+        length, stiffness = bond_parameters.T
+        energy = (stiffness / 2 * (between(*bonds.T).norm(dim=-1) - length) ** 2).sum(-1)
+
+        angle, stiffness = angle_parameters.T
+        i, j, k = angles.T
+        u, v = between(i, j), between(k, j)
+        bend = torch.atan2(torch.linalg.cross(u, v).norm(dim=-1), (u * v).sum(-1)) - angle
+        energy = energy + (stiffness / 2 * bend**2).sum(-1)
+
+        first, second, third, fourth = torsions.T
+        before, axis, after = between(second, first), between(third, second), between(fourth, third)
+        m, n = torch.linalg.cross(before, axis), torch.linalg.cross(axis, after)
+        phi = torch.atan2(axis.norm(dim=-1) * (before * n).sum(-1), (m * n).sum(-1))
+        powers = phi.cos()[..., None] ** torch.arange(torsion_polynomials.shape[-1], device=x.device)
+        even, odd = torsion_polynomials.unbind(-2)
+        energy = energy + ((even * powers).sum(-1) + phi.sin() * (odd * powers).sum(-1)).sum(-1)
+
+        energy = energy + pair_energies(*pairs.T, *pair_parameters.T)
+        charge, sigma, epsilon = particles.T
+        atom = torch.arange(len(particles), device=x.device)
+        free = atom[:, None] < atom  # each pair once
+        free[atom.repeat_interleave(exclusion_start.diff()), exclusions] = False
+        i, j = free.nonzero().T
+        mixed = (sigma[i] + sigma[j]) / 2, (epsilon[i] * epsilon[j]).sqrt()
+        energy = energy + pair_energies(i, j, charge[i] * charge[j], *mixed)
+        (gradient,) = torch.autograd.grad(energy.sum(), x)
+    return energy.detach(), gradient
+
+
 def pack_side_chains(
     candidates: Tensor,
     candidate_present: Tensor,

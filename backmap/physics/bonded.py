@@ -50,7 +50,7 @@ class Bonded(torch.nn.Module):
     def __init__(self, force_field: ForceField, dtype: torch.dtype) -> None:
         super().__init__()
         bonds, angles = force_field.bonds, force_field.angles
-        torsions, (periodic, harmonic, corrected) = _distinct_torsions(
+        torsions, (periodic, harmonic, corrected) = distinct_torsions(
             force_field.torsions,
             force_field.harmonic_torsions,
             force_field.correction_torsions.reshape(-1, 4),
@@ -63,7 +63,7 @@ class Bonded(torch.nn.Module):
         self._keep("bond_parameters", force_field.bond_parameters.T[..., None], dtype)
         self._keep("angle_parameters", force_field.angle_parameters.T[..., None], dtype)
 
-        even, odd = _fourier_polynomials(periodic, force_field.torsion_parameters, self.torsions)
+        even, odd = fourier_polynomials(periodic, force_field.torsion_parameters, self.torsions)
         self.has_odd = bool(odd.any())
         self._keep("even", even[..., None], dtype)
         self._keep("odd", odd[..., None], dtype)
@@ -269,7 +269,7 @@ def _polynomial(
     return value, slope
 
 
-def _distinct_torsions(*tables: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def distinct_torsions(*tables: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return unique torsions, from the end with the lower index, and the row of each table's rows."""
     rows = np.concatenate(tables)
     rows = np.where((rows[:, 0] > rows[:, 3])[:, None], rows[:, ::-1], rows)
@@ -278,7 +278,7 @@ def _distinct_torsions(*tables: np.ndarray) -> tuple[np.ndarray, list[np.ndarray
     return torsions, np.split(index.reshape(-1), ends)
 
 
-def _fourier_polynomials(
+def fourier_polynomials(
     index: np.ndarray, parameters: np.ndarray, torsions: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rewrite sums of k (1 + cos(n phi - phase)) as P(cos phi) + sin phi Q(cos phi).

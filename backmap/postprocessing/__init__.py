@@ -1,7 +1,8 @@
-"""Steps between building frames and writing them: modified residues, hydrogens and a minimisation."""
+"""Steps between building and writing: modified residues, hydrogens, a minimisation, names for programs."""
 
 from .hydrogens import Hydrogens
 from .minimisation import RestrainedMinimisation
 from .modified_residues import ModifiedResidues
+from .program_names import named_for
 
-__all__ = ["Hydrogens", "ModifiedResidues", "RestrainedMinimisation"]
+__all__ = ["Hydrogens", "ModifiedResidues", "RestrainedMinimisation", "named_for"]

@@ -24,6 +24,7 @@ from backmap.io.selection.other_molecules import OtherMolecules
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
 from backmap.postprocessing.modified_residues import ModifiedResidues
+from backmap.postprocessing.program_names import named_for
 
 from .protein_frames import (
     BuiltFrames,
@@ -320,7 +321,8 @@ def _with_finishing(
     places = None
     if finishing and job.beads is not None:
         places = atom_places(atoms, topology, modifications)
-    return replace(job, finishing=finishing, finished_places=places), atoms, nucleic
+    job = replace(job, finishing=finishing, finished_places=places)
+    return job, named_for(atoms, asked.names_for), nucleic
 
 
 def _decided(atoms: AtomList, structures: np.ndarray, hands: _Hands, known: np.ndarray) -> np.ndarray:

@@ -200,6 +200,13 @@ class Building:
         group="finishing",
         families=PROTEINS,
     )
+    names_for: str = option(
+        "openmm",
+        OneOf(("openmm", "gromacs", "amber")),
+        "program whose names of protonation states and hydrogens are written",
+        group="finishing",
+        families=PROTEINS,
+    )
     minimise: int = option(
         0,
         Whole(0, 1_000_000),
@@ -223,6 +230,8 @@ class Building:
             )
         if self.minimise and not self.hydrogens:
             raise OptionError("minimise", "needs --hydrogens as well")
+        if self.names_for != "openmm" and not self.hydrogens:
+            raise OptionError("names_for", "needs --hydrogens as well")
 
     def others(self, family: str) -> OthersKept:
         """Return which molecules beside the protein are carried into the output."""

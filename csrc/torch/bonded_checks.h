@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "torch/checks.h"
@@ -45,6 +46,14 @@ inline void check_atom_range(const Argument& indices, int64_t atoms, int64_t lea
   const int64_t lowest = low.item<int64_t>(), highest = high.item<int64_t>();
   TORCH_CHECK_VALUE(lowest >= least && highest < atoms, indices.op, ": ", indices.name, " must lie in [", least, ", ",
                     atoms, ") (residues * atoms), got ", lowest < least ? lowest : highest);
+}
+
+// The starts of the rows of a list must ascend from 0 to its length.
+inline void check_row_starts(const Argument& starts, const Argument& list) {
+  const at::Tensor start = starts.tensor.contiguous();
+  const int64_t *first = start.const_data_ptr<int64_t>(), *last = first + start.numel();
+  TORCH_CHECK_VALUE(*first == 0 && last[-1] == list.tensor.numel() && std::is_sorted(first, last), starts.op, ": ",
+                    starts.name, " must ascend from 0 to the number of ", list.name, " (", list.tensor.numel(), ")");
 }
 
 // Every box must be in reduced form and wider than twice the reach, with a margin so that rounding never puts a pair

@@ -62,16 +62,9 @@ struct Penalty {
     if (!atoms.is_cpu()) return;
     check_atom_range({op, "bonds", bonds}, atoms_of_frame());
     check_atom_range({op, "angle_ends", angle_ends}, atoms_of_frame());
-    check_exclusion_start();  // first: it bounds the number of exclusions
+    check_row_starts({op, "exclusion_start", exclusion_start}, {op, "exclusions", exclusions});
     check_atom_range({op, "exclusions", exclusions}, atoms_of_frame());
     check_radii();
-  }
-
-  void check_exclusion_start() const {
-    const Tensor start = exclusion_start.contiguous();
-    const int64_t *first = start.const_data_ptr<int64_t>(), *last = first + start.numel();
-    TORCH_CHECK_VALUE(*first == 0 && last[-1] == exclusions.numel() && std::is_sorted(first, last), op,
-                      ": exclusion_start must ascend from 0 to the number of exclusions (", exclusions.numel(), ")");
   }
 
   void check_radii() const {

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"models", "datasets", "chemistry", "ops", "physics"},
     "inference": {"models", "chemistry", "ops", "physics"},
     "evaluation": {"ops", "chemistry", "physics", "io", "postprocessing"},
-    "postprocessing": {"chemistry", "io"},
+    "postprocessing": {"chemistry", "io", "physics"},
     "export": {"models", "inference", "chemistry"},
     "cluster": set(),
     "runs": {"cluster", "inference", "models", "io", "chemistry", "postprocessing"},

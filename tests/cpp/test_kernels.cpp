@@ -9,6 +9,7 @@
 #include "kernels/canonical_alignment.h"
 #include "kernels/density_to_coordinates.h"
 #include "kernels/least_overlap.h"
+#include "kernels/molecular_mechanics.h"
 #include "kernels/overlapping_placement.h"
 #include "kernels/pack_side_chains.h"
 #include "kernels/structure_penalty.h"
@@ -515,6 +516,62 @@ void test_densities(int64_t batch, int64_t particles, int32_t points, int64_t ga
   }
 }
 
+// ---- Molecular mechanics -----------------------------------------------------------------------
+
+// A chain of atoms in a small volume, so that many overlap; each excludes its two neighbours.
+template <typename T>
+void test_mechanics(int64_t batch, int64_t atoms, int64_t count, bool broken = false) {
+  Random random{unsigned(atoms * 7 + count)};
+  auto positions = random.uniforms<T>(batch * atoms * 3, 0, 1.5);
+  if (broken) positions[4] = std::numeric_limits<T>::quiet_NaN();
+  constexpr int64_t terms = 4;
+  const auto bond = random.integers(2 * count, broken ? -1 : 0, atoms), angle = random.integers(3 * count, 0, atoms),
+             torsion = random.integers(4 * count, 0, atoms), pair = random.integers(2 * count, 0, atoms);
+  const auto bond_parameter = random.uniforms<T>(2 * count, 0.1, 1),
+             angle_parameter = random.uniforms<T>(2 * count, 1, 2),
+             coefficient = random.uniforms<T>(2 * terms * count, -1, 1),
+             pair_parameter = random.uniforms<T>(3 * count, 0, 0.2), particle = random.uniforms<T>(3 * atoms, 0, 0.2);
+  std::vector<int64_t> start{0}, exclusion;
+  for (int64_t i = 0; i < atoms; ++i) {
+    for (const int64_t j : {i - 1, i + 1})
+      if (0 <= j && j < atoms) exclusion.push_back(j);
+    start.push_back(int64_t(exclusion.size()));
+  }
+  struct Result {
+    std::vector<T> energy, gradient;
+  };
+  std::vector<uint64_t> workspace(cuda::mechanics_workspace<T>(batch, atoms) / 8 + 1);
+  const auto run = [&](auto&& launch) {
+    Result r{std::vector<T>(batch, T(9)), std::vector<T>(positions.size(), T(9))};
+    const ListedTerms<T> listed{atoms,          count,
+                                count,          count,
+                                count,          terms,
+                                bond.data(),    bond_parameter.data(),
+                                angle.data(),   angle_parameter.data(),
+                                torsion.data(), coefficient.data(),
+                                pair.data(),    pair_parameter.data(),
+                                T(138.9 / 16),  T(1 / 0.49)};
+    launch(MechanicsArguments<T>{batch, int64_t(exclusion.size()), T(0.7), listed, particle.data(), start.data(),
+                                 exclusion.data(), positions.data(), r.energy.data(), r.gradient.data(),
+                                 workspace.data()});
+    return r;
+  };
+  const Result c = run([](const auto& a) { cpu::molecular_mechanics(a); });
+  const Result g = run([](const auto& a) { cuda::molecular_mechanics(a, nullptr); });
+  if (broken) {
+    check(std::isnan(c.energy[0]) && std::isnan(g.energy[0]), "molecular_mechanics: energy of a broken frame");
+    for (int64_t n = 0; n < 3 * atoms; ++n)
+      check(std::isnan(c.gradient[n]) && std::isnan(g.gradient[n]), "molecular_mechanics: gradient of a broken frame");
+    return;
+  }
+  double scale = 1;
+  for (const T v : c.gradient) scale = std::fmax(scale, std::fabs(double(v)));
+  for (const T v : c.energy) scale = std::fmax(scale, std::fabs(double(v)));
+  const double close = 1e2 * tolerance<T> * scale + 1e-5;  // steps of the fixed-point sums
+  check(difference(c.energy, g.energy) < close, "molecular_mechanics: energy");
+  check(difference(c.gradient, g.gradient) < close, "molecular_mechanics: gradient");
+}
+
 template <typename T>
 void test_all() {
   for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
@@ -567,6 +624,12 @@ void test_all() {
   test_basins<T>(700, 72);  // several threads
   test_basins<T>(5, 1);
   test_basins<T>(0, 36);
+  test_mechanics<T>(2, 300, 200);  // several blocks of threads
+  test_mechanics<T>(3, 21, 9);
+  test_mechanics<T>(1, 1, 0);
+  test_mechanics<T>(2, 0, 0);
+  test_mechanics<T>(0, 5, 3);
+  test_mechanics<T>(2, 30, 9, true);
   test_c_alphas<T>(2, 60, 12);
   test_c_alphas<T>(2, 60, 12, 3);
   test_c_alphas<T>(1, 300, 11, 4);  // more residues than threads

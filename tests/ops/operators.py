@@ -200,6 +200,34 @@ def penalty(batch, dtype, residues, slots, bonds, angles) -> Arguments:
     }
 
 
+def mechanics(batch, dtype, atoms, bonds, angles, torsions, pairs) -> Arguments:
+    """Atoms that are not excluded are nearer than the cutoff, or not; every atom excludes its neighbours."""
+    excluded = [[b for b in (a - 1, a + 1) if 0 <= b < atoms] for a in range(atoms)]
+
+    def terms(count, members):
+        """Different atoms for each term."""
+        rows = [torch.randperm(atoms)[:members] for _ in range(count if atoms >= members else 0)]
+        return torch.stack(rows) if rows else torch.zeros(0, members, dtype=torch.int64)
+
+    bonds, angles, torsions, pairs = terms(bonds, 2), terms(angles, 3), terms(torsions, 4), terms(pairs, 2)
+    return {
+        "atoms": points(*batch, atoms, dtype=dtype),
+        "bonds": bonds,
+        "bond_parameters": torch.rand(len(bonds), 2, dtype=dtype),
+        "angles": angles,
+        "angle_parameters": torch.rand(len(angles), 2, dtype=dtype),
+        "torsions": torsions,
+        "torsion_polynomials": torch.randn(len(torsions), 2, 3, dtype=dtype),
+        "pairs": pairs,
+        "pair_parameters": 0.2 * torch.rand(len(pairs), 3, dtype=dtype),
+        "particles": 0.2 * torch.rand(atoms, 3, dtype=dtype),
+        "exclusion_start": torch.tensor([0, *map(len, excluded)]).cumsum(0),
+        "exclusions": torch.tensor([b for row in excluded for b in row], dtype=torch.int64),
+        "cutoff_nm": 0.7,
+        "dielectric": 4.0,
+    }
+
+
 def penalty_backward(batch, dtype, **sizes: int) -> Arguments:
     return {"grad": torch.randn(*batch, 3, dtype=dtype), **penalty(batch, dtype, **sizes)}
 
@@ -212,6 +240,10 @@ def in_a_box(make: Callable[..., Arguments]) -> Callable[..., Arguments]:
         return {**make(batch, dtype, **sizes), "box": torch.tensor(box, dtype=dtype).repeat(*batch, 1, 1)}
 
     return make_in_box
+
+
+def atoms_of_molecule(arguments: Arguments) -> range:
+    return range(arguments["atoms"].shape[-2])
 
 
 def flat_atoms(arguments: Arguments) -> range:
@@ -466,6 +498,10 @@ OVERLAP_SIZES = {"residues": 0, "atom_slots": 0, "queries": 0, "slots": 0}
 SCORE_SIZES = {"residues": 0, "slots": 0, "bonds": 0}
 PENALTY_SIZES = {**SCORE_SIZES, "angles": 0}
 PENALTY_SHARED = frozenset({"bonds", "angle_ends", "radii", "exclusion_start", "exclusions"})
+MECHANICS_TABLES = frozenset(
+    {"bonds", "bond_parameters", "angles", "angle_parameters", "torsions", "torsion_polynomials", "pairs",
+     "pair_parameters", "particles", "exclusion_start", "exclusions"}
+)  # fmt: skip
 PENALTY_INDICES = dict.fromkeys(("bonds", "angle_ends", "exclusions"), flat_atoms)
 BAD_STRENGTHS = dict.fromkeys(
     ("bond_kt_per_nm2", "angle_kt_per_nm2", "repulsion_kt_per_nm2", "radius_scale"), (-1.0, NAN, INFINITE)
@@ -604,6 +640,17 @@ OPERATORS = [
     *bonded_operators(" in a box", in_a_box, {"box": bad_boxes}),
     *c_alpha_operators(),
     *basin_operators(),
+    Operator(
+        "molecular_mechanics",
+        mechanics,
+        {"atoms": 0, "bonds": 0, "angles": 0, "torsions": 0, "pairs": 0},
+        shared=MECHANICS_TABLES,
+        differentiable=("atoms",),
+        free={"atoms": (-3,), "torsion_polynomials": (-1,)},
+        bad_values={"cutoff_nm": (*BAD_LENGTHS, 0.1), "dielectric": BAD_LENGTHS},
+        index_ranges=dict.fromkeys(("bonds", "angles", "torsions", "pairs", "exclusions"), atoms_of_molecule),
+        bad_contents={"exclusion_start": bad_row_starts},
+    ),
     Operator(
         "voxelize",
         particles,

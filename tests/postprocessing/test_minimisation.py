@@ -13,9 +13,9 @@ from backmap.errors import InputError
 from backmap.io import AtomList
 from backmap.io.mdtraj_objects import mdtraj_topology
 from backmap.postprocessing import Hydrogens, RestrainedMinimisation
-from backmap.postprocessing.minimisation import CUTOFF_NM, FORCE_FIELD
+from backmap.postprocessing.minimisation import FORCE_FIELD
 
-ITERATIONS = 10
+ITERATIONS = 20
 Protein = tuple[AtomList, np.ndarray]
 
 
@@ -29,7 +29,7 @@ def whole(protein) -> Protein:
 
 @pytest.fixture(scope="module")
 def minimisation(whole) -> RestrainedMinimisation:
-    return RestrainedMinimisation(whole[0], iterations=ITERATIONS, platform="CPU")
+    return RestrainedMinimisation(whole[0], iterations=ITERATIONS)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,26 @@ def select(atoms: AtomList, name: str) -> np.ndarray:
     return np.array([atom == name for residue in atoms.residues for atom in residue.atom_names])
 
 
-def test_energies_come_down_and_atoms_stay_near(whole, minimisation, relaxed):
+def energies(atoms: AtomList, frames: np.ndarray) -> np.ndarray:
+    """Potential energies (frames,) in kJ/mol in implicit solvent, by OpenMM."""
+    import openmm
+    from openmm import app, unit
+
+    topology = mdtraj_topology(atoms).to_openmm()
+    system = app.ForceField(FORCE_FIELD, "implicit/obc2.xml").createSystem(topology)
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    found = []
+    for frame in frames:
+        context.setPositions(frame)
+        energy = context.getState(energy=True).getPotentialEnergy()
+        found.append(energy.value_in_unit(unit.kilojoule_per_mole))
+    return np.array(found)
+
+
+def test_energies_come_down_and_atoms_stay_near(whole, relaxed):
     atoms, built = whole
-    before, after = minimisation.energies(built), minimisation.energies(relaxed)
+    before, after = energies(atoms, built), energies(atoms, relaxed)
     assert (after < before - 1000).all()
     c_alpha = select(atoms, "CA")
     assert np.array_equal(relaxed[:, c_alpha], built[:, c_alpha])
@@ -55,14 +72,14 @@ def test_energies_come_down_and_atoms_stay_near(whole, minimisation, relaxed):
 def test_springs_hold_heavy_atoms(whole, relaxed):
     atoms, built = whole
     heavy = np.array([element != "H" for residue in atoms.residues for element in residue.elements])
-    stiff = RestrainedMinimisation(atoms, iterations=ITERATIONS, stiffness=1e6, platform="CPU").apply(built)
+    stiff = RestrainedMinimisation(atoms, iterations=ITERATIONS, stiffness=1e6).apply(built)
     by_stiff, by_soft = (
         np.linalg.norm(frames - built, axis=-1)[:, heavy].mean() for frames in (stiff, relaxed)
     )
     assert by_stiff < by_soft / 3
 
 
-def test_frames_neither_depend_on_those_before_nor_on_threads_or_copies(whole, minimisation, relaxed):
+def test_frames_depend_neither_on_others_nor_on_threads_or_copies(whole, minimisation, relaxed):
     _, built = whole
     backwards = [minimisation.apply(frame[None])[0] for frame in built[::-1]]
     assert np.array_equal(np.stack(backwards[::-1]), relaxed)
@@ -72,34 +89,9 @@ def test_frames_neither_depend_on_those_before_nor_on_threads_or_copies(whole, m
     assert np.array_equal(np.concatenate(results), relaxed)
 
 
-def test_lists_of_neighbours_are_not_those_of_the_frame_before(whole, relaxed):
-    """Where atoms hardly move from frame to frame, OpenMM would go on with the list it has."""
-    near = relaxed[0] + np.random.default_rng(0).normal(0.0, 0.002, (12, *relaxed[0].shape))
-    brief = pickle.dumps(RestrainedMinimisation(whole[0], iterations=2, platform="CPU"))
-    alone = [pickle.loads(brief).apply(frame[None])[0] for frame in near]
-    assert np.array_equal(pickle.loads(brief).apply(near), alone)
-
-
-def test_energies_are_those_of_the_force_field(whole, minimisation):
-    import openmm
-    from openmm import app, unit
-
-    atoms, built = whole
-    system = app.ForceField(*FORCE_FIELD).createSystem(
-        mdtraj_topology(atoms).to_openmm(),
-        nonbondedMethod=app.CutoffNonPeriodic,
-        nonbondedCutoff=CUTOFF_NM * unit.nanometer,
-    )
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-    context.setPositions(built[1])
-    energy = context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-    assert minimisation.energies(built[1:2])[0] == pytest.approx(energy, rel=1e-4, abs=1.0)
-
-
 def test_frames_that_fail_are_marked(whole):
     atoms, built = whole
-    minimisation = RestrainedMinimisation(atoms, iterations=2, platform="CPU")
+    minimisation = RestrainedMinimisation(atoms, iterations=2)
     frames = built[:2].copy()
     frames[0, 1:40] = frames[0, 0]
     frames[0, 50] = np.inf
@@ -116,10 +108,8 @@ def test_what_cannot_be_used_is_named(protein, disulfide, whole):
     complete, built = whole
     with pytest.raises(InputError, match="iterations 0: must be at least 1"):
         RestrainedMinimisation(complete, iterations=0)
-    with pytest.raises(InputError, match="stiffness -1: must be at least 0"):
+    with pytest.raises(InputError, match="stiffness -1: must be finite and at least 0"):
         RestrainedMinimisation(complete, iterations=1, stiffness=-1)
-    with pytest.raises(InputError, match="platform GPU: not available on this machine; use one of Ref"):
-        RestrainedMinimisation(complete, iterations=1, platform="GPU")
     broken = coordinates.copy()
     broken[:, 90:] += [0.0, 0.0, 2.0]
     with pytest.raises(InputError, match=r"chain A residue \d+ [A-Z]{3}: the chain is broken after this"):

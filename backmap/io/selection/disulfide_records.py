@@ -40,7 +40,7 @@ class ResiduePlace(NamedTuple):
         )
 
 
-_SULFURS = {("CYS", "SG"), ("DCY", "SG")}
+_SULFURS = {("CYS", "SG"), ("CYX", "SG"), ("DCY", "SG")}
 _FARTHER = 1.001
 """Keeps rounding from excluding a pair at the end of the range."""
 
