@@ -22,7 +22,7 @@ from backmap.chemistry.nucleotides import (
     base_letter,
     nucleotide_atoms,
 )
-from backmap.errors import InputError
+from backmap.errors import InputError, OptionError
 from backmap.limits import shown
 
 _FOLDER = Path(__file__).with_name("nucleic_bead_mappings")
@@ -108,7 +108,9 @@ def load_nucleic_mapping(name: str | Path) -> NucleicMapping:
     path = file_of_nucleic_mapping(name)
     if path is None:
         known = ", ".join(shipped)
-        raise InputError(f"nucleic-beads {name}: neither a mapping of nucleic acids ({known}) nor a file")
+        raise OptionError(
+            "nucleic_beads", f"{name} is neither a mapping of nucleic acids ({known}) nor a file"
+        )
     return read_nucleic_mapping(path)
 
 

@@ -9,21 +9,27 @@ import numpy as np
 
 from backmap.chemistry.nucleotides import (
     BACKBONE_ATOMS,
+    N_BACKBONE_SLOTS,
     NUCLEOTIDE_INDEX,
     PURINES,
     SLOT_C1,
+    SLOT_C4,
+    SLOT_C5,
+    SLOT_O5,
+    SLOT_OP1,
+    SLOT_OP2,
     SLOT_P,
     base_letter,
     is_deoxy,
 )
 
 _WINDOW = 5
-_PHOSPHATE, _BESIDE = [0, 1, 2], [3, 4, 5]
+_PHOSPHATE, _BESIDE = [SLOT_P, SLOT_OP1, SLOT_OP2], [SLOT_O5, SLOT_C5, SLOT_C4]
 """Slots of P and its oxygens, which 5' ends lack, and of O5', C5' and C4' beside them.
 There they are placed as in the next nucleotide."""
 
 _MAY_BE_MISSING = {"dna": ("P", "OP1", "OP2", "O2'"), "rna": ("P", "OP1", "OP2")}
-_SLOTS_COMPARED = (SLOT_P, 5, SLOT_C1, 12, 13, 14)
+_SLOTS_COMPARED = (SLOT_P, SLOT_C4, SLOT_C1, *range(N_BACKBONE_SLOTS, N_BACKBONE_SLOTS + 3))
 """P, C4', C1' and the base's frame tell windows apart."""
 
 

@@ -23,6 +23,7 @@ from backmap.io.selection.disulfide_records import disulfides_of_frame, named_by
 from backmap.io.selection.other_molecules import OtherMolecules
 from backmap.models import shipped
 from backmap.models.checkpoint import ModelFile
+from backmap.options import defaults_of
 from backmap.postprocessing.modified_residues import ModifiedResidues
 from backmap.postprocessing.program_names import named_for
 
@@ -210,11 +211,26 @@ def _largest_mapping(source: Source) -> BeadMapping | None:
     return max(found, key=lambda entry: entry[0])[1] if found else None
 
 
+_OF_PROTEINS = (
+    "beads",
+    "bead_model",
+    "residues",
+    "link",
+    "keep_given",
+    "c_alphas",
+    "bead_noise",
+    "coherent",
+    "minimise",
+)
+"""Options that do nothing for nucleic acids."""
+
+
 def _check_options_of_nucleic(source: Source, asked: Building) -> None:
     """Refuse what cannot be done for nucleic acids alone, and say what is done for proteins only."""
     if not source.topology.n_residues:
-        for name in ("coherent", "minimise"):
-            if getattr(asked, name):
+        defaults = defaults_of(Building)
+        for name in _OF_PROTEINS:
+            if getattr(asked, name) != defaults[name]:
                 raise OptionError(name, f"applies to proteins, but {source.name} has only nucleic acids")
     elif asked.coherent or asked.minimise:
         done = " and ".join(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from backmap.chemistry.nucleotides import SLOT_C1
 from backmap.datasets.nucleic_windows import most_different, read_windows
 from backmap.models.checkpoint import Checkpoint, save_checkpoint
 from backmap.models.nucleic.library import KINDS, NM_PER_UNIT, WINDOW
@@ -30,7 +31,7 @@ def main() -> None:
         windows = read_windows([(path, path.with_suffix(".pdb")) for path in used], kind)
         chosen, counts = most_different(windows, given.windows)
         kept = torch.from_numpy(windows[chosen])
-        kept = kept - kept[:, WINDOW // 2, 11, None, None]
+        kept = kept - kept[:, WINDOW // 2, SLOT_C1, None, None]
         tensors[f"{kind}_windows"] = (kept / NM_PER_UNIT).round().to(torch.int16)
         tensors[f"{kind}_counts"] = torch.from_numpy(counts).to(torch.int32)
         config[f"n_{kind}"], seen[kind] = len(chosen), len(windows)

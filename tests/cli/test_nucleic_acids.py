@@ -171,6 +171,8 @@ def test_bad_beads_are_refused(beads, written, tmp_path, capsys):
     cases = (
         (lines, ["--nucleic-beads", "nowhere"], "neither a mapping of nucleic acids"),
         (lines, ["--nucleic-beads", "p+base"], "residue 1 DC has the beads S, B, which the mapping p+base"),
+        (lines, ["--keep-given"], "--keep-given: applies to proteins"),
+        (lines, ["--beads", "martini3"], "--beads: applies to proteins"),
         (far, [], "too far apart"),
         (without(lines, "S"), [], "chain A residue 3 DA has the beads P, B, which no known mapping"),
         (lines[:4] + lines[3:], [], "chain A residue 2 DG has the beads P, S, S, B, which"),

@@ -189,10 +189,10 @@ def select_nucleic(records: Sequence[ResidueRecord], beads: str) -> NucleicAcids
     InputError
         If there is no such mapping.
     """
-    if not records or beads == AS_THEY_ARE:
+    if beads == AS_THEY_ARE:
         return None
     mappings, named = _mappings(beads), _named(records)
-    if named is None:
+    if not named:
         return None
     fitting = (mapping for mapping in mappings if _first_misfit(records, named, mapping) is None)
     return next((_assembled(records, named, mapping) for mapping in fitting), None)

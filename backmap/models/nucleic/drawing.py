@@ -34,6 +34,8 @@ _LINK_NM = 0.03
 """Deviation of distances across the link that the fit removes without strain."""
 
 _PURPOSE_OF_DRAWS = 71
+"""Tells these random numbers from all others of a seed."""
+
 _EXACT = "donot_use_mm_for_euclid_dist"
 """Differences of squares lose the digits of short distances."""
 
