@@ -17,6 +17,7 @@ from backmap.models.beads.fitting import BeadFitter
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain, shift
 from backmap.models.counter_random import stream_keys
+from backmap.models.protein.best_guess import BestGuess
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles, on_device
@@ -110,6 +111,8 @@ class BeadBuilder:
         Device to compute on.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`.
+    best : bool
+        Build the most probable structure instead of drawing; only strained residues are drawn again.
     """
 
     def __init__(
@@ -122,9 +125,11 @@ class BeadBuilder:
         estimator: CAlphaEstimator | None = None,
         device: torch.device | str = "cpu",
         disulfides: np.ndarray | None = None,
+        best: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
+        self._best = BestGuess(self.model) if best else None
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
         self.rule = rule
         self.estimator = None if estimator is None else estimator.to(self.device).eval()
@@ -229,7 +234,7 @@ class BeadBuilder:
 
     def _build(self, frames: _Frames, samples: int, seed: int) -> Tensor:
         """Build frames (samples, frames, residues, 15, 3), and again where residues are strained."""
-        atoms = self._draw(frames, samples, seed)
+        atoms = self._draw(frames, samples, seed, self._best)
         for attempt in range(1, _REDRAWS + 1):
             strained = self._fitter.strained(atoms)
             rows = torch.nonzero(strained.any(dim=-1).any(dim=0)).squeeze(-1)
@@ -240,8 +245,8 @@ class BeadBuilder:
             atoms[:, rows] = self._replace_strained(atoms[:, rows], redrawn, again)
         return atoms
 
-    def _draw(self, frames: _Frames, samples: int, seed: int) -> Tensor:
-        """Draw frames, and fit them to their beads."""
+    def _draw(self, frames: _Frames, samples: int, seed: int, best: BestGuess | None = None) -> Tensor:
+        """Draw frames, or build their best guess, and fit them to their beads."""
         keys = stream_keys(seed, samples, frames.numbers)
         c_alpha = frames.c_alpha
         if frames.spread is not None:
@@ -249,9 +254,11 @@ class BeadBuilder:
             alike = stream_keys(seed, samples, torch.zeros_like(frames.numbers))
             c_alpha, _ = self._posterior(c_alpha, self.chain, alike, frames.box, 0.0, frames.spread)
         given = self._given(frames.evidence) if frames.spread is None else None
-        atoms = self.model.draw(
-            c_alpha, self.chain, keys, given, frames.box, self.disulfides, frames.evidence, frames.obstacles
-        )
+        known = given, frames.box, self.disulfides, frames.evidence, frames.obstacles
+        if best is None:
+            atoms = self.model.draw(c_alpha, self.chain, keys, *known)
+        else:
+            atoms = best.build(c_alpha, self.chain, *known)
         return atoms if given is not None and bool(self._is_atom.all()) else self._fit(atoms, frames)
 
     def _fit(self, atoms: Tensor, frames: _Frames) -> Tensor:

@@ -141,6 +141,8 @@ class ProteinJob:
         Whether C-alphas or beads are exact or noisy; with given atoms they are kept.
     coherence : Coherence, optional
         How much of a frame the next one remembers; without it, each frame is drawn on its own.
+    best : bool
+        Build the most probable structure instead of drawing, with the ``protein`` model.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`; not used by DiAMoNDBack.
     mirrored : bool
@@ -169,6 +171,7 @@ class ProteinJob:
     nucleic: NucleicPart | None = None
     c_alphas: CAlphaRule = CAlphaRule()
     coherence: Coherence | None = None
+    best: bool = False
     disulfides: np.ndarray | None = None
     mirrored: bool = False
     backbone_only: np.ndarray | None = None
@@ -428,7 +431,7 @@ def _open_beads(job: ProteinJob, layout: BeadLayout, device: torch.device) -> _O
     estimator = None if job.estimator is None else job.estimator.load(device)
     assert estimator is None or isinstance(estimator, CAlphaEstimator)
     builder = BeadBuilder(
-        model, job.topology, job.linked, layout, job.c_alphas, estimator, device, job.disulfides
+        model, job.topology, job.linked, layout, job.c_alphas, estimator, device, job.disulfides, job.best
     )
     return _OnBeads(job, builder)
 
@@ -437,7 +440,9 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
     """Load the model of a job and prepare it for its protein."""
     loaded, name = job.model.load(device), job.model.name
     if isinstance(loaded, ProteinModel):
-        return ProteinBuilder(loaded, job.model_topology, job.linked, device, job.given, job.disulfides)
+        return ProteinBuilder(
+            loaded, job.model_topology, job.linked, device, job.given, job.disulfides, job.best
+        )
     assert isinstance(loaded, DiamondbackModel)  # options choose the job by the model's family
     if job.ddim_steps > loaded.config.steps:
         raise InputError(

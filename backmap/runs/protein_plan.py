@@ -104,6 +104,7 @@ class ProteinPlan:
             obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
             coherence=asked.coherence,
+            best=asked.best,
             disulfides=_with_modified(source.disulfides_with(links), topology, modifications, hands),
             mirrored=hands.mirrored,
             backbone_only=hands.others if hands.others.any() and source.beads is None else None,

@@ -129,6 +129,13 @@ class Building:
         group="building",
         families=PROTEINS,
     )
+    best: bool = option(
+        False,
+        Flag(),
+        "build the most probable structure instead of a draw",
+        group="building",
+        families=("protein",),
+    )
     coherent: bool = option(
         False,
         Flag(),
@@ -221,6 +228,16 @@ class Building:
                 "coherent",
                 "draws all atoms but C-alphas; --keep-given keeps those of the input: give one of them",
             )
+        if self.best:
+            for name, given, what in (
+                ("samples", self.samples > 1, "draws several structures"),
+                ("seed", self.seed != 0, "chooses among draws"),
+                ("coherent", self.coherent, "draws each frame given the one before"),
+            ):
+                if given:
+                    raise OptionError(
+                        name, f"{what}; --best builds a single one without drawing: omit one of them"
+                    )
         if self.minimise and not self.hydrogens:
             raise OptionError("minimise", "needs --hydrogens as well")
 
