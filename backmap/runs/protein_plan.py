@@ -213,13 +213,13 @@ def _largest_mapping(source: Source) -> BeadMapping | None:
 def _check_options_of_nucleic(source: Source, asked: Building) -> None:
     """Refuse what cannot be done for nucleic acids alone, and say what is done for proteins only."""
     if not source.topology.n_residues:
-        for name in ("coherent", "minimise"):
+        for name in ("best", "coherent", "minimise"):
             if getattr(asked, name):
                 raise OptionError(name, f"applies to proteins, but {source.name} has only nucleic acids")
-    elif asked.coherent or asked.minimise:
-        done = " and ".join(
-            word for word, given in (("coherent", asked.coherent), ("minimised", asked.minimise)) if given
-        )
+        return
+    asked_for = {"a best guess": asked.best, "coherent": asked.coherent, "minimised": asked.minimise}
+    if any(asked_for.values()):
+        done = " and ".join(word for word, given in asked_for.items() if given)
         warnings.warn(
             f"{source.name}: only the protein is {done}; nucleic acids are built in each frame on their own",
             InputWarning,

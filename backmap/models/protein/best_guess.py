@@ -72,6 +72,9 @@ _SHARPNESS = (1.0, 2.0, 4.0, 50.0)
 _SWEEPS = 4
 """Visits to each residue at each of them."""
 
+_TIE_BREAK = 0.001
+"""Energy in kT, so that rounding does not decide between the two sides of a well."""
+
 _CERTAIN = 50.0
 """Inverse temperature at which the way to close a disulfide is chosen."""
 
@@ -251,15 +254,13 @@ class _AngleChains:
             scores.append(score)
             pointers.append(pointer.to(torch.int16))
         chosen = torch.zeros(self._encoded.context.shape[:2], dtype=torch.int64, device=every.device)
-        following = chosen[:, :0]
-        for rows, score, pointer in zip(
-            self._rows[::-1], scores[::-1], [None, *pointers[:0:-1]], strict=True
-        ):
-            best = score.argmax(dim=-1)
-            if pointer is not None:
-                back = pointer.gather(2, following.unsqueeze(2)).squeeze(2).long()
+        for step in range(len(self._rows) - 1, -1, -1):
+            best = scores[step].argmax(dim=-1)
+            if step + 1 < len(self._rows):
+                following = chosen[:, self._rows[step + 1]].unsqueeze(2)
+                back = pointers[step + 1].gather(2, following).squeeze(2).long()
                 best = torch.cat([back, best[:, back.shape[1] :]], dim=1)
-            chosen[:, rows] = following = best
+            chosen[:, self._rows[step]] = best
         return chosen
 
     def means(self, chosen: Tensor) -> Tensor:
@@ -402,11 +403,10 @@ def most_probable_torsions(
     torsions = hidden.new_zeros(len(types), 1, network.max_chi)
     energies = hidden.new_zeros(len(types), 1)
     for chi in range(network.max_chi):
-        straying = chi < STRAYING_TORSIONS
         values, costs = _wells(
             network.probabilities(hidden, types, chi, torsions[:, :, :chi]),
             network.repeats[types, chi],
-            straying,
+            chi,
         )
         fixed = torch.zeros_like(values[:, 0, 0])
         single = ~network.has_chi[types, chi]
@@ -429,7 +429,7 @@ def most_probable_torsions(
     return LikelyTorsions(torsions, torch.where(missing, _NEVER, energies))
 
 
-def _wells(probabilities: Tensor, repeats: Tensor, straying: bool) -> tuple[Tensor, Tensor]:
+def _wells(probabilities: Tensor, repeats: Tensor, chi: int) -> tuple[Tensor, Tensor]:
     """Return the values in radians of the wells of distributions (n, k, bins), and their energies.
 
     Both have the shape (n, k, options); options that do not exist have a high energy. Of the two equal halves
@@ -449,9 +449,11 @@ def _wells(probabilities: Tensor, repeats: Tensor, straying: bool) -> tuple[Tens
     half = torch.arange(bins, device=mass.device) < bins // 2
     mass = torch.where(repeats[:, None, None], 2 * mass * half, mass)
     energy = torch.where(mass > 1e-6, -mass.clamp_min(1e-6).log(), _NEVER)
-    if not straying:
+    if chi >= STRAYING_TORSIONS:
         return mean, energy
+    # The tie breaks of all torsions are different powers of two, so that no two sums of them are equal.
+    below, above = (0.5 + _TIE_BREAK * 2 ** (2 * chi + side) for side in (0, 1))
     return (
         torch.cat([mean, mean - spread, mean + spread], dim=-1),
-        torch.cat([energy, energy + 0.5, energy + 0.5], dim=-1),
+        torch.cat([energy, energy + below, energy + above], dim=-1),
     )
