@@ -9,7 +9,7 @@ from torch import Tensor
 from backmap.chemistry import Topology
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
-from backmap.models.protein.best_guess import BestGuess
+from backmap.models.protein.best_guess import BestGuess, Guess
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles, on_device
@@ -96,7 +96,25 @@ class ProteinBuilder:
         ValueError
             If the builder was created for given atoms and none are given.
         """
+        if self._best is not None:
+            return self.guess(c_alpha, box, given, obstacles).atoms.unsqueeze(0)
         keys = stream_keys(seed, samples, numbers.to(self.device))
+        c_alpha, atoms, box, obstacles = self._prepare(c_alpha, box, given, obstacles)
+        return self.model.draw(c_alpha, self.chain, keys, atoms, box, self.disulfides, None, obstacles)
+
+    @torch.inference_mode()
+    def guess(
+        self, c_alpha: Tensor, box: Tensor | None, given: Tensor | None, obstacles: Obstacles | None
+    ) -> Guess:
+        """Build the best guess of a chunk of frames; arguments as for :meth:`reconstruct`."""
+        c_alpha, atoms, box, obstacles = self._prepare(c_alpha, box, given, obstacles)
+        assert self._best is not None  # the builder was created for best guesses
+        return self._best.build(c_alpha, self.chain, atoms, box, self.disulfides, None, obstacles)
+
+    def _prepare(
+        self, c_alpha: Tensor, box: Tensor | None, given: Tensor | None, obstacles: Obstacles | None
+    ) -> tuple[Tensor, Given | None, Tensor | None, Obstacles | None]:
+        """Move everything that frames are built from to the device."""
         atoms = None
         if self.present is not None:
             if given is None:
@@ -106,7 +124,4 @@ class ProteinBuilder:
             box = box.to(self.device, torch.float32)
         if obstacles is not None:
             obstacles = on_device(obstacles, self.device)
-        c_alpha = c_alpha.to(self.device, torch.float32)
-        if self._best is not None:
-            return self._best.build(c_alpha, self.chain, atoms, box, self.disulfides, None, obstacles)
-        return self.model.draw(c_alpha, self.chain, keys, atoms, box, self.disulfides, None, obstacles)
+        return c_alpha.to(self.device, torch.float32), atoms, box, obstacles

@@ -261,12 +261,15 @@ class _Built(NamedTuple):
         For the next frames, if these are coherent.
     n_jumps : int
         Number of coherent frames that do not follow the one before them.
+    deviation : Tensor, (frames, residues), optional
+        Of best guesses, as in :class:`backmap.models.protein.best_guess.Guess`.
     """
 
     atoms: Tensor
     noise: Tensor
     state: State = {}
     n_jumps: int = 0
+    deviation: Tensor | None = None
 
 
 class _Structures(Protocol):
@@ -342,6 +345,12 @@ class _OnCAlphas(_OnTrace):
 
     def __call__(self, given: _Given) -> _Built:
         """Build atoms."""
+        if isinstance(self._reconstructor, ProteinBuilder) and self._job.best:
+            guess = self._reconstructor.guess(
+                self._draw(given), given.box, self._atoms(given.sites), given.obstacles
+            )
+            zeros = guess.atoms.new_zeros(len(given.sites))
+            return _Built(guess.atoms.unsqueeze(0), zeros, deviation=guess.deviation)
         built = self._reconstructor.reconstruct(
             self._draw(given),
             numbers=given.numbers,
@@ -405,7 +414,7 @@ class _OnBeads:
             box=given.box,
             obstacles=given.obstacles,
         )
-        return _Built(built.atoms, built.noise_nm)
+        return _Built(built.atoms, built.noise_nm, deviation=built.deviation)
 
     def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
         """Return the distance of the beads from the image of atoms."""
@@ -478,6 +487,8 @@ class BuiltAtoms(NamedTuple):
         Number of coherent frames that do not follow the one before them.
     strained_nucleotides : ndarray, (samples, frames, nucleotides) bool
         Nucleotides with strained bonds.
+    deviation : ndarray, (frames, residues) float32, optional
+        Expected deviations in nm of the residues of best guesses.
     """
 
     atoms: np.ndarray
@@ -489,6 +500,7 @@ class BuiltAtoms(NamedTuple):
     state: State = {}
     n_jumps: int = 0
     strained_nucleotides: np.ndarray = np.zeros((1, 1, 0), dtype=bool)
+    deviation: np.ndarray | None = None
 
 
 class FrameBuilder:
@@ -548,7 +560,9 @@ class FrameBuilder:
         beside = torch.from_numpy(positions[:, n_sites:])
         nucleic, strained_nucleotides = self._build_nucleic(beside, frames, reduced)
         obstacles = self._obstacles(beside, nucleic)
-        built, noise, state, n_jumps = self._structures(_Given(sites, frames, reduced, obstacles, past))
+        built, noise, state, n_jumps, deviation = self._structures(
+            _Given(sites, frames, reduced, obstacles, past)
+        )
         if not bool(built.isfinite().all()):
             raise InputError(
                 f"{self.job.model.name}: predicts positions that are not finite for {self.job.name}; its "
@@ -573,6 +587,7 @@ class FrameBuilder:
             state,
             n_jumps,
             strained_nucleotides,
+            None if deviation is None else deviation.cpu().numpy(),
         )
 
     def _build_nucleic(
@@ -643,8 +658,16 @@ class FrameBuilder:
         strained = np.concatenate([part.strained for part in built], axis=1)[:, order]
         cis, failures = built[0].cis + built[1].cis, built[0].failures + built[1].failures
         nucleotides = np.concatenate([part.strained_nucleotides for part in built], axis=1)[:, order]
+        known = [part.deviation for part in built if part.deviation is not None]
         return BuiltAtoms(
-            atoms, displacement, noise, strained, cis, failures, strained_nucleotides=nucleotides
+            atoms,
+            displacement,
+            noise,
+            strained,
+            cis,
+            failures,
+            strained_nucleotides=nucleotides,
+            deviation=np.concatenate(known)[order] if known else None,
         )
 
 

@@ -14,6 +14,7 @@ from backmap.errors import OptionError
 from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM, CAlphaMode, CAlphaRule
 from backmap.inference.coherent import Coherence
 from backmap.io import FrameRange
+from backmap.io.naming import MMCIF_SUFFIXES, PDB_SUFFIXES, suffix_of
 from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Flag, Name, OneOf, Real, Several, Whole
 from backmap.models.protein.coherence import REFERENCE_KELVIN
@@ -323,6 +324,13 @@ class Request(Building):
         metavar="SELECTION",
         group="files",
     )
+    confidence: bool = option(
+        False,
+        Flag(),
+        "with best: write the expected error of each residue, in Angstrom, as B-factors",
+        group="files",
+        families=("protein",),
+    )
     one_file: bool = option(
         False, Flag(), "write all samples of a frame to one file, one after another", group="files"
     )
@@ -415,6 +423,12 @@ class Request(Building):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.confidence and not self.best:
+            raise OptionError("confidence", "is that of the best guess; ask for --best as well")
+        if self.confidence and suffix_of(self.output) not in PDB_SUFFIXES + MMCIF_SUFFIXES:
+            raise OptionError(
+                "confidence", f"writes B-factors, which only PDB and mmCIF files have, not {self.output}"
+            )
         if self.end is not None and self.end < self.begin:
             raise OptionError(
                 "end", f"empty frame range {self.begin} to {self.end}: end must not precede begin"

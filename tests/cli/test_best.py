@@ -91,3 +91,60 @@ def test_options_that_draw_are_refused(tmp_path, capsys, options, message):
     assert run(C_ALPHAS, tmp_path / "out.pdb", "--best", *options) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.pdb").exists()
+
+
+def b_factors(path: Path) -> np.ndarray:
+    """B-factors of all atoms of a PDB file."""
+    lines = path.read_text().splitlines()
+    return np.array([float(line[60:66]) for line in lines if line.startswith("ATOM")])
+
+
+def test_confidence_is_written_as_b_factors(tmp_path):
+    assert run(C_ALPHAS, tmp_path / "out.pdb", "--best", "--confidence") == 0
+    assert run(C_ALPHAS, tmp_path / "plain.pdb", "--best") == 0
+    values, built = b_factors(tmp_path / "out.pdb"), mdtraj.load(str(tmp_path / "out.pdb"))
+    residues = np.array([atom.residue.index for atom in built.topology.atoms])
+    for residue in built.topology.residues:
+        own = values[residues == residue.index]
+        assert (own == own[0]).all() and 0.1 <= own[0] < 6
+    of_residues = {residue.index: values[residues == residue.index][0] for residue in built.topology.residues}
+    sizes = {name: [] for name in ("GLY", "ARG")}
+    for residue in built.topology.residues:
+        if residue.name in sizes:
+            sizes[residue.name].append(of_residues[residue.index])
+    assert max(sizes["GLY"]) < min(sizes["ARG"])  # a long side chain is less certain
+    assert not b_factors(tmp_path / "plain.pdb").any()
+    assert np.array_equal(built.xyz, mdtraj.load(str(tmp_path / "plain.pdb")).xyz)
+    assert run(C_ALPHAS, tmp_path / "out.cif", "--best", "--confidence") == 0
+    rows = [line.split() for line in (tmp_path / "out.cif").read_text().splitlines() if line[:5] == "ATOM "]
+    assert [float(row[14]) for row in rows] == values.tolist()
+
+
+def test_given_residues_are_certain_and_further_atoms_have_the_value_of_their_residue(tmp_path):
+    options = ["--best", "--confidence", "--keep-given", "--atoms", "name CA CB"]
+    assert run(CRAMBIN, tmp_path / "out.pdb", *options) == 0
+    assert (b_factors(tmp_path / "out.pdb") == 0.1).all()
+    beads = CASES / "beads" / "1ab1_A.martini3.pdb"
+    assert run(beads, tmp_path / "beads.pdb", "--best", "--confidence") == 0
+    assert (b_factors(tmp_path / "beads.pdb") >= 0.1).all()
+
+
+def test_frames_keep_their_own_b_factors(frames, tmp_path):
+    top = ["--top", frames.with_name("ca.pdb"), "--best", "--confidence"]
+    assert run(frames, tmp_path / "one.pdb", *top, "--batch", 1) == 0
+    assert run(frames, tmp_path / "all.pdb", *top, "--batch", 4) == 0
+    one, every = b_factors(tmp_path / "one.pdb"), b_factors(tmp_path / "all.pdb")
+    assert np.abs(one - every).max() <= 0.011
+    assert np.abs(np.diff(every.reshape(4, -1), axis=0)).max() > 0
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("out.pdb", [], "--confidence: is that of the best guess; ask for --best as well"),
+        ("out.xtc", ["--best"], "--confidence: writes B-factors, which only PDB and mmCIF files have"),
+    ],
+)
+def test_confidence_is_refused_where_it_means_nothing(tmp_path, capsys, name, options, message):
+    assert run(C_ALPHAS, tmp_path / name, "--confidence", *options) == 2
+    assert message in capsys.readouterr().err

@@ -17,7 +17,7 @@ from torch import Tensor
 from backmap import chemistry
 from backmap.models.beads.candidates import misfit_of_candidates
 from backmap.models.beads.evidence import BeadEvidence
-from backmap.models.chain import Chain
+from backmap.models.chain import Chain, shift
 from backmap.models.counter_random import stream_keys, uniform
 from backmap.models.protein.backbone import Backbone, BackboneBuilder, chain_ends
 from backmap.models.protein.basins import find_basins
@@ -27,6 +27,7 @@ from backmap.models.protein.given_atoms import (
     cut_given,
     keep_given,
     of_sites,
+    standing_atoms,
     usable,
 )
 from backmap.models.protein.model import ProteinModel, counters, sites_at_once
@@ -79,6 +80,29 @@ _CERTAIN = 50.0
 """Inverse temperature at which the way to close a disulfide is chosen."""
 
 
+LEAST_DEVIATION_NM = 0.01
+"""Deviation that is expected even of atoms that are certain."""
+
+END_DEVIATION_NM = 0.22
+"""Root mean square deviation of the atoms of chain ends that depend on a free torsion."""
+
+
+class Guess(NamedTuple):
+    """The most probable structure of each frame.
+
+    Attributes
+    ----------
+    atoms : Tensor, (frames, residues, 15, 3)
+        In nm, as from :meth:`ProteinModel.draw`.
+    deviation : Tensor, (frames, residues)
+        Expected root mean square deviation in nm of the atoms of each residue from the truth, if the C-alphas
+        are right: the spread around the guess of the distributions that it is the most probable value of.
+    """
+
+    atoms: Tensor
+    deviation: Tensor
+
+
 class BestGuess:
     """Builds the most probable structure of each frame.
 
@@ -100,7 +124,7 @@ class BestGuess:
         disulfides: Tensor | None = None,
         beads: BeadEvidence | None = None,
         obstacles: Obstacles | None = None,
-    ) -> Tensor:
+    ) -> Guess:
         """Build structures.
 
         Parameters
@@ -111,11 +135,6 @@ class BestGuess:
             The sequence.
         given, box, disulfides, beads, obstacles
             As for :meth:`ProteinModel.draw`.
-
-        Returns
-        -------
-        Tensor, (1, frames, residues, 15, 3)
-            Atoms in nm, as from :meth:`ProteinModel.draw`.
         """
         c_alpha = c_alpha.reshape(-1, *c_alpha.shape[-2:])
         if given is not None:
@@ -125,7 +144,7 @@ class BestGuess:
             obstacles = of_samples(obstacles, 1)
         # The remaining choices are the same in all frames, so that frames that are alike are built alike.
         keys = stream_keys(0, 1, torch.zeros(len(c_alpha), dtype=torch.int64, device=c_alpha.device))
-        backbone = self._build_backbone(c_alpha, chain, given, box, beads)
+        backbone, main_squares = self._build_backbone(c_alpha, chain, given, box, beads)
         candidates, energies = self._side_chains(backbone, chain, given, box)
         if beads is not None:
             energies = energies + misfit_of_candidates(candidates, backbone.atoms, beads)
@@ -147,9 +166,15 @@ class BestGuess:
             candidates, energies, backbone, chain, uniforms, _SHARPNESS, box, obstacles
         )
         atoms = torch.cat([backbone.atoms, side_chains, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
+        share = torch.softmax(-energies, dim=2)[..., None]
+        apart = (candidates - side_chains.unsqueeze(2)).square().sum(dim=-1)
+        squares = torch.cat([main_squares, (share * apart).sum(dim=2)], dim=2)
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
-        return atoms.unsqueeze(0)
+            squares = squares * ~given.present[:, : squares.shape[2]]
+        present = standing_atoms(chain)[:, : squares.shape[2]]
+        mean = (squares * present).sum(dim=2) / present.sum(dim=1)
+        return Guess(atoms, (LEAST_DEVIATION_NM**2 + mean).sqrt())
 
     def _build_backbone(
         self,
@@ -158,18 +183,25 @@ class BestGuess:
         given: Given | None,
         box: Tensor | None,
         beads: BeadEvidence | None,
-    ) -> Backbone:
+    ) -> tuple[Backbone, Tensor]:
+        """Return backbones, and expected squared deviations (frames, residues, 4) of N, CA, C, O in nm^2."""
         planes = self.model.peptide_planes
         encoded, frames = planes.encode_all(c_alpha, chain, sites_at_once(c_alpha), box)
         evidence = None
         if given is not None:
             evidence = weigh_evidence(planes, encoded, frames, c_alpha, chain, given)
-        angles = most_probable_angles(planes, encoded, chain.segments(), evidence)
+        angles, alignment = most_probable_angles(planes, encoded, chain.segments(), evidence)
         twists = planes.mean_twists(frames, angles, chain)
         ends = most_probable_ends(self.model.backbone, chain).expand(len(c_alpha), -1, -1, -1)
-        return self.model.backbone(
+        backbone = self.model.backbone(
             c_alpha, frames, angles, twists, chain, ends, given, box, beads, END_LOYALTY_NM2
         )
+        # A point at the distance r from an axis moves by 2 r sin(turn / 2).
+        turned = 2 * frames.plane[..., 1].square() * (1 - alignment).unsqueeze(-1)
+        turned = torch.where(chain.linked[:, None], turned, END_DEVIATION_NM**2)
+        c, o, n = turned.unbind(dim=-1)
+        n = shift(n, -1, END_DEVIATION_NM**2, dim=1)
+        return backbone, torch.stack([n, torch.zeros_like(c), c, o], dim=2)
 
     def _side_chains(
         self, backbone: Backbone, chain: Chain, given: Given | None, box: Tensor | None
@@ -207,19 +239,30 @@ def most_probable_angles(
     encoded: EncodedPeptides,
     segments: Tensor,
     evidence: PeptideEvidence | None = None,
-) -> Tensor:
-    """Return the angles (frames, residues) in radians that are most probable together along each segment.
+) -> tuple[Tensor, Tensor]:
+    """Find the angles that are most probable together along each segment.
 
     The classes maximise the product of smoothed densities (Viterbi). Each angle is then the circular mean of
     its distribution given that all angles of the segment lie in the wells around these classes.
 
     Arguments are as for :meth:`PeptidePlaneNetwork.draw_angles`.
+
+    Returns
+    -------
+    Tensor, (frames, residues)
+        Angles in radians.
+    Tensor, (frames, residues)
+        Mean cosine of the difference between these angles and their distributions; 1 if they are certain.
     """
     chains = _AngleChains(network, encoded, segments, evidence)
-    angles = chains.means(chains.most_probable_classes())
+    classes, cosine, sine = chains.most_probable_classes()
+    angles = chains.means(classes)
+    alignment = cosine * torch.cos(angles) + sine * torch.sin(angles)
     if evidence is not None:
-        angles = torch.where(evidence.angle.isnan(), angles, evidence.angle)
-    return angles
+        free = evidence.angle.isnan()
+        angles = torch.where(free, angles, evidence.angle)
+        alignment = torch.where(free, alignment, 1.0)
+    return angles, alignment
 
 
 class _AngleChains:
@@ -239,16 +282,23 @@ class _AngleChains:
         ]
         self._middles = torch.atan2(network.class_waves[2], network.class_waves[1])
 
-    def most_probable_classes(self) -> Tensor:
-        """Return the classes (frames, residues) whose joint smoothed probability is largest."""
+    def most_probable_classes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the classes (frames, residues) whose joint smoothed probability is largest.
+
+        Also returns the mean cosine and sine of each angle on its own, (frames, residues).
+        """
         n_frames, classes = len(self._encoded.context), self._network.classes
         kernel = _smoothing(classes).to(self._middles)
         every = self._middles.expand(n_frames, len(self._rows[0]), -1)
-        score = torch.zeros_like(every)
+        score, share = torch.zeros_like(every), torch.full_like(every, 1 / classes)
+        waves = torch.zeros(*self._encoded.context.shape[:2], 2, device=every.device)
         scores, pointers = [], []
         for step, rows in enumerate(self._rows):
             before = every[:, : len(rows)]
-            smooth = torch.matmul(self._transitions(step, before).exp(), kernel).clamp_min(1e-12).log()
+            transitions = self._transitions(step, before).exp()
+            share = torch.einsum("fra,frab->frb", share[:, : len(rows)], transitions)
+            waves[:, rows] = torch.matmul(share, self._network.class_waves[1:].T)
+            smooth = torch.matmul(transitions, kernel).clamp_min(1e-12).log()
             total = score[:, : len(rows), :, None] + smooth
             score, pointer = total.max(dim=2)
             scores.append(score)
@@ -261,7 +311,7 @@ class _AngleChains:
                 back = pointers[step + 1].gather(2, following).squeeze(2).long()
                 best = torch.cat([back, best[:, back.shape[1] :]], dim=1)
             chosen[:, self._rows[step]] = best
-        return chosen
+        return chosen, waves[..., 0], waves[..., 1]
 
     def means(self, chosen: Tensor) -> Tensor:
         """Return circular means (frames, residues) of the angles, all of them restricted to their wells.

@@ -55,7 +55,7 @@ def test_two_angles_are_the_most_probable_together(model, encoded):
     network = model.peptide_planes
     segments = torch.tensor([[0, 1], [20, -1]])
     chains = _AngleChains(network, encoded, segments, None)
-    chosen = chains.most_probable_classes()[0]
+    chosen = chains.most_probable_classes()[0][0]
     places = torch.arange(network.classes)
     apart = torch.remainder(places[:, None] - places + 36, 72) - 36
     kernel = torch.exp(-0.5 * (apart * 5.0 / 20.0) ** 2)
@@ -72,8 +72,8 @@ def test_angles_are_means_of_their_wells(model, encoded):
     """By summing over all pairs of classes in the wells."""
     network = model.peptide_planes
     segments = torch.tensor([[0, 1]])
-    chosen = _AngleChains(network, encoded, segments, None).most_probable_classes()
-    angles = most_probable_angles(network, encoded, segments)[0]
+    chosen, _, _ = _AngleChains(network, encoded, segments, None).most_probable_classes()
+    angles = most_probable_angles(network, encoded, segments)[0][0]
     middles = torch.atan2(network.class_waves[2], network.class_waves[1])
     inside = [near(network, middles[chosen[0, i]]) for i in (0, 1)]
     joint = (transitions(network, encoded, 0)[0, :, None] + transitions(network, encoded, 1)).exp()
@@ -91,13 +91,13 @@ def test_known_angles_are_kept_and_seen_by_the_next(model, encoded):
     evidence = PeptideEvidence(
         torch.full(shape, torch.nan), torch.zeros(*shape, network.classes), torch.zeros(*shape, 3)
     )
-    free = most_probable_angles(network, encoded, segments, evidence)
-    torch.testing.assert_close(free, most_probable_angles(network, encoded, segments))
+    free, _ = most_probable_angles(network, encoded, segments, evidence)
+    torch.testing.assert_close(free, most_probable_angles(network, encoded, segments)[0])
     followers = []
     for known in torch.linspace(-3, 3, 7):
         evidence.angle[0, 1] = known
-        angles = most_probable_angles(network, encoded, segments, evidence)
-        assert angles[0, 1] == known
+        angles, alignment = most_probable_angles(network, encoded, segments, evidence)
+        assert angles[0, 1] == known and alignment[0, 1] == 1 and alignment[0, 2] < 1
         followers.append(float(angles[0, 2]))
     assert max(followers) - min(followers) > 0.01
 
@@ -153,7 +153,7 @@ def test_given_atoms_are_kept(model, two_helices):
 def test_packing_finds_less_energy_than_the_first_candidates(model, chain, two_helices):
     _, c_alpha = two_helices
     guess = BestGuess(model.eval())
-    atoms = guess.build(c_alpha[None], chain)[0]
+    atoms = guess.build(c_alpha[None], chain).atoms
     backbone = Backbone(atoms[:, :, :4], atoms[:, :, 14])
     candidates, energies = guess._side_chains(backbone, chain, None, None)
     uniforms = torch.rand(1, 3, 4, 25, generator=torch.Generator().manual_seed(0))
@@ -177,4 +177,4 @@ def test_c_alphas_alone_are_no_given_atoms(model, chain, two_helices):
     nothing = Given(torch.zeros(1, 25, 15, 3), torch.zeros(25, 15, dtype=torch.bool))
     with torch.no_grad():
         expected, actual = guess.build(c_alpha[None], chain), guess.build(c_alpha[None], chain, nothing)
-    assert torch.equal(actual, expected)
+    assert torch.equal(actual.atoms, expected.atoms)
