@@ -260,7 +260,7 @@ def packing_with_energies(
 ) -> Arguments:
     sizes = residues, candidates, side_slots, backbone_slots, sweeps
     energies = 3 * torch.rand(*batch, residues, candidates, dtype=dtype)
-    return {**packing(batch, dtype, *sizes), "energies": energies}
+    return {**packing(batch, dtype, *sizes), "box": None, "energies": energies}
 
 
 def trials(batch, dtype, residues, slots, groups, trials, points_of_trial) -> Arguments:
