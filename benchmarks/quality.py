@@ -11,7 +11,8 @@ Run from the repository root::
     python benchmarks/quality.py --tools protein faspr --given backbone --bin ../peers/bin
     python benchmarks/quality.py --tools protein --command 'other=/opt/other/bin/other {input} {output}'
 
-A tool is a shipped model or a model file of backmap, with settings behind slashes (``c-alphas=keep``: they
+A tool is a shipped model or a model file of backmap, with settings behind slashes (``best``: the
+most probable structure; ``c-alphas=keep``: they
 stay where noise put them; ``ddim=N``: that sampler; ``redraws=N``), or one of ``COMMANDS``: ``pulchra``,
 ``pulchra-fixed`` (C-alphas put back where they were), ``cgback`` and ``faspr``, which
 ``pip install pypulchra cgback pyfaspr`` provides in any environment; ``--bin`` is the folder of its
@@ -287,14 +288,22 @@ def given_atoms(structure: Structure, given: str) -> np.ndarray:
     return kept & (np.random.default_rng(0).random(kept.shape) < 0.5) if given == "half" else kept
 
 
+def split_settings(name: str) -> tuple[str, dict[str, str]]:
+    """Split the name of a tool, ``MODEL/SETTING=VALUE/SETTING``, into the model and its settings."""
+    model, *settings = name.split("/") if not Path(name).is_file() else [name]
+    pairs = (setting.partition("=") for setting in settings)
+    return model, {key: value for key, _, value in pairs}
+
+
 def backmap_model(name: str, samples: int, device: str, given: str | None = None) -> Rebuild:
-    """Make backmap rebuild with a shipped or trained model, ``MODEL`` or ``MODEL/SETTING=NUMBER``.
+    """Make backmap rebuild with a shipped or trained model, ``MODEL`` or ``MODEL/SETTING=VALUE``.
 
     The ``protein`` model keeps the atoms ``given``, a key of :data:`GIVEN`.
     """
-    model, *settings = name.split("/") if not Path(name).is_file() else [name]
+    model, values = split_settings(name)
+    best = values.pop("best", None) is not None
     loaded = load_model(model, torch.device(device))
-    values = dict(setting.split("=") for setting in settings)
+    samples = 1 if best else samples
     rule = CAlphaRule(values.pop("c-alphas", "auto") if given is None else "keep")
     if isinstance(loaded, DiamondbackModel):
         if given is not None:
@@ -306,7 +315,7 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
         atoms, kept = torch.tensor(structure.atoms, dtype=torch.float32), None
         if given is not None:
             kept = given_atoms(structure, given)
-        engine = ProteinBuilder(loaded, structure.topology, structure.linked, device, kept)
+        engine = ProteinBuilder(loaded, structure.topology, structure.linked, device, kept, best=best)
         beads = torch.tensor(structure.c_alpha, dtype=torch.float32, device=device)
         c_alpha = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=0)
         numbers = torch.arange(len(beads))
@@ -329,7 +338,10 @@ def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, no
 
     Atoms that were not deposited are built before structures are coarse-grained.
     """
-    loaded = load_model(name, torch.device(device))
+    model, values = split_settings(name)
+    best = values.pop("best", None) is not None
+    loaded = load_model(model, torch.device(device))
+    samples = 1 if best else samples
     estimator = None if mapping.main_is_c_alpha else read_estimator(mapping).load(device)
     rule = CAlphaRule()
     squares: list[np.ndarray] = []
@@ -340,7 +352,9 @@ def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, no
         beads = layout.image(atoms)
         noise = np.random.default_rng(zlib.crc32(structure.name.encode())).normal(0.0, noise_nm, beads.shape)
         given = torch.tensor(beads + noise, dtype=torch.float32, device=device)
-        builder = BeadBuilder(loaded, structure.topology, structure.linked, layout, rule, estimator, device)
+        builder = BeadBuilder(
+            loaded, structure.topology, structure.linked, layout, rule, estimator, device, best=best
+        )
         fitted = builder.reconstruct(given, numbers=torch.arange(1), samples=samples, seed=0)
         atoms = fitted.atoms.cpu().numpy()
         squares.append(np.square(layout.image(atoms) - given.cpu().numpy()).sum(axis=-1).ravel())

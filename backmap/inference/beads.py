@@ -17,6 +17,7 @@ from backmap.models.beads.fitting import BeadFitter
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain, shift
 from backmap.models.counter_random import stream_keys
+from backmap.models.protein.best_guess import BestGuess
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles, on_device
@@ -43,10 +44,13 @@ class FittedFrames(NamedTuple):
         In nm, on the model's device.
     noise_nm : Tensor, (frames,) float32
         Standard deviation of a coordinate of a bead, the largest of a frame.
+    deviation : Tensor, (frames, residues), optional
+        Of best guesses, as in :class:`backmap.models.protein.best_guess.Guess`.
     """
 
     atoms: Tensor
     noise_nm: Tensor
+    deviation: Tensor | None = None
 
 
 class _Frames(NamedTuple):
@@ -110,6 +114,8 @@ class BeadBuilder:
         Device to compute on.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`.
+    best : bool
+        Build the most probable structure instead of drawing; only strained residues are drawn again.
     """
 
     def __init__(
@@ -122,9 +128,11 @@ class BeadBuilder:
         estimator: CAlphaEstimator | None = None,
         device: torch.device | str = "cpu",
         disulfides: np.ndarray | None = None,
+        best: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
+        self._best = BestGuess(self.model) if best else None
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
         self.rule = rule
         self.estimator = None if estimator is None else estimator.to(self.device).eval()
@@ -177,6 +185,7 @@ class BeadBuilder:
         estimate, deviation = self._estimate(beads)
         noise, drawn = self._noise(beads, estimate, deviation)
         atoms = beads.new_zeros(samples, len(beads), self.chain.n_residues, ATOM_SLOTS, 3)
+        expected = None if self._best is None else atoms.new_zeros(atoms.shape[1:3])
         for draws in (True, False):  # separately, so that no frame depends on the others of its batch
             rows = torch.nonzero(drawn == draws).squeeze(-1)
             if len(rows):
@@ -188,8 +197,10 @@ class BeadBuilder:
                 if obstacles is not None:
                     beside = Obstacles(obstacles.positions[..., rows, :, :], obstacles.radii)
                 given = _Frames(evidence, estimate[rows], spread, numbers[rows], cell, beside)
-                atoms[:, rows] = self._build(given, samples, seed)
-        return FittedFrames(atoms, noise.amax(dim=1).float())
+                atoms[:, rows], off = self._build(given, samples, seed)
+                if expected is not None and off is not None:
+                    expected[rows] = off
+        return FittedFrames(atoms, noise.amax(dim=1).float(), expected)
 
     def strained(self, atoms: Tensor) -> Tensor:
         """Return which residues (..., residues) of atoms (..., residues, 15, 3) are no sound molecule."""
@@ -227,21 +238,26 @@ class BeadBuilder:
             noise = found.clamp_min(self.rule.least_noise_nm)[:, None].expand_as(deviation)
         return noise, (noise > 0).any(dim=1) | (deviation > 0).any(dim=1)
 
-    def _build(self, frames: _Frames, samples: int, seed: int) -> Tensor:
-        """Build frames (samples, frames, residues, 15, 3), and again where residues are strained."""
-        atoms = self._draw(frames, samples, seed)
+    def _build(self, frames: _Frames, samples: int, seed: int) -> tuple[Tensor, Tensor | None]:
+        """Build frames (samples, frames, residues, 15, 3), and again where residues are strained.
+
+        Also returns the deviations (frames, residues) of best guesses.
+        """
+        atoms, deviation = self._draw(frames, samples, seed, self._best)
         for attempt in range(1, _REDRAWS + 1):
             strained = self._fitter.strained(atoms)
             rows = torch.nonzero(strained.any(dim=-1).any(dim=0)).squeeze(-1)
             if not len(rows):
                 break
             again = frames.select(rows)
-            redrawn = self._draw(again, samples, seed + attempt * _SEED_OF_REDRAWS)
+            redrawn, _ = self._draw(again, samples, seed + attempt * _SEED_OF_REDRAWS)
             atoms[:, rows] = self._replace_strained(atoms[:, rows], redrawn, again)
-        return atoms
+        return atoms, deviation
 
-    def _draw(self, frames: _Frames, samples: int, seed: int) -> Tensor:
-        """Draw frames, and fit them to their beads."""
+    def _draw(
+        self, frames: _Frames, samples: int, seed: int, best: BestGuess | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Draw frames, or build their best guess with its deviation, and fit them to their beads."""
         keys = stream_keys(seed, samples, frames.numbers)
         c_alpha = frames.c_alpha
         if frames.spread is not None:
@@ -249,10 +265,16 @@ class BeadBuilder:
             alike = stream_keys(seed, samples, torch.zeros_like(frames.numbers))
             c_alpha, _ = self._posterior(c_alpha, self.chain, alike, frames.box, 0.0, frames.spread)
         given = self._given(frames.evidence) if frames.spread is None else None
-        atoms = self.model.draw(
-            c_alpha, self.chain, keys, given, frames.box, self.disulfides, frames.evidence, frames.obstacles
-        )
-        return atoms if given is not None and bool(self._is_atom.all()) else self._fit(atoms, frames)
+        known = given, frames.box, self.disulfides, frames.evidence, frames.obstacles
+        deviation = None
+        if best is None:
+            atoms = self.model.draw(c_alpha, self.chain, keys, *known)
+        else:
+            guess = best.build(c_alpha, self.chain, *known)
+            atoms, deviation = guess.atoms.unsqueeze(0), guess.deviation
+        if given is None or not bool(self._is_atom.all()):
+            atoms = self._fit(atoms, frames)
+        return atoms, deviation
 
     def _fit(self, atoms: Tensor, frames: _Frames) -> Tensor:
         """Fit atoms (samples, frames, residues, 15, 3) to their beads."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from backmap.chemistry import Topology
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
+from backmap.models.protein.best_guess import BestGuess, Guess
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles, on_device
@@ -31,6 +32,8 @@ class ProteinBuilder:
         Atoms that are given in every frame and kept; by default C-alphas only.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`.
+    best : bool
+        Build the most probable structure instead of drawing; there is one sample, whatever the seed.
     """
 
     def __init__(
@@ -41,9 +44,11 @@ class ProteinBuilder:
         device: torch.device | str = "cpu",
         present: np.ndarray | None = None,
         disulfides: np.ndarray | None = None,
+        best: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
+        self._best = BestGuess(self.model) if best else None
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
         self.present = None if present is None else torch.from_numpy(present).to(self.device)
         self.disulfides = None if disulfides is None else torch.from_numpy(disulfides).to(self.device)
@@ -91,7 +96,25 @@ class ProteinBuilder:
         ValueError
             If the builder was created for given atoms and none are given.
         """
+        if self._best is not None:
+            return self.guess(c_alpha, box, given, obstacles).atoms.unsqueeze(0)
         keys = stream_keys(seed, samples, numbers.to(self.device))
+        c_alpha, atoms, box, obstacles = self._prepare(c_alpha, box, given, obstacles)
+        return self.model.draw(c_alpha, self.chain, keys, atoms, box, self.disulfides, None, obstacles)
+
+    @torch.inference_mode()
+    def guess(
+        self, c_alpha: Tensor, box: Tensor | None, given: Tensor | None, obstacles: Obstacles | None
+    ) -> Guess:
+        """Build the best guess of a chunk of frames; arguments as for :meth:`reconstruct`."""
+        c_alpha, atoms, box, obstacles = self._prepare(c_alpha, box, given, obstacles)
+        assert self._best is not None  # the builder was created for best guesses
+        return self._best.build(c_alpha, self.chain, atoms, box, self.disulfides, None, obstacles)
+
+    def _prepare(
+        self, c_alpha: Tensor, box: Tensor | None, given: Tensor | None, obstacles: Obstacles | None
+    ) -> tuple[Tensor, Given | None, Tensor | None, Obstacles | None]:
+        """Move everything that frames are built from to the device."""
         atoms = None
         if self.present is not None:
             if given is None:
@@ -101,5 +124,4 @@ class ProteinBuilder:
             box = box.to(self.device, torch.float32)
         if obstacles is not None:
             obstacles = on_device(obstacles, self.device)
-        c_alpha = c_alpha.to(self.device, torch.float32)
-        return self.model.draw(c_alpha, self.chain, keys, atoms, box, self.disulfides, None, obstacles)
+        return c_alpha.to(self.device, torch.float32), atoms, box, obstacles

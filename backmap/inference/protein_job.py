@@ -141,6 +141,8 @@ class ProteinJob:
         Whether C-alphas or beads are exact or noisy; with given atoms they are kept.
     coherence : Coherence, optional
         How much of a frame the next one remembers; without it, each frame is drawn on its own.
+    best : bool
+        Build the most probable structure instead of drawing, with the ``protein`` model.
     disulfides : ndarray, (bonds, 2) int64, optional
         Known disulfide bonds, as for :meth:`ProteinModel.draw`; not used by DiAMoNDBack.
     mirrored : bool
@@ -169,6 +171,7 @@ class ProteinJob:
     nucleic: NucleicPart | None = None
     c_alphas: CAlphaRule = CAlphaRule()
     coherence: Coherence | None = None
+    best: bool = False
     disulfides: np.ndarray | None = None
     mirrored: bool = False
     backbone_only: np.ndarray | None = None
@@ -258,12 +261,15 @@ class _Built(NamedTuple):
         For the next frames, if these are coherent.
     n_jumps : int
         Number of coherent frames that do not follow the one before them.
+    deviation : Tensor, (frames, residues), optional
+        Of best guesses, as in :class:`backmap.models.protein.best_guess.Guess`.
     """
 
     atoms: Tensor
     noise: Tensor
     state: State = {}
     n_jumps: int = 0
+    deviation: Tensor | None = None
 
 
 class _Structures(Protocol):
@@ -339,6 +345,12 @@ class _OnCAlphas(_OnTrace):
 
     def __call__(self, given: _Given) -> _Built:
         """Build atoms."""
+        if isinstance(self._reconstructor, ProteinBuilder) and self._job.best:
+            guess = self._reconstructor.guess(
+                self._draw(given), given.box, self._atoms(given.sites), given.obstacles
+            )
+            zeros = guess.atoms.new_zeros(len(given.sites))
+            return _Built(guess.atoms.unsqueeze(0), zeros, deviation=guess.deviation)
         built = self._reconstructor.reconstruct(
             self._draw(given),
             numbers=given.numbers,
@@ -402,7 +414,7 @@ class _OnBeads:
             box=given.box,
             obstacles=given.obstacles,
         )
-        return _Built(built.atoms, built.noise_nm)
+        return _Built(built.atoms, built.noise_nm, deviation=built.deviation)
 
     def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
         """Return the distance of the beads from the image of atoms."""
@@ -428,7 +440,7 @@ def _open_beads(job: ProteinJob, layout: BeadLayout, device: torch.device) -> _O
     estimator = None if job.estimator is None else job.estimator.load(device)
     assert estimator is None or isinstance(estimator, CAlphaEstimator)
     builder = BeadBuilder(
-        model, job.topology, job.linked, layout, job.c_alphas, estimator, device, job.disulfides
+        model, job.topology, job.linked, layout, job.c_alphas, estimator, device, job.disulfides, job.best
     )
     return _OnBeads(job, builder)
 
@@ -437,7 +449,9 @@ def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:
     """Load the model of a job and prepare it for its protein."""
     loaded, name = job.model.load(device), job.model.name
     if isinstance(loaded, ProteinModel):
-        return ProteinBuilder(loaded, job.model_topology, job.linked, device, job.given, job.disulfides)
+        return ProteinBuilder(
+            loaded, job.model_topology, job.linked, device, job.given, job.disulfides, job.best
+        )
     assert isinstance(loaded, DiamondbackModel)  # options choose the job by the model's family
     if job.ddim_steps > loaded.config.steps:
         raise InputError(
@@ -473,6 +487,8 @@ class BuiltAtoms(NamedTuple):
         Number of coherent frames that do not follow the one before them.
     strained_nucleotides : ndarray, (samples, frames, nucleotides) bool
         Nucleotides with strained bonds.
+    deviation : ndarray, (frames, residues) float32, optional
+        Expected deviations in nm of the residues of best guesses.
     """
 
     atoms: np.ndarray
@@ -484,6 +500,7 @@ class BuiltAtoms(NamedTuple):
     state: State = {}
     n_jumps: int = 0
     strained_nucleotides: np.ndarray = np.zeros((1, 1, 0), dtype=bool)
+    deviation: np.ndarray | None = None
 
 
 class FrameBuilder:
@@ -543,7 +560,9 @@ class FrameBuilder:
         beside = torch.from_numpy(positions[:, n_sites:])
         nucleic, strained_nucleotides = self._build_nucleic(beside, frames, reduced)
         obstacles = self._obstacles(beside, nucleic)
-        built, noise, state, n_jumps = self._structures(_Given(sites, frames, reduced, obstacles, past))
+        built, noise, state, n_jumps, deviation = self._structures(
+            _Given(sites, frames, reduced, obstacles, past)
+        )
         if not bool(built.isfinite().all()):
             raise InputError(
                 f"{self.job.model.name}: predicts positions that are not finite for {self.job.name}; its "
@@ -568,6 +587,7 @@ class FrameBuilder:
             state,
             n_jumps,
             strained_nucleotides,
+            None if deviation is None else deviation.cpu().numpy(),
         )
 
     def _build_nucleic(
@@ -638,8 +658,16 @@ class FrameBuilder:
         strained = np.concatenate([part.strained for part in built], axis=1)[:, order]
         cis, failures = built[0].cis + built[1].cis, built[0].failures + built[1].failures
         nucleotides = np.concatenate([part.strained_nucleotides for part in built], axis=1)[:, order]
+        known = [part.deviation for part in built if part.deviation is not None]
         return BuiltAtoms(
-            atoms, displacement, noise, strained, cis, failures, strained_nucleotides=nucleotides
+            atoms,
+            displacement,
+            noise,
+            strained,
+            cis,
+            failures,
+            strained_nucleotides=nucleotides,
+            deviation=np.concatenate(known)[order] if known else None,
         )
 
 

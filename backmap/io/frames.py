@@ -11,7 +11,7 @@ import numpy as np
 NO_SYMMETRY = "P 1"
 """Space group of a cell that contains only the atoms of the file, such as the box of a simulation."""
 
-_PER_FRAME = ("coordinates", "time", "step", "box", "numbers")
+_PER_FRAME = ("coordinates", "time", "step", "box", "numbers", "b_factors")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +32,8 @@ class Frames:
         Cell vectors in nm, zeros for frames without a cell.
     numbers : ndarray, (frames,) int64, optional
         Numbers of the frames in the file, from 0.
+    b_factors : ndarray, (frames, atoms), optional
+        Values for the B-factor column of PDB and mmCIF files.
     space_group : str
         Hermann-Mauguin symbol: the cell of a crystal also contains symmetry mates of the atoms.
     """
@@ -41,6 +43,7 @@ class Frames:
     step: np.ndarray | None = None
     box: np.ndarray | None = None
     numbers: np.ndarray | None = None
+    b_factors: np.ndarray | None = None
     space_group: str = NO_SYMMETRY
 
     def __len__(self) -> int:
@@ -86,6 +89,7 @@ def join_frames(pieces: Sequence[AnyFrames]) -> AnyFrames:
         step=_joined([piece.step for piece in pieces]),
         box=_joined_boxes(pieces),
         numbers=_joined([piece.numbers for piece in pieces]),
+        b_factors=_joined([piece.b_factors for piece in pieces]),
     )
 
 

@@ -16,11 +16,13 @@ def pack_side_chains(
     *,
     strength: float,
     box: Tensor | None = None,
+    energies: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw one of several side chains for each residue by Gibbs sampling of their overlaps.
 
     The energy of candidate k of residue i, in units of kT, is `strength` times the sum over its atoms a and
-    the atoms b of other residues of max(0, radius_a + radius_b - distance)^2. The atoms b belong to the
+    the atoms b of other residues of max(0, radius_a + radius_b - distance)^2, plus its own energy if
+    `energies` are given. The atoms b belong to the
     currently chosen side chains of the other residues and, except for chain neighbours of i, to their
     backbones. All residues start with candidate 0. Even sweeps visit the residues in ascending order, odd
     sweeps in descending order; each visit redraws the choice, by inverse CDF, with probabilities proportional
@@ -51,6 +53,8 @@ def pack_side_chains(
         with |bx| and |cx| at most ax / 2 and |cy| at most by / 2, and ax, by, cz wider than twice the largest
         sum of two radii. Distances are then between nearest images; residues must be whole and do not meet
         their own images. No box by default.
+    energies : Tensor (*, residues, candidates), dtype of `candidates`, optional
+        Energies of the candidates themselves in kT. Zero by default.
 
     Returns
     -------
@@ -83,4 +87,5 @@ def pack_side_chains(
         uniforms,
         strength,
         box,
+        energies,
     )

@@ -275,18 +275,22 @@ def pack_side_chains(
     uniforms: Tensor,
     strength: float,
     box: Tensor | None = None,
+    energies: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Specification of `backmap::pack_side_chains`."""
+    if energies is None:
+        energies = candidates.new_zeros(candidates.shape[:-2])
     batch, residues = candidates.shape[:-4], candidates.shape[-4]
     backbone_present = backbone_present.expand(backbone.shape[:-1])
     frames = [
-        _pack_frame(c, candidate_present, b, there, radii, backbone_radii, linked, u, strength, own_box)
-        for c, b, there, u, own_box in zip(
+        _pack_frame(c, candidate_present, b, there, radii, backbone_radii, linked, u, strength, own_box, e)
+        for c, b, there, u, own_box, e in zip(
             _frames(candidates, 4),
             _frames(backbone, 3),
             _frames(backbone_present, 2),
             _frames(uniforms, 2),
             _boxes(box, batch),
+            _frames(energies, 2),
             strict=True,
         )
     ]
@@ -599,6 +603,7 @@ def _pack_frame(
     uniforms: Tensor,
     strength: float,
     box: Tensor | None,
+    own_energies: Tensor,
 ) -> tuple[Tensor, Tensor]:
     residues, count = candidates.shape[:2]
     choice = torch.zeros(residues, dtype=torch.int64, device=candidates.device)
@@ -613,7 +618,8 @@ def _pack_frame(
         others = torch.cat([candidates[every, choice][side], backbone[main]])
         contact = own_radii[:, None] + torch.cat([radii[side], backbone_radii[main]])
         distance = minimum_image(own[:, :, None] - others, box).norm(dim=-1)
-        return strength * ((contact - distance).clamp(min=0) ** 2).sum((-1, -2))
+        overlap = ((contact - distance).clamp(min=0) ** 2).sum((-1, -2))
+        return (own_energies[i] + strength * overlap) * candidate_present[i].any()
 
     for sweep, uniform in enumerate(uniforms):
         for i in range(residues) if sweep % 2 == 0 else reversed(range(residues)):

@@ -29,7 +29,11 @@ class OutputLayout:
         return 1 if self.one_file else samples
 
     def frames(
-        self, coordinates: np.ndarray, chunk: FrameChunk, kept: np.ndarray | slice = slice(None)
+        self,
+        coordinates: np.ndarray,
+        chunk: FrameChunk,
+        kept: np.ndarray | slice = slice(None),
+        b_factors: np.ndarray | None = None,
     ) -> list[Frames]:
         """Lay out frames with the times, steps and boxes that were read.
 
@@ -41,6 +45,8 @@ class OutputLayout:
             The frames they were built from.
         kept : ndarray, (frames,) bool, or slice
             Frames to write.
+        b_factors : ndarray, (frames, atoms), optional
+            B-factors of all samples of the frames.
 
         Returns
         -------
@@ -48,14 +54,21 @@ class OutputLayout:
             One per file.
         """
         coordinates, chunk = coordinates[:, kept], chunk[kept]
+        b_factors = None if b_factors is None else b_factors[kept]
         if self.selected is not None:
             coordinates = coordinates[:, :, self.selected]
+            b_factors = None if b_factors is None else b_factors[:, self.selected]
         repeats = 1
         if self.one_file:
             repeats = len(coordinates)
             coordinates = coordinates.swapaxes(0, 1).reshape(1, -1, *coordinates.shape[2:])
         extras = {
             name: None if values is None else np.repeat(values, repeats, axis=0)
-            for name, values in (("time", chunk.time), ("step", chunk.step), ("box", chunk.box))
+            for name, values in (
+                ("time", chunk.time),
+                ("step", chunk.step),
+                ("box", chunk.box),
+                ("b_factors", b_factors),
+            )
         }
         return [Frames(coordinates=frames, **extras, space_group=chunk.space_group) for frames in coordinates]

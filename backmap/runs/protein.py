@@ -102,7 +102,7 @@ class ProteinRun(Run):
                         "batch": batch,
                         "c_alphas": c_alphas.to_notes(),
                     }
-                    recorder.add(to_step(built, self.layout, notes))
+                    recorder.add(to_step(built, self.layout, notes, request.confidence))
             except InputEndsEarly as failure:
                 return [failure]
         return []

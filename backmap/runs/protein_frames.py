@@ -21,6 +21,7 @@ from backmap.inference.coherent import State
 from backmap.inference.protein_job import POSITION_DECIMALS, Past, ProteinJob
 from backmap.io import AtomList, FrameChunk, Progress, Source
 from backmap.io.atom_list import ListedResidue
+from backmap.io.formats.structure_file import ANGSTROM_PER_NM
 
 from .c_alpha_record import CAlphaRecord
 from .output_layout import OutputLayout
@@ -76,6 +77,8 @@ class KeptAtoms:
         Indices of the kept atoms among the sites that are read.
     others : slice
         The sites of molecules beside the protein, which follow the built atoms in the output.
+    owners : ndarray, (protein atoms,) int64
+        The residue of each atom of the protein, which are the first ones in the output; -1 in caps.
     """
 
     read: np.ndarray
@@ -83,6 +86,7 @@ class KeptAtoms:
     numbers: np.ndarray
     places: np.ndarray
     others: slice
+    owners: np.ndarray
 
     @classmethod
     def find(
@@ -110,6 +114,9 @@ class KeptAtoms:
         """
         sites, topology = source.sites, source.topology
         first, names = _places_and_names(atoms, topology, modifications)
+        owners = np.full(atoms.n_atoms, -1, dtype=np.int64)
+        for residue, (begin, own) in enumerate(zip(first, names, strict=True)):
+            owners[begin : begin + len(own)] = residue
         numbers, places = [], []
         for place in np.flatnonzero(np.isin(read, kept)).tolist():
             site = read[place]
@@ -125,7 +132,19 @@ class KeptAtoms:
             np.array(numbers, dtype=np.int64),
             np.array(places, dtype=np.int64),
             others,
+            owners,
         )
+
+    def b_factors(self, deviation_nm: np.ndarray, n_atoms: int) -> np.ndarray:
+        """Return deviations (frames, residues) in Angstrom for all atoms (frames, atoms) of the output.
+
+        Atoms that do not belong to a residue have zero.
+        """
+        values = np.zeros((len(deviation_nm), n_atoms))
+        values[:, : len(self.owners)] = np.where(
+            self.owners >= 0, ANGSTROM_PER_NM * deviation_nm[:, self.owners], 0.0
+        )
+        return values
 
 
 def atom_places(
@@ -196,6 +215,8 @@ class BuiltFrames:
         Number of atoms that are closer than 0.2 nm to molecules carried along, if there are any.
     n_strained_nucleotides : int
         Number of nucleotides with strained bonds.
+    b_factors : ndarray, (frames, atoms), optional
+        Expected deviations of the residues of the atoms in Angstrom, if the frames are best guesses.
     """
 
     coordinates: np.ndarray
@@ -206,6 +227,7 @@ class BuiltFrames:
     n_jumps: int = 0
     overlaps: np.ndarray | None = None
     n_strained_nucleotides: int = 0
+    b_factors: np.ndarray | None = None
 
 
 def build_frames(
@@ -338,8 +360,9 @@ class _PendingChunk:
             atoms = np.concatenate([atoms, np.broadcast_to(beside, (samples, *beside.shape))], axis=2)
         record = CAlphaRecord.of(built, chunk.numbers)
         n_strained = int(built.strained_nucleotides.sum())
+        b_factors = None if built.deviation is None else kept.b_factors(built.deviation, atoms.shape[2])
         return BuiltFrames(
-            atoms, chunk, record, built.failures, built.state, built.n_jumps, overlaps, n_strained
+            atoms, chunk, record, built.failures, built.state, built.n_jumps, overlaps, n_strained, b_factors
         )
 
 
@@ -374,10 +397,16 @@ def build_first_frames(job: ProteinJob, source: Source, kept: KeptAtoms, n_frame
     return structures.reshape(-1, *structures.shape[2:])
 
 
-def to_step(built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any]) -> Step:
-    """Convert built frames to a step of the recorder, with notes for the journal."""
-    chunk = built.chunk
-    written = list(enumerate(layout.frames(built.coordinates, chunk))) if len(chunk) else []
+def to_step(
+    built: BuiltFrames, layout: OutputLayout, notes: dict[str, Any], confidence: bool = False
+) -> Step:
+    """Convert built frames to a step of the recorder, with notes for the journal.
+
+    With ``confidence``, B-factors are written.
+    """
+    chunk, b_factors = built.chunk, built.b_factors if confidence else None
+    frames = layout.frames(built.coordinates, chunk, b_factors=b_factors) if len(chunk) else []
+    written = list(enumerate(frames))
     progress = Progress(chunk.first_frame + chunk.looked_at, state=built.state, notes=notes)
     return Step(progress, written, chunk.looked_at * len(built.coordinates))
 

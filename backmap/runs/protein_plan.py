@@ -106,6 +106,7 @@ class ProteinPlan:
             obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
             coherence=asked.coherence,
+            best=asked.best,
             disulfides=_with_modified(source.disulfides_with(links), topology, modifications, hands),
             mirrored=hands.mirrored,
             backbone_only=hands.others if hands.others.any() and source.beads is None else None,
@@ -232,10 +233,10 @@ def _check_options_of_nucleic(source: Source, asked: Building) -> None:
         for name in _OF_PROTEINS:
             if getattr(asked, name) != defaults[name]:
                 raise OptionError(name, f"applies to proteins, but {source.name} has only nucleic acids")
-    elif asked.coherent or asked.minimise:
-        done = " and ".join(
-            word for word, given in (("coherent", asked.coherent), ("minimised", asked.minimise)) if given
-        )
+        return
+    asked_for = {"a best guess": asked.best, "coherent": asked.coherent, "minimised": asked.minimise}
+    if any(asked_for.values()):
+        done = " and ".join(word for word, given in asked_for.items() if given)
         warnings.warn(
             f"{source.name}: only the protein is {done}; nucleic acids are built in each frame on their own",
             InputWarning,

@@ -14,6 +14,7 @@ from backmap.errors import OptionError
 from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM, CAlphaMode, CAlphaRule
 from backmap.inference.coherent import Coherence
 from backmap.io import FrameRange
+from backmap.io.naming import MMCIF_SUFFIXES, PDB_SUFFIXES, suffix_of
 from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Flag, Name, OneOf, Real, Several, Whole
 from backmap.models.protein.coherence import REFERENCE_KELVIN
@@ -129,6 +130,13 @@ class Building:
         group="building",
         families=PROTEINS,
     )
+    best: bool = option(
+        False,
+        Flag(),
+        "build the most probable structure instead of a draw",
+        group="building",
+        families=("protein",),
+    )
     coherent: bool = option(
         False,
         Flag(),
@@ -228,6 +236,16 @@ class Building:
                 "coherent",
                 "draws all atoms but C-alphas; --keep-given keeps those of the input: give one of them",
             )
+        if self.best:
+            for name, given, what in (
+                ("samples", self.samples > 1, "draws several structures"),
+                ("seed", self.seed != 0, "chooses among draws"),
+                ("coherent", self.coherent, "draws each frame given the one before"),
+            ):
+                if given:
+                    raise OptionError(
+                        name, f"{what}; --best builds a single one without drawing: omit one of them"
+                    )
         if self.minimise and not self.hydrogens:
             raise OptionError("minimise", "needs --hydrogens as well")
         if self.names_for != "openmm" and not self.hydrogens:
@@ -314,6 +332,13 @@ class Request(Building):
         "write only these atoms, in mdtraj's selection language: backbone, name CA CB",
         metavar="SELECTION",
         group="files",
+    )
+    confidence: bool = option(
+        False,
+        Flag(),
+        "with best: write the expected error of each residue, in Angstrom, as B-factors",
+        group="files",
+        families=("protein",),
     )
     one_file: bool = option(
         False, Flag(), "write all samples of a frame to one file, one after another", group="files"
@@ -407,6 +432,12 @@ class Request(Building):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.confidence and not self.best:
+            raise OptionError("confidence", "is that of the best guess; ask for --best as well")
+        if self.confidence and suffix_of(self.output) not in PDB_SUFFIXES + MMCIF_SUFFIXES:
+            raise OptionError(
+                "confidence", f"writes B-factors, which only PDB and mmCIF files have, not {self.output}"
+            )
         if self.end is not None and self.end < self.begin:
             raise OptionError(
                 "end", f"empty frame range {self.begin} to {self.end}: end must not precede begin"

@@ -123,7 +123,7 @@ class FramePacker {
     enter(b);
     bound_residues();
     find_neighbours();
-    compute_backbone_energies();
+    compute_fixed_energies();
     for (int64_t i = 0; i < a_.residues; ++i) choose(i, 0);
     for (int64_t sweep = 0; sweep < a_.sweeps; ++sweep) {
       const T* uniform = uniform_ + sweep * a_.residues;
@@ -155,6 +155,7 @@ class FramePacker {
     backbone_ = a_.backbone + b * a_.residues * a_.backbone_slots * 3;
     backbone_present_ = a_.backbone_present + b * a_.backbone_present_stride;
     uniform_ = a_.uniform + b * a_.sweeps * a_.residues;
+    own_energy_ = a_.own_energy ? a_.own_energy + b * a_.residues * a_.candidates : nullptr;
     choice_ = a_.choice + b * a_.residues;
     energy_ = a_.energy + b * a_.residues;
     box_ = box_of_frame(a_.box, a_.box_stride, b);
@@ -247,14 +248,16 @@ class FramePacker {
     return a_.strength * sum;
   }
 
-  // The backbone does not move, so its part of each candidate's energy is computed only once.
-  void compute_backbone_energies() {
-    backbone_energy_.assign(a_.residues * a_.candidates, T(0));
+  // The backbone does not move, so this part of each candidate's energy is computed only once.
+  void compute_fixed_energies() {
+    fixed_energy_.assign(a_.residues * a_.candidates, T(0));
     for (int64_t i = 0; i < a_.residues; ++i) {
       if (!has_side_chain(i)) continue;
       surround_by_backbones(i);
-      for (int64_t k = 0; k < a_.candidates; ++k)
-        backbone_energy_[i * a_.candidates + k] = energy_in_surroundings(i, k);
+      for (int64_t k = 0; k < a_.candidates; ++k) {
+        const int64_t at = i * a_.candidates + k;
+        fixed_energy_[at] = energy_in_surroundings(i, k) + (own_energy_ ? own_energy_[at] : T(0));
+      }
     }
   }
 
@@ -266,13 +269,13 @@ class FramePacker {
   void redraw(int64_t i, T uniform) {
     surround_by_side_chains(i);
     for (int64_t k = 0; k < a_.candidates; ++k)
-      energies_[k] = backbone_energy_[i * a_.candidates + k] + energy_in_surroundings(i, k);
+      energies_[k] = fixed_energy_[i * a_.candidates + k] + energy_in_surroundings(i, k);
     choose(i, draw(energies_.data(), a_.candidates, uniform));
   }
 
   T final_energy(int64_t i) {
     surround_by_side_chains(i);
-    return backbone_energy_[i * a_.candidates + choice_[i]] + energy_in_surroundings(i, choice_[i]);
+    return fixed_energy_[i * a_.candidates + choice_[i]] + energy_in_surroundings(i, choice_[i]);
   }
 
   const PackArguments<T>& a_;
@@ -283,6 +286,7 @@ class FramePacker {
   const T* backbone_ = nullptr;
   const bool* backbone_present_ = nullptr;
   const T* uniform_ = nullptr;
+  const T* own_energy_ = nullptr;
   int64_t* choice_ = nullptr;
   T* energy_ = nullptr;
 
@@ -292,7 +296,7 @@ class FramePacker {
   ResidueSpheres<T> sides_, backbones_;
   std::vector<int32_t> neighbour_, near_backbone_;  // between side chains; of one side chain with backbones
   std::vector<int64_t> neighbour_start_;
-  std::vector<T> backbone_energy_, energies_;
+  std::vector<T> fixed_energy_, energies_;
   Surroundings<T> surroundings_;
 };
 

@@ -18,12 +18,13 @@ struct PackFrame {
   const T* backbone;
   const bool* backbone_present;
   const T* uniform;
+  const T* own_energy;  // null for none
   int64_t* choice;
   T* energy;
-  T* side_bound;       // (residues, 4) centre and radius
-  T* backbone_bound;   // (residues, 4)
-  T* backbone_energy;  // (residues, candidates)
-  T* visited;          // (candidates) energies of the current residue
+  T* side_bound;      // (residues, 4) centre and radius
+  T* backbone_bound;  // (residues, 4)
+  T* fixed_energy;    // (residues, candidates)
+  T* visited;         // (candidates) energies of the current residue
   PeriodicBox<T> box;
 };
 
@@ -40,6 +41,7 @@ __device__ PackFrame<T> frame_at(const PackArguments<T>& a, int64_t b) {
           a.backbone + b * r * a.backbone_slots * 3,
           a.backbone_present + b * a.backbone_present_stride,
           a.uniform + b * a.sweeps * r,
+          a.own_energy ? a.own_energy + b * r * k : nullptr,
           a.choice + b * r,
           a.energy + b * r,
           workspace,
@@ -170,13 +172,14 @@ __global__ void bound_residues(PackArguments<T> a) {
   f.choice[i] = 0;
 }
 
-// One block per residue. The backbone does not move, so its part of the energies is computed only once.
+// One block per residue. The backbone does not move, so this part of the energies is computed only once.
 template <typename T>
-__global__ void compute_backbone_energies(PackArguments<T> a) {
+__global__ void compute_fixed_energies(PackArguments<T> a) {
   const PackFrame<T> f = frame_at(a, blockIdx.x / a.residues);
   const int64_t i = blockIdx.x % a.residues;
-  T* energies = f.backbone_energy + i * a.candidates;
-  for (int64_t k = threadIdx.x; k < a.candidates; k += threads) energies[k] = T(0);
+  T* energies = f.fixed_energy + i * a.candidates;
+  for (int64_t k = threadIdx.x; k < a.candidates; k += threads)
+    energies[k] = f.own_energy ? f.own_energy[i * a.candidates + k] : T(0);
   __syncthreads();
   if (has_side_chain(a, i)) add_energies(a, f, Backbones<T>{a, f}, i, int64_t(0), a.candidates, energies);
 }
@@ -189,8 +192,7 @@ __global__ void sweep_residues(PackArguments<T> a) {
     const int64_t sweep = visit / a.residues, step = visit % a.residues;
     const int64_t i = sweep % 2 == 0 ? step : a.residues - 1 - step;
     if (!has_side_chain(a, i)) continue;
-    for (int64_t k = threadIdx.x; k < a.candidates; k += threads)
-      f.visited[k] = f.backbone_energy[i * a.candidates + k];
+    for (int64_t k = threadIdx.x; k < a.candidates; k += threads) f.visited[k] = f.fixed_energy[i * a.candidates + k];
     __syncthreads();
     add_energies(a, f, SideChains<T>{a, f}, i, int64_t(0), a.candidates, f.visited);
     if (threadIdx.x == 0) f.choice[i] = draw(f.visited, a.candidates, f.uniform[sweep * a.residues + i]);
@@ -203,9 +205,10 @@ template <typename T>
 __global__ void compute_final_energies(PackArguments<T> a) {
   const PackFrame<T> f = frame_at(a, blockIdx.x / a.residues);
   const int64_t i = blockIdx.x % a.residues, k = f.choice[i];
-  if (threadIdx.x == 0) f.energy[i] = f.backbone_energy[i * a.candidates + k];
+  const bool built = has_side_chain(a, i);
+  if (threadIdx.x == 0) f.energy[i] = built ? f.fixed_energy[i * a.candidates + k] : T(0);
   __syncthreads();
-  if (has_side_chain(a, i)) add_energies(a, f, SideChains<T>{a, f}, i, k, k + 1, f.energy + i);
+  if (built) add_energies(a, f, SideChains<T>{a, f}, i, k, k + 1, f.energy + i);
 }
 
 }  // namespace
@@ -220,7 +223,7 @@ void pack_side_chains(const PackArguments<T>& args, void* stream) {
   const int64_t residues = args.batch * args.residues;
   if (residues == 0) return;
   BACKMAP_LAUNCH(bound_residues<T>, blocks_for(residues, threads), threads, stream, args);
-  BACKMAP_LAUNCH(compute_backbone_energies<T>, residues, threads, stream, args);
+  BACKMAP_LAUNCH(compute_fixed_energies<T>, residues, threads, stream, args);
   BACKMAP_LAUNCH(sweep_residues<T>, args.batch, threads, stream, args);
   BACKMAP_LAUNCH(compute_final_energies<T>, residues, threads, stream, args);
   check_launch("pack_side_chains");

@@ -20,6 +20,7 @@ struct PackArguments {
   const T* backbone_radius;  // (residues, backbone_slots), shared by all frames
   const bool* linked;        // (residues), shared by all frames
   const T* uniform;          // (sweeps, residues)
+  const T* own_energy;       // (residues, candidates), null for none
   const T* box;              // (3, 3), null for none
   int64_t box_stride;
   int64_t* choice;  // out (residues)

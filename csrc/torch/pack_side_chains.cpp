@@ -21,7 +21,7 @@ void check_box_width(const std::optional<Tensor>& box, const Tensor& radii, cons
 Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                                 const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
                                 const Tensor& linked, const Tensor& uniforms, double strength,
-                                const std::optional<Tensor>& box) {
+                                const std::optional<Tensor>& box, const std::optional<Tensor>& energies) {
   using namespace checks;
   const char* op = "pack_side_chains";
   const Argument first{op, "candidates", candidates};
@@ -53,6 +53,10 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
   TORCH_CHECK_VALUE(strength >= 0 && std::isfinite(strength), op, ": strength must be finite and 0 or more, got ",
                     strength);
   check_box(op, box, first, batch);
+  if (energies) {
+    goes_with({op, "energies", *energies}, first, dtype);
+    has_shape({op, "energies", *energies}, join(batch, {residues, candidates.sym_size(-3)}));
+  }
   return {at::empty_symint(join(batch, {residues}), candidates.options().dtype(at::kLong)),
           at::empty_symint(join(batch, {residues}), candidates.options())};
 }
@@ -60,14 +64,15 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
 Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                           const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
                           const Tensor& linked, const Tensor& uniforms, double strength,
-                          const std::optional<Tensor>& box) {
+                          const std::optional<Tensor>& box, const std::optional<Tensor>& energies) {
   auto [choice, energy] = empty_pack_side_chains(candidates, candidate_present, backbone, backbone_present, radii,
-                                                 backbone_radii, linked, uniforms, strength, box);
+                                                 backbone_radii, linked, uniforms, strength, box, energies);
   check_box_width(box, radii, backbone_radii);
   const Tensor candidates_ = candidates.contiguous(), candidate_present_ = candidate_present.contiguous(),
                backbone_ = backbone.contiguous(), backbone_present_ = backbone_present.contiguous(),
                radii_ = radii.contiguous(), backbone_radii_ = backbone_radii.contiguous(),
-               linked_ = linked.contiguous(), uniforms_ = uniforms.contiguous(), box_ = contiguous_or_undefined(box);
+               linked_ = linked.contiguous(), uniforms_ = uniforms.contiguous(), box_ = contiguous_or_undefined(box),
+               energies_ = contiguous_or_undefined(energies);
   const int64_t frames = frame_count(candidates, 4), residues = candidates.size(-4);
   with_scalar_of(candidates, [&](auto scalar) {
     using T = decltype(scalar);
@@ -90,6 +95,7 @@ Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_pres
         .backbone_radius = backbone_radii_.const_data_ptr<T>(),
         .linked = linked_.const_data_ptr<bool>(),
         .uniform = uniforms_.const_data_ptr<T>(),
+        .own_energy = data_or_null<T>(energies_),
         .box = data_or_null<T>(box_),
         .box_stride = box ? frame_stride(*box, 2) : 0,
         .choice = choice.mutable_data_ptr<int64_t>(),
@@ -107,8 +113,8 @@ TORCH_LIBRARY_FRAGMENT(backmap, m) {
   register_operator<&pack_side_chains, &empty_pack_side_chains, NoGradient>(
       m,
       "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
-      "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength, Tensor? box=None) "
-      "-> (Tensor choice, Tensor energy)");
+      "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength, Tensor? box=None, "
+      "Tensor? energies=None) -> (Tensor choice, Tensor energy)");
 }
 
 }  // namespace backmap

@@ -278,7 +278,7 @@ void test_penalty(int64_t batch, int64_t residues, int64_t slots, int64_t bonds,
 
 template <typename T>
 void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t side_slots, int64_t backbone_slots,
-                  int64_t sweeps, double extent, double width = 0) {
+                  int64_t sweeps, double extent, double width = 0, bool with_energies = false) {
   Random random{unsigned(residues + candidates)};
   std::vector<T> candidate, backbone;
   for (int64_t i = 0; i < batch * residues; ++i) {
@@ -293,7 +293,8 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
               linked = random.flags(residues, 0.8);
   const auto radii = random.uniforms<T>(residues * side_slots, 0.15, 0.19),
              backbone_radii = random.uniforms<T>(residues * backbone_slots, 0.15, 0.17),
-             uniform = random.uniforms<T>(batch * sweeps * residues, 0, 1);
+             uniform = random.uniforms<T>(batch * sweeps * residues, 0, 1),
+             own_energy = random.uniforms<T>(batch * residues * candidates, 0, 3);
   const auto box = random_boxes<T>(random, width > 0 ? batch : 0, width);
   std::vector<char> workspace(cuda::pack_workspace<T>(batch, residues, candidates), 77);
   struct Result {
@@ -318,6 +319,7 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
                             backbone_radii.data(),
                             linked.data(),
                             uniform.data(),
+                            with_energies ? own_energy.data() : nullptr,
                             width > 0 ? box.data() : nullptr,
                             9,
                             r.choice.data(),
@@ -610,6 +612,7 @@ void test_all() {
   test_packing<T>(2, 20, 9, 5, 4, 3, 1.2);
   test_packing<T>(1, 270, 3, 2, 4, 1, 2.5);  // more residues than threads
   test_packing<T>(2, 20, 9, 5, 4, 3, 1.2, 1.1);
+  test_packing<T>(2, 20, 9, 5, 4, 3, 1.2, 0, true);
   test_packing<T>(1, 270, 3, 2, 4, 1, 2.5, 2.3);
   test_packing<T>(2, 1, 1, 1, 5, 2, 1);
   test_packing<T>(1, 5, 2, 0, 4, 2, 1);

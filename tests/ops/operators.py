@@ -287,6 +287,14 @@ def packing(batch, dtype, residues, candidates, side_slots, backbone_slots, swee
     }
 
 
+def packing_with_energies(
+    batch, dtype, residues, candidates, side_slots, backbone_slots, sweeps
+) -> Arguments:
+    sizes = residues, candidates, side_slots, backbone_slots, sweeps
+    energies = 3 * torch.rand(*batch, residues, candidates, dtype=dtype)
+    return {**packing(batch, dtype, *sizes), "box": None, "energies": energies}
+
+
 def trials(batch, dtype, residues, slots, groups, trials, points_of_trial) -> Arguments:
     atoms = residues * slots
     return {
@@ -594,6 +602,16 @@ def searching_operators(
             bad_values={"strength": (-1.0, NAN, INFINITE)},
             bad_contents=bad_box,
             variant=variant,
+        ),
+        Operator(
+            "pack_side_chains",
+            changed(packing_with_energies),
+            {"residues": 0, "candidates": 1, "side_slots": 0, "backbone_slots": 0, "sweeps": 0},
+            shared=frozenset({"candidate_present", "radii", "backbone_radii", "linked"}),
+            free={"candidates": (), "uniforms": (-2,)},
+            bad_values={"strength": (-1.0, NAN, INFINITE)},
+            bad_contents=bad_box,
+            variant=f" with energies{variant}",
         ),
         Operator(
             "least_overlap",

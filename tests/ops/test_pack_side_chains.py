@@ -15,6 +15,7 @@ NAMES = [
     "uniforms",
     "strength",
     "box",
+    "energies",
 ]
 
 
@@ -43,6 +44,24 @@ def test_matches_reference(batch, residues, sweeps):
     assert torch.equal(actual[0], expected[0])
     torch.testing.assert_close(actual[1], expected[1])
     assert residues < 20 or (actual[1].max() > 0 and (sweeps == 0 or actual[0].max() > 0))
+
+
+def test_matches_reference_with_energies_of_candidates():
+    args = [*arguments((3,)), None, 5 * torch.rand(3, 20, 5, dtype=torch.float64)]
+    actual, expected = operator(*args), reference.pack_side_chains(*args)
+    assert torch.equal(actual[0], expected[0])
+    torch.testing.assert_close(actual[1], expected[1])
+    assert not torch.equal(actual[0], operator(*args[:-1])[0])
+
+
+def test_the_cheapest_candidate_is_chosen_where_nothing_overlaps():
+    args = arguments((), sweeps=1)
+    args[1][:] = True
+    args[8] = 0.0
+    energies = 1000 * torch.rand(20, 5, dtype=torch.float64)
+    choice, energy = operator(*args, None, energies)
+    assert torch.equal(choice, energies.argmin(1))
+    torch.testing.assert_close(energy, energies.amin(1))
 
 
 def test_single_precision_makes_the_same_choices():

@@ -7,6 +7,7 @@ the same numbers, and are converted once all frames are written; text is gzipped
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import re
@@ -145,7 +146,7 @@ class PdbEncoder(_TextEncoder):
         too_long = too_long_for_pdb(atoms)
         if too_long:
             raise InputError(f"{final}: {too_long} is too long for a PDB file; write mmCIF (.cif) instead")
-        self._atoms, self._template = atoms, pdb_template(atoms)
+        self._atoms, self._template = atoms, functools.cache(partial(pdb_template, atoms))
 
     def begin(self, frames: Frames) -> bytes:
         """Return the disulfides and the box of the first frame."""
@@ -162,8 +163,9 @@ class PdbEncoder(_TextEncoder):
                 f"{self._final}: coordinates outside {low:.0f} to {high:.0f} Angstrom do not fit into a "
                 "PDB file; write mmCIF (.cif) or HDF5 (.h5), or move the structure to the origin"
             )
-        models = zip(_numbers_of(frames), angstrom, strict=True)
-        texts = (f"MODEL {n + 1:>8}\n{self._template % tuple(frame.ravel())}ENDMDL\n" for n, frame in models)
+        template = self._template(frames.b_factors is not None)
+        models = zip(_numbers_of(frames), _with_b_factors(angstrom, frames), strict=True)
+        texts = (f"MODEL {n + 1:>8}\n{template % tuple(frame.ravel())}ENDMDL\n" for n, frame in models)
         return "".join(texts).encode()
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
@@ -204,7 +206,7 @@ class MmcifEncoder(_TextEncoder):
     def __init__(self, final: Path, atoms: AtomList) -> None:
         super().__init__(final, atoms)
         require_words(atoms, final)
-        self._atoms, self._template = atoms, mmcif_template(atoms)
+        self._atoms, self._template = atoms, functools.cache(partial(mmcif_template, atoms))
         self._name = _NOT_IN_BLOCK_NAMES.sub("_", stem_of(final)) or "backmap"
 
     def begin(self, frames: Frames) -> bytes:
@@ -218,11 +220,12 @@ class MmcifEncoder(_TextEncoder):
         """Return one row per atom."""
         _require_finite(frames, self._final)
         texts = []
-        for number, frame in zip(_numbers_of(frames), frames.coordinates, strict=True):
+        template = self._template(frames.b_factors is not None)
+        angstrom = np.asarray(frames.coordinates, dtype=np.float64) * ANGSTROM_PER_NM
+        for number, frame in zip(_numbers_of(frames), _with_b_factors(angstrom, frames), strict=True):
             ids = np.arange(1, len(frame) + 1) + number * len(frame)
-            angstrom = np.asarray(frame, dtype=np.float64) * ANGSTROM_PER_NM
-            fields = np.column_stack([ids, angstrom, np.full(len(frame), number + 1)])
-            texts.append(self._template % tuple(fields.ravel()))
+            fields = np.column_stack([ids, frame, np.full(len(frame), number + 1)])
+            texts.append(template % tuple(fields.ravel()))
         return "".join(texts).encode()
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
@@ -472,6 +475,13 @@ def _require_finite(frames: Frames, final: Path) -> None:
             f"{final}: frame {number}, atom {atom + 1}: a coordinate to be written is not a finite number; "
             "the run went wrong before this point"
         )
+
+
+def _with_b_factors(angstrom: np.ndarray, frames: Frames) -> np.ndarray:
+    """Append the B-factors, if frames have them, to positions (frames, atoms, 3)."""
+    if frames.b_factors is None:
+        return angstrom
+    return np.concatenate([angstrom, frames.b_factors[..., None]], axis=-1)
 
 
 def _numbers_of(frames: Frames) -> np.ndarray:

@@ -119,8 +119,12 @@ def _pdb_place(name: str, chain: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def pdb_template(atoms: AtomList) -> str:
-    """Write a model as PDB records with ``%8.3f`` in place of every coordinate, TER after each chain."""
+def pdb_template(atoms: AtomList, b_factors: bool = False) -> str:
+    """Write a model as PDB records with ``%8.3f`` in place of every coordinate, TER after each chain.
+
+    With ``b_factors`` there is ``%6.2f`` in place of the B-factor, which is zero otherwise.
+    """
+    b_factor = "%6.2f" if b_factors else "  0.00"
     lines: list[str] = []
     for index, residue in enumerate(atoms.residues):
         chain = atoms.chain_ids[residue.chain]
@@ -131,7 +135,7 @@ def pdb_template(atoms: AtomList) -> str:
             column = _pdb_atom_name(name, symbol).replace("%", "%%")
             lines.append(
                 f"ATOM  {hybrid_36(len(lines) + 1, 5)} {column} {place}"
-                f"   %8.3f%8.3f%8.3f  1.00  0.00          {symbol.upper():>2}  \n"
+                f"   %8.3f%8.3f%8.3f  1.00{b_factor}          {symbol.upper():>2}  \n"
             )
         if atoms.ends_chain(index):
             lines.append(f"TER   {hybrid_36(len(lines) + 1, 5)}      {place}\n")
@@ -194,8 +198,12 @@ _atom_site.pdbx_PDB_model_num
 
 
 @lru_cache(maxsize=1)
-def mmcif_template(atoms: AtomList) -> str:
-    """Write a model as mmCIF rows with ``%d`` for atom id and model number and ``%.3f`` for coordinates."""
+def mmcif_template(atoms: AtomList, b_factors: bool = False) -> str:
+    """Write a model as mmCIF rows with ``%d`` for atom id and model number and ``%.3f`` for coordinates.
+
+    With ``b_factors`` there is ``%.2f`` in place of the B-factor, which is zero otherwise.
+    """
+    b_factor = "%.2f" if b_factors else "0.00"
     lines: list[str] = []
     asym = _asym_names(atoms.chain_ids)
     position = 0
@@ -206,7 +214,7 @@ def mmcif_template(atoms: AtomList) -> str:
         author = f"{residue.number} {_author_chain(atoms, chain, asym)}".replace("%", "%%")
         for name, symbol in zip(residue.atom_names, residue.elements, strict=True):
             label = f"{symbol} {_cif_word(name)} . {place}".replace("%", "%%")
-            lines.append(f"ATOM %d {label} %.3f %.3f %.3f 1.00 0.00 {author} %d\n")
+            lines.append(f"ATOM %d {label} %.3f %.3f %.3f 1.00 {b_factor} {author} %d\n")
         position = 0 if atoms.ends_chain(index) else position
     return "".join(lines)
 

@@ -42,6 +42,18 @@ def choose_by_beads(
     Tensor, (frames, residues, number, 10, 3)
         The same candidate several times where it explains the beads much better than others.
     """
+    energy = misfit_of_candidates(candidates, backbone, beads)
+    cumulative = torch.softmax(-energy, dim=-1).cumsum(dim=-1)
+    steps = (torch.arange(number, device=uniforms.device) + uniforms[..., None]) / number
+    chosen = torch.searchsorted(cumulative, steps).clamp_max(candidates.shape[2] - 1)
+    return candidates.gather(2, chosen[..., None, None].expand(-1, -1, -1, *candidates.shape[3:]))
+
+
+def misfit_of_candidates(candidates: Tensor, backbone: Tensor, beads: BeadEvidence) -> Tensor:
+    """Return the negative log-likelihood (frames, residues, candidates) of the beads for side chains.
+
+    Arguments are as for :func:`choose_by_beads`.
+    """
     table = beads.table
     seen = (table.weights[:, SIDE_CHAIN] > 0).any(dim=1)
     rows, weights = table.residues[seen], table.weights[seen]
@@ -49,11 +61,7 @@ def choose_by_beads(
     fixed = torch.einsum("bs,fbsx->fbx", weights[:, :SLOT_CB], backbone[:, rows])
     squared = (own + (fixed - beads.positions[:, seen])[:, :, None]).square().sum(dim=-1)
     variance = MISFIT_NM**2 + beads.tolerance_nm[:, None, None].square()
-    energy = candidates.new_zeros(candidates.shape[:3]).index_add(1, rows, squared / (2 * variance))
-    cumulative = torch.softmax(-energy, dim=-1).cumsum(dim=-1)
-    steps = (torch.arange(number, device=uniforms.device) + uniforms[..., None]) / number
-    chosen = torch.searchsorted(cumulative, steps).clamp_max(candidates.shape[2] - 1)
-    return candidates.gather(2, chosen[..., None, None].expand(-1, -1, -1, *candidates.shape[3:]))
+    return candidates.new_zeros(candidates.shape[:3]).index_add(1, rows, squared / (2 * variance))
 
 
 def misfit_of_ends(

@@ -101,6 +101,7 @@ class Disulfides(nn.Module):
         recorded: Tensor | None = None,
         floor: float = FLOOR,
         most_strain: float = MOST_STRAIN,
+        sharpness: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
         """Bond cysteines and separate the sulfurs of others.
 
@@ -125,6 +126,8 @@ class Disulfides(nn.Module):
             Below the usual one, bonds keep closer to the candidates.
         most_strain : float
             Largest strain of a bond.
+        sharpness : float
+            Inverse temperature at which one of the ways to close a bond is drawn.
 
         Returns
         -------
@@ -141,7 +144,9 @@ class Disulfides(nn.Module):
         number = pairs[:, 0] * chain.n_residues + pairs[:, 1]
         uniforms = uniform(keys, stream, torch.stack([2 * number, 2 * number + 1], dim=1))
         odds = self._log_odds(candidates, backbone, chain, pairs, given, recorded)
-        bonded = self._bond(candidates, backbone, pairs, odds, uniforms[:, :, 0], given, floor, most_strain)
+        bonded = self._bond(
+            candidates, backbone, pairs, odds, uniforms[:, :, 0], given, floor, most_strain, sharpness
+        )
         self._keep_apart(candidates, pairs, bonded, uniforms[:, :, 1])
         frame, pair = torch.nonzero(bonded).unbind(dim=1)
         joined[frame.unsqueeze(1), pairs[pair]] = True
@@ -197,6 +202,7 @@ class Disulfides(nn.Module):
         given: Given | None,
         floor: float,
         most_strain: float,
+        sharpness: float,
     ) -> Tensor:
         """Write the side chains of bonded cysteines, and return which pairs (frames, pairs) are bonded."""
         frame, pair = torch.nonzero(odds > 0).unbind(dim=1)
@@ -220,7 +226,7 @@ class Disulfides(nn.Module):
         chosen = torch.nonzero(_match(sites, odds[frame, pair], fits.any(dim=1))).squeeze(-1)
         frame, pair, closed = frame[chosen], pair[chosen], closed[chosen]
         bonded[frame, pair] = True
-        worth = (likely - strain - self.certain * ~fits)[chosen]
+        worth = sharpness * (likely - strain - self.certain * ~fits)[chosen]
         trial = self._choose_together(frame, pair, closed[..., 1, :], worth, uniforms[frame, pair])
         side_chains = closed[torch.arange(len(trial), device=trial.device), trial]
         for side in range(2):

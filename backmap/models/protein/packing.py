@@ -1,5 +1,7 @@
 """Joint selection of side chains from the candidates of each residue by their overlaps."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,6 +40,48 @@ class Packer(nn.Module):
         index = choice[:, :, None, None, None].expand(-1, -1, -1, candidates.shape[3], 3)
         return candidates.gather(2, index).squeeze(2)
 
+    def minimise(
+        self,
+        candidates: Tensor,
+        energies: Tensor,
+        backbone: Backbone,
+        chain: Chain,
+        uniforms: Tensor,
+        sharpness: Sequence[float],
+        box: Tensor | None = None,
+        obstacles: Obstacles | None = None,
+    ) -> Tensor:
+        """Return side chains (frames, residues, 10, 3) of low energy, by annealing.
+
+        Parameters
+        ----------
+        candidates : Tensor, (frames, residues, candidates, 10, 3)
+            Side-chain atoms in nm; the first ones are the start.
+        energies : Tensor, (frames, residues, candidates)
+            Energies of the candidates themselves in kT.
+        backbone : Backbone
+            All other atoms.
+        chain : Chain
+            The sequence.
+        uniforms : Tensor, (frames, temperatures, sweeps, residues)
+            Random numbers in [0, 1).
+        sharpness : sequence of float
+            Inverse temperatures, ascending.
+        box : Tensor, (frames, 3, 3), optional
+            Periodic boxes.
+        obstacles : Obstacles, optional
+            Sites of other molecules in the same frames.
+        """
+        for inverse, numbers in zip(sharpness, uniforms.unbind(dim=1), strict=True):
+            choice, _ = self.choose(candidates, backbone, chain, numbers, box, obstacles, energies, inverse)
+            # The next sweeps start from the first candidates: the chosen ones change places with them.
+            order = torch.arange(candidates.shape[2], device=choice.device).repeat(*choice.shape, 1)
+            order.scatter_(2, choice.unsqueeze(2), 0)
+            order[:, :, 0] = choice
+            energies = energies.gather(2, order)
+            candidates = candidates.gather(2, order[..., None, None].expand_as(candidates))
+        return candidates[:, :, 0]
+
     def choose(
         self,
         candidates: Tensor,
@@ -46,6 +90,8 @@ class Packer(nn.Module):
         uniforms: Tensor,
         box: Tensor | None = None,
         obstacles: Obstacles | None = None,
+        energies: Tensor | None = None,
+        sharpness: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
         """Choose one candidate for each residue.
 
@@ -63,13 +109,17 @@ class Packer(nn.Module):
             Periodic boxes.
         obstacles : Obstacles, optional
             Sites of other molecules in the same frames.
+        energies : Tensor, (frames, residues, candidates), optional
+            Energies of the candidates themselves in kT; zero by default.
+        sharpness : float
+            Inverse temperature.
 
         Returns
         -------
         Tensor, (frames, residues) int64
             The chosen candidates.
         Tensor, (frames, residues)
-            Energies of their overlaps in kT.
+            Their energies over the temperature.
         """
         radii, mask = self.radii[chain.types], self.mask[chain.types]
         fixed = torch.cat([backbone.atoms, backbone.terminal_oxygen.unsqueeze(2)], dim=2)
@@ -79,6 +129,8 @@ class Packer(nn.Module):
         side_radii = radii[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
         side_radii = side_radii.contiguous()
         linked, n_residues = chain.linked, chain.n_residues
+        if energies is not None:
+            energies = sharpness * energies
         if obstacles is not None:
             # The operator knows residues only: other sites join as residues without side chains.
             n_slots = fixed.shape[2]
@@ -92,6 +144,8 @@ class Packer(nn.Module):
             side_radii = functional.pad(side_radii, [0, 0, 0, more])
             linked = functional.pad(linked, [0, more])
             uniforms = functional.pad(uniforms, [0, more])
+            if energies is not None:
+                energies = functional.pad(energies, [0, 0, 0, more])
         # Call the operator directly: TorchScript cannot call functions with optional keywords.
         choice, energy = torch.ops.backmap.pack_side_chains(
             candidates,
@@ -102,8 +156,9 @@ class Packer(nn.Module):
             fixed_radii,
             linked,
             uniforms,
-            self.strength,
+            sharpness * self.strength,
             box,
+            energies,
         )
         return choice[:, :n_residues], energy[:, :n_residues]
 

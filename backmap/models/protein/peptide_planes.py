@@ -482,6 +482,20 @@ class PeptidePlaneNetwork(nn.Module):
         Tensor, (frames, residues)
             In radians.
         """
+        twist, scale, logits = self._weigh_twists(frames, angle, chain)
+        chosen = draw_class(logits, uniforms[..., 0])
+        step = 2 * self.max_twist / (self.twist_steps - 1)
+        return (twist[chosen] + (uniforms[..., 1] - 0.5) * step) * scale
+
+    def mean_twists(self, frames: PeptideFrames, angle: Tensor, chain: Chain) -> Tensor:
+        """Return the means of the distributions that :meth:`draw_twists` draws from; arguments likewise."""
+        twist, scale, logits = self._weigh_twists(frames, angle, chain)
+        return torch.matmul(torch.softmax(logits, dim=-1), twist) * scale
+
+    def _weigh_twists(
+        self, frames: PeptideFrames, angle: Tensor, chain: Chain
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return twists (steps,), their scale (frames, residues) and logits (frames, residues, steps)."""
         carbon, nitrogen = frames.plane[:, :, 0], frames.plane[:, :, 2]
         e1, e2, e3 = frames.axes.unbind(dim=2)
         outward = torch.cos(angle).unsqueeze(-1) * e2 + torch.sin(angle).unsqueeze(-1) * e3
@@ -500,9 +514,7 @@ class PeptidePlaneNetwork(nn.Module):
         hinged = chain.has_neighbour(2).unsqueeze(-1)
         logits = -0.5 * (twist / self.twist_deviation).square()
         logits = logits - 0.5 * torch.where(hinged, strain.square(), 0.0)
-        chosen = draw_class(logits, uniforms[..., 0])
-        step = 2 * self.max_twist / (self.twist_steps - 1)
-        return (twist[chosen] + (uniforms[..., 1] - 0.5) * step) * scale.squeeze(-1)
+        return twist, scale.squeeze(-1), logits
 
 
 def _waves(angles: int) -> Tensor:
