@@ -227,6 +227,52 @@ CONTACT_RADII_NM = {"C": 0.160, "N": 0.145, "O": 0.140, "S": 0.165, "P": 0.165, 
 """By element: atoms closer than the sum of their radii overlap; the radii allow for hydrogen bonds."""
 
 
+UNITED_CARBON_RADII_NM = {"bare": 0.165, "aromatic": 0.170, "alpha": 0.170, "aliphatic": 0.175}
+"""Radii of carbons together with their hydrogens: without any, in rings, CA, and all others."""
+
+UNITED_SULFUR_RADIUS_NM = 0.175
+
+AROMATIC_CARBONS = {
+    "PHE": ("CD1", "CD2", "CE1", "CE2", "CZ"),
+    "TYR": ("CD1", "CD2", "CE1", "CE2"),
+    "TRP": ("CD1", "CE3", "CZ2", "CZ3", "CH2"),
+    "HIS": ("CD2", "CE1"),
+}
+"""Carbons with a hydrogen in aromatic rings."""
+
+BARE_CARBONS = {
+    "ARG": ("CZ",),
+    "ASN": ("CG",),
+    "ASP": ("CG",),
+    "GLN": ("CD",),
+    "GLU": ("CD",),
+    "HIS": ("CG",),
+    "PHE": ("CG",),
+    "TRP": ("CG", "CD2", "CE2"),
+    "TYR": ("CG", "CZ"),
+}
+"""Carbons without a hydrogen, besides C of the backbone."""
+
+
+def _carbon_kind(residue: str, atom: str) -> str:
+    if atom == "CA":
+        return "alpha"
+    if atom == "C" or atom in BARE_CARBONS.get(residue, ()):
+        return "bare"
+    return "aromatic" if atom in AROMATIC_CARBONS.get(residue, ()) else "aliphatic"
+
+
+def _united_radii() -> np.ndarray:
+    radii = _contact_radii()
+    for index, name in enumerate(RESIDUE_NAMES):
+        for slot, atom in enumerate(HEAVY_ATOMS[name]):
+            if element(atom) == "C":
+                radii[index, slot] = UNITED_CARBON_RADII_NM[_carbon_kind(name, atom)]
+            elif element(atom) == "S":
+                radii[index, slot] = UNITED_SULFUR_RADIUS_NM
+    return radii
+
+
 def _contact_radii() -> np.ndarray:
     radii = np.zeros((len(RESIDUE_NAMES), ATOM_SLOTS))
     for index, name in enumerate(RESIDUE_NAMES):
@@ -255,6 +301,11 @@ ATOM_MASK: np.ndarray = _atom_mask()
 
 CONTACT_RADII: np.ndarray = _contact_radii()
 """(20, 15) nm: :data:`CONTACT_RADII_NM` of each atom."""
+
+UNITED_RADII: np.ndarray = _united_radii()
+"""(20, 15) nm: radii of heavy atoms together with their hydrogens, which touch long before heavy atoms do.
+
+Oxygen and nitrogen keep :data:`CONTACT_RADII_NM`, which allow for hydrogen bonds."""
 
 CHI_SLOTS: np.ndarray = _chi_slots()
 """(20, 4, 4) int64: slots of the four atoms of each torsion, -1 where the type has no such torsion."""

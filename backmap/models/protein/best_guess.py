@@ -19,7 +19,7 @@ from backmap.models.beads.candidates import misfit_of_candidates
 from backmap.models.beads.evidence import BeadEvidence
 from backmap.models.chain import Chain, shift
 from backmap.models.counter_random import stream_keys, uniform
-from backmap.models.protein.backbone import Backbone, BackboneBuilder, chain_ends
+from backmap.models.protein.backbone import Backbone, BackboneBuilder, EndMemory, chain_ends
 from backmap.models.protein.basins import find_basins
 from backmap.models.protein.geometry import classify_angle
 from backmap.models.protein.given_atoms import (
@@ -193,8 +193,11 @@ class BestGuess:
         angles, alignment = most_probable_angles(planes, encoded, chain.segments(), evidence)
         twists = planes.mean_twists(frames, angles, chain)
         ends = most_probable_ends(self.model.backbone, chain).expand(len(c_alpha), -1, -1, -1)
+        # Every frame begins with the first trials, which are the most probable.
+        first = torch.zeros(ends.shape[:2], dtype=torch.int64, device=c_alpha.device)
+        memory = EndMemory(first, END_LOYALTY_NM2)
         backbone = self.model.backbone(
-            c_alpha, frames, angles, twists, chain, ends, given, box, beads, END_LOYALTY_NM2
+            c_alpha, frames, angles, twists, chain, ends, given, box, beads, memory
         )
         # A point at the distance r from an axis moves by 2 r sin(turn / 2).
         turned = 2 * frames.plane[..., 1].square() * (1 - alignment).unsqueeze(-1)

@@ -85,7 +85,7 @@ class PackingConfig:
 
     candidates: Annotated[int, Whole(1, 256)] = 16
     sweeps: Annotated[int, Whole(1, 100)] = 4
-    strength_per_nm2: Factor = 300.0
+    strength_per_nm2: Factor = 1000.0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backmap import chemistry
-from backmap.chemistry import ATOM_MASK, CONTACT_RADII
+from backmap.chemistry import ATOM_MASK
+from backmap.chemistry.residues import UNITED_RADII
 from backmap.models.chain import Chain
 from backmap.models.protein.backbone import Backbone
 from backmap.models.protein.config import PackingConfig
@@ -23,7 +24,7 @@ class Packer(nn.Module):
     def __init__(self, config: PackingConfig) -> None:
         super().__init__()
         self.strength = config.strength_per_nm2
-        self.register_buffer("radii", torch.tensor(CONTACT_RADII, dtype=torch.float32), persistent=False)
+        self.register_buffer("radii", torch.tensor(UNITED_RADII, dtype=torch.float32), persistent=False)
         self.register_buffer("mask", torch.from_numpy(ATOM_MASK), persistent=False)
 
     def forward(
