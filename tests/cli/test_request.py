@@ -28,7 +28,11 @@ ON_THE_WAY = {"output", "overwrite", "log", "quiet", "resume"} | {
 """How a run is carried out: it may go on with another value."""
 
 
-NEEDED: dict[str, dict[str, Any]] = {"burn_in": {"segments": 2}, "minimise": {"hydrogens": True}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "burn_in": {"segments": 2},
+    "minimise": {"hydrogens": True},
+    "confidence": {"best": True},
+}
 """What an option needs beside it."""
 
 
