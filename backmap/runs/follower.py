@@ -94,7 +94,7 @@ class _ProteinFollower:
         self._c_alphas = CAlphaRecord()
         self._state: State = {}
         self.atoms = self._plan.atoms
-        self.frames_per_batch = frames_per_batch(self.source.n_residues, asked.samples, device, count)
+        self.frames_per_batch = frames_per_batch(self.source.n_residues, asked.draws_in_memory, device, count)
 
     def build(self, chunks: Iterable[FrameChunk]) -> Iterator[BuiltFrames]:
         """Build frames, several batches at a time."""

@@ -112,7 +112,7 @@ class ProteinRun(Run):
         return outputs.grow(journal, self.atoms, self._source.frame_interval_ps)
 
     def _frames_per_batch(self, pool: Pool) -> int:
-        size = self.residues, self.request.samples
+        size = self.residues, self.request.draws_in_memory
         return self.request.batch or frames_per_batch(*size, pool.device, pool.sharing)
 
     def outcome(self, journal: Journal) -> dict[str, Any]:

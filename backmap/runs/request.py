@@ -27,6 +27,9 @@ PROTEINS = ("protein", "diamondback")
 _FRAMES = Whole(1, 10**12)
 _COUNT = Whole(0, 10**12)
 
+_DRAWS_PER_BEST_GUESS = 3
+"""A best guess compares three times as many side chains."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Building:
@@ -250,6 +253,11 @@ class Building:
             raise OptionError("minimise", "needs --hydrogens as well")
         if self.names_for != "openmm" and not self.hydrogens:
             raise OptionError("names_for", "needs --hydrogens as well")
+
+    @property
+    def draws_in_memory(self) -> int:
+        """How many draws of a frame need as much memory as what is built of it."""
+        return _DRAWS_PER_BEST_GUESS if self.best else self.samples
 
     def others(self, family: str) -> OthersKept:
         """Return which molecules beside the protein are carried into the output."""

@@ -32,6 +32,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "burn_in": {"segments": 2},
     "minimise": {"hydrogens": True},
     "names_for": {"hydrogens": True},
+    "confidence": {"best": True},
 }
 """What an option needs beside it."""
 

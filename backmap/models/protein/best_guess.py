@@ -79,7 +79,6 @@ _TIE_BREAK = 0.001
 _CERTAIN = 50.0
 """Inverse temperature at which the way to close a disulfide is chosen."""
 
-
 LEAST_DEVIATION_NM = 0.01
 """Deviation that is expected even of atoms that are certain."""
 
@@ -172,9 +171,7 @@ class BestGuess:
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
             squares = squares * ~given.present[:, : squares.shape[2]]
-        present = standing_atoms(chain)[:, : squares.shape[2]]
-        mean = (squares * present).sum(dim=2) / present.sum(dim=1)
-        return Guess(atoms, (LEAST_DEVIATION_NM**2 + mean).sqrt())
+        return Guess(atoms, _deviation_of_residues(squares, chain))
 
     def _build_backbone(
         self,
@@ -232,6 +229,13 @@ class BestGuess:
             costs.append(likely.energies)
         shape = c_beta.shape[:2]
         return torch.cat(built).unflatten(0, shape), torch.cat(costs).unflatten(0, shape)
+
+
+def _deviation_of_residues(squares: Tensor, chain: Chain) -> Tensor:
+    """Return root mean squares (frames, residues) of expected squared deviations (frames, residues, 14)."""
+    present = standing_atoms(chain)[:, : squares.shape[2]]
+    mean = (squares * present).sum(dim=2) / present.sum(dim=1)
+    return (LEAST_DEVIATION_NM**2 + mean).sqrt()
 
 
 # ---- Peptide angles ----------------------------------------------------------------------------

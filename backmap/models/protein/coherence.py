@@ -211,7 +211,7 @@ class CoherentDrawer:
     most_strain = 40.0
     """Strain up to which known disulfides stay closed."""
 
-    overlap_kt = 3.0
+    overlap_kt = 1.0
     """Energy of overlap from which a side chain moves in its well."""
     strained_kt = 25.0
     """Energy from which it is drawn anew, if moving was not enough."""

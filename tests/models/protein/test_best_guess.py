@@ -178,3 +178,22 @@ def test_c_alphas_alone_are_no_given_atoms(model, chain, two_helices):
     with torch.no_grad():
         expected, actual = guess.build(c_alpha[None], chain), guess.build(c_alpha[None], chain, nothing)
     assert torch.equal(actual.atoms, expected.atoms)
+
+
+@torch.no_grad()
+def test_deviations_are_those_of_draws_from_the_same_distributions(model, chain, two_helices):
+    """Root mean squares over draws, for glycine and alanine."""
+    _, c_alpha = two_helices
+    guess = BestGuess(model.eval()).build(c_alpha[None], chain)
+    topology, _ = two_helices
+    drawn = ProteinBuilder(model, topology, topology.linked()).reconstruct(
+        c_alpha[None], numbers=torch.arange(1), samples=200, seed=0
+    )
+    squares = (drawn[:, 0] - guess.atoms).square().sum(dim=-1).mean(dim=0)
+    present = torch.from_numpy(topology.atom_mask)
+    measured = ((squares * present).sum(dim=1) / present.sum(dim=1)).sqrt()
+    small = present.sum(dim=1) <= 5  # no torsion, no packing
+    inner = chain.linked & chain.has_neighbour(-1) & small
+    assert inner.sum() >= 2
+    ratio = guess.deviation[0, inner].square().mean().sqrt() / measured[inner].square().mean().sqrt()
+    assert 0.85 < ratio < 1.15
