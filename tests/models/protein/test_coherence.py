@@ -103,7 +103,7 @@ def test_resting_c_alphas_sample_the_distribution_of_single_frames(model, two_he
     topology, c_alpha = two_helices
     linked = topology.linked()
     builder = CoherentBuilder(model, topology, linked, Coherence())
-    n_chains, n_frames = 400, 8
+    n_chains, n_frames = 1000, 8
     frames = c_alpha.expand(n_frames, -1, -1)
     moved, _, _ = build(builder, frames, times=20.0 * np.arange(n_frames), samples=n_chains)
     alone = ProteinBuilder(model, topology, linked)
@@ -120,9 +120,9 @@ def test_resting_c_alphas_sample_the_distribution_of_single_frames(model, two_he
         return shares[there.view(-1, 25, 4)[0, :, 0]]
 
     apart = (classes(moved[:, -1]) - classes(single[:, 0])).abs()
-    # 400 chains: standard deviations of up to 0.027; the largest of some sixty shares.
-    assert apart.max() < 0.1
-    assert apart.mean() < 0.025
+    # 1000 chains: standard deviations of up to 0.018; the largest of some sixty shares.
+    assert apart.max() < 0.07
+    assert apart.mean() < 0.02
 
 
 def test_noise_is_stationary():
