@@ -54,8 +54,11 @@ def expanded(tensor: Tensor, dimension: int) -> Tensor:
 
 def break_shape(operator: Operator, arguments: Arguments, name: str) -> list[Broken]:
     tensor, free = arguments[name], operator.free.get(name, ())
-    found = [("has no dimension", tensor.flatten()[0]), ("lacks the last dimension", tensor[..., 0]),
-             ("has one dimension more at the end", tensor.unsqueeze(-1))]  # fmt: skip
+    found: list[Broken] = [("has no dimension", tensor.flatten()[0])]
+    if name in operator.any_shape:
+        return found + [(f"has a huge dimension {d}", expanded(tensor, d)) for d in range(-tensor.dim(), 0)]
+    found += [("lacks the last dimension", tensor[..., 0]),
+              ("has one dimension more at the end", tensor.unsqueeze(-1))]  # fmt: skip
     if -tensor.dim() not in free:
         found.append(("has one dimension more at the start", tensor.unsqueeze(0)))
     for d in range(-tensor.dim(), 0):

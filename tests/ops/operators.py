@@ -32,6 +32,8 @@ class Operator:
     differentiable: tuple[str, ...] = ()
     free: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Dimensions, counted from the last as -1, whose size nothing fixes, for a batch of one dimension."""
+    any_shape: frozenset[str] = frozenset()
+    """Tensors that may have any shape of one dimension or more, as no other argument has their sizes."""
     bad_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     """Numbers of the right type that must be refused."""
     index_ranges: dict[str, Callable[[Arguments], range]] = field(default_factory=dict)
@@ -491,7 +493,8 @@ def basin_operators() -> list[Operator]:
             name,
             make,
             {"bins": 1},
-            free={"probabilities": (-1, -2) if name == "find_basins" else (-1,)},
+            free={"probabilities": (-1,)},
+            any_shape=frozenset({"probabilities"} if name == "find_basins" else ()),
             bad_values={"smoothing_passes": (-1, 4097, 2**62)},
         )
         for name, make in makers.items()
