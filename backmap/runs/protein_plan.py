@@ -220,6 +220,7 @@ _OF_PROTEINS = (
     "keep_given",
     "c_alphas",
     "bead_noise",
+    "best",
     "coherent",
     "minimise",
 )
@@ -238,7 +239,7 @@ def _check_options_of_nucleic(source: Source, asked: Building) -> None:
     if any(asked_for.values()):
         done = " and ".join(word for word, given in asked_for.items() if given)
         warnings.warn(
-            f"{source.name}: only the protein is {done}; nucleic acids are built in each frame on their own",
+            f"{source.name}: only the protein is {done}; nucleic acids are drawn in each frame on their own",
             InputWarning,
             stacklevel=2,
         )

@@ -172,6 +172,7 @@ def test_bad_beads_are_refused(beads, written, tmp_path, capsys):
         (lines, ["--nucleic-beads", "nowhere"], "neither a mapping of nucleic acids"),
         (lines, ["--nucleic-beads", "p+base"], "residue 1 DC has the beads S, B, which the mapping p+base"),
         (lines, ["--keep-given"], "--keep-given: applies to proteins"),
+        (lines, ["--best"], "--best: applies to proteins"),
         (lines, ["--beads", "martini3"], "--beads: applies to proteins"),
         (far, [], "too far apart"),
         (without(lines, "S"), [], "chain A residue 3 DA has the beads P, B, which no known mapping"),
