@@ -18,16 +18,12 @@ from typing import Any
 import numpy as np
 
 from backmap.chemistry.backward_map import parse_backward_map
+from backmap.chemistry.mapping_table import MASSES, check_entries, read_mapping_file, unreadable
 from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_CB, element
 from backmap.errors import InputError
 from backmap.limits import shown
 
 _FOLDER = Path(__file__).with_name("bead_mappings")
-_LARGEST_FILE = 1_000_000
-"""Bytes."""
-
-_MASSES = {"C": 12.011, "N": 14.007, "O": 15.999, "S": 32.06}
-_WEIGHTS = ("mass", "equal")
 _BEAD_NAME = re.compile("[!-~]{1,16}")
 _MAP_SUFFIX = ".map"
 _GROUPS = {"backbone": slice(0, 4), "side-chain": slice(4, None), "all": slice(0, None)}
@@ -284,12 +280,10 @@ def read_mapping(path: Path) -> BeadMapping:
     """
     is_map = path.suffix.lower() == _MAP_SUFFIX
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"{path} is too large for a bead mapping")
-        text = path.read_text(encoding="utf-8")
+        text = read_mapping_file(path)
         table = {} if is_map else tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as a bead mapping: {error}") from None
+        raise unreadable(path, error) from None
     try:
         return _parse_map(path.stem, text) if is_map else _parse_mapping(path.stem, table)
     except ValueError as error:
@@ -307,22 +301,14 @@ def _parse_map(name: str, text: str) -> BeadMapping:
 
 def _centre_of_mass(name: str, shares: Mapping[str, float]) -> Bead:
     """Return a bead at the centre of mass of shares of atoms."""
-    masses = [share * _MASSES[element(atom)] for atom, share in shares.items()]
+    masses = [share * MASSES[element(atom)] for atom, share in shares.items()]
     return Bead(name, tuple(shares), tuple(mass / sum(masses) for mass in masses))
 
 
 def _parse_mapping(name: str, table: dict[str, Any]) -> BeadMapping:
     known = {"description": str, "weights": str, "every": dict, "residues": dict}
     known |= dict.fromkeys(("ignored", "also_called"), list)
-    kinds = {str: "text", list: "a list", dict: "a table"}
-    for key, value in table.items():
-        if key not in known:
-            raise ValueError(f"unknown entry {shown(key)}; a mapping has {', '.join(known)}")
-        if not isinstance(value, known[key]):
-            raise ValueError(f"{key} is {shown(value)}; it must be {kinds[known[key]]}")
-    weights = table.get("weights", "mass")
-    if weights not in _WEIGHTS:
-        raise ValueError(f"weights is {shown(weights)}; it must be mass or equal")
+    weights = check_entries(table, known)
     unknown = next((residue for residue in table.get("residues", {}) if residue not in HEAVY_ATOMS), None)
     if unknown is not None:
         raise ValueError(f"residues.{unknown} is not one of the twenty amino acids (ALA, ARG ...)")
@@ -385,7 +371,7 @@ def _atoms_of(word: str, residue: str) -> tuple[str, ...]:
 def _parse_weights(given: Any, atoms: list[str], where: str) -> tuple[float, ...]:
     """Return weights that sum to one."""
     if given == "mass":
-        numbers = [_MASSES[element(atom)] for atom in atoms]
+        numbers = [MASSES[element(atom)] for atom in atoms]
     elif given == "equal":
         numbers = [1.0] * len(atoms)
     elif isinstance(given, list) and all(

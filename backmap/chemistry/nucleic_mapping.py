@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from backmap.chemistry.mapping_table import MASSES, check_entries, read_mapping_file, unreadable
 from backmap.chemistry.nucleotides import (
     N_BACKBONE_SLOTS,
     NUCLEOTIDE_NAMES,
@@ -26,7 +27,6 @@ from backmap.errors import InputError, OptionError
 from backmap.limits import shown
 
 _FOLDER = Path(__file__).with_name("nucleic_bead_mappings")
-_MASSES = {"C": 12.011, "N": 14.007, "O": 15.999, "P": 30.974}
 _GROUPS = {
     "phosphate": "P OP1 OP2 O5'",
     "sugar": "C5' C4' O4' C3' C2' O2' C1'",
@@ -37,8 +37,13 @@ _GROUPS = {
 PREVIOUS_O3 = NUCLEOTIDE_SLOTS
 """Column of weights for O3' of the nucleotide before, which some models count to the phosphate: ``-O3'``."""
 
-_KEYS = {"description": str, "weights": str, "every": dict, "bases": dict, "also_named": dict}
-_WORDS = {str: "text", dict: "a table"}
+_KEYS: dict[str, type] = {
+    "description": str,
+    "weights": str,
+    "every": dict,
+    "bases": dict,
+    "also_named": dict,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +142,9 @@ def read_nucleic_mapping(path: Path) -> NucleicMapping:
         If the file cannot be read or is not such a mapping.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_mapping_file(path))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as a bead mapping: {error}") from None
+        raise unreadable(path, error) from None
     try:
         return _parse(path.stem, table)
     except ValueError as error:
@@ -147,14 +152,7 @@ def read_nucleic_mapping(path: Path) -> NucleicMapping:
 
 
 def _parse(name: str, table: dict[str, Any]) -> NucleicMapping:
-    for key, value in table.items():
-        if key not in _KEYS:
-            raise ValueError(f"unknown entry {shown(key)}; a mapping has {', '.join(_KEYS)}")
-        if not isinstance(value, _KEYS[key]):
-            raise ValueError(f"{key} is {shown(value)}; it must be {_WORDS[_KEYS[key]]}")
-    kind = table.get("weights", "mass")
-    if kind not in ("mass", "equal"):
-        raise ValueError(f"weights is {shown(kind)}; it must be mass or equal")
+    kind = check_entries(table, _KEYS)
     bases = table.get("bases", {})
     for letter, entries in bases.items():
         if letter not in "ACGTU" or not isinstance(entries, dict):
@@ -189,9 +187,9 @@ def _weights(nucleotide: str, bead: str, atoms: Any, kind: str) -> np.ndarray:
     for word in atoms.split():
         for atom in groups.get(word, [word]):
             if atom == "-O3'":
-                row[PREVIOUS_O3] += _MASSES["O"] if kind == "mass" else 1.0
+                row[PREVIOUS_O3] += MASSES["O"] if kind == "mass" else 1.0
             elif atom in known:
-                row[known.index(atom)] += _MASSES[atom[0]] if kind == "mass" else 1.0
+                row[known.index(atom)] += MASSES[atom[0]] if kind == "mass" else 1.0
             elif atom != "O2'":
                 raise ValueError(f"{bead}: {nucleotide} has no atom {shown(atom)}")
     if not row.any():

@@ -83,7 +83,7 @@ class NucleicTopology:
 
     @property
     def radii(self) -> np.ndarray:
-        """(nucleotides, 23) float64: radius of each atom in nm, 0 where there is none."""
+        """(nucleotides, 23) float64: radius of each atom in nm, 0 in unused slots."""
         kinds = np.array(
             [
                 [contact_radius(atom) if atom else 0.0 for atom in nucleotide_atoms(name)]

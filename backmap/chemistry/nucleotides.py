@@ -93,7 +93,7 @@ def is_deoxy(name: str) -> bool:
 
 @functools.cache
 def nucleotide_atoms(name: str) -> tuple[str, ...]:
-    """Return the names of the heavy atoms of a nucleotide by slot; an empty name where there is none."""
+    """Return the names of the heavy atoms of a nucleotide by slot; unused slots have an empty name."""
     base = [entry.split()[0] for entry in _BASES_ANGSTROM[base_letter(name)].split(", ")]
     backbone = ["" if atom == "O2'" and is_deoxy(name) else atom for atom in BACKBONE_ATOMS]
     return (*backbone, *base, *[""] * (NUCLEOTIDE_SLOTS - N_BACKBONE_SLOTS - len(base)))

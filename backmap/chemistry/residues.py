@@ -226,40 +226,23 @@ def _atom_mask() -> np.ndarray:
 CONTACT_RADII_NM = {"C": 0.160, "N": 0.145, "O": 0.140, "S": 0.165, "P": 0.165, "Se": 0.170}
 """By element: atoms closer than the sum of their radii overlap; the radii allow for hydrogen bonds."""
 
-
 UNITED_CARBON_RADII_NM = {"bare": 0.165, "aromatic": 0.170, "alpha": 0.170, "aliphatic": 0.175}
 """Radii of carbons together with their hydrogens: without any, in rings, CA, and all others."""
 
 UNITED_SULFUR_RADIUS_NM = 0.175
 
-AROMATIC_CARBONS = {
-    "PHE": ("CD1", "CD2", "CE1", "CE2", "CZ"),
-    "TYR": ("CD1", "CD2", "CE1", "CE2"),
-    "TRP": ("CD1", "CE3", "CZ2", "CZ3", "CH2"),
-    "HIS": ("CD2", "CE1"),
-}
-"""Carbons with a hydrogen in aromatic rings."""
-
-BARE_CARBONS = {
-    "ARG": ("CZ",),
-    "ASN": ("CG",),
-    "ASP": ("CG",),
-    "GLN": ("CD",),
-    "GLU": ("CD",),
-    "HIS": ("CG",),
-    "PHE": ("CG",),
-    "TRP": ("CG", "CD2", "CE2"),
-    "TYR": ("CG", "CZ"),
-}
-"""Carbons without a hydrogen, besides C of the backbone."""
+CARBONYL_CARBONS = {"ASN": "CG", "ASP": "CG", "GLN": "CD", "GLU": "CD"}
+"""Carbons of amides and carboxylates in side chains."""
 
 
 def _carbon_kind(residue: str, atom: str) -> str:
     if atom == "CA":
         return "alpha"
-    if atom == "C" or atom in BARE_CARBONS.get(residue, ()):
+    if atom == "C" or CARBONYL_CARBONS.get(residue) == atom or (residue, atom) == ("ARG", "CZ"):
         return "bare"
-    return "aromatic" if atom in AROMATIC_CARBONS.get(residue, ()) else "aliphatic"
+    if residue == "PRO" or not any(atom in ring for ring in AROMATIC_RINGS.get(residue, ())):
+        return "aliphatic"
+    return "bare" if sum(atom in bond for bond in BONDS[residue]) == 3 else "aromatic"
 
 
 def _united_radii() -> np.ndarray:

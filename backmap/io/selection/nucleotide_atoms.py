@@ -37,7 +37,7 @@ class NucleotideAtoms:
     topology : NucleicTopology
         The nucleotides.
     index : ndarray, (nucleotides, 23) int64
-        Index of each atom in the coordinates of a frame; -1 if there is none.
+        Index of each atom in the coordinates of a frame; -1 for atoms that the file lacks.
     others : tuple of str
         Names of the residues that are not nucleotides.
     """

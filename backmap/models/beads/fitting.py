@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, Topology, penalty_terms
+from backmap.models.beads.descent import descend, penalty_gradient, strained_bonds
 from backmap.models.beads.disulfide_springs import DisulfideSprings
 from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.beads.volumes import Volumes
@@ -15,7 +16,6 @@ from backmap.models.protein.given_atoms import standing_atoms
 from backmap.models.protein.side_chains import wrong_hand
 
 _STEPS = 30
-_MOMENTUM = 0.9
 _STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
 """Of bonds, distances across angles, and overlaps."""
 
@@ -27,10 +27,6 @@ _TORSION_KT_PER_NM2, _TORSION_KT_PER_NM6 = 2_000.0, 5e6
 
 _STEP_SIZE_NM2 = 3.5e-6
 """Steps along the force in kT/nm, about one over the largest curvature of the energy."""
-
-_LARGEST_STEP_NM = 0.01
-STRAINED_BOND = 0.10
-"""A bond is strained if its length deviates from the ideal by more than this fraction of it."""
 
 _N, _CA, _C = range(3)
 _NEXT = ATOM_SLOTS
@@ -112,17 +108,14 @@ class BeadFitter:
         """
         built = self._lengths(atoms)[0], self._volumes.of(atoms)
         disulfides = self._disulfides.find(atoms)
-        position = self._onto_beads(atoms.clone(), evidence)
-        ahead, before = position, position
-        for _ in range(_STEPS):
-            gradient = self._disulfides.add(self._gradient(ahead, *built, box), ahead, disulfides)
-            step = -_STEP_SIZE_NM2 * gradient
-            length = torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(1e-12)
-            step = step * (length.clamp_max(_LARGEST_STEP_NM) / length)
-            position = self._onto_beads(ahead + step, evidence)
-            ahead = position + _MOMENTUM * (position - before)
-            before = position
-        return position
+
+        def gradient(ahead: Tensor) -> Tensor:
+            return self._disulfides.add(self._gradient(ahead, *built, box), ahead, disulfides)
+
+        start = self._onto_beads(atoms.clone(), evidence)
+        return descend(
+            start, gradient, lambda moved: self._onto_beads(moved, evidence), _STEPS, _STEP_SIZE_NM2
+        )
 
     def strained(self, atoms: Tensor) -> Tensor:
         """Return which residues have a strained bond, or a centre of the wrong hand.
@@ -136,35 +129,12 @@ class BeadFitter:
         -------
         Tensor, (..., residues) bool
         """
-        bonds, lengths = self._terms["bonds"], self._terms["bond_lengths"]
-        ends = atoms.flatten(-3, -2)[..., bonds, :]
-        found = torch.linalg.vector_norm(ends[..., 1, :] - ends[..., 0, :], dim=-1)
-        off = (found / lengths - 1).abs() > STRAINED_BOND
-        strained = wrong_hand(atoms, self._types) & (self._types != RESIDUE_INDEX["GLY"])
-        residues = torch.div(bonds, ATOM_SLOTS, rounding_mode="floor")
-        number = torch.zeros(strained.shape, dtype=torch.int64, device=atoms.device)
-        for end in residues.unbind(dim=1):
-            number.index_add_(-1, end, off.long())
-        return strained | (number > 0)
+        wrong = wrong_hand(atoms, self._types) & (self._types != RESIDUE_INDEX["GLY"])
+        return wrong | strained_bonds(atoms, self._terms)
 
     def _gradient(self, atoms: Tensor, lengths: Tensor, volumes: Tensor, box: Tensor | None) -> Tensor:
-        """Return the gradient of the energy in kT/nm; the operator's forward pass is not needed."""
-        terms = self._terms
-        gradient = torch.ops.backmap.structure_penalty_backward(
-            atoms.new_ones(len(atoms), 3),
-            atoms,
-            terms["present"],
-            terms["bonds"],
-            terms["bond_lengths"],
-            terms["angle_ends"],
-            terms["angle_spans"],
-            terms["radii"],
-            terms["exclusion_start"],
-            terms["exclusions"],
-            *_STIFFNESS_KT_PER_NM2,
-            1.0,
-            box,
-        )
+        """Return the gradient of the energy in kT/nm, without that of disulfides."""
+        gradient = penalty_gradient(atoms, self._terms, _STIFFNESS_KT_PER_NM2, box)
         gradient = self._volumes.add_gradient(gradient.flatten(1, 2), atoms, volumes)
         now, apart = self._lengths(atoms)
         pull = 2 * _TORSION_KT_PER_NM2 * ((now - lengths) / now)[..., None] * apart

@@ -10,12 +10,12 @@ from backmap.chemistry.nucleic_mapping import PREVIOUS_O3, NucleicLayout
 from backmap.chemistry.nucleic_topology import NucleicTopology
 from backmap.chemistry.nucleotides import NUCLEOTIDE_SLOTS, SLOT_O3
 from backmap.chemistry.penalty_terms import angles_and_exclusions
+from backmap.models.beads.descent import descend, penalty_gradient, strained_bonds
 from backmap.models.beads.fitting import branched_atoms
 from backmap.models.beads.volumes import Volumes
 from backmap.models.nucleic.pairing import BasePairs, Springs
 
 _STEPS = 120
-_MOMENTUM = 0.9
 _STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
 """Of bonds, distances across angles and within bases, and overlaps."""
 
@@ -23,12 +23,8 @@ _VOLUME_KT_PER_NM6 = 2.5e7
 _STEP_SIZE_NM2 = 2e-6
 """Steps along the force in kT/nm, less than one over the largest curvature of the energy."""
 
-_LARGEST_STEP_NM = 0.01
 _TOLERANCES_NM = 0.0, 0.02, 0.04, 0.08, 0.16
 """How far from its bead an image may lie: the first of these that strains no bond."""
-
-STRAINED_BOND = 0.10
-"""A bond is strained if its length deviates from the ideal by more than this fraction of it."""
 
 
 class NucleicFitter:
@@ -114,27 +110,17 @@ class NucleicFitter:
         """Move atoms with the tolerances of these levels (frames, nucleotides)."""
         tolerance = atoms.new_tensor(_TOLERANCES_NM)[level][:, self._nucleotides]
         volumes, springs = self._volumes.of(atoms), self._pairs.find(atoms, box)
-        position = self._onto_beads(atoms, beads, tolerance)
-        ahead, before = position, position
-        for _ in range(_STEPS):
-            step = -_STEP_SIZE_NM2 * self._gradient(ahead, volumes, springs, box)
-            length = torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(1e-12)
-            step = step * (length.clamp_max(_LARGEST_STEP_NM) / length)
-            position = self._onto_beads(ahead + step, beads, tolerance)
-            ahead = position + _MOMENTUM * (position - before)
-            before = position
-        return position
+        return descend(
+            self._onto_beads(atoms, beads, tolerance),
+            lambda ahead: self._gradient(ahead, volumes, springs, box),
+            lambda moved: self._onto_beads(moved, beads, tolerance),
+            _STEPS,
+            _STEP_SIZE_NM2,
+        )
 
     def strained(self, atoms: Tensor) -> Tensor:
         """Return which nucleotides (..., nucleotides) have a strained bond in (..., nucleotides, 23, 3)."""
-        bonds, lengths = self._terms["bonds"], self._terms["bond_lengths"]
-        ends = atoms.flatten(-3, -2)[..., bonds, :]
-        found = torch.linalg.vector_norm(ends[..., 1, :] - ends[..., 0, :], dim=-1)
-        off = (found / lengths - 1).abs() > STRAINED_BOND
-        number = torch.zeros(*atoms.shape[:-3], self._shape[0], dtype=torch.int64, device=atoms.device)
-        for end in torch.div(bonds, NUCLEOTIDE_SLOTS, rounding_mode="floor").unbind(dim=1):
-            number.index_add_(-1, end, off.long())
-        return number > 0
+        return strained_bonds(atoms, self._terms)
 
     def image(self, atoms: Tensor) -> Tensor:
         """Return the beads (..., beads, 3) of atoms (..., nucleotides, 23, 3).
@@ -147,22 +133,7 @@ class NucleicFitter:
         return image.index_add_(-2, beads, weighted)
 
     def _gradient(self, atoms: Tensor, volumes: Tensor, springs: Springs, box: Tensor | None) -> Tensor:
-        terms = self._terms
-        gradient = torch.ops.backmap.structure_penalty_backward(
-            atoms.new_ones(len(atoms), 3),
-            atoms,
-            terms["present"],
-            terms["bonds"],
-            terms["bond_lengths"],
-            terms["angle_ends"],
-            terms["angle_spans"],
-            terms["radii"],
-            terms["exclusion_start"],
-            terms["exclusions"],
-            *_STIFFNESS_KT_PER_NM2,
-            1.0,
-            box,
-        )
+        gradient = penalty_gradient(atoms, self._terms, _STIFFNESS_KT_PER_NM2, box)
         flat = self._volumes.add_gradient(gradient.flatten(1, 2), atoms, volumes)
         return self._pairs.add_gradient(flat, atoms, springs).view_as(atoms)
 

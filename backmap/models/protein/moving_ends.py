@@ -90,7 +90,7 @@ def step_ends(
     axis = c_alpha[:, :, lasts, None]
     c_before, n = (peptides[:, :, (lasts - 1).clamp_min(0), None, atom] for atom in (0, 2))
     torsion, turn, direction = before
-    shares = []
+    torsions, turns = [], []
     for frame in range(c_alpha.shape[1]):
         points = c_before[:, frame], n[:, frame], axis[:, frame]
         drawn = uniforms[:, frame]
@@ -107,9 +107,11 @@ def step_ends(
         direction = (
             place_atom(*points, builder.c_length, builder.mean_angle, torsion[:, len(starts) :]) - points[2]
         )
-        share, place = shares_of_angle(probabilities, torsion)
-        shares.append(torch.stack([share, place, (turn / (2 * math.pi)).clamp_max(1 - 2.0**-24)], dim=-1))
-    return EndTrials(torsion, turn, direction), torch.stack(shares, dim=1)
+        torsions.append(torsion)
+        turns.append(turn)
+    share, place = shares_of_angle(probabilities, torch.stack(torsions, dim=1))
+    turned = (torch.stack(turns, dim=1) / (2 * math.pi)).clamp_max(1 - 2.0**-24)
+    return EndTrials(torsion, turn, direction), torch.stack([share, place, turned], dim=-1)
 
 
 def _at(probabilities: Tensor, angle: Tensor) -> Tensor:
