@@ -234,13 +234,27 @@ UNITED_SULFUR_RADIUS_NM = 0.175
 CARBONYL_CARBONS = {"ASN": "CG", "ASP": "CG", "GLN": "CD", "GLU": "CD"}
 """Carbons of amides and carboxylates in side chains."""
 
+AROMATIC_ATOMS = {
+    name: frozenset(atom for ring in rings for atom in ring)
+    for name, rings in AROMATIC_RINGS.items()
+    if name != "PRO"
+}
+"""Atoms of aromatic rings."""
+
+PLANAR_CARBONS = {
+    **{name: frozenset(atom for atom in atoms if atom[0] == "C") for name, atoms in AROMATIC_ATOMS.items()},
+    **{name: frozenset({atom}) for name, atom in CARBONYL_CARBONS.items()},
+    "ARG": frozenset({"CZ"}),
+}
+"""Carbons of side chains with three neighbours, hydrogens included; all others have four."""
+
 
 def _carbon_kind(residue: str, atom: str) -> str:
     if atom == "CA":
         return "alpha"
-    if atom == "C" or CARBONYL_CARBONS.get(residue) == atom or (residue, atom) == ("ARG", "CZ"):
+    if atom == "C":
         return "bare"
-    if residue == "PRO" or not any(atom in ring for ring in AROMATIC_RINGS.get(residue, ())):
+    if atom not in PLANAR_CARBONS.get(residue, ()):
         return "aliphatic"
     return "bare" if sum(atom in bond for bond in BONDS[residue]) == 3 else "aromatic"
 

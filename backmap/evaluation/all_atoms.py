@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, SLOT_OXT, Topology
-from backmap.chemistry.residues import element
+from backmap.chemistry.residues import PLANAR_CARBONS, element
 from backmap.chemistry.sites import atom_names
 from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList
@@ -20,10 +20,6 @@ from .contacts import AtomKinds, ContactCounter
 LONGEST_BOND_NM = 0.16
 """A hydrogen of a file belongs to the nearest heavy atom of its residue, which is closer than this."""
 
-_PLANAR_CARBONS = {
-    "ARG": "CZ", "ASN": "CG", "ASP": "CG", "GLN": "CD", "GLU": "CD", "HIS": "CG CD2 CE1",
-    "PHE": "CG CD1 CD2 CE1 CE2 CZ", "TRP": "CG CD1 CD2 CE2 CE3 CZ2 CZ3 CH2", "TYR": "CG CD1 CD2 CE1 CE2 CZ",
-}  # fmt: skip
 _FAR_NM = 100.0
 _DISULFIDE_NM = 0.25
 
@@ -233,7 +229,7 @@ def _first_incomplete(kinds: AtomKinds, known: np.ndarray, linked: np.ndarray) -
         residue, name = int(kinds.residue_of[atom]), kinds.names[atom]
         kind = kinds.residue_names[residue]
         if kinds.elements[atom] == "C" and name != "C":
-            wanted = (3 if name in _PLANAR_CARBONS.get(kind, "").split() else 4) - n_heavy[atom]
+            wanted = (3 if name in PLANAR_CARBONS.get(kind, ()) else 4) - n_heavy[atom]
         else:
             wanted = int(name == "N" and kind != "PRO" and not starts_segment[residue])
         if n_hydrogens[atom] < wanted:

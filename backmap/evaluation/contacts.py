@@ -16,7 +16,7 @@ from scipy.sparse import coo_array, eye_array
 from scipy.spatial import cKDTree
 
 from backmap.chemistry.near_pairs import near_pairs
-from backmap.chemistry.residues import AROMATIC_RINGS, CARBONYL_CARBONS
+from backmap.chemistry.residues import AROMATIC_ATOMS, CARBONYL_CARBONS
 
 OVERLAP_NM = 0.04
 """Two atoms clash if the spheres of their van der Waals radii overlap by at least this much."""
@@ -32,11 +32,6 @@ HYDROGEN_BOND_NM, SALT_BRIDGE_NM = 0.06, 0.08
 EXCLUDED_BONDS, EXCLUDED_BONDS_OF_HYDROGENS = 3, 4
 """Atoms at most this many bonds apart do not clash; the second number holds if one of them is a hydrogen."""
 
-AROMATIC_ATOMS = {
-    name: frozenset(atom for ring in rings for atom in ring)
-    for name, rings in AROMATIC_RINGS.items()
-    if name != "PRO"
-}
 NEGATIVE_OXYGENS = {"ASP": ("OD1", "OD2"), "GLU": ("OE1", "OE2")}
 
 
