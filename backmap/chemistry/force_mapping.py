@@ -105,7 +105,7 @@ def _conditions(mapping: LinearMapping, groups: np.ndarray) -> np.ndarray:
 
 
 def _least_squares(quadratic: np.ndarray, conditions: np.ndarray, mapping: LinearMapping) -> np.ndarray:
-    """Minimise w^T Q w for each row w of weights, such that conditions @ w is 1 for its bead and 0 for others.
+    """Minimise w^T Q w for each row w, such that conditions @ w is 1 for its bead and 0 for the others.
 
     The minimum is w = Q^-1 C^T (C Q^-1 C^T)^-1 e.
     """

@@ -37,6 +37,7 @@ VERBS: dict[str, str] = {
     "coarse-grain": "write the beads of a structure or trajectory of atoms",
     "evaluate": "score built structures against a reference",
     "train": "train a model",
+    "simulate": "simulate a coarse-grained molecule with a trained force field",
     "export": "write a model to a file that programs run without Python",
     "models": "list the models that come with backmap, or show a model card",
     "beads": "list the coarse-grained representations that can be read, or show one",

@@ -19,6 +19,9 @@ from .options import add_options
 if TYPE_CHECKING:
     from backmap.datasets.corpus import Corpus
     from backmap.datasets.frame_pairs import FramePairs
+    from backmap.datasets.mapped_forces import MappedForces
+
+    Dataset = Corpus | FramePairs | MappedForces
 
 _LARGEST_CONFIGURATION = 10_000_000
 """Bytes."""
@@ -45,8 +48,12 @@ class Structures:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add = parser.add_argument
-    families = ["protein", "diamondback", "temporal", "beads", "coherence"]
-    add("family", choices=families, help="what to train: a kind of model, or how fast torsions are forgotten")
+    families = ["protein", "diamondback", "temporal", "beads", "coherence", "cgschnet"]
+    add(
+        "family",
+        choices=families,
+        help="what to train: a kind of model, the memory of torsions, or a coarse-grained force field",
+    )
     add(
         "config",
         type=Path,
@@ -67,7 +74,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and write the model file, or suggest a configuration."""
     import torch
 
-    from backmap.cli import train_beads, train_coherence, train_diamondback, train_protein, train_temporal
+    from backmap.cli import (
+        train_beads,
+        train_cgschnet,
+        train_coherence,
+        train_diamondback,
+        train_protein,
+        train_temporal,
+    )
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -89,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         "temporal": train_temporal,
         "beads": train_beads,
         "coherence": train_coherence,
+        "cgschnet": train_cgschnet,
     }
     family = families[arguments.family]
     _refuse_old_states(arguments.output, arguments.resume)
@@ -146,9 +161,7 @@ def load_corpora(path: Path, table: dict[str, Any]) -> tuple[Corpus, Corpus]:
         raise InputError(f"{path}: {error}") from None
 
 
-def describe_training(
-    training: Any, data: Corpus | FramePairs, held_out: Corpus | FramePairs, history: Any
-) -> dict[str, Any]:
+def describe_training(training: Any, data: Dataset, held_out: Dataset, history: Any) -> dict[str, Any]:
     """Say how weights came to be, for their checkpoint."""
     import torch
 

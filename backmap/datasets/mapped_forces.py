@@ -95,6 +95,29 @@ class MappedForces:
         return MappedForces(self.beads[rows], self.forces[rows], weights / weights.mean())
 
 
+@dataclass(frozen=True)
+class ForceData:
+    """What a force field learns from.
+
+    Parameters
+    ----------
+    train, held_out : MappedForces
+        Frames to train on, and to validate with.
+    molecule : Molecule
+        Atoms.
+    mapping : LinearMapping
+        Positions of the beads.
+    force_mapping : ForceMapping
+        Forces on the beads.
+    """
+
+    train: MappedForces
+    held_out: MappedForces
+    molecule: Molecule
+    mapping: LinearMapping
+    force_mapping: ForceMapping
+
+
 def load_mapped_forces(
     trajectories: Sequence[str | Path],
     topology: str | Path,
@@ -106,7 +129,7 @@ def load_mapped_forces(
     unit: ForceUnit = ForceUnit.KJ_PER_MOL_NM,
     temperature: float = 300.0,
     train_share: float = 0.9,
-) -> tuple[MappedForces, MappedForces, Molecule, LinearMapping]:
+) -> ForceData:
     """Read trajectories and forces of one molecule, and map both to beads.
 
     Parameters
@@ -130,15 +153,6 @@ def load_mapped_forces(
         In K.
     train_share : float
         First part of each trajectory to train on; the rest is held out.
-
-    Returns
-    -------
-    MappedForces, MappedForces
-        To train on, and held out.
-    Molecule
-        The molecule.
-    LinearMapping
-        Positions of its beads.
 
     Raises
     ------
@@ -174,7 +188,8 @@ def load_mapped_forces(
         _read_weights(trajectories, pairs),
     )
     _require_consistent(data, BOLTZMANN * temperature, str(files[0]))
-    return *_split(data, pairs.lengths, train_share), molecule, mapping
+    train, held_out = _split(data, pairs.lengths, train_share)
+    return ForceData(train, held_out, molecule, mapping, force_mapping)
 
 
 def _read_forces(path: Path, n_frames: int, n_atoms: int) -> np.ndarray:

@@ -14,8 +14,7 @@ from torch import Tensor
 from backmap.cg.config import CgSchNetConfig
 from backmap.cg.model import CgForceField
 from backmap.cg.schnet import SchNet
-from backmap.chemistry import LinearMapping, Molecule
-from backmap.datasets.mapped_forces import MappedForces
+from backmap.datasets.mapped_forces import ForceData, MappedForces
 from backmap.models.configuration import Number
 from backmap.training.cg_prior import fit_prior
 from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
@@ -75,10 +74,7 @@ class CgSchNetTrainingResult:
 def train_cgschnet(
     config: CgSchNetConfig,
     training: CgSchNetTrainingConfig,
-    molecule: Molecule,
-    mapping: LinearMapping,
-    data: MappedForces,
-    held_out: MappedForces,
+    data: ForceData,
     folder: Path,
     device: torch.device,
     resume: bool,
@@ -89,10 +85,8 @@ def train_cgschnet(
     ----------
     config, training
         Configurations.
-    molecule, mapping
-        What the beads stand for.
-    data, held_out : MappedForces
-        Training and validation frames.
+    data : ForceData
+        Frames of beads with forces.
     folder : Path
         Where the state is kept.
     device : torch.device
@@ -106,13 +100,14 @@ def train_cgschnet(
         With one sentence, if the beads of the molecule cannot be connected.
     """
     torch.manual_seed(training.seed)
-    force_field = CgForceField(config, molecule, mapping)
-    fit_prior(force_field.prior, data.beads, data.weights)
+    force_field = CgForceField(config, data.molecule, data.mapping)
+    frames = data.train
+    fit_prior(force_field.prior, frames.beads, frames.weights)
     generator = np.random.default_rng((training.seed, 2))
-    chosen = generator.choice(len(data), training.start_frames, p=data.weights / data.weights.sum())
-    force_field.start = torch.from_numpy(data.beads[chosen])
+    chosen = generator.choice(len(frames), training.start_frames, p=frames.weights / frames.weights.sum())
+    force_field.start = torch.from_numpy(frames.beads[chosen])
     force_field.to(device)
-    stage = ForceMatching(force_field, training, data, held_out, device)
+    stage = ForceMatching(force_field, training, frames, data.held_out, device)
     force_field.scale.copy_(stage.spread * _REACH_NM)
     history = train_stage(stage, folder / "cgschnet.state", resume)
     force_field.eval()

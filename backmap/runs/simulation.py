@@ -1,0 +1,336 @@
+"""Simulations of coarse-grained molecules, from a force field to trajectories; resumable."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from backmap.cg.langevin import LangevinDynamics, ReplicaState, is_sound
+from backmap.cg.model import CgForceField, load_force_field
+from backmap.chemistry import Molecule
+from backmap.cluster.devices import DEVICES, select_device
+from backmap.errors import InputError, InputWarning
+from backmap.io import (
+    AtomList,
+    Frames,
+    GrowingOutput,
+    Journal,
+    Progress,
+    describe_file,
+    open_beads,
+)
+from backmap.io.durable import manifest
+from backmap.limits import Flag, Name, OneOf, Real, Whole
+from backmap.options import check_options, option, options_of
+from backmap.usual_settings import usual_settings
+
+from .outputs import Outputs
+from .progress_report import ProgressReport
+from .recorder import Recorder, Step
+from .wording import counted, named, rounded
+
+_FRAMES_PER_READ = 1_000
+_MOST_START_FRAMES = 10_000
+_FILES_PER_COMMIT = 100
+"""With more replicas, progress is recorded less often than every second: each file has to reach the disk."""
+_REPLICAS_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """What to simulate, and how."""
+
+    force_field: str = option(
+        ...,
+        Name(),
+        "force field from `backmap train cgschnet`",
+        metavar="FORCE_FIELD",
+        group="files",
+        decides=False,  # its content decides
+    )
+    output: str = option(
+        ...,
+        Name(),
+        "trajectory of beads; each of several replicas gets a file with its number",
+        metavar="FILE",
+        group="files",
+        decides=False,
+    )
+    start: str | None = option(
+        None,
+        Name(),
+        "frames to start from: beads, or all atoms",
+        unset="frames that the force field was trained on",
+        metavar="FILE",
+        group="files",
+        decides=False,  # its content decides
+    )
+    top: str | None = option(
+        None, Name(), "topology of the frames to start from", metavar="FILE", group="files", decides=False
+    )
+    overwrite: bool = option(
+        False, Flag(), "replace the outputs of an earlier run", group="files", decides=False
+    )
+    replicas: int = option(
+        1, Whole(1, 100_000), "independent simulations, all at once", metavar="N", group="simulation"
+    )
+    frames: int = option(1_000, Whole(1, 10**9), "frames to write", metavar="N", group="simulation")
+    steps: int = option(100, Whole(1, 10**9), "time steps per frame", metavar="N", group="simulation")
+    time_step: float = option(
+        0.004, Real(1e-6, 1.0), "time step of the integrator, in ps", metavar="PS", group="simulation"
+    )
+    friction: float = option(
+        1.0,
+        Real(0.0, 1e6),
+        "friction of the Langevin thermostat, in 1/ps",
+        metavar="RATE",
+        group="simulation",
+    )
+    seed: int = option(0, Whole(0, 2**63 - 1), "seed of the random numbers", metavar="S", group="simulation")
+    device: str = option("auto", OneOf(DEVICES), "where to compute", group="running", decides=False)
+    threads: int | None = option(
+        None,
+        Whole(1, 1_024),
+        "processor threads",
+        unset="all cores",
+        metavar="N",
+        group="running",
+        decides=False,
+    )
+    resume: bool = option(False, Flag(), "resume a run that was stopped", group="running", decides=False)
+    log: str | None = option(
+        None,
+        Name(),
+        "append events to a file of JSON lines",
+        metavar="FILE",
+        group="running",
+        decides=False,
+    )
+    quiet: bool = option(
+        False, Flag(), "show no progress bar and no summary line", group="running", decides=False
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """Options that the written frames depend on, by name."""
+        return {name: getattr(self, name) for name, known in options_of(Simulation).items() if known.decides}
+
+
+@dataclass(frozen=True)
+class SimulationOutcome:
+    """Result of a finished simulation.
+
+    Attributes
+    ----------
+    outputs : list of Path
+        One trajectory per replica.
+    stopped : dict of int to int
+        Replicas that fell apart, counted from 1, and how many frames each has.
+    summary : str
+        What was simulated and how fast, in one line.
+    """
+
+    outputs: list[Path]
+    stopped: dict[int, int]
+    summary: str
+
+
+def simulate(asked: Simulation) -> SimulationOutcome:
+    """Simulate all replicas, and move the trajectories to their final names.
+
+    A replica that falls apart is stopped; its trajectory ends with its last sound frame.
+
+    Raises
+    ------
+    InputError
+        If the force field or the start cannot be used, the output cannot be written, or all replicas fall
+        apart.
+    """
+    with usual_settings():
+        if asked.threads:
+            torch.set_num_threads(asked.threads)
+        return _SimulationRun(asked).carry_out()
+
+
+class _SimulationRun:
+    """One simulation, from files to files."""
+
+    def __init__(self, asked: Simulation) -> None:
+        self.asked = asked
+        self.device = select_device(asked.device)
+        self.force_field = load_force_field(asked.force_field)
+        self.molecule = bead_molecule(self.force_field)
+        self.atoms = AtomList.of_molecule(self.molecule)
+        self.start, self.inputs = self._start_frames()
+        self.force_field.to(self.device)
+        self.bonds, lengths = self.force_field.prior.bonds, self.force_field.prior.bond_parameters[:, 0]
+        self.lengths = lengths
+        if not is_sound(self.start, self.bonds.cpu(), lengths.cpu()).all():
+            raise InputError(
+                f"{asked.start or asked.force_field}: has frames with bonds that are not half to twice as "
+                "long as in the training data; start from other frames"
+            )
+        self.dynamics = LangevinDynamics(
+            lambda positions: self.force_field.energy_and_forces(positions)[1],
+            torch.from_numpy(self.force_field.graph.masses).to(self.device),
+            self.force_field.kt,
+            time_step_ps=asked.time_step,
+            friction_per_ps=asked.friction,
+            seed=asked.seed,
+        )
+
+    def _start_frames(self) -> tuple[torch.Tensor, list[Path]]:
+        """Return frames (frames, beads, 3) in nm to start from, and the files that are read."""
+        asked = self.asked
+        files = [Path(asked.force_field)]
+        if asked.start is None:
+            if not len(self.force_field.start):
+                raise InputError(f"{asked.force_field}: has no frames to start from; give some with --start")
+            return self.force_field.start, files
+        source = open_beads(asked.start, self.force_field.molecule, self.force_field.mapping, asked.top)
+        chunks = []
+        for chunk in source.chunks(_FRAMES_PER_READ):
+            chunks.append(torch.from_numpy(np.asarray(chunk.coordinates, dtype=np.float32)))
+            if sum(map(len, chunks)) >= _MOST_START_FRAMES:
+                break
+        return torch.cat(chunks)[:_MOST_START_FRAMES], [*files, *source.files]
+
+    def carry_out(self) -> SimulationOutcome:
+        """Simulate the remaining frames."""
+        asked = self.asked
+        outputs = Outputs.plan(asked.output, [asked.force_field], asked.replicas)
+        may_replace = asked.overwrite or Journal.is_finishing(outputs.unfinished)
+        log = None if asked.log is None else Path(asked.log)
+        outputs.require_free(self.atoms, self.inputs, may_replace, log)
+        record = {"input": [describe_file(path) for path in self.inputs], **asked.deciding}
+        key = {
+            **asked.deciding,
+            "input": [entry["sha256"] for entry in record["input"]],
+            "device": self.device.type,
+            **{f"version of {package}": version for package, version in manifest.versions().items()},
+        }
+        again = {"resume": asked.resume, "overwrite": asked.overwrite}
+        with Journal(outputs.unfinished, key, outputs.names(self.atoms), **again) as journal:
+            report = ProgressReport(
+                asked.replicas * asked.frames,
+                self.molecule.n_atoms,
+                done=asked.replicas * journal.progress.frames_done,
+                quiet=asked.quiet,
+                log=log,
+            )
+            with report:
+                stopped = self._simulate(outputs, journal, report)
+                if len(stopped) == asked.replicas:
+                    self._refuse_all_stopped(stopped)
+                names = outputs.names(self.atoms)[:-1]  # all but the record
+                found = {"stopped": {str(replica): frames for replica, frames in stopped.items()}}
+                outputs.finish(
+                    journal,
+                    self.atoms,
+                    lambda: self._grow(outputs, journal),
+                    {**record, "outputs": names, **found},
+                    self.inputs,
+                )
+        if stopped:
+            warnings.warn(_described(stopped), InputWarning, stacklevel=3)
+        return SimulationOutcome(outputs.all_paths, stopped, self._summary(outputs, report))
+
+    def _grow(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
+        return outputs.grow(journal, self.atoms, self.asked.steps * self.asked.time_step)
+
+    def _simulate(self, outputs: Outputs, journal: Journal, report: ProgressReport) -> dict[int, int]:
+        """Simulate and write the remaining frames; return the replicas that fell apart, with their frames."""
+        asked, done = self.asked, journal.progress.frames_done
+        stopped = {
+            int(replica): frames for replica, frames in journal.progress.notes.get("stopped", {}).items()
+        }
+        if len(stopped) == asked.replicas:
+            return stopped
+        state = self._state(journal.progress)
+        rare = asked.replicas > _FILES_PER_COMMIT
+        with Recorder(
+            journal,
+            self._grow(outputs, journal),
+            chunk=asked.replicas // _FILES_PER_COMMIT if rare else None,
+            written=report.update,
+        ) as recorder:
+            for frame in range(done + 1, asked.frames + 1):
+                state = self.dynamics.advance(state, frame, asked.steps)
+                sound = is_sound(state.positions, self.bonds, self.lengths).cpu().numpy()
+                for replica in (np.flatnonzero(~sound) + 1).tolist():
+                    stopped.setdefault(replica, frame - 1)
+                if len(stopped) == asked.replicas:
+                    break
+                recorder.add(self._step(state, frame, stopped))
+        return stopped
+
+    def _state(self, progress: Progress) -> ReplicaState:
+        """Return where the replicas are: at the start, or where an earlier run left them."""
+        if not progress.frames_done:
+            return self.dynamics.begin(self.start.to(self.device), self.asked.replicas)
+        kept = {name: torch.from_numpy(array).to(self.device) for name, array in progress.state.items()}
+        return ReplicaState(**kept)
+
+    def _step(self, state: ReplicaState, frame: int, stopped: Mapping[int, int]) -> Step:
+        """Return what to write and to record of one frame."""
+        asked = self.asked
+        notes = {"stopped": {str(replica): frames for replica, frames in stopped.items()}}
+        arrays = {field.name: getattr(state, field.name).cpu().numpy() for field in fields(state)}
+        time = np.array([frame * asked.steps * asked.time_step])
+        step = np.array([frame * asked.steps])
+        positions = state.absolute.cpu().numpy()
+        going_on = [replica for replica in range(asked.replicas) if replica + 1 not in stopped]
+        written = [
+            (replica, Frames(coordinates=positions[replica : replica + 1], time=time, step=step))
+            for replica in going_on
+        ]
+        return Step(Progress(frame, {}, arrays, notes), written, len(written))
+
+    def _refuse_all_stopped(self, stopped: Mapping[int, int]) -> NoReturn:
+        last = counted(max(stopped.values()), "frame")
+        raise InputError(
+            f"{self.asked.force_field}: {'the replica' if len(stopped) == 1 else 'all replicas'} fell apart, "
+            f"after {last} at most; give a shorter --time-step, or train on more frames"
+        )
+
+    def _summary(self, outputs: Outputs, report: ProgressReport) -> str:
+        """Say what was simulated and how fast."""
+        asked = self.asked
+        steps = report.frames_built * asked.steps
+        return (
+            f"simulated {counted(asked.replicas, 'replica')} x {counted(asked.frames, 'frame')} of "
+            f"{counted(self.molecule.n_atoms, 'bead')} in {report.seconds:.1f} s "
+            f"({rounded(steps / max(report.seconds, 1e-9))} steps/s) -> {named(outputs.all_paths)}"
+        )
+
+
+def _described(stopped: Mapping[int, int]) -> str:
+    """Name the replicas that fell apart."""
+    shown = [f"{replica} (after {counted(frames, 'frame')})" for replica, frames in sorted(stopped.items())]
+    more = f" and {len(shown) - _REPLICAS_NAMED} more" if len(shown) > _REPLICAS_NAMED else ""
+    return (
+        f"{counted(len(stopped), 'replica')} fell apart and ended early: "
+        f"{', '.join(shown[:_REPLICAS_NAMED])}{more}; a shorter --time-step may help"
+    )
+
+
+def bead_molecule(force_field: CgForceField) -> Molecule:
+    """Return the beads of a force field as a molecule: named, and bonded along the chain."""
+    atoms, mapping = force_field.molecule, force_field.mapping
+    of_bead = mapping.weights.argmax(axis=1).tolist()
+    return Molecule(
+        mapping.bead_names,
+        tuple(atoms.elements[atom] for atom in of_bead),
+        tuple(atoms.residue_names[atom] for atom in of_bead),
+        tuple(atoms.residue_numbers[atom] for atom in of_bead),
+        force_field.graph.bonds,
+    )
