@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
+from glob import glob, has_magic
 from typing import Any
 
 from backmap.cli.train import describe_training, make_folder, require_tables
@@ -20,7 +22,7 @@ from .console import show
 class AtomsWithForces:
     """What ``[data]`` names: trajectories of one molecule with forces on its atoms.
 
-    ``aggregation`` and ``force_unit`` are those of :mod:`backmap.datasets.mapped_forces`.
+    Names of trajectories may be patterns, such as ``run_*.dcd``. ``aggregation`` and ``force_unit`` are those of :mod:`backmap.datasets.mapped_forces`.
     """
 
     trajectories: tuple[str, ...]
@@ -52,7 +54,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         source = config_from_dict(AtomsWithForces, table.get("data", {}), "data")
         beads = config_from_dict(BeadAtoms, table.get("mapping", {}), "mapping")
         data = load_mapped_forces(
-            source.trajectories,
+            _matching(source.trajectories),
             source.topology,
             source.forces,
             mapping_of=partial(bead_mapping, beads),
@@ -81,6 +83,17 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         f"{errors.network**0.5:.1f}"
     )
     show(f"wrote {output}")
+
+
+def _matching(names: Iterable[str]) -> list[str]:
+    """Return the files that names or patterns stand for, those of each pattern in alphabetical order."""
+    found = []
+    for name in names:
+        files = sorted(glob(name)) or [name]
+        if files == [name] and has_magic(name):
+            raise InputError(f"data.trajectories: no file matches {name}")
+        found += files
+    return found
 
 
 def _one_of(kind: Any, value: str, name: str) -> Any:

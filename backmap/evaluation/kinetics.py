@@ -104,6 +104,9 @@ class Kinetics:
         At the main lag time, by side.
     processes : list of Process
         Slowest first.
+    time_factor : float
+        Factor on the sample's time that makes the slowest time scales equal: coarse-grained dynamics are
+        faster than those of the atoms. NaN if there is no process.
     cosine_similarities : ndarray, (processes, processes)
         Reference processes by sample processes.
     lag_times : ndarray, (lags,)
@@ -124,6 +127,7 @@ class Kinetics:
     n_states: int
     connectivity: dict[str, Connectivity]
     processes: list[Process]
+    time_factor: float
     cosine_similarities: np.ndarray
     lag_times: np.ndarray
     time_scales: dict[str, Interval]
@@ -208,6 +212,11 @@ def compare_kinetics(
     }
     similarities = cosine_similarities(main["reference"], main["sample"])
     place = lags.others.index(lags.main)
+    processes = _processes(
+        {side: _scaled(scales[side][place], lags.interval) for side in SIDES},
+        similarities,
+        lags.main * lags.interval,
+    )
     kinetics = Kinetics(
         lag=lags.main * lags.interval,
         n_states=states,
@@ -215,11 +224,8 @@ def compare_kinetics(
             side: Connectivity(model.n_visited, len(model.active), model.frame_share)
             for side, model in main.items()
         },
-        processes=_processes(
-            {side: _scaled(scales[side][place], lags.interval) for side in SIDES},
-            similarities,
-            lags.main * lags.interval,
-        ),
+        processes=processes,
+        time_factor=_time_factor(processes),
         cosine_similarities=similarities,
         lag_times=np.array(lags.others) * lags.interval,
         time_scales={side: _scaled(_stack(scales[side]), lags.interval) for side in SIDES},
@@ -260,6 +266,14 @@ def _processes(time_scales: dict[str, Interval], similarities: np.ndarray, lag: 
         )
         for index in known.tolist()
     ]
+
+
+def _time_factor(processes: Sequence[Process]) -> float:
+    """Return the factor on the sample's time that makes the slowest time scales equal."""
+    if not processes:
+        return float("nan")
+    reference, sample = (float(processes[0].time_scale[side].value) for side in SIDES)
+    return reference / sample
 
 
 def _scaled(values: Interval, factor: float) -> Interval:

@@ -129,6 +129,7 @@ class TrajectoryScorecard:
         given = self.system.n_atoms_given
         notes = [
             "distributions: mean ± standard deviation; time scales: estimate (95 % interval)",
+            "times: the sample's time scales with the slowest made equal to the reference's",
             "agrees: the sample's time scale lies in the reference's interval; "
             f"too few data: an interval spans more than a factor of {WIDEST_INTERVAL:g}, and both overlap",
         ]
@@ -201,13 +202,15 @@ def _process_rows(kinetics: Kinetics) -> list[list[str]]:
         [
             f"{number}" if process.resolved else f"{number} (below the lag time)",
             *(_in_interval(process.time_scale[side]) for side in SIDES),
+            f"{process.time_scale['sample'].value * kinetics.time_factor:.4g}",
             VERDICTS[process.agrees],
             f"{process.cosine_similarity:.3f}",
         ]
         for number, process in enumerate(kinetics.processes, 1)
     ]
     head = f"time scale at lag {kinetics.lag:g} ps, ps"
-    return [[head, "reference", "sample", "agrees", "cosine similarity"], *rows]
+    equal = f"times {kinetics.time_factor:.3g}"
+    return [[head, "reference", "sample", equal, "agrees", "cosine similarity"], *rows]
 
 
 def _side_chain_rows(kinetics: SideChainKinetics) -> list[list[str]]:

@@ -11,7 +11,7 @@ from backmap.cli.main import main
 LOOP = "[training.loop]\nepochs = 1\n"
 
 
-@pytest.mark.parametrize("family", ["protein", "diamondback", "temporal"])
+@pytest.mark.parametrize("family", ["protein", "diamondback", "temporal", "cgschnet"])
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -65,4 +65,23 @@ def test_data_that_are_not_there(family, data, tmp_path, capsys):
     (tmp_path / "c.toml").write_text(f"[data]\n{data}\n{LOOP if family == 'temporal' else loops}")
     assert main(["train", family, str(tmp_path / "c.toml"), "-o", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("trajectories = []\ntopology = 'a.pdb'", "trajectories is empty"),
+        ("trajectories = ['run_*.dcd']\ntopology = 'a.pdb'", "no file matches run_*.dcd"),
+        ("trajectories = ['a.dcd']\ntopology = 'a.pdb'\naggregation = 'best'", 'use one of "basic", "optimal"'),
+        ("trajectories = ['a.dcd']\ntopology = 'a.pdb'\nforce_unit = 'eV'", 'use one of "kJ/mol/nm"'),
+        ("trajectories = ['a.dcd']\ntopology = 'a.pdb'", "a.pdb"),
+    ],
+)
+def test_data_of_force_fields(data, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(f"[data]\n{data}\n[mapping]\nnames = ['CA']\n{LOOP}")
+    assert main(["train", "cgschnet", "c.toml", "-o", "run"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()

@@ -61,7 +61,10 @@ def test_too_few_data_are_no_verdict(frames, verdict):
     walks = {side: chain(TWO_STATES, frames, seed) for seed, side in enumerate(("reference", "sample"))}
     features = {side: [walk[:, None].astype(float)] for side, walk in walks.items()}
     kinetics, _ = compare_kinetics(features, Lags(1.0, 20, (20,)), states=2)
-    assert kinetics.processes[0].agrees is verdict
+    slowest = kinetics.processes[0]
+    assert slowest.agrees is verdict
+    equal = kinetics.time_factor * slowest.time_scale["sample"].value
+    assert equal == pytest.approx(float(slowest.time_scale["reference"].value))
 
 
 @pytest.mark.parametrize(
