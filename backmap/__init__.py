@@ -15,6 +15,7 @@ _HOMES = {
     "reconstruct": "backmap.api",
     "reconstruct_files": "backmap.api",
     "reconstruct_stream": "backmap.stream",
+    "simulate": "backmap.api",
     "evaluate": "backmap.evaluation.scoring",
     "evaluate_trajectory": "backmap.evaluation.trajectory_scoring",
     "Topology": "backmap.chemistry",
@@ -32,6 +33,7 @@ __all__ = [
     "reconstruct",
     "reconstruct_files",
     "reconstruct_stream",
+    "simulate",
 ]
 
 

@@ -1,4 +1,4 @@
-"""``backmap reconstruct`` from Python: in memory, or from files to files."""
+"""``backmap reconstruct`` and ``backmap simulate`` from Python."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from backmap.runs.follower import open_follower
 from backmap.runs.pipeline import carry_out
 from backmap.runs.request import Building, Request
 from backmap.runs.run import Outcome
+from backmap.runs.simulation import Simulation, SimulationOutcome
+from backmap.runs.simulation import simulate as run_simulation
 from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:
@@ -122,6 +124,40 @@ def reconstruct_files(
     if outcome.early_end is not None:
         raise outcome.early_end
     return outcome
+
+
+@takes_options(Simulation)
+def simulate(
+    force_field: str | PathLike[str], output: str | PathLike[str], **options: Any
+) -> SimulationOutcome:
+    """Simulate a coarse-grained molecule, as ``backmap simulate`` does.
+
+    Parameters
+    ----------
+    force_field : path
+        Force field from ``backmap train cgschnet``.
+    output : path
+        Trajectory of beads, whose suffix selects the format; each of several replicas gets a file with its
+        number.
+    {options}
+
+    Returns
+    -------
+    SimulationOutcome
+        The written files, the replicas that fell apart, and a summary.
+
+    Raises
+    ------
+    backmap.errors.InputError
+        If the force field, the start or an option cannot be used, the output cannot be written, or all
+        replicas fall apart; the message says why and what to do.
+
+    Examples
+    --------
+    >>> backmap.simulate("cgschnet.safetensors", "beads.dcd", replicas=100, frames=4000).summary
+    """
+    given: dict[str, Any] = {"force_field": force_field, "output": output, **options}
+    return run_simulation(Simulation(**given))
 
 
 def _checked(trajectory: Any, top: Any) -> tuple[mdtraj.Trajectory | str, str | None]:

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backmap.cg.model import FAMILY, load_force_field
 from backmap.errors import InputError
+from backmap.models.checkpoint import ModelFile, read_model_file
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.shipped import ShippedModel, read_model, require_model
 from backmap.runs.request import Building
@@ -43,11 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     from backmap.export.torchscript import save_torchscript
     from backmap.io import StagedFiles
 
-    file = read_model(arguments.model)
     source = require_model(arguments.model)
+    file = _read(arguments.model)
     if arguments.format == "aot" and Path(arguments.output).suffix != ".pt2":
         raise InputError(f"{arguments.output}: the name of an ahead-of-time package must end in .pt2")
-    model = file.load()
+    model = load_force_field(source) if file.family == FAMILY else file.load()
     _check_steps(arguments, file.family, model)
     metadata = {
         "backmap": __version__,
@@ -68,6 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
         what = f"{arguments.model} ({file.family}, {size:.1f} MB)"
         tell(f"exported {what} -> {arguments.output}")
     return 0
+
+
+def _read(name: str) -> ModelFile:
+    """Read a model that builds atoms, or a coarse-grained force field."""
+    file = ModelFile(name, read_model_file(require_model(name)))
+    return file if file.family == FAMILY else read_model(name)
 
 
 def _check_steps(arguments: argparse.Namespace, family: str, model: torch.nn.Module) -> None:

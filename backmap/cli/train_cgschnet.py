@@ -22,7 +22,8 @@ from .console import show
 class AtomsWithForces:
     """What ``[data]`` names: trajectories of one molecule with forces on its atoms.
 
-    Names of trajectories may be patterns, such as ``run_*.dcd``. ``aggregation`` and ``force_unit`` are those of :mod:`backmap.datasets.mapped_forces`.
+    Names of trajectories may be patterns, such as ``run_*.dcd``. ``aggregation`` and ``force_unit`` are those
+    of :mod:`backmap.datasets.mapped_forces`.
     """
 
     trajectories: tuple[str, ...]

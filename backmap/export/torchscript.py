@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from backmap.cg.model import CgForceField
+from backmap.export.cgschnet import ExportedForceField
 from backmap.export.diamondback import DiamondbackDrawer
 from backmap.export.protein import ExportedProtein
 from backmap.export.temporal import ExportedTemporal
@@ -20,7 +22,9 @@ FORMAT_VERSION = 1
 """Version of the exported file: its methods, their arguments and the extra files."""
 
 
-def make_exportable(model: nn.Module, ddim_steps: int = 0) -> ExportedProtein | ExportedTemporal:
+def make_exportable(
+    model: nn.Module, ddim_steps: int = 0
+) -> ExportedProtein | ExportedTemporal | ExportedForceField:
     """Wrap a model as a self-contained module on plain tensors.
 
     Parameters
@@ -30,6 +34,8 @@ def make_exportable(model: nn.Module, ddim_steps: int = 0) -> ExportedProtein | 
     ddim_steps : int
         DiAMoNDBack models: steps of the DDIM sampler; 0 for the published sampler.
     """
+    if isinstance(model, CgForceField):
+        return ExportedForceField(model)
     if isinstance(model, TemporalModel):
         return ExportedTemporal(model)
     if isinstance(model, DiamondbackModel):

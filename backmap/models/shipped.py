@@ -66,6 +66,10 @@ def read_model(model: str | PathLike[str]) -> ModelFile:
         raise InputError(
             f"model {model}: is the library of nucleic acids, which is used wherever there are any"
         )
+    if file.family == "cgschnet":
+        raise InputError(
+            f"model {model}: is a coarse-grained force field, which builds no atoms; use `backmap simulate`"
+        )
     return file
 
 

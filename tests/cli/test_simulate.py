@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import backmap
 from backmap.cg import langevin
 from backmap.cli.main import main
 from backmap.models.checkpoint import save_checkpoint
@@ -150,10 +151,29 @@ def test_rare_commits_of_many_replicas(force_field, tmp_path, monkeypatch):
 
 
 def test_a_program_can_ask_for_it(force_field, tmp_path):
-    asked = simulation.Simulation(
-        force_field=str(force_field), output=str(tmp_path / "cg.dcd"), frames=2, steps=2, quiet=True
-    )
-    outcome = simulation.simulate(asked)
+    outcome = backmap.simulate(force_field, tmp_path / "cg.dcd", frames=2, steps=2, quiet=True)
     assert outcome.outputs == [tmp_path / "cg.dcd"] and outcome.stopped == {}
     assert "simulated 1 replica x 2 frames of 6 beads" in outcome.summary
     assert torch.get_default_dtype() == torch.float32
+    with pytest.raises(TypeError, match="did you mean 'replicas'"):
+        backmap.simulate(force_field, tmp_path / "other.dcd", replica=2)
+
+
+def test_an_exported_force_field_gives_the_same_forces(force_field, tmp_path):
+    assert main(["export", str(force_field), "-o", str(tmp_path / "cg.ts"), "--quiet"]) == 0
+    module = torch.jit.load(str(tmp_path / "cg.ts"))
+    known = small_force_field()
+    beads = known.start[:3]
+    energy, forces = module.energy_and_forces(beads)
+    torch.testing.assert_close(energy, known(beads))
+    torch.testing.assert_close(forces, known.energy_and_forces(beads)[1])
+    torch.testing.assert_close(module(beads[1]), energy[1])
+    assert module.bead_names == ["C", "N", "CA", "CB", "C", "N"] and module.family == "cgschnet"
+    with pytest.raises(Exception, match=r"positions has shape \[3, 5, 3\]; it must be \[-1, 6, 3\]"):
+        module.energy_and_forces(beads[:, :5])
+
+
+def test_it_is_no_model_of_atoms(force_field, tmp_path, capsys):
+    words = ["examples/2bf5.pdb.gz", "--model", str(force_field), "-o", str(tmp_path / "x.pdb")]
+    assert main(["reconstruct", *words]) == 2
+    assert "use `backmap simulate`" in capsys.readouterr().err
