@@ -14,6 +14,7 @@ from backmap.cli.reconstruct import GROUPS, options_in_order
 from backmap.limits import Flag
 from backmap.options import Option, defaults_of, options_of
 from backmap.runs.request import Building, Request
+from backmap.runs.simulation import Simulation
 
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options of a run
@@ -23,6 +24,12 @@ Those with a mark under *memory* are keywords of `backmap.reconstruct` and `back
 `--resume` continues a run only if everything that decides its atoms is the same: the options with a mark
 under *decides*, and the contents of all files.
 """
+SIMULATION_HEAD = """
+## Options of `backmap simulate`
+
+`backmap.simulate` takes them as keywords of the same names.
+"""
+SIMULATION_COLUMNS = "option", "effect", "values", "default", "decides"
 COLUMNS = "option", "effect", "models", "values", "default", "decides", "memory"
 
 
@@ -33,14 +40,32 @@ def table_of_options() -> str:
         rows = [_row(name, known) for name, known in options_in_order().items() if known.group == group]
         heading = "\n## " + title[0].upper() + title[1:] + "\n"
         parts.append("\n".join([heading, _cells(COLUMNS), "| --- " * len(COLUMNS) + "|", *rows, ""]))
-    return "".join(parts)
+    return "".join([*parts, _table_of_simulations()])
+
+
+def _table_of_simulations() -> str:
+    rows = []
+    for name, known in options_of(Simulation).items():
+        spelled = f"`{option_of(name)}`" if name != "force_field" else "`FORCE_FIELD`"
+        values = "" if isinstance(known.values, Flag) else str(known.values)
+        default = _default(Simulation, name, known)
+        rows.append(_cells((spelled, known.help, values, default, _mark(known.decides))))
+    ruler = "| --- " * len(SIMULATION_COLUMNS) + "|"
+    return "\n".join([SIMULATION_HEAD, _cells(SIMULATION_COLUMNS), ruler, *rows, ""])
 
 
 def _row(name: str, known: Option) -> str:
     spelled = f"`{option_of(name)}`" if name != "input" else "`INPUT`"
     values = "" if isinstance(known.values, Flag) else str(known.values)
     marks = _mark(known.decides), _mark(name in options_of(Building))
-    cells = spelled, known.help, ", ".join(known.families) or "all", values, _default(name, known), *marks
+    cells = (
+        spelled,
+        known.help,
+        ", ".join(known.families) or "all",
+        values,
+        _default(Request, name, known),
+        *marks,
+    )
     return _cells(cells)
 
 
@@ -52,8 +77,8 @@ def _mark(is_so: bool) -> str:
     return "✓" if is_so else ""
 
 
-def _default(name: str, known: Option) -> str:
-    default: Any = defaults_of(Request).get(name)
+def _default(kind: type, name: str, known: Option) -> str:
+    default: Any = defaults_of(kind).get(name)
     if known.unset:
         return known.unset
     return "" if default is None or isinstance(known.values, Flag) else str(default)

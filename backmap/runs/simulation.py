@@ -80,7 +80,14 @@ class Simulation:
     replicas: int = option(
         1, Whole(1, 100_000), "independent simulations, all at once", metavar="N", group="simulation"
     )
-    frames: int = option(1_000, Whole(1, 10**9), "frames to write", metavar="N", group="simulation")
+    frames: int = option(
+        1_000,
+        Whole(1, 10**9),
+        "frames to write",
+        metavar="N",
+        group="simulation",
+        decides=False,  # a run that was stopped may be resumed to more frames
+    )
     steps: int = option(100, Whole(1, 10**9), "time steps per frame", metavar="N", group="simulation")
     time_step: float = option(
         0.004, Real(1e-6, 1.0), "time step of the integrator, in ps", metavar="PS", group="simulation"
@@ -211,7 +218,11 @@ class _SimulationRun:
         may_replace = asked.overwrite or Journal.is_finishing(outputs.unfinished)
         log = None if asked.log is None else Path(asked.log)
         outputs.require_free(self.atoms, self.inputs, may_replace, log)
-        record = {"input": [describe_file(path) for path in self.inputs], **asked.deciding}
+        record: dict[str, Any] = {
+            "input": [describe_file(path) for path in self.inputs],
+            "frames": asked.frames,
+            **asked.deciding,
+        }
         key = {
             **asked.deciding,
             "input": [entry["sha256"] for entry in record["input"]],
