@@ -3,8 +3,8 @@
     python forces.py hot.dcd --top hot.pdb --starts 24 -o forces
 
 Force matching needs no equilibrium between folded and unfolded structures, only frames of all kinds at one
-temperature. Frames of a simulation at a high temperature, equally far apart, are simulated for a short time each
-at the temperature of interest, by `../simulate.py`: ``forces/run_01.dcd``, ``forces/run_01.forces.npy`` ...
+temperature. Frames of a simulation at a high temperature, equally far apart, are simulated for a short time
+each at the temperature of interest, by `../simulate.py`: ``forces/run_01.dcd``, ``run_01.forces.npy`` ...
 """
 
 import argparse
