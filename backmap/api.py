@@ -134,8 +134,8 @@ def simulate(
 
     Parameters
     ----------
-    force_field : path
-        Force field from ``backmap train cgschnet``.
+    force_field : str or path
+        Name of a shipped force field, or a file from ``backmap train cgschnet``.
     output : path
         Trajectory of beads, whose suffix selects the format; each of several replicas gets a file with its
         number.

@@ -18,6 +18,7 @@ from backmap.models.checkpoint import Checkpoint, load_checkpoint
 from backmap.models.configuration import config_from_dict
 
 FAMILY = "cgschnet"
+_WEIGHTS = Path(__file__).parents[1] / "weights" / "cg"
 
 
 class CgForceField(nn.Module):
@@ -105,14 +106,36 @@ class CgForceField(nn.Module):
         return force_field
 
 
-def load_force_field(path: str | Path) -> CgForceField:
+def shipped_force_fields() -> dict[str, Path]:
+    """Return the files of the force fields shipped with backmap, by name."""
+    return {path.stem: path for path in sorted(_WEIGHTS.glob("*.safetensors"))}
+
+
+def require_force_field(name: str | Path) -> Path:
+    """Return the file of a force field named by the user. Raises InputError if there is none."""
+    shipped = shipped_force_fields()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    if Path(name).is_file():
+        return Path(name)
+    known = ", ".join(shipped) or "none"
+    raise InputError(f"force field {name}: neither a shipped one ({known}) nor a file")
+
+
+def load_force_field(name: str | Path) -> CgForceField:
     """Read a force field, ready to simulate.
+
+    Parameters
+    ----------
+    name : str or path
+        Name of a shipped one, or a file from ``backmap train cgschnet``.
 
     Raises
     ------
     InputError
         If there is no such file or it holds something else.
     """
+    path = require_force_field(name)
     checkpoint = load_checkpoint(path)
     if checkpoint.family != FAMILY:
         raise InputError(

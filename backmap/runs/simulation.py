@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from backmap.cg.langevin import LangevinDynamics, ReplicaState, is_sound
-from backmap.cg.model import CgForceField, load_force_field
+from backmap.cg.model import CgForceField, load_force_field, require_force_field
 from backmap.chemistry import Molecule
 from backmap.cluster.devices import DEVICES, select_device
 from backmap.errors import InputError, InputWarning
@@ -48,8 +48,8 @@ class Simulation:
 
     force_field: str = option(
         ...,
-        Name(),
-        "force field from `backmap train cgschnet`",
+        Name("the name of a shipped force field, or of a file"),
+        "shipped force field, or a file from `backmap train cgschnet`",
         metavar="FORCE_FIELD",
         group="files",
         decides=False,  # its content decides
@@ -198,7 +198,7 @@ class _SimulationRun:
     def _start_frames(self) -> tuple[torch.Tensor, list[Path]]:
         """Return frames (frames, beads, 3) in nm to start from, and the files that are read."""
         asked = self.asked
-        files = [Path(asked.force_field)]
+        files = [require_force_field(asked.force_field)]
         if asked.start is None:
             if not len(self.force_field.start):
                 raise InputError(f"{asked.force_field}: has no frames to start from; give some with --start")

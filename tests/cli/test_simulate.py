@@ -118,7 +118,7 @@ def test_it_starts_where_it_is_told(force_field, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["missing.safetensors", "-o", "cg.dcd"], "missing.safetensors is not a model file"),
+        (["missing.safetensors", "-o", "cg.dcd"], "force field missing.safetensors: neither a shipped one ("),
         (["FORCE_FIELD", "-o", "cg.xyz"], "cg.xyz"),
         (["FORCE_FIELD", "-o", "cg.dcd", "--replicas", "0"], "argument --replicas"),
         (["FORCE_FIELD", "-o", "cg.dcd", "--start", "none.pdb"], "none.pdb"),
