@@ -1,6 +1,7 @@
 """Operators on tensors: thin wrappers around the native library."""
 
 from backmap.ops.basins import draw_anew, draw_within, find_basins, step_angle
+from backmap.ops.bead_prior import bead_prior
 from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.density_to_coordinates import density_to_coordinates
@@ -8,12 +9,14 @@ from backmap.ops.least_overlap import least_overlap
 from backmap.ops.molecular_mechanics import molecular_mechanics
 from backmap.ops.overlapping_placement import overlapping_placement
 from backmap.ops.pack_side_chains import pack_side_chains
+from backmap.ops.schnet_energy import schnet_energy
 from backmap.ops.structure_penalty import structure_penalty
 from backmap.ops.structure_score import structure_score
 from backmap.ops.voxelize import voxelize
 
 __all__ = [
     "FrameRule",
+    "bead_prior",
     "c_alpha_energy",
     "canonical_alignment",
     "canonical_placement",
@@ -26,6 +29,7 @@ __all__ = [
     "molecular_mechanics",
     "overlapping_placement",
     "pack_side_chains",
+    "schnet_energy",
     "step_angle",
     "structure_penalty",
     "structure_score",

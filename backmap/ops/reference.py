@@ -237,21 +237,7 @@ def molecular_mechanics(
 
         length, stiffness = bond_parameters.T
         energy = (stiffness / 2 * (between(*bonds.T).norm(dim=-1) - length) ** 2).sum(-1)
-
-        angle, stiffness = angle_parameters.T
-        i, j, k = angles.T
-        u, v = between(i, j), between(k, j)
-        bend = torch.atan2(torch.linalg.cross(u, v).norm(dim=-1), (u * v).sum(-1)) - angle
-        energy = energy + (stiffness / 2 * bend**2).sum(-1)
-
-        first, second, third, fourth = torsions.T
-        before, axis, after = between(second, first), between(third, second), between(fourth, third)
-        m, n = torch.linalg.cross(before, axis), torch.linalg.cross(axis, after)
-        phi = torch.atan2(axis.norm(dim=-1) * (before * n).sum(-1), (m * n).sum(-1))
-        powers = phi.cos()[..., None] ** torch.arange(torsion_polynomials.shape[-1], device=x.device)
-        even, odd = torsion_polynomials.unbind(-2)
-        energy = energy + ((even * powers).sum(-1) + phi.sin() * (odd * powers).sum(-1)).sum(-1)
-
+        energy = energy + _bending_energy(x, angles, angle_parameters, torsions, torsion_polynomials)
         energy = energy + pair_energies(*pairs.T, *pair_parameters.T)
         charge, sigma, epsilon = particles.T
         atom = torch.arange(len(particles), device=x.device)
@@ -260,6 +246,85 @@ def molecular_mechanics(
         i, j = free.nonzero().T
         mixed = (sigma[i] + sigma[j]) / 2, (epsilon[i] * epsilon[j]).sqrt()
         energy = energy + pair_energies(i, j, charge[i] * charge[j], *mixed)
+        (gradient,) = torch.autograd.grad(energy.sum(), x)
+    return energy.detach(), gradient
+
+
+def bead_prior(
+    beads: Tensor,
+    bonds: Tensor,
+    bond_parameters: Tensor,
+    angles: Tensor,
+    angle_parameters: Tensor,
+    torsions: Tensor,
+    torsion_polynomials: Tensor,
+    centres: Tensor,
+    centre_parameters: Tensor,
+    pairs: Tensor,
+    sigma: Tensor,
+    kt: float,
+) -> tuple[Tensor, Tensor]:
+    """Specification of `backmap::bead_prior`."""
+    with torch.enable_grad():
+        x = beads.detach().requires_grad_()
+
+        def distance(table: Tensor) -> Tensor:
+            apart = x[..., table[:, 0], :] - x[..., table[:, 1], :]
+            return ((apart**2).sum(-1) + 1e-8).sqrt()
+
+        length, stiffness = bond_parameters.T
+        energy = (stiffness / 2 * (distance(bonds) - length) ** 2).sum(-1)
+        energy = energy + _bending_energy(x, angles, angle_parameters, torsions, torsion_polynomials)
+
+        arms = x[..., centres[:, 1:], :] - x[..., centres[:, :1], :]
+        u, v, w = (arms / ((arms**2).sum(-1, keepdim=True) + 1e-8).sqrt()).unbind(-2)
+        handedness, stiffness = centre_parameters.T
+        chi = (u * torch.linalg.cross(v, w)).sum(-1)
+        energy = energy + (stiffness / 2 * (chi - handedness) ** 2).sum(-1)
+
+        energy = energy + kt * ((sigma / distance(pairs)) ** 12).sum(-1)
+        (gradient,) = torch.autograd.grad(energy.sum(), x)
+    return energy.detach(), gradient
+
+
+def schnet_energy(
+    beads: Tensor,
+    features: Tensor,
+    filters: Tensor,
+    incoming: Tensor,
+    mixing: Tensor,
+    mixing_bias: Tensor,
+    outgoing: Tensor,
+    outgoing_bias: Tensor,
+    readout: Tensor,
+    readout_bias: Tensor,
+    readout_weights: Tensor,
+    cutoff_nm: float,
+) -> tuple[Tensor, Tensor]:
+    """Specification of `backmap::schnet_energy`."""
+    with torch.enable_grad():
+        x = beads.detach().requires_grad_()
+        distance = (((x.unsqueeze(-2) - x.unsqueeze(-3)) ** 2).sum(-1) + 1e-8).sqrt()
+        itself = torch.eye(len(features), dtype=torch.bool, device=x.device)
+        near = (distance < cutoff_nm) & ~itself
+        spacing = cutoff_nm / (filters.shape[1] - 1)
+        scaled = torch.where(near, distance / spacing, 0.0).unsqueeze(-1)
+        knot = scaled.detach().long().squeeze(-1).clamp(max=filters.shape[1] - 2)
+        t = scaled - knot.unsqueeze(-1)
+
+        h = features.expand(*beads.shape[:-1], -1)
+        for block, table in enumerate(filters):
+            (value, slope), (next_value, next_slope) = (table[knot + n].unbind(-2) for n in (0, 1))
+            filter_values = (1 - t) ** 2 * ((1 + 2 * t) * value + t * spacing * slope) + t**2 * (
+                (3 - 2 * t) * next_value + (t - 1) * spacing * next_slope
+            )
+            filter_values = torch.where(near.unsqueeze(-1), filter_values, 0.0)
+            gathered = (filter_values * (h @ incoming[block].T).unsqueeze(-3)).sum(-2)
+            activated = _shifted_softplus(gathered @ mixing[block].T + mixing_bias[block])
+            h = h + activated @ outgoing[block].T + outgoing_bias[block]
+        energy = (_shifted_softplus(h @ readout.T + readout_bias) * readout_weights).sum((-1, -2))
+        if not energy.requires_grad:  # without blocks, nothing depends on positions
+            return energy, torch.zeros_like(beads)
         (gradient,) = torch.autograd.grad(energy.sum(), x)
     return energy.detach(), gradient
 
@@ -590,6 +655,37 @@ def _spline_weights(t: Tensor) -> Tensor:
     behind = torch.stack([torch.zeros_like(t), 1 - t, t], dim=-1)
     t = t.unsqueeze(-1)
     return torch.where(t > 0.5, behind, torch.where(t < -0.5, before, inner))
+
+
+def _bending_energy(
+    x: Tensor,
+    angles: Tensor,
+    angle_parameters: Tensor,
+    torsions: Tensor,
+    torsion_polynomials: Tensor,
+) -> Tensor:
+    """Return the energies (*) of angles and torsions of atoms x (*, atoms, 3)."""
+
+    def between(first: Tensor, second: Tensor) -> Tensor:
+        return x[..., first, :] - x[..., second, :]
+
+    angle, stiffness = angle_parameters.T
+    i, j, k = angles.T
+    u, v = between(i, j), between(k, j)
+    bend = torch.atan2(torch.linalg.cross(u, v).norm(dim=-1), (u * v).sum(-1)) - angle
+    energy = (stiffness / 2 * bend**2).sum(-1)
+
+    first, second, third, fourth = torsions.T
+    before, axis, after = between(second, first), between(third, second), between(fourth, third)
+    m, n = torch.linalg.cross(before, axis), torch.linalg.cross(axis, after)
+    phi = torch.atan2(axis.norm(dim=-1) * (before * n).sum(-1), (m * n).sum(-1))
+    powers = phi.cos()[..., None] ** torch.arange(torsion_polynomials.shape[-1], device=x.device)
+    even, odd = torsion_polynomials.unbind(-2)
+    return energy + ((even * powers).sum(-1) + phi.sin() * (odd * powers).sum(-1)).sum(-1)
+
+
+def _shifted_softplus(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x)) - math.log(2)
 
 
 def _pack_frame(

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/pair_terms.h"
+#include "cuda/fixed_sums.h"
 #include "cuda/launch.h"
 #include "kernels/molecular_mechanics.h"
 
@@ -11,37 +12,6 @@ namespace backmap::cuda {
 namespace {
 
 constexpr int threads = 128;
-constexpr double steps_of_unit = 16777216.0;  // 2^24 per kJ/mol or kJ/mol/nm
-constexpr double largest = 2.7e11;            // 2^62 steps, so that two sums do not overflow
-
-using FixedPoint = unsigned long long;
-
-// The working memory: sums of each frame.
-struct Sums {
-  FixedPoint* gradient;  // (batch, atoms, 3)
-  FixedPoint* energy;    // (batch)
-  int* broken;           // (batch): how many atoms have positions that are not finite
-};
-
-inline Sums sums_in(void* workspace, int64_t batch, int64_t atoms) {
-  FixedPoint* gradient = static_cast<FixedPoint*>(workspace);
-  FixedPoint* energy = gradient + 3 * batch * atoms;
-  return {gradient, energy, reinterpret_cast<int*>(energy + batch)};
-}
-
-__device__ inline void add_fixed(FixedPoint* sum, double value) {
-  const double bounded = value > largest ? largest : value < -largest ? -largest : value;
-  // Negative numbers wrap round, and their sums back.
-  atomicAdd(sum, static_cast<FixedPoint>(static_cast<long long>(std::rint(bounded * steps_of_unit))));
-}
-
-__device__ inline double from_fixed(FixedPoint sum) { return double(static_cast<long long>(sum)) / steps_of_unit; }
-
-__global__ void clear_sums(Sums sums, int64_t batch, int64_t atoms) {
-  const int64_t n = thread_of_grid();
-  if (n < 3 * batch * atoms) sums.gradient[n] = 0;
-  if (n < batch) sums.energy[n] = 0, sums.broken[n] = 0;
-}
 
 template <typename T>
 __global__ void add_listed(MechanicsArguments<T> a, Sums sums) {
@@ -49,12 +19,8 @@ __global__ void add_listed(MechanicsArguments<T> a, Sums sums) {
   if (n >= a.batch * count) return;
   const int64_t frame = n / count;
   FixedPoint* gradient = sums.gradient + 3 * a.terms.atoms * frame;
-  const T energy =
-      listed_term(a.terms, n % count, a.atoms + 3 * a.terms.atoms * frame, [&](int64_t atom, const Vec3<T>& grad) {
-        add_fixed(gradient + 3 * atom, double(grad.x));
-        add_fixed(gradient + 3 * atom + 1, double(grad.y));
-        add_fixed(gradient + 3 * atom + 2, double(grad.z));
-      });
+  const T energy = listed_term(a.terms, n % count, a.atoms + 3 * a.terms.atoms * frame,
+                               [&](int64_t atom, const Vec3<T>& grad) { add_fixed(gradient + 3 * atom, grad); });
   add_fixed(sums.energy + frame, double(energy));
 }
 
@@ -124,7 +90,7 @@ __global__ void finish(MechanicsArguments<T> a, Sums sums) {
 
 template <typename T>
 int64_t mechanics_workspace(int64_t batch, int64_t atoms) {
-  return batch * (3 * atoms + 1) * int64_t(sizeof(FixedPoint)) + batch * int64_t(sizeof(int));
+  return bytes_of_sums(batch, atoms);
 }
 
 template <typename T>

@@ -37,6 +37,27 @@ inline void check_box(const char* op, const std::optional<at::Tensor>& box, cons
   has_shape_or_shared({op, "box", *box}, batch, {3, 3});
 }
 
+// A table of atoms of each term, and one of its parameters.
+inline void check_terms(const Argument& indices, int64_t atoms_of_term, const Argument& parameters, int64_t columns,
+                        const Argument& first) {
+  goes_with(indices, first, at::kLong);
+  has_dimensions(indices, 2, "(terms, atoms)");
+  has_shape(indices, {indices.tensor.sym_size(0), atoms_of_term});
+  goes_with(parameters, first, first.tensor.scalar_type());
+  has_shape(parameters, {indices.tensor.sym_size(0), columns});
+}
+
+// Torsions, and the coefficients of two polynomials of the same degree for each.
+inline void check_torsions(const Argument& torsions, const Argument& polynomials, const Argument& first) {
+  goes_with(torsions, first, at::kLong);
+  has_dimensions(torsions, 2, "(torsions, 4)");
+  const auto count = torsions.tensor.sym_size(0);
+  has_shape(torsions, {count, 4});
+  goes_with(polynomials, first, first.tensor.scalar_type());
+  has_dimensions(polynomials, 3, "(torsions, 2, terms)");
+  has_shape(polynomials, {count, 2, polynomials.tensor.sym_size(2)});
+}
+
 // ---- Values: checked only if reading them needs no synchronisation -----------------------------
 
 // On CUDA, an atom out of range counts as missing.

@@ -24,16 +24,6 @@ using namespace checks;
 
 constexpr const char* op = "molecular_mechanics";
 
-// A table of atoms of each term, and one of its parameters.
-void check_terms(const Argument& indices, int64_t atoms_of_term, const Argument& parameters, int64_t columns,
-                 const Argument& first) {
-  goes_with(indices, first, at::kLong);
-  has_dimensions(indices, 2, "(terms, atoms)");
-  has_shape(indices, {indices.tensor.sym_size(0), atoms_of_term});
-  goes_with(parameters, first, first.tensor.scalar_type());
-  has_shape(parameters, {indices.tensor.sym_size(0), columns});
-}
-
 Tensors2 empty_molecular_mechanics(BACKMAP_MECHANICS_PARAMETERS) {
   const Argument first{op, "atoms", atoms};
   is_floating(first);
@@ -41,13 +31,7 @@ Tensors2 empty_molecular_mechanics(BACKMAP_MECHANICS_PARAMETERS) {
   check_terms({op, "bonds", bonds}, 2, {op, "bond_parameters", bond_parameters}, 2, first);
   check_terms({op, "angles", angles}, 3, {op, "angle_parameters", angle_parameters}, 2, first);
   check_terms({op, "pairs", pairs}, 2, {op, "pair_parameters", pair_parameters}, 3, first);
-  goes_with({op, "torsions", torsions}, first, at::kLong);
-  has_dimensions({op, "torsions", torsions}, 2, "(torsions, 4)");
-  has_shape({op, "torsions", torsions}, {torsions.sym_size(0), 4});
-  goes_with({op, "torsion_polynomials", torsion_polynomials}, first, atoms.scalar_type());
-  has_dimensions({op, "torsion_polynomials", torsion_polynomials}, 3, "(torsions, 2, terms)");
-  has_shape({op, "torsion_polynomials", torsion_polynomials},
-            {torsions.sym_size(0), 2, torsion_polynomials.sym_size(2)});
+  check_torsions({op, "torsions", torsions}, {op, "torsion_polynomials", torsion_polynomials}, first);
   const auto count = atoms.sym_size(-2);
   goes_with({op, "particles", particles}, first, atoms.scalar_type());
   has_shape({op, "particles", particles}, {count, 3});

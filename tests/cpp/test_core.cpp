@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "core/bead_prior.h"
 #include "core/bounding_sphere.h"
 #include "core/c_alpha_dynamics.h"
 #include "core/cell_hash.h"
@@ -21,6 +22,7 @@
 #include "core/pair_terms.h"
 #include "core/periodic_box.h"
 #include "core/rotamer_draw.h"
+#include "core/schnet.h"
 #include "core/trial_overlap.h"
 #include "core/voxel_grid.h"
 #include "random_structures.h"
@@ -730,6 +732,137 @@ void test_c_alphas() {
   check(std::fabs(norm(langevin_move(dynamics, T(1), pull, T(1), 1, 0)) - T(0.05)) < T(1e-6), "langevin_move: bounded");
 }
 
+// ---- schnet.h ----------------------------------------------------------------------------------
+
+void test_softplus_gradient() {
+  Random random(31);
+  for (const double scale : {1e-3, 1.0, 30.0, 800.0}) {
+    for (int n = 0; n < 50; ++n) {
+      const auto slope_at = [](double x) {
+        double slope;
+        shifted_softplus(x, slope);
+        return slope;
+      };
+      check_gradient(
+          "shifted_softplus",
+          [](const Values& x) {
+            double slope;
+            return Values{shifted_softplus(x[0], slope)};
+          },
+          [&](const Values& x, const Values& grad) { return Values{grad[0] * slope_at(x[0])}; },
+          random.uniforms<double>(1, -scale, scale), random);
+    }
+  }
+}
+
+template <typename T>
+void test_softplus() {
+  Random random(32);
+  T slope;
+  for (int n = 0; n < 2000; ++n) {
+    const double x = (n % 2 ? 1 : 100) * (2 * random.uniform() - 1), exact = std::log1p(std::exp(T(x))) - std::log(2.0);
+    const double error = std::fabs(double(shifted_softplus(T(x), slope)) - exact);
+    check(error <= 4 * double(rounding<T>) * std::fmax(1, std::fabs(exact)), "shifted_softplus: value");
+    check(std::fabs(double(slope) - 1 / (1 + std::exp(-double(T(x))))) <= 4 * double(rounding<T>),
+          "shifted_softplus: slope");
+  }
+  check(shifted_softplus(infinite<T>, slope) == infinite<T> && slope == T(1), "shifted_softplus: infinite");
+  check(near_zero(shifted_softplus(-infinite<T>, slope) + T(std::log(2.0))) && slope == T(0),
+        "shifted_softplus: minus infinite");
+  check(std::isnan(shifted_softplus(not_a_number<T>, slope)) && std::isnan(slope), "shifted_softplus: NaN");
+}
+
+template <typename T>
+T weighted(const HermiteWeights<T>& w, T value_below, T slope_below, T value_above, T slope_above) {
+  return w.value_below * value_below + w.slope_below * slope_below + w.value_above * value_above +
+         w.slope_above * slope_above;
+}
+
+// A cubic polynomial is interpolated exactly, and its derivative too.
+template <typename T>
+void test_filter_knots() {
+  const FilterKnots<T> knots = filter_knots<T>(7, 1.5);
+  const auto cubic = [](T x) { return T(1) + x * (T(2) + x * (T(-3) + x * T(0.5))); };
+  const auto derivative = [](T x) { return T(2) + x * (T(-6) + x * T(1.5)); };
+  for (const double distance : {1e-4, 0.1, 0.25, 0.49, 0.7, 1.0, 1.4999999}) {
+    const FilterPlace<T> place = place_among(knots, T(distance));
+    check(0 <= place.knot && place.knot <= 5, "place_among: there is a knot above");
+    check(std::fabs(double(place.knot) + double(place.beyond) - distance / 0.25) < 1e-5, "place_among");
+    const T below = T(place.knot) * knots.spacing, above = below + knots.spacing;
+    const auto interpolated = [&](const HermiteWeights<T>& weights) {
+      return weighted(weights, cubic(below), derivative(below), cubic(above), derivative(above));
+    };
+    const T value = interpolated(hermite_value(place.beyond, knots.spacing)),
+            slope = interpolated(hermite_slope(place.beyond, knots.inverse_spacing));
+    const double close = 100 * double(rounding<T>);
+    check(std::fabs(double(value - cubic(T(distance)))) < close, "hermite_value");
+    check(std::fabs(double(slope - derivative(T(distance)))) < close, "hermite_slope");
+  }
+  // Rounding may put a distance below the cutoff on the last knot.
+  check(place_among(knots, std::nextafter(knots.cutoff, T(0))).knot == 5, "place_among: just below the cutoff");
+}
+
+// ---- bead_prior.h ------------------------------------------------------------------------------
+
+void test_prior_gradients() {
+  Random random(33);
+  for (int n = 0; n < 50; ++n) {
+    check_gradient(
+        "bead_bond_energy",
+        [](const Values& x) {
+          Vec3<double> grad;
+          return Values{bead_bond_energy(load(x.data()), 0.3, 7.0, grad)};
+        },
+        [](const Values& x, const Values& by) {
+          Vec3<double> grad;
+          bead_bond_energy(load(x.data()), 0.3, 7.0, grad);
+          return Values{by[0] * grad.x, by[0] * grad.y, by[0] * grad.z};
+        },
+        random.uniforms<double>(3, -1, 1), random);
+    const auto handedness = [](const Values& x, Values& grad) {
+      Vec3<double> u, v, w;
+      const double energy = handedness_energy(load(&x[0]), load(&x[3]), load(&x[6]), 0.4, 5.0, u, v, w);
+      grad = {u.x, u.y, u.z, v.x, v.y, v.z, w.x, w.y, w.z};
+      return energy;
+    };
+    check_gradient(
+        "handedness_energy",
+        [&](const Values& x) {
+          Values grad;
+          return Values{handedness(x, grad)};
+        },
+        [&](const Values& x, const Values& by) {
+          Values grad;
+          handedness(x, grad);
+          for (double& g : grad) g *= by[0];
+          return grad;
+        },
+        random.uniforms<double>(9, 0.2, 1), random);
+    check_gradient(
+        "repulsion_energy",
+        [](const Values& x) {
+          Vec3<double> grad;
+          return Values{repulsion_energy(load(x.data()), 0.5, 2.5, grad)};
+        },
+        [](const Values& x, const Values& by) {
+          Vec3<double> grad;
+          repulsion_energy(load(x.data()), 0.5, 2.5, grad);
+          return Values{by[0] * grad.x, by[0] * grad.y, by[0] * grad.z};
+        },
+        random.uniforms<double>(3, 0.3, 0.6), random);
+  }
+}
+
+void test_coinciding_beads() {
+  const Vec3<double> zero{0, 0, 0};
+  Vec3<double> u, v, w;
+  check(std::isfinite(bead_bond_energy(zero, 0.3, 7.0, u)) && is_finite(u), "bead_bond_energy: coinciding beads");
+  check(std::isfinite(handedness_energy(zero, zero, zero, 0.4, 5.0, u, v, w)) && is_finite(u) && is_finite(v) &&
+            is_finite(w),
+        "handedness_energy: coinciding beads");
+  check(std::isfinite(repulsion_energy(zero, 0.5, 2.5, u)) && is_finite(u), "repulsion_energy: coinciding beads");
+}
+
 template <typename T>
 void test_all() {
   test_vec3<T>();
@@ -746,6 +879,8 @@ void test_all() {
   test_trials<T>();
   test_draw<T>();
   test_c_alphas<T>();
+  test_softplus<T>();
+  test_filter_knots<T>();
 }
 
 }  // namespace
@@ -758,6 +893,9 @@ int main() {
   test_gaussian_gradient();
   test_moment_gradients();
   test_window_gradient();
+  test_softplus_gradient();
+  test_prior_gradients();
+  test_coinciding_beads();
   test_buckets();
   test_overlap();
   test_all<float>();

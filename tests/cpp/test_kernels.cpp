@@ -2,9 +2,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <string>
 
 #include "check.h"
 #include "kernels/basins.h"
+#include "kernels/bead_prior.h"
 #include "kernels/c_alphas.h"
 #include "kernels/canonical_alignment.h"
 #include "kernels/density_to_coordinates.h"
@@ -12,6 +14,7 @@
 #include "kernels/molecular_mechanics.h"
 #include "kernels/overlapping_placement.h"
 #include "kernels/pack_side_chains.h"
+#include "kernels/schnet_energy.h"
 #include "kernels/structure_penalty.h"
 #include "kernels/structure_score.h"
 #include "kernels/voxelize.h"
@@ -574,6 +577,138 @@ void test_mechanics(int64_t batch, int64_t atoms, int64_t count, bool broken = f
   check(difference(c.gradient, g.gradient) < close, "molecular_mechanics: gradient");
 }
 
+// ---- Coarse-grained force fields ---------------------------------------------------------------
+
+template <typename T>
+double largest_of(const std::vector<T>& values) {
+  double largest = 1;
+  for (const T v : values) largest = std::fmax(largest, std::fabs(double(v)));
+  return largest;
+}
+
+// Compares energies and gradients of frames; in broken frames, which come first, all of them are NaN.
+template <typename T>
+void compare_frames(const std::vector<T>& energy, const std::vector<T>& gradient, const std::vector<T>& other_energy,
+                    const std::vector<T>& other_gradient, size_t broken, double factor, const std::string& what) {
+  const size_t of_frame = energy.empty() ? 0 : gradient.size() / energy.size();
+  for (size_t f = 0; f < broken; ++f) {
+    check(std::isnan(energy[f]) && std::isnan(other_energy[f]), (what + ": energy of a broken frame").c_str());
+    for (size_t n = f * of_frame; n < (f + 1) * of_frame; ++n)
+      check(std::isnan(gradient[n]) && std::isnan(other_gradient[n]), (what + ": gradient of a broken frame").c_str());
+  }
+  const auto sound = [&](const std::vector<T>& values, size_t per_frame) {
+    return std::vector<T>(values.begin() + std::ptrdiff_t(broken * per_frame), values.end());
+  };
+  const auto e = sound(energy, 1), g = sound(gradient, of_frame);
+  check(difference(e, sound(other_energy, 1)) < factor * tolerance<T> * largest_of(e), (what + ": energy").c_str());
+  check(difference(g, sound(other_gradient, of_frame)) < factor * tolerance<T> * largest_of(g),
+        (what + ": gradient").c_str());
+}
+
+template <typename T>
+void test_schnet(int64_t batch, int64_t beads, int64_t width, int64_t hidden, int64_t blocks, int64_t knots,
+                 bool broken = false) {
+  Random random{unsigned(beads * 7 + width)};
+  auto position = random.uniforms<T>(batch * beads * 3, 0, 1);
+  if (broken) position[4] = std::numeric_limits<T>::quiet_NaN();
+  const auto feature = random.uniforms<T>(beads * width, -1, 1),
+             filter = random.uniforms<T>(blocks * knots * 2 * width, -1, 1),
+             incoming = random.uniforms<T>(blocks * width * width, -0.3, 0.3),
+             mixing = random.uniforms<T>(blocks * width * width, -0.3, 0.3),
+             outgoing = random.uniforms<T>(blocks * width * width, -0.3, 0.3),
+             mixing_bias = random.uniforms<T>(blocks * width, -1, 1),
+             outgoing_bias = random.uniforms<T>(blocks * width, -1, 1),
+             readout = random.uniforms<T>(hidden * width, -1, 1), readout_bias = random.uniforms<T>(hidden, -1, 1),
+             readout_weight = random.uniforms<T>(hidden, -1, 1);
+  std::vector<uint64_t> workspace(cuda::schnet_workspace<T>(batch, beads, width, hidden, blocks) / 8 + 1, ~0ull);
+  struct Result {
+    std::vector<T> energy, gradient;
+  };
+  const auto run = [&](auto&& launch) {
+    Result r{std::vector<T>(batch, T(9)), std::vector<T>(position.size(), T(9))};
+    launch(SchNetArguments<T>{batch,
+                              beads,
+                              width,
+                              hidden,
+                              blocks,
+                              filter_knots<T>(knots, 0.8),
+                              position.data(),
+                              feature.data(),
+                              filter.data(),
+                              incoming.data(),
+                              mixing.data(),
+                              mixing_bias.data(),
+                              outgoing.data(),
+                              outgoing_bias.data(),
+                              readout.data(),
+                              readout_bias.data(),
+                              readout_weight.data(),
+                              r.energy.data(),
+                              r.gradient.data(),
+                              workspace.data()});
+    return r;
+  };
+  const Result c = run([](const auto& a) { cpu::schnet_energy(a); });
+  const Result g = run([](const auto& a) { cuda::schnet_energy(a, nullptr); });
+  compare_frames(c.energy, c.gradient, g.energy, g.gradient, broken ? 1 : 0, 10, "schnet_energy");
+}
+
+// Terms of successive beads; some are beyond the ends of the chain, and count as missing.
+template <typename T>
+void test_prior(int64_t batch, int64_t beads, int64_t count, bool broken = false) {
+  Random random{unsigned(beads * 11 + count)};
+  auto position = random.uniforms<T>(batch * beads * 3, 0, 1.5);
+  if (broken) position[4] = std::numeric_limits<T>::infinity();
+  constexpr int64_t terms = 4;
+  const auto successive = [&](int64_t members) {
+    std::vector<int64_t> indices;
+    for (const int64_t first : random.integers(count, -1, beads))
+      for (int64_t m = 0; m < members; ++m) indices.push_back(first + m);
+    return indices;
+  };
+  const auto bond = successive(2), angle = successive(3), torsion = successive(4), centre = successive(4),
+             pair = successive(2);
+  const auto bond_parameter = random.uniforms<T>(2 * count, 0.1, 1),
+             angle_parameter = random.uniforms<T>(2 * count, 1, 2),
+             coefficient = random.uniforms<T>(2 * terms * count, -1, 1),
+             centre_parameter = random.uniforms<T>(2 * count, -1, 1), sigma = random.uniforms<T>(count, 0, 0.2);
+  std::vector<uint64_t> workspace(cuda::prior_workspace<T>(batch, beads) / 8 + 1);
+  struct Result {
+    std::vector<T> energy, gradient;
+  };
+  const auto run = [&](auto&& launch) {
+    Result r{std::vector<T>(batch, T(9)), std::vector<T>(position.size(), T(9))};
+    const ListedTerms<T> bent{beads,
+                              0,
+                              count,
+                              count,
+                              0,
+                              terms,
+                              nullptr,
+                              nullptr,
+                              angle.data(),
+                              angle_parameter.data(),
+                              torsion.data(),
+                              coefficient.data(),
+                              nullptr,
+                              nullptr,
+                              T(0),
+                              T(0)};
+    const PriorTerms<T> listed{bent,          count,
+                               count,         count,
+                               bond.data(),   bond_parameter.data(),
+                               centre.data(), centre_parameter.data(),
+                               pair.data(),   sigma.data(),
+                               T(2.5)};
+    launch(PriorArguments<T>{batch, listed, position.data(), r.energy.data(), r.gradient.data(), workspace.data()});
+    return r;
+  };
+  const Result c = run([](const auto& a) { cpu::bead_prior(a); });
+  const Result g = run([](const auto& a) { cuda::bead_prior(a, nullptr); });
+  const double steps = 1e-5 / tolerance<T>;  // of the fixed-point sums
+  compare_frames(c.energy, c.gradient, g.energy, g.gradient, broken ? 1 : 0, 100 + steps, "bead_prior");
+}
+
 template <typename T>
 void test_all() {
   for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
@@ -633,6 +768,19 @@ void test_all() {
   test_mechanics<T>(2, 0, 0);
   test_mechanics<T>(0, 5, 3);
   test_mechanics<T>(2, 30, 9, true);
+  test_schnet<T>(5, 6, 32, 16, 2, 20);
+  test_schnet<T>(3, 21, 7, 3, 3, 2);  // features that do not fill lanes, more rows than the CPU takes at once
+  test_schnet<T>(4, 6, 9, 40, 1, 5, true);
+  test_schnet<T>(2, 5, 8, 4, 0, 3);
+  test_schnet<T>(2, 1, 8, 4, 2, 3);
+  test_schnet<T>(2, 0, 8, 4, 2, 3);
+  test_schnet<T>(0, 5, 8, 4, 2, 3);
+  test_prior<T>(3, 21, 9);
+  test_prior<T>(2, 60, 200);
+  test_prior<T>(1, 1, 0);
+  test_prior<T>(2, 0, 0);
+  test_prior<T>(0, 5, 3);
+  test_prior<T>(2, 30, 9, true);
   test_c_alphas<T>(2, 60, 12);
   test_c_alphas<T>(2, 60, 12, 3);
   test_c_alphas<T>(1, 300, 11, 4);  // more residues than threads

@@ -19,7 +19,7 @@ BAD_CALLS = 10_000
 WILD_CALLS = 2_000
 
 FRAMES = 2
-SIZES = (5, 7, 11, 13, 17)
+SIZES = (5, 7, 11, 13, 17, 19)
 """Of valid arguments: all different, so that no dimension fits in the place of another."""
 
 NO_TENSORS = (None, "3", b"3", [], {}, object(), 1 + 2j)

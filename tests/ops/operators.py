@@ -206,12 +206,10 @@ def mechanics(batch, dtype, atoms, bonds, angles, torsions, pairs) -> Arguments:
     """Atoms that are not excluded are nearer than the cutoff, or not; every atom excludes its neighbours."""
     excluded = [[b for b in (a - 1, a + 1) if 0 <= b < atoms] for a in range(atoms)]
 
-    def terms(count, members):
-        """Different atoms for each term."""
-        rows = [torch.randperm(atoms)[:members] for _ in range(count if atoms >= members else 0)]
-        return torch.stack(rows) if rows else torch.zeros(0, members, dtype=torch.int64)
-
-    bonds, angles, torsions, pairs = terms(bonds, 2), terms(angles, 3), terms(torsions, 4), terms(pairs, 2)
+    bonds, angles, torsions, pairs = (
+        different(atoms, count, members)
+        for count, members in ((bonds, 2), (angles, 3), (torsions, 4), (pairs, 2))
+    )
     return {
         "atoms": points(*batch, atoms, dtype=dtype),
         "bonds": bonds,
@@ -230,6 +228,56 @@ def mechanics(batch, dtype, atoms, bonds, angles, torsions, pairs) -> Arguments:
     }
 
 
+def schnet(batch, dtype, beads, width, hidden, blocks, further_knots) -> Arguments:
+    """Beads nearer than the cutoff, or not."""
+    knots = 2 + further_knots
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=dtype)
+
+    return {
+        "beads": points(*batch, beads, dtype=dtype),
+        "features": random(beads, width),
+        "filters": 0.3 * random(blocks, knots, 2, width),
+        "incoming": 0.3 * random(blocks, width, width),
+        "mixing": 0.3 * random(blocks, width, width),
+        "mixing_bias": random(blocks, width),
+        "outgoing": 0.3 * random(blocks, width, width),
+        "outgoing_bias": random(blocks, width),
+        "readout": random(hidden, width),
+        "readout_bias": random(hidden),
+        "readout_weights": random(hidden),
+        "cutoff_nm": 0.7,
+    }
+
+
+def prior(batch, dtype, beads, bonds, angles, torsions, centres, pairs) -> Arguments:
+    bonds, angles, torsions, centres, pairs = (
+        different(beads, count, members)
+        for count, members in ((bonds, 2), (angles, 3), (torsions, 4), (centres, 4), (pairs, 2))
+    )
+    return {
+        "beads": points(*batch, beads, dtype=dtype),
+        "bonds": bonds,
+        "bond_parameters": torch.rand(len(bonds), 2, dtype=dtype),
+        "angles": angles,
+        "angle_parameters": torch.rand(len(angles), 2, dtype=dtype),
+        "torsions": torsions,
+        "torsion_polynomials": torch.randn(len(torsions), 2, 3, dtype=dtype),
+        "centres": centres,
+        "centre_parameters": torch.rand(len(centres), 2, dtype=dtype),
+        "pairs": pairs,
+        "sigma": 0.4 * torch.rand(len(pairs), dtype=dtype),
+        "kt": 2.5,
+    }
+
+
+def different(atoms: int, count: int, members: int) -> Tensor:
+    """Different atoms for each of some terms; no terms if there are too few atoms."""
+    rows = [torch.randperm(atoms)[:members] for _ in range(count if atoms >= members else 0)]
+    return torch.stack(rows) if rows else torch.zeros(0, members, dtype=torch.int64)
+
+
 def penalty_backward(batch, dtype, **sizes: int) -> Arguments:
     return {"grad": torch.randn(*batch, 3, dtype=dtype), **penalty(batch, dtype, **sizes)}
 
@@ -246,6 +294,10 @@ def in_a_box(make: Callable[..., Arguments]) -> Callable[..., Arguments]:
 
 def atoms_of_molecule(arguments: Arguments) -> range:
     return range(arguments["atoms"].shape[-2])
+
+
+def beads_of_molecule(arguments: Arguments) -> range:
+    return range(arguments["beads"].shape[-2])
 
 
 def flat_atoms(arguments: Arguments) -> range:
@@ -513,6 +565,14 @@ MECHANICS_TABLES = frozenset(
     {"bonds", "bond_parameters", "angles", "angle_parameters", "torsions", "torsion_polynomials", "pairs",
      "pair_parameters", "particles", "exclusion_start", "exclusions"}
 )  # fmt: skip
+PRIOR_TABLES = frozenset(
+    {"bonds", "bond_parameters", "angles", "angle_parameters", "torsions", "torsion_polynomials", "centres",
+     "centre_parameters", "pairs", "sigma"}
+)  # fmt: skip
+SCHNET_TABLES = frozenset(
+    {"features", "filters", "incoming", "mixing", "mixing_bias", "outgoing", "outgoing_bias", "readout",
+     "readout_bias", "readout_weights"}
+)  # fmt: skip
 PENALTY_INDICES = dict.fromkeys(("bonds", "angle_ends", "exclusions"), flat_atoms)
 BAD_STRENGTHS = dict.fromkeys(
     ("bond_kt_per_nm2", "angle_kt_per_nm2", "repulsion_kt_per_nm2", "radius_scale"), (-1.0, NAN, INFINITE)
@@ -671,6 +731,23 @@ OPERATORS = [
         bad_values={"cutoff_nm": (*BAD_LENGTHS, 0.1), "dielectric": BAD_LENGTHS},
         index_ranges=dict.fromkeys(("bonds", "angles", "torsions", "pairs", "exclusions"), atoms_of_molecule),
         bad_contents={"exclusion_start": bad_row_starts},
+    ),
+    Operator(
+        "schnet_energy",
+        schnet,
+        {"beads": 0, "width": 0, "hidden": 0, "blocks": 0, "further_knots": 0},
+        shared=SCHNET_TABLES,
+        free={"beads": (-3,), "filters": (-3,)},
+        bad_values={"cutoff_nm": BAD_LENGTHS},
+    ),
+    Operator(
+        "bead_prior",
+        prior,
+        {"beads": 0, "bonds": 0, "angles": 0, "torsions": 0, "centres": 0, "pairs": 0},
+        shared=PRIOR_TABLES,
+        free={"beads": (-2, -3), "torsion_polynomials": (-1,)},
+        bad_values={"kt": BAD_LENGTHS},
+        index_ranges=dict.fromkeys(("bonds", "angles", "torsions", "centres", "pairs"), beads_of_molecule),
     ),
     Operator(
         "voxelize",

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .operators import FORWARD_OPERATORS, Arguments, Operator
 
-SIZES = (6, 4, 5, 3, 2)
+SIZES = (6, 4, 5, 3, 2, 7)
 
 every_operator = pytest.mark.parametrize("operator", FORWARD_OPERATORS, ids=str)
 

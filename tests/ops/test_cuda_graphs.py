@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .operators import OPERATORS
 
-SIZES = (30, 4, 5, 6, 2)
+SIZES = (30, 4, 5, 6, 2, 7)
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=str)
