@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -57,28 +57,26 @@ class BeadSource(FrameSource):
         atoms = np.arange(len(selection.atom_index))
         self._one_chain = ChainsOfAtoms(atoms, atoms, np.zeros_like(atoms), np.ones_like(atoms[1:]))
 
-    def warn_of_interval(self, expected_ps: float) -> None:
-        """Warn if the time between frames differs from that of a model's training."""
+    def odd_interval(self, expected_ps: float) -> str | None:
+        """Say how the time between frames differs from that of a model's training; None if it does not."""
         stride = self.frame_range.stride
         if self.n_frames < 2:
-            return
+            return None
         interval = self.frame_interval_ps
         if interval is None:
-            if stride > 1 and not self._timed:
-                self._warn(
-                    f"contains no times; with a stride of {stride} its frames must be "
-                    f"{expected_ps / stride:g} ps apart for this model"
-                )
-            return
-        if abs(interval - expected_ps) > _SAME_INTERVAL * expected_ps:
-            after = f" after a stride of {stride}" if stride > 1 else ""
-            self._warn(
-                f"frames are {interval:g} ps apart{after}, but the model was trained on frames "
-                f"{expected_ps:g} ps apart; its atoms will move too fast or too slowly"
+            if stride == 1 or self._timed:
+                return None
+            return (
+                f"contains no times; with a stride of {stride} its frames must be "
+                f"{expected_ps / stride:g} ps apart for this model"
             )
-
-    def _warn(self, message: str) -> None:
-        warnings.warn(f"{self.name}: {message}", InputWarning, stacklevel=3)
+        if abs(interval - expected_ps) <= _SAME_INTERVAL * expected_ps:
+            return None
+        after = f" after a stride of {stride}" if stride > 1 else ""
+        return (
+            f"frames are {interval:g} ps apart{after}, but the model was trained on frames "
+            f"{expected_ps:g} ps apart; its atoms will move too fast or too slowly"
+        )
 
     def _take(self, raw: Frames) -> tuple[np.ndarray, np.ndarray]:
         positions = self._positions(raw)
@@ -97,6 +95,17 @@ class BeadSource(FrameSource):
         sensible = np.isfinite(positions).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=(1, 2))
         sensible &= narrowest_width(boxes) >= MIN_BOX_WIDTH_NM
         return make_whole(positions, np.where(sensible[:, None, None], boxes, 0.0), self._one_chain)
+
+
+def warn_of_intervals(sources: Iterable[BeadSource], expected_ps: float) -> None:
+    """Warn if times between frames differ from that of a model's training, once for files that are alike."""
+    alike: dict[str, list[str]] = {}
+    for source in sources:
+        if (odd := source.odd_interval(expected_ps)) is not None:
+            alike.setdefault(odd, []).append(source.name)
+    for odd, names in alike.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        warnings.warn(f"{names[0]}{more}: {odd}", InputWarning, stacklevel=3)
 
 
 def open_beads(

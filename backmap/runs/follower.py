@@ -19,7 +19,7 @@ from .protein_frames import BuiltFrames, frames_per_batch
 from .protein_plan import ProteinPlan
 from .request import Building
 from .temporal import rollout_job
-from .temporal_frames import BeadCheck, check_source
+from .temporal_frames import BeadCheck, check_sources
 
 
 class Opener(Protocol):
@@ -118,7 +118,7 @@ class _TemporalFollower:
         job = rollout_job(model, asked)
         loaded = job.load("cpu")
         self.source = opener.beads(loaded)
-        check_source(self.source, loaded)
+        check_sources([self.source], loaded)
         self._check = BeadCheck(self.source, loaded)
         self._workers = LocalWorkers(job, device, threads=count_workers(device))
         self._state: Any = None

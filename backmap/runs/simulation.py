@@ -13,6 +13,7 @@ import torch
 
 from backmap.cg.langevin import LangevinDynamics, ReplicaState, is_sound
 from backmap.cg.model import CgForceField, load_force_field, require_force_field
+from backmap.cg.tabulated import TabulatedForces
 from backmap.chemistry import Molecule
 from backmap.cluster.devices import DEVICES, select_device
 from backmap.errors import InputError, InputWarning
@@ -99,6 +100,13 @@ class Simulation:
         metavar="RATE",
         group="simulation",
     )
+    time_scale: float = option(
+        1.0,
+        Real(1e-6, 1e6),
+        "factor on the times in the files: coarse-grained dynamics are faster than those of the atoms",
+        metavar="FACTOR",
+        group="simulation",
+    )
     seed: int = option(0, Whole(0, 2**63 - 1), "seed of the random numbers", metavar="S", group="simulation")
     device: str = option("auto", OneOf(DEVICES), "where to compute", group="running", decides=False)
     threads: int | None = option(
@@ -125,6 +133,11 @@ class Simulation:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def frame_interval_ps(self) -> float:
+        """Time between frames in the files."""
+        return self.steps * self.time_step * self.time_scale
 
     @property
     def deciding(self) -> dict[str, Any]:
@@ -187,7 +200,7 @@ class _SimulationRun:
                 "long as in the training data; start from other frames"
             )
         self.dynamics = LangevinDynamics(
-            lambda positions: self.force_field.energy_and_forces(positions)[1],
+            TabulatedForces(self.force_field),
             torch.from_numpy(self.force_field.graph.masses).to(self.device),
             self.force_field.kt,
             time_step_ps=asked.time_step,
@@ -256,7 +269,7 @@ class _SimulationRun:
         return SimulationOutcome(outputs.all_paths, stopped, self._summary(outputs, report))
 
     def _grow(self, outputs: Outputs, journal: Journal) -> list[GrowingOutput]:
-        return outputs.grow(journal, self.atoms, self.asked.steps * self.asked.time_step)
+        return outputs.grow(journal, self.atoms, self.asked.frame_interval_ps)
 
     def _simulate(self, outputs: Outputs, journal: Journal, report: ProgressReport) -> dict[int, int]:
         """Simulate and write the remaining frames; return the replicas that fell apart, with their frames."""
@@ -296,7 +309,7 @@ class _SimulationRun:
         asked = self.asked
         notes = {"stopped": {str(replica): frames for replica, frames in stopped.items()}}
         arrays = {field.name: getattr(state, field.name).cpu().numpy() for field in fields(state)}
-        time = np.array([frame * asked.steps * asked.time_step])
+        time = np.array([frame * asked.frame_interval_ps])
         step = np.array([frame * asked.steps])
         positions = state.absolute.cpu().numpy()
         going_on = [replica for replica in range(asked.replicas) if replica + 1 not in stopped]

@@ -20,7 +20,7 @@ from .run import Run
 from .temporal_frames import (
     Rollout,
     allow_open_files,
-    check_source,
+    check_sources,
     describe_tally,
     plan_strands,
     read_library,
@@ -86,8 +86,7 @@ class TemporalRun(Run):
             )
             for given in request.input
         ]
-        for source in sources:
-            check_source(source, model)
+        check_sources(sources, model)
         return sources
 
     def frames_built(self, journal: Journal) -> int:

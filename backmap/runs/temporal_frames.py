@@ -19,6 +19,7 @@ from backmap.inference.temporal import RolledFrames, Tally
 from backmap.inference.temporal import frames_per_chunk as default_frames_per_chunk
 from backmap.inference.temporal_job import State
 from backmap.io import BeadSource, FrameChunk, Frames, Progress, read_molecule
+from backmap.io.bead_source import warn_of_intervals
 from backmap.io.selection.coordinate_checks import wrong_unit
 
 from .output_layout import OutputLayout
@@ -80,10 +81,11 @@ def read_library(model: TemporalModel, path: str | PathLike[str]) -> np.ndarray:
     return frames[starts[:, None] + np.arange(window)]
 
 
-def check_source(source: BeadSource, model: TemporalModel) -> None:
-    """Refuse units of length other than nm, and warn if the frame interval differs from the training data."""
-    _check_unit(source, model)
-    source.warn_of_interval(model.frame_interval_ps)
+def check_sources(sources: Sequence[BeadSource], model: TemporalModel) -> None:
+    """Refuse units of length other than nm, and warn if frame intervals differ from the training data."""
+    for source in sources:
+        _check_unit(source, model)
+    warn_of_intervals(sources, model.frame_interval_ps)
 
 
 def _check_unit(source: BeadSource, model: TemporalModel) -> None:

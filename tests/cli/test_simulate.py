@@ -44,6 +44,19 @@ def test_one_file_per_replica(force_field, tmp_path):
     assert not (tmp_path / "cg.xtc.partial").exists()
 
 
+def test_times_can_be_those_of_the_atoms(force_field, tmp_path, capsys):
+    """Several trajectories with the same odd interval are warned of in one line; with a factor, in none."""
+    words = [force_field, "--replicas", 3, "--frames", 2, "--time-step", 0.004]
+    atoms = ["--top", str(tmp_path / "cg_1.pdb"), "--model", "alanine-dipeptide", "--quiet", "--overwrite"]
+    beads = [str(tmp_path / f"cg_{replica}.dcd") for replica in (1, 2, 3)]
+    for factor, warned in ((1.0, True), (1 / 0.012, False)):
+        assert run(*words, "-o", tmp_path / "cg.dcd", "--time-scale", factor, "--overwrite") == 0
+        assert main(["reconstruct", *beads, "-o", str(tmp_path / "atoms"), *atoms]) == 0
+        error = capsys.readouterr().err
+        assert error.count("\n") == warned
+        assert ("cg_1.dcd and 2 more: frames are 0.012 ps apart, but the model" in error) == warned
+
+
 def test_the_beads_can_be_read_by_the_model_of_atoms(force_field, tmp_path):
     assert run(force_field, "-o", tmp_path / "cg.dcd", "--frames", 2) == 0
     words = [tmp_path / "cg.dcd", "--top", tmp_path / "cg.pdb", "--model", "alanine-dipeptide"]

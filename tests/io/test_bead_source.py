@@ -14,6 +14,7 @@ import pytest
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputError, InputWarning
 from backmap.io import AtomList, FrameRange, beads_from_mdtraj, open_beads, read_molecule, to_mdtraj
+from backmap.io.bead_source import warn_of_intervals
 from backmap.io.formats.frame_times import header_interval
 from tests.toy_temporal import BEAD_ATOMS, BEADS, DIPEPTIDE, SHAPE_NM
 
@@ -159,20 +160,20 @@ def test_chunks_are_whole_wherever_they_begin(whole, tmp_path, chunk, stride, fi
 def test_interval_unlike_that_of_the_training(whole, tmp_path, recwarn):
     path = saved(whole, tmp_path / "in.xtc")
     source = open_beads(path, DIPEPTIDE, BEADS, path.with_suffix(".pdb"))
-    source.warn_of_interval(0.5)
+    warn_of_intervals([source], 0.5)
     assert not recwarn
     with pytest.warns(
         InputWarning, match=r"in.xtc: frames are 0.5 ps apart, but the model was trained on.* 2 ps"
     ):
-        source.warn_of_interval(2.0)
-    open_beads(
-        path, DIPEPTIDE, BEADS, path.with_suffix(".pdb"), frames=FrameRange(stride=4)
-    ).warn_of_interval(2.0)
+        warn_of_intervals([source], 2.0)
+    warn_of_intervals(
+        [open_beads(path, DIPEPTIDE, BEADS, path.with_suffix(".pdb"), frames=FrameRange(stride=4))], 2.0
+    )
 
 
 def test_a_trajectory_in_memory_may_know_no_times(whole, recwarn):
     whole.time = np.arange(FRAMES)
-    beads_from_mdtraj(whole, DIPEPTIDE, BEADS).warn_of_interval(100.0)
+    warn_of_intervals([beads_from_mdtraj(whole, DIPEPTIDE, BEADS)], 100.0)
     assert not recwarn
 
 
@@ -281,10 +282,10 @@ def test_interval_of_a_dcd_file_is_that_of_its_header(whole, tmp_path):
     with pytest.warns(
         InputWarning, match="frames are 0.5 ps apart, but the model was trained on frames 1 ps"
     ):
-        open_beads(path, DIPEPTIDE, BEADS, top).warn_of_interval(1.0)
+        warn_of_intervals([open_beads(path, DIPEPTIDE, BEADS, top)], 1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", InputWarning)
-        open_beads(path, DIPEPTIDE, BEADS, top, frames=FrameRange(stride=2)).warn_of_interval(1.0)
+        warn_of_intervals([open_beads(path, DIPEPTIDE, BEADS, top, frames=FrameRange(stride=2))], 1.0)
     struct.pack_into("<i", header, 84, 0)  # X-PLOR's layout, where the step is a double
     path.write_bytes(header)
     assert header_interval(path) is None

@@ -13,6 +13,7 @@ import pytest
 from backmap.chemistry import LinearMapping, Molecule
 from backmap.errors import InputEndsEarly, InputError
 from backmap.io import FrameRange, load_trajectory, open_beads, open_source
+from backmap.io.bead_source import warn_of_intervals
 from backmap.io.formats.frame_layout import dcd_bytes
 from backmap.io.formats.trajectory_file import StreamedTrajectory
 
@@ -266,7 +267,7 @@ def test_bad_frames_of_beads(tmp_path):
     np.testing.assert_allclose(together(chunks, "coordinates"), trajectory.xyz[[4, 6, 10, 12, 14, 16]])
     assert source.first_frames(1).numbers.tolist() == [4]
     with pytest.warns(match="frames are 4 ps apart after a stride of 2"):
-        source.warn_of_interval(1.0)
+        warn_of_intervals([source], 1.0)
 
 
 def cuts(path: Path, last: int) -> list[int]:
