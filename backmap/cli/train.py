@@ -50,7 +50,7 @@ class Structures:
         Folder of a structure corpus.
     corpus_share : float
         With both, the share of the residues shown that belong to the corpus.
-    trajectories, topologies, stride, most_frames, train_share, gap_share
+    trajectories, topologies, held_out, stride, most_frames, train_share, gap_share
         See :func:`backmap.datasets.trajectory_corpus.corpora_of_trajectories`.
     """
 
@@ -58,6 +58,7 @@ class Structures:
     corpus_share: Share = 0.5
     trajectories: tuple[str, ...] = ()
     topologies: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
     stride: Number = 1
     most_frames: Number = 2000
     train_share: Share = 0.8
@@ -70,8 +71,9 @@ class Structures:
             raise ValueError(
                 f"corpus_share is {self.corpus_share:g}: leave out what is not to be learned from"
             )
-        if self.topologies and not self.trajectories:
-            raise ValueError("topologies belong to trajectories, of which there are none")
+        for name in ("topologies", "held_out"):
+            if getattr(self, name) and not self.trajectories:
+                raise ValueError(f"{name}: there are no trajectories")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="?",
         metavar="CONFIG",
-        help="TOML file; those of the shipped models lie beside their weights. May be left out with --from",
+        help="TOML file; those of the shipped models lie beside their weights. Optional with --from",
     )
     add("-o", "--output", type=Path, help="folder for states, model and log")
     add("--resume", action="store_true", help="go on from the states in the output folder")
@@ -103,6 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--corpus", metavar="FOLDER", help="structure corpus to learn from, beside or instead of trajectories"
     )
     add("--top", nargs="+", metavar="FILE", help="topology of all trajectories, or one for each")
+    add("--held-out", nargs="+", metavar="FILE", help="trajectories among them that are only validated with")
     add_options(parser, Request, ["device", "threads"])
     add("--suggest", metavar="TRAJECTORY", help="temporal: print a configuration for this trajectory")
     add("--beads", default="CA", metavar="NAMES", help="with --suggest: atoms that are beads (%(default)s)")
@@ -136,7 +139,8 @@ def run(arguments: argparse.Namespace) -> int:
         "cgschnet": train_cgschnet,
     }
     _refuse_old_states(arguments.output, arguments.resume)
-    families[arguments.family].train(arguments, _with_data(arguments, read_config(arguments.config)))
+    table = _with_settings(arguments, _with_data(arguments, read_config(arguments.config)))
+    families[arguments.family].train(arguments, table)
     return 0
 
 
@@ -174,8 +178,9 @@ def _configuration(arguments: argparse.Namespace) -> Path:
 
 def _with_data(arguments: argparse.Namespace, table: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration with the data that the command line names."""
-    if arguments.top and not arguments.trajectory:
-        raise InputError("--top: give --trajectory as well")
+    for option in ("top", "held_out"):
+        if getattr(arguments, option) and not arguments.trajectory:
+            raise InputError(f"--{option.replace('_', '-')}: give --trajectory as well")
     if not (arguments.trajectory or arguments.corpus):
         return table
     if arguments.family not in FINE_TUNED:
@@ -185,8 +190,16 @@ def _with_data(arguments: argparse.Namespace, table: dict[str, Any]) -> dict[str
     if not isinstance(data, dict):
         return table
     if arguments.trajectory:
-        data = data | {"trajectories": arguments.trajectory, "topologies": arguments.top or []}
+        topologies, held_out = arguments.top or [], arguments.held_out or []
+        data = data | {"trajectories": arguments.trajectory, "topologies": topologies, "held_out": held_out}
     return table | {"data": data if arguments.corpus is None else data | {"corpus": arguments.corpus}}
+
+
+def _with_settings(arguments: argparse.Namespace, table: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with backmap's own settings for fine-tuning where it has none."""
+    if not arguments.start or "training" in table:
+        return table
+    return table | {"training": read_config(fine_tuning_configuration(arguments.family))["training"]}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -243,6 +256,7 @@ def load_corpora(path: Path, table: dict[str, Any]) -> tuple[Corpus, Corpus]:
     frames, held_out = corpora_of_trajectories(
         data.trajectories,
         data.topologies,
+        held_out=data.held_out,
         stride=data.stride,
         most_frames=data.most_frames,
         train_share=data.train_share,

@@ -21,12 +21,13 @@ def corpora_of_trajectories(
     trajectories: Sequence[str | Path],
     topologies: Sequence[str | Path] = (),
     *,
+    held_out: Sequence[str | Path] = (),
     stride: int = 1,
     most_frames: int = 2000,
     train_share: float = 0.8,
     gap_share: float = 0.05,
 ) -> tuple[Corpus, Corpus]:
-    """Make frames of trajectories into structures: the first of each for training, the last held out.
+    """Make frames of trajectories into structures: some for training, others held out.
 
     Parameters
     ----------
@@ -34,12 +35,15 @@ def corpora_of_trajectories(
         With all heavy atoms of a protein; hydrogens and other molecules are left out.
     topologies : sequence of path, optional
         One for all trajectories or one for each, where these contain only coordinates.
+    held_out : sequence of path, optional
+        Those of the trajectories that are held out. By default, the last frames of each are.
     stride : int
         Take every ``stride``-th frame.
     most_frames : int
         Of a trajectory that is longer, take only every second, third ... of these frames.
     train_share : float
-        Share of the frames of each trajectory, from the start, that is for training.
+        Share of the frames of each trajectory, from the start, that is for training, where ``held_out`` is
+        empty.
     gap_share : float
         Share of the frames after those that is left out. Frames that follow each other are alike: without a
         gap, the first frames held out would hardly differ from the last ones for training.
@@ -59,19 +63,27 @@ def corpora_of_trajectories(
             f"{len(topologies)} topologies for {len(trajectories)} trajectories: give one for all, or one "
             "for each"
         )
-    digest, training, held_out = hashlib.sha256(), [], []
+    if unknown := [str(path) for path in held_out if path not in trajectories]:
+        raise InputError(f"{unknown[0]}: is to be held out, but is none of the trajectories")
+    if held_out and set(held_out) == set(trajectories):
+        raise InputError("all trajectories are held out: leave one to learn from")
+    digest = hashlib.sha256()
+    shown, kept = [], []
     for number, trajectory in enumerate(trajectories):
         topology = None if not topologies else topologies[number if len(topologies) > 1 else 0]
         source = _open(trajectory, topology, stride, most_frames)
         sites = [chunk.coordinates for chunk in source.chunks(_FRAMES_AT_A_TIME)]
         frames = source.sites.in_slots(np.concatenate(sites).astype(np.float32))
-        first, last = _parts(trajectory, len(frames), train_share, gap_share)
-        training.append(_corpus_of_frames(source, frames[:first]))
-        held_out.append(_corpus_of_frames(source, frames[last:]))
         for path in source.files:
             digest.update(path.read_bytes())
+        if held_out:
+            (kept if trajectory in held_out else shown).append(_corpus_of_frames(source, frames))
+            continue
+        first, last = _parts(trajectory, len(frames), train_share, gap_share)
+        shown.append(_corpus_of_frames(source, frames[:first]))
+        kept.append(_corpus_of_frames(source, frames[last:]))
     data_hash = digest.hexdigest()
-    return join_corpora(training, data_hash), join_corpora(held_out, data_hash)
+    return join_corpora(shown, data_hash), join_corpora(kept, data_hash)
 
 
 def mix_corpora(frames: Corpus, structures: Corpus, structure_share: float) -> Corpus:

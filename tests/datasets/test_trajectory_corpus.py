@@ -84,6 +84,17 @@ def test_each_trajectory_gives_to_both_parts(trajectory):
     assert other.data_hash != data.data_hash
 
 
+def test_whole_trajectories_can_be_held_out(trajectory):
+    (whole, names), (chain, other_names) = trajectory(4), trajectory(8, "chain", "chainid 0")
+    data, held_out = corpora_of_trajectories([whole, chain], [names, other_names], held_out=[whole])
+    assert (frames_of(data), frames_of(held_out)) == (list(range(8)), list(range(4)))
+    assert np.diff(data.offsets).max() < np.diff(held_out.offsets).min()
+    with pytest.raises(InputError, match="all trajectories are held out"):
+        corpora_of_trajectories([whole], [names], held_out=[whole])
+    with pytest.raises(InputError, match="is to be held out, but is none of the trajectories"):
+        corpora_of_trajectories([whole], [names], held_out=[chain])
+
+
 @pytest.mark.parametrize("share", [0.5, 0.2])
 def test_mixed_draws_have_the_share_of_residues_asked_for(trajectory, corpus_folder, tmp_path, share):
     frames, _ = corpora_of_trajectories(*([path] for path in trajectory(10)), train_share=0.5)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(shell|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 """What is run. Blocks of other languages compile, which tests/capi does, or need files of the reader."""
 
-NEEDS = {"--hydrogens": "openmm", "openmm_live": "openmm", "--kinetics": "deeptime"}
+NEEDS = {"--hydrogens": "openmm", "openmm_live": "openmm", "run.dcd": "openmm", "--kinetics": "deeptime"}
 """Words of a block, and the optional package that it needs."""
 
 PAGES = [

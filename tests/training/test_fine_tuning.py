@@ -99,6 +99,19 @@ def test_a_corpus_can_be_mixed_in(run, small_model, corpus_folder, tmp_path, mon
     assert len(sizes) == 2 and len(held_out) == 1
 
 
+def test_a_configuration_of_data_takes_the_settings_that_come_with_backmap(run, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "backmap.training.protein.train_protein",
+        lambda model, training, *rest: seen.append(training) or 1 / 0,
+    )
+    config = tmp_path / "data.toml"
+    config.write_text(f"[data]\ntrajectories = ['{run[1]}']\ntopologies = ['{run[3]}']\n")
+    assert main(["train", "protein", str(config), "--from", "protein", "-o", str(tmp_path / "tuned")]) == 130
+    path = fine_tuning_configuration("protein")
+    assert seen == [read_configurations(path, read_config(path), ProteinConfig, ProteinTrainingConfig)[1]]
+
+
 @pytest.mark.parametrize(
     "family, model, training",
     [
@@ -172,6 +185,7 @@ def test_bad_trajectories_end_in_one_sentence(run, small_model, tmp_path, capsys
         (["protein", "--from", "diamondback", "--trajectory", "x", "-o", "OUT"], "not a protein model"),
         (["protein", "--from", "nothing", "--trajectory", "x", "-o", "OUT"], "neither a shipped model"),
         (["protein", "QUICK", "--top", "run.pdb", "-o", "OUT"], "--top: give --trajectory as well"),
+        (["protein", "QUICK", "--held-out", "x", "-o", "OUT"], "--held-out: give --trajectory as well"),
         (["coherence", "QUICK", "--trajectory", "x", "-o", "OUT"], "--trajectory: applies to protein and"),
         (["beads", "QUICK", "--from", "protein", "-o", "OUT"], "only protein and diamondback models"),
     ],
@@ -188,7 +202,8 @@ def test_commands_that_ask_for_something_else_are_refused(tmp_path, capsys, argu
     "data, message",
     [
         ("corpus = 'x'\ncorpus_share = 0.0\ntrajectories = ['run.xtc']\n", "corpus_share is 0"),
-        ("corpus = 'x'\ntopologies = ['run.pdb']\n", "topologies belong to trajectories"),
+        ("corpus = 'x'\ntopologies = ['run.pdb']\n", "topologies: there are no trajectories"),
+        ("corpus = 'x'\nheld_out = ['run.xtc']\n", "held_out: there are no trajectories"),
         ("trajectory = 'run.xtc'\n", "unknown key 'trajectory'"),
     ],
 )
