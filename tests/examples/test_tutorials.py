@@ -44,7 +44,10 @@ def run_command(line: str) -> None:
         )
     elif words[0] == "python":
         sys.argv[:] = words[1:]
-        runpy.run_path(words[1], run_name="__main__")
+        try:
+            runpy.run_path(words[1], run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, line
     else:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PATH": path})
