@@ -68,7 +68,8 @@ def corpora_of_trajectories(
     if held_out and set(held_out) == set(trajectories):
         raise InputError("all trajectories are held out: leave one to learn from")
     digest = hashlib.sha256()
-    shown, kept = [], []
+    shown: list[Corpus] = []
+    kept: list[Corpus] = []
     for number, trajectory in enumerate(trajectories):
         topology = None if not topologies else topologies[number if len(topologies) > 1 else 0]
         source = _open(trajectory, topology, stride, most_frames)
