@@ -39,6 +39,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         config, training, data, held_out, arguments.output, device, arguments.resume, start
     )
     provenance = describe_training(training, data, held_out, result.history, arguments.start)
+    provenance["data"] = table["data"]
     path: Path = arguments.output / "diamondback.safetensors"
     save_checkpoint(path, to_checkpoint("diamondback", config, result.model, provenance))
     if gain := describe_gain(result.history):

@@ -34,6 +34,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     make_folder(arguments.output)
     result = train_protein(model, training, data, held_out, arguments.output, device, arguments.resume, start)
     provenance = describe_training(training, data, held_out, result.history, arguments.start)
+    provenance["data"] = table["data"]
     provenance["validation_loss_by_type"] = result.loss_by_type
     network = ProteinModel(model, result.peptide_planes, result.side_chains)
     save_checkpoint(

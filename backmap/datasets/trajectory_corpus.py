@@ -12,7 +12,7 @@ import numpy as np
 from backmap.chemistry import ATOM_SLOTS, SLOT_OXT
 from backmap.datasets.corpus import Corpus
 from backmap.errors import InputError
-from backmap.io import FrameRange, Source, open_source
+from backmap.io import FrameRange, Source, describe_file, open_source
 
 _FRAMES_AT_A_TIME = 1000
 
@@ -76,7 +76,7 @@ def corpora_of_trajectories(
         sites = [chunk.coordinates for chunk in source.chunks(_FRAMES_AT_A_TIME)]
         frames = source.sites.in_slots(np.concatenate(sites).astype(np.float32))
         for path in source.files:
-            digest.update(path.read_bytes())
+            digest.update(describe_file(path)["sha256"].encode())
         if held_out:
             (kept if trajectory in held_out else shown).append(_corpus_of_frames(source, frames))
             continue

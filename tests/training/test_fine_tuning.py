@@ -68,6 +68,7 @@ def test_one_command_makes_a_model_that_builds(run, small_model, tmp_path, capsy
     assert checkpoint.provenance["fine_tuned_from"]["path"] == str(small_model)
     assert len(checkpoint.provenance["fine_tuned_from"]["sha256"]) == 64
     assert len(checkpoint.provenance["data_sha256"]) == 64
+    assert checkpoint.provenance["data"]["trajectories"] == [run[1]]
     for history in checkpoint.provenance["history"].values():
         assert history[0]["validation_loss"] < history[0]["validation_loss_before"]
     changed = [n for n, tensor in start.tensors.items() if not torch.equal(tensor, checkpoint.tensors[n])]
