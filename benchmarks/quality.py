@@ -26,6 +26,13 @@ is judged. With ``--noise`` all tools get the C-alphas with Gaussian noise on ev
 spreads the distances of neighbours by 0.0176 nm, as the bonds of CALVADOS, HPS and Mpipi spread at 300 K. How
 far C-alphas moved is then measured from the noisy ones, all else still against the deposited atoms. With
 ``--beads`` the ``protein`` model gets the beads of a mapping instead of C-alphas, the same noise on them.
+
+With ``--frames`` so many frames of each file are rebuilt, spread evenly over it. A trajectory without names
+has its topology beside it: ``run.pdb`` for ``run.dcd``. Where files contain only C-alphas there is nothing to
+be judged against, and the table shows what needs no true atoms::
+
+    python benchmarks/quality.py --structures ../shared/data/cg/fastfolder_*.pdb.gz --frames 32
+    python benchmarks/quality.py --structures run.dcd --frames 40 --tools protein tuned/protein.safetensors
 """
 
 from __future__ import annotations
@@ -58,7 +65,8 @@ from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
 from backmap.inference.diamondback import DiamondbackBuilder, Traces, build_structures
 from backmap.inference.protein import ProteinBuilder
-from backmap.io.reader import Source, open_source
+from backmap.io.naming import TOPOLOGY_SUFFIXES, suffix_of
+from backmap.io.reader import FrameRange, Source, open_source
 from backmap.models.counter_random import stream_keys
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.protein.model import ProteinModel
@@ -78,9 +86,9 @@ DETERMINISTIC_COPIES = 2
 
 @dataclass(frozen=True)
 class Structure:
-    """A deposited structure: atoms (1, residues, 15, 3) in nm with a mask (residues, 15).
+    """A structure or frames of it: atoms (frames, residues, 15, 3) in nm with a mask (residues, 15).
 
-    ``c_alpha`` (1, residues, 3), nm, is what the tools get.
+    ``c_alpha`` (frames, residues, 3), nm, is what the tools get.
     """
 
     name: str
@@ -91,11 +99,14 @@ class Structure:
     c_alpha: np.ndarray
 
     @classmethod
-    def read(cls, path: Path, noise_nm: float = 0.0) -> Structure:
-        """Read the first frame of a file; the tools get its C-alphas with so much noise."""
-        source: Source = open_source(path)
-        frame = next(iter(source.chunks(1))).coordinates
-        atoms, present = source.sites.in_slots(frame), source.sites.present
+    def read(cls, path: Path, noise_nm: float = 0.0, n_frames: int = 1) -> Structure:
+        """Read frames of a file, spread evenly over it; the tools get the C-alphas with so much noise."""
+        topology = None if suffix_of(path) in TOPOLOGY_SUFFIXES else path.with_suffix(".pdb")
+        source: Source = open_source(path, topology)
+        stride = max(1, source.n_frames // n_frames)
+        source = open_source(path, topology, frames=FrameRange(end=stride * n_frames, stride=stride))
+        frames = np.concatenate([chunk.coordinates for chunk in source.chunks(n_frames)])
+        atoms, present = source.sites.in_slots(frames), source.sites.present
         name = path.name.split(".")[0]
         c_alpha = atoms[:, :, SLOT_CA]
         noise = np.random.default_rng(zlib.crc32(name.encode())).normal(0.0, noise_nm, c_alpha.shape)
@@ -103,7 +114,7 @@ class Structure:
 
 
 Rebuilt = tuple[np.ndarray, np.ndarray] | RuntimeError
-"""Samples (samples, 1, residues, 15, 3) nm and the atoms built (residues, 15) bool, or what went wrong."""
+"""Samples (samples, frames, residues, 15, 3) nm and atoms built (residues, 15) bool, or what went wrong."""
 
 Rebuild = Callable[[Sequence[Structure]], Iterator[Rebuilt]]
 """Rebuilds structures, in their order."""
@@ -126,7 +137,8 @@ def one_by_one(rebuild: Callable[[Structure], tuple[np.ndarray, np.ndarray]]) ->
 class Tool:
     """A tool under test, with what it reached so far.
 
-    ``start_up`` is the time in seconds before it builds anything, None for a command, whose times include it.
+    ``sizes`` and ``seconds`` are residues built and time, per frame. ``start_up`` is the time in seconds
+    before it builds anything, None for a command, whose times include it.
     """
 
     name: str
@@ -145,7 +157,7 @@ class Tool:
             start = time.perf_counter()
             rebuilt.append(next(built))
             if not isinstance(rebuilt[-1], RuntimeError):
-                self.seconds.append(time.perf_counter() - start)
+                self.seconds.append((time.perf_counter() - start) / len(structure.c_alpha))
                 self.sizes.append(structure.topology.n_residues * samples)
         for structure, result in zip(structures, rebuilt, strict=True):
             if isinstance(result, RuntimeError):
@@ -218,14 +230,17 @@ class Command:
 
         def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
             kept = np.zeros_like(structure.present) if given is None else given_atoms(structure, given)
-            atoms = np.full((structure.topology.n_residues, ATOM_SLOTS, 3), np.nan)
+            n_frames = len(structure.c_alpha)
+            atoms = np.full((n_frames, structure.topology.n_residues, ATOM_SLOTS, 3), np.nan)
             chains = structure.topology.chain_index
-            for chain in np.unique(chains) if self.by_chain else [None]:
-                rows = np.arange(len(chains)) if chain is None else np.flatnonzero(chains == chain)
-                _place_pdb_atoms(self.run(_pdb_of(structure, rows, kept)), rows, atoms)
+            for frame in range(n_frames):
+                for chain in np.unique(chains) if self.by_chain else [None]:
+                    rows = np.arange(len(chains)) if chain is None else np.flatnonzero(chains == chain)
+                    text = self.run(_pdb_of(structure, rows, kept, frame))
+                    _place_pdb_atoms(text, rows, atoms[frame])
             if self.keeps_c_alphas:
-                atoms[:, SLOT_CA] = structure.c_alpha[0]
-            return atoms[None, None], np.isfinite(atoms[..., 0])
+                atoms[:, :, SLOT_CA] = structure.c_alpha
+            return atoms[None], np.isfinite(atoms[..., 0]).all(axis=0)
 
         return one_by_one(rebuild)
 
@@ -252,15 +267,15 @@ COMMANDS = {
 """Tools whose command line is known. CGBack uses its model M with its repair, one sample."""
 
 
-def _pdb_of(structure: Structure, rows: np.ndarray, kept: np.ndarray) -> str:
-    """Write C-alphas and kept atoms as PDB text, residues numbered from 1 through all chains."""
+def _pdb_of(structure: Structure, rows: np.ndarray, kept: np.ndarray, frame: int = 0) -> str:
+    """Write C-alphas and kept atoms of a frame as PDB text, residues numbered from 1 through all chains."""
     lines, chains = [], structure.topology.chain_index[rows]
     for number, row in enumerate(rows, 1):
         chain = chr(ord("A") + chains[number - 1] - chains[0])
         residue = structure.topology.residue_name(row)
         names = (*HEAVY_ATOMS[residue], *[""] * ATOM_SLOTS)[: ATOM_SLOTS - 1] + ("OXT",)
         for slot in np.flatnonzero(kept[row] | (np.arange(ATOM_SLOTS) == SLOT_CA)):
-            place = structure.c_alpha[0, row] if slot == SLOT_CA else structure.atoms[0, row, slot]
+            place = (structure.c_alpha if slot == SLOT_CA else structure.atoms[:, :, slot])[frame, row]
             position = "{:8.3f}{:8.3f}{:8.3f}".format(*(10.0 * place))
             start = f"ATOM  {len(lines) % 100000:5d}  {names[slot]:<3s} {residue} {chain}{number:4d}    "
             lines.append(f"{start}{position}  1.00  0.00          {names[slot][0]:>2s}\n")
@@ -326,10 +341,11 @@ def backmap_model(name: str, samples: int, device: str, given: str | None = None
 
 
 def complete(model: ProteinModel, structure: Structure, device: str) -> np.ndarray:
-    """Return the atoms (1, residues, 15, 3) of a structure, with those that were not deposited."""
+    """Return the atoms (frames, residues, 15, 3) of a structure, with those that were not deposited."""
     builder = ProteinBuilder(model, structure.topology, structure.linked, device, structure.present)
     atoms = torch.tensor(np.nan_to_num(structure.atoms), dtype=torch.float32, device=device)
-    built = builder.reconstruct(atoms[:, :, SLOT_CA], numbers=torch.arange(1), samples=1, seed=0, given=atoms)
+    numbers = torch.arange(len(atoms))
+    built = builder.reconstruct(atoms[:, :, SLOT_CA], numbers=numbers, samples=1, seed=0, given=atoms)
     return built[0].double().cpu().numpy()
 
 
@@ -355,7 +371,8 @@ def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, no
         builder = BeadBuilder(
             loaded, structure.topology, structure.linked, layout, rule, estimator, device, best=best
         )
-        fitted = builder.reconstruct(given, numbers=torch.arange(1), samples=samples, seed=0)
+        numbers = torch.arange(len(given))
+        fitted = builder.reconstruct(given, numbers=numbers, samples=samples, seed=0)
         atoms = fitted.atoms.cpu().numpy()
         squares.append(np.square(layout.image(atoms) - given.cpu().numpy()).sum(axis=-1).ravel())
         return atoms, structure.topology.atom_mask
@@ -380,7 +397,6 @@ def diamondback(
     model.eval()
 
     def rebuild_all(structures: Sequence[Structure]) -> Iterator[Rebuilt]:
-        keys = stream_keys(0, samples, torch.zeros(1, dtype=torch.int64, device=device))
         traces, unbuildable = [], {}
         for structure in structures:
             try:
@@ -390,6 +406,7 @@ def diamondback(
                 continue
             beads = torch.tensor(structure.c_alpha, dtype=torch.float32, device=device)
             c_alpha = CAlphaDrawer(rule, engine.chain).draw(beads, samples=samples, seed=0)
+            keys = stream_keys(0, samples, torch.arange(len(beads), device=device))
             traces.append(Traces(c_alpha, engine.chain, keys))
         built = iter(build_structures(model, traces, ddim, redraws))
         for structure in structures:
@@ -400,12 +417,13 @@ def diamondback(
 
 
 def read_structures(
-    folder: Path, longest: int | None, limit: int | None, noise_nm: float = 0.0
+    paths: Sequence[Path], longest: int | None, limit: int | None, noise_nm: float = 0.0, n_frames: int = 1
 ) -> list[Structure]:
-    """Read the structures of a folder, in the order of their names."""
+    """Read structures, those of a folder in the order of their names."""
+    files = [file for path in paths for file in (sorted(path.glob("*.pdb*")) if path.is_dir() else [path])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        structures = [Structure.read(path, noise_nm) for path in sorted(folder.glob("*.pdb*"))]
+        structures = [Structure.read(file, noise_nm, n_frames) for file in files]
     fitting = [s for s in structures if longest is None or s.topology.n_residues <= longest]
     return fitting[:limit]
 
@@ -447,7 +465,9 @@ def above_floor(ours: Scorecard, theirs: Scorecard) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Run the benchmark."""
     torch.set_num_threads(1)
-    structures = read_structures(arguments.structures, arguments.longest, arguments.limit, arguments.noise)
+    structures = read_structures(
+        arguments.structures, arguments.longest, arguments.limit, arguments.noise, arguments.frames
+    )
     commands = dict(arguments.command) | {
         name: COMMANDS[name].found_in(arguments.bin) for name in arguments.tools if name in COMMANDS
     }
@@ -470,10 +490,13 @@ def run(arguments: argparse.Namespace) -> int:
     residues = sum(structure.topology.n_residues for structure in structures)
     beads = f"beads of {arguments.beads}" if arguments.beads else "C-alphas"
     noise = f", {beads}" + (f" with noise of {arguments.noise} nm" if arguments.noise else "")
-    print(f"{len(structures)} structures, {residues} residues, {arguments.samples} samples{noise}\n")
+    n_frames = sum(len(structure.c_alpha) for structure in structures)
+    frames = f", {n_frames} frames" if n_frames > len(structures) else ""
+    print(f"{len(structures)} structures{frames}, {residues} residues, {arguments.samples} samples{noise}\n")
     print(table(tools, scores))
     named = {tool.name: card for tool, card in zip(tools, scores, strict=True)}
-    for name in set(named) - set(commands) if "pulchra" in named else ():
+    compared = "pulchra" in named and "chi1_recovery" in named["pulchra"].measures
+    for name in set(named) - set(commands) if compared else ():
         print(f"\n{name}: {above_floor(named[name], named['pulchra'])}")
     for tool in tools:
         print(*(f"\n{tool.name} failed on {failure}" for failure in tool.failed), sep="", end="")
@@ -496,7 +519,14 @@ def named_command(text: str) -> tuple[str, Command]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--structures", type=Path, default=Path("../shared/data/pdb/test-dev"))
+    parser.add_argument(
+        "--structures",
+        type=Path,
+        nargs="+",
+        default=[Path("../shared/data/pdb/test-dev")],
+        help="files, or folders of PDB files (default ../shared/data/pdb/test-dev)",
+    )
+    parser.add_argument("--frames", type=int, default=1, help="frames of each file (default 1)")
     parser.add_argument("--samples", type=int, default=5, help="samples of each structure (default 5)")
     parser.add_argument("--limit", type=int, help="only so many structures, in the order of their names")
     parser.add_argument("--longest", type=int, help="only structures of up to so many residues")

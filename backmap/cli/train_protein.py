@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from backmap.cli.train import describe_training, load_corpora, make_folder, read_configurations
+from backmap.cli.train import (
+    describe_gain,
+    describe_training,
+    load_corpora,
+    load_start,
+    make_folder,
+    read_configurations,
+)
 from backmap.cluster.devices import select_device
 
 from .console import show
@@ -20,13 +27,20 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
 
     model, training = read_configurations(arguments.config, table, ProteinConfig, ProteinTrainingConfig)
     device = select_device(arguments.device)
+    start = load_start(arguments, table, model, ProteinModel, device)
+    if start is not None:
+        model = start.config
     data, held_out = load_corpora(arguments.config, table)
     make_folder(arguments.output)
-    result = train_protein(model, training, data, held_out, arguments.output, device, arguments.resume)
-    provenance = describe_training(training, data, held_out, result.history)
+    result = train_protein(model, training, data, held_out, arguments.output, device, arguments.resume, start)
+    provenance = describe_training(training, data, held_out, result.history, arguments.start)
+    provenance["data"] = table["data"]
     provenance["validation_loss_by_type"] = result.loss_by_type
     network = ProteinModel(model, result.peptide_planes, result.side_chains)
     save_checkpoint(
         arguments.output / "protein.safetensors", to_checkpoint("protein", model, network, provenance)
     )
+    for stage, history in result.history.items():
+        if gain := describe_gain(history):
+            show(f"loss of the {stage.replace('_', ' ')} held out, nats: {gain}")
     show(f"wrote {arguments.output / 'protein.safetensors'}")

@@ -19,7 +19,6 @@ import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_INDEX, SLOT_CA, SLOT_OXT
 from backmap.errors import InputError
-from backmap.io import FrameRange, Source, open_source
 from backmap.io.naming import require_file
 
 NM_PER_ANGSTROM = 0.1
@@ -110,65 +109,6 @@ def load_corpus(folder: str | Path, split: str, cache: str | Path | None = None)
     np.savez(temporary, **{f.name: getattr(corpus, f.name) for f in fields(corpus) if f.name != "data_hash"})
     temporary.replace(path)
     return corpus
-
-
-def corpora_of_trajectory(
-    trajectory: str | Path, topology: str | Path | None = None, stride: int = 1, train_share: float = 0.8
-) -> tuple[Corpus, Corpus]:
-    """Make frames of an all-atom trajectory into structures: the first for training, the others held out.
-
-    Parameters
-    ----------
-    trajectory : path
-        With all heavy atoms of a protein.
-    topology : path, optional
-        Of a trajectory file that contains only coordinates.
-    stride : int
-        Take every ``stride``-th frame.
-    train_share : float
-        Share of the frames, from the start, that is for training; frames that follow each other are alike, so
-        the two parts are whole stretches.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be used, there are fewer than two frames, or one of the parts would be empty.
-    """
-    source = open_source(trajectory, topology, frames=FrameRange(stride=stride))
-    source.require_atoms()
-    sites = np.concatenate([chunk.coordinates for chunk in source.chunks(1000)]).astype(np.float32)
-    frames = source.sites.in_slots(sites)
-    first_held_out = round(train_share * len(frames))
-    if not 0 < first_held_out < len(frames):
-        raise InputError(
-            f"{trajectory}: {len(frames)} frames cannot be parted with train_share {train_share}"
-        )
-    digest = hashlib.sha256()
-    for path in source.files:
-        digest.update(path.read_bytes())
-    shown, kept = frames[:first_held_out], frames[first_held_out:]
-    data_hash = digest.hexdigest()
-    return _corpus_of_frames(source, shown, data_hash), _corpus_of_frames(source, kept, data_hash)
-
-
-def _corpus_of_frames(source: Source, frames: np.ndarray, data_hash: str) -> Corpus:
-    """Structures of frames (frames, residues, 15, 3) of one protein."""
-    count, residues = frames.shape[:2]
-    topology, inside = source.topology, slice(0, SLOT_OXT)
-    present = source.sites.present
-    complete = (present | ~topology.atom_mask)[:, inside].all(axis=1)
-    chains = int(topology.chain_index.max()) + 1
-    return Corpus(
-        coordinates=frames.reshape(-1, ATOM_SLOTS, 3),
-        present=np.tile(present, (count, 1)),
-        residue_types=np.tile(topology.residue_types, count),
-        chain_index=(np.arange(count)[:, None] * chains + topology.chain_index).ravel(),
-        linked=np.tile(source.linked, count),
-        trusted=np.tile(complete, count),
-        offsets=np.arange(count + 1) * residues,
-        weights=np.ones(count),
-        data_hash=data_hash,
-    )
 
 
 def _hash_files(folder: Path, split: str, rows: list[dict[str, str]]) -> str:

@@ -67,7 +67,7 @@ class Measurement:
         In percent, Angstrom, degrees or rings per 1000 residues; NaN where nothing could be measured.
     reference_values : dict of str to ndarray, (2, frames)
         The same measures of the reference itself, where they are meaningful.
-    between : ndarray, (2, samples, samples, frames), or None
+    between : ndarray, (2, samples, samples, frames)
         RMSD between samples in Angstrom.
     counts : ndarray, (2, 5, samples, 20, 36) int64
         Histograms by torsion (in the order of ``TORSIONS``), sample and residue type.
@@ -81,7 +81,7 @@ class Measurement:
     topology: Topology
     values: dict[str, np.ndarray]
     reference_values: dict[str, np.ndarray]
-    between: np.ndarray | None
+    between: np.ndarray
     counts: np.ndarray
     reference_counts: np.ndarray
     recovered: np.ndarray
@@ -128,7 +128,7 @@ def join_frames(parts: Sequence[Measurement]) -> Measurement:
         reference_values=joined("reference_values"),
         residues=averaged("residues"),
         reference_residues=averaged("reference_residues"),
-        between=None if first.between is None else np.concatenate([p.between for p in parts], axis=-1),
+        between=np.concatenate([part.between for part in parts], axis=-1),
         **{
             name: np.sum([getattr(part, name) for part in parts], axis=0)
             for name in ("counts", "reference_counts", "recovered", "compared")
@@ -229,11 +229,12 @@ class _Measurer:
         lengths = ideal_bond_lengths(self.topology, self.bonds)
         counts = self._counts(angles)
         values, residues = self._inherent(samples, angles, lengths, box, extras)
+        between = self._between(samples)
         return Measurement(
             topology=self.topology,
-            values=values,
+            values={**values, **_spread(between)},
             reference_values={},
-            between=None,
+            between=between,
             counts=counts,
             reference_counts=np.zeros_like(counts[:, :, 0]),
             recovered=np.zeros((len(REGIONS), len(RESIDUE_NAMES)), dtype=np.int64),
@@ -261,15 +262,17 @@ class _Measurer:
             reference[None], reference_angles, lengths, own_box, reference_extras
         )
         inherent, residues = self._inherent(samples, angles, lengths, sample_box, sample_extras)
+        between = self._between(samples)
         return Measurement(
             topology=self.topology,
             values={
                 **inherent,
+                **_spread(between),
                 "chi1_recovery": share(recovered, chi1),
                 **self._distances(reference, samples),
             },
             reference_values={name: values[:, 0] for name, values in own.items()},
-            between=self._between(samples),
+            between=between,
             counts=self._counts(angles),
             reference_counts=self._counts(reference_angles)[:, :, 0],
             recovered=self._by_type(recovered.sum(axis=(0, 1)), chi1),
@@ -417,6 +420,12 @@ class _Measurer:
                 distance = ANGSTROM * rmsd(squared, self.present, self.regions)
                 matrix[:, first, second] = matrix[:, second, first] = distance
         return matrix
+
+
+def _spread(between: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the mean RMSD (2, samples, frames) of each sample to the others; nothing for a single sample."""
+    n_samples = between.shape[1]
+    return {"spread": between.sum(axis=2) / (n_samples - 1)} if n_samples > 1 else {}
 
 
 def _known_atoms(topology: Topology, present: np.ndarray | None) -> np.ndarray:

@@ -57,6 +57,7 @@ MEASURES: dict[str, Kind] = {
     "clash": Kind("residues that clash", "%", "lower", 3),
     "clashscore": Kind("clash score, all atoms", "per 1000 atoms", "lower"),
     "diversity": Kind("diversity", "", "zero", 3),
+    "spread": Kind("spread of samples", "A", "reference"),
     "chirality": Kind("correct chirality at CA", "%", "higher"),
     "chirality_beta": Kind("correct chirality at CB (Ile, Thr)", "%", "higher"),
     "cis": Kind("cis peptides, not before Pro", "%", "reference", 3),
@@ -126,7 +127,7 @@ class Part:
     def values(self) -> dict[str, np.ndarray]:
         """Mean over samples and frames, (2,), of every measure that a single structure has."""
         means = {name: _mean(values, (1, 2)) for name, values in self.measurement.values.items()}
-        if self.measurement.between is not None and self.measurement.n_samples > 1:
+        if "rmsd" in means and self.measurement.n_samples > 1:
             distance = self.measurement.values["rmsd"]
             means["diversity"] = _mean(diversity(distance, self.measurement.between), -1)
         return means
@@ -341,7 +342,6 @@ class Scorecard:
         each = [
             leave_one_out(measurement.values["rmsd"][region], measurement.between[region])
             for measurement in measured
-            if measurement.between is not None
         ]
         return float(jackknife_error(_mean(np.array(each), 0)))
 

@@ -57,6 +57,11 @@ def require_model(model: str | PathLike[str]) -> Path:
     raise InputError(f"model {model}: neither a shipped model ({names}) nor a file; see `backmap models`")
 
 
+def fine_tuning_configuration(family: str) -> Path:
+    """Return the file of the configuration by which models of a family are fine-tuned by default."""
+    return _WEIGHTS / "fine_tuning" / f"{family}.toml"
+
+
 def read_model(model: str | PathLike[str]) -> ModelFile:
     """Read a model named by the user, and check that it is a model that builds atoms."""
     file = ModelFile(str(model), read_model_file(require_model(model)))

@@ -58,6 +58,10 @@ class LoopConfig:
         Probability given to the two classes beside the true one.
     validate_every : int
         Epochs between validations and saved states.
+    patience : int
+        Validations in a row that may fail to improve on the best one before training stops. The mean weights
+        of the best one are the result, or the weights that training began with if none improves on them.
+        0: train to the end, with the last mean weights as the result.
     """
 
     epochs: Number
@@ -73,6 +77,7 @@ class LoopConfig:
     ema_decay: Share = 0.999
     smoothing: Share = 0.0
     validate_every: Number = 5
+    patience: Count = 0
 
     def __post_init__(self) -> None:
         known = ("cosine", "constant", "exponential")
@@ -137,18 +142,26 @@ class TrainingLoop:
         self._set_steps(0)
         self.epoch = 0
         self.history: list[dict[str, float]] = []
+        self.best = self._copy_mean_weights() if self.config.patience else {}
 
     def run(self) -> None:
-        """Train from the present epoch to the last."""
+        """Train from the present epoch until the last, or until patience is over."""
         progress = tqdm(total=self.config.epochs, initial=self.epoch, desc=self.name, unit="epoch")
-        while self.epoch < self.config.epochs:
+        before = {}
+        if self.config.patience and self.epoch == 0:
+            before = {"validation_loss_before": self._validate()}
+        while self.epoch < self.config.epochs and not self._out_of_patience():
             mean_loss, rate = self._train_epoch()
             self.epoch += 1
             entry = {"epoch": self.epoch, "loss": mean_loss, "samples_per_s": rate, **self.stage.describe()}
+            entry |= before
+            before = {}
             if self.epoch % self.config.validate_every == 0 or self.epoch == self.config.epochs:
                 entry["validation_loss"] = self._validate()
                 tqdm.write(f"{self.name} " + " ".join(f"{k}={v:.5g}" for k, v in entry.items()))
             self.history.append(entry)
+            if self.config.patience and _best(self._validation_losses()) == entry.get("validation_loss"):
+                self.best = self._copy_mean_weights()
             self._write_history()
             if "validation_loss" in entry:
                 self.save()
@@ -156,6 +169,19 @@ class TrainingLoop:
             progress.update()
         progress.close()
         self._take_mean_weights()
+        if self.best:
+            self.module.load_state_dict(self.best, strict=False)
+
+    def _validation_losses(self) -> list[float]:
+        """Validation losses so far, that before training first."""
+        names = ("validation_loss_before", "validation_loss")
+        return [entry[name] for entry in self.history for name in names if name in entry]
+
+    def _out_of_patience(self) -> bool:
+        losses = self._validation_losses()
+        if not self.config.patience or not losses:
+            return False
+        return len(losses) - 1 - losses.index(_best(losses)) >= self.config.patience
 
     def _train_epoch(self) -> tuple[float, float]:
         """Give the mean loss of an epoch, and samples a second."""
@@ -194,6 +220,9 @@ class TrainingLoop:
     def _set_steps(self, steps: int) -> None:
         self.mean.n_averaged.fill_(steps + 1)  # the initial weights are the first of the mean
 
+    def _copy_mean_weights(self) -> dict[str, Tensor]:
+        return {name: p.detach().clone() for name, p in self.mean.module.named_parameters()}
+
     def _take_mean_weights(self) -> None:
         self.module.load_state_dict(dict(self.mean.module.named_parameters()), strict=False)
 
@@ -227,7 +256,8 @@ class TrainingLoop:
 
     def _weights(self) -> dict[str, Tensor]:
         weights = {f"weight/{name}": p.detach() for name, p in self.module.named_parameters()}
-        return weights | {f"ema/{name}": p.detach() for name, p in self.mean.module.named_parameters()}
+        weights |= {f"ema/{name}": p.detach() for name, p in self.mean.module.named_parameters()}
+        return weights | {f"best/{name}": weight for name, weight in self.best.items()}
 
     def resume(self) -> None:
         """Go on from the saved state, if there is one.
@@ -289,6 +319,11 @@ def train_stage(stage: Stage, state_path: Path, resume: bool) -> list[dict[str, 
         loop.resume()
     loop.run()
     return loop.history
+
+
+def _best(losses: list[float]) -> float:
+    """The lowest loss; one that is not a number counts as the highest."""
+    return min(losses, key=lambda loss: math.inf if math.isnan(loss) else loss)
 
 
 def _rising_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:

@@ -21,6 +21,7 @@ from backmap.models.configuration import Share
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
 from backmap.models.protein.config import ProteinConfig
 from backmap.models.protein.geometry import classify_angle
+from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideFrames,
@@ -35,7 +36,7 @@ from backmap.models.protein.side_chains import (
     measure_chi,
 )
 from backmap.models.tensor_tuples import concatenate, take
-from backmap.training.batches import mean_loss, random_batches
+from backmap.training.batches import mean_loss, random_batches, require_examples
 from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
 
@@ -98,6 +99,7 @@ def train_protein(
     folder: Path,
     device: torch.device,
     resume: bool,
+    start: ProteinModel | None = None,
 ) -> ProteinTrainingResult:
     """Train both networks.
 
@@ -113,14 +115,20 @@ def train_protein(
         Where to train.
     resume : bool
         Go on from the states in ``folder``.
+    start : ProteinModel, optional
+        Model of the same configuration to fine-tune; new weights by default.
     """
     torch.manual_seed(training.seed)
     planes = PeptidePlaneNetwork(model.peptide_planes).to(device)
+    if start is not None:
+        planes.load_state_dict(start.peptide_planes.state_dict())
     stage = PeptideStage(planes, training, data, held_out, device)
     history = {"peptide_planes": train_stage(stage, folder / "peptide_planes.state", resume)}
 
     torch.manual_seed(training.seed + 1)
     chains = SideChainNetwork(model.side_chains).to(device)
+    if start is not None:
+        chains.load_state_dict(start.side_chains.state_dict())
     side_chains = SideChainStage(chains, planes.eval(), training, data, held_out, device)
     history["side_chains"] = train_stage(side_chains, folder / "side_chains.state", resume)
     return ProteinTrainingResult(planes, chains, history, side_chains.loss_by_type())
@@ -139,7 +147,8 @@ class PeptideStage(Stage[PeptideBatch]):
     ) -> None:
         self.network, self.loop, self.config = network, config.peptide_planes, config
         self.data, self.device = data, device
-        self.held_out = concatenate([self._sites(s) for s in iterate_structures(held_out)])
+        sites = concatenate([self._sites(structure) for structure in iterate_structures(held_out)])
+        self.held_out = require_examples(sites, "peptide between complete residues")
 
     def batches(self, epoch: int) -> Iterator[tuple[PeptideBatch, int]]:
         """Peptides of some structures in random order."""
@@ -190,7 +199,8 @@ class SideChainStage(Stage[SideChainBatch]):
         self.planes, self.data, self.device = planes, data, device
         self.builder, self.c_beta = BackboneBuilder().to(device), CBetaGeometry().to(device)
         generator = np.random.default_rng((config.seed, 6))
-        self.held_out = self._sites(list(iterate_structures(held_out)), 1.0, generator)
+        sites = self._sites(list(iterate_structures(held_out)), 1.0, generator)
+        self.held_out = require_examples(sites, "complete residue whose side chain has torsions")
 
     def batches(self, epoch: int) -> Iterator[tuple[SideChainBatch, int]]:
         """Residues of some structures in random order."""

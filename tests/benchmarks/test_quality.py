@@ -76,3 +76,27 @@ def test_start_up_and_speed_of_a_command_are_told_apart(quality):
 def test_a_command_without_name_or_files_is_refused(quality, text):
     with pytest.raises(SystemExit):
         quality.parse(["--command", text])
+
+
+def test_frames_of_a_trajectory_are_spread_over_it(quality):
+    path = EXAMPLE.with_name("ww_c_alpha.xtc")
+    every, some = (quality.Structure.read(path, 0.0, n_frames) for n_frames in (32, 4))
+    assert np.array_equal(some.c_alpha, every.c_alpha[::8])
+    assert len(quality.read_structures([EXAMPLE.parent / "corpus" / "train", path], None, None)) == 3
+
+
+def test_a_command_builds_frame_after_frame(quality):
+    structure = quality.Structure.read(EXAMPLE.with_name("ww_c_alpha.xtc"), 0.0, n_frames=2)
+    _, command = quality.named_command("copy=cp {input} {output}")
+    ((atoms, present),) = command.rebuild(None)([structure])
+    assert present[:, 1].all() and present.sum() == len(present)
+    np.testing.assert_allclose(atoms[0][:, :, 1], structure.c_alpha, atol=1e-4)
+
+
+def test_c_alphas_without_atoms_are_judged_by_what_needs_none(quality, capsys):
+    path = str(EXAMPLE.with_name("ww_c_alpha.xtc"))
+    arguments = ["--structures", path, "--frames", "2", "--samples", "2", "--tools", "protein"]
+    assert quality.run(quality.parse(arguments)) == 0
+    printed = capsys.readouterr().out
+    assert "1 structures, 2 frames, 34 residues" in printed
+    assert "| spread of samples, A |" in printed and "| chi1 within 40" not in printed

@@ -3,16 +3,13 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import mdtraj
 import numpy as np
 import pytest
 
 from backmap.chemistry import SLOT_CA
-from backmap.datasets.corpus import corpora_of_trajectory, load_corpus
+from backmap.datasets.corpus import load_corpus
 from backmap.datasets.residue_environments import draw_structures, iterate_structures
 from backmap.errors import InputError
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_structures_are_read_with_masks(corpus_folder, tmp_path):
@@ -67,32 +64,6 @@ def test_draws_are_deterministic_and_noise_is_as_asked(corpus_folder, tmp_path):
         moved = structure.c_alpha - structure.coordinates[:, SLOT_CA]
         assert 0 < moved.std() < 0.04
     assert len(list(iterate_structures(corpus))) == 4
-
-
-def test_frames_of_a_trajectory_are_structures(tmp_path):
-    frames = mdtraj.load(str(EXAMPLES / "2bf5.pdb.gz"))
-    moved = mdtraj.join([frames] * 5)
-    moved.xyz += np.arange(5)[:, None, None]
-    moved.save_xtc(str(tmp_path / "t.xtc"))
-    frames.save_pdb(str(tmp_path / "t.pdb"))
-    data, held_out = corpora_of_trajectory(tmp_path / "t.xtc", tmp_path / "t.pdb", train_share=0.6)
-    assert (data.n_structures, held_out.n_structures) == (3, 2)
-    residues = frames.n_residues
-    for corpus, first in ((data, 0), (held_out, 3)):
-        for number in range(corpus.n_structures):
-            rows = slice(corpus.offsets[number], corpus.offsets[number + 1])
-            present = corpus.present[rows]
-            shift = corpus.coordinates[rows][present] - data.coordinates[:residues][present]
-            np.testing.assert_allclose(shift, first + number, atol=2e-3)
-    chains = frames.n_chains
-    assert data.chain_index.max() == 3 * chains - 1
-    assert not data.linked[data.offsets[1:] - 1].any()
-    assert data.data_hash == held_out.data_hash != ""
-
-
-def test_a_share_that_leaves_nothing_is_refused(tmp_path):
-    with pytest.raises(InputError, match="1 frames cannot be parted with train_share 0.8"):
-        corpora_of_trajectory(EXAMPLES / "2bf5.pdb.gz")
 
 
 def spoil_manifest(folder: Path) -> None:

@@ -81,3 +81,16 @@ def test_diversity_averages_frames_and_the_jackknife_leaves_samples_out():
 def test_one_sample_has_no_diversity():
     assert np.isnan(diversity(np.ones((1, 4)), np.zeros((1, 1, 4)))).all()
     assert "diversity" not in measures_of("AAAA", lambda atoms: atoms[None] + 0.01)
+
+
+@pytest.mark.parametrize("with_reference", [True, False])
+def test_spread_is_the_mean_distance_between_samples(with_reference):
+    topology, atoms = build("AAAA")
+    present = np.isfinite(atoms[..., 0])
+    samples = atoms + np.array([0.0, 0.01, 0.04])[:, None, None, None]
+    reference = atoms[None] if with_reference else None
+    measures = score(topology, reference, samples[:, None], present, present).measures
+    expected = 10 * np.sqrt(3) * np.mean([0.01, 0.03, 0.04])
+    assert measures["spread"]["all"].value == pytest.approx(expected)
+    one = score(topology, reference, samples[:1, None], present, present).measures
+    assert "spread" not in one

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(shell|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 """What is run. Blocks of other languages compile, which tests/capi does, or need files of the reader."""
 
-NEEDS = {"--hydrogens": "openmm", "openmm_live": "openmm", "--kinetics": "deeptime"}
+NEEDS = {"--hydrogens": "openmm", "openmm_live": "openmm", "run.dcd": "openmm", "--kinetics": "deeptime"}
 """Words of a block, and the optional package that it needs."""
 
 PAGES = [
@@ -44,7 +44,10 @@ def run_command(line: str) -> None:
         )
     elif words[0] == "python":
         sys.argv[:] = words[1:]
-        runpy.run_path(words[1], run_name="__main__")
+        try:
+            runpy.run_path(words[1], run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, line
     else:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PATH": path})

@@ -110,8 +110,8 @@ validate_every = 1
 
 TUNING = """
 [data]
-trajectory = "{trajectory}"
-topology = "{topology}"
+trajectories = ["{trajectory}"]
+topologies = ["{topology}"]
 train_share = 0.5
 [training]
 terminal_repeats = 5
@@ -151,8 +151,8 @@ def test_fine_tuning_refuses_another_kind_of_model(corpus_folder, tmp_path, caps
     arguments = ["train", "diamondback", str(config), "-o", str(tmp_path / "m"), "--from"]
     assert main([*arguments, "protein"]) == 2
     assert "--from protein: not a diamondback model" in capsys.readouterr().err
-    assert main(["train", "protein", str(config), "-o", str(tmp_path / "m"), "--from", "protein"]) == 2
-    assert "only diamondback models are fine-tuned" in capsys.readouterr().err
+    assert main(["train", "temporal", str(config), "-o", str(tmp_path / "m"), "--from", "protein"]) == 2
+    assert "only protein and diamondback models are fine-tuned" in capsys.readouterr().err
 
 
 def test_one_peptide_is_learned_by_heart(tmp_path):

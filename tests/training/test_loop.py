@@ -70,6 +70,51 @@ def test_a_stage_says_where_gradients_are_cut(tmp_path):
     assert weights[1] == pytest.approx(weights[0] * 0.9**3)
 
 
+class Told(Line):
+    """A line whose validation losses are told: the first before training, then one per epoch."""
+
+    def __init__(self, losses, **settings) -> None:
+        super().__init__(**{"epochs": len(losses) - 1, "ema_decay": 0.5, **settings})
+        self.losses, self.weights = losses, []
+
+    def validate(self, epoch: int) -> float:
+        self.weights.append(self.network.weight.item())
+        return self.losses[epoch]
+
+
+@pytest.mark.parametrize(
+    "losses, epochs, best",
+    [
+        ([9.0, 3.0, 2.0, 5.0, 4.0, 1.0], 4, 2),
+        ([1.0, 2.0, 3.0, 0.0], 2, 0),
+        ([1.0, float("nan"), float("nan"), 0.0], 2, 0),
+        ([9.0, 8.0, 8.5, 7.0], 3, 3),
+    ],
+)
+def test_training_stops_when_patience_is_over_and_keeps_the_best(tmp_path, losses, epochs, best):
+    stage = Told(losses, patience=2)
+    history = train_stage(stage, tmp_path / "line.state", resume=False)
+    assert len(history) == epochs
+    assert history[0]["validation_loss_before"] == losses[0]
+    assert stage.network.weight.item() == stage.weights[best]
+
+
+def test_patience_survives_a_resumed_training(tmp_path):
+    losses = [9.0, 3.0, 4.0, 5.0, 1.0]
+    whole = Told(losses, patience=2, schedule="constant")
+    train_stage(whole, tmp_path / "whole.state", resume=False)
+    train_stage(
+        Told(losses, patience=2, schedule="constant", epochs=2), tmp_path / "line.state", resume=False
+    )
+    rest = Told(losses, patience=2, schedule="constant")
+    history = train_stage(rest, tmp_path / "line.state", resume=True)
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert rest.network.weight.item() == whole.network.weight.item() == whole.weights[1]
+    again = Told(losses, patience=2, schedule="constant")
+    train_stage(again, tmp_path / "line.state", resume=True)
+    assert again.network.weight.item() == whole.weights[1] and not again.weights
+
+
 def save_line(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Train a line, and give what its state holds."""
     train_stage(Line(), path, resume=False)

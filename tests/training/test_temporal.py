@@ -262,4 +262,4 @@ def test_suggested_voxels_train_too(tmp_path, trajectory, capsys):
 
 def test_nothing_to_do_is_refused(capsys):
     assert main(["train", "temporal"]) == 2
-    assert "give CONFIG and -o FOLDER, or --suggest TRAJECTORY" in capsys.readouterr().err
+    assert "give CONFIG and -o FOLDER, --from MODEL and -o FOLDER, or --suggest" in capsys.readouterr().err
