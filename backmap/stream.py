@@ -12,6 +12,7 @@ import numpy as np
 from backmap.errors import InputError
 from backmap.io import BeadSource, Frames, Source, beads_from_mdtraj, source_from_mdtraj
 from backmap.io.mdtraj_objects import mdtraj_topology
+from backmap.io.selection.links import read_links
 from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import is_path, shown
 from backmap.models import shipped
@@ -201,6 +202,7 @@ class _First:
             residue_file=asked.residues,
             others=others,
             nucleic_beads=asked.nucleic_beads,
+            links=read_links(asked.link or ()),
         )
 
     def beads(self, model: TemporalModel) -> BeadSource:

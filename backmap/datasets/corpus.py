@@ -163,7 +163,7 @@ def _corpus_of_frames(source: Source, frames: np.ndarray, data_hash: str) -> Cor
         present=np.tile(present, (count, 1)),
         residue_types=np.tile(topology.residue_types, count),
         chain_index=(np.arange(count)[:, None] * chains + topology.chain_index).ravel(),
-        linked=np.tile(source.linked, count),
+        linked=np.tile(source.linked & ~topology.chain_ends, count),  # rings count as open
         trusted=np.tile(complete, count),
         offsets=np.arange(count + 1) * residues,
         weights=np.ones(count),

@@ -513,7 +513,8 @@ class FrameBuilder:
         topology = job.topology
         self._listed = torch.from_numpy(topology.atom_mask)
         proline = topology.residue_types == RESIDUE_INDEX["PRO"]
-        self._hardly_cis = torch.from_numpy(job.linked[:-1] & ~proline[1:])
+        self._hardly_cis = torch.from_numpy(job.linked & ~proline[topology.next_in_chain])
+        self._following = torch.from_numpy(topology.next_in_chain)
 
     @torch.inference_mode()
     def __call__(
@@ -640,9 +641,9 @@ class FrameBuilder:
         C-alphas have the shape (..., residues, 3).
         """
         counts = np.zeros(c_alpha.shape[-2], dtype=np.int64)
-        distance = torch.linalg.vector_norm(c_alpha[..., 1:, :] - c_alpha[..., :-1, :], dim=-1)
+        distance = torch.linalg.vector_norm(c_alpha[..., self._following, :] - c_alpha, dim=-1)
         cis = (distance < MAX_CIS_CA_DISTANCE_NM) & self._hardly_cis
-        counts[1:] = cis.flatten(0, -2).sum(dim=0).numpy()
+        counts[self._following] = cis.flatten(0, -2).sum(dim=0).numpy()
         return counts
 
     def _build_separately(

@@ -4,7 +4,7 @@ import torch
 from backmap.ops import reference, structure_score
 
 operator = torch.ops.backmap.structure_score.default
-NAMES = ["atoms", "present", "side_chain", "linked", "bonds", "reference_lengths", "bond_tolerance",
+NAMES = ["atoms", "present", "side_chain", "following", "bonds", "reference_lengths", "bond_tolerance",
          "clash_distance", "box"]  # fmt: skip
 BOXES = ["orthorhombic", "triclinic", "one cell", "two cells", "long and narrow"]
 
@@ -123,7 +123,7 @@ def hand_made(distance, *, apart=1, linked=False, side=(False, False)):
     _, clash, counts = structure_score(
         atoms,
         side_chain,
-        torch.full((apart + 1,), linked),
+        torch.arange(1, apart + 2) if linked else torch.full((apart + 1,), -1),
         torch.zeros(0, 2, dtype=torch.int64),
         torch.zeros(0, dtype=torch.float64),
     )
@@ -254,8 +254,8 @@ def replaced(bonds, value):
         ("present", lambda a: a[:1], ValueError, r"present must have shape \[2, 30, 6\] or \[30, 6\]"),
         ("side_chain", lambda a: a.int(), TypeError, "side_chain must have dtype Bool, got Int"),
         ("side_chain", lambda a: a[1:], ValueError, r"side_chain must have shape \[30, 6\], got \[29, 6\]"),
-        ("linked", lambda a: a.int(), TypeError, "linked must have dtype Bool, got Int"),
-        ("linked", lambda a: a[1:], ValueError, r"linked must have shape \[30\], got \[29\]"),
+        ("following", lambda a: a.int(), TypeError, "following must have dtype Long, got Int"),
+        ("following", lambda a: a[1:], ValueError, r"following must have shape \[30\], got \[29\]"),
         ("bonds", lambda a: a.int(), TypeError, "bonds must have dtype Long, got Int"),
         ("bonds", lambda a: a[0], ValueError, r"bonds must have shape \(bonds, 2\), got \[2\]"),
         ("bonds", lambda a: a[:, :1], ValueError, r"bonds must have shape \[40, 2\], got \[40, 1\]"),
@@ -287,9 +287,9 @@ def test_bad_input(name, change, error, message, boxes):
 
 def test_torchscript():
     @torch.jit.script
-    def scored(atoms, present, side_chain, linked, bonds, lengths, tolerance: float, distance: float):
+    def scored(atoms, present, side_chain, following, bonds, lengths, tolerance: float, distance: float):
         return torch.ops.backmap.structure_score(
-            atoms, present, side_chain, linked, bonds, lengths, tolerance, distance
+            atoms, present, side_chain, following, bonds, lengths, tolerance, distance
         )
 
     args = arguments()
@@ -310,8 +310,8 @@ def test_compile(boxes):
 
 def test_export_with_a_dynamic_batch(boxes):
     class Score(torch.nn.Module):
-        def forward(self, atoms, present, side_chain, linked, bonds, lengths, box):
-            return operator(atoms, present, side_chain, linked, bonds, lengths, 0.3, 0.12, box)
+        def forward(self, atoms, present, side_chain, following, bonds, lengths, box):
+            return operator(atoms, present, side_chain, following, bonds, lengths, 0.3, 0.12, box)
 
     def inputs(batch):
         args = arguments((batch,))

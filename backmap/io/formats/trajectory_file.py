@@ -13,7 +13,7 @@ from backmap.errors import InputEndsEarly, InputError
 
 from ..frames import Frames, join_frames
 from ..naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
-from ..selection.disulfide_records import NamedBond, named_in_topology
+from ..selection.links import Links, links_in_topology
 from ..selection.records import ResidueRecord
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
 from .reading_errors import unreadable
@@ -234,9 +234,9 @@ class TopologyFile:
         return residue_records(self.topology)
 
     @property
-    def disulfides(self) -> list[NamedBond]:
-        """Disulfides among its bonds."""
-        return named_in_topology(self.topology)
+    def links(self) -> Links:
+        """Bonds between residues that are no neighbours."""
+        return links_in_topology(self.topology)
 
 
 def residue_records(topology: mdtraj.Topology) -> list[ResidueRecord]:
