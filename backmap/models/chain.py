@@ -22,6 +22,15 @@ class Chain:
     linked : Tensor, (residues,) bool
         Whether a residue is bonded to the next one of its chain. If the last residue of a chain is, it is
         bonded to the first: the chain is a ring, and has no breaks.
+
+    Attributes
+    ----------
+    following : Tensor, (residues,) int64
+        The residue at C of each; -1 without.
+    closing : Tensor, (residues,) bool
+        Last residues of rings.
+    in_ring : Tensor, (residues,) bool
+        Residues of rings.
     """
 
     def __init__(self, types: Tensor, chain_index: Tensor, linked: Tensor) -> None:
@@ -33,8 +42,10 @@ class Chain:
         number = torch.cumsum(last, dim=0) - last.long()
         lengths = torch.bincount(number)
         starts = lengths.cumsum(0) - lengths
-        self.closing = linked & last  # bonds from the last residue of a ring to the first
+        self.closing = linked & last
         self.in_ring = self.closing[starts + lengths - 1][number]
+        places = torch.arange(1, len(linked) + 1, device=linked.device)
+        self.following = torch.where(linked, torch.where(last, starts[number], places), -1)
         self._start, self._length = starts[number], lengths[number]  # of the chain of each residue
         self._members = torch.nonzero(self.in_ring).squeeze(-1)
 
@@ -59,20 +70,15 @@ class Chain:
     def has_neighbour(self, offset: int) -> Tensor:
         """Return where (residues,) the residues i ... i + offset are bonded without a break."""
         reached, linked = torch.ones_like(self.linked), self.linked & ~self.closing
+        # TorchScript does not know the default of ``dim`` here.
         for step in range(abs(offset)):
-            reached &= self.shift(linked, step if offset > 0 else -step - 1, 0.0)
+            reached &= self.shift(linked, step if offset > 0 else -step - 1, 0.0, 0)
         return reached | self.in_ring
 
     def neighbour_types(self, offset: int) -> Tensor:
         """Return the types (residues,) of residues i + offset, ``NO_RESIDUE`` beyond an end or a break."""
-        types = self.shift(self.types, offset, 0.0)
+        types = self.shift(self.types, offset, 0.0, 0)
         return torch.where(self.has_neighbour(offset), types, chemistry.NO_RESIDUE)
-
-    @property
-    def following(self) -> Tensor:
-        """(residues,) int64: the residue that each is bonded to, towards the end of the chain; -1 without."""
-        places = torch.arange(self.n_residues, device=self.types.device)
-        return torch.where(self.linked, self.shift(places, 1, -1.0), -1)
 
     def shift(self, values: Tensor, offset: int, fill: float, dim: int = 0) -> Tensor:
         """Replace each entry i along ``dim`` by entry i + ``offset``, or by ``fill`` beyond the ends.

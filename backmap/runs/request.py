@@ -89,7 +89,8 @@ class Building:
     link: tuple[str, ...] | None = option(
         None,
         Several(Name("a link, as A:12:SG-B:30:SG")),
-        "disulfides to build, each as CHAIN:NUMBER:SG-CHAIN:NUMBER:SG",
+        "disulfides to build, each as CHAIN:NUMBER:SG-CHAIN:NUMBER:SG, and bonds that close chains head to tail, "
+        "each as CHAIN:LAST:C-CHAIN:FIRST:N",
         unset="those that the input names, or that fit",
         metavar="LINK",
         group="building",

@@ -30,7 +30,7 @@ def arguments(batch=(2,), residues=20, candidates=5, side_slots=4, backbone_slot
         torch.rand(*batch, residues, backbone_slots) < 0.9,
         0.15 + 0.04 * torch.rand(residues, side_slots, dtype=dtype),
         0.15 + 0.02 * torch.rand(residues, backbone_slots, dtype=dtype),
-        torch.rand(residues) < 0.8,
+        torch.randint(-1, max(residues, 1), (residues,)),
         torch.rand(*batch, sweeps, residues, dtype=dtype),
         200.0,
     ]

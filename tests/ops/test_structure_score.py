@@ -17,7 +17,7 @@ def arguments(batch=(2,), residues=30, slots=6, bonds=40, dtype=torch.float64):
         torch.rand(*batch, residues, slots, 3, dtype=dtype),
         torch.rand(*batch, residues, slots) < 0.8,
         torch.rand(residues, slots) < 0.5,
-        torch.rand(residues) < 0.8,
+        torch.randint(-1, max(residues, 1), (residues,)),
         torch.stack([i, j], -1),
         torch.rand(bonds, dtype=dtype) + 0.2,
         0.3,
@@ -148,7 +148,7 @@ def test_definition_of_a_good_bond():
     present[0, 6] = False
     bonds = torch.stack([torch.zeros(6, dtype=torch.int64), torch.arange(1, 7)], -1)
     deviation, _, counts = structure_score(
-        atoms, present, torch.zeros(1, dtype=torch.bool), bonds, torch.full((6,), 0.1, dtype=torch.float64),
+        atoms, present, torch.full((1,), -1), bonds, torch.full((6,), 0.1, dtype=torch.float64),
         present=present, bond_tolerance=0.1 + 1e-12,
     )  # fmt: skip
     torch.testing.assert_close(deviation[:5], lengths[:5] / 0.1 - 1, atol=1e-7, rtol=0)
@@ -186,7 +186,7 @@ def test_gradcheck(batch, in_box, boxes):
 def test_gradient_at_zero_length_is_zero():
     atoms = torch.zeros(2, 1, 3, dtype=torch.float64, requires_grad=True)
     no = torch.zeros(2, 1, dtype=torch.bool)
-    structure_score(atoms, no, no[:, 0], torch.tensor([[0, 1]]), torch.ones(1).double())[0].sum().backward()
+    structure_score(atoms, no, torch.full((2,), -1), torch.tensor([[0, 1]]), torch.ones(1).double())[0].sum().backward()
     assert not atoms.grad.any()
 
 

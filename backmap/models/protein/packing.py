@@ -143,7 +143,7 @@ class Packer(nn.Module):
             candidates = functional.pad(candidates, [0, 0, 0, 0, 0, 0, 0, more])
             side_mask = functional.pad(side_mask, [0, 0, 0, more])
             side_radii = functional.pad(side_radii, [0, 0, 0, more])
-            following = functional.pad(following, [0, more], value=-1)
+            following = functional.pad(following, [0, more], value=-1.0)
             uniforms = functional.pad(uniforms, [0, more])
             if energies is not None:
                 energies = functional.pad(energies, [0, 0, 0, more])
