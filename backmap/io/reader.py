@@ -347,8 +347,9 @@ class Source(FrameSource):
         files: tuple[Path, ...] = (),
         links: Links = NO_LINKS,
         asked_links: Links = NO_LINKS,
+        timed: bool | None = None,
     ) -> None:
-        super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
+        super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files, timed=timed)
         self._links, self._asked_links = links, asked_links
         self._selection = selection
         self._division: Division | None = None
@@ -753,7 +754,8 @@ def source_from_mdtraj(
         hydrogens=hydrogens,
     )
     named = links_in_topology(trajectory.topology)
-    source = Source(name, LoadedTrajectory(trajectory), selection, links=named, asked_links=links)
+    loaded = LoadedTrajectory(trajectory)
+    source = Source(name, loaded, selection, links=named, asked_links=links, timed=loaded.is_timed)
     source.check()
     return source
 

@@ -105,7 +105,7 @@ class ProteinPlan:
             nucleic=_nucleic_part(source),
             obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
-            coherence=asked.coherence,
+            coherence=asked.coherence_rule,
             best=asked.best,
             disulfides=_with_modified(source.disulfides, topology, modifications, hands),
             mirrored=hands.mirrored,

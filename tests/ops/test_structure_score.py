@@ -186,7 +186,9 @@ def test_gradcheck(batch, in_box, boxes):
 def test_gradient_at_zero_length_is_zero():
     atoms = torch.zeros(2, 1, 3, dtype=torch.float64, requires_grad=True)
     no = torch.zeros(2, 1, dtype=torch.bool)
-    structure_score(atoms, no, torch.full((2,), -1), torch.tensor([[0, 1]]), torch.ones(1).double())[0].sum().backward()
+    structure_score(atoms, no, torch.full((2,), -1), torch.tensor([[0, 1]]), torch.ones(1).double())[
+        0
+    ].sum().backward()
     assert not atoms.grad.any()
 
 

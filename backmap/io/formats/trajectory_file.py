@@ -151,6 +151,10 @@ class StreamedTrajectory:
             return file.extent()
 
 
+_UNEVEN, _ROUNDING = 1e-3, 1e-6
+"""Relative differences of equal steps in time, and of the times themselves."""
+
+
 class LoadedTrajectory:
     """A trajectory in memory."""
 
@@ -161,6 +165,18 @@ class LoadedTrajectory:
         self.n_frames = trajectory.n_frames
         vectors = _box_vectors(trajectory.unitcell_lengths, trajectory.unitcell_angles)
         self._everything = Frames(coordinates=trajectory.xyz, time=trajectory.time, box=vectors)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its times are those of a simulation: ascending in equal steps, and not just 0, 1, 2 ..."""
+        time = self._everything.time
+        if time is None or len(time) < 2 or not np.isfinite(time).all():
+            return False
+        time = np.asarray(time, dtype=np.float64)
+        steps = np.diff(time)
+        rounding = _ROUNDING * np.abs(time).max()  # times may come from single precision
+        even = np.abs(steps - steps.mean()).max() <= _UNEVEN * steps.mean() + rounding
+        return bool(steps.min() > 0 and even and not np.array_equal(time, np.arange(len(time))))
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Yield the frames with the given numbers, a few at a time."""
