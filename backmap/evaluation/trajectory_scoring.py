@@ -348,7 +348,7 @@ def _in_frames(time: float, interval: float) -> int:
 
 def _require_protein(topology: mdtraj.Topology) -> None:
     """Refuse molecules without a C-alpha."""
-    if not len(topology.select("name CA and element C")):
+    if not len(topology.select("name CA")):
         raise InputError(
             "the reference: has no C-alphas; kinetics are measured of proteins only, not of nucleic acids or "
             "other molecules, whose structures are evaluated without --kinetics"

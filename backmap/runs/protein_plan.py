@@ -340,10 +340,12 @@ def _with_finishing(
         deciding = structures if asked.coherent else structures[:1]
         job = replace(job, disulfides=_decided(built, deciding, hands, known))
     if asked.hydrogens and job.nucleic is not None:
-        from backmap.postprocessing import Hydrogens
+        from backmap.postprocessing import Hydrogens, explicit_radii
 
         with_hydrogens = Hydrogens(nucleic, beside, ph=asked.ph)
-        job = replace(job, nucleic=replace(job.nucleic, finishing=(with_hydrogens,)))
+        radii = explicit_radii(with_hydrogens.atoms)
+        part = replace(job.nucleic, finishing=(with_hydrogens,), finished_radii=radii)
+        job = replace(job, nucleic=part)
         nucleic = with_hydrogens.atoms
     if asked.hydrogens and topology.n_residues:
         from backmap.postprocessing import Hydrogens

@@ -89,8 +89,9 @@ def read_coherence(path: str | Path) -> dict:
 def _is_like(value: object, usual: float | list) -> bool:
     """Return whether a value is a finite number, or a list of them, as the usual one."""
     if isinstance(usual, list):
-        same = isinstance(value, list) and len(value) == len(usual)
-        return same and all(_is_like(*pair) for pair in zip(value, usual, strict=True))
+        if not isinstance(value, list) or len(value) != len(usual):
+            return False
+        return all(_is_like(*pair) for pair in zip(value, usual, strict=True))
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
