@@ -137,6 +137,17 @@ def test_what_is_written_is_read_again_as_a_ring(tmp_path, suffix):
     assert source.sites.n_sites == mask.sum()
 
 
+def test_a_chain_with_a_terminal_oxygen_is_open(tmp_path):
+    """Even if its ends collide."""
+    topology, atoms = whole("ACDEFGHIK")
+    topology = replace(topology, rings=())
+    atoms[-1, SLOT_OXT] = atoms[-1, SLOT_C] + [0.0, 0.0, 0.123]
+    with open_writer(tmp_path / "open.gro", AtomList.of_protein(topology, topology.atom_mask)) as writer:
+        writer.write(atoms[topology.atom_mask][None])
+    with pytest.warns(InputWarning, match="built open"):
+        assert not is_closed(open_source(tmp_path / "open.gro"))
+
+
 def test_rings_among_bonds_of_mdtraj():
     topology, atoms = whole("ACDEFGHIK")
     mask = topology.atom_mask

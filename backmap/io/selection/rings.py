@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from backmap.chemistry import SLOT_C, SLOT_N, Topology
+from backmap.chemistry import SLOT_C, SLOT_N, SLOT_OXT, Topology
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, MIN_LINKED_CA_DISTANCE_NM
 from backmap.errors import InputError, InputWarning
@@ -115,7 +115,7 @@ class RingFinder:
         return found
 
     def bonded(self, sites: Sites, positions: np.ndarray) -> set[int]:
-        """Return the chains whose last C is bonded to their first N, where both are among the atoms.
+        """Return the chains whose last C is bonded to their first N: both are among the atoms, and no OXT is.
 
         Parameters
         ----------
@@ -131,6 +131,7 @@ class RingFinder:
         first, last = self._ends
         distance = np.linalg.norm(ends[1, last] - ends[0, first], axis=-1)
         bonded = (distance > _PEPTIDE_BOND_NM[0]) & (distance < _PEPTIDE_BOND_NM[1])
+        bonded &= ~np.isin(last, residues[slots == SLOT_OXT])
         return {chain for chain in np.flatnonzero(bonded).tolist() if not self._reason_against(chain)}
 
     def warn_of_open(self, rings: set[int]) -> None:
