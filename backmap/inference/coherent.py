@@ -40,10 +40,13 @@ class Coherence:
         Temperature of the simulation.
     time_scale : float
         Factor on the time between frames.
+    statistics : dict, optional
+        Rates, from :func:`backmap.models.protein.coherence.read_coherence`; the shipped ones by default.
     """
 
     temperature_kelvin: float = REFERENCE_KELVIN
     time_scale: float = 1.0
+    statistics: dict | None = None
 
 
 class CoherentBuilder:
@@ -75,8 +78,8 @@ class CoherentBuilder:
         disulfides: np.ndarray | None = None,
     ) -> None:
         self.device = torch.device(device)
-        rates = CoherenceRates(coherence.temperature_kelvin, coherence.time_scale).to(self.device)
-        self.drawer = CoherentDrawer(model.to(self.device).eval(), rates)
+        rates = CoherenceRates(coherence.temperature_kelvin, coherence.time_scale, coherence.statistics)
+        self.drawer = CoherentDrawer(model.to(self.device).eval(), rates.to(self.device))
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
         self.disulfides = None if disulfides is None else torch.from_numpy(disulfides).to(self.device)
 

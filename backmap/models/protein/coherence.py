@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from backmap.chemistry import NO_RESIDUE
 from backmap.chemistry.residues import MAX_CHI
+from backmap.errors import InputError
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, uniform
 from backmap.models.protein.backbone import Backbone, EndMemory, chain_ends
@@ -57,6 +58,41 @@ LONG_AGO_PS = 1e9
 def coherence_statistics() -> dict:
     """Read the result of ``backmap train coherence``; rates in 1/ps, times in ps, energies in kJ/mol."""
     return json.loads(RESOURCE.read_text())
+
+
+def read_coherence(path: str | Path) -> dict:
+    """Read a file that ``backmap train coherence`` wrote, in the form of :func:`coherence_statistics`.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is not of that form.
+    """
+    remedy = "give a file coherence.json of `backmap train coherence`"
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: is not a JSON file; {remedy}") from None
+    for group, entries in coherence_statistics().items():
+        if group == "simulations":
+            continue
+        table = found.get(group) if isinstance(found, dict) else None
+        for name, usual in entries.items():
+            value = table.get(name) if isinstance(table, dict) else None
+            if not _is_like(value, usual):
+                raise InputError(f"{path}: has no valid {name!r} of {group!r}; {remedy}")
+    return found
+
+
+def _is_like(value: object, usual: float | list) -> bool:
+    """Return whether a value is a finite number, or a list of them, as the usual one."""
+    if isinstance(usual, list):
+        if not isinstance(value, list) or len(value) != len(usual):
+            return False
+        return all(_is_like(*pair) for pair in zip(value, usual, strict=True))
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class CoherentState(NamedTuple):
