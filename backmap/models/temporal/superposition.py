@@ -1,6 +1,6 @@
 """Rigid superposition of point sets by least squares (Kabsch, Acta Cryst. A 1976, 32, 922)."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -18,10 +18,16 @@ def move(motion: RigidMotion, points: Tensor) -> Tensor:
     return points @ motion.rotation.transpose(-1, -2) + motion.translation.unsqueeze(-2)
 
 
-def superpose(mobile: Tensor, target: Tensor) -> RigidMotion:
-    """Return the proper rotation and translation that superpose `mobile` (..., points, 3) on `target`."""
-    from_centre, to_centre = mobile.mean(dim=-2), target.mean(dim=-2)
-    covariance = (mobile - from_centre.unsqueeze(-2)).transpose(-1, -2) @ (target - to_centre.unsqueeze(-2))
+def superpose(mobile: Tensor, target: Tensor, weights: Optional[Tensor] = None) -> RigidMotion:  # noqa: UP045
+    """Return the proper rotation and translation that superpose `mobile` (..., points, 3) on `target`.
+
+    Squared distances are weighted by `weights` (points,), which sum to 1; by default all alike.
+    """
+    if weights is None:
+        weights = mobile.new_full([mobile.shape[-2]], 1.0 / mobile.shape[-2])
+    from_centre, to_centre = weights @ mobile, weights @ target
+    from_here = (mobile - from_centre.unsqueeze(-2)) * weights.unsqueeze(-1)
+    covariance = from_here.transpose(-1, -2) @ (target - to_centre.unsqueeze(-2))
     u, _, vh = torch.linalg.svd(covariance)
     sign = torch.linalg.det(u @ vh).sign()
     mirror = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], dim=-1)
