@@ -20,6 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::backmap.errors.InputWarning", "
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODELS = {
     "alanine-dipeptide": EXAMPLES / "alanine_dipeptide/alanine_dipeptide.pdb",
+    "alanine-dipeptide-voxels": EXAMPLES / "alanine_dipeptide/alanine_dipeptide.pdb",
     "chignolin": EXAMPLES / "chignolin/chignolin.pdb.gz",
 }
 

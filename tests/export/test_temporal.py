@@ -158,6 +158,7 @@ def test_wrong_arguments_are_explained(both, change, message):
     ("name", "structure"),
     [
         ("alanine-dipeptide", "examples/alanine_dipeptide/alanine_dipeptide.pdb"),
+        ("alanine-dipeptide-voxels", "examples/alanine_dipeptide/alanine_dipeptide.pdb"),
         ("chignolin", "examples/chignolin/chignolin.pdb.gz"),
     ],
 )

@@ -1,9 +1,9 @@
-"""Lean networks on voxel densities: depthwise-separable convolutions whose kernels are as large as the grid.
+"""Lean networks on voxel densities: depthwise-separable convolutions with kernels as large as the grid.
 
-A few filters, the same for each particle, turn its density into a few numbers, such as its moments. Perceptrons
-mix the particles. Each decoded density is the logistic function of a combination of a few functions on the grid.
-Filters and functions are learned; they begin as polynomials of low degree, of which those up to the second
-suffice for the logarithm of a Gaussian at any place.
+A few filters, the same for each particle, turn its density into a few numbers, such as its moments.
+Perceptrons mix the particles. Each decoded density is the logistic function of a weighted sum of a few
+functions on the grid. Filters and functions are learned, and begin as polynomials of low degree: those up to
+the second suffice for the logarithm of a Gaussian at any place.
 """
 
 import math
