@@ -1,6 +1,6 @@
 """Rigid superposition of point sets by least squares (Kabsch, Acta Cryst. A 1976, 32, 922)."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,16 +18,18 @@ def move(motion: RigidMotion, points: Tensor) -> Tensor:
     return points @ motion.rotation.transpose(-1, -2) + motion.translation.unsqueeze(-2)
 
 
-def superpose(mobile: Tensor, target: Tensor, weights: Optional[Tensor] = None) -> RigidMotion:  # noqa: UP045
+def superpose(mobile: Tensor, target: Tensor, weights: Tensor | None = None) -> RigidMotion:
     """Return the proper rotation and translation that superpose `mobile` (..., points, 3) on `target`.
 
-    Squared distances are weighted by `weights` (points,), which sum to 1; by default all alike.
+    Squared distances are weighted by `weights` (points,), which sum to 1; by default they count alike.
     """
     if weights is None:
-        weights = mobile.new_full([mobile.shape[-2]], 1.0 / mobile.shape[-2])
-    from_centre, to_centre = weights @ mobile, weights @ target
-    from_here = (mobile - from_centre.unsqueeze(-2)) * weights.unsqueeze(-1)
-    covariance = from_here.transpose(-1, -2) @ (target - to_centre.unsqueeze(-2))
+        from_centre, to_centre = mobile.mean(dim=-2), target.mean(dim=-2)
+        arms = mobile - from_centre.unsqueeze(-2)
+    else:
+        from_centre, to_centre = torch.matmul(weights, mobile), torch.matmul(weights, target)
+        arms = weights.unsqueeze(-1) * (mobile - from_centre.unsqueeze(-2))
+    covariance = arms.transpose(-1, -2) @ (target - to_centre.unsqueeze(-2))
     u, _, vh = torch.linalg.svd(covariance)
     sign = torch.linalg.det(u @ vh).sign()
     mirror = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], dim=-1)
