@@ -1,5 +1,6 @@
-"""Operators on tensors: thin wrappers around the native library."""
+"""Operators on tensors: thin wrappers around the native library, which this package loads."""
 
+from backmap import _native
 from backmap.ops.basins import draw_anew, draw_within, find_basins, step_angle
 from backmap.ops.bead_prior import bead_prior
 from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
@@ -13,6 +14,8 @@ from backmap.ops.schnet_energy import schnet_energy
 from backmap.ops.structure_penalty import structure_penalty
 from backmap.ops.structure_score import structure_score
 from backmap.ops.voxelize import voxelize
+
+_native.load()
 
 __all__ = [
     "FrameRule",

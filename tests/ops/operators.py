@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import backmap  # noqa: F401  # registers the operators
+import backmap.ops  # noqa: F401  # registers the operators
 
 Arguments = dict[str, Any]
 """Values by the names in the schema, in its order."""

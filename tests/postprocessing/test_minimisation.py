@@ -12,8 +12,8 @@ import pytest
 from backmap.errors import InputError
 from backmap.io import AtomList
 from backmap.io.mdtraj_objects import mdtraj_topology
-from backmap.postprocessing import Hydrogens, RestrainedMinimisation
-from backmap.postprocessing.minimisation import FORCE_FIELD
+from backmap.postprocessing import Hydrogens
+from backmap.postprocessing.minimisation import FORCE_FIELD, RestrainedMinimisation
 
 ITERATIONS = 20
 Protein = tuple[AtomList, np.ndarray]

@@ -107,8 +107,8 @@ class FrameJudge:
         sound[places] = self._same_unit(c_alpha[places]) & ~self._torn(c_alpha[places]).any(axis=1)
         if not self.topology.n_residues:
             return sound
-        for frame in np.flatnonzero(sound):
-            sound[frame] = not len(_coincidences(c_alpha[frame]))
+        places = np.flatnonzero(sound)
+        sound[places] = _coincidences(c_alpha[places])[:, 0] < 0
         return sound
 
     def refuse(self, positions: np.ndarray, box: np.ndarray, frame: str, file: str) -> NoReturn:
@@ -153,8 +153,9 @@ class FrameJudge:
                 f": neighbouring C-alphas are {length:.3g} nm apart, but {self.bond_nm:.3g} nm in the first "
                 "frame; this frame is damaged, exploded or in another unit: leave it out or convert it"
             )
-        if len(pairs := _coincidences(c_alpha)):
-            one, other = (describe(residue) for residue in sorted(pairs[0]))
+        (pair,) = _coincidences(c_alpha[None])
+        if pair[0] >= 0:
+            one, other = map(describe, pair)
             return (
                 f": the C-alphas of {one} and {other} are at the same position; remove the duplicate or "
                 "repair the file"
@@ -202,10 +203,32 @@ class FrameJudge:
 
 
 def _coincidences(c_alpha: np.ndarray) -> np.ndarray:
-    """Find pairs (pairs, 2) of C-alphas (residues, 3) closer than ``MIN_C_ALPHA_DISTANCE_NM``."""
-    from scipy.spatial import KDTree
+    """Find two C-alphas closer than ``MIN_C_ALPHA_DISTANCE_NM`` in each frame (frames, residues, 3).
 
-    return KDTree(c_alpha).query_pairs(MIN_C_ALPHA_DISTANCE_NM, output_type="ndarray")
+    C-alphas are compared with the next ones along the longest axis, then with those after them, until none
+    are within that distance along the axis: only a few steps, as it is short.
+
+    Returns
+    -------
+    ndarray, (frames, 2) int64
+        Residues in ascending order; -1 in frames without such a pair.
+    """
+    found = np.full((len(c_alpha), 2), -1, dtype=np.int64)
+    if not c_alpha.size:
+        return found
+    axis = int(np.ptp(c_alpha, axis=1).mean(axis=0).argmax())
+    order = np.argsort(c_alpha[:, :, axis], axis=1)
+    along = np.take_along_axis(c_alpha[:, :, axis], order, axis=1)
+    for step in range(1, c_alpha.shape[1]):
+        frame, place = np.nonzero(along[:, step:] - along[:, :-step] <= MIN_C_ALPHA_DISTANCE_NM)
+        if not len(frame):
+            break
+        one, other = order[frame, place], order[frame, place + step]
+        apart = np.linalg.norm(c_alpha[frame, one] - c_alpha[frame, other], axis=1)
+        hit = apart <= MIN_C_ALPHA_DISTANCE_NM
+        found[frame[hit]] = np.sort(np.stack([one[hit], other[hit]], axis=1), axis=1)
+        along[frame[hit]] = np.arange(along.shape[1])  # nothing more to find in these frames
+    return found
 
 
 def check_unit(distance: np.ndarray, file: str, reach_nm: float = 0.0) -> None:

@@ -8,10 +8,7 @@ where that is not enough. How long torsions remember was measured in simulations
 
 from __future__ import annotations
 
-import functools
-import json
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -30,6 +27,7 @@ from backmap.models.protein.basins import (
     share_below,
     step_angle,
 )
+from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN, coherence_statistics
 from backmap.models.protein.disulfides import FLOOR, MOST_STRAIN
 from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.model import ProteinModel, counters, sites_at_once
@@ -38,11 +36,8 @@ from backmap.models.protein.neighbourhood import Neighbourhood
 from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
 from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides, take_peptides
 
-RESOURCE = Path(__file__).with_name("coherence.json")
-
 BURIAL_DISTANCE_NM = 1.0
 USUAL_NEIGHBOURS = 12
-REFERENCE_KELVIN = 300.0
 GAS_CONSTANT = 8.314462618e-3
 """kJ / mol / K."""
 
@@ -51,12 +46,6 @@ MOBILITY_PS = 1000.0
 
 LONG_AGO_PS = 1e9
 """Interval after which nothing is remembered: before the first frame, and across jumps."""
-
-
-@functools.cache
-def coherence_statistics() -> dict:
-    """Read the result of ``backmap train coherence``; rates in 1/ps, times in ps, energies in kJ/mol."""
-    return json.loads(RESOURCE.read_text())
 
 
 class CoherentState(NamedTuple):

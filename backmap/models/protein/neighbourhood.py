@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap.chemistry import NO_RESIDUE
 from backmap.models.chain import Chain
 from backmap.ops import FrameRule
