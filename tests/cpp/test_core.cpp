@@ -315,6 +315,18 @@ void test_exponential() {
 }
 
 template <typename T>
+void test_silu() {
+  for (int n = -100000; n <= 100000; ++n) {
+    const T x = T(0.0009 * n);
+    const double exact = double(x) / (1 + std::exp(-double(x)));
+    if (!(std::fabs(double(silu(x)) - exact) <= 5 * double(rounding<T>) * std::fabs(exact) + 1e-30))
+      return check(false, "silu: a few units in the last place");
+  }
+  check(silu(T(0)) == T(0) && silu(T(1e30)) == T(1e30) && silu(T(-1e30)) == T(0), "silu: limits");
+  check(std::isnan(silu(not_a_number<T>)), "silu: of NaN");
+}
+
+template <typename T>
 void test_gaussian() {
   const Gaussian<T> narrow = gaussian<T>(1e-300), usual = gaussian<T>(0.05);
   check(axis_factor(usual, T(0)) == T(1) && axis_slope(usual, T(0), T(1)) == T(0), "axis_factor: on the particle");
@@ -869,6 +881,7 @@ void test_all() {
   test_frames<T>();
   test_pair_terms<T>();
   test_exponential<T>();
+  test_silu<T>();
   test_gaussian<T>();
   test_weights<T>();
   test_bounding_sphere<T>();
