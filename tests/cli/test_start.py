@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = str(Path(__file__).parents[2] / "examples" / "2bf5.pdb.gz")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = str(EXAMPLES / "2bf5.pdb.gz")
 
 HEAVY = ("torch", "mdtraj", "openmm", "scipy", "pandas", "sklearn", "deeptime", "distributed", "matplotlib")
 OUT = ("-o", "out.pdb")
@@ -86,11 +87,21 @@ def test_commands_that_need_no_tensors_import_no_large_package(commands, tmp_pat
         assert code == (2 if refused else 0), f"backmap {' '.join(arguments)}"
 
 
-def test_a_structure_is_built_with_torch_and_without_other_large_packages(tmp_path):
-    """And without the models and tools that it does not need."""
-    commands = [["reconstruct", EXAMPLE, *OUT, "--quiet"]]
+TRAJECTORY = [str(EXAMPLES / "ww_c_alpha.xtc"), "--top", str(EXAMPLES / "ww_c_alpha.pdb"), "--end", "1"]
+
+
+@pytest.mark.parametrize("given", [[EXAMPLE], TRAJECTORY], ids=["structure", "trajectory"])
+def test_atoms_are_built_with_torch_and_without_other_large_packages(given, tmp_path):
+    """And without the models that are not used. Trajectories are read in another process."""
     unneeded = ["backmap.models.temporal", "backmap.models.diamondback", "backmap.models.nucleic"]
-    call = [sys.executable, "-c", RUN, json.dumps(commands), *HEAVY, *unneeded]
+    call = [
+        sys.executable,
+        "-c",
+        RUN,
+        json.dumps([["reconstruct", *given, *OUT, "--quiet"]]),
+        *HEAVY,
+        *unneeded,
+    ]
     done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [[0], [["torch"]]]

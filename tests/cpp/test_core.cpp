@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "core/activation.h"
 #include "core/bead_prior.h"
 #include "core/bounding_sphere.h"
 #include "core/c_alpha_dynamics.h"

@@ -135,7 +135,7 @@ class NeighbourhoodEncoder(nn.Module):
         -------
         Tensor, (n, queries * width)
         """
-        query = self.query(own).view(own.shape[0], self.queries, -1)
+        query = self.query(own).unflatten(1, [self.queries, -1])
         if self.training or torch.is_grad_enabled() or own.is_cuda:
             return self._composed(neighbourhood, query).flatten(1)
         return torch.ops.backmap.encode_neighbourhood(

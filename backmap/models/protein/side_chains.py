@@ -113,6 +113,16 @@ def cut_sites(sites: SideChainSites, first: int, last: int) -> SideChainSites:
     )
 
 
+def take_sites(sites: SideChainSites, rows: Tensor) -> SideChainSites:
+    """Return the sites ``rows``."""
+    neighbourhood = sites.neighbourhood
+    return SideChainSites(
+        Neighbourhood(neighbourhood.positions[rows], neighbourhood.types[rows], neighbourhood.offsets[rows]),
+        sites.torsions[rows],
+        sites.types[rows],
+    )
+
+
 def measure_torsions(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
     """Measure side-chain torsions.
 
