@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from backmap.cli.main import VERBS
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXAMPLE = str(EXAMPLES / "2bf5.pdb.gz")
 
@@ -18,7 +20,7 @@ OUT = ("-o", "out.pdb")
 WITHOUT_INPUT = [
     ["--help"],
     ["--version"],
-    *([verb, "--help"] for verb in ("reconstruct", "coarse-grain", "evaluate", "train", "export", "models")),
+    *([verb, "--help"] for verb in VERBS),
     ["models"],
     ["models", "protein"],
     ["models", "nonsense"],
@@ -48,6 +50,7 @@ BAD_INPUT = [
     ["reconstruct", EXAMPLE, *OUT, "--begin", "5"],
     ["coarse-grain", "missing.pdb", *OUT, "--beads", "martini3"],
     ["coarse-grain", EXAMPLE, *OUT, "--beads", "nonsense"],
+    ["simulate", "chignolin", "-o", "out.xtc", "--replicas", "0"],
     ["evaluate", "missing.pdb"],
     ["evaluate", "garbage.pdb"],
     ["export", "nonsense", "-o", "model.ts"],
