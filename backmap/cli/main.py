@@ -24,8 +24,8 @@ from .console import prepare_streams, show, tell
 from .options import option_of
 
 _OBJECTS_PER_COLLECTION = 100_000
-"""Large files and imports create many objects without reference cycles, which frequent garbage collections would
-traverse repeatedly."""
+"""Large files and imports create many objects without reference cycles, which frequent garbage collections
+would traverse repeatedly."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
