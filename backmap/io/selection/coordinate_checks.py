@@ -10,6 +10,7 @@ from typing import NoReturn
 import numpy as np
 
 from backmap.chemistry import Topology
+from backmap.chemistry.near_pairs import near_pairs
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, TORN_BOND_NM, number_steps
 from backmap.errors import InputError, InputWarning
@@ -20,6 +21,9 @@ from .whole_molecules import narrowest_width
 
 MIN_C_ALPHA_DISTANCE_NM = 0.01
 """Two C-alphas closer than this are considered duplicates."""
+
+_STEPS_ALONG_AXIS = 16
+"""Most chains have no C-alphas this far apart in order that are as close along an axis."""
 
 MAX_COORDINATE_NM = 1e5
 """No simulation is this large; one flipped bit of an exponent exceeds it."""
@@ -206,7 +210,7 @@ def _coincidences(c_alpha: np.ndarray) -> np.ndarray:
     """Find two C-alphas closer than ``MIN_C_ALPHA_DISTANCE_NM`` in each frame (frames, residues, 3).
 
     C-alphas are compared with the next ones along the longest axis, then with those after them, until none
-    are within that distance along the axis: only a few steps, as it is short.
+    are within that distance along the axis. Where many are, as in a lattice, cells find the pairs.
 
     Returns
     -------
@@ -222,12 +226,18 @@ def _coincidences(c_alpha: np.ndarray) -> np.ndarray:
     for step in range(1, c_alpha.shape[1]):
         frame, place = np.nonzero(along[:, step:] - along[:, :-step] <= MIN_C_ALPHA_DISTANCE_NM)
         if not len(frame):
+            return found
+        if step > _STEPS_ALONG_AXIS:
             break
         one, other = order[frame, place], order[frame, place + step]
         apart = np.linalg.norm(c_alpha[frame, one] - c_alpha[frame, other], axis=1)
         hit = apart <= MIN_C_ALPHA_DISTANCE_NM
         found[frame[hit]] = np.sort(np.stack([one[hit], other[hit]], axis=1), axis=1)
         along[frame[hit]] = np.arange(along.shape[1])  # nothing more to find in these frames
+    for number in np.flatnonzero(found[:, 0] < 0):
+        one, other, _ = near_pairs(c_alpha[number], c_alpha[number], MIN_C_ALPHA_DISTANCE_NM)
+        pairs = np.stack([one, other], axis=1)[one < other]
+        found[number] = pairs[0] if len(pairs) else -1
     return found
 
 
