@@ -21,6 +21,7 @@ from backmap.io import (
     source_from_mdtraj,
     to_mdtraj,
 )
+from backmap.io.selection.links import read_links
 from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Name, is_path, shown
 from backmap.options import takes_options
@@ -190,6 +191,7 @@ class _GivenTrajectory:
             "residue_file": asked.residues,
             "others": others,
             "nucleic_beads": asked.nucleic_beads,
+            "links": read_links(asked.link or ()),
         }
         if isinstance(self._trajectory, str):
             return open_source(self._trajectory, self._top, **names)

@@ -12,6 +12,7 @@ import numpy as np
 from backmap.errors import InputError
 from backmap.io import BeadSource, Frames, Source, beads_from_mdtraj, source_from_mdtraj
 from backmap.io.mdtraj_objects import mdtraj_topology
+from backmap.io.selection.links import read_links
 from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import is_path, shown
 from backmap.models import shipped
@@ -71,7 +72,15 @@ def _require_frames(frames: Any, top: Any) -> None:
     """Refuse frames that are not an iterable of frames, and invalid topologies."""
     import mdtraj
 
-    if isinstance(frames, str | bytes | mdtraj.Trajectory) or not isinstance(frames, Iterable):
+    if isinstance(frames, mdtraj.Trajectory):
+        raise InputError(
+            "frames is an mdtraj.Trajectory; give it as [trajectory], or build it with backmap.reconstruct"
+        )
+    if isinstance(top, mdtraj.Trajectory):
+        raise InputError("top is an mdtraj.Trajectory; give its topology, trajectory.topology")
+    if isinstance(frames, mdtraj.Topology):
+        raise InputError("frames is an mdtraj.Topology; give the frames first, and the topology as top")
+    if isinstance(frames, str | bytes) or not isinstance(frames, Iterable):
         raise InputError(f"frames is {shown(frames)}; give an iterable of arrays or of mdtraj.Trajectory")
     if top is not None and not isinstance(top, mdtraj.Topology) and not is_path(top):
         raise InputError(f"top is {shown(top)}; give an mdtraj.Topology or a file name")
@@ -201,6 +210,7 @@ class _First:
             residue_file=asked.residues,
             others=others,
             nucleic_beads=asked.nucleic_beads,
+            links=read_links(asked.link or ()),
         )
 
     def beads(self, model: TemporalModel) -> BeadSource:

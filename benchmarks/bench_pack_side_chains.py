@@ -36,7 +36,7 @@ def proteins(frames: int, residues: int, candidates: int, sweeps: int, device: s
         torch.ones(residues, BACKBONE_SLOTS, dtype=torch.bool),
         torch.full((residues, SIDE_SLOTS), 0.17),
         torch.full((residues, BACKBONE_SLOTS), 0.16),
-        torch.ones(residues, dtype=torch.bool),
+        torch.arange(1, residues + 1),
         torch.rand(frames, sweeps, residues),
     ]
     return [t.to(device) for t in inputs]

@@ -20,7 +20,7 @@ class Structures:
     atoms: Tensor
     present: Tensor
     side_chain: Tensor
-    linked: Tensor
+    following: Tensor
     bonds: Tensor
     lengths: Tensor
     box: Tensor
@@ -47,7 +47,7 @@ def structures(frames: int, residues: int, device: str) -> Structures:
         centre[:, None] + 0.12 * torch.randn(frames, residues, SLOTS, 3),
         torch.rand(residues, SLOTS).argsort(-1) < ATOMS_OF_RESIDUE,
         (torch.arange(SLOTS) >= 4).expand(residues, -1).contiguous(),
-        torch.ones(residues, dtype=torch.bool),
+        torch.arange(1, residues + 1),
         (torch.arange(residues)[:, None, None] * SLOTS + within).flatten(0, 1),
         torch.full((residues * BONDS_OF_RESIDUE,), 0.15),
         SPACING * edge * torch.eye(3),
@@ -55,19 +55,20 @@ def structures(frames: int, residues: int, device: str) -> Structures:
     return Structures(*(part.to(device) for part in parts))
 
 
-def batched_pytorch(atoms, present, side_chain, linked, bonds, lengths):
+def batched_pytorch(atoms, present, side_chain, following, bonds, lengths):
     """The same with all pairs of atoms: (frames, atoms, atoms) of memory, the mask computed once."""
     points = atoms.flatten(1, 2)
     i, j = bonds.unbind(-1)
     deviation = (points[:, i] - points[:, j]).norm(dim=-1) / lengths - 1
     there = present.flatten()
     deviation = torch.where(there[i] & there[j], deviation, 0.0)
-    residue = torch.arange(len(linked), device=atoms.device).repeat_interleave(SLOTS)[there]
+    residue = torch.arange(len(following), device=atoms.device).repeat_interleave(SLOTS)[there]
     side = side_chain.flatten()[there]
-    gap = (residue[:, None] - residue).abs()
-    counts = (gap > 1) | ((gap == 1) & ((side[:, None] & side) | ~linked[residue]))
+    after = following[residue][:, None] == residue
+    apart = (residue[:, None] != residue) & ~(after | after.T)
+    counts = apart | ((residue[:, None] != residue) & side[:, None] & side)
     close = ((torch.cdist(points[:, there], points[:, there]) < 0.12) & counts).any(-1)
-    clash = torch.zeros(len(atoms), len(linked), device=atoms.device)
+    clash = torch.zeros(len(atoms), len(following), device=atoms.device)
     clash = clash.index_add(1, residue, close.float()) > 0
     return deviation, clash, clash.sum(-1)
 
@@ -84,7 +85,7 @@ def least_work(s: Structures) -> Work:
 def compare_with_pytorch(options: Namespace) -> None:
     for frames, residues in [(50, 76), (10, 300)]:
         s = structures(frames, residues, options.device)
-        plain = partial(batched_pytorch, s.atoms, s.present, s.side_chain, s.linked, s.bonds, s.lengths)
+        plain = partial(batched_pytorch, s.atoms, s.present, s.side_chain, s.following, s.bonds, s.lengths)
         calls = {
             "backmap": partial(score, s),
             "backmap, in a box": partial(score, s, s.box),
@@ -111,7 +112,7 @@ def show_nanoseconds(timings: list[Timing]) -> None:
 
 
 def score(s: Structures, box: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    return structure_score(s.atoms, s.side_chain, s.linked, s.bonds, s.lengths, present=s.present, box=box)
+    return structure_score(s.atoms, s.side_chain, s.following, s.bonds, s.lengths, present=s.present, box=box)
 
 
 if __name__ == "__main__":

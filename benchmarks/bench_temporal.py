@@ -1,4 +1,4 @@
-"""How fast do temporal models roll 64 trajectories at once: the shipped one, the published networks?
+"""How fast do temporal models roll 64 trajectories at once: the shipped ones, the published networks?
 
 The published networks run on plain PyTorch densities, each voxel of each particle an exponential of its own,
 and on backmap's operators; the shares of voxelization and reduction are measured by themselves.
@@ -57,11 +57,13 @@ def compare(options: Namespace) -> None:
     shipped = load_model(require_model("alanine-dipeptide"), options.device)
     frames = shipped.library[:TRAJECTORIES]
     beads, previous = shipped.beads_of(frames[:, -1]), frames[:, :-1]
+    voxels = load_model(require_model("alanine-dipeptide-voxels"), options.device)
     networks = published(shipped)
     condition = networks.autoencoder.condition(beads, previous)
     logits = torch.randn(TRAJECTORIES, shipped.molecule.n_atoms, *condition.shape[-3:], device=options.device)
     calls = {
         "shipped model": partial(step, shipped, beads, previous),
+        "shipped voxel model": partial(step, voxels, beads, previous),
         "published, plain PyTorch densities": partial(step_naively, networks, beads, previous),
         "published, backmap's operators": partial(step, networks, beads, previous),
         "  of it voxelization": partial(networks.autoencoder.condition, beads, previous),

@@ -9,13 +9,14 @@ Run from the repository root::
     python benchmarks/quality.py --tools protein --beads martini3 --noise 0.0124
     python benchmarks/quality.py --tools protein pulchra --bin ../peers/bin --energies
     python benchmarks/quality.py --tools protein faspr --given backbone --bin ../peers/bin
+    python benchmarks/quality.py --tools protein pulchra-g --beads c-alpha+side-chain-centre --bin peers/bin
     python benchmarks/quality.py --tools protein --command 'other=/opt/other/bin/other {input} {output}'
 
-A tool is a shipped model or a model file of backmap, with settings behind slashes (``best``: the
-most probable structure; ``c-alphas=keep``: they
-stay where noise put them; ``ddim=N``: that sampler; ``redraws=N``), or one of ``COMMANDS``: ``pulchra``,
-``pulchra-fixed`` (C-alphas put back where they were), ``cgback`` and ``faspr``, which
-``pip install pypulchra cgback pyfaspr`` provides in any environment; ``--bin`` is the folder of its
+A tool is a shipped model or a model file of backmap, with settings behind slashes (``best``: the most
+probable structure; ``c-alphas=keep``: they stay where noise put them; ``ddim=N``: that sampler;
+``redraws=N``), or one of ``COMMANDS``: ``pulchra``, ``pulchra-fixed`` (C-alphas put back where they were),
+``cgback`` and ``faspr``, which ``pip install pypulchra cgback pyfaspr`` provides in any environment, and
+``pulchra-g``, PULCHRA's own program, which reads side-chain centres too; ``--bin`` is the folder of these
 programs. ``--command NAME=COMMAND`` adds any other tool that reads one PDB file and writes another. Every
 tool gets the C-alphas of the same structures and is judged by the same measures (docs/evaluation.md) against
 the deposited atoms. Prints a table in Markdown. Speeds are of one thread, without start-up. That of a command
@@ -25,7 +26,7 @@ packers need, and the ``protein`` model gets deposited atoms besides the C-alpha
 is judged. With ``--noise`` all tools get the C-alphas with Gaussian noise on every coordinate: 0.0124 nm
 spreads the distances of neighbours by 0.0176 nm, as the bonds of CALVADOS, HPS and Mpipi spread at 300 K. How
 far C-alphas moved is then measured from the noisy ones, all else still against the deposited atoms. With
-``--beads`` the ``protein`` model gets the beads of a mapping instead of C-alphas, the same noise on them.
+``--beads`` all tools get the beads of a mapping instead of C-alphas, the same noise on them.
 
 With ``--frames`` so many frames of each file are rebuilt, spread evenly over it. A trajectory without names
 has its topology beside it: ``run.pdb`` for ``run.dcd``. Where files contain only C-alphas there is nothing to
@@ -38,6 +39,7 @@ be judged against, and the table shows what needs no true atoms::
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import shlex
@@ -57,8 +59,9 @@ import torch
 from tqdm import tqdm
 
 from backmap.chemistry import ATOM_SLOTS, SIDE_CHAIN, SLOT_CA, SLOT_CB, SLOT_OXT, Topology
-from backmap.chemistry.bead_mapping import BeadMapping, load_mapping
+from backmap.chemistry.bead_mapping import BeadLayout, BeadMapping, load_mapping
 from backmap.chemistry.residues import HEAVY_ATOMS
+from backmap.chemistry.sites import atom_names
 from backmap.evaluation import MEASURES, Scorecard, combine, score
 from backmap.evaluation.scorecard import format_estimate, format_title, format_value
 from backmap.inference.beads import BeadBuilder
@@ -193,6 +196,13 @@ class Tool:
         return (1 / slope if slope > 0 else float("nan")), max(0.0, float(intercept))
 
 
+Site = tuple[str, np.ndarray]
+"""A name and a position (3,) in nm."""
+
+SitesOf = Callable[[Structure, int], Sequence[Sequence[Site]]]
+"""What a command gets of each residue of a structure, in one of its frames."""
+
+
 @dataclass(frozen=True)
 class Command:
     """A program that reads one PDB file and writes another.
@@ -226,19 +236,18 @@ class Command:
             raise SystemExit(f"{self.words[0]}: not found in {where}; name its folder with --bin")
         return replace(self, words=(program, *self.words[1:]))
 
-    def rebuild(self, given: str | None) -> Rebuild:
-        """Return what rebuilds structures one by one, from C-alphas and the atoms ``given``."""
+    def rebuild(self, sites_of: SitesOf) -> Rebuild:
+        """Return what rebuilds structures one by one, from what ``sites_of`` gives of each."""
 
         def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-            kept = np.zeros_like(structure.present) if given is None else given_atoms(structure, given)
             n_frames = len(structure.c_alpha)
             atoms = np.full((n_frames, structure.topology.n_residues, ATOM_SLOTS, 3), np.nan)
             chains = structure.topology.chain_index
             for frame in range(n_frames):
+                sites = sites_of(structure, frame)
                 for chain in np.unique(chains) if self.by_chain else [None]:
                     rows = np.arange(len(chains)) if chain is None else np.flatnonzero(chains == chain)
-                    text = self.run(_pdb_of(structure, rows, kept, frame))
-                    _place_pdb_atoms(text, rows, atoms[frame])
+                    _place_pdb_atoms(self.run(_pdb_of(structure, rows, sites)), rows, atoms[frame])
             if self.keeps_c_alphas:
                 atoms[:, :, SLOT_CA] = structure.c_alpha
             return atoms[None], np.isfinite(atoms[..., 0]).all(axis=0)
@@ -262,24 +271,25 @@ _PULCHRA = Command.parse("pypulchra -i {input} -o {output}")
 COMMANDS = {
     "pulchra": replace(_PULCHRA, by_chain=True),
     "pulchra-fixed": replace(_PULCHRA, by_chain=True, keeps_c_alphas=True),
+    "pulchra-g": replace(
+        Command.parse("pulchra -g -k {output} -y {output}.trajectory {input}"), by_chain=True
+    ),
     "cgback": Command.parse("cgback {input} -o {output} -s 1"),
     "faspr": Command.parse("pyfaspr {input} -o {output}"),
 }
 """Tools whose command line is known. CGBack uses its model M with its repair, one sample."""
 
 
-def _pdb_of(structure: Structure, rows: np.ndarray, kept: np.ndarray, frame: int = 0) -> str:
-    """Write C-alphas and kept atoms of a frame as PDB text, residues numbered from 1 through all chains."""
+def _pdb_of(structure: Structure, rows: np.ndarray, sites: Sequence[Sequence[Site]]) -> str:
+    """Write the sites of residues as PDB text, residues numbered from 1 through all chains."""
     lines, chains = [], structure.topology.chain_index[rows]
     for number, row in enumerate(rows, 1):
         chain = chr(ord("A") + chains[number - 1] - chains[0])
         residue = structure.topology.residue_name(row)
-        names = (*HEAVY_ATOMS[residue], *[""] * ATOM_SLOTS)[: ATOM_SLOTS - 1] + ("OXT",)
-        for slot in np.flatnonzero(kept[row] | (np.arange(ATOM_SLOTS) == SLOT_CA)):
-            place = (structure.c_alpha if slot == SLOT_CA else structure.atoms[:, :, slot])[frame, row]
+        for name, place in sites[row]:
             position = "{:8.3f}{:8.3f}{:8.3f}".format(*(10.0 * place))
-            start = f"ATOM  {len(lines) % 100000:5d}  {names[slot]:<3s} {residue} {chain}{number:4d}    "
-            lines.append(f"{start}{position}  1.00  0.00          {names[slot][0]:>2s}\n")
+            start = f"ATOM  {len(lines) % 100000:5d}  {name:<3s} {residue} {chain}{number:4d}    "
+            lines.append(f"{start}{position}  1.00  0.00          {name[0]:>2s}\n")
         if number == len(rows) or chains[number] != chains[number - 1]:
             lines.append("TER\n")
     return "".join(lines)
@@ -295,6 +305,19 @@ def _place_pdb_atoms(text: str, rows: np.ndarray, atoms: np.ndarray) -> None:
         if name in slots:
             position = [float(line[first : first + 8]) / 10.0 for first in (30, 38, 46)]
             atoms[rows[int(line[22:26]) - 1], slots[name]] = position
+
+
+def sites_of_atoms(structure: Structure, frame: int, given: str | None) -> list[list[Site]]:
+    """Return the C-alpha and the atoms ``given`` of each residue."""
+    kept = np.zeros_like(structure.present) if given is None else given_atoms(structure, given)
+    kept[:, SLOT_CA] = True
+    atoms = structure.atoms[frame].copy()
+    atoms[:, SLOT_CA] = structure.c_alpha[frame]
+    names = map(atom_names, map(structure.topology.residue_name, range(len(kept))))
+    return [
+        [(names_of_residue[slot], atoms[row, slot]) for slot in np.flatnonzero(kept[row])]
+        for row, names_of_residue in enumerate(names)
+    ]
 
 
 def given_atoms(structure: Structure, given: str) -> np.ndarray:
@@ -350,6 +373,28 @@ def complete(model: ProteinModel, structure: Structure, device: str) -> np.ndarr
     return built[0].double().cpu().numpy()
 
 
+class Beads:
+    """The beads of a mapping in structures, with noise; those of missing atoms are built first."""
+
+    def __init__(self, mapping: BeadMapping, model: ProteinModel, device: str, noise_nm: float) -> None:
+        self.mapping, self._model, self._device, self._noise_nm = mapping, model, device, noise_nm
+
+    def __call__(self, structure: Structure) -> tuple[BeadLayout, np.ndarray]:
+        """Return the layout of a structure's beads and their positions (1, beads, 3) in nm."""
+        layout = self.mapping.layout(structure.topology.residue_types)
+        beads = layout.image(complete(self._model, structure, self._device))
+        noise = np.random.default_rng(zlib.crc32(structure.name.encode()))
+        return layout, beads + noise.normal(0.0, self._noise_nm, beads.shape)
+
+    def sites(self, structure: Structure, frame: int) -> list[list[Site]]:
+        """Return the beads of each residue in a frame."""
+        layout, positions = self(structure)
+        sites: list[list[Site]] = [[] for _ in layout.main]
+        for name, residue, position in zip(layout.names, layout.residues, positions[frame], strict=True):
+            sites[residue].append((name, position))
+        return sites
+
+
 def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, noise_nm: float) -> Rebuild:
     """Make backmap rebuild from the beads of a mapping, and print how far atoms are from the beads.
 
@@ -359,16 +404,14 @@ def backmap_beads(name: str, samples: int, device: str, mapping: BeadMapping, no
     best = values.pop("best", None) is not None
     loaded = load_model(model, torch.device(device))
     samples = 1 if best else samples
+    beads = Beads(mapping, loaded, device, noise_nm)
     estimator = None if mapping.main_is_c_alpha else read_estimator(mapping).load(device)
     rule = CAlphaRule()
     squares: list[np.ndarray] = []
 
     def rebuild(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-        layout = mapping.layout(structure.topology.residue_types)
-        atoms = complete(loaded, structure, device)
-        beads = layout.image(atoms)
-        noise = np.random.default_rng(zlib.crc32(structure.name.encode())).normal(0.0, noise_nm, beads.shape)
-        given = torch.tensor(beads + noise, dtype=torch.float32, device=device)
+        layout, positions = beads(structure)
+        given = torch.tensor(positions, dtype=torch.float32, device=device)
         builder = BeadBuilder(
             loaded, structure.topology, structure.linked, layout, rule, estimator, device, best=best
         )
@@ -463,6 +506,14 @@ def above_floor(ours: Scorecard, theirs: Scorecard) -> str:
     )
 
 
+def given_sites(arguments: argparse.Namespace) -> SitesOf:
+    """Return what gives commands the beads of a mapping, or C-alphas and further atoms."""
+    if not arguments.beads:
+        return functools.partial(sites_of_atoms, given=arguments.given)
+    model = load_model("protein", torch.device(arguments.device))
+    return Beads(load_mapping(arguments.beads), model, arguments.device, arguments.noise).sites
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the benchmark."""
     torch.set_num_threads(1)
@@ -477,7 +528,7 @@ def run(arguments: argparse.Namespace) -> int:
         start = time.perf_counter()
         samples = 1 if name in commands else arguments.samples
         if name in commands:
-            tool = Tool(name, commands[name].rebuild(arguments.given))
+            tool = Tool(name, commands[name].rebuild(given_sites(arguments)))
         elif arguments.beads:
             mapping = load_mapping(arguments.beads)
             rebuild = backmap_beads(name, samples, arguments.device, mapping, arguments.noise)
@@ -547,7 +598,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--noise", type=float, default=0.0, help="nm of noise on C-alphas or beads (default 0)"
     )
-    parser.add_argument("--beads", help="a bead mapping that the protein model builds from")
+    parser.add_argument("--beads", help="a bead mapping that tools build from, instead of C-alphas")
     parser.add_argument("--json", type=Path, help="write all scorecards here")
     parsed = parser.parse_args(arguments)
     if parsed.noise and parsed.given:

@@ -102,6 +102,13 @@ def test_frames_whose_atoms_are_in_another_order_are_refused(toy, c_alphas):
         ([np.zeros((3, 3))], {"top": TOP}, "frame 1: has shape .3, 3., but the topology has 34 atoms"),
         ([np.full((34, 3), np.nan)], {"top": TOP}, "a coordinate is not a finite number"),
         ([np.full((34, 3), "a")], {"top": TOP}, "frame 1: contains <U1 instead of numbers"),
+        (mdtraj.load(str(TOP)), {}, r"frames is an mdtraj.Trajectory; give it as \[trajectory\]"),
+        (
+            [],
+            {"top": mdtraj.load(str(TOP))},
+            "top is an mdtraj.Trajectory; give its topology, trajectory.topology",
+        ),
+        (mdtraj.load(str(TOP)).topology, {}, "frames is an mdtraj.Topology; give the frames first"),
         ([], {"refine": 3}, "refine: applies only to temporal models"),
         ([], {"samples": 0}, "samples is 0; give a whole number"),
         ([np.zeros((3, 3))], {"top": "none.pdb"}, "none.pdb: no such file; check the name"),

@@ -154,4 +154,7 @@ def ideal_angle_spans(topology: Topology, ends: np.ndarray) -> np.ndarray:
     residue, slot = np.divmod(ends, ATOM_SLOTS)
     within, across = span_tables()
     spans = within[topology.residue_types[residue[:, 0]], slot[:, 0], slot[:, 1]]
-    return np.where(residue[:, 0] == residue[:, 1], spans, across[slot[:, 0], slot[:, 1]])
+    # Across the bond that closes a ring, the successor has the lower index.
+    forward, backward = across[slot[:, 0], slot[:, 1]], across[slot[:, 1], slot[:, 0]]
+    between = np.where(np.isnan(forward), backward, forward)
+    return np.where(residue[:, 0] == residue[:, 1], spans, between)

@@ -57,7 +57,7 @@ def percentile_grids() -> np.ndarray:
     return grids
 
 
-def ramachandran_classes(residue_types: np.ndarray, linked: np.ndarray, cis: np.ndarray) -> np.ndarray:
+def ramachandran_classes(residue_types: np.ndarray, following: np.ndarray, cis: np.ndarray) -> np.ndarray:
     """Assign each residue to a distribution.
 
     Glycine and proline take precedence, then any residue before a proline, then isoleucine and valine.
@@ -66,8 +66,8 @@ def ramachandran_classes(residue_types: np.ndarray, linked: np.ndarray, cis: np.
     ----------
     residue_types : ndarray, (residues,) int64
         Index into ``RESIDUE_NAMES``.
-    linked : ndarray, (residues,) bool
-        Residues bonded to their successor.
+    following : ndarray, (residues,) int64
+        The residue that each is bonded to, towards the end of the chain; -1 without.
     cis : ndarray, (..., residues) bool
         Whether the peptide bond before each residue is cis; matters only for proline.
 
@@ -76,14 +76,14 @@ def ramachandran_classes(residue_types: np.ndarray, linked: np.ndarray, cis: np.
     ndarray, (..., residues) int64
         Index into ``RAMACHANDRAN_CLASSES``.
     """
-    following = np.where(linked, np.append(residue_types[1:], NO_RESIDUE), NO_RESIDUE)
+    next_types = np.where(following >= 0, residue_types[following], NO_RESIDUE)
     glycine, proline = (residue_types == RESIDUE_INDEX[name] for name in ("GLY", "PRO"))
     branched = np.isin(residue_types, [RESIDUE_INDEX["ILE"], RESIDUE_INDEX["VAL"]])
     kinds = {
         "glycine": glycine,
         "cis-proline": proline & cis,
         "trans-proline": proline,
-        "pre-proline": following == RESIDUE_INDEX["PRO"],
+        "pre-proline": next_types == RESIDUE_INDEX["PRO"],
         "isoleucine-valine": branched,
     }
     shape = np.broadcast_shapes(residue_types.shape, np.shape(cis))

@@ -127,6 +127,8 @@ class Topology:
         Name of each modified residue, whose type is that of its parent; empty for the twenty amino acids.
     caps : tuple of Cap
         Groups at the ends of chains, in order.
+    rings : tuple of int
+        Indices of the chains that are closed head to tail by a peptide bond, ascending.
     """
 
     residue_types: np.ndarray
@@ -136,6 +138,7 @@ class Topology:
     insertion_codes: tuple[str, ...] = field(default=())
     names: tuple[str, ...] = field(default=())
     caps: tuple[Cap, ...] = ()
+    rings: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.residue_types)
@@ -166,19 +169,41 @@ class Topology:
     def atom_mask(self) -> np.ndarray:
         """(residues, 15) bool: slots that hold an atom, including OXT at chain ends."""
         mask = ATOM_MASK[self.residue_types]
-        mask[self.chain_ends, SLOT_OXT] = True
+        mask[self.chain_ends & ~self.in_rings, SLOT_OXT] = True
         return mask
 
     @property
     def chain_ends(self) -> np.ndarray:
-        """(residues,) bool: the last residue of each chain, where the terminal oxygen OXT belongs."""
+        """(residues,) bool: the last residue of each chain, where OXT belongs unless the chain is a ring."""
         return np.append(self.chain_index[1:] != self.chain_index[:-1], True)[: self.n_residues]
 
     @property
+    def in_rings(self) -> np.ndarray:
+        """(residues,) bool: residues of chains that are closed head to tail."""
+        return np.isin(self.chain_index, self.rings)
+
+    @property
     def interior(self) -> np.ndarray:
-        """(residues,) bool: residues that are neither the first nor the last of their chain."""
+        """(residues,) bool: residues that are neither the first nor the last of an open chain."""
         ends = self.chain_ends
-        return ~(ends | np.append(True, ends[:-1])[: self.n_residues])
+        return ~(ends | np.append(True, ends[:-1])[: self.n_residues]) | self.in_rings
+
+    @property
+    def next_in_chain(self) -> np.ndarray:
+        """(residues,) int64: the residue after each in its chain; the first of the chain after the last."""
+        following = np.arange(1, self.n_residues + 1)
+        following[self.chain_ends] = np.flatnonzero(np.append(True, self.chain_ends[:-1])[: self.n_residues])
+        return following
+
+    def following(self, linked: np.ndarray) -> np.ndarray:
+        """Return the residue (residues,) int64 at C of each residue, -1 without; see :meth:`linked`."""
+        return np.where(linked, self.next_in_chain, -1)
+
+    def preceding(self, linked: np.ndarray) -> np.ndarray:
+        """Return the residue (residues,) int64 at N of each residue, -1 without; see :meth:`linked`."""
+        preceding = np.full(self.n_residues, -1)
+        preceding[self.next_in_chain[linked]] = np.flatnonzero(linked)
+        return preceding
 
     def residue_name(self, residue: int) -> str:
         """Return the three-letter name of a residue, of the parent if it is modified."""
@@ -211,15 +236,17 @@ class Topology:
         Returns
         -------
         ndarray, (residues,) bool
-            True where residue i is bonded to i + 1; the last entry is always False.
+            True where a residue is bonded to the next one of its chain. The entry of the last residue of a
+            chain is True if the chain is a ring, and False otherwise.
         """
-        linked = ~self.chain_ends
+        ends = self.chain_ends
+        linked = ~ends
         if c_alpha is not None and self.n_residues > 1:
             first = np.asarray(c_alpha).reshape(-1, self.n_residues, 3)[0]
             distance = np.linalg.norm(first[1:] - first[:-1], axis=-1)
             steps = number_steps(self.residue_numbers, self.insertion_codes)
             linked[:-1] &= can_be_bonded(distance, steps)
-        return linked
+        return linked | (ends & self.in_rings)
 
     def bonds(self, linked: np.ndarray | None = None) -> np.ndarray:
         """List covalent heavy-atom bonds as flat atom indices ``residue * 15 + slot``.
@@ -227,20 +254,24 @@ class Topology:
         Parameters
         ----------
         linked : ndarray, (residues,) bool, optional
-            Which residues have a peptide bond to their successor; by default all within a chain.
+            Which residues have a peptide bond to the next one of their chain; by default all within a chain,
+            and the last of a ring.
 
         Returns
         -------
         ndarray, (bonds, 2) int64
-            Bonds within residues in residue order, then C-OXT of chain ends, then peptide bonds C(i)-N(i+1).
+            Bonds within residues in residue order, then C-OXT of chain ends, then peptide bonds from C of a
+            residue to N of the next.
         """
         linked = self.linked() if linked is None else linked
         first_slot = ATOM_SLOTS * np.arange(self.n_residues)[:, None, None]
         within = (_BONDED_SLOTS[self.residue_types] + first_slot)[
             _BONDED_SLOTS[self.residue_types, :, 0] >= 0
         ]
-        ends = np.flatnonzero(self.chain_ends) * ATOM_SLOTS
-        before = np.flatnonzero(linked) * ATOM_SLOTS
+        ends = np.flatnonzero(self.chain_ends & ~self.in_rings) * ATOM_SLOTS
+        before = np.flatnonzero(linked)
+        after = self.next_in_chain[before] * ATOM_SLOTS
+        before = before * ATOM_SLOTS
         terminal = np.stack([ends + SLOT_C, ends + SLOT_OXT], axis=1)
-        peptide = np.stack([before + SLOT_C, before + ATOM_SLOTS + SLOT_N], axis=1)
+        peptide = np.stack([before + SLOT_C, after + SLOT_N], axis=1)
         return np.concatenate([within, terminal, peptide])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from backmap.errors import InputError
 from backmap.io import FrameRange
 from backmap.runs.coarse_graining import coarse_grain
 from backmap.runs.request import Request
@@ -15,7 +16,7 @@ from .options import add_option, add_options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
-    parser.add_argument("input", metavar="ATOMS", help="structure or trajectory of atoms")
+    parser.add_argument("input", nargs="+", metavar="ATOMS", help="structure or trajectory of atoms")
     parser.add_argument(
         "--beads",
         metavar="NAME|FILE",
@@ -32,8 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the beads."""
+    given, *more = arguments.input
+    if more:
+        raise InputError(f"{more[0]}: coarse-grain takes one input; run it once per input")
     n_frames = coarse_grain(
-        arguments.input,
+        given,
         arguments.output,
         beads=arguments.beads,
         nucleic_beads=arguments.nucleic_beads,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +74,6 @@ def read_simulation(simulation: Simulation, folder: Path) -> Observed:
     sites = [torch.from_numpy(chunk.coordinates).float() for chunk in source.chunks(1000)]
     atoms = torch.from_numpy(source.sites.in_slots(torch.cat(sites).numpy()))
     present = torch.from_numpy(source.sites.present)
-    return Observed(
-        atoms, present, source.topology, source.linked, simulation.temperature, simulation.frame_interval
-    )
+    topology = replace(source.topology, rings=())
+    linked = source.linked & ~topology.chain_ends  # rings count as open
+    return Observed(atoms, present, topology, linked, simulation.temperature, simulation.frame_interval)

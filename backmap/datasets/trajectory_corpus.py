@@ -175,7 +175,7 @@ def _corpus_of_frames(source: Source, frames: np.ndarray) -> Corpus:
         present=np.tile(source.sites.present, (count, 1)),
         residue_types=np.tile(topology.residue_types, count),
         chain_index=(np.arange(count)[:, None] * chains + topology.chain_index).ravel(),
-        linked=np.tile(source.linked, count),
+        linked=np.tile(source.linked & ~topology.chain_ends, count),  # rings count as open
         trusted=np.tile(_teaching(source), count),
         offsets=np.arange(count + 1) * residues,
         weights=np.ones(count),

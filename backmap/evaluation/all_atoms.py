@@ -129,7 +129,7 @@ def with_hydrogens(
     filled = np.where(known[:, None], flat[heavy], elsewhere)
     if hydrogens is not None and hydrogen_residues is not None and len(hydrogens):
         kinds = _of_file(topology, heavy, linked, filled, hydrogens, hydrogen_residues)
-        incomplete = _first_incomplete(kinds, known, linked)
+        incomplete = _first_incomplete(kinds, known, topology.preceding(linked))
         if incomplete is None:
             return AllAtoms(heavy, known, elsewhere, ContactCounter(kinds, _counted(kinds, known)), None)
         _warn(
@@ -218,20 +218,19 @@ def _disulfides(positions: np.ndarray, sulfurs: np.ndarray) -> np.ndarray:
     return sulfurs[cKDTree(positions[sulfurs]).query_pairs(_DISULFIDE_NM, output_type="ndarray")]
 
 
-def _first_incomplete(kinds: AtomKinds, known: np.ndarray, linked: np.ndarray) -> int | None:
+def _first_incomplete(kinds: AtomKinds, known: np.ndarray, preceding: np.ndarray) -> int | None:
     """Return the first residue that lacks a hydrogen on carbon or on the nitrogen of its backbone, if any."""
     whole = np.append(known, np.ones(kinds.is_hydrogen.sum(), dtype=bool))[kinds.neighbours].all(axis=1)
     hydrogens = kinds.is_hydrogen[kinds.neighbours]
     itself = kinds.neighbours == np.arange(len(kinds.elements))[:, None]
     n_heavy, n_hydrogens = (~hydrogens & ~itself).sum(axis=1), (hydrogens & ~itself).sum(axis=1)
-    starts_segment = ~np.append(False, linked[:-1])
     for atom in np.flatnonzero(~kinds.is_hydrogen & whole):
         residue, name = int(kinds.residue_of[atom]), kinds.names[atom]
         kind = kinds.residue_names[residue]
         if kinds.elements[atom] == "C" and name != "C":
             wanted = (3 if name in PLANAR_CARBONS.get(kind, ()) else 4) - n_heavy[atom]
         else:
-            wanted = int(name == "N" and kind != "PRO" and not starts_segment[residue])
+            wanted = int(name == "N" and kind != "PRO" and preceding[residue] >= 0)
         if n_hydrogens[atom] < wanted:
             return residue
     return None

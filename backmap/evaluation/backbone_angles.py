@@ -27,7 +27,7 @@ def angle_atoms(topology: Topology, linked: np.ndarray) -> np.ndarray:
     ----------
     topology : Topology
     linked : ndarray, (residues,) bool
-        Residues bonded to their successor.
+        Residues bonded to the next one of their chain.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def angle_atoms(topology: Topology, linked: np.ndarray) -> np.ndarray:
         C-N-CA belong to the peptide bond to the successor.
     """
     own = np.arange(topology.n_residues)[:, None] * ATOM_SLOTS
-    following = own + ATOM_SLOTS
+    following = topology.next_in_chain[:, None] * ATOM_SLOTS
     atoms = {
         "CA-C-N": np.hstack([own + SLOT_CA, own + SLOT_C, following + SLOT_N]),
         "C-N-CA": np.hstack([own + SLOT_C, following + SLOT_N, following + SLOT_CA]),

@@ -17,7 +17,7 @@ CLASH_DISTANCE_NM = 0.12
 def bonds_and_clashes(
     atoms: np.ndarray,
     present: np.ndarray,
-    linked: np.ndarray,
+    following: np.ndarray,
     bonds: np.ndarray,
     reference_lengths: np.ndarray,
     box: np.ndarray | None = None,
@@ -29,8 +29,8 @@ def bonds_and_clashes(
     atoms : ndarray, (samples, frames, residues, 15, 3) float64
         nm.
     present : ndarray, (residues, 15) bool
-    linked : ndarray, (residues,) bool
-        Residues bonded to their successor.
+    following : ndarray, (residues,) int64
+        The residue that each is bonded to, towards the end of the chain; -1 without.
     bonds : ndarray, (bonds, 2) int64
         Flat atom indices of bonds whose atoms are present.
     reference_lengths : ndarray, (bonds,) or (frames, bonds) float64
@@ -48,7 +48,7 @@ def bonds_and_clashes(
     side_chain[:, SIDE_CHAIN] = True
     lengths = np.broadcast_to(reference_lengths, (*atoms.shape[:2], len(bonds)))
     deviation, clashing, _ = structure_score(
-        *(torch.tensor(array) for array in (atoms, side_chain, linked, bonds, lengths)),
+        *(torch.tensor(array) for array in (atoms, side_chain, following, bonds, lengths)),
         present=torch.tensor(present),
         box=None if box is None else torch.tensor(box),
         bond_tolerance=BOND_TOLERANCE,

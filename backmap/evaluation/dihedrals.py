@@ -29,14 +29,14 @@ FLOOR_SEED = 0
 def torsion_atoms(topology: Topology, linked: np.ndarray) -> np.ndarray:
     """List the four atoms of every torsion.
 
-    Phi and omega of residue i include atoms of residue i - 1 (omega belongs to the peptide bond before the
-    residue), psi includes an atom of i + 1; without that peptide bond the torsion does not exist.
+    Phi and omega include atoms of the residue before (omega belongs to the peptide bond before the residue),
+    psi includes an atom of the next one; without that peptide bond the torsion does not exist.
 
     Parameters
     ----------
     topology : Topology
     linked : ndarray, (residues,) bool
-        Residues bonded to their successor.
+        Residues bonded to the next one of their chain.
 
     Returns
     -------
@@ -46,12 +46,12 @@ def torsion_atoms(topology: Topology, linked: np.ndarray) -> np.ndarray:
     start = np.arange(topology.n_residues)[:, None] * ATOM_SLOTS
     side_chain = CHI_SLOTS[topology.residue_types]
     side_chain = np.where(side_chain >= 0, side_chain + start[:, None], -1)
-    previous, following = start - ATOM_SLOTS, start + ATOM_SLOTS
-    after = np.append(False, linked[:-1])[:, None]
+    before, after = topology.preceding(linked)[:, None], topology.following(linked)[:, None]
+    previous, following = before * ATOM_SLOTS, after * ATOM_SLOTS
     backbone = {
-        "phi": (after, [previous + SLOT_C, start + SLOT_N, start + SLOT_CA, start + SLOT_C]),
-        "psi": (linked[:, None], [start + SLOT_N, start + SLOT_CA, start + SLOT_C, following + SLOT_N]),
-        "omega": (after, [previous + SLOT_CA, previous + SLOT_C, start + SLOT_N, start + SLOT_CA]),
+        "phi": (before >= 0, [previous + SLOT_C, start + SLOT_N, start + SLOT_CA, start + SLOT_C]),
+        "psi": (after >= 0, [start + SLOT_N, start + SLOT_CA, start + SLOT_C, following + SLOT_N]),
+        "omega": (before >= 0, [previous + SLOT_CA, previous + SLOT_C, start + SLOT_N, start + SLOT_CA]),
     }
     rows = [side_chain[:, 0], side_chain[:, 1]]
     rows += [np.where(exists, np.hstack(atoms), -1) for exists, atoms in backbone.values()]

@@ -210,7 +210,7 @@ class _Measurer:
     """Tables of one structure (bonds, torsions, rings ...), and measurements that use them."""
 
     def __init__(self, topology: Topology, present: np.ndarray, linked: np.ndarray) -> None:
-        self.topology, self.present, self.linked = topology, present, linked
+        self.topology, self.present, self.following = topology, present, topology.following(linked)
         self.types = topology.residue_types
         self.mirrored = mirrored_residues(topology)
         self.regions = residue_regions(topology)
@@ -320,7 +320,7 @@ class _Measurer:
         """Compute measures of the structure itself, (2, samples, frames), and of residues, (2, residues)."""
         alpha, beta = alpha_centres(self.topology), beta_centres(self.topology)
         bonds = self._members(self.bonds)
-        given = self.present, self.linked, self.bonds, bond_lengths
+        given = self.present, self.following, self.bonds, bond_lengths
         good, clashing = bonds_and_clashes(samples, *given, box)
         pierced = pierced_rings(samples, self.bonds, ring_atoms(self.topology, self.present), box)
         built = self.regions & self.present.any(axis=-1)
@@ -370,7 +370,7 @@ class _Measurer:
     def _ramachandran(self, angles: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         torsions = [TORSIONS.index(name) for name in ("phi", "psi", "omega")]
         as_l = np.where(self.mirrored, -angles[torsions], angles[torsions])
-        found = ramachandran_of_residues(self.types, self.linked, *as_l)
+        found = ramachandran_of_residues(self.types, self.following, *as_l)
         counted = np.all(self.torsion_members[:, torsions], axis=1)
         return {f"ramachandran_{name}": (each, counted) for name, each in found._asdict().items()}
 

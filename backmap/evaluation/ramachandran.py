@@ -32,19 +32,19 @@ class Ramachandran(NamedTuple):
 
 
 def ramachandran_of_residues(
-    residue_types: np.ndarray, linked: np.ndarray, phi: np.ndarray, psi: np.ndarray, omega: np.ndarray
+    residue_types: np.ndarray, following: np.ndarray, phi: np.ndarray, psi: np.ndarray, omega: np.ndarray
 ) -> Ramachandran:
     """Classify each residue.
 
     Parameters
     ----------
     residue_types : ndarray, (residues,) int64
-    linked : ndarray, (residues,) bool
-        Residues bonded to their successor.
+    following : ndarray, (residues,) int64
+        The residue that each is bonded to, towards the end of the chain; -1 without.
     phi, psi, omega : ndarray, (..., residues)
         Degrees; omega belongs to the peptide bond before the residue.
     """
-    classes = ramachandran_classes(residue_types, linked, is_cis(omega))
+    classes = ramachandran_classes(residue_types, following, is_cis(omega))
     percentiles = ramachandran_percentiles(classes, phi, psi)
     favoured, outliers = percentiles >= FAVOURED_PERCENTILE, percentiles < OUTLIER_PERCENTILES[classes]
     return Ramachandran(100.0 * percentiles, favoured, outliers)

@@ -50,7 +50,9 @@ class StrainEnergies:
     def __init__(self, topology: Topology, present: np.ndarray, frame: np.ndarray) -> None:
         listed = topology.atom_mask.copy()
         listed[:, SLOT_OXT] = present[:, SLOT_OXT]
-        lacking = (listed & ~present).any(axis=1) | (topology.chain_ends & ~present[:, SLOT_OXT])
+        lacking = (listed & ~present).any(axis=1) | (
+            topology.chain_ends & ~topology.in_rings & ~present[:, SLOT_OXT]
+        )
         if lacking.any():
             raise InputError(f"{topology.describe(int(lacking.argmax()))} lacks heavy atoms, or OXT")
         self._listed = np.flatnonzero(listed)

@@ -118,6 +118,7 @@ def _evaluate(
     n_given = {side: trajectories[0].n_atoms for side, trajectories in sides.items()}
     sides, one_frame = _on_shared_atoms(sides, one_frame)
     first = sides["reference"][0]
+    _require_protein(first.topology)
     if energy is not None and first.n_atoms < max(n_given.values()):
         raise InputError(
             "the sample: has other atoms than the reference, so energies cannot be compared; give the same "
@@ -297,6 +298,15 @@ def _in_frames(time: float, interval: float) -> int:
             f"give for example {max(frames, 1) * interval:g} ps"
         )
     return frames
+
+
+def _require_protein(topology: mdtraj.Topology) -> None:
+    """Refuse molecules without a C-alpha."""
+    if not len(topology.select("name CA")):
+        raise InputError(
+            "the reference: has no C-alphas; kinetics are measured of proteins only, not of nucleic acids or "
+            "other molecules, whose structures are evaluated without --kinetics"
+        )
 
 
 def _collective(

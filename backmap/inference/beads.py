@@ -15,7 +15,7 @@ from backmap.models.beads.estimator import CAlphaEstimator
 from backmap.models.beads.evidence import BeadEvidence, bead_table, c_alpha_is_main, image, of_samples
 from backmap.models.beads.fitting import BeadFitter
 from backmap.models.c_alpha_posterior import CAlphaPosterior
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.best_guess import BestGuess
 from backmap.models.protein.given_atoms import Given
@@ -297,7 +297,9 @@ class BeadBuilder:
         """Return marked residues (samples, frames, residues) and those next to them in the chain."""
         reached = marked
         for offset in range(-_REDRAWN_NEIGHBOURS, _REDRAWN_NEIGHBOURS + 1):
-            reached = reached | shift(marked, offset, 0.0, dim=2) & self.chain.has_neighbour(offset)
+            reached = reached | self.chain.shift(marked, offset, 0.0, dim=2) & self.chain.has_neighbour(
+                offset
+            )
         return reached
 
     def _given(self, evidence: BeadEvidence) -> Given | None:

@@ -23,7 +23,11 @@ class Coherence:
         Temperature of the simulation.
     time_scale : float
         Factor on the time between frames.
+    statistics : dict, optional
+        Rates, from :func:`backmap.models.protein.coherence_statistics.read_coherence`; the shipped ones by
+        default.
     """
 
     temperature_kelvin: float = REFERENCE_KELVIN
     time_scale: float = 1.0
+    statistics: dict | None = None

@@ -54,8 +54,8 @@ class CoherentBuilder:
         disulfides: np.ndarray | None = None,
     ) -> None:
         self.device = torch.device(device)
-        rates = CoherenceRates(coherence.temperature_kelvin, coherence.time_scale).to(self.device)
-        self.drawer = CoherentDrawer(model.to(self.device).eval(), rates)
+        rates = CoherenceRates(coherence.temperature_kelvin, coherence.time_scale, coherence.statistics)
+        self.drawer = CoherentDrawer(model.to(self.device).eval(), rates.to(self.device))
         self.chain = Chain.from_arrays(topology.residue_types, topology.chain_index, linked, self.device)
         self.disulfides = None if disulfides is None else torch.from_numpy(disulfides).to(self.device)
 

@@ -221,7 +221,7 @@ class Build:
             self.atoms,
             self.standing,
             side_chain.expand_as(self.standing).contiguous(),
-            self.chain.linked,
+            self.chain.following,
             no_bonds,
             no_lengths,
             0.1,

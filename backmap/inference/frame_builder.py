@@ -17,11 +17,19 @@ from backmap.inference.c_alpha_rule import CAlphaRule
 from backmap.inference.c_alphas import CAlphaDrawer
 from backmap.inference.coherence import Coherence, State
 from backmap.inference.protein import ProteinBuilder
-from backmap.inference.protein_job import BuiltAtoms, Finishing, NucleicPart, Past, ProteinJob
+from backmap.inference.protein_job import (
+    BuiltAtoms,
+    Finishing,
+    FinishingBeside,
+    NucleicPart,
+    Past,
+    ProteinJob,
+)
 from backmap.models.chain import Chain
 from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles
+from backmap.physics.minimisation import FixedSites
 
 if TYPE_CHECKING:
     from backmap.inference.beads import BeadBuilder
@@ -336,7 +344,8 @@ class FrameBuilder:
         topology = job.topology
         self._listed = torch.from_numpy(topology.atom_mask)
         proline = topology.residue_types == RESIDUE_INDEX["PRO"]
-        self._hardly_cis = torch.from_numpy(job.linked[:-1] & ~proline[1:])
+        self._hardly_cis = torch.from_numpy(job.linked & ~proline[topology.next_in_chain])
+        self._following = torch.from_numpy(topology.next_in_chain)
 
     @torch.inference_mode()
     def __call__(
@@ -394,11 +403,14 @@ class FrameBuilder:
         cis = self._count_cis(built[..., SLOT_CA, :].cpu())
         hand = -1.0 if self.job.mirrored else 1.0
         listed = built[:, :, self._listed.to(built.device)] * hand
-        atoms, failures = _finish(listed.cpu().numpy(), self.job.finishing)
-        displacement = self._structures.distance(self._finished(built, hand * atoms), sites)
-        strained = self._structures.strained(built).cpu().numpy()
+        finished, failed = None, 0
         if nucleic is not None and self.job.nucleic is not None:
             finished, failed = _finish(hand * nucleic.cpu().numpy(), self.job.nucleic.finishing)
+        beside_it = self._fixed_sites(hand * beside.numpy(), finished)
+        atoms, failures = _finish(listed.cpu().numpy(), self.job.finishing, beside_it)
+        displacement = self._structures.distance(self._finished(built, hand * atoms), sites)
+        strained = self._structures.strained(built).cpu().numpy()
+        if finished is not None:
             atoms, failures = np.concatenate([atoms, finished], axis=2), failures + failed
         return BuiltAtoms(
             atoms,
@@ -447,6 +459,29 @@ class FrameBuilder:
         positions = torch.cat([nucleic.cpu(), others], dim=2)
         return Obstacles(positions, torch.from_numpy(all_radii).float())
 
+    def _fixed_sites(self, beside: np.ndarray, nucleic: np.ndarray | None) -> FixedSites | None:
+        """Return what stays in place beside the protein while it is finished.
+
+        Parameters
+        ----------
+        beside : ndarray, (frames, beads, 3)
+            Beads of nucleic acids, and sites of other molecules.
+        nucleic : ndarray, (samples, frames, atoms, 3), optional
+            Finished nucleic acids.
+        """
+        part, radii, samples = self.job.nucleic, self.job.obstacle_radii, self.job.samples
+        positions, every = [], []
+        if part is not None and nucleic is not None:
+            beside = beside[:, part.n_beads :]
+            positions.append(nucleic.reshape(-1, *nucleic.shape[2:]))
+            every.append(part.radii if part.finished_radii is None else part.finished_radii)
+        if radii is not None:
+            positions.append(np.tile(beside, (samples, 1, 1)))
+            every.append(radii)
+        if not positions:
+            return None
+        return FixedSites(np.concatenate(positions, axis=1), np.concatenate(every))
+
     def _finished(self, built: Tensor, atoms: np.ndarray) -> Tensor:
         """Return finished atoms in their slots; those that are gone, and without steps all, are as built."""
         places = self.job.finished_places
@@ -463,9 +498,9 @@ class FrameBuilder:
         C-alphas have the shape (..., residues, 3).
         """
         counts = np.zeros(c_alpha.shape[-2], dtype=np.int64)
-        distance = torch.linalg.vector_norm(c_alpha[..., 1:, :] - c_alpha[..., :-1, :], dim=-1)
+        distance = torch.linalg.vector_norm(c_alpha[..., self._following, :] - c_alpha, dim=-1)
         cis = (distance < MAX_CIS_CA_DISTANCE_NM) & self._hardly_cis
-        counts[1:] = cis.flatten(0, -2).sum(dim=0).numpy()
+        counts[self._following] = cis.flatten(0, -2).sum(dim=0).numpy()
         return counts
 
     def _build_separately(
@@ -494,13 +529,18 @@ class FrameBuilder:
         )
 
 
-def _finish(atoms: np.ndarray, finishing: Sequence[Finishing]) -> tuple[np.ndarray, int]:
-    """Apply steps to atoms (samples, frames, atoms, 3), and count failures."""
+def _finish(
+    atoms: np.ndarray, finishing: Sequence[Finishing], beside: FixedSites | None = None
+) -> tuple[np.ndarray, int]:
+    """Apply steps to atoms (samples, frames, atoms, 3), beside other molecules, and count failures."""
     if not finishing:
         return atoms, 0
     frames, failures = atoms.reshape(-1, *atoms.shape[2:]).astype(np.float64), 0
     for step in finishing:
-        finished = step.apply(frames)
+        if isinstance(step, FinishingBeside):
+            finished = step.apply_beside(frames, beside)
+        else:
+            finished = step.apply(frames)
         failed = ~np.isfinite(finished).all(axis=(1, 2))
         if failed.any():
             finished[failed] = frames[failed]

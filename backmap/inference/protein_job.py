@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from backmap.inference.frame_builder import FrameBuilder
+    from backmap.physics.minimisation import FixedSites
 
 POSITION_DECIMALS = 5
 """Decimals of positions in nm that models receive; files have 3 or 4."""
@@ -31,6 +32,14 @@ class Finishing(Protocol):
 
     def apply(self, coordinates: np.ndarray) -> np.ndarray:
         """Process atoms (frames, atoms, 3) in nm; frames for which this fails become NaN."""
+
+
+@runtime_checkable
+class FinishingBeside(Finishing, Protocol):
+    """A step that heeds other molecules."""
+
+    def apply_beside(self, coordinates: np.ndarray, beside: FixedSites | None) -> np.ndarray:
+        """Process atoms as :meth:`apply` does, beside the sites of other molecules in the same frames."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,15 @@ class NucleicPart:
         Their beads, which follow the sites of the protein in every frame.
     finishing : sequence of Finishing
         Steps applied to their atoms, in order.
+    finished_radii : ndarray, (atoms,) float64, optional
+        Radii in nm of their finished atoms, if there are steps.
     """
 
     library: ModelFile
     topology: NucleicTopology
     layout: NucleicLayout
     finishing: Sequence[Finishing] = ()
+    finished_radii: np.ndarray | None = None
 
     @property
     def n_beads(self) -> int:

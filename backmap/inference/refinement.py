@@ -82,6 +82,7 @@ class Refinement:
         device: torch.device,
     ) -> None:
         self.config = config
+        self.held = held
         self.potential = Potential(force_field).to(device)
         energies = self.potential(known.to(device))
         self.highest_energy = energies.max() + energies.std(correction=0)
@@ -158,7 +159,7 @@ class Refinement:
 
 
 class RefinedSteps(WatchedSteps):
-    """Draws frames like :class:`WatchedSteps`, but refines them before they are checked.
+    """Draws frames like :class:`WatchedSteps`, but refines them, their beads where they are given.
 
     Parameters
     ----------
@@ -183,6 +184,7 @@ class RefinedSteps(WatchedSteps):
             self.uniforms(keys, attempt, draws),
             self.refinement.config.noise,
         )
+        candidates[:, self.refinement.held] = beads.repeat_interleave(draws, dim=0)
         chosen = self.refinement.choose(candidates.unflatten(0, (-1, draws)))
         refined = self.refinement(chosen, keys, _PURPOSE + attempt)
         return refined, self.model.is_physical(refined, beads) & self.refinement.is_relaxed(refined)

@@ -131,6 +131,17 @@ class AtomList:
         number = f"{listed.number}{listed.insertion_code.strip()}"
         return f"{f'chain {chain} ' if chain else ''}residue {number} {listed.name}"
 
+    @property
+    def closing_bonds(self) -> list[tuple[int, int]]:
+        """Atoms C and N of the peptide bonds that close rings: those from a residue to an earlier one."""
+        names = [(index, name) for index, residue in enumerate(self.residues) for name in residue.atom_names]
+        found = []
+        for bond in self.bonds:
+            carbon, nitrogen = sorted(bond, key=lambda atom: names[atom][1])
+            if (names[carbon][1], names[nitrogen][1]) == ("C", "N") and names[nitrogen][0] < names[carbon][0]:
+                found.append((carbon, nitrogen))
+        return found
+
     def ends_chain(self, residue: int) -> bool:
         """Return whether a residue is the last of its chain."""
         following = residue + 1

@@ -44,15 +44,16 @@ from .naming import (
     require_suffix,
     suffix_of,
 )
-from .selection.chains import divide_chains, neighbour_distances, warn_of_rings
+from .selection.chains import divide_chains, neighbour_distances
 from .selection.coordinate_checks import (
     FrameJudge,
     check_unit,
     refuse_wrapped,
     warn_of_breaks,
 )
-from .selection.disulfide_records import NamedBond, find_named, named_in_topology, require_links
+from .selection.disulfide_records import find_named, require_named
 from .selection.handedness import describe_mirror_image
+from .selection.links import NO_LINKS, Links, links_in_topology
 from .selection.nucleic_selection import ANY_NUCLEIC_BEADS, AS_THEY_ARE
 from .selection.other_molecules import OthersKept
 from .selection.protein_selection import (
@@ -67,6 +68,7 @@ from .selection.residue_centres import (
     divide_trace,
     refuse_residue_centres,
 )
+from .selection.rings import RingFinder
 from .selection.whole_molecules import ChainsOfAtoms, make_whole, near_atoms, periodic_boxes
 
 if TYPE_CHECKING:
@@ -343,10 +345,12 @@ class Source(FrameSource):
         frames: FrameRange = EVERY_FRAME,
         skip_bad: bool = False,
         files: tuple[Path, ...] = (),
-        disulfides: Sequence[NamedBond] = (),
+        links: Links = NO_LINKS,
+        asked_links: Links = NO_LINKS,
+        timed: bool | None = None,
     ) -> None:
-        super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files)
-        self._named_disulfides = disulfides
+        super().__init__(name, frames_file, frames=frames, skip_bad=skip_bad, files=files, timed=timed)
+        self._links, self._asked_links = links, asked_links
         self._selection = selection
         self._division: Division | None = None
         self.sites = selection.sites
@@ -371,30 +375,24 @@ class Source(FrameSource):
 
     @cached_property
     def disulfides(self) -> np.ndarray:
-        """(bonds, 2) int64: residues joined by disulfides according to the file, the lower first.
+        """(bonds, 2) int64: disulfides that were asked for or that the file names, the lower residue first.
 
-        Bonds that are impossible given the C-alphas of the first frame are left out with a warning.
-        """
-        if not self._named_disulfides:
-            return np.empty((0, 2), dtype=np.int64)
-        leaders, reach_nm = self._first_c_alpha[None], self._selection.reach_nm
-        return find_named(self._named_disulfides, self.topology, leaders, self.name, reach_nm)
-
-    def disulfides_with(self, links: Sequence[NamedBond]) -> np.ndarray:
-        """Return :attr:`disulfides` and those that are given, (bonds, 2) int64; the latter come first.
+        Those that were asked for come first. Bonds of the file that are impossible given the C-alphas of the
+        first frame are left out with a warning.
 
         Raises
         ------
         InputError
-            If a given one is impossible.
+            If one that was asked for is impossible.
         """
-        if not links:
-            return self.disulfides
+        asked, named = self._asked_links.disulfides, self._links.disulfides
+        if not asked and not named:
+            return np.empty((0, 2), dtype=np.int64)
         leaders, reach_nm = self._first_c_alpha[None], self._selection.reach_nm
-        require_links(links, self.topology, leaders, self.name, reach_nm)
-        joined = {place for bond in links for place in bond}
-        others = [bond for bond in self._named_disulfides if joined.isdisjoint(bond)]
-        return find_named([*links, *others], self.topology, leaders, self.name, reach_nm)
+        require_named(asked, self.topology, leaders, self.name, reach_nm)
+        joined = {place for bond in asked for place in bond}
+        others = [bond for bond in named if joined.isdisjoint(bond)]
+        return find_named([*asked, *others], self.topology, leaders, self.name, reach_nm)
 
     def _set_others(self, selection: ProteinSelection) -> None:
         """Set the molecules beside the protein."""
@@ -440,6 +438,7 @@ class Source(FrameSource):
                 if sound[0]:
                     decided = whole[0, self.sites.leaders]
                     self._decide(c_alpha, decided, boxes[0], linked, f"frame {number + 1}")
+                    self._close_rings(whole[0, : self.sites.n_sites])
                     return
             if not self._skip_bad and number in self.numbers:
                 self._refuse(raw, number)
@@ -494,13 +493,23 @@ class Source(FrameSource):
         self.linked, self._first_c_alpha = linked, whole
         self._set_chains(self.topology, linked, float(np.median(bonds)) if len(bonds) else 0.0)
         warn_of_breaks(linked, distance, self.topology, self.name)
-        if self.mapping is None:
-            warn_of_rings(self.topology, linked, whole, self.name)
         mirrored = None
         if self.mapping is None or self.mapping.main_is_c_alpha:
             mirrored = describe_mirror_image(whole, linked, self.topology)
         if mirrored is not None:
             warnings.warn(f"{self.name}: {mirrored}", InputWarning, stacklevel=2)
+
+    def _close_rings(self, positions: np.ndarray) -> None:
+        """Decide which chains are closed head to tail, given sites (sites, 3) of the first frame in nm."""
+        finder = RingFinder(
+            self.topology, self.linked, self._first_c_alpha, self._selection.reach_nm, self.name
+        )
+        rings = finder.required(self._asked_links.peptides) | finder.named(self._links.peptides)
+        if self.mapping is None:
+            rings |= finder.bonded(self.sites, positions)
+            finder.warn_of_open(rings)
+        self.topology = replace(self.topology, rings=tuple(sorted(rings)))
+        self.linked = self.linked | (self.topology.chain_ends & self.topology.in_rings)
 
     @property
     def _has_backbone(self) -> bool:
@@ -582,6 +591,7 @@ def open_source(
     nucleic_beads: str = AS_THEY_ARE,
     hydrogens: bool = False,
     nucleic_elsewhere: bool = False,
+    links: Links = NO_LINKS,
 ) -> Source:
     """Open a structure or trajectory.
 
@@ -613,6 +623,8 @@ def open_source(
         Read the hydrogens of the protein as well.
     nucleic_elsewhere : bool
         Whether nucleic acids are left out without a warning, as another source reads them.
+    links : Links
+        Bonds between residues to build besides those that the file names.
 
     Returns
     -------
@@ -665,7 +677,8 @@ def open_source(
         frames=frames,
         skip_bad=skip_bad,
         files=(*opened.files, *further),
-        disulfides=_named_disulfides(opened.names),
+        links=_links(opened.names),
+        asked_links=links,
     )
     source.check()
     return source
@@ -704,9 +717,9 @@ def _find_unit(file: LammpsDump | GsdFile | NpyFile, selection: ProteinSelection
             )
 
 
-def _named_disulfides(names: NamesFile) -> Sequence[NamedBond]:
-    """Return the disulfides that a file names, if its format can."""
-    return names.disulfides if isinstance(names, PdbFile | MmcifFile | TopologyFile) else ()
+def _links(names: NamesFile) -> Links:
+    """Return the bonds between residues that a file names, if its format can."""
+    return names.links if isinstance(names, PdbFile | MmcifFile | TopologyFile) else Links()
 
 
 def source_from_mdtraj(
@@ -720,6 +733,7 @@ def source_from_mdtraj(
     others: OthersKept = "none",
     nucleic_beads: str = AS_THEY_ARE,
     hydrogens: bool = False,
+    links: Links = NO_LINKS,
 ) -> Source:
     """Open an mdtraj trajectory in memory as :func:`open_source` opens a file.
 
@@ -739,8 +753,9 @@ def source_from_mdtraj(
         nucleic_beads=nucleic_beads,
         hydrogens=hydrogens,
     )
-    disulfides = named_in_topology(trajectory.topology)
-    source = Source(name, LoadedTrajectory(trajectory), selection, disulfides=disulfides)
+    named = links_in_topology(trajectory.topology)
+    loaded = LoadedTrajectory(trajectory)
+    source = Source(name, loaded, selection, links=named, asked_links=links, timed=loaded.is_timed)
     source.check()
     return source
 

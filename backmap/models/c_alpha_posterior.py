@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import backmap.ops  # noqa: F401  # registers the operators
 from backmap.chemistry import RESIDUE_INDEX
 from backmap.chemistry.c_alpha_prior import FIRST_ANGLE, LAST_ANGLE, c_alpha_energies, window_kinds
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.counter_random import uniform
 
 
@@ -69,6 +69,7 @@ class CAlphaPosterior(nn.Module):
     little_noise_nm: Final = 0.03
     steps_of_little_noise: Final = 40
     steps_of_much_noise: Final = 200
+    closing_rounds: Final = 200
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,6 +109,7 @@ class CAlphaPosterior(nn.Module):
         Tensor, (frames,) bool
             Frames whose C-alphas were drawn; in the others, they are the beads.
         """
+        whole, chain = chain, chain.opened()
         cell = None if box is None else self._rounded(box)
         images = torch.zeros_like(beads, dtype=torch.float64)
         if cell is not None:
@@ -144,7 +146,34 @@ class CAlphaPosterior(nn.Module):
             self.contact_strength_kt_per_nm2,
             None if cell is None else cell.expand(shape[:2] + [3, 3]),
         )
+        if bool(whole.in_ring.any()):
+            drawn = self._closed(drawn, bonds, whole)
         return torch.where(moves[:, None, None], (drawn + images).to(beads.dtype), beads), moves
+
+    @torch.jit.unused
+    def _closed(self, drawn: Tensor, bonds: Tensor, chain: Chain) -> Tensor:
+        """Move the C-alphas of rings, drawn as those of open chains, until all bonds have their lengths."""
+        lengths = torch.where(chain.closing, self.trans_nm, bonds)
+        for rings in chain.rings():
+            points, ideal = drawn[:, :, rings], lengths[:, :, rings]
+            n_residues = rings.shape[1]
+            # Bonds of one group share no residue.
+            every = torch.arange(n_residues, device=rings.device)
+            groups = [
+                every[: n_residues - n_residues % 2 : 2],
+                every[1::2],
+                every[n_residues - n_residues % 2 :],
+            ]
+            for _ in range(self.closing_rounds):
+                for first in groups:
+                    second = (first + 1) % n_residues
+                    apart = points[:, :, :, second] - points[:, :, :, first]
+                    length = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).clamp_min(1e-6)
+                    move = 0.5 * (1 - ideal[:, :, :, first, None] / length) * apart
+                    points[:, :, :, first] += move
+                    points[:, :, :, second] -= move
+            drawn[:, :, rings] = points
+        return drawn
 
     def _rounded(self, lengths: Tensor) -> Tensor:
         """Remove rounding noise of files and boxes, which the dynamics would amplify; float64."""
@@ -200,7 +229,7 @@ class CAlphaPosterior(nn.Module):
         distance = _distances_to_next(beads)
         variance = spread.clamp_min(self.crystal_spread_nm).square()[:, None]
         misfit = (distance - self.trans_nm).square() - (distance - self.cis_nm).square()
-        proline = shift(chain.types, 1, 0.0) == self.proline
+        proline = chain.shift(chain.types, 1, 0.0) == self.proline
         before = torch.where(proline, self.cis_share_of_proline, self.cis_share_of_others)
         probability = torch.sigmoid(torch.logit(before) + misfit / (2 * variance))
         residues = torch.arange(chain.n_residues, device=beads.device)
@@ -208,12 +237,12 @@ class CAlphaPosterior(nn.Module):
         bonds = torch.where(cis, self.cis_nm, self.trans_nm).to(beads.dtype) * chain.linked
         _, weights = self._windows(chain)
         trans = ~cis
-        all_trans = trans & shift(trans, 1, 0.0, dim=2) & shift(trans, 2, 0.0, dim=2)
+        all_trans = trans & chain.shift(trans, 1, 0.0, dim=2) & chain.shift(trans, 2, 0.0, dim=2)
         return bonds, weights * all_trans
 
     def _windows(self, chain: Chain) -> tuple[Tensor, Tensor]:
         """Return kind (residues,) int64 and weight (1 or 0) of the window that starts at each residue."""
-        second, third = shift(chain.types, 1, 0.0), shift(chain.types, 2, 0.0)
+        second, third = chain.shift(chain.types, 1, 0.0), chain.shift(chain.types, 2, 0.0)
         return self.kinds[second, third], chain.has_neighbour(3).to(self.table.dtype)
 
     def _mean_around(self, energy: Tensor, weights: Tensor, chain: Chain) -> Tensor:
@@ -222,15 +251,15 @@ class CAlphaPosterior(nn.Module):
         for offset in range(-self.sequence_reach - 1, self.sequence_reach):
             if offset != 0:
                 there = chain.has_neighbour(offset)
-                total += shift(energy, offset, 0.0, dim=1) * there
-                number += shift(weights, offset, 0.0, dim=1) * there
+                total += chain.shift(energy, offset, 0.0, dim=1) * there
+                number += chain.shift(weights, offset, 0.0, dim=1) * there
         return total / number.clamp_min(1.0)
 
 
 def _central_images(points: Tensor, chain: Chain, box: Tensor) -> Tensor:
     """Return lattice vectors (frames, residues, 3) from each segment's central image to the given one."""
     places = torch.arange(chain.n_residues, device=points.device)
-    begins = ~shift(chain.linked, -1, 0.0)
+    begins = ~chain.has_neighbour(-1)
     first, _ = torch.cummax(places * begins, dim=0)
     away = points[:, first]
     rest = away

@@ -11,7 +11,7 @@ def pack_side_chains(
     backbone_present: Tensor,
     radii: Tensor,
     backbone_radii: Tensor,
-    linked: Tensor,
+    following: Tensor,
     uniforms: Tensor,
     *,
     strength: float,
@@ -42,8 +42,8 @@ def pack_side_chains(
         Radii of the side-chain atoms, in nm.
     backbone_radii : Tensor (residues, backbone_slots), dtype of `candidates`
         Radii of the backbone atoms, in nm.
-    linked : Tensor (residues,), bool
-        True where residues r and r + 1 are neighbours in a chain.
+    following : Tensor (residues,), int64
+        The residue after each in its chain, or -1 without one.
     uniforms : Tensor (*, sweeps, residues), dtype of `candidates`
         Random numbers in [0, 1), one per visit. Without sweeps all choices are 0.
     strength : float
@@ -83,7 +83,7 @@ def pack_side_chains(
         backbone_present,
         radii,
         backbone_radii,
-        linked,
+        following,
         uniforms,
         strength,
         box,

@@ -131,7 +131,7 @@ def structure_score(
     atoms: Tensor,
     present: Tensor,
     side_chain: Tensor,
-    linked: Tensor,
+    following: Tensor,
     bonds: Tensor,
     reference_lengths: Tensor,
     bond_tolerance: float,
@@ -147,7 +147,7 @@ def structure_score(
 
     residue = torch.arange(residues, device=atoms.device).repeat_interleave(slots)
     side = side_chain.flatten()
-    neighbours = _are_linked(linked)[residue][:, residue]
+    neighbours = _are_linked(following)[residue][:, residue]
     counts = (residue[:, None] != residue) & (~neighbours | (side[:, None] & side))
     distance = _all_distances(points, box)
     close = (distance < clash_distance) & counts & present.unsqueeze(-1) & present.unsqueeze(-2)
@@ -367,7 +367,7 @@ def pack_side_chains(
     backbone_present: Tensor,
     radii: Tensor,
     backbone_radii: Tensor,
-    linked: Tensor,
+    following: Tensor,
     uniforms: Tensor,
     strength: float,
     box: Tensor | None = None,
@@ -379,7 +379,7 @@ def pack_side_chains(
     batch, residues = candidates.shape[:-4], candidates.shape[-4]
     backbone_present = backbone_present.expand(backbone.shape[:-1])
     frames = [
-        _pack_frame(c, candidate_present, b, there, radii, backbone_radii, linked, u, strength, own_box, e)
+        _pack_frame(c, candidate_present, b, there, radii, backbone_radii, following, u, strength, own_box, e)
         for c, b, there, u, own_box, e in zip(
             _frames(candidates, 4),
             _frames(backbone, 3),
@@ -656,7 +656,7 @@ def _restore_bonds(x: Tensor, bonds: Tensor, noise: Tensor, rounds: int) -> None
 
 def _near_in_chain(bonds: Tensor) -> Tensor:
     """Return the pairs (residues, residues) at most two bonds apart."""
-    joined = _are_linked(bonds > 0).double()
+    joined = _are_linked(torch.where(bonds > 0, torch.arange(1, len(bonds) + 1), -1)).double()
     return (torch.eye(len(bonds), dtype=torch.float64) + joined + joined @ joined) > 0
 
 
@@ -726,7 +726,7 @@ def _pack_frame(
     backbone_present: Tensor,
     radii: Tensor,
     backbone_radii: Tensor,
-    linked: Tensor,
+    following: Tensor,
     uniforms: Tensor,
     strength: float,
     box: Tensor | None,
@@ -735,7 +735,7 @@ def _pack_frame(
     residues, count = candidates.shape[:2]
     choice = torch.zeros(residues, dtype=torch.int64, device=candidates.device)
     every = torch.arange(residues, device=candidates.device)
-    joined = _are_linked(linked)
+    joined = _are_linked(following)
 
     def energies(i: int) -> Tensor:
         """Return the energy of each candidate of residue i in the current state."""
@@ -771,10 +771,10 @@ def _all_distances(points: Tensor, box: Tensor | None) -> Tensor:
     return minimum_image(points.unsqueeze(-2) - points.unsqueeze(-3), box).norm(dim=-1)
 
 
-def _are_linked(linked: Tensor) -> Tensor:
+def _are_linked(following: Tensor) -> Tensor:
     """Return which pairs (residues, residues) are neighbours in a chain."""
-    above = torch.diag(linked[:-1], 1) if len(linked) > 0 else linked.new_zeros((0, 0))
-    return above | above.T
+    after = following[:, None] == torch.arange(len(following), device=following.device)
+    return after | after.T
 
 
 def _take_residues(values: Tensor, index: Tensor) -> Tensor:

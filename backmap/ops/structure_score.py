@@ -7,7 +7,7 @@ from torch import Tensor
 def structure_score(
     atoms: Tensor,
     side_chain: Tensor,
-    linked: Tensor,
+    following: Tensor,
     bonds: Tensor,
     reference_lengths: Tensor,
     *,
@@ -27,8 +27,8 @@ def structure_score(
         Coordinates in nm; atoms that are not present are never read.
     side_chain : Tensor (residues, atoms), bool
         Atoms that belong to side chains.
-    linked : Tensor (residues,), bool
-        True where residues r and r + 1 are neighbours in a chain.
+    following : Tensor (residues,), int64
+        The residue after each in its chain, or -1 without one.
     bonds : Tensor (bonds, 2), int64
         Bonded atoms as flat indices residue * atoms + atom. An index out of range is an error on the CPU;
         on CUDA, where the check would synchronise, such a bond counts as missing.
@@ -81,5 +81,5 @@ def structure_score(
     if present is None:
         present = torch.ones(atoms.shape[-3:-1], dtype=torch.bool, device=atoms.device)
     return torch.ops.backmap.structure_score(
-        atoms, present, side_chain, linked, bonds, reference_lengths, bond_tolerance, clash_distance, box
+        atoms, present, side_chain, following, bonds, reference_lengths, bond_tolerance, clash_distance, box
     )

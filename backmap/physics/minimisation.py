@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,9 @@ SHORTEST_STEP = SHORTENING**3
 ROUNDING = 1e-6
 """Relative error of energies in single precision: a step may raise the energy by this."""
 
+WALL_KJ_PER_NM2 = 20_000.0
+"""Stiffness of the repulsion of atoms and fixed sites."""
+
 CONVERGED = 1.0
 """Root-mean-square force in kJ/mol/nm at which a frame is left as it is."""
 
@@ -50,7 +54,39 @@ class Springs(NamedTuple):
     stiffness: Tensor
 
 
-def minimise(potential: ShortRangePotential, springs: Springs, iterations: int) -> tuple[Tensor, Tensor]:
+class FixedSites(NamedTuple):
+    """Sites of other molecules in frames.
+
+    Attributes
+    ----------
+    positions : ndarray, (frames, sites, 3)
+        In nm.
+    radii : ndarray, (sites,)
+        In nm.
+    """
+
+    positions: np.ndarray
+    radii: np.ndarray
+
+
+class Walls(NamedTuple):
+    """Fixed sites near each atom, which repel it: harmonically, from a distance of contact.
+
+    Attributes
+    ----------
+    sites : Tensor, (frames, atoms, near, 3)
+        In nm.
+    contact : Tensor, (frames, atoms, near)
+        In nm; 0 where there is no site.
+    """
+
+    sites: Tensor
+    contact: Tensor
+
+
+def minimise(
+    potential: ShortRangePotential, springs: Springs, iterations: int, walls: Walls | None = None
+) -> tuple[Tensor, Tensor]:
     """Minimise energies from the points to which atoms are tied, by L-BFGS.
 
     All frames are evaluated together, once per iteration. Each has its own steps: it moves as it would if
@@ -65,13 +101,15 @@ def minimise(potential: ShortRangePotential, springs: Springs, iterations: int) 
         Where atoms start, and what holds them.
     iterations : int
         Evaluations of the energy, including the first.
+    walls : Walls, optional
+        Fixed sites that atoms avoid.
 
     Returns
     -------
     positions : Tensor, (frames, atoms, 3)
         In nm.
     energy : Tensor, (frames,)
-        In kJ/mol, including the springs; NaN if it was never finite.
+        In kJ/mol, including springs and walls; NaN if it was never finite.
     """
     shape = springs.points.shape
     moves = torch.isfinite(springs.stiffness)
@@ -84,6 +122,9 @@ def minimise(potential: ShortRangePotential, springs: Springs, iterations: int) 
         stretch = positions - start
         pull = stiffness * stretch
         total = energy[:, None] + 0.5 * _dot(pull, stretch)
+        if walls is not None:
+            overlap, push = _repulsion(positions.view(shape), walls)
+            total, gradient = total + 0.5 * WALL_KJ_PER_NM2 * _dot(overlap, overlap), gradient + push
         return total, torch.where(free, gradient.flatten(1) + pull, 0.0)
 
     positions, (energy, gradient) = start, evaluate(start)
@@ -159,6 +200,18 @@ def _largest_move(steps: Tensor) -> Tensor:
     """Return the largest distance (frames, 1) that an atom moves, given steps (frames, coordinates)."""
     x, y, z = steps.unflatten(1, (-1, 3)).unbind(-1)
     return (x * x + y * y + z * z).amax(dim=1, keepdim=True).sqrt()
+
+
+def _repulsion(positions: Tensor, walls: Walls) -> tuple[Tensor, Tensor]:
+    """Return overlaps (frames, atoms x near) in nm, and the gradient (frames, atoms, 3) of their energy."""
+    apart = positions.unsqueeze(2) - walls.sites
+    distance = torch.linalg.vector_norm(apart, dim=-1).clamp_min(1e-6)
+    overlap = (walls.contact - distance).clamp_min(0.0)
+    pushes = (-WALL_KJ_PER_NM2 * overlap / distance).unsqueeze(-1) * apart
+    gradient = torch.zeros_like(positions)
+    for push in pushes.unbind(dim=2):  # in this order, whatever the batch
+        gradient = gradient + push
+    return overlap.flatten(1), gradient
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from backmap.chemistry.residues import CONTACT_RADII_NM
 from backmap.errors import InputError
 from backmap.io import AtomList
 from backmap.physics.force_field import ForceField
-from backmap.physics.minimisation import Springs, minimise
+from backmap.physics.minimisation import FixedSites, Springs, Walls, minimise
 from backmap.physics.short_range import ShortRangePotential
 
 from .openmm_topology import openmm_topology
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 FORCE_FIELD = "amber14-all.xml"
 ATOMS_AT_ONCE = {"cpu": 30_000, "cuda": 2_000_000}
 """Atoms of all frames minimised together; on the CPU, so that their steps fit the cache."""
+
+NEAR_SITES = 12
+"""Fixed sites that an atom avoids: the nearest."""
+
+NEAR_NM = 0.6
+"""Farther ones are not near."""
+
+HYDROGEN_RADIUS_NM, POLAR_HYDROGEN_RADIUS_NM = 0.10, 0.03
+"""Radii on carbon or sulfur, and on nitrogen or oxygen, which allow for hydrogen bonds."""
 
 
 class RestrainedMinimisation:
@@ -69,16 +79,23 @@ class RestrainedMinimisation:
         elements = np.array([element for residue in atoms.residues for element in residue.elements])
         self._fixed = names == "CA"
         held = np.where(elements == "H", 0.0, stiffness)
+        self._radii = explicit_radii(atoms)
         self._stiffness = torch.from_numpy(np.where(self._fixed, np.inf, held)).float()
         self._potential = ShortRangePotential(_parametrise(atoms, topology))
 
     def apply(self, coordinates: np.ndarray) -> np.ndarray:
+        """Relax frames as :meth:`apply_beside` does, without other molecules."""
+        return self.apply_beside(coordinates, None)
+
+    def apply_beside(self, coordinates: np.ndarray, beside: FixedSites | None) -> np.ndarray:
         """Relax frames.
 
         Parameters
         ----------
         coordinates : ndarray, (frames, atoms, 3) float64
             In nm, near the origin: the minimisation works in single precision.
+        beside : FixedSites, optional
+            Sites of other molecules, which stay in place and are avoided.
 
         Returns
         -------
@@ -94,14 +111,29 @@ class RestrainedMinimisation:
         size = max(1, ATOMS_AT_ONCE[device.type] // coordinates.shape[1])
         for first in range(0, len(coordinates), size):
             part = slice(first, first + size)
-            result[part, ~self._fixed] = self._relax(coordinates[part], device)[:, ~self._fixed]
+            walls = None if beside is None else self._walls(coordinates[part], beside, part, device)
+            result[part, ~self._fixed] = self._relax(coordinates[part], walls, device)[:, ~self._fixed]
         return result
 
-    def _relax(self, built: np.ndarray, device: torch.device) -> np.ndarray:
+    def _walls(self, built: np.ndarray, beside: FixedSites, part: slice, device: torch.device) -> Walls:
+        """Find the fixed sites near each atom of frames (frames, atoms, 3)."""
+        from scipy.spatial import KDTree
+
+        shape = (*built.shape[:2], NEAR_SITES)
+        sites, contact = np.zeros((*shape, 3)), np.zeros(shape)
+        for frame, (atoms, others) in enumerate(zip(built, beside.positions[part], strict=True)):
+            _, index = KDTree(others).query(atoms, NEAR_SITES, distance_upper_bound=NEAR_NM)
+            atom, place = np.nonzero(index < len(others))
+            found = index[atom, place]
+            sites[frame, atom, place] = others[found]
+            contact[frame, atom, place] = self._radii[atom] + beside.radii[found]
+        return Walls(*(torch.from_numpy(values).to(device, torch.float32) for values in (sites, contact)))
+
+    def _relax(self, built: np.ndarray, walls: Walls | None, device: torch.device) -> np.ndarray:
         """Minimise frames together; those whose energy is not finite become NaN."""
         points = torch.from_numpy(built).to(device, torch.float32)
         springs = Springs(points, self._stiffness.to(device))
-        relaxed, energy = minimise(self._potential.to(device), springs, self.iterations)
+        relaxed, energy = minimise(self._potential.to(device), springs, self.iterations, walls)
         relaxed[~energy.isfinite()] = torch.nan
         return relaxed.double().cpu().numpy()
 
@@ -109,6 +141,24 @@ class RestrainedMinimisation:
         if self._wanted_device is not None:
             return torch.device(self._wanted_device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def explicit_radii(atoms: AtomList) -> np.ndarray:
+    """Return the radii (atoms,) in nm within which atoms, hydrogens among them, do not touch others."""
+    elements = [element for residue in atoms.residues for element in residue.elements]
+    polar = set()
+    for bond in atoms.bonds:
+        for parent, atom in (bond, bond[::-1]):
+            if elements[atom] == "H" and elements[parent] in ("N", "O"):
+                polar.add(atom)
+    return np.array(
+        [
+            CONTACT_RADII_NM.get(element, CONTACT_RADII_NM["C"])
+            if element != "H"
+            else (POLAR_HYDROGEN_RADIUS_NM if atom in polar else HYDROGEN_RADIUS_NM)
+            for atom, element in enumerate(elements)
+        ]
+    )
 
 
 def _parametrise(atoms: AtomList, topology: Any) -> ForceField:

@@ -19,6 +19,8 @@ from .openmm_topology import openmm_topology
 
 LONGEST_PEPTIDE_BOND_NM = 0.2
 HIGHEST_PH = 14.0
+_OF_CHARGED_ENDS = ("H2", "H3")
+"""Hydrogens at N of a charged end besides that of a peptide; proline has only these."""
 
 
 def choose_hydrogens(atoms: AtomList, reference: np.ndarray, ph: float) -> list[list[tuple[str, str]]]:
@@ -54,10 +56,20 @@ def choose_hydrogens(atoms: AtomList, reference: np.ndarray, ph: float) -> list[
     with _same_random_numbers():
         modeller.addHydrogens(pH=ph)
     hydrogens: list[list[tuple[str, str]]] = [[] for _ in atoms.residues]
+    in_peptides = _starts_of_rings(atoms)
     for parent, hydrogen in modeller.topology.bonds():
         if hydrogen.element is app.element.hydrogen:
-            hydrogens[parent.residue.index].append((hydrogen.name, parent.name))
+            residue = parent.residue.index
+            # OpenMM takes the first residue of every chain for a charged end.
+            if residue not in in_peptides or hydrogen.name not in _OF_CHARGED_ENDS:
+                hydrogens[residue].append((hydrogen.name, parent.name))
     return hydrogens
+
+
+def _starts_of_rings(atoms: AtomList) -> set[int]:
+    """Return the first residues of cyclic chains."""
+    owner = [index for index, residue in enumerate(atoms.residues) for _ in residue.atom_names]
+    return {owner[nitrogen] for _, nitrogen in atoms.closing_bonds}
 
 
 def bonds_in_place(atoms: AtomList, reference: np.ndarray) -> AtomList:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from backmap.chemistry.residues import element
 from backmap.io import AtomList, Frames
+from backmap.io.atom_list import ListedResidue
+from backmap.io.selection.other_molecules import NO_ELEMENT
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,40 @@ class BeadStream:
         return BeadStream(
             self.listed.followed_by(other.listed), inputs, self.frame_interval_ps, fitting, read
         )
+
+
+def listed_beads(
+    residues: Sequence[ListedResidue],
+    chain_ids: tuple[str, ...],
+    names: Sequence[str],
+    owners: np.ndarray,
+    weights: np.ndarray,
+) -> AtomList:
+    """List beads for writing.
+
+    A bead of one atom has the element of the atom, and a bead of several is a virtual site.
+
+    Parameters
+    ----------
+    residues : sequence of ListedResidue
+        Residues, with the atom of each slot. Those without beads are left out.
+    chain_ids : tuple of str
+        Name of each chain.
+    names : sequence of str
+        Name of each bead.
+    owners : ndarray, (beads,) int64
+        Residue of each bead, ascending.
+    weights : ndarray, (beads, slots)
+        Weight of each atom of its residue.
+    """
+    first = np.searchsorted(owners, np.arange(len(residues) + 1))
+    single, slots = np.count_nonzero(weights, axis=1) == 1, weights.argmax(axis=1)
+    listed = []
+    for residue, begin, end in zip(residues, first[:-1].tolist(), first[1:].tolist(), strict=True):
+        elements = tuple(
+            element(residue.atom_names[slot]) if is_atom else NO_ELEMENT
+            for slot, is_atom in zip(slots[begin:end].tolist(), single[begin:end].tolist(), strict=True)
+        )
+        if elements:
+            listed.append(replace(residue, atom_names=tuple(names[begin:end]), elements=elements))
+    return AtomList(tuple(listed), chain_ids, ())

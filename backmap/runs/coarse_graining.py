@@ -13,7 +13,6 @@ import numpy as np
 from backmap.chemistry import Topology
 from backmap.chemistry.bead_mapping import BeadLayout, file_of_mapping, load_mapping
 from backmap.chemistry.nucleic_mapping import shipped_nucleic_mappings
-from backmap.chemistry.residues import element
 from backmap.chemistry.sites import atom_names
 from backmap.cluster import LocalWorkers, count_workers, select_device
 from backmap.errors import InputEndsEarly, InputError, InputWarning
@@ -29,10 +28,9 @@ from backmap.io import (
 )
 from backmap.io.atom_list import ListedResidue
 from backmap.io.reader import ANY_BEADS, EVERY_FRAME
-from backmap.io.selection.other_molecules import NO_ELEMENT
 from backmap.models import shipped
 
-from .bead_stream import BeadStream
+from .bead_stream import BeadStream, listed_beads
 from .nucleic_coarse_graining import beads_of_nucleic_acids
 from .protein_frames import KeptAtoms, build_frames, frames_per_batch, listed_atoms
 from .protein_plan import ProteinPlan
@@ -159,7 +157,7 @@ def _beads_of_protein(
 
     own_mapping = file_of_mapping(beads)
     return BeadStream(
-        _listed_beads(source.topology, layout),
+        _listed(source.topology, layout),
         source.files if own_mapping is None else (*source.files, own_mapping),
         source.frame_interval_ps,
         _frames_per_chunk(source, missing),
@@ -242,31 +240,17 @@ def _warn_of_missing(source: Source, missing: np.ndarray) -> None:
     )
 
 
-def _listed_beads(topology: Topology, layout: BeadLayout) -> AtomList:
-    """List beads for writing."""
-    first = np.searchsorted(layout.residues, np.arange(topology.n_residues + 1))
-    elements = _elements(topology, layout)
-    residues = []
-    for residue, (begin, end) in enumerate(zip(first[:-1].tolist(), first[1:].tolist(), strict=True)):
-        names = layout.names[begin:end]
-        residues.append(
-            ListedResidue(
-                topology.residue_name(residue),
-                int(topology.chain_index[residue]),
-                int(topology.residue_numbers[residue]),
-                topology.insertion_codes[residue],
-                names,
-                elements[begin:end],
-            )
+def _listed(topology: Topology, layout: BeadLayout) -> AtomList:
+    """List the beads of proteins for writing."""
+    residues = [
+        ListedResidue(
+            topology.residue_name(residue),
+            int(topology.chain_index[residue]),
+            int(topology.residue_numbers[residue]),
+            topology.insertion_codes[residue],
+            atom_names(topology.residue_name(residue)),
+            (),
         )
-    return AtomList(tuple(residues), topology.chain_ids, ())
-
-
-def _elements(topology: Topology, layout: BeadLayout) -> tuple[str, ...]:
-    """Return the element of each bead: that of its atom, or of a virtual site if it has several."""
-    places = zip(layout.residues.tolist(), layout.weights.argmax(axis=1).tolist(), strict=True)
-    atoms = [atom_names(topology.residue_name(residue))[slot] for residue, slot in places]
-    single = (layout.weights == 1.0).any(axis=1)
-    return tuple(
-        element(atom) if is_atom else NO_ELEMENT for atom, is_atom in zip(atoms, single, strict=True)
-    )
+        for residue in range(topology.n_residues)
+    ]
+    return listed_beads(residues, topology.chain_ids, layout.names, layout.residues, layout.weights)

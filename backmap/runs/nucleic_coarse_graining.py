@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from backmap.chemistry.nucleic_mapping import (
     NucleicLayout,
     file_of_nucleic_mapping,
@@ -15,12 +13,10 @@ from backmap.chemistry.nucleic_mapping import (
 )
 from backmap.chemistry.nucleic_topology import NucleicTopology
 from backmap.chemistry.nucleotides import nucleotide_atoms
-from backmap.chemistry.residues import element
 from backmap.io import AtomList, FrameRange, Frames, open_nucleotides
 from backmap.io.atom_list import ListedResidue
-from backmap.io.selection.other_molecules import NO_ELEMENT
 
-from .bead_stream import BeadStream
+from .bead_stream import BeadStream, listed_beads
 
 _NUCLEOTIDES_AT_A_TIME = 20_000
 
@@ -73,25 +69,16 @@ def beads_of_nucleic_acids(
 
 
 def _listed(topology: NucleicTopology, layout: NucleicLayout) -> AtomList:
-    """List beads for writing."""
-    residues = []
-    for nucleotide in np.unique(layout.nucleotides).tolist():
-        beads = np.flatnonzero(layout.nucleotides == nucleotide).tolist()
-        name = topology.name(nucleotide)
-        residues.append(
-            ListedResidue(
-                name,
-                int(topology.chain_index[nucleotide]),
-                int(topology.numbers[nucleotide]),
-                topology.insertion_codes[nucleotide],
-                tuple(layout.names[bead] for bead in beads),
-                tuple(_element(name, layout.weights[bead]) for bead in beads),
-            )
+    """List the beads of nucleic acids for writing."""
+    residues = [
+        ListedResidue(
+            topology.name(nucleotide),
+            int(topology.chain_index[nucleotide]),
+            int(topology.numbers[nucleotide]),
+            topology.insertion_codes[nucleotide],
+            nucleotide_atoms(topology.name(nucleotide)),
+            (),
         )
-    return AtomList(tuple(residues), topology.chain_ids, ())
-
-
-def _element(nucleotide: str, weights: np.ndarray) -> str:
-    """Return the element of a bead (24,): that of its atom, or of a virtual site if it has several."""
-    (slots,) = np.nonzero(weights)
-    return element(nucleotide_atoms(nucleotide)[slots[0]]) if len(slots) == 1 else NO_ELEMENT
+        for nucleotide in range(topology.n_nucleotides)
+    ]
+    return listed_beads(residues, topology.chain_ids, layout.names, layout.nucleotides, layout.weights)

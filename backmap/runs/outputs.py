@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from backmap.errors import InputError
 from backmap.io import (
@@ -20,7 +21,7 @@ from backmap.io import (
     unfinished_path,
     write_manifest,
 )
-from backmap.io.durable.manifest import read_outputs
+from backmap.io.durable.manifest import read_manifest, read_outputs
 from backmap.io.durable.staging import explain_writing
 from backmap.io.naming import OUTPUT_SUFFIXES, stem_of, suffix_of
 
@@ -83,6 +84,19 @@ class Outputs:
     def names(self, atoms: AtomList) -> list[str]:
         """List the names of all files of the finished run."""
         return [file.name for file in self.all_files(atoms)]
+
+    def record_of_same_run(self, atoms: AtomList, description: Mapping[str, object]) -> dict[str, Any] | None:
+        """Return the record of a finished run that made these outputs as described, if there is one.
+
+        Files count as the same by their content, not by their path.
+        """
+        if self.unfinished.exists() or not all(file.is_file() for file in self.all_files(atoms)):
+            return None
+        record = read_manifest(self.record)
+        same = record.get("outputs") == self.names(atoms)[:-1] and all(
+            _content(record.get(name)) == _content(value) for name, value in description.items()
+        )
+        return record if same else None
 
     def finish(
         self,
@@ -167,6 +181,15 @@ class Outputs:
             )
             for path in self.all_paths
         ]
+
+
+def _content(described: object) -> object:
+    """Return an entry of a record as JSON, with the hashes of files in place of their descriptions."""
+    if isinstance(described, dict) and "sha256" in described:
+        return described["sha256"]
+    if isinstance(described, list | tuple):
+        return [_content(entry) for entry in described]
+    return described
 
 
 def _output_name(given: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from backmap.errors import InputEndsEarly, InputError
 from backmap.io import GrowingOutput, Journal, open_source, require_output_format
+from backmap.io.selection.links import read_links
 from backmap.models.model_file import ModelFile
 
 from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion, describe_noise, describe_strain
@@ -48,6 +49,7 @@ class ProteinRun(Run):
             residue_file=request.residues,
             others=request.others(model.family),
             nucleic_beads=request.nucleic_beads,
+            links=read_links(request.link or ()),
         )
         self.sources, self.steps, self.residues = [source], source.n_frames, source.n_residues
         self._plan = ProteinPlan.make(source, model, request)

@@ -19,7 +19,7 @@ from backmap.inference.coherence import State
 from backmap.inference.protein_job import Finishing, NucleicPart, ProteinJob
 from backmap.io import AtomList, FrameChunk, Source
 from backmap.io.reader import ANY_BEADS
-from backmap.io.selection.disulfide_records import disulfides_of_frame, named_by_link
+from backmap.io.selection.disulfide_records import disulfides_of_frame
 from backmap.io.selection.other_molecules import OtherMolecules
 from backmap.models import shipped
 from backmap.models.model_file import ModelFile
@@ -81,8 +81,8 @@ class ProteinPlan:
         topology, modifications = source.topology, read_modifications(asked.residues)
         if source.nucleic is not None:
             _check_options_of_nucleic(source, asked)
+        _check_rings(source, model, asked)
         estimator = _estimator(source, model, asked)
-        links = [named_by_link(link) for link in asked.link or ()]
         read = np.arange(source.sites.n_sites)
         if source.beads is None and not asked.keep_given and asked.beads == ANY_BEADS:
             _warn_of_unused_atoms(source, model)
@@ -105,9 +105,9 @@ class ProteinPlan:
             nucleic=_nucleic_part(source),
             obstacle_radii=source.others.radii_nm if source.others.n_sites else None,
             c_alphas=asked.c_alpha_rule,
-            coherence=asked.coherence,
+            coherence=asked.coherence_rule,
             best=asked.best,
-            disulfides=_with_modified(source.disulfides_with(links), topology, modifications, hands),
+            disulfides=_with_modified(source.disulfides, topology, modifications, hands),
             mirrored=hands.mirrored,
             backbone_only=hands.others if hands.others.any() and source.beads is None else None,
         )
@@ -154,6 +154,25 @@ def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile |
     if asked.bead_model is not None:
         raise OptionError("bead_model", f"is not needed: beads {name} include the C-alphas; leave it out")
     return None
+
+
+def _check_rings(source: Source, model: ModelFile, asked: Building) -> None:
+    """Refuse to build cyclic chains where chains can only be open."""
+    if not source.topology.rings:
+        return
+    chain = source.topology.chain_ids[source.topology.rings[0]].strip()
+    which = f"chain {chain}" if chain else "a chain"
+    if model.family != "protein":
+        raise InputError(
+            f"{source.name}: {which} is cyclic, but {model.family} models build open chains; "
+            "use a protein model"
+        )
+    if asked.coherent:
+        raise OptionError(
+            "coherent",
+            f"builds open chains, but {which} of {source.name} is cyclic; build each frame on its own, "
+            "without it",
+        )
 
 
 def _clock(source: Source, asked: Building) -> Clock:
@@ -322,9 +341,12 @@ def _with_finishing(
         job = replace(job, disulfides=_decided(built, deciding, hands, known))
     if asked.hydrogens and job.nucleic is not None:
         from backmap.postprocessing import Hydrogens
+        from backmap.postprocessing.minimisation import explicit_radii
 
         with_hydrogens = Hydrogens(nucleic, beside, ph=asked.ph)
-        job = replace(job, nucleic=replace(job.nucleic, finishing=(with_hydrogens,)))
+        radii = explicit_radii(with_hydrogens.atoms)
+        part = replace(job.nucleic, finishing=(with_hydrogens,), finished_radii=radii)
+        job = replace(job, nucleic=part)
         nucleic = with_hydrogens.atoms
     if asked.hydrogens and topology.n_residues:
         from backmap.postprocessing import Hydrogens

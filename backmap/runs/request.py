@@ -17,7 +17,7 @@ from backmap.io import FrameRange
 from backmap.io.naming import MMCIF_SUFFIXES, PDB_SUFFIXES, suffix_of
 from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Flag, Name, OneOf, Real, Several, Whole
-from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN
+from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN, read_coherence
 from backmap.models.shipped import DEFAULT_MODEL
 from backmap.options import check_options, defaults_of, option, options_of
 
@@ -89,7 +89,8 @@ class Building:
     link: tuple[str, ...] | None = option(
         None,
         Several(Name("a link, as A:12:SG-B:30:SG")),
-        "disulfides to build, each as CHAIN:NUMBER:SG-CHAIN:NUMBER:SG",
+        "disulfides to build, each as CHAIN:NUMBER:SG-CHAIN:NUMBER:SG, and bonds that close chains head to "
+        "tail, each as CHAIN:LAST:C-CHAIN:FIRST:N",
         unset="those that the input names, or that fit",
         metavar="LINK",
         group="building",
@@ -163,6 +164,16 @@ class Building:
         metavar="FACTOR",
         group="building",
         families=("protein",),
+    )
+    coherence: str | None = option(
+        None,
+        Name(),
+        "with coherent: how fast torsions are forgotten, from `backmap train coherence`",
+        unset="as in the simulations of backmap's own fit",
+        metavar="FILE",
+        group="building",
+        families=("protein",),
+        decides=False,  # its content decides
     )
     ddim_steps: int = option(
         0,
@@ -271,11 +282,18 @@ class Building:
         return CAlphaRule(self.c_alphas, self.bead_noise)
 
     @property
-    def coherence(self) -> Coherence | None:
-        """How much of a frame the next one remembers, for coherent frames."""
+    def coherence_rule(self) -> Coherence | None:
+        """How much of a frame the next one remembers, for coherent frames.
+
+        Raises
+        ------
+        InputError
+            If the file of rates cannot be used.
+        """
         if not self.coherent:
             return None
-        return Coherence(self.temperature or REFERENCE_KELVIN, self.time_scale)
+        statistics = None if self.coherence is None else read_coherence(self.coherence)
+        return Coherence(self.temperature or REFERENCE_KELVIN, self.time_scale, statistics)
 
     def require_family(self, family: str) -> None:
         """Refuse options that do not apply to a family of models.
@@ -292,7 +310,7 @@ class Building:
                 raise OptionError(name, f"applies only to {others} models; {self.model} is a {family} model")
         if family != "protein" or self.coherent:
             return
-        for name in ("frame_interval", "time_scale", "temperature"):
+        for name in ("frame_interval", "time_scale", "temperature", "coherence"):
             if getattr(self, name) != defaults[name]:
                 raise OptionError(name, "applies only to coherent frames; ask for coherent as well")
 

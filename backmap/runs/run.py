@@ -88,9 +88,14 @@ class Run(ABC):
         request = self.request
         outputs = Outputs.plan(request.output, request.input, request.samples, request.one_file)
         inputs = list(dict.fromkeys(file for source in self.sources for file in source.files))
+        description = self._describe(inputs)
+        if request.resume and not request.overwrite:
+            record = outputs.record_of_same_run(self.atoms, description)
+            if record is not None:
+                summary = f"the run is finished, nothing is left to do -> {named(outputs.all_paths)}"
+                return Outcome(outputs.all_paths, record, summary)
         may_replace = request.overwrite or Journal.is_finishing(outputs.unfinished)
         outputs.require_free(self.atoms, inputs, may_replace, self._log)
-        description = self._describe(inputs)
         again = {"resume": request.resume, "overwrite": request.overwrite}
         with open_pool(request) as pool:
             outputs.make_folder()
@@ -180,6 +185,7 @@ class Run(ABC):
             **further,
             **request.deciding,
             "seed_from": describe_file(request.seed_from) if request.seed_from else None,
+            "coherence": describe_file(request.coherence) if request.coherence else None,
             "device": request.device,
         }
 
@@ -191,6 +197,7 @@ def _resume_key(description: dict[str, Any], request: Request, device: torch.dev
         "model": description["model"]["sha256"],
         "model that estimates C-alphas": description.get("bead_model", {}).get("sha256"),
         "trajectory to start from": description["seed_from"] and description["seed_from"]["sha256"],
+        "rates of coherent frames": description["coherence"] and description["coherence"]["sha256"],
         **request.deciding,
         "device": device.type,
         **{f"version of {package}": version for package, version in manifest.versions().items()},

@@ -16,7 +16,7 @@ from backmap.chemistry import RESIDUE_NAMES, SLOT_O
 from backmap.datasets.corpus import Corpus
 from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
 from backmap.limits import Real
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.configuration import Share
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
 from backmap.models.protein.config import ProteinConfig
@@ -167,9 +167,11 @@ class PeptideStage(Stage[PeptideBatch]):
         angle = measure_angle(frames, c_alpha, oxygen)[0]
         trusted = torch.from_numpy(structure.trusted).to(self.device)
         known = trusted & chain.linked
-        before_known = shift(known, -1, False) | ~chain.has_neighbour(-1)
-        rows = torch.nonzero(known & shift(trusted, 1, False) & before_known).squeeze(-1)
-        batch = PeptideBatch(sites, shift(angle, -1, 0.0), classify_angle(angle, self.network.config.classes))
+        before_known = chain.shift(known, -1, False) | ~chain.has_neighbour(-1)
+        rows = torch.nonzero(known & chain.shift(trusted, 1, False) & before_known).squeeze(-1)
+        batch = PeptideBatch(
+            sites, chain.shift(angle, -1, 0.0), classify_angle(angle, self.network.config.classes)
+        )
         return take(batch, rows)
 
     def loss(self, batch: PeptideBatch) -> Tensor:

@@ -18,8 +18,7 @@ from backmap.datasets.frame_pairs import FramePairs
 from backmap.limits import Real
 from backmap.models.configuration import Count, Factor, Number, Share
 from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
-from backmap.models.temporal.config import Representation, TemporalConfig
-from backmap.models.temporal.grid import check_grid
+from backmap.models.temporal.config import TemporalConfig
 from backmap.models.temporal.internal_autoencoder import InternalAutoencoder
 from backmap.models.temporal.latent_mixture import LatentMixture
 from backmap.models.temporal.losses import (
@@ -74,18 +73,23 @@ class DivergenceSchedule:
     Attributes
     ----------
     cycles : int
-        Times it rises from 0 to 1; after them, and if 0, it is 1.
+        Times it goes from ``start`` to 1; after them, and if 0, it is 1.
     steps_per_cycle : int
-        The first half of a cycle rises linearly, in the second it is 1.
+        In the first half of a cycle it changes linearly, in the second it is 1.
+    start : float
+        Where a cycle begins: 0 as published. Above 1, the code is left unused until the networks have learned
+        what the condition says, so that codes depend little on it and may be drawn without it.
     """
 
     cycles: Count = 0
     steps_per_cycle: Number = 25_000
+    start: Factor = 0.0
 
     def weight(self, step: int) -> float:
         """Weight at a step (Fu et al., NAACL 2019)."""
         cycle, within = divmod(step, self.steps_per_cycle)
-        return 1.0 if cycle >= self.cycles else min(1.0, 2 * within / self.steps_per_cycle)
+        gone = 1.0 if cycle >= self.cycles else min(1.0, 2 * within / self.steps_per_cycle)
+        return self.start + (1.0 - self.start) * gone
 
 
 @dataclass(frozen=True)
@@ -199,15 +203,11 @@ def train_temporal(
     ValueError
         With one sentence, if the configuration does not suit the molecule.
     """
-    frames = torch.from_numpy(data.coordinates)
-    if config.representation == Representation.VOXELS:
-        check_grid(config.voxels, radius_of(frames))
     if training.weights.energy and energy is None:
         raise ValueError("the loss weighs the energy, but no force field is given")
     torch.manual_seed(training.seed)
     autoencoder = make_autoencoder(config, molecule, mapping).to(device)
-    if isinstance(autoencoder, InternalAutoencoder):
-        autoencoder.fit(*(torch.from_numpy(part).to(device) for part in data.take(data.present)))
+    autoencoder.fit(*(torch.from_numpy(part).to(device) for part in data.take(data.present)))
     model = TemporalModel(config, molecule, mapping, autoencoder).to(device)
     stage = TemporalStage(model, training, data, held_out, device, energy, write_samples)
     history = train_stage(stage, folder / "temporal.state", resume)

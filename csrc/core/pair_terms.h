@@ -59,15 +59,15 @@ BACKMAP_HD Vec3<T> squared_stretch_backward(const Vec3<T>& d, T reference, T gra
 
 // ---- Clashes and overlaps ----------------------------------------------------------------------
 
-// Whether residues i and j follow each other in a chain; linked[r] joins r and r + 1.
-BACKMAP_HD bool are_linked(int64_t i, int64_t j, const bool* linked) {
-  return (j == i + 1 && linked[i]) || (i == j + 1 && linked[j]);
+// Whether residues i and j follow each other in a chain; following[r] is the residue after r, or -1.
+BACKMAP_HD bool are_linked(int64_t i, int64_t j, const int64_t* following) {
+  return following[i] == j || following[j] == i;
 }
 
 // Whether two atoms of residues i and j can clash at all: atoms of the same residue never do, and between chain
 // neighbours only two side-chain atoms do.
-BACKMAP_HD bool may_clash(int64_t i, bool i_side, int64_t j, bool j_side, const bool* linked) {
-  return i != j && ((i_side && j_side) || !are_linked(i, j, linked));
+BACKMAP_HD bool may_clash(int64_t i, bool i_side, int64_t j, bool j_side, const int64_t* following) {
+  return i != j && ((i_side && j_side) || !are_linked(i, j, following));
 }
 
 // Whether r is a radius: not negative and finite.

@@ -223,7 +223,7 @@ class FramePacker {
     near_backbone_.clear();
     if (side_bound_[i].radius >= T(0)) backbones_.find(side_bound_[i], near_backbone_);
     for (const int64_t j : near_backbone_) {
-      if (i == j || are_linked(i, j, a_.linked)) continue;
+      if (i == j || are_linked(i, j, a_.following)) continue;
       for (int64_t at = j * a_.backbone_slots; at < (j + 1) * a_.backbone_slots; ++at)
         if (backbone_present_[at]) surround(i, backbone_atom(at));
     }

@@ -53,7 +53,7 @@ BACKMAP_HD void flag_clashes(const ScoreArguments<T>& args, int64_t b, const Cel
     const int64_t i = cells.index(p), residue = i / args.slots;
     cells.for_overlaps(p, p + 1, found, [&](int64_t q) {
       const int64_t j = cells.index(q), other = j / args.slots;
-      if (!may_clash(residue, args.side_chain[i], other, args.side_chain[j], args.linked)) return;
+      if (!may_clash(residue, args.side_chain[i], other, args.side_chain[j], args.following)) return;
       const Vec3<T> d = minimum_image(load(atoms + 3 * i) - load(atoms + 3 * j), box);
       if (!(dot(d, d) < limit)) return;
       for (const int64_t r : {residue, other})  // another thread may flag it at the same time

@@ -100,7 +100,7 @@ struct Backbones {
   const PackFrame<T>& f;
   __device__ int64_t slots() const { return a.backbone_slots; }
   __device__ Sphere<T> bound(int64_t j) const { return load_sphere(f.backbone_bound + 4 * j); }
-  __device__ bool meets(int64_t i, int64_t j) const { return i != j && !are_linked(i, j, a.linked); }
+  __device__ bool meets(int64_t i, int64_t j) const { return i != j && !are_linked(i, j, a.following); }
   __device__ bool atom(int64_t j, int64_t t, Sphere<T>& sphere) const { return backbone_atom(a, f, j, t, sphere); }
 };
 

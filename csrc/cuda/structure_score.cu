@@ -64,7 +64,7 @@ __global__ void find_clashes(ScoreArguments<T> args, CellLists<T> cells) {
   for_near_atoms(cells, b, i, [&](int64_t j) {
     const int64_t other = j / args.slots;
     if (other < residue) return;  // each pair once
-    if (!may_clash(residue, args.side_chain[i], other, args.side_chain[j], args.linked)) return;
+    if (!may_clash(residue, args.side_chain[i], other, args.side_chain[j], args.following)) return;
     const Vec3<T> d = minimum_image(position - load(atoms + 3 * j), box);
     if (dot(d, d) < limit) clash[residue] = clash[other] = true;
   });

@@ -18,7 +18,7 @@ struct PackArguments {
   int64_t backbone_present_stride;
   const T* side_radius;      // (residues, side_slots), shared by all frames
   const T* backbone_radius;  // (residues, backbone_slots), shared by all frames
-  const bool* linked;        // (residues), shared by all frames
+  const int64_t* following;  // (residues), shared by all frames
   const T* uniform;          // (sweeps, residues)
   const T* own_energy;       // (residues, candidates), null for none
   const T* box;              // (3, 3), null for none

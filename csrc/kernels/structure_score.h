@@ -14,10 +14,10 @@ struct ScoreArguments {
   const T* atoms;       // (residues, slots, 3)
   const bool* present;  // (residues, slots)
   int64_t present_stride;
-  const bool* side_chain;  // (residues, slots), shared by all frames
-  const bool* linked;      // (residues), shared by all frames
-  const int64_t* bond;     // (bonds, 2) flat atom indices, shared by all frames
-  const T* reference;      // (bonds)
+  const bool* side_chain;    // (residues, slots), shared by all frames
+  const int64_t* following;  // (residues), shared by all frames
+  const int64_t* bond;       // (bonds, 2) flat atom indices, shared by all frames
+  const T* reference;        // (bonds)
   int64_t reference_stride;
   const T* box;  // (3, 3), null for none
   int64_t box_stride;

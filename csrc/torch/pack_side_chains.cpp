@@ -20,7 +20,7 @@ void check_box_width(const std::optional<Tensor>& box, const Tensor& radii, cons
 
 Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                                 const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
-                                const Tensor& linked, const Tensor& uniforms, double strength,
+                                const Tensor& following, const Tensor& uniforms, double strength,
                                 const std::optional<Tensor>& box, const std::optional<Tensor>& energies) {
   using namespace checks;
   const char* op = "pack_side_chains";
@@ -44,8 +44,8 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
   has_shape({op, "radii", radii}, {residues, side_slots});
   goes_with({op, "backbone_radii", backbone_radii}, first, dtype);
   has_shape({op, "backbone_radii", backbone_radii}, {residues, backbone_slots});
-  goes_with({op, "linked", linked}, first, at::kBool);
-  has_shape({op, "linked", linked}, {residues});
+  goes_with({op, "following", following}, first, at::kLong);
+  has_shape({op, "following", following}, {residues});
   goes_with({op, "uniforms", uniforms}, first, dtype);
   TORCH_CHECK_VALUE(uniforms.dim() >= 2, op, ": uniforms must have shape (*, sweeps, residues), got ",
                     uniforms.sym_sizes());
@@ -63,16 +63,16 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
 
 Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                           const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
-                          const Tensor& linked, const Tensor& uniforms, double strength,
+                          const Tensor& following, const Tensor& uniforms, double strength,
                           const std::optional<Tensor>& box, const std::optional<Tensor>& energies) {
   auto [choice, energy] = empty_pack_side_chains(candidates, candidate_present, backbone, backbone_present, radii,
-                                                 backbone_radii, linked, uniforms, strength, box, energies);
+                                                 backbone_radii, following, uniforms, strength, box, energies);
   check_box_width(box, radii, backbone_radii);
   const Tensor candidates_ = candidates.contiguous(), candidate_present_ = candidate_present.contiguous(),
                backbone_ = backbone.contiguous(), backbone_present_ = backbone_present.contiguous(),
                radii_ = radii.contiguous(), backbone_radii_ = backbone_radii.contiguous(),
-               linked_ = linked.contiguous(), uniforms_ = uniforms.contiguous(), box_ = contiguous_or_undefined(box),
-               energies_ = contiguous_or_undefined(energies);
+               following_ = following.contiguous(), uniforms_ = uniforms.contiguous(),
+               box_ = contiguous_or_undefined(box), energies_ = contiguous_or_undefined(energies);
   const int64_t frames = frame_count(candidates, 4), residues = candidates.size(-4);
   with_scalar_of(candidates, [&](auto scalar) {
     using T = decltype(scalar);
@@ -93,7 +93,7 @@ Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_pres
         .backbone_present_stride = frame_stride(backbone_present, 2),
         .side_radius = radii_.const_data_ptr<T>(),
         .backbone_radius = backbone_radii_.const_data_ptr<T>(),
-        .linked = linked_.const_data_ptr<bool>(),
+        .following = following_.const_data_ptr<int64_t>(),
         .uniform = uniforms_.const_data_ptr<T>(),
         .own_energy = data_or_null<T>(energies_),
         .box = data_or_null<T>(box_),
@@ -113,7 +113,7 @@ TORCH_LIBRARY_FRAGMENT(backmap, m) {
   register_operator<&pack_side_chains, &empty_pack_side_chains, NoGradient>(
       m,
       "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
-      "Tensor radii, Tensor backbone_radii, Tensor linked, Tensor uniforms, float strength, Tensor? box=None, "
+      "Tensor radii, Tensor backbone_radii, Tensor following, Tensor uniforms, float strength, Tensor? box=None, "
       "Tensor? energies=None) -> (Tensor choice, Tensor energy)");
 }
 

@@ -27,7 +27,7 @@ void check_values(const char* op, const Tensor& atoms, const Tensor& bonds) {
 }
 
 Tensors3 empty_structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain,
-                               const Tensor& linked, const Tensor& bonds, const Tensor& reference_lengths,
+                               const Tensor& following, const Tensor& bonds, const Tensor& reference_lengths,
                                double bond_tolerance, double clash_distance, const std::optional<Tensor>& box) {
   const char* op = "structure_score";
   const Argument first{op, "atoms", atoms};
@@ -35,8 +35,8 @@ Tensors3 empty_structure_score(const Tensor& atoms, const Tensor& present, const
   const auto residues = atoms.sym_size(-3), slots = atoms.sym_size(-2);
   goes_with({op, "side_chain", side_chain}, first, at::kBool);
   has_shape({op, "side_chain", side_chain}, {residues, slots});
-  goes_with({op, "linked", linked}, first, at::kBool);
-  has_shape({op, "linked", linked}, {residues});
+  goes_with({op, "following", following}, first, at::kLong);
+  has_shape({op, "following", following}, {residues});
   TORCH_CHECK_VALUE(bond_tolerance >= 0, op, ": bond_tolerance must be 0 or more, got ", bond_tolerance);
   TORCH_CHECK_VALUE(clash_distance > 0, op, ": clash_distance must be more than 0 nm, got ", clash_distance);
   return {at::empty_symint(join(batch, {bonds.sym_size(0)}), atoms.options()),
@@ -44,16 +44,16 @@ Tensors3 empty_structure_score(const Tensor& atoms, const Tensor& present, const
           at::empty_symint(join(batch, {3}), atoms.options().dtype(at::kLong))};
 }
 
-Tensors3 structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain, const Tensor& linked,
+Tensors3 structure_score(const Tensor& atoms, const Tensor& present, const Tensor& side_chain, const Tensor& following,
                          const Tensor& bonds, const Tensor& reference_lengths, double bond_tolerance,
                          double clash_distance, const std::optional<Tensor>& box) {
-  auto [deviation, clash, counts] = empty_structure_score(atoms, present, side_chain, linked, bonds, reference_lengths,
-                                                          bond_tolerance, clash_distance, box);
+  auto [deviation, clash, counts] = empty_structure_score(atoms, present, side_chain, following, bonds,
+                                                          reference_lengths, bond_tolerance, clash_distance, box);
   check_values("structure_score", atoms, bonds);
   check_box_values("structure_score", box, clash_distance, "clash_distance");
   const Tensor atoms_ = atoms.contiguous(), present_ = present.contiguous(), side_chain_ = side_chain.contiguous(),
-               linked_ = linked.contiguous(), bonds_ = bonds.contiguous(), reference_ = reference_lengths.contiguous(),
-               box_ = contiguous_or_undefined(box);
+               following_ = following.contiguous(), bonds_ = bonds.contiguous(),
+               reference_ = reference_lengths.contiguous(), box_ = contiguous_or_undefined(box);
   with_scalar_of(atoms, [&](auto scalar) {
     using T = decltype(scalar);
     const int64_t frames = frame_count(atoms, 3), atoms_of_frame = atoms.size(-3) * atoms.size(-2);
@@ -69,7 +69,7 @@ Tensors3 structure_score(const Tensor& atoms, const Tensor& present, const Tenso
         .present = present_.const_data_ptr<bool>(),
         .present_stride = frame_stride(present, 2),
         .side_chain = side_chain_.const_data_ptr<bool>(),
-        .linked = linked_.const_data_ptr<bool>(),
+        .following = following_.const_data_ptr<int64_t>(),
         .bond = bonds_.const_data_ptr<int64_t>(),
         .reference = reference_.const_data_ptr<T>(),
         .reference_stride = frame_stride(reference_lengths, 1),
@@ -137,11 +137,11 @@ Tensor structure_score_backward(const Tensor& grad_deviation, const Tensor& atom
 
 struct StructureScore : torch::autograd::Function<StructureScore> {
   static variable_list forward(AutogradContext* ctx, const Tensor& atoms, const Tensor& present,
-                               const Tensor& side_chain, const Tensor& linked, const Tensor& bonds,
+                               const Tensor& side_chain, const Tensor& following, const Tensor& bonds,
                                const Tensor& reference_lengths, double bond_tolerance, double clash_distance,
                                const std::optional<Tensor>& box) {
     auto [deviation, clash, counts] = call_below_autograd<&structure_score>(
-        atoms, present, side_chain, linked, bonds, reference_lengths, bond_tolerance, clash_distance, box);
+        atoms, present, side_chain, following, bonds, reference_lengths, bond_tolerance, clash_distance, box);
     ctx->save_for_backward({atoms, present, bonds, reference_lengths, box.value_or(Tensor())});
     ctx->mark_non_differentiable({clash, counts});
     return {deviation, clash, counts};
@@ -160,7 +160,7 @@ struct StructureScore : torch::autograd::Function<StructureScore> {
 TORCH_LIBRARY_FRAGMENT(backmap, m) {
   register_operator<&structure_score, &empty_structure_score, StructureScore>(
       m,
-      "structure_score(Tensor atoms, Tensor present, Tensor side_chain, Tensor linked, Tensor bonds, "
+      "structure_score(Tensor atoms, Tensor present, Tensor side_chain, Tensor following, Tensor bonds, "
       "Tensor reference_lengths, float bond_tolerance, float clash_distance, Tensor? box=None) "
       "-> (Tensor deviation, Tensor clash, Tensor counts)");
   register_operator<&structure_score_backward, &empty_structure_score_backward, NoSecondGradient>(

@@ -17,7 +17,7 @@ BOLTZMANN = 8.314462618e-3
 ATOM_TORSIONS = [[4, 6, 8, 14], [6, 8, 14, 16]]
 BEAD_TORSIONS = [[0, 1, 2, 4], [1, 2, 4, 5]]
 BLOCKS, DRAWS = 20, 1000
-STATES = ("beta", "alpha R", "alpha L", "phi > 0, extended")
+STATES = ("beta", "alpha R", "phi > 0, extended", "alpha L")
 
 
 def states_of(phi: np.ndarray, psi: np.ndarray) -> np.ndarray:

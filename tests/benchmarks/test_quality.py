@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_noise_and_given_atoms_exclude_each_other(quality):
 def test_a_command_gets_c_alphas_and_given_atoms_and_is_judged_like_any_tool(quality, tmp_path):
     structure = quality.Structure.read(EXAMPLE, 0.0)
     name, command = quality.named_command("copy=cp {input} {output}")
-    tool = quality.Tool(name, command.rebuild("backbone"))
+    tool = quality.Tool(name, command.rebuild(partial(quality.sites_of_atoms, given="backbone")))
     tool.run([structure], samples=1)
     measures = tool.cards[0].measures
     assert not tool.failed
@@ -62,9 +63,19 @@ def test_a_command_gets_c_alphas_and_given_atoms_and_is_judged_like_any_tool(qua
 
 def test_a_command_that_fails_is_named(quality):
     structure = quality.Structure.read(EXAMPLE, 0.0)
-    tool = quality.Tool("false", quality.named_command("false=false {input} {output}")[1].rebuild(None))
+    command = quality.named_command("false=false {input} {output}")[1]
+    tool = quality.Tool("false", command.rebuild(partial(quality.sites_of_atoms, given=None)))
     tool.run([structure], samples=1)
     assert tool.failed == [f"{structure.name}: wrote nothing"] and not tool.cards
+
+
+def test_a_command_gets_the_beads_of_a_mapping(quality):
+    structure = quality.Structure.read(EXAMPLE, 0.0)
+    sites = quality.given_sites(quality.parse(["--beads", "c-alpha+side-chain-centre"]))(structure, 0)
+    assert [name for name, _ in sites[0]][:1] == ["CA"] and len(sites) == structure.topology.n_residues
+    c_alphas = np.array([own[0][1] for own in sites])
+    np.testing.assert_allclose(c_alphas, structure.c_alpha[0], atol=1e-6)
+    assert {name for own in sites for name, _ in own} == {"CA", "SC"}
 
 
 def test_start_up_and_speed_of_a_command_are_told_apart(quality):
@@ -88,7 +99,7 @@ def test_frames_of_a_trajectory_are_spread_over_it(quality):
 def test_a_command_builds_frame_after_frame(quality):
     structure = quality.Structure.read(EXAMPLE.with_name("ww_c_alpha.xtc"), 0.0, n_frames=2)
     _, command = quality.named_command("copy=cp {input} {output}")
-    ((atoms, present),) = command.rebuild(None)([structure])
+    ((atoms, present),) = command.rebuild(partial(quality.sites_of_atoms, given=None))([structure])
     assert present[:, 1].all() and present.sum() == len(present)
     np.testing.assert_allclose(atoms[0][:, :, 1], structure.c_alpha, atol=1e-4)
 

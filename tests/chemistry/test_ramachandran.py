@@ -57,7 +57,7 @@ def test_classes():
     linked[5] = False  # no bond from the isoleucine to the proline behind it
     cis = np.zeros((2, 10), dtype=bool)
     cis[1, [2, 5]] = True
-    classes = ramachandran_classes(topology.residue_types, linked, cis)
+    classes = ramachandran_classes(topology.residue_types, topology.following(linked), cis)
     names = [[RAMACHANDRAN_CLASSES[index] for index in row] for row in classes]
     pro, pre = "trans-proline", "pre-proline"
     expected = ["general", "glycine", pro, pre, pro, "isoleucine-valine", pro, "glycine", pre, pro]

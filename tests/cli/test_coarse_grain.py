@@ -201,7 +201,7 @@ def test_beads_are_neither_scored_nor_learned_from(trajectory, tmp_path, capsys)
     command = ["coarse-grain", str(trajectory), "--top", top, "-o", str(beads), "--beads", "martini3"]
     assert main([*command, "--end", "1"]) == 0
     config.write_text(
-        f'[data]\ntrajectory = "{beads}"\n[model]\nmapping = "martini3"\n[training.estimator]\nepochs = 1\n'
+        f'[data]\ntrajectories = ["{beads}"]\n[model]\nmapping = "martini3"\n[training.estimator]\nepochs = 1\n'
     )
     capsys.readouterr()
     for refused in (
@@ -211,3 +211,9 @@ def test_beads_are_neither_scored_nor_learned_from(trajectory, tmp_path, capsys)
     ):
         assert main(refused) == 2
         assert "has beads of the mapping martini3; give a file of atoms" in capsys.readouterr().err
+
+
+def test_several_inputs_are_refused(trajectory, tmp_path, capsys):
+    words = ["coarse-grain", trajectory, trajectory, "--beads", "martini3", "-o", tmp_path / "beads.pdb"]
+    assert main(list(map(str, words))) == 2
+    assert f"{trajectory}: coarse-grain takes one input; run it once per input" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 
 import backmap
 from backmap.cli.main import main
+from backmap.models.protein.coherence import RESOURCE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FRAMES = 12
@@ -132,3 +133,65 @@ def test_frames_that_arrive_one_by_one_are_those_of_the_file(given, tmp_path):
     )
     built = np.concatenate([frame.xyz for frame in stream])
     assert np.abs(built - load(tmp_path / "file.xtc").xyz).max() < 0.002
+
+
+def test_times_of_trajectories_in_memory(given, tmp_path):
+    """Times of a simulation are taken; those that only count frames are not."""
+    beads = mdtraj.load(str(given), top=str(given.with_name("ca.pdb")))[:4]
+    with pytest.raises(backmap.InputError, match="does not say how much time passes between frames"):
+        backmap.reconstruct(beads, coherent=True)
+    beads.time = np.array([10.0, 10.2, 10.4, 10.6])
+    own = backmap.reconstruct(beads, coherent=True)
+    asked = backmap.reconstruct(beads, coherent=True, frame_interval=0.2)
+    assert np.abs(own.xyz - asked.xyz).max() < 1e-5
+    for times in ([0.0, 1.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.0], [3.0, 2.0, 1.0, 0.0]):
+        beads.time = np.array(times)
+        with pytest.raises(backmap.InputError, match="frame_interval"):
+            backmap.reconstruct(beads, coherent=True)
+
+
+def test_rates_of_ones_own(given, tmp_path, capsys):
+    fast = json.loads(RESOURCE.read_text())
+    for kind in ("peptide", "torsion"):
+        fast[kind]["log rate"] = (np.array(fast[kind]["log rate"]) + 8).tolist()
+    file = tmp_path / "fast.json"
+    file.write_text(json.dumps(fast))
+    assert run(given, tmp_path / "usual.xtc", "--coherent") == 0
+    assert run(given, tmp_path / "fast.xtc", "--coherent", "--coherence", file) == 0
+    usual, moving = load(tmp_path / "usual.xtc"), load(tmp_path / "fast.xtc")
+    assert rms_step(moving) > 1.2 * rms_step(usual)
+    record = json.loads((tmp_path / "fast.xtc.backmap.json").read_text())
+    assert record["coherence"]["sha256"]
+    beads = mdtraj.load(str(given), top=str(given.with_name("ca.pdb")))
+    options = {"coherent": True, "frame_interval": 1.0, "coherence": str(file)}
+    assert np.abs(backmap.reconstruct(beads, **options).xyz - moving.xyz).max() < 0.002
+    stream = backmap.reconstruct_stream([beads], **options)
+    assert np.abs(np.concatenate([frame.xyz for frame in stream]) - moving.xyz).max() < 0.002
+    assert run(given, tmp_path / "fast.xtc", "--coherent", "--coherence", file, "--resume") == 0
+    file.write_text(json.dumps(json.loads(RESOURCE.read_text())))
+    assert run(given, tmp_path / "fast.xtc", "--coherent", "--coherence", file, "--resume") == 2
+    assert run(given, tmp_path / "alone.xtc", "--coherence", file) == 2
+    assert "--coherence: applies only to coherent frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rates: rates.pop("torsion"), "has no valid 'log rate' of 'torsion'"),
+        (lambda rates: rates["peptide"].update({"log rate": [0.0]}), "has no valid 'log rate' of 'peptide'"),
+        (lambda rates: rates["end"].update({"window": "wide"}), "has no valid 'window' of 'end'"),
+        (lambda rates: rates["twist"].update({"memory": float("nan")}), "has no valid 'memory' of 'twist'"),
+    ],
+)
+def test_files_that_are_no_rates_are_refused(given, tmp_path, capsys, change, message):
+    rates = json.loads(RESOURCE.read_text())
+    change(rates)
+    file = tmp_path / "rates.json"
+    file.write_text(json.dumps(rates))
+    assert run(given, tmp_path / "out.xtc", "--coherent", "--coherence", file) == 2
+    assert message in capsys.readouterr().err
+    file.write_text("no rates")
+    assert run(given, tmp_path / "out.xtc", "--coherent", "--coherence", file) == 2
+    assert "is not a JSON file; give a file coherence.json" in capsys.readouterr().err
+    assert run(given, tmp_path / "out.xtc", "--coherent", "--coherence", tmp_path / "none.json") == 2
+    assert "cannot be read (No such file or directory)" in capsys.readouterr().err

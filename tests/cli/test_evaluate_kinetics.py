@@ -3,6 +3,7 @@
 import json
 
 import mdtraj
+import numpy as np
 import pytest
 
 from backmap.cli.main import main
@@ -84,6 +85,20 @@ def test_each_mistake_gets_one_sentence(options, message, files, capfd):
     error = capfd.readouterr().err.strip()
     assert message in error
     assert "\n" not in error
+
+
+def test_nucleic_acids_are_refused(tmp_path, capfd):
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for number in range(1, 5):
+        residue = topology.add_residue("DA", chain, number)
+        for name, element in (("P", "P"), ("C4'", "C"), ("C1'", "C")):
+            topology.add_atom(name, mdtraj.element.get_by_symbol(element), residue)
+    xyz = np.random.default_rng(0).normal(size=(50, 12, 3)).astype(np.float32)
+    path = str(tmp_path / "dna.h5")
+    mdtraj.Trajectory(xyz, topology, time=np.arange(50.0)).save(path)
+    assert main(["evaluate", "--kinetics", path, "--reference", path]) == 2
+    assert "has no C-alphas; kinetics are measured of proteins only" in capfd.readouterr().err
 
 
 def test_options_that_belong_together(files, capfd):

@@ -211,3 +211,21 @@ def test_options_that_contradict(toy, given, tmp_path, capsys):
     ):
         assert run(given, tmp_path / "out.trr", *options) == 2
         assert message in capsys.readouterr().err
+
+
+def test_resuming_a_finished_run_leaves_everything_as_it_is(toy, given, tmp_path, capsys):
+    assert run(given, tmp_path / "out.trr", "--samples", 2) == 0
+
+    def files() -> dict[Path, tuple[bytes, int]]:
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.glob("out*")}
+
+    before = files()
+    capsys.readouterr()
+    assert run(given, tmp_path / "out.trr", "--samples", 2, "--resume") == 0
+    assert "the run is finished, nothing is left to do" in capsys.readouterr().err
+    assert files() == before
+    for options in (["--seed", 1], ["--begin", 2], ["--hydrogens"]):
+        assert run(given, tmp_path / "out.trr", "--samples", 2, "--resume", *options) == 2
+        assert "already exists" in capsys.readouterr().err
+    (tmp_path / "out_2.trr").unlink()
+    assert run(given, tmp_path / "out.trr", "--samples", 2, "--resume") == 2

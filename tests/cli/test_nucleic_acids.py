@@ -229,3 +229,34 @@ def test_a_mapping_of_ones_own(tmp_path, capsys):
     assert mdtraj.load(str(tmp_path / "atoms.pdb")).n_atoms == mdtraj.load(str(RNA)).n_atoms
     assert run("beads", tmp_path / "own.toml") == 0
     assert "X = C5'" in capsys.readouterr().out
+
+
+def test_a_minimised_protein_keeps_off_nucleic_acids(beads, written, tmp_path, monkeypatch):
+    """A chain pressed against DNA, with the minimisation seeing the DNA or not."""
+    pytest.importorskip("openmm")
+    from backmap.postprocessing import RestrainedMinimisation
+
+    duplex = beads(DNA)
+    dna, protein = mdtraj.load(str(duplex)), mdtraj.load(str(written(protein_lines(8))))
+    protein = protein.atom_slice(protein.topology.select("name CA"))
+    protein.xyz[0] += dna.xyz[0].mean(axis=0) - protein.xyz[0].mean(axis=0)
+    while np.linalg.norm(protein.xyz[0, :, None] - dna.xyz[0], axis=-1).min() < 0.30:
+        protein.xyz[0, :, 0] += 0.05
+    protein.save(str(tmp_path / "protein.pdb"))
+    lines = [*atom_lines(tmp_path / "protein.pdb"), "TER\n", *renamed(atom_lines(duplex))]
+    given = written(lines, "both.pdb")
+
+    def nearest(name: str) -> float:
+        output = tmp_path / name
+        assert run("reconstruct", given, "-o", output, "--hydrogens", "--minimise", 100) == 0
+        built = mdtraj.load(str(output))
+        own = built.topology.select("protein")
+        others = np.setdiff1d(np.arange(built.n_atoms), own)
+        return np.linalg.norm(built.xyz[0, own][:, None] - built.xyz[0, others], axis=-1).min()
+
+    seen = nearest("seen.pdb")
+    heeding = RestrainedMinimisation.apply_beside
+    monkeypatch.setattr(
+        RestrainedMinimisation, "apply_beside", lambda own, atoms, _: heeding(own, atoms, None)
+    )
+    assert seen > max(0.15, nearest("unseen.pdb") + 0.03)

@@ -20,7 +20,7 @@ from tests.cli.test_long_runs import run
 
 GIVEN = {"input": ("in.pdb",), "output": "out.pdb"}
 OPTIONS = options_of(Request)
-FILES = {"model", "input", "top", "sequence", "residues", "seed_from", "bead_model"}
+FILES = {"model", "input", "top", "sequence", "residues", "seed_from", "bead_model", "coherence"}
 """Their content decides, by its hash."""
 ON_THE_WAY = {"output", "overwrite", "log", "quiet", "resume"} | {
     "device", "threads", "workers", "scheduler", "batch", "chunk", "on_bad_frame"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import mdtraj
@@ -13,13 +14,16 @@ import backmap
 from backmap.cli.main import main
 from backmap.cluster import select_device
 from backmap.errors import InputError
+from backmap.models.configuration import config_from_dict
 from backmap.models.shipped import load_model, require_model
+from backmap.models.temporal.config import TemporalConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::backmap.errors.InputWarning", "ignore:.*netCDF4")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODELS = {
     "alanine-dipeptide": EXAMPLES / "alanine_dipeptide/alanine_dipeptide.pdb",
+    "alanine-dipeptide-voxels": EXAMPLES / "alanine_dipeptide/alanine_dipeptide.pdb",
     "chignolin": EXAMPLES / "chignolin/chignolin.pdb.gz",
 }
 
@@ -56,3 +60,17 @@ def test_shipped_models_say_what_they_are():
     for name in MODELS:
         card = require_model(name).with_suffix(".md").read_text()
         assert card.startswith(f"# {name}\n")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shipped_configurations_are_those_of_the_models(name):
+    table = tomllib.loads(require_model(name).with_suffix(".toml").read_text())
+    model = load_model(name, select_device("cpu"))
+    assert config_from_dict(TemporalConfig, table["model"]) == model.config
+
+
+def test_the_example_trains_the_shipped_voxel_model():
+    shipped = tomllib.loads(require_model("alanine-dipeptide-voxels").with_suffix(".toml").read_text())
+    example = tomllib.loads((EXAMPLES / "alanine_dipeptide/voxels.toml").read_text())
+    assert example.pop("data")["train_share"] == shipped.pop("data")["train_share"]
+    assert example == shipped

@@ -159,8 +159,8 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, d
   const int64_t atoms_of_frame = residues * slots;
   auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, -1, 1);
   if (!atoms.empty()) atoms[0] = std::numeric_limits<T>::quiet_NaN();
-  const Flags present = random.flags(atoms_of_frame, 0.8), side = random.flags(atoms_of_frame, 0.5),
-              linked = random.flags(residues, 0.7);
+  const Flags present = random.flags(atoms_of_frame, 0.8), side = random.flags(atoms_of_frame, 0.5);
+  const auto following = random.integers(residues, -1, residues);
   auto bond = random.integers(2 * bonds, 0, atoms_of_frame);
   if (bonds > 0) bond[1] = atoms_of_frame;  // out of range: missing
   const auto reference = random.uniforms<T>(batch * bonds, 0.1, 0.5);
@@ -184,7 +184,7 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, d
                              present.data(),
                              0,
                              side.data(),
-                             linked.data(),
+                             following.data(),
                              bond.data(),
                              reference.data(),
                              bonds,
@@ -294,8 +294,8 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
       backbone.push_back(centre[n % 3] + T(0.3 * random.uniform() - 0.15));
   }
   const Flags present = random.flags(residues * side_slots, 0.5),
-              backbone_present = random.flags(batch * residues * backbone_slots, 0.9),
-              linked = random.flags(residues, 0.8);
+              backbone_present = random.flags(batch * residues * backbone_slots, 0.9);
+  const auto following = random.integers(residues, -1, residues);
   const auto radii = random.uniforms<T>(residues * side_slots, 0.15, 0.19),
              backbone_radii = random.uniforms<T>(residues * backbone_slots, 0.15, 0.17),
              uniform = random.uniforms<T>(batch * sweeps * residues, 0, 1),
@@ -322,7 +322,7 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
                             residues * backbone_slots,
                             radii.data(),
                             backbone_radii.data(),
-                            linked.data(),
+                            following.data(),
                             uniform.data(),
                             with_energies ? own_energy.data() : nullptr,
                             width > 0 ? box.data() : nullptr,

@@ -64,9 +64,9 @@ def apart(distance: float, first: int, second: int, sequence: tuple[str, ...] = 
     atoms[..., 0] = np.arange(15)  # all atoms 1 nm apart, the second residue 50 nm away
     atoms[1, :, 1] = 50.0
     atoms[1, second] = atoms[0, first] + [0.0, distance, 0.0]
-    linked = topology.linked()
+    following = topology.following(topology.linked())
     none = np.empty((0, 2), dtype=np.int64)
-    return bonds_and_clashes(atoms[None, None], present, linked, none, np.empty(0))[1][0, 0]
+    return bonds_and_clashes(atoms[None, None], present, following, none, np.empty(0))[1][0, 0]
 
 
 @pytest.mark.parametrize(("distance", "clash"), [(0.119, True), (0.121, False)])
@@ -106,7 +106,7 @@ def test_crowded_residues_match_a_tree_search():
     atoms = generator.random((2, 3, 20, 15, 3))
     linked = topology.linked()
     none = np.empty((0, 2), dtype=np.int64)
-    found = bonds_and_clashes(atoms, present, linked, none, np.empty(0))[1]
+    found = bonds_and_clashes(atoms, present, topology.following(linked), none, np.empty(0))[1]
     for index in np.ndindex(2, 3):
         expected = clashing_residues(atoms[index], present, linked, CLASH_DISTANCE_NM)
         np.testing.assert_array_equal(found[index], expected)

@@ -28,6 +28,18 @@ KINDS = {
     "voxels": TemporalConfig(
         "voxels", voxels=VoxelConfig(grid_points=8, sigma_nm=0.11, channels=2, latent=8)
     ),
+    "oriented": TemporalConfig(
+        "voxels",
+        voxels=VoxelConfig(
+            grid_points=8,
+            sigma_nm=0.135,
+            channels=10,
+            latent=8,
+            network="separable",
+            orientation="beads",
+            hidden=16,
+        ),
+    ),
 }
 
 
@@ -37,8 +49,8 @@ def make_model(kind: str) -> TemporalModel:
     molecule, mapping, _ = dipeptide()
     model = TemporalModel(KINDS[kind], molecule, mapping).eval()
     frame, previous = following_frames(59)
-    if kind != "voxels":
-        model.autoencoder.fit(frame, previous)
+    model.autoencoder.fit(frame, previous)
+    if model.config.representation == "internal-coordinates":
         torch.nn.init.normal_(model.autoencoder.decoder.leave.weight, std=0.1)
     model.library = torch.cat([previous, frame.unsqueeze(1)], dim=1)
     drawn = model.step(model.beads_of(frame), previous, torch.rand(59, model.uniforms_per_frame))
@@ -146,6 +158,7 @@ def test_wrong_arguments_are_explained(both, change, message):
     ("name", "structure"),
     [
         ("alanine-dipeptide", "examples/alanine_dipeptide/alanine_dipeptide.pdb"),
+        ("alanine-dipeptide-voxels", "examples/alanine_dipeptide/alanine_dipeptide.pdb"),
         ("chignolin", "examples/chignolin/chignolin.pdb.gz"),
     ],
 )

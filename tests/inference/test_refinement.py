@@ -125,6 +125,15 @@ def test_refined_frames_are_fed_back(force_field, frames):
     assert (np.abs(plain[0].atoms - built[0].atoms).max(axis=(0, 2, 3)) > 1e-3).all()
 
 
+def test_beads_lie_where_they_are_given_although_they_are_not_drawn_there(force_field, frames):
+    given = [beads(3), beads(3, seed=1)]
+    plain = TemporalBuilder(ToyTemporal(), samples=2, seed=5, trajectories=(0, 1)).reconstruct(*part(given))
+    refined = rolling(force_field, frames).reconstruct(*part(given))
+    for wanted, drawn, built in zip(given, plain, refined, strict=True):
+        assert np.abs(drawn.coordinates[..., BEAD_ATOMS, :] - wanted).max() > 1e-4
+        assert np.abs(built.coordinates[..., BEAD_ATOMS, :] - wanted).max() < 1e-6
+
+
 def test_the_candidate_of_lowest_energy_is_chosen(force_field, frames):
     run = refinement(force_field, frames, steps=1, draws=3)
     candidates = frames[:, None].repeat(1, 3, 1, 1)

@@ -13,10 +13,9 @@ from backmap.io import AtomList, open_source, open_writer, source_from_mdtraj, t
 from backmap.io.selection.disulfide_records import (
     bonded_sulfurs,
     disulfides_of_frame,
-    named_by_link,
-    named_in_mmcif,
     with_disulfides,
 )
+from backmap.io.selection.links import Links, links_in_mmcif, read_links
 from tests.io.conftest import helix
 from tests.proteins import c_alpha_list
 
@@ -53,11 +52,12 @@ def test_insertion_codes_belong_to_the_name(helix_of_cysteines):
 
 
 def test_links_come_before_what_the_file_names(helix_of_cysteines):
-    source = open_source(helix_of_cysteines(ssbond("A    5 ", "A   13 ")))
+    path = helix_of_cysteines(ssbond("A    5 ", "A   13 "))
+    source = open_source(path)
     with pytest.warns(InputWarning, match="ignored the disulfide"):
         assert source.disulfides.tolist() == []
-    link = named_by_link("A:5:SG-A:2:SG")
-    assert source.disulfides_with([link]).tolist() == [[1, 4]]
+    source = open_source(path, links=read_links(["A:5:SG-A:2:SG"]))
+    assert source.disulfides.tolist() == [[1, 4]]
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_links_come_before_what_the_file_names(helix_of_cysteines):
     ],
 )
 def test_impossible_links_are_refused(helix_of_cysteines, links, message):
-    source = open_source(helix_of_cysteines())
+    source = open_source(helix_of_cysteines(), links=read_links(links))
     with pytest.raises(InputError, match=message):
-        source.disulfides_with([named_by_link(link) for link in links])
+        _ = source.disulfides
 
 
 @pytest.mark.parametrize(("link", "first", "second"), [
@@ -80,13 +80,13 @@ def test_impossible_links_are_refused(helix_of_cysteines, links, message):
     (":-3:SG-long:30B:SG", ("", -3, ""), ("long", 30, "B")),
 ])  # fmt: skip
 def test_links_name_chain_number_and_insertion_code(link, first, second):
-    assert named_by_link(link) == (first, second)
+    assert read_links([link]) == Links(disulfides=((first, second),))
 
 
 @pytest.mark.parametrize("link", ["", "A:12-B:30", "A:12:SG", "A:x:SG-B:30:SG", "A:12:CA-B:30:SG"])
 def test_other_links_are_refused(link):
     with pytest.raises(InputError, match=f"link {link}: (give both atoms as|only disulfides)"):
-        named_by_link(link)
+        read_links([link])
 
 
 def test_without_records_there_are_none(helix_of_cysteines):
@@ -98,7 +98,7 @@ def test_a_named_bond_without_a_residue_number_is_left_out(number):
     ends = "".join(f"_struct_conn.ptnr{end}_auth_{part}_id\n" for end in (1, 2) for part in ("asym", "seq"))
     rows = f"disulf A {number} A 5\ndisulf A 2 A 5\n"
     text = f"data_x\nloop_\n_struct_conn.conn_type_id\n{ends}{rows}"
-    (bond,) = named_in_mmcif(gemmi.cif.read_string(text).sole_block())
+    ((bond,), ()) = links_in_mmcif(gemmi.cif.read_string(text).sole_block())
     assert [place.number for place in bond] == [2, 5]
 
 

@@ -31,8 +31,21 @@ SMALL_TEMPORAL = {
         "internal-coordinates", internal=InternalConfig(hidden=8, layers=1, latent=4, regression=True)
     ),
     "voxels": TemporalConfig("voxels", voxels=VoxelConfig(grid_points=4, channels=2, latent=8)),
+    "separable": TemporalConfig(
+        "voxels",
+        voxels=VoxelConfig(
+            grid_points=4,
+            sigma_nm=0.22,
+            channels=4,
+            latent=4,
+            network="separable",
+            orientation="beads",
+            hidden=8,
+            layers=1,
+        ),
+    ),
 }
-NAMES = ("protein", "compact", "unet", "internal", "voxels")
+NAMES = ("protein", "compact", "unet", "internal", "voxels", "separable")
 
 
 def small_checkpoint(name: str) -> Checkpoint:
@@ -50,8 +63,9 @@ def _temporal(config: TemporalConfig) -> TemporalModel:
     molecule, mapping, _ = dipeptide()
     model = TemporalModel(config, molecule, mapping).eval()
     frame, previous = following_frames(9)
-    if config.representation != "voxels":
+    if config is not SMALL_TEMPORAL["voxels"]:
         model.autoencoder.fit(frame, previous)
+    if config.representation == "internal-coordinates":
         model.force_field = _force_field(molecule.n_atoms)
     model.library = torch.cat([previous, frame.unsqueeze(1)], dim=1)
     return model

@@ -11,7 +11,7 @@ NAMES = [
     "backbone_present",
     "radii",
     "backbone_radii",
-    "linked",
+    "following",
     "uniforms",
     "strength",
     "box",
@@ -30,7 +30,7 @@ def arguments(batch=(2,), residues=20, candidates=5, side_slots=4, backbone_slot
         torch.rand(*batch, residues, backbone_slots) < 0.9,
         0.15 + 0.04 * torch.rand(residues, side_slots, dtype=dtype),
         0.15 + 0.02 * torch.rand(residues, backbone_slots, dtype=dtype),
-        torch.rand(residues) < 0.8,
+        torch.randint(-1, max(residues, 1), (residues,)),
         torch.rand(*batch, sweeps, residues, dtype=dtype),
         200.0,
     ]
@@ -126,7 +126,7 @@ def test_draws_follow_the_boltzmann_distribution():
         torch.ones(2, 1, dtype=torch.bool),
         torch.full((2, 1), 0.16).double(),
         torch.full((2, 1), 0.16).double(),
-        torch.zeros(2, dtype=torch.bool),
+        torch.full((2,), -1),
         torch.rand(frames, 1, 2, dtype=torch.float64),
         strength=300.0,
     )
@@ -148,7 +148,7 @@ def contact(linked, *, through_backbone):
         torch.ones(2, 1, dtype=torch.bool),
         torch.full((2, 1), 0.17),
         torch.full((2, 1), 0.17),
-        torch.tensor([linked, False]),
+        torch.tensor([1 if linked else -1, -1]),
         torch.zeros(0, 2),
         strength=100.0,
     )
@@ -262,8 +262,8 @@ def test_frames_are_independent():
         ("radii", lambda a: a[1:], ValueError, r"radii must have shape \[20, 4\], got \[19, 4\]"),
         ("backbone_radii", lambda a: a.float(), TypeError, "backbone_radii must have dtype Double"),
         ("backbone_radii", lambda a: a[1:], ValueError, r"backbone_radii must have shape \[20, 4\]"),
-        ("linked", lambda a: a.int(), TypeError, "linked must have dtype Bool, got Int"),
-        ("linked", lambda a: a[1:], ValueError, r"linked must have shape \[20\], got \[19\]"),
+        ("following", lambda a: a.int(), TypeError, "following must have dtype Long, got Int"),
+        ("following", lambda a: a[1:], ValueError, r"following must have shape \[20\], got \[19\]"),
         ("uniforms", lambda a: a.float(), TypeError, "uniforms must have dtype Double, got Float"),
         ("uniforms", lambda a: a[..., 1:], ValueError, r"uniforms must have shape \[2, 3, 20\], got \[2, 3,"),
         ("strength", lambda a: -1.0, ValueError, "strength must be finite and 0 or more, got -1"),
@@ -283,10 +283,10 @@ def test_bad_input(name, change, error, message):
 def test_torchscript():
     @torch.jit.script
     def packed(
-        candidates, there, backbone, backbone_there, radii, backbone_radii, linked, uniforms, stiff: float
+        candidates, there, backbone, backbone_there, radii, backbone_radii, following, uniforms, stiff: float
     ):
         return torch.ops.backmap.pack_side_chains(
-            candidates, there, backbone, backbone_there, radii, backbone_radii, linked, uniforms, stiff
+            candidates, there, backbone, backbone_there, radii, backbone_radii, following, uniforms, stiff
         )
 
     args = arguments()

@@ -379,10 +379,11 @@ def test_descent_repairs_a_structure():
     terms["present"] = torch.from_numpy(present_atoms(source))
     side_chain = torch.zeros_like(terms["present"])
     side_chain[:, SIDE_CHAIN] = True
+    following = torch.from_numpy(source.topology.following(source.linked))
 
     def good_bonds_and_clashes(atoms):
         _, _, counts = structure_score(
-            atoms, side_chain, torch.from_numpy(source.linked), terms["bonds"], terms["bond_lengths"],
+            atoms, side_chain, following, terms["bonds"], terms["bond_lengths"],
             present=terms["present"],
         )  # fmt: skip
         return (counts[0] / counts[1]).item(), counts[2].item()

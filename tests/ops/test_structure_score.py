@@ -4,7 +4,7 @@ import torch
 from backmap.ops import reference, structure_score
 
 operator = torch.ops.backmap.structure_score.default
-NAMES = ["atoms", "present", "side_chain", "linked", "bonds", "reference_lengths", "bond_tolerance",
+NAMES = ["atoms", "present", "side_chain", "following", "bonds", "reference_lengths", "bond_tolerance",
          "clash_distance", "box"]  # fmt: skip
 BOXES = ["orthorhombic", "triclinic", "one cell", "two cells", "long and narrow"]
 
@@ -17,7 +17,7 @@ def arguments(batch=(2,), residues=30, slots=6, bonds=40, dtype=torch.float64):
         torch.rand(*batch, residues, slots, 3, dtype=dtype),
         torch.rand(*batch, residues, slots) < 0.8,
         torch.rand(residues, slots) < 0.5,
-        torch.rand(residues) < 0.8,
+        torch.randint(-1, max(residues, 1), (residues,)),
         torch.stack([i, j], -1),
         torch.rand(bonds, dtype=dtype) + 0.2,
         0.3,
@@ -123,7 +123,7 @@ def hand_made(distance, *, apart=1, linked=False, side=(False, False)):
     _, clash, counts = structure_score(
         atoms,
         side_chain,
-        torch.full((apart + 1,), linked),
+        torch.arange(1, apart + 2) if linked else torch.full((apart + 1,), -1),
         torch.zeros(0, 2, dtype=torch.int64),
         torch.zeros(0, dtype=torch.float64),
     )
@@ -148,7 +148,7 @@ def test_definition_of_a_good_bond():
     present[0, 6] = False
     bonds = torch.stack([torch.zeros(6, dtype=torch.int64), torch.arange(1, 7)], -1)
     deviation, _, counts = structure_score(
-        atoms, present, torch.zeros(1, dtype=torch.bool), bonds, torch.full((6,), 0.1, dtype=torch.float64),
+        atoms, present, torch.full((1,), -1), bonds, torch.full((6,), 0.1, dtype=torch.float64),
         present=present, bond_tolerance=0.1 + 1e-12,
     )  # fmt: skip
     torch.testing.assert_close(deviation[:5], lengths[:5] / 0.1 - 1, atol=1e-7, rtol=0)
@@ -186,7 +186,9 @@ def test_gradcheck(batch, in_box, boxes):
 def test_gradient_at_zero_length_is_zero():
     atoms = torch.zeros(2, 1, 3, dtype=torch.float64, requires_grad=True)
     no = torch.zeros(2, 1, dtype=torch.bool)
-    structure_score(atoms, no, no[:, 0], torch.tensor([[0, 1]]), torch.ones(1).double())[0].sum().backward()
+    structure_score(atoms, no, torch.full((2,), -1), torch.tensor([[0, 1]]), torch.ones(1).double())[
+        0
+    ].sum().backward()
     assert not atoms.grad.any()
 
 
@@ -254,8 +256,8 @@ def replaced(bonds, value):
         ("present", lambda a: a[:1], ValueError, r"present must have shape \[2, 30, 6\] or \[30, 6\]"),
         ("side_chain", lambda a: a.int(), TypeError, "side_chain must have dtype Bool, got Int"),
         ("side_chain", lambda a: a[1:], ValueError, r"side_chain must have shape \[30, 6\], got \[29, 6\]"),
-        ("linked", lambda a: a.int(), TypeError, "linked must have dtype Bool, got Int"),
-        ("linked", lambda a: a[1:], ValueError, r"linked must have shape \[30\], got \[29\]"),
+        ("following", lambda a: a.int(), TypeError, "following must have dtype Long, got Int"),
+        ("following", lambda a: a[1:], ValueError, r"following must have shape \[30\], got \[29\]"),
         ("bonds", lambda a: a.int(), TypeError, "bonds must have dtype Long, got Int"),
         ("bonds", lambda a: a[0], ValueError, r"bonds must have shape \(bonds, 2\), got \[2\]"),
         ("bonds", lambda a: a[:, :1], ValueError, r"bonds must have shape \[40, 2\], got \[40, 1\]"),
@@ -287,9 +289,9 @@ def test_bad_input(name, change, error, message, boxes):
 
 def test_torchscript():
     @torch.jit.script
-    def scored(atoms, present, side_chain, linked, bonds, lengths, tolerance: float, distance: float):
+    def scored(atoms, present, side_chain, following, bonds, lengths, tolerance: float, distance: float):
         return torch.ops.backmap.structure_score(
-            atoms, present, side_chain, linked, bonds, lengths, tolerance, distance
+            atoms, present, side_chain, following, bonds, lengths, tolerance, distance
         )
 
     args = arguments()
@@ -310,8 +312,8 @@ def test_compile(boxes):
 
 def test_export_with_a_dynamic_batch(boxes):
     class Score(torch.nn.Module):
-        def forward(self, atoms, present, side_chain, linked, bonds, lengths, box):
-            return operator(atoms, present, side_chain, linked, bonds, lengths, 0.3, 0.12, box)
+        def forward(self, atoms, present, side_chain, following, bonds, lengths, box):
+            return operator(atoms, present, side_chain, following, bonds, lengths, 0.3, 0.12, box)
 
     def inputs(batch):
         args = arguments((batch,))

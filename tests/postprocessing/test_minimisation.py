@@ -12,8 +12,9 @@ import pytest
 from backmap.errors import InputError
 from backmap.io import AtomList
 from backmap.io.mdtraj_objects import mdtraj_topology
+from backmap.physics.minimisation import FixedSites
 from backmap.postprocessing import Hydrogens
-from backmap.postprocessing.minimisation import FORCE_FIELD, RestrainedMinimisation
+from backmap.postprocessing.minimisation import FORCE_FIELD, RestrainedMinimisation, explicit_radii
 
 ITERATIONS = 20
 Protein = tuple[AtomList, np.ndarray]
@@ -122,3 +123,29 @@ def test_what_cannot_be_used_is_named(protein, disulfide, whole):
     unknown = replace(complete, bonds=complete.bonds[1:])
     with pytest.raises(InputError, match="chain A residue 1 ALA: "):
         RestrainedMinimisation(unknown, iterations=1)
+
+
+def clearance(frames: np.ndarray, atoms: AtomList, beside: FixedSites) -> np.ndarray:
+    """How far (frames, atoms) atoms are from touching a site, in nm; negative if they overlap it."""
+    apart = np.linalg.norm(frames[:, :, None] - beside.positions[:, None], axis=-1)
+    return (apart - explicit_radii(atoms)[:, None] - beside.radii).min(axis=2)
+
+
+def test_other_molecules_are_avoided(whole):
+    """Sites on the far side of the ends of side chains push these away, and nothing else."""
+    atoms, frames = whole
+    minimisation = RestrainedMinimisation(atoms, iterations=100)
+    relaxed = minimisation.apply(frames)
+    ends = [np.flatnonzero(select(atoms, name))[0] for name in ("HZ2", "HH21", "HE1")]
+    away = frames[:, ends] - frames.mean(axis=1, keepdims=True)
+    sites = frames[:, ends] + 0.10 * away / np.linalg.norm(away, axis=-1, keepdims=True)
+    beside = FixedSites(sites, np.array([0.14, 0.16, 0.10]))
+    moved = minimisation.apply_beside(frames, beside)
+    assert clearance(relaxed, atoms, beside).min() < -0.12
+    assert clearance(moved, atoms, beside).min() > -0.06
+    far = np.linalg.norm(frames[:, :, None] - sites[:, None], axis=-1).min(axis=2) > 1.2
+    assert np.abs(moved - relaxed)[far].max() < 0.03
+    alone = minimisation.apply_beside(frames[1:2], FixedSites(sites[1:2], beside.radii))
+    assert np.array_equal(alone[0], moved[1])
+    nothing = FixedSites(sites + 50.0, beside.radii)
+    assert np.array_equal(minimisation.apply_beside(frames, nothing), relaxed)

@@ -27,6 +27,20 @@ VOXELS = TemporalConfig(
     "voxels", voxels=VoxelConfig(grid_points=6, width_nm=1.2, sigma_nm=0.095, channels=2, latent=8)
 )
 
+ORIENTED = TemporalConfig(
+    "voxels",
+    voxels=VoxelConfig(
+        grid_points=8,
+        sigma_nm=0.135,
+        channels=4,
+        latent=8,
+        network="separable",
+        orientation="beads",
+        hidden=16,
+    ),
+)
+CONFIGS = {"internal": INTERNAL, "regression": REGRESSION, "voxels": VOXELS, "oriented": ORIENTED}
+
 
 def training(epochs: int, **settings) -> TemporalTrainingConfig:
     loop = LoopConfig(epochs, drawn_per_epoch=64, batch=16, warm_up_epochs=1, validate_every=1)
@@ -40,7 +54,7 @@ def train(config, settings, folder, resume=False, **options):
     return train_temporal(config, settings, molecule, mapping, data, held_out, folder, CPU, resume, **options)
 
 
-@pytest.mark.parametrize("config", [INTERNAL, REGRESSION, VOXELS], ids=["internal", "regression", "voxels"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_resumed_equals_uninterrupted(config, tmp_path, monkeypatch):
     whole = train(config, training(3), tmp_path / "whole")
     train_epoch = TrainingLoop._train_epoch
@@ -60,7 +74,7 @@ def test_resumed_equals_uninterrupted(config, tmp_path, monkeypatch):
     assert [e["loss"] for e in whole.history] == [e["loss"] for e in resumed.history]
 
 
-@pytest.mark.parametrize("config", [INTERNAL, VOXELS], ids=["internal", "voxels"])
+@pytest.mark.parametrize("config", [INTERNAL, VOXELS, ORIENTED], ids=["internal", "voxels", "oriented"])
 def test_loss_falls(config, tmp_path):
     loop = LoopConfig(
         12, drawn_per_epoch=128, batch=16, learning_rate=3e-3, schedule="constant", validate_every=12
@@ -101,6 +115,8 @@ def test_schedules():
     cyclic = DivergenceSchedule(cycles=2, steps_per_cycle=100)
     assert [cyclic.weight(step) for step in (0, 25, 50, 99, 100, 125, 200)] == [0, 0.5, 1, 1, 0, 0.5, 1]
     assert DivergenceSchedule().weight(0) == 1
+    falling = DivergenceSchedule(cycles=1, steps_per_cycle=100, start=5)
+    assert [falling.weight(step) for step in (0, 25, 50, 99, 100, 1000)] == [5, 3, 1, 1, 1, 1]
 
 
 def test_rotations_are_rotations():

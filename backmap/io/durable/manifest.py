@@ -9,6 +9,7 @@ import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import backmap
 
@@ -51,12 +52,21 @@ def write_manifest(path: Path, entries: Mapping[str, object]) -> None:
         path.write_text(json.dumps({**entries, "versions": versions()}, indent=2) + "\n", encoding="utf-8")
 
 
-def read_outputs(path: Path) -> list[str]:
-    """Return the outputs that a manifest lists, by name: files in its own folder; empty if it lists none."""
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the entries of a manifest, without versions; none if it is missing or damaged."""
     found: object = None
     with suppress(OSError, ValueError, RecursionError):
         found = json.loads(path.read_bytes())
-    names = found.get("outputs") if isinstance(found, dict) else None
+    return (
+        {name: entry for name, entry in found.items() if name != "versions"}
+        if isinstance(found, dict)
+        else {}
+    )
+
+
+def read_outputs(path: Path) -> list[str]:
+    """Return the outputs that a manifest lists, by name: files in its own folder; empty if it lists none."""
+    names = read_manifest(path).get("outputs")
     if not isinstance(names, list):
         return []
     return [name for name in names if isinstance(name, str) and name and name == Path(name).name]

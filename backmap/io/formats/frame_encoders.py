@@ -39,6 +39,7 @@ from ..naming import (
     suffix_of,
 )
 from ..selection.disulfide_records import disulfides_of_frame, with_disulfides
+from ..selection.rings import closing_bonds_of_frame
 from .ascii_names import ascii_name
 from .frame_layout import dcd_bytes, trr_layout, xtc_layout
 from .frame_times import AKMA_PS
@@ -47,8 +48,9 @@ from .structure_file import ANGSTROM_PER_NM
 from .structure_records import (
     MMCIF_HEADER,
     gro_template,
-    mmcif_disulfides,
+    mmcif_links,
     mmcif_template,
+    pdb_closing_bonds,
     pdb_disulfides,
     pdb_template,
     require_plain_names,
@@ -149,8 +151,10 @@ class PdbEncoder(_TextEncoder):
         self._atoms, self._template = atoms, functools.cache(partial(pdb_template, atoms))
 
     def begin(self, frames: Frames) -> bytes:
-        """Return the disulfides and the box of the first frame."""
-        bonds = pdb_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
+        """Return the bonds that need a record, and the box, of the first frame."""
+        first = frames.coordinates[0]
+        bonds = pdb_disulfides(self._atoms, disulfides_of_frame(self._atoms, first))
+        bonds += pdb_closing_bonds(self._atoms, closing_bonds_of_frame(self._atoms, first))
         return f"{bonds}{self._cell(frames)}".encode()
 
     def encode(self, frames: Frames) -> bytes:
@@ -210,10 +214,15 @@ class MmcifEncoder(_TextEncoder):
         self._name = _NOT_IN_BLOCK_NAMES.sub("_", stem_of(final)) or "backmap"
 
     def begin(self, frames: Frames) -> bytes:
-        """Return the box and the disulfides of the first frame, and the columns of the table."""
+        """Return the box of the first frame, its bonds that need a row, and the columns of the table."""
         box = frames.box
         cell = "" if box is None or not box[0].any() else _mmcif_cell(box[0], frames.space_group)
-        bonds = mmcif_disulfides(self._atoms, disulfides_of_frame(self._atoms, frames.coordinates[0]))
+        first = frames.coordinates[0]
+        bonds = mmcif_links(
+            self._atoms,
+            disulfides_of_frame(self._atoms, first),
+            closing_bonds_of_frame(self._atoms, first),
+        )
         return f"data_{self._name}\n#\n{cell}{bonds}{MMCIF_HEADER}".encode()
 
     def encode(self, frames: Frames) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 from backmap.errors import InputError, InputWarning
 
 from ..frames import Frames
-from ..selection.disulfide_records import NamedBond, named_in_mmcif
+from ..selection.links import Links, links_in_mmcif
 from ..selection.records import ResidueRecord
 from .pdb_file import read_residue_number
 from .reading_errors import explain_reading
@@ -51,9 +51,9 @@ class MmcifFile:
         return residues_of([self._row(index) for index in self._models[0]]) if self._models else []
 
     @property
-    def disulfides(self) -> list[NamedBond]:
-        """Disulfides named by ``_struct_conn``."""
-        return named_in_mmcif(self._block) if self._block is not None else []
+    def links(self) -> Links:
+        """Bonds named by ``_struct_conn``."""
+        return links_in_mmcif(self._block) if self._block is not None else Links()
 
     @property
     def n_atoms(self) -> int:

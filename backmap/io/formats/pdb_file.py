@@ -13,7 +13,7 @@ from backmap.chemistry import standard_residue_name
 from backmap.errors import InputEndsEarly, InputError
 
 from ..frames import NO_SYMMETRY, Frames
-from ..selection.disulfide_records import NamedBond, named_in_pdb
+from ..selection.links import Links, links_in_pdb
 from ..selection.protein_selection import CAPS, IONS, WATERS
 from ..selection.records import ResidueRecord
 from .structure_file import (
@@ -53,9 +53,9 @@ class PdbFile:
         return residues_of(_rows(self._first))
 
     @property
-    def disulfides(self) -> list[NamedBond]:
-        """Disulfides named by SSBOND records."""
-        return [bond for bond in map(named_in_pdb, self._first.disulfides) if bond is not None]
+    def links(self) -> Links:
+        """Bonds named by SSBOND and LINK records."""
+        return links_in_pdb(self._first.links)
 
     @property
     def n_atoms(self) -> int:
@@ -157,8 +157,8 @@ class PdbFile:
                         raise too_large(self.path)
             elif line[:6].rstrip() == "TER":
                 model.parts += 1
-            elif line.startswith("SSBOND"):
-                model.disulfides.append(line)
+            elif line.startswith(("SSBOND", "LINK  ")):
+                model.links.append(line)
             elif line.startswith("CRYST1"):
                 cell, space_group = _cell(line), space_group_of(line[_SPACE_GROUP])
             elif line.startswith(_BEGIN_OF_MODEL):
@@ -198,7 +198,7 @@ class _Model:
         self.line_numbers: list[int] = []
         self.part_of: list[int] = []
         self.parts = 0
-        self.disulfides: list[str] = []
+        self.links: list[str] = []
         self.cell: np.ndarray | None = None
         self.space_group = NO_SYMMETRY
 

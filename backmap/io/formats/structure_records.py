@@ -163,6 +163,19 @@ def pdb_disulfides(atoms: AtomList, disulfides: Iterable[tuple[int, int, float]]
     return "".join(lines)
 
 
+def pdb_closing_bonds(atoms: AtomList, closing: Iterable[tuple[int, int, float]]) -> str:
+    """Write LINK records from C to N of pairs of residues with the length of their bond in nm."""
+    lines = []
+    for last, first, length in closing:
+        ends = []
+        for index, name in ((last, "C"), (first, "N")):
+            residue = atoms.residues[index]
+            place = _pdb_place(residue.name, atoms.chain_ids[residue.chain])
+            ends.append(f" {name:<3} {place}{hybrid_36(residue.number, 4)}{residue.insertion_code or ' '}")
+        lines.append(f"LINK        {ends[0]}{'':15}{ends[1]}  {'1555':>6} {'1555':>6} {10 * length:5.2f}\n")
+    return "".join(lines)
+
+
 @lru_cache(maxsize=1)
 def gro_template(atoms: AtomList) -> str:
     """Write the number of atoms and their lines with ``%8.3f`` in place of every coordinate."""
@@ -243,23 +256,31 @@ _struct_conn.pdbx_dist_value
 """
 
 
-def mmcif_disulfides(atoms: AtomList, disulfides: Sequence[tuple[int, int, float]]) -> str:
-    """Write the table ``_struct_conn`` for pairs of residues with the length of their bond in nm."""
-    if not disulfides:
+def mmcif_links(
+    atoms: AtomList,
+    disulfides: Sequence[tuple[int, int, float]],
+    closing: Sequence[tuple[int, int, float]] = (),
+) -> str:
+    """Write the table ``_struct_conn`` of disulfides and of bonds from C to N.
+
+    Both are pairs of residues with the length of their bond in nm.
+    """
+    if not disulfides and not closing:
         return ""
     asym, lines = _asym_names(atoms.chain_ids), [_STRUCT_CONN]
     positions: list[int] = []
     for index, _ in enumerate(atoms.residues):
         begins = index == 0 or atoms.ends_chain(index - 1)
         positions.append(1 if begins else positions[-1] + 1)
-    for serial, (first, second, length) in enumerate(disulfides, start=1):
-        ends = []
-        for index in (first, second):
-            residue = atoms.residues[index]
-            author = _author_chain(atoms, residue.chain, asym)
-            label = f"{asym[residue.chain]} {_cif_word(residue.name)} {positions[index]} SG"
-            ends.append(f"{label} {author} {residue.number} {_insertion_code(residue)} 1_555")
-        lines.append(f"disulf{serial} disulf {' '.join(ends)} {10 * length:.3f}\n")
+    for kind, names, bonds in (("disulf", ("SG", "SG"), disulfides), ("covale", ("C", "N"), closing)):
+        for serial, (first, second, length) in enumerate(bonds, start=1):
+            ends = []
+            for index, name in zip((first, second), names, strict=True):
+                residue = atoms.residues[index]
+                author = _author_chain(atoms, residue.chain, asym)
+                label = f"{asym[residue.chain]} {_cif_word(residue.name)} {positions[index]} {name}"
+                ends.append(f"{label} {author} {residue.number} {_insertion_code(residue)} 1_555")
+            lines.append(f"{kind}{serial} {kind} {' '.join(ends)} {10 * length:.3f}\n")
     return "".join([*lines, "#\n"])
 
 

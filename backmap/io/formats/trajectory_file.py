@@ -14,7 +14,7 @@ from backmap.errors import InputEndsEarly, InputError
 
 from ..frames import Frames, join_frames
 from ..naming import HDF5_SUFFIXES, NETCDF_SUFFIXES, STREAMED_SUFFIXES, suffix_of
-from ..selection.disulfide_records import NamedBond, named_in_topology
+from ..selection.links import Links, links_in_topology
 from ..selection.records import ResidueRecord
 from .frame_layout import FrameLayout, dcd_bytes, trr_layout, xtc_layout
 from .reading_errors import unreadable
@@ -152,6 +152,10 @@ class StreamedTrajectory:
             return file.extent()
 
 
+_UNEVEN, _ROUNDING = 1e-3, 1e-6
+"""Relative differences of equal steps in time, and of the times themselves."""
+
+
 class LoadedTrajectory:
     """A trajectory in memory."""
 
@@ -162,6 +166,18 @@ class LoadedTrajectory:
         self.n_frames = trajectory.n_frames
         vectors = _box_vectors(trajectory.unitcell_lengths, trajectory.unitcell_angles)
         self._everything = Frames(coordinates=trajectory.xyz, time=trajectory.time, box=vectors)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its times are those of a simulation: ascending in equal steps, and not just 0, 1, 2 ..."""
+        time = self._everything.time
+        if time is None or len(time) < 2 or not np.isfinite(time).all():
+            return False
+        time = np.asarray(time, dtype=np.float64)
+        steps = np.diff(time)
+        rounding = _ROUNDING * np.abs(time).max()  # times may come from single precision
+        even = np.abs(steps - steps.mean()).max() <= _UNEVEN * steps.mean() + rounding
+        return bool(steps.min() > 0 and even and not np.array_equal(time, np.arange(len(time))))
 
     def read(self, numbers: range, frames_per_read: int) -> Iterator[Frames]:
         """Yield the frames with the given numbers, a few at a time."""
@@ -231,9 +247,9 @@ class TopologyFile:
         return residue_records(self.topology)
 
     @property
-    def disulfides(self) -> list[NamedBond]:
-        """Disulfides among its bonds."""
-        return named_in_topology(self.topology)
+    def links(self) -> Links:
+        """Bonds between residues that are no neighbours."""
+        return links_in_topology(self.topology)
 
 
 def residue_records(topology: mdtraj.Topology) -> list[ResidueRecord]:

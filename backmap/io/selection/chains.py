@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
 
 from backmap.chemistry import Topology
 from backmap.chemistry.topology import can_be_bonded, number_steps
-from backmap.errors import InputWarning
 
 from .protein_selection import ProteinSelection
 from .whole_molecules import neighbour_steps
@@ -19,9 +17,6 @@ _SLACK_NM = 0.1
 _FARTHEST_SPANNED_NM = 5.0
 _MOST_LEFT_OUT = 100
 """Gaps in the middle of a chain hardly ever have more residues, or span a longer distance."""
-_CLOSED_NM = (0.36, 0.40)
-_RING_LENGTHS = (5, 40)
-"""Cyclic peptides are short, and the bond that closes the ring is as long as the others."""
 
 
 def divide_chains(
@@ -97,24 +92,3 @@ def _divided(topology: Topology, begins: np.ndarray, numbered: np.ndarray) -> To
         chain_ids=tuple(topology.chain_ids[topology.chain_index[index]] for index in first),
         residue_numbers=numbers,
     )
-
-
-def warn_of_rings(topology: Topology, linked: np.ndarray, c_alpha: np.ndarray, file: str) -> None:
-    """Warn once about chains whose ends are at bonding distance, given C-alphas (residues, 3) in nm."""
-    last = np.flatnonzero(topology.chain_ends)
-    first = np.append(0, last[:-1] + 1)
-    apart = np.linalg.norm(c_alpha[last] - c_alpha[first], axis=-1)
-    unbroken = np.bincount(topology.chain_index, ~linked) == 1
-    length = last - first + 1
-    closed = (apart > _CLOSED_NM[0]) & (apart < _CLOSED_NM[1]) & unbroken
-    closed &= (length >= _RING_LENGTHS[0]) & (length <= _RING_LENGTHS[1])
-    if closed.any():
-        ring = int(closed.argmax())
-        more = f" (and {closed.sum() - 1} more chains)" if closed.sum() > 1 else ""
-        warnings.warn(
-            f"{file}: {topology.describe(first[ring])} and {topology.describe(last[ring])} are at bonding "
-            f"distance ({apart[ring]:.2f} nm) like the ends of a cyclic peptide{more}; "
-            "the chain is built open, with two ends",
-            InputWarning,
-            stacklevel=2,
-        )

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
 
-import gemmi
 import numpy as np
 
 from backmap.chemistry import RESIDUE_INDEX, Topology
@@ -22,90 +18,14 @@ from backmap.chemistry.topology import (
 from backmap.errors import InputError, InputWarning
 
 from ..atom_list import AtomList
-
-if TYPE_CHECKING:
-    import mdtraj
-
-
-class ResiduePlace(NamedTuple):
-    """The name of a residue in a file: chain, number and insertion code."""
-
-    chain_id: str
-    number: int
-    insertion_code: str
-
-    def __str__(self) -> str:
-        """Name the residue for a message: ``chain A residue 27B``."""
-        return (
-            f"{f'chain {self.chain_id} ' if self.chain_id else ''}residue {self.number}{self.insertion_code}"
-        )
-
+from .links import NamedBond, ResiduePlace
 
 _SULFURS = {("CYS", "SG"), ("CYX", "SG"), ("DCY", "SG")}
 _FARTHER = 1.001
 """Keeps rounding from excluding a pair at the end of the range."""
 
-NamedBond = tuple[ResiduePlace, ResiduePlace]
 
-
-def named_in_pdb(record: str) -> NamedBond | None:
-    """Read an SSBOND record of a PDB file; None if it is damaged or joins symmetry mates."""
-    record = record.ljust(72)
-    first, second = record[15:22], record[29:36]
-    if record[59:65].strip() != record[66:72].strip():
-        return None
-    try:
-        return _place(first[0], first[2:6], first[6]), _place(second[0], second[2:6], second[6])
-    except ValueError:
-        return None
-
-
-def named_in_mmcif(block: gemmi.cif.Block) -> list[NamedBond]:
-    """List the disulfides of ``_struct_conn`` with residue numbers, except those between symmetry mates."""
-    columns = ("ptnr{}_auth_asym_id", "ptnr{}_auth_seq_id", "?pdbx_ptnr{}_PDB_ins_code", "?ptnr{}_symmetry")
-    tags = [column.format(end) for end in (1, 2) for column in columns]
-    bonds: list[NamedBond] = []
-    for row in block.find("_struct_conn.", ["conn_type_id", *tags]):
-        kind, *values = (gemmi.cif.as_string(row[at]) if row.has(at) else "" for at in range(len(row)))
-        *first, symmetry_of_first = values[:4]
-        *second, symmetry_of_second = values[4:]
-        if kind == "disulf" and symmetry_of_first == symmetry_of_second:
-            with suppress(ValueError):
-                bonds.append((_place(*first), _place(*second)))
-    return bonds
-
-
-def named_in_topology(topology: mdtraj.Topology) -> list[NamedBond]:
-    """List the bonds between cysteine sulfurs in a topology."""
-    return [
-        (_residue_place(first.residue), _residue_place(second.residue))
-        for first, second in topology.bonds
-        if first.name.strip() == second.name.strip() == "SG"
-    ]
-
-
-_END = r"([^:]*):(-?\d+)([A-Za-z]?):(\w+)"
-_LINK = re.compile(f"{_END}-{_END}")
-
-
-def named_by_link(text: str) -> NamedBond:
-    """Read a link as given on the command line, ``A:12:SG-B:30:SG``.
-
-    Raises
-    ------
-    InputError
-        If it is not of this form, or is not between sulfurs.
-    """
-    found = _LINK.fullmatch(text)
-    if found is None:
-        raise InputError(f"link {text}: give both atoms as CHAIN:NUMBER:NAME, as in A:12:SG-B:30:SG")
-    first, second = found.groups()[:4], found.groups()[4:]
-    if {first[3], second[3]} != {"SG"}:
-        raise InputError(f"link {text}: only disulfides, between atoms SG of cysteines, can be built")
-    return _place(*first[:3]), _place(*second[:3])
-
-
-def require_links(
+def require_named(
     bonds: Sequence[NamedBond], topology: Topology, c_alpha: np.ndarray, file: str, reach_nm: float = 0.0
 ) -> None:
     """Refuse links that are not possible, given positions as :func:`find_named` takes them."""
@@ -116,11 +36,6 @@ def require_links(
         if reason := _reason_against(places, taken, c_alpha, reach_nm):
             raise InputError(f"{file}: no disulfide can link {bond[0]} and {bond[1]}: {reason}")
         taken.update((places[0][0], places[1][0]))
-
-
-def _residue_place(residue: Any) -> ResiduePlace:
-    """Return the place of a residue of mdtraj."""
-    return ResiduePlace((residue.chain.chain_id or "").strip(), residue.resSeq, "")
 
 
 def find_named(
@@ -172,10 +87,8 @@ def find_named(
 def _cysteines(topology: Topology) -> dict[ResiduePlace, list[int]]:
     """Return the rows of cysteines by their names in the file."""
     rows: dict[ResiduePlace, list[int]] = {}
-    for row in np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"]):
-        chain_id = topology.chain_ids[topology.chain_index[row]].strip()
-        code = topology.insertion_codes[row].strip()
-        rows.setdefault(ResiduePlace(chain_id, int(topology.residue_numbers[row]), code), []).append(int(row))
+    for row in np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"]).tolist():
+        rows.setdefault(ResiduePlace.of(topology, row), []).append(row)
     return rows
 
 
@@ -258,7 +171,3 @@ def _in_range(apart: np.ndarray) -> np.ndarray:
 def _names(atoms: AtomList) -> list[tuple[str, str]]:
     """Return the residue name and atom name of each atom."""
     return [(residue.name, name) for residue in atoms.residues for name in residue.atom_names]
-
-
-def _place(chain_id: str, number: str, insertion_code: str) -> ResiduePlace:
-    return ResiduePlace(chain_id.strip(), int(number), insertion_code.strip())

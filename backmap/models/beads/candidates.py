@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from backmap.chemistry import ATOM_SLOTS, SIDE_CHAIN, SLOT_CA, SLOT_CB
-from backmap.models.beads.evidence import BeadEvidence
+from backmap.models.beads.evidence import BeadEvidence, weighted_sum
 
 CANDIDATES_PER_CHOICE = 3
 """Candidates drawn for each one that is left to choose from by overlaps."""
@@ -57,8 +57,8 @@ def misfit_of_candidates(candidates: Tensor, backbone: Tensor, beads: BeadEviden
     table = beads.table
     seen = (table.weights[:, SIDE_CHAIN] > 0).any(dim=1)
     rows, weights = table.residues[seen], table.weights[seen]
-    own = torch.einsum("bs,fbcsx->fbcx", weights[:, SIDE_CHAIN], candidates[:, rows])
-    fixed = torch.einsum("bs,fbsx->fbx", weights[:, :SLOT_CB], backbone[:, rows])
+    own = weighted_sum(weights[:, None, SIDE_CHAIN], candidates[:, rows])
+    fixed = weighted_sum(weights[:, :SLOT_CB], backbone[:, rows])
     squared = (own + (fixed - beads.positions[:, seen])[:, :, None]).square().sum(dim=-1)
     variance = MISFIT_NM**2 + beads.tolerance_nm[:, None, None].square()
     return candidates.new_zeros(candidates.shape[:3]).index_add(1, rows, squared / (2 * variance))
@@ -93,7 +93,7 @@ def misfit_of_ends(
     toward = c_beta - backbone[..., SLOT_CA, :]
     toward = toward / torch.linalg.vector_norm(toward, dim=-1, keepdim=True).clamp_min(1e-6)
     ahead = (weights * bonds).sum(dim=1) * _AHEAD_PER_BOND_NM
-    image = torch.einsum("bs,fbcsx->fbcx", weights[:, :SLOT_CB], backbone[:, place])
+    image = weighted_sum(weights[:, None, :SLOT_CB], backbone[:, place])
     image = image + weights[:, SLOT_CB:ATOM_SLOTS].sum(dim=1)[:, None, None] * c_beta[:, place]
     image = image + ahead[:, None, None] * toward[:, place]
     squared = (image - beads.positions[:, seen, None]).square().sum(dim=-1)

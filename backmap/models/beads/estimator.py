@@ -13,7 +13,7 @@ from backmap.chemistry.bead_mapping import MOST_BEADS_PER_RESIDUE
 from backmap.limits import Real, Whole
 from backmap.models.beads.evidence import BeadTable, by_residue, c_alpha_is_main, columns_present
 from backmap.models.beads.noise import NoiseEstimator
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.checkpoint import Checkpoint
 from backmap.models.configuration import Depth, Width, config_from_dict
 
@@ -111,10 +111,12 @@ class CAlphaEstimator(nn.Module):
         parts = []
         for offset in range(-self.config.reach, self.config.reach + 1):
             there = chain.has_neighbour(offset)
-            seen = shift(present, offset, False) & there[:, None]
-            away = shift(arranged, offset, 0.0, dim=1) - main[:, :, None]
+            seen = chain.shift(present, offset, False) & there[:, None]
+            away = chain.shift(arranged, offset, 0.0, dim=1) - main[:, :, None]
             local = torch.einsum("frcx,frkx->frck", away, axes) * seen[..., None]
-            flags = torch.cat([seen, (shift(exact, offset, False) & there)[:, None]], dim=1).to(beads.dtype)
+            flags = torch.cat([seen, (chain.shift(exact, offset, False) & there)[:, None]], dim=1).to(
+                beads.dtype
+            )
             parts += [local.flatten(2) / self.unit_nm, flags.expand(len(beads), -1, -1)]
             types.append(chain.neighbour_types(offset))
         embedded = self.type_embedding(torch.stack(types, dim=1)).flatten(1)
@@ -143,7 +145,7 @@ def chain_axes(main: Tensor, chain: Chain) -> Tensor:
     the three beads. Ends of segments take the axes of the residue beside them; chains of two have axes that
     no prediction should depend on.
     """
-    before, after = shift(main, -1, 0.0, dim=1), shift(main, 1, 0.0, dim=1)
+    before, after = chain.shift(main, -1, 0.0, dim=1), chain.shift(main, 1, 0.0, dim=1)
     inner = chain.has_neighbour(-1) & chain.has_neighbour(1)
     along = torch.where(inner[:, None], after - before, torch.ones_like(main))
     out = torch.where(
@@ -156,5 +158,5 @@ def chain_axes(main: Tensor, chain: Chain) -> Tensor:
     second = nn.functional.normalize(second, dim=-1, eps=1e-6)
     axes = torch.stack([first, second, torch.linalg.cross(first, second, dim=-1)], dim=2)
     begins, ends = ~chain.has_neighbour(-1), ~chain.has_neighbour(1)
-    axes = torch.where(begins[:, None, None], shift(axes, 1, 0.0, dim=1), axes)
-    return torch.where((ends & ~begins)[:, None, None], shift(axes, -1, 0.0, dim=1), axes)
+    axes = torch.where(begins[:, None, None], chain.shift(axes, 1, 0.0, dim=1), axes)
+    return torch.where((ends & ~begins)[:, None, None], chain.shift(axes, -1, 0.0, dim=1), axes)

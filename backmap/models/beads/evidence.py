@@ -57,7 +57,18 @@ def bead_table(layout: BeadLayout, device: torch.device | str = "cpu") -> BeadTa
 
 def image(atoms: Tensor, table: BeadTable) -> Tensor:
     """Return the beads (..., beads, 3) of atoms (..., residues, 15, 3)."""
-    return torch.einsum("bs,...bsx->...bx", table.weights, atoms[..., table.residues, :, :])
+    return weighted_sum(table.weights, atoms[..., table.residues, :, :])
+
+
+def weighted_sum(weights: Tensor, atoms: Tensor) -> Tensor:
+    """Return sums (..., 3) of atoms (..., slots, 3) with weights (..., slots).
+
+    They are added slot by slot, because matrix products round differently with the number of frames.
+    """
+    total = weights[..., :1] * atoms[..., 0, :]
+    for slot in range(1, atoms.shape[-2]):
+        total = torch.addcmul(total, weights[..., slot, None], atoms[..., slot, :])
+    return total
 
 
 def by_residue(positions: Tensor, table: BeadTable, n_residues: int, n_columns: int) -> Tensor:

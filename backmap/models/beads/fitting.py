@@ -29,10 +29,12 @@ _STEP_SIZE_NM2 = 3.5e-6
 """Steps along the force in kT/nm, about one over the largest curvature of the energy."""
 
 _N, _CA, _C = range(3)
-_NEXT = ATOM_SLOTS
-_ACROSS_PHI, _ACROSS_PSI = (_C - _NEXT, _C), (_N, _NEXT + _N)
-_OMEGA, _PHI, _PSI = (_C, _CA, _NEXT + _N, _NEXT + _CA), (_N, _C - _NEXT, _CA, _C), (_CA, _N, _C, _NEXT + _N)
-"""Flat indices, from the first atom of a residue, of distances across torsions and of centres of volumes."""
+_BEFORE, _OWN, _NEXT = -1, 0, 1
+_ACROSS_PHI, _ACROSS_PSI = ((_BEFORE, _C), (_OWN, _C)), ((_OWN, _N), (_NEXT, _N))
+_OMEGA = (_OWN, _C), (_OWN, _CA), (_NEXT, _N), (_NEXT, _CA)
+_PHI = (_OWN, _N), (_BEFORE, _C), (_OWN, _CA), (_OWN, _C)
+_PSI = (_OWN, _CA), (_OWN, _N), (_OWN, _C), (_NEXT, _N)
+"""Atoms (steps along the chain, slot) of distances across torsions and of centres of volumes."""
 
 
 class BeadFitter:
@@ -63,31 +65,30 @@ class BeadFitter:
         self._types = chain.types
         self._terms = {name: torch.from_numpy(term).to(device) for name, term in terms.items()}
         self._terms["present"] = standing_atoms(chain)
-        peptides = ATOM_SLOTS * torch.nonzero(chain.linked)
-        joints = ATOM_SLOTS * torch.nonzero(chain.has_neighbour(-1) & chain.has_neighbour(1))
-        self._spans = torch.cat(
-            [joints + torch.tensor(ends, device=device) for ends in (_ACROSS_PHI, _ACROSS_PSI)]
-        )
-        self._volumes = Volumes(*self._list_centres(terms["bonds"], peptides, joints))
+        joints = chain.has_neighbour(-1) & chain.has_neighbour(1)
+        self._spans = torch.cat([_atoms_around(joints, ends, chain) for ends in (_ACROSS_PHI, _ACROSS_PSI)])
+        self._volumes = Volumes(*self._list_centres(terms["bonds"], joints, chain))
         self._pull = least_motion(table)
         self._disulfides = DisulfideSprings(chain, *_STIFFNESS_KT_PER_NM2)
 
-    def _list_centres(self, bonds: np.ndarray, peptides: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+    def _list_centres(self, bonds: np.ndarray, joints: Tensor, chain: Chain) -> tuple[Tensor, Tensor]:
         """Return centres with three atoms (centres, 4) whose volumes are kept, and how stiffly (centres, 1).
 
         Parameters
         ----------
         bonds : ndarray, (bonds, 2) int64
             Flat atom indices.
-        peptides, joints : Tensor, (n, 1) int64
-            First atoms of residues before a peptide bond, and of those between two.
+        joints : Tensor, (residues,) bool
+            Residues between two peptide bonds.
+        chain : Chain
+            The sequence.
         """
-        groups = [torch.from_numpy(branched_atoms(bonds)).to(peptides.device)]
-        for start, atoms in ((peptides, _OMEGA), (joints, _PHI), (joints, _PSI)):
-            groups.append(start + torch.tensor(atoms, device=start.device))
+        groups = [torch.from_numpy(branched_atoms(bonds)).to(joints.device)]
+        for rows, atoms in ((chain.linked, _OMEGA), (joints, _PHI), (joints, _PSI)):
+            groups.append(_atoms_around(rows, atoms, chain))
         stiffness = _VOLUME_KT_PER_NM6, _VOLUME_KT_PER_NM6, _TORSION_KT_PER_NM6, _TORSION_KT_PER_NM6
         each = [torch.full((len(group), 1), value) for group, value in zip(groups, stiffness, strict=True)]
-        return torch.cat(groups), torch.cat(each).to(peptides.device)
+        return torch.cat(groups), torch.cat(each).to(joints.device)
 
     def fit(self, atoms: Tensor, evidence: BeadEvidence, box: Tensor | None = None) -> Tensor:
         """Move atoms.
@@ -154,6 +155,13 @@ class BeadFitter:
         away = away * (1 - evidence.tolerance_nm[:, None, None] / distance).clamp_min(0.0)
         motion = self._pull[:, :, None] * away[:, :, None, :]
         return atoms.index_add(1, self._table.residues, motion)
+
+
+def _atoms_around(rows: Tensor, atoms: tuple[tuple[int, int], ...], chain: Chain) -> Tensor:
+    """Return flat indices (n, atoms) of atoms (steps along the chain, slot) from the marked residues."""
+    places = torch.arange(chain.n_residues, device=rows.device)
+    found = [ATOM_SLOTS * chain.shift(places, step, 0)[rows] + slot for step, slot in atoms]
+    return torch.stack(found, dim=1)
 
 
 def branched_atoms(bonds: np.ndarray) -> np.ndarray:

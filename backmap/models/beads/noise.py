@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from backmap.chemistry import RESIDUE_NAMES
 from backmap.models.beads.evidence import BeadTable, by_residue, c_alpha_is_main, columns_present
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 
 _N_TYPES = len(RESIDUE_NAMES)
 
@@ -116,11 +116,12 @@ class NoiseEstimator(nn.Module):
         kinds_within = (chain.types[rows] * columns + first) * columns + second
 
         exact = c_alpha_is_main(table, n_residues)
-        following = shift(exact, 1, False)
+        following = chain.shift(exact, 1, False)
         inner = chain.has_neighbour(-1) & chain.has_neighbour(1) & chain.has_neighbour(2)
         rows = torch.nonzero(inner & (exact == following)).squeeze(-1)
-        along = torch.linalg.vector_norm(c_alpha[:, rows + 1] - c_alpha[:, rows], dim=-1)
-        kinds_along = _N_TYPES * columns**2 + chain.types[rows] * _N_TYPES + chain.types[rows + 1]
+        after = chain.following[rows]
+        along = torch.linalg.vector_norm(c_alpha[:, after] - c_alpha[:, rows], dim=-1)
+        kinds_along = _N_TYPES * columns**2 + chain.types[rows] * _N_TYPES + chain.types[after]
         kinds_along = torch.where(exact[rows], len(self.expected), kinds_along)
         usual = (along > self.bond_range_nm[0]) & (along < self.bond_range_nm[1])
         return (

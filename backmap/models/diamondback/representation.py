@@ -22,7 +22,7 @@ from torch import Tensor
 
 import backmap.ops  # noqa: F401  # registers the operators
 from backmap import chemistry
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.diamondback import layout
 from backmap.models.diamondback.layout import Pass
 from backmap.ops import FrameRule
@@ -110,11 +110,11 @@ def join_sites(parts: list[Sites]) -> Sites:
 
 def pass_kinds(chain: Chain) -> Tensor:
     """Return the :class:`Pass` (residues,) of each residue, -1 in segments of fewer than three residues."""
-    before, behind = shift(chain.linked, -1, 0.0), chain.linked
+    before, behind = chain.has_neighbour(-1), chain.linked
     interior = before & behind
     kind = torch.full_like(chain.types, -1)
-    kind = torch.where(behind & shift(interior, 1, 0.0), Pass.FIRST.value, kind)
-    kind = torch.where(before & shift(interior, -1, 0.0), Pass.LAST.value, kind)
+    kind = torch.where(behind & chain.shift(interior, 1, 0.0), Pass.FIRST.value, kind)
+    kind = torch.where(before & chain.shift(interior, -1, 0.0), Pass.LAST.value, kind)
     return torch.where(interior, Pass.INTERIOR.value, kind)
 
 
@@ -138,7 +138,7 @@ def visible_atoms(chain: Chain, residue: Tensor, kind: Tensor) -> Tensor:
     number = torch.arange(chain.n_residues, device=residue.device)
     own = residue[:, None]
     last_turn = kind[:, None] != Pass.INTERIOR.value
-    before, behind = shift(chain.linked, -1, 0.0), chain.linked
+    before, behind = chain.has_neighbour(-1), chain.linked
     built = (last_turn | (number < own)) & before & behind
     # The pass of the second residue of a segment places C and O of the first; the last but one places N.
     first = (last_turn | (number + 1 < own)) & ~before & behind
@@ -233,7 +233,7 @@ def _points(
     where = (residue[:, None] + offset).clamp(0, chain.n_residues - 1)
     axes, origin = frame[:, :3], frame[:, 3:]
     points = torch.matmul(atoms[row, where, slot] - origin, axes.transpose(1, 2))
-    before = shift(chain.linked, -1, 0.0)
+    before = chain.has_neighbour(-1)
     bonded = torch.stack([before, torch.ones_like(before), chain.linked], dim=1)
     held = present.expand(len(residue), -1, -1)[row, where, slot]
     return points, held & bonded[residue][:, offset + 1]

@@ -22,7 +22,7 @@ from backmap.chemistry import (
 from backmap.chemistry.ideal_geometry import PLACEMENTS, SLOT_PROLINE_CD, ideal_geometry
 from backmap.models.beads.candidates import misfit_of_ends
 from backmap.models.beads.evidence import BeadEvidence
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.protein.geometry import (
     angle_in_class,
     mean_backbone_angle,
@@ -155,7 +155,7 @@ class BackboneBuilder(nn.Module):
             time. Without it, every frame chooses on its own. Not supported in TorchScript.
         """
         peptides = place_peptides(c_alpha, frames, angle, twist)
-        nitrogen = shift(peptides[:, :, 2], -1, 0.0, dim=1)
+        nitrogen = chain.shift(peptides[:, :, 2], -1, 0.0, dim=1)
         atoms = torch.stack([nitrogen, c_alpha, peptides[:, :, 0], peptides[:, :, 1]], dim=2)
         if given is not None:
             atoms = keep_given(given, atoms, 0, chemistry.SLOT_CB)
@@ -311,7 +311,7 @@ class BackboneBuilder(nn.Module):
         backbone = torch.stack([n.expand(shape), c_alpha.expand(shape), c.expand(shape), c.expand(shape)], -2)
         bonds = self.bonds_from_beta[types]
         behind = anchors.present & (bonds > 0) & ~anchors.has(chemistry.SLOT_CB)
-        fewest, slot = torch.where(behind, bonds, bonds.max() + 1).min(dim=1)
+        fewest, slot = torch.where(behind, bonds, self.bonds_from_beta.max() + 1).min(dim=1)
         index = slot[None, :, None, None].expand(shape[0], -1, 1, 3)
         apart = self.c_beta(backbone, types.unsqueeze(1)) - anchors.atoms.gather(2, index)
         allowed = self.reach_nm + fewest * self.reach_per_bond_nm
@@ -452,10 +452,10 @@ def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
     """Move the missing atoms of peptides with a given atom to fit bonds and angles: N and C, then oxygens."""
     touched = _touched(chain, given.present)
     missing, moving = ~given.present, torch.zeros_like(given.present)
-    starts = ~shift(chain.linked, -1, False)
+    starts = ~chain.has_neighbour(-1)
     held = given.present[:, SLOT_CB] | _proline_ring(chain, given.present)
     moving[:, SLOT_C] = touched & missing[:, SLOT_C]
-    behind = shift(touched & chain.linked, -1, False)
+    behind = chain.shift(touched, -1, False) & chain.has_neighbour(-1)
     moving[:, SLOT_N] = torch.where(starts, held, behind) & missing[:, SLOT_N]
     standing = given.present.clone()
     standing[:, : SLOT_C + 1] = True
@@ -477,7 +477,7 @@ def _place_oxygens(backbone: Backbone, before: Tensor, given: Given, chain: Chai
     n, c_alpha, c, o = backbone.atoms.unbind(dim=2)
     o_length, o_angle = c.new_tensor([ideal["C-O"], ideal["angle CA-C-O"]])
     oxt_length, oxt_angle = c.new_tensor([terminal["C-OXT"], terminal["angle CA-C-OXT"]])
-    following = shift(n, 1, 0.0, dim=1)
+    following = chain.shift(n, 1, 0.0, dim=1)
     to_alpha, to_next = normalise(c_alpha - c), normalise(following - c)
     bend = torch.acos((to_alpha * to_next).sum(dim=-1).clamp(-1, 1))
     share = ideal["angle CA-C-O"] / (2 * math.pi - ideal["angle CA-C-N"])
@@ -503,13 +503,13 @@ def _touched(chain: Chain, present: Tensor) -> Tensor:
     These atoms are C, O, N of the next residue or CD of a proline; at ends, also OXT or CB.
     """
     n, c, o, beta, oxt = (present[:, slot] for slot in (SLOT_N, SLOT_C, SLOT_O, SLOT_CB, SLOT_OXT))
-    following = shift(n | _proline_ring(chain, present), 1, False)
+    following = chain.shift(n | _proline_ring(chain, present), 1, False)
     return c | o | torch.where(chain.linked, following, oxt | beta)
 
 
 def chain_ends(chain: Chain) -> tuple[Tensor, Tensor]:
     """Return the first residues and the last residues of segments."""
-    starts = torch.nonzero(~shift(chain.linked, -1, 0.0)).squeeze(-1)
+    starts = torch.nonzero(~chain.has_neighbour(-1)).squeeze(-1)
     return starts, torch.nonzero(~chain.linked).squeeze(-1)
 
 
@@ -530,7 +530,7 @@ def end_torsions(atoms: Tensor, chain: Chain) -> Tensor:
     """
     starts, ends = chain_ends(chain)
     n, c_alpha, c = (atoms[:, :, slot] for slot in range(SLOT_C + 1))
-    following, before = shift(n, 1, 0.0, dim=1), shift(c, -1, 0.0, dim=1)
+    following, before = chain.shift(n, 1, 0.0, dim=1), chain.shift(c, -1, 0.0, dim=1)
     psi = torsion_angle(*(part[:, starts] for part in (n, c_alpha, c, following)))
     phi = torsion_angle(*(part[:, ends] for part in (before, n, c_alpha, c)))
     return torch.cat([psi, phi], dim=1)

@@ -17,11 +17,10 @@ from torch import Tensor
 from backmap import chemistry
 from backmap.models.beads.candidates import misfit_of_candidates
 from backmap.models.beads.evidence import BeadEvidence
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys, uniform
 from backmap.models.protein.backbone import Backbone, BackboneBuilder, EndMemory, chain_ends
 from backmap.models.protein.basins import find_basins
-from backmap.models.protein.geometry import classify_angle
 from backmap.models.protein.given_atoms import (
     Given,
     cut_given,
@@ -37,8 +36,11 @@ from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideEvidence,
     PeptidePlaneNetwork,
+    log_transitions,
+    take_evidence,
     take_peptides,
 )
+from backmap.models.protein.ring_peptides import in_laps
 from backmap.models.protein.side_chains import (
     SideChainNetwork,
     cut_sites,
@@ -187,7 +189,7 @@ class BestGuess:
         evidence = None
         if given is not None:
             evidence = weigh_evidence(planes, encoded, frames, c_alpha, chain, given)
-        angles, alignment = most_probable_angles(planes, encoded, chain.segments(), evidence)
+        angles, alignment = _angles_of_chain(planes, encoded, chain, evidence)
         twists = planes.mean_twists(frames, angles, chain)
         ends = most_probable_ends(self.model.backbone, chain).expand(len(c_alpha), -1, -1, -1)
         # Every frame begins with the first trials, which are the most probable.
@@ -200,7 +202,7 @@ class BestGuess:
         turned = 2 * frames.plane[..., 1].square() * (1 - alignment).unsqueeze(-1)
         turned = torch.where(chain.linked[:, None], turned, END_DEVIATION_NM**2)
         c, o, n = turned.unbind(dim=-1)
-        n = shift(n, -1, END_DEVIATION_NM**2, dim=1)
+        n = torch.where(chain.has_neighbour(-1), chain.shift(n, -1, 0.0, dim=1), END_DEVIATION_NM**2)
         return backbone, torch.stack([n, torch.zeros_like(c), c, o], dim=2)
 
     def _side_chains(
@@ -239,6 +241,19 @@ def _deviation_of_residues(squares: Tensor, chain: Chain) -> Tensor:
 
 
 # ---- Peptide angles ----------------------------------------------------------------------------
+
+
+def _angles_of_chain(
+    network: PeptidePlaneNetwork, encoded: EncodedPeptides, chain: Chain, evidence: PeptideEvidence | None
+) -> tuple[Tensor, Tensor]:
+    """Find the angles of all segments and rings, as :func:`most_probable_angles` does for segments."""
+    if not bool(chain.in_ring.any()):
+        return most_probable_angles(network, encoded, chain.segments(), evidence)
+    laps = in_laps(chain)
+    found = most_probable_angles(
+        network, take_peptides(encoded, laps.rows), laps.segments, take_evidence(evidence, laps.rows)
+    )
+    return found[0][:, laps.places], found[1][:, laps.places]
 
 
 def most_probable_angles(
@@ -362,23 +377,12 @@ class _AngleChains:
 
         ``before`` are previous angles (frames, segments, previous) in radians.
         """
-        network, rows, evidence = self._network, self._rows[step], self._evidence
+        rows, evidence = self._rows[step], self._evidence
         if evidence is not None and step > 0:
             known = evidence.angle[:, self._rows[step - 1][: len(rows)], None]
             before = torch.where(known.isnan(), before, known)
-        cosine, sine = torch.cos(before), torch.sin(before)
-        here = EncodedPeptides(*(part.unsqueeze(2) for part in take_peptides(self._encoded, rows)))
-        logits = network.angle_logits(here, cosine, sine)
-        if evidence is None:
-            return torch.log_softmax(logits, dim=-1)
-        logits = logits + evidence.support[:, rows, None]
-        logits = logits - network.handedness_penalty(
-            here.nitrogen, here.carbon, evidence.c_beta[:, rows, None], cosine, sine
-        )
-        known = evidence.angle[:, rows, None, None]
-        own = classify_angle(known.nan_to_num(), network.classes)
-        only = torch.where(torch.arange(network.classes, device=own.device) == own, 0.0, -_NEVER)
-        return torch.where(known.isnan(), torch.log_softmax(logits, dim=-1), only)
+        here, own = take_peptides(self._encoded, rows), take_evidence(evidence, rows)
+        return log_transitions(self._network, here, own, before)
 
 
 @functools.cache

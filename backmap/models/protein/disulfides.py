@@ -175,10 +175,10 @@ class Disulfides(nn.Module):
         first, second = pairs.unbind(dim=1)
         c_alpha, c_beta = backbone[:, pairs, chemistry.SLOT_CA], candidates[:, pairs, 0, 0]
         same = chain.chain_index[first] == chain.chain_index[second]
-        near = same & (second - first <= self.near_residues)
+        near = same & (chain.steps_between(first, second).abs() <= self.near_residues)
         odds = (pair_features(c_alpha, c_beta, near) * self.coefficients).sum(dim=-1)
         apart = distance(c_beta[:, :, 0], c_beta[:, :, 1]) > self.longest_cb_nm
-        neighbours = (second - first == 1) & chain.linked[first]
+        neighbours = (chain.following[first] == second) | (chain.following[second] == first)
         odds = odds.masked_fill(apart | neighbours, -self.certain)
         if recorded is not None:
             named = (pairs[:, None] == recorded).all(dim=-1).any(dim=-1)

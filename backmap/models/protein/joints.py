@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from backmap.chemistry import NO_RESIDUE, RESIDUE_INDEX
 from backmap.chemistry.ramachandran import CELLS, RAMACHANDRAN_CLASSES, percentile_grids
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
 
 
@@ -119,7 +119,7 @@ class JointPenalty(nn.Module):
         kinds = self.kind_of_type[chain.types]
         plain = (kinds != self.trans_proline) & (kinds != self.glycine)
         kinds = torch.where(plain & (chain.neighbour_types(1) == self.proline), self.pre_proline, kinds)
-        cis = shift(distance, -1, self.longest_cis_nm, dim=1) < self.longest_cis_nm
+        cis = chain.shift(distance, -1, self.longest_cis_nm, dim=1) < self.longest_cis_nm
         return torch.where(cis & (kinds == self.trans_proline), self.cis_proline, kinds)
 
     def measure(self, forms: Tensor, cosine: Tensor, sine: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,7 @@ from backmap.models.protein.peptide_planes import (
     PeptideFrames,
     PeptidePlaneNetwork,
 )
+from backmap.models.protein.ring_peptides import draw_ring_angles
 from backmap.models.protein.side_chains import (
     CBetaGeometry,
     SideChainGeometry,
@@ -169,7 +170,20 @@ class ProteinModel(nn.Module):
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
         return atoms.unflatten(0, shape)
 
-    # Given atoms and beads are supported in Python only: TorchScript turns calls to these into errors.
+    # Rings, given atoms and beads are supported in Python only: TorchScript turns calls to these into errors.
+
+    @torch.jit.unused
+    def _with_rings(
+        self,
+        angles: Tensor,
+        encoded: EncodedPeptides,
+        chain: Chain,
+        uniforms: Tensor,
+        evidence: PeptideEvidence | None,
+    ) -> Tensor:
+        for rings in chain.rings():
+            angles[:, :, rings] = draw_ring_angles(self.peptide_planes, encoded, rings, uniforms, evidence)
+        return angles
 
     @torch.jit.unused
     def _usable(self, given: Given, chain: Chain) -> Given | None:
@@ -217,6 +231,8 @@ class ProteinModel(nn.Module):
         if given is not None:
             evidence = self._weigh_evidence(encoded, frames, c_alpha, chain, given)
         angles = self.peptide_planes.draw_angles(encoded, chain.segments(), uniforms[..., :2], evidence)
+        if bool(chain.in_ring.any()):
+            angles = self._with_rings(angles, encoded, chain, uniforms[..., :2], evidence)
         angles = angles.flatten(0, 1)
         frames = PeptideFrames(
             frames.axes.repeat(samples, 1, 1, 1),

@@ -114,7 +114,8 @@ class NeighbourhoodEncoder(nn.Module):
         )
         row = index.clamp_min(0)
         types = torch.where(index >= 0, chain.types[row], self.no_residue)
-        offset = (row - own[:, None]).clamp(-self.max_offset, self.max_offset) + self.max_offset
+        steps = chain.steps_between(own[:, None], row)
+        offset = steps.clamp(-self.max_offset, self.max_offset) + self.max_offset
         same_chain = chain.chain_index[row] == chain.chain_index[:, None]
         offsets = torch.where(same_chain, offset, 2 * self.max_offset + 1)
         return Neighbourhood(

@@ -130,7 +130,7 @@ class Packer(nn.Module):
         side_mask = mask[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
         side_radii = radii[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
         side_radii = side_radii.contiguous()
-        linked, n_residues = chain.linked, chain.n_residues
+        following, n_residues = chain.following, chain.n_residues
         if energies is not None:
             energies = sharpness * energies
         if obstacles is not None:
@@ -144,7 +144,7 @@ class Packer(nn.Module):
             candidates = functional.pad(candidates, [0, 0, 0, 0, 0, 0, 0, more])
             side_mask = functional.pad(side_mask, [0, 0, 0, more])
             side_radii = functional.pad(side_radii, [0, 0, 0, more])
-            linked = functional.pad(linked, [0, more])
+            following = functional.pad(following, [0, more], value=-1.0)
             uniforms = functional.pad(uniforms, [0, more])
             if energies is not None:
                 energies = functional.pad(energies, [0, 0, 0, more])
@@ -156,7 +156,7 @@ class Packer(nn.Module):
             fixed_present,
             side_radii,
             fixed_radii,
-            linked,
+            following,
             uniforms,
             sharpness * self.strength,
             box,

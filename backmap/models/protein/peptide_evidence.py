@@ -9,7 +9,7 @@ from torch import Tensor
 
 from backmap.chemistry import HEAVY_ATOMS, RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, SLOT_O
 from backmap.chemistry.ideal_geometry import bond_table, span_tables
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.protein.geometry import classify_angle, normalise
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.joints import Joints
@@ -59,9 +59,12 @@ def weigh_evidence(
     support = _support_of_next(network, encoded, angle, chain)
     to_beta = normalise(given.atoms[:, :, SLOT_CB] - c_alpha) * given.present[:, SLOT_CB, None]
     own = _turned(frames, to_beta)
-    following = _turned(frames, shift(to_beta, 1, 0.0, dim=1)) * chain.linked[:, None]
+    following = _turned(frames, chain.shift(to_beta, 1, 0.0, dim=1)) * chain.linked[:, None]
     to_n, to_c = _beta_cosines(chain)
-    for beta, atom, ideal in ((own, plane[:, :, 0], to_c), (following, plane[:, :, 2], shift(to_n, 1, 0.0))):
+    for beta, atom, ideal in (
+        (own, plane[:, :, 0], to_c),
+        (following, plane[:, :, 2], chain.shift(to_n, 1, 0.0)),
+    ):
         cosine = _cosines(normalise(atom), beta, network.class_waves[1:])
         off = (cosine - ideal[:, None]) / (math.sin(math.radians(110.0)) * _ANGLE_DEVIATION)
         support = support - 0.5 * beta.square().sum(dim=-1, keepdim=True) * off.square()
@@ -75,7 +78,7 @@ def _turned(frames: PeptideFrames, vectors: Tensor) -> Tensor:
 
 def _measured_angle(frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given) -> Tensor:
     """Return the angles (frames, residues) that best fit given C, O and N; NaN where there are none."""
-    ahead, present = shift(given.atoms, 1, 0.0, dim=1), shift(given.present, 1, False)
+    ahead, present = chain.shift(given.atoms, 1, 0.0, dim=1), chain.shift(given.present, 1, False)
     total = torch.zeros_like(c_alpha)
     for atom, (atoms, there, slot) in enumerate(
         ((given.atoms, given.present, SLOT_C), (given.atoms, given.present, SLOT_O), (ahead, present, SLOT_N))
@@ -89,7 +92,7 @@ def _measured_angle(frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given:
 def given_peptides(chain: Chain, given: Given) -> Tensor:
     """Return the residues (residues,) whose C or O, or N of their bonded successor, is given."""
     own = given.present[:, SLOT_C] | given.present[:, SLOT_O]
-    return chain.linked & (own | shift(given.present[:, SLOT_N], 1, False))
+    return chain.linked & (own | chain.shift(given.present[:, SLOT_N], 1, False))
 
 
 def _support_of_next(
@@ -98,15 +101,16 @@ def _support_of_next(
     """Return the log-probability (frames, residues, classes) of the next angle, where only that is known."""
     support = angle.new_zeros(*angle.shape, network.config.classes)
     known = ~angle[0].isnan()
-    rows = torch.nonzero(chain.linked & ~known & shift(known, 1, False)).squeeze(-1)
+    rows = torch.nonzero(chain.linked & ~known & chain.shift(known, 1, False)).squeeze(-1)
     if len(rows) == 0:
         return support
-    following = EncodedPeptides(*(part[:, rows + 1].unsqueeze(2) for part in encoded))
+    after = chain.following[rows]
+    following = EncodedPeptides(*(part[:, after].unsqueeze(2) for part in encoded))
     cosine, sine = network.class_waves[1], network.class_waves[2]
     logits = network.logits(following.context, following.before, cosine, sine)
     joints = Joints(following.forms, following.kinds)
     logits = logits - network.penalty(joints, cosine, sine, network.class_waves)
-    here = classify_angle(angle[:, rows + 1], network.config.classes)[:, :, None, None]
+    here = classify_angle(angle[:, after], network.config.classes)[:, :, None, None]
     log_probability = torch.log_softmax(logits, dim=-1)
     support[:, rows] = log_probability.gather(-1, here.expand(*logits.shape[:-1], 1)).squeeze(-1)
     return support

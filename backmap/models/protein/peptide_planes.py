@@ -13,9 +13,14 @@ from torch.nn import functional
 
 import backmap.ops  # noqa: F401  # registers the operators
 from backmap.chemistry import NO_RESIDUE
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.protein.config import PeptidePlaneConfig
-from backmap.models.protein.geometry import PeptideTemplate, angle_in_class, mean_backbone_angle
+from backmap.models.protein.geometry import (
+    PeptideTemplate,
+    angle_in_class,
+    classify_angle,
+    mean_backbone_angle,
+)
 from backmap.models.protein.joints import JointPenalty, Joints
 from backmap.models.protein.neighbourhood import (
     Neighbourhood,
@@ -23,6 +28,9 @@ from backmap.models.protein.neighbourhood import (
     Trunk,
     cut_neighbourhood,
 )
+
+_NEVER = 100.0
+"""Energy in kT of classes other than that of a known angle."""
 
 _WINDOW = (-2, -1, 1, 2, 3)
 _TYPE_WINDOW = (-1, 0, 1, 2)
@@ -120,9 +128,9 @@ class PeptideFrames(NamedTuple):
 
 def _triangle(c_alpha: Tensor, chain: Chain) -> Tensor:
     """Return points (CA_{i-1}, CA_i, CA_{i+1}); CA_{i+2} replaces a missing CA_{i-1}."""
-    after = shift(c_alpha, 1, 0.0, dim=1)
-    second = shift(c_alpha, 2, 0.0, dim=1)
-    before = shift(c_alpha, -1, 0.0, dim=1)
+    after = chain.shift(c_alpha, 1, 0.0, dim=1)
+    second = chain.shift(c_alpha, 2, 0.0, dim=1)
+    before = chain.shift(c_alpha, -1, 0.0, dim=1)
     has_before, has_second = chain.has_neighbour(-1)[:, None], chain.has_neighbour(2)[:, None]
     reference = torch.where(has_before, before, torch.where(has_second, second, c_alpha))
     after = torch.where(chain.linked[:, None], after, c_alpha)
@@ -132,13 +140,13 @@ def _triangle(c_alpha: Tensor, chain: Chain) -> Tensor:
 def _before(c_alpha: Tensor, frames: PeptideFrames, chain: Chain) -> Tensor:
     """Return C and N of the previous peptide in this frame, as (constant, cosine, sine) of its angle."""
     e1, e2, e3 = frames.axes.unbind(dim=2)
-    backward = c_alpha - shift(c_alpha, 1, 0.0, dim=1)
+    backward = c_alpha - chain.shift(c_alpha, 1, 0.0, dim=1)
     coefficients = []
     for atom, from_end in ((0, False), (2, True)):
         along, across = frames.plane[:, :, atom, :1], frames.plane[:, :, atom, 1:]
         constant = along * e1 if from_end else along * e1 + backward
         terms = torch.stack([constant, across * e2, across * e3], dim=2)
-        terms = shift(terms, -1, 0.0, dim=1)
+        terms = chain.shift(terms, -1, 0.0, dim=1)
         coefficients.append(torch.matmul(terms, frames.axes.transpose(2, 3)))
     there = chain.has_neighbour(-1).to(c_alpha.dtype)
     flag = torch.zeros_like(coefficients[0][..., :1])
@@ -255,7 +263,7 @@ class PeptidePlaneNetwork(nn.Module):
         window = []
         for offset in self.window:
             there = chain.has_neighbour(offset)[:, None].to(c_alpha.dtype)
-            away = shift(c_alpha, offset, 0.0, dim=1) - c_alpha
+            away = chain.shift(c_alpha, offset, 0.0, dim=1) - c_alpha
             window.append(torch.matmul(axes, away.unsqueeze(-1)).squeeze(-1) * there)
             window.append(there.expand(c_alpha.shape[0], -1, -1))
         types = torch.stack([chain.neighbour_types(offset) for offset in self.type_window], dim=-1)
@@ -301,7 +309,7 @@ class PeptidePlaneNetwork(nn.Module):
             left.append(self.remaining(context, before, joints))
             contexts.append(context)
             befores.append(before)
-        ahead = shift(torch.cat(left).unflatten(0, shape), 1, 0.0, dim=1)
+        ahead = chain.shift(torch.cat(left).unflatten(0, shape), 1, 0.0, dim=1)
         return EncodedPeptides(
             torch.cat(contexts).unflatten(0, shape),
             torch.cat(befores).unflatten(0, shape),
@@ -405,6 +413,21 @@ class PeptidePlaneNetwork(nn.Module):
         joints = Joints(encoded.forms, encoded.kinds)
         return logits + encoded.ahead - self.penalty(joints, cosine, sine, self.class_waves)
 
+    def informed_logits(
+        self, encoded: EncodedPeptides, evidence: PeptideEvidence | None, cosine: Tensor, sine: Tensor
+    ) -> Tensor:
+        """Return :meth:`angle_logits` given atoms too, if there are any.
+
+        Where the angle itself is known, its logits are meaningless.
+        """
+        logits = self.angle_logits(encoded, cosine, sine)
+        if evidence is None:
+            return logits
+        logits = logits + evidence.support
+        return logits - self.handedness_penalty(
+            encoded.nitrogen, encoded.carbon, evidence.c_beta, cosine, sine
+        )
+
     def logits(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Combine the result of :meth:`encode` with the previous angle; leading dimensions broadcast."""
         return self.output(self.hidden(context, before, cosine, sine))
@@ -449,18 +472,12 @@ class PeptidePlaneNetwork(nn.Module):
             rows = segments[: int((lengths > step).sum()), step]
             angle = angle[:, :, : len(rows)]
             cosine, sine = torch.cos(angle), torch.sin(angle)
-            here = take_peptides(encoded, rows)
-            logits = self.angle_logits(here, cosine, sine)
-            if evidence is not None:
-                logits = logits + evidence.support[:, rows]
-                logits = logits - self.handedness_penalty(
-                    here.nitrogen, here.carbon, evidence.c_beta[:, rows], cosine, sine
-                )
+            known = take_evidence(evidence, rows)
+            logits = self.informed_logits(take_peptides(encoded, rows), known, cosine, sine)
             drawn = uniforms[:, :, rows]
             angle = angle_in_class(draw_class(logits, drawn[..., 0]), drawn[..., 1], self.classes)
-            if evidence is not None:
-                known = evidence.angle[:, rows]
-                angle = torch.where(known.isnan(), angle, known)
+            if known is not None:
+                angle = torch.where(known.angle.isnan(), angle, known.angle)
             angles[:, :, rows] = angle
         return angles
 
@@ -505,7 +522,7 @@ class PeptidePlaneNetwork(nn.Module):
         outward = torch.cos(angle).unsqueeze(-1) * e2 + torch.sin(angle).unsqueeze(-1) * e3
         to_carbon = carbon[..., :1] * e1 + carbon[..., 1:] * outward
         to_carbon = to_carbon / torch.linalg.vector_norm(to_carbon, dim=-1, keepdim=True)
-        ahead = torch.matmul(frames.axes, shift(to_carbon, 1, 0.0, dim=1).unsqueeze(-1))
+        ahead = torch.matmul(frames.axes, chain.shift(to_carbon, 1, 0.0, dim=1).unsqueeze(-1))
         twist = torch.linspace(-self.max_twist, self.max_twist, self.twist_steps, device=angle.device)
         # N of a cis peptide is three times as far from the axis, so the same sideways shift is a smaller
         # rotation.
@@ -562,6 +579,44 @@ def take_peptides(encoded: EncodedPeptides, rows: Tensor) -> EncodedPeptides:
         encoded.kinds[:, rows],
         encoded.ahead[:, rows],
     )
+
+
+def take_evidence(evidence: PeptideEvidence | None, rows: Tensor) -> PeptideEvidence | None:
+    """Return the information on the peptides ``rows`` along the second dimension."""
+    if evidence is None:
+        return None
+    return PeptideEvidence(evidence.angle[:, rows], evidence.support[:, rows], evidence.c_beta[:, rows])
+
+
+def log_transitions(
+    network: PeptidePlaneNetwork,
+    encoded: EncodedPeptides,
+    evidence: PeptideEvidence | None,
+    before: Tensor,
+) -> Tensor:
+    """Return log-probabilities (frames, peptides, previous, classes) of angles, given the previous angles.
+
+    Parameters
+    ----------
+    network : PeptidePlaneNetwork
+        The trained network.
+    encoded : EncodedPeptides
+        For (frames, peptides).
+    evidence : PeptideEvidence, optional
+        For the same peptides.
+    before : Tensor, (frames, peptides, previous)
+        Angles in radians of the previous peptides.
+    """
+    each = EncodedPeptides(*(part.unsqueeze(2) for part in encoded))
+    cosine, sine = torch.cos(before), torch.sin(before)
+    if evidence is None:
+        return torch.log_softmax(network.informed_logits(each, None, cosine, sine), dim=-1)
+    every = PeptideEvidence(*(part.unsqueeze(2) for part in evidence))
+    logits = torch.log_softmax(network.informed_logits(each, every, cosine, sine), dim=-1)
+    known = every.angle.unsqueeze(-1)
+    own = classify_angle(known.nan_to_num(), network.classes)
+    only = torch.where(torch.arange(network.classes, device=own.device) == own, 0.0, -_NEVER)
+    return torch.where(known.isnan(), logits, only)
 
 
 def draw_class(logits: Tensor, uniforms: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_N
 from backmap.chemistry.ideal_geometry import SLOT_PROLINE_CD, bond_table, ideal_geometry, span_tables
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 
 _STEPS = 120
 _BOND_STEPS = 30
@@ -58,17 +58,18 @@ def find_springs(moving: Tensor, standing: Tensor, chain: Chain) -> Springs:
     device = moving.device
     residue, slot = torch.nonzero(moving).unbind(dim=1)
     types, linked = chain.types[residue], chain.linked
-    there = (standing, shift(standing, -1, False), shift(standing, 1, False))
-    bonded = (torch.ones_like(linked), shift(linked, -1, False), linked)
+    there = (standing, chain.shift(standing, -1, False), chain.shift(standing, 1, False))
+    bonded = (torch.ones_like(linked), chain.has_neighbour(-1), linked)
     # The slot of CD is bonded to N in proline only, and tied to the previous residue only there.
     ring = torch.arange(ATOM_SLOTS, device=device) == SLOT_PROLINE_CD
     proline = chain.types == RESIDUE_INDEX["PRO"]
     tied = (
         torch.ones(len(residue), ATOM_SLOTS, dtype=torch.bool, device=device),
         (proline[residue] | ~ring[slot])[:, None],
-        shift(proline, 1, False)[residue, None] | ~ring,
+        chain.shift(proline, 1, False)[residue, None] | ~ring,
     )
     lengths, weights, partners = [], [], []
+    places = torch.arange(chain.n_residues, device=device)
     for (bonds, spans), offset, atoms, joined, allowed in zip(
         _tables(device), (0, -1, 1), there, bonded, tied, strict=True
     ):
@@ -76,11 +77,12 @@ def find_springs(moving: Tensor, standing: Tensor, chain: Chain) -> Springs:
         known = atoms[residue] & joined[residue, None] & allowed
         weights.append((bond.isfinite() + _SPAN_WEIGHT * (span.isfinite() & ~bond.isfinite())) * known)
         lengths.append(torch.where(bond.isfinite(), bond, span).nan_to_num(1.0))
-        partners.append((residue + offset)[:, None] * ATOM_SLOTS + torch.arange(ATOM_SLOTS, device=device))
+        other = chain.shift(places, offset, 0)[residue]
+        partners.append(other[:, None] * ATOM_SLOTS + torch.arange(ATOM_SLOTS, device=device))
     weight, order = torch.cat(weights, dim=1).sort(dim=1, descending=True, stable=True)
     used = int((weight > 0).sum(dim=1).max()) if len(weight) else 0
     weight, order = weight[:, :used], order[:, :used]
-    partner = torch.cat(partners, dim=1).gather(1, order).clamp(0, moving.numel() - 1)
+    partner = torch.cat(partners, dim=1).gather(1, order)
     shares = torch.where(moving.flatten()[partner], 0.5, 1.0)
     return Springs(
         residue * ATOM_SLOTS + slot, partner, torch.cat(lengths, dim=1).gather(1, order), weight, shares

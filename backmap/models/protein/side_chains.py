@@ -28,7 +28,7 @@ from backmap.chemistry import (
 )
 from backmap.chemistry.ideal_geometry import PLACEMENTS, ideal_geometry
 from backmap.chemistry.residues import MAX_CHI
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.protein.config import SideChainConfig
 from backmap.models.protein.geometry import (
     ProlineRing,
@@ -245,8 +245,8 @@ class SideChainNetwork(nn.Module):
         triangle = torch.stack([n, c_alpha, c], dim=2)
         query = c_alpha + self.query_distance_nm * toward
         neighbourhood, _ = self.encoder.gather(points, query, triangle, chain, box)
-        phi = torsion_angle(shift(c, -1, 0.0, dim=1), n, c_alpha, c)
-        psi = torsion_angle(n, c_alpha, c, shift(n, 1, 0.0, dim=1))
+        phi = torsion_angle(chain.shift(c, -1, 0.0, dim=1), n, c_alpha, c)
+        psi = torsion_angle(n, c_alpha, c, chain.shift(n, 1, 0.0, dim=1))
         torsions = []
         for angle, offset in ((phi, -1), (psi, 1)):
             there = chain.has_neighbour(offset).to(angle.dtype).expand_as(angle)

@@ -57,6 +57,9 @@ class Autoencoder(Protocol):
     def normals_per_frame(self) -> int:
         """Normal random numbers per frame for the decoder's own noise."""
 
+    def fit(self, frame: Tensor, previous: Tensor) -> None:
+        """Fit the parts that are not trained to training frames, before training."""
+
     def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
         """Return the input of the encoder."""
 

@@ -14,6 +14,12 @@ MAX_ATOMS = 10_000
 """Maximum number of atoms of a molecule in a model file."""
 
 
+def _require_known(name: str, value: str, kinds: type[StrEnum]) -> None:
+    known = [kind.value for kind in kinds]
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; use {' or '.join(known)}")
+
+
 class Representation(StrEnum):
     """Representation that the networks see and draw.
 
@@ -25,6 +31,34 @@ class Representation(StrEnum):
 
     VOXELS = "voxels"
     INTERNAL_COORDINATES = "internal-coordinates"
+
+
+class VoxelNetwork(StrEnum):
+    """Networks on voxel densities.
+
+    RESIDUAL
+        Residual convolutions at the resolution of the grid, as published.
+    SEPARABLE
+        Depthwise-separable: filters as large as the grid, shared by all particles, then a perceptron across
+        particles. About a thousandth of the arithmetic.
+    """
+
+    RESIDUAL = "residual"
+    SEPARABLE = "separable"
+
+
+class Orientation(StrEnum):
+    """Orientation in which a configuration of particles is voxelised.
+
+    GIVEN
+        As it is, centred on its mean, as published: the networks learn from random rotations that orientation
+        does not matter.
+    BEADS
+        With its beads superposed on reference beads: the model is exactly equivariant to rotations.
+    """
+
+    GIVEN = "given"
+    BEADS = "beads"
 
 
 @dataclass(frozen=True)
@@ -40,9 +74,16 @@ class VoxelConfig:
     sigma_nm : float
         Standard deviation of a particle's Gaussian.
     channels : int
-        Width of the networks; the decoder's head is twice as wide.
+        Width of the residual convolutions (the decoder's head is twice as wide), or number of filters of
+        separable ones.
     latent : int
-        Size of the latent code, a multiple of 8.
+        Size of the latent code; a multiple of 8 for residual networks.
+    network : str
+        A :class:`VoxelNetwork`.
+    orientation : str
+        An :class:`Orientation`.
+    hidden, layers : int
+        Width and number of residual layers of the perceptrons of separable networks.
     """
 
     grid_points: Annotated[int, Whole(4, 256)] = 12
@@ -50,10 +91,20 @@ class VoxelConfig:
     sigma_nm: Nanometres = 0.0707
     channels: Width = 32
     latent: Annotated[int, Whole(1, 4096)] = 32
+    network: str = VoxelNetwork.RESIDUAL.value
+    orientation: str = Orientation.GIVEN.value
+    hidden: Width = 256
+    layers: Depth = 2
 
     def __post_init__(self) -> None:
-        if self.latent % 8:
+        _require_known("network", self.network, VoxelNetwork)
+        _require_known("orientation", self.orientation, Orientation)
+        if self.network == VoxelNetwork.RESIDUAL and self.latent % 8:
             raise ValueError(f"latent is {self.latent}; the decoder needs a multiple of 8")
+        if self.network == VoxelNetwork.SEPARABLE and self.channels > self.grid_points**3:
+            raise ValueError(
+                f"channels is {self.channels}; a grid of {self.grid_points}^3 voxels has no more filters"
+            )
 
 
 @dataclass(frozen=True)
@@ -120,9 +171,7 @@ class TemporalConfig:
     internal: InternalConfig = InternalConfig()
 
     def __post_init__(self) -> None:
-        known = [kind.value for kind in Representation]
-        if self.representation not in known:
-            raise ValueError(f"representation is {self.representation!r}; use {' or '.join(known)}")
+        _require_known("representation", self.representation, Representation)
 
     @property
     def latent(self) -> int:

@@ -18,6 +18,7 @@ from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
 from backmap.models.temporal.config import InternalConfig
 from backmap.models.temporal.internal_coordinates import InternalCoordinates, InternalValues
 from backmap.models.temporal.regression import Regression
+from backmap.models.temporal.residual_network import ResidualNetwork
 
 _RIGID_NM = 1e-4
 """Bonds with a smaller spread are constrained and kept at their mean."""
@@ -129,9 +130,9 @@ class InternalAutoencoder(nn.Module):
         condition = (1 + previous_frames) * self.shape.size + previous_frames * size
         self.normals_per_frame = size
         self.regression = Regression(condition, size) if config.regression else None
-        self.encoder = ResidualNetwork(condition + size, 2 * config.latent, config)
+        self.encoder = self._network(condition + size, 2 * config.latent)
         outputs = 2 * size if config.regression else size
-        self.decoder = ResidualNetwork(condition + config.latent, outputs, config)
+        self.decoder = self._network(condition + config.latent, outputs)
         self.log_sigma = nn.Parameter(torch.full((size,), -0.5))
 
     @torch.no_grad()
@@ -192,6 +193,10 @@ class InternalAutoencoder(nn.Module):
             terms = terms + self.regression.factor.diagonal().log()
         return (terms * self.scale.varies).sum(dim=-1).mean()
 
+    def _network(self, size_in: int, size_out: int) -> ResidualNetwork:
+        config = self.config
+        return ResidualNetwork(size_in, size_out, config.hidden, config.layers, config.dropout)
+
     def _mean_and_log_sigma(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log sigma of the normal distribution of each target."""
         mean: Tensor = output
@@ -248,28 +253,6 @@ class BeadShape(nn.Module):
         sine = (torch.linalg.cross(before, after) * axis).sum(-1)
         size = torch.hypot(cosine, sine).clamp(min=1e-12)
         return torch.cat([distances, cosine / size, sine / size], dim=-1)
-
-
-class ResidualNetwork(nn.Module):
-    """Perceptron with residual layers: x + Dropout(W2 SiLU(W1 LayerNorm(x)))."""
-
-    def __init__(self, size_in: int, size_out: int, config: InternalConfig) -> None:
-        super().__init__()
-        width = config.hidden
-        self.enter = nn.Linear(size_in, width)
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-            for _ in range(config.layers)
-        )
-        self.leave = nn.Linear(width, size_out)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, size_in) to (batch, size_out)."""
-        x = self.dropout(self.enter(x))
-        for layer in self.layers:
-            x = x + self.dropout(layer(x))
-        return self.leave(functional.silu(x))
 
 
 def _wrap(angle: Tensor) -> Tensor:

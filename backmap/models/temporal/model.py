@@ -34,7 +34,7 @@ def make_autoencoder(
         If the representation cannot describe the molecule.
     """
     if config.representation == Representation.VOXELS:
-        return VoxelAutoencoder(config.voxels, molecule.n_atoms, mapping.n_beads, config.previous_frames)
+        return VoxelAutoencoder(config.voxels, mapping, config.previous_frames)
     return InternalAutoencoder(config.internal, molecule, mapping, config.previous_frames)
 
 

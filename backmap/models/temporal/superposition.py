@@ -18,10 +18,18 @@ def move(motion: RigidMotion, points: Tensor) -> Tensor:
     return points @ motion.rotation.transpose(-1, -2) + motion.translation.unsqueeze(-2)
 
 
-def superpose(mobile: Tensor, target: Tensor) -> RigidMotion:
-    """Return the proper rotation and translation that superpose `mobile` (..., points, 3) on `target`."""
-    from_centre, to_centre = mobile.mean(dim=-2), target.mean(dim=-2)
-    covariance = (mobile - from_centre.unsqueeze(-2)).transpose(-1, -2) @ (target - to_centre.unsqueeze(-2))
+def superpose(mobile: Tensor, target: Tensor, weights: Tensor | None = None) -> RigidMotion:
+    """Return the proper rotation and translation that superpose `mobile` (..., points, 3) on `target`.
+
+    Squared distances are weighted by `weights` (points,), which sum to 1; by default they count alike.
+    """
+    if weights is None:
+        from_centre, to_centre = mobile.mean(dim=-2), target.mean(dim=-2)
+        arms = mobile - from_centre.unsqueeze(-2)
+    else:
+        from_centre, to_centre = torch.matmul(weights, mobile), torch.matmul(weights, target)
+        arms = weights.unsqueeze(-1) * (mobile - from_centre.unsqueeze(-2))
+    covariance = arms.transpose(-1, -2) @ (target - to_centre.unsqueeze(-2))
     u, _, vh = torch.linalg.svd(covariance)
     sign = torch.linalg.det(u @ vh).sign()
     mirror = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], dim=-1)

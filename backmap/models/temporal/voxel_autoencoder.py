@@ -1,4 +1,4 @@
-"""The published networks: convolutions on Gaussian densities (J. Phys. Chem. A 2022, 126, 9124)."""
+"""Networks on Gaussian densities; the published ones are convolutions (J. Phys. Chem. A 2022, 126, 9124)."""
 
 from typing import Final
 
@@ -7,8 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import backmap.ops  # noqa: F401  # registers the operators
+from backmap.chemistry import LinearMapping
 from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
-from backmap.models.temporal.config import VoxelConfig
+from backmap.models.temporal.bead_frame import BeadFrame
+from backmap.models.temporal.config import Orientation, VoxelConfig, VoxelNetwork
+from backmap.models.temporal.grid import check_grid
+from backmap.models.temporal.losses import centred
+from backmap.models.temporal.separable_networks import SeparableDecoder, SeparableEncoder
+from backmap.models.temporal.superposition import move
 
 _LATENT_EDGE = 2
 """Edge of the grid on which the latent code enters the decoder as channels."""
@@ -23,30 +29,64 @@ class VoxelAutoencoder(nn.Module):
     ----------
     config : VoxelConfig
         Grid and sizes.
-    atoms, beads, previous_frames : int
-        Numbers of atoms, of beads, and of previous frames that the networks see.
+    mapping : LinearMapping
+        Beads of the atoms.
+    previous_frames : int
+        Previous frames that the networks see.
     """
 
+    mapping_weights: Tensor
     normals_per_frame: Final = 0
 
-    def __init__(self, config: VoxelConfig, atoms: int, beads: int, previous_frames: int) -> None:
+    def __init__(self, config: VoxelConfig, mapping: LinearMapping, previous_frames: int) -> None:
         super().__init__()
         self.config = config
         self.latent = config.latent
         self.width_nm, self.sigma_nm, self.edge = config.width_nm, config.sigma_nm, config.grid_points
-        self.atoms = atoms
-        seen = beads + previous_frames * atoms
-        self.encoder = VoxelEncoder(config, atoms + seen)
-        self.decoder = VoxelDecoder(config, seen, atoms)
+        self.atoms: int = mapping.weights.shape[1]
+        weights = torch.from_numpy(mapping.weights).to(torch.float32)
+        self.register_buffer("mapping_weights", weights, persistent=False)
+        self.frame = BeadFrame(mapping.n_beads) if config.orientation == Orientation.BEADS else None
+        seen = mapping.n_beads + previous_frames * self.atoms
+        self.encoder: VoxelEncoder | SeparableEncoder
+        self.decoder: VoxelDecoder | SeparableDecoder
+        if config.network == VoxelNetwork.SEPARABLE:
+            self.encoder = SeparableEncoder(config, self.atoms + seen)
+            self.decoder = SeparableDecoder(config, seen, self.atoms)
+        else:
+            self.encoder = VoxelEncoder(config, self.atoms + seen)
+            self.decoder = VoxelDecoder(config, seen, self.atoms)
+
+    @torch.no_grad()
+    def fit(self, frame: Tensor, previous: Tensor) -> None:
+        """Fit the frame of reference, if any, to training frames, and check that the grid encloses them.
+
+        Parameters
+        ----------
+        frame : Tensor, (frames, atoms, 3)
+        previous : Tensor, (frames, previous_frames, atoms, 3)
+
+        Raises
+        ------
+        ValueError
+            If the grid does not suit the molecule, or the beads have no orientation.
+        """
+        beads = self.mapping_weights @ frame
+        if self.frame is not None:
+            self.frame.fit(frame, beads)
+        placed = torch.cat(
+            [self._place(frame, beads), self._place(previous[0], self.mapping_weights @ previous[0])]
+        )
+        check_grid(self.config, float(placed.norm(dim=-1).max()))
 
     def observe(self, frame: Tensor, beads: Tensor, previous: Tensor) -> Observation:
         """Return the densities [frame, beads, previous] by channel, written in place without a copy."""
-        densities = self._densities([frame, beads] + list(previous.unbind(1)))
+        densities = self._densities([self._place(frame, beads)] + self._seen(beads, previous))
         return Observation(densities, densities[:, self.atoms :])
 
     def condition(self, beads: Tensor, previous: Tensor) -> Tensor:
         """Return the densities [beads, previous] by channel."""
-        return self._densities([beads] + list(previous.unbind(1)))
+        return self._densities(self._seen(beads, previous))
 
     def encode(self, observation: Observation) -> Posterior:
         """Return the distribution of the latent code."""
@@ -57,21 +97,37 @@ class VoxelAutoencoder(nn.Module):
     ) -> Decoded:
         """Return the frame of a latent code; the decoder is deterministic."""
         logits = self.decoder(code, condition)
-        return Decoded(positions_of(logits.float(), self.width_nm), logits)
+        positions = positions_of(logits.float(), self.width_nm)
+        if self.frame is not None:
+            motion = self.frame(beads)
+            positions = (positions - motion.translation.unsqueeze(-2)) @ motion.rotation
+        return Decoded(positions, logits)
 
     def reconstruction_loss(self, decoded: Decoded, frame: Tensor, observation: Observation) -> Tensor:
         """Return L_vox, the mean squared error of the densities."""
         return functional.mse_loss(decoded.output.float().sigmoid(), observation.everything[:, : self.atoms])
 
+    def _seen(self, beads: Tensor, previous: Tensor) -> list[Tensor]:
+        """Return beads and previous frames, each placed on the grid by itself."""
+        placed = [self._place(beads, beads)]
+        for frame in previous.unbind(1):
+            placed.append(self._place(frame, torch.matmul(self.mapping_weights, frame)))
+        return placed
+
+    def _place(self, particles: Tensor, beads: Tensor) -> Tensor:
+        """Return particles (batch, count, 3) in the frame of their beads, or centred on their mean."""
+        if self.frame is None:
+            return centred(particles)
+        return move(self.frame(beads), particles)
+
     def _densities(self, particles: list[Tensor]) -> Tensor:
-        """Return the densities of sets of particles (batch, count, 3), each set centred on its mean."""
+        """Return the densities of sets of particles (batch, count, 3) on the grid."""
         channels = sum([part.shape[1] for part in particles])
         densities = particles[0].new_empty([len(particles[0]), channels, self.edge, self.edge, self.edge])
         first = 0
         for part in particles:
-            centred = part - part.mean(dim=1, keepdim=True)
             last = first + part.shape[1]
-            write_densities(centred.detach(), densities[:, first:last], self.width_nm, self.sigma_nm)
+            write_densities(part.detach(), densities[:, first:last], self.width_nm, self.sigma_nm)
             first = last
         return densities
 

@@ -92,5 +92,6 @@ def test_fitting_removes_overlaps():
     mask = structure.topology.atom_mask
     bonds = structure.topology.bonds()
     lengths = ideal_bond_lengths(structure.topology, bonds)
-    _, clashing = bonds_and_clashes(fitted.double().numpy()[None], mask, structure.linked, bonds, lengths)
+    following = structure.topology.following(structure.linked)
+    _, clashing = bonds_and_clashes(fitted.double().numpy()[None], mask, following, bonds, lengths)
     assert clashing.mean() <= 0.03

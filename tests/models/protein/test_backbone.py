@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from backmap.models.chain import Chain, shift
+from backmap.models.chain import Chain
 from backmap.models.protein.backbone import END_CANDIDATES, END_UNIFORMS, BackboneBuilder, chain_ends
 from backmap.models.protein.config import PeptidePlaneConfig
 from backmap.models.protein.geometry import torsion_angle
@@ -30,13 +30,6 @@ def build(c_alpha: torch.Tensor, chain: Chain, angle: float = 1.0):
     uniforms = torch.rand(1, ends, END_CANDIDATES, END_UNIFORMS, generator=generator)
     angles = torch.full(c_alpha.shape[:1], angle)[None]
     return frames, BackboneBuilder()(c_alpha[None], frames, angles, torch.zeros_like(angles), chain, uniforms)
-
-
-def test_shift():
-    values = torch.tensor([1, 2, 3])
-    assert shift(values, 1, 0).tolist() == [2, 3, 0]
-    assert shift(values, -1, 9).tolist() == [9, 1, 2]
-    assert shift(values, 5, 7).tolist() == [7, 7, 7]
 
 
 def test_neighbours_end_at_breaks():

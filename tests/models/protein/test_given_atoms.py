@@ -108,7 +108,8 @@ def clashes(structure: Structure, built: torch.Tensor) -> float:
     bonds = bonds[mask.reshape(-1)[bonds].all(axis=1)]
     lengths = ideal_bond_lengths(topology, bonds)
     atoms = built.numpy().astype(np.float64)
-    return float(bonds_and_clashes(atoms, mask, structure.linked, bonds, lengths)[1].mean())
+    following = structure.topology.following(structure.linked)
+    return float(bonds_and_clashes(atoms, mask, following, bonds, lengths)[1].mean())
 
 
 def right_handed(structure: Structure, built: torch.Tensor) -> torch.Tensor:

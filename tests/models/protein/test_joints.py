@@ -77,7 +77,7 @@ def test_classes_of_residues_are_those_of_the_measure():
     distance[1, [1, 3, 4, 10]] = 0.29  # before P, P, I of the first chain and the first P of the second
     kinds = planes.penalty.find_kinds(distance, chain)
     before = np.concatenate([np.zeros((2, 1), dtype=bool), distance.numpy()[:, :-1] < 0.34], axis=1)
-    expected = ramachandran_classes(chain.types.numpy(), chain.linked.numpy(), before)
+    expected = ramachandran_classes(chain.types.numpy(), chain.following.numpy(), before)
     assert kinds.tolist() == expected.tolist()
 
 

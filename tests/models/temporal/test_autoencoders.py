@@ -3,11 +3,15 @@
 import pytest
 import torch
 
+from backmap.models.temporal.bead_frame import BeadFrame
 from backmap.models.temporal.config import InternalConfig, VoxelConfig
 from backmap.models.temporal.internal_autoencoder import InternalAutoencoder, ScaledCoordinates
 from backmap.models.temporal.internal_coordinates import InternalCoordinates
+from backmap.models.temporal.separable_networks import smooth_functions
+from backmap.models.temporal.superposition import move
 from backmap.models.temporal.voxel_autoencoder import VoxelAutoencoder
 from backmap.ops import voxelize
+from backmap.training.temporal import random_rotations
 
 from .dipeptide import dipeptide, following_frames, moving_dipeptide
 
@@ -28,14 +32,26 @@ def internal() -> InternalAutoencoder:
     return network
 
 
+def voxel_networks(config: VoxelConfig, previous_frames: int = 1) -> VoxelAutoencoder:
+    _, mapping, _ = dipeptide()
+    return VoxelAutoencoder(config, mapping, previous_frames)
+
+
+def random_turn() -> torch.Tensor:
+    """A proper rotation (3, 3)."""
+    q, r = torch.linalg.qr(torch.randn(3, 3))
+    turn = q * r.diagonal().sign()
+    return turn * torch.linalg.det(turn)
+
+
 def test_the_published_networks_have_the_published_sizes():
-    network = VoxelAutoencoder(VoxelConfig(), atoms=22, beads=6, previous_frames=1)
+    network = voxel_networks(VoxelConfig())
     assert sum(p.numel() for p in network.encoder.parameters()) == 535_008
     assert sum(p.numel() for p in network.decoder.parameters()) == 706_646
 
 
 def test_densities_are_those_of_centred_particles_by_channel():
-    network = VoxelAutoencoder(VoxelConfig(channels=2, latent=8), atoms=22, beads=6, previous_frames=1)
+    network = voxel_networks(VoxelConfig(channels=2, latent=8))
     frame, beads, previous = batch()
     observation = network.observe(frame, beads, previous)
     assert observation.everything.shape == (4, 22 + 6 + 22, 12, 12, 12)
@@ -53,17 +69,18 @@ def test_densities_are_those_of_centred_particles_by_channel():
 
 def test_voxels_do_not_see_where_frames_lie():
     torch.manual_seed(0)
-    network = VoxelAutoencoder(VoxelConfig(channels=2, latent=8), atoms=22, beads=6, previous_frames=1)
+    network = voxel_networks(VoxelConfig(channels=2, latent=8))
     frame, beads, previous = batch()
     here = network.encode(network.observe(frame, beads, previous)).mean
     there = network.encode(network.observe(frame + 5, beads - 3, previous + 1)).mean
     assert torch.allclose(here, there, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["residual", "separable"])
 @pytest.mark.parametrize("grid_points", [8, 11, 12])
-def test_voxel_decoder_gives_coordinates_on_the_grid(grid_points):
-    config = VoxelConfig(grid_points=grid_points, channels=2, latent=16)
-    network = VoxelAutoencoder(config, atoms=22, beads=6, previous_frames=2)
+def test_voxel_decoder_gives_coordinates_on_the_grid(grid_points, kind):
+    config = VoxelConfig(grid_points=grid_points, channels=2, latent=16, network=kind, hidden=8)
+    network = voxel_networks(config, previous_frames=2)
     frame, beads, previous = batch()
     condition = network.condition(beads, previous.repeat(1, 2, 1, 1))
     decoded = network.decode(torch.randn(4, 16), condition, beads)
@@ -71,6 +88,78 @@ def test_voxel_decoder_gives_coordinates_on_the_grid(grid_points):
     assert decoded.coordinates.abs().max() < config.width_nm / 2
     decoded.coordinates.sum().backward()
     assert all(p.grad is not None for p in network.decoder.parameters())
+
+
+ORIENTED = VoxelConfig(
+    grid_points=8, sigma_nm=0.135, channels=10, latent=6, network="separable", orientation="beads", hidden=16
+)
+
+
+@pytest.fixture
+def oriented() -> VoxelAutoencoder:
+    torch.manual_seed(0)
+    network = voxel_networks(ORIENTED)
+    network.fit(*following_frames(199))
+    return network
+
+
+def test_oriented_networks_do_not_see_place_and_orientation(oriented):
+    frame, beads, previous = batch()
+    turn, other_turn = random_turn(), random_turn()
+    here = oriented.observe(frame, beads, previous)
+    there = oriented.observe(frame @ turn + 1, beads @ turn + 1, previous @ other_turn - 2)
+    assert torch.allclose(here.everything, there.everything, atol=1e-4)
+    assert torch.equal(oriented.condition(beads, previous), here.condition)
+    code = torch.randn(4, 6)
+    decoded = oriented.decode(code, here.condition, beads).coordinates
+    turned = oriented.decode(code, here.condition, beads @ turn + 1).coordinates
+    assert torch.allclose(turned, decoded @ turn + 1, atol=1e-5)
+
+
+def test_oriented_networks_see_a_mirror_image(oriented):
+    frame, beads, previous = batch()
+    here = oriented.observe(frame, beads, previous).everything
+    assert (oriented.observe(-frame, -beads, -previous).everything - here).abs().max() > 0.5
+
+
+def test_frame_of_reference_follows_the_rigid_beads():
+    generator = torch.Generator().manual_seed(0)
+    rigid = torch.tensor([[0.0, 0, 0], [0.15, 0, 0], [0, 0.15, 0], [0, 0, 0.15]])
+    loose = torch.tensor([0.5, 0.1, 0]) + 0.1 * torch.randn(300, 1, 3, generator=generator)
+    beads = torch.cat([rigid.expand(300, 4, 3), loose], dim=1)
+    beads = beads + 1e-4 * torch.randn(beads.shape, generator=generator)
+    turns = random_rotations(300, torch.device("cpu"))
+    frame = BeadFrame(5)
+    frame.fit(beads @ turns, beads @ turns)
+    placed = move(frame(beads @ turns + 3), beads @ turns + 3)
+    assert placed[:, :4].std(dim=0).max() < 1e-3
+    assert placed[:, 4].std(dim=0).max() > 0.05
+    assert placed.mean(dim=(0, 1)).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("beads", [2, 3], ids=["two", "on a line"])
+def test_beads_without_an_orientation_are_refused(beads):
+    line = torch.linspace(0, 1, beads).view(1, -1, 1) * torch.randn(50, 1, 3)
+    with pytest.raises(ValueError, match="lie on a line"):
+        BeadFrame(beads).fit(line, line)
+
+
+def test_smooth_functions_are_orthonormal_polynomials():
+    functions = smooth_functions(20, 6)
+    assert torch.allclose(functions @ functions.T / 6**3, torch.eye(20), atol=1e-5)
+    x, y, z = torch.cartesian_prod(*[torch.linspace(-1, 1, 6)] * 3).T
+    wanted = x**2 * y - 2 * z + 1
+    coefficients = functions @ wanted / 6**3
+    assert torch.allclose(coefficients @ functions, wanted, atol=1e-4)
+    assert len(smooth_functions(64, 4)) == 64
+
+
+def test_untrained_separable_decoders_put_a_gaussian_at_the_centre(oriented):
+    torch.nn.init.zeros_(oriented.decoder.network.leave.weight)
+    _, beads, previous = batch()
+    logits = oriented.decoder(torch.zeros(4, 6), oriented.condition(beads, previous))
+    at_centre = voxelize(torch.zeros(1, 1, 3), grid_points=8, width=1.8, sigma=0.135)
+    assert torch.allclose(logits.double().exp(), at_centre.double(), atol=1e-3)
 
 
 def test_scaled_coordinates_have_unit_variance_and_give_the_values_back():
@@ -96,9 +185,7 @@ def test_scaled_coordinates_have_unit_variance_and_give_the_values_back():
 
 def test_internal_networks_do_not_see_place_and_orientation(internal):
     frame, beads, previous = batch()
-    q, r = torch.linalg.qr(torch.randn(3, 3))
-    turn = q * r.diagonal().sign()
-    turn = turn * torch.linalg.det(turn)
+    turn = random_turn()
     here = internal.observe(frame, beads, previous)
     there = internal.observe(frame @ turn + 1, beads @ turn + 1, previous @ turn - 2)
     assert torch.allclose(here.everything, there.everything, atol=2e-2)

@@ -44,6 +44,18 @@ def test_superposition_never_mirrors_and_finds_the_minimum():
         assert root_mean_square_distance(move(motion, points) @ small.T, target) >= best - 1e-12
 
 
+def test_superposition_heeds_weights():
+    points = torch.randn(5, 3, dtype=torch.float64)
+    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
+    target = points @ (turn * torch.linalg.det(turn)).T + 2
+    target[4] += 10  # does not count
+    motion = superpose(points, target, torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0], dtype=torch.float64))
+    assert torch.allclose(move(motion, points)[:4], target[:4], atol=1e-10)
+    weights = torch.full((5,), 0.2, dtype=torch.float64)
+    for one, other in zip(superpose(points, target, weights), superpose(points, target), strict=True):
+        assert torch.allclose(one, other, atol=1e-10)
+
+
 def test_normals_are_normal():
     torch.manual_seed(0)
     normals = normals_from_uniforms(torch.rand(200_000, 4))
