@@ -31,6 +31,10 @@ TEST_MULTIPLES = (1, 2, 3, 4, 5)
 """Multiples of the lag time at which the Chapman-Kolmogorov test is made."""
 
 
+_SAME_PROCESS = 0.5
+"""Least cosine similarity of eigenvectors that count as those of one process."""
+
+
 @dataclass(frozen=True)
 class Lags:
     """Lag times in frames, and the duration of a frame.
@@ -105,8 +109,8 @@ class Kinetics:
     processes : list of Process
         Slowest first.
     time_factor : float
-        Factor on the sample's time that makes the slowest time scales equal: coarse-grained dynamics are
-        faster than those of the atoms. NaN if there is no process.
+        Factor on the sample's time that makes the reference's slowest process and the sample's most similar
+        one equally slow: coarse-grained dynamics are faster than those of the atoms. NaN if there is none.
     cosine_similarities : ndarray, (processes, processes)
         Reference processes by sample processes.
     lag_times : ndarray, (lags,)
@@ -225,7 +229,7 @@ def compare_kinetics(
             for side, model in main.items()
         },
         processes=processes,
-        time_factor=_time_factor(processes),
+        time_factor=_time_factor(processes, similarities),
         cosine_similarities=similarities,
         lag_times=np.array(lags.others) * lags.interval,
         time_scales={side: _scaled(_stack(scales[side]), lags.interval) for side in SIDES},
@@ -268,12 +272,17 @@ def _processes(time_scales: dict[str, Interval], similarities: np.ndarray, lag: 
     ]
 
 
-def _time_factor(processes: Sequence[Process]) -> float:
-    """Return the factor on the sample's time that makes the slowest time scales equal."""
-    if not processes:
+def _time_factor(processes: Sequence[Process], similarities: np.ndarray) -> float:
+    """Return the factor on the sample's time that makes one process equally slow on both sides.
+
+    The sample may have slower processes that the reference never saw, so that their order does not tell which
+    are the same.
+    """
+    alike = np.nan_to_num(np.abs(similarities[0, : len(processes)]))
+    if not len(alike) or alike.max() < _SAME_PROCESS:
         return float("nan")
-    reference, sample = (float(processes[0].time_scale[side].value) for side in SIDES)
-    return reference / sample
+    same = processes[int(alike.argmax())]
+    return float(processes[0].time_scale["reference"].value / same.time_scale["sample"].value)
 
 
 def _scaled(values: Interval, factor: float) -> Interval:

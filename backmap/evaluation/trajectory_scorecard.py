@@ -129,7 +129,7 @@ class TrajectoryScorecard:
         given = self.system.n_atoms_given
         notes = [
             "distributions: mean ± standard deviation; time scales: estimate (95 % interval)",
-            "times: the sample's time scales with the slowest made equal to the reference's",
+            "times: the sample's time scales with the reference's slowest process made equally slow",
             "agrees: the sample's time scale lies in the reference's interval; "
             f"too few data: an interval spans more than a factor of {WIDEST_INTERVAL:g}, and both overlap",
         ]
@@ -209,7 +209,8 @@ def _process_rows(kinetics: Kinetics) -> list[list[str]]:
         for number, process in enumerate(kinetics.processes, 1)
     ]
     head = f"time scale at lag {kinetics.lag:g} ps, ps"
-    equal = f"times {kinetics.time_factor:.3g}"
+    known = np.isfinite(kinetics.time_factor)
+    equal = f"times {kinetics.time_factor:.3g}" if known else "times unknown"
     return [[head, "reference", "sample", equal, "agrees", "cosine similarity"], *rows]
 
 

@@ -201,7 +201,8 @@ def test_beads_are_neither_scored_nor_learned_from(trajectory, tmp_path, capsys)
     command = ["coarse-grain", str(trajectory), "--top", top, "-o", str(beads), "--beads", "martini3"]
     assert main([*command, "--end", "1"]) == 0
     config.write_text(
-        f'[data]\ntrajectories = ["{beads}"]\n[model]\nmapping = "martini3"\n[training.estimator]\nepochs = 1\n'
+        f'[data]\ntrajectories = ["{beads}"]\n[model]\nmapping = "martini3"\n'
+        "[training.estimator]\nepochs = 1\n"
     )
     capsys.readouterr()
     for refused in (
