@@ -37,6 +37,9 @@ docs: .venv/installed-docs
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/quality.py --structures ../shared/data/pdb/test-dev --samples 5
+	$(BIN)/pip install --quiet pypulchra==1.0.1
+	$(BIN)/python benchmarks/speed.py --json benchmarks/results/speed.json
+	$(BIN)/python docs/write_speed.py
 
 bench-kernels: .venv/installed-dev
 	$(BIN)/python benchmarks/kernels.py --threads 1 2

@@ -3,13 +3,11 @@
 from importlib import import_module
 from typing import Any
 
-from backmap import _distribution, _native
+from backmap import _distribution
 
 _distribution.refuse_other()
 DISTRIBUTION = _distribution.NAME
 __version__ = _distribution.version()
-
-_native.load()
 
 _HOMES = {
     "reconstruct": "backmap.api",

@@ -29,8 +29,9 @@ from backmap.runs.follower import open_follower
 from backmap.runs.pipeline import carry_out
 from backmap.runs.request import Building, Request
 from backmap.runs.run import Outcome
-from backmap.runs.simulation import Simulation, SimulationOutcome
+from backmap.runs.simulation import SimulationOutcome
 from backmap.runs.simulation import simulate as run_simulation
+from backmap.runs.simulation_request import Simulation
 from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:

@@ -26,24 +26,28 @@ def usual_settings() -> Iterator[None]:
     """Use single precision, the CPU and enabled gradients; restore the caller's settings on exit.
 
     New threads start with the same settings, which are torch's defaults, except for the precision, which is
-    global to the process. A process forked from one that had loaded torch uses a single thread:
+    global to the process. So does a torch that is not imported yet, and it is not imported here: much bad
+    input is refused without it. A process forked from one that had loaded torch uses a single thread:
     OpenMP threads are not inherited by a fork, and it would wait for them forever.
     """
-    import torch
-
-    if _forked_with_torch:
-        torch.set_num_threads(1)
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.device("cpu"),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False),
-            np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"),
-        ):
+    with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+        if "torch" not in sys.modules:
             yield
-    finally:
-        torch.set_default_dtype(dtype)
+            return
+        import torch
+
+        if _forked_with_torch:
+            torch.set_num_threads(1)
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with (
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                torch.device("cpu"),
+                torch.autocast("cpu", enabled=False),
+                torch.autocast("cuda", enabled=False),
+            ):
+                yield
+        finally:
+            torch.set_default_dtype(dtype)

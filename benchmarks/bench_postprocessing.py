@@ -16,7 +16,8 @@ from openmm_reference import OpenMMReference
 import backmap
 from backmap.io import AtomList, source_from_mdtraj
 from backmap.io.mdtraj_objects import mdtraj_topology
-from backmap.postprocessing import Hydrogens, RestrainedMinimisation
+from backmap.postprocessing import Hydrogens
+from backmap.postprocessing.minimisation import RestrainedMinimisation
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "2bf5.pdb.gz"
 NOISE_NM = 0.01

@@ -65,7 +65,8 @@ from backmap.chemistry.sites import atom_names
 from backmap.evaluation import MEASURES, Scorecard, combine, score
 from backmap.evaluation.scorecard import format_estimate, format_title, format_value
 from backmap.inference.beads import BeadBuilder
-from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
+from backmap.inference.c_alpha_rule import CAlphaRule
+from backmap.inference.c_alphas import CAlphaDrawer
 from backmap.inference.diamondback import DiamondbackBuilder, Traces, build_structures
 from backmap.inference.protein import ProteinBuilder
 from backmap.io.naming import TOPOLOGY_SUFFIXES, suffix_of

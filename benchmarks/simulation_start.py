@@ -28,7 +28,8 @@ from openmm_reference import OpenMMReference
 import backmap
 from backmap.errors import InputError
 from backmap.io import AtomList, open_source, source_from_mdtraj, to_mdtraj
-from backmap.postprocessing import Hydrogens, RestrainedMinimisation
+from backmap.postprocessing import Hydrogens
+from backmap.postprocessing.minimisation import RestrainedMinimisation
 
 LARGEST_RMSD_NM = 0.3
 FEWEST_RESIDUES = 30

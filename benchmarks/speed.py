@@ -5,12 +5,15 @@ Run from the repository root::
     python benchmarks/speed.py
 
 The trajectory is the example structure with Gaussian noise on its C-alphas. The commands take turns, so that
-a machine whose speed drifts treats them alike; the table gives medians, and CPU seconds beside wall time.
+a machine whose speed drifts treats them alike, and ratios are those of one turn. On a machine that others use
+too, CPU time is the one to go by. ``--json`` keeps every measurement; ``docs/write_speed.py`` writes the
+tables of the documentation from it.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import resource
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -63,7 +67,11 @@ def run(command: list[str], threads: int) -> tuple[float, float]:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure(folder: Path, frames: int, rounds: int, model: str) -> dict[str, dict[str, float]]:
+ONE, TWO, START = "backmap, 1 thread", "backmap, 2 threads", "backmap, 1 frame, 1 thread"
+PULCHRA_ALL, PULCHRA_START = "PULCHRA (pypulchra), 1 thread", "PULCHRA (pypulchra), 1 frame, 1 thread"
+
+
+def measure(folder: Path, frames: int, rounds: int, model: str) -> dict[str, Any]:
     """Time every command in turn."""
     coordinates, topology, residues = write_trajectory(folder, frames)
     one_frame, _, _ = write_trajectory(folder, 1)
@@ -73,44 +81,86 @@ def measure(folder: Path, frames: int, rounds: int, model: str) -> dict[str, dic
         command = [sys.executable, "-m", "backmap.cli.main", "reconstruct", str(source)]
         return [*command, "--top", str(topology), "--model", model, *output]
 
-    pulchra = [sys.executable, "-c", PULCHRA, str(coordinates), str(topology), str(folder / "pulchra.pdb")]
+    def pulchra(source: Path) -> list[str]:
+        return [sys.executable, "-c", PULCHRA, str(source), str(topology), str(folder / "pulchra.pdb")]
+
     commands = {
-        "backmap, 1 thread": (backmap(coordinates, 1, "one.xtc"), 1),
-        "backmap, 2 threads": (backmap(coordinates, 2, "two.xtc"), 2),
-        "backmap, 1 frame, 1 thread": (backmap(one_frame, 1, "start.xtc"), 1),
-        "PULCHRA (pypulchra), 1 thread": (pulchra, 1),
+        ONE: (backmap(coordinates, 1, "one.xtc"), 1),
+        TWO: (backmap(coordinates, 2, "two.xtc"), 2),
+        START: (backmap(one_frame, 1, "start.xtc"), 1),
+        PULCHRA_ALL: (pulchra(coordinates), 1),
+        PULCHRA_START: (pulchra(one_frame), 1),
     }
-    timings: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    timings: dict[str, dict[str, list[float]]] = {name: {"wall_s": [], "cpu_s": []} for name in commands}
     for _ in range(rounds):
         for name, (command, threads) in commands.items():
-            timings[name].append(run(command, threads))
+            wall, cpu = run(command, threads)
+            timings[name]["wall_s"].append(round(wall, 3))
+            timings[name]["cpu_s"].append(round(cpu, 3))
+    versions = {name: importlib.metadata.version(name) for name in ("backmap-md", "torch", "pypulchra")}
     return {
-        name: {
-            "residues": residues * (1 if "1 frame" in name else frames),
-            "wall_s": statistics.median(wall for wall, _ in values),
-            "cpu_s": statistics.median(cpu for _, cpu in values),
-        }
-        for name, values in timings.items()
+        "frames": frames,
+        "residues": residues,
+        "processor": _processor(),
+        "versions": versions,
+        "timings": timings,
     }
 
 
-def table(results: dict[str, dict[str, float]], frames: int) -> str:
+def _processor() -> str:
+    """Name the processor, and how many cores of it there are."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} cores, {names[0]}"
+
+
+def _shown(values: list[float], digits: int = 2) -> str:
+    """Give the median, and the smallest and the largest value."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def _without_start(results: dict[str, Any], whole: str, start: str) -> list[float]:
+    """Return CPU seconds for all frames, in each turn, without those that a single frame takes."""
+    frames, timings = results["frames"], results["timings"]
+    turns = zip(timings[whole]["cpu_s"], timings[start]["cpu_s"], strict=True)
+    return [(every - one) * frames / (frames - 1) for every, one in turns]
+
+
+def _ratios(of: list[float], to: list[float]) -> list[float]:
+    return [one / other for one, other in zip(of, to, strict=True)]
+
+
+def rates(results: dict[str, Any]) -> dict[str, float]:
+    """Return residues per CPU second of both tools on one thread, with start-up."""
+    built = results["frames"] * results["residues"]
+    return {name: built / statistics.median(results["timings"][name]["cpu_s"]) for name in (ONE, PULCHRA_ALL)}
+
+
+def table(results: dict[str, Any]) -> str:
     """Write the results in Markdown."""
-    start_up = results["backmap, 1 frame, 1 thread"]["wall_s"]
-    pulchra = results["PULCHRA (pypulchra), 1 thread"]
+    timings, frames = results["timings"], results["frames"]
+    pulchra = timings[PULCHRA_ALL]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [
-        f"{frames} frames of {pulchra['residues'] // frames} residues, file to file",
+        f"{frames} frames of {results['residues']} residues, file to file; {len(pulchra['wall_s'])} turns: "
+        f"medians, with the smallest and the largest. {results['processor']}; {versions}.",
         "",
-        "| command | wall s | CPU s | residues/s of wall time | x PULCHRA |",
+        "| command | wall s | CPU s | x PULCHRA, wall time | x PULCHRA, CPU time |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, row in results.items():
-        ratio = "-" if "1 frame" in name else f"{pulchra['wall_s'] / row['wall_s']:.2f}"
-        rate = row["residues"] / row["wall_s"]
-        lines.append(f"| {name} | {row['wall_s']:.2f} | {row['cpu_s']:.2f} | {rate:.0f} | {ratio} |")
-    alone = results["backmap, 1 thread"]
-    rate = (alone["residues"] - pulchra["residues"] / frames) / (alone["wall_s"] - start_up)
-    lines += ["", f"backmap, 1 thread, start-up ({start_up:.2f} s) left out: {rate:.0f} residues/s"]
+    for name, row in timings.items():
+        cells = ["-", "-"]
+        if name in (ONE, TWO):
+            cells = [_shown(_ratios(pulchra[kind], row[kind])) for kind in ("wall_s", "cpu_s")]
+        lines.append(f"| {name} | {_shown(row['wall_s'])} | {_shown(row['cpu_s'])} | {' | '.join(cells)} |")
+    own, other = _without_start(results, ONE, START), _without_start(results, PULCHRA_ALL, PULCHRA_START)
+    rate = frames * results["residues"] / statistics.median(own)
+    lines += [
+        "",
+        f"On one thread, the start of both left out, in CPU time: {_shown(_ratios(other, own))} x PULCHRA, "
+        f"{rate:.0f} residues/s. PULCHRA with its start and backmap without: "
+        f"{_shown(_ratios(pulchra['cpu_s'], own))} x.",
+    ]
     return "\n".join(lines)
 
 
@@ -120,11 +170,11 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", default="protein", help="a shipped model or a file (default protein)")
-    parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--json", type=Path, help="write all measurements here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results = measure(Path(folder), arguments.frames, arguments.rounds, arguments.model)
-    print(table(results, arguments.frames))
+    print(table(results))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0

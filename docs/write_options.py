@@ -14,7 +14,7 @@ from backmap.cli.reconstruct import GROUPS, options_in_order
 from backmap.limits import Flag
 from backmap.options import Option, defaults_of, options_of
 from backmap.runs.request import Building, Request
-from backmap.runs.simulation import Simulation
+from backmap.runs.simulation_request import Simulation
 
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options of a run

@@ -52,14 +52,14 @@ def _offset(seed: int, frame: int, samples: int) -> torch.Tensor:
 
 def install(weights: Path, model: FixedOffsets | None = None, replace=setattr) -> FixedOffsets:
     """Put the toy in the place of a trained model, whatever name is asked for."""
-    import backmap.inference.protein_job
+    import backmap.inference.frame_builder
     import backmap.models.shipped
 
     fixed = model or FixedOffsets()
     weights.write_text("weights")
     replace(backmap.models.shipped, "require_model", lambda name: weights)
     replace(backmap.models.shipped, "read_model", lambda name: ToyFile(str(name), weights, "protein"))
-    replace(backmap.inference.protein_job, "open_reconstructor", lambda *arguments: fixed)
+    replace(backmap.inference.frame_builder, "open_reconstructor", lambda *arguments: fixed)
     return fixed
 
 

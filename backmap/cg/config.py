@@ -10,6 +10,9 @@ from backmap.limits import Real, Whole
 from backmap.models.configuration import Depth, Nanometres, Width
 from backmap.models.temporal.config import MappingTable
 
+FAMILY = "cgschnet"
+"""Kind of these models, in their files."""
+
 MOST_BEADS = 500
 """All pairs of beads interact, and their distances are kept at once."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backmap.cg.config import CgSchNetConfig, CgSchNetDescription
+from backmap.cg.config import FAMILY, CgSchNetConfig, CgSchNetDescription
 from backmap.cg.prior import Prior
 from backmap.cg.schnet import SchNet
 from backmap.chemistry import LinearMapping, Molecule
@@ -17,7 +17,6 @@ from backmap.errors import InputError
 from backmap.models.checkpoint import Checkpoint, load_checkpoint
 from backmap.models.configuration import config_from_dict
 
-FAMILY = "cgschnet"
 _WEIGHTS = Path(__file__).parents[1] / "weights" / "cg"
 
 

@@ -21,6 +21,9 @@ N_ANGLES, N_DIHEDRALS = 20, 36
 FIRST_ANGLE, LAST_ANGLE = np.radians(60.0), np.radians(174.0)
 """Angles of the first and the last node, in radians; dihedrals start at -pi."""
 
+SOFT_BOND_NOISE_NM = 0.0124
+"""Noise of a coordinate with bonds of 8033 kJ/mol/nm^2 at 300 K (CALVADOS, HPS, Mpipi)."""
+
 _KINDS = ("GLY", "PRO")
 N_RESIDUE_KINDS = len(_KINDS) + 1
 N_WINDOW_KINDS = N_RESIDUE_KINDS**2

@@ -6,6 +6,9 @@ from itertools import product
 
 import numpy as np
 
+_MOST_CELLS = 2**19
+"""Along an axis, so that the number of a cell fits into 64 bits."""
+
 
 def near_pairs(
     first: np.ndarray, second: np.ndarray, radius: float, box: np.ndarray | None = None
@@ -24,22 +27,44 @@ def near_pairs(
     Returns
     -------
     i, j : ndarray, (pairs,) int64
-        Indices into ``first`` and ``second``.
+        Indices into ``first`` and ``second``, in ascending order of ``i``.
     shift : ndarray, (pairs, 3)
         Displacement from ``second[j]`` to its image near ``first[i]``.
     """
-    from scipy.spatial import cKDTree
-
     moved, number = np.zeros_like(second), np.arange(len(second))
     own_move = np.zeros_like(first)
     if box is not None:
         own_move, (moved, number) = -_lattice_points(first, box), _images(second, radius, box)
-    if not len(first) or not len(number):
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty((0, 3))
-    found = cKDTree(second[number] + moved).query_ball_point(first + own_move, radius)
-    i = np.repeat(np.arange(len(first)), [len(near) for near in found])
-    image = np.concatenate([np.asarray(near, dtype=np.int64) for near in found])
+    i, image = _pairs_within(first + own_move, second[number] + moved, radius)
     return i, number[image], moved[image] - own_move[i]
+
+
+def _pairs_within(first: np.ndarray, second: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices (pairs,) of all pairs within a radius, by cells that are at least as wide.
+
+    Cells are numbered along z first, so that the three next to each other along z are one range.
+    """
+    if not len(first) or not len(second):
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    low = np.minimum(first.min(axis=0), second.min(axis=0))
+    high = np.maximum(first.max(axis=0), second.max(axis=0))
+    width = max(radius, float((high - low).max()) / _MOST_CELLS)
+    own, other = (((points - low) / width).astype(np.int64) + 1 for points in (first, second))
+    _, n_y, n_z = ((high - low) / width).astype(np.int64) + 3  # with an empty cell at each end
+    own_number, other_number = ((cell[:, 0] * n_y + cell[:, 1]) * n_z + cell[:, 2] for cell in (own, other))
+    order = np.argsort(other_number, kind="stable")
+    sorted_numbers, found = other_number[order], []
+    for x, y in product((-1, 0, 1), repeat=2):
+        middle = own_number + (x * n_y + y) * n_z
+        begin = np.searchsorted(sorted_numbers, middle - 1, side="left")
+        length = np.searchsorted(sorted_numbers, middle + 1, side="right") - begin
+        i = np.repeat(np.arange(len(first)), length)
+        j = order[np.arange(len(i)) + np.repeat(begin - (np.cumsum(length) - length), length)]
+        near = ((first[i] - second[j]) ** 2).sum(axis=1) <= radius**2
+        found.append((i[near], j[near]))
+    i, j = (np.concatenate(indices) for indices in zip(*found, strict=True))
+    ascending = np.lexsort((j, i))
+    return i[ascending], j[ascending]
 
 
 def _lattice_points(points: np.ndarray, box: np.ndarray) -> np.ndarray:

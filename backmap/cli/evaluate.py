@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backmap.errors import InputError
-from backmap.evaluation.trajectory_scoring import KineticsOptions, energy_function, evaluate_trajectory
+from backmap.evaluation.kinetics_options import KineticsOptions
 from backmap.options import options_of
 
 from .console import show
@@ -83,7 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_structures(arguments: argparse.Namespace) -> int:
-    from backmap.evaluation.scoring import score_sources
     from backmap.io import StagedFiles
 
     needing_kinetics = {"--figures": arguments.figures, "--force-field": arguments.force_field}
@@ -95,6 +94,8 @@ def _run_structures(arguments: argparse.Namespace) -> int:
         samples = _open_samples(arguments)
         reference = _open_reference(arguments)
         title = Path(arguments.reference or arguments.samples[0]).name.split(".")[0]
+        from backmap.evaluation.scoring import score_sources
+
         scorecard = score_sources(reference, samples, energies=arguments.energies, title=title)
         if output is not None:
             _write(output, scorecard, arguments)
@@ -131,6 +132,8 @@ def _run_kinetics(arguments: argparse.Namespace) -> int:
 def _score_kinetics(arguments: argparse.Namespace) -> TrajectoryScorecard:
     _require_once(arguments.samples)
     reference = _load(arguments.reference, arguments.reference_top or arguments.top)
+    from backmap.evaluation.trajectory_scoring import energy_function, evaluate_trajectory
+
     energy = (
         None if arguments.force_field is None else energy_function(reference.topology, arguments.force_field)
     )

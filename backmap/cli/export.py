@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backmap.cg.model import FAMILY, load_force_field
+from backmap.cg.config import FAMILY
 from backmap.errors import InputError
-from backmap.models.checkpoint import ModelFile, read_model_file
-from backmap.models.diamondback.model import DiamondbackModel
+from backmap.models.model_file import ModelFile, read_model_file
 from backmap.models.shipped import ShippedModel, read_model, require_model
 from backmap.runs.request import Building
 
@@ -38,25 +37,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the model as a TorchScript module, or as an ahead-of-time package."""
+    file = _read(arguments.model)
+    source = require_model(arguments.model)
+    if arguments.format == "aot" and Path(arguments.output).suffix != ".pt2":
+        raise InputError(f"{arguments.output}: the name of an ahead-of-time package must end in .pt2")
+    family = file.family
     import torch
 
     from backmap import __version__
+    from backmap.cg.model import load_force_field
     from backmap.export.ahead_of_time import save_ahead_of_time
     from backmap.export.torchscript import save_torchscript
     from backmap.io import StagedFiles
 
-    source = require_model(arguments.model)
-    file = _read(arguments.model)
-    if arguments.format == "aot" and Path(arguments.output).suffix != ".pt2":
-        raise InputError(f"{arguments.output}: the name of an ahead-of-time package must end in .pt2")
-    model = load_force_field(source) if file.family == FAMILY else file.load()
-    _check_steps(arguments, file.family, model)
+    model = load_force_field(source) if family == FAMILY else file.load()
+    _check_steps(arguments, family, model)
     metadata = {
         "backmap": __version__,
         "torch": torch.__version__,
         "weights": {"name": file.name, "sha256": file.sha256},
-        "config": file.checkpoint.config,
-        "provenance": file.checkpoint.provenance,
+        "config": file.header.config,
+        "provenance": file.header.provenance,
     }
     card = ShippedModel(source.stem, source).card
     with StagedFiles(overwrite=arguments.overwrite, inputs=[source]) as files:
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             save_torchscript(staged, model, metadata, card, arguments.ddim_steps)
     if not arguments.quiet:
         size = Path(arguments.output).stat().st_size / 1e6
-        what = f"{arguments.model} ({file.family}, {size:.1f} MB)"
+        what = f"{arguments.model} ({family}, {size:.1f} MB)"
         tell(f"exported {what} -> {arguments.output}")
     return 0
 
@@ -83,6 +84,8 @@ def _check_steps(arguments: argparse.Namespace, family: str, model: torch.nn.Mod
     steps, name = arguments.ddim_steps, arguments.model
     if not steps:
         return
+    from backmap.models.diamondback.model import DiamondbackModel
+
     if not isinstance(model, DiamondbackModel):
         raise InputError(f"--ddim-steps: applies only to diamondback models; {name} is a {family} model")
     if steps > model.config.steps:

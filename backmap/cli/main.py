@@ -24,8 +24,8 @@ from .console import prepare_streams, show, tell
 from .options import option_of
 
 _OBJECTS_PER_COLLECTION = 100_000
-"""Large files create many objects without reference cycles, which frequent garbage collections would traverse
-repeatedly."""
+"""Large files and imports create many objects without reference cycles, which frequent garbage collections
+would traverse repeatedly."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -115,6 +115,7 @@ def command() -> NoReturn:
     not be written.
     """
     code = main()
+    gc.freeze()  # or the interpreter would look through all objects of PyTorch again before it ends
     if code > 128:
         with suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -123,13 +124,13 @@ def command() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
     _require_words(arguments)
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     parser = build_parser(verb)
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         _refuse_unknown(parsed, unknown)
-    gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
     with _ending_on_signals():  # not before: an exception in the middle of an import may abort the program
         return parsed.run(parsed)
 

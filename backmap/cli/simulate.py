@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from backmap.options import options_of
-from backmap.runs.simulation import Simulation, simulate
+from backmap.runs.simulation_request import Simulation
 
 from .console import tell
 from .options import add_option
@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Simulate as requested by the arguments."""
     asked = Simulation(**{name: getattr(arguments, name) for name in options_of(Simulation)})
+    from backmap.runs.simulation import simulate
+
     outcome = simulate(asked)
     if not asked.quiet:
         tell(outcome.summary)

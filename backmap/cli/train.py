@@ -113,8 +113,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and write the model file, or suggest a configuration."""
-    import torch
-
     from backmap.cli import (
         train_beads,
         train_cgschnet,
@@ -124,8 +122,6 @@ def run(arguments: argparse.Namespace) -> int:
         train_temporal,
     )
 
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     if arguments.suggest:
         show(_suggest(arguments))
         return 0
@@ -140,6 +136,10 @@ def run(arguments: argparse.Namespace) -> int:
     }
     _refuse_old_states(arguments.output, arguments.resume)
     table = _with_settings(arguments, _with_data(arguments, read_config(arguments.config)))
+    if arguments.threads:
+        import torch
+
+        torch.set_num_threads(arguments.threads)
     families[arguments.family].train(arguments, table)
     return 0
 

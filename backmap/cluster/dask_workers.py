@@ -16,14 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 import backmap
 from backmap.errors import InputError
 
 from .workers import Job
 
 if TYPE_CHECKING:
+    import torch
     from distributed import Client, LocalCluster, Worker
 
 CONNECT_SECONDS = 10
@@ -154,6 +153,8 @@ def _require_versions(client: Client) -> None:
 
 def choose_device(client: Client, device: str) -> torch.device:
     """Turn ``auto``, ``cpu`` or ``cuda`` into a type of device that all workers have."""
+    import torch
+
     if device == "cpu":
         return torch.device("cpu")
     having = client.run(torch.cuda.is_available)
@@ -243,6 +244,8 @@ class _Opened:
         self._function: Any = None
 
     def __call__(self, *piece: Any) -> Any:
+        import torch
+
         torch.set_num_threads(1)
         with self._lock:
             if self._function is None:
@@ -251,6 +254,8 @@ class _Opened:
         return self._function(*piece)
 
     def _device(self) -> torch.device:
+        import torch
+
         if self._device_type == "cpu":
             return torch.device("cpu")
         number = self._number if isinstance(self._number, int) else 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 class Job(Protocol):
@@ -59,6 +60,8 @@ class LocalWorkers:
     """
 
     def __init__(self, job: Job, device: torch.device | str, count: int = 1, threads: int = 1) -> None:
+        import torch
+
         self._function = job.open(device)
         self._pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads,))
         self.window = count + 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from backmap.evaluation.free_energy_surface import (
     torsion_edges,
 )
 from backmap.evaluation.kinetics import NAMES, Kinetics, Lags, compare_kinetics
+from backmap.evaluation.kinetics_options import KineticsOptions
 from backmap.evaluation.latent_codes import CodeDiversity, correlate_with_energy, diversity_of_codes
 from backmap.evaluation.markov_model import TooFewDataError
 from backmap.evaluation.shared_atoms import restrict
@@ -30,15 +30,13 @@ from backmap.evaluation.tica import c_alpha_distances, project, thinned
 from backmap.evaluation.trajectory_scorecard import System, TrajectoryScorecard
 from backmap.evaluation.velocities import compare_velocities
 from backmap.io.mdtraj_objects import require_trajectories
-from backmap.limits import Real, Several, Whole
-from backmap.options import check_options, option, takes_options
+from backmap.options import takes_options
 from backmap.usual_settings import usual_settings
 
 if TYPE_CHECKING:
     import mdtraj
 
 ONE_FRAME = "the structures of one frame"
-DEFAULT_STATES = 100
 DEFAULT_LAG_FRAMES = 5
 DEFAULT_LAGS_FRAMES = (1, 2, 5, 10, 20)
 SHORTEST_IN_LAGS = 10
@@ -48,52 +46,8 @@ FEWEST_C_ALPHAS = 3
 _SAME_COORDINATES = 0.02
 """Slow components are the same within this fraction of their standard deviation; files round positions."""
 
-_PICOSECONDS = Real(1e-9, 1e12)
-
 EnergyFunction = Callable[[np.ndarray], np.ndarray]
 """Function from positions (frames, atoms, 3) in nm to potential energies (frames,) in kJ/mol."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class KineticsOptions:
-    """How trajectories are compared; times in ps."""
-
-    frame_interval: float | None = option(
-        None,
-        _PICOSECONDS,
-        "time between frames, in ps",
-        unset="from the times of the reference",
-        metavar="PS",
-    )
-    lag: float | None = option(
-        None, _PICOSECONDS, "lag time of the Markov models, in ps", unset="five frames", metavar="PS"
-    )
-    lag_times: tuple[float, ...] | None = option(
-        None,
-        Several(_PICOSECONDS),
-        "lag times of the implied time scales, in ps",
-        unset="1, 2, 5, 10 and 20 frames",
-        metavar="PS",
-    )
-    states: int = option(DEFAULT_STATES, Whole(2, 5_000), "number of k-means states", metavar="N")
-    metastable: int | None = option(
-        None,
-        Whole(2, 100),
-        "number of metastable states",
-        unset="one more than the reference's time scales above the lag time",
-        metavar="N",
-    )
-    temperature: float = option(300.0, Real(1.0, 10_000.0), "temperature of free energies, in K", metavar="K")
-    seed: int = option(0, Whole(0, 2**63 - 1), "seed of clustering and posterior samples", metavar="S")
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def names_a_model(self) -> bool:
-        """Whether the Markov models were asked for in detail, so that they are not left out."""
-        asked = (self.lag, self.lag_times, self.metastable)
-        return self.states != DEFAULT_STATES or any(value is not None for value in asked)
 
 
 @takes_options(KineticsOptions)

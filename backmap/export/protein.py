@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_OXT
 from backmap.export.arguments import check_bonds, check_box, check_positions, check_vector
 from backmap.export.diamondback import DiamondbackDrawer
-from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM
+from backmap.inference.c_alpha_rule import MAX_BEAD_NOISE_NM
 from backmap.inference.protein_job import POSITION_DECIMALS
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain, linked_residues

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backmap.chemistry import ATOM_SLOTS, SLOT_CA, Topology
 from backmap.chemistry.bead_mapping import BeadLayout
-from backmap.inference.c_alphas import CAlphaRule
+from backmap.inference.c_alpha_rule import CAlphaRule
 from backmap.models.beads.estimator import CAlphaEstimator
 from backmap.models.beads.evidence import BeadEvidence, bead_table, c_alpha_is_main, image, of_samples
 from backmap.models.beads.fitting import BeadFitter

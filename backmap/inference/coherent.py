@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from backmap.chemistry import Topology
+from backmap.inference.coherence import Coherence, State
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.coherence import (
     LONG_AGO_PS,
-    REFERENCE_KELVIN,
     CoherenceRates,
     CoherentDrawer,
     CoherentState,
@@ -21,32 +19,10 @@ from backmap.models.protein.coherence import (
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles, on_device
 
-State = dict[str, np.ndarray]
-"""What later frames depend on: the fields of :class:`CoherentState`, ``c_alpha``, ``time`` and ``boxed``."""
-
 JUMP_NM = 0.25
 """Change of the distance of residues i and i + 4 from which residues i to i + 4 forget the frame before."""
 
 _JUMP_OFFSET = 4
-
-
-@dataclass(frozen=True)
-class Coherence:
-    """How much of a frame the next one remembers.
-
-    Parameters
-    ----------
-    temperature_kelvin : float
-        Temperature of the simulation.
-    time_scale : float
-        Factor on the time between frames.
-    statistics : dict, optional
-        Rates, from :func:`backmap.models.protein.coherence.read_coherence`; the shipped ones by default.
-    """
-
-    temperature_kelvin: float = REFERENCE_KELVIN
-    time_scale: float = 1.0
-    statistics: dict | None = None
 
 
 class CoherentBuilder:

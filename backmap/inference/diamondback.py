@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap import chemistry
 from backmap.chemistry import Topology
 from backmap.models.chain import Chain

@@ -12,7 +12,7 @@ import torch
 from backmap.errors import InputError
 from backmap.inference.refinement import Refinement, RefinementConfig
 from backmap.inference.temporal import RolledFrames, TemporalBuilder
-from backmap.models.checkpoint import ModelFile
+from backmap.models.model_file import ModelFile
 from backmap.models.temporal.model import TemporalModel
 
 State = dict[str, np.ndarray]

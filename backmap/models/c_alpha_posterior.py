@@ -15,13 +15,11 @@ from typing import Final, Optional
 import torch
 from torch import Tensor, nn
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap.chemistry import RESIDUE_INDEX
 from backmap.chemistry.c_alpha_prior import FIRST_ANGLE, LAST_ANGLE, c_alpha_energies, window_kinds
 from backmap.models.chain import Chain
 from backmap.models.counter_random import uniform
-
-SOFT_BOND_NOISE_NM = 0.0124
-"""Noise of a coordinate with bonds of 8033 kJ/mol/nm^2 at 300 K (CALVADOS, HPS, Mpipi)."""
 
 
 class CAlphaPosterior(nn.Module):

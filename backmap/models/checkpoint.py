@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch.overrides import TorchFunctionMode
 
 from backmap.errors import InputError
-from backmap.limits import Whole, shown
+from backmap.limits import shown
 
-FORMAT_VERSION = 1
-LARGEST_FILE = 4 << 30
-"""In bytes; model files are read as a whole."""
+from .model_file import FORMAT_VERSION, one_line, read_header, read_model_file
 
 _ENTRIES_OF_CONSTANTS = 20_000_000
 """Tensor entries that models create besides their weights, such as tables and masks."""
@@ -30,7 +25,24 @@ _ENTRIES_OF_CONSTANTS = 20_000_000
 _FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
 """Functions that create tensors of a size given by the configuration."""
 
+_FAMILIES = {
+    "protein": ("backmap.models.protein.model", "ProteinModel"),
+    "diamondback": ("backmap.models.diamondback.model", "DiamondbackModel"),
+    "temporal": ("backmap.models.temporal.model", "TemporalModel"),
+    "beads": ("backmap.models.beads.estimator", "CAlphaEstimator"),
+    "nucleic": ("backmap.models.nucleic.library", "NucleicLibrary"),
+}
+"""Modules and classes of the families of models; only those in use are imported."""
+
 Model = TypeVar("Model", bound=torch.nn.Module)
+
+
+class _Family(Protocol):
+    """A class of models."""
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> torch.nn.Module:
+        """Create the model of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class Checkpoint:
     Attributes
     ----------
     family : str
-        Kind of model: ``protein``, ``diamondback``, ``temporal``, ``beads`` or ``nucleic``.
+        Kind of model, as in :class:`backmap.models.model_file.ModelHeader`.
     config : dict
         The model's configuration.
     tensors : dict of Tensor
@@ -128,11 +140,6 @@ def _describe(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-def one_line(error: Exception) -> str:
-    """Return the message of an error on one line, shortened if it is long."""
-    return textwrap.shorten(str(error), 300, placeholder=" ...")
-
-
 def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
     """Return everything except the tensors, as stored in the file."""
     return {
@@ -160,24 +167,6 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return parse_checkpoint(read_model_file(path), path)
 
 
-def read_model_file(path: str | Path) -> bytes:
-    """Read the content of a model file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, is not a file, or is too large.
-    """
-    try:
-        if not Path(path).is_file():
-            raise InputError(f"{path} is not a model file: give a .safetensors file")
-        if Path(path).stat().st_size > LARGEST_FILE:
-            raise InputError(f"{path} is not a model file: it is larger than {LARGEST_FILE >> 30} GiB")
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a model file ({error}): give a .safetensors file") from None
-
-
 def parse_checkpoint(data: bytes, path: str | Path) -> Checkpoint:
     """Read the content of a model file; ``path`` is its name in messages.
 
@@ -186,40 +175,13 @@ def parse_checkpoint(data: bytes, path: str | Path) -> Checkpoint:
     InputError
         If the file is not a model.
     """
+    header = read_header(data, path)
     try:
         tensors = load(data)
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError) as error:  # a dtype that PyTorch does not have, or too large a shape
         reason = one_line(error)
         raise InputError(f"{path} is not a model file ({reason}): give a .safetensors file") from None
-    if not {"format", "family", "config"} <= metadata.keys():
-        raise InputError(f"{path} is not a backmap model: it contains tensors but no model configuration")
-    _require_format(metadata["format"], path)
-    config, provenance = (
-        _parse_table(metadata.get(name, "{}"), f"{path}: its {name}") for name in ("config", "provenance")
-    )
-    return Checkpoint(metadata["family"], config, tensors, provenance)
-
-
-def _require_format(text: str, path: str | Path) -> None:
-    try:
-        version = Whole(1, 10**9).parse(text)
-    except ValueError as error:
-        raise InputError(f"{path} is not a backmap model: its format {error}") from None
-    if version > FORMAT_VERSION:
-        raise InputError(f"{path} has format {version}, newer than this backmap supports: update backmap")
-
-
-def _parse_table(text: str, what: str) -> dict[str, Any]:
-    """Read a JSON object."""
-    try:
-        table = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{what} is not valid JSON ({one_line(error)})") from None
-    if not isinstance(table, dict):
-        raise InputError(f"{what} is {shown(table)}; it must be a table")
-    return table
+    return Checkpoint(header.family, header.config, tensors, header.provenance)
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> torch.nn.Module:
@@ -241,72 +203,14 @@ def make_model(checkpoint: Checkpoint, path: str | Path) -> torch.nn.Module:
     InputError
         If it is not a valid model.
     """
-    from backmap.models.beads.estimator import CAlphaEstimator
-    from backmap.models.diamondback.model import DiamondbackModel
-    from backmap.models.nucleic.library import NucleicLibrary
-    from backmap.models.protein.model import ProteinModel
-    from backmap.models.temporal.model import TemporalModel
-
-    families: dict[
-        str,
-        type[ProteinModel]
-        | type[DiamondbackModel]
-        | type[TemporalModel]
-        | type[CAlphaEstimator]
-        | type[NucleicLibrary],
-    ]
-    families = {
-        "protein": ProteinModel,
-        "diamondback": DiamondbackModel,
-        "temporal": TemporalModel,
-        "beads": CAlphaEstimator,
-        "nucleic": NucleicLibrary,
-    }
-    if checkpoint.family not in families:
+    if checkpoint.family not in _FAMILIES:
         raise InputError(f"{path} is a {shown(checkpoint.family)} model, which is unknown to this backmap")
+    module, name = _FAMILIES[checkpoint.family]
+    family: type[_Family] = getattr(import_module(module), name)
     try:
-        return families[checkpoint.family].from_checkpoint(checkpoint).eval()
+        return family.from_checkpoint(checkpoint).eval()
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A model file in memory, which is read once and can be sent to other processes.
-
-    Attributes
-    ----------
-    name : str
-        Name of the model, for messages.
-    data : bytes
-        Content of the file.
-    """
-
-    name: str
-    data: bytes
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """The content. Raises InputError if it is not a model."""
-        return parse_checkpoint(self.data, self.name)
-
-    @property
-    def family(self) -> str:
-        """Kind of model: ``protein``, ``diamondback``, ``temporal``, ``beads`` or ``nucleic``."""
-        return self.checkpoint.family
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of the content, in hexadecimal."""
-        return hashlib.sha256(self.data).hexdigest()
-
-    def load(self, device: torch.device | str = "cpu") -> torch.nn.Module:
-        """Create the model, ready for inference. Raises InputError like :func:`make_model`."""
-        return make_model(self.checkpoint, self.name).to(device)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state sent to other processes, without cached values."""
-        return {"name": self.name, "data": self.data}
 
 
 def to_checkpoint(

@@ -13,14 +13,15 @@ from torch import Tensor
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical right shift of an int64."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _absorb(state: Tensor, word: Tensor) -> Tensor:
-    x = (state ^ word) + -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer
-    x = (x ^ _shift_right(x, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
-    x = (x ^ _shift_right(x, 27)) * -7723592293110705685  # 0x94D049BB133111EB
-    return x ^ _shift_right(x, 31)
+    """Absorb a word; in place from the first step on, since the states of many numbers exceed the caches."""
+    x = (state ^ word).add_(-7046029254386353131)  # 0x9E3779B97F4A7C15 as a signed integer
+    x.bitwise_xor_(_shift_right(x, 30)).mul_(-4658895280553007687)  # 0xBF58476D1CE4E5B9
+    x.bitwise_xor_(_shift_right(x, 27)).mul_(-7723592293110705685)  # 0x94D049BB133111EB
+    return x.bitwise_xor_(_shift_right(x, 31))
 
 
 def stream_keys(seed: int, samples: int, numbers: Tensor) -> Tensor:

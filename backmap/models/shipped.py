@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from backmap.chemistry.bead_mapping import BeadMapping, shipped_mappings
 from backmap.errors import InputError
 
-from .checkpoint import ModelFile, read_model_file
+from .model_file import ModelFile, read_model_file
+
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT_MODEL = "protein"
 _WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -107,7 +108,7 @@ def read_estimator(mapping: BeadMapping, file: str | PathLike[str] | None = None
         raise InputError(
             f"bead-model {path}: is for {model.family} models, but the input has beads {mapping.name}"
         )
-    if (reason := _other_mapping(model.checkpoint.config, mapping)) is not None:
+    if (reason := _other_mapping(model.header.config, mapping)) is not None:
         raise InputError(
             f"bead-model {path}: {reason}; train a model for the input's beads with `backmap train beads`"
         )

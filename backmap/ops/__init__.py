@@ -1,10 +1,12 @@
-"""Operators on tensors: thin wrappers around the native library."""
+"""Operators on tensors: thin wrappers around the native library, which this package loads."""
 
+from backmap import _native
 from backmap.ops.basins import draw_anew, draw_within, find_basins, step_angle
 from backmap.ops.bead_prior import bead_prior
 from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.density_to_coordinates import density_to_coordinates
+from backmap.ops.encode_neighbourhood import encode_neighbourhood
 from backmap.ops.least_overlap import least_overlap
 from backmap.ops.molecular_mechanics import molecular_mechanics
 from backmap.ops.overlapping_placement import overlapping_placement
@@ -13,6 +15,9 @@ from backmap.ops.schnet_energy import schnet_energy
 from backmap.ops.structure_penalty import structure_penalty
 from backmap.ops.structure_score import structure_score
 from backmap.ops.voxelize import voxelize
+from backmap.ops.wave_logits import wave_logits
+
+_native.load()
 
 __all__ = [
     "FrameRule",
@@ -24,6 +29,7 @@ __all__ = [
     "draw_anew",
     "draw_c_alphas",
     "draw_within",
+    "encode_neighbourhood",
     "find_basins",
     "least_overlap",
     "molecular_mechanics",
@@ -34,4 +40,5 @@ __all__ = [
     "structure_penalty",
     "structure_score",
     "voxelize",
+    "wave_logits",
 ]

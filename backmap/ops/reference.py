@@ -329,6 +329,37 @@ def schnet_energy(
     return energy.detach(), gradient
 
 
+def encode_neighbourhood(
+    positions: Tensor,
+    types: Tensor,
+    offsets: Tensor,
+    query: Tensor,
+    position_weight: Tensor,
+    position_bias: Tensor,
+    type_embedding: Tensor,
+    offset_embedding: Tensor,
+    inner_weight: Tensor,
+    inner_bias: Tensor,
+) -> Tensor:
+    """Specification of `backmap::encode_neighbourhood`."""
+    distance = torch.linalg.vector_norm(positions, dim=-1)
+    direction = positions[..., 0, :] / distance[..., :1].clamp_min(0.05)
+    numbers = torch.cat([positions.flatten(-2), distance, direction], dim=-1)
+    first = functional.linear(numbers, position_weight, position_bias)
+    first = first + type_embedding[types.long()] + offset_embedding[offsets.long()]
+    features = functional.silu(functional.linear(functional.silu(first), inner_weight, inner_bias))
+    score = query @ features.mT / math.sqrt(features.shape[-1])
+    hidden = types == len(type_embedding) - 1
+    score = score.masked_fill(hidden.unsqueeze(-2), -1e4)
+    return torch.softmax(score, dim=-1) @ features
+
+
+def wave_logits(context: Tensor, waves: Tensor, coefficients: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Specification of `backmap::wave_logits`."""
+    hidden = functional.silu(context.unsqueeze(-2) + waves @ coefficients)
+    return functional.linear(hidden, weight, bias)
+
+
 def pack_side_chains(
     candidates: Tensor,
     candidate_present: Tensor,

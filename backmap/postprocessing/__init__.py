@@ -1,8 +1,7 @@
 """Steps between building and writing: modified residues, hydrogens, a minimisation, names for programs."""
 
 from .hydrogens import Hydrogens
-from .minimisation import RestrainedMinimisation, explicit_radii
 from .modified_residues import ModifiedResidues
 from .program_names import named_for
 
-__all__ = ["Hydrogens", "ModifiedResidues", "RestrainedMinimisation", "explicit_radii", "named_for"]
+__all__ = ["Hydrogens", "ModifiedResidues", "named_for"]

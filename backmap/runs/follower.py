@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from backmap.cluster import LocalWorkers, count_workers, select_device
-from backmap.inference.coherent import State
+from backmap.inference.coherence import State
 from backmap.inference.temporal import frames_per_chunk
 from backmap.io import AtomList, BeadSource, FrameChunk, FrameSource, Source
 from backmap.io.selection.other_molecules import OthersKept
 from backmap.models import shipped
-from backmap.models.checkpoint import ModelFile
+from backmap.models.model_file import ModelFile
 from backmap.models.temporal.model import TemporalModel
 
 from .c_alpha_record import CAlphaRecord, describe_cis, describe_strain

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from backmap.cluster import (
     DaskWorkers,
@@ -20,6 +18,9 @@ from backmap.cluster import (
 )
 
 from .request import Request
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Pool:
 @contextmanager
 def open_pool(request: Request) -> Iterator[Pool]:
     """Select the device of a run, and start or connect to its workers."""
+    import torch
+
     threads = request.threads or torch.get_num_threads()
     if request.scheduler is None and request.workers is None:
         yield Pool(select_device(request.device), None, threads)

@@ -8,7 +8,7 @@ from typing import Any
 from backmap.errors import InputEndsEarly, InputError
 from backmap.io import GrowingOutput, Journal, open_source, require_output_format
 from backmap.io.selection.links import read_links
-from backmap.models.checkpoint import ModelFile
+from backmap.models.model_file import ModelFile
 
 from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion, describe_noise, describe_strain
 from .outputs import Outputs

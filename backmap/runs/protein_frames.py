@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
-import torch
 
 from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, SLOT_OXT, Topology
 from backmap.chemistry.modified_residues import Modification, Modifications
@@ -17,7 +16,7 @@ from backmap.chemistry.near_pairs import near_pairs
 from backmap.chemistry.periodic_box import has_box
 from backmap.cluster import LocalWorkers, Workers
 from backmap.errors import InputError
-from backmap.inference.coherent import State
+from backmap.inference.coherence import State
 from backmap.inference.protein_job import POSITION_DECIMALS, Past, ProteinJob
 from backmap.io import AtomList, FrameChunk, Progress, Source
 from backmap.io.atom_list import ListedResidue
@@ -26,6 +25,9 @@ from backmap.io.formats.structure_file import ANGSTROM_PER_NM
 from .c_alpha_record import CAlphaRecord
 from .output_layout import OutputLayout
 from .recorder import Step
+
+if TYPE_CHECKING:
+    import torch
 
 RESIDUES_PER_BATCH = {"cpu": 5_000, "cuda": 200_000}
 """Residues built together: enough to occupy the device, few enough to need little memory."""
@@ -53,6 +55,8 @@ def frames_per_batch(residues: int, samples: int, device: torch.device, workers:
     workers : int
         Number of batches built at once in the same memory.
     """
+    import torch
+
     if device.type == "cuda" and torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info(device)
     else:

@@ -15,14 +15,14 @@ from backmap.chemistry.modified_residues import Modifications, read_modification
 from backmap.chemistry.sites import Sites
 from backmap.cluster import Workers
 from backmap.errors import InputError, InputWarning, OptionError
-from backmap.inference.coherent import State
+from backmap.inference.coherence import State
 from backmap.inference.protein_job import Finishing, NucleicPart, ProteinJob
 from backmap.io import AtomList, FrameChunk, Source
 from backmap.io.reader import ANY_BEADS
 from backmap.io.selection.disulfide_records import disulfides_of_frame
 from backmap.io.selection.other_molecules import OtherMolecules
 from backmap.models import shipped
-from backmap.models.checkpoint import ModelFile
+from backmap.models.model_file import ModelFile
 from backmap.options import defaults_of
 from backmap.postprocessing.modified_residues import ModifiedResidues
 from backmap.postprocessing.program_names import named_for
@@ -340,7 +340,8 @@ def _with_finishing(
         deciding = structures if asked.coherent else structures[:1]
         job = replace(job, disulfides=_decided(built, deciding, hands, known))
     if asked.hydrogens and job.nucleic is not None:
-        from backmap.postprocessing import Hydrogens, explicit_radii
+        from backmap.postprocessing import Hydrogens
+        from backmap.postprocessing.minimisation import explicit_radii
 
         with_hydrogens = Hydrogens(nucleic, beside, ph=asked.ph)
         radii = explicit_radii(with_hydrogens.atoms)
@@ -354,7 +355,7 @@ def _with_finishing(
         finishing.append(hydrogens)
         atoms = hydrogens.atoms
     if asked.minimise and topology.n_residues:
-        from backmap.postprocessing import RestrainedMinimisation
+        from backmap.postprocessing.minimisation import RestrainedMinimisation
 
         finishing.append(RestrainedMinimisation(atoms, iterations=asked.minimise))
     places = None

@@ -11,13 +11,13 @@ from typing import Any
 
 from backmap.cluster.devices import DEVICES
 from backmap.errors import OptionError
-from backmap.inference.c_alphas import MAX_BEAD_NOISE_NM, CAlphaMode, CAlphaRule
-from backmap.inference.coherent import Coherence
+from backmap.inference.c_alpha_rule import MAX_BEAD_NOISE_NM, CAlphaMode, CAlphaRule
+from backmap.inference.coherence import Coherence
 from backmap.io import FrameRange
 from backmap.io.naming import MMCIF_SUFFIXES, PDB_SUFFIXES, suffix_of
 from backmap.io.selection.other_molecules import OthersKept
 from backmap.limits import Flag, Name, OneOf, Real, Several, Whole
-from backmap.models.protein.coherence import REFERENCE_KELVIN, read_coherence
+from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN, read_coherence
 from backmap.models.shipped import DEFAULT_MODEL
 from backmap.options import check_options, defaults_of, option, options_of
 

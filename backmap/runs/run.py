@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from backmap.errors import InputEndsEarly, InputWarning
 from backmap.io import AtomList, FrameSource, GrowingOutput, Journal, describe_file, listed, select_listed
 from backmap.io.durable import manifest
 from backmap.models import shipped
-from backmap.models.checkpoint import ModelFile
+from backmap.models.model_file import ModelFile
 
 from .output_layout import OutputLayout
 from .outputs import Outputs
@@ -25,6 +23,9 @@ from .pool import Pool, open_pool
 from .progress_report import ProgressReport
 from .request import Request
 from .wording import counted, named
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from backmap.cg.langevin import LangevinDynamics, ReplicaState, is_sound
 from backmap.cg.model import CgForceField, load_force_field, require_force_field
 from backmap.cg.tabulated import TabulatedForces
 from backmap.chemistry import Molecule
-from backmap.cluster.devices import DEVICES, select_device
+from backmap.cluster.devices import select_device
 from backmap.errors import InputError, InputWarning
 from backmap.io import (
     AtomList,
@@ -27,13 +27,12 @@ from backmap.io import (
     open_beads,
 )
 from backmap.io.durable import manifest
-from backmap.limits import Flag, Name, OneOf, Real, Whole
-from backmap.options import check_options, option, options_of
 from backmap.usual_settings import usual_settings
 
 from .outputs import Outputs
 from .progress_report import ProgressReport
 from .recorder import Recorder, Step
+from .simulation_request import Simulation
 from .wording import counted, named, rounded
 
 _FRAMES_PER_READ = 1_000
@@ -41,108 +40,6 @@ _MOST_START_FRAMES = 10_000
 _FILES_PER_COMMIT = 100
 """With more replicas, progress is recorded less often than every second: each file has to reach the disk."""
 _REPLICAS_NAMED = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Simulation:
-    """What to simulate, and how."""
-
-    force_field: str = option(
-        ...,
-        Name("the name of a shipped force field, or of a file"),
-        "shipped force field, or a file from `backmap train cgschnet`",
-        metavar="FORCE_FIELD",
-        group="files",
-        decides=False,  # its content decides
-    )
-    output: str = option(
-        ...,
-        Name(),
-        "trajectory of beads; each of several replicas gets a file with its number",
-        metavar="FILE",
-        group="files",
-        decides=False,
-    )
-    start: str | None = option(
-        None,
-        Name(),
-        "frames to start from: beads, or all atoms",
-        unset="frames that the force field was trained on",
-        metavar="FILE",
-        group="files",
-        decides=False,  # its content decides
-    )
-    top: str | None = option(
-        None, Name(), "topology of the frames to start from", metavar="FILE", group="files", decides=False
-    )
-    overwrite: bool = option(
-        False, Flag(), "replace the outputs of an earlier run", group="files", decides=False
-    )
-    replicas: int = option(
-        1, Whole(1, 100_000), "independent simulations, all at once", metavar="N", group="simulation"
-    )
-    frames: int = option(
-        1_000,
-        Whole(1, 10**9),
-        "frames to write",
-        metavar="N",
-        group="simulation",
-        decides=False,  # a run that was stopped may be resumed to more frames
-    )
-    steps: int = option(100, Whole(1, 10**9), "time steps per frame", metavar="N", group="simulation")
-    time_step: float = option(
-        0.004, Real(1e-6, 1.0), "time step of the integrator, in ps", metavar="PS", group="simulation"
-    )
-    friction: float = option(
-        1.0,
-        Real(0.0, 1e6),
-        "friction of the Langevin thermostat, in 1/ps",
-        metavar="RATE",
-        group="simulation",
-    )
-    time_scale: float = option(
-        1.0,
-        Real(1e-6, 1e6),
-        "factor on the times in the files: coarse-grained dynamics are faster than those of the atoms",
-        metavar="FACTOR",
-        group="simulation",
-    )
-    seed: int = option(0, Whole(0, 2**63 - 1), "seed of the random numbers", metavar="S", group="simulation")
-    device: str = option("auto", OneOf(DEVICES), "where to compute", group="running", decides=False)
-    threads: int | None = option(
-        None,
-        Whole(1, 1_024),
-        "processor threads",
-        unset="all cores",
-        metavar="N",
-        group="running",
-        decides=False,
-    )
-    resume: bool = option(False, Flag(), "resume a run that was stopped", group="running", decides=False)
-    log: str | None = option(
-        None,
-        Name(),
-        "append events to a file of JSON lines",
-        metavar="FILE",
-        group="running",
-        decides=False,
-    )
-    quiet: bool = option(
-        False, Flag(), "show no progress bar and no summary line", group="running", decides=False
-    )
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def frame_interval_ps(self) -> float:
-        """Time between frames in the files."""
-        return self.steps * self.time_step * self.time_scale
-
-    @property
-    def deciding(self) -> dict[str, Any]:
-        """Options that the written frames depend on, by name."""
-        return {name: getattr(self, name) for name, known in options_of(Simulation).items() if known.decides}
 
 
 @dataclass(frozen=True)

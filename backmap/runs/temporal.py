@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backmap.errors import InputEndsEarly
 from backmap.inference.temporal_job import TemporalJob, make_refinement
 from backmap.io import AtomList, BeadSource, GrowingOutput, Journal, Progress, open_beads
-from backmap.models.checkpoint import ModelFile
+from backmap.models.model_file import ModelFile
 
 from .outputs import Outputs
 from .pool import Pool

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backmap.errors import InputError
 from backmap.limits import Whole, shown
-from backmap.models.checkpoint import one_line
+from backmap.models.model_file import one_line
 
 _COUNT = Whole(0, 2**53)
 

@@ -62,6 +62,9 @@ struct NoGradient {};
 // For a gradient, which is an operator of its own: a second derivative is an error.
 struct NoSecondGradient {};
 
+// For inference only: asking for a gradient is an error.
+using NotDifferentiable = NoSecondGradient;
+
 // Converts results from the form that autograd gives to the form that the function returns.
 template <typename Result>
 Result as_result(const variable_list& tensors) {

@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "limits": set(),
     "options": set(),
     "usual_settings": set(),
-    "ops": set(),
+    "ops": {"_native"},
     "io": {"chemistry"},
     "physics": {"ops", "chemistry"},
     "models": {"ops", "chemistry", "physics"},

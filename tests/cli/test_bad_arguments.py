@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backmap.cli.main import VERBS, build_parser, main
-from backmap.evaluation.trajectory_scoring import KineticsOptions
+from backmap.evaluation.kinetics_options import KineticsOptions
 from backmap.limits import Real, Several, Whole
 from backmap.options import options_of
 from backmap.runs.request import Request

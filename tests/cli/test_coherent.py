@@ -11,7 +11,7 @@ import pytest
 
 import backmap
 from backmap.cli.main import main
-from backmap.models.protein.coherence import RESOURCE
+from backmap.models.protein.coherence_statistics import RESOURCE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FRAMES = 12

@@ -52,7 +52,7 @@ def test_a_minimisation_leaves_c_alphas_where_they_are(tmp_path):
 
 def test_structures_that_cannot_be_minimised_are_counted(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
-        "backmap.postprocessing.RestrainedMinimisation._relax",
+        "backmap.postprocessing.minimisation.RestrainedMinimisation._relax",
         lambda self, built, walls, device: np.full_like(built, np.nan),
     )
     assert run(tmp_path / "built.trr", "--end", 2, "--hydrogens") == 0

@@ -234,7 +234,7 @@ def test_a_mapping_of_ones_own(tmp_path, capsys):
 def test_a_minimised_protein_keeps_off_nucleic_acids(beads, written, tmp_path, monkeypatch):
     """A chain pressed against DNA, with the minimisation seeing the DNA or not."""
     pytest.importorskip("openmm")
-    from backmap.postprocessing import RestrainedMinimisation
+    from backmap.postprocessing.minimisation import RestrainedMinimisation
 
     duplex = beads(DNA)
     dna, protein = mdtraj.load(str(duplex)), mdtraj.load(str(written(protein_lines(8))))

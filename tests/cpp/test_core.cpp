@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "core/activation.h"
 #include "core/bead_prior.h"
 #include "core/bounding_sphere.h"
 #include "core/c_alpha_dynamics.h"
@@ -312,6 +313,18 @@ void test_exponential() {
   for (const T low : {std::nextafter(ExponentialParts<T>::lowest, -infinite<T>), T(-1e30), -infinite<T>})
     check(decaying_exponential(low) == T(0), "decaying_exponential: zero where it would be subnormal");
   check(std::isnan(decaying_exponential(not_a_number<T>)), "decaying_exponential: of NaN");
+}
+
+template <typename T>
+void test_silu() {
+  for (int n = -100000; n <= 100000; ++n) {
+    const T x = T(0.0009 * n);
+    const double exact = double(x) / (1 + std::exp(-double(x)));
+    if (!(std::fabs(double(silu(x)) - exact) <= 5 * double(rounding<T>) * std::fabs(exact) + 1e-30))
+      return check(false, "silu: a few units in the last place");
+  }
+  check(silu(T(0)) == T(0) && silu(T(1e30)) == T(1e30) && silu(T(-1e30)) == T(0), "silu: limits");
+  check(std::isnan(silu(not_a_number<T>)), "silu: of NaN");
 }
 
 template <typename T>
@@ -869,6 +882,7 @@ void test_all() {
   test_frames<T>();
   test_pair_terms<T>();
   test_exponential<T>();
+  test_silu<T>();
   test_gaussian<T>();
   test_weights<T>();
   test_bounding_sphere<T>();

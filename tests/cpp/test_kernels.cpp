@@ -10,6 +10,7 @@
 #include "kernels/c_alphas.h"
 #include "kernels/canonical_alignment.h"
 #include "kernels/density_to_coordinates.h"
+#include "kernels/encode_neighbourhood.h"
 #include "kernels/least_overlap.h"
 #include "kernels/molecular_mechanics.h"
 #include "kernels/overlapping_placement.h"
@@ -18,6 +19,7 @@
 #include "kernels/structure_penalty.h"
 #include "kernels/structure_score.h"
 #include "kernels/voxelize.h"
+#include "kernels/wave_logits.h"
 #include "random_structures.h"
 
 namespace backmap::testing {
@@ -360,6 +362,56 @@ void test_least_overlap(int64_t batch, int64_t residues, int64_t slots, int64_t 
   check(
       run([](const auto& a) { cpu::least_overlap(a); }) == run([](const auto& a) { cuda::least_overlap(a, nullptr); }),
       "least_overlap");
+}
+
+// ---- Neighbourhoods ----------------------------------------------------------------------------
+
+template <typename T>
+void test_neighbourhoods(int64_t batch, int64_t neighbours, int64_t points, int64_t queries, int64_t width) {
+  Random random{unsigned(batch + width)};
+  const int64_t types = 5, offsets = 4, numbers = 4 * points + 3;
+  const auto position = random.uniforms<T>(batch * neighbours * points * 3, -1, 1),
+             query = random.uniforms<T>(batch * queries * width, -1, 1),
+             position_weight = random.uniforms<T>(width * numbers, -1, 1),
+             position_bias = random.uniforms<T>(width, -1, 1), type_rows = random.uniforms<T>(types * width, -1, 1),
+             offset_rows = random.uniforms<T>(offsets * width, -1, 1),
+             inner_weight = random.uniforms<T>(width * width, -0.3, 0.3), inner_bias = random.uniforms<T>(width, -1, 1);
+  std::vector<uint8_t> type, offset;
+  for (const int64_t value : random.integers(batch * neighbours, 0, types)) type.push_back(uint8_t(value));
+  for (const int64_t value : random.integers(batch * neighbours, 0, offsets)) offset.push_back(uint8_t(value));
+  std::vector<T> workspace(cuda::encode_neighbourhood_workspace<T>(batch, neighbours, points, queries, width) /
+                           sizeof(T));
+  const auto run = [&](auto&& launch) {
+    std::vector<T> summary(batch * queries * width, T(9));
+    launch(EncodeNeighbourhoodArguments<T>{batch, neighbours, points, queries, width, types, offsets, position.data(),
+                                           type.data(), offset.data(), query.data(), position_weight.data(),
+                                           position_bias.data(), type_rows.data(), offset_rows.data(),
+                                           inner_weight.data(), inner_bias.data(), summary.data(), workspace.data()});
+    return summary;
+  };
+  check(difference(run([](const auto& a) { cpu::encode_neighbourhood(a); }),
+                   run([](const auto& a) { cuda::encode_neighbourhood(a, nullptr); })) < tolerance<T>,
+        "encode_neighbourhood");
+}
+
+template <typename T>
+void test_wave_logits(int64_t batch, int64_t draws, int64_t waves, int64_t width, int64_t classes, bool shared) {
+  Random random{unsigned(batch + classes)};
+  const auto context = random.uniforms<T>(batch * width, -1, 1),
+             wave = random.uniforms<T>(batch * draws * waves, -1, 1),
+             coefficient = random.uniforms<T>(batch * waves * width, -1, 1),
+             weight = random.uniforms<T>(classes * width, -0.3, 0.3), bias = random.uniforms<T>(classes, -1, 1);
+  std::vector<T> workspace(cuda::wave_logits_workspace<T>(batch * draws, width) / sizeof(T));
+  const auto run = [&](auto&& launch) {
+    std::vector<T> logits(batch * draws * classes, T(9));
+    launch(WaveLogitsArguments<T>{batch, draws, waves, width, classes, context.data(), wave.data(),
+                                  shared ? 0 : draws * waves, coefficient.data(), shared ? 0 : waves * width,
+                                  weight.data(), bias.data(), logits.data(), workspace.data()});
+    return logits;
+  };
+  check(difference(run([](const auto& a) { cpu::wave_logits(a); }),
+                   run([](const auto& a) { cuda::wave_logits(a, nullptr); })) < tolerance<T>,
+        "wave_logits");
 }
 
 // ---- Basins ------------------------------------------------------------------------------------
@@ -758,6 +810,15 @@ void test_all() {
   test_least_overlap<T>(1, 1, 1, 1, 1, 1, 1);
   test_least_overlap<T>(1, 0, 4, 2, 3, 1, 1);
   test_least_overlap<T>(0, 5, 4, 2, 3, 1, 1);
+  test_neighbourhoods<T>(20, 24, 3, 4, 40);
+  test_neighbourhoods<T>(2500, 2, 1, 1, 3);  // more sites than blocks
+  test_neighbourhoods<T>(1, 1, 1, 1, 1);
+  test_neighbourhoods<T>(0, 5, 2, 2, 8);
+  test_wave_logits<T>(20, 16, 4, 40, 36, false);
+  test_wave_logits<T>(7, 5, 3, 21, 3, true);
+  test_wave_logits<T>(3000, 3, 1, 2, 2, false);  // more draws than blocks
+  test_wave_logits<T>(3, 2, 0, 0, 1, false);
+  test_wave_logits<T>(0, 2, 2, 4, 3, false);
   test_basins<T>(100, 36);
   test_basins<T>(700, 72);  // several threads
   test_basins<T>(5, 1);

@@ -10,7 +10,8 @@ import backmap
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, Topology
 from backmap.cli.main import main
 from backmap.export.torchscript import FORMAT_VERSION, save_torchscript
-from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
+from backmap.inference.c_alpha_rule import CAlphaRule
+from backmap.inference.c_alphas import CAlphaDrawer
 from backmap.inference.protein import ProteinBuilder
 from backmap.io import open_source
 from tests.export.small import chains_of, make_model, random_walk

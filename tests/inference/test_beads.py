@@ -8,7 +8,7 @@ from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX, Topology
 from backmap.chemistry.bead_mapping import load_mapping
 from backmap.inference import beads as bead_builder
 from backmap.inference.beads import BeadBuilder
-from backmap.inference.c_alphas import CAlphaRule
+from backmap.inference.c_alpha_rule import CAlphaRule
 from backmap.models.shipped import load_model, read_estimator
 from tests.beaded import Beaded, crambin, crystal
 

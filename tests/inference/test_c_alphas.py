@@ -6,7 +6,8 @@ import torch
 
 from backmap.chemistry import Topology
 from backmap.errors import InputError, OptionError
-from backmap.inference.c_alphas import CAlphaDrawer, CAlphaRule
+from backmap.inference.c_alpha_rule import CAlphaRule
+from backmap.inference.c_alphas import CAlphaDrawer
 from backmap.inference.protein_job import BuiltAtoms, ProteinJob
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain

@@ -9,7 +9,8 @@ from safetensors.torch import save
 from backmap.chemistry import Topology
 from backmap.inference.protein_job import ProteinJob
 from backmap.inference.temporal_job import TemporalJob
-from backmap.models.checkpoint import Checkpoint, ModelFile, metadata_of, to_checkpoint
+from backmap.models.checkpoint import Checkpoint, metadata_of, to_checkpoint
+from backmap.models.model_file import ModelFile
 from backmap.models.protein.config import PackingConfig, PeptidePlaneConfig, ProteinConfig, SideChainConfig
 from backmap.models.protein.model import ProteinModel
 from backmap.models.temporal.config import InternalConfig, TemporalConfig, VoxelConfig

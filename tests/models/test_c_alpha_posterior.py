@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from backmap.chemistry import SLOT_CA, Topology
-from backmap.chemistry.c_alpha_prior import c_alpha_energies, window_kinds
+from backmap.chemistry.c_alpha_prior import SOFT_BOND_NOISE_NM, c_alpha_energies, window_kinds
 from backmap.io import open_source
-from backmap.models.c_alpha_posterior import SOFT_BOND_NOISE_NM, CAlphaPosterior
+from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.ops import c_alpha_energy

@@ -18,9 +18,10 @@ import torch
 
 from backmap.errors import InputError
 from backmap.limits import Real, Whole
-from backmap.models.checkpoint import Checkpoint, ModelFile, load_checkpoint
+from backmap.models.checkpoint import Checkpoint, load_checkpoint
 from backmap.models.configuration import config_from_dict
 from backmap.models.diamondback.config import DiamondbackConfig
+from backmap.models.model_file import ModelFile
 from backmap.models.protein.config import ProteinConfig
 from backmap.models.temporal.config import TemporalConfig
 from backmap.training.diamondback import DiamondbackTrainingConfig

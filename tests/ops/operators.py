@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import backmap  # noqa: F401  # registers the operators
+import backmap.ops  # noqa: F401  # registers the operators
 
 Arguments = dict[str, Any]
 """Values by the names in the schema, in its order."""
@@ -361,6 +361,46 @@ def trials(batch, dtype, residues, slots, groups, trials, points_of_trial) -> Ar
     }
 
 
+# ---- Neighbourhoods ----------------------------------------------------------------------------
+
+TYPES, OFFSETS = 5, 4
+
+
+def neighbourhood(batch, dtype, neighbours, points_of_neighbour, queries, width) -> Arguments:
+    """Some neighbours are missing; activations are near one."""
+    numbers = 4 * points_of_neighbour + 3
+    return {
+        "positions": points(*batch, neighbours, points_of_neighbour, dtype=dtype) - 0.5,
+        "types": torch.randint(0, TYPES, (*batch, neighbours), dtype=torch.uint8),
+        "offsets": torch.randint(0, OFFSETS, (*batch, neighbours), dtype=torch.uint8),
+        "query": torch.randn(*batch, queries, width, dtype=dtype),
+        "position_weight": torch.randn(width, numbers, dtype=dtype) / numbers**0.5,
+        "position_bias": torch.randn(width, dtype=dtype),
+        "type_embedding": torch.randn(TYPES, width, dtype=dtype),
+        "offset_embedding": torch.randn(OFFSETS, width, dtype=dtype),
+        "inner_weight": torch.randn(width, width, dtype=dtype) / max(width, 1) ** 0.5,
+        "inner_bias": torch.randn(width, dtype=dtype),
+    }
+
+
+def rows_out_of_range(index: Tensor) -> list[Tensor]:
+    return [torch.full_like(index, TYPES), torch.full_like(index, 255)]
+
+
+def logits_of_waves(batch, dtype, draws, waves, width, classes) -> Arguments:
+    return {
+        "context": torch.randn(*batch, width, dtype=dtype),
+        "waves": torch.randn(*batch, draws, waves, dtype=dtype),
+        "coefficients": torch.randn(*batch, waves, width, dtype=dtype),
+        "weight": torch.randn(classes, width, dtype=dtype) / max(width, 1) ** 0.5,
+        "bias": torch.randn(classes, dtype=dtype),
+    }
+
+
+NEIGHBOURHOOD_TABLES = frozenset(
+    {"position_weight", "position_bias", "type_embedding", "offset_embedding", "inner_weight", "inner_bias"}
+)
+
 # ---- Densities ---------------------------------------------------------------------------------
 
 
@@ -693,6 +733,21 @@ def searching_operators(
 OPERATORS = [
     *searching_operators(),
     *searching_operators(" in a box", in_a_box, boxed=True),
+    Operator(
+        "encode_neighbourhood",
+        neighbourhood,
+        {"neighbours": 1, "points_of_neighbour": 1, "queries": 0, "width": 1},
+        shared=NEIGHBOURHOOD_TABLES,
+        free={"query": (-2,), "type_embedding": (-2,), "offset_embedding": (-2,)},
+        bad_contents={"types": rows_out_of_range, "offsets": rows_out_of_range},
+    ),
+    Operator(
+        "wave_logits",
+        logits_of_waves,
+        {"draws": 0, "waves": 0, "width": 0, "classes": 0},
+        shared=frozenset({"weight", "bias"}),
+        free={"waves": (-2,)},
+    ),
     Operator(
         "canonical_placement",
         placement,

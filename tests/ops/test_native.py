@@ -9,7 +9,7 @@ from backmap import _native
 
 
 def test_import_without_the_library_says_what_to_do():
-    code = "import sys; sys.modules['backmap._core'] = None; import backmap"
+    code = "import sys; sys.modules['backmap._core'] = None; import backmap.ops"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     last = result.stderr.strip().splitlines()[-1]
     assert result.returncode != 0

@@ -13,8 +13,8 @@ from backmap.errors import InputError
 from backmap.io import AtomList
 from backmap.io.mdtraj_objects import mdtraj_topology
 from backmap.physics.minimisation import FixedSites
-from backmap.postprocessing import Hydrogens, RestrainedMinimisation, explicit_radii
-from backmap.postprocessing.minimisation import FORCE_FIELD
+from backmap.postprocessing import Hydrogens
+from backmap.postprocessing.minimisation import FORCE_FIELD, RestrainedMinimisation, explicit_radii
 
 ITERATIONS = 20
 Protein = tuple[AtomList, np.ndarray]

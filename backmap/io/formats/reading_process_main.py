@@ -5,11 +5,15 @@ It runs as a script that does not import backmap: see :mod:`backmap.io.formats.r
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 from typing import Any, BinaryIO
 
 Answer = tuple[str, Any]
+
+_OBJECTS_PER_COLLECTION = 100_000
+"""Imports create many objects without reference cycles, which frequent garbage collections would traverse."""
 
 
 class Files:
@@ -125,7 +129,9 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
     serve(questions, answers)
+    gc.freeze()  # or the interpreter would look through all objects of the libraries again before it ends
 
 
 if __name__ == "__main__":

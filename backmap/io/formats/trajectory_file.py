@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backmap.chemistry.periodic_box import box_vectors
 from backmap.errors import InputEndsEarly, InputError
 
 from ..frames import Frames, join_frames
@@ -196,13 +197,9 @@ def _box_vectors(lengths: np.ndarray | None, angles: np.ndarray | None) -> np.nd
 
     Zero lengths, which mean no box, give zero vectors whatever the angles.
     """
-    from mdtraj.utils import lengths_and_angles_to_box_vectors
-
     if lengths is None or angles is None or not np.any(lengths):
         return None
-    sides = np.asarray(lengths, dtype=np.float32).T, np.asarray(angles, dtype=np.float32).T
-    vectors = np.stack(lengths_and_angles_to_box_vectors(*sides[0], *sides[1]), axis=1)
-    return np.where((sides[0].T == 0)[:, :, None], 0, vectors)
+    return np.where((np.asarray(lengths) == 0)[:, :, None], 0, box_vectors(lengths, angles))
 
 
 def open_trajectory(path: Path, expected_atoms: int) -> StreamedTrajectory | LoadedTrajectory:

@@ -10,6 +10,7 @@ from typing import NoReturn
 import numpy as np
 
 from backmap.chemistry import Topology
+from backmap.chemistry.near_pairs import near_pairs
 from backmap.chemistry.sites import Sites
 from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, TORN_BOND_NM, number_steps
 from backmap.errors import InputError, InputWarning
@@ -20,6 +21,9 @@ from .whole_molecules import narrowest_width
 
 MIN_C_ALPHA_DISTANCE_NM = 0.01
 """Two C-alphas closer than this are considered duplicates."""
+
+_STEPS_ALONG_AXIS = 16
+"""Most chains have no C-alphas this far apart in order that are as close along an axis."""
 
 MAX_COORDINATE_NM = 1e5
 """No simulation is this large; one flipped bit of an exponent exceeds it."""
@@ -107,8 +111,8 @@ class FrameJudge:
         sound[places] = self._same_unit(c_alpha[places]) & ~self._torn(c_alpha[places]).any(axis=1)
         if not self.topology.n_residues:
             return sound
-        for frame in np.flatnonzero(sound):
-            sound[frame] = not len(_coincidences(c_alpha[frame]))
+        places = np.flatnonzero(sound)
+        sound[places] = _coincidences(c_alpha[places])[:, 0] < 0
         return sound
 
     def refuse(self, positions: np.ndarray, box: np.ndarray, frame: str, file: str) -> NoReturn:
@@ -153,8 +157,9 @@ class FrameJudge:
                 f": neighbouring C-alphas are {length:.3g} nm apart, but {self.bond_nm:.3g} nm in the first "
                 "frame; this frame is damaged, exploded or in another unit: leave it out or convert it"
             )
-        if len(pairs := _coincidences(c_alpha)):
-            one, other = (describe(residue) for residue in sorted(pairs[0]))
+        (pair,) = _coincidences(c_alpha[None])
+        if pair[0] >= 0:
+            one, other = map(describe, pair)
             return (
                 f": the C-alphas of {one} and {other} are at the same position; remove the duplicate or "
                 "repair the file"
@@ -202,10 +207,38 @@ class FrameJudge:
 
 
 def _coincidences(c_alpha: np.ndarray) -> np.ndarray:
-    """Find pairs (pairs, 2) of C-alphas (residues, 3) closer than ``MIN_C_ALPHA_DISTANCE_NM``."""
-    from scipy.spatial import KDTree
+    """Find two C-alphas closer than ``MIN_C_ALPHA_DISTANCE_NM`` in each frame (frames, residues, 3).
 
-    return KDTree(c_alpha).query_pairs(MIN_C_ALPHA_DISTANCE_NM, output_type="ndarray")
+    C-alphas are compared with the next ones along the longest axis, then with those after them, until none
+    are within that distance along the axis. Where many are, as in a lattice, cells find the pairs.
+
+    Returns
+    -------
+    ndarray, (frames, 2) int64
+        Residues in ascending order; -1 in frames without such a pair.
+    """
+    found = np.full((len(c_alpha), 2), -1, dtype=np.int64)
+    if not c_alpha.size:
+        return found
+    axis = int(np.ptp(c_alpha, axis=1).mean(axis=0).argmax())
+    order = np.argsort(c_alpha[:, :, axis], axis=1)
+    along = np.take_along_axis(c_alpha[:, :, axis], order, axis=1)
+    for step in range(1, c_alpha.shape[1]):
+        frame, place = np.nonzero(along[:, step:] - along[:, :-step] <= MIN_C_ALPHA_DISTANCE_NM)
+        if not len(frame):
+            return found
+        if step > _STEPS_ALONG_AXIS:
+            break
+        one, other = order[frame, place], order[frame, place + step]
+        apart = np.linalg.norm(c_alpha[frame, one] - c_alpha[frame, other], axis=1)
+        hit = apart <= MIN_C_ALPHA_DISTANCE_NM
+        found[frame[hit]] = np.sort(np.stack([one[hit], other[hit]], axis=1), axis=1)
+        along[frame[hit]] = np.arange(along.shape[1])  # nothing more to find in these frames
+    for number in np.flatnonzero(found[:, 0] < 0):
+        one, other, _ = near_pairs(c_alpha[number], c_alpha[number], MIN_C_ALPHA_DISTANCE_NM)
+        pairs = np.stack([one, other], axis=1)[one < other]
+        found[number] = pairs[0] if len(pairs) else -1
+    return found
 
 
 def check_unit(distance: np.ndarray, file: str, reach_nm: float = 0.0) -> None:

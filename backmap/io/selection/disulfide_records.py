@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from backmap.chemistry import RESIDUE_INDEX, Topology
+from backmap.chemistry.near_pairs import near_pairs
 from backmap.chemistry.topology import (
     MAX_DISULFIDE_CA_DISTANCE_NM,
     MAX_DISULFIDE_DISTANCE_NM,
@@ -156,13 +157,9 @@ def disulfides_of_frame(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[
 
 def _near_pairs(positions: np.ndarray) -> np.ndarray:
     """Find pairs (pairs, 2) of sulfurs (sulfurs, 3) within bonding range, in ascending order."""
-    from scipy.spatial import KDTree
-
     known = np.flatnonzero(np.isfinite(positions).all(axis=1))
-    if len(known) < 2:
-        return np.empty((0, 2), dtype=np.int64)
-    near = KDTree(positions[known]).query_pairs(_FARTHER * MAX_DISULFIDE_DISTANCE_NM, output_type="ndarray")
-    pairs = known[near[np.lexsort(near.T[::-1])]]
+    one, other, _ = near_pairs(positions[known], positions[known], _FARTHER * MAX_DISULFIDE_DISTANCE_NM)
+    pairs = known[np.stack([one, other], axis=1)[one < other]]
     return pairs[_in_range(positions[pairs[:, 0]] - positions[pairs[:, 1]])]
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap import chemistry
 from backmap.models.chain import Chain
 from backmap.models.diamondback import layout

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap import chemistry
 from backmap.chemistry import (
     ATOM_SLOTS,

@@ -8,10 +8,7 @@ where that is not enough. How long torsions remember was measured in simulations
 
 from __future__ import annotations
 
-import functools
-import json
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -19,7 +16,6 @@ from torch import Tensor, nn
 
 from backmap.chemistry import NO_RESIDUE
 from backmap.chemistry.residues import MAX_CHI
-from backmap.errors import InputError
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, uniform
 from backmap.models.protein.backbone import Backbone, EndMemory, chain_ends
@@ -31,6 +27,7 @@ from backmap.models.protein.basins import (
     share_below,
     step_angle,
 )
+from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN, coherence_statistics
 from backmap.models.protein.disulfides import FLOOR, MOST_STRAIN
 from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.model import ProteinModel, counters, sites_at_once
@@ -39,11 +36,8 @@ from backmap.models.protein.neighbourhood import Neighbourhood
 from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
 from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides, take_peptides
 
-RESOURCE = Path(__file__).with_name("coherence.json")
-
 BURIAL_DISTANCE_NM = 1.0
 USUAL_NEIGHBOURS = 12
-REFERENCE_KELVIN = 300.0
 GAS_CONSTANT = 8.314462618e-3
 """kJ / mol / K."""
 
@@ -52,47 +46,6 @@ MOBILITY_PS = 1000.0
 
 LONG_AGO_PS = 1e9
 """Interval after which nothing is remembered: before the first frame, and across jumps."""
-
-
-@functools.cache
-def coherence_statistics() -> dict:
-    """Read the result of ``backmap train coherence``; rates in 1/ps, times in ps, energies in kJ/mol."""
-    return json.loads(RESOURCE.read_text())
-
-
-def read_coherence(path: str | Path) -> dict:
-    """Read a file that ``backmap train coherence`` wrote, in the form of :func:`coherence_statistics`.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or is not of that form.
-    """
-    remedy = "give a file coherence.json of `backmap train coherence`"
-    try:
-        found = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: is not a JSON file; {remedy}") from None
-    for group, entries in coherence_statistics().items():
-        if group == "simulations":
-            continue
-        table = found.get(group) if isinstance(found, dict) else None
-        for name, usual in entries.items():
-            value = table.get(name) if isinstance(table, dict) else None
-            if not _is_like(value, usual):
-                raise InputError(f"{path}: has no valid {name!r} of {group!r}; {remedy}")
-    return found
-
-
-def _is_like(value: object, usual: float | list) -> bool:
-    """Return whether a value is a finite number, or a list of them, as the usual one."""
-    if isinstance(usual, list):
-        if not isinstance(value, list) or len(value) != len(usual):
-            return False
-        return all(_is_like(*pair) for pair in zip(value, usual, strict=True))
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class CoherentState(NamedTuple):

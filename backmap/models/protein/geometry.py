@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -172,39 +172,97 @@ def peptide_table() -> np.ndarray:
         length within a step of the table) and across it towards O, in nm.
     """
     distances = np.arange(_SHORTEST_NM, _LONGEST_NM, _TABLE_STEP_NM)
-    table = np.stack([_peptide_in_plane(float(d)) for d in distances])
+    table = np.empty((len(distances), 3, 2))
+    cis = distances < MAX_CIS_CA_DISTANCE_NM
+    ideal = ideal_geometry()["peptide"]
+    for chosen, kind in ((cis, "cis"), (~cis, "trans")):
+        table[chosen] = _peptides_in_plane(distances[chosen], ideal[kind], kind == "cis")
     table[:, 2, 0] -= distances
     return table.astype(np.float32)
 
 
-def _peptide_in_plane(distance: float) -> np.ndarray:
-    """Solve the planar linkage CA-C-N-CA: scan the angle at CA and keep the best exact solution."""
-    cis = distance < MAX_CIS_CA_DISTANCE_NM
-    ideal = ideal_geometry()["peptide"]["cis" if cis else "trans"]
-    opening = np.radians(np.linspace(-5.0, 100.0, 1051))
-    c = ideal["CA-C"] * np.stack([np.cos(opening), np.sin(opening)], axis=1)
-    to_end = np.array([distance, 0.0]) - c
-    reach = np.linalg.norm(to_end, axis=1)
+_OPENINGS = np.radians(np.linspace(-5.0, 100.0, 1051))
+"""Angles between the bond CA-C and the axis that are scanned."""
+
+_COARSE = 25
+"""Steps of a first scan, around whose best angle all are scanned: misfits have a single minimum."""
+
+
+def _peptides_in_plane(distances: np.ndarray, ideal: dict[str, float], is_cis: bool) -> np.ndarray:
+    """Solve planar linkages CA-C-N-CA: scan the angle at CA and keep the best exact solutions.
+
+    Returns
+    -------
+    ndarray, (distances, 3, 2)
+        C, O and N.
+    """
+    last = len(_OPENINGS) - 1
+    coarse = np.broadcast_to(np.arange(0, last + 1, _COARSE), (len(distances), last // _COARSE + 1))
+    best = _best_linkage(distances, coarse, ideal, is_cis)
+    fine = np.clip(best[:, None] + np.arange(-_COARSE, _COARSE + 1), 0, last)
+    best = _best_linkage(distances, fine, ideal, is_cis)
+    linkage = _linkages(distances, best[:, None], ideal, is_cis)
+    c, n, angle_c = linkage.c[:, 0], linkage.n[:, 0], linkage.angle_c[:, 0]
+    return np.stack([c, _oxygen(c, n, angle_c, ideal), n], axis=1)
+
+
+class _Linkages(NamedTuple):
+    """Planar linkages CA-C-N-CA with exact bonds.
+
+    Attributes
+    ----------
+    c, n : ndarray, (distances, openings, 2)
+        Positions in nm.
+    angle_c : ndarray, (distances, openings)
+        Angles CA-C-N in radians.
+    misfit : ndarray, (distances, openings)
+        Sum of the squared deviations of both angles; infinite where the bonds cannot close.
+    """
+
+    c: np.ndarray
+    n: np.ndarray
+    angle_c: np.ndarray
+    misfit: np.ndarray
+
+
+def _best_linkage(
+    distances: np.ndarray, openings: np.ndarray, ideal: dict[str, float], is_cis: bool
+) -> np.ndarray:
+    """Return which of the scanned angles (distances, openings), indices into ``_OPENINGS``, fits best."""
+    best = _linkages(distances, openings, ideal, is_cis).misfit.argmin(axis=1)
+    return np.take_along_axis(openings, best[:, None], axis=1)[:, 0]
+
+
+def _linkages(
+    distances: np.ndarray, openings: np.ndarray, ideal: dict[str, float], is_cis: bool
+) -> _Linkages:
+    """Close linkages of given C-alpha distances (distances,) for angles (distances, openings) at CA."""
+    opening = _OPENINGS[openings]
+    end = np.stack([distances, np.zeros_like(distances)], axis=1)[:, None]
+    c = ideal["CA-C"] * np.stack([np.cos(opening), np.sin(opening)], axis=-1)
+    to_end = end - c
+    reach = np.linalg.norm(to_end, axis=-1)
     along = (reach**2 + ideal["C-N"] ** 2 - ideal["N-CA"] ** 2) / (2 * reach)
     square = ideal["C-N"] ** 2 - along**2
-    height = np.sqrt(np.maximum(square, 0)) * (1 if cis else -1)
-    unit = to_end / reach[:, None]
-    n = c + along[:, None] * unit + height[:, None] * np.stack([-unit[:, 1], unit[:, 0]], axis=1)
-    angle_c, angle_n = _angle(-c, n - c), _angle(c - n, np.array([distance, 0.0]) - n)
+    height = np.sqrt(np.maximum(square, 0)) * (1 if is_cis else -1)
+    unit = to_end / reach[..., None]
+    across = np.stack([-unit[..., 1], unit[..., 0]], axis=-1)
+    n = c + along[..., None] * unit + height[..., None] * across
+    angle_c, angle_n = _angle(-c, n - c), _angle(c - n, end - n)
     misfit = (angle_c - ideal["angle CA-C-N"]) ** 2 + (angle_n - ideal["angle C-N-CA"]) ** 2
-    best = int(np.argmin(np.where(square >= 0, misfit, np.inf)))
-    return np.stack([c[best], _oxygen(c[best], n[best], angle_c[best], ideal), n[best]])
+    return _Linkages(c, n, angle_c, np.where(square >= 0, misfit, np.inf))
 
 
-def _oxygen(c: np.ndarray, n: np.ndarray, angle_c: float, ideal: dict[str, float]) -> np.ndarray:
-    """Divide the rest of the full angle at C in the ideal proportion."""
+def _oxygen(c: np.ndarray, n: np.ndarray, angle_c: np.ndarray, ideal: dict[str, float]) -> np.ndarray:
+    """Divide the rest of the full angle at C (distances, 2) in the ideal proportion."""
     share = ideal["angle CA-C-O"] / (2 * math.pi - ideal["angle CA-C-N"])
     turn = share * (2 * math.pi - angle_c)
-    back = -c / np.linalg.norm(c)
-    rotation = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-    direction = rotation @ back
-    if back[0] * (n - c)[1] - back[1] * (n - c)[0] < 0:
-        direction = rotation.T @ back
+    back = -c / np.linalg.norm(c, axis=-1, keepdims=True)
+    side = back[:, 0] * (n - c)[:, 1] - back[:, 1] * (n - c)[:, 0]
+    cosine, sine = np.cos(turn), np.where(side < 0, -1.0, 1.0) * np.sin(turn)
+    direction = np.stack(
+        [cosine * back[:, 0] + sine * back[:, 1], cosine * back[:, 1] - sine * back[:, 0]], axis=-1
+    )
     return c + ideal["C-O"] * direction
 
 

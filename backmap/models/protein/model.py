@@ -39,9 +39,9 @@ from backmap.models.protein.side_chains import (
     CBetaGeometry,
     SideChainGeometry,
     SideChainNetwork,
-    cut_sites,
     measure_given_torsions,
     settle_side_chains,
+    take_sites,
 )
 
 
@@ -304,16 +304,21 @@ class ProteinModel(nn.Module):
         if given is not None:
             sites_given = of_sites(given)
             known = self._known_torsions(atoms, beta, types, sites_given)
-        candidates = []
         size = sites_at_once(atoms)
+        torsions = torch.zeros_like(uniforms[..., 0])
+        for rows in torch.nonzero(self.side_chains.has_chi[types, 0]).squeeze(-1).split(size):
+            hidden = self.side_chains.encode(take_sites(sites, rows))
+            fixed = known[rows] if known is not None else None
+            torsions[rows] = self.side_chains.draw(hidden, types[rows], uniforms[rows], fixed)
+        candidates = []
         for first in range(0, len(types), size):
             last = first + size
-            hidden = self.side_chains.encode(cut_sites(sites, first, last))
-            own = types[first:last]
-            fixed = known[first:last] if known is not None else None
             kept = cut_given(sites_given, first, last) if sites_given is not None else None
-            torsions = self.side_chains.draw(hidden, own, uniforms[first:last], fixed)
-            candidates.append(self.geometry(atoms[first:last], beta[first:last], own, torsions, kept))
+            candidates.append(
+                self.geometry(
+                    atoms[first:last], beta[first:last], types[first:last], torsions[first:last], kept
+                )
+            )
         return torch.cat(candidates).unflatten(0, c_beta.shape[:2])
 
     def _torsion_uniforms(self, chain: Chain, keys: Tensor, count: int) -> Tensor:

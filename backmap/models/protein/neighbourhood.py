@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap.chemistry import NO_RESIDUE
 from backmap.models.chain import Chain
 from backmap.ops import FrameRule
@@ -135,6 +136,24 @@ class NeighbourhoodEncoder(nn.Module):
         -------
         Tensor, (n, queries * width)
         """
+        query = self.query(own).unflatten(1, [self.queries, -1])
+        if self.training or torch.is_grad_enabled() or own.is_cuda:
+            return self._composed(neighbourhood, query).flatten(1)
+        return torch.ops.backmap.encode_neighbourhood(
+            neighbourhood.positions,
+            neighbourhood.types,
+            neighbourhood.offsets,
+            query,
+            self.position.weight,
+            self.position.bias,
+            self.type_embedding.weight,
+            self.offset_embedding.weight,
+            self.inner.weight,
+            self.inner.bias,
+        ).flatten(1)
+
+    def _composed(self, neighbourhood: Neighbourhood, query: Tensor) -> Tensor:
+        """Summarise neighbourhoods by operations that have gradients, which are also faster on a GPU."""
         types = neighbourhood.types.long()
         positions = neighbourhood.positions
         distance = torch.linalg.vector_norm(positions, dim=-1)
@@ -146,13 +165,12 @@ class NeighbourhoodEncoder(nn.Module):
             + self.offset_embedding(neighbourhood.offsets.long())
         )
         features = functional.silu(self.inner(functional.silu(features)))
-        query = self.query(own).view(own.shape[0], self.queries, -1)
         score = torch.matmul(query, features.transpose(1, 2)) * features.shape[-1] ** -0.5
         hidden = types == self.no_residue
         if self.training:
             hidden = hidden | (torch.rand(types.shape, device=types.device) < self.dropout)
         score = score.masked_fill(hidden[:, None, :], -1e4)
-        return torch.matmul(torch.softmax(score, dim=-1), features).flatten(1)
+        return torch.matmul(torch.softmax(score, dim=-1), features)
 
 
 class Trunk(nn.Module):

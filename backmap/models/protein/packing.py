@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap import chemistry
 from backmap.chemistry import ATOM_MASK
 from backmap.chemistry.residues import UNITED_RADII

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap.chemistry import NO_RESIDUE
 from backmap.models.chain import Chain
 from backmap.models.protein.config import PeptidePlaneConfig
@@ -358,10 +359,13 @@ class PeptidePlaneNetwork(nn.Module):
             Logarithm of the share.
         """
         cosine, sine = self.grid_waves[1], self.grid_waves[2]
-        hidden = self.hidden(context.unsqueeze(1), before.unsqueeze(1), cosine, sine)
         weight = self.output.weight.unflatten(0, [self.grid, -1]).mean(dim=1)
         bias = self.output.bias.unflatten(0, [self.grid, -1]).mean(dim=1)
-        logits = functional.linear(hidden, weight, bias)
+        if torch.is_grad_enabled() or context.is_cuda:
+            hidden = self.hidden(context.unsqueeze(1), before.unsqueeze(1), cosine, sine)
+            logits = functional.linear(hidden, weight, bias)
+        else:
+            logits = torch.ops.backmap.wave_logits(context, self.grid_waves.T, before, weight, bias)
         each = Joints(joints.forms.unsqueeze(1), joints.kinds.unsqueeze(1))
         penalty = self.penalty(each, cosine, sine, self.grid_waves)
         share = torch.logsumexp(logits - penalty, dim=-1) - torch.logsumexp(logits, dim=-1)
@@ -617,6 +621,12 @@ def log_transitions(
 
 def draw_class(logits: Tensor, uniforms: Tensor) -> Tensor:
     """Draw a class by inverse CDF from logits (..., classes) and uniforms (...)."""
+    return draw_classes(logits, uniforms.unsqueeze(-1)).squeeze(-1)
+
+
+def draw_classes(logits: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw several classes of each distribution, from logits (..., classes) and uniforms (..., draws)."""
     cumulative = torch.softmax(logits, dim=-1).cumsum(dim=-1)
-    threshold = uniforms * cumulative[..., -1]
-    return (cumulative <= threshold.unsqueeze(-1)).sum(dim=-1).clamp_max(logits.shape[-1] - 1)
+    threshold = uniforms * cumulative[..., -1:]
+    drawn = torch.searchsorted(cumulative, threshold.contiguous(), right=True)
+    return drawn.clamp_max(logits.shape[-1] - 1)

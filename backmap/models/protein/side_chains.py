@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap.chemistry import (
     ATOM_SLOTS,
     CHI_MASK,
@@ -43,7 +44,7 @@ from backmap.models.protein.neighbourhood import (
     Trunk,
     cut_neighbourhood,
 )
-from backmap.models.protein.peptide_planes import draw_class
+from backmap.models.protein.peptide_planes import draw_class, draw_classes
 from backmap.models.protein.settling import find_springs, settle, strain
 
 _TYPE_WINDOW = (-1, 0, 1)
@@ -112,6 +113,16 @@ def cut_sites(sites: SideChainSites, first: int, last: int) -> SideChainSites:
     )
 
 
+def take_sites(sites: SideChainSites, rows: Tensor) -> SideChainSites:
+    """Return the sites ``rows``."""
+    neighbourhood = sites.neighbourhood
+    return SideChainSites(
+        Neighbourhood(neighbourhood.positions[rows], neighbourhood.types[rows], neighbourhood.offsets[rows]),
+        sites.torsions[rows],
+        sites.types[rows],
+    )
+
+
 def measure_torsions(atoms: Tensor, present: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
     """Measure side-chain torsions.
 
@@ -159,6 +170,26 @@ class _PerTorsion(nn.ModuleList):
             if own == number:
                 outputs = layer(inputs)
         return outputs
+
+    def weight(self, number: int) -> Tensor:
+        """Return the weight of layer ``number``."""
+        found: list[Tensor] = []
+        for own, layer in enumerate(self):
+            if own == number:
+                weight = layer.weight
+                assert isinstance(weight, Tensor)
+                found.append(weight)
+        return found[0]
+
+    def bias(self, number: int) -> Tensor:
+        """Return the bias of layer ``number``."""
+        found: list[Tensor] = []
+        for own, layer in enumerate(self):
+            if own == number:
+                bias = layer.bias
+                assert isinstance(bias, Tensor)
+                found.append(bias)
+        return found[0]
 
 
 class SideChainNetwork(nn.Module):
@@ -255,11 +286,16 @@ class SideChainNetwork(nn.Module):
         -------
         Tensor, (n, candidates, classes), or (n, 1, classes) for the first torsion
         """
-        head = self.context(chi, hidden).unsqueeze(1)
-        if chi > 0:
-            waves = torch.cat([torch.cos(earlier), torch.sin(earlier)], dim=-1)
-            head = head + self.earlier(chi - 1, waves)
-        return self.output(chi, functional.silu(head))
+        head = self.context(chi, hidden)
+        if chi == 0:
+            return self.output(chi, functional.silu(head)).unsqueeze(1)
+        waves = torch.cat([torch.cos(earlier), torch.sin(earlier)], dim=-1)
+        if torch.is_grad_enabled() or hidden.is_cuda:
+            return self.output(chi, functional.silu(head.unsqueeze(1) + self.earlier(chi - 1, waves)))
+        coefficients = self.earlier.weight(chi - 1).T
+        return torch.ops.backmap.wave_logits(
+            head, waves, coefficients, self.output.weight(chi), self.output.bias(chi)
+        )
 
     def probabilities(self, hidden: Tensor, types: Tensor, chi: int, earlier: Tensor) -> Tensor:
         """Return the probabilities (n, candidates, classes) of one torsion over a full turn.
@@ -300,7 +336,11 @@ class SideChainNetwork(nn.Module):
         for chi in range(self.max_chi):
             rows = torch.nonzero(has[:, chi]).squeeze(-1)
             logits = self.logits(hidden[rows], chi, torsions[rows, :, :chi])
-            classes = draw_class(logits.expand(-1, uniforms.shape[1], -1), uniforms[rows, :, chi, 0])
+            numbers = uniforms[rows, :, chi, 0]
+            if chi == 0:
+                classes = draw_classes(logits.squeeze(1), numbers)
+            else:
+                classes = draw_class(logits, numbers)
             drawn = angle_in_class(classes, uniforms[rows, :, chi, 1], self.classes)
             if known is not None:
                 fixed = known[rows, chi].unsqueeze(1)

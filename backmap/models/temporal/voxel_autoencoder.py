@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap.chemistry import LinearMapping
 from backmap.models.temporal.autoencoder import Decoded, Observation, Posterior
 from backmap.models.temporal.bead_frame import BeadFrame

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from backmap.chemistry import SLOT_CA
-from backmap.inference.coherent import Coherence, CoherentBuilder
+from backmap.inference.coherence import Coherence
+from backmap.inference.coherent import CoherentBuilder
 from backmap.inference.protein import ProteinBuilder
 from backmap.models.protein.coherence import CoherenceRates, remember
 from backmap.models.protein.side_chains import measure_chi

@@ -63,11 +63,11 @@ def test_angles_of_classes_are_those_of_placed_atoms():
             own, ahead = placed[:, residue, 0], placed[:, residue, 2]
             phi = torsion_angle(carbon, nitrogen, c_alpha[:, residue], own)
             psi = torsion_angle(nitrogen, c_alpha[:, residue], own, ahead)
-            expected = torch.stack([phi, psi], dim=-1)
-            off = torch.remainder(angles[:, residue, :, number] - expected + math.pi, 2 * math.pi) - math.pi
+            expected = torch.stack([phi, psi])
+            off = torch.remainder(angles[:, :, residue, number] - expected + math.pi, 2 * math.pi) - math.pi
             assert off.abs().max() < 2e-3
             bend = torch.cosine_similarity(nitrogen - c_alpha[:, residue], own - c_alpha[:, residue], dim=-1)
-            found = strain[:, residue, 0, number]
+            found = strain[:, residue, number]
             assert torch.allclose(found, (bend - math.cos(hinge)) / width, atol=2e-3)
 
 
@@ -94,10 +94,10 @@ def test_penalty_is_strain_and_the_logarithm_of_how_rare_phi_and_psi_are():
         encoded.forms, torch.cos(turn), torch.sin(turn), planes.class_waves
     )
     # The term takes the middle of the cell that phi and psi are in.
-    phi, psi = (2.0 * np.floor(np.degrees(angles.numpy()) / 2.0) + 1.0 for angles in torsions.unbind(dim=2))
+    phi, psi = (2.0 * np.floor(np.degrees(angles.numpy()) / 2.0) + 1.0 for angles in torsions.unbind(dim=0))
     percentile = ramachandran_percentiles(encoded.kinds.numpy()[..., None], phi, psi)
     rarity = 2.0 * np.log(0.1 / np.clip(percentile, 1e-5, 0.1))
-    expected = (rarity + 0.5 * strain.squeeze(-2).numpy() ** 2)[:, 1:9]
+    expected = (rarity + 0.5 * strain.numpy() ** 2)[:, 1:9]
     np.testing.assert_allclose(penalty_of(planes, encoded, turn)[:, 1:9], expected, rtol=1e-4, atol=1e-4)
     assert (rarity[:, 1:9] > 10).any() and (rarity[:, 1:9] == 0).any()
 
