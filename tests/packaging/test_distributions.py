@@ -48,7 +48,7 @@ def test_wheel_works_in_a_fresh_environment(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(packages)
     # The other packages, as they are: what a .pth file of theirs adds, an editable backmap, is not followed.
     (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    code = "import backmap, torch; print(backmap.__file__, torch.ops.backmap.canonical_placement)"
+    code = "import backmap.ops, torch; print(backmap.__file__, torch.ops.backmap.canonical_placement)"
     for command in (["-c", code], ["-m", "backmap", "--cmake-prefix"], ["-m", "backmap", "info"]):
         said = subprocess.run([python, *command], capture_output=True, text=True, cwd=tmp_path)
         assert said.returncode == 0, said.stderr

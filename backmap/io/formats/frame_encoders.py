@@ -367,7 +367,8 @@ class GromacsEncoder(_MdtrajEncoder):
     def _require_whole(self, frames: int) -> None:
         """Check that all frames were written: not every failed write is reported."""
         try:
-            found = self._layout(self._scratch)
+            with explain_writing(self._final):
+                found = self._layout(self._scratch)
         except InputError as error:
             raise self._incomplete() from error
         if found.ends_early or len(found.offsets) != frames:
@@ -403,7 +404,8 @@ class DcdEncoder(_MdtrajEncoder):
         cell = _cell(box, ANGSTROM_PER_NM)
         with self._written(self._scratch) as file:
             file.write(np.asarray(frames.coordinates, dtype=np.float32) * np.float32(ANGSTROM_PER_NM), **cell)
-        found = dcd_bytes(self._scratch)
+        with explain_writing(self._final):
+            found = dcd_bytes(self._scratch)
         data = self._taken(self._scratch)
         if found is None or len(data) != found[0] + found[1] * len(frames):
             raise self._incomplete()
