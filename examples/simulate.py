@@ -86,7 +86,7 @@ class AtomForces:
         }
 
     def _partial(self, name: str) -> Path:
-        return self.path.with_suffix(f".{name}.partial.npy")
+        return self.path.with_name(f".{self.path.stem}.{name}.partial.npy")
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, object]:  # noqa: N802, OpenMM's name
         """When to report next."""
@@ -190,7 +190,7 @@ def main() -> int:
         bias.step(simulation, round(1000 * arguments.flattening) * steps_per_ps)
     simulation.step(arguments.equilibration * steps_per_ps)
     write_solute(simulation, solute, arguments.output.with_suffix(".pdb"))
-    partial = arguments.output.with_suffix(".partial.dcd")
+    partial = arguments.output.with_name(f".{arguments.output.stem}.partial.dcd")  # patterns do not match it
     every = round(steps_per_ps * arguments.frame_interval)
     simulation.reporters.append(app.DCDReporter(str(partial), every, atomSubset=solute))
     frames = round(1000 * arguments.nanoseconds / arguments.frame_interval)
