@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from backmap.chemistry import Molecule
 from backmap.limits import Real, Whole
 from backmap.models.configuration import Depth, Nanometres, Width
-from backmap.models.temporal.config import MappingTable
+from backmap.models.temporal.config import MappedMolecule
 
 FAMILY = "cgschnet"
 """Kind of these models, in their files."""
@@ -55,18 +54,13 @@ class CgSchNetConfig:
     network: SchNetConfig = SchNetConfig()
 
 
-@dataclass(frozen=True)
-class CgSchNetDescription:
+@dataclass(frozen=True, kw_only=True)
+class CgSchNetDescription(MappedMolecule):
     """Everything about a force field but its weights."""
 
     force_field: CgSchNetConfig
-    molecule: Molecule
-    mapping: MappingTable
 
     def __post_init__(self) -> None:
-        if self.molecule.n_atoms != self.mapping.atoms:
-            raise ValueError(
-                f"the molecule has {self.molecule.n_atoms} atoms, but its mapping has {self.mapping.atoms}"
-            )
+        super().__post_init__()
         if len(self.mapping.bead_names) > MOST_BEADS:
             raise ValueError(f"{len(self.mapping.bead_names)} beads are too many; at most {MOST_BEADS}")

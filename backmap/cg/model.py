@@ -11,7 +11,7 @@ from backmap.cg.config import FAMILY, CgSchNetConfig, CgSchNetDescription
 from backmap.cg.prior import Prior
 from backmap.cg.schnet import SchNet
 from backmap.chemistry import LinearMapping, Molecule
-from backmap.chemistry.bead_graph import BeadGraph
+from backmap.chemistry.bead_graph import BeadGraph, molecule_of_beads
 from backmap.chemistry.constants import BOLTZMANN
 from backmap.errors import InputError
 from backmap.models.checkpoint import Checkpoint, load_checkpoint
@@ -36,6 +36,8 @@ class CgForceField(nn.Module):
     ----------
     graph : BeadGraph
         Beads, bonds between them, and masses.
+    beads : Molecule
+        The beads as a molecule of their own.
     scale : Tensor, ()
         Energy in kJ/mol that the network's output is multiplied by.
     start : Tensor, (frames, beads, 3)
@@ -49,9 +51,10 @@ class CgForceField(nn.Module):
         super().__init__()
         self.config, self.molecule, self.mapping = config, molecule, mapping
         self.graph = BeadGraph.of(molecule, mapping)
+        self.beads = molecule_of_beads(molecule, mapping, self.graph)
         self.kt = BOLTZMANN * config.temperature_kelvin
         self.prior = Prior(self.graph, self.kt)
-        self.network = SchNet(config.network, torch.tensor(kinds_of_beads(molecule, mapping)))
+        self.network = SchNet(config.network, torch.tensor(kinds_of_beads(self.beads)))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("start", torch.zeros(0, mapping.n_beads, 3))
 
@@ -111,7 +114,7 @@ def shipped_force_fields() -> dict[str, Path]:
 
 
 def require_force_field(name: str | Path) -> Path:
-    """Return the file of a force field named by the user. Raises InputError if there is none."""
+    """Return the file of a force field named by the user. Raises InputError if it does not exist."""
     shipped = shipped_force_fields()
     if str(name) in shipped:
         return shipped[str(name)]
@@ -146,12 +149,8 @@ def load_force_field(name: str | Path) -> CgForceField:
         raise InputError(f"{path}: {error}") from None
 
 
-def kinds_of_beads(molecule: Molecule, mapping: LinearMapping) -> list[int]:
+def kinds_of_beads(beads: Molecule) -> list[int]:
     """Number the kinds of beads as they appear: beads alike in residue and in name are of one kind."""
-    names: dict[tuple[str, str], int] = {}
-    kinds = []
-    for bead, weights in enumerate(mapping.weights):
-        heaviest = int(weights.argmax())
-        name = molecule.residue_names[heaviest], mapping.bead_names[bead]
-        kinds.append(names.setdefault(name, len(names)))
-    return kinds
+    kinds: dict[tuple[str, str], int] = {}
+    named = zip(beads.residue_names, beads.atom_names, strict=True)
+    return [kinds.setdefault(name, len(kinds)) for name in named]

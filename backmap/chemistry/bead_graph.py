@@ -9,15 +9,9 @@ from itertools import combinations
 
 import numpy as np
 
+from backmap.chemistry.constants import MASSES
 from backmap.chemistry.mapping import LinearMapping
 from backmap.chemistry.molecule import Molecule
-
-ATOMIC_MASSES = {
-    "H": 1.008, "C": 12.011, "N": 14.007, "O": 15.999, "F": 18.998, "NA": 22.990, "MG": 24.305,
-    "P": 30.974, "S": 32.06, "CL": 35.45, "K": 39.098, "CA": 40.078, "ZN": 65.38, "SE": 78.971,
-    "BR": 79.904, "I": 126.904,
-}  # fmt: skip
-"""Standard atomic weights by symbol in capitals, in daltons (IUPAC 2021, abridged)."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +51,9 @@ class BeadGraph:
         masses = np.zeros(mapping.n_beads)
         for atom, bead in enumerate(owner.tolist()):
             symbol = molecule.elements[atom].upper()
-            if symbol not in ATOMIC_MASSES:
+            if symbol not in MASSES:
                 raise ValueError(f"{molecule.describe(atom)}: the mass of element {symbol} is not known")
-            masses[bead] += ATOMIC_MASSES[symbol]
+            masses[bead] += MASSES[symbol]
         if not masses.all():
             bead = int(np.argmin(masses))
             raise ValueError(
@@ -105,7 +99,7 @@ class BeadGraph:
         )
 
     def pairs_beyond(self, bonds: int) -> np.ndarray:
-        """Return the pairs (pairs, 2) of beads that are more than so many bonds apart, or not connected."""
+        """Return the pairs (pairs, 2) of beads that are more than ``bonds`` bonds apart, or not connected."""
         distance = np.stack([self._bonds_from(bead) for bead in range(self.n_beads)])
         first, second = np.triu_indices(self.n_beads, 1)
         far = (distance[first, second] > bonds) | (distance[first, second] < 0)
@@ -113,6 +107,18 @@ class BeadGraph:
 
     def _bonds_from(self, bead: int) -> np.ndarray:
         return _bonds_away([[bead]], self.neighbours, self.n_beads)[0]
+
+
+def molecule_of_beads(molecule: Molecule, mapping: LinearMapping, graph: BeadGraph) -> Molecule:
+    """Return the beads as a molecule: of the element and residue of the atom with the greatest weight."""
+    atoms = mapping.weights.argmax(axis=1).tolist()
+    return Molecule(
+        mapping.bead_names,
+        tuple(molecule.elements[atom] for atom in atoms),
+        tuple(molecule.residue_names[atom] for atom in atoms),
+        tuple(molecule.residue_numbers[atom] for atom in atoms),
+        graph.bonds,
+    )
 
 
 def _nearest_beads(molecule: Molecule, mapping: LinearMapping) -> np.ndarray:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from backmap.chemistry.backward_map import parse_backward_map
-from backmap.chemistry.mapping_table import MASSES, check_entries, read_mapping_file, unreadable
+from backmap.chemistry.constants import MASSES
+from backmap.chemistry.mapping_table import check_entries, read_mapping_file, unreadable
 from backmap.chemistry.residues import ATOM_SLOTS, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_CB, element
 from backmap.errors import InputError
 from backmap.limits import shown

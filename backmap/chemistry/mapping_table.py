@@ -9,9 +9,6 @@ from typing import Any
 from backmap.errors import InputError
 from backmap.limits import shown
 
-MASSES = {"C": 12.011, "N": 14.007, "O": 15.999, "P": 30.974, "S": 32.06}
-"""Of elements, in dalton; heavy atoms without their hydrogens."""
-
 WEIGHTS = ("mass", "equal")
 """How the atoms of a bead may be weighed."""
 

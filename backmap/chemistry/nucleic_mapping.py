@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from backmap.chemistry.mapping_table import MASSES, check_entries, read_mapping_file, unreadable
+from backmap.chemistry.constants import MASSES
+from backmap.chemistry.mapping_table import check_entries, read_mapping_file, unreadable
 from backmap.chemistry.nucleotides import (
     N_BACKBONE_SLOTS,
     NUCLEOTIDE_NAMES,

@@ -33,11 +33,10 @@ class ExportedForceField(nn.Module):
         super().__init__()
         self.force_field = force_field
         self.family, self.length_unit = "cgschnet", "nm"
-        self.bead_names = list(force_field.mapping.bead_names)
-        of_bead = force_field.mapping.weights.argmax(axis=1).tolist()
-        self.residue_names = [force_field.molecule.residue_names[atom] for atom in of_bead]
+        self.bead_names = list(force_field.beads.atom_names)
+        self.residue_names = list(force_field.beads.residue_names)
         self.masses: list[float] = force_field.graph.masses.tolist()
-        self.beads: int = force_field.mapping.n_beads
+        self.beads: int = force_field.beads.n_atoms
         self.temperature_kelvin: float = force_field.config.temperature_kelvin
 
     def forward(self, positions: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from backmap.cg.prior import handedness, torsion_angles
 from backmap.errors import InputError
 from backmap.models.checkpoint import save_checkpoint
 from tests.cg.force_fields import CONFIG, small_force_field
-from tests.models.temporal.dipeptide import dipeptide
 
 
 @pytest.fixture(scope="module")
@@ -123,5 +122,4 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 
 def test_kinds_of_beads():
-    molecule, mapping, _ = dipeptide()
-    assert kinds_of_beads(molecule, mapping) == [0, 1, 2, 3, 4, 5]
+    assert kinds_of_beads(small_force_field().beads) == [0, 1, 2, 3, 4, 5]

@@ -191,10 +191,9 @@ class MappingTable:
 
 
 @dataclass(frozen=True)
-class TemporalDescription:
-    """Description of a temporal model in its file, besides the weights."""
+class MappedMolecule:
+    """A molecule and its beads as stored in a model file."""
 
-    model: TemporalConfig
     molecule: Molecule
     mapping: MappingTable
 
@@ -203,3 +202,10 @@ class TemporalDescription:
             raise ValueError(
                 f"the molecule has {self.molecule.n_atoms} atoms, but its mapping has {self.mapping.atoms}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporalDescription(MappedMolecule):
+    """Description of a temporal model in its file, besides the weights."""
+
+    model: TemporalConfig
