@@ -56,6 +56,13 @@ def option(default: Any, values: Kind, help: str, **more: Any) -> Any:
     return dataclasses.field(default=dataclasses.MISSING if default is ... else default, metadata=metadata)
 
 
+def same_option(kind: type, name: str, **changes: Any) -> Any:
+    """Declare an option like that of another dataclass, except for changes of :class:`Option`."""
+    (field,) = (field for field in dataclasses.fields(kind) if field.name == name)
+    known = dataclasses.replace(field.metadata["option"], **changes)
+    return dataclasses.field(default=field.default, metadata={"option": known})
+
+
 def options_of(kind: type) -> Mapping[str, Option]:
     """Return the options that are fields of a dataclass, by name."""
     return {field.name: field.metadata["option"] for field in dataclasses.fields(kind)}

@@ -22,7 +22,7 @@ from .outputs import Outputs
 from .pool import Pool, open_pool
 from .progress_report import ProgressReport
 from .request import Request
-from .wording import counted, named
+from .wording import counted, named, nothing_left
 
 if TYPE_CHECKING:
     import torch
@@ -92,8 +92,7 @@ class Run(ABC):
         if request.resume and not request.overwrite:
             record = outputs.record_of_same_run(self.atoms, description)
             if record is not None:
-                summary = f"the run is finished, nothing is left to do -> {named(outputs.all_paths)}"
-                return Outcome(outputs.all_paths, record, summary)
+                return Outcome(outputs.all_paths, record, nothing_left(outputs.all_paths))
         may_replace = request.overwrite or Journal.is_finishing(outputs.unfinished)
         outputs.require_free(self.atoms, inputs, may_replace, self._log)
         again = {"resume": request.resume, "overwrite": request.overwrite}
@@ -108,7 +107,7 @@ class Run(ABC):
                     quiet=request.quiet,
                     log=self._log,
                 )
-                with progress as report, _noting_what_is_kept(journal, self.steps):
+                with progress as report, noting_what_is_kept(journal, self.steps):
                     report.note("start", run=description)
                     failures = self.build(pool, outputs, journal, report)
                     found = self.outcome(journal)
@@ -200,12 +199,12 @@ def _resume_key(description: dict[str, Any], request: Request, device: torch.dev
         "rates of coherent frames": description["coherence"] and description["coherence"]["sha256"],
         **request.deciding,
         "device": device.type,
-        **{f"version of {package}": version for package, version in manifest.versions().items()},
+        **manifest.version_key(),
     }
 
 
 @contextmanager
-def _noting_what_is_kept(journal: Journal, frames: int) -> Iterator[None]:
+def noting_what_is_kept(journal: Journal, frames: int) -> Iterator[None]:
     """Add a note to any exception that says how much of the run can be resumed."""
     try:
         yield

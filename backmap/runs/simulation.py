@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from backmap.cg.langevin import LangevinDynamics, ReplicaState, is_sound
-from backmap.cg.model import CgForceField, load_force_field, require_force_field
+from backmap.cg.model import load_force_field, require_force_field
 from backmap.cg.tabulated import TabulatedForces
-from backmap.chemistry import Molecule
 from backmap.cluster.devices import select_device
 from backmap.errors import InputError, InputWarning
 from backmap.io import (
@@ -32,8 +31,9 @@ from backmap.usual_settings import usual_settings
 from .outputs import Outputs
 from .progress_report import ProgressReport
 from .recorder import Recorder, Step
+from .run import noting_what_is_kept
 from .simulation_request import Simulation
-from .wording import counted, named, rounded
+from .wording import counted, named, nothing_left, rounded
 
 _FRAMES_PER_READ = 1_000
 _MOST_START_FRAMES = 10_000
@@ -85,13 +85,12 @@ class _SimulationRun:
         self.asked = asked
         self.device = select_device(asked.device)
         self.force_field = load_force_field(asked.force_field)
-        self.molecule = bead_molecule(self.force_field)
-        self.atoms = AtomList.of_molecule(self.molecule)
+        self.atoms = AtomList.of_molecule(self.force_field.beads)
         self.start, self.inputs = self._start_frames()
         self.force_field.to(self.device)
-        self.bonds, lengths = self.force_field.prior.bonds, self.force_field.prior.bond_parameters[:, 0]
-        self.lengths = lengths
-        if not is_sound(self.start, self.bonds.cpu(), lengths.cpu()).all():
+        prior = self.force_field.prior
+        self.bonds, self.lengths = prior.bonds, prior.bond_parameters[:, 0]
+        if not is_sound(self.start, self.bonds.cpu(), self.lengths.cpu()).all():
             raise InputError(
                 f"{asked.start or asked.force_field}: has frames with bonds that are not half to twice as "
                 "long as in the training data; start from other frames"
@@ -125,32 +124,39 @@ class _SimulationRun:
         """Simulate the remaining frames."""
         asked = self.asked
         outputs = Outputs.plan(asked.output, [asked.force_field], asked.replicas)
-        may_replace = asked.overwrite or Journal.is_finishing(outputs.unfinished)
-        log = None if asked.log is None else Path(asked.log)
-        outputs.require_free(self.atoms, self.inputs, may_replace, log)
         record: dict[str, Any] = {
             "input": [describe_file(path) for path in self.inputs],
             "frames": asked.frames,
             **asked.deciding,
         }
+        if asked.resume and not asked.overwrite:
+            finished = outputs.record_of_same_run(self.atoms, record)
+            if finished is not None:
+                stopped = _counts(finished["stopped"])
+                return SimulationOutcome(outputs.all_paths, stopped, nothing_left(outputs.all_paths))
+        may_replace = asked.overwrite or Journal.is_finishing(outputs.unfinished)
+        log = None if asked.log is None else Path(asked.log)
+        outputs.require_free(self.atoms, self.inputs, may_replace, log)
         key = {
             **asked.deciding,
             "input": [entry["sha256"] for entry in record["input"]],
             "device": self.device.type,
-            **{f"version of {package}": version for package, version in manifest.versions().items()},
+            **manifest.version_key(),
         }
         again = {"resume": asked.resume, "overwrite": asked.overwrite}
         with Journal(outputs.unfinished, key, outputs.names(self.atoms), **again) as journal:
             report = ProgressReport(
                 asked.replicas * asked.frames,
-                self.molecule.n_atoms,
+                self.force_field.beads.n_atoms,
                 done=asked.replicas * journal.progress.frames_done,
                 quiet=asked.quiet,
                 log=log,
             )
-            with report:
+            with report, noting_what_is_kept(journal, asked.frames):
+                report.note("start", run=record)
                 stopped = self._simulate(outputs, journal, report)
                 if len(stopped) == asked.replicas:
+                    journal.remove()  # there is nothing to go on with
                     self._refuse_all_stopped(stopped)
                 names = outputs.names(self.atoms)[:-1]  # all but the record
                 found = {"stopped": {str(replica): frames for replica, frames in stopped.items()}}
@@ -161,6 +167,7 @@ class _SimulationRun:
                     {**record, "outputs": names, **found},
                     self.inputs,
                 )
+                report.note("end", outputs=[str(path) for path in outputs.all_paths], **found)
         if stopped:
             warnings.warn(_described(stopped), InputWarning, stacklevel=3)
         return SimulationOutcome(outputs.all_paths, stopped, self._summary(outputs, report))
@@ -171,9 +178,7 @@ class _SimulationRun:
     def _simulate(self, outputs: Outputs, journal: Journal, report: ProgressReport) -> dict[int, int]:
         """Simulate and write the remaining frames; return the replicas that fell apart, with their frames."""
         asked, done = self.asked, journal.progress.frames_done
-        stopped = {
-            int(replica): frames for replica, frames in journal.progress.notes.get("stopped", {}).items()
-        }
+        stopped = _counts(journal.progress.notes.get("stopped", {}))
         if len(stopped) == asked.replicas:
             return stopped
         state = self._state(journal.progress)
@@ -229,9 +234,14 @@ class _SimulationRun:
         steps = report.frames_built * asked.steps
         return (
             f"simulated {counted(asked.replicas, 'replica')} x {counted(asked.frames, 'frame')} of "
-            f"{counted(self.molecule.n_atoms, 'bead')} in {report.seconds:.1f} s "
+            f"{counted(self.force_field.beads.n_atoms, 'bead')} in {report.seconds:.1f} s "
             f"({rounded(steps / max(report.seconds, 1e-9))} steps/s) -> {named(outputs.all_paths)}"
         )
+
+
+def _counts(noted: Mapping[str, int]) -> dict[int, int]:
+    """Return the replicas that fell apart as JSON has them, with numbers as keys."""
+    return {int(replica): frames for replica, frames in noted.items()}
 
 
 def _described(stopped: Mapping[int, int]) -> str:
@@ -241,17 +251,4 @@ def _described(stopped: Mapping[int, int]) -> str:
     return (
         f"{counted(len(stopped), 'replica')} fell apart and ended early: "
         f"{', '.join(shown[:_REPLICAS_NAMED])}{more}; a shorter --time-step may help"
-    )
-
-
-def bead_molecule(force_field: CgForceField) -> Molecule:
-    """Return the beads of a force field as a molecule: named, and bonded along the chain."""
-    atoms, mapping = force_field.molecule, force_field.mapping
-    of_bead = mapping.weights.argmax(axis=1).tolist()
-    return Molecule(
-        mapping.bead_names,
-        tuple(atoms.elements[atom] for atom in of_bead),
-        tuple(atoms.residue_names[atom] for atom in of_bead),
-        tuple(atoms.residue_numbers[atom] for atom in of_bead),
-        force_field.graph.bonds,
     )

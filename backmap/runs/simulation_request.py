@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from backmap.cluster.devices import DEVICES
-from backmap.limits import Flag, Name, OneOf, Real, Whole
-from backmap.options import check_options, option, options_of
+from backmap.limits import Name, Real, Whole
+from backmap.options import check_options, option, options_of, same_option
+
+from .request import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +43,7 @@ class Simulation:
     top: str | None = option(
         None, Name(), "topology of the frames to start from", metavar="FILE", group="files", decides=False
     )
-    overwrite: bool = option(
-        False, Flag(), "replace the outputs of an earlier run", group="files", decides=False
-    )
+    overwrite: bool = same_option(Request, "overwrite")
     replicas: int = option(
         1, Whole(1, 100_000), "independent simulations, all at once", metavar="N", group="simulation"
     )
@@ -74,29 +73,12 @@ class Simulation:
         metavar="FACTOR",
         group="simulation",
     )
-    seed: int = option(0, Whole(0, 2**63 - 1), "seed of the random numbers", metavar="S", group="simulation")
-    device: str = option("auto", OneOf(DEVICES), "where to compute", group="running", decides=False)
-    threads: int | None = option(
-        None,
-        Whole(1, 1_024),
-        "processor threads",
-        unset="all cores",
-        metavar="N",
-        group="running",
-        decides=False,
-    )
-    resume: bool = option(False, Flag(), "resume a run that was stopped", group="running", decides=False)
-    log: str | None = option(
-        None,
-        Name(),
-        "append events to a file of JSON lines",
-        metavar="FILE",
-        group="running",
-        decides=False,
-    )
-    quiet: bool = option(
-        False, Flag(), "show no progress bar and no summary line", group="running", decides=False
-    )
+    seed: int = same_option(Request, "seed", group="simulation")
+    device: str = same_option(Request, "device")
+    threads: int | None = same_option(Request, "threads")
+    resume: bool = same_option(Request, "resume")
+    log: str | None = same_option(Request, "log")
+    quiet: bool = same_option(Request, "quiet")
 
     def __post_init__(self) -> None:
         check_options(self)

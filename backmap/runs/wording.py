@@ -13,6 +13,11 @@ def named(paths: Sequence[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} ... {paths[-1].name}"
 
 
+def nothing_left(paths: Sequence[Path]) -> str:
+    """Summarise a run that was finished before."""
+    return f"the run is finished, nothing is left to do -> {named(paths)}"
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Format a count with its noun: ``1 frame``, ``2 frames``."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -76,12 +76,16 @@ def test_resumed_equals_uninterrupted(force_field, tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(langevin.LangevinDynamics, "advance", stopped)
     assert run(*words, "-o", tmp_path / "parts.dcd") == 130
+    assert "of 6 frames; continue with --resume" in capsys.readouterr().err
     monkeypatch.undo()
     assert run(*words, "-o", tmp_path / "parts.dcd") == 2
     assert "give --resume to continue it" in capsys.readouterr().err
     assert run(*words, "-o", tmp_path / "parts.dcd", "--seed", 6, "--resume") == 2
     assert "differs in seed (5, now 6)" in capsys.readouterr().err
     assert run(*words, "-o", tmp_path / "parts.dcd", "--resume") == 0
+    written = (tmp_path / "parts_1.dcd").stat().st_mtime_ns
+    assert run(*words, "-o", tmp_path / "parts.dcd", "--resume") == 0
+    assert (tmp_path / "parts_1.dcd").stat().st_mtime_ns == written
     for replica in (1, 2):
         whole, parts = (tmp_path / f"{name}_{replica}.dcd" for name in ("whole", "parts"))
         assert whole.read_bytes() == parts.read_bytes()
@@ -114,6 +118,22 @@ def test_when_all_fall_apart_nothing_is_left(force_field, tmp_path, capsys):
     assert run(force_field, "-o", tmp_path / "cg.dcd", "--time-step", 0.5, "--frames", 4) == 2
     error = capsys.readouterr().err
     assert "the replica fell apart" in error and "shorter --time-step" in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_when_all_fall_apart_later_nothing_is_left_either(force_field, tmp_path, monkeypatch, capsys):
+    advance = langevin.LangevinDynamics.advance
+
+    def breaking(dynamics, state, frame, n_steps):
+        state = advance(dynamics, state, frame, n_steps)
+        if frame == 3:
+            state.positions[:] *= 100.0
+        return state
+
+    monkeypatch.setattr(langevin.LangevinDynamics, "advance", breaking)
+    assert run(force_field, "-o", tmp_path / "cg.dcd", "--replicas", 2, "--frames", 5) == 2
+    error = capsys.readouterr().err
+    assert "all replicas fell apart, after 2 frames at most" in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 

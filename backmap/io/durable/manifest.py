@@ -38,6 +38,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def version_key() -> dict[str, str]:
+    """Return the versions as entries of what ``resume`` compares, by the names used in messages."""
+    return {f"version of {package}": version for package, version in versions().items()}
+
+
 def write_manifest(path: Path, entries: Mapping[str, object]) -> None:
     """Write how an output was made, including the versions used.
 
