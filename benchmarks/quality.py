@@ -28,7 +28,7 @@ spreads the distances of neighbours by 0.0176 nm, as the bonds of CALVADOS, HPS 
 far C-alphas moved is then measured from the noisy ones, all else still against the deposited atoms. With
 ``--beads`` all tools get the beads of a mapping instead of C-alphas, the same noise on them.
 
-With ``--frames`` so many frames of each file are rebuilt, spread evenly over it. A trajectory without names
+``--frames N`` rebuilds N frames of each file, spread evenly over it. A trajectory without names
 has its topology beside it: ``run.pdb`` for ``run.dcd``. Where files contain only C-alphas there is nothing to
 be judged against, and the table shows what needs no true atoms::
 

@@ -46,7 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    interpreter = {"Python alone": ["-c", ""], "`import torch`": ["-c", "import torch"]}
+    interpreter = {"Python only": ["-c", ""], "`import torch`": ["-c", "import torch"]}
     commands = {name: [sys.executable, *words] for name, words in interpreter.items()}
     for name, words in COMMANDS.items():
         commands[name] = [sys.executable, "-m", "backmap.cli.main", *words]

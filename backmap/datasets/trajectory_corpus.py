@@ -64,7 +64,7 @@ def corpora_of_trajectories(
             "for each"
         )
     if unknown := [str(path) for path in held_out if path not in trajectories]:
-        raise InputError(f"{unknown[0]}: is to be held out, but is none of the trajectories")
+        raise InputError(f"{unknown[0]}: is listed as held out, but is not one of the trajectories")
     if held_out and set(held_out) == set(trajectories):
         raise InputError("all trajectories are held out: leave one to learn from")
     digest = hashlib.sha256()

@@ -110,7 +110,8 @@ class Kinetics:
         Slowest first.
     time_factor : float
         Factor on the sample's time that makes the reference's slowest process and the sample's most similar
-        one equally slow: coarse-grained dynamics are faster than those of the atoms. NaN if there is none.
+        one equally slow: coarse-grained dynamics are faster than those of the atoms. NaN if no process of
+        the sample is similar.
     cosine_similarities : ndarray, (processes, processes)
         Reference processes by sample processes.
     lag_times : ndarray, (lags,)

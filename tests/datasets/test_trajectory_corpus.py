@@ -91,7 +91,7 @@ def test_whole_trajectories_can_be_held_out(trajectory):
     assert np.diff(data.offsets).max() < np.diff(held_out.offsets).min()
     with pytest.raises(InputError, match="all trajectories are held out"):
         corpora_of_trajectories([whole], [names], held_out=[whole])
-    with pytest.raises(InputError, match="is to be held out, but is none of the trajectories"):
+    with pytest.raises(InputError, match="is listed as held out, but is not one of the trajectories"):
         corpora_of_trajectories([whole], [names], held_out=[chain])
 
 

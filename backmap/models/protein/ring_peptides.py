@@ -75,7 +75,7 @@ def draw_ring_angles(
 
 
 def _slices(frames: int, numbers: int) -> Iterator[slice]:
-    """Return slices of frames that need so many numbers each."""
+    """Return slices of frames; each frame needs the given count of numbers in memory."""
     step = max(1, _NUMBERS_AT_A_TIME // numbers)
     return (slice(first, first + step) for first in range(0, frames, step))
 
