@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -268,9 +269,16 @@ def load_corpora(path: Path, table: dict[str, Any]) -> tuple[Corpus, Corpus]:
 
 
 def load_start(
-    arguments: argparse.Namespace, table: dict[str, Any], config: Any, kind: type[Start], device: torch.device
+    arguments: argparse.Namespace,
+    table: dict[str, Any],
+    config: Any,
+    kind: type[Start],
+    device: torch.device,
+    free: Sequence[str] = (),
 ) -> Start | None:
     """Load the model to fine-tune, None if training begins with new weights.
+
+    ``free`` are the parts of its configuration that ``config``, read from ``table``, may change.
 
     Raises
     ------
@@ -284,8 +292,11 @@ def load_start(
     start = load_model(arguments.start, device)
     if not isinstance(start, kind):
         raise InputError(f"--from {arguments.start}: not a {arguments.family} model")
-    if "model" in table and start.config != config:
-        raise InputError(f"{arguments.config}: [model] is not that of {arguments.start}; leave it out")
+    for name in table.get("model", {}).keys() - set(free):
+        if getattr(start.config, name) != getattr(config, name):
+            raise InputError(
+                f"{arguments.config}: [model] {name} is not that of {arguments.start}; leave it out"
+            )
     return start
 
 

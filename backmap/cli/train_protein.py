@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from backmap.cli.train import (
@@ -14,6 +15,7 @@ from backmap.cli.train import (
     read_configurations,
 )
 from backmap.cluster.devices import select_device
+from backmap.errors import InputError
 
 from .console import show
 
@@ -27,18 +29,23 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
 
     model, training = read_configurations(arguments.config, table, ProteinConfig, ProteinTrainingConfig)
     device = select_device(arguments.device)
-    start = load_start(arguments, table, model, ProteinModel, device)
+    start = load_start(arguments, table, model, ProteinModel, device, free=["packing"])
     if start is not None:
-        model = start.config
+        packing = model.packing if "packing" in table.get("model", {}) else start.config.packing
+        model = replace(start.config, packing=packing)
     data, held_out = load_corpora(arguments.config, table)
     make_folder(arguments.output)
-    result = train_protein(model, training, data, held_out, arguments.output, device, arguments.resume, start)
+    try:
+        result = train_protein(
+            model, training, data, held_out, arguments.output, device, arguments.resume, start
+        )
+    except ValueError as error:
+        raise InputError(f"{arguments.config}: {error}") from None
     provenance = describe_training(training, data, held_out, result.history, arguments.start)
     provenance["data"] = table["data"]
     provenance["validation_loss_by_type"] = result.loss_by_type
-    network = ProteinModel(model, result.peptide_planes, result.side_chains)
     save_checkpoint(
-        arguments.output / "protein.safetensors", to_checkpoint("protein", model, network, provenance)
+        arguments.output / "protein.safetensors", to_checkpoint("protein", model, result.model, provenance)
     )
     for stage, history in result.history.items():
         if gain := describe_gain(history):

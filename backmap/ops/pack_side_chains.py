@@ -17,16 +17,20 @@ def pack_side_chains(
     strength: float,
     box: Tensor | None = None,
     energies: Tensor | None = None,
+    contacts: Tensor | None = None,
+    classes: Tensor | None = None,
+    backbone_classes: Tensor | None = None,
+    reach: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Draw one of several side chains for each residue by Gibbs sampling of their overlaps.
 
-    The energy of candidate k of residue i, in units of kT, is `strength` times the sum over its atoms a and
-    the atoms b of other residues of max(0, radius_a + radius_b - distance)^2, plus its own energy if
-    `energies` are given. The atoms b belong to the
-    currently chosen side chains of the other residues and, except for chain neighbours of i, to their
-    backbones. All residues start with candidate 0. Even sweeps visit the residues in ascending order, odd
-    sweeps in descending order; each visit redraws the choice, by inverse CDF, with probabilities proportional
-    to exp(-energy).
+    The energy of candidate k of residue i, in units of kT, is a sum over its atoms a and the atoms b of other
+    residues: `strength` times max(0, radius_a + radius_b - distance)^2, and the energy of their classes at
+    their distance if `contacts` are given. The candidate's own energy is added if `energies` are given. The
+    atoms b belong to the currently chosen side chains of the other residues and, except for chain neighbours
+    of i, to their backbones. All residues start with candidate 0. Even sweeps visit the residues in ascending
+    order, odd sweeps in descending order; each visit redraws the choice, by inverse CDF, with probabilities
+    proportional to exp(-energy).
 
     Parameters
     ----------
@@ -55,6 +59,16 @@ def pack_side_chains(
         their own images. No box by default.
     energies : Tensor (*, residues, candidates), dtype of `candidates`, optional
         Energies of the candidates themselves in kT. Zero by default.
+    contacts : Tensor (classes, classes, knots), dtype of `candidates`, optional
+        Energies in kT of an atom of a candidate (first index) and another atom, linear between knots that are
+        evenly spaced in the squared distance from 0 to `reach` squared; zero beyond. None by default.
+    classes : Tensor (residues, side_slots), int64, optional
+        Classes of the side-chain atoms, needed with `contacts`. Atoms whose class is not an index of
+        `contacts` have no contacts.
+    backbone_classes : Tensor (residues, backbone_slots), int64, optional
+        Classes of the backbone atoms, needed with `contacts`.
+    reach : float
+        Distance in nm from which contacts have no energy; the box must be wider than twice this too.
 
     Returns
     -------
@@ -88,4 +102,8 @@ def pack_side_chains(
         strength,
         box,
         energies,
+        contacts,
+        classes,
+        backbone_classes,
+        reach,
     )

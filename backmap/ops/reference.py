@@ -6,6 +6,7 @@ for the operators in `torch.ops.backmap`.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -372,14 +373,24 @@ def pack_side_chains(
     strength: float,
     box: Tensor | None = None,
     energies: Tensor | None = None,
+    contacts: Tensor | None = None,
+    classes: Tensor | None = None,
+    backbone_classes: Tensor | None = None,
+    reach: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Specification of `backmap::pack_side_chains`."""
     if energies is None:
         energies = candidates.new_zeros(candidates.shape[:-2])
+    if contacts is None or classes is None or backbone_classes is None:
+        contacts, reach = candidates.new_zeros(1, 1, 2), 1.0
+        classes, backbone_classes = torch.zeros_like(radii).long(), torch.zeros_like(backbone_radii).long()
+    table = _ContactTable(contacts, classes, backbone_classes, reach)
     batch, residues = candidates.shape[:-4], candidates.shape[-4]
     backbone_present = backbone_present.expand(backbone.shape[:-1])
     frames = [
-        _pack_frame(c, candidate_present, b, there, radii, backbone_radii, following, u, strength, own_box, e)
+        _pack_frame(
+            c, candidate_present, b, there, radii, backbone_radii, following, u, strength, own_box, e, table
+        )
         for c, b, there, u, own_box, e in zip(
             _frames(candidates, 4),
             _frames(backbone, 3),
@@ -719,6 +730,27 @@ def _shifted_softplus(x: Tensor) -> Tensor:
     return torch.logaddexp(x, torch.zeros_like(x)) - math.log(2)
 
 
+class _ContactTable(NamedTuple):
+    contacts: Tensor
+    classes: Tensor
+    backbone_classes: Tensor
+    reach: float
+
+
+def _contact_energy(table: _ContactTable, own: Tensor, others: Tensor, distance: Tensor) -> Tensor:
+    """Return energies (*, own atoms, other atoms) of atoms of given classes at given distances."""
+    n_classes, last = table.contacts.shape[0], table.contacts.shape[2] - 1
+    place = distance.square() * (last / table.reach**2)
+    known = ((own >= 0) & (own < n_classes))[:, None] & (others >= 0) & (others < n_classes)
+    inside = (place < last) & known
+    knot = torch.where(inside, place, 0.0).long()
+    part = torch.where(inside, place, 0.0) - knot
+    rows = own.clamp(0, n_classes - 1)[:, None].expand_as(knot)
+    columns = others.clamp(0, n_classes - 1).expand_as(knot)
+    below, above = table.contacts[rows, columns, knot], table.contacts[rows, columns, knot + 1]
+    return torch.where(inside, below + part * (above - below), 0.0)
+
+
 def _pack_frame(
     candidates: Tensor,
     candidate_present: Tensor,
@@ -731,6 +763,7 @@ def _pack_frame(
     strength: float,
     box: Tensor | None,
     own_energies: Tensor,
+    table: _ContactTable,
 ) -> tuple[Tensor, Tensor]:
     residues, count = candidates.shape[:2]
     choice = torch.zeros(residues, dtype=torch.int64, device=candidates.device)
@@ -746,7 +779,9 @@ def _pack_frame(
         contact = own_radii[:, None] + torch.cat([radii[side], backbone_radii[main]])
         distance = minimum_image(own[:, :, None] - others, box).norm(dim=-1)
         overlap = ((contact - distance).clamp(min=0) ** 2).sum((-1, -2))
-        return (own_energies[i] + strength * overlap) * candidate_present[i].any()
+        kinds = torch.cat([table.classes[side], table.backbone_classes[main]])
+        contacts = _contact_energy(table, table.classes[i][candidate_present[i]], kinds, distance)
+        return (own_energies[i] + strength * overlap + contacts.sum((-1, -2))) * candidate_present[i].any()
 
     for sweep, uniform in enumerate(uniforms):
         for i in range(residues) if sweep % 2 == 0 else reversed(range(residues)):

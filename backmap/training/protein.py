@@ -1,8 +1,12 @@
-"""Training of the protein model: the peptide planes, then the side chains on backbones the planes give."""
+"""Training of the protein model.
+
+The peptide planes come first, then the side chains on backbones that the planes give, and at last the
+contacts of side chains that both give. What the configuration leaves out stays as in the model to start from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -12,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backmap.chemistry import RESIDUE_NAMES, SLOT_O
+from backmap.chemistry import RESIDUE_NAMES, SLOT_CB, SLOT_O
 from backmap.datasets.corpus import Corpus
 from backmap.datasets.residue_environments import Structure, draw_structures, iterate_structures
+from backmap.errors import InputError
 from backmap.limits import Real
 from backmap.models.chain import Chain
 from backmap.models.configuration import Share
@@ -37,6 +42,13 @@ from backmap.models.protein.side_chains import (
 )
 from backmap.models.tensor_tuples import concatenate, take
 from backmap.training.batches import mean_loss, random_batches, require_examples
+from backmap.training.contacts import (
+    ContactTrainingConfig,
+    RankedSideChains,
+    SideChainRanking,
+    fit_contacts,
+    loss_of_contacts,
+)
 from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
 
@@ -53,12 +65,15 @@ class ProteinTrainingConfig:
     drawn_backbone_share : float
         Share of structures whose side chains are learned on a backbone drawn by the trained peptide network;
         on the others the deposited peptide angles are used.
-    peptide_planes, side_chains : LoopConfig
-        The two stages.
+    peptide_planes, side_chains : LoopConfig, optional
+        The networks' stages. Without one, its network stays as it is in the model to start from.
+    contacts : ContactTrainingConfig, optional
+        How energies of contacts are fitted; they stay as they are without it.
     """
 
-    peptide_planes: LoopConfig
-    side_chains: LoopConfig
+    peptide_planes: LoopConfig | None = None
+    side_chains: LoopConfig | None = None
+    contacts: ContactTrainingConfig | None = None
     seed: Seed = 0
     noise_share: Share = 0.5
     max_noise_nm: Annotated[float, Real(0.0, 1.0)] = 0.03
@@ -83,10 +98,12 @@ class SideChainBatch(NamedTuple):
 
 
 class ProteinTrainingResult(NamedTuple):
-    """Both networks with their mean weights, the history of each stage, validation loss by residue type."""
+    """The model with the mean weights of its networks, and what is known of each stage by its name.
 
-    peptide_planes: PeptidePlaneNetwork
-    side_chains: SideChainNetwork
+    ``loss_by_type`` is the validation loss of side chains by residue type, empty if they were not trained.
+    """
+
+    model: ProteinModel
     history: dict[str, list[dict[str, float]]]
     loss_by_type: dict[str, float]
 
@@ -101,7 +118,7 @@ def train_protein(
     resume: bool,
     start: ProteinModel | None = None,
 ) -> ProteinTrainingResult:
-    """Train both networks.
+    """Train the stages that are configured.
 
     Parameters
     ----------
@@ -116,22 +133,101 @@ def train_protein(
     resume : bool
         Go on from the states in ``folder``.
     start : ProteinModel, optional
-        Model of the same configuration to fine-tune; new weights by default.
+        Model to start from, with networks of the same configuration; new weights by default.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to start from and a network has no stage, or contacts and their stage do not go
+        together.
     """
+    _check_stages(model, training, start)
     torch.manual_seed(training.seed)
     planes = PeptidePlaneNetwork(model.peptide_planes).to(device)
     if start is not None:
         planes.load_state_dict(start.peptide_planes.state_dict())
-    stage = PeptideStage(planes, training, data, held_out, device)
-    history = {"peptide_planes": train_stage(stage, folder / "peptide_planes.state", resume)}
+    history, by_type = {}, {}
+    if training.peptide_planes is not None:
+        stage = PeptideStage(planes, training, training.peptide_planes, data, held_out, device)
+        history["peptide_planes"] = train_stage(stage, folder / "peptide_planes.state", resume)
 
     torch.manual_seed(training.seed + 1)
     chains = SideChainNetwork(model.side_chains).to(device)
     if start is not None:
         chains.load_state_dict(start.side_chains.state_dict())
-    side_chains = SideChainStage(chains, planes.eval(), training, data, held_out, device)
-    history["side_chains"] = train_stage(side_chains, folder / "side_chains.state", resume)
-    return ProteinTrainingResult(planes, chains, history, side_chains.loss_by_type())
+    backbones = TrainingBackbones(planes.eval(), device)
+    if training.side_chains is not None:
+        side_chains = SideChainStage(
+            chains, backbones, training, training.side_chains, data, held_out, device
+        )
+        history["side_chains"] = train_stage(side_chains, folder / "side_chains.state", resume)
+        by_type = side_chains.loss_by_type()
+
+    whole = ProteinModel(model, planes, chains.eval()).to(device)
+    if start is not None and start.packer.contacts.shape == whole.packer.contacts.shape:
+        whole.packer.contacts.copy_(start.packer.contacts)
+    if training.contacts is not None:
+        history["contacts"] = [_train_contacts(whole, training, training.contacts, data, held_out)]
+    return ProteinTrainingResult(whole, history, by_type)
+
+
+def _check_stages(model: ProteinConfig, training: ProteinTrainingConfig, start: ProteinModel | None) -> None:
+    for name in ("peptide_planes", "side_chains"):
+        if start is None and getattr(training, name) is None:
+            raise ValueError(f"training.{name} is missing; only a model to start from can do without it")
+    if training.contacts is not None and model.packing.contacts is None:
+        raise ValueError("training.contacts needs model.packing.contacts, which says how far contacts reach")
+    if start is None and training.contacts is None and model.packing.contacts is not None:
+        raise ValueError("training.contacts is missing; only a model to start from can do without it")
+
+
+def _train_contacts(
+    model: ProteinModel,
+    config: ProteinTrainingConfig,
+    contacts: ContactTrainingConfig,
+    data: Corpus,
+    held_out: Corpus,
+) -> dict[str, float]:
+    """Fit the contacts of a model on a CPU, and say how well deposited side chains rank before and after."""
+    reach = model.config.packing.contacts
+    assert reach is not None
+    device = next(model.parameters()).device
+    model.to("cpu")
+    ranking = SideChainRanking(model, reach, contacts)
+    backbones = TrainingBackbones(model.peptide_planes, torch.device("cpu"))
+    generator = np.random.default_rng((config.seed, 7))
+    drawn = draw_structures(data, contacts.structures, generator, 0.0, 0.0)
+    ranked = list(_ranked(ranking, backbones, drawn, generator))
+    validated = list(_ranked(ranking, backbones, iterate_structures(held_out), generator))
+    for found, kind in ((ranked, "training"), (validated, "validation")):
+        if not found:
+            raise InputError(f"the {kind} data contain no complete residue whose side chain has torsions")
+    losses = {"validation_loss_before": _mean_loss(validated, model.packer.contacts)}
+    model.packer.contacts.copy_(fit_contacts(ranked, reach, contacts))
+    losses["loss"] = _mean_loss(ranked, model.packer.contacts)
+    losses["validation_loss"] = _mean_loss(validated, model.packer.contacts)
+    model.to(device)
+    return losses
+
+
+def _ranked(
+    ranking: SideChainRanking,
+    backbones: TrainingBackbones,
+    structures: Iterable[Structure],
+    generator: np.random.Generator,
+) -> Iterator[RankedSideChains]:
+    """Rank the side chains of structures on the deposited backbone and on one that the model draws."""
+    for structure in structures:
+        deposited = torch.from_numpy(structure.coordinates[:, :SLOT_CB])
+        for backbone in (deposited, backbones.draw(structure, generator)):
+            found = ranking.rank(structure, backbone, generator)
+            if found is not None:
+                yield found
+
+
+def _mean_loss(ranked: list[RankedSideChains], contacts: Tensor) -> float:
+    sizes = [len(one.overlaps) for one in ranked]
+    return float(np.average([loss_of_contacts(one, contacts) for one in ranked], weights=sizes))
 
 
 class PeptideStage(Stage[PeptideBatch]):
@@ -141,11 +237,12 @@ class PeptideStage(Stage[PeptideBatch]):
         self,
         network: PeptidePlaneNetwork,
         config: ProteinTrainingConfig,
+        loop: LoopConfig,
         data: Corpus,
         held_out: Corpus,
         device: torch.device,
     ) -> None:
-        self.network, self.loop, self.config = network, config.peptide_planes, config
+        self.network, self.loop, self.config = network, loop, config
         self.data, self.device = data, device
         sites = concatenate([self._sites(structure) for structure in iterate_structures(held_out)])
         self.held_out = require_examples(sites, "peptide between complete residues")
@@ -185,53 +282,41 @@ class PeptideStage(Stage[PeptideBatch]):
         return mean_loss(self.held_out, self.loss)
 
 
-class SideChainStage(Stage[SideChainBatch]):
-    """Data and loss of the side chains' network."""
+class TrainingBackbones:
+    """Backbones of training structures as inference builds them.
 
-    def __init__(
-        self,
-        network: SideChainNetwork,
-        planes: PeptidePlaneNetwork,
-        config: ProteinTrainingConfig,
-        data: Corpus,
-        held_out: Corpus,
-        device: torch.device,
-    ) -> None:
-        self.network, self.loop, self.config = network, config.side_chains, config
-        self.planes, self.data, self.device = planes, data, device
-        self.builder, self.c_beta = BackboneBuilder().to(device), CBetaGeometry().to(device)
-        generator = np.random.default_rng((config.seed, 6))
-        sites = self._sites(list(iterate_structures(held_out)), 1.0, generator)
-        self.held_out = require_examples(sites, "complete residue whose side chain has torsions")
+    Parameters
+    ----------
+    planes : PeptidePlaneNetwork
+        Trained network.
+    device : torch.device
+        Where to build.
+    """
 
-    def batches(self, epoch: int) -> Iterator[tuple[SideChainBatch, int]]:
-        """Residues of some structures in random order."""
-        config, generator = self.config, np.random.default_rng((self.config.seed, 3, epoch))
-        structures = draw_structures(
-            self.data, self.loop.drawn_per_epoch, generator, config.noise_share, config.max_noise_nm
-        )
-        sites = self._sites(list(structures), config.drawn_backbone_share, generator)
-        return random_batches(sites, self.loop, np.random.default_rng((config.seed, 4, epoch)))
+    def __init__(self, planes: PeptidePlaneNetwork, device: torch.device) -> None:
+        self.planes, self.device, self.builder = planes, device, BackboneBuilder().to(device)
+
+    def draw(self, structure: Structure, generator: np.random.Generator) -> Tensor:
+        """Return a backbone (residues, 4, 3) with angles from the network."""
+        (backbone,) = self.build([structure], 1.0, generator)
+        return backbone[1][0]
 
     @torch.no_grad()
-    def _sites(
+    def build(
         self, structures: list[Structure], drawn_share: float, generator: np.random.Generator
-    ) -> SideChainBatch:
-        """Describe the residues of structures on backbones as inference builds them.
+    ) -> Iterator[tuple[Chain, Tensor]]:
+        """Give the chain and backbone (1, residues, 4, 3) of each structure.
 
-        A share of the structures gets peptide angles from the trained network, the others the deposited ones.
+        A share of the structures gets peptide angles from the network, the others the deposited ones.
         """
         uniforms = _Uniforms(generator, self.device)
         described = [self._peptides(structure) for structure in structures]
         drawn = self._draw_angles([encoded for *_, encoded in described], uniforms)
-        batches = []
         for structure, (chain, c_alpha, frames, _), angle in zip(structures, described, drawn, strict=True):
             if generator.random() >= drawn_share:
                 oxygen = torch.from_numpy(structure.coordinates[None, :, SLOT_O]).to(self.device)
                 angle = measure_angle(frames, c_alpha, oxygen)
-            backbone = self._backbone(c_alpha, chain, frames, angle, uniforms)
-            batches.append(self._describe(structure, chain, backbone))
-        return concatenate(batches)
+            yield chain, self._backbone(c_alpha, chain, frames, angle, uniforms)
 
     def _peptides(self, structure: Structure) -> tuple[Chain, Tensor, PeptideFrames, EncodedPeptides]:
         chain, c_alpha = _to_device(structure, self.device)
@@ -256,6 +341,49 @@ class SideChainStage(Stage[SideChainBatch]):
         ends = sum(len(rows) for rows in chain_ends(chain))
         end_uniforms = uniforms(1, ends, END_CANDIDATES, END_UNIFORMS)
         return self.builder(c_alpha, frames, angle, twist, chain, end_uniforms).atoms
+
+
+class SideChainStage(Stage[SideChainBatch]):
+    """Data and loss of the side chains' network."""
+
+    def __init__(
+        self,
+        network: SideChainNetwork,
+        backbones: TrainingBackbones,
+        config: ProteinTrainingConfig,
+        loop: LoopConfig,
+        data: Corpus,
+        held_out: Corpus,
+        device: torch.device,
+    ) -> None:
+        self.network, self.loop, self.config = network, loop, config
+        self.backbones, self.data, self.device = backbones, data, device
+        self.c_beta = CBetaGeometry().to(device)
+        generator = np.random.default_rng((config.seed, 6))
+        sites = self._sites(list(iterate_structures(held_out)), 1.0, generator)
+        self.held_out = require_examples(sites, "complete residue whose side chain has torsions")
+
+    def batches(self, epoch: int) -> Iterator[tuple[SideChainBatch, int]]:
+        """Residues of some structures in random order."""
+        config, generator = self.config, np.random.default_rng((self.config.seed, 3, epoch))
+        structures = draw_structures(
+            self.data, self.loop.drawn_per_epoch, generator, config.noise_share, config.max_noise_nm
+        )
+        sites = self._sites(list(structures), config.drawn_backbone_share, generator)
+        return random_batches(sites, self.loop, np.random.default_rng((config.seed, 4, epoch)))
+
+    @torch.no_grad()
+    def _sites(
+        self, structures: list[Structure], drawn_share: float, generator: np.random.Generator
+    ) -> SideChainBatch:
+        """Describe the residues of structures on backbones as inference builds them."""
+        built = self.backbones.build(structures, drawn_share, generator)
+        return concatenate(
+            [
+                self._describe(structure, chain, backbone)
+                for structure, (chain, backbone) in zip(structures, built, strict=True)
+            ]
+        )
 
     def _describe(self, structure: Structure, chain: Chain, backbone: Tensor) -> SideChainBatch:
         atoms = torch.from_numpy(structure.coordinates).to(self.device)

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/bounding_sphere.h"
+#include "core/contact_energy.h"
 #include "core/pair_terms.h"
 #include "core/rotamer_draw.h"
 #include "cpu/cell_grid.h"
@@ -13,7 +14,7 @@
 namespace backmap::cpu {
 namespace {
 
-// ---- Overlap of one atom with many -------------------------------------------------------------
+// ---- One atom among many -----------------------------------------------------------------------
 
 template <typename T>
 BACKMAP_HD T sum_overlaps(const Vec3<T>& atom, T radius, const T* x, const T* y, const T* z, const T* r,
@@ -34,16 +35,83 @@ BACKMAP_CLONES double overlap(const Vec3<double>& atom, double radius, const dou
   return sum_overlaps(atom, radius, x, y, z, r, count);
 }
 
-// Spheres around a residue, one array per coordinate, so that the sum above reads whole vectors.
+// Strength of overlaps, and the row of the atom's class in a table of contacts.
+template <typename T>
+struct AtomTerms {
+  T strength;
+  const T* row;
+  T scale;
+  int32_t last;
+};
+
+template <typename T>
+BACKMAP_HD T sum_energies(const Vec3<T>& atom, T radius, const AtomTerms<T>& terms, const T* x, const T* y, const T* z,
+                          const T* r, const int32_t* column, int64_t count) {
+  T overlaps = T(0), contacts = T(0);
+#pragma omp simd reduction(+ : overlaps, contacts)
+  for (int64_t i = 0; i < count; ++i) {
+    const T d2 = squared_distance(atom, Vec3<T>{x[i], y[i], z[i]});
+    overlaps += squared_overlap(d2, radius + r[i]);
+    contacts += interpolate(terms.row + column[i], d2 * terms.scale, terms.last);
+  }
+  return terms.strength * overlaps + contacts;
+}
+
+BACKMAP_CLONES float energy_of(const Vec3<float>& atom, float radius, const AtomTerms<float>& terms, const float* x,
+                               const float* y, const float* z, const float* r, const int32_t* column, int64_t count) {
+  return sum_energies(atom, radius, terms, x, y, z, r, column, count);
+}
+BACKMAP_CLONES double energy_of(const Vec3<double>& atom, double radius, const AtomTerms<double>& terms,
+                                const double* x, const double* y, const double* z, const double* r,
+                                const int32_t* column, int64_t count) {
+  return sum_energies(atom, radius, terms, x, y, z, r, column, count);
+}
+
+// The rows of a table of contacts, with a class more for atoms that have none.
+template <typename T>
+class ContactRows {
+ public:
+  explicit ContactRows(const ContactTable<T>& table) : exist_(table.energy), knots_(int32_t(table.knots)) {
+    if (!exist_) return;
+    scale_ = table.scale();
+    classes_ = int32_t(table.classes);
+    energy_.assign(size_t(classes_ + 1) * row_length(), T(0));
+    for (int32_t first = 0; first < classes_; ++first)
+      std::copy_n(table.knots_of(first, 0), int64_t(classes_) * knots_, energy_.data() + first * row_length());
+  }
+
+  bool exist() const { return exist_; }
+
+  // Where the knots of a class begin in each row.
+  int32_t column(int64_t of_class) const {
+    return knots_ * int32_t(of_class < 0 || of_class >= classes_ ? classes_ : of_class);
+  }
+
+  AtomTerms<T> terms(T strength, int32_t column) const {
+    return {strength, energy_.data() + (column / knots_) * row_length(), scale_, knots_ - 1};
+  }
+
+ private:
+  int64_t row_length() const { return int64_t(classes_ + 1) * knots_; }
+
+  bool exist_;
+  int32_t classes_ = 0, knots_;
+  T scale_ = T(0);
+  std::vector<T> energy_;
+};
+
+// Atoms around a residue, one array per coordinate, so that the sums above read whole vectors.
 template <typename T>
 class Surroundings {
  public:
   void clear() { count_ = 0; }
 
-  void add(const Vec3<T>& p, T radius) {
-    if (count_ == x_.size())
+  void add(const Vec3<T>& p, T radius, int32_t column) {
+    if (count_ == x_.size()) {
       for (std::vector<T>* v : {&x_, &y_, &z_, &r_}) v->resize(2 * count_ + 256);
-    x_[count_] = p.x, y_[count_] = p.y, z_[count_] = p.z, r_[count_] = radius;
+      column_.resize(x_.size());
+    }
+    x_[count_] = p.x, y_[count_] = p.y, z_[count_] = p.z, r_[count_] = radius, column_[count_] = column;
     ++count_;
   }
 
@@ -51,19 +119,34 @@ class Surroundings {
     return overlap(atom.centre, atom.radius, x_.data(), y_.data(), z_.data(), r_.data(), int64_t(count_));
   }
 
+  T energy_with(const Sphere<T>& atom, const AtomTerms<T>& terms) const {
+    return energy_of(atom.centre, atom.radius, terms, x_.data(), y_.data(), z_.data(), r_.data(), column_.data(),
+                     int64_t(count_));
+  }
+
   // Each one at its nearest image.
   T overlap_with_images(const Sphere<T>& atom, const PeriodicBox<T>& box) const {
     T sum = T(0);
-    for (size_t i = 0; i < count_; ++i) {
-      const Vec3<T> d = minimum_image(atom.centre - Vec3<T>{x_[i], y_[i], z_[i]}, box);
-      sum += squared_overlap(dot(d, d), atom.radius + r_[i]);
-    }
+    for (size_t i = 0; i < count_; ++i) sum += squared_overlap(squared_to(i, atom, box), atom.radius + r_[i]);
     return sum;
   }
 
+  T energy_with_images(const Sphere<T>& atom, const AtomTerms<T>& terms, const PeriodicBox<T>& box) const {
+    T sum = T(0);
+    for (size_t i = 0; i < count_; ++i)
+      sum += interpolate(terms.row + column_[i], squared_to(i, atom, box) * terms.scale, terms.last);
+    return terms.strength * overlap_with_images(atom, box) + sum;
+  }
+
  private:
+  T squared_to(size_t i, const Sphere<T>& atom, const PeriodicBox<T>& box) const {
+    const Vec3<T> d = minimum_image(atom.centre - Vec3<T>{x_[i], y_[i], z_[i]}, box);
+    return dot(d, d);
+  }
+
   size_t count_ = 0;
   std::vector<T> x_, y_, z_, r_;
+  std::vector<int32_t> column_;
 };
 
 // ---- Nearby residues ---------------------------------------------------------------------------
@@ -117,7 +200,11 @@ class ResidueSpheres {
 template <typename T>
 class FramePacker {
  public:
-  explicit FramePacker(const PackArguments<T>& args) : a_(args), energies_(args.candidates) { list_side_slots(); }
+  FramePacker(const PackArguments<T>& args, const ContactRows<T>& rows)
+      : a_(args), rows_(rows), energies_(args.candidates) {
+    list_side_slots();
+    list_columns();
+  }
 
   void pack(int64_t b) {
     enter(b);
@@ -145,10 +232,26 @@ class FramePacker {
       slot_start_.push_back(int32_t(slot_.size()));
     }
     chosen_.resize(slot_.size());
-    for (int64_t n = 0; n < a_.residues * a_.side_slots; ++n) widest_atom_ = std::max(widest_atom_, a_.side_radius[n]);
+    for (int64_t n = 0; n < a_.residues * a_.side_slots; ++n)
+      widest_atom_ = std::max(widest_atom_, bound(a_.side_radius[n]));
     for (int64_t n = 0; n < a_.residues * a_.backbone_slots; ++n)
-      widest_atom_ = std::max(widest_atom_, a_.backbone_radius[n]);
+      widest_atom_ = std::max(widest_atom_, bound(a_.backbone_radius[n]));
   }
+
+  // Where each atom finds its class in the table of contacts: the same in all frames.
+  void list_columns() {
+    backbone_column_.assign(a_.residues * a_.backbone_slots, 0);
+    side_column_.assign(slot_.size(), 0);
+    if (!rows_.exist()) return;
+    for (size_t n = 0; n < backbone_column_.size(); ++n) backbone_column_[n] = rows_.column(a_.backbone_class[n]);
+    for (int64_t i = 0; i < a_.residues; ++i)
+      for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n)
+        side_column_[n] = rows_.column(a_.side_class[i * a_.side_slots + slot_[n]]);
+  }
+
+  // The radius up to which an atom may meet others.
+  T bound(T radius) const { return rows_.exist() ? radius_in_reach(radius, a_.contacts.reach) : radius; }
+  Sphere<T> bound(const Sphere<T>& atom) const { return {atom.centre, bound(atom.radius)}; }
 
   void enter(int64_t b) {
     candidate_ = a_.candidate + b * a_.residues * a_.candidates * a_.side_slots * 3;
@@ -178,11 +281,11 @@ class FramePacker {
     for (int64_t i = 0; i < a_.residues; ++i) {
       const int64_t first = slot_start_[i], slots = slot_start_[i + 1] - first;
       side_bound_[i] = bounding_sphere<T>(a_.candidates * slots, [&](int64_t n, Sphere<T>& atom) {
-        atom = side_atom(i, n / slots, first + n % slots);
+        atom = bound(side_atom(i, n / slots, first + n % slots));
         return true;
       });
       backbone_bound_[i] = bounding_sphere<T>(a_.backbone_slots, [&](int64_t t, Sphere<T>& atom) {
-        atom = backbone_atom(i * a_.backbone_slots + t);
+        atom = bound(backbone_atom(i * a_.backbone_slots + t));
         return backbone_present_[i * a_.backbone_slots + t];
       });
     }
@@ -207,14 +310,14 @@ class FramePacker {
     return !(contact_reach(side_bound_[i], Sphere<T>{{}, widest_atom_}) < exact_length(box_));
   }
 
-  // Adds the nearest image of an atom of another residue if it can touch the side chain of i at all.
-  void surround(int64_t i, const Sphere<T>& atom) {
+  // Adds the nearest image of an atom of another residue if it can meet the side chain of i at all.
+  void surround(int64_t i, const Sphere<T>& atom, int32_t column) {
     const Sphere<T>& own = side_bound_[i];
-    if (wide_) return surroundings_.add(atom.centre, atom.radius);
+    if (wide_) return surroundings_.add(atom.centre, atom.radius, column);
     const Vec3<T> d = minimum_image(atom.centre - own.centre, box_);
-    const T reach = contact_reach(own, atom);
+    const T reach = contact_reach(own, bound(atom));
     if (own.radius < T(0) || atom.radius < T(0) || !(dot(d, d) < reach * reach)) return;
-    surroundings_.add(box_.exists ? own.centre + d : atom.centre, atom.radius);
+    surroundings_.add(box_.exists ? own.centre + d : atom.centre, atom.radius, column);
   }
 
   void surround_by_backbones(int64_t i) {
@@ -225,7 +328,7 @@ class FramePacker {
     for (const int64_t j : near_backbone_) {
       if (i == j || are_linked(i, j, a_.following)) continue;
       for (int64_t at = j * a_.backbone_slots; at < (j + 1) * a_.backbone_slots; ++at)
-        if (backbone_present_[at]) surround(i, backbone_atom(at));
+        if (backbone_present_[at]) surround(i, backbone_atom(at), backbone_column_[at]);
     }
   }
 
@@ -235,17 +338,28 @@ class FramePacker {
     for (int64_t at = neighbour_start_[i]; at < neighbour_start_[i + 1]; ++at) {
       const int64_t j = neighbour_[at];
       if (i == j) continue;
-      for (int64_t n = slot_start_[j]; n < slot_start_[j + 1]; ++n) surround(i, chosen_[n]);
+      for (int64_t n = slot_start_[j]; n < slot_start_[j + 1]; ++n) surround(i, chosen_[n], side_column_[n]);
     }
   }
 
   T energy_in_surroundings(int64_t i, int64_t k) const {
+    if (rows_.exist()) return energy_with_contacts(i, k);
     T sum = T(0);
     for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) {
       const Sphere<T> atom = side_atom(i, k, n);
       sum += wide_ ? surroundings_.overlap_with_images(atom, box_) : surroundings_.overlap_with(atom);
     }
     return a_.strength * sum;
+  }
+
+  T energy_with_contacts(int64_t i, int64_t k) const {
+    T sum = T(0);
+    for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) {
+      const Sphere<T> atom = side_atom(i, k, n);
+      const AtomTerms<T> terms = rows_.terms(a_.strength, side_column_[n]);
+      sum += wide_ ? surroundings_.energy_with_images(atom, terms, box_) : surroundings_.energy_with(atom, terms);
+    }
+    return sum;
   }
 
   // The backbone does not move, so this part of each candidate's energy is computed only once.
@@ -279,6 +393,7 @@ class FramePacker {
   }
 
   const PackArguments<T>& a_;
+  const ContactRows<T>& rows_;
   PeriodicBox<T> box_{};
   T widest_atom_ = T(0);
   bool wide_ = false;  // of the residue being surrounded
@@ -291,7 +406,8 @@ class FramePacker {
   T* energy_ = nullptr;
 
   std::vector<int32_t> slot_, slot_start_;
-  std::vector<Sphere<T>> chosen_;  // the atoms of `slot_` in the current candidates
+  std::vector<int32_t> side_column_, backbone_column_;  // side_column_ belongs to slot_
+  std::vector<Sphere<T>> chosen_;                       // the atoms of `slot_` in the current candidates
   std::vector<Sphere<T>> side_bound_, backbone_bound_;
   ResidueSpheres<T> sides_, backbones_;
   std::vector<int32_t> neighbour_, near_backbone_;  // between side chains; of one side chain with backbones
@@ -304,8 +420,9 @@ class FramePacker {
 
 template <typename T>
 void pack_side_chains(const PackArguments<T>& args) {
+  const ContactRows<T> rows(args.contacts);
   parallel_ranges(args.batch, 1, [&](int64_t begin, int64_t end) {
-    FramePacker<T> packer(args);
+    FramePacker<T> packer(args, rows);
     for (int64_t b = begin; b < end; ++b) packer.pack(b);
   });
 }

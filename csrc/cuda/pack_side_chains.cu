@@ -1,5 +1,6 @@
 // Side-chain packing by Gibbs sweeps. One block per frame, residues in sequence, one warp per candidate.
 #include "core/bounding_sphere.h"
+#include "core/contact_energy.h"
 #include "core/pair_terms.h"
 #include "core/rotamer_draw.h"
 #include "cuda/launch.h"
@@ -78,6 +79,12 @@ __device__ bool backbone_atom(const PackArguments<T>& a, const PackFrame<T>& f, 
   return true;
 }
 
+// The radius up to which an atom may meet others.
+template <typename T>
+__device__ void widen(const PackArguments<T>& a, Sphere<T>& atom) {
+  if (a.contacts.energy) atom.radius = radius_in_reach(atom.radius, a.contacts.reach);
+}
+
 // ---- Surroundings of a candidate ---------------------------------------------------------------
 
 // The current side chains of the other residues.
@@ -91,6 +98,7 @@ struct SideChains {
   __device__ bool atom(int64_t j, int64_t s, Sphere<T>& sphere) const {
     return side_atom(a, f, j, f.choice[j], s, sphere);
   }
+  __device__ int64_t class_of(int64_t j, int64_t s) const { return a.side_class[j * a.side_slots + s]; }
 };
 
 // The backbones of the other residues, except for chain neighbours.
@@ -102,6 +110,7 @@ struct Backbones {
   __device__ Sphere<T> bound(int64_t j) const { return load_sphere(f.backbone_bound + 4 * j); }
   __device__ bool meets(int64_t i, int64_t j) const { return i != j && !are_linked(i, j, a.following); }
   __device__ bool atom(int64_t j, int64_t t, Sphere<T>& sphere) const { return backbone_atom(a, f, j, t, sphere); }
+  __device__ int64_t class_of(int64_t j, int64_t t) const { return a.backbone_class[j * a.backbone_slots + t]; }
 };
 
 // Lists, in ascending order, the residues of [base, base + threads) that residue i may touch.
@@ -114,21 +123,27 @@ __device__ int collect(const PackArguments<T>& a, const PackFrame<T>& f, const O
   return list_chosen(near, j, list);
 }
 
-// Overlap of candidate k of residue i with the listed residues, whose atoms the lanes of a warp share.
+// Energy of candidate k of residue i among the listed residues, whose atoms the lanes of a warp share.
 template <typename T, typename Others>
-__device__ T overlap_with(const PackArguments<T>& a, const PackFrame<T>& f, const Others& others, int64_t i, int64_t k,
+__device__ T energy_among(const PackArguments<T>& a, const PackFrame<T>& f, const Others& others, int64_t i, int64_t k,
                           const int32_t* list, int count) {
-  T sum = T(0);
+  T overlaps = T(0), contacts = T(0);
   Sphere<T> own, other;
+  const T scale = a.contacts.energy ? a.contacts.scale() : T(0);
   for (int64_t n = threadIdx.x % warp_size; n < count * others.slots(); n += warp_size) {
-    if (!others.atom(list[n / others.slots()], n % others.slots(), other)) continue;
+    const int64_t j = list[n / others.slots()], t = n % others.slots();
+    if (!others.atom(j, t, other)) continue;
     for (int64_t s = 0; s < a.side_slots; ++s) {
       if (!side_atom(a, f, i, k, s, own)) continue;
       const Vec3<T> d = minimum_image(own.centre - other.centre, f.box);
-      sum += squared_overlap(dot(d, d), own.radius + other.radius);
+      const T squared = dot(d, d);
+      overlaps += squared_overlap(squared, own.radius + other.radius);
+      if (!a.contacts.energy) continue;
+      const T* knots = a.contacts.knots_of(a.side_class[i * a.side_slots + s], others.class_of(j, t));
+      if (knots) contacts += interpolate(knots, squared * scale, int32_t(a.contacts.knots - 1));
     }
   }
-  return warp_sum(sum);
+  return a.strength * warp_sum(overlaps) + warp_sum(contacts);
 }
 
 // Adds the energies of candidates [first, last) of residue i among the others to energies[k - first]. All threads of
@@ -140,8 +155,8 @@ __device__ void add_energies(const PackArguments<T>& a, const PackFrame<T>& f, c
   for (int64_t base = 0; base < a.residues; base += threads) {
     const int count = collect(a, f, others, i, base, list);
     for (int64_t k = first + threadIdx.x / warp_size; k < last; k += warps) {
-      const T sum = overlap_with(a, f, others, i, k, list, count);
-      if (threadIdx.x % warp_size == 0) energies[k - first] += a.strength * sum;
+      const T sum = energy_among(a, f, others, i, k, list, count);
+      if (threadIdx.x % warp_size == 0) energies[k - first] += sum;
     }
     __syncthreads();
   }
@@ -164,9 +179,15 @@ __global__ void bound_residues(PackArguments<T> a) {
   const PackFrame<T> f = frame_at(a, item / a.residues);
   const int64_t i = item % a.residues;
   const auto side = [&](int64_t n, Sphere<T>& atom) {
-    return side_atom(a, f, i, n / a.side_slots, n % a.side_slots, atom);
+    const bool exists = side_atom(a, f, i, n / a.side_slots, n % a.side_slots, atom);
+    widen(a, atom);
+    return exists;
   };
-  const auto backbone = [&](int64_t t, Sphere<T>& atom) { return backbone_atom(a, f, i, t, atom); };
+  const auto backbone = [&](int64_t t, Sphere<T>& atom) {
+    const bool exists = backbone_atom(a, f, i, t, atom);
+    widen(a, atom);
+    return exists;
+  };
   store_sphere(f.side_bound + 4 * i, bounding_sphere<T>(a.candidates * a.side_slots, side));
   store_sphere(f.backbone_bound + 4 * i, bounding_sphere<T>(a.backbone_slots, backbone));
   f.choice[i] = 0;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/contact_energy.h"
 #include "kernels/launchers.h"
 
 namespace backmap {
@@ -21,7 +22,10 @@ struct PackArguments {
   const int64_t* following;  // (residues), shared by all frames
   const T* uniform;          // (sweeps, residues)
   const T* own_energy;       // (residues, candidates), null for none
-  const T* box;              // (3, 3), null for none
+  ContactTable<T> contacts;
+  const int64_t* side_class;      // (residues, side_slots), shared by all frames, null without contacts
+  const int64_t* backbone_class;  // (residues, backbone_slots), shared by all frames, null without contacts
+  const T* box;                   // (3, 3), null for none
   int64_t box_stride;
   int64_t* choice;  // out (residues)
   T* energy;        // out (residues)

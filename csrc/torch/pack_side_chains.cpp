@@ -10,18 +10,21 @@ namespace backmap {
 namespace {
 
 // The box must be so wide that no atom is in contact with two images of another.
-void check_box_width(const std::optional<Tensor>& box, const Tensor& radii, const Tensor& backbone_radii) {
+void check_box_width(const std::optional<Tensor>& box, const Tensor& radii, const Tensor& backbone_radii,
+                     double reach) {
   if (!box || !box->is_cpu()) return;
   const auto largest = [](const Tensor& values) { return values.numel() > 0 ? values.max().item<double>() : 0.0; };
   const double side = largest(radii), contact = side + std::max(side, largest(backbone_radii));
-  checks::check_box_values("pack_side_chains", box, std::isfinite(contact) ? std::max(contact, 0.0) : 0.0,
+  checks::check_box_values("pack_side_chains", box, std::max(std::isfinite(contact) ? contact : 0.0, reach),
                            "the largest contact");
 }
 
 Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                                 const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
                                 const Tensor& following, const Tensor& uniforms, double strength,
-                                const std::optional<Tensor>& box, const std::optional<Tensor>& energies) {
+                                const std::optional<Tensor>& box, const std::optional<Tensor>& energies,
+                                const std::optional<Tensor>& contacts, const std::optional<Tensor>& classes,
+                                const std::optional<Tensor>& backbone_classes, double reach) {
   using namespace checks;
   const char* op = "pack_side_chains";
   const Argument first{op, "candidates", candidates};
@@ -57,6 +60,23 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
     goes_with({op, "energies", *energies}, first, dtype);
     has_shape({op, "energies", *energies}, join(batch, {residues, candidates.sym_size(-3)}));
   }
+  TORCH_CHECK_VALUE(contacts.has_value() == classes.has_value() && classes.has_value() == backbone_classes.has_value(),
+                    op, ": contacts, classes and backbone_classes belong together; give all of them or none");
+  if (contacts) {
+    const Argument table{op, "contacts", *contacts};
+    goes_with(table, first, dtype);
+    has_dimensions(table, 3, "(classes, classes, knots)");
+    has_shape(table, {contacts->sym_size(0), contacts->sym_size(0), contacts->sym_size(2)});
+    TORCH_CHECK_VALUE(contacts->sym_size(2) >= 2, op, ": contacts must have at least 2 knots, got shape ",
+                      contacts->sym_sizes());
+    TORCH_CHECK_VALUE(contacts->sym_numel() < (int64_t(1) << 31), op, ": contacts is too large, got shape ",
+                      contacts->sym_sizes());
+    goes_with({op, "classes", *classes}, first, at::kLong);
+    has_shape({op, "classes", *classes}, {residues, side_slots});
+    goes_with({op, "backbone_classes", *backbone_classes}, first, at::kLong);
+    has_shape({op, "backbone_classes", *backbone_classes}, {residues, backbone_slots});
+    TORCH_CHECK_VALUE(reach > 0 && std::isfinite(reach), op, ": reach must be finite and more than 0, got ", reach);
+  }
   return {at::empty_symint(join(batch, {residues}), candidates.options().dtype(at::kLong)),
           at::empty_symint(join(batch, {residues}), candidates.options())};
 }
@@ -64,15 +84,20 @@ Tensors2 empty_pack_side_chains(const Tensor& candidates, const Tensor& candidat
 Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_present, const Tensor& backbone,
                           const Tensor& backbone_present, const Tensor& radii, const Tensor& backbone_radii,
                           const Tensor& following, const Tensor& uniforms, double strength,
-                          const std::optional<Tensor>& box, const std::optional<Tensor>& energies) {
-  auto [choice, energy] = empty_pack_side_chains(candidates, candidate_present, backbone, backbone_present, radii,
-                                                 backbone_radii, following, uniforms, strength, box, energies);
-  check_box_width(box, radii, backbone_radii);
+                          const std::optional<Tensor>& box, const std::optional<Tensor>& energies,
+                          const std::optional<Tensor>& contacts, const std::optional<Tensor>& classes,
+                          const std::optional<Tensor>& backbone_classes, double reach) {
+  auto [choice, energy] =
+      empty_pack_side_chains(candidates, candidate_present, backbone, backbone_present, radii, backbone_radii,
+                             following, uniforms, strength, box, energies, contacts, classes, backbone_classes, reach);
+  check_box_width(box, radii, backbone_radii, contacts ? reach : 0.0);
   const Tensor candidates_ = candidates.contiguous(), candidate_present_ = candidate_present.contiguous(),
                backbone_ = backbone.contiguous(), backbone_present_ = backbone_present.contiguous(),
                radii_ = radii.contiguous(), backbone_radii_ = backbone_radii.contiguous(),
                following_ = following.contiguous(), uniforms_ = uniforms.contiguous(),
-               box_ = contiguous_or_undefined(box), energies_ = contiguous_or_undefined(energies);
+               box_ = contiguous_or_undefined(box), energies_ = contiguous_or_undefined(energies),
+               contacts_ = contiguous_or_undefined(contacts), classes_ = contiguous_or_undefined(classes),
+               backbone_classes_ = contiguous_or_undefined(backbone_classes);
   const int64_t frames = frame_count(candidates, 4), residues = candidates.size(-4);
   with_scalar_of(candidates, [&](auto scalar) {
     using T = decltype(scalar);
@@ -96,6 +121,10 @@ Tensors2 pack_side_chains(const Tensor& candidates, const Tensor& candidate_pres
         .following = following_.const_data_ptr<int64_t>(),
         .uniform = uniforms_.const_data_ptr<T>(),
         .own_energy = data_or_null<T>(energies_),
+        .contacts = {data_or_null<T>(contacts_), contacts ? contacts->size(0) : 0, contacts ? contacts->size(2) : 0,
+                     T(reach)},
+        .side_class = data_or_null<int64_t>(classes_),
+        .backbone_class = data_or_null<int64_t>(backbone_classes_),
         .box = data_or_null<T>(box_),
         .box_stride = box ? frame_stride(*box, 2) : 0,
         .choice = choice.mutable_data_ptr<int64_t>(),
@@ -114,7 +143,8 @@ TORCH_LIBRARY_FRAGMENT(backmap, m) {
       m,
       "pack_side_chains(Tensor candidates, Tensor candidate_present, Tensor backbone, Tensor backbone_present, "
       "Tensor radii, Tensor backbone_radii, Tensor following, Tensor uniforms, float strength, Tensor? box=None, "
-      "Tensor? energies=None) -> (Tensor choice, Tensor energy)");
+      "Tensor? energies=None, Tensor? contacts=None, Tensor? classes=None, Tensor? backbone_classes=None, "
+      "float reach=0.0) -> (Tensor choice, Tensor energy)");
 }
 
 }  // namespace backmap

@@ -283,7 +283,8 @@ void test_penalty(int64_t batch, int64_t residues, int64_t slots, int64_t bonds,
 
 template <typename T>
 void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t side_slots, int64_t backbone_slots,
-                  int64_t sweeps, double extent, double width = 0, bool with_energies = false) {
+                  int64_t sweeps, double extent, double width = 0, bool with_energies = false,
+                  bool with_contacts = false) {
   Random random{unsigned(residues + candidates)};
   std::vector<T> candidate, backbone;
   for (int64_t i = 0; i < batch * residues; ++i) {
@@ -300,6 +301,10 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
              backbone_radii = random.uniforms<T>(residues * backbone_slots, 0.15, 0.17),
              uniform = random.uniforms<T>(batch * sweeps * residues, 0, 1),
              own_energy = random.uniforms<T>(batch * residues * candidates, 0, 3);
+  const int64_t classes = 3, knots = 7;
+  const auto contacts = random.uniforms<T>(classes * classes * knots, -1, 1);
+  const auto side_class = random.integers(residues * side_slots, -1, classes + 1),
+             backbone_class = random.integers(residues * backbone_slots, -1, classes + 1);
   const auto box = random_boxes<T>(random, width > 0 ? batch : 0, width);
   std::vector<char> workspace(cuda::pack_workspace<T>(batch, residues, candidates), 77);
   struct Result {
@@ -325,6 +330,9 @@ void test_packing(int64_t batch, int64_t residues, int64_t candidates, int64_t s
                             following.data(),
                             uniform.data(),
                             with_energies ? own_energy.data() : nullptr,
+                            {with_contacts ? contacts.data() : nullptr, classes, knots, T(0.5)},
+                            side_class.data(),
+                            backbone_class.data(),
                             width > 0 ? box.data() : nullptr,
                             9,
                             r.choice.data(),
@@ -800,6 +808,9 @@ void test_all() {
   test_packing<T>(1, 270, 3, 2, 4, 1, 2.5);  // more residues than threads
   test_packing<T>(2, 20, 9, 5, 4, 3, 1.2, 1.1);
   test_packing<T>(2, 20, 9, 5, 4, 3, 1.2, 0, true);
+  test_packing<T>(2, 20, 9, 5, 4, 3, 1.2, 0, true, true);
+  test_packing<T>(2, 20, 9, 5, 4, 3, 1.2, 1.1, false, true);
+  test_packing<T>(1, 270, 3, 2, 4, 1, 2.5, 0, false, true);
   test_packing<T>(1, 270, 3, 2, 4, 1, 2.5, 2.3);
   test_packing<T>(2, 1, 1, 1, 5, 2, 1);
   test_packing<T>(1, 5, 2, 0, 4, 2, 1);

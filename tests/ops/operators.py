@@ -327,6 +327,9 @@ def bad_row_starts(start: Tensor) -> list[Tensor]:
 # ---- Side-chain packing ------------------------------------------------------------------------
 
 
+PACKING_TABLES = frozenset({"candidate_present", "radii", "backbone_radii", "following"})
+
+
 def packing(batch, dtype, residues, candidates, side_slots, backbone_slots, sweeps) -> Arguments:
     return {
         "candidates": points(*batch, residues, candidates, side_slots, dtype=dtype),
@@ -347,6 +350,21 @@ def packing_with_energies(
     sizes = residues, candidates, side_slots, backbone_slots, sweeps
     energies = 3 * torch.rand(*batch, residues, candidates, dtype=dtype)
     return {**packing(batch, dtype, *sizes), "box": None, "energies": energies}
+
+
+def packing_with_contacts(
+    batch, dtype, residues, candidates, side_slots, backbone_slots, sweeps, classes
+) -> Arguments:
+    sizes = residues, candidates, side_slots, backbone_slots, sweeps
+    return {
+        **packing(batch, dtype, *sizes),
+        "box": None,
+        "energies": None,
+        "contacts": torch.rand(classes, classes, 5, dtype=dtype) - 0.5,
+        "classes": torch.randint(-1, classes + 1, (residues, side_slots)),
+        "backbone_classes": torch.randint(-1, classes + 1, (residues, backbone_slots)),
+        "reach": 0.3,
+    }
 
 
 def trials(batch, dtype, residues, slots, groups, trials, points_of_trial) -> Arguments:
@@ -700,7 +718,7 @@ def searching_operators(
             "pack_side_chains",
             changed(packing),
             {"residues": 0, "candidates": 1, "side_slots": 0, "backbone_slots": 0, "sweeps": 0},
-            shared=frozenset({"candidate_present", "radii", "backbone_radii", "following"}),
+            shared=PACKING_TABLES,
             free={"candidates": (-3,), "uniforms": (-2,)},
             bad_values={"strength": (-1.0, NAN, INFINITE)},
             bad_contents=bad_box,
@@ -710,11 +728,21 @@ def searching_operators(
             "pack_side_chains",
             changed(packing_with_energies),
             {"residues": 0, "candidates": 1, "side_slots": 0, "backbone_slots": 0, "sweeps": 0},
-            shared=frozenset({"candidate_present", "radii", "backbone_radii", "following"}),
+            shared=PACKING_TABLES,
             free={"candidates": (), "uniforms": (-2,)},
             bad_values={"strength": (-1.0, NAN, INFINITE)},
             bad_contents=bad_box,
             variant=f" with energies{variant}",
+        ),
+        Operator(
+            "pack_side_chains",
+            changed(packing_with_contacts),
+            {"residues": 0, "candidates": 1, "side_slots": 0, "backbone_slots": 0, "sweeps": 0, "classes": 0},
+            shared=PACKING_TABLES | {"contacts", "classes", "backbone_classes"},
+            free={"candidates": (-3,), "uniforms": (-2,), "contacts": (-1,)},
+            bad_values={"strength": (-1.0, NAN, INFINITE), "reach": BAD_LENGTHS},
+            bad_contents=bad_box,
+            variant=f" with contacts{variant}",
         ),
         Operator(
             "least_overlap",

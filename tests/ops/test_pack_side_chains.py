@@ -16,6 +16,10 @@ NAMES = [
     "strength",
     "box",
     "energies",
+    "contacts",
+    "classes",
+    "backbone_classes",
+    "reach",
 ]
 
 
@@ -36,6 +40,21 @@ def arguments(batch=(2,), residues=20, candidates=5, side_slots=4, backbone_slot
     ]
 
 
+def with_contacts(args, box=None, classes=3, knots=9, reach=0.5):
+    """Arguments with a table of contacts; some atoms have a class that the table lacks."""
+    residues, side_slots = args[1].shape
+    table = torch.randn(classes, classes, knots, dtype=args[0].dtype)
+    return [
+        *args,
+        box,
+        None,
+        table,
+        torch.randint(-1, classes + 1, (residues, side_slots)),
+        torch.randint(-1, classes + 1, (residues, args[2].shape[-2])),
+        reach,
+    ]
+
+
 @pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
 @pytest.mark.parametrize("residues, sweeps", [(2, 1), (20, 0), (20, 4), (80, 2)])
 def test_matches_reference(batch, residues, sweeps):
@@ -52,6 +71,49 @@ def test_matches_reference_with_energies_of_candidates():
     assert torch.equal(actual[0], expected[0])
     torch.testing.assert_close(actual[1], expected[1])
     assert not torch.equal(actual[0], operator(*args[:-1])[0])
+
+
+@pytest.mark.parametrize("reach", [0.1, 0.5, 1.0])
+def test_matches_reference_with_contacts(reach):
+    """Whether contacts reach further than overlaps or not."""
+    args = with_contacts(arguments((3,)), reach=reach)
+    actual, expected = operator(*args), reference.pack_side_chains(*args)
+    assert torch.equal(actual[0], expected[0])
+    torch.testing.assert_close(actual[1], expected[1])
+    without = operator(*args[:9])
+    assert not torch.equal(actual[1], without[1])
+
+
+@pytest.mark.parametrize("name", ["orthorhombic", "triclinic", "two cells"])
+@pytest.mark.parametrize("scale", [1.1, 3.0])
+def test_matches_reference_with_contacts_in_a_box(boxes, name, scale):
+    args = with_contacts(arguments((3,), residues=60), scale * boxes[name], reach=0.4)
+    actual, expected = operator(*args), reference.pack_side_chains(*args)
+    assert torch.equal(actual[0], expected[0])
+    torch.testing.assert_close(actual[1], expected[1])
+
+
+def test_a_contact_is_linear_between_knots_of_the_squared_distance():
+    """Two atoms 0.3 nm apart, a quarter of the way (0.09 of 0.36) to a reach of 0.6 nm."""
+    table = torch.zeros(2, 2, 3)
+    table[0, 1] = torch.tensor([8.0, 2.0, 50.0])
+    table[1, 0] = torch.tensor([-4.0, 1.0, 50.0])
+    _, energy = pack_side_chains(
+        torch.tensor([[[[0.0, 0, 0]]], [[[0.3, 0, 0]]]]),
+        torch.ones(2, 1, dtype=torch.bool),
+        torch.tensor([[[5.0, 5, 5]], [[7.0, 7, 7]]]),
+        torch.ones(2, 1, dtype=torch.bool),
+        torch.full((2, 1), 0.1),
+        torch.full((2, 1), 0.1),
+        torch.full((2,), -1),
+        torch.zeros(0, 2),
+        strength=100.0,
+        contacts=table,
+        classes=torch.tensor([[0], [1]]),
+        backbone_classes=torch.zeros(2, 1, dtype=torch.int64),
+        reach=0.6,
+    )
+    torch.testing.assert_close(energy, torch.tensor([5.0, -1.5]))
 
 
 def test_the_cheapest_candidate_is_chosen_where_nothing_overlaps():
@@ -208,6 +270,10 @@ def test_cuda_matches_cpu(cuda, to_device):
         actual, expected = to_device(operator(*to_device(args, cuda)), "cpu"), operator(*args)
         assert torch.equal(actual[0], expected[0])
         torch.testing.assert_close(actual[1], expected[1])
+        args = with_contacts(args)
+        actual, expected = to_device(operator(*to_device(args, cuda)), "cpu"), operator(*args)
+        assert torch.equal(actual[0], expected[0])
+        torch.testing.assert_close(actual[1], expected[1])
 
 
 def test_rotation_translation(rotation):
@@ -274,6 +340,33 @@ def test_frames_are_independent():
 )  # fmt: skip
 def test_bad_input(name, change, error, message):
     args = arguments()
+    i = NAMES.index(name)
+    args[i] = change(args[i])
+    with pytest.raises(error, match=f"pack_side_chains: {message}"):
+        operator(*args)
+
+
+@pytest.mark.parametrize(
+    "name, change, error, message",
+    [
+        ("contacts", lambda a: None, ValueError, "contacts, classes and backbone_classes belong together"),
+        ("classes", lambda a: None, ValueError, "contacts, classes and backbone_classes belong together"),
+        ("contacts", lambda a: a.float(), TypeError, "contacts must have dtype Double, got Float"),
+        ("contacts", lambda a: a[0], ValueError, r"contacts must have shape \(classes, classes, knots\)"),
+        ("contacts", lambda a: a[1:], ValueError, r"contacts must have shape \[2, 2, 9\], got \[2, 3, 9\]"),
+        ("contacts", lambda a: a[..., :1], ValueError, "contacts must have at least 2 knots"),
+        ("classes", lambda a: a.int(), TypeError, "classes must have dtype Long, got Int"),
+        ("classes", lambda a: a[1:], ValueError, r"classes must have shape \[20, 4\], got \[19, 4\]"),
+        ("backbone_classes", lambda a: a.int(), TypeError, "backbone_classes must have dtype Long, got Int"),
+        ("backbone_classes", lambda a: a[1:], ValueError, r"backbone_classes must have shape \[20, 4\]"),
+        ("reach", lambda a: 0.0, ValueError, "reach must be finite and more than 0, got 0"),
+        ("reach", lambda a: float("nan"), ValueError, "reach must be finite and more than 0, got nan"),
+        *((n, lambda a: a.to("meta"), ValueError, rf"{n} must be on the device of candidates \(cpu\)")
+          for n in NAMES[11:14]),
+    ],
+)  # fmt: skip
+def test_bad_contacts(name, change, error, message):
+    args = with_contacts(arguments())
     i = NAMES.index(name)
     args[i] = change(args[i])
     with pytest.raises(error, match=f"pack_side_chains: {message}"):

@@ -220,4 +220,4 @@ def test_the_model_of_a_configuration_must_be_that_of_the_start(run, small_model
     config = quick_configuration(tmp_path, "[model.side_chains]\nhead_width = 7\n")
     arguments = ["train", "protein", config, "--from", str(small_model), *run, "-o", str(tmp_path / "out")]
     assert main(arguments) == 2
-    assert "[model] is not that of" in capsys.readouterr().err
+    assert "[model] side_chains is not that of" in capsys.readouterr().err

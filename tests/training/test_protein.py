@@ -39,7 +39,7 @@ def test_resumed_equals_uninterrupted(corpora, tmp_path, monkeypatch):
     monkeypatch.undo()
     resumed = train_protein(SMALL, training(4), *corpora, tmp_path / "parts", cpu, True)
     for network in ("peptide_planes", "side_chains"):
-        one, two = getattr(whole, network), getattr(resumed, network)
+        one, two = getattr(whole.model, network), getattr(resumed.model, network)
         for first, second in zip(one.parameters(), two.parameters(), strict=True):
             assert torch.equal(first, second)
     assert [e["loss"] for e in whole.history["side_chains"]] == [
@@ -54,7 +54,7 @@ def test_loss_falls_on_data_seen_again(corpora, tmp_path):
     network = PeptidePlaneNetwork(SMALL.peptide_planes)
     stage = LoopConfig(60, 4, batch=16, learning_rate=1e-2, validate_every=60)
     settings = ProteinTrainingConfig(stage, stage, noise_share=0.0)
-    peptides = PeptideStage(network, settings, *corpora, torch.device("cpu"))
+    peptides = PeptideStage(network, settings, stage, *corpora, torch.device("cpu"))
     history = train_stage(peptides, tmp_path / "s.state", resume=False)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
 

@@ -494,9 +494,9 @@ class CoherentDrawer:
         atoms = self._place(scene, slice(None), torsions.unsqueeze(1)).expand(-1, count, -1, -1).clone()
         bonded = self._bond(scene, choices, atoms, disulfides)
         leaves = first < MAX_CHI
-        _, energy = self._choose(scene, atoms[:, :1], 0, 0)
         for stage, limit in enumerate((self.overlap_kt, self.strained_kt)):
-            rows = torch.nonzero((leaves | (energy > limit)) & ~bonded & scene.turns).squeeze(-1)
+            strained = self._overlaps(scene, atoms[:, :1]) > limit
+            rows = torch.nonzero((leaves | strained) & ~bonded & scene.turns).squeeze(-1)
             if len(rows) == 0:
                 break
             stream = self.within_stream if stage == 0 else self.anew_stream
@@ -507,7 +507,7 @@ class CoherentDrawer:
             variants[:, -1] = torch.where(leaves[rows, None], before[rows], variants[:, -1])
             choices[rows, 1:] = variants
             atoms[rows, 1:] = self._place(scene, rows, variants)
-            choice, energy = self._choose(scene, atoms, stage, self.model.sweeps)
+            choice = self._choose(scene, atoms, stage)
             choices, atoms = _keep(choices, choice), _keep(atoms, choice)
             leaves, first, rate = (
                 torch.zeros_like(leaves),
@@ -593,15 +593,30 @@ class CoherentDrawer:
         atoms, c_beta = scene.backbone.atoms.flatten(0, 1), scene.c_beta.flatten(0, 1)
         return self.model.geometry(atoms[rows], c_beta[rows], scene.types[rows], torsions)
 
-    def _choose(self, scene: _Scene, atoms: Tensor, stage: int, sweeps: int) -> tuple[Tensor, Tensor]:
-        """Return the choices (n,) of packing among atoms (n, candidates, 10, 3), and their energies (n,)."""
+    def _choose(self, scene: _Scene, atoms: Tensor, stage: int) -> Tensor:
+        """Return the choices (n,) of packing among atoms (n, candidates, 10, 3)."""
         shape = len(scene.keys), scene.chain.n_residues
-        uniforms = self._uniforms(scene.keys, self.packing_stream + stage, [sweeps, shape[1]])
+        uniforms = self._uniforms(scene.keys, self.packing_stream + stage, [self.model.sweeps, shape[1]])
         candidates = atoms.unflatten(0, shape)
-        choice, energy = self.model.packer.choose(
+        choice, _ = self.model.packer.choose(
             candidates, scene.backbone, scene.chain, uniforms, scene.box, scene.obstacles
         )
-        return choice.flatten(), energy.flatten()
+        return choice.flatten()
+
+    def _overlaps(self, scene: _Scene, atoms: Tensor) -> Tensor:
+        """Return the energies (n,) of overlaps of atoms (n, 1, 10, 3), in kT."""
+        shape = len(scene.keys), scene.chain.n_residues
+        none = atoms.new_zeros(shape[0], 0, shape[1])
+        _, energy = self.model.packer.choose(
+            atoms.unflatten(0, shape),
+            scene.backbone,
+            scene.chain,
+            none,
+            scene.box,
+            scene.obstacles,
+            with_contacts=False,
+        )
+        return energy.flatten()
 
     def _uniforms(self, keys: Tensor, stream: int, shape: list[int]) -> Tensor:
         """Return uniform numbers (*keys, *shape)."""

@@ -70,6 +70,22 @@ class SideChainConfig:
 
 
 @dataclass(frozen=True)
+class ContactConfig:
+    """Learned energies of pairs of atoms by their classes and distance.
+
+    Attributes
+    ----------
+    reach_nm : float
+        Distance from which there is no energy.
+    knots : int
+        Values of each pair of classes, evenly spaced in the squared distance.
+    """
+
+    reach_nm: Annotated[float, Real(0.1, 1.5)] = 0.48
+    knots: Annotated[int, Whole(2, 1000)] = 32
+
+
+@dataclass(frozen=True)
 class PackingConfig:
     """Joint selection of side-chain candidates.
 
@@ -81,11 +97,14 @@ class PackingConfig:
         Number of visits to each residue.
     strength_per_nm2 : float
         Energy in nats of an overlap of 1 nm; quadratic in the overlap.
+    contacts : ContactConfig, optional
+        Learned energies that are added to those of overlaps; none by default.
     """
 
     candidates: Annotated[int, Whole(1, 256)] = 16
     sweeps: Annotated[int, Whole(1, 100)] = 4
     strength_per_nm2: Factor = 1000.0
+    contacts: ContactConfig | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Joint selection of side chains from the candidates of each residue by their overlaps."""
+"""Joint selection of side chains from the candidates of each residue by their overlaps and contacts."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.nn import functional
 import backmap.ops  # noqa: F401  # registers the operators
 from backmap import chemistry
 from backmap.chemistry import ATOM_MASK
+from backmap.chemistry.contact_classes import CONTACT_CLASSES, N_CONTACT_CLASSES
 from backmap.chemistry.residues import UNITED_RADII
 from backmap.models.chain import Chain
 from backmap.models.protein.backbone import Backbone
@@ -17,14 +19,27 @@ from backmap.models.protein.obstacles import Obstacles
 
 
 class Packer(nn.Module):
-    """Chooses candidate side chains by Gibbs sampling of their overlaps. Has no parameters."""
+    """Chooses candidate side chains by Gibbs sampling of their overlaps and contacts.
+
+    ``contacts`` (classes, classes, knots) are the learned energies of pairs of atoms in kT, if there are any:
+    see :class:`backmap.models.protein.config.ContactConfig`.
+    """
 
     radii: Tensor
     mask: Tensor
+    classes: Tensor
+    contacts: Tensor
+    has_contacts: Final[bool]
 
     def __init__(self, config: PackingConfig) -> None:
         super().__init__()
         self.strength = config.strength_per_nm2
+        self.has_contacts = config.contacts is not None
+        self.reach = 0.0 if config.contacts is None else config.contacts.reach_nm
+        n_knots = 0 if config.contacts is None else config.contacts.knots
+        contacts = torch.zeros(N_CONTACT_CLASSES, N_CONTACT_CLASSES, n_knots)
+        self.register_buffer("contacts", contacts, persistent=self.has_contacts)
+        self.register_buffer("classes", torch.from_numpy(CONTACT_CLASSES), persistent=False)
         self.register_buffer("radii", torch.tensor(UNITED_RADII, dtype=torch.float32), persistent=False)
         self.register_buffer("mask", torch.from_numpy(ATOM_MASK), persistent=False)
 
@@ -94,6 +109,7 @@ class Packer(nn.Module):
         obstacles: Obstacles | None = None,
         energies: Tensor | None = None,
         sharpness: float = 1.0,
+        with_contacts: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Choose one candidate for each residue.
 
@@ -115,6 +131,8 @@ class Packer(nn.Module):
             Energies of the candidates themselves in kT; zero by default.
         sharpness : float
             Inverse temperature.
+        with_contacts : bool
+            Whether the learned energies of contacts count, if there are any, or only overlaps.
 
         Returns
         -------
@@ -131,6 +149,9 @@ class Packer(nn.Module):
         side_radii = radii[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
         side_radii = side_radii.contiguous()
         following, n_residues = chain.following, chain.n_residues
+        classes = self.classes[chain.types]
+        fixed_classes = torch.cat([classes[:, :4], classes[:, chemistry.SLOT_OXT :]], dim=1)
+        side_classes = classes[:, chemistry.SLOT_CB : chemistry.SLOT_OXT]
         if energies is not None:
             energies = sharpness * energies
         if obstacles is not None:
@@ -145,9 +166,16 @@ class Packer(nn.Module):
             side_mask = functional.pad(side_mask, [0, 0, 0, more])
             side_radii = functional.pad(side_radii, [0, 0, 0, more])
             following = functional.pad(following, [0, more], value=-1.0)
+            side_classes = functional.pad(side_classes, [0, 0, 0, more], value=-1.0)
+            fixed_classes = functional.pad(fixed_classes, [0, 0, 0, more], value=-1.0)
             uniforms = functional.pad(uniforms, [0, more])
             if energies is not None:
                 energies = functional.pad(energies, [0, 0, 0, more])
+        contacts: Tensor | None = None
+        known: Tensor | None = None
+        known_of_fixed: Tensor | None = None
+        if self.has_contacts and with_contacts:
+            contacts, known, known_of_fixed = sharpness * self.contacts, side_classes, fixed_classes
         # Call the operator directly: TorchScript cannot call functions with optional keywords.
         choice, energy = torch.ops.backmap.pack_side_chains(
             candidates,
@@ -161,6 +189,10 @@ class Packer(nn.Module):
             sharpness * self.strength,
             box,
             energies,
+            contacts,
+            known,
+            known_of_fixed,
+            self.reach,
         )
         return choice[:, :n_residues], energy[:, :n_residues]
 
