@@ -42,11 +42,29 @@ def proteins(frames: int, residues: int, candidates: int, sweeps: int, device: s
     return [t.to(device) for t in inputs]
 
 
+def contacts(residues: int, device: str) -> dict:
+    """A table as large as that of the protein model, whose energies are zero."""
+    return {
+        "contacts": torch.zeros(20, 20, 32, device=device),
+        "classes": torch.randint(0, 20, (residues, SIDE_SLOTS), device=device),
+        "backbone_classes": torch.randint(0, 20, (residues, BACKBONE_SLOTS), device=device),
+        "reach": 0.48,
+    }
+
+
 def run(options: Namespace) -> None:
     for frames, residues, candidates, sweeps in [(16, 76, 16, 4), (8, 300, 16, 4), (2, 2000, 16, 4)]:
         inputs = proteins(frames, residues, candidates, sweeps, options.device)
         items = frames * residues
-        timings = [measure("backmap", partial(pack_side_chains, *inputs, strength=500.0), items, options)]
+        timings = [
+            measure("backmap", partial(pack_side_chains, *inputs, strength=500.0), items, options),
+            measure(
+                "with contacts",
+                partial(pack_side_chains, *inputs, strength=500.0, **contacts(residues, options.device)),
+                items,
+                options,
+            ),
+        ]
         if residues <= 300:
             one = [t[:1] if i in (0, 2, 7) else t for i, t in enumerate(inputs)]
             call = partial(reference.pack_side_chains, *one, 500.0)

@@ -69,6 +69,10 @@ def training_table(checkpoint: Checkpoint) -> str:
         passes = f", {settings['passes']} passes each" if settings["passes"] > 1 else ""
         losses = f"loss {history[-1]['loss']:.3f}, validation {validation[-1]:.3f} {unit}"
         rows.append((title, f"{draws}{passes}; {losses}"))
+    if contacts := training.get("contacts"):
+        (found,) = provenance["history"]["contacts"]
+        losses = f"{found['validation_loss_before']:.3f} nats before, {found['validation_loss']:.3f} after"
+        rows.append(("contacts", f"{contacts['structures']} structures; validation {losses}"))
     return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
 
 

@@ -44,15 +44,30 @@ struct AtomTerms {
   int32_t last;
 };
 
+// Few atoms are in reach, and looking up an energy costs more than a distance: whole vectors of squared distances come
+// first, then the atoms in reach are listed, and only these are looked up.
 template <typename T>
 BACKMAP_HD T sum_energies(const Vec3<T>& atom, T radius, const AtomTerms<T>& terms, const T* x, const T* y, const T* z,
                           const T* r, const int32_t* column, int64_t count) {
+  constexpr int64_t part = 128;
+  T place[part];
+  int32_t near[part];
   T overlaps = T(0), contacts = T(0);
-#pragma omp simd reduction(+ : overlaps, contacts)
-  for (int64_t i = 0; i < count; ++i) {
-    const T d2 = squared_distance(atom, Vec3<T>{x[i], y[i], z[i]});
-    overlaps += squared_overlap(d2, radius + r[i]);
-    contacts += interpolate(terms.row + column[i], d2 * terms.scale, terms.last);
+  for (int64_t first = 0; first < count; first += part) {
+    const int64_t n = std::min(part, count - first);
+#pragma omp simd reduction(+ : overlaps)
+    for (int64_t i = 0; i < n; ++i) {
+      const T d2 = squared_distance(atom, Vec3<T>{x[first + i], y[first + i], z[first + i]});
+      overlaps += squared_overlap(d2, radius + r[first + i]);
+      place[i] = d2 * terms.scale;
+    }
+    int64_t n_near = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      near[n_near] = int32_t(i);
+      n_near += place[i] < T(terms.last);
+    }
+    for (int64_t m = 0; m < n_near; ++m)
+      contacts += interpolate(terms.row + column[first + near[m]], place[near[m]], terms.last);
   }
   return terms.strength * overlaps + contacts;
 }
