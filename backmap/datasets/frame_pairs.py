@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backmap.chemistry import Molecule
+from backmap.datasets.time_split import split_in_time
 from backmap.errors import InputError
 from backmap.io import load_topology, load_trajectory
 
@@ -91,13 +92,11 @@ class FramePairs:
         InputError
             If one of the parts has no frame with enough frames before it.
         """
-        starts = np.cumsum((0, *self.lengths[:-1]))
-        cuts = [round(length * train_share) for length in self.lengths]
         sides = []
-        for first, last in ((0 * np.array(cuts), cuts), (cuts, self.lengths)):
-            parts = [self.coordinates[s + a : s + b] for s, a, b in zip(starts, first, last, strict=True)]
+        for slices in split_in_time(self.lengths, train_share):
+            parts = [self.coordinates[part] for part in slices]
             coordinates = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            lengths = tuple(int(b - a) for a, b in zip(first, last, strict=True))
+            lengths = tuple(part.stop - part.start for part in slices)
             sides.append(FramePairs(coordinates, lengths, self.previous_frames, self.frame_interval_ps))
         if not all(len(side.present) for side in sides):
             raise InputError(

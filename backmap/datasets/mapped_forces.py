@@ -15,6 +15,7 @@ from backmap.chemistry import LinearMapping, Molecule
 from backmap.chemistry.constants import BOLTZMANN
 from backmap.chemistry.force_mapping import ForceMapping, constrained_hydrogens, groups_of
 from backmap.datasets.frame_pairs import FramePairs, load_frame_pairs
+from backmap.datasets.time_split import split_in_time
 from backmap.errors import InputError
 
 MappingOf = Callable[[Molecule], LinearMapping]
@@ -256,14 +257,10 @@ def _split(
     data: MappedForces, lengths: Sequence[int], train_share: float
 ) -> tuple[MappedForces, MappedForces]:
     """Part every trajectory in time."""
-    starts = np.cumsum((0, *lengths[:-1]))
-    cuts = [round(length * train_share) for length in lengths]
-    train = [np.arange(start, start + cut) for start, cut in zip(starts, cuts, strict=True)]
-    rest = [
-        np.arange(start + cut, start + length)
-        for start, cut, length in zip(starts, cuts, lengths, strict=True)
+    sides = [
+        np.concatenate([np.arange(part.start, part.stop) for part in slices])
+        for slices in split_in_time(lengths, train_share)
     ]
-    sides = np.concatenate(train), np.concatenate(rest)
     if not all(len(side) for side in sides):
         raise InputError(f"train_share {train_share} leaves no frames to train on, or none to validate with")
     return data.part(sides[0]), data.part(sides[1])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import NO_RESIDUE
+from backmap.chemistry.constants import BOLTZMANN
 from backmap.chemistry.residues import MAX_CHI
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, uniform
@@ -38,9 +39,6 @@ from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides,
 
 BURIAL_DISTANCE_NM = 1.0
 USUAL_NEIGHBOURS = 12
-GAS_CONSTANT = 8.314462618e-3
-"""kJ / mol / K."""
-
 MOBILITY_PS = 1000.0
 """How long a torsion stays more or less mobile than others; longer than the simulations that were fitted."""
 
@@ -97,7 +95,7 @@ def surroundings(neighbourhood: Neighbourhood, chain: Chain) -> Tensor:
 
 def inverse_temperature(kelvin: float) -> float:
     """Return (1/T - 1/T0) / R in mol/kJ, with T0 of 300 K."""
-    return (1 / kelvin - 1 / REFERENCE_KELVIN) / GAS_CONSTANT
+    return (1 / kelvin - 1 / REFERENCE_KELVIN) / BOLTZMANN
 
 
 class CoherenceRates(nn.Module):
