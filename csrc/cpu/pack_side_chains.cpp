@@ -122,10 +122,7 @@ class Surroundings {
   void clear() { count_ = 0; }
 
   void add(const Vec3<T>& p, T radius, int32_t column) {
-    if (count_ == x_.size()) {
-      for (std::vector<T>* v : {&x_, &y_, &z_, &r_}) v->resize(2 * count_ + 256);
-      column_.resize(x_.size());
-    }
+    make_room(count_ + 1);
     x_[count_] = p.x, y_[count_] = p.y, z_[count_] = p.z, r_[count_] = radius, column_[count_] = column;
     ++count_;
   }
@@ -137,6 +134,18 @@ class Surroundings {
   T energy_with(const Sphere<T>& atom, const AtomTerms<T>& terms) const {
     return energy_of(atom.centre, atom.radius, terms, x_.data(), y_.data(), z_.data(), r_.data(), column_.data(),
                      int64_t(count_));
+  }
+
+  // Lists those that may meet an atom within the probe.
+  void list_near(const Sphere<T>& probe, T reach, Surroundings& near) const {
+    near.make_room(count_);
+    size_t n = 0;
+    for (size_t i = 0; i < count_; ++i) {
+      near.x_[n] = x_[i], near.y_[n] = y_[i], near.z_[n] = z_[i], near.r_[n] = r_[i], near.column_[n] = column_[i];
+      const T meeting = contact_reach(probe, Sphere<T>{{}, radius_in_reach(r_[i], reach)});
+      n += squared_distance(probe.centre, Vec3<T>{x_[i], y_[i], z_[i]}) < meeting * meeting;
+    }
+    near.count_ = n;
   }
 
   // Each one at its nearest image.
@@ -154,6 +163,12 @@ class Surroundings {
   }
 
  private:
+  void make_room(size_t count) {
+    if (count <= x_.size()) return;
+    for (std::vector<T>* v : {&x_, &y_, &z_, &r_}) v->resize(2 * count + 256);
+    column_.resize(x_.size());
+  }
+
   T squared_to(size_t i, const Sphere<T>& atom, const PeriodicBox<T>& box) const {
     const Vec3<T> d = minimum_image(atom.centre - Vec3<T>{x_[i], y_[i], z_[i]}, box);
     return dot(d, d);
@@ -224,6 +239,7 @@ class FramePacker {
   void pack(int64_t b) {
     enter(b);
     bound_residues();
+    if (rows_.exist()) bound_slots();
     find_neighbours();
     compute_fixed_energies();
     for (int64_t i = 0; i < a_.residues; ++i) choose(i, 0);
@@ -306,6 +322,17 @@ class FramePacker {
     }
   }
 
+  // Around the same atom of all candidates, for all that are listed in `slot_`.
+  void bound_slots() {
+    slot_bound_.resize(slot_.size());
+    for (int64_t i = 0; i < a_.residues; ++i)
+      for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n)
+        slot_bound_[n] = bounding_sphere<T>(a_.candidates, [&](int64_t k, Sphere<T>& atom) {
+          atom = bound(side_atom(i, k, n));
+          return true;
+        });
+  }
+
   void find_neighbours() {
     sides_.assign(side_bound_);
     backbones_.assign(backbone_bound_);
@@ -357,24 +384,30 @@ class FramePacker {
     }
   }
 
-  T energy_in_surroundings(int64_t i, int64_t k) const {
-    if (rows_.exist()) return energy_with_contacts(i, k);
-    T sum = T(0);
-    for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) {
-      const Sphere<T> atom = side_atom(i, k, n);
-      sum += wide_ ? surroundings_.overlap_with_images(atom, box_) : surroundings_.overlap_with(atom);
+  // Adds the energies of candidates [first, last) of residue i in its surroundings.
+  void add_energies(int64_t i, int64_t first, int64_t last, T* energies) {
+    if (rows_.exist()) return add_energies_with_contacts(i, first, last, energies);
+    for (int64_t k = first; k < last; ++k) {
+      T sum = T(0);
+      for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) {
+        const Sphere<T> atom = side_atom(i, k, n);
+        sum += wide_ ? surroundings_.overlap_with_images(atom, box_) : surroundings_.overlap_with(atom);
+      }
+      energies[k - first] += a_.strength * sum;
     }
-    return a_.strength * sum;
   }
 
-  T energy_with_contacts(int64_t i, int64_t k) const {
-    T sum = T(0);
+  // The same atom of all candidates is in a small part of the space of the residue, and meets few of its surroundings.
+  void add_energies_with_contacts(int64_t i, int64_t first, int64_t last, T* energies) {
     for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) {
-      const Sphere<T> atom = side_atom(i, k, n);
       const AtomTerms<T> terms = rows_.terms(a_.strength, side_column_[n]);
-      sum += wide_ ? surroundings_.energy_with_images(atom, terms, box_) : surroundings_.energy_with(atom, terms);
+      if (!wide_) surroundings_.list_near(slot_bound_[n], a_.contacts.reach, near_);
+      for (int64_t k = first; k < last; ++k) {
+        const Sphere<T> atom = side_atom(i, k, n);
+        energies[k - first] +=
+            wide_ ? surroundings_.energy_with_images(atom, terms, box_) : near_.energy_with(atom, terms);
+      }
     }
-    return sum;
   }
 
   // The backbone does not move, so this part of each candidate's energy is computed only once.
@@ -383,10 +416,9 @@ class FramePacker {
     for (int64_t i = 0; i < a_.residues; ++i) {
       if (!has_side_chain(i)) continue;
       surround_by_backbones(i);
-      for (int64_t k = 0; k < a_.candidates; ++k) {
-        const int64_t at = i * a_.candidates + k;
-        fixed_energy_[at] = energy_in_surroundings(i, k) + (own_energy_ ? own_energy_[at] : T(0));
-      }
+      T* energies = fixed_energy_.data() + i * a_.candidates;
+      add_energies(i, 0, a_.candidates, energies);
+      for (int64_t k = 0; own_energy_ && k < a_.candidates; ++k) energies[k] += own_energy_[i * a_.candidates + k];
     }
   }
 
@@ -397,14 +429,16 @@ class FramePacker {
 
   void redraw(int64_t i, T uniform) {
     surround_by_side_chains(i);
-    for (int64_t k = 0; k < a_.candidates; ++k)
-      energies_[k] = fixed_energy_[i * a_.candidates + k] + energy_in_surroundings(i, k);
+    std::copy_n(fixed_energy_.data() + i * a_.candidates, a_.candidates, energies_.data());
+    add_energies(i, 0, a_.candidates, energies_.data());
     choose(i, draw(energies_.data(), a_.candidates, uniform));
   }
 
   T final_energy(int64_t i) {
     surround_by_side_chains(i);
-    return fixed_energy_[i * a_.candidates + choice_[i]] + energy_in_surroundings(i, choice_[i]);
+    T energy = fixed_energy_[i * a_.candidates + choice_[i]];
+    add_energies(i, choice_[i], choice_[i] + 1, &energy);
+    return energy;
   }
 
   const PackArguments<T>& a_;
@@ -423,12 +457,12 @@ class FramePacker {
   std::vector<int32_t> slot_, slot_start_;
   std::vector<int32_t> side_column_, backbone_column_;  // side_column_ belongs to slot_
   std::vector<Sphere<T>> chosen_;                       // the atoms of `slot_` in the current candidates
-  std::vector<Sphere<T>> side_bound_, backbone_bound_;
+  std::vector<Sphere<T>> side_bound_, backbone_bound_, slot_bound_;
   ResidueSpheres<T> sides_, backbones_;
   std::vector<int32_t> neighbour_, near_backbone_;  // between side chains; of one side chain with backbones
   std::vector<int64_t> neighbour_start_;
   std::vector<T> fixed_energy_, energies_;
-  Surroundings<T> surroundings_;
+  Surroundings<T> surroundings_, near_;
 };
 
 }  // namespace
