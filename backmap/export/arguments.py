@@ -48,20 +48,22 @@ def check_box(box: Tensor, frames: int, like: Tensor) -> None:
         )
 
 
-def check_bonds(c_alpha: Tensor, linked: Tensor) -> None:
+def check_bonds(name: str, points: Tensor, linked: Tensor, reach_nm: float = 0.0) -> None:
     """Check that no bond in frames (frames, residues, 3) is torn, as by the walls of a periodic box.
+
+    Points may be ``reach_nm`` farther apart than C-alphas.
 
     Raises
     ------
     ValueError
         Naming the first torn bond.
     """
-    apart = torch.linalg.vector_norm(c_alpha[:, 1:] - c_alpha[:, :-1], dim=-1) * linked[:-1]
-    torn = (apart > topology.TORN_BOND_NM).nonzero()
+    apart = torch.linalg.vector_norm(points[:, 1:] - points[:, :-1], dim=-1) * linked[:-1]
+    torn = (apart > topology.TORN_BOND_NM + reach_nm).nonzero()
     if len(torn) > 0:
         frame, residue = int(torn[0, 0]), int(torn[0, 1])
         raise ValueError(
-            f"c_alpha: residues {residue} and {residue + 1} of frame {frame} (counted from 0) are bonded but "
+            f"{name}: residues {residue} and {residue + 1} of frame {frame} (counted from 0) are bonded but "
             f"{float(apart[frame, residue])} nm apart; make molecules whole"
         )
 
@@ -80,3 +82,60 @@ def check_vector(name: str, values: Tensor, dtype: torch.dtype, length: int, lik
         raise ValueError(f"{name} has dtype {values.dtype}; it must be {dtype}")
     if values.device != like.device:
         raise ValueError(f"{name} is on {values.device}, but other arguments are on {like.device}")
+
+
+def check_sequence(residue_types: Tensor, chain_offsets: Tensor, n_types: int, like: Tensor) -> None:
+    """Check residue types (residues,), and the first residue of each chain with their number at the end.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong.
+    """
+    if residue_types.dim() != 1 or residue_types.shape[0] == 0:
+        raise ValueError(f"residue_types has shape {list(residue_types.shape)}; it must be [residues]")
+    check_vector("residue_types", residue_types, torch.int64, residue_types.shape[0], like)
+    if bool((residue_types < 0).any()) or bool((residue_types >= n_types).any()):
+        raise ValueError(f"residue_types must be between 0 and {n_types - 1}")
+    check_offsets(chain_offsets, residue_types.shape[0], like)
+
+
+def check_offsets(chain_offsets: Tensor, residues: int, like: Tensor) -> None:
+    """Check the first residue of each chain, with the number of residues at the end.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong.
+    """
+    if chain_offsets.dim() != 1 or chain_offsets.dtype != torch.int64 or len(chain_offsets) < 2:
+        raise ValueError("chain_offsets must be int64 of shape (chains + 1,) with at least one chain")
+    if chain_offsets.device != like.device:
+        raise ValueError(f"chain_offsets is on {chain_offsets.device}, but the positions are on {like.device}")
+    if int(chain_offsets[0]) != 0 or int(chain_offsets[-1]) != residues:
+        raise ValueError(f"chain_offsets must start at 0 and end at the number of residues, {residues}")
+    if bool((chain_offsets[1:] <= chain_offsets[:-1]).any()):
+        raise ValueError("chain_offsets must be strictly ascending: every chain has at least one residue")
+
+
+def chain_index(chain_offsets: Tensor) -> Tensor:
+    """Return the chain index of each residue, (residues,) int64."""
+    lengths = chain_offsets[1:] - chain_offsets[:-1]
+    return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+
+
+def check_draw(samples: int, bead_noise: float, most_noise_nm: float, kept: str) -> None:
+    """Check the number of samples and the noise of beads; ``kept`` says what -1 keeps.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong.
+    """
+    if samples < 1:
+        raise ValueError(f"samples is {samples}; it must be at least 1")
+    if not (bead_noise == -1.0 or 0.0 <= bead_noise <= most_noise_nm):
+        raise ValueError(
+            f"bead_noise is {bead_noise}: give a standard deviation of at most {most_noise_nm} nm, 0 to estimate "
+            f"it, or -1 to keep all {kept}"
+        )

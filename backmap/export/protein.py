@@ -6,7 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SLOT_OXT
-from backmap.export.arguments import check_bonds, check_box, check_positions, check_vector
+from backmap.export.arguments import (
+    chain_index,
+    check_bonds,
+    check_box,
+    check_draw,
+    check_offsets,
+    check_positions,
+    check_sequence,
+    check_vector,
+)
 from backmap.export.diamondback import DiamondbackDrawer
 from backmap.inference.c_alpha_rule import MAX_BEAD_NOISE_NM
 from backmap.inference.protein_job import POSITION_DECIMALS
@@ -52,7 +61,7 @@ class ExportedProtein(nn.Module):
         self.family = "protein" if isinstance(model, ProteinModel) else "diamondback"
         self.length_unit = "nm"
         self.residue_names = list(RESIDUE_NAMES)
-        self.atom_names = [_slot_names(name) for name in RESIDUE_NAMES]
+        self.atom_names = [slot_names(name) for name in RESIDUE_NAMES]
         self.register_buffer("atom_mask", torch.from_numpy(ATOM_MASK), persistent=False)
 
     def forward(
@@ -119,11 +128,11 @@ class ExportedProtein(nn.Module):
             box = box.float()
         if bool(linked[chain_offsets[1:] - 1].any()):
             raise ValueError("linked must be False for the last residue of each chain")
-        check_bonds(c_alpha, linked)
+        check_bonds("c_alpha", c_alpha, linked)
         with torch.no_grad():
             mask = self.atom_mask[residue_types]
             mask[chain_offsets[1:] - 1, self.slot_oxt] = True
-            chain = Chain(residue_types, _chain_index(chain_offsets), linked)
+            chain = Chain(residue_types, chain_index(chain_offsets), linked)
             keys = stream_keys(seed, samples, numbers)
             atoms = c_alpha.new_zeros([samples, frames, residues, mask.shape[1], 3])
             step = max(1, self.residues_at_once // (samples * residues))
@@ -171,8 +180,8 @@ class ExportedProtein(nn.Module):
         range of bonds are a chain break.
         """
         check_positions("c_alpha", c_alpha, [-1, -1, 3], self.atom_mask)
-        _check_offsets(chain_offsets, c_alpha)
-        return linked_residues(c_alpha, _chain_index(chain_offsets))
+        check_offsets(chain_offsets, c_alpha.shape[1], c_alpha)
+        return linked_residues(c_alpha, chain_index(chain_offsets))
 
     @torch.jit.unused
     def describe(self) -> dict[str, Any]:
@@ -188,39 +197,12 @@ class ExportedProtein(nn.Module):
         bead_noise: float,
     ) -> None:
         check_positions("c_alpha", c_alpha, [-1, -1, 3], self.atom_mask)
-        _check_offsets(chain_offsets, c_alpha)
-        residues, types = c_alpha.shape[1], len(self.residue_names)
-        check_vector("residue_types", residue_types, torch.int64, residues, c_alpha)
-        if bool((residue_types < 0).any()) or bool((residue_types >= types).any()):
-            raise ValueError(f"residue_types must be between 0 and {types - 1}")
-        if samples < 1:
-            raise ValueError(f"samples is {samples}; it must be at least 1")
-        if not (bead_noise == -1.0 or 0.0 <= bead_noise <= self.max_bead_noise_nm):
-            raise ValueError(
-                f"bead_noise is {bead_noise}: give a standard deviation of at most 0.3 nm, 0 to estimate it, "
-                "or -1 to keep all C-alphas"
-            )
+        check_vector("residue_types", residue_types, torch.int64, c_alpha.shape[1], c_alpha)
+        check_sequence(residue_types, chain_offsets, len(self.residue_names), c_alpha)
+        check_draw(samples, bead_noise, self.max_bead_noise_nm, "C-alphas")
 
 
-def _slot_names(residue: str) -> list[str]:
+def slot_names(residue: str) -> list[str]:
     """Return the atom names in the 15 slots of a residue type."""
     atoms = HEAVY_ATOMS[residue]
     return [*atoms, *[""] * (SLOT_OXT - len(atoms)), "OXT"]
-
-
-def _chain_index(chain_offsets: Tensor) -> Tensor:
-    """Return the chain index of each residue, (residues,) int64."""
-    lengths = chain_offsets[1:] - chain_offsets[:-1]
-    return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
-
-
-def _check_offsets(chain_offsets: Tensor, c_alpha: Tensor) -> None:
-    residues = c_alpha.shape[1]
-    if chain_offsets.dim() != 1 or chain_offsets.dtype != torch.int64 or len(chain_offsets) < 2:
-        raise ValueError("chain_offsets must be int64 of shape (chains + 1,) with at least one chain")
-    if chain_offsets.device != c_alpha.device:
-        raise ValueError(f"chain_offsets is on {chain_offsets.device}, but c_alpha is on {c_alpha.device}")
-    if int(chain_offsets[0]) != 0 or int(chain_offsets[-1]) != residues:
-        raise ValueError(f"chain_offsets must start at 0 and end at the number of residues, {residues}")
-    if bool((chain_offsets[1:] <= chain_offsets[:-1]).any()):
-        raise ValueError("chain_offsets must be strictly ascending: every chain has at least one residue")

@@ -14,6 +14,8 @@ from backmap.inference.c_alpha_rule import CAlphaRule
 from backmap.models.beads.estimator import CAlphaEstimator
 from backmap.models.beads.evidence import BeadEvidence, bead_table, c_alpha_is_main, image, of_samples
 from backmap.models.beads.fitting import BeadFitter
+from backmap.models.beads.redrawing import put_in_redrawn
+from backmap.models.beads.rigid_distances import RigidDistances
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
@@ -22,16 +24,13 @@ from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles, on_device
 
-_TOLERANCE_PER_NOISE = 1.5
+TOLERANCE_PER_NOISE = 1.5
 """How far from a bead its image may lie, in standard deviations of a coordinate of the bead."""
 
-_REDRAWS = 3
+REDRAWS = 3
 """How often a frame with strained residues is drawn again."""
 
-_REDRAWN_NEIGHBOURS = 2
-"""Residues on either side of a strained one that are replaced with it."""
-
-_SEED_OF_REDRAWS = 0x5EED_BEAD
+SEED_OF_REDRAWS = 0x5EED_BEAD
 """Added to the seed, so that redrawn frames have random numbers of their own."""
 
 
@@ -140,7 +139,8 @@ class BeadBuilder:
         self._table = bead_table(layout, self.device)
         self._main = torch.from_numpy(layout.main).to(self.device)
         self._posterior = CAlphaPosterior().to(self.device)
-        self._fitter = BeadFitter(topology, linked, self._table, self.device)
+        self._fitter = BeadFitter(self.chain, self._table)
+        self._rigid = RigidDistances(self._table, self.chain)
         self._is_atom = (self._table.weights == 1.0).any(dim=1)
         if estimator is None and not bool(c_alpha_is_main(self._table, self.chain.n_residues).all()):
             raise ValueError("these beads need an estimator of C-alphas")
@@ -189,7 +189,7 @@ class BeadBuilder:
         for draws in (True, False):  # separately, so that no frame depends on the others of its batch
             rows = torch.nonzero(drawn == draws).squeeze(-1)
             if len(rows):
-                tolerance = _TOLERANCE_PER_NOISE * noise[rows].amax(dim=1).float()
+                tolerance = TOLERANCE_PER_NOISE * noise[rows].amax(dim=1).float()
                 evidence = BeadEvidence(self._table, beads[rows], tolerance)
                 spread = (deviation[rows].square() + noise[rows].square()).sqrt() if draws else None
                 cell = None if box is None else box[rows]
@@ -232,7 +232,9 @@ class BeadBuilder:
             exact = estimate.double()
             spread = self._posterior.bond_spread(exact, self.chain)
             noise, moves = self._posterior.estimate_noise(exact, self.chain, spread, self.rule.least_noise_nm)
-            noise = noise * moves[:, None]
+            found = self._rigid.noise(beads)[:, None]
+            of_atoms = found.clamp_min(self.rule.least_noise_nm).expand_as(noise)
+            noise = torch.where(found > 0, of_atoms, noise * moves[:, None])
         else:
             found = self.estimator.estimate_noise(beads, estimate, self._table, self.chain)
             noise = found.clamp_min(self.rule.least_noise_nm)[:, None].expand_as(deviation)
@@ -244,13 +246,13 @@ class BeadBuilder:
         Also returns the deviations (frames, residues) of best guesses.
         """
         atoms, deviation = self._draw(frames, samples, seed, self._best)
-        for attempt in range(1, _REDRAWS + 1):
+        for attempt in range(1, REDRAWS + 1):
             strained = self._fitter.strained(atoms)
             rows = torch.nonzero(strained.any(dim=-1).any(dim=0)).squeeze(-1)
             if not len(rows):
                 break
             again = frames.select(rows)
-            redrawn, _ = self._draw(again, samples, seed + attempt * _SEED_OF_REDRAWS)
+            redrawn, _ = self._draw(again, samples, seed + attempt * SEED_OF_REDRAWS)
             atoms[:, rows] = self._replace_strained(atoms[:, rows], redrawn, again)
         return atoms, deviation
 
@@ -288,19 +290,9 @@ class BeadBuilder:
         Each structure stays as it is if it would then have no fewer strained residues.
         """
         strained, still = self._fitter.strained(atoms), self._fitter.strained(redrawn)
-        around = self._with_neighbours(strained & ~self._with_neighbours(still))
-        joined = self._fit(torch.where(around[..., None, None], redrawn, atoms), frames)
+        joined = self._fit(put_in_redrawn(atoms, redrawn, strained, still, self.chain), frames)
         better = self._fitter.strained(joined).sum(dim=-1) < strained.sum(dim=-1)
         return torch.where(better[..., None, None, None], joined, atoms)
-
-    def _with_neighbours(self, marked: Tensor) -> Tensor:
-        """Return marked residues (samples, frames, residues) and those next to them in the chain."""
-        reached = marked
-        for offset in range(-_REDRAWN_NEIGHBOURS, _REDRAWN_NEIGHBOURS + 1):
-            reached = reached | self.chain.shift(marked, offset, 0.0, dim=2) & self.chain.has_neighbour(
-                offset
-            )
-        return reached
 
     def _given(self, evidence: BeadEvidence) -> Given | None:
         """Return the beads that are atoms, if there are any besides the C-alphas."""

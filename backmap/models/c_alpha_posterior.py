@@ -69,7 +69,6 @@ class CAlphaPosterior(nn.Module):
     little_noise_nm: Final = 0.03
     steps_of_little_noise: Final = 40
     steps_of_much_noise: Final = 200
-    closing_rounds: Final = 200
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,11 +108,10 @@ class CAlphaPosterior(nn.Module):
         Tensor, (frames,) bool
             Frames whose C-alphas were drawn; in the others, they are the beads.
         """
-        whole, chain = chain, chain.opened()
         cell = None if box is None else self._rounded(box)
         images = torch.zeros_like(beads, dtype=torch.float64)
         if cell is not None:
-            images = _central_images(beads.double(), chain, cell)
+            images = _central_images(beads.double(), chain.opened(), cell)
         exact = self._rounded(beads - images)
         spread = self.bond_spread(exact, chain)
         if noise_nm is not None:
@@ -145,35 +143,9 @@ class CAlphaPosterior(nn.Module):
             self.contact_distance_nm,
             self.contact_strength_kt_per_nm2,
             None if cell is None else cell.expand(shape[:2] + [3, 3]),
+            chain.following,
         )
-        if bool(whole.in_ring.any()):
-            drawn = self._closed(drawn, bonds, whole)
         return torch.where(moves[:, None, None], (drawn + images).to(beads.dtype), beads), moves
-
-    @torch.jit.unused
-    def _closed(self, drawn: Tensor, bonds: Tensor, chain: Chain) -> Tensor:
-        """Move the C-alphas of rings, drawn as those of open chains, until all bonds have their lengths."""
-        lengths = torch.where(chain.closing, self.trans_nm, bonds)
-        for rings in chain.rings():
-            points, ideal = drawn[:, :, rings], lengths[:, :, rings]
-            n_residues = rings.shape[1]
-            # Bonds of one group share no residue.
-            every = torch.arange(n_residues, device=rings.device)
-            groups = [
-                every[: n_residues - n_residues % 2 : 2],
-                every[1::2],
-                every[n_residues - n_residues % 2 :],
-            ]
-            for _ in range(self.closing_rounds):
-                for first in groups:
-                    second = (first + 1) % n_residues
-                    apart = points[:, :, :, second] - points[:, :, :, first]
-                    length = torch.linalg.vector_norm(apart, dim=-1, keepdim=True).clamp_min(1e-6)
-                    move = 0.5 * (1 - ideal[:, :, :, first, None] / length) * apart
-                    points[:, :, :, first] += move
-                    points[:, :, :, second] -= move
-            drawn[:, :, rings] = points
-        return drawn
 
     def _rounded(self, lengths: Tensor) -> Tensor:
         """Remove rounding noise of files and boxes, which the dynamics would amplify; float64."""
@@ -181,7 +153,7 @@ class CAlphaPosterior(nn.Module):
 
     def bond_spread(self, beads: Tensor, chain: Chain) -> Tensor:
         """Return the standard deviation (frames,) in nm of distances of bonded beads near a bond's length."""
-        distance = _distances_to_next(beads.double())
+        distance = _distances_to_next(beads.double(), chain)
         counted = chain.linked & ((distance - self.usual_bond_nm).abs() < self.bond_range_nm)
         number = counted.sum(dim=1).clamp_min(1)
         mean = (distance * counted).sum(dim=1) / number
@@ -203,7 +175,7 @@ class CAlphaPosterior(nn.Module):
         kinds, weights = self._windows(chain)
         weights = weights.expand(beads.shape[0], -1)
         energy = torch.ops.backmap.c_alpha_energy(
-            beads, kinds, weights, self.table, self.first_angle, self.last_angle
+            beads, kinds, weights, self.table, self.first_angle, self.last_angle, chain.following
         )
         number = weights.sum(dim=1).clamp_min(1.0)
         strange = energy.sum(dim=1) / number > self.strange_energy_kt + self.energy_scatter_kt / number.sqrt()
@@ -226,7 +198,7 @@ class CAlphaPosterior(nn.Module):
         Tensor, (samples, frames, residues)
             Weights of the windows' energies: 1 where all peptides of a window are trans, else 0.
         """
-        distance = _distances_to_next(beads)
+        distance = _distances_to_next(beads, chain)
         variance = spread.clamp_min(self.crystal_spread_nm).square()[:, None]
         misfit = (distance - self.trans_nm).square() - (distance - self.cis_nm).square()
         proline = chain.shift(chain.types, 1, 0.0) == self.proline
@@ -269,8 +241,7 @@ def _central_images(points: Tensor, chain: Chain, box: Tensor) -> Tensor:
     return away - rest
 
 
-def _distances_to_next(points: Tensor) -> Tensor:
-    """Return distances (frames, residues) of points (frames, residues, 3) to the next; 0 for the last."""
-    apart = torch.zeros_like(points[:, :, 0])
-    apart[:, :-1] = torch.linalg.vector_norm(points[:, 1:] - points[:, :-1], dim=-1)
-    return apart
+def _distances_to_next(points: Tensor, chain: Chain) -> Tensor:
+    """Return distances (frames, residues) of points (frames, residues, 3) to the bonded next; else 0."""
+    apart = points[:, chain.following.clamp_min(0)] - points
+    return torch.linalg.vector_norm(apart, dim=-1) * chain.linked

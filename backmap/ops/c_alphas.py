@@ -5,7 +5,14 @@ from torch import Tensor
 
 
 def c_alpha_energy(
-    c_alpha: Tensor, kinds: Tensor, weights: Tensor, table: Tensor, *, first_angle: float, last_angle: float
+    c_alpha: Tensor,
+    kinds: Tensor,
+    weights: Tensor,
+    table: Tensor,
+    *,
+    first_angle: float,
+    last_angle: float,
+    following: Tensor | None = None,
 ) -> Tensor:
     """Look up the energy of every window of four consecutive C-alphas.
 
@@ -25,11 +32,14 @@ def c_alpha_energy(
         Energies in kT. Angles run from `first_angle` to `last_angle`, dihedrals from -pi in equal steps.
     first_angle, last_angle : float
         In radians.
+    following : Tensor (residues,), int64, optional
+        The residue after each, which is the next one or, after the last of a ring, its first; -1 for none.
+        By default each residue is followed by the next.
 
     Returns
     -------
     Tensor (*, residues), dtype of `c_alpha`
-        Energy in kT of the window that begins at each residue; 0 for the last three.
+        Energy in kT of the window that begins at each residue; 0 for the last three of a chain.
 
     Raises
     ------
@@ -42,7 +52,9 @@ def c_alpha_energy(
     -----
     The result has no gradient.
     """
-    return torch.ops.backmap.c_alpha_energy(c_alpha, kinds, weights, table, first_angle, last_angle)
+    return torch.ops.backmap.c_alpha_energy(
+        c_alpha, kinds, weights, table, first_angle, last_angle, following
+    )
 
 
 def draw_c_alphas(
@@ -63,6 +75,7 @@ def draw_c_alphas(
     contact_distance: float,
     contact_strength: float,
     box: Tensor | None = None,
+    following: Tensor | None = None,
 ) -> Tensor:
     """Draw C-alphas near beads by Langevin dynamics with annealing and fixed bond lengths.
 
@@ -73,8 +86,8 @@ def draw_c_alphas(
         -m gradient + sqrt(2 m temperature (N - 1 - n) / N) r,  m = min(step_size, noise^2 / 2),
 
     but by at most `largest_step`, where r is a vector of nearly normal random numbers (sums of four uniform
-    numbers) hashed from (key, n, residue, axis). Two rounds then restore the bonds, first the even and then
-    the odd ones, by moving both ends equally. Twenty rounds precede the first and follow the last step.
+    numbers) hashed from (key, n, residue, axis). Two rounds then restore the bonds, first the even, then the
+    odd ones, then those that close rings, by moving both ends equally. Twenty rounds precede the first and follow the last step.
 
     Where an angle is above 160 or below 20 degrees, the force on the dihedral is damped: it vanishes on a
     straight line instead of diverging.
@@ -108,6 +121,8 @@ def draw_c_alphas(
         In kT / nm^2.
     box : Tensor (*, 3, 3) or (3, 3), dtype of `beads`, optional
         Vectors of periodic boxes in nm, as rows, in reduced form; contacts are between nearest images.
+    following : Tensor (residues,), int64, optional
+        As for :func:`c_alpha_energy`; bonds lead from each residue to the one that follows it.
 
     Returns
     -------
@@ -143,4 +158,5 @@ def draw_c_alphas(
         contact_distance,
         contact_strength,
         box,
+        following,
     )

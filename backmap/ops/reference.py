@@ -409,14 +409,21 @@ def pack_side_chains(
 
 
 def c_alpha_energy(
-    c_alpha: Tensor, kinds: Tensor, weights: Tensor, table: Tensor, first_angle: float, last_angle: float
+    c_alpha: Tensor,
+    kinds: Tensor,
+    weights: Tensor,
+    table: Tensor,
+    first_angle: float,
+    last_angle: float,
+    following: Tensor | None = None,
 ) -> Tensor:
     """Specification of `backmap::c_alpha_energy` for C-alphas that are not collinear."""
     energy = torch.zeros_like(weights)
-    if c_alpha.shape[-2] < 4:
+    windows = _four_residues(c_alpha.shape[-2], following)
+    if not len(windows):
         return energy
-    step = c_alpha[..., 1:, :] - c_alpha[..., :-1, :]
-    first, second, third = step[..., :-2, :], step[..., 1:-1, :], step[..., 2:, :]
+    starts = windows[:, 0]
+    first, second, third = c_alpha[..., windows, :].diff(dim=-2).unbind(dim=-2)
     angles = torch.pi - torch.stack([_angle_between(first, second), _angle_between(second, third)])
     before, after = torch.linalg.cross(first, second), torch.linalg.cross(second, third)
     sine = second.norm(dim=-1) * (first * after).sum(-1)
@@ -434,9 +441,21 @@ def c_alpha_energy(
             for j in range(3):
                 weight = first_weights[..., i] * turn_weights[..., h] * second_weights[..., j]
                 at = node[0] + i - 1, (sector + h - 1) % turns, node[1] + j - 1
-                found = found + weight * table[kinds[:-3], *at]
-    energy[..., :-3] = torch.where(weights[..., :-3] == 0, 0.0, weights[..., :-3] * found)
+                found = found + weight * table[kinds[starts], *at]
+    weights = weights[..., starts]
+    energy[..., starts] = torch.where(weights == 0, 0.0, weights * found)
     return energy
+
+
+def _four_residues(residues: int, following: Tensor | None) -> Tensor:
+    """Every residue that three others follow, and those, (windows, 4)."""
+    following = _after(residues, following)
+    after = torch.cat([following, following.new_tensor([-1])])  # the residue after -1 is -1
+    four = [torch.arange(residues)]
+    for _ in range(3):
+        four.append(after[four[-1]])
+    windows = torch.stack(four, dim=1)
+    return windows[windows[:, 3] >= 0]
 
 
 def draw_c_alphas(
@@ -456,6 +475,7 @@ def draw_c_alphas(
     contact_distance: float,
     contact_strength: float,
     box: Tensor | None = None,
+    following: Tensor | None = None,
 ) -> Tensor:
     """Specification of `backmap::draw_c_alphas` where no residue has more than 32 near partners."""
     boxes = _boxes(box, beads.shape[:-2])
@@ -475,7 +495,9 @@ def draw_c_alphas(
         ) -> Tensor:
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
-                energy = c_alpha_energy(x, kinds, weight, table, first_angle, last_angle).sum()
+                energy = c_alpha_energy(
+                    x, kinds, weight, table, first_angle, last_angle, following
+                ).sum()
                 free = spread > 0
                 energy = energy + ((x - bead)[free] / spread[free, None]).square().sum() / 2
                 i, j = near.triu().nonzero(as_tuple=True)
@@ -486,19 +508,19 @@ def draw_c_alphas(
 
         x = bead.clone()
         if count > 0:
-            _restore_bonds(x, bond, spread, 20)
+            _restore_bonds(x, bond, spread, 20, following)
         for n in range(int(count)):
             if n % 10 == 0:
-                near = (_all_distances(x, cell) < contact_distance + 0.1) & ~_near_in_chain(bond)
+                near = (_all_distances(x, cell) < contact_distance + 0.1) & ~_near_in_chain(bond, following)
             mobility = (spread.square() / 2).clamp(max=step_size).unsqueeze(-1)
             heat = temperature * (int(count) - 1 - n) / int(count)
             kicks = _nearly_normal(_absorb(key, torch.as_tensor(n)), x)
             move = -mobility * gradient(x, near) + torch.sqrt(2 * mobility * heat) * kicks
             length = move.norm(dim=-1, keepdim=True)
             x += torch.where(length > largest_step, largest_step / length, 1.0) * move
-            _restore_bonds(x, bond, spread, 2)
+            _restore_bonds(x, bond, spread, 2, following)
         if count > 0:
-            _restore_bonds(x, bond, spread, 20)
+            _restore_bonds(x, bond, spread, 20, following)
         drawn.append(x)
     return torch.stack(drawn).reshape(beads.shape) if drawn else beads.clone()
 
@@ -651,23 +673,35 @@ def _draw_near(probabilities: Tensor, before: Tensor, window: Tensor, uniforms: 
     return torch.where(inside > 1e-12, drawn, before.unsqueeze(-1)).squeeze(-1)
 
 
-def _restore_bonds(x: Tensor, bonds: Tensor, noise: Tensor, rounds: int) -> None:
-    """Restore the bond lengths in place by moving both ends; first even bonds, then odd ones."""
+def _restore_bonds(
+    x: Tensor, bonds: Tensor, noise: Tensor, rounds: int, following: Tensor | None
+) -> None:
+    """Restore the bond lengths in place by moving both ends; first even bonds, odd ones, and those of rings."""
     free = (noise > 0).to(x.dtype).unsqueeze(-1)
+    after = _after(len(x), following)
+    ahead = after == torch.arange(1, len(x) + 1)
+    even = torch.arange(len(x)) % 2 == 0
     for _ in range(rounds):
-        for odd in (0, 1):
-            first = torch.arange(odd, max(len(x) - 1, odd), 2, device=x.device)
-            first = first[bonds[first] > 0]
-            apart = x[first + 1] - x[first]
-            movers = (free[first] + free[first + 1]).clamp(min=1)
+        for group in (ahead & even, ahead & ~even, ~ahead):
+            first = (group & (after >= 0) & (bonds > 0)).nonzero().squeeze(-1)
+            second = after[first]
+            apart = x[second] - x[first]
+            movers = (free[first] + free[second]).clamp(min=1)
             share = (1 - bonds[first, None] / apart.norm(dim=-1, keepdim=True)) / movers * apart
             x[first] += free[first] * share
-            x[first + 1] -= free[first + 1] * share
+            x[second] -= free[second] * share
 
 
-def _near_in_chain(bonds: Tensor) -> Tensor:
+def _after(residues: int, following: Tensor | None) -> Tensor:
+    """Return the residue after each, by default the next, -1 for none."""
+    if following is not None:
+        return following
+    return torch.tensor([*range(1, residues), -1][:residues], dtype=torch.int64)
+
+
+def _near_in_chain(bonds: Tensor, following: Tensor | None) -> Tensor:
     """Return the pairs (residues, residues) at most two bonds apart."""
-    joined = _are_linked(torch.where(bonds > 0, torch.arange(1, len(bonds) + 1), -1)).double()
+    joined = _are_linked(torch.where(bonds > 0, _after(len(bonds), following), -1)).double()
     return (torch.eye(len(bonds), dtype=torch.float64) + joined + joined @ joined) > 0
 
 

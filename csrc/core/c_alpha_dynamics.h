@@ -15,12 +15,19 @@ constexpr int64_t contacts_listed = 32;           // per residue, those with the
 constexpr double contact_margin_nm = 0.1;         // added to the contact distance when listing
 constexpr int bond_rounds = 2, last_rounds = 20;  // passes that restore bonds, per step and at the end
 
-// Whether two residues are so near in the chain that bonds and angles hold them apart. `bond` is the length of the
-// bond from each residue to its successor, 0 for residues without one.
+// Whether one or two bonds lead from residue i to residue j. `bond` is the length of the bond from each residue to its
+// successor, 0 for residues without one.
 template <typename T>
-BACKMAP_HD bool near_in_chain(int64_t i, int64_t j, const T* bond) {
-  const int64_t low = i < j ? i : j, apart = i < j ? j - i : i - j;
-  return apart == 0 || (apart == 1 && bond[low] > T(0)) || (apart == 2 && bond[low] > T(0) && bond[low + 1] > T(0));
+BACKMAP_HD bool leads_to(int64_t i, int64_t j, const Succession& chain, const T* bond) {
+  const int64_t next = chain.after(i);
+  if (next < 0 || bond[i] <= T(0)) return false;
+  return next == j || (chain.after(next) == j && bond[next] > T(0));
+}
+
+// Whether two residues are so near in the chain that bonds and angles hold them apart.
+template <typename T>
+BACKMAP_HD bool near_in_chain(int64_t i, int64_t j, const Succession& chain, const T* bond) {
+  return i == j || leads_to(i, j, chain, bond) || leads_to(j, i, chain, bond);
 }
 
 // Gradient of strength (distance - |d|)^2, zero from |d| = distance on, with respect to the residue that d points to.

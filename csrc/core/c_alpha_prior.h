@@ -11,6 +11,32 @@ namespace backmap {
 constexpr double pi = 3.14159265358979323846;
 constexpr double damped_below_sine = 0.35;  // of an angle: beyond 160 and below 20 degrees
 
+// Which residue comes after each: in a ring, the first after the last.
+struct Succession {
+  int64_t residues;
+  const int64_t* following;  // (residues), -1 for none; null: the next residue
+
+  // The residue after residue i, -1 for none.
+  BACKMAP_HD int64_t after(int64_t i) const {
+    const int64_t next = following ? following[i] : i + 1;
+    return next < residues ? next : -1;
+  }
+};
+
+// Four consecutive residues; the last is -1 where the chain ends before.
+struct FourResidues {
+  int64_t at[4];
+
+  BACKMAP_HD bool are_there() const { return at[3] >= 0; }
+  BACKMAP_HD bool are_neighbours() const { return at[1] == at[0] + 1 && at[2] == at[0] + 2 && at[3] == at[0] + 3; }
+};
+
+BACKMAP_HD FourResidues four_from(int64_t i, const Succession& chain) {
+  FourResidues four{{i, -1, -1, -1}};
+  for (int k = 1; k < 4; ++k) four.at[k] = four.at[k - 1] < 0 ? -1 : chain.after(four.at[k - 1]);
+  return four;
+}
+
 // Energies (kT) on a grid of angles and dihedrals (radians): the nodes of both angles start at `first_angle`, those of
 // the dihedral, which is periodic, at -pi.
 template <typename T>
@@ -116,6 +142,13 @@ BACKMAP_HD Window<T> window_of(const Vec3<T>& a, const Vec3<T>& b, const Vec3<T>
   }
   w.dihedral = std::atan2(w.length[1] * dot(w.step[0], w.normal[1]), dot(w.normal[0], w.normal[1]));
   return w;
+}
+
+// The window of four residues that are there, among `points`.
+template <typename T>
+BACKMAP_HD Window<T> window_at(const FourResidues& four, const T* points) {
+  return window_of(load(points + 3 * four.at[0]), load(points + 3 * four.at[1]), load(points + 3 * four.at[2]),
+                   load(points + 3 * four.at[3]));
 }
 
 template <typename T>

@@ -22,7 +22,17 @@ class FrameDrawer {
         window_kind_(args.kind, args.kind + args.residues),
         present_(args.residues, true),
         listed_(args.residues * contacts_listed),
-        listed_count_(args.residues) {}
+        listed_count_(args.residues),
+        inside_ring_(args.residues, false) {
+    if (!args.chain.following) return;
+    for (int64_t i = 0; i < args.residues; ++i) {
+      const FourResidues four = four_from(i, args.chain);
+      if (four.are_there() && !four.are_neighbours()) closing_windows_.push_back(four);
+      if (four.at[1] < 0 || four.at[1] > i) continue;
+      closing_.push_back(i);
+      std::fill(inside_ring_.begin() + four.at[1] + 1, inside_ring_.begin() + i + 1, true);
+    }
+  }
 
   void draw(int64_t b) {
     bead_ = a_.bead + 3 * a_.residues * b;
@@ -53,7 +63,7 @@ class FrameDrawer {
   Vec3<T> at(int64_t i) const { return load(place_ + 3 * i); }
   void set(int64_t i, const Vec3<T>& v) { store(place_ + 3 * i, v); }
 
-  // Calls body(begin, end) on ranges of residues that no bond connects, so that a bond belongs to one thread.
+  // Calls body(begin, end) on ranges of residues that no bond and no ring connects: a bond belongs to one thread.
   template <typename Body>
   void share_segments(const Body& body) const {
     parallel_ranges(a_.residues, residues_per_thread,
@@ -62,9 +72,11 @@ class FrameDrawer {
 
   // The first residue from the i-th on that is not bonded to its predecessor.
   int64_t next_segment(int64_t i) const {
-    while (i > 0 && i < a_.residues && bond_[i - 1] > T(0)) ++i;
+    while (i > 0 && i < a_.residues && (is_bonded_to_next(i - 1) || inside_ring_[i])) ++i;
     return i;
   }
+
+  bool is_bonded_to_next(int64_t i) const { return bond_[i] > T(0) && a_.chain.after(i) == i + 1; }
 
   void list_contacts() {
     const double reach = double(a_.contact_distance) + contact_margin_nm;
@@ -78,7 +90,7 @@ class FrameDrawer {
         near.clear();
         cells_.for_overlaps(p, 0, found, [&](int64_t q) {
           const int32_t j = cells_.index(q);
-          if (!near_in_chain<T>(i, j, bond_)) near.push_back(j);
+          if (!near_in_chain<T>(i, j, a_.chain, bond_)) near.push_back(j);
         });
         std::sort(near.begin(), near.end());
         listed_count_[i] = std::min<int64_t>(near.size(), contacts_listed);
@@ -98,7 +110,9 @@ class FrameDrawer {
         }
       }
       for (int64_t i = std::max<int64_t>(begin - 3, 0); i < end && i + 3 < a_.residues; ++i)
-        if (weight_[i] != T(0)) add_window(i, begin, end);
+        if (weight_[i] != T(0) && four_from(i, a_.chain).are_neighbours()) add_window(i, begin, end);
+      for (const FourResidues& four : closing_windows_)
+        if (weight_[four.at[0]] != T(0)) add_closing_window(four, begin, end);
     });
   }
 
@@ -114,16 +128,34 @@ class FrameDrawer {
     std::copy(sum + (first - i), sum + (last - i), gradient_.begin() + first);
   }
 
-  // Restores the bonds within a range: first the even ones, then the odd ones. Bonds of one parity share no residue.
+  // Adds the gradient of a window across the end of a ring to its residues from `begin` to `end`.
+  void add_closing_window(const FourResidues& four, int64_t begin, int64_t end) {
+    const auto own = [&](int64_t i) { return begin <= i && i < end; };
+    if (std::none_of(four.at, four.at + 4, own)) return;
+    const Window<T> window = window_at(four, place_);
+    const Interpolated<T> energy = window_energy(a_.table, window_kind_[four.at[0]], window);
+    Vec3<T> sum[4] = {};
+    add_window_gradient(window, energy, weight_[four.at[0]], sum);
+    for (int k = 0; k < 4; ++k)
+      if (own(four.at[k])) gradient_[four.at[k]] += sum[k];
+  }
+
+  // Restores the bonds within a range: first the even ones, then the odd ones, then those that close rings. Bonds of
+  // one group share no residue.
   void restore_bonds(int64_t begin, int64_t end, int rounds) {
-    for (int round = 0; round < rounds; ++round)
+    for (int round = 0; round < rounds; ++round) {
       for (int64_t odd = 0; odd < 2; ++odd)
-        for (int64_t i = begin + (begin + odd) % 2; i + 1 < end; i += 2) {
-          if (bond_[i] <= T(0)) continue;
-          Vec3<T> first = at(i), second = at(i + 1);
-          restore_bond(first, second, bond_[i], noise_[i], noise_[i + 1]);
-          set(i, first), set(i + 1, second);
-        }
+        for (int64_t i = begin + (begin + odd) % 2; i + 1 < end; i += 2)
+          if (is_bonded_to_next(i)) restore(i, i + 1);
+      for (auto i = std::lower_bound(closing_.begin(), closing_.end(), begin); i != closing_.end() && *i < end; ++i)
+        if (bond_[*i] > T(0)) restore(*i, a_.chain.after(*i));
+    }
+  }
+
+  void restore(int64_t i, int64_t j) {
+    Vec3<T> first = at(i), second = at(j);
+    restore_bond(first, second, bond_[i], noise_[i], noise_[j]);
+    set(i, first), set(j, second);
   }
 
   const DrawCAlphasArguments<T>& a_;
@@ -135,6 +167,9 @@ class FrameDrawer {
   std::vector<char> present_;
   CellList<T> cells_;
   std::vector<int32_t> listed_, listed_count_;
+  std::vector<bool> inside_ring_;              // all residues of rings except their first
+  std::vector<int64_t> closing_;               // the last residues of rings
+  std::vector<FourResidues> closing_windows_;  // windows across the ends of rings
 };
 
 }  // namespace
@@ -145,9 +180,9 @@ void c_alpha_energy(const CAlphaEnergyArguments<T>& args) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t i = item % args.residues;
       args.energy[item] = T(0);
-      if (i + 3 >= args.residues || args.weight[item] == T(0)) continue;
-      const T* p = args.c_alpha + 3 * item;
-      const Window<T> window = window_of(load(p), load(p + 3), load(p + 6), load(p + 9));
+      const FourResidues four = four_from(i, args.chain);
+      if (!four.are_there() || args.weight[item] == T(0)) continue;
+      const Window<T> window = window_at(four, args.c_alpha + 3 * (item - i));
       args.energy[item] = args.weight[item] * window_energy(args.table, args.kind[i], window).value;
     }
   });

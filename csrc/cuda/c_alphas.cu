@@ -49,16 +49,19 @@ __device__ DrawFrame<T> frame_at(const DrawCAlphasArguments<T>& a, const DrawMem
           box_of_frame(a.box, a.box_stride, b)};
 }
 
+// First the even bonds, then the odd ones, then those that close rings.
 template <typename T>
 __device__ void restore_bonds(const DrawCAlphasArguments<T>& a, const DrawFrame<T>& f, int rounds) {
   for (int round = 0; round < rounds; ++round)
-    for (int64_t odd = 0; odd < 2; ++odd) {
-      for (int64_t i = 2 * int64_t(threadIdx.x) + odd; i + 1 < a.residues; i += 2 * threads) {
-        if (f.bond[i] <= T(0)) continue;
-        Vec3<T> first = load(f.place + 3 * i), second = load(f.place + 3 * i + 3);
-        restore_bond(first, second, f.bond[i], f.noise[i], f.noise[i + 1]);
+    for (int64_t group = 0; group < 3; ++group) {
+      const int64_t begin = group < 2 ? 2 * int64_t(threadIdx.x) + group : int64_t(threadIdx.x);
+      for (int64_t i = begin; i < a.residues; i += group < 2 ? 2 * threads : threads) {
+        const int64_t next = a.chain.after(i);
+        if (next < 0 || f.bond[i] <= T(0) || (next == i + 1) != (group < 2)) continue;
+        Vec3<T> first = load(f.place + 3 * i), second = load(f.place + 3 * next);
+        restore_bond(first, second, f.bond[i], f.noise[i], f.noise[next]);
         store(f.place + 3 * i, first);
-        store(f.place + 3 * i + 3, second);
+        store(f.place + 3 * next, second);
       }
       __syncthreads();
     }
@@ -73,7 +76,8 @@ __device__ void list_contacts(const DrawCAlphasArguments<T>& a, const DrawFrame<
     int32_t count = 0;
     for (int64_t j = 0; j < a.residues && count < contacts_listed; ++j) {
       const Vec3<T> d = minimum_image(own - load(f.place + 3 * j), f.box);
-      if (dot(d, d) < square && !near_in_chain(i, j, f.bond)) f.listed[contacts_listed * i + count++] = int32_t(j);
+      if (dot(d, d) < square && !near_in_chain(i, j, a.chain, f.bond))
+        f.listed[contacts_listed * i + count++] = int32_t(j);
     }
     f.listed_count[i] = count;
   }
@@ -83,9 +87,9 @@ template <typename T>
 __device__ void differentiate_windows(const DrawCAlphasArguments<T>& a, const DrawFrame<T>& f) {
   for (int64_t i = threadIdx.x; i < a.residues; i += threads) {
     Vec3<T> gradient[4] = {};
-    if (i + 3 < a.residues && f.weight[i] != T(0)) {
-      const T* p = f.place + 3 * i;
-      const Window<T> window = window_of(load(p), load(p + 3), load(p + 6), load(p + 9));
+    const FourResidues four = four_from(i, a.chain);
+    if (four.are_there() && f.weight[i] != T(0)) {
+      const Window<T> window = window_at(four, f.place);
       add_window_gradient(window, window_energy(a.table, a.kind[i], window), f.weight[i], gradient);
     }
     for (int k = 0; k < 4; ++k) f.window_gradient[4 * i + k] = gradient[k];
@@ -102,8 +106,10 @@ __device__ Vec3<T> gradient_at(const DrawCAlphasArguments<T>& a, const DrawFrame
     const Vec3<T> d = minimum_image(own - load(f.place + 3 * f.listed[contacts_listed * i + n]), f.box);
     sum += contact_gradient(d, a.contact_distance, a.contact_strength);
   }
-  for (int64_t k = 3; k >= 0; --k)
-    if (i >= k) sum += f.window_gradient[4 * (i - k) + k];
+  for (int64_t k = 0, start = i; k < 4 && start >= 0; ++k) {
+    sum += f.window_gradient[4 * start + k];
+    start = a.preceding ? a.preceding[start] : start - 1;
+  }
   return sum;
 }
 
@@ -140,9 +146,9 @@ __global__ void measure_energies(CAlphaEnergyArguments<T> a) {
   if (item >= a.batch * a.residues) return;
   const int64_t i = item % a.residues;
   T energy = T(0);
-  if (i + 3 < a.residues && a.weight[item] != T(0)) {
-    const T* p = a.c_alpha + 3 * item;
-    const Window<T> window = window_of(load(p), load(p + 3), load(p + 6), load(p + 9));
+  const FourResidues four = four_from(i, a.chain);
+  if (four.are_there() && a.weight[item] != T(0)) {
+    const Window<T> window = window_at(four, a.c_alpha + 3 * (item - i));
     energy = a.weight[item] * window_energy(a.table, a.kind[i], window).value;
   }
   a.energy[item] = energy;

@@ -11,6 +11,7 @@ namespace backmap {
 template <typename T>
 struct CAlphaEnergyArguments {
   int64_t batch, residues;
+  Succession chain;  // shared by all frames
   PriorTable<T> table;
   const T* c_alpha;     // (residues, 3)
   const T* weight;      // (residues)
@@ -21,6 +22,8 @@ struct CAlphaEnergyArguments {
 template <typename T>
 struct DrawCAlphasArguments {
   int64_t batch, residues;
+  Succession chain;          // shared by all frames
+  const int64_t* preceding;  // CUDA only: the residue before each, -1 for none; null: the previous residue
   PriorTable<T> table;
   Langevin<T> dynamics;
   T contact_distance, contact_strength;

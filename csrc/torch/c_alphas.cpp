@@ -11,10 +11,10 @@
   const Tensor &beads, const Tensor &noise, const Tensor &bonds, const Tensor &kinds, const Tensor &weights,       \
       const Tensor &table, const Tensor &keys, const Tensor &steps, double first_angle, double last_angle,         \
       double temperature, double step_size, double largest_step, double contact_distance, double contact_strength, \
-      const std::optional<Tensor>&box
+      const std::optional<Tensor>&box, const std::optional<Tensor>&following
 #define BACKMAP_DRAW_C_ALPHAS_ARGUMENTS                                                                     \
   beads, noise, bonds, kinds, weights, table, keys, steps, first_angle, last_angle, temperature, step_size, \
-      largest_step, contact_distance, contact_strength, box
+      largest_step, contact_distance, contact_strength, box, following
 
 namespace backmap {
 namespace {
@@ -23,7 +23,8 @@ using namespace checks;
 
 // Points, and the arguments that belong to them and to the table of energies. Returns the batch dimensions.
 Sizes check_windows(const char* op, const Argument& points, const Tensor& kinds, const Tensor& weights,
-                    const Tensor& table, double first_angle, double last_angle) {
+                    const Tensor& table, double first_angle, double last_angle,
+                    const std::optional<Tensor>& following) {
   is_floating(points);
   holds_points(points, 2, "(*, residues, 3)");
   const Sizes batch = without_last(points.tensor, 2);
@@ -40,6 +41,10 @@ Sizes check_windows(const char* op, const Argument& points, const Tensor& kinds,
                     table.sym_sizes());
   TORCH_CHECK_VALUE(0 <= first_angle && first_angle < last_angle && last_angle <= pi, op,
                     ": first_angle and last_angle must ascend within [0, pi], got ", first_angle, " and ", last_angle);
+  if (following) {
+    goes_with({op, "following", *following}, points, at::kLong);
+    has_shape({op, "following", *following}, {residues});
+  }
   return batch;
 }
 
@@ -50,6 +55,27 @@ void check_range(const Argument& a, int64_t end) {
   const int64_t lowest = low.item<int64_t>(), highest = high.item<int64_t>();
   TORCH_CHECK_VALUE(lowest >= 0 && highest < end, a.op, ": ", a.name, " must lie in [0, ", end, "), got ",
                     lowest < 0 ? lowest : highest);
+}
+
+// Chains are contiguous: no residue is followed by one further ahead than the next. On CUDA, such residues have none.
+Tensor checked_following(const char* op, const std::optional<Tensor>& following) {
+  if (!following) return {};
+  const Tensor next = at::arange(1, following->size(0) + 1, following->options());
+  const Tensor fits = following->ge(-1).logical_and(following->le(next)).logical_and(following->lt(next.size(0)));
+  if (following->is_cpu())
+    TORCH_CHECK_VALUE(fits.all().item<bool>(), op,
+                      ": following must be -1, the next residue, or the first one of a ring");
+  return at::where(fits, *following, -1).contiguous();
+}
+
+// The residue before each, -1 for none.
+Tensor preceding_of(const Tensor& following) {
+  if (!following.defined()) return {};
+  const int64_t residues = following.size(0);
+  const Tensor found = at::full({residues + 1}, -1, following.options());  // the last entry is for residues without
+  const Tensor places = at::where(following.ge(0), following, residues);
+  found.scatter_(0, places, at::arange(residues, following.options()));
+  return found.narrow(0, 0, residues).contiguous();
 }
 
 template <typename T>
@@ -68,23 +94,25 @@ void is_finite_and_not_negative(const char* op, const char* name, double value) 
 }
 
 Tensor empty_c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
-                            double first_angle, double last_angle) {
+                            double first_angle, double last_angle, const std::optional<Tensor>& following) {
   const char* op = "c_alpha_energy";
-  const Sizes batch = check_windows(op, {op, "c_alpha", c_alpha}, kinds, weights, table, first_angle, last_angle);
+  const Sizes batch =
+      check_windows(op, {op, "c_alpha", c_alpha}, kinds, weights, table, first_angle, last_angle, following);
   return at::empty_symint(join(batch, {c_alpha.sym_size(-2)}), c_alpha.options());
 }
 
 Tensor c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& weights, const Tensor& table,
-                      double first_angle, double last_angle) {
-  const Tensor energy = empty_c_alpha_energy(c_alpha, kinds, weights, table, first_angle, last_angle);
+                      double first_angle, double last_angle, const std::optional<Tensor>& following) {
+  const Tensor energy = empty_c_alpha_energy(c_alpha, kinds, weights, table, first_angle, last_angle, following);
   check_range({"c_alpha_energy", "kinds", kinds}, table.size(0));
   const Tensor c_alpha_ = c_alpha.contiguous(), kinds_ = kinds.contiguous(), weights_ = weights.contiguous(),
-               table_ = table.contiguous();
+               table_ = table.contiguous(), following_ = checked_following("c_alpha_energy", following);
   with_scalar_of(c_alpha, [&](auto scalar) {
     using T = decltype(scalar);
     const CAlphaEnergyArguments<T> args{
         .batch = frame_count(c_alpha, 2),
         .residues = c_alpha.size(-2),
+        .chain = {c_alpha.size(-2), data_or_null<int64_t>(following_)},
         .table = prior_table<T>(table_, first_angle, last_angle),
         .c_alpha = c_alpha_.const_data_ptr<T>(),
         .weight = weights_.const_data_ptr<T>(),
@@ -99,7 +127,7 @@ Tensor c_alpha_energy(const Tensor& c_alpha, const Tensor& kinds, const Tensor& 
 Tensor empty_draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
   const char* op = "draw_c_alphas";
   const Argument first{op, "beads", beads};
-  const Sizes batch = check_windows(op, first, kinds, weights, table, first_angle, last_angle);
+  const Sizes batch = check_windows(op, first, kinds, weights, table, first_angle, last_angle, following);
   const auto residues = beads.sym_size(-2);
   const Argument noise_argument{op, "noise", noise}, bonds_argument{op, "bonds", bonds};
   for (const Argument& a : {noise_argument, bonds_argument}) {
@@ -130,7 +158,9 @@ Tensor draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
   check_box_values(op, box, contact_distance + contact_margin_nm, "the reach of contacts");
   const Tensor beads_ = beads.contiguous(), noise_ = noise.contiguous(), bonds_ = bonds.contiguous(),
                kinds_ = kinds.contiguous(), weights_ = weights.contiguous(), table_ = table.contiguous(),
-               keys_ = keys.contiguous(), steps_ = steps.contiguous(), box_ = contiguous_or_undefined(box);
+               keys_ = keys.contiguous(), steps_ = steps.contiguous(), box_ = contiguous_or_undefined(box),
+               following_ = checked_following(op, following),
+               preceding = beads.is_cuda() ? preceding_of(following_) : Tensor();
   const int64_t frames = frame_count(beads, 2), residues = beads.size(-2);
   with_scalar_of(beads, [&](auto scalar) {
     using T = decltype(scalar);
@@ -138,6 +168,8 @@ Tensor draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
     const DrawCAlphasArguments<T> args{
         .batch = frames,
         .residues = residues,
+        .chain = {residues, data_or_null<int64_t>(following_)},
+        .preceding = data_or_null<int64_t>(preceding),
         .table = prior_table<T>(table_, first_angle, last_angle),
         .dynamics = {T(temperature), T(step_size), T(largest_step)},
         .contact_distance = T(contact_distance),
@@ -165,12 +197,13 @@ TORCH_LIBRARY_FRAGMENT(backmap, m) {
   register_operator<&c_alpha_energy, &empty_c_alpha_energy, NoGradient>(
       m,
       "c_alpha_energy(Tensor c_alpha, Tensor kinds, Tensor weights, Tensor table, float first_angle, "
-      "float last_angle) -> Tensor");
+      "float last_angle, Tensor? following=None) -> Tensor");
   register_operator<&draw_c_alphas, &empty_draw_c_alphas, NoGradient>(
       m,
       "draw_c_alphas(Tensor beads, Tensor noise, Tensor bonds, Tensor kinds, Tensor weights, Tensor table, "
       "Tensor keys, Tensor steps, float first_angle, float last_angle, float temperature, float step_size, "
-      "float largest_step, float contact_distance, float contact_strength, Tensor? box=None) -> Tensor");
+      "float largest_step, float contact_distance, float contact_strength, Tensor? box=None, "
+      "Tensor? following=None) -> Tensor");
 }
 
 }  // namespace backmap

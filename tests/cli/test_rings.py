@@ -11,7 +11,7 @@ import pytest
 
 import backmap
 from backmap.cli.main import main
-from backmap.io import open_source
+from backmap.io import open_source, reader
 from tests.io.conftest import atom_line
 
 NAMES = "ALA GLY PRO VAL ARG ASN ASP LYS TRP SER".split()
@@ -87,6 +87,55 @@ def test_streams_and_kept_atoms(c_alphas, tmp_path):
     assert "OXT" not in {atom.name for atom in whole.topology.atoms}
     kept = backmap.reconstruct(whole, keep_given=True)
     assert np.array_equal(kept.xyz, whole.xyz)
+
+
+@pytest.fixture
+def noisy(c_alphas, tmp_path) -> Path:
+    """Nine frames of the ring, whose C-alphas have a noise of 0.0124 nm; the sixth is damaged."""
+    beads = mdtraj.load(str(c_alphas))
+    frames = mdtraj.join([beads] * 9)
+    frames.xyz += np.random.default_rng(1).normal(scale=0.0124, size=frames.xyz.shape)
+    frames.xyz[5, 3] = np.nan
+    frames.time = np.arange(9)
+    frames.save(str(tmp_path / "ca.trr"))
+    return tmp_path / "ca.trr"
+
+
+@pytest.mark.parametrize("options", [[], ["--c-alphas", "keep"], ["--beads", "residue-centre"]])
+def test_a_stopped_run_is_resumed(c_alphas, noisy, tmp_path, monkeypatch, options):
+    monkeypatch.setattr(reader, "FRAMES_LOOKED_AT", 1)
+    monkeypatch.setattr(reader, "_FRAMES_PER_LOOK", 1)
+    asked = ["reconstruct", noisy, "--top", c_alphas, "--link", LINK, "--samples", 2, "--seed", 3, *options]
+    assert run(*asked, "-o", tmp_path / "stopped.xtc", "--batch", 2) == 2
+    assert not list(tmp_path.glob("stopped_*.xtc"))
+    skipping = [*asked, "--on-bad-frame", "skip"]
+    assert run(*skipping, "-o", tmp_path / "stopped.xtc", "--resume") == 0
+    assert run(*skipping, "-o", tmp_path / "whole.xtc", "--batch", 5) == 0
+    assert run(*skipping, "-o", tmp_path / "shared.xtc", "--batch", 3, "--workers", 2) == 0
+    for sample in (1, 2):
+        whole = tmp_path / f"whole_{sample}.xtc"
+        for other in ("stopped", "shared"):
+            assert (tmp_path / f"{other}_{sample}.xtc").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("noise", [0.0124, 0.03])
+def test_rings_of_noisy_c_alphas_close(c_alphas, tmp_path, noise):
+    beads = mdtraj.load(str(c_alphas))
+    frames = mdtraj.join([beads] * 20)
+    frames.xyz += np.random.default_rng(2).normal(scale=noise, size=frames.xyz.shape)
+    frames.topology.chain(0).chain_id = "A"
+    how = {"link": [LINK], "samples": 2, "seed": 4}
+    built = backmap.reconstruct(frames, **how)
+    stream = list(backmap.reconstruct_stream([frames[:7], frames[7:]], **how))
+    for sample, whole in enumerate(built):
+        np.testing.assert_array_equal(np.stack([part.xyz[sample] for part in stream]), whole.xyz)
+        place = {(atom.residue.index, atom.name): atom.index for atom in whole.topology.atoms}
+        ends = [[place[9, "C"], place[0, "N"]], [place[9, "CA"], place[0, "N"]], [place[9, "CA"], place[0, "CA"]]]
+        bond, angle, step = mdtraj.compute_distances(whole, ends, periodic=False).T
+        assert np.abs(bond - 0.133).max() < 0.012 and np.abs(angle - 0.243).max() < 0.03
+        assert np.abs(step[(step > 0.34)] - 0.3805).max() < 0.004
+        moved = whole.xyz[:, [place[n, "CA"] for n in range(10)]] - frames.xyz
+        assert 0.5 * noise < np.sqrt(np.square(moved).mean()) < 2 * noise
 
 
 @pytest.mark.parametrize(

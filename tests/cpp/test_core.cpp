@@ -732,8 +732,15 @@ void test_c_alphas() {
   check(std::fabs(sum / 20000) < 0.03 && std::fabs(squares / 20000 - 1) < 0.03, "nearly_normal: mean and variance");
 
   const T bonds[] = {T(0.38), T(0.38), T(0), T(0.38)};
-  check(near_in_chain<T>(0, 2, bonds) && near_in_chain<T>(2, 1, bonds), "near_in_chain: within two bonds");
-  check(!near_in_chain<T>(2, 3, bonds) && !near_in_chain<T>(1, 3, bonds), "near_in_chain: not across a break");
+  const auto near = [&](int64_t i, int64_t j, const Succession& chain) { return near_in_chain<T>(i, j, chain, bonds); };
+  const Succession open{4, nullptr};
+  check(near(0, 2, open) && near(2, 1, open), "near_in_chain: within two bonds");
+  check(!near(2, 3, open) && !near(1, 3, open) && !near(3, 0, open), "near_in_chain: not across a break");
+  const int64_t following[] = {1, 2, 3, 0};
+  const Succession ring{4, following};
+  check(near(3, 1, ring) && near(0, 3, ring) && !near(2, 3, ring), "near_in_chain: around a ring");
+  check(four_from(2, ring).at[3] == 1 && !four_from(2, ring).are_neighbours(), "four_from: around a ring");
+  check(four_from(0, open).are_neighbours() && !four_from(1, open).are_there(), "four_from: to the end of a chain");
   Vec3<T> first{T(0), T(0), T(0)}, second{T(1), T(0), T(0)};
   restore_bond(first, second, T(0.4), T(0), T(0.1));
   check(near_zero(first.x) && near_zero(second.x - T(0.4)), "restore_bond: what has no noise stays");

@@ -468,7 +468,7 @@ void test_basins(int64_t rows, int64_t bins) {
 // ---- C-alphas ----------------------------------------------------------------------------------
 
 template <typename T>
-void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width = 0) {
+void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width = 0, int64_t ring = 0) {
   Random random{unsigned(residues + steps)};
   const int64_t kinds = 2, angles = 5, dihedrals = 6;
   std::vector<T> bead;
@@ -488,11 +488,18 @@ void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width 
   const std::vector<int64_t> count(batch, steps);
   const auto box = random_boxes<T>(random, width > 0 ? batch : 0, width);
   const PriorTable<T> table{kinds, angles, dihedrals, T(1), T(0.5), energy.data()};
+  std::vector<int64_t> following(residues), preceding(residues);
+  for (int64_t i = 0; ring > 0 && i < residues; ++i) {
+    const int64_t first = i - i % ring, last = std::min(first + ring, residues) - 1;
+    following[i] = i == last ? first : i + 1, preceding[i] = i == first ? last : i - 1;
+  }
+  const Succession chain{residues, ring > 0 ? following.data() : nullptr};
   std::vector<T> a(batch * residues, T(9)), b = a;
-  cpu::c_alpha_energy(
-      CAlphaEnergyArguments<T>{batch, residues, table, bead.data(), weight.data(), kind.data(), a.data()});
-  cuda::c_alpha_energy(
-      CAlphaEnergyArguments<T>{batch, residues, table, bead.data(), weight.data(), kind.data(), b.data()}, nullptr);
+  const auto energies = [&](std::vector<T>& out) {
+    return CAlphaEnergyArguments<T>{batch, residues, chain, table, bead.data(), weight.data(), kind.data(), out.data()};
+  };
+  cpu::c_alpha_energy(energies(a));
+  cuda::c_alpha_energy(energies(b), nullptr);
   check(difference(a, b) == 0, "c_alpha_energy");
 
   std::vector<char> workspace(cuda::draw_c_alphas_workspace<T>(batch, residues), 77);
@@ -500,6 +507,8 @@ void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width 
     std::vector<T> c_alpha(bead.size(), T(9));
     launch(DrawCAlphasArguments<T>{batch,
                                    residues,
+                                   chain,
+                                   ring > 0 ? preceding.data() : nullptr,
                                    table,
                                    {T(1.5), T(3e-4), T(0.03)},
                                    T(0.4),
@@ -856,6 +865,8 @@ void test_all() {
   test_c_alphas<T>(2, 60, 12);
   test_c_alphas<T>(2, 60, 12, 3);
   test_c_alphas<T>(1, 300, 11, 4);  // more residues than threads
+  test_c_alphas<T>(2, 60, 12, 3, 8);
+  test_c_alphas<T>(1, 300, 11, 0, 300);
   test_c_alphas<T>(2, 3, 5);
   test_c_alphas<T>(1, 1, 2);
   test_c_alphas<T>(2, 20, 0);

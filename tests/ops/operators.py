@@ -521,6 +521,29 @@ def c_alpha_beads_in_a_box(batch, dtype, **sizes: int) -> Arguments:
     return {**c_alpha_beads(batch, dtype, **sizes), "box": box.expand(*batch, 3, 3).clone()}
 
 
+def followed_in_rings(arguments: Arguments) -> Arguments:
+    """The same arguments, with rings of eight residues between chains of three."""
+    residues = len(arguments["kinds"])
+    following = torch.arange(1, residues + 1)
+    last = torch.arange(residues)[10::11]
+    following[2::11], following[last], following[-1:] = -1, last - 7, -1
+    name = "beads" if "beads" in arguments else "c_alpha"
+    points = arguments[name].clone()
+    turn = torch.arange(8, dtype=points.dtype) * torch.pi / 4
+    ring = torch.stack([0.47 * turn.cos(), 0.47 * turn.sin(), 0.08 * (-1.0) ** torch.arange(8)], dim=-1)
+    for end in last.tolist():
+        points[..., end - 7 : end + 1, :] = points[..., end - 7 : end - 6, :] + ring
+    return {**arguments, name: points, "following": following}
+
+
+def c_alpha_windows_of_rings(batch, dtype, **sizes: int) -> Arguments:
+    return followed_in_rings(c_alpha_windows(batch, dtype, **sizes))
+
+
+def c_alpha_beads_of_rings(batch, dtype, **sizes: int) -> Arguments:
+    return {**followed_in_rings(c_alpha_beads(batch, dtype, **sizes)), "temperature": 0.2}
+
+
 def kind_range(arguments: Arguments) -> range:
     return range(len(arguments["table"]))
 
@@ -535,22 +558,18 @@ BAD_DYNAMICS = {
 
 
 def c_alpha_operators() -> list[Operator]:
-    """Energies of C-alphas, and C-alphas drawn with and without a periodic box."""
-    shared = frozenset({"kinds", "table"})
+    """Energies of C-alphas, and C-alphas drawn with and without a periodic box, in chains and rings."""
     free = {"table": (-4, -2)}
-    ranges = {"kinds": kind_range, "steps": lambda arguments: range(100_001)}
+    both = {"kinds": kind_range, "following": lambda arguments: range(-1, len(arguments["kinds"]))}
+    ranges = {**both, "steps": lambda arguments: range(100_001)}
+    shared = frozenset({"kinds", "table", "following"})
+    energy = {"shared": shared, "free": free, "bad_values": BAD_ANGLES, "index_ranges": both}
     draw = {"shared": shared, "free": free, "bad_values": BAD_DYNAMICS, "index_ranges": ranges}
     return [
-        Operator(
-            "c_alpha_energy",
-            c_alpha_windows,
-            WINDOW_SIZES,
-            shared=shared,
-            free=free,
-            bad_values=BAD_ANGLES,
-            index_ranges={"kinds": kind_range},
-        ),
+        Operator("c_alpha_energy", c_alpha_windows, WINDOW_SIZES, **energy),
+        Operator("c_alpha_energy", c_alpha_windows_of_rings, WINDOW_SIZES, **energy, variant=" of rings"),
         Operator("draw_c_alphas", c_alpha_beads, WINDOW_SIZES, **draw),
+        Operator("draw_c_alphas", c_alpha_beads_of_rings, WINDOW_SIZES, **draw, variant=" of rings"),
         Operator(
             "draw_c_alphas",
             c_alpha_beads_in_a_box,

@@ -6,21 +6,29 @@ import pytest
 import torch
 
 from backmap.ops import c_alpha_energy, draw_c_alphas, reference
-from tests.ops.operators import c_alpha_beads, c_alpha_beads_in_a_box, c_alpha_windows
+from tests.ops.operators import (
+    c_alpha_beads,
+    c_alpha_beads_in_a_box,
+    c_alpha_beads_of_rings,
+    c_alpha_windows,
+    c_alpha_windows_of_rings,
+    followed_in_rings,
+)
 
 SIZES = {"kinds": 3, "angles": 5, "dihedrals": 7}
 
 
+@pytest.mark.parametrize("make", [c_alpha_windows, c_alpha_windows_of_rings])
 @pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
 @pytest.mark.parametrize("residues", [0, 1, 3, 4, 30])
-def test_energies_match_the_reference(batch, residues):
-    arguments = c_alpha_windows(batch, torch.float64, residues=residues, **SIZES)
+def test_energies_match_the_reference(make, batch, residues):
+    arguments = make(batch, torch.float64, residues=residues, **SIZES)
     actual = torch.ops.backmap.c_alpha_energy(**arguments)
     torch.testing.assert_close(actual, reference.c_alpha_energy(**arguments))
     assert residues < 30 or actual.abs().max() > 0
 
 
-@pytest.mark.parametrize("make", [c_alpha_beads, c_alpha_beads_in_a_box])
+@pytest.mark.parametrize("make", [c_alpha_beads, c_alpha_beads_in_a_box, c_alpha_beads_of_rings])
 @pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
 @pytest.mark.parametrize("residues, steps", [(0, 3), (1, 3), (2, 3), (5, 1), (40, 12), (40, 0)])
 def test_draws_match_the_reference(make, batch, residues, steps):
@@ -50,6 +58,27 @@ def test_bonds_have_their_lengths():
     drawn = torch.ops.backmap.draw_c_alphas(**arguments)
     lengths = (drawn[:, 1:] - drawn[:, :-1]).norm(dim=-1)
     assert (lengths - 0.38).abs().max() < 1e-3
+
+
+def test_nothing_depends_on_where_a_ring_begins():
+    """A ring of beads, and the same ring from its fourth residue on, without heat."""
+    arguments = c_alpha_beads((2,), torch.float64, residues=12, **SIZES)
+    turn = torch.arange(12) * math.pi / 6
+    circle = torch.stack([0.73 * turn.cos(), 0.73 * turn.sin(), 0.08 * (-1.0) ** torch.arange(12)], dim=-1)
+    arguments |= {
+        "beads": circle + 0.05 * torch.randn(2, 12, 3, dtype=torch.float64),
+        "bonds": torch.full((2, 12), 0.38, dtype=torch.float64),
+        "weights": torch.ones(2, 12, dtype=torch.float64),
+        "steps": torch.tensor([60, 60]),
+        "temperature": 0.0,
+        "following": torch.arange(1, 13) % 12,
+    }
+    turned = {name: arguments[name].roll(-4, 1) for name in ("beads", "noise", "bonds", "weights")}
+    drawn = draw_c_alphas(**arguments)
+    other = draw_c_alphas(**{**arguments, **turned, "kinds": arguments["kinds"].roll(-4)})
+    torch.testing.assert_close(other.roll(4, 1), drawn, atol=2e-4, rtol=0)  # bonds are restored in turn
+    assert ((drawn.roll(-1, 1) - drawn).norm(dim=-1) - 0.38).abs().max() < 1e-3
+    assert (drawn - arguments["beads"]).abs().max() > 0.01
 
 
 def test_chains_that_touch_across_the_box_part():
@@ -107,14 +136,17 @@ def test_a_free_residue_spreads_as_its_noise_and_heat_say():
     assert drawn.mean().abs() < 0.01
 
 
+@pytest.mark.parametrize("rings", [False, True])
 @pytest.mark.parametrize("unbroken", [False, True])
 @pytest.mark.parametrize("batch", [(1,), (3,)])
-def test_threads_within_a_frame_change_nothing(batch, unbroken):
+def test_threads_within_a_frame_change_nothing(batch, unbroken, rings):
     """Frames of several times what is worth a thread, of many segments and of one."""
     arguments = c_alpha_beads_in_a_box(batch, torch.float32, residues=9001, **SIZES)
     arguments["steps"][:] = 12
     if unbroken:
         arguments["bonds"] = torch.full_like(arguments["bonds"], 0.38)
+    if rings:
+        arguments = followed_in_rings(arguments)
     before, drawn = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 4):
@@ -131,6 +163,8 @@ def test_bad_input():
     c_alpha_energy(**arguments)
     with pytest.raises(ValueError, match="kinds must lie in"):
         c_alpha_energy(**{**arguments, "kinds": torch.full((8,), 3)})
+    with pytest.raises(ValueError, match="following must be -1, the next residue, or the first one of a ring"):
+        c_alpha_energy(**arguments, following=torch.tensor([2, 2, 3, 4, 5, 6, 7, -1]))
     with pytest.raises(ValueError, match="table must have shape"):
         c_alpha_energy(**{**arguments, "table": torch.zeros(3, 5, 7, 4)})
     beads = c_alpha_beads_in_a_box((2,), torch.float32, residues=8, **SIZES)

@@ -1,7 +1,5 @@
 """C-alphas estimated from the beads of a coarse-grained model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -72,10 +70,11 @@ class CAlphaEstimator(nn.Module):
         for before, after in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Linear(before, after), nn.SiLU()]
         self.trunk = nn.Sequential(*layers, nn.Linear(config.width, 4))
-        self.noise = NoiseEstimator(config.columns)
+        self.noise = NoiseEstimator(config.columns, config.chance_noise_nm)
+        self.columns, self.reach = config.columns, config.reach
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> CAlphaEstimator:
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> "CAlphaEstimator":
         """Create the model of a checkpoint. Raises InputError if weights and configuration do not match."""
         config = config_from_dict(EstimatorConfig, checkpoint.config)
         model = checkpoint.build(lambda: cls(config))
@@ -101,26 +100,27 @@ class CAlphaEstimator(nn.Module):
         Tensor, (frames, residues)
             Standard deviation of each coordinate in nm; zero where the C-alpha itself is the main bead.
         """
-        columns = self.config.columns
+        columns = self.columns
         arranged = by_residue(beads, table, chain.n_residues, columns)
         main = arranged[:, :, 0]
         axes = chain_axes(main, chain)
         exact = c_alpha_is_main(table, chain.n_residues)
         present = columns_present(table, chain.n_residues, columns)
-        types = []
-        parts = []
-        for offset in range(-self.config.reach, self.config.reach + 1):
+        types: list[Tensor] = []
+        parts: list[Tensor] = []
+        for offset in range(-self.reach, self.reach + 1):
             there = chain.has_neighbour(offset)
-            seen = chain.shift(present, offset, False) & there[:, None]
+            seen = chain.shift(present, offset, 0.0, 0) & there[:, None]
             away = chain.shift(arranged, offset, 0.0, dim=1) - main[:, :, None]
             local = torch.einsum("frcx,frkx->frck", away, axes) * seen[..., None]
-            flags = torch.cat([seen, (chain.shift(exact, offset, False) & there)[:, None]], dim=1).to(
+            flags = torch.cat([seen, (chain.shift(exact, offset, 0.0, 0) & there)[:, None]], dim=1).to(
                 beads.dtype
             )
             parts += [local.flatten(2) / self.unit_nm, flags.expand(len(beads), -1, -1)]
             types.append(chain.neighbour_types(offset))
         embedded = self.type_embedding(torch.stack(types, dim=1)).flatten(1)
-        features = torch.cat([*parts, embedded.expand(len(beads), -1, -1)], dim=-1)
+        parts.append(embedded.expand(len(beads), -1, -1))
+        features = torch.cat(parts, dim=-1)
         found = self.trunk(features)
         offsets = torch.einsum("frk,frkx->frx", found[..., :3] * self.unit_nm, axes)
         noise = self.least_noise_nm + self.unit_nm * nn.functional.softplus(found[..., 3] - 2.0)
@@ -132,10 +132,7 @@ class CAlphaEstimator(nn.Module):
 
         Arguments are as for :meth:`forward`, with the estimated C-alphas (frames, residues, 3).
         """
-        noise, evidence = self.noise(beads, c_alpha, table, chain)
-        least = max(self.noise.least_noise_nm, self.config.chance_noise_nm)
-        noisy = (noise > least) & (evidence > self.noise.least_evidence)
-        return noise * noisy
+        return self.noise.noticed(beads, c_alpha, table, chain)
 
 
 def chain_axes(main: Tensor, chain: Chain) -> Tensor:
@@ -151,7 +148,7 @@ def chain_axes(main: Tensor, chain: Chain) -> Tensor:
     out = torch.where(
         inner[:, None],
         2 * main - after - before,
-        torch.roll(along, 1, dims=-1) * main.new_tensor([1.0, -1.0, 0.5]),
+        torch.roll(along, 1, dims=-1) * torch.tensor([1.0, -1.0, 0.5], dtype=main.dtype, device=main.device),
     )
     first = nn.functional.normalize(along, dim=-1, eps=1e-6)
     second = out - (out * first).sum(dim=-1, keepdim=True) * first

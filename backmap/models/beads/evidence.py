@@ -1,11 +1,11 @@
-"""The beads of frames as evidence of the atoms of which they are weighted means."""
+"""The beads of frames as evidence of the atoms of which they are weighted means. For TorchScript, too."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from backmap.chemistry import SLOT_CA
+from backmap import chemistry
 from backmap.chemistry.bead_mapping import BeadLayout
 
 
@@ -57,7 +57,7 @@ def bead_table(layout: BeadLayout, device: torch.device | str = "cpu") -> BeadTa
 
 def image(atoms: Tensor, table: BeadTable) -> Tensor:
     """Return the beads (..., beads, 3) of atoms (..., residues, 15, 3)."""
-    return weighted_sum(table.weights, atoms[..., table.residues, :, :])
+    return weighted_sum(table.weights, atoms.index_select(-3, table.residues))
 
 
 def weighted_sum(weights: Tensor, atoms: Tensor) -> Tensor:
@@ -89,11 +89,11 @@ def c_alpha_is_main(table: BeadTable, n_residues: int) -> Tensor:
     """Return which residues (residues,) bool have their C-alpha as main bead."""
     main = table.columns == 0
     exact = torch.zeros(n_residues, dtype=torch.bool, device=table.residues.device)
-    exact[table.residues[main]] = table.weights[main, SLOT_CA] == 1.0
+    exact[table.residues[main]] = table.weights[main, chemistry.SLOT_CA] == 1.0
     return exact
 
 
 def of_samples(evidence: BeadEvidence, samples: int) -> BeadEvidence:
     """Repeat the frames for each sample: samples x frames, samples first."""
     positions, tolerance = evidence.positions.repeat(samples, 1, 1), evidence.tolerance_nm.repeat(samples)
-    return evidence._replace(positions=positions, tolerance_nm=tolerance)
+    return BeadEvidence(evidence.table, positions, tolerance)

@@ -1,7 +1,5 @@
 """The noise of beads, from distances that hardly vary in structures without noise."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import torch
@@ -13,9 +11,12 @@ from backmap.models.chain import Chain
 
 _N_TYPES = len(RESIDUE_NAMES)
 
+_LEVELS_NM = (0.002, 0.1, 41)
+"""First, last and number of the levels of noise that are compared; each is 10 % above the one before."""
+
 
 class NoiseEstimator(nn.Module):
-    """Estimates the noise of beads in each frame.
+    """Estimates the noise of beads in each frame. Can be compiled by TorchScript.
 
     Noise lengthens and shortens the distances between the beads of a residue, and those between the C-alphas
     that are estimated for neighbours. Distances of each kind, which residue types and beads make up, are
@@ -29,6 +30,8 @@ class NoiseEstimator(nn.Module):
     ----------
     columns : int
         Largest number of beads of a residue.
+    chance_noise_nm : float
+        Noise that structures without noise seem to have by chance.
 
     Attributes
     ----------
@@ -38,20 +41,24 @@ class NoiseEstimator(nn.Module):
     """
 
     expected: Tensor
+    levels: Tensor
+    n_types: Final = _N_TYPES
     least_noise_nm: Final = 0.0075
     """Atoms bear less noise without strain, and those of atomistic simulations look as if they had it."""
     least_evidence: Final = 4.0
     """Log-likelihood that noise must gain: short chains seem noisy by chance."""
-    levels_nm: Final = (0.002, 0.1, 41)
-    """First, last and number of the levels of noise that are compared; each is 10 % above the one before."""
     largest_misfit: Final = 12.0
     """Squared deviation, per variance, beyond which a distance says nothing more."""
     c_alpha_bond: Final = (0.3805, 2.5e-5, 2.0)
     bond_range_nm: Final = (0.32, 0.44)
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, chance_noise_nm: float = 0.0) -> None:
         super().__init__()
         self.columns = columns
+        self.chance_noise_nm = chance_noise_nm
+        first, last, number = _LEVELS_NM
+        levels = torch.cat([torch.zeros(1), torch.logspace(0, 1, number, base=last / first) * first])
+        self.register_buffer("levels", levels, persistent=False)
         self.register_buffer("expected", torch.zeros(_N_TYPES * (columns**2 + _N_TYPES), 3))
 
     def forward(
@@ -78,19 +85,25 @@ class NoiseEstimator(nn.Module):
             Log-likelihood of this noise, less that of none.
         """
         distance, kind, counted = self.distances(beads, c_alpha, table, chain)
-        known = torch.tensor([self.c_alpha_bond], device=beads.device)
-        mean, variance, gain = torch.cat([self.expected, known]).double()[kind].unbind(dim=1)
+        known = torch.tensor(self.c_alpha_bond, device=beads.device).unsqueeze(0)
+        expected = torch.cat([self.expected, known]).double()[kind]
+        mean, variance, gain = expected[:, 0], expected[:, 1], expected[:, 2]
         counted = counted & (variance > 0)
         squared = (distance.double() - mean).square()
-        first, last, number = self.levels_nm
-        levels = torch.cat([torch.zeros(1), torch.logspace(0, 1, number, base=last / first) * first])
-        likelihood = []
-        for level in levels.tolist():
-            spread = (variance + gain * level**2).clamp_min(1e-12)
+        likelihood: list[Tensor] = []
+        for level in self.levels.double().unbind():
+            spread = (variance + gain * level.square()).clamp_min(1e-12)
             misfit = (squared / spread).clamp_max(self.largest_misfit) + spread.log()
             likelihood.append(-0.5 * (misfit * counted).sum(dim=1))
         best, chosen = torch.stack(likelihood).max(dim=0)
-        return levels.to(best)[chosen], best - likelihood[0]
+        return self.levels.to(best)[chosen], best - likelihood[0]
+
+    @torch.jit.export
+    def noticed(self, beads: Tensor, c_alpha: Tensor, table: BeadTable, chain: Chain) -> Tensor:
+        """Return the noise (frames,) float64 in nm; zero where beads may well be exact; see :meth:`forward`."""
+        noise, evidence = self.forward(beads, c_alpha, table, chain)
+        least = max(self.least_noise_nm, self.chance_noise_nm)
+        return noise * ((noise > least) & (evidence > self.least_evidence))
 
     def distances(
         self, beads: Tensor, c_alpha: Tensor, table: BeadTable, chain: Chain
@@ -109,19 +122,19 @@ class NoiseEstimator(nn.Module):
         n_residues, columns = chain.n_residues, self.columns
         place = by_residue(beads, table, n_residues, columns)
         present = columns_present(table, n_residues, columns)
-        first, second = torch.triu_indices(columns, columns, 1, device=beads.device).unbind(dim=0)
-        rows, pair = torch.nonzero(present[:, first] & present[:, second]).unbind(dim=1)
-        first, second = first[pair], second[pair]
+        pairs = torch.triu_indices(columns, columns, 1, device=beads.device)
+        found = torch.nonzero(present[:, pairs[0]] & present[:, pairs[1]])
+        rows, first, second = found[:, 0], pairs[0][found[:, 1]], pairs[1][found[:, 1]]
         within = torch.linalg.vector_norm(place[:, rows, first] - place[:, rows, second], dim=-1)
         kinds_within = (chain.types[rows] * columns + first) * columns + second
 
         exact = c_alpha_is_main(table, n_residues)
-        following = chain.shift(exact, 1, False)
+        following = chain.shift(exact, 1, 0.0, 0)
         inner = chain.has_neighbour(-1) & chain.has_neighbour(1) & chain.has_neighbour(2)
         rows = torch.nonzero(inner & (exact == following)).squeeze(-1)
         after = chain.following[rows]
         along = torch.linalg.vector_norm(c_alpha[:, after] - c_alpha[:, rows], dim=-1)
-        kinds_along = _N_TYPES * columns**2 + chain.types[rows] * _N_TYPES + chain.types[after]
+        kinds_along = self.n_types * columns**2 + chain.types[rows] * self.n_types + chain.types[after]
         kinds_along = torch.where(exact[rows], len(self.expected), kinds_along)
         usual = (along > self.bond_range_nm[0]) & (along < self.bond_range_nm[1])
         return (

@@ -1,7 +1,5 @@
 """Signed volumes that three bonds of an atom span, which keep hands and planes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -37,15 +35,17 @@ class Volumes:
         volumes : Tensor, (frames, centres)
             From :meth:`of`, in nm^3.
         """
-        found, outer = self._volumes(atoms)
+        found, first, second, third = self._volumes(atoms)
         force = 2 * self._stiffness * (found - volumes)[..., None]
-        parts = torch.cat([-(outer[0] + outer[1] + outer[2]), *outer], dim=1) * force.repeat(1, 4, 1)
-        return gradient.index_add_(1, self._ends, parts)
+        parts = torch.cat([-(first + second + third), first, second, third], dim=1)
+        return gradient.index_add_(1, self._ends, parts * force.repeat(1, 4, 1))
 
-    def _volumes(self, atoms: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _volumes(self, atoms: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return volumes, and how they change with the three outer atoms, (frames, centres, 3) in nm^2."""
         points = atoms.flatten(1, 2).index_select(1, self._ends).unflatten(1, (4, self._ends.shape[0] // 4))
-        first, second, third = (points[:, 1:] - points[:, :1]).unbind(dim=1)
-        pairs = (second, third), (third, first), (first, second)
-        outer = [torch.linalg.cross(*pair, dim=-1) for pair in pairs]
-        return (outer[2] * third).sum(dim=-1), outer
+        away = points[:, 1:] - points[:, :1]
+        first, second, third = away[:, 0], away[:, 1], away[:, 2]
+        by_first = torch.linalg.cross(second, third, dim=-1)
+        by_second = torch.linalg.cross(third, first, dim=-1)
+        by_third = torch.linalg.cross(first, second, dim=-1)
+        return (by_third * third).sum(dim=-1), by_first, by_second, by_third

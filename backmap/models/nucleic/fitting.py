@@ -10,7 +10,7 @@ from backmap.chemistry.nucleic_mapping import PREVIOUS_O3, NucleicLayout
 from backmap.chemistry.nucleic_topology import NucleicTopology
 from backmap.chemistry.nucleotides import NUCLEOTIDE_SLOTS, SLOT_O3
 from backmap.chemistry.penalty_terms import angles_and_exclusions
-from backmap.models.beads.descent import descend, penalty_gradient, strained_bonds
+from backmap.models.beads.descent import look_ahead, penalty_gradient, step_down, strained_bonds
 from backmap.models.beads.fitting import branched_atoms
 from backmap.models.beads.volumes import Volumes
 from backmap.models.nucleic.pairing import BasePairs, Springs
@@ -61,7 +61,8 @@ class NucleicFitter:
             "exclusions": excluded,
         }
         self._terms = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-        centres = torch.from_numpy(branched_atoms(bonds)).to(device)
+        n_atoms = topology.n_nucleotides * NUCLEOTIDE_SLOTS
+        centres = branched_atoms(self._terms["bonds"], n_atoms)
         self._volumes = Volumes(centres, torch.full((len(centres), 1), _VOLUME_KT_PER_NM6, device=device))
         self._linked = torch.from_numpy(topology.linked).to(device)
         self._pairs = BasePairs(topology, device)
@@ -110,13 +111,13 @@ class NucleicFitter:
         """Move atoms with the tolerances of these levels (frames, nucleotides)."""
         tolerance = atoms.new_tensor(_TOLERANCES_NM)[level][:, self._nucleotides]
         volumes, springs = self._volumes.of(atoms), self._pairs.find(atoms, box)
-        return descend(
-            self._onto_beads(atoms, beads, tolerance),
-            lambda ahead: self._gradient(ahead, volumes, springs, box),
-            lambda moved: self._onto_beads(moved, beads, tolerance),
-            _STEPS,
-            _STEP_SIZE_NM2,
-        )
+        position = ahead = before = self._onto_beads(atoms, beads, tolerance)
+        for _ in range(_STEPS):
+            moved = step_down(ahead, self._gradient(ahead, volumes, springs, box), _STEP_SIZE_NM2)
+            position = self._onto_beads(moved, beads, tolerance)
+            ahead = look_ahead(position, before)
+            before = position
+        return position
 
     def strained(self, atoms: Tensor) -> Tensor:
         """Return which nucleotides (..., nucleotides) have a strained bond in (..., nucleotides, 23, 3)."""

@@ -318,7 +318,6 @@ class BackboneBuilder(nn.Module):
         excess = (torch.linalg.vector_norm(apart, dim=-1) - allowed.unsqueeze(1)).clamp_min(0)
         return self.excess_weight * torch.where(behind.any(dim=1, keepdim=True), excess, 0.0)
 
-    @torch.jit.unused
     def _likeliest(
         self,
         c: Tensor,
@@ -336,7 +335,6 @@ class BackboneBuilder(nn.Module):
         misfit = self._misfit(n, c_alpha, c, o, starts, chain, beads)
         return misfit.argmin(dim=2, keepdim=True)[..., None].expand(-1, -1, -1, 3)
 
-    @torch.jit.unused
     def _misfit(
         self,
         n: Tensor,
@@ -349,7 +347,7 @@ class BackboneBuilder(nn.Module):
     ) -> Tensor:
         """Return the penalty (frames, ends, trials) of atoms (frames, ends, trials or 1, 3) off beads."""
         shape = torch.broadcast_tensors(n, c_alpha, c, o)[0].shape
-        backbone = torch.stack([atom.expand(shape) for atom in (n, c_alpha, c, o)], dim=3)
+        backbone = torch.stack([atom.expand(shape) for atom in [n, c_alpha, c, o]], dim=3)
         types = chain.types[residues]
         c_beta = self.c_beta(backbone, types.unsqueeze(1))
         misfit = misfit_of_ends(backbone, c_beta, self.bonds_from_beta[types], residues, beads)

@@ -131,8 +131,7 @@ class ProteinModel(nn.Module):
             Known disulfide bonds, the lower residue first. A cysteine paired with itself is known to be free.
             The model decides about all others.
         beads : BeadEvidence, optional
-            Beads of the same frames; side chains are drawn by how well they explain them. Not supported in
-            TorchScript.
+            Beads of the same frames; side chains are drawn by how well they explain them.
         obstacles : Obstacles, optional
             Sites of other molecules in the same frames.
 
@@ -149,7 +148,7 @@ class ProteinModel(nn.Module):
             if box is not None:
                 box = box.repeat(shape[0], 1, 1)
             if beads is not None:
-                beads = self._repeat_beads(beads, shape[0])
+                beads = beads_of_samples(beads, shape[0])
             if obstacles is not None:
                 obstacles = obstacles_of_samples(obstacles, shape[0])
             c_alpha, keys = c_alpha.flatten(0, 1), keys.flatten().unsqueeze(0)
@@ -161,7 +160,7 @@ class ProteinModel(nn.Module):
         if box is not None:
             box = box.repeat(keys.shape[0], 1, 1)
         if beads is not None:
-            beads = self._repeat_beads(beads, keys.shape[0])
+            beads = beads_of_samples(beads, keys.shape[0])
         if obstacles is not None:
             obstacles = obstacles_of_samples(obstacles, keys.shape[0])
         side_chains = self._draw_side_chains(backbone, chain, keys, given, box, disulfides, beads, obstacles)
@@ -170,7 +169,7 @@ class ProteinModel(nn.Module):
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
         return atoms.unflatten(0, shape)
 
-    # Rings, given atoms and beads are supported in Python only: TorchScript turns calls to these into errors.
+    # Rings and given atoms are supported in Python only: TorchScript turns calls to these into errors.
 
     @torch.jit.unused
     def _with_rings(
@@ -203,16 +202,6 @@ class ProteinModel(nn.Module):
     @torch.jit.unused
     def _settle_side_chains(self, candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
         return settle_side_chains(candidates, backbone, chain, given)
-
-    @torch.jit.unused
-    def _repeat_beads(self, beads: BeadEvidence, samples: int) -> BeadEvidence:
-        return beads_of_samples(beads, samples)
-
-    @torch.jit.unused
-    def _choose_by_beads(
-        self, candidates: Tensor, backbone: Tensor, beads: BeadEvidence, uniforms: Tensor
-    ) -> Tensor:
-        return choose_by_beads(candidates, backbone, beads, uniforms, self.candidates)
 
     def draw_backbone(
         self,
@@ -247,7 +236,7 @@ class ProteinModel(nn.Module):
         if box is not None:
             box = box.repeat(samples, 1, 1)
         if beads is not None:
-            beads = self._repeat_beads(beads, samples)
+            beads = beads_of_samples(beads, samples)
         return self.backbone(c_alpha, frames, angles, twists, chain, end_uniforms, given, box, beads)
 
     def _end_uniforms(self, chain: Chain, keys: Tensor) -> Tensor:
@@ -272,7 +261,7 @@ class ProteinModel(nn.Module):
         candidates = self._draw_candidates(backbone, chain, keys, given, box, number)
         if beads is not None:
             uniforms = uniform(keys, self.bead_stream, counters([chain.n_residues], keys)).flatten(0, 1)
-            candidates = self._choose_by_beads(candidates, backbone.atoms, beads, uniforms)
+            candidates = choose_by_beads(candidates, backbone.atoms, beads, uniforms, self.candidates)
         if given is not None:
             candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
         candidates, _ = self.disulfides(

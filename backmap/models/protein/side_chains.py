@@ -491,7 +491,7 @@ def _kept(given: Given | None, placed: Tensor, rows: Tensor, slots: Tensor) -> T
 
 
 @functools.cache
-def _handed_centres() -> np.ndarray:
+def handed_centres() -> np.ndarray:
     """Return the slots (20, 2, 4) of chiral centres and three neighbours with a positive triple product.
 
     The centres are CA and, where a side chain branches out of the plane, the branching atom. A single centre
@@ -512,11 +512,16 @@ def _handed_centres() -> np.ndarray:
 
 def wrong_hand(atoms: Tensor, types: Tensor) -> Tensor:
     """Return which residues (..., residues, 15, 3) have a centre of the wrong chirality."""
-    slots = torch.from_numpy(_handed_centres()).to(types.device)[types]
-    rows = torch.arange(len(types), device=types.device)[:, None, None]
-    centre, *neighbours = atoms[..., rows, slots, :].unbind(dim=-2)
-    first, second, third = (neighbour - centre for neighbour in neighbours)
-    return ((torch.linalg.cross(first, second, dim=-1) * third).sum(dim=-1) < 0).any(dim=-1)
+    return wrong_hand_of(atoms, torch.from_numpy(handed_centres()).to(types.device)[types])
+
+
+def wrong_hand_of(atoms: Tensor, centres: Tensor) -> Tensor:
+    """Return where one of the :func:`handed_centres` (residues, 2, 4) of atoms has the wrong chirality."""
+    flat = torch.arange(len(centres), device=centres.device)[:, None, None] * atoms.shape[-2] + centres
+    points = atoms.flatten(-3, -2).index_select(-2, flat.flatten()).unflatten(-2, flat.shape)
+    away = points[..., 1:, :] - points[..., :1, :]
+    turned = torch.linalg.cross(away[..., 0, :], away[..., 1, :], dim=-1)
+    return ((turned * away[..., 2, :]).sum(dim=-1) < 0).any(dim=-1)
 
 
 def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:

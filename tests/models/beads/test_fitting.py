@@ -29,8 +29,7 @@ def displaced(seed: int = 0) -> torch.Tensor:
 
 
 def fit(mapping: str, atoms: torch.Tensor, evidence: BeadEvidence) -> torch.Tensor:
-    structure = crystal()
-    return BeadFitter(structure.topology, structure.linked, evidence.table, "cpu").fit(atoms, evidence)
+    return BeadFitter(crystal().chain, evidence.table).fit(atoms, evidence)
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS)
@@ -81,8 +80,8 @@ def test_least_motion_brings_every_bead_home():
 
 
 def test_branched_atoms_are_those_with_three_bonds():
-    bonds = np.array([[0, 1], [1, 2], [1, 3], [3, 4], [3, 5], [3, 6], [6, 7]])
-    assert branched_atoms(bonds).tolist() == [[1, 0, 2, 3], [3, 1, 4, 5]]
+    bonds = torch.tensor([[0, 1], [1, 2], [1, 3], [3, 4], [3, 5], [3, 6], [6, 7]])
+    assert branched_atoms(bonds, 8).tolist() == [[1, 0, 2, 3], [3, 1, 4, 5]]
 
 
 def test_fitting_removes_overlaps():
