@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backmap.cg.config import FAMILY
+from backmap.chemistry.bead_mapping import BeadMapping, load_mapping
 from backmap.errors import InputError
 from backmap.models.model_file import ModelFile, read_model_file
-from backmap.models.shipped import ShippedModel, read_model, require_model
+from backmap.models.shipped import ShippedModel, read_estimator, read_model, require_model
 from backmap.runs.request import Building
 
 from .console import tell
@@ -31,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="TorchScript, or (temporal models) machine code for this processor (%(default)s)",
     )
     add_option(parser, Building, "ddim_steps")
+    add(
+        "--beads",
+        metavar="BEADS",
+        help="(protein models) beads that the module takes instead of C-alphas: a mapping of `backmap beads`, or "
+        "the file of one",
+    )
+    add_option(parser, Building, "bead_model")
     add("--overwrite", action="store_true", help="replace an existing file")
     add("--quiet", action="store_true", help="show no summary line")
 
@@ -50,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from backmap.export.torchscript import save_torchscript
     from backmap.io import StagedFiles
 
+    beads = _read_beads(arguments, family)
     model = load_force_field(source) if family == FAMILY else file.load()
     _check_steps(arguments, family, model)
     metadata = {
@@ -59,16 +68,23 @@ def run(arguments: argparse.Namespace) -> int:
         "config": file.header.config,
         "provenance": file.header.provenance,
     }
+    inputs, estimator = [source], None
+    if beads is not None:
+        mapping, bead_model = beads
+        inputs.append(Path(bead_model.name))
+        metadata["bead_model"] = {"name": bead_model.name, "sha256": bead_model.sha256}
+        estimator = mapping, bead_model.load()
     card = ShippedModel(source.stem, source).card
-    with StagedFiles(overwrite=arguments.overwrite, inputs=[source]) as files:
+    with StagedFiles(overwrite=arguments.overwrite, inputs=inputs) as files:
         staged = files.add(arguments.output)
         if arguments.format == "aot":
             save_ahead_of_time(staged, model, metadata, card)
         else:
-            save_torchscript(staged, model, metadata, card, arguments.ddim_steps)
+            save_torchscript(staged, model, metadata, card, arguments.ddim_steps, estimator)
     if not arguments.quiet:
         size = Path(arguments.output).stat().st_size / 1e6
-        what = f"{arguments.model} ({family}, {size:.1f} MB)"
+        taken = "" if beads is None else f"beads {beads[0].name}, "
+        what = f"{arguments.model} ({family}, {taken}{size:.1f} MB)"
         tell(f"exported {what} -> {arguments.output}")
     return 0
 
@@ -77,6 +93,23 @@ def _read(name: str) -> ModelFile:
     """Read a model that builds atoms, or a coarse-grained force field."""
     file = ModelFile(name, read_model_file(require_model(name)))
     return file if file.family == FAMILY else read_model(name)
+
+
+def _read_beads(arguments: argparse.Namespace, family: str) -> tuple[BeadMapping, ModelFile] | None:
+    """Read the mapping whose beads the module takes, and the model that estimates C-alphas from them."""
+    if arguments.beads is None:
+        if arguments.bead_model is not None:
+            raise InputError("bead-model: applies only with --beads")
+        return None
+    if family != "protein" or arguments.format == "aot":
+        raise InputError(f"--beads: applies only to protein models as TorchScript; {arguments.model} is not one")
+    mapping = load_mapping(arguments.beads)
+    if mapping.main_is_c_alpha:
+        raise InputError(
+            f"--beads: beads {mapping.name} include the C-alphas, for which exported models are not made yet; "
+            "export without --beads, and pass the C-alphas"
+        )
+    return mapping, read_estimator(mapping, arguments.bead_model)
 
 
 def _check_steps(arguments: argparse.Namespace, family: str, model: torch.nn.Module) -> None:

@@ -136,6 +136,6 @@ def check_draw(samples: int, bead_noise: float, most_noise_nm: float, kept: str)
         raise ValueError(f"samples is {samples}; it must be at least 1")
     if not (bead_noise == -1.0 or 0.0 <= bead_noise <= most_noise_nm):
         raise ValueError(
-            f"bead_noise is {bead_noise}: give a standard deviation of at most {most_noise_nm} nm, 0 to estimate "
+            f"bead_noise is {bead_noise}: give a standard deviation of at most 0.3 nm, 0 to estimate "
             f"it, or -1 to keep all {kept}"
         )

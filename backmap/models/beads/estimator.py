@@ -123,7 +123,9 @@ class CAlphaEstimator(nn.Module):
         features = torch.cat(parts, dim=-1)
         found = self.trunk(features)
         offsets = torch.einsum("frk,frkx->frx", found[..., :3] * self.unit_nm, axes)
-        noise = self.least_noise_nm + self.unit_nm * nn.functional.softplus(found[..., 3] - 2.0)
+        # In double precision: its last bits depend on where in memory a number stands.
+        share = nn.functional.softplus(found[..., 3].double() - 2.0).to(found.dtype)
+        noise = self.least_noise_nm + self.unit_nm * share
         moved = (~exact).to(beads.dtype)
         return main + offsets * moved[:, None], noise * moved
 

@@ -134,8 +134,8 @@ class NoiseEstimator(nn.Module):
         rows = torch.nonzero(inner & (exact == following)).squeeze(-1)
         after = chain.following[rows]
         along = torch.linalg.vector_norm(c_alpha[:, after] - c_alpha[:, rows], dim=-1)
-        kinds_along = self.n_types * columns**2 + chain.types[rows] * self.n_types + chain.types[after]
-        kinds_along = torch.where(exact[rows], len(self.expected), kinds_along)
+        kinds_along = self.n_types * columns * columns + chain.types[rows] * self.n_types + chain.types[after]
+        kinds_along = kinds_along.masked_fill(exact[rows], len(self.expected))
         usual = (along > self.bond_range_nm[0]) & (along < self.bond_range_nm[1])
         return (
             torch.cat([within, along], dim=1),
