@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--beads",
         metavar="BEADS",
-        help="(protein models) beads that the module takes instead of C-alphas: a mapping of `backmap beads`, or "
-        "the file of one",
+        help="(protein models) beads that the module takes instead of C-alphas: a mapping of `backmap beads`, "
+        "or the file of one",
     )
     add_option(parser, Building, "bead_model")
     add("--overwrite", action="store_true", help="replace an existing file")
@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from backmap.export.ahead_of_time import save_ahead_of_time
     from backmap.export.torchscript import save_torchscript
     from backmap.io import StagedFiles
+    from backmap.models.beads.estimator import CAlphaEstimator
 
     beads = _read_beads(arguments, family)
     model = load_force_field(source) if family == FAMILY else file.load()
@@ -73,7 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
         mapping, bead_model = beads
         inputs.append(Path(bead_model.name))
         metadata["bead_model"] = {"name": bead_model.name, "sha256": bead_model.sha256}
-        estimator = mapping, bead_model.load()
+        loaded = bead_model.load()
+        assert isinstance(loaded, CAlphaEstimator)
+        estimator = mapping, loaded
     card = ShippedModel(source.stem, source).card
     with StagedFiles(overwrite=arguments.overwrite, inputs=inputs) as files:
         staged = files.add(arguments.output)
@@ -102,11 +105,13 @@ def _read_beads(arguments: argparse.Namespace, family: str) -> tuple[BeadMapping
             raise InputError("bead-model: applies only with --beads")
         return None
     if family != "protein" or arguments.format == "aot":
-        raise InputError(f"--beads: applies only to protein models as TorchScript; {arguments.model} is not one")
+        raise InputError(
+            f"--beads: applies only to protein models as TorchScript; {arguments.model} is not one"
+        )
     mapping = load_mapping(arguments.beads)
     if mapping.main_is_c_alpha:
         raise InputError(
-            f"--beads: beads {mapping.name} include the C-alphas, for which exported models are not made yet; "
+            f"--beads: beads {mapping.name} include the C-alphas, which exported models do not support; "
             "export without --beads, and pass the C-alphas"
         )
     return mapping, read_estimator(mapping, arguments.bead_model)

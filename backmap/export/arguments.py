@@ -111,7 +111,9 @@ def check_offsets(chain_offsets: Tensor, residues: int, like: Tensor) -> None:
     if chain_offsets.dim() != 1 or chain_offsets.dtype != torch.int64 or len(chain_offsets) < 2:
         raise ValueError("chain_offsets must be int64 of shape (chains + 1,) with at least one chain")
     if chain_offsets.device != like.device:
-        raise ValueError(f"chain_offsets is on {chain_offsets.device}, but the positions are on {like.device}")
+        raise ValueError(
+            f"chain_offsets is on {chain_offsets.device}, but the positions are on {like.device}"
+        )
     if int(chain_offsets[0]) != 0 or int(chain_offsets[-1]) != residues:
         raise ValueError(f"chain_offsets must start at 0 and end at the number of residues, {residues}")
     if bool((chain_offsets[1:] <= chain_offsets[:-1]).any()):

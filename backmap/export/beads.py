@@ -13,7 +13,6 @@ from backmap.export.arguments import (
     check_bonds,
     check_box,
     check_draw,
-    check_offsets,
     check_positions,
     check_sequence,
     check_vector,
@@ -158,7 +157,15 @@ class ExportedBeads(nn.Module):
                 last = min(first + step, frames)
                 part = box[first:last] if box is not None else None
                 atoms[:, first:last] = self._build(
-                    beads[first:last], table, chain, terms, numbers[first:last], part, samples, seed, bead_noise
+                    beads[first:last],
+                    table,
+                    chain,
+                    terms,
+                    numbers[first:last],
+                    part,
+                    samples,
+                    seed,
+                    bead_noise,
                 )
             return atoms.masked_fill_(~mask.unsqueeze(-1), 0.0), mask
 

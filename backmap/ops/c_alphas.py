@@ -87,7 +87,8 @@ def draw_c_alphas(
 
     but by at most `largest_step`, where r is a vector of nearly normal random numbers (sums of four uniform
     numbers) hashed from (key, n, residue, axis). Two rounds then restore the bonds, first the even, then the
-    odd ones, then those that close rings, by moving both ends equally. Twenty rounds precede the first and follow the last step.
+    odd ones, then those that close rings, by moving both ends equally. Twenty rounds precede the
+    first and follow the last step.
 
     Where an angle is above 160 or below 20 degrees, the force on the dihedral is damped: it vanishes on a
     straight line instead of diverging.

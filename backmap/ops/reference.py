@@ -495,9 +495,7 @@ def draw_c_alphas(
         ) -> Tensor:
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
-                energy = c_alpha_energy(
-                    x, kinds, weight, table, first_angle, last_angle, following
-                ).sum()
+                energy = c_alpha_energy(x, kinds, weight, table, first_angle, last_angle, following).sum()
                 free = spread > 0
                 energy = energy + ((x - bead)[free] / spread[free, None]).square().sum() / 2
                 i, j = near.triu().nonzero(as_tuple=True)
@@ -673,10 +671,8 @@ def _draw_near(probabilities: Tensor, before: Tensor, window: Tensor, uniforms: 
     return torch.where(inside > 1e-12, drawn, before.unsqueeze(-1)).squeeze(-1)
 
 
-def _restore_bonds(
-    x: Tensor, bonds: Tensor, noise: Tensor, rounds: int, following: Tensor | None
-) -> None:
-    """Restore the bond lengths in place by moving both ends; first even bonds, odd ones, and those of rings."""
+def _restore_bonds(x: Tensor, bonds: Tensor, noise: Tensor, rounds: int, following: Tensor | None) -> None:
+    """Restore the bond lengths in place by moving both ends: even bonds, odd ones, those of rings."""
     free = (noise > 0).to(x.dtype).unsqueeze(-1)
     after = _after(len(x), following)
     ahead = after == torch.arange(1, len(x) + 1)

@@ -64,7 +64,8 @@ typedef struct {
 
 /* Build all atoms.
  *
- * c_alpha          (frames, residues, 3)
+ * c_alpha          (frames, residues, 3); for a model exported with --beads (frames, beads, 3), residue by residue in
+ *                  the order of bead_names in the file's metadata
  * samples          structures per frame
  * seed             of the random numbers: the same seed and the same numbers give the same atoms
  * atoms            out: (samples, frames, residues, 15, 3); zero where there is no atom

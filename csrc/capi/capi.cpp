@@ -196,6 +196,20 @@ void copy_out(const Tensor& result, T* array, int64_t wanted) {
   std::copy_n(values.const_data_ptr<T>(), wanted, array);
 }
 
+// How many positions a frame has: one a residue, or the beads of the model's mapping.
+int64_t positions_per_frame(const Model& model, const int64_t* residue_types, int64_t residues) {
+  if (!model.module.hasattr("bead_counts")) return residues;
+  const Tensor counts = model.module.attr("bead_counts").toTensor().cpu();
+  int64_t beads = 0;
+  for (int64_t i = 0; i < residues; ++i) {
+    const int64_t type = residue_types[i];
+    if (type < 0 || type >= counts.numel()) refuse("residue_types must be numbers from backmap_residue_type");
+    beads += counts.const_data_ptr<int64_t>()[type];
+  }
+  if (beads < 1) refuse("these residues have no beads in the model's mapping");
+  return beads;
+}
+
 template <class Real>
 void reconstruct(const backmap_model* handle, const backmap_system* system, const Real* c_alpha, int64_t samples,
                  int64_t seed, Real* atoms, int64_t atoms_capacity, uint8_t* mask) {
@@ -206,8 +220,9 @@ void reconstruct(const backmap_model* handle, const backmap_system* system, cons
   if (s.chains > s.residues) refuse("there are more chains than residues");
   require_room("atoms", atoms, atoms_capacity, wanted);
   const auto real = c10::CppTypeToScalarType<Real>::value;
-  std::vector<c10::IValue> inputs{model->tensor(given("c_alpha", c_alpha), {s.frames, s.residues, 3}, real),
-                                  model->tensor(given("residue_types", s.residue_types), {s.residues}, at::kLong),
+  const int64_t points = positions_per_frame(*model, given("residue_types", s.residue_types), s.residues);
+  std::vector<c10::IValue> inputs{model->tensor(given("c_alpha", c_alpha), {s.frames, points, 3}, real),
+                                  model->tensor(s.residue_types, {s.residues}, at::kLong),
                                   model->tensor(given("chain_offsets", s.chain_offsets), {s.chains + 1}, at::kLong),
                                   samples,
                                   seed,

@@ -1,33 +1,46 @@
-// Reads the C-alphas of a PDB file, builds all atoms with a model that `backmap export` wrote, writes a PDB file, and
-// prints how fast it was, all without Python: all_atoms MODEL.ts INPUT.pdb OUTPUT.pdb [SEED [REPEATS]]
+// Reads the C-alphas of a PDB file, or the beads for which the model was exported, builds all atoms with a model that
+// `backmap export` wrote, writes a PDB file, and prints how fast it was, all without Python:
+// all_atoms MODEL.ts INPUT.pdb OUTPUT.pdb [SEED [REPEATS]]
 #include <torch/script.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace {
 
+using Place = std::array<double, 3>;  // in Angstrom as in PDB files
+
 struct Residue {
-  std::string name, label;  // of the type, and columns 22 to 27: chain, number, insertion code
-  double x, y, z;           // of the C-alpha, in Angstrom as in PDB files
+  std::string name, label;             // of the type, and columns 22 to 27: chain, number, insertion code
+  std::map<std::string, Place> beads;  // by name
 };
 
-std::vector<Residue> read_c_alphas(const std::string& path) {
+std::string without_spaces(std::string text) {
+  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+  return text;
+}
+
+std::vector<Residue> read_residues(const std::string& path) {
   std::ifstream file(path);
   if (!file) throw std::runtime_error(path + " cannot be read");
   std::vector<Residue> residues;
   for (std::string line; std::getline(file, line) && line.rfind("ENDMDL", 0) != 0;) {
-    if (line.size() < 54 || line.rfind("ATOM", 0) != 0 || line.substr(12, 4) != " CA ") continue;
+    if (line.size() < 54 || line.rfind("ATOM", 0) != 0) continue;
     if (line[16] != ' ' && line[16] != 'A') continue;  // the first of several locations
-    residues.push_back({line.substr(17, 3), line.substr(21, 6), std::stod(line.substr(30, 8)),
-                        std::stod(line.substr(38, 8)), std::stod(line.substr(46, 8))});
+    const std::string label = line.substr(21, 6);
+    if (residues.empty() || residues.back().label != label) residues.push_back({line.substr(17, 3), label, {}});
+    residues.back().beads[without_spaces(line.substr(12, 4))] = {
+        std::stod(line.substr(30, 8)), std::stod(line.substr(38, 8)), std::stod(line.substr(46, 8))};
   }
-  if (residues.empty()) throw std::runtime_error(path + " contains no C-alphas");
+  if (residues.empty()) throw std::runtime_error(path + " contains no residues");
   return residues;
 }
 
@@ -51,11 +64,22 @@ std::pair<at::Tensor, at::Tensor> describe(const std::vector<Residue>& residues,
   return {at::tensor(types, at::kLong), at::tensor(offsets, at::kLong)};
 }
 
-at::Tensor positions(const std::vector<Residue>& residues) {
+// The beads of each residue in the order of the model, by default its C-alpha.
+at::Tensor positions(const std::vector<Residue>& residues, const at::Tensor& types, const torch::jit::Module& model) {
+  std::vector<std::vector<std::string>> wanted(20, {"CA"});
+  if (model.hasattr("bead_names")) {
+    wanted.clear();
+    for (const c10::IValue& names : model.attr("bead_names").toListRef()) wanted.push_back(strings(names));
+  }
   std::vector<double> values;
-  for (const Residue& residue : residues) values.insert(values.end(), {residue.x, residue.y, residue.z});
-  const int64_t count = residues.size();
-  return at::tensor(values, at::kDouble).view({1, count, 3}) / 10;  // to nm
+  for (size_t i = 0; i < residues.size(); ++i)
+    for (const std::string& name : wanted[types[i].item<int64_t>()]) {
+      const auto found = residues[i].beads.find(name);
+      if (found == residues[i].beads.end())
+        throw std::runtime_error("residue " + residues[i].name + " " + residues[i].label + " has no " + name);
+      values.insert(values.end(), found->second.begin(), found->second.end());
+    }
+  return at::tensor(values, at::kDouble).view({1, -1, 3}) / 10;  // to nm
 }
 
 void write_pdb(const std::string& path, const std::vector<Residue>& residues, const at::Tensor& types,
@@ -89,10 +113,10 @@ int run(int argc, char** argv) {
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
   torch::jit::Module model = torch::jit::load(argv[1]);
-  const std::vector<Residue> residues = read_c_alphas(argv[2]);
+  const std::vector<Residue> residues = read_residues(argv[2]);
   const auto [types, offsets] = describe(residues, model);
   c10::InferenceMode guard;
-  const std::vector<c10::IValue> inputs{positions(residues), types, offsets, samples, seed};
+  const std::vector<c10::IValue> inputs{positions(residues, types, model), types, offsets, samples, seed};
   const auto built = model.forward(inputs).toTuple();
   const double start = std::chrono::duration<double>(Clock::now() - begin).count();
   const at::Tensor atoms = built->elements()[0].toTensor()[0][0], mask = built->elements()[1].toTensor();

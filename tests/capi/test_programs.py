@@ -77,10 +77,30 @@ def test_example_writes_the_atoms_that_python_writes(programs, tmp_path):
     assert (np.abs(built.xyz - expected.xyz).max(axis=-1) > 3e-4).mean() < 0.05
 
 
+def test_example_builds_from_the_beads_of_a_mapping(programs, tmp_path):
+    model, beads, output = tmp_path / "martini3.ts", tmp_path / "beads.pdb", tmp_path / "output.pdb"
+    assert main(["export", "protein", "--beads", "martini3", "-o", str(model), "--quiet"]) == 0
+    assert (
+        main(["coarse-grain", "examples/2bf5.pdb.gz", "--beads", "martini3", "-o", str(beads), "--quiet"])
+        == 0
+    )
+    said = run(programs / "all_atoms", model, beads, output, "4", "1")
+    assert said.startswith("183 residues")
+    expected = backmap.reconstruct(str(beads), beads="martini3", seed=4, device="cpu")
+    built = mdtraj.load(output)
+    assert [str(atom) for atom in built.topology.atoms] == [str(atom) for atom in expected.topology.atoms]
+    assert (np.abs(built.xyz - expected.xyz).max(axis=-1) > 3e-4).mean() < 0.05
+    c_alphas = tmp_path / "c_alphas.pdb"
+    expected.atom_slice(expected.topology.select("name CA")).save_pdb(c_alphas)
+    wrong = [programs / "all_atoms", model, c_alphas, output]
+    result = subprocess.run(wrong, capture_output=True, text=True)
+    assert result.returncode == 1 and "has no BB" in result.stderr
+
+
 def test_example_explains_what_is_wrong(programs, model_file, tmp_path):
     for arguments, message in (
         ([model_file, tmp_path / "nothing.pdb", "out.pdb"], "cannot be read"),
-        ([model_file, model_file, "out.pdb"], "contains no C-alphas"),
+        ([model_file, model_file, "out.pdb"], "contains no residues"),
         ([tmp_path / "nothing.ts", model_file, "out.pdb"], "No such file"),
         ([], "usage"),
     ):

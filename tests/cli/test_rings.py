@@ -130,7 +130,11 @@ def test_rings_of_noisy_c_alphas_close(c_alphas, tmp_path, noise):
     for sample, whole in enumerate(built):
         np.testing.assert_array_equal(np.stack([part.xyz[sample] for part in stream]), whole.xyz)
         place = {(atom.residue.index, atom.name): atom.index for atom in whole.topology.atoms}
-        ends = [[place[9, "C"], place[0, "N"]], [place[9, "CA"], place[0, "N"]], [place[9, "CA"], place[0, "CA"]]]
+        ends = [
+            [place[9, "C"], place[0, "N"]],
+            [place[9, "CA"], place[0, "N"]],
+            [place[9, "CA"], place[0, "CA"]],
+        ]
         bond, angle, step = mdtraj.compute_distances(whole, ends, periodic=False).T
         assert np.abs(bond - 0.133).max() < 0.012 and np.abs(angle - 0.243).max() < 0.03
         off = np.abs(step[step > 0.34] - 0.3805)

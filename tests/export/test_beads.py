@@ -52,7 +52,12 @@ def frames_of(structure: Beaded, mapping: str, noise_nm: float, n_frames: int = 
 
 
 def by_python(
-    model, structure: Beaded, mapping: str, beads: torch.Tensor, rule: CAlphaRule, box: torch.Tensor | None = None
+    model,
+    structure: Beaded,
+    mapping: str,
+    beads: torch.Tensor,
+    rule: CAlphaRule,
+    box: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """What ``backmap reconstruct`` builds with two samples and seed 11."""
     layout, origin = structure.layout(mapping), beads[:, :1]
@@ -109,7 +114,10 @@ def test_breaks_are_found(exported):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda call: call | {"beads": call["beads"][:, 1:]}, "beads has .* beads a frame; these residues have"),
+        (
+            lambda call: call | {"beads": call["beads"][:, 1:]},
+            "beads has .* beads a frame; these residues have",
+        ),
         (lambda call: call | {"beads": call["beads"] * torch.nan}, "not finite"),
         (lambda call: call | {"bead_noise": 0.5}, "at most 0.3 nm"),
         (lambda call: call | {"samples": 0}, "at least 1"),

@@ -75,7 +75,7 @@ def test_strained_residues_are_drawn_again(model, monkeypatch):
     structure = crystal(50)
     engine, beads = builder(model, "martini3", structure=structure), structure.beads("martini3")
     again = build(engine, beads, samples=8)
-    monkeypatch.setattr(bead_builder, "_REDRAWS", 0)
+    monkeypatch.setattr(bead_builder, "REDRAWS", 0)
     once = build(engine, beads, samples=8)
     changed = (once != again).flatten(1).any(dim=1)
     assert engine.strained(once).any(dim=-1)[changed].all() and 0 < changed.sum() < 8

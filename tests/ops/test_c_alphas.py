@@ -163,7 +163,9 @@ def test_bad_input():
     c_alpha_energy(**arguments)
     with pytest.raises(ValueError, match="kinds must lie in"):
         c_alpha_energy(**{**arguments, "kinds": torch.full((8,), 3)})
-    with pytest.raises(ValueError, match="following must be -1, the next residue, or the first one of a ring"):
+    with pytest.raises(
+        ValueError, match="following must be -1, the next residue, or the first one of a ring"
+    ):
         c_alpha_energy(**arguments, following=torch.tensor([2, 2, 3, 4, 5, 6, 7, -1]))
     with pytest.raises(ValueError, match="table must have shape"):
         c_alpha_energy(**{**arguments, "table": torch.zeros(3, 5, 7, 4)})

@@ -64,9 +64,7 @@ def penalty_gradient(
     )
 
 
-def strained_bonds(
-    atoms: Tensor, terms: dict[str, Tensor], strained_share: float = STRAINED_BOND
-) -> Tensor:
+def strained_bonds(atoms: Tensor, terms: dict[str, Tensor], strained_share: float = STRAINED_BOND) -> Tensor:
     """Return which residues (..., residues) have a strained bond in atoms (..., residues, slots, 3).
 
     ``terms`` contains ``bonds`` (bonds, 2) int64, as flat indices of atoms, and ``bond_lengths`` in nm.

@@ -1,5 +1,6 @@
 """Bonds, angles and exclusions of any protein, from those of its residues. Can be compiled by TorchScript."""
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -53,7 +54,10 @@ class LocalTerms(nn.Module):
             "peptide_lengths": across.table("bonds", "bond_lengths", across.between)["bond_lengths"][:, 0],
             **own.table("spans", "span_lengths", own.every),
             **own.table("exclusions", "", own.every),
-            **{f"{name}_across": rows for name, rows in across.table("spans", "span_lengths", across.between).items()},
+            **{
+                f"{name}_across": rows
+                for name, rows in across.table("spans", "span_lengths", across.between).items()
+            },
             "exclusions_across": across.table("exclusions", "", across.between)["exclusions"],
         }
         for name, table in tables.items():
@@ -164,7 +168,9 @@ class _Entries:
         self._slots = length * ATOM_SLOTS
         self._rows = len(counts) // self._slots
 
-    def table(self, name: str, lengths: str, chosen) -> dict[str, np.ndarray]:
+    def table(
+        self, name: str, lengths: str, chosen: Callable[[np.ndarray], np.ndarray]
+    ) -> dict[str, np.ndarray]:
         """Return some of the terms as slots (chains, entries, 2), and their lengths (chains, entries)."""
         atoms = self._atoms[name]
         chain, slots = atoms[:, 0] // self._slots, atoms % self._slots

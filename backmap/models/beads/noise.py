@@ -100,7 +100,7 @@ class NoiseEstimator(nn.Module):
 
     @torch.jit.export
     def noticed(self, beads: Tensor, c_alpha: Tensor, table: BeadTable, chain: Chain) -> Tensor:
-        """Return the noise (frames,) float64 in nm; zero where beads may well be exact; see :meth:`forward`."""
+        """Return the noise (frames,) float64 in nm, zero where beads may well be exact."""
         noise, evidence = self.forward(beads, c_alpha, table, chain)
         least = max(self.least_noise_nm, self.chance_noise_nm)
         return noise * ((noise > least) & (evidence > self.least_evidence))

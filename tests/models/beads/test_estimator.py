@@ -99,3 +99,15 @@ def test_candidates_without_beads_are_drawn_evenly():
     beads = BeadEvidence(table, torch.empty(1, 0, 3), torch.zeros(1))
     chosen = choose_by_beads(candidates, torch.zeros(1, 1, 4, 3), beads, torch.full((1, 1), 0.7), 4)
     assert chosen[0, 0, :, 0, 0].tolist() == [1.0, 3.0, 5.0, 7.0]
+
+
+def test_estimates_do_not_depend_on_the_other_frames_at_all():
+    """Not even in their last bits, or a resumed run could differ from an uninterrupted one."""
+    network, exact = untrained("residue-centre"), crystal(0, 11).beads("residue-centre")
+    beads = exact + 0.01 * torch.randn(9, *exact.shape[1:], generator=torch.Generator().manual_seed(0))
+    table = bead_table(crystal(0, 11).layout("residue-centre"))
+    with torch.inference_mode():
+        together = network(beads, table, crystal(0, 11).chain)
+        for frame in range(9):
+            alone = network(beads[frame : frame + 1].clone(), table, crystal(0, 11).chain)
+            assert all(torch.equal(one[0], many[frame]) for one, many in zip(alone, together, strict=True))

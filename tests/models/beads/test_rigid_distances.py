@@ -46,7 +46,9 @@ def test_errors_of_single_residues_do_not_count():
 def test_frames_do_not_depend_on_each_other():
     structure = crystal()
     distances = RigidDistances(bead_table(structure.layout("sirah")), structure.chain)
-    beads = structure.beads("sirah").expand(3, -1, -1) + 0.02 * torch.randn(3, len(structure.layout("sirah").residues), 3)
+    beads = structure.beads("sirah").expand(3, -1, -1) + 0.02 * torch.randn(
+        3, len(structure.layout("sirah").residues), 3
+    )
     assert torch.equal(distances.noise(beads), torch.cat([distances.noise(part[None]) for part in beads]))
 
 
