@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--beads",
         metavar="BEADS",
-        help="(protein models) beads that the module takes instead of C-alphas: a mapping of `backmap beads`, "
-        "or the file of one",
+        help="(protein models) beads that the module takes instead of C-alphas: a mapping of `backmap "
+        "beads`, or the file of one",
     )
     add_option(parser, Building, "bead_model")
     add("--overwrite", action="store_true", help="replace an existing file")
