@@ -521,6 +521,10 @@ def c_alpha_beads_in_a_box(batch, dtype, **sizes: int) -> Arguments:
     return {**c_alpha_beads(batch, dtype, **sizes), "box": box.expand(*batch, 3, 3).clone()}
 
 
+def c_alpha_beads_of_rings(batch, dtype, **sizes: int) -> Arguments:
+    return {**followed_in_rings(c_alpha_beads_in_a_box(batch, dtype, **sizes)), "temperature": 0.2}
+
+
 def followed_in_rings(arguments: Arguments) -> Arguments:
     """The same arguments, with rings of eight residues between chains of three."""
     residues = len(arguments["kinds"])
@@ -538,10 +542,6 @@ def followed_in_rings(arguments: Arguments) -> Arguments:
 
 def c_alpha_windows_of_rings(batch, dtype, **sizes: int) -> Arguments:
     return followed_in_rings(c_alpha_windows(batch, dtype, **sizes))
-
-
-def c_alpha_beads_of_rings(batch, dtype, **sizes: int) -> Arguments:
-    return {**followed_in_rings(c_alpha_beads(batch, dtype, **sizes)), "temperature": 0.2}
 
 
 def kind_range(arguments: Arguments) -> range:
@@ -569,7 +569,14 @@ def c_alpha_operators() -> list[Operator]:
         Operator("c_alpha_energy", c_alpha_windows, WINDOW_SIZES, **energy),
         Operator("c_alpha_energy", c_alpha_windows_of_rings, WINDOW_SIZES, **energy, variant=" of rings"),
         Operator("draw_c_alphas", c_alpha_beads, WINDOW_SIZES, **draw),
-        Operator("draw_c_alphas", c_alpha_beads_of_rings, WINDOW_SIZES, **draw, variant=" of rings"),
+        Operator(
+            "draw_c_alphas",
+            c_alpha_beads_of_rings,
+            WINDOW_SIZES,
+            **draw,
+            bad_contents={"box": bad_boxes},
+            variant=" of rings in a box",
+        ),
         Operator(
             "draw_c_alphas",
             c_alpha_beads_in_a_box,
