@@ -770,6 +770,8 @@ class _ContactTable(NamedTuple):
 def _contact_energy(table: _ContactTable, own: Tensor, others: Tensor, distance: Tensor) -> Tensor:
     """Return energies (*, own atoms, other atoms) of atoms of given classes at given distances."""
     n_classes, last = table.contacts.shape[0], table.contacts.shape[2] - 1
+    if n_classes == 0:
+        return torch.zeros_like(distance)
     place = distance.square() * (last / table.reach**2)
     known = ((own >= 0) & (own < n_classes))[:, None] & (others >= 0) & (others < n_classes)
     inside = (place < last) & known
