@@ -63,6 +63,8 @@ def draw_c_alphas(
     contact_distance: float,
     contact_strength: float,
     box: Tensor | None = None,
+    other_keys: Tensor | None = None,
+    turns: Tensor | None = None,
 ) -> Tensor:
     """Draw C-alphas near beads by Langevin dynamics with annealing and fixed bond lengths.
 
@@ -73,8 +75,10 @@ def draw_c_alphas(
         -m gradient + sqrt(2 m temperature (N - 1 - n) / N) r,  m = min(step_size, noise^2 / 2),
 
     but by at most `largest_step`, where r is a vector of nearly normal random numbers (sums of four uniform
-    numbers) hashed from (key, n, residue, axis). Two rounds then restore the bonds, first the even and then
-    the odd ones, by moving both ends equally. Twenty rounds precede the first and follow the last step.
+    numbers) hashed from (key, n, residue, axis). With `other_keys`, r is cos(turn) times that of the one
+    stream plus sin(turn) times that of the other, so that frames whose turns differ little move alike. Two
+    rounds then restore the bonds, first the even and then the odd ones, by moving both ends equally. Twenty
+    rounds precede the first and follow the last step.
 
     Where an angle is above 160 or below 20 degrees, the force on the dihedral is damped: it vanishes on a
     straight line instead of diverging.
@@ -108,6 +112,10 @@ def draw_c_alphas(
         In kT / nm^2.
     box : Tensor (*, 3, 3) or (3, 3), dtype of `beads`, optional
         Vectors of periodic boxes in nm, as rows, in reduced form; contacts are between nearest images.
+    other_keys : Tensor (*), int64, optional
+        Second random stream of each frame.
+    turns : Tensor (*), dtype of `beads`, optional
+        Angle in radians from the first stream to the second; required with `other_keys`.
 
     Returns
     -------
@@ -143,4 +151,6 @@ def draw_c_alphas(
         contact_distance,
         contact_strength,
         box,
+        other_keys,
+        turns,
     )

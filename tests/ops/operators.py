@@ -521,6 +521,11 @@ def c_alpha_beads_in_a_box(batch, dtype, **sizes: int) -> Arguments:
     return {**c_alpha_beads(batch, dtype, **sizes), "box": box.expand(*batch, 3, 3).clone()}
 
 
+def c_alpha_beads_between_streams(batch, dtype, **sizes: int) -> Arguments:
+    between = {"other_keys": torch.randint(1 << 30, batch), "turns": 1.5 * torch.rand(batch, dtype=dtype)}
+    return {**c_alpha_beads(batch, dtype, **sizes), **between}
+
+
 def kind_range(arguments: Arguments) -> range:
     return range(len(arguments["table"]))
 
@@ -558,6 +563,9 @@ def c_alpha_operators() -> list[Operator]:
             **draw,
             bad_contents={"box": bad_boxes},
             variant=" in a box",
+        ),
+        Operator(
+            "draw_c_alphas", c_alpha_beads_between_streams, WINDOW_SIZES, **draw, variant=" between streams"
         ),
     ]
 
