@@ -52,17 +52,21 @@ class FittedFrames(NamedTuple):
     deviation: Tensor | None = None
 
 
-class _Frames(NamedTuple):
-    """Frames that are built alike.
+class BeadFrames(NamedTuple):
+    """Frames, with what their beads tell.
 
     Attributes
     ----------
+    draws : Tensor, (frames,) bool
+        Whether their C-alphas are drawn; otherwise they are exact.
+    noise_nm : Tensor, (frames,) float32
+        Largest standard deviation of a coordinate of a bead.
     evidence : BeadEvidence
         Their beads.
     c_alpha : Tensor, (frames, residues, 3)
         Estimated C-alphas in nm.
-    spread : Tensor, (frames, residues) float64, optional
-        Standard deviation of a coordinate of a C-alpha in nm; without it, C-alphas are exact.
+    spread : Tensor, (frames, residues) float64
+        Standard deviation of a coordinate of a C-alpha in nm.
     numbers : Tensor, (frames,) int64
         Numbers of the frames.
     box : Tensor, (frames, 3, 3), optional
@@ -71,21 +75,30 @@ class _Frames(NamedTuple):
         Sites of other molecules.
     """
 
+    draws: Tensor
+    noise_nm: Tensor
     evidence: BeadEvidence
     c_alpha: Tensor
-    spread: Tensor | None
+    spread: Tensor
     numbers: Tensor
     box: Tensor | None
     obstacles: Obstacles | None
 
-    def select(self, rows: Tensor) -> _Frames:
+    @property
+    def drawn(self) -> bool:
+        """Whether the C-alphas of these frames, which are built alike, are drawn."""
+        return bool(self.draws[0])
+
+    def select(self, rows: Tensor | slice) -> BeadFrames:
         """Return some of the frames."""
         table, positions, tolerance = self.evidence
         obstacles = self.obstacles
-        return _Frames(
+        return BeadFrames(
+            self.draws[rows],
+            self.noise_nm[rows],
             BeadEvidence(table, positions[rows], tolerance[rows]),
             self.c_alpha[rows],
-            None if self.spread is None else self.spread[rows],
+            self.spread[rows],
             self.numbers[rows],
             None if self.box is None else self.box[rows],
             None if obstacles is None else Obstacles(obstacles.positions[..., rows, :, :], obstacles.radii),
@@ -178,29 +191,42 @@ class BeadBuilder:
         FittedFrames
             Atoms, and the noise of the beads.
         """
+        frames = self.describe(beads, numbers=numbers, box=box, obstacles=obstacles)
+        shape = samples, len(beads), self.chain.n_residues
+        atoms = torch.zeros(*shape, ATOM_SLOTS, 3, device=self.device)
+        expected = None if self._best is None else atoms.new_zeros(shape[1:])
+        for draws in (True, False):  # separately, so that no frame depends on the others of its batch
+            rows = torch.nonzero(frames.draws == draws).squeeze(-1)
+            if len(rows):
+                part = frames.select(rows)
+                built, off = self._draw(part, samples, seed, self._best)
+                atoms[:, rows] = self.repaired(built, part, seed)
+                if expected is not None and off is not None:
+                    expected[rows] = off
+        return FittedFrames(atoms, frames.noise_nm, expected)
+
+    @torch.inference_mode()
+    def describe(
+        self, beads: Tensor, *, numbers: Tensor, box: Tensor | None = None, obstacles: Obstacles | None = None
+    ) -> BeadFrames:
+        """Find out what the beads of frames tell; arguments as for :meth:`reconstruct`."""
         beads, numbers = beads.to(self.device, torch.float32), numbers.to(self.device)
         box = None if box is None else box.to(self.device, torch.float32)
         if obstacles is not None:
             obstacles = on_device(obstacles, self.device)
         estimate, deviation = self._estimate(beads)
         noise, drawn = self._noise(beads, estimate, deviation)
-        atoms = beads.new_zeros(samples, len(beads), self.chain.n_residues, ATOM_SLOTS, 3)
-        expected = None if self._best is None else atoms.new_zeros(atoms.shape[1:3])
-        for draws in (True, False):  # separately, so that no frame depends on the others of its batch
-            rows = torch.nonzero(drawn == draws).squeeze(-1)
-            if len(rows):
-                tolerance = TOLERANCE_PER_NOISE * noise[rows].amax(dim=1).float()
-                evidence = BeadEvidence(self._table, beads[rows], tolerance)
-                spread = (deviation[rows].square() + noise[rows].square()).sqrt() if draws else None
-                cell = None if box is None else box[rows]
-                beside = None
-                if obstacles is not None:
-                    beside = Obstacles(obstacles.positions[..., rows, :, :], obstacles.radii)
-                given = _Frames(evidence, estimate[rows], spread, numbers[rows], cell, beside)
-                atoms[:, rows], off = self._build(given, samples, seed)
-                if expected is not None and off is not None:
-                    expected[rows] = off
-        return FittedFrames(atoms, noise.amax(dim=1).float(), expected)
+        largest = noise.amax(dim=1).float()
+        return BeadFrames(
+            drawn,
+            largest,
+            BeadEvidence(self._table, beads, TOLERANCE_PER_NOISE * largest),
+            estimate,
+            (deviation.square() + noise.square()).sqrt(),
+            numbers,
+            box,
+            obstacles,
+        )
 
     def strained(self, atoms: Tensor) -> Tensor:
         """Return which residues (..., residues) of atoms (..., residues, 15, 3) are no sound molecule."""
@@ -240,33 +266,26 @@ class BeadBuilder:
             noise = found.clamp_min(self.rule.least_noise_nm)[:, None].expand_as(deviation)
         return noise, (noise > 0).any(dim=1) | (deviation > 0).any(dim=1)
 
-    def _build(self, frames: _Frames, samples: int, seed: int) -> tuple[Tensor, Tensor | None]:
-        """Build frames (samples, frames, residues, 15, 3), and again where residues are strained.
-
-        Also returns the deviations (frames, residues) of best guesses.
-        """
-        atoms, deviation = self._draw(frames, samples, seed, self._best)
+    @torch.inference_mode()
+    def repaired(self, atoms: Tensor, frames: BeadFrames, seed: int) -> Tensor:
+        """Return atoms (samples, frames, residues, 15, 3) with strained residues drawn again."""
         for attempt in range(1, REDRAWS + 1):
             strained = self._fitter.strained(atoms)
             rows = torch.nonzero(strained.any(dim=-1).any(dim=0)).squeeze(-1)
             if not len(rows):
                 break
             again = frames.select(rows)
-            redrawn, _ = self._draw(again, samples, seed + attempt * SEED_OF_REDRAWS)
+            redrawn, _ = self._draw(again, len(atoms), seed + attempt * SEED_OF_REDRAWS)
             atoms[:, rows] = self._replace_strained(atoms[:, rows], redrawn, again)
-        return atoms, deviation
+        return atoms
 
     def _draw(
-        self, frames: _Frames, samples: int, seed: int, best: BestGuess | None = None
+        self, frames: BeadFrames, samples: int, seed: int, best: BestGuess | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Draw frames, or build their best guess with its deviation, and fit them to their beads."""
         keys = stream_keys(seed, samples, frames.numbers)
-        c_alpha = frames.c_alpha
-        if frames.spread is not None:
-            # As for C-alphas, the motion does not depend on the frame.
-            alike = stream_keys(seed, samples, torch.zeros_like(frames.numbers))
-            c_alpha, _ = self._posterior(c_alpha, self.chain, alike, frames.box, 0.0, frames.spread)
-        given = self._given(frames.evidence) if frames.spread is None else None
+        c_alpha = self.draw_c_alphas(frames, samples, seed)
+        given = self.given(frames)
         known = given, frames.box, self.disulfides, frames.evidence, frames.obstacles
         deviation = None
         if best is None:
@@ -274,28 +293,54 @@ class BeadBuilder:
         else:
             guess = best.build(c_alpha, self.chain, *known)
             atoms, deviation = guess.atoms.unsqueeze(0), guess.deviation
-        if given is None or not bool(self._is_atom.all()):
-            atoms = self._fit(atoms, frames)
-        return atoms, deviation
+        return self.fit(atoms, frames), deviation
 
-    def _fit(self, atoms: Tensor, frames: _Frames) -> Tensor:
-        """Fit atoms (samples, frames, residues, 15, 3) to their beads."""
+    @torch.inference_mode()
+    def draw_c_alphas(
+        self,
+        frames: BeadFrames,
+        samples: int,
+        seed: int,
+        wandering: Tensor | None = None,
+        turns: Tensor | None = None,
+    ) -> Tensor:
+        """Return C-alphas (frames, residues, 3), or (samples, frames, residues, 3) where they are drawn.
+
+        As for C-alphas that are noisy, the random numbers do not depend on the frame, unless they wander
+        (:meth:`CAlphaPosterior.forward`).
+        """
+        if not frames.drawn:
+            return frames.c_alpha
+        alike = stream_keys(seed, samples, torch.zeros_like(frames.numbers))
+        drawn, _ = self._posterior(
+            frames.c_alpha, self.chain, alike, frames.box, 0.0, frames.spread, wandering, turns
+        )
+        return drawn
+
+    @torch.inference_mode()
+    def fit(self, atoms: Tensor, frames: BeadFrames) -> Tensor:
+        """Fit atoms (samples, frames, residues, 15, 3) to their beads, unless these are all given atoms."""
+        if not frames.drawn and bool(self._is_atom.all()) and self.given(frames) is not None:
+            return atoms
         samples = len(atoms)
         box = None if frames.box is None else frames.box.repeat(samples, 1, 1)
         return self._fitter.fit(atoms.flatten(0, 1), of_samples(frames.evidence, samples), box).view_as(atoms)
 
-    def _replace_strained(self, atoms: Tensor, redrawn: Tensor, frames: _Frames) -> Tensor:
+    def _replace_strained(self, atoms: Tensor, redrawn: Tensor, frames: BeadFrames) -> Tensor:
         """Replace strained residues and their neighbours by redrawn ones that are sound.
 
         Each structure stays as it is if it would then have no fewer strained residues.
         """
         strained, still = self._fitter.strained(atoms), self._fitter.strained(redrawn)
-        joined = self._fit(put_in_redrawn(atoms, redrawn, strained, still, self.chain), frames)
+        joined = self.fit(put_in_redrawn(atoms, redrawn, strained, still, self.chain), frames)
         better = self._fitter.strained(joined).sum(dim=-1) < strained.sum(dim=-1)
         return torch.where(better[..., None, None, None], joined, atoms)
 
-    def _given(self, evidence: BeadEvidence) -> Given | None:
-        """Return the beads that are atoms, if there are any besides the C-alphas."""
+    def given(self, frames: BeadFrames) -> Given | None:
+        """Return the beads that are exactly atoms, if there are any besides the C-alphas."""
+        if frames.drawn:
+            return None
+        evidence = frames.evidence
         table, seen = evidence.table, self._is_atom
         shape = self.chain.n_residues, ATOM_SLOTS
         present = torch.zeros(shape, dtype=torch.bool, device=self.device)

@@ -9,7 +9,7 @@ import numpy as np
 from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN
 
 State = dict[str, np.ndarray]
-"""What later frames depend on: ``c_alpha``, ``time`` and ``boxed``, and the fields of
+"""What later frames depend on: ``c_alpha``, ``time``, ``elapsed`` and ``boxed``, and the fields of
 :class:`backmap.models.protein.coherence.CoherentState`."""
 
 

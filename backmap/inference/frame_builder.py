@@ -34,6 +34,7 @@ from backmap.physics.minimisation import FixedSites
 if TYPE_CHECKING:
     from backmap.inference.beads import BeadBuilder
     from backmap.inference.coherent import CoherentBuilder
+    from backmap.inference.coherent_beads import CoherentBeadBuilder
     from backmap.inference.nucleic import NucleicBuilder
 
 
@@ -146,8 +147,10 @@ class _NoProtein:
 class _OnTrace:
     """What structures on C-alphas share: how C-alphas are drawn, and how they are judged."""
 
-    def __init__(self, job: ProteinJob, rule: CAlphaRule, device: torch.device) -> None:
+    def __init__(self, job: ProteinJob, device: torch.device) -> None:
         self._job, self._device = job, device
+        rule = CAlphaRule("keep") if job.keep_given else job.c_alphas
+        self._slots = job.sites.places if job.keep_given else None
         types, chain_index = job.model_topology.residue_types, job.topology.chain_index
         self._c_alphas = CAlphaDrawer(rule, Chain.from_arrays(types, chain_index, job.linked, device))
 
@@ -161,7 +164,16 @@ class _OnTrace:
 
     def _beads(self, sites: Tensor) -> Tensor:
         """Return the C-alphas (frames, residues, 3) among sites (frames, sites, 3)."""
-        return sites
+        atoms = self._atoms(sites)
+        return sites if atoms is None else atoms[:, :, SLOT_CA]
+
+    def _atoms(self, sites: Tensor) -> Tensor | None:
+        """Return the given atoms (frames, residues, 15, 3), if atoms are kept."""
+        if self._slots is None:
+            return None
+        atoms = torch.zeros(len(sites), self._job.topology.n_residues, ATOM_SLOTS, 3)
+        atoms[:, self._slots[0], self._slots[1]] = sites
+        return atoms
 
     def _draw(self, given: _Given) -> Tensor:
         """Draw C-alphas near the beads of frames, on the device."""
@@ -174,9 +186,8 @@ class _OnCAlphas(_OnTrace):
     """Builds structures on C-alphas, or around given atoms."""
 
     def __init__(self, job: ProteinJob, reconstructor: Reconstructor, device: torch.device) -> None:
-        super().__init__(job, CAlphaRule("keep") if job.keep_given else job.c_alphas, device)
+        super().__init__(job, device)
         self._reconstructor = reconstructor
-        self._slots = job.sites.places if job.keep_given else None
 
     def __call__(self, given: _Given) -> _Built:
         """Build atoms."""
@@ -197,24 +208,12 @@ class _OnCAlphas(_OnTrace):
         )
         return _Built(built, built.new_zeros(len(given.sites)))
 
-    def _beads(self, sites: Tensor) -> Tensor:
-        atoms = self._atoms(sites)
-        return sites if atoms is None else atoms[:, :, SLOT_CA]
-
-    def _atoms(self, sites: Tensor) -> Tensor | None:
-        """Return the given atoms (frames, residues, 15, 3), if atoms are kept."""
-        if self._slots is None:
-            return None
-        atoms = torch.zeros(len(sites), self._job.topology.n_residues, ATOM_SLOTS, 3)
-        atoms[:, self._slots[0], self._slots[1]] = sites
-        return atoms
-
 
 class _InSequence(_OnTrace):
-    """Builds structures on C-alphas, each given the frame before."""
+    """Builds structures on C-alphas, or around given atoms, each given the frame before."""
 
     def __init__(self, job: ProteinJob, builder: CoherentBuilder) -> None:
-        super().__init__(job, job.c_alphas, builder.device)
+        super().__init__(job, builder.device)
         self._builder = builder
 
     def __call__(self, given: _Given) -> _Built:
@@ -229,18 +228,23 @@ class _InSequence(_OnTrace):
             seed=self._job.seed,
             box=given.box,
             obstacles=given.obstacles,
+            given=self._atoms(given.sites),
         )
         return _Built(built, built.new_zeros(len(given.sites)), state, n_jumps)
 
 
 class _OnBeads:
-    """Builds structures on beads."""
+    """Builds structures on beads, each on its own or given the frame before."""
 
-    def __init__(self, job: ProteinJob, builder: BeadBuilder) -> None:
-        self._job, self._builder = job, builder
+    def __init__(
+        self, job: ProteinJob, builder: BeadBuilder, in_sequence: CoherentBeadBuilder | None = None
+    ) -> None:
+        self._job, self._builder, self._in_sequence = job, builder, in_sequence
 
     def __call__(self, given: _Given) -> _Built:
         """Build atoms."""
+        if self._in_sequence is not None:
+            return self._follow(given, self._in_sequence)
         built = self._builder.reconstruct(
             given.sites,
             numbers=given.numbers,
@@ -250,6 +254,21 @@ class _OnBeads:
             obstacles=given.obstacles,
         )
         return _Built(built.atoms, built.noise_nm, deviation=built.deviation)
+
+    def _follow(self, given: _Given, builder: CoherentBeadBuilder) -> _Built:
+        """Build atoms, each frame given the one before."""
+        assert given.past is not None  # the run gives it to coherent jobs
+        built, state, n_jumps = builder.reconstruct(
+            given.sites,
+            numbers=given.numbers,
+            times=given.past.times,
+            state=given.past.state,
+            samples=self._job.samples,
+            seed=self._job.seed,
+            box=given.box,
+            obstacles=given.obstacles,
+        )
+        return _Built(built.atoms, built.noise_nm, state, n_jumps)
 
     def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
         """Return the distance of the beads from the image of atoms."""
@@ -266,7 +285,9 @@ def _open_in_sequence(job: ProteinJob, coherence: Coherence, device: torch.devic
 
     model = job.model.load(device)
     assert isinstance(model, ProteinModel)  # the plan refuses others
-    builder = CoherentBuilder(model, job.model_topology, job.linked, coherence, device, job.disulfides)
+    builder = CoherentBuilder(
+        model, job.model_topology, job.linked, coherence, device, job.given, job.disulfides
+    )
     return _InSequence(job, builder)
 
 
@@ -282,7 +303,15 @@ def _open_beads(job: ProteinJob, layout: BeadLayout, device: torch.device) -> _O
     builder = BeadBuilder(
         model, job.topology, job.linked, layout, job.c_alphas, estimator, device, job.disulfides, job.best
     )
-    return _OnBeads(job, builder)
+    if job.coherence is None:
+        return _OnBeads(job, builder)
+    from backmap.inference.coherent import CoherentBuilder
+    from backmap.inference.coherent_beads import CoherentBeadBuilder
+
+    coherent = CoherentBuilder(
+        model, job.topology, job.linked, job.coherence, device, disulfides=job.disulfides
+    )
+    return _OnBeads(job, builder, CoherentBeadBuilder(builder, coherent))
 
 
 def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:

@@ -83,6 +83,8 @@ class CAlphaPosterior(nn.Module):
         box: Optional[Tensor] = None,  # noqa: UP045  # TorchScript
         least_noise_nm: float = 0.0,
         noise_nm: Optional[Tensor] = None,  # noqa: UP045
+        wandering: Optional[Tensor] = None,  # noqa: UP045
+        turns: Optional[Tensor] = None,  # noqa: UP045
     ) -> tuple[Tensor, Tensor]:
         """Draw C-alphas.
 
@@ -100,6 +102,11 @@ class CAlphaPosterior(nn.Module):
             Lower bound on the noise; with 0, frames without noise are unchanged.
         noise_nm : Tensor, (frames, residues) float64, optional
             Standard deviation of each bead coordinate; estimated by default.
+        wandering : Tensor, (2, samples, frames) int64, optional
+            Two random streams of each frame between which its motion lies, from
+            :func:`backmap.models.wandering.wandering_streams`; by default, its motion is that of ``keys``.
+        turns : Tensor, (frames,) float64, optional
+            Where between the two; required with ``wandering``.
 
         Returns
         -------
@@ -133,7 +140,7 @@ class CAlphaPosterior(nn.Module):
             kinds,
             weights,
             self.table,
-            keys ^ self.motion_stream,
+            (keys if wandering is None else wandering[0]) ^ self.motion_stream,
             steps.expand(shape[:2]),
             self.first_angle,
             self.last_angle,
@@ -144,6 +151,8 @@ class CAlphaPosterior(nn.Module):
             self.contact_strength_kt_per_nm2,
             None if cell is None else cell.expand(shape[:2] + [3, 3]),
             chain.following,
+            None if wandering is None else wandering[1] ^ self.motion_stream,
+            None if turns is None else turns.to(exact.dtype).expand(shape[:2]),
         )
         return torch.where(moves[:, None, None], (drawn + images).to(beads.dtype), beads), moves
 

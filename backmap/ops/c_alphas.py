@@ -76,6 +76,8 @@ def draw_c_alphas(
     contact_strength: float,
     box: Tensor | None = None,
     following: Tensor | None = None,
+    other_keys: Tensor | None = None,
+    turns: Tensor | None = None,
 ) -> Tensor:
     """Draw C-alphas near beads by Langevin dynamics with annealing and fixed bond lengths.
 
@@ -86,9 +88,10 @@ def draw_c_alphas(
         -m gradient + sqrt(2 m temperature (N - 1 - n) / N) r,  m = min(step_size, noise^2 / 2),
 
     but by at most `largest_step`, where r is a vector of nearly normal random numbers (sums of four uniform
-    numbers) hashed from (key, n, residue, axis). Two rounds then restore the bonds, first the even, then the
-    odd ones, then those that close rings, by moving both ends equally. Twenty rounds precede the
-    first and follow the last step.
+    numbers) hashed from (key, n, residue, axis). With `other_keys`, r is cos(turn) times that of the one
+    stream plus sin(turn) times that of the other, so that frames whose turns differ little move alike. Two
+    rounds then restore the bonds, first the even, then the odd ones, then those that close rings, by moving
+    both ends equally. Twenty rounds precede the first and follow the last step.
 
     Where an angle is above 160 or below 20 degrees, the force on the dihedral is damped: it vanishes on a
     straight line instead of diverging.
@@ -124,6 +127,10 @@ def draw_c_alphas(
         Vectors of periodic boxes in nm, as rows, in reduced form; contacts are between nearest images.
     following : Tensor (residues,), int64, optional
         As for :func:`c_alpha_energy`; bonds lead from each residue to the one that follows it.
+    other_keys : Tensor (*), int64, optional
+        Second random stream of each frame.
+    turns : Tensor (*), dtype of `beads`, optional
+        Angle in radians from the first stream to the second; required with `other_keys`.
 
     Returns
     -------
@@ -160,4 +167,6 @@ def draw_c_alphas(
         contact_strength,
         box,
         following,
+        other_keys,
+        turns,
     )

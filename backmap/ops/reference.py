@@ -476,13 +476,18 @@ def draw_c_alphas(
     contact_strength: float,
     box: Tensor | None = None,
     following: Tensor | None = None,
+    other_keys: Tensor | None = None,
+    turns: Tensor | None = None,
 ) -> Tensor:
     """Specification of `backmap::draw_c_alphas` where no residue has more than 32 near partners."""
     boxes = _boxes(box, beads.shape[:-2])
     single = (_frames(beads, 2), _frames(noise, 1), _frames(bonds, 1), _frames(weights, 1))
     drawn = []
-    for bead, spread, bond, weight, key, count, cell in zip(
-        *single, keys.flatten(), steps.flatten(), boxes, strict=True
+    others = keys if other_keys is None else other_keys
+    angles = torch.zeros(keys.shape, dtype=beads.dtype) if turns is None else turns
+    streams = torch.stack([keys, others], dim=-1).view(-1, 2)
+    for bead, spread, bond, weight, stream, angle, count, cell in zip(
+        *single, streams, angles.flatten(), steps.flatten(), boxes, strict=True
     ):
 
         def gradient(
@@ -512,7 +517,8 @@ def draw_c_alphas(
                 near = (_all_distances(x, cell) < contact_distance + 0.1) & ~_near_in_chain(bond, following)
             mobility = (spread.square() / 2).clamp(max=step_size).unsqueeze(-1)
             heat = temperature * (int(count) - 1 - n) / int(count)
-            kicks = _nearly_normal(_absorb(key, torch.as_tensor(n)), x)
+            first, second = (_nearly_normal(_absorb(key, torch.as_tensor(n)), x) for key in stream)
+            kicks = torch.cos(angle) * first + torch.sin(angle) * second
             move = -mobility * gradient(x, near) + torch.sqrt(2 * mobility * heat) * kicks
             length = move.norm(dim=-1, keepdim=True)
             x += torch.where(length > largest_step, largest_step / length, 1.0) * move

@@ -81,7 +81,7 @@ class ProteinPlan:
         topology, modifications = source.topology, read_modifications(asked.residues)
         if source.nucleic is not None:
             _check_options_of_nucleic(source, asked)
-        _check_rings(source, model, asked)
+        _check_rings(source, model)
         estimator = _estimator(source, model, asked)
         read = np.arange(source.sites.n_sites)
         if source.beads is None and not asked.keep_given and asked.beads == ANY_BEADS:
@@ -156,7 +156,7 @@ def _estimator(source: Source, model: ModelFile, asked: Building) -> ModelFile |
     return None
 
 
-def _check_rings(source: Source, model: ModelFile, asked: Building) -> None:
+def _check_rings(source: Source, model: ModelFile) -> None:
     """Refuse to build cyclic chains where chains can only be open."""
     if not source.topology.rings:
         return
@@ -167,12 +167,6 @@ def _check_rings(source: Source, model: ModelFile, asked: Building) -> None:
             f"{source.name}: {which} is cyclic, but {model.family} models build open chains; "
             "use a protein model"
         )
-    if asked.coherent:
-        raise OptionError(
-            "coherent",
-            f"builds open chains, but {which} of {source.name} is cyclic; build each frame on its own, "
-            "without it",
-        )
 
 
 def _clock(source: Source, asked: Building) -> Clock:
@@ -181,13 +175,8 @@ def _clock(source: Source, asked: Building) -> Clock:
     Raises
     ------
     InputError
-        If neither the input nor the options say it, or coherent frames cannot be built from its beads.
+        If neither the input nor the options say it.
     """
-    if source.beads is not None:
-        raise OptionError(
-            "coherent",
-            f"builds on C-alphas, but {source.name} has other beads; build each frame on its own, without it",
-        )
     if asked.frame_interval is not None:
         return Clock(asked.frame_interval)
     if source.tells_times:

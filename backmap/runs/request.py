@@ -244,12 +244,6 @@ class Building:
         if self.keep_given and self.c_alpha_rule.asks_to_move:
             name = "bead_noise" if self.bead_noise is not None else "c_alphas"
             raise OptionError(name, "moves C-alphas, which keep_given keeps in place; give only one of them")
-
-        if self.coherent and self.keep_given:
-            raise OptionError(
-                "coherent",
-                "draws all atoms but C-alphas; --keep-given keeps those of the input: give one of them",
-            )
         if self.best:
             for name, given, what in (
                 ("samples", self.samples > 1, "draws several structures"),

@@ -44,17 +44,38 @@ struct Langevin {
   T temperature, step_size, largest_step;
 };
 
+// Random numbers of one step, from one stream or between two: cosine x one + sine x the other.
+template <typename T>
+struct Kicks {
+  uint64_t key, other;
+  T cosine, sine;
+};
+
+template <typename T>
+BACKMAP_HD Kicks<T> kicks_of_step(const int64_t* key, const int64_t* other, const T* turn, int64_t frame, int64_t n) {
+  const uint64_t own = absorb(uint64_t(key[frame]), uint64_t(n));
+  if (other == nullptr) return {own, own, T(1), T(0)};
+  return {own, absorb(uint64_t(other[frame]), uint64_t(n)), std::cos(turn[frame]), std::sin(turn[frame])};
+}
+
+template <typename T>
+BACKMAP_HD T kick_along(const Kicks<T>& kicks, uint64_t coordinate) {
+  const T first = nearly_normal<T>(absorb(kicks.key, coordinate));
+  if (kicks.sine == T(0)) return kicks.cosine * first;
+  return kicks.cosine * first + kicks.sine * nearly_normal<T>(absorb(kicks.other, coordinate));
+}
+
 // The move of a residue: down the gradient, with noise at temperature `heat`, and at most `largest_step` long.
 template <typename T>
-BACKMAP_HD Vec3<T> langevin_move(const Langevin<T>& dynamics, T noise, const Vec3<T>& gradient, T heat, uint64_t key,
-                                 int64_t residue) {
+BACKMAP_HD Vec3<T> langevin_move(const Langevin<T>& dynamics, T noise, const Vec3<T>& gradient, T heat,
+                                 const Kicks<T>& kicks, int64_t residue) {
   const T half_variance = T(0.5) * noise * noise;
   const T mobility = half_variance < dynamics.step_size ? half_variance : dynamics.step_size;
   const T spread = std::sqrt(T(2) * mobility * heat);
   Vec3<T> move = -mobility * gradient;
   if (spread > T(0)) {
     T kick[3];
-    for (int axis = 0; axis < 3; ++axis) kick[axis] = nearly_normal<T>(absorb(key, uint64_t(3 * residue + axis)));
+    for (int axis = 0; axis < 3; ++axis) kick[axis] = kick_along(kicks, uint64_t(3 * residue + axis));
     move += spread * Vec3<T>{kick[0], kick[1], kick[2]};
   }
   const T length = norm(move);

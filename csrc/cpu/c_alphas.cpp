@@ -48,11 +48,11 @@ class FrameDrawer {
     for (int64_t n = 0; n < steps; ++n) {
       if (n % steps_between_searches == 0) list_contacts();
       collect_gradients();
-      const uint64_t key = absorb(uint64_t(a_.key[b]), uint64_t(n));
+      const Kicks<T> kicks = kicks_of_step(a_.key, a_.other, a_.turn, b, n);
       const T heat = heat_of_step(a_.dynamics, n, steps);
       share_segments([&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i)
-          set(i, at(i) + langevin_move(a_.dynamics, noise_[i], gradient_[i], heat, key, i));
+          set(i, at(i) + langevin_move(a_.dynamics, noise_[i], gradient_[i], heat, kicks, i));
         restore_bonds(begin, end, bond_rounds);
       });
     }

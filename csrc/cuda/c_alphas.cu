@@ -126,12 +126,12 @@ __global__ void draw_frames(DrawCAlphasArguments<T> a, DrawMemory<T> memory) {
     if (n % steps_between_searches == 0) list_contacts(a, f);
     differentiate_windows(a, f);
     __syncthreads();
-    const uint64_t key = absorb(uint64_t(a.key[b]), uint64_t(n));
+    const Kicks<T> kicks = kicks_of_step(a.key, a.other, a.turn, b, n);
     const T heat = heat_of_step(a.dynamics, n, steps);
     for (int64_t i = threadIdx.x; i < a.residues; i += threads) f.gradient[i] = gradient_at(a, f, i);
     __syncthreads();  // all gradients are computed before any residue moves
     for (int64_t i = threadIdx.x; i < a.residues; i += threads) {
-      const Vec3<T> move = langevin_move(a.dynamics, f.noise[i], f.gradient[i], heat, key, i);
+      const Vec3<T> move = langevin_move(a.dynamics, f.noise[i], f.gradient[i], heat, kicks, i);
       store(f.place + 3 * i, load(f.place + 3 * i) + move);
     }
     __syncthreads();

@@ -33,6 +33,8 @@ struct DrawCAlphasArguments {
   const T* weight;       // (residues)
   const int64_t* kind;   // (residues), shared by all frames
   const int64_t* key;    // one per frame
+  const int64_t* other;  // one per frame, null for none
+  const T* turn;         // one per frame, null for none
   const int64_t* steps;  // one per frame
   const T* box;          // (3, 3), null for none
   int64_t box_stride;

@@ -7,14 +7,15 @@
 #include "torch/register.h"
 
 // The parameters of draw_c_alphas, and their names in the same order.
-#define BACKMAP_DRAW_C_ALPHAS_PARAMETERS                                                                           \
-  const Tensor &beads, const Tensor &noise, const Tensor &bonds, const Tensor &kinds, const Tensor &weights,       \
-      const Tensor &table, const Tensor &keys, const Tensor &steps, double first_angle, double last_angle,         \
-      double temperature, double step_size, double largest_step, double contact_distance, double contact_strength, \
-      const std::optional<Tensor>&box, const std::optional<Tensor>&following
+#define BACKMAP_DRAW_C_ALPHAS_PARAMETERS                                                                              \
+  const Tensor &beads, const Tensor &noise, const Tensor &bonds, const Tensor &kinds, const Tensor &weights,          \
+      const Tensor &table, const Tensor &keys, const Tensor &steps, double first_angle, double last_angle,            \
+      double temperature, double step_size, double largest_step, double contact_distance, double contact_strength,    \
+      const std::optional<Tensor>&box, const std::optional<Tensor>&following, const std::optional<Tensor>&other_keys, \
+      const std::optional<Tensor>&turns
 #define BACKMAP_DRAW_C_ALPHAS_ARGUMENTS                                                                     \
   beads, noise, bonds, kinds, weights, table, keys, steps, first_angle, last_angle, temperature, step_size, \
-      largest_step, contact_distance, contact_strength, box, following
+      largest_step, contact_distance, contact_strength, box, following, other_keys, turns
 
 namespace backmap {
 namespace {
@@ -139,6 +140,13 @@ Tensor empty_draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
     goes_with(a, first, at::kLong);
     has_shape(a, batch);
   }
+  TORCH_CHECK_VALUE(other_keys.has_value() == turns.has_value(), op, ": give both other_keys and turns, or neither");
+  if (other_keys) {
+    goes_with({op, "other_keys", *other_keys}, first, at::kLong);
+    has_shape({op, "other_keys", *other_keys}, batch);
+    goes_with({op, "turns", *turns}, first, beads.scalar_type());
+    has_shape({op, "turns", *turns}, batch);
+  }
   is_finite_and_not_negative(op, "temperature", temperature);
   is_finite_and_not_negative(op, "contact_strength", contact_strength);
   TORCH_CHECK_VALUE(step_size > 0 && std::isfinite(step_size), op,
@@ -160,7 +168,8 @@ Tensor draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
                kinds_ = kinds.contiguous(), weights_ = weights.contiguous(), table_ = table.contiguous(),
                keys_ = keys.contiguous(), steps_ = steps.contiguous(), box_ = contiguous_or_undefined(box),
                following_ = checked_following(op, following),
-               preceding = beads.is_cuda() ? preceding_of(following_) : Tensor();
+               preceding = beads.is_cuda() ? preceding_of(following_) : Tensor(),
+               other_keys_ = contiguous_or_undefined(other_keys), turns_ = contiguous_or_undefined(turns);
   const int64_t frames = frame_count(beads, 2), residues = beads.size(-2);
   with_scalar_of(beads, [&](auto scalar) {
     using T = decltype(scalar);
@@ -180,6 +189,8 @@ Tensor draw_c_alphas(BACKMAP_DRAW_C_ALPHAS_PARAMETERS) {
         .weight = weights_.const_data_ptr<T>(),
         .kind = kinds_.const_data_ptr<int64_t>(),
         .key = keys_.const_data_ptr<int64_t>(),
+        .other = data_or_null<int64_t>(other_keys_),
+        .turn = data_or_null<T>(turns_),
         .steps = steps_.const_data_ptr<int64_t>(),
         .box = data_or_null<T>(box_),
         .box_stride = box ? frame_stride(*box, 2) : 0,
@@ -203,7 +214,7 @@ TORCH_LIBRARY_FRAGMENT(backmap, m) {
       "draw_c_alphas(Tensor beads, Tensor noise, Tensor bonds, Tensor kinds, Tensor weights, Tensor table, "
       "Tensor keys, Tensor steps, float first_angle, float last_angle, float temperature, float step_size, "
       "float largest_step, float contact_distance, float contact_strength, Tensor? box=None, "
-      "Tensor? following=None) -> Tensor");
+      "Tensor? following=None, Tensor? other_keys=None, Tensor? turns=None) -> Tensor");
 }
 
 }  // namespace backmap

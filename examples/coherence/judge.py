@@ -10,7 +10,7 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mdtraj
@@ -58,18 +58,29 @@ def rows(scores: Coherence) -> Iterator[tuple[str, float, float]]:
             yield f"autocorrelation of {name} after {passed:g} ps", *values
 
 
+def load(folder: Path, name: str) -> mdtraj.Trajectory:
+    """A simulation."""
+    path = folder / f"{name}.dcd"
+    return mdtraj.load(str(path), top=str(path.with_suffix(".pdb")))
+
+
+def judged(names: Sequence[str] | None = None) -> list[tuple[str, float]]:
+    """Names and temperatures of simulations, by default of those to which nothing is fitted."""
+    with (HERE / "simulations.csv").open() as file:
+        table = list(csv.DictReader(file))
+    chosen = [row for row in table if (row["name"] in names if names else row["use"] == "judge")]
+    return [(row["name"], float(row["temperature"])) for row in chosen]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("simulations", type=Path, help="folder that simulate_all.py has written")
     folder = parser.parse_args().simulations
-    with (HERE / "simulations.csv").open() as file:
-        judged = [row for row in csv.DictReader(file) if row["use"] == "judge"]
-    for row in judged:
-        path = folder / f"{row['name']}.dcd"
-        trajectory = mdtraj.load(str(path), top=str(path.with_suffix(".pdb")))
-        scores = compare(trajectory, float(row["temperature"]))
+    for name, temperature in judged():
+        trajectory = load(folder, name)
+        scores = compare(trajectory, temperature)
         (coherent, slow), (alone, fast) = scores["coherent"], scores["on its own"]
-        print(f"\n{row['name']}, {row['temperature']} K, {len(trajectory)} frames; ", end="")
+        print(f"\n{name}, {temperature:g} K, {len(trajectory)} frames; ", end="")
         print(f"frames on their own are built {slow / fast:.2f} times as fast as coherent ones\n")
         print("| measure | simulation | coherent | each frame on its own |\n| --- | --- | --- | --- |")
         for (name, true, built), (_, _, single) in zip(rows(coherent), rows(alone), strict=True):

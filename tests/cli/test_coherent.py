@@ -113,7 +113,6 @@ def test_jumps_are_counted(given, tmp_path, capsys):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--coherent", "--keep-given"], "--coherent: draws all atoms but C-alphas"),
         (["--frame-interval", "1"], "--frame-interval: applies only to coherent frames"),
         (["--time-scale", "3"], "--time-scale: applies only to coherent frames"),
         (["--temperature", "350"], "--temperature: applies only to coherent frames"),

@@ -45,6 +45,29 @@ def closing_bond(path: Path) -> float:
     return float(np.linalg.norm(built.xyz[0, place[9, "C"]] - built.xyz[0, place[0, "N"]]))
 
 
+@pytest.mark.parametrize("beads", [{}, {"beads": "martini3"}])
+def test_coherent_rings_are_closed_and_do_not_jump(c_alphas, tmp_path, beads):
+    trace = mdtraj.load(str(c_alphas))
+    trace.topology.chain(0).chain_id = "A"
+    noise = np.random.default_rng(0).normal(size=(8, trace.n_atoms, 3))
+    frames = mdtraj.Trajectory((trace.xyz + 0.001 * noise).astype(np.float32), trace.topology)
+    if beads:
+        atoms, output = tmp_path / "atoms.pdb", tmp_path / "beads.pdb"
+        backmap.reconstruct(frames, link=[LINK], coherent=True, frame_interval=1.0).save(str(atoms))
+        assert run("coarse-grain", atoms, "--beads", "martini3", "-o", output) == 0
+        frames = mdtraj.load(str(output))
+        frames.topology.chain(0).chain_id = "A"
+    options = {"link": [LINK], "c_alphas": "keep", **beads}
+    coherent = backmap.reconstruct(frames, coherent=True, frame_interval=1.0, **options)
+    alone = backmap.reconstruct(frames, **options)
+    place = {(atom.residue.index, atom.name): atom.index for atom in coherent.topology.atoms}
+    assert (9, "OXT") not in place
+    bonds = np.linalg.norm(coherent.xyz[:, place[9, "C"]] - coherent.xyz[:, place[0, "N"]], axis=-1)
+    assert np.abs(bonds - 0.133).max() < 0.015
+    steps = [np.sqrt((np.diff(each.xyz, axis=0) ** 2).sum(axis=-1).mean()) for each in (coherent, alone)]
+    assert steps[0] < (1.0 if beads else 0.6) * steps[1]
+
+
 @pytest.mark.parametrize("options", [[], ["--best"], ["--c-alphas", "relax"]])
 def test_a_ring_is_closed_and_is_one_when_read_again(c_alphas, tmp_path, options):
     output = tmp_path / "atoms.pdb"
@@ -146,7 +169,6 @@ def test_rings_of_noisy_c_alphas_close(c_alphas, tmp_path, noise):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--coherent"], "builds open chains, but chain A of .* is cyclic"),
         (["--model", "diamondback"], "is cyclic, but diamondback models build open chains"),
     ],
 )

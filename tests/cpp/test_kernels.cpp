@@ -484,7 +484,9 @@ void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width 
              energy = random.uniforms<T>(kinds * angles * dihedrals * angles, 0, 4);
   auto bond = random.uniforms<T>(batch * residues, 0.37, 0.39);
   for (size_t i = 6; i < bond.size(); i += 7) bond[i] = T(0);
-  const auto kind = random.integers(residues, 0, kinds), key = random.integers(batch, 0, 1 << 30);
+  const auto kind = random.integers(residues, 0, kinds), key = random.integers(batch, 0, 1 << 30),
+             other = random.integers(batch, 0, 1 << 30);
+  const auto turn = random.uniforms<T>(batch, 0, 1.5);
   const std::vector<int64_t> count(batch, steps);
   const auto box = random_boxes<T>(random, width > 0 ? batch : 0, width);
   const PriorTable<T> table{kinds, angles, dihedrals, T(1), T(0.5), energy.data()};
@@ -503,7 +505,7 @@ void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width 
   check(difference(a, b) == 0, "c_alpha_energy");
 
   std::vector<char> workspace(cuda::draw_c_alphas_workspace<T>(batch, residues), 77);
-  const auto run = [&](auto&& launch) {
+  const auto run = [&](bool between, auto&& launch) {
     std::vector<T> c_alpha(bead.size(), T(9));
     launch(DrawCAlphasArguments<T>{batch,
                                    residues,
@@ -519,6 +521,8 @@ void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width 
                                    weight.data(),
                                    kind.data(),
                                    key.data(),
+                                   between ? other.data() : nullptr,
+                                   between ? turn.data() : nullptr,
                                    count.data(),
                                    box.empty() ? nullptr : box.data(),
                                    9,
@@ -526,10 +530,12 @@ void test_c_alphas(int64_t batch, int64_t residues, int64_t steps, double width 
                                    workspace.data()});
     return c_alpha;
   };
-  const auto c = run([](const auto& args) { cpu::draw_c_alphas(args); });
-  const auto g = run([](const auto& args) { cuda::draw_c_alphas(args, nullptr); });
-  check(difference(c, g) < 1e3 * tolerance<T>, "draw_c_alphas");
-  check(steps == 0 ? c == bead : residues * batch == 0 || difference(c, bead) > 1e-3, "draw_c_alphas: moves");
+  for (const bool between : {false, true}) {
+    const auto c = run(between, [](const auto& args) { cpu::draw_c_alphas(args); });
+    const auto g = run(between, [](const auto& args) { cuda::draw_c_alphas(args, nullptr); });
+    check(difference(c, g) < 1e3 * tolerance<T>, "draw_c_alphas");
+    check(steps == 0 ? c == bead : residues * batch == 0 || difference(c, bead) > 1e-3, "draw_c_alphas: moves");
+  }
 }
 
 // ---- Densities on voxels -----------------------------------------------------------------------

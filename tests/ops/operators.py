@@ -542,6 +542,9 @@ def followed_in_rings(arguments: Arguments) -> Arguments:
 
 def c_alpha_windows_of_rings(batch, dtype, **sizes: int) -> Arguments:
     return followed_in_rings(c_alpha_windows(batch, dtype, **sizes))
+def c_alpha_beads_between_streams(batch, dtype, **sizes: int) -> Arguments:
+    between = {"other_keys": torch.randint(1 << 30, batch), "turns": 1.5 * torch.rand(batch, dtype=dtype)}
+    return {**c_alpha_beads(batch, dtype, **sizes), **between}
 
 
 def kind_range(arguments: Arguments) -> range:
@@ -584,6 +587,9 @@ def c_alpha_operators() -> list[Operator]:
             **draw,
             bad_contents={"box": bad_boxes},
             variant=" in a box",
+        ),
+        Operator(
+            "draw_c_alphas", c_alpha_beads_between_streams, WINDOW_SIZES, **draw, variant=" between streams"
         ),
     ]
 

@@ -8,6 +8,7 @@ import torch
 from backmap.ops import c_alpha_energy, draw_c_alphas, reference
 from tests.ops.operators import (
     c_alpha_beads,
+    c_alpha_beads_between_streams,
     c_alpha_beads_in_a_box,
     c_alpha_beads_of_rings,
     c_alpha_windows,
@@ -28,7 +29,10 @@ def test_energies_match_the_reference(make, batch, residues):
     assert residues < 30 or actual.abs().max() > 0
 
 
-@pytest.mark.parametrize("make", [c_alpha_beads, c_alpha_beads_in_a_box, c_alpha_beads_of_rings])
+@pytest.mark.parametrize(
+    "make",
+    [c_alpha_beads, c_alpha_beads_in_a_box, c_alpha_beads_of_rings, c_alpha_beads_between_streams],
+)
 @pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
 @pytest.mark.parametrize("residues, steps", [(0, 3), (1, 3), (2, 3), (5, 1), (40, 12), (40, 0)])
 def test_draws_match_the_reference(make, batch, residues, steps):
@@ -39,6 +43,22 @@ def test_draws_match_the_reference(make, batch, residues, steps):
     torch.testing.assert_close(actual, reference.draw_c_alphas(**arguments), atol=1e-9, rtol=1e-9)
     assert steps or torch.equal(actual, arguments["beads"])
     assert residues < 40 or not steps or not torch.allclose(actual, arguments["beads"])
+
+
+def test_turning_from_one_stream_to_the_other():
+    """At either end the draw is that of one stream; between them, near turns are near draws."""
+    arguments = c_alpha_beads((1,), torch.float64, residues=30, **SIZES)
+    arguments["steps"][:] = 20
+    other = {**arguments, "keys": arguments["keys"] + 1}
+
+    def draw(turn: float) -> torch.Tensor:
+        between = {"other_keys": other["keys"], "turns": torch.tensor([turn], dtype=torch.float64)}
+        return torch.ops.backmap.draw_c_alphas(**arguments, **between)
+
+    begin, end = draw(0.0), draw(math.pi / 2)
+    assert torch.equal(begin, torch.ops.backmap.draw_c_alphas(**arguments))
+    torch.testing.assert_close(end, torch.ops.backmap.draw_c_alphas(**other))
+    assert (draw(0.05) - begin).norm() < 0.2 * (end - begin).norm()
 
 
 def test_residues_without_noise_stay():
@@ -172,5 +192,7 @@ def test_bad_input():
     beads = c_alpha_beads_in_a_box((2,), torch.float32, residues=8, **SIZES)
     with pytest.raises(ValueError, match="box must be wider than twice the reach of contacts"):
         draw_c_alphas(**{**beads, "box": 0.9 * torch.eye(3)})
+    with pytest.raises(ValueError, match="give both other_keys and turns"):
+        draw_c_alphas(**beads, turns=torch.zeros(2))
     with pytest.raises(TypeError, match="noise must have dtype"):
         draw_c_alphas(**{**beads, "noise": beads["noise"].double()})

@@ -40,11 +40,15 @@ def choose_by_beads(
     Tensor, (frames, residues, number, 10, 3)
         The same candidate several times where it explains the beads much better than others.
     """
-    energy = misfit_of_candidates(candidates, backbone, beads)
-    cumulative = torch.softmax(-energy, dim=-1).cumsum(dim=-1)
-    steps = (torch.arange(number, device=uniforms.device) + uniforms[..., None]) / number
-    chosen = torch.searchsorted(cumulative, steps).clamp_max(candidates.shape[2] - 1)
+    chosen = draw_by_misfit(misfit_of_candidates(candidates, backbone, beads), uniforms, number)
     return candidates.gather(2, chosen[..., None, None].expand(-1, -1, -1, candidates.shape[3], 3))
+
+
+def draw_by_misfit(misfit: Tensor, uniforms: Tensor, number: int) -> Tensor:
+    """Draw indices (..., number) of candidates with misfits (..., candidates), from uniforms (...)."""
+    cumulative = torch.softmax(-misfit, dim=-1).cumsum(dim=-1)
+    steps = (torch.arange(number, device=uniforms.device) + uniforms[..., None]) / number
+    return torch.searchsorted(cumulative, steps).clamp_max(misfit.shape[-1] - 1)
 
 
 def misfit_of_candidates(

@@ -2,8 +2,9 @@
 
 With C-alphas at rest, every torsion moves by :func:`backmap.models.protein.basins.step_angle`, which leaves
 the model's distribution unchanged. Side chains that overlap are moved within their wells, and drawn anew
-where that is not enough. How long torsions remember was measured in simulations
-(:mod:`backmap.training.coherence`).
+where that is not enough. Side chains with beads take small steps among which overlaps and beads choose, and
+those far from their beads are moved as those that overlap. How long torsions remember was measured in
+simulations (:mod:`backmap.training.coherence`).
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from backmap.chemistry import NO_RESIDUE
+from backmap.chemistry import NO_RESIDUE, SIDE_CHAIN, SLOT_CB, SLOT_OXT
 from backmap.chemistry.constants import BOLTZMANN
 from backmap.chemistry.residues import MAX_CHI
+from backmap.models.beads.candidates import choose_by_beads, draw_by_misfit, misfit_of_candidates
+from backmap.models.beads.evidence import BeadEvidence
+from backmap.models.beads.evidence import of_samples as beads_of_samples
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, uniform
 from backmap.models.protein.backbone import Backbone, EndMemory, chain_ends
 from backmap.models.protein.basins import (
     DRAWS,
+    LONGEST_WINDOW,
     draw_anew,
     draw_within,
     normal_deviates,
@@ -30,15 +36,36 @@ from backmap.models.protein.basins import (
 )
 from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN, coherence_statistics
 from backmap.models.protein.disulfides import FLOOR, MOST_STRAIN
-from backmap.models.protein.geometry import torsion_angle
+from backmap.models.protein.geometry import classify_angle, torsion_angle
+from backmap.models.protein.given_atoms import Given, keep_given, of_sites, usable
+from backmap.models.protein.given_atoms import of_samples as given_of_samples
 from backmap.models.protein.model import ProteinModel, counters, sites_at_once
 from backmap.models.protein.moving_ends import END_DRAWS, EndTrials, no_trials, step_ends
 from backmap.models.protein.neighbourhood import Neighbourhood
 from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
-from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides, take_peptides
+from backmap.models.protein.peptide_evidence import weigh_evidence
+from backmap.models.protein.peptide_planes import (
+    EncodedPeptides,
+    PeptideEvidence,
+    PeptideFrames,
+    draw_class,
+    place_peptides,
+    take_evidence,
+    take_peptides,
+)
+from backmap.models.protein.ring_peptides import walk_rings
+from backmap.models.protein.side_chains import (
+    measure_given_torsions,
+    measure_torsions,
+    settle_side_chains,
+)
 
 BURIAL_DISTANCE_NM = 1.0
 USUAL_NEIGHBOURS = 12
+
+FINE_STEPS = 0.3
+"""Width of every other step by beads, relative to the rest."""
+
 MOBILITY_PS = 1000.0
 """How long a torsion stays more or less mobile than others; longer than the simulations that were fitted."""
 
@@ -191,6 +218,11 @@ class CoherentDrawer:
     anew_stream = 21
     packing_stream = 22
     mobility_stream = 24
+    local_stream = 25
+    thinning_stream = 26
+
+    rounds = 3
+    """Rounds of small steps by beads in a frame."""
 
     loyal_floor = 1e-12
     """Density of sulfurs away from where a disulfide was, relative to the peak around it."""
@@ -203,8 +235,13 @@ class CoherentDrawer:
     strained_kt = 25.0
     """Energy from which it is drawn anew, if moving was not enough."""
 
+    misfit_kt = 4.0
+    """Energy of a misfit bead, added to that of an overlap; 95 % of well placed beads have less."""
+
     loyalty_nm2 = 0.01
     """Squared overlap of a chain end up to which it keeps its trial."""
+    loyalty_with_beads_nm2 = 0.0003
+    """The same where beads tell more about the end."""
 
     def __init__(self, model: ProteinModel, rates: CoherenceRates) -> None:
         self.model, self.rates = model, rates
@@ -220,6 +257,8 @@ class CoherentDrawer:
         box: Tensor | None = None,
         disulfides: Tensor | None = None,
         obstacles: Obstacles | None = None,
+        beads: BeadEvidence | None = None,
+        given: Given | None = None,
     ) -> tuple[Tensor, CoherentState]:
         """Draw successive frames.
 
@@ -237,7 +276,7 @@ class CoherentDrawer:
             Time in ps since the frame before; very long where that is not remembered.
         state : CoherentState, optional
             From the frame before the first one; without it, the first frame is drawn on its own.
-        box, disulfides, obstacles
+        box, disulfides, obstacles, beads, given
             As for :meth:`ProteinModel.draw`.
 
         Returns
@@ -254,9 +293,14 @@ class CoherentDrawer:
             intervals = torch.cat([torch.full_like(intervals[:1], LONG_AGO_PS), intervals[1:]])
         if c_alpha.dim() == 3:
             c_alpha = c_alpha.unsqueeze(0)
+        given = self._usable(given, chain)
+        if given is not None and len(c_alpha) != 1:
+            raise ValueError("given atoms need the same C-alphas in all samples")
         noise = self._noise(keys, self.mobility_stream, [chain.n_residues, 1 + MAX_CHI])
         mobilities = remember(state.mobilities, torch.exp(-intervals / MOBILITY_PS).unsqueeze(-1), noise)
-        backbone, after = self._draw_backbone(c_alpha, chain, keys, intervals, mobilities[..., 0], state, box)
+        backbone, after = self._draw_backbone(
+            c_alpha, chain, keys, intervals, mobilities[..., 0], state, box, beads, given
+        )
         side_chains, torsions = self._draw_side_chains(
             backbone,
             chain,
@@ -268,10 +312,19 @@ class CoherentDrawer:
             box,
             disulfides,
             obstacles,
+            beads,
+            given,
         )
         oxt = backbone.terminal_oxygen.unflatten(0, keys.shape).unsqueeze(3)
         atoms = torch.cat([backbone.atoms.unflatten(0, keys.shape), side_chains, oxt], dim=3)
+        if given is not None:
+            atoms = keep_given(given, atoms, 0, atoms.shape[3])
         return atoms, after._replace(torsions=torsions, mobilities=mobilities[:, -1])
+
+    def _usable(self, given: Given | None, chain: Chain) -> Given | None:
+        """Return the given atoms that the residues have, if there are any besides the C-alphas."""
+        known = None if given is None else usable(given, chain)
+        return known if known is not None and bool(known.present.any()) else None
 
     def _empty_state(self, samples: int, chain: Chain) -> CoherentState:
         zeros = torch.zeros(samples, chain.n_residues, MAX_CHI, device=chain.types.device)
@@ -289,12 +342,16 @@ class CoherentDrawer:
         mobilities: Tensor,
         state: CoherentState,
         box: Tensor | None,
+        beads: BeadEvidence | None,
+        given: Given | None,
     ) -> tuple[Backbone, CoherentState]:
         """Return backbones of samples x frames, and the state, with the backbone of the last frame."""
         samples, planes = keys.shape[0], self.model.peptide_planes
         each = None if box is None else box.repeat(len(c_alpha), 1, 1)
         flat = c_alpha.flatten(0, 1)
-        angles, frames = self._draw_angles(flat, chain, keys, intervals, mobilities, state.angles, each)
+        angles, frames = self._draw_angles(
+            flat, chain, keys, intervals, mobilities, state.angles, each, given
+        )
         repeats = samples // len(c_alpha)
         frames = PeptideFrames(*(part.repeat(repeats, *[1] * (part.dim() - 1)) for part in frames))
         memory = torch.exp(-intervals / self.rates.twist_memory).unsqueeze(-1)
@@ -323,10 +380,10 @@ class CoherentDrawer:
             twists,
             chain,
             end_uniforms.flatten(0, 1),
-            None,
+            None if given is None else given_of_samples(given, samples),
             box,
-            None,
-            EndMemory(choices, self.loyalty_nm2),
+            None if beads is None else beads_of_samples(beads, samples),
+            EndMemory(choices, self.loyalty_nm2 if beads is None else self.loyalty_with_beads_nm2),
         )
         after = state._replace(
             angles=angles[:, -1],
@@ -347,17 +404,22 @@ class CoherentDrawer:
         mobilities: Tensor,
         before: Tensor,
         box: Tensor | None,
+        given: Given | None,
     ) -> tuple[Tensor, PeptideFrames]:
         """Draw angles (samples, frames, residues), each given the peptide before it and the frame before.
 
         Peptide i of frame t needs peptide i - 1 of frame t and peptide i of frame t - 1, so all peptides with
-        equal i + t are drawn at once.
+        equal i + t are drawn at once. Rings follow frame by frame.
         """
         planes, residues = self.model.peptide_planes, chain.n_residues
         samples, n_frames = keys.shape
         sites, frames = planes.describe(c_alpha, chain, box)
         encoded = planes.encode_described(sites, frames, chain, sites_at_once(keys))
-        encoded = type(encoded)(*(part.reshape(-1, n_frames * residues, *part.shape[2:]) for part in encoded))
+        evidence = None
+        if given is not None:
+            evidence = weigh_evidence(planes, encoded, frames, c_alpha, chain, given)
+            evidence = PeptideEvidence(*(_in_one_row(part, n_frames) for part in evidence))
+        encoded = EncodedPeptides(*(_in_one_row(part, n_frames) for part in encoded))
         seen = surroundings(sites.neighbourhood, chain).unflatten(0, (-1, n_frames))
         rate = (self.rates.of_peptides(chain.types, seen, mobilities) * intervals).flatten(1)
         window = (self.rates.peptide_window * intervals.sqrt()).flatten()
@@ -367,7 +429,8 @@ class CoherentDrawer:
         for now, has_previous in _wavefronts(chain, n_frames):
             previous = torch.where(has_previous, angles[:, now + residues - 1], 0.0)
             here = take_peptides(encoded, now)
-            logits = planes.angle_logits(here, torch.cos(previous), torch.sin(previous))
+            known = take_evidence(evidence, now)
+            logits = planes.informed_logits(here, known, torch.cos(previous), torch.sin(previous))
             angle, _ = step_angle(
                 torch.softmax(logits, dim=-1),
                 angles[:, now],
@@ -375,8 +438,52 @@ class CoherentDrawer:
                 window[now],
                 uniforms[:, now],
             )
+            if known is not None:
+                angle = torch.where(known.angle.isnan(), angle, known.angle)
             angles[:, now + residues] = angle
+        for rings in chain.rings():
+            self._step_rings(encoded, evidence, rings, angles, rate, window, uniforms)
         return angles.unflatten(1, (-1, residues))[:, 1:], frames
+
+    def _step_rings(
+        self,
+        encoded: EncodedPeptides,
+        evidence: PeptideEvidence | None,
+        rings: Tensor,
+        angles: Tensor,
+        rate: Tensor,
+        window: Tensor,
+        uniforms: Tensor,
+    ) -> None:
+        """Draw the angles of rings (rings, length) frame by frame, as those of open chains.
+
+        Angles (samples, residues + frames x residues) hold those of the frame before first, and are written.
+        """
+        residues = angles.shape[1] - rate.shape[1]
+        shape = len(angles) // len(encoded.context), len(encoded.context)  # samples, and those of C-alphas
+        for first in range(0, rate.shape[1], residues):
+            now = torch.arange(first, first + residues, device=rings.device)
+
+            def step(number: int, logits: Tensor, now: Tensor = now) -> Tensor:
+                sites = now[rings[:, number]]
+                angle, _ = step_angle(
+                    torch.softmax(logits, dim=-1).flatten(0, 1),
+                    angles[:, sites],
+                    rate[:, sites],
+                    window[sites],
+                    uniforms[:, sites],
+                )
+                return angle.unflatten(0, shape)
+
+            drawn = walk_rings(
+                self.model.peptide_planes,
+                take_peptides(encoded, now),
+                rings,
+                take_evidence(evidence, now),
+                step,
+                shape[0],
+            )
+            angles[:, now[rings] + residues] = drawn.flatten(0, 1)
 
     def _draw_side_chains(
         self,
@@ -390,11 +497,16 @@ class CoherentDrawer:
         box: Tensor | None,
         disulfides: Tensor | None,
         obstacles: Obstacles | None,
+        beads: BeadEvidence | None,
+        given: Given | None,
     ) -> tuple[Tensor, Tensor]:
         """Return side chains (samples, frames, residues, 10, 3), and the last frame's torsions."""
         samples, n_frames = keys.shape
         network = self.model.side_chains
         c_beta = self.model.c_beta(backbone.atoms, chain.types)
+        if given is not None:
+            there = given_of_samples(given, samples)
+            c_beta = keep_given(there, c_beta.unsqueeze(2), SLOT_CB, SLOT_CB + 1).squeeze(2)
         each = None if box is None else box.repeat(samples, 1, 1)
         sites = network.describe(backbone.atoms, c_beta, chain, each)
         hidden = network.encode_all(sites, sites_at_once(keys)).view(samples, n_frames, chain.n_residues, -1)
@@ -422,6 +534,8 @@ class CoherentDrawer:
                 steady_keys,
                 None if box is None else box[frame : frame + 1].expand(samples, -1, -1),
                 None if obstacles is None else of_samples(at_frame(obstacles, frame), samples),
+                None if beads is None else _beads_at(beads, frame, samples),
+                None if given is None else _given_at(given, frame, samples),
             )
             placed, torsions = self._step(
                 scene, torsions, rates[:, frame], intervals[frame], uniforms[:, frame], disulfides
@@ -443,6 +557,10 @@ class CoherentDrawer:
         uniforms, rate = uniforms.flatten(0, 1), rate.flatten(0, 1)
         window = (self.rates.torsion_window * interval.sqrt()).repeat(len(scene.keys))
         before, moved = torsions.flatten(0, 1), torch.zeros_like(torsions).flatten(0, 1)
+        known = self._known_torsions(scene)
+        before = torch.where(known.isnan(), before, known)
+        if scene.beads is not None:
+            before = self._step_by_beads(scene, before, known, window, disulfides)
         anew = torch.zeros_like(types, dtype=torch.bool)
         first_left = torch.full_like(types, MAX_CHI)
         for chi in range(MAX_CHI):
@@ -456,16 +574,22 @@ class CoherentDrawer:
             angle, left = step_angle(
                 probabilities, before[rows, chi], always, window[rows], uniforms[rows, chi]
             )
+            fixed = ~known[rows, chi].isnan()
+            left &= ~fixed
+            if scene.beads is not None:  # small steps have been taken already
+                fixed |= scene.seen[rows] & ~left & ~anew[rows]
+            angle = torch.where(fixed, before[rows, chi], angle)
             moved[rows, chi] = angle
             first_left[rows] = torch.where(left & ~anew[rows], chi, first_left[rows])
             anew[rows] |= left
-        return self._pack(scene, before, moved, first_left, rate, disulfides)
+        return self._pack(scene, before, moved, known, first_left, rate, disulfides)
 
     def _pack(
         self,
         scene: _Scene,
         before: Tensor,
         torsions: Tensor,
+        known: Tensor,
         first: Tensor,
         rate: Tensor,
         disulfides: Tensor | None,
@@ -480,6 +604,8 @@ class CoherentDrawer:
             Torsions of samples x residues in the frame before, in radians.
         torsions : Tensor, (n, 4)
             After their step.
+        known : Tensor, (n, 4)
+            Those that given atoms determine; NaN for the others.
         first : Tensor, (n,) int64
             First torsion that left its basin; 4 where none did.
         rate : Tensor, (n, 4)
@@ -492,19 +618,32 @@ class CoherentDrawer:
         atoms = self._place(scene, slice(None), torsions.unsqueeze(1)).expand(-1, count, -1, -1).clone()
         bonded = self._bond(scene, choices, atoms, disulfides)
         leaves = first < MAX_CHI
+        allowed = self.misfit_kt * scene.n_beads
         for stage, limit in enumerate((self.overlap_kt, self.strained_kt)):
-            strained = self._overlaps(scene, atoms[:, :1]) > limit
+            strained = self._strain(scene, atoms[:, :1]) > limit + allowed
             rows = torch.nonzero((leaves | strained) & ~bonded & scene.turns).squeeze(-1)
             if len(rows) == 0:
                 break
             stream = self.within_stream if stage == 0 else self.anew_stream
             keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rows.device))
-            uniforms = self._uniforms(keys.flatten()[rows], stream, [count - 1, MAX_CHI, 2])
-            variants = self._vary(scene, rows, choices[rows, 0], first[rows], rate[rows], uniforms)
+            keys = keys.flatten()[rows]
+            number = count if scene.beads is None else self.model.candidates_per_choice * count
+            uniforms = self._uniforms(keys, stream, [number - 1, MAX_CHI, 2])
+            variants = self._vary(
+                scene, rows, choices[rows, 0], first[rows], rate[rows], uniforms, known[rows]
+            )
             # Where no place is free, side chains go back to where they were.
             variants[:, -1] = torch.where(leaves[rows, None], before[rows], variants[:, -1])
-            choices[rows, 1:] = variants
-            atoms[rows, 1:] = self._place(scene, rows, variants)
+            placed = self._place(scene, rows, variants)
+            if scene.beads is None:
+                choices[rows, 1:], atoms[rows, 1:] = variants, placed
+            else:
+                every = torch.cat([choices[rows, :1], variants], dim=1)
+                places = torch.cat([atoms[rows, :1], placed], dim=1)
+                chances = self._uniforms(keys, self.thinning_stream + stage, [])
+                some = draw_by_misfit(self._misfit(scene, rows, places), chances, count)
+                own = torch.arange(len(rows), device=rows.device)[:, None]
+                choices[rows], atoms[rows] = every[own, some], places[own, some]
             choice = self._choose(scene, atoms, stage)
             choices, atoms = _keep(choices, choice), _keep(atoms, choice)
             leaves, first, rate = (
@@ -512,6 +651,7 @@ class CoherentDrawer:
                 torch.zeros_like(first),
                 torch.full_like(rate, LONG_AGO_PS),
             )
+        choices = self._measured(scene, choices, atoms)
         shape = (n_samples, scene.chain.n_residues)
         return atoms[:, 0].unflatten(0, shape), choices[:, 0].unflatten(0, shape)
 
@@ -532,15 +672,103 @@ class CoherentDrawer:
             uniforms = self._uniforms(keys, self.anew_stream, [atoms.shape[1], MAX_CHI, 2])
             none = torch.zeros_like(open_rows)
             always = torch.full_like(choices[open_rows, 0], LONG_AGO_PS)
-            varied = self._vary(scene, open_rows, choices[open_rows, 0], none, always, uniforms)
+            unknown = torch.full_like(always, torch.nan)
+            varied = self._vary(scene, open_rows, choices[open_rows, 0], none, always, uniforms, unknown)
             trials = atoms.clone()
             trials[open_rows] = self._place(scene, open_rows, varied)
+            if scene.beads is not None:
+                trials = self._likely(scene, trials, steady)
             bonded |= self._close(scene, atoms, trials, disulfides, FLOOR) & ~bonded
         joined = torch.nonzero(bonded).squeeze(-1)
         n, c_alpha = scene.backbone.atoms.flatten(0, 1)[joined, :2].unbind(dim=1)
         c_beta, sulfur = atoms[joined, 0, :2].unbind(dim=1)
         choices[joined, :, 0] = torsion_angle(n, c_alpha, c_beta, sulfur).unsqueeze(1)
         return bonded
+
+    def _likely(self, scene: _Scene, trials: Tensor, keys: Tensor) -> Tensor:
+        """Draw trials (n, candidates, 10, 3) with the likelihood of their beads.
+
+        Keys are those of (samples, residues).
+        """
+        assert scene.beads is not None
+        shape = len(scene.keys), scene.chain.n_residues
+        uniforms = self._uniforms(keys, self.local_stream, [])
+        chosen = choose_by_beads(
+            trials.unflatten(0, shape), scene.backbone.atoms, scene.beads, uniforms, trials.shape[1]
+        )
+        return chosen.flatten(0, 1)
+
+    def _step_by_beads(
+        self, scene: _Scene, before: Tensor, known: Tensor, window: Tensor, disulfides: Tensor | None
+    ) -> Tensor:
+        """Move the torsions (n, 4) of side chains with beads by small steps.
+
+        In each of some rounds, a point is drawn near the torsions, and alternatives near this point. Then all
+        of them, the torsions among them, are drawn from the point with the same probability, and choosing one
+        by its probability under model and beads leaves that distribution unchanged (Tjelmeland, 2004). What
+        a round moves, and how far, does not depend on the torsions.
+
+        Parameters
+        ----------
+        scene : _Scene
+            The frame.
+        before : Tensor, (n, 4)
+            Torsions of samples x residues in the frame before, in radians.
+        known : Tensor, (n, 4)
+            Those that given atoms determine; NaN for the others.
+        window : Tensor, (n,)
+            Width of a step in radians.
+        disulfides : Tensor, (bonds, 2) int64, optional
+            Known disulfide bonds, whose residues do not move.
+        """
+        rows = torch.nonzero(self._moved_by_beads(scene, disulfides)).squeeze(-1)
+        if len(rows) == 0:
+            return before
+        free = self.model.side_chains.has_chi[scene.types[rows]] & known[rows].isnan()
+        keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rows.device))
+        shape = [self.rounds, self.model.candidates + 2, MAX_CHI]
+        uniforms = self._uniforms(keys.flatten()[rows], self.local_stream, shape)
+        chosen = torch.arange(len(rows), device=rows.device)
+        torsions = before[rows]
+        for drawn in uniforms.unbind(dim=1):
+            steps = _local_steps(drawn, free, window[rows].clamp_max(LONGEST_WINDOW))
+            near = torch.remainder(torsions.unsqueeze(1) + steps + math.pi, 2 * math.pi) - math.pi
+            log_probability = self._log_probability(scene, rows, near)
+            log_probability -= self._misfit(scene, rows, self._place(scene, rows, near))
+            choice = draw_class(log_probability, drawn[:, -1, -1])
+            torsions = near[chosen, choice]
+        moved = before.clone()
+        moved[rows] = torsions
+        return moved
+
+    def _moved_by_beads(self, scene: _Scene, disulfides: Tensor | None) -> Tensor:
+        """Return which side chains (n,) beads tell about, and no disulfides hold."""
+        moves = scene.seen.clone()
+        if disulfides is not None:
+            held = disulfides[disulfides[:, 0] != disulfides[:, 1]].flatten()
+            moves.unflatten(0, (len(scene.keys), -1))[:, held] = False
+        return moves
+
+    def _misfit(self, scene: _Scene, rows: Tensor | slice, atoms: Tensor) -> Tensor:
+        """Return the misfit (rows, candidates) of beads for atoms (rows, candidates, 10, 3)."""
+        assert scene.beads is not None
+        everywhere = _among_all(scene, rows, atoms)
+        return misfit_of_candidates(everywhere, scene.backbone.atoms, scene.beads).flatten(0, 1)[rows]
+
+    def _log_probability(self, scene: _Scene, rows: Tensor, torsions: Tensor) -> Tensor:
+        """Return the log-probability (rows, candidates) of torsions (rows, candidates, 4) by the model."""
+        network = self.model.side_chains
+        hidden, types = scene.hidden[rows], scene.types[rows]
+        total = torch.zeros_like(torsions[..., 0])
+        for chi in range(MAX_CHI):
+            here = torch.nonzero(network.has_chi[types, chi]).squeeze(-1)
+            if len(here) == 0:
+                continue
+            found = network.probabilities(hidden[here], types[here], chi, torsions[here, :, :chi])
+            bins = classify_angle(torsions[here, :, chi], network.classes).unsqueeze(-1)
+            taken = found.expand(*bins.shape[:-1], -1).gather(-1, bins).squeeze(-1)
+            total[here] += taken.clamp_min(1e-12).log()
+        return total
 
     def _close(
         self, scene: _Scene, atoms: Tensor, trials: Tensor, disulfides: Tensor | None, floor: float
@@ -553,7 +781,7 @@ class CoherentDrawer:
             scene.chain,
             scene.steady_keys,
             self.model.disulfide_stream,
-            None,
+            scene.given,
             disulfides,
             floor,
             MOST_STRAIN if disulfides is None else self.most_strain,
@@ -563,19 +791,28 @@ class CoherentDrawer:
         return bonded
 
     def _vary(
-        self, scene: _Scene, rows: Tensor, torsions: Tensor, first: Tensor, rate: Tensor, uniforms: Tensor
+        self,
+        scene: _Scene,
+        rows: Tensor,
+        torsions: Tensor,
+        first: Tensor,
+        rate: Tensor,
+        uniforms: Tensor,
+        known: Tensor,
     ) -> Tensor:
         """Draw alternatives (rows, variants, 4) to torsions (rows, 4).
 
         Torsions from ``first`` on are drawn anew. Where ``first`` is 4, all are drawn within their basins.
+        Known ones (rows, 4) stay.
         """
         network = self.model.side_chains
         hidden, types = scene.hidden[rows], scene.types[rows]
         varied = torsions.unsqueeze(1).repeat(1, uniforms.shape[1], 1)
         for chi in range(MAX_CHI):
-            here = torch.nonzero(network.has_chi[types, chi] & ((first <= chi) | (first == MAX_CHI))).squeeze(
-                -1
+            moves = (
+                network.has_chi[types, chi] & ((first <= chi) | (first == MAX_CHI)) & known[:, chi].isnan()
             )
+            here = torch.nonzero(moves).squeeze(-1)
             if len(here) == 0:
                 continue
             probabilities = network.probabilities(hidden[here], types[here], chi, varied[here, :, :chi])
@@ -589,7 +826,36 @@ class CoherentDrawer:
     def _place(self, scene: _Scene, rows: Tensor | slice, torsions: Tensor) -> Tensor:
         """Return side chains (rows, candidates, 10, 3) of torsions (rows, candidates, 4)."""
         atoms, c_beta = scene.backbone.atoms.flatten(0, 1), scene.c_beta.flatten(0, 1)
-        return self.model.geometry(atoms[rows], c_beta[rows], scene.types[rows], torsions)
+        kept = None
+        if scene.given is not None:
+            given = of_sites(scene.given)
+            kept = Given(given.atoms[rows], given.present[rows])
+        placed = self.model.geometry(atoms[rows], c_beta[rows], scene.types[rows], torsions, kept)
+        if scene.given is None:
+            return placed
+        everywhere = _among_all(scene, rows, placed)
+        settled = settle_side_chains(everywhere, scene.backbone.atoms, scene.chain, scene.given)
+        return settled.flatten(0, 1)[rows]
+
+    def _known_torsions(self, scene: _Scene) -> Tensor:
+        """Return the torsions (n, 4) that given atoms determine; NaN for the others."""
+        if scene.given is None:
+            return torch.full((len(scene.types), MAX_CHI), torch.nan, device=scene.types.device)
+        backbone, c_beta = scene.backbone.atoms.flatten(0, 1), scene.c_beta.flatten(0, 1)
+        return measure_given_torsions(backbone, c_beta, scene.types, of_sites(scene.given))
+
+    def _measured(self, scene: _Scene, choices: Tensor, atoms: Tensor) -> Tensor:
+        """Return torsions (n, candidates, 4), those of residues with given side-chain atoms as they are."""
+        if scene.given is None:
+            return choices
+        whole = torch.cat([scene.backbone.atoms.flatten(0, 1), atoms[:, 0]], dim=1)
+        whole = functional.pad(whole, [0, 0, 0, 1])
+        present = torch.ones_like(whole[..., 0], dtype=torch.bool)
+        found, there = measure_torsions(whole, present, scene.types)
+        partly = of_sites(scene.given).present[:, SLOT_CB + 1 : SLOT_OXT].any(dim=1)
+        choices = choices.clone()
+        choices[:, 0] = torch.where(there & partly.unsqueeze(1), found, choices[:, 0])
+        return choices
 
     def _choose(self, scene: _Scene, atoms: Tensor, stage: int) -> Tensor:
         """Return the choices (n,) of packing among atoms (n, candidates, 10, 3)."""
@@ -601,8 +867,8 @@ class CoherentDrawer:
         )
         return choice.flatten()
 
-    def _overlaps(self, scene: _Scene, atoms: Tensor) -> Tensor:
-        """Return the energies (n,) of overlaps of atoms (n, 1, 10, 3), in kT."""
+    def _strain(self, scene: _Scene, atoms: Tensor) -> Tensor:
+        """Return the energies (n,) of overlaps and misfit beads of atoms (n, 1, 10, 3), in kT."""
         shape = len(scene.keys), scene.chain.n_residues
         none = atoms.new_zeros(shape[0], 0, shape[1])
         _, energy = self.model.packer.choose(
@@ -614,7 +880,10 @@ class CoherentDrawer:
             scene.obstacles,
             with_contacts=False,
         )
-        return energy.flatten()
+        energy = energy.flatten()
+        if scene.beads is None:
+            return energy
+        return energy + self._misfit(scene, slice(None), atoms).squeeze(1)
 
     def _uniforms(self, keys: Tensor, stream: int, shape: list[int]) -> Tensor:
         """Return uniform numbers (*keys, *shape)."""
@@ -650,6 +919,10 @@ class _Scene(NamedTuple):
         Periodic boxes.
     obstacles : Obstacles, optional
         Sites of other molecules.
+    beads : BeadEvidence, optional
+        Beads, the same in all samples.
+    given : Given, optional
+        Given atoms, the same in all samples.
     """
 
     backbone: Backbone
@@ -662,6 +935,67 @@ class _Scene(NamedTuple):
     steady_keys: Tensor
     box: Tensor | None
     obstacles: Obstacles | None
+    beads: BeadEvidence | None
+    given: Given | None
+
+    @property
+    def n_beads(self) -> Tensor:
+        """Number (samples x residues,) of beads of side chains."""
+        if self.beads is None:
+            return torch.zeros_like(self.types)
+        table = self.beads.table
+        of_side_chains = table.residues[(table.weights[:, SIDE_CHAIN] > 0).any(dim=1)]
+        return torch.bincount(of_side_chains, minlength=self.chain.n_residues).repeat(len(self.keys))
+
+    @property
+    def seen(self) -> Tensor:
+        """Which residues (samples x residues,) have torsions that beads tell about."""
+        return self.turns & (self.n_beads > 0)
+
+
+def _beads_at(beads: BeadEvidence, frame: int, samples: int) -> BeadEvidence:
+    """Return the beads of one frame for each sample."""
+    here = slice(frame, frame + 1)
+    one = beads._replace(positions=beads.positions[here], tolerance_nm=beads.tolerance_nm[here])
+    return beads_of_samples(one, samples)
+
+
+def _local_steps(uniforms: Tensor, free: Tensor, window: Tensor) -> Tensor:
+    """Draw steps (n, candidates, 4) to points near a point near the start; the first is to the start itself.
+
+    Parameters
+    ----------
+    uniforms : Tensor, (n, candidates + 2, 4)
+        Random numbers in [0, 1) for the point and the alternatives, and for which torsions move, and how far.
+    free : Tensor, (n, 4) bool
+        Torsions that can move.
+    window : Tensor, (n,)
+        Largest width of a step in radians.
+    """
+    some = free & (uniforms[:, -2] < 0.5)
+    moves = torch.where(some.any(dim=1, keepdim=True), some, free)
+    width = window * torch.where(uniforms[:, -1, 0] < 0.5, 1.0, FINE_STEPS)
+    away = (uniforms[:, :-2] - 0.5) * width[:, None, None] * moves.unsqueeze(1)
+    steps = away + away[:, :1]
+    steps[:, 0] = 0.0
+    return steps
+
+
+def _among_all(scene: _Scene, rows: Tensor | slice, atoms: Tensor) -> Tensor:
+    """Return atoms (rows, ...) of some residues among all, (samples, residues, ...), with zeros between."""
+    everywhere = atoms.new_zeros(len(scene.types), *atoms.shape[1:])
+    everywhere[rows] = atoms
+    return everywhere.unflatten(0, (len(scene.keys), scene.chain.n_residues))
+
+
+def _given_at(given: Given, frame: int, samples: int) -> Given:
+    """Return the given atoms of one frame for each sample."""
+    return given_of_samples(given._replace(atoms=given.atoms[frame : frame + 1]), samples)
+
+
+def _in_one_row(part: Tensor, n_frames: int) -> Tensor:
+    """Arrange (samples x frames, residues, ...) as (samples, frames x residues, ...)."""
+    return part.reshape(-1, n_frames * part.shape[1], *part.shape[2:])
 
 
 def remember(state: Tensor, memory: Tensor, noise: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ another, each given the previous angle and that the last has to lead back to the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from backmap.models.chain import Chain
-from backmap.models.protein.geometry import angle_in_class
+from backmap.models.protein.geometry import angle_in_class, classify_angle
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideEvidence,
@@ -87,24 +87,52 @@ def _draw(
     uniforms: Tensor,
     evidence: PeptideEvidence | None,
 ) -> Tensor:
-    way_back = _ways_back(network, encoded, rings, evidence)
-    length = rings.shape[1]
     drawn = uniforms[:, :, rings]
+
+    def draw(step: int, logits: Tensor) -> Tensor:
+        return angle_in_class(draw_class(logits, drawn[..., step, 0]), drawn[..., step, 1], network.classes)
+
+    return walk_rings(network, encoded, rings, evidence, draw, len(drawn))
+
+
+def walk_rings(
+    network: PeptidePlaneNetwork,
+    encoded: EncodedPeptides,
+    rings: Tensor,
+    evidence: PeptideEvidence | None,
+    draw: Callable[[int, Tensor], Tensor],
+    samples: int,
+) -> Tensor:
+    """Draw the angles around rings of one length, each given the one before and that the last leads back.
+
+    Parameters
+    ----------
+    network, encoded, rings, evidence
+        As for :func:`draw_ring_angles`.
+    draw : callable
+        Draws angles (samples, frames, rings) in radians, from the place in the ring and the logits
+        (samples, frames, rings, classes).
+    samples : int
+        Number of samples.
+
+    Returns
+    -------
+    Tensor, (samples, frames, rings, length)
+        In radians.
+    """
+    way_back = _ways_back(network, encoded, rings, evidence)
     share = way_back[0].diagonal(dim1=-2, dim2=-1)
-    start = draw_class(share.clamp_min(_LEAST).log().expand(len(drawn), -1, -1, -1), drawn[..., 0, 0])
-    angle = angle_in_class(start, drawn[..., 0, 1], network.classes)
+    angle = draw(0, share.clamp_min(_LEAST).log().expand(samples, -1, -1, -1))
+    start = classify_angle(angle, network.classes)
     angles = []
-    for step in range(length):
+    for step in range(rings.shape[1]):
         known = take_evidence(evidence, rings[:, step])
         if step > 0:
             here = take_peptides(encoded, rings[:, step])
             logits = network.informed_logits(here, known, torch.cos(angle), torch.sin(angle))
-            back = way_back[step].expand(len(drawn), -1, -1, -1, -1)
+            back = way_back[step].expand(samples, -1, -1, -1, -1)
             back = back.gather(-1, start[..., None, None].expand(*back.shape[:-1], 1)).squeeze(-1)
-            logits = torch.log_softmax(logits, dim=-1) + back.clamp_min(_LEAST).log()
-            angle = angle_in_class(
-                draw_class(logits, drawn[..., step, 0]), drawn[..., step, 1], network.classes
-            )
+            angle = draw(step, torch.log_softmax(logits, dim=-1) + back.clamp_min(_LEAST).log())
         if known is not None:
             angle = torch.where(known.angle.isnan(), angle, known.angle)
         angles.append(angle)
