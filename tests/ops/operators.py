@@ -542,6 +542,8 @@ def followed_in_rings(arguments: Arguments) -> Arguments:
 
 def c_alpha_windows_of_rings(batch, dtype, **sizes: int) -> Arguments:
     return followed_in_rings(c_alpha_windows(batch, dtype, **sizes))
+
+
 def c_alpha_beads_between_streams(batch, dtype, **sizes: int) -> Arguments:
     between = {"other_keys": torch.randint(1 << 30, batch), "turns": 1.5 * torch.rand(batch, dtype=dtype)}
     return {**c_alpha_beads(batch, dtype, **sizes), **between}
