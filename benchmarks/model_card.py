@@ -24,20 +24,24 @@ residue by residue along the chain; the compact network, which reads the environ
 
 MEASURES = ("bond", "clash", "diversity", "chi1_recovery", "chi1_divergence", "rmsd", "rmsd_backbone")
 
-_SHARED_LIMITS = """- Input is C-alphas, or beads in their place; other beads are refused.
+_SHARED_LIMITS = """- Input is C-alphas{beads}.
 - Hydrogens come from `--hydrogens`, not from the model.
 - Trained on crystal structures of folded proteins; disordered chains are extrapolation{noise}.
   C-alphas are drawn near noisy beads before atoms are built (`docs/models.md`).
 - Ligands, metals and modified residues are not seen; side chains that bind them are drawn without them.
-- Frames of a trajectory are drawn independently of each other.
+- Frames of a trajectory are drawn independently of each other{coherent}.
 """
 
 LIMITS = {
-    "protein": _SHARED_LIMITS.format(noise="\n  (a share of the training had noise on its C-alphas)")
+    "protein": _SHARED_LIMITS.format(
+        noise="\n  (a share of the training had noise on its C-alphas)",
+        beads=", or beads from which C-alphas are estimated",
+        coherent=", unless they are coherent (`--coherent`)",
+    )
     + """- Atoms are drawn from geometry, not from an energy: minimise before a molecular-dynamics run. Rings
   are not kept free of bonds by construction; the packing makes penetration rare.
 - Where C-alphas stay, peptides with a C-alpha distance under 0.34 nm are built cis, all others trans.""",
-    "diamondback": _SHARED_LIMITS.format(noise="")
+    "diamondback": _SHARED_LIMITS.format(noise="", beads="", coherent="")
     + """- Geometry is learned, not built in: some bonds are off, and nothing but learning keeps peptides
   trans and rings free of bonds. The protein model is better on nearly every measure, and many times faster.
 - Segments of fewer than three residues cannot be built.
@@ -102,7 +106,7 @@ def residue_table(scores: dict, checkpoint: Checkpoint) -> str:
 def card(model: Path, checkpoint: Checkpoint, scores: dict) -> str:
     """The whole card."""
     measured = (
-        f"{scores['structures']} structures, {scores['residues']} residues, {scores['samples']} samples"
+        f"{scores['n_structures']} structures, {scores['n_residues']} residues, {scores['n_samples']} samples"
     )
     return f"""# {model.stem}
 
