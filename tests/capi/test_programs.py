@@ -80,10 +80,7 @@ def test_example_writes_the_atoms_that_python_writes(programs, tmp_path):
 def test_example_builds_from_the_beads_of_a_mapping(programs, tmp_path):
     model, beads, output = tmp_path / "martini3.ts", tmp_path / "beads.pdb", tmp_path / "output.pdb"
     assert main(["export", "protein", "--beads", "martini3", "-o", str(model), "--quiet"]) == 0
-    assert (
-        main(["coarse-grain", "examples/2bf5.pdb.gz", "--beads", "martini3", "-o", str(beads), "--quiet"])
-        == 0
-    )
+    assert main(["coarse-grain", "examples/2bf5.pdb.gz", "--beads", "martini3", "-o", str(beads)]) == 0
     said = run(programs / "all_atoms", model, beads, output, "4", "1")
     assert said.startswith("183 residues")
     expected = backmap.reconstruct(str(beads), beads="martini3", seed=4, device="cpu")
