@@ -749,7 +749,15 @@ void test_c_alphas() {
   const Langevin<T> dynamics{T(2), T(1), T(0.05)};
   check(near_zero(heat_of_step(dynamics, 9, 10)) && heat_of_step(dynamics, 0, 10) < T(2), "heat_of_step: it cools");
   const Vec3<T> pull{T(1e9), T(0), T(0)};
-  check(std::fabs(norm(langevin_move(dynamics, T(1), pull, T(1), 1, 0)) - T(0.05)) < T(1e-6), "langevin_move: bounded");
+  const int64_t key = 1, other = 2;
+  const T quarter = T(std::acos(0.0));
+  const Kicks<T> kicks = kicks_of_step<T>(&key, nullptr, nullptr, 0, 0);
+  check(std::fabs(norm(langevin_move(dynamics, T(1), pull, T(1), kicks, 0)) - T(0.05)) < T(1e-6),
+        "langevin_move: bounded");
+  const Kicks<T> turned = kicks_of_step(&key, &other, &quarter, 0, 0),
+                 ending = kicks_of_step<T>(&other, nullptr, nullptr, 0, 0);
+  check(std::fabs(kick_along(turned, 5) - kick_along(ending, 5)) < T(1e-6),
+        "kicks: a quarter turn to the other stream");
 }
 
 // ---- schnet.h ----------------------------------------------------------------------------------
