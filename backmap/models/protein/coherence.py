@@ -514,7 +514,7 @@ class CoherentDrawer:
         rates = self.rates.of_torsions(chain.types, seen, mobilities) * intervals.unsqueeze(-1)
         if disulfides is not None:
             # Disulfides change as a whole, when the backbone no longer lets them close as before.
-            held = disulfides.flatten()
+            held = _bonded_cysteines(disulfides)
             rates[:, :, held] *= (intervals[:, held] >= LONG_AGO_PS).unsqueeze(-1)
         c_beta = c_beta.unflatten(0, keys.shape)
         atoms, oxt = (part.unflatten(0, keys.shape) for part in backbone)
@@ -745,7 +745,7 @@ class CoherentDrawer:
         """Return which side chains (n,) beads tell about, and no disulfides hold."""
         moves = scene.seen.clone()
         if disulfides is not None:
-            held = disulfides[disulfides[:, 0] != disulfides[:, 1]].flatten()
+            held = _bonded_cysteines(disulfides)
             moves.unflatten(0, (len(scene.keys), -1))[:, held] = False
         return moves
 
@@ -892,6 +892,11 @@ class CoherentDrawer:
     def _noise(self, keys: Tensor, stream: int, shape: list[int]) -> Tensor:
         """Return normal deviates (*keys, *shape)."""
         return normal_deviates(self._uniforms(keys, stream, shape))
+
+
+def _bonded_cysteines(disulfides: Tensor) -> Tensor:
+    """Return the residues of known bonds (bonds, 2). A cysteine paired with itself is known to be free."""
+    return disulfides[disulfides[:, 0] != disulfides[:, 1]].flatten()
 
 
 class _Scene(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.chemistry import SLOT_CA
+from backmap.chemistry import RESIDUE_INDEX, SLOT_CA
 from backmap.inference.coherence import Coherence
 from backmap.inference.coherent import CoherentBuilder
 from backmap.inference.protein import ProteinBuilder
@@ -124,6 +124,17 @@ def test_resting_c_alphas_sample_the_distribution_of_single_frames(model, two_he
     # 1000 chains: standard deviations of up to 0.018; the largest of some sixty shares.
     assert apart.max() < 0.07
     assert apart.mean() < 0.02
+
+
+def test_a_cysteine_that_is_known_to_be_free_moves(model, two_helices, builder):
+    """As one of which nothing is known, if there is none that it could be bonded to."""
+    topology, c_alpha = two_helices
+    cysteine = int(np.flatnonzero(topology.residue_types == RESIDUE_INDEX["CYS"])[0])
+    free = np.array([[cysteine, cysteine]])
+    known = CoherentBuilder(model, topology, topology.linked(), Coherence(), disulfides=free)
+    frames = c_alpha.expand(30, -1, -1)
+    times = 20.0 * np.arange(30)
+    assert torch.equal(build(known, frames, times)[0], build(builder, frames, times)[0])
 
 
 def test_noise_is_stationary():
