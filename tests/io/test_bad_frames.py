@@ -137,4 +137,5 @@ def test_coincidences_are_found_in_linear_time(shape):
         assert 0 <= first < second and np.linalg.norm(given[first] - given[second]) <= 0.01
         return best
 
-    assert seconds(80_000) < 40 * seconds(8_000) + 0.05  # a quadratic search would take 100 times as long
+    # A quadratic search would take 25 times as long. Structures that fit the caches are faster than others.
+    assert seconds(400_000) < 15 * seconds(80_000) + 0.05

@@ -139,8 +139,19 @@ def test_every_number_of_a_configuration_has_limits(kind):
         assert isinstance(typing.get_args(hint)[1], Whole | Real)
 
 
-def numbers_of(kind: type) -> Iterator[tuple[str, Any]]:
+def is_table(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def fields_of(kind: type) -> Iterator[tuple[str, Any]]:
+    """Names and hints of fields; those of tables that may be left out are those of the tables."""
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        inner = [option for option in typing.get_args(hint) if is_table(option)]
+        yield name, inner[0] if inner else hint
+
+
+def numbers_of(kind: type) -> Iterator[tuple[str, Any]]:
+    for name, hint in fields_of(kind):
         if dataclasses.is_dataclass(hint):
             yield from numbers_of(hint)
         elif hint not in (str, bool):
@@ -164,7 +175,7 @@ def test_bad_values_of_a_configuration_are_named(kind, value):
 
 
 def paths_of(kind: type) -> Iterator[tuple[str, ...]]:
-    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+    for name, hint in fields_of(kind):
         yield (name,)
         if dataclasses.is_dataclass(hint):
             yield from ((name, *rest) for rest in paths_of(hint))

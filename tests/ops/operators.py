@@ -545,7 +545,12 @@ def c_alpha_windows_of_rings(batch, dtype, **sizes: int) -> Arguments:
 
 
 def c_alpha_beads_between_streams(batch, dtype, **sizes: int) -> Arguments:
-    between = {"other_keys": torch.randint(1 << 30, batch), "turns": 1.5 * torch.rand(batch, dtype=dtype)}
+    between = {
+        "box": None,
+        "following": None,
+        "other_keys": torch.randint(1 << 30, batch),
+        "turns": 1.5 * torch.rand(batch, dtype=dtype),
+    }
     return {**c_alpha_beads(batch, dtype, **sizes), **between}
 
 
