@@ -4,7 +4,7 @@ Run from the repository root::
 
     python benchmarks/bead_noise.py STRUCTURE ...
 
-Prints a table in Markdown: for each mapping and noise, the share of frames (three a structure, one without
+Prints a table in Markdown: for each mapping and noise, the share of frames (three per structure, one without
 noise) in which noise is seen, and percentiles of what is seen. Incomplete residues are left out.
 """
 

@@ -87,4 +87,4 @@ def _contact_classes() -> np.ndarray:
 
 
 CONTACT_CLASSES: np.ndarray = _contact_classes()
-"""(20, 15) int64: indices into :data:`CLASS_NAMES` of the atoms in each slot, -1 where there is none."""
+"""(20, 15) int64: class of the atom in each slot, an index into :data:`CLASS_NAMES`; -1 in empty slots."""

@@ -25,7 +25,7 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     from backmap.models.checkpoint import save_checkpoint, to_checkpoint
     from backmap.models.protein.config import ProteinConfig
     from backmap.models.protein.model import ProteinModel
-    from backmap.training.protein import ProteinTrainingConfig, train_protein
+    from backmap.training.protein import ProteinTrainingConfig, check_stages, train_protein
 
     model, training = read_configurations(arguments.config, table, ProteinConfig, ProteinTrainingConfig)
     device = select_device(arguments.device)
@@ -33,14 +33,13 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
     if start is not None:
         packing = model.packing if "packing" in table.get("model", {}) else start.config.packing
         model = replace(start.config, packing=packing)
+    try:
+        check_stages(model, training, start)
+    except InputError as error:
+        raise InputError(f"{arguments.config}: {error}") from None
     data, held_out = load_corpora(arguments.config, table)
     make_folder(arguments.output)
-    try:
-        result = train_protein(
-            model, training, data, held_out, arguments.output, device, arguments.resume, start
-        )
-    except ValueError as error:
-        raise InputError(f"{arguments.config}: {error}") from None
+    result = train_protein(model, training, data, held_out, arguments.output, device, arguments.resume, start)
     provenance = describe_training(training, data, held_out, result.history, arguments.start)
     provenance["data"] = table["data"]
     provenance["validation_loss_by_type"] = result.loss_by_type

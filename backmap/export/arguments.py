@@ -1,5 +1,7 @@
 """Checks of the arguments of exported models, compiled by TorchScript with the models."""
 
+from typing import Optional
+
 import torch
 from torch import Tensor
 
@@ -66,6 +68,30 @@ def check_bonds(name: str, points: Tensor, linked: Tensor, reach_nm: float = 0.0
             f"{name}: residues {residue} and {residue + 1} of frame {frame} (counted from 0) are bonded but "
             f"{float(apart[frame, residue])} nm apart; make molecules whole"
         )
+
+
+def check_frames(
+    numbers: Tensor,
+    linked: Tensor,
+    box: Optional[Tensor],  # noqa: UP045  # TorchScript
+    chain_offsets: Tensor,
+    frames: int,
+    residues: int,
+    like: Tensor,
+) -> None:
+    """Check numbers and boxes of frames, and which residues are bonded to their successor.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong.
+    """
+    check_vector("numbers", numbers, torch.int64, frames, like)
+    check_vector("linked", linked, torch.bool, residues, like)
+    if box is not None:
+        check_box(box, frames, like)
+    if bool(linked[chain_offsets[1:] - 1].any()):
+        raise ValueError("linked must be False for the last residue of each chain")
 
 
 def check_vector(name: str, values: Tensor, dtype: torch.dtype, length: int, like: Tensor) -> None:

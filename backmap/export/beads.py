@@ -11,11 +11,10 @@ from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM
 from backmap.export.arguments import (
     chain_index,
     check_bonds,
-    check_box,
     check_draw,
+    check_frames,
     check_positions,
     check_sequence,
-    check_vector,
 )
 from backmap.export.protein import RESIDUES_AT_ONCE, slot_names
 from backmap.inference.beads import REDRAWS, SEED_OF_REDRAWS, TOLERANCE_PER_NOISE
@@ -138,13 +137,9 @@ class ExportedBeads(nn.Module):
             numbers = torch.arange(frames, device=beads.device)
         if linked is None:
             linked = self._links(main, chain_offsets)
-        check_vector("numbers", numbers, torch.int64, frames, beads)
-        check_vector("linked", linked, torch.bool, residues, beads)
+        check_frames(numbers, linked, box, chain_offsets, frames, residues, beads)
         if box is not None:
-            check_box(box, frames, beads)
             box = box.float()
-        if bool(linked[chain_offsets[1:] - 1].any()):
-            raise ValueError("linked must be False for the last residue of each chain")
         check_bonds("beads", main, linked, self.reach_nm)
         with torch.no_grad():
             mask = self.atom_mask[residue_types]

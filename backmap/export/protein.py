@@ -9,8 +9,8 @@ from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, SL
 from backmap.export.arguments import (
     chain_index,
     check_bonds,
-    check_box,
     check_draw,
+    check_frames,
     check_offsets,
     check_positions,
     check_sequence,
@@ -121,13 +121,9 @@ class ExportedProtein(nn.Module):
             numbers = torch.arange(frames, device=c_alpha.device)
         if linked is None:
             linked = self.find_links(c_alpha, chain_offsets)
-        check_vector("numbers", numbers, torch.int64, frames, c_alpha)
-        check_vector("linked", linked, torch.bool, residues, c_alpha)
+        check_frames(numbers, linked, box, chain_offsets, frames, residues, c_alpha)
         if box is not None:
-            check_box(box, frames, c_alpha)
             box = box.float()
-        if bool(linked[chain_offsets[1:] - 1].any()):
-            raise ValueError("linked must be False for the last residue of each chain")
         check_bonds("c_alpha", c_alpha, linked)
         with torch.no_grad():
             mask = self.atom_mask[residue_types]

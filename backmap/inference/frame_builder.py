@@ -234,17 +234,13 @@ class _InSequence(_OnTrace):
 
 
 class _OnBeads:
-    """Builds structures on beads, each on its own or given the frame before."""
+    """Builds structures on beads."""
 
-    def __init__(
-        self, job: ProteinJob, builder: BeadBuilder, in_sequence: CoherentBeadBuilder | None = None
-    ) -> None:
-        self._job, self._builder, self._in_sequence = job, builder, in_sequence
+    def __init__(self, job: ProteinJob, builder: BeadBuilder) -> None:
+        self._job, self._builder = job, builder
 
     def __call__(self, given: _Given) -> _Built:
         """Build atoms."""
-        if self._in_sequence is not None:
-            return self._follow(given, self._in_sequence)
         built = self._builder.reconstruct(
             given.sites,
             numbers=given.numbers,
@@ -255,10 +251,26 @@ class _OnBeads:
         )
         return _Built(built.atoms, built.noise_nm, deviation=built.deviation)
 
-    def _follow(self, given: _Given, builder: CoherentBeadBuilder) -> _Built:
-        """Build atoms, each frame given the one before."""
+    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
+        """Return the distance of the beads from the image of atoms."""
+        return self._builder.image_distance(atoms, sites)
+
+    def strained(self, atoms: Tensor) -> Tensor:
+        """Return which residues have strained bonds or wrong chirality."""
+        return self._builder.strained(atoms)
+
+
+class _OnBeadsInSequence(_OnBeads):
+    """Builds structures on beads, each given the frame before."""
+
+    def __init__(self, job: ProteinJob, builder: CoherentBeadBuilder) -> None:
+        super().__init__(job, builder.beads)
+        self._in_sequence = builder
+
+    def __call__(self, given: _Given) -> _Built:
+        """Build atoms."""
         assert given.past is not None  # the run gives it to coherent jobs
-        built, state, n_jumps = builder.reconstruct(
+        built, state, n_jumps = self._in_sequence.reconstruct(
             given.sites,
             numbers=given.numbers,
             times=given.past.times,
@@ -269,14 +281,6 @@ class _OnBeads:
             obstacles=given.obstacles,
         )
         return _Built(built.atoms, built.noise_nm, state, n_jumps)
-
-    def distance(self, atoms: Tensor, sites: Tensor) -> Tensor:
-        """Return the distance of the beads from the image of atoms."""
-        return self._builder.image_distance(atoms, sites)
-
-    def strained(self, atoms: Tensor) -> Tensor:
-        """Return which residues have strained bonds or wrong chirality."""
-        return self._builder.strained(atoms)
 
 
 def _open_in_sequence(job: ProteinJob, coherence: Coherence, device: torch.device) -> _InSequence:
@@ -311,7 +315,7 @@ def _open_beads(job: ProteinJob, layout: BeadLayout, device: torch.device) -> _O
     coherent = CoherentBuilder(
         model, job.topology, job.linked, job.coherence, device, disulfides=job.disulfides
     )
-    return _OnBeads(job, builder, CoherentBeadBuilder(builder, coherent))
+    return _OnBeadsInSequence(job, CoherentBeadBuilder(builder, coherent))
 
 
 def open_reconstructor(job: ProteinJob, device: torch.device) -> Reconstructor:

@@ -119,7 +119,7 @@ class SideChainRanking:
     def rank(
         self, structure: Structure, backbone: Tensor, generator: np.random.Generator
     ) -> RankedSideChains | None:
-        """Rank side chains on a backbone (residues, 4, 3); None if there is none to learn from."""
+        """Rank side chains on a backbone (residues, 4, 3); None if no residue can be learned from."""
         chain = Chain.from_arrays(
             structure.residue_types, structure.chain_index, structure.linked, backbone.device
         )
@@ -232,9 +232,12 @@ def fit_contacts(
     choices, transposed = ranked[0].choices, entries.T.tocsr()
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = _loss_of_ranks(entries, transposed, overlaps, choices, values)
+        share = _shares(entries, overlaps, choices, values)
+        excess = -share
+        excess[:, 0] += 1
+        gradient = transposed @ excess.ravel().astype(np.float32) / len(share)
         penalty, penalty_gradient = _penalty(values.reshape(-1, contacts.knots), training)
-        return value + penalty, gradient + penalty_gradient.ravel()
+        return _loss(share) + penalty, gradient + penalty_gradient.ravel()
 
     lowest = np.where(_overlapping(contacts), 0.0, -np.inf)
     highest = np.full_like(lowest, np.inf)
@@ -266,20 +269,19 @@ def loss_of_contacts(ranked: RankedSideChains, contacts: Tensor) -> float:
     index = pair_index()
     values = np.zeros((int(index.max()) + 1, contacts.shape[2]))
     values[index] = contacts.numpy()
-    entries = ranked.knots
-    return _loss_of_ranks(entries, entries.T, ranked.overlaps, ranked.choices, values.ravel())[0]
+    return _loss(_shares(ranked.knots, ranked.overlaps, ranked.choices, values.ravel()))
 
 
-def _loss_of_ranks(
-    entries: csr_array, transposed: csr_array, overlaps: np.ndarray, choices: int, values: np.ndarray
-) -> tuple[float, np.ndarray]:
+def _shares(entries: csr_array, overlaps: np.ndarray, choices: int, values: np.ndarray) -> np.ndarray:
+    """Return the probabilities (residues, choices) of side chains."""
     energies = (entries @ values.astype(np.float32) + overlaps).reshape(-1, choices)
     weights = np.exp(energies.min(axis=1, keepdims=True) - energies)
-    share = weights / weights.sum(axis=1, keepdims=True)
-    loss = -np.log(np.maximum(share[:, 0], 1e-30)).mean()
-    share[:, 0] -= 1
-    gradient = transposed @ (-share).ravel().astype(np.float32) / len(share)
-    return float(loss), gradient.astype(np.float64)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _loss(share: np.ndarray) -> float:
+    """Return the mean negative log-likelihood of the first choices."""
+    return float(-np.log(np.maximum(share[:, 0], 1e-30)).mean())
 
 
 def _penalty(values: np.ndarray, training: ContactTrainingConfig) -> tuple[float, np.ndarray]:

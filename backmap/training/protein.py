@@ -137,11 +137,10 @@ def train_protein(
 
     Raises
     ------
-    ValueError
-        If there is nothing to start from and a network has no stage, or contacts and their stage do not go
-        together.
+    InputError
+        As :func:`check_stages`, or if the data have nothing to learn from.
     """
-    _check_stages(model, training, start)
+    check_stages(model, training, start)
     torch.manual_seed(training.seed)
     planes = PeptidePlaneNetwork(model.peptide_planes).to(device)
     if start is not None:
@@ -171,14 +170,22 @@ def train_protein(
     return ProteinTrainingResult(whole, history, by_type)
 
 
-def _check_stages(model: ProteinConfig, training: ProteinTrainingConfig, start: ProteinModel | None) -> None:
+def check_stages(model: ProteinConfig, training: ProteinTrainingConfig, start: ProteinModel | None) -> None:
+    """Check that everything is either trained or taken from the model to start from.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to start from and a network has no stage, or contacts and their stage do not go
+        together.
+    """
     for name in ("peptide_planes", "side_chains"):
         if start is None and getattr(training, name) is None:
-            raise ValueError(f"training.{name} is missing; only a model to start from can do without it")
+            raise InputError(f"training.{name} is missing; only a model to start from can do without it")
     if training.contacts is not None and model.packing.contacts is None:
-        raise ValueError("training.contacts needs model.packing.contacts, which says how far contacts reach")
+        raise InputError("training.contacts needs model.packing.contacts, which says how far contacts reach")
     if start is None and training.contacts is None and model.packing.contacts is not None:
-        raise ValueError("training.contacts is missing; only a model to start from can do without it")
+        raise InputError("training.contacts is missing; only a model to start from can do without it")
 
 
 def _train_contacts(
@@ -298,8 +305,8 @@ class TrainingBackbones:
 
     def draw(self, structure: Structure, generator: np.random.Generator) -> Tensor:
         """Return a backbone (residues, 4, 3) with angles from the network."""
-        (backbone,) = self.build([structure], 1.0, generator)
-        return backbone[1][0]
+        ((_, backbone),) = self.build([structure], 1.0, generator)
+        return backbone[0]
 
     @torch.no_grad()
     def build(

@@ -196,7 +196,7 @@ void copy_out(const Tensor& result, T* array, int64_t wanted) {
   std::copy_n(values.const_data_ptr<T>(), wanted, array);
 }
 
-// How many positions a frame has: one a residue, or the beads of the model's mapping.
+// Number of positions in a frame: one per residue, or the beads of the model's mapping.
 int64_t positions_per_frame(const Model& model, const int64_t* residue_types, int64_t residues) {
   if (!model.module.hasattr("bead_counts")) return residues;
   const Tensor counts = model.module.attr("bead_counts").toTensor().cpu();

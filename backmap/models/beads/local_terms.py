@@ -44,8 +44,8 @@ class LocalTerms(nn.Module):
         super().__init__()
         kinds = np.arange(_N_TYPES)
         first, second = (part.ravel() for part in np.meshgrid(kinds, kinds, indexing="ij"))
-        alone, paired = _terms_of(kinds[:, None]), _terms_of(np.stack([first, second], axis=1))
-        own, across = _Entries(alone, 1), _Entries(paired, 2)
+        single, pairs = _terms_of(kinds[:, None]), _terms_of(np.stack([first, second], axis=1))
+        own, across = _Entries(single, 1), _Entries(pairs, 2)
         tables = {
             "atom_mask": ATOM_MASK,
             "radii": CONTACT_RADII.astype(np.float32),
@@ -154,7 +154,7 @@ def _terms_of(chains: np.ndarray) -> PenaltyTerms:
 
 
 class _Entries:
-    """Terms of chains of one length, to be put in tables, one row a chain."""
+    """Terms of chains of one length, to be put in tables, one row per chain."""
 
     def __init__(self, terms: PenaltyTerms, length: int) -> None:
         counts = np.diff(terms["exclusion_start"])

@@ -23,7 +23,7 @@ def put_in_redrawn(atoms: Tensor, redrawn: Tensor, strained: Tensor, still: Tens
 
 
 def _with_neighbours(marked: Tensor, chain: Chain, n_neighbours: int = 2) -> Tensor:
-    """Return marked residues (samples, frames, residues), and so many on either side of them in the chain."""
+    """Return marked residues (samples, frames, residues) and ``n_neighbours`` on either side in the chain."""
     reached = marked
     for offset in range(-n_neighbours, n_neighbours + 1):
         reached = reached | (chain.shift(marked, offset, 0.0, 2) & chain.has_neighbour(offset))
