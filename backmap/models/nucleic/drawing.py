@@ -208,10 +208,11 @@ def _superpose(atoms: Tensor, known: Tensor, seen: Tensor, weight: Tensor) -> tu
     target = (seen * share).sum(dim=-2, keepdim=True)
     at_origin, aim = known - centre, (seen - target)[:, None]
     covariance = (at_origin * weight[:, None]).mT @ aim
-    left, _, right = torch.linalg.svd(covariance)
+    # Double precision, because the last bits of a decomposition depend on where its arguments lie.
+    left, _, right = torch.linalg.svd(covariance.double())
     sign = torch.linalg.det(left @ right)
     right = torch.cat([right[..., :2, :], right[..., 2:, :] * sign[..., None, None]], dim=-2)
-    rotation = left @ right
+    rotation = (left @ right).to(covariance.dtype)
     apart = (at_origin @ rotation - aim).square().sum(dim=-1)
     energy = (apart * weight).sum(dim=-1) / (2 * _MISFIT_NM**2)
     return (atoms - centre) @ rotation + target[:, None], energy

@@ -53,8 +53,9 @@ class SeparableDecoder(nn.Module):
         self.density_shape = (channels_out, config.grid_points, config.grid_points, config.grid_points)
         self.functions = nn.Parameter(_FUNCTION_SCALE * smooth_functions(config.channels, config.grid_points))
         with torch.no_grad():
-            start = log_gaussian(config).flatten()
-            coefficients = torch.linalg.lstsq(self.functions.T, start.unsqueeze(1)).solution.squeeze(1)
+            # Double precision, because the last bits of a decomposition depend on where its arguments lie.
+            start = log_gaussian(config).double().view(-1, 1)
+            coefficients = torch.linalg.lstsq(self.functions.double().T, start).solution.flatten()
             self.network.leave.bias.copy_(coefficients.repeat(channels_out))
 
     def forward(self, code: Tensor, condition: Tensor) -> Tensor:

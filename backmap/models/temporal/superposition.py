@@ -21,12 +21,17 @@ def move(motion: RigidMotion, points: Tensor) -> Tensor:
 def superpose(mobile: Tensor, target: Tensor, weights: Tensor | None = None) -> RigidMotion:
     """Return the proper rotation and translation that superpose `mobile` (..., points, 3) on `target`.
 
-    Squared distances are weighted by `weights` (points,), which sum to 1; by default they count alike.
+    Squared distances are weighted by `weights` (points,), which sum to 1; by default they count alike. The
+    motion has the dtype of `mobile`. It is found in double precision: the last bits of a decomposition depend
+    on where in memory its arguments lie.
     """
+    dtype = mobile.dtype
+    mobile, target = mobile.double(), target.double()
     if weights is None:
         from_centre, to_centre = mobile.mean(dim=-2), target.mean(dim=-2)
         arms = mobile - from_centre.unsqueeze(-2)
     else:
+        weights = weights.double()
         from_centre, to_centre = torch.matmul(weights, mobile), torch.matmul(weights, target)
         arms = weights.unsqueeze(-1) * (mobile - from_centre.unsqueeze(-2))
     covariance = arms.transpose(-1, -2) @ (target - to_centre.unsqueeze(-2))
@@ -35,7 +40,7 @@ def superpose(mobile: Tensor, target: Tensor, weights: Tensor | None = None) -> 
     mirror = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], dim=-1)
     rotation = (u * mirror.unsqueeze(-2) @ vh).transpose(-1, -2)
     translation = to_centre - (rotation @ from_centre.unsqueeze(-1)).squeeze(-1)
-    return RigidMotion(rotation, translation)
+    return RigidMotion(rotation.to(dtype), translation.to(dtype))
 
 
 def root_mean_square_distance(one: Tensor, other: Tensor) -> Tensor:
