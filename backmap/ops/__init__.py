@@ -11,6 +11,7 @@ from backmap.ops.least_overlap import least_overlap
 from backmap.ops.molecular_mechanics import molecular_mechanics
 from backmap.ops.overlapping_placement import overlapping_placement
 from backmap.ops.pack_side_chains import pack_side_chains
+from backmap.ops.place_side_chains import place_side_chains
 from backmap.ops.schnet_energy import schnet_energy
 from backmap.ops.structure_penalty import structure_penalty
 from backmap.ops.structure_score import structure_score
@@ -35,6 +36,7 @@ __all__ = [
     "molecular_mechanics",
     "overlapping_placement",
     "pack_side_chains",
+    "place_side_chains",
     "schnet_energy",
     "step_angle",
     "structure_penalty",

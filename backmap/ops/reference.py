@@ -361,6 +361,79 @@ def wave_logits(context: Tensor, waves: Tensor, coefficients: Tensor, weight: Te
     return functional.linear(hidden, weight, bias)
 
 
+def place_side_chains(
+    backbone: Tensor,
+    c_beta: Tensor,
+    types: Tensor,
+    torsions: Tensor,
+    rules: Tensor,
+    parents: Tensor,
+    torsion_indices: Tensor,
+    geometry: Tensor,
+    ring: Tensor,
+    known: Tensor | None = None,
+    known_present: Tensor | None = None,
+) -> Tensor:
+    """Specification of `backmap::place_side_chains`."""
+    candidates = torsions.shape[-2]
+    angles = functional.pad(torsions, [0, 1])
+    atoms = [atom.unsqueeze(-2).expand(*types.shape, candidates, 3) for atom in backbone.unbind(-2)]
+    for number in range(rules.shape[1]):
+        a, b, c = (
+            torch.stack(atoms, dim=-2)
+            .gather(-2, index[..., None, None, None].expand(*atoms[0].shape[:-1], 1, 3))
+            .squeeze(-2)
+            for index in parents[types, number].unbind(-1)
+        )
+        length, angle, offset = geometry[types, number].unsqueeze(-2).unbind(-1)
+        own = torsion_indices[types, number][..., None, None].expand(*types.shape, candidates, 1)
+        by_rule = [
+            torch.zeros_like(a),
+            c_beta.unsqueeze(-2).expand_as(a),
+            _place_atom(a, b, c, length, angle, angles.gather(-1, own).squeeze(-1) + offset),
+            _place_gamma(a, b, c, angles[..., 0], ring),
+            _close_ring(a, b, c, atoms[-1], ring),
+        ]
+        rule = rules[types, number][..., None, None]
+        placed = torch.stack([atom * (rule == which) for which, atom in enumerate(by_rule)]).sum(0)
+        if known is not None and known_present is not None:
+            kept = known_present[..., number, None, None]
+            placed = torch.where(kept, known[..., number, :].unsqueeze(-2), placed)
+        atoms.append(placed)
+    return torch.stack([*atoms, atoms[0]], dim=-2)[..., 4:-1, :]
+
+
+def _place_atom(a: Tensor, b: Tensor, c: Tensor, length: Tensor, angle: Tensor, torsion: Tensor) -> Tensor:
+    e1 = _direction(c - b)
+    e3 = _direction(torch.linalg.cross(b - a, e1))
+    e2 = torch.linalg.cross(e3, e1)
+    x, radius = -length * torch.cos(angle), length * torch.sin(angle)
+    y, z = radius * torch.cos(torsion), radius * torch.sin(torsion)
+    return c + x.unsqueeze(-1) * e1 + y.unsqueeze(-1) * e2 + z.unsqueeze(-1) * e3
+
+
+def _place_gamma(n: Tensor, c_alpha: Tensor, c_beta: Tensor, chi1: Tensor, ring: Tensor) -> Tensor:
+    pucker = torch.minimum(torch.maximum(chi1, -ring[3]), ring[3])
+    return _place_atom(n, c_alpha, c_beta, ring[0], ring[4] - ring[5] * pucker.square(), pucker)
+
+
+def _close_ring(n: Tensor, c_alpha: Tensor, c_beta: Tensor, c_gamma: Tensor, ring: Tensor) -> Tensor:
+    axis = _direction(n - c_alpha)
+    inward = _direction((c_beta - n) - _dot(c_beta - n, axis) * axis)
+    normal = torch.linalg.cross(axis, inward)
+    centre, radius = n - ring[2] * torch.cos(ring[6]) * axis, ring[2] * torch.sin(ring[6])
+    to_gamma = c_gamma - centre
+    x, y = _dot(to_gamma, inward), _dot(to_gamma, normal)
+    across = torch.sqrt(x.square() + y.square()).clamp_min(1e-9)
+    cosine = (_dot(to_gamma, to_gamma) + radius.square() - ring[1].square()) / (2 * radius * across)
+    turn = torch.atan2(y, x) - torch.where(y >= 0, 1.0, -1.0) * torch.acos(cosine.clamp(-1, 1))
+    return centre + radius * (torch.cos(turn) * inward + torch.sin(turn) * normal)
+
+
+def _direction(v: Tensor) -> Tensor:
+    return v / v.norm(dim=-1, keepdim=True).clamp_min(1e-9)  # zero vectors stay zero
+
+
 def pack_side_chains(
     candidates: Tensor,
     candidate_present: Tensor,

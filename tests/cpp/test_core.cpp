@@ -24,6 +24,7 @@
 #include "core/periodic_box.h"
 #include "core/rotamer_draw.h"
 #include "core/schnet.h"
+#include "core/side_chain_geometry.h"
 #include "core/trial_overlap.h"
 #include "core/voxel_grid.h"
 #include "random_structures.h"
@@ -680,6 +681,41 @@ void test_draw() {
   }
 }
 
+// ---- side_chain_geometry.h ---------------------------------------------------------------------
+
+template <typename T>
+void test_side_chains() {
+  const Vec3<T> n{T(-0.05), T(0.136), T(0)}, alpha{T(0), T(0), T(0)}, beta{T(-0.05), T(-0.08), T(0.12)};
+  const T near = 100 * rounding<T>;
+  for (const T torsion : {T(-2), T(0), T(0.3), T(3)}) {
+    const Vec3<T> placed =
+        place_atom(n, alpha, beta, bond_frame(T(0.15), T(1.9)), std::cos(torsion), std::sin(torsion));
+    const Vec3<T> axis = beta - alpha, before = cross(alpha - n, axis), after = cross(axis, placed - beta);
+    check(std::fabs(norm(placed - beta) - T(0.15)) < near, "place_atom: bond length");
+    const T cosine = dot(alpha - beta, placed - beta) / (norm(axis) * T(0.15));
+    check(std::fabs(cosine - std::cos(T(1.9))) < near, "place_atom: bond angle");
+    const T found = std::atan2(dot(cross(before, after), axis) / norm(axis), dot(before, after));
+    check(std::fabs(std::sin((found - torsion) / 2)) < near, "place_atom: torsion");
+  }
+  const Vec3<T> on_a_line = place_atom(alpha, alpha, beta, bond_frame(T(0.15), T(1.9)), T(1), T(0));
+  check(is_finite(on_a_line), "place_atom: finite without a plane");
+  check(is_finite(place_atom(n, n, n, bond_frame(T(0.15), T(1.9)), T(1), T(0))), "place_atom: finite without an axis");
+
+  const Ring<T> ring{T(0.15), T(0.15), T(0.147), T(0.68), T(1.87), T(0.21), T(1.95)};
+  const Vec3<T> widest = place_gamma(ring, n, alpha, beta, T(0.68));
+  check(norm(place_gamma(ring, n, alpha, beta, T(2)) - widest) < near, "place_gamma: the widest pucker");
+  for (const T pucker : {T(-0.5), T(0), T(0.5)}) {
+    const Vec3<T> gamma = place_gamma(ring, n, alpha, beta, pucker), delta = close_ring(ring, n, alpha, beta, gamma);
+    check(std::fabs(norm(gamma - beta) - ring.beta_gamma) < near, "place_gamma: bond length");
+    check(std::fabs(norm(delta - n) - ring.delta_n) < near, "close_ring: bond length at N");
+    const T cosine = dot(alpha - n, delta - n) / (norm(alpha - n) * ring.delta_n);
+    check(std::fabs(cosine - std::cos(ring.angle_at_n)) < near, "close_ring: angle at N");
+  }
+  const Vec3<T> far{T(9), T(0), T(0)};  // as near as it can
+  check(is_finite(close_ring(ring, n, alpha, beta, far)), "close_ring: finite where it cannot close");
+  check(!is_finite(close_ring(ring, n, alpha, beta, {not_a_number<T>, T(0), T(0)})), "close_ring: NaN stays");
+}
+
 // ---- c_alpha_prior.h, c_alpha_dynamics.h, counter_random.h -------------------------------------
 
 void test_window_gradient() {
@@ -907,6 +943,7 @@ void test_all() {
   test_shift_to_image<T>();
   test_trials<T>();
   test_draw<T>();
+  test_side_chains<T>();
   test_c_alphas<T>();
   test_softplus<T>();
   test_filter_knots<T>();

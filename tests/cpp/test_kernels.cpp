@@ -15,6 +15,7 @@
 #include "kernels/molecular_mechanics.h"
 #include "kernels/overlapping_placement.h"
 #include "kernels/pack_side_chains.h"
+#include "kernels/place_side_chains.h"
 #include "kernels/schnet_energy.h"
 #include "kernels/structure_penalty.h"
 #include "kernels/structure_score.h"
@@ -420,6 +421,39 @@ void test_wave_logits(int64_t batch, int64_t draws, int64_t waves, int64_t width
   check(difference(run([](const auto& a) { cpu::wave_logits(a); }),
                    run([](const auto& a) { cuda::wave_logits(a, nullptr); })) < tolerance<T>,
         "wave_logits");
+}
+
+// ---- Side chains on ideal bonds ----------------------------------------------------------------
+
+template <typename T>
+void test_placement_of_side_chains(int64_t batch, int64_t candidates, int64_t torsions, int64_t atoms, bool known) {
+  Random random{unsigned(batch + candidates)};
+  const int64_t kinds = 4;
+  const auto backbone = random.uniforms<T>(batch * backbone_atoms * 3, 0, 1),
+             beta = random.uniforms<T>(batch * 3, 0, 1),
+             torsion = random.uniforms<T>(batch * candidates * torsions, -4, 4),
+             geometry = random.uniforms<T>(kinds * atoms * 3, 0.1, 2),
+             fixed = random.uniforms<T>(batch * atoms * 3, 0, 1);
+  const std::vector<T> ring{T(0.15), T(0.15), T(0.147), T(0.68), T(1.87), T(0.21), T(1.95)};
+  const auto type = random.integers(batch, 0, kinds), torsion_of = random.integers(kinds * atoms, 0, torsions + 1);
+  auto rule = random.integers(kinds * atoms, 0, 5);
+  std::vector<int64_t> parent;
+  for (int64_t row = 0; row < kinds * atoms; ++row) {
+    for (int64_t p = 1; p <= 3; ++p) parent.push_back(row % atoms + p);
+    if (row % atoms == 0) rule[row] = 1;
+  }
+  const Flags present = random.flags(batch * atoms, 0.2);
+  const auto run = [&](auto&& launch) {
+    std::vector<T> placed(batch * candidates * atoms * 3, T(9));
+    launch(PlaceSideChainsArguments<T>{batch, candidates, torsions, kinds, atoms, backbone.data(), beta.data(),
+                                       type.data(), torsion.data(), rule.data(), parent.data(), torsion_of.data(),
+                                       geometry.data(), ring.data(), known ? fixed.data() : nullptr, present.data(),
+                                       placed.data()});
+    return placed;
+  };
+  check(difference(run([](const auto& a) { cpu::place_side_chains(a); }),
+                   run([](const auto& a) { cuda::place_side_chains(a, nullptr); })) < 50 * tolerance<T>,
+        "place_side_chains");
 }
 
 // ---- Basins ------------------------------------------------------------------------------------
@@ -845,6 +879,11 @@ void test_all() {
   test_wave_logits<T>(3000, 3, 1, 2, 2, false);  // more draws than blocks
   test_wave_logits<T>(3, 2, 0, 0, 1, false);
   test_wave_logits<T>(0, 2, 2, 4, 3, false);
+  test_placement_of_side_chains<T>(30, 20, 4, 10, false);
+  test_placement_of_side_chains<T>(300, 3, 2, 5, true);  // several threads
+  test_placement_of_side_chains<T>(3, 1, 0, 1, true);
+  test_placement_of_side_chains<T>(0, 2, 4, 10, false);
+  test_placement_of_side_chains<T>(2, 0, 4, 10, false);
   test_basins<T>(100, 36);
   test_basins<T>(700, 72);  // several threads
   test_basins<T>(5, 1);

@@ -415,6 +415,45 @@ def logits_of_waves(batch, dtype, draws, waves, width, classes) -> Arguments:
     }
 
 
+RULES = 5
+"""None, CB, by a torsion, CG of a ring and its CD."""
+
+
+def side_chains(batch, dtype, candidates, torsions, placed_atoms) -> Arguments:
+    """Each atom follows the three before it; rings are closed anywhere but with the first atom."""
+    rules = torch.randint(0, RULES, (TYPES, placed_atoms))
+    rules[:, :1] = 1
+    following = torch.arange(1, placed_atoms + 1).unsqueeze(-1) + torch.arange(3)
+    return {
+        "backbone": points(*batch, 4, dtype=dtype),
+        "c_beta": points(*batch, dtype=dtype),
+        "types": torch.randint(0, TYPES, batch),
+        "torsions": torch.randn(*batch, candidates, torsions, dtype=dtype),
+        "rules": rules,
+        "parents": following.expand(TYPES, -1, -1).clone(),
+        "torsion_indices": torch.randint(0, torsions + 1, (TYPES, placed_atoms)),
+        "geometry": 0.1 + torch.rand(TYPES, placed_atoms, 3, dtype=dtype),
+        "ring": torch.tensor([0.15, 0.15, 0.147, 0.68, 1.87, 0.21, 1.95], dtype=dtype),
+    }
+
+
+def side_chains_with_known_atoms(batch, dtype, candidates, torsions, placed_atoms) -> Arguments:
+    return {
+        **side_chains(batch, dtype, candidates, torsions, placed_atoms),
+        "known": points(*batch, placed_atoms, dtype=dtype),
+        "known_present": mask(*batch, placed_atoms),
+    }
+
+
+SIDE_CHAIN_TABLES = frozenset({"rules", "parents", "torsion_indices", "geometry", "ring"})
+SIDE_CHAIN_SIZES = {"candidates": 0, "torsions": 0, "placed_atoms": 0}
+SIDE_CHAIN_RANGES: dict[str, Callable[[Arguments], range]] = {
+    "types": lambda arguments: range(TYPES),
+    "rules": lambda arguments: range(RULES),
+    "parents": lambda arguments: range(3 + arguments["rules"].shape[1]),
+    "torsion_indices": lambda arguments: range(arguments["torsions"].shape[-1] + 1),
+}
+
 NEIGHBOURHOOD_TABLES = frozenset(
     {"position_weight", "position_bias", "type_embedding", "offset_embedding", "inner_weight", "inner_bias"}
 )
@@ -814,6 +853,18 @@ OPERATORS = [
         {"draws": 0, "waves": 0, "width": 0, "classes": 0},
         shared=frozenset({"weight", "bias"}),
         free={"waves": (-2,)},
+    ),
+    *(
+        Operator(
+            "place_side_chains",
+            make,
+            SIDE_CHAIN_SIZES,
+            shared=SIDE_CHAIN_TABLES,
+            free={"torsions": (-1, -2)},
+            index_ranges=SIDE_CHAIN_RANGES,
+            variant=variant,
+        )
+        for make, variant in ((side_chains, ""), (side_chains_with_known_atoms, " with known atoms"))
     ),
     Operator(
         "canonical_placement",

@@ -31,7 +31,6 @@ from backmap.chemistry.residues import MAX_CHI
 from backmap.models.chain import Chain
 from backmap.models.protein.config import SideChainConfig
 from backmap.models.protein.geometry import (
-    ProlineRing,
     angle_in_class,
     place_atom,
     place_c_beta,
@@ -388,45 +387,45 @@ def measure_given_torsions(backbone: Tensor, c_beta: Tensor, types: Tensor, give
 class SideChainGeometry(nn.Module):
     """Places all side-chain atoms on ideal bonds.
 
-    For each residue type and each slot after CB, the buffers contain the number of bonds from CB to the atom
-    (0 where there is no atom), its parent slots, its bond length and angle, the index of its torsion, and the
-    offset added to the torsion. Atoms with equal numbers of bonds are placed at once.
+    The buffers are the tables of :func:`backmap.ops.place_side_chains`, for slots from CB on.
     """
 
-    depth: Tensor
+    rules: Tensor
     parents: Tensor
-    chi: Tensor
-    length: Tensor
-    angle: Tensor
-    offset: Tensor
-    first: Final = SLOT_CB + 1
-    slots: Final = SLOT_OXT
-    no_chi: Final = MAX_CHI
+    torsion_indices: Tensor
+    geometry: Tensor
+    ring: Tensor
+    first: Final = SLOT_CB
+    last: Final = SLOT_OXT
     glycine: Final = RESIDUE_INDEX["GLY"]
     proline: Final = RESIDUE_INDEX["PRO"]
 
     def __init__(self) -> None:
         super().__init__()
-        shape = (len(RESIDUE_NAMES), self.slots - self.first)
-        depth, parents = torch.zeros(shape, dtype=torch.int64), torch.zeros(*shape, 3, dtype=torch.int64)
-        chi, values = torch.full(shape, self.no_chi), torch.zeros(*shape, 3)
+        shape = (len(RESIDUE_NAMES), self.last - self.first)
+        rules, parents = torch.zeros(shape, dtype=torch.int64), torch.zeros(*shape, 3, dtype=torch.int64)
+        torsion_indices, values = torch.full(shape, MAX_CHI), torch.zeros(*shape, 3)
+        rules[:, 0] = _CB_RULE
+        rules[self.glycine, 0] = 0
         for kind, name in enumerate(RESIDUE_NAMES):
             if kind == self.proline:
                 continue  # the ring is closed instead
             geometry = ideal_geometry()["residues"][name]["placements"]
-            for number, (placement, (_, *entry)) in enumerate(zip(PLACEMENTS[name], geometry, strict=True)):
-                slots = [HEAVY_ATOMS[name].index(atom) for atom in placement.parents]
-                bonded = slots[-1] - self.first
-                depth[kind, number] = 1 + (depth[kind, bonded] if bonded >= 0 else 0)
-                parents[kind, number] = torch.tensor(slots)
-                chi[kind, number] = self.no_chi if placement.chi is None else placement.chi
-                values[kind, number] = torch.tensor(entry)
-        self.most_bonds = int(depth.max())
-        tables = {"depth": depth, "parents": parents, "chi": chi}
-        tables |= dict(zip(("length", "angle", "offset"), values.unbind(dim=-1), strict=True))
-        for name, table in tables.items():
+            for placement, (_, *entry) in zip(PLACEMENTS[name], geometry, strict=True):
+                own = HEAVY_ATOMS[name].index(placement.atom) - self.first
+                rules[kind, own] = _TORSION_RULE
+                parents[kind, own] = torch.tensor(
+                    [HEAVY_ATOMS[name].index(atom) for atom in placement.parents]
+                )
+                torsion_indices[kind, own] = MAX_CHI if placement.chi is None else placement.chi
+                values[kind, own] = torch.tensor(entry)
+        rules[self.proline, 1:3] = torch.tensor(_RING_RULES)
+        parents[self.proline, 1:3] = torch.tensor(
+            [HEAVY_ATOMS["PRO"].index(atom) for atom in ("N", "CA", "CB")]
+        )
+        tables = {"rules": rules, "parents": parents, "torsion_indices": torsion_indices, "geometry": values}
+        for name, table in (tables | {"ring": _proline_ring()}).items():
             self.register_buffer(name, table, persistent=False)
-        self.ring = ProlineRing()
 
     def forward(
         self,
@@ -456,38 +455,41 @@ class SideChainGeometry(nn.Module):
         Tensor, (n, candidates, 10, 3)
             Slots CB ... of each candidate in nm; zero where the type does not have the atom.
         """
-        count, candidates = torsions.shape[:2]
-        atoms = backbone.new_zeros([count, candidates, self.slots, 3])
-        atoms[:, :, :4] = backbone[:, None]
-        atoms[:, :, 4] = c_beta[:, None] * (types != self.glycine)[:, None, None]
-        torsions = torch.cat([torsions, torch.zeros_like(torsions[..., :1])], dim=-1)
-        for depth in range(1, self.most_bonds + 1):
-            rows, number = torch.nonzero(self.depth[types] == depth).unbind(dim=1)
-            if len(rows) == 0:
-                break
-            kinds = types[rows]
-            a, b, c = atoms[rows[:, None], :, self.parents[kinds, number]].unbind(dim=1)
-            torsion = torsions[rows, :, self.chi[kinds, number]] + self.offset[kinds, number, None]
-            length, angle = self.length[kinds, number, None], self.angle[kinds, number, None]
-            placed = place_atom(a, b, c, length, angle, torsion)
-            atoms[rows, :, self.first + number] = _kept(given, placed, rows, self.first + number)
-        rows = torch.nonzero(types == self.proline).squeeze(-1)
-        if len(rows) > 0:
-            slot = torch.full_like(rows, self.first)
-            n, c_alpha, _, _, beta = atoms[rows, :, : self.first].unbind(dim=2)
-            gamma = self.ring.place_gamma(n, c_alpha, beta, torsions[rows, :, 0])
-            gamma = _kept(given, gamma, rows, slot)
-            delta = _kept(given, self.ring.close(n, c_alpha, beta, gamma), rows, slot + 1)
-            atoms[rows, :, self.first] = gamma
-            atoms[rows, :, self.first + 1] = delta
-        return atoms[:, :, self.first - 1 :]
+        known: Tensor | None = None
+        known_present: Tensor | None = None
+        if given is not None:
+            known = given.atoms[:, self.first : self.last]
+            known_present = given.present[:, self.first : self.last].clone()
+            known_present[:, 0] = False  # CB has been chosen already
+        return torch.ops.backmap.place_side_chains(
+            backbone,
+            c_beta,
+            types,
+            torsions,
+            self.rules,
+            self.parents,
+            self.torsion_indices,
+            self.geometry,
+            self.ring,
+            known,
+            known_present,
+        )
 
 
-def _kept(given: Given | None, placed: Tensor, rows: Tensor, slots: Tensor) -> Tensor:
-    """Return atoms (n, candidates, 3) of rows (n,) and slots (n,), replaced by given ones."""
-    if given is None:
-        return placed
-    return torch.where(given.present[rows, slots, None, None], given.atoms[rows, slots].unsqueeze(1), placed)
+_CB_RULE, _TORSION_RULE, _RING_RULES = 1, 2, (3, 4)
+"""How :func:`backmap.ops.place_side_chains` places an atom; rules of a ring are those of CG and CD."""
+
+
+def _proline_ring() -> Tensor:
+    """Return what :func:`backmap.ops.place_side_chains` knows of proline's ring.
+
+    Lengths are ideal. The angle at CB narrows with the pucker, as in crystal structures; the widest pucker is
+    39 degrees.
+    """
+    bonds = ideal_geometry()["residues"]["PRO"]["bonds"]
+    lengths = [bonds[name] for name in ("CB-CG", "CG-CD", "CD-N")]
+    widest, at_beta, at_nitrogen = (math.radians(degrees) for degrees in (39.0, 107.0, 111.7))
+    return torch.tensor([*lengths, widest, at_beta, 0.21, at_nitrogen])
 
 
 @functools.cache
