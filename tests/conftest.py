@@ -1,9 +1,13 @@
 """What all tests share: reproducible random numbers, and a GPU where there is one."""
 
 import os
+import signal
 
 import pytest
 import torch
+
+# Programs started in the background by a shell ignore interrupts, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -141,7 +141,8 @@ def observe_torsions(model: ProteinModel, seen: Observed) -> list[Steps]:
     for number in range(MAX_CHI):
         there = known.unflatten(0, shape)[0, :, number]
         if bool(there.any()):
-            distribution = network.probabilities(hidden, types, number, chi[:, None, :number]).squeeze(1)
+            context = network.context(number, hidden)
+            distribution = network.probabilities(context, types, number, chi[:, None, :number]).squeeze(1)
             group = chain.types * MAX_CHI + number
             angle = chi[:, number].unflatten(0, shape)
             steps.append(_steps(distribution.unflatten(0, shape), angle, around, group, there, seen))

@@ -465,7 +465,7 @@ def most_probable_torsions(
     energies = hidden.new_zeros(len(types), 1)
     for chi in range(network.max_chi):
         values, costs = _wells(
-            network.probabilities(hidden, types, chi, torsions[:, :, :chi]),
+            network.probabilities(network.context(chi, hidden), types, chi, torsions[:, :, :chi]),
             network.repeats[types, chi],
             chi,
         )

@@ -509,7 +509,10 @@ class CoherentDrawer:
             c_beta = keep_given(there, c_beta.unsqueeze(2), SLOT_CB, SLOT_CB + 1).squeeze(2)
         each = None if box is None else box.repeat(samples, 1, 1)
         sites = network.describe(backbone.atoms, c_beta, chain, each)
-        hidden = network.encode_all(sites, sites_at_once(keys)).view(samples, n_frames, chain.n_residues, -1)
+        hidden = network.encode_all(sites, sites_at_once(keys))
+        types = chain.types.repeat(samples)
+        contexts, first = self._describe_torsions(hidden, chain.types.repeat(samples * n_frames))
+        contexts, first = (part.unflatten(0, (*keys.shape, -1)) for part in (contexts, first))
         seen = surroundings(sites.neighbourhood, chain).unflatten(0, keys.shape)
         rates = self.rates.of_torsions(chain.types, seen, mobilities) * intervals.unsqueeze(-1)
         if disulfides is not None:
@@ -519,14 +522,14 @@ class CoherentDrawer:
         c_beta = c_beta.unflatten(0, keys.shape)
         atoms, oxt = (part.unflatten(0, keys.shape) for part in backbone)
         uniforms = self._uniforms(keys, self.torsion_stream, [chain.n_residues, MAX_CHI, DRAWS])
-        types = chain.types.repeat(samples)
         turns = network.has_chi[types, 0]
         built = []
         for frame in range(n_frames):
             scene = _Scene(
                 Backbone(atoms[:, frame], oxt[:, frame]),
                 c_beta[:, frame],
-                hidden[:, frame].flatten(0, 1),
+                contexts[:, frame].flatten(0, 1),
+                first[:, frame].flatten(0, 1),
                 types,
                 turns,
                 chain,
@@ -542,6 +545,28 @@ class CoherentDrawer:
             )
             built.append(placed)
         return torch.stack(built, dim=1), torsions
+
+    def _describe_torsions(self, hidden: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute what no step changes of side chains' features (n, width).
+
+        Returns
+        -------
+        Tensor, (n, 4, head_width)
+            Of each torsion, before its earlier torsions are known.
+        Tensor, (n, classes)
+            Probabilities of the first torsion.
+        """
+        network = self.model.side_chains
+        contexts = torch.stack([network.context(chi, hidden) for chi in range(MAX_CHI)], dim=1)
+        none = contexts.new_zeros(len(types), 1, 0)
+        return contexts, network.probabilities(contexts[:, 0], types, 0, none).squeeze(1)
+
+    def _probabilities(self, scene: _Scene, rows: Tensor, chi: int, earlier: Tensor) -> Tensor:
+        """Return the probabilities (rows, candidates, classes) of a torsion, given earlier ones."""
+        if chi == 0:
+            return scene.first[rows].unsqueeze(1)
+        types = scene.types[rows]
+        return self.model.side_chains.probabilities(scene.contexts[rows, chi], types, chi, earlier)
 
     def _step(
         self,
@@ -567,9 +592,7 @@ class CoherentDrawer:
             rows = torch.nonzero(network.has_chi[types, chi]).squeeze(-1)
             if len(rows) == 0:
                 continue
-            probabilities = network.probabilities(
-                scene.hidden[rows], types[rows], chi, moved[rows, None, :chi]
-            ).squeeze(1)
+            probabilities = self._probabilities(scene, rows, chi, moved[rows, None, :chi]).squeeze(1)
             always = torch.where(anew[rows], LONG_AGO_PS, rate[rows, chi])
             angle, left = step_angle(
                 probabilities, before[rows, chi], always, window[rows], uniforms[rows, chi]
@@ -757,14 +780,13 @@ class CoherentDrawer:
 
     def _log_probability(self, scene: _Scene, rows: Tensor, torsions: Tensor) -> Tensor:
         """Return the log-probability (rows, candidates) of torsions (rows, candidates, 4) by the model."""
-        network = self.model.side_chains
-        hidden, types = scene.hidden[rows], scene.types[rows]
+        network, types = self.model.side_chains, scene.types[rows]
         total = torch.zeros_like(torsions[..., 0])
         for chi in range(MAX_CHI):
             here = torch.nonzero(network.has_chi[types, chi]).squeeze(-1)
             if len(here) == 0:
                 continue
-            found = network.probabilities(hidden[here], types[here], chi, torsions[here, :, :chi])
+            found = self._probabilities(scene, rows[here], chi, torsions[here, :, :chi])
             bins = classify_angle(torsions[here, :, chi], network.classes).unsqueeze(-1)
             taken = found.expand(*bins.shape[:-1], -1).gather(-1, bins).squeeze(-1)
             total[here] += taken.clamp_min(1e-12).log()
@@ -805,8 +827,7 @@ class CoherentDrawer:
         Torsions from ``first`` on are drawn anew. Where ``first`` is 4, all are drawn within their basins.
         Known ones (rows, 4) stay.
         """
-        network = self.model.side_chains
-        hidden, types = scene.hidden[rows], scene.types[rows]
+        network, types = self.model.side_chains, scene.types[rows]
         varied = torsions.unsqueeze(1).repeat(1, uniforms.shape[1], 1)
         for chi in range(MAX_CHI):
             moves = (
@@ -815,7 +836,7 @@ class CoherentDrawer:
             here = torch.nonzero(moves).squeeze(-1)
             if len(here) == 0:
                 continue
-            probabilities = network.probabilities(hidden[here], types[here], chi, varied[here, :, :chi])
+            probabilities = self._probabilities(scene, rows[here], chi, varied[here, :, :chi])
             landing = torch.where(first[here] == chi, rate[here, chi], LONG_AGO_PS).unsqueeze(1)
             drawn = uniforms[here, :, chi]
             anew = draw_anew(probabilities, landing, drawn)
@@ -908,8 +929,10 @@ class _Scene(NamedTuple):
         Of (samples, residues).
     c_beta : Tensor, (samples, residues, 3)
         In nm.
-    hidden : Tensor, (samples x residues, width)
-        Features of the side-chain network.
+    contexts : Tensor, (samples x residues, 4, width)
+        Features of the side-chain network for each torsion.
+    first : Tensor, (samples x residues, classes)
+        Probabilities of the first torsion.
     types : Tensor, (samples x residues,) int64
         Residue types.
     turns : Tensor, (samples x residues,) bool
@@ -932,7 +955,8 @@ class _Scene(NamedTuple):
 
     backbone: Backbone
     c_beta: Tensor
-    hidden: Tensor
+    contexts: Tensor
+    first: Tensor
     types: Tensor
     turns: Tensor
     chain: Chain

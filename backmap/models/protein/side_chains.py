@@ -269,13 +269,13 @@ class SideChainNetwork(nn.Module):
             hidden.append(self.encode(cut_sites(sites, first, first + sites_at_once)))
         return torch.cat(hidden)
 
-    def logits(self, hidden: Tensor, chi: int, earlier: Tensor) -> Tensor:
+    def logits(self, context: Tensor, chi: int, earlier: Tensor) -> Tensor:
         """Return unnormalised log-probabilities of one torsion's classes.
 
         Parameters
         ----------
-        hidden : Tensor, (n, trunk_width)
-            From :meth:`encode`.
+        context : Tensor, (n, head_width)
+            Layer ``chi`` of ``context``, of the features from :meth:`encode`.
         chi : int
             Index of the torsion, from 0.
         earlier : Tensor, (n, candidates, chi)
@@ -285,31 +285,33 @@ class SideChainNetwork(nn.Module):
         -------
         Tensor, (n, candidates, classes), or (n, 1, classes) for the first torsion
         """
-        head = self.context(chi, hidden)
         if chi == 0:
-            return self.output(chi, functional.silu(head)).unsqueeze(1)
+            return self.output(chi, functional.silu(context)).unsqueeze(1)
         waves = torch.cat([torch.cos(earlier), torch.sin(earlier)], dim=-1)
-        if torch.is_grad_enabled() or hidden.is_cuda:
-            return self.output(chi, functional.silu(head.unsqueeze(1) + self.earlier(chi - 1, waves)))
+        if torch.is_grad_enabled() or context.is_cuda:
+            return self.output(chi, functional.silu(context.unsqueeze(1) + self.earlier(chi - 1, waves)))
         coefficients = self.earlier.weight(chi - 1).T
         return torch.ops.backmap.wave_logits(
-            head, waves, coefficients, self.output.weight(chi), self.output.bias(chi)
+            context, waves, coefficients, self.output.weight(chi), self.output.bias(chi)
         )
 
-    def probabilities(self, hidden: Tensor, types: Tensor, chi: int, earlier: Tensor) -> Tensor:
+    def probabilities(self, context: Tensor, types: Tensor, chi: int, earlier: Tensor) -> Tensor:
         """Return the probabilities (n, candidates, classes) of one torsion over a full turn.
 
         Both halves of the turn are equally probable for torsions that repeat after half a turn; the network
         itself uses one of them. Arguments as for :meth:`logits`, and the residue types (n,).
         """
-        probabilities = torch.softmax(self.logits(hidden, chi, earlier), dim=-1)
+        probabilities = torch.softmax(self.logits(context, chi, earlier), dim=-1)
         both = 0.5 * (probabilities + probabilities.roll(self.classes // 2, -1))
         return torch.where(self.repeats[types, chi, None, None], both, probabilities)
 
     def forward(self, sites: SideChainSites, torsions: Tensor) -> list[Tensor]:
         """Return the logits of all torsions given the true previous ones: four of (n, classes)."""
         hidden = self.encode(sites)
-        return [self.logits(hidden, chi, torsions[:, None, :chi]).squeeze(1) for chi in range(self.max_chi)]
+        return [
+            self.logits(self.context(chi, hidden), chi, torsions[:, None, :chi]).squeeze(1)
+            for chi in range(self.max_chi)
+        ]
 
     def draw(self, hidden: Tensor, types: Tensor, uniforms: Tensor, known: Tensor | None = None) -> Tensor:
         """Draw candidates of all torsions of each residue.
@@ -334,7 +336,7 @@ class SideChainNetwork(nn.Module):
         torsions = torch.zeros_like(uniforms[..., 0])
         for chi in range(self.max_chi):
             rows = torch.nonzero(has[:, chi]).squeeze(-1)
-            logits = self.logits(hidden[rows], chi, torsions[rows, :, :chi])
+            logits = self.logits(self.context(chi, hidden[rows]), chi, torsions[rows, :, :chi])
             numbers = uniforms[rows, :, chi, 0]
             if chi == 0:
                 classes = draw_classes(logits.squeeze(1), numbers)
