@@ -102,7 +102,9 @@ def test_bad_arguments_of_the_evaluation_are_named(name):
 
 
 @pytest.mark.parametrize(
-    "given", ["in.pdb", None, 3, [1], [CHAIN, "in.pdb"], np.zeros((1, 3)), b"x"], ids=str
+    "given",
+    ["in.pdb", None, 3, [1], [CHAIN, "in.pdb"], np.zeros((1, 3)), b"x"],
+    ids=["path", "None", "number", "list of numbers", "mixed list", "array", "bytes"],
 )
 def test_what_is_no_trajectory_is_refused(given):
     calls: list[Callable[[], Any]] = [

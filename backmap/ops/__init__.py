@@ -13,6 +13,7 @@ from backmap.ops.overlapping_placement import overlapping_placement
 from backmap.ops.pack_side_chains import pack_side_chains
 from backmap.ops.place_side_chains import place_side_chains
 from backmap.ops.schnet_energy import schnet_energy
+from backmap.ops.step_rotamers import step_rotamers
 from backmap.ops.structure_penalty import structure_penalty
 from backmap.ops.structure_score import structure_score
 from backmap.ops.voxelize import voxelize
@@ -39,6 +40,7 @@ __all__ = [
     "place_side_chains",
     "schnet_energy",
     "step_angle",
+    "step_rotamers",
     "structure_penalty",
     "structure_score",
     "voxelize",

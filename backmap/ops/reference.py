@@ -661,6 +661,42 @@ def step_angle(
     return _draw_near(probabilities, angle, window, uniforms[..., 3:]), left
 
 
+def step_rotamers(
+    context: Tensor,
+    coefficients: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    moves: Tensor,
+    repeats: Tensor,
+    leaps_only: Tensor,
+    before: Tensor,
+    rate: Tensor,
+    window: Tensor,
+    uniforms: Tensor,
+    smoothing_passes: int,
+) -> tuple[Tensor, Tensor]:
+    """Specification of :func:`backmap.ops.step_rotamers`."""
+    after, torsions = before.clone(), before.shape[-1]
+    first = torch.full(before.shape[:-1], torsions, device=before.device)
+    for chi in range(torsions):
+        cosines, sines = torch.cos(after[..., :chi]), torch.sin(after[..., :chi])
+        waves = cosines @ coefficients[chi, 0, :chi] + sines @ coefficients[chi, 1, :chi]
+        logits = functional.silu(context[..., chi, :] + waves) @ weight[chi] + bias[chi]
+        probabilities = torch.softmax(logits, dim=-1)
+        both = 0.5 * (probabilities + probabilities.roll(probabilities.shape[-1] // 2, -1))
+        probabilities = torch.where(repeats[..., chi, None], both, probabilities)
+        anew = first < chi
+        often = torch.where(anew, 1e9, rate[..., chi])
+        angle, left = step_angle(
+            probabilities, before[..., chi], often, window, uniforms[..., chi, :], smoothing_passes
+        )
+        left = left & moves[..., chi]
+        changes = moves[..., chi] & (left | anew | ~leaps_only)
+        after[..., chi] = torch.where(changes, angle, before[..., chi])
+        first = torch.where(left & ~anew, chi, first)
+    return after, first
+
+
 def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor, smoothing_passes: int) -> Tensor:
     """Specification of :func:`backmap.ops.draw_anew`."""
     leave = _leaving(probabilities, find_basins(probabilities, smoothing_passes), rate)

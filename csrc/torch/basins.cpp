@@ -10,16 +10,13 @@ namespace {
 
 using namespace checks;
 
-constexpr int64_t most_passes = 4096;
-
 // Returns the batch dimensions.
 Sizes check_distributions(const Argument& probabilities, int64_t passes) {
   is_floating(probabilities);
   const Tensor& tensor = probabilities.tensor;
   TORCH_CHECK_VALUE(tensor.dim() >= 1 && tensor.sym_size(-1) >= 1, probabilities.op, ": ", probabilities.name,
                     " must have shape (*, bins) with 1 bin or more, got ", tensor.sym_sizes());
-  TORCH_CHECK_VALUE(0 <= passes && passes <= most_passes, probabilities.op, ": smoothing_passes must lie in [0, ",
-                    most_passes, "], got ", passes);
+  check_passes(probabilities.op, passes);
   return without_last(tensor, 1);
 }
 

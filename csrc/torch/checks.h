@@ -99,4 +99,10 @@ inline void goes_with(const Argument& a, const Argument& first, at::ScalarType d
   is_beside(a, first);
 }
 
+// Smoothing passes of distributions over bins.
+inline void check_passes(const char* op, int64_t passes) {
+  constexpr int64_t most = 4096;
+  TORCH_CHECK_VALUE(0 <= passes && passes <= most, op, ": smoothing_passes must lie in [0, ", most, "], got ", passes);
+}
+
 }  // namespace backmap::checks

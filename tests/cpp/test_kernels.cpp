@@ -17,6 +17,7 @@
 #include "kernels/pack_side_chains.h"
 #include "kernels/place_side_chains.h"
 #include "kernels/schnet_energy.h"
+#include "kernels/step_rotamers.h"
 #include "kernels/structure_penalty.h"
 #include "kernels/structure_score.h"
 #include "kernels/voxelize.h"
@@ -421,6 +422,37 @@ void test_wave_logits(int64_t batch, int64_t draws, int64_t waves, int64_t width
   check(difference(run([](const auto& a) { cpu::wave_logits(a); }),
                    run([](const auto& a) { cuda::wave_logits(a, nullptr); })) < tolerance<T>,
         "wave_logits");
+}
+
+// ---- Steps of side chains in time --------------------------------------------------------------
+
+template <typename T>
+void test_rotamers(int64_t batch, int64_t torsions, int64_t width, int64_t bins) {
+  Random random{unsigned(batch + bins)};
+  const int64_t rows = batch * torsions;
+  const auto context = random.uniforms<T>(rows * width, -1, 1),
+             coefficient = random.uniforms<T>(torsions * 2 * torsions * width, -1, 1),
+             weight = random.uniforms<T>(torsions * width * bins, -1, 1),
+             bias = random.uniforms<T>(torsions * bins, -1, 1), before = random.uniforms<T>(rows, -3, 3),
+             rate = random.uniforms<T>(rows, 0, 1), window = random.uniforms<T>(batch, 0, 1),
+             uniform = random.uniforms<T>(rows * step_draws, 0, 1);
+  const Flags moves = random.flags(rows, 0.8), repeats = random.flags(rows, 0.5), leaps_only = random.flags(batch, 0.3);
+  std::vector<char> workspace(cuda::step_rotamers_workspace<T>(batch, width, bins), 77);
+  std::vector<int64_t> firsts[2];
+  const auto run = [&](auto&& launch, std::vector<int64_t>& first) {
+    std::vector<T> after(rows, T(9));
+    first.assign(batch, 9);
+    const int64_t passes = 2;
+    launch(StepRotamersArguments<T>{batch, torsions, width, bins, passes, context.data(), coefficient.data(),
+                                    weight.data(), bias.data(), moves.data(), repeats.data(), leaps_only.data(),
+                                    before.data(), rate.data(), window.data(), uniform.data(), workspace.data(),
+                                    after.data(), first.data()});
+    return after;
+  };
+  const auto on_cpu = run([](const auto& a) { cpu::step_rotamers(a); }, firsts[0]),
+             on_cuda = run([](const auto& a) { cuda::step_rotamers(a, nullptr); }, firsts[1]);
+  check(difference(on_cpu, on_cuda) < tolerance<T>, "step_rotamers: torsions");
+  check(firsts[0] == firsts[1], "step_rotamers: first to leave");
 }
 
 // ---- Side chains on ideal bonds ----------------------------------------------------------------
@@ -884,6 +916,11 @@ void test_all() {
   test_placement_of_side_chains<T>(3, 1, 0, 1, true);
   test_placement_of_side_chains<T>(0, 2, 4, 10, false);
   test_placement_of_side_chains<T>(2, 0, 4, 10, false);
+  test_rotamers<T>(50, 4, 20, 36);
+  test_rotamers<T>(150, 2, 3, 5);  // several threads
+  test_rotamers<T>(3, 3, 0, 1);
+  test_rotamers<T>(3, 0, 4, 36);
+  test_rotamers<T>(0, 4, 20, 36);
   test_basins<T>(100, 36);
   test_basins<T>(700, 72);  // several threads
   test_basins<T>(5, 1);

@@ -415,6 +415,24 @@ def logits_of_waves(batch, dtype, draws, waves, width, classes) -> Arguments:
     }
 
 
+def rotamers(batch, dtype, torsions, width, bins) -> Arguments:
+    """Some torsions do not move, some repeat, and some leave their basins."""
+    return {
+        "context": torch.randn(*batch, torsions, width, dtype=dtype),
+        "coefficients": torch.randn(torsions, 2, torsions, width, dtype=dtype),
+        "weight": torch.randn(torsions, width, bins, dtype=dtype) / max(width, 1) ** 0.5,
+        "bias": torch.randn(torsions, bins, dtype=dtype),
+        "moves": mask(*batch, torsions),
+        "repeats": mask(*batch, torsions),
+        "leaps_only": mask(*batch),
+        "before": 6 * torch.rand(*batch, torsions, dtype=dtype) - 3,
+        "rate": torch.rand(*batch, torsions, dtype=dtype),
+        "window": torch.rand(batch, dtype=dtype),
+        "uniforms": torch.rand(*batch, torsions, 5, dtype=dtype),
+        "smoothing_passes": 2,
+    }
+
+
 RULES = 5
 """None, CB, by a torsion, CG of a ring and its CD."""
 
@@ -853,6 +871,13 @@ OPERATORS = [
         {"draws": 0, "waves": 0, "width": 0, "classes": 0},
         shared=frozenset({"weight", "bias"}),
         free={"waves": (-2,)},
+    ),
+    Operator(
+        "step_rotamers",
+        rotamers,
+        {"torsions": 0, "width": 0, "bins": 1},
+        shared=frozenset({"coefficients", "weight", "bias"}),
+        bad_values={"smoothing_passes": (-1, 4097)},
     ),
     *(
         Operator(

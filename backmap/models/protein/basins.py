@@ -31,9 +31,9 @@ SMOOTHING_DEGREES = 15.0
 _SMALLEST = 2.0**-24
 
 
-def _passes(probabilities: Tensor) -> int:
+def smoothing_passes(bins: int) -> int:
     """Return how often to average neighbours as 1 : 2 : 1, whose variance is half a squared bin."""
-    return max(1, round(2 * (SMOOTHING_DEGREES * probabilities.shape[-1] / 360) ** 2))
+    return max(1, round(2 * (SMOOTHING_DEGREES * bins / 360) ** 2))
 
 
 def find_basins(probabilities: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def find_basins(probabilities: Tensor) -> Tensor:
     -------
     Tensor, (..., bins) int64
     """
-    return ops.find_basins(probabilities, smoothing_passes=_passes(probabilities))
+    return ops.find_basins(probabilities, smoothing_passes=smoothing_passes(probabilities.shape[-1]))
 
 
 def basin_masses(probabilities: Tensor, basins: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def step_angle(
         rate.expand_as(before),
         window.expand_as(before).clamp_max(LONGEST_WINDOW),
         uniforms.expand(*before.shape, DRAWS),
-        smoothing_passes=_passes(probabilities),
+        smoothing_passes=smoothing_passes(probabilities.shape[-1]),
     )
 
 
@@ -149,7 +149,7 @@ def shares_of_angle(probabilities: Tensor, angle: Tensor) -> tuple[Tensor, Tenso
 def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor) -> Tensor:
     """Draw angles as if all had left their basins; uniforms (..., 2), others as for :func:`step_angle`."""
     shape = uniforms.shape[:-1]
-    passes = _passes(probabilities)
+    passes = smoothing_passes(probabilities.shape[-1])
     return ops.draw_anew(
         probabilities.expand(*shape, -1), rate.expand(shape), uniforms, smoothing_passes=passes
     )
@@ -157,5 +157,5 @@ def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor) -> Tensor:
 
 def draw_within(probabilities: Tensor, before: Tensor, uniforms: Tensor) -> Tensor:
     """Draw angles in the basins of those before; uniforms (..., 2), others as for :func:`step_angle`."""
-    passes = _passes(probabilities)
+    passes = smoothing_passes(probabilities.shape[-1])
     return ops.draw_within(probabilities.expand(*before.shape, -1), before, uniforms, smoothing_passes=passes)

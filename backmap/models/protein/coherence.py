@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backmap import ops
 from backmap.chemistry import NO_RESIDUE, SIDE_CHAIN, SLOT_CB, SLOT_OXT
 from backmap.chemistry.constants import BOLTZMANN
 from backmap.chemistry.residues import MAX_CHI
@@ -32,6 +33,7 @@ from backmap.models.protein.basins import (
     draw_within,
     normal_deviates,
     share_below,
+    smoothing_passes,
     step_angle,
 )
 from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN, coherence_statistics
@@ -522,7 +524,7 @@ class CoherentDrawer:
         c_beta = c_beta.unflatten(0, keys.shape)
         atoms, oxt = (part.unflatten(0, keys.shape) for part in backbone)
         uniforms = self._uniforms(keys, self.torsion_stream, [chain.n_residues, MAX_CHI, DRAWS])
-        turns = network.has_chi[types, 0]
+        exists, repeats, tables = network.has_chi[types], network.repeats[types], network.step_tables()
         built = []
         for frame in range(n_frames):
             scene = _Scene(
@@ -530,8 +532,10 @@ class CoherentDrawer:
                 c_beta[:, frame],
                 contexts[:, frame].flatten(0, 1),
                 first[:, frame].flatten(0, 1),
+                tables,
                 types,
-                turns,
+                exists,
+                repeats,
                 chain,
                 keys[:, frame],
                 steady_keys,
@@ -578,33 +582,27 @@ class CoherentDrawer:
         disulfides: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Return a frame's side chains (samples, residues, 10, 3) and torsions (samples, residues, 4)."""
-        network, types = self.model.side_chains, scene.types
         uniforms, rate = uniforms.flatten(0, 1), rate.flatten(0, 1)
         window = (self.rates.torsion_window * interval.sqrt()).repeat(len(scene.keys))
-        before, moved = torsions.flatten(0, 1), torch.zeros_like(torsions).flatten(0, 1)
+        before = torsions.flatten(0, 1)
         known = self._known_torsions(scene)
         before = torch.where(known.isnan(), before, known)
         if scene.beads is not None:
             before = self._step_by_beads(scene, before, known, window, disulfides)
-        anew = torch.zeros_like(types, dtype=torch.bool)
-        first_left = torch.full_like(types, MAX_CHI)
-        for chi in range(MAX_CHI):
-            rows = torch.nonzero(network.has_chi[types, chi]).squeeze(-1)
-            if len(rows) == 0:
-                continue
-            probabilities = self._probabilities(scene, rows, chi, moved[rows, None, :chi]).squeeze(1)
-            always = torch.where(anew[rows], LONG_AGO_PS, rate[rows, chi])
-            angle, left = step_angle(
-                probabilities, before[rows, chi], always, window[rows], uniforms[rows, chi]
-            )
-            fixed = ~known[rows, chi].isnan()
-            left &= ~fixed
-            if scene.beads is not None:  # small steps have been taken already
-                fixed |= scene.seen[rows] & ~left & ~anew[rows]
-            angle = torch.where(fixed, before[rows, chi], angle)
-            moved[rows, chi] = angle
-            first_left[rows] = torch.where(left & ~anew[rows], chi, first_left[rows])
-            anew[rows] |= left
+        moved, first_left = ops.step_rotamers(
+            scene.contexts,
+            *scene.tables,
+            scene.exists & known.isnan(),
+            scene.repeats,
+            torch.zeros_like(scene.turns)
+            if scene.beads is None
+            else scene.seen,  # those have taken small steps
+            before,
+            rate,
+            window.clamp_max(LONGEST_WINDOW),
+            uniforms,
+            smoothing_passes=smoothing_passes(scene.first.shape[-1]),
+        )
         return self._pack(scene, before, moved, known, first_left, rate, disulfides)
 
     def _pack(
@@ -933,10 +931,12 @@ class _Scene(NamedTuple):
         Features of the side-chain network for each torsion.
     first : Tensor, (samples x residues, classes)
         Probabilities of the first torsion.
+    tables : tuple of Tensor
+        Last layers of the side-chain network, from :meth:`SideChainNetwork.step_tables`.
     types : Tensor, (samples x residues,) int64
         Residue types.
-    turns : Tensor, (samples x residues,) bool
-        Residues with a torsion.
+    exists, repeats : Tensor, (samples x residues, 4) bool
+        Torsions that residues have, and those that repeat after half a turn.
     chain : Chain
         The sequence.
     keys : Tensor, (samples,) int64
@@ -957,8 +957,10 @@ class _Scene(NamedTuple):
     c_beta: Tensor
     contexts: Tensor
     first: Tensor
+    tables: tuple[Tensor, Tensor, Tensor]
     types: Tensor
-    turns: Tensor
+    exists: Tensor
+    repeats: Tensor
     chain: Chain
     keys: Tensor
     steady_keys: Tensor
@@ -966,6 +968,11 @@ class _Scene(NamedTuple):
     obstacles: Obstacles | None
     beads: BeadEvidence | None
     given: Given | None
+
+    @property
+    def turns(self) -> Tensor:
+        """Which residues (samples x residues,) have a torsion."""
+        return self.exists[:, 0]
 
     @property
     def n_beads(self) -> Tensor:

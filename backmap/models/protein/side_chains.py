@@ -305,6 +305,15 @@ class SideChainNetwork(nn.Module):
         both = 0.5 * (probabilities + probabilities.roll(self.classes // 2, -1))
         return torch.where(self.repeats[types, chi, None, None], both, probabilities)
 
+    def step_tables(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return coefficients, weights and biases for :func:`backmap.ops.step_rotamers`."""
+        weights = torch.stack([self.output.weight(chi).T for chi in range(self.max_chi)])
+        biases = torch.stack([self.output.bias(chi) for chi in range(self.max_chi)])
+        coefficients = weights.new_zeros(self.max_chi, 2, self.max_chi, weights.shape[1])
+        for chi in range(1, self.max_chi):
+            coefficients[chi, :, :chi] = self.earlier.weight(chi - 1).T.unflatten(0, (2, chi))
+        return coefficients, weights.contiguous(), biases
+
     def forward(self, sites: SideChainSites, torsions: Tensor) -> list[Tensor]:
         """Return the logits of all torsions given the true previous ones: four of (n, classes)."""
         hidden = self.encode(sites)
