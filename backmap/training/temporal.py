@@ -53,6 +53,8 @@ class LossWeights:
         Top of the energy's weight.
     divergence : float
         Of the divergence of the posterior.
+    free_nats : float
+        Divergence of each dimension of the code that costs nothing, so that dimensions stay in use.
     divergence_by_data : bool
         Multiply the divergence by batch / number of training frames too, as the published code does.
     """
@@ -63,6 +65,7 @@ class LossWeights:
     distances: Factor = 1.0
     energy: Factor = 0.0
     divergence: Factor = 1.0
+    free_nats: Factor = 0.0
     divergence_by_data: bool = False
 
 
@@ -296,7 +299,7 @@ class TemporalStage(Stage[_Batch]):
             "coordinates": lambda: coordinate_loss(guess, frame),
             "beads": lambda: bead_loss(self.model.beads_of(guess), beads),
             "distances": lambda: distance_loss(guess, frame),
-            "divergence": lambda: divergence(posterior),
+            "divergence": lambda: divergence(posterior, weights.free_nats),
         }
         values = {name: term() for name, term in terms.items() if getattr(weights, name)}
         if weights.energy and self.config.energy_schedule.weight(batch.step):

@@ -41,10 +41,15 @@ def energy_loss(decoded_energy: Tensor, energy: Tensor, mean: Tensor, spread: Te
     return functional.mse_loss(one, other)
 
 
-def divergence(posterior: Posterior) -> Tensor:
-    """Return L_kld, the mean Kullback-Leibler divergence of the posterior from N(0, I), in nats."""
+def divergence(posterior: Posterior, free_nats: float = 0.0) -> Tensor:
+    """Return L_kld, the mean Kullback-Leibler divergence of the posterior from N(0, I), in nats.
+
+    A dimension of the code whose mean divergence is below `free_nats` counts with that, and is not pressed
+    any further (Kingma et al., NeurIPS 2016, eq. 15).
+    """
     mean, log_variance = posterior
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=-1).mean()
+    of_dimensions = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(dim=0)
+    return of_dimensions.clamp_min(free_nats).sum()
 
 
 def _distances(points: Tensor) -> Tensor:

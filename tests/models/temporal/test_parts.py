@@ -105,6 +105,17 @@ def test_losses_against_their_definitions():
     assert torch.allclose(divergence(Posterior(mean, log_variance)), expected.sum(-1).mean(), atol=1e-5)
 
 
+def test_dimensions_with_little_divergence_cost_the_same_and_have_no_gradient():
+    mean, log_variance = torch.randn(500, 6), torch.zeros(500, 6)
+    mean[:, :3] *= 0.01
+    mean.requires_grad_()
+    cost = divergence(Posterior(mean, log_variance), free_nats=0.1)
+    used = 0.5 * mean[:, 3:].square().mean(0).sum()
+    assert torch.allclose(cost, 0.3 + used)
+    cost.backward()
+    assert (mean.grad[:, :3] == 0).all() and (mean.grad[:, 3:] != 0).any()
+
+
 def test_energies_are_standardised_and_limited():
     mean, spread = torch.tensor(10.0), torch.tensor(2.0)
     loss = energy_loss(torch.tensor([12.0, 1e9]), torch.tensor([10.0, 14.0]), mean, spread, limit=5.0)
