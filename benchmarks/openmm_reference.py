@@ -1,6 +1,8 @@
-"""What OpenMM does with the same atoms: energies, minimisations and dynamics in AMBER ff14SB and OBC2."""
+"""What OpenMM does with the same atoms: energies and minimisations in AMBER ff14SB and OBC2."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import openmm
@@ -28,26 +30,15 @@ class OpenMMReference:
     Parameters
     ----------
     atoms : AtomList
-        All atoms, with hydrogens.
-    free : bool
-        Whether C-alphas move, for dynamics with bonds to hydrogens constrained; a minimisation fixes them.
+        All atoms, with hydrogens; C-alphas are fixed.
     """
 
-    def __init__(self, atoms: AtomList, *, free: bool = False) -> None:
-        system = app.ForceField(*FORCE_FIELD).createSystem(
-            mdtraj_topology(atoms).to_openmm(),
-            nonbondedMethod=app.CutoffNonPeriodic,
-            nonbondedCutoff=CUTOFF_NM * unit.nanometer,
-            constraints=app.HBonds if free else None,
-        )
-        use_dedicated_solvent(system)
+    def __init__(self, atoms: AtomList) -> None:
+        system = amber_system(mdtraj_topology(atoms).to_openmm())
         self.springs = openmm.CustomExternalForce("0.5 * stiffness * ((x-x0)^2 + (y-y0)^2 + (z-z0)^2)")
-        if not free:
-            self._hold(atoms, system)
-        self.integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.002)
-        self.integrator.setRandomNumberSeed(1)
-        platform = openmm.Platform.getPlatformByName("CPU")
-        self.context = openmm.Context(system, self.integrator, platform, _SETTINGS)
+        self._hold(atoms, system)
+        self.integrator = openmm.VerletIntegrator(0.001)
+        self.context = context_on_one_thread(system, self.integrator)
 
     def _hold(self, atoms: AtomList, system: openmm.System) -> None:
         """Fix C-alphas, and tie other heavy atoms to springs."""
@@ -89,16 +80,27 @@ class OpenMMReference:
             openmm.LocalEnergyMinimizer.minimize(self.context, TOLERANCE, number)
         return self.context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
 
-    def simulate(self, positions: np.ndarray, picoseconds: float) -> np.ndarray:
-        """Positions (atoms, 3) in nm after dynamics at 300 K without restraints, from random velocities."""
-        self.context.setPositions(positions)
-        self.context.applyConstraints(1e-6)
-        self.context.setVelocitiesToTemperature(300.0, 1)
-        self.integrator.step(round(picoseconds / 0.002))
-        return self.context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+
+def amber_system(
+    topology: app.Topology, cutoff_nm: float = CUTOFF_NM, constraints: Any = None
+) -> openmm.System:
+    """Describe a molecule in AMBER ff14SB with OBC2, with a cutoff."""
+    system = app.ForceField(*FORCE_FIELD).createSystem(
+        topology,
+        nonbondedMethod=app.CutoffNonPeriodic,
+        nonbondedCutoff=cutoff_nm * unit.nanometer,
+        constraints=constraints,
+    )
+    use_dedicated_solvent(system, cutoff_nm)
+    return system
 
 
-def use_dedicated_solvent(system: openmm.System) -> None:
+def context_on_one_thread(system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
+    """Return a context on one thread of the CPU that always gives the same forces."""
+    return openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), _SETTINGS)
+
+
+def use_dedicated_solvent(system: openmm.System, cutoff_nm: float) -> None:
     """Replace the generic force in which OpenMM expresses OBC2 by the dedicated one, five times faster."""
     generic = [isinstance(force, openmm.CustomGBForce) for force in system.getForces()].index(True)
     general, special = system.getForce(generic), openmm.GBSAOBCForce()
@@ -106,7 +108,7 @@ def use_dedicated_solvent(system: openmm.System) -> None:
         charge, reduced, scaled = general.getParticleParameters(atom)
         special.addParticle(charge, reduced + _BORN_OFFSET_NM, scaled / reduced)
     special.setNonbondedMethod(openmm.GBSAOBCForce.CutoffNonPeriodic)
-    special.setCutoffDistance(CUTOFF_NM)
+    special.setCutoffDistance(cutoff_nm)
     special.setForceGroup(SOLVENT)
     system.removeForce(generic)
     system.addForce(special)
