@@ -34,7 +34,7 @@ HYDROGEN_RADIUS_NM, POLAR_HYDROGEN_RADIUS_NM = 0.10, 0.03
 
 
 class RestrainedMinimisation:
-    """Relaxes frames with C-alphas fixed and other heavy atoms restrained by springs.
+    """Relaxes frames with C-alphas and given atoms fixed and other heavy atoms restrained by springs.
 
     The force field is AMBER ff14SB with a cutoff and a distance-dependent dielectric, and the method L-BFGS:
     see :class:`backmap.physics.short_range.ShortRangePotential` and
@@ -49,6 +49,8 @@ class RestrainedMinimisation:
         Evaluations of the energy per frame.
     stiffness : float
         Stiffness in kJ/mol/nm^2 of the springs that tie heavy atoms to their built positions.
+    given : ndarray, (given,) int64, optional
+        Indices of further atoms that are fixed.
     device : torch.device or str, optional
         Where frames are minimised; by default the GPU if there is one.
 
@@ -65,6 +67,7 @@ class RestrainedMinimisation:
         *,
         iterations: int,
         stiffness: float = 1000.0,
+        given: np.ndarray | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         if iterations < 1:
@@ -78,6 +81,8 @@ class RestrainedMinimisation:
         names = np.array([name for residue in atoms.residues for name in residue.atom_names])
         elements = np.array([element for residue in atoms.residues for element in residue.elements])
         self._fixed = names == "CA"
+        if given is not None:
+            self._fixed[given] = True
         held = np.where(elements == "H", 0.0, stiffness)
         self._radii = explicit_radii(atoms)
         self._stiffness = torch.from_numpy(np.where(self._fixed, np.inf, held)).float()
@@ -100,7 +105,7 @@ class RestrainedMinimisation:
         Returns
         -------
         ndarray, (frames, atoms, 3) float64
-            In nm; C-alphas are bitwise unchanged. The result of a frame does not depend on other frames. If
+            In nm; fixed atoms are bitwise unchanged. The result of a frame does not depend on other frames. If
             the energy of a frame is not finite, all its other atoms are NaN.
         """
         coordinates = np.asarray(coordinates, dtype=np.float64)

@@ -112,9 +112,7 @@ class ProteinPlan:
             backbone_only=hands.others if hands.others.any() and source.beads is None else None,
         )
         job, atoms, nucleic = _with_finishing(job, source, asked, read, modifications, hands)
-        stays = source.sites.leaders if asked.minimise else read
-        if source.beads is not None:
-            stays = read[:0]
+        stays = read[:0] if source.beads is not None else read
         kept = KeptAtoms.find(atoms, source, read, stays, modifications)
         clock = _clock(source, asked) if asked.coherent else None
         return cls(job, _with_others(atoms.followed_by(nucleic), source.others), kept, clock)
@@ -346,7 +344,10 @@ def _with_finishing(
     if asked.minimise and topology.n_residues:
         from backmap.postprocessing.minimisation import RestrainedMinimisation
 
-        finishing.append(RestrainedMinimisation(atoms, iterations=asked.minimise))
+        given = None
+        if asked.keep_given:
+            given = KeptAtoms.find(atoms, source, read, read, modifications).numbers
+        finishing.append(RestrainedMinimisation(atoms, iterations=asked.minimise, given=given))
     places = None
     if finishing and job.beads is not None:
         places = atom_places(atoms, topology, modifications)

@@ -232,7 +232,7 @@ class Building:
     minimise: int = option(
         0,
         Whole(0, 1_000_000),
-        "iterations of a minimisation of each frame, with hydrogens and fixed C-alphas",
+        "iterations of a minimisation of each frame, with hydrogens; C-alphas and kept atoms stay in place",
         unset="none",
         metavar="ITERATIONS",
         group="finishing",

@@ -74,6 +74,20 @@ def test_given_atoms_stay_and_get_hydrogens(tmp_path):
     assert built.topology.select("element == H").size > 1000
 
 
+def test_a_minimisation_leaves_given_atoms_where_they_are(tmp_path):
+    """Those of a backbone, and the side chains of some residues; what is built around them is relaxed."""
+    whole = mdtraj.load(str(EXAMPLES / "2bf5.pdb.gz"))
+    chosen = whole.topology.select("backbone or (resid 10 to 30 and element != H)")
+    given = whole.atom_slice(chosen)
+    asked = {"keep_given": True, "hydrogens": True, "device": "cpu"}
+    built, relaxed = (backmap.reconstruct(given, **asked, minimise=number) for number in (0, 5))
+    number_of = {(atom.residue.index, atom.name): atom.index for atom in built.topology.atoms}
+    kept = [number_of[atom.residue.index, atom.name] for atom in given.topology.atoms]
+    np.testing.assert_array_equal(relaxed.xyz[:, kept], given.xyz)
+    others = np.delete(np.linalg.norm(relaxed.xyz - built.xyz, axis=-1), kept, axis=1)
+    assert (others > 0).mean() > 0.99
+
+
 def test_python_and_streams_do_the_same(tmp_path):
     asked = {"hydrogens": True, "seed": 3, "device": "cpu"}
     assert run(tmp_path / "out.trr", "--end", 2, "--hydrogens", "--seed", 3) == 0
