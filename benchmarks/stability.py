@@ -1,4 +1,4 @@
-"""Are built structures ready to simulate? Dynamics without restraints of many structures, in implicit solvent.
+"""Are built structures ready to simulate? Dynamics of many of them without restraints, in implicit solvent.
 
 Run from the repository root, with files or folders of PDB files::
 
@@ -6,8 +6,8 @@ Run from the repository root, with files or folders of PDB files::
 
 Every structure of up to ``--longest`` residues, the smallest first, is rebuilt from its C-alphas by ``backmap
 reconstruct --hydrogens --minimise``. OpenMM reads the file as it is, in AMBER ff14SB with the solvent OBC2
-and a cutoff of 1.2 nm, and simulates it at 300 K without restraints: Langevin dynamics, 1/ps, steps of 2 fs (4 fs
-for the solvent, which takes most of the time), bonds to hydrogen constrained. A structure is stable if
+and a cutoff of 1.2 nm, and simulates it at 300 K without restraints: Langevin dynamics, 1/ps, steps of 2 fs
+(4 fs for the solvent, which takes most of the time), bonds to hydrogen constrained. A structure is stable if
 
 - OpenMM's force field knows all its residues, and energies and positions stay finite;
 - the temperature, averaged over the second half, is within 15 K of 300 K;

@@ -105,8 +105,8 @@ class RestrainedMinimisation:
         Returns
         -------
         ndarray, (frames, atoms, 3) float64
-            In nm; fixed atoms are bitwise unchanged. The result of a frame does not depend on other frames. If
-            the energy of a frame is not finite, all its other atoms are NaN.
+            In nm; fixed atoms are bitwise unchanged. The result of a frame does not depend on other frames.
+            If the energy of a frame is not finite, all its other atoms are NaN.
         """
         coordinates = np.asarray(coordinates, dtype=np.float64)
         result = coordinates.copy()

@@ -11,6 +11,7 @@ from backmap.io.selection.links import read_links
 from backmap.models.model_file import ModelFile
 
 from .c_alpha_record import CAlphaRecord, describe_cis, describe_motion, describe_noise, describe_strain
+from .expected_errors import ExpectedErrors
 from .outputs import Outputs
 from .pool import Pool
 from .progress_report import ProgressReport
@@ -79,6 +80,7 @@ class ProteinRun(Run):
         overlaps = journal.progress.notes.get("overlaps", [0, 0])
         strained_nucleotides = journal.progress.notes.get("strained_nucleotides", 0)
         c_alphas = CAlphaRecord.from_notes(journal.progress.notes.get("c_alphas", {}))
+        errors = ExpectedErrors.from_notes(journal.progress.notes.get("expected_errors", {}))
         grown = self.whole_outputs(outputs, journal)
         chunks = read_ahead(source.chunks(batch, journal.progress.frames_done))
         with (
@@ -95,6 +97,8 @@ class ProteinRun(Run):
                         new = int(built.overlaps.sum()), int((built.overlaps > 0).sum())
                         overlaps = [one + other for one, other in zip(overlaps, new, strict=True)]
                     c_alphas = c_alphas.followed_by(built.c_alphas, source.topology, source.name)
+                    if request.confidence:
+                        errors += ExpectedErrors.of(built, self._plan.kept)
                     notes = {
                         "skipped": skipped,
                         "unfinished": unfinished,
@@ -103,6 +107,7 @@ class ProteinRun(Run):
                         "strained_nucleotides": strained_nucleotides,
                         "batch": batch,
                         "c_alphas": c_alphas.to_notes(),
+                        "expected_errors": errors.to_notes(),
                     }
                     recorder.add(to_step(built, self.layout, notes, request.confidence))
             except InputEndsEarly as failure:
@@ -128,10 +133,15 @@ class ProteinRun(Run):
             "skipped_frames": skipped,
             "structures_not_minimised": notes.get("unfinished", 0),
             **({"jumps": notes.get("jumps", 0)} if self.request.coherent else {}),
+            **({"expected_errors": self._expected_errors(notes)} if self.request.confidence else {}),
             **CAlphaRecord.from_notes(notes.get("c_alphas", {})).summary(
                 self._source.topology, self._source.beads_name
             ),
         }
+
+    def _expected_errors(self, notes: dict[str, Any]) -> list[dict[str, Any]]:
+        errors = ExpectedErrors.from_notes(notes.get("expected_errors", {}))
+        return errors.summary(self._plan.atoms, self._plan.kept)
 
     def warnings(self, outcome: dict[str, Any], outputs: Outputs) -> Iterator[str]:
         """Report what was left out, and unusual peptide bonds."""

@@ -139,6 +139,12 @@ class KeptAtoms:
             owners,
         )
 
+    @property
+    def first_atoms(self) -> np.ndarray:
+        """The first atom (residues,) of each residue of the protein in the output."""
+        residues, first = np.unique(self.owners, return_index=True)
+        return first[residues >= 0]
+
     def b_factors(self, deviation_nm: np.ndarray, n_atoms: int) -> np.ndarray:
         """Return deviations (frames, residues) in Angstrom for all atoms (frames, atoms) of the output.
 

@@ -356,7 +356,8 @@ class Request(Building):
     confidence: bool = option(
         False,
         Flag(),
-        "with best: write the expected error of each residue, in Angstrom, as B-factors",
+        "with best: write the expected error of each residue, in Angstrom, as B-factors, and to "
+        "OUTPUT.backmap.json",
         group="files",
         families=("protein",),
     )

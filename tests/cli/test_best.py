@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import mdtraj
@@ -118,6 +119,20 @@ def test_confidence_is_written_as_b_factors(tmp_path):
     assert run(C_ALPHAS, tmp_path / "out.cif", "--best", "--confidence") == 0
     rows = [line.split() for line in (tmp_path / "out.cif").read_text().splitlines() if line[:5] == "ATOM "]
     assert [float(row[14]) for row in rows] == values.tolist()
+
+
+def test_confidence_is_listed_by_residue(frames, tmp_path):
+    top = ["--top", frames.with_name("ca.pdb"), "--best", "--confidence", "--atoms", "name CB", "--hydrogens"]
+    assert run(frames, tmp_path / "out.pdb", *top, "--batch", 3) == 0
+    residues = json.loads((tmp_path / "out.pdb.backmap.json").read_text())["expected_errors"]
+    names = list(mdtraj.load(str(frames.with_name("ca.pdb"))).topology.residues)
+    assert [entry["name"] for entry in residues] == [residue.name for residue in names]
+    assert [entry["number"] for entry in residues] == [residue.resSeq for residue in names]
+    errors = [e["expected_error_angstrom"] for e in residues if e["name"] != "GLY"]
+    written = b_factors(tmp_path / "out.pdb").reshape(4, -1).mean(axis=0)
+    np.testing.assert_allclose(errors, written, atol=1e-3)
+    assert run(frames, tmp_path / "plain.pdb", *top[:3]) == 0
+    assert "expected_errors" not in json.loads((tmp_path / "plain.pdb.backmap.json").read_text())
 
 
 def test_given_residues_are_certain_and_further_atoms_have_the_value_of_their_residue(tmp_path):
