@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -204,6 +204,24 @@ class Topology:
         preceding = np.full(self.n_residues, -1)
         preceding[self.next_in_chain[linked]] = np.flatnonzero(linked)
         return preceding
+
+    def divided_at_breaks(self, linked: np.ndarray) -> Topology:
+        """Make each segment between chain breaks a chain of its own, with the name of its chain.
+
+        Parameters
+        ----------
+        linked : ndarray, (residues,) bool
+            Which residues are bonded to the next one of their chain; see :meth:`linked`.
+        """
+        ends = ~linked | self.chain_ends
+        segment = np.cumsum(np.append(0, ends[:-1]))[: self.n_residues]
+        chain_of = self.chain_index[ends]
+        return replace(
+            self,
+            chain_index=segment,
+            chain_ids=tuple(self.chain_ids[chain] for chain in chain_of),
+            rings=tuple(np.flatnonzero(np.isin(chain_of, self.rings)).tolist()),
+        )
 
     def residue_name(self, residue: int) -> str:
         """Return the three-letter name of a residue, of the parent if it is modified."""

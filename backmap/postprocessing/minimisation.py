@@ -57,8 +57,8 @@ class RestrainedMinimisation:
     Raises
     ------
     InputError
-        If OpenMM is missing, a setting is out of range, there are no hydrogens, a chain is broken, or the
-        force field does not know a residue.
+        If OpenMM is missing, a setting is out of range, there are no hydrogens, a chain is broken (its
+        segments need ends of their own), or the force field does not know a residue.
     """
 
     def __init__(
@@ -172,9 +172,10 @@ def _parametrise(atoms: AtomList, topology: Any) -> ForceField:
 
     files = app.ForceField(FORCE_FIELD)
     for residue in files.getUnmatchedResidues(topology):
+        alone = len(residue.chain) == 1
         raise InputError(
-            f"{atoms.describe(residue.index)}: the force field {FORCE_FIELD} has no template for it; "
-            "leave out the minimisation"
+            f"{atoms.describe(residue.index)}: the force field {FORCE_FIELD} has no template for it"
+            f"{', as it is a chain of its own' if alone else ''}; leave out the minimisation"
         )
     system: openmm.System = files.createSystem(topology)
     return ForceField.from_openmm(system)

@@ -71,7 +71,8 @@ class ProteinPlan:
     def make(cls, source: Source, model: ModelFile, asked: Building) -> ProteinPlan:
         """Plan the building of a protein.
 
-        If hydrogens are requested, the first frame is built here to determine which there are.
+        If hydrogens are requested, the first frame is built here to determine which there are, and the
+        segments between chain breaks are chains with ends of their own.
 
         Raises
         ------
@@ -79,6 +80,8 @@ class ProteinPlan:
             If a request cannot be fulfilled for this protein or model.
         """
         topology, modifications = source.topology, read_modifications(asked.residues)
+        if asked.hydrogens:
+            topology = topology.divided_at_breaks(source.linked)
         if source.nucleic is not None:
             _check_options_of_nucleic(source, asked)
         _check_rings(source, model)
@@ -310,7 +313,7 @@ def _with_finishing(
 ) -> tuple[ProteinJob, AtomList, AtomList]:
     """Add the finishing of built frames, and list the resulting atoms of protein and of nucleic acids."""
     nucleic = AtomList((), (), ()) if job.nucleic is None else AtomList.of_nucleic(job.nucleic.topology)
-    built, topology = listed_atoms(source.topology), source.topology
+    built, topology = listed_atoms(job.topology), job.topology
     atoms, finishing, modified = built, list[Finishing](), None
     if any(topology.names) or topology.caps:
         modified = ModifiedResidues(built, topology, modifications, given=job.given, other_hand=hands.others)

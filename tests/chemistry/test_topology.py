@@ -29,6 +29,17 @@ def test_bonds_are_within_residues_and_along_chains():
     assert topology.atom_mask.reshape(-1)[bonds].all()
 
 
+def test_segments_between_breaks_become_chains():
+    topology = replace(Topology.from_sequences("AAAA", "GG", "CC"), rings=(1,))
+    linked = topology.linked()
+    linked[[0, 6]] = False
+    divided = topology.divided_at_breaks(linked)
+    assert divided.chain_index.tolist() == [0, 1, 1, 1, 2, 2, 3, 4]
+    assert divided.chain_ids == ("A", "A", "B", "C", "C") and divided.rings == (2,)
+    assert np.array_equal(divided.linked(), linked)
+    assert np.array_equal(topology.divided_at_breaks(topology.linked()).chain_index, topology.chain_index)
+
+
 def along_x(distances: list[float]) -> np.ndarray:
     """(residues, 3) C-alphas in nm on a line, so far apart."""
     c_alpha = np.zeros((len(distances) + 1, 3))

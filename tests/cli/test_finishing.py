@@ -88,6 +88,42 @@ def test_a_minimisation_leaves_given_atoms_where_they_are(tmp_path):
     assert (others > 0).mean() > 0.99
 
 
+@pytest.fixture
+def broken(tmp_path) -> Path:
+    """C-alphas of a chain that lacks residues in two places."""
+    whole = mdtraj.load(str(WW), top=str(EXAMPLES / "ww_c_alpha.pdb"))[0]
+    kept = [index for index in range(whole.n_atoms) if index not in (9, 10, 11, 20, 21, 22)]
+    whole.atom_slice(kept).save_pdb(str(tmp_path / "broken.pdb"))
+    return tmp_path / "broken.pdb"
+
+
+@pytest.mark.parametrize("suffix", [".pdb", ".cif"])
+def test_segments_between_chain_breaks_have_ends_and_can_be_simulated(broken, tmp_path, suffix):
+    from openmm import app
+
+    output = tmp_path / f"out{suffix}"
+    assert run(output, "--hydrogens", "--minimise", 5, given=broken) == 0
+    file = app.PDBFile(str(output)) if suffix == ".pdb" else app.PDBxFile(str(output))
+    chains = list(file.topology.chains())
+    assert len(chains) == 3
+    for chain in chains:
+        first, *_, last = chain.residues()
+        assert {"H2", "H3"} <= {atom.name for atom in first.atoms()}
+        assert "OXT" in {atom.name for atom in last.atoms()}
+    app.ForceField("amber14-all.xml").createSystem(file.topology)
+    again = tmp_path / "again.pdb"
+    assert run(again, "--keep-given", "--hydrogens", "--minimise", 2, given=output) == 0
+    assert mdtraj.load(str(again)).n_atoms == file.topology.getNumAtoms()
+
+
+def test_a_residue_between_two_breaks_cannot_be_minimised(tmp_path, capsys):
+    whole = mdtraj.load(str(WW), top=str(EXAMPLES / "ww_c_alpha.pdb"))[0]
+    kept = [index for index in range(whole.n_atoms) if index not in (9, 10, 12, 13)]
+    whole.atom_slice(kept).save_pdb(str(tmp_path / "broken.pdb"))
+    assert run(tmp_path / "out.pdb", "--hydrogens", "--minimise", 5, given=tmp_path / "broken.pdb") == 2
+    assert "has no template for it, as it is a chain of its own" in capsys.readouterr().err
+
+
 def test_python_and_streams_do_the_same(tmp_path):
     asked = {"hydrogens": True, "seed": 3, "device": "cpu"}
     assert run(tmp_path / "out.trr", "--end", 2, "--hydrogens", "--seed", 3) == 0
