@@ -1,6 +1,5 @@
 """What of the check on GPU machines can be tested without one."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -13,13 +12,9 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu_check.py"
 
 
 @pytest.fixture
-def gpu_check(monkeypatch, tmp_path):
+def gpu_check(benchmark_module, monkeypatch, tmp_path):
     """The script as a module, which writes into a temporary folder and takes the GPU's name as known."""
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    spec = importlib.util.spec_from_file_location("gpu_check", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "gpu_check", module)
-    spec.loader.exec_module(module)
+    module = benchmark_module("gpu_check")
     monkeypatch.setattr(module, "LOGS", tmp_path / "logs")
     monkeypatch.setattr(module, "machine", lambda: {"gpu": "Test GPU"})
     import compare

@@ -1,7 +1,5 @@
 """The benchmark of quality: what tools get, and what they are judged against."""
 
-import importlib.util
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +11,9 @@ EXAMPLE = ROOT / "examples" / "2bf5.pdb.gz"
 
 
 @pytest.fixture
-def quality(monkeypatch):
+def quality(benchmark_module):
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("quality", ROOT / "benchmarks" / "quality.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "quality", module)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_module("quality")
 
 
 def test_noise_is_on_what_the_tools_get_alone_and_always_the_same(quality):
