@@ -7,18 +7,31 @@ from dataclasses import replace
 from backmap.io import AtomList
 from backmap.io.atom_list import ListedResidue
 
-PROGRAMS = ("openmm", "gromacs", "amber")
+PROGRAMS = ("openmm", "gromacs", "gromacs-charmm", "amber")
 """OpenMM reads the names of the Protein Data Bank, which the whole package uses."""
 
-_STATES: dict[str, dict[tuple[str, ...], tuple[str, str]]] = {
-    "HIS": {("HD1", "HE2"): ("HISH", "HIP"), ("HD1",): ("HISD", "HID"), ("HE2",): ("HISE", "HIE")},
-    "ASP": {("HD2",): ("ASPH", "ASH")},
-    "GLU": {("HE2",): ("GLUH", "GLH")},
-    "LYS": {("HZ1", "HZ2"): ("LYSN", "LYN")},
-}
-"""Names in GROMACS and AMBER of the states of a residue, by those of its telling hydrogens that it has."""
+_OF_GROMACS = ("gromacs", "gromacs-charmm")
 
-_TELLING = {"HIS": ("HD1", "HE2"), "ASP": ("HD2",), "GLU": ("HE2",), "LYS": ("HZ1", "HZ2", "HZ3")}
+_STATES: dict[tuple[str, tuple[str, ...]], tuple[str, str, str]] = {
+    ("HIS", ("HD1", "HE2")): ("HISH", "HISH", "HIP"),
+    ("HIS", ("HD1",)): ("HISD", "HISD", "HID"),
+    ("HIS", ("HE2",)): ("HISE", "HISE", "HIE"),
+    ("ASP", ("HD2",)): ("ASH", "ASPP", "ASH"),
+    ("GLU", ("HE2",)): ("GLH", "GLUP", "GLH"),
+    ("LYS", ("HZ1", "HZ2")): ("LYN", "LSN", "LYN"),
+    ("CYS", ()): ("CYM", "CYS", "CYM"),
+}
+"""Names of states of residues, by those of their telling hydrogens that they have: in GROMACS with AMBER and
+with CHARMM force fields, and in AMBER. (pdb2gmx has names of its own, such as ASPH, but takes them for ASP.
+The CHARMM force field of GROMACS has no CYM.)"""
+
+_TELLING = {
+    "HIS": ("HD1", "HE2"),
+    "ASP": ("HD2",),
+    "GLU": ("HE2",),
+    "LYS": ("HZ1", "HZ2", "HZ3"),
+    "CYS": ("HG",),
+}
 """Hydrogens of a residue that tell its states apart."""
 
 
@@ -29,10 +42,11 @@ def named_for(atoms: AtomList, program: str) -> AtomList:
     ----------
     atoms : AtomList
         All atoms, with hydrogens and disulfide bonds.
-    program : {"openmm", "gromacs", "amber"}
-        For GROMACS, residues of ``pdb2gmx`` (HISD, HISE, HISH, ASPH, GLUH, LYSN), H1 at the start of a
-        chain, and hydrogens of CH2 numbered 1 and 2. For AMBER, residues of ``tleap`` (HID, HIE, HIP, CYX,
-        ASH, GLH, LYN), and H1 at the start of a chain.
+    program : {"openmm", "gromacs", "gromacs-charmm", "amber"}
+        For GROMACS, residues that ``pdb2gmx`` knows (HISD, HISE, HISH, ASH, GLH, LYN, CYM; with a CHARMM
+        force field ASPP, GLUP, LSN), H1 at the start of a chain, and hydrogens of CH2 numbered 1 and 2; with
+        a CHARMM force field also HG1 in Ser and Cys. For AMBER, residues of ``tleap`` (HID, HIE, HIP, CYX,
+        ASH, GLH, LYN, CYM), and H1 at the start of a chain.
 
     Returns
     -------
@@ -41,14 +55,16 @@ def named_for(atoms: AtomList, program: str) -> AtomList:
     """
     if program == "openmm":
         return atoms
-    bridged = _bridged_cysteines(atoms) if program == "amber" else set()
-    pairs = _paired_hydrogens(atoms) if program == "gromacs" else set()
+    bridged, name_of_bridged = _bridged_cysteines(atoms), "CYX" if program == "amber" else "CYS"
+    pairs = _paired_hydrogens(atoms) if program in _OF_GROMACS else set()
     residues, first = [], 0
     for index, residue in enumerate(atoms.residues):
-        name = "CYX" if index in bridged else _state(residue, program)
+        name = name_of_bridged if index in bridged else _state(residue, program)
         changed = {_first_hydrogen(residue, program): "H1"}
-        if name == "LYN":
+        if name == "LYN" and program == "amber":
             changed["HZ1"] = "HZ3"
+        if program == "gromacs-charmm" and name in ("SER", "CYS"):
+            changed["HG"] = "HG1"
         new_names = tuple(
             f"{old[:-1]}1" if first + place in pairs else changed.get(old, old)
             for place, old in enumerate(residue.atom_names)
@@ -63,14 +79,14 @@ def _first_hydrogen(residue: ListedResidue, program: str) -> str | None:
     if "H2" not in residue.atom_names:
         return None
     if residue.name == "PRO":
-        return "H3" if program == "gromacs" else None
+        return "H3" if program in _OF_GROMACS else None
     return "H"
 
 
 def _state(residue: ListedResidue, program: str) -> str:
     present = tuple(name for name in _TELLING.get(residue.name, ()) if name in residue.atom_names)
-    of_gromacs, of_amber = _STATES.get(residue.name, {}).get(present, (residue.name, residue.name))
-    return of_gromacs if program == "gromacs" else of_amber
+    names = _STATES.get((residue.name, present))
+    return residue.name if names is None else names[PROGRAMS[1:].index(program)]
 
 
 def _bridged_cysteines(atoms: AtomList) -> set[int]:

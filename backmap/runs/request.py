@@ -224,8 +224,9 @@ class Building:
     )
     names_for: str = option(
         "openmm",
-        OneOf(("openmm", "gromacs", "amber")),
-        "program whose names of protonation states and hydrogens are written",
+        OneOf(("openmm", "gromacs", "gromacs-charmm", "amber")),
+        "program whose names of protonation states and hydrogens are written; gromacs-charmm is GROMACS with "
+        "a CHARMM force field",
         group="finishing",
         families=PROTEINS,
     )

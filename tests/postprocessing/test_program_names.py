@@ -46,11 +46,19 @@ def test_openmm_takes_the_atoms_as_they_are(whole, tmp_path, program, force_fiel
 
 
 @pytest.mark.skipif(shutil.which("gmx") is None, reason="GROMACS is not installed")
-@pytest.mark.parametrize("force_field, options", [("amber99sb-ildn", []), ("charmm27", ["-ignh"])])
-def test_gromacs_takes_the_atoms_as_they_are(whole, tmp_path, force_field, options):
-    atoms, frame = whole
-    write(tmp_path / "out.pdb", named_for(atoms, "gromacs"), frame)
-    asked = ["gmx", "pdb2gmx", "-f", "out.pdb", "-ff", force_field, "-water", "none", *options]
+@pytest.mark.parametrize(
+    "program, force_field, ph",
+    [
+        *(("gromacs", "amber99sb-ildn", ph) for ph in (2.0, 7.0, 11.0)),
+        *(("gromacs-charmm", "charmm27", ph) for ph in (2.0, 7.0)),  # it has no deprotonated cysteine
+    ],
+)
+def test_gromacs_takes_the_atoms_as_they_are(protein, tmp_path, program, force_field, ph):
+    atoms, frames = protein
+    hydrogens = Hydrogens(atoms, frames[0], ph=ph)
+    atoms, frame = hydrogens.atoms, hydrogens.apply(frames[:1])[0]
+    write(tmp_path / "out.pdb", named_for(atoms, program), frame)
+    asked = ["gmx", "pdb2gmx", "-f", "out.pdb", "-ff", force_field, "-water", "none"]
     done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int((tmp_path / "conf.gro").read_text().splitlines()[1]) == atoms.n_atoms
@@ -66,13 +74,24 @@ def test_nothing_but_names_changes(whole):
             assert len(set(new.atom_names)) == len(old.atom_names) and new.elements == old.elements
 
 
+def test_charmm_names_the_hydrogens_of_hydroxyl_and_thiol(whole):
+    atoms, _ = whole
+    for program, hydrogen in (("gromacs", "HG"), ("gromacs-charmm", "HG1")):
+        named = {residue.name: residue.atom_names for residue in named_for(atoms, program).residues}
+        assert hydrogen in named["SER"] and hydrogen in named["CYS"] and "HG1" in named["THR"]
+        assert "HG" in named["LEU"]
+
+
 def test_states_have_names(protein, disulfide):
     atoms, frames = protein
     low = Hydrogens(atoms, frames[0], ph=2.0).atoms
     assert residue_names(named_for(low, "amber")) >= {"HIP", "ASH", "GLH", "LYS", "CYS"}
-    assert residue_names(named_for(low, "gromacs")) >= {"HISH", "ASPH", "GLUH", "LYS", "CYS"}
+    assert residue_names(named_for(low, "gromacs")) >= {"HISH", "ASH", "GLH", "LYS", "CYS"}
+    assert residue_names(named_for(low, "gromacs-charmm")) >= {"HISH", "ASPP", "GLUP", "LYS", "CYS"}
     high = Hydrogens(atoms, frames[0], ph=11.0).atoms
-    assert residue_names(named_for(high, "amber")) >= {"LYN", "ASP", "GLU"}
+    assert residue_names(named_for(high, "amber")) >= {"LYN", "ASP", "GLU", "CYM"}
+    assert residue_names(named_for(high, "gromacs")) >= {"LYN", "ASP", "GLU", "CYM"}
+    assert residue_names(named_for(high, "gromacs-charmm")) >= {"LSN", "ASP", "GLU", "CYS"}
     assert residue_names(named_for(high, "amber")) & {"HID", "HIE"}
     bridged = Hydrogens(disulfide[0], disulfide[1][0]).atoms
     assert residue_names(named_for(bridged, "amber")) == {"GLY", "CYX"}
