@@ -10,7 +10,7 @@ and a cutoff of 1.2 nm, and simulates it at 300 K without restraints: Langevin d
 (4 fs for the solvent, which takes most of the time), bonds to hydrogen constrained. A structure is stable if
 
 - OpenMM's force field knows all its residues, and energies and positions stay finite;
-- the temperature, averaged over the second half, is within 15 K of 300 K;
+- the temperature, averaged over the second half, is within 30 K of 300 K;
 - C-alphas end within 0.3 nm (RMSD after superposition) of where they began;
 - all bonds end within 10 % of the force field's lengths;
 - no chiral centre (C-alphas, CB of Ile and Thr) and no peptide bond changed its hand or side.
@@ -48,7 +48,7 @@ from backmap.evaluation.superposition import superpose
 from backmap.io import source_from_mdtraj
 
 TEMPERATURE_K = 300.0
-LARGEST_DEVIATION_K = 15.0
+LARGEST_DEVIATION_K = 30.0
 LARGEST_RMSD_NM = 0.3
 FRICTION_PER_PS = 1.0
 CUTOFF_NM = 1.2

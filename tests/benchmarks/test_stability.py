@@ -60,7 +60,7 @@ SOUND = {"finite": True, "temperature_k": 301.0, "rmsd_nm": 0.1, "bonds_within_t
     "fault",
     [
         {"finite": False},
-        {"temperature_k": 330.0},
+        {"temperature_k": 340.0},
         {"rmsd_nm": 0.4},
         {"rmsd_nm": float("nan")},
         {"bonds_within_tolerance": 99.9},
