@@ -556,12 +556,15 @@ class CoherentDrawer:
         Returns
         -------
         Tensor, (n, 4, head_width)
-            Of each torsion, before its earlier torsions are known.
+            Of each torsion, before its earlier torsions are known; zero where there is none.
         Tensor, (n, classes)
             Probabilities of the first torsion.
         """
         network = self.model.side_chains
-        contexts = torch.stack([network.context(chi, hidden) for chi in range(MAX_CHI)], dim=1)
+        contexts = hidden.new_zeros(len(types), MAX_CHI, network.config.head_width)
+        for chi in range(MAX_CHI):
+            rows = torch.nonzero(network.has_chi[types, chi]).squeeze(-1)
+            contexts[rows, chi] = network.context(chi, hidden[rows])
         none = contexts.new_zeros(len(types), 1, 0)
         return contexts, network.probabilities(contexts[:, 0], types, 0, none).squeeze(1)
 
