@@ -413,6 +413,27 @@ class PeptidePlaneNetwork(nn.Module):
         joints = Joints(encoded.forms, encoded.kinds)
         return logits + encoded.ahead - self.penalty(joints, cosine, sine, self.class_waves)
 
+    def support_of_next(self, encoded: EncodedPeptides, angle: Tensor, chain: Chain) -> Tensor:
+        """Return the log-probability (frames, residues, classes) of the next angle, where only that is known.
+
+        Angles (frames, residues) are in radians, NaN where unknown.
+        """
+        support = torch.zeros_like(encoded.ahead)
+        known = ~angle[0].isnan()
+        rows = torch.nonzero(chain.linked & ~known & chain.shift(known, 1, 0.0, 0)).squeeze(-1)
+        if len(rows) == 0:
+            return support
+        after = chain.following[rows]
+        following = for_each_previous(take_peptides(encoded, after))
+        cosine, sine = self.class_waves[1], self.class_waves[2]
+        logits = self.logits(following.context, following.before, cosine, sine)
+        joints = Joints(following.forms, following.kinds)
+        logits = logits - self.penalty(joints, cosine, sine, self.class_waves)
+        here = classify_angle(angle[:, after], self.classes)[:, :, None, None]
+        log_probability = torch.log_softmax(logits, dim=-1)
+        support[:, rows] = log_probability.gather(-1, here.expand(-1, -1, logits.shape[2], 1)).squeeze(-1)
+        return support
+
     def informed_logits(
         self, encoded: EncodedPeptides, evidence: PeptideEvidence | None, cosine: Tensor, sine: Tensor
     ) -> Tensor:
@@ -581,6 +602,19 @@ def take_peptides(encoded: EncodedPeptides, rows: Tensor) -> EncodedPeptides:
     )
 
 
+def for_each_previous(encoded: EncodedPeptides) -> EncodedPeptides:
+    """Return peptides (frames, peptides, 1), to be combined with several angles of the previous peptide."""
+    return EncodedPeptides(
+        encoded.context.unsqueeze(2),
+        encoded.before.unsqueeze(2),
+        encoded.nitrogen.unsqueeze(2),
+        encoded.carbon.unsqueeze(2),
+        encoded.forms.unsqueeze(2),
+        encoded.kinds.unsqueeze(2),
+        encoded.ahead.unsqueeze(2),
+    )
+
+
 def take_evidence(evidence: PeptideEvidence | None, rows: Tensor) -> PeptideEvidence | None:
     """Return the information on the peptides ``rows`` along the second dimension."""
     if evidence is None:
@@ -607,7 +641,7 @@ def log_transitions(
     before : Tensor, (frames, peptides, previous)
         Angles in radians of the previous peptides.
     """
-    each = EncodedPeptides(*(part.unsqueeze(2) for part in encoded))
+    each = for_each_previous(encoded)
     cosine, sine = torch.cos(before), torch.sin(before)
     if evidence is None:
         return torch.log_softmax(network.informed_logits(each, None, cosine, sine), dim=-1)
