@@ -30,8 +30,6 @@ class ExportedBeads(ExportedBuilder):
 
     Attributes
     ----------
-    family : str
-        ``protein``.
     mapping : str
         Name of the mapping.
     bead_names : list of list of str
@@ -46,9 +44,8 @@ class ExportedBeads(ExportedBuilder):
     def __init__(
         self, model: ProteinModel, mapping: BeadMapping, estimator: CAlphaEstimator | None = None
     ) -> None:
-        super().__init__()
+        super().__init__("protein")
         self.structures = BeadStructures(model, estimator)
-        self.family = "protein"
         self.mapping = mapping.name
         self.reach_nm = mapping.reach_nm
         self.bead_names = [[bead.name for bead in mapping.beads.get(name, ())] for name in RESIDUE_NAMES]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_OXT
-from backmap.export.arguments import chain_index, check_bonds, check_draw, check_frames
+from backmap.export.arguments import chain_index, check_bonds, check_draw, check_frames, check_rings
 from backmap.inference.c_alpha_rule import MAX_BEAD_NOISE_NM
 from backmap.inference.protein_job import POSITION_DECIMALS
 from backmap.models.chain import Chain
@@ -20,8 +20,8 @@ class ExportedBuilder(nn.Module):
 
     Attributes
     ----------
-    length_unit : str
-        ``nm``.
+    family, length_unit : str
+        ``protein`` or ``diamondback``, and ``nm``.
     residue_names : list of str
         The residue types in the order of their indices.
     atom_names : list of list of str
@@ -36,8 +36,9 @@ class ExportedBuilder(nn.Module):
     max_bead_noise_nm = MAX_BEAD_NOISE_NM
     decimals = POSITION_DECIMALS
 
-    def __init__(self) -> None:
+    def __init__(self, family: str) -> None:
         super().__init__()
+        self.family = family
         self.length_unit = "nm"
         self.residue_names = list(RESIDUE_NAMES)
         self.atom_names = [_slot_names(name) for name in RESIDUE_NAMES]
@@ -67,14 +68,17 @@ class ExportedBuilder(nn.Module):
         frames, residues = main.shape[0], main.shape[1]
         if numbers is None:
             numbers = torch.arange(frames, device=positions.device)
-        check_frames(numbers, linked, box, chain_offsets, frames, residues, positions)
+        check_frames(numbers, linked, box, frames, residues, positions)
+        check_rings(linked, chain_offsets, self.family == "protein")
         if box is not None:
             box = box.float()
-        check_bonds(name, main, linked, reach_nm)
+        chain = Chain(residue_types, chain_index(chain_offsets), linked)
+        check_bonds(name, main, chain.following, reach_nm)
         with torch.no_grad():
             mask = self.atom_mask[residue_types]
-            mask[chain_offsets[1:] - 1, self.slot_oxt] = True
-            protein = self.prepare(Chain(residue_types, chain_index(chain_offsets), linked))
+            ends = chain_offsets[1:] - 1
+            mask[ends, self.slot_oxt] = ~linked[ends]
+            protein = self.prepare(chain)
             atoms = positions.new_zeros([samples, frames, residues, mask.shape[1], 3])
             step = max(1, self.residues_at_once // (samples * residues))
             for first in range(0, frames, step):

@@ -28,21 +28,15 @@ class ExportedProtein(ExportedBuilder):
     ----------
     model : ProteinModel or DiamondbackDrawer
         Draws structures.
-
-    Attributes
-    ----------
-    family : str
-        ``protein`` or ``diamondback``.
     """
 
     atom_mask: Tensor
     slot_ca: Final = SLOT_CA
 
     def __init__(self, model: ProteinModel | DiamondbackDrawer) -> None:
-        super().__init__()
+        super().__init__("protein" if isinstance(model, ProteinModel) else "diamondback")
         self.model = model
         self.c_alphas = CAlphaPosterior()
-        self.family = "protein" if isinstance(model, ProteinModel) else "diamondback"
 
     def forward(
         self,
@@ -75,7 +69,7 @@ class ExportedProtein(ExportedBuilder):
             numbers and ``linked``, frames give the same result in pieces as all at once.
         linked : Tensor, (residues,) bool, optional
             Which residues are bonded to their successor; by default the result of :meth:`find_links` for
-            these frames.
+            these frames. If the last residue of a chain is, it is bonded to the first: the chain is a ring.
         box : Tensor, (frames, 3, 3) float32 or float64, optional
             Vectors of periodic boxes in nm, as rows, in the reduced form of GROMACS and OpenMM. Molecules
             must be whole. DiAMoNDBack ignores it.

@@ -120,11 +120,13 @@ class Chain:
         table[rank[number], place] = rows
         return table
 
-    @torch.jit.unused
     def rings(self) -> list[Tensor]:
         """Return the residues (rings, length) of all rings of each length."""
+        found: list[Tensor] = []
         lengths = self._length[self._members]
-        return [self._members[lengths == n].unflatten(0, (-1, n)) for n in lengths.unique().tolist()]
+        for length in torch.unique(lengths):
+            found.append(self._members[lengths == length].unflatten(0, [-1, int(length)]))
+        return found
 
 
 def linked_residues(points: Tensor, chain_index: Tensor, reach_nm: float = 0.0) -> Tensor:

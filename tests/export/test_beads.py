@@ -9,16 +9,18 @@ import pytest
 import torch
 
 import backmap
-from backmap.chemistry import RESIDUE_NAMES, SLOT_CA, Topology
+from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_N, SLOT_OXT, Topology
 from backmap.chemistry.bead_mapping import load_mapping, shipped_mappings
 from backmap.cli.main import main
 from backmap.export.torchscript import make_exportable, save_torchscript
 from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alpha_rule import CAlphaRule
+from backmap.inference.protein import ProteinBuilder
 from backmap.models.beads.estimator import CAlphaEstimator
-from backmap.models.shipped import read_estimator
+from backmap.models.shipped import load_model, read_estimator
 from tests.beaded import CRAMBIN, Beaded, crambin, crystal
 from tests.export.small import chains_of, make_model
+from tests.rings import circle
 
 WITH_C_ALPHAS = ["awsem", "sirah", "backbone", "c-alpha+side-chain-centre"]
 MAPPINGS = ["martini3", "residue-centre", *WITH_C_ALPHAS]
@@ -57,6 +59,15 @@ def exported(model, tmp_path_factory):
         save_torchscript(path, model, {}, "", beads=(load_mapping(name), estimator(name)))
         loaded[name] = torch.jit.load(path)
     return loaded
+
+
+@pytest.fixture(scope="module")
+def ring():
+    """A cyclic peptide with all atoms."""
+    topology = replace(Topology.from_sequences("AGPVRNDK"), rings=(0,))
+    builder = ProteinBuilder(load_model("protein", torch.device("cpu")), topology, topology.linked())
+    atoms = builder.reconstruct(circle(8)[None], numbers=torch.arange(1), samples=1, seed=0)
+    return Beaded(topology, atoms[0].double().numpy())
 
 
 def frames_of(structure: Beaded, mapping: str, noise_nm: float, n_frames: int = 3) -> torch.Tensor:
@@ -166,6 +177,23 @@ def test_several_chains(model, exported, mapping):
     assert np.array_equal(mask.numpy(), several.topology.atom_mask)
     off = (atoms - expected)[:, :, mask].abs().amax(dim=(2, 3))
     assert off.median() < 1e-5
+
+
+@pytest.mark.parametrize("mapping", ["martini3", "residue-centre", "awsem", "c-alpha+side-chain-centre"])
+@pytest.mark.parametrize("bead_noise", [-1.0, 0.02])
+def test_rings(model, exported, ring, mapping, bead_noise):
+    beads = frames_of(ring, mapping, max(bead_noise, 0.0))
+    linked = torch.from_numpy(ring.linked)
+    assert linked.all()
+    atoms, mask = exported[mapping](
+        beads, *chains_of(ring.topology), 2, 11, linked=linked, bead_noise=bead_noise
+    )
+    rule = CAlphaRule("keep") if bead_noise < 0 else CAlphaRule(noise_nm=bead_noise)
+    expected = by_python(model, ring, mapping, beads, rule)
+    assert np.array_equal(mask.numpy(), ring.topology.atom_mask) and not mask[:, SLOT_OXT].any()
+    assert (atoms - expected)[:, :, mask].abs().amax(dim=(2, 3)).median() < 1e-5
+    closing = atoms[:, :, -1, SLOT_C] - atoms[:, :, 0, SLOT_N]
+    assert (closing.norm(dim=-1) - 0.133).abs().max() < 0.02
 
 
 @pytest.mark.parametrize("mapping", ["martini3", "backbone"])

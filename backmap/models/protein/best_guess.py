@@ -34,7 +34,6 @@ from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideEvidence,
     PeptidePlaneNetwork,
-    log_transitions,
     take_evidence,
     take_peptides,
 )
@@ -383,7 +382,7 @@ class _AngleChains:
             known = evidence.angle[:, self._rows[step - 1][: len(rows)], None]
             before = torch.where(known.isnan(), before, known)
         here, own = take_peptides(self._encoded, rows), take_evidence(evidence, rows)
-        return log_transitions(self._network, here, own, before)
+        return self._network.log_transitions(here, own, before)
 
 
 @functools.cache

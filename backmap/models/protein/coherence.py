@@ -54,7 +54,6 @@ from backmap.models.protein.peptide_planes import (
     take_evidence,
     take_peptides,
 )
-from backmap.models.protein.ring_peptides import walk_rings
 from backmap.models.protein.side_chains import (
     measure_torsions,
 )
@@ -453,31 +452,32 @@ class CoherentDrawer:
 
         Angles (samples, residues + frames x residues) hold those of the frame before first, and are written.
         """
-        residues = angles.shape[1] - rate.shape[1]
+        planes, residues = self.model.peptide_planes, angles.shape[1] - rate.shape[1]
         shape = len(angles) // len(encoded.context), len(encoded.context)  # samples, and those of C-alphas
         for first in range(0, rate.shape[1], residues):
             now = torch.arange(first, first + residues, device=rings.device)
-
-            def step(number: int, logits: Tensor, now: Tensor = now) -> Tensor:
-                sites = now[rings[:, number]]
-                angle, _ = step_angle(
+            here, known = take_peptides(encoded, now), take_evidence(evidence, now)
+            ways = planes.ways_back(here, rings, known)
+            angle = angles.new_zeros(*shape, len(rings))
+            start = classify_angle(angle, planes.classes)
+            for number, rows in enumerate(rings.unbind(dim=1)):
+                own, sites = take_evidence(known, rows), now[rows]
+                logits = planes.ring_logits(
+                    take_peptides(here, rows), own, ways[number], angle, start, number == 0
+                )
+                drawn, _ = step_angle(
                     torch.softmax(logits, dim=-1).flatten(0, 1),
                     angles[:, sites],
                     rate[:, sites],
                     window[sites],
                     uniforms[:, sites],
                 )
-                return angle.unflatten(0, shape)
-
-            drawn = walk_rings(
-                self.model.peptide_planes,
-                take_peptides(encoded, now),
-                rings,
-                take_evidence(evidence, now),
-                step,
-                shape[0],
-            )
-            angles[:, now[rings] + residues] = drawn.flatten(0, 1)
+                angle = drawn.unflatten(0, shape)
+                if number == 0:
+                    start = classify_angle(angle, planes.classes)
+                if own is not None:
+                    angle = torch.where(own.angle.isnan(), angle, own.angle)
+                angles[:, sites + residues] = angle.flatten(0, 1)
 
     def _draw_side_chains(
         self,

@@ -34,7 +34,6 @@ from backmap.models.protein.peptide_planes import (
     PeptideFrames,
     PeptidePlaneNetwork,
 )
-from backmap.models.protein.ring_peptides import draw_ring_angles
 from backmap.models.protein.side_chains import (
     CBetaGeometry,
     GivenSideChains,
@@ -201,21 +200,6 @@ class ProteinModel(nn.Module):
         waves = self.peptide_planes.class_waves
         return self.beta_evidence(angle, support, frames, c_alpha, chain, given, waves)
 
-    # Rings are supported in Python only: TorchScript turns calls to these into errors.
-
-    @torch.jit.unused
-    def _with_rings(
-        self,
-        angles: Tensor,
-        encoded: EncodedPeptides,
-        chain: Chain,
-        uniforms: Tensor,
-        evidence: PeptideEvidence | None,
-    ) -> Tensor:
-        for rings in chain.rings():
-            angles[:, :, rings] = draw_ring_angles(self.peptide_planes, encoded, rings, uniforms, evidence)
-        return angles
-
     def draw_backbone(
         self,
         c_alpha: Tensor,
@@ -233,8 +217,10 @@ class ProteinModel(nn.Module):
         if given is not None:
             evidence = self.weigh_evidence(encoded, frames, c_alpha, chain, given)
         angles = self.peptide_planes.draw_angles(encoded, chain.segments(), uniforms[..., :2], evidence)
-        if bool(chain.in_ring.any()):
-            angles = self._with_rings(angles, encoded, chain, uniforms[..., :2], evidence)
+        for rings in chain.rings():
+            angles[:, :, rings] = self.peptide_planes.draw_ring_angles(
+                encoded, rings, uniforms[..., :2], evidence
+            )
         angles = angles.flatten(0, 1)
         frames = PeptideFrames(
             frames.axes.repeat(samples, 1, 1, 1),
