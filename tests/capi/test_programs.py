@@ -22,6 +22,7 @@ from backmap.cli.main import main
 from backmap.export.torchscript import save_torchscript
 from tests.beaded import crystal
 from tests.export.small import make_model
+from tests.rings import circle
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -159,21 +160,30 @@ def test_c_interface_builds_what_python_builds(programs, model_file, tmp_path):
     assert ((written - atoms).abs().amax(dim=-1) > 1e-5).float().mean() < 0.01
 
 
+def place(
+    programs: Path, model: Path, types: np.ndarray, linked: np.ndarray, positions: torch.Tensor
+) -> float:
+    """Build one chain on positions (1, n, 3) in C; return how far in nm atoms are from those of Python."""
+    system, atoms = model.with_name("system"), model.with_name("atoms")
+    parts = np.array([len(types), positions.shape[1]]), types, linked.astype(np.uint8), positions.numpy()
+    system.write_bytes(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
+    run(programs / "test_capi", "place", model, system, atoms)
+    chain = torch.from_numpy(types), torch.tensor([0, len(types)])
+    expected, _ = torch.jit.load(model)(positions, *chain, 1, 7, linked=torch.from_numpy(linked))
+    off = torch.from_numpy(np.fromfile(atoms)).view(-1, 15, 3) - expected[0, 0]
+    return off.abs().amax(dim=(1, 2)).median().item()
+
+
 def test_c_interface_builds_from_the_beads_of_a_mapping(programs, tmp_path):
     save_torchscript(tmp_path / "model.ts", make_model(), {}, "", beads=(load_mapping("awsem"), None))
     structure = crystal(20, 12)
-    types, beads = torch.from_numpy(structure.topology.residue_types), structure.beads("awsem").double()
-    parts = [
-        np.array([len(types), beads.shape[1]], dtype=np.int64),
-        types.numpy(),
-        structure.linked.astype(np.uint8),
-    ]
-    system = b"".join(part.tobytes() for part in [*parts, beads.numpy()])
-    (tmp_path / "system").write_bytes(system)
-    run(programs / "test_capi", "place", tmp_path / "model.ts", tmp_path / "system", tmp_path / "atoms")
-    written = torch.from_numpy(np.fromfile(tmp_path / "atoms")).view(-1, 15, 3)
-    atoms, _ = torch.jit.load(tmp_path / "model.ts")(beads, types, torch.tensor([0, len(types)]), 1, 7)
-    assert (written - atoms[0, 0]).abs().amax(dim=(1, 2)).median() < 1e-5
+    types, beads = structure.topology.residue_types, structure.beads("awsem").double()
+    assert place(programs, tmp_path / "model.ts", types, structure.linked, beads) < 1e-5
+
+
+def test_c_interface_builds_rings(programs, model_file):
+    c_alpha = circle(8).double()[None]
+    assert place(programs, model_file, np.arange(8), np.ones(8, dtype=bool), c_alpha) < 1e-5
 
 
 def test_two_threads_share_a_model(programs, model_file):
