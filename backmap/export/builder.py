@@ -29,6 +29,7 @@ class ExportedBuilder(nn.Module):
         chain ends only.
     """
 
+    # Not Final: TorchScript reads the annotations of the subclass only.
     __constants__ = ("residues_at_once", "slot_oxt", "max_bead_noise_nm", "decimals")
     atom_mask: Tensor
     residues_at_once = RESIDUES_AT_ONCE
