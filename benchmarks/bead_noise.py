@@ -62,7 +62,8 @@ def seen(mapping: str, layout: BeadLayout, chain: Chain, beads: torch.Tensor) ->
     """Return the noise (frames,) in nm that is seen in beads (frames, beads, 3)."""
     table = bead_table(layout)
     if load_mapping(mapping).main_is_c_alpha:
-        return RigidDistances(table, chain).noise(beads)
+        distances = RigidDistances()
+        return distances.noise(beads, distances.find(table, chain))
     estimator = estimator_of(mapping)
     c_alpha, _ = estimator(beads, table, chain)
     return estimator.estimate_noise(beads, c_alpha, table, chain)

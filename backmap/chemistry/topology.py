@@ -28,6 +28,9 @@ bond; even the soft bonds of coarse-grained models (0.38 +- 0.0174 nm) stay with
 TORN_BOND_NM = 0.8
 """A bond about twice as long as it should be is torn: the frame is damaged, or the simulation exploded."""
 
+SHORTEST_RING = 4
+"""Residues of the shortest cyclic peptide that can be built."""
+
 MAX_LINKED_ACROSS_GAP_NM = (0.41, 0.47)
 """Upper limits of the range where residue numbers leave room for a residue in between: for bonds as stiff as
 in crystals, and for soft ones. C-alphas with a residue between them are rarely that close."""

@@ -59,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     from backmap.io import StagedFiles
     from backmap.models.beads.estimator import CAlphaEstimator
 
-    beads = _read_beads(arguments, family)
+    mapping = _read_mapping(arguments, family)
+    bead_model = _read_bead_model(mapping, arguments.bead_model)
     model = load_force_field(source) if family == FAMILY else file.load()
     _check_steps(arguments, family, model)
     metadata = {
@@ -70,23 +71,23 @@ def run(arguments: argparse.Namespace) -> int:
         "provenance": file.header.provenance,
     }
     inputs, estimator = [source], None
-    if beads is not None:
-        mapping, bead_model = beads
+    if bead_model is not None:
         inputs.append(Path(bead_model.name))
         metadata["bead_model"] = {"name": bead_model.name, "sha256": bead_model.sha256}
         loaded = bead_model.load()
         assert isinstance(loaded, CAlphaEstimator)
-        estimator = mapping, loaded
+        estimator = loaded
+    beads = None if mapping is None else (mapping, estimator)
     card = ShippedModel(source.stem, source).card
     with StagedFiles(overwrite=arguments.overwrite, inputs=inputs) as files:
         staged = files.add(arguments.output)
         if arguments.format == "aot":
             save_ahead_of_time(staged, model, metadata, card)
         else:
-            save_torchscript(staged, model, metadata, card, arguments.ddim_steps, estimator)
+            save_torchscript(staged, model, metadata, card, arguments.ddim_steps, beads)
     if not arguments.quiet:
         size = Path(arguments.output).stat().st_size / 1e6
-        taken = "" if beads is None else f"beads {beads[0].name}, "
+        taken = "" if mapping is None else f"beads {mapping.name}, "
         what = f"{arguments.model} ({family}, {taken}{size:.1f} MB)"
         tell(f"exported {what} -> {arguments.output}")
     return 0
@@ -98,23 +99,25 @@ def _read(name: str) -> ModelFile:
     return file if file.family == FAMILY else read_model(name)
 
 
-def _read_beads(arguments: argparse.Namespace, family: str) -> tuple[BeadMapping, ModelFile] | None:
-    """Read the mapping whose beads the module takes, and the model that estimates C-alphas from them."""
+def _read_mapping(arguments: argparse.Namespace, family: str) -> BeadMapping | None:
+    """Read the mapping whose beads the module takes; None for C-alphas."""
     if arguments.beads is None:
-        if arguments.bead_model is not None:
-            raise InputError("bead-model: applies only with --beads")
         return None
     if family != "protein" or arguments.format == "aot":
         raise InputError(
             f"--beads: applies only to protein models as TorchScript; {arguments.model} is not one"
         )
     mapping = load_mapping(arguments.beads)
-    if mapping.main_is_c_alpha:
-        raise InputError(
-            f"--beads: beads {mapping.name} include the C-alphas, which exported models do not support; "
-            "export without --beads, and pass the C-alphas"
-        )
-    return mapping, read_estimator(mapping, arguments.bead_model)
+    return None if mapping.only_c_alphas else mapping
+
+
+def _read_bead_model(mapping: BeadMapping | None, bead_model: str | None) -> ModelFile | None:
+    """Read the model that estimates C-alphas, if these are no beads."""
+    if mapping is not None and not mapping.main_is_c_alpha:
+        return read_estimator(mapping, bead_model)
+    if bead_model is not None:
+        raise InputError("bead-model: applies only with --beads of a mapping without C-alphas")
+    return None
 
 
 def _check_steps(arguments: argparse.Namespace, family: str, model: torch.nn.Module) -> None:

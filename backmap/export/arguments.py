@@ -50,23 +50,24 @@ def check_box(box: Tensor, frames: int, like: Tensor) -> None:
         )
 
 
-def check_bonds(name: str, points: Tensor, linked: Tensor, reach_nm: float = 0.0) -> None:
+def check_bonds(name: str, points: Tensor, following: Tensor, reach_nm: float = 0.0) -> None:
     """Check that no bond in frames (frames, residues, 3) is torn, as by the walls of a periodic box.
 
-    Points may be ``reach_nm`` farther apart than C-alphas.
+    ``following`` (residues,) is the residue at C of each, -1 without. Points may be ``reach_nm`` farther
+    apart than C-alphas.
 
     Raises
     ------
     ValueError
         Naming the first torn bond.
     """
-    apart = torch.linalg.vector_norm(points[:, 1:] - points[:, :-1], dim=-1) * linked[:-1]
+    apart = torch.linalg.vector_norm(points[:, following.clamp_min(0)] - points, dim=-1) * (following >= 0)
     torn = (apart > topology.TORN_BOND_NM + reach_nm).nonzero()
     if len(torn) > 0:
         frame, residue = int(torn[0, 0]), int(torn[0, 1])
         raise ValueError(
-            f"{name}: residues {residue} and {residue + 1} of frame {frame} (counted from 0) are bonded but "
-            f"{float(apart[frame, residue])} nm apart; make molecules whole"
+            f"{name}: residues {residue} and {int(following[residue])} of frame {frame} (counted from 0) are "
+            f"bonded but {float(apart[frame, residue])} nm apart; make molecules whole"
         )
 
 
@@ -74,7 +75,6 @@ def check_frames(
     numbers: Tensor,
     linked: Tensor,
     box: Optional[Tensor],  # noqa: UP045  # TorchScript
-    chain_offsets: Tensor,
     frames: int,
     residues: int,
     like: Tensor,
@@ -90,8 +90,27 @@ def check_frames(
     check_vector("linked", linked, torch.bool, residues, like)
     if box is not None:
         check_box(box, frames, like)
-    if bool(linked[chain_offsets[1:] - 1].any()):
-        raise ValueError("linked must be False for the last residue of each chain")
+
+
+def check_rings(linked: Tensor, chain_offsets: Tensor, builds_rings: bool) -> None:
+    """Check that chains whose last residue is bonded (``linked``) can be rings.
+
+    Raises
+    ------
+    ValueError
+        Naming the first chain that cannot.
+    """
+    for chain in torch.nonzero(linked[chain_offsets[1:] - 1]).flatten():
+        if not builds_rings:
+            raise ValueError(
+                "linked must be False for the last residue of each chain: this model builds open chains only"
+            )
+        first, end = int(chain_offsets[chain]), int(chain_offsets[chain + 1])
+        if end - first < topology.SHORTEST_RING or not bool(linked[first:end].all()):
+            raise ValueError(
+                f"linked is True for the last residue of chain {int(chain)} (counted from 0), so this is "
+                f"a ring, but rings have at least {topology.SHORTEST_RING} residues and no breaks"
+            )
 
 
 def check_vector(name: str, values: Tensor, dtype: torch.dtype, length: int, like: Tensor) -> None:

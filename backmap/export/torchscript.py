@@ -26,7 +26,7 @@ FORMAT_VERSION = 1
 
 
 def make_exportable(
-    model: nn.Module, ddim_steps: int = 0, beads: tuple[BeadMapping, CAlphaEstimator] | None = None
+    model: nn.Module, ddim_steps: int = 0, beads: tuple[BeadMapping, CAlphaEstimator | None] | None = None
 ) -> ExportedProtein | ExportedBeads | ExportedTemporal | ExportedForceField:
     """Wrap a model as a self-contained module on plain tensors.
 
@@ -37,7 +37,8 @@ def make_exportable(
     ddim_steps : int
         DiAMoNDBack models: steps of the DDIM sampler; 0 for the published sampler.
     beads : tuple of BeadMapping and CAlphaEstimator, optional
-        Protein models: what the positions are, and what estimates C-alphas from them; C-alphas by default.
+        Protein models: what the positions are, and what estimates C-alphas from them, if these are not among
+        them; C-alphas by default.
     """
     if isinstance(model, CgForceField):
         return ExportedForceField(model)
@@ -47,8 +48,7 @@ def make_exportable(
         return ExportedProtein(DiamondbackDrawer(model, ddim_steps))
     assert isinstance(model, ProteinModel)
     if beads is not None:
-        mapping, estimator = beads
-        return ExportedBeads(model, estimator, mapping)
+        return ExportedBeads(model, *beads)
     return ExportedProtein(model)
 
 
@@ -58,7 +58,7 @@ def save_torchscript(
     metadata: dict[str, Any],
     card: str,
     ddim_steps: int = 0,
-    beads: tuple[BeadMapping, CAlphaEstimator] | None = None,
+    beads: tuple[BeadMapping, CAlphaEstimator | None] | None = None,
 ) -> None:
     """Compile a model and write it to a file.
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from backmap.chemistry import ATOM_SLOTS
-from backmap.inference.beads import BeadBuilder, BeadFrames, FittedFrames
+from backmap.inference.beads import BeadBuilder, FittedFrames
 from backmap.inference.coherence import State
 from backmap.inference.coherent import WANDERING_PS, CoherentBuilder, Passage
+from backmap.models.beads.structures import BeadFrames, take_frames
 from backmap.models.protein.obstacles import Obstacles
 from backmap.models.wandering import wandering_streams
 
@@ -81,7 +82,7 @@ class CoherentBeadBuilder:
         )
         known = state
         for first, last in _stretches(frames.draws):
-            part = frames.select(slice(first, last))
+            part = take_frames(frames, torch.arange(first, last, device=frames.draws.device))
             atoms[:, first:last], known = self._draw(part, passage.select(first, last), known, samples, seed)
         state = {**(known or {}), **passage.state, "boxed": np.array(box is not None)}
         return FittedFrames(atoms, frames.noise_nm), state, passage.n_jumps

@@ -120,30 +120,37 @@ class Chain:
         table[rank[number], place] = rows
         return table
 
-    @torch.jit.unused
     def rings(self) -> list[Tensor]:
         """Return the residues (rings, length) of all rings of each length."""
+        found: list[Tensor] = []
         lengths = self._length[self._members]
-        return [self._members[lengths == n].unflatten(0, (-1, n)) for n in lengths.unique().tolist()]
+        for length in torch.unique(lengths):
+            found.append(self._members[lengths == length].unflatten(0, [-1, int(length)]))
+        return found
 
 
-def linked_residues(c_alpha: Tensor, chain_index: Tensor) -> Tensor:
+def linked_residues(points: Tensor, chain_index: Tensor, reach_nm: float = 0.0) -> Tensor:
     """Find which residues are bonded to their successor, as ``Topology.linked`` does without residue numbers.
 
     Parameters
     ----------
-    c_alpha : Tensor, (frames, residues, 3)
-        In nm. A distance outside the range of bonds in the first frame is a chain break.
+    points : Tensor, (frames, residues, 3)
+        C-alphas, or main beads, in nm. A distance outside the range of bonds in the first frame is a chain
+        break.
     chain_index : Tensor, (residues,) int64
         Chain of each residue.
+    reach_nm : float
+        How much farther apart than C-alphas main beads may be; they may also be as near as can be.
 
     Returns
     -------
     Tensor, (residues,) bool
         The last entry is always False.
     """
-    distance = torch.linalg.vector_norm(c_alpha[0, 1:] - c_alpha[0, :-1], dim=-1)
-    near = (distance > topology.MIN_LINKED_CA_DISTANCE_NM) & (distance < topology.MAX_LINKED_CA_DISTANCE_NM)
+    distance = torch.linalg.vector_norm(points[0, 1:] - points[0, :-1], dim=-1)
+    near = distance < topology.MAX_LINKED_CA_DISTANCE_NM + reach_nm
+    if reach_nm == 0.0:
+        near = near & (distance > topology.MIN_LINKED_CA_DISTANCE_NM)
     linked = torch.zeros_like(chain_index, dtype=torch.bool)
     linked[:-1] = near & (chain_index[1:] == chain_index[:-1])
     return linked

@@ -56,10 +56,11 @@ typedef struct {
   int64_t frames, residues, chains;
   const int64_t* residue_types; /* (residues) numbers from backmap_residue_type */
   const int64_t* chain_offsets; /* (chains + 1) first residue of each chain, then the number of residues */
-  const uint8_t* linked;        /* (residues) 1 if bonded to the successor; NULL: by distance of the C-alphas */
-  const int64_t* numbers;       /* (frames) frame numbers that select the random numbers; NULL: 0, 1, 2 ... */
-  const double* box;            /* (frames, 9) periodic boxes: vectors a, b, c in reduced form; NULL: none */
-  double bead_noise; /* nm per coordinate, to draw C-alphas near the beads; 0: estimated; -1: C-alphas stay */
+  const uint8_t* linked;  /* (residues) 1 if bonded to the successor, for the last of a chain to the first: a ring;
+                             NULL: by distance of the C-alphas, without rings */
+  const int64_t* numbers; /* (frames) frame numbers that select the random numbers; NULL: 0, 1, 2 ... */
+  const double* box;      /* (frames, 9) periodic boxes: vectors a, b, c in reduced form; NULL: none */
+  double bead_noise;      /* nm per coordinate, to draw C-alphas near the beads; 0: estimated; -1: C-alphas stay */
 } backmap_system;
 
 /* Build all atoms.

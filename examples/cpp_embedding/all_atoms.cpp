@@ -1,6 +1,7 @@
 // Reads the C-alphas of a PDB file, or the beads for which the model was exported, builds all atoms with a model that
 // `backmap export` wrote, writes a PDB file, and prints how fast it was, all without Python:
 // all_atoms MODEL.ts INPUT.pdb OUTPUT.pdb [SEED [REPEATS]]
+// With 0 repeats a single structure is built, without optimising the model's code first, which takes longer than that.
 #include <torch/script.h>
 
 #include <algorithm>
@@ -112,6 +113,7 @@ int run(int argc, char** argv) {
   const int64_t samples = 1, seed = argc > 4 ? std::stoll(argv[4]) : 0, repeats = argc > 5 ? std::stoll(argv[5]) : 10;
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
+  if (!repeats) torch::jit::setGraphExecutorOptimize(false);
   torch::jit::Module model = torch::jit::load(argv[1]);
   const std::vector<Residue> residues = read_residues(argv[2]);
   const auto [types, offsets] = describe(residues, model);
@@ -122,6 +124,10 @@ int run(int argc, char** argv) {
   const at::Tensor atoms = built->elements()[0].toTensor()[0][0], mask = built->elements()[1].toTensor();
   write_pdb(argv[3], residues, types, offsets, atoms, mask, model);
 
+  if (!repeats) {
+    std::printf("%zu residues, built after %.2f s\n", residues.size(), start);
+    return 0;
+  }
   for (int i = 0; i < 2; ++i) model.forward(inputs);  // TorchScript optimises during the first calls
   const auto warm = Clock::now();
   for (int64_t i = 0; i < repeats; ++i) model.forward(inputs);

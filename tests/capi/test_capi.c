@@ -1,6 +1,8 @@
 /* Calls of the C interface, right ones and wrong ones.
  *
  *   test_capi build MODEL OUTPUT      writes the atoms of a made-up system, in binary
+ *   test_capi place MODEL SYSTEM OUTPUT   writes the atoms of one chain on given positions, all in binary: numbers of
+ *                                     residues and positions, residue types, bonds to the successors, positions
  *   test_capi refuse FILE ...         every file must be refused; prints why
  *   test_capi threads MODEL           two threads on one model must each get what one alone gets
  *   test_capi fuzz MODEL CALLS        calls with something wrong must all be refused
@@ -95,6 +97,36 @@ static void build(const char* path, const char* output) {
   REQUIRE(backmap_reconstruct(model, &system, c_alpha, SAMPLES, 7, atoms, ATOMS, mask) == BACKMAP_BAD_ARGUMENT);
   free(atoms);
   free(single);
+}
+
+static void read_all(FILE* file, void* values, size_t size, size_t count) {
+  REQUIRE(values && fread(values, size, count, file) == count);
+}
+
+static void place(const char* path, const char* system_path, const char* output) {
+  backmap_model* model = load(path);
+  FILE *in = fopen(system_path, "rb"), *out = fopen(output, "wb");
+  REQUIRE(in && out);
+  int64_t sizes[2];
+  read_all(in, sizes, sizeof *sizes, 2);
+  const int64_t residues = sizes[0], positions = sizes[1], chain[] = {0, residues};
+  const int64_t size = residues * BACKMAP_SLOTS * 3;
+  int64_t* kinds = malloc(residues * sizeof *kinds);
+  uint8_t* linked = malloc(residues);
+  double *beads = malloc(3 * positions * sizeof *beads), *atoms = malloc(size * sizeof *atoms);
+  read_all(in, kinds, sizeof *kinds, residues);
+  read_all(in, linked, 1, residues);
+  read_all(in, beads, sizeof *beads, 3 * positions);
+  const backmap_system system = {1, residues, 1, kinds, chain, linked, NULL, NULL, 0};
+  REQUIRE(backmap_reconstruct(model, &system, beads, 1, 7, atoms, size, NULL) == BACKMAP_OK);
+  REQUIRE(fwrite(atoms, sizeof *atoms, size, out) == (size_t)size);
+  fclose(in);
+  fclose(out);
+  backmap_free(model);
+  free(kinds);
+  free(linked);
+  free(beads);
+  free(atoms);
 }
 
 static void refuse(int count, char** paths) {
@@ -363,6 +395,7 @@ int main(int argc, char** argv) {
   make_system();
   REQUIRE(argc > 2);
   if (!strcmp(argv[1], "build")) build(argv[2], argv[3]);
+  if (!strcmp(argv[1], "place")) place(argv[2], argv[3], argv[4]);
   if (!strcmp(argv[1], "refuse")) refuse(argc - 2, argv + 2);
   if (!strcmp(argv[1], "threads")) threads(argv[2]);
   if (!strcmp(argv[1], "fuzz")) fuzz(argv[2], atoi(argv[3]));

@@ -17,9 +17,12 @@ import torch
 
 import backmap
 from backmap._native import library_path
+from backmap.chemistry.bead_mapping import load_mapping
 from backmap.cli.main import main
 from backmap.export.torchscript import save_torchscript
+from tests.beaded import crystal
 from tests.export.small import make_model
+from tests.rings import circle
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -77,13 +80,14 @@ def test_example_writes_the_atoms_that_python_writes(programs, tmp_path):
     assert (np.abs(built.xyz - expected.xyz).max(axis=-1) > 3e-4).mean() < 0.05
 
 
-def test_example_builds_from_the_beads_of_a_mapping(programs, tmp_path):
-    model, beads, output = tmp_path / "martini3.ts", tmp_path / "beads.pdb", tmp_path / "output.pdb"
-    assert main(["export", "protein", "--beads", "martini3", "-o", str(model), "--quiet"]) == 0
-    assert main(["coarse-grain", "examples/2bf5.pdb.gz", "--beads", "martini3", "-o", str(beads)]) == 0
-    said = run(programs / "all_atoms", model, beads, output, "4", "1")
-    assert said.startswith("183 residues")
-    expected = backmap.reconstruct(str(beads), beads="martini3", seed=4, device="cpu")
+@pytest.mark.parametrize("mapping", ["martini3", "awsem", "backbone"])
+def test_example_builds_from_the_beads_of_a_mapping(programs, tmp_path, mapping):
+    model, beads, output = tmp_path / "model.ts", tmp_path / "beads.pdb", tmp_path / "output.pdb"
+    assert main(["export", "protein", "--beads", mapping, "-o", str(model), "--quiet"]) == 0
+    assert main(["coarse-grain", "examples/2bf5.pdb.gz", "--beads", mapping, "-o", str(beads)]) == 0
+    said = run(programs / "all_atoms", model, beads, output, "4", "0")
+    assert said.startswith("183 residues, built after ")
+    expected = backmap.reconstruct(str(beads), beads=mapping, seed=4, device="cpu")
     built = mdtraj.load(output)
     assert [str(atom) for atom in built.topology.atoms] == [str(atom) for atom in expected.topology.atoms]
     assert (np.abs(built.xyz - expected.xyz).max(axis=-1) > 3e-4).mean() < 0.05
@@ -91,7 +95,8 @@ def test_example_builds_from_the_beads_of_a_mapping(programs, tmp_path):
     expected.atom_slice(expected.topology.select("name CA")).save_pdb(c_alphas)
     wrong = [programs / "all_atoms", model, c_alphas, output]
     result = subprocess.run(wrong, capture_output=True, text=True)
-    assert result.returncode == 1 and "has no BB" in result.stderr
+    first = {"martini3": "BB", "awsem": "CB", "backbone": "N"}[mapping]
+    assert result.returncode == 1 and f"has no {first}" in result.stderr
 
 
 def test_example_explains_what_is_wrong(programs, model_file, tmp_path):
@@ -153,6 +158,32 @@ def test_c_interface_builds_what_python_builds(programs, model_file, tmp_path):
     assert np.array_equal(np.frombuffer(data, np.uint8, offset=8 * size), mask.numpy().ravel())
     written = torch.from_numpy(np.frombuffer(data, np.float64, size).copy()).view_as(atoms)
     assert ((written - atoms).abs().amax(dim=-1) > 1e-5).float().mean() < 0.01
+
+
+def place(
+    programs: Path, model: Path, types: np.ndarray, linked: np.ndarray, positions: torch.Tensor
+) -> float:
+    """Build one chain on positions (1, n, 3) in C; return how far in nm atoms are from those of Python."""
+    system, atoms = model.with_name("system"), model.with_name("atoms")
+    parts = np.array([len(types), positions.shape[1]]), types, linked.astype(np.uint8), positions.numpy()
+    system.write_bytes(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
+    run(programs / "test_capi", "place", model, system, atoms)
+    chain = torch.from_numpy(types), torch.tensor([0, len(types)])
+    expected, _ = torch.jit.load(model)(positions, *chain, 1, 7, linked=torch.from_numpy(linked))
+    off = torch.from_numpy(np.fromfile(atoms)).view(-1, 15, 3) - expected[0, 0]
+    return off.abs().amax(dim=(1, 2)).median().item()
+
+
+def test_c_interface_builds_from_the_beads_of_a_mapping(programs, tmp_path):
+    save_torchscript(tmp_path / "model.ts", make_model(), {}, "", beads=(load_mapping("awsem"), None))
+    structure = crystal(20, 12)
+    types, beads = structure.topology.residue_types, structure.beads("awsem").double()
+    assert place(programs, tmp_path / "model.ts", types, structure.linked, beads) < 1e-5
+
+
+def test_c_interface_builds_rings(programs, model_file):
+    c_alpha = circle(8).double()[None]
+    assert place(programs, model_file, np.arange(8), np.ones(8, dtype=bool), c_alpha) < 1e-5
 
 
 def test_two_threads_share_a_model(programs, model_file):

@@ -1,30 +1,48 @@
 """The protein model exported for the beads of a mapping, read from its file, against the run in Python."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import backmap
-from backmap.chemistry import RESIDUE_NAMES, Topology
-from backmap.chemistry.bead_mapping import load_mapping
+from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_N, SLOT_OXT, Topology
+from backmap.chemistry.bead_mapping import load_mapping, shipped_mappings
 from backmap.cli.main import main
-from backmap.export.torchscript import save_torchscript
+from backmap.export.torchscript import make_exportable, save_torchscript
 from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alpha_rule import CAlphaRule
+from backmap.inference.protein import ProteinBuilder
 from backmap.models.beads.estimator import CAlphaEstimator
-from backmap.models.shipped import read_estimator
+from backmap.models.shipped import load_model, read_estimator
 from tests.beaded import CRAMBIN, Beaded, crambin, crystal
 from tests.export.small import chains_of, make_model
+from tests.rings import circle
 
-MAPPINGS = ["martini3", "residue-centre"]
+WITH_C_ALPHAS = ["awsem", "sirah", "backbone", "c-alpha+side-chain-centre"]
+MAPPINGS = ["martini3", "residue-centre", *WITH_C_ALPHAS]
 
 
-def estimator(mapping: str) -> CAlphaEstimator:
+def estimator(mapping: str) -> CAlphaEstimator | None:
+    if load_mapping(mapping).main_is_c_alpha:
+        return None
     loaded = read_estimator(load_mapping(mapping)).load(torch.device("cpu"))
     assert isinstance(loaded, CAlphaEstimator)
     return loaded
+
+
+def compiled(model, mapping: str) -> Callable:
+    """The model exported for a mapping, which runs without being optimised first."""
+    module = torch.jit.script(make_exportable(model, beads=(load_mapping(mapping), estimator(mapping))))
+
+    def call(*arguments):
+        with torch.jit.optimized_execution(False):
+            return module(*arguments)
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +61,15 @@ def exported(model, tmp_path_factory):
     return loaded
 
 
+@pytest.fixture(scope="module")
+def ring():
+    """A cyclic peptide with all atoms."""
+    topology = replace(Topology.from_sequences("AGPVRNDK"), rings=(0,))
+    builder = ProteinBuilder(load_model("protein", torch.device("cpu")), topology, topology.linked())
+    atoms = builder.reconstruct(circle(8)[None], numbers=torch.arange(1), samples=1, seed=0)
+    return Beaded(topology, atoms[0].double().numpy())
+
+
 def frames_of(structure: Beaded, mapping: str, noise_nm: float, n_frames: int = 3) -> torch.Tensor:
     """Beads (frames, beads, 3) float64 in nm far from the origin, to five decimals."""
     exact = structure.beads(mapping).double() + 7.0
@@ -58,10 +85,12 @@ def by_python(
     beads: torch.Tensor,
     rule: CAlphaRule,
     box: torch.Tensor | None = None,
+    linked: np.ndarray | None = None,
 ) -> torch.Tensor:
     """What ``backmap reconstruct`` builds with two samples and seed 11."""
     layout, origin = structure.layout(mapping), beads[:, :1]
-    builder = BeadBuilder(model, structure.topology, structure.linked, layout, rule, estimator(mapping))
+    linked = structure.linked if linked is None else linked
+    builder = BeadBuilder(model, structure.topology, linked, layout, rule, estimator(mapping))
     near = (beads - origin).round(decimals=5).float()
     built = builder.reconstruct(near, numbers=torch.arange(len(beads)), samples=2, seed=11, box=box)
     return built.atoms.double() + origin[:, None]
@@ -89,14 +118,93 @@ def test_result_is_that_of_python(model, exported, mapping, structure, noise_nm,
     assert not torch.equal(atoms[0], atoms[1])
 
 
-def test_periodic_boxes_and_pieces(model, exported):
+@pytest.mark.parametrize("mapping", WITH_C_ALPHAS)
+def test_beads_that_are_atoms_stay_in_place(exported, mapping):
     structure = crystal()
-    beads, (types, offsets) = frames_of(structure, "martini3", 0.0), chains_of(structure.topology)
-    box = torch.diag(torch.tensor([4.0, 4.0, 4.0])).expand(3, 3, 3)
-    atoms, mask = exported["martini3"](beads, types, offsets, 2, 11, box=box.double())
-    expected = by_python(model, structure, "martini3", beads, CAlphaRule(), box)
+    layout, beads = structure.layout(mapping), frames_of(structure, mapping, 0.0)
+    atoms, _ = exported[mapping](beads, *chains_of(structure.topology), 2, 11, bead_noise=-1.0)
+    seen = (layout.weights == 1.0).any(axis=1)
+    there = atoms[:, :, layout.residues[seen], layout.weights[seen].argmax(axis=1)]
+    assert seen.sum() >= 40 and torch.equal(there, beads[:, seen].expand_as(there))
+
+
+def test_noisy_and_exact_frames_do_not_depend_on_each_other(exported):
+    structure = crystal()
+    beads, chains = frames_of(structure, "awsem", 0.03), chains_of(structure.topology)
+    beads[1] = frames_of(structure, "awsem", 0.0)[1]
+    together, mask = exported["awsem"](beads, *chains, 2, 11)
+    for frame in range(3):
+        number = torch.tensor([frame])
+        alone, _ = exported["awsem"](beads[frame : frame + 1], *chains, 2, 11, number)
+        assert (alone[:, 0] - together[:, frame])[:, mask].abs().amax(dim=(1, 2)).median() < 1e-4
+    c_alphas = torch.from_numpy(structure.layout("awsem").main)
+    moved = (together[:, :, :, SLOT_CA] - beads[:, c_alphas]).norm(dim=-1).amax(dim=(0, 2))
+    assert (moved > 0.01).tolist() == [True, False, True]
+
+
+OTHERS = sorted(set(shipped_mappings()) - {*MAPPINGS, "c-alpha", "primo"})
+
+
+@pytest.mark.parametrize("mapping", OTHERS)
+def test_every_mapping_is_exported(model, mapping):
+    structure = crystal(20, 12)
+    beads = frames_of(structure, mapping, 0.0, n_frames=1)
+    atoms, mask = compiled(model, mapping)(beads, *chains_of(structure.topology), 2, 11)
+    expected = by_python(model, structure, mapping, beads, CAlphaRule())
+    assert (atoms - expected)[:, :, mask].abs().amax(dim=(1, 2, 3)).median() < 1e-5
+
+
+def test_residues_without_beads_are_refused(model):
+    call = torch.zeros(1, 3, 3), torch.tensor([RESIDUE_NAMES.index("TRP")]), torch.tensor([0, 1])
+    with pytest.raises(Exception, match="beads primo have no beads of TRP"):
+        compiled(model, "primo")(*call)
+
+
+@pytest.mark.parametrize("mapping", ["martini3", "backbone"])
+def test_several_chains(model, exported, mapping):
+    """Three chains, the first of which is broken."""
+    one = crystal()
+    index = np.repeat(np.arange(3), (20, 15, 5))
+    numbers = np.arange(40) + 5 * (np.arange(40) >= 8)
+    several = replace(one, topology=Topology(one.topology.residue_types, index, ("A", "B", "C"), numbers))
+    beads = frames_of(several, mapping, 0.0)
+    beads[:, several.layout(mapping).residues >= 8] += 1.0
+    linked = several.linked & (np.arange(40) != 7)
+    module, (types, offsets) = exported[mapping], chains_of(several.topology)
+    assert module.find_links(beads, types, offsets).tolist() == linked.tolist()
+    atoms, mask = module(beads, types, offsets, 2, 11)
+    expected = by_python(model, several, mapping, beads, CAlphaRule(), linked=linked)
+    assert np.array_equal(mask.numpy(), several.topology.atom_mask)
+    off = (atoms - expected)[:, :, mask].abs().amax(dim=(2, 3))
+    assert off.median() < 1e-5
+
+
+@pytest.mark.parametrize("mapping", ["martini3", "residue-centre", "awsem", "c-alpha+side-chain-centre"])
+@pytest.mark.parametrize("bead_noise", [-1.0, 0.02])
+def test_rings(model, exported, ring, mapping, bead_noise):
+    beads = frames_of(ring, mapping, max(bead_noise, 0.0))
+    linked = torch.from_numpy(ring.linked)
+    assert linked.all()
+    atoms, mask = exported[mapping](
+        beads, *chains_of(ring.topology), 2, 11, linked=linked, bead_noise=bead_noise
+    )
+    rule = CAlphaRule("keep") if bead_noise < 0 else CAlphaRule(noise_nm=bead_noise)
+    expected = by_python(model, ring, mapping, beads, rule)
+    assert np.array_equal(mask.numpy(), ring.topology.atom_mask) and not mask[:, SLOT_OXT].any()
     assert (atoms - expected)[:, :, mask].abs().amax(dim=(2, 3)).median() < 1e-5
-    one, _ = exported["martini3"](beads[1:2], types, offsets, 2, 11, torch.tensor([1]), box=box[1:2])
+    closing = atoms[:, :, -1, SLOT_C] - atoms[:, :, 0, SLOT_N]
+    assert (closing.norm(dim=-1) - 0.133).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("mapping", ["martini3", "backbone"])
+def test_periodic_boxes_and_pieces(model, exported, mapping):
+    structure, module = crystal(), exported[mapping]
+    beads, (types, offsets) = frames_of(structure, mapping, 0.0), chains_of(structure.topology)
+    box = torch.diag(torch.tensor([4.0, 4.0, 4.0])).expand(3, 3, 3)
+    atoms, mask = module(beads, types, offsets, 2, 11, box=box.double())
+    expected = by_python(model, structure, mapping, beads, CAlphaRule(), box)
+    assert (atoms - expected)[:, :, mask].abs().amax(dim=(2, 3)).median() < 1e-5
+    one, _ = module(beads[1:2], types, offsets, 2, 11, torch.tensor([1]), box=box[1:2])
     assert (one[:, 0] - atoms[:, 1])[:, mask].abs().max() < 1e-4
 
 
@@ -133,37 +241,43 @@ def test_bad_input(exported, change, message):
         exported["martini3"](**change(call))
 
 
-def test_command_line(tmp_path, capsys):
+@pytest.mark.parametrize("mapping", ["martini3", "awsem"])
+def test_command_line(tmp_path, capsys, mapping):
     """The shipped model in its file builds what ``backmap.reconstruct`` does."""
-    path, centres = tmp_path / "martini3.ts", tmp_path / "beads.pdb"
-    assert main(["export", "protein", "--beads", "martini3", "-o", str(path)]) == 0
-    assert "martini3" in capsys.readouterr().err
-    assert main(["coarse-grain", str(CRAMBIN), "--beads", "martini3", "-o", str(centres)]) == 0
+    path, beads = tmp_path / "model.ts", tmp_path / "beads.pdb"
+    assert main(["export", "protein", "--beads", mapping, "-o", str(path)]) == 0
+    assert f"beads {mapping}" in capsys.readouterr().err
+    assert main(["coarse-grain", str(CRAMBIN), "--beads", mapping, "-o", str(beads)]) == 0
     extra = {"metadata.json": ""}
     module = torch.jit.load(path, _extra_files=extra)
     described = json.loads(extra["metadata.json"])
-    assert described["beads"] == "martini3" and described["bead_model"]["sha256"]
-    assert described["bead_names"][RESIDUE_NAMES.index("TRP")] == ["BB", "SC1", "SC2", "SC3", "SC4", "SC5"]
+    assert described["beads"] == mapping and ("bead_model" in described) == (mapping == "martini3")
+    names = [bead.name for bead in load_mapping(mapping).beads["TRP"]]
+    assert described["bead_names"][RESIDUE_NAMES.index("TRP")] == names
     import mdtraj
 
-    given = mdtraj.load(str(centres))
-    names = [atom.residue.name for atom in given.topology.atoms if atom.name == "BB"]
-    types = torch.tensor([RESIDUE_NAMES.index(name) for name in names])
+    given = mdtraj.load(str(beads))
+    types = torch.tensor([RESIDUE_NAMES.index(residue.name) for residue in given.topology.residues])
     atoms, mask = module(torch.from_numpy(given.xyz).double(), types, torch.tensor([0, len(types)]), 1, 4)
-    built = backmap.reconstruct(given, beads="martini3", seed=4)
-    topology = Topology.from_sequences("A" * len(types))
-    assert mask[-1].sum() > 0 and topology.n_residues == built.topology.n_residues
+    built = backmap.reconstruct(given, beads=mapping, seed=4)
+    assert mask.sum() == built.n_atoms
     off = np.abs(atoms[0, 0][mask].numpy() - built.xyz[0])
     assert np.median(off) < 1e-5 and (off < 1e-3).mean() > 0.9
+
+
+def test_c_alphas_are_the_default(tmp_path):
+    path = tmp_path / "model.ts"
+    assert main(["export", "protein", "--beads", "c-alpha", "-o", str(path), "--quiet"]) == 0
+    assert not hasattr(torch.jit.load(path), "bead_names")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["protein", "--beads", "backbone"], "beads backbone include the C-alphas"),
         (["protein", "--beads", "nothing"], "neither a bead mapping"),
         (["diamondback", "--beads", "martini3"], "applies only to protein models as TorchScript"),
         (["protein", "--bead-model", "any.safetensors"], "bead-model: applies only with --beads"),
+        (["protein", "--beads", "awsem", "--bead-model", "any.safetensors"], "of a mapping without C-alphas"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(tmp_path, capsys, arguments, message):

@@ -46,6 +46,8 @@ def test_frames_in_pieces_are_those_of_the_whole(both):
     whole, _ = exported(c_alpha, types, offsets, 2, 9, bead_noise=-1.0)
     linked = exported.find_links(c_alpha, offsets)
     piece, _ = exported(c_alpha[2:], types, offsets, 2, 9, torch.tensor([2]), linked, None, -1.0)
+    with pytest.raises(Exception, match="this model builds open chains only"):
+        exported(c_alpha, types, offsets, linked=torch.ones_like(linked))
     assert (piece - whole[:, 2:]).abs().max() < 1e-3  # untrained networks amplify rounding
 
 

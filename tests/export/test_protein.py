@@ -1,13 +1,23 @@
 """The exported protein model, read from its file, against the model in Python."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import backmap
-from backmap.chemistry import ATOM_MASK, HEAVY_ATOMS, RESIDUE_NAMES, SLOT_CA, Topology
+from backmap.chemistry import (
+    ATOM_MASK,
+    HEAVY_ATOMS,
+    RESIDUE_NAMES,
+    SLOT_C,
+    SLOT_CA,
+    SLOT_N,
+    SLOT_OXT,
+    Topology,
+)
 from backmap.cli.main import main
 from backmap.export.torchscript import FORMAT_VERSION, save_torchscript
 from backmap.inference.c_alpha_rule import CAlphaRule
@@ -15,6 +25,7 @@ from backmap.inference.c_alphas import CAlphaDrawer
 from backmap.inference.protein import ProteinBuilder
 from backmap.io import open_source
 from tests.export.small import chains_of, make_model, random_walk
+from tests.rings import circle
 
 SEQUENCES = [("ARNDCQEGHILKMFPSTWYV",), ("GAWPL", "MKV", "F"), ("GG",), ("W",), ("PPAPC", "CPPGH")]
 
@@ -117,6 +128,45 @@ def test_links_follow_the_rule_of_the_topology(exported):
         assert links.tolist() == topology.linked(c_alpha.numpy()).tolist()
 
 
+def rings_and_a_chain(n_frames: int) -> tuple[Topology, torch.Tensor]:
+    """Two rings, the second and the last chain of three, and C-alphas (frames, residues, 3) float64 in nm."""
+    topology = replace(Topology.from_sequences("GAWPL", "AGPVRNDK", "GVFCAK"), rings=(1, 2))
+    c_alpha = random_walk(topology, n_frames)
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.01 * torch.randn(n_frames, 14, 3, generator=generator, dtype=torch.float64)
+    c_alpha[:, 5:] = torch.cat([circle(8).double(), circle(6).double() + 2.0]) + 4.0 + noise
+    return topology, c_alpha.round(decimals=5)
+
+
+@pytest.mark.parametrize("bead_noise", [-1.0, 0.03])
+def test_rings_are_those_of_python(model, exported, bead_noise):
+    topology, c_alpha = rings_and_a_chain(3)
+    types, offsets = chains_of(topology)
+    linked = torch.from_numpy(topology.linked())
+    assert linked.sum() == 4 + 8 + 6
+    atoms, mask = exported(c_alpha, types, offsets, 2, 11, linked=linked, bead_noise=bead_noise)
+    rule = CAlphaRule("keep") if bead_noise < 0 else CAlphaRule(noise_nm=bead_noise)
+    expected = by_python(model, topology, linked.numpy(), c_alpha, 2, 11, rule=rule)
+    assert np.array_equal(mask.numpy(), topology.atom_mask) and mask[:, SLOT_OXT].sum() == 1
+    assert (atoms - expected)[:, :, mask].abs().max() < 1e-5
+    opened, _ = exported(c_alpha, types, offsets, 2, 11, bead_noise=bead_noise)
+    assert (opened - atoms)[:, :, 5:].abs().max() > 0.05
+    if bead_noise < 0:
+        closing = atoms[:, :, [12, 18], SLOT_C] - atoms[:, :, [5, 13], SLOT_N]
+        assert (closing.norm(dim=-1) - 0.133).abs().max() < 0.01
+
+
+def test_torn_rings_are_refused(exported):
+    topology, c_alpha = rings_and_a_chain(2)
+    c_alpha[1, 18] += 1.0
+    with pytest.raises(Exception, match="of frame 1 .* are bonded but"):
+        exported(c_alpha, *chains_of(topology), linked=torch.from_numpy(topology.linked()))
+    broken = torch.from_numpy(topology.linked())
+    broken[8] = False
+    with pytest.raises(Exception, match="chain 1 .* no breaks"):
+        exported(c_alpha, *chains_of(topology), linked=broken)
+
+
 def test_frames_in_pieces_are_those_of_the_whole(exported):
     topology = Topology.from_sequences("ACDEFGHIKL", "MNPQR")
     c_alpha, (types, offsets) = random_walk(topology, 6), chains_of(topology)
@@ -169,10 +219,10 @@ def test_single_precision_and_seeds(exported):
         ({"samples": 0}, "samples is 0"),
         ({"numbers": torch.tensor([0, 1])}, "numbers has shape [2]; it must be [1]"),
         ({"numbers": torch.tensor([0.0])}, "numbers has dtype"),
-        ({"linked": torch.tensor([True, True, True])}, "must be False for the last residue"),
+        ({"linked": torch.tensor([True, True, True])}, "chain 0 (counted from 0), so this is a ring"),
         (
-            {"linked": torch.tensor([True, True, False]), "chain_offsets": torch.tensor([0, 2, 3])},
-            "of each chain",
+            {"linked": torch.tensor([False, False, True]), "chain_offsets": torch.tensor([0, 2, 3])},
+            "chain 1 (counted from 0), so this is a ring, but rings have at least 4 residues",
         ),
         ({"linked": torch.tensor([1, 1, 0])}, "linked has dtype"),
         (

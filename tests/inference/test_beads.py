@@ -6,9 +6,9 @@ import torch
 
 from backmap.chemistry import HEAVY_ATOMS, RESIDUE_INDEX, Topology
 from backmap.chemistry.bead_mapping import load_mapping
-from backmap.inference import beads as bead_builder
 from backmap.inference.beads import BeadBuilder
 from backmap.inference.c_alpha_rule import CAlphaRule
+from backmap.models.beads.structures import BeadStructures
 from backmap.models.shipped import load_model, read_estimator
 from tests.beaded import Beaded, crambin, crystal
 
@@ -75,7 +75,7 @@ def test_strained_residues_are_drawn_again(model, monkeypatch):
     structure = crystal(50)
     engine, beads = builder(model, "martini3", structure=structure), structure.beads("martini3")
     again = build(engine, beads, samples=8)
-    monkeypatch.setattr(bead_builder, "REDRAWS", 0)
+    monkeypatch.setattr(BeadStructures, "redraws", 0)
     once = build(engine, beads, samples=8)
     changed = (once != again).flatten(1).any(dim=1)
     assert engine.strained(once).any(dim=-1)[changed].all() and 0 < changed.sum() < 8

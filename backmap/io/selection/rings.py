@@ -11,13 +11,16 @@ import numpy as np
 
 from backmap.chemistry import SLOT_C, SLOT_N, SLOT_OXT, Topology
 from backmap.chemistry.sites import Sites
-from backmap.chemistry.topology import MAX_LINKED_CA_DISTANCE_NM, MIN_LINKED_CA_DISTANCE_NM
+from backmap.chemistry.topology import (
+    MAX_LINKED_CA_DISTANCE_NM,
+    MIN_LINKED_CA_DISTANCE_NM,
+    SHORTEST_RING,
+)
 from backmap.errors import InputError, InputWarning
 
 from ..atom_list import AtomList
 from .links import NamedBond, ResiduePlace
 
-_SHORTEST_RING = 4
 _PEPTIDE_BOND_NM = (0.11, 0.16)
 """C and N within this range are bonded. (The ideal is 0.133 nm; coordinates in files are less accurate.)"""
 _CLOSED_NM = (0.36, 0.40)
@@ -162,8 +165,8 @@ class RingFinder:
     def _reason_against(self, chain: int) -> str | None:
         """Return why a chain cannot be a ring; None if it can."""
         first, last = (int(ends[chain]) for ends in self._ends)
-        if last - first + 1 < _SHORTEST_RING:
-            return f"a ring has at least {_SHORTEST_RING} residues"
+        if last - first + 1 < SHORTEST_RING:
+            return f"a ring has at least {SHORTEST_RING} residues"
         broken = np.flatnonzero(~self.linked[first:last])
         if len(broken):
             return f"the chain is broken after {self.topology.describe(first + int(broken[0]))}"

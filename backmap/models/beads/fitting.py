@@ -153,30 +153,6 @@ class BeadFit(nn.Module):
         return torch.stack(found, dim=1)
 
 
-class BeadFitter:
-    """Fits atoms of one protein to its beads.
-
-    Parameters
-    ----------
-    chain : Chain
-        The residues.
-    table : BeadTable
-        The beads.
-    """
-
-    def __init__(self, chain: Chain, table: BeadTable) -> None:
-        self._fit = BeadFit().to(chain.types.device)
-        self._terms = self._fit.prepare(chain, table)
-
-    def fit(self, atoms: Tensor, evidence: BeadEvidence, box: Tensor | None = None) -> Tensor:
-        """Move atoms; arguments and result are those of :meth:`BeadFit.fit`."""
-        return self._fit.fit(atoms, evidence, self._terms, box)
-
-    def strained(self, atoms: Tensor) -> Tensor:
-        """Return which residues are strained; see :meth:`BeadFit.strained`."""
-        return self._fit.strained(atoms, self._terms)
-
-
 def branched_atoms(bonds: Tensor, n_atoms: int) -> Tensor:
     """Return each atom with three bonds or more, and three atoms bonded to it.
 

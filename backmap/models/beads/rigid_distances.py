@@ -1,10 +1,10 @@
-"""The noise of beads that are atoms, from distances that bonds and bond angles fix."""
+"""The noise of beads that are atoms, from distances that bonds and bond angles fix. For TorchScript, too."""
 
-from __future__ import annotations
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backmap.chemistry import SLOT_C, SLOT_CB, SLOT_N
 from backmap.chemistry.ideal_geometry import bond_table, ideal_geometry, span_tables
@@ -14,44 +14,61 @@ from backmap.models.chain import Chain
 _SLOTS = SLOT_CB + 1
 """N, CA, C, O and CB: side chains differ more from ideal geometry."""
 
-_FEWEST = 10
-_LEAST_NOISE_NM = 0.0075
-"""Atoms bear less noise without strain, and those of atomistic simulations look as if they had it."""
 
-_MEDIAN_OF_SQUARE = 0.4549
-"""Of a normally distributed number with variance 1."""
+class RigidPairs(NamedTuple):
+    """Beads whose distance hardly varies.
 
-
-class RigidDistances:
-    """Distances between beads that are backbone atoms or CB, one or two bonds apart.
-
-    Parameters
+    Attributes
     ----------
-    table : BeadTable
-        The beads.
-    chain : Chain
-        The sequence.
+    beads : Tensor, (pairs, 2) int64
+        Which beads.
+    lengths : Tensor, (pairs,) float64
+        Their distance in nm.
     """
 
-    def __init__(self, table: BeadTable, chain: Chain) -> None:
-        places = torch.full((chain.n_residues, _SLOTS), -1, device=chain.types.device)
-        atoms = torch.nonzero((table.weights[:, :_SLOTS] == 1.0).any(dim=1)).squeeze(-1)
-        places[table.residues[atoms], table.weights[atoms, :_SLOTS].argmax(dim=1)] = atoms
-        within, across = _lengths()
-        after = places[chain.following.clamp_min(0)].masked_fill(~chain.linked[:, None], -1)
-        pairs, lengths = [], []
-        for first in range(_SLOTS):
-            for second in range(_SLOTS):
-                own = torch.from_numpy(within[:, first, second]).to(places.device)[chain.types]
-                next_one = own.new_full((chain.n_residues,), float(across[first, second]))
-                for partner, length in ((places, own), (after, next_one)):
-                    both = torch.stack([places[:, first], partner[:, second]], dim=1)
-                    there = (both >= 0).all(dim=1) & ~length.isnan()
-                    pairs.append(both[there])
-                    lengths.append(length[there])
-        self._pairs, self._lengths = torch.cat(pairs), torch.cat(lengths)
+    beads: Tensor
+    lengths: Tensor
 
-    def noise(self, beads: Tensor) -> Tensor:
+
+class RigidDistances(nn.Module):
+    """Distances between beads that are backbone atoms or CB, one or two bonds apart; has no parameters."""
+
+    within: Tensor
+    across: Tensor
+    slots: Final = _SLOTS
+    fewest: Final = 10
+    least_noise_nm: Final = 0.0075
+    """Atoms bear less noise without strain, and those of atomistic simulations look as if they had it."""
+    median_of_square: Final = 0.4549
+    """Of a normally distributed number with variance 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        within, across = _lengths()
+        self.register_buffer("within", torch.from_numpy(within), persistent=False)
+        self.register_buffer("across", torch.from_numpy(across), persistent=False)
+
+    def find(self, table: BeadTable, chain: Chain) -> RigidPairs:
+        """Find the distances between the beads of a protein."""
+        n_residues, slots = chain.n_residues, self.slots
+        places = torch.full([n_residues, slots], -1, device=chain.types.device)
+        atoms = torch.nonzero((table.weights[:, :slots] == 1.0).any(dim=1)).squeeze(-1)
+        places[table.residues[atoms], table.weights[atoms, :slots].argmax(dim=1)] = atoms
+        after = places[chain.following.clamp_min(0)].masked_fill(~chain.linked[:, None], -1)
+        pairs: list[Tensor] = []
+        lengths: list[Tensor] = []
+        for partners, length in (
+            (places, self.within[chain.types]),
+            (after, self.across.expand(n_residues, -1, -1)),
+        ):
+            shape = [n_residues, slots, slots]
+            both = torch.stack([places[:, :, None].expand(shape), partners[:, None].expand(shape)], dim=-1)
+            there = (both >= 0).all(dim=-1) & ~length.isnan()
+            pairs.append(both[there])
+            lengths.append(length[there])
+        return RigidPairs(torch.cat(pairs), torch.cat(lengths))
+
+    def noise(self, beads: Tensor, pairs: RigidPairs) -> Tensor:
         """Return the standard deviation of a coordinate (frames,) in nm; zero if the beads may well be exact.
 
         The median makes single residues with errors count little. Zero also if too few distances are known.
@@ -60,14 +77,16 @@ class RigidDistances:
         ----------
         beads : Tensor, (frames, beads, 3)
             In nm.
+        pairs : RigidPairs
+            From :meth:`find`.
         """
-        if len(self._lengths) < _FEWEST:
-            return beads.new_zeros(len(beads), dtype=torch.float64)
-        first, second = self._pairs.unbind(dim=1)
+        if len(pairs.lengths) < self.fewest:
+            return torch.zeros([beads.shape[0]], dtype=torch.float64, device=beads.device)
+        first, second = pairs.beads.unbind(dim=1)
         distance = torch.linalg.vector_norm((beads[:, first] - beads[:, second]).double(), dim=-1)
-        squared = (distance - self._lengths).square().median(dim=1).values
-        noise = (squared / _MEDIAN_OF_SQUARE / 2).sqrt()
-        return noise * (noise > _LEAST_NOISE_NM)
+        squared = (distance - pairs.lengths).square().median(dim=1)[0]
+        noise = (squared / self.median_of_square / 2).sqrt()
+        return noise * (noise > self.least_noise_nm)
 
 
 def _lengths() -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,7 @@ _TOLERANCES_NM = 0.0, 0.02, 0.04, 0.08, 0.16
 class NucleicFitter:
     """Fits atoms of nucleotides to their beads.
 
-    As :class:`backmap.models.beads.fitting.BeadFitter` does for proteins: the energy falls along its gradient
+    As :class:`backmap.models.beads.fitting.BeadFit` does for proteins: the energy falls along its gradient
     with momentum, and after each step the atoms of each bead move together by the least motion that brings
     their image to the bead. Pairs of bases that are drawn face to face are held by their hydrogen bonds.
 

@@ -14,10 +14,6 @@ from backmap.chemistry import (
     RESIDUE_INDEX,
     RESIDUE_NAMES,
     SLOT_C,
-    SLOT_CB,
-    SLOT_N,
-    SLOT_O,
-    SLOT_OXT,
 )
 from backmap.chemistry.ideal_geometry import PLACEMENTS, SLOT_PROLINE_CD, ideal_geometry
 from backmap.models.beads.candidates import misfit_of_ends
@@ -32,7 +28,7 @@ from backmap.models.protein.geometry import (
 )
 from backmap.models.protein.given_atoms import Given, keep_given
 from backmap.models.protein.peptide_planes import PeptideFrames, place_peptides
-from backmap.models.protein.settling import find_springs, settle
+from backmap.models.protein.settling import SpringFinder, settle
 from backmap.models.protein.side_chains import CBetaGeometry
 
 END_CANDIDATES = 12
@@ -112,7 +108,10 @@ class BackboneBuilder(nn.Module):
         }
         for name, value in geometry.items():
             self.register_buffer(name, torch.tensor(value), persistent=False)
+        # The share of the angle around C, less CA-C-N, that lies between CA and O.
+        self.oxygen_share = peptide["angle CA-C-O"] / (2 * math.pi - peptide["angle CA-C-N"])
         self.c_beta = CBetaGeometry()
+        self.springs = SpringFinder()
 
     def forward(
         self,
@@ -167,11 +166,52 @@ class BackboneBuilder(nn.Module):
             atoms, ends, chain, end_uniforms[:, count:], given, box, beads, memory
         )
         backbone = Backbone(atoms, oxt)
-        return backbone if given is None else self._fitted(backbone, given, chain)
+        return backbone if given is None else self._settled(backbone, given, chain)
 
-    @torch.jit.unused
-    def _fitted(self, backbone: Backbone, given: Given, chain: Chain) -> Backbone:
-        return _settled(backbone, given, chain)
+    def _settled(self, backbone: Backbone, given: Given, chain: Chain) -> Backbone:
+        """Move missing atoms of peptides with a given atom to fit bonds and angles: N and C, then oxygens."""
+        touched = _touched(chain, given.present)
+        missing, moving = ~given.present, torch.zeros_like(given.present)
+        starts = ~chain.has_neighbour(-1)
+        held = given.present[:, chemistry.SLOT_CB] | _proline_ring(chain, given.present)
+        moving[:, chemistry.SLOT_C] = touched & missing[:, chemistry.SLOT_C]
+        behind = chain.shift(touched, -1, 0.0, 0) & chain.has_neighbour(-1)
+        moving[:, chemistry.SLOT_N] = torch.where(starts, held, behind) & missing[:, chemistry.SLOT_N]
+        standing = given.present.clone()
+        standing[:, : chemistry.SLOT_C + 1] = True
+        everything = given.atoms.clone()
+        everything[:, :, : chemistry.SLOT_CB] = backbone.atoms
+        settled = settle(everything, self.springs(moving, standing, chain))[:, :, : chemistry.SLOT_CB]
+        o, oxt = self._place_oxygens(
+            Backbone(settled, backbone.terminal_oxygen), backbone.atoms, given, chain
+        )
+        o = _where(touched & missing[:, chemistry.SLOT_O], o, settled[:, :, chemistry.SLOT_O])
+        ends = touched & ~chain.linked & missing[:, chemistry.SLOT_OXT]
+        return Backbone(
+            torch.cat([settled[:, :, : chemistry.SLOT_O], o.unsqueeze(2)], dim=2),
+            torch.where(ends[:, None], oxt, backbone.terminal_oxygen),
+        )
+
+    def _place_oxygens(
+        self, backbone: Backbone, before: Tensor, given: Given, chain: Chain
+    ) -> tuple[Tensor, Tensor]:
+        """Place O in the plane of CA, C, next N; at ends, O and OXT opposite each other, or as before."""
+        n, c_alpha, c, o = backbone.atoms.unbind(dim=2)
+        old_n, old_c_alpha, old_c, old_o = before.unbind(dim=2)
+        following = chain.shift(n, 1, 0.0, dim=1)
+        to_alpha, to_next = normalise(c_alpha - c), normalise(following - c)
+        bend = torch.acos((to_alpha * to_next).sum(dim=-1).clamp(-1, 1))
+        opposite = torch.full_like(bend, math.pi)
+        beside = self.oxygen_share * (2 * math.pi - bend)
+        in_plane = place_atom(following, c_alpha, c, self.o_length, beside, opposite)
+        has_o, has_oxt = given.present[:, chemistry.SLOT_O], given.present[:, chemistry.SLOT_OXT]
+        as_before = torsion_angle(old_n, old_c_alpha, old_c, old_o)
+        turn = torch.where(has_o, torsion_angle(n, c_alpha, c, o), as_before)
+        by_oxt = torsion_angle(n, c_alpha, c, backbone.terminal_oxygen) - math.pi
+        turn = torch.where(has_oxt & ~has_o, by_oxt, turn)
+        at_end = place_atom(n, c_alpha, c, self.o_length, self.o_angle, turn)
+        oxt = place_atom(n, c_alpha, c, self.oxt_length, self.oxt_angle, turn + math.pi)
+        return torch.where(chain.linked[:, None], in_plane, at_end), oxt
 
     @torch.jit.unused
     def end_distributions(self, chain: Chain) -> Tensor:
@@ -446,53 +486,11 @@ class _Anchors:
         return self.atoms[:, :, slot, None]
 
 
-def _settled(backbone: Backbone, given: Given, chain: Chain) -> Backbone:
-    """Move the missing atoms of peptides with a given atom to fit bonds and angles: N and C, then oxygens."""
-    touched = _touched(chain, given.present)
-    missing, moving = ~given.present, torch.zeros_like(given.present)
-    starts = ~chain.has_neighbour(-1)
-    held = given.present[:, SLOT_CB] | _proline_ring(chain, given.present)
-    moving[:, SLOT_C] = touched & missing[:, SLOT_C]
-    behind = chain.shift(touched, -1, False) & chain.has_neighbour(-1)
-    moving[:, SLOT_N] = torch.where(starts, held, behind) & missing[:, SLOT_N]
-    standing = given.present.clone()
-    standing[:, : SLOT_C + 1] = True
-    everything = given.atoms.clone()
-    everything[:, :, :SLOT_CB] = backbone.atoms
-    settled = settle(everything, find_springs(moving, standing, chain))[:, :, :SLOT_CB]
-    o, oxt = _place_oxygens(Backbone(settled, backbone.terminal_oxygen), backbone.atoms, given, chain)
-    o = torch.where((touched & missing[:, SLOT_O])[:, None], o, settled[:, :, SLOT_O])
-    ends = touched & ~chain.linked & missing[:, SLOT_OXT]
-    return Backbone(
-        torch.cat([settled[:, :, :SLOT_O], o.unsqueeze(2)], dim=2),
-        torch.where(ends[:, None], oxt, backbone.terminal_oxygen),
-    )
-
-
-def _place_oxygens(backbone: Backbone, before: Tensor, given: Given, chain: Chain) -> tuple[Tensor, Tensor]:
-    """Place O in the plane of CA, C and the next N; at ends, O and OXT opposite each other, or as before."""
-    ideal, terminal = ideal_geometry()["peptide"]["trans"], ideal_geometry()["terminal"]
-    n, c_alpha, c, o = backbone.atoms.unbind(dim=2)
-    o_length, o_angle = c.new_tensor([ideal["C-O"], ideal["angle CA-C-O"]])
-    oxt_length, oxt_angle = c.new_tensor([terminal["C-OXT"], terminal["angle CA-C-OXT"]])
-    following = chain.shift(n, 1, 0.0, dim=1)
-    to_alpha, to_next = normalise(c_alpha - c), normalise(following - c)
-    bend = torch.acos((to_alpha * to_next).sum(dim=-1).clamp(-1, 1))
-    share = ideal["angle CA-C-O"] / (2 * math.pi - ideal["angle CA-C-N"])
-    opposite = torch.full_like(bend, math.pi)
-    in_plane = place_atom(following, c_alpha, c, o_length, share * (2 * math.pi - bend), opposite)
-    has_o, has_oxt = given.present[:, SLOT_O], given.present[:, SLOT_OXT]
-    turn = torch.where(has_o, torsion_angle(n, c_alpha, c, o), torsion_angle(*before.unbind(dim=2)))
-    by_oxt = torsion_angle(n, c_alpha, c, backbone.terminal_oxygen) - math.pi
-    turn = torch.where(has_oxt & ~has_o, by_oxt, turn)
-    at_end = place_atom(n, c_alpha, c, o_length, o_angle, turn)
-    oxt = place_atom(n, c_alpha, c, oxt_length, oxt_angle, turn + math.pi)
-    return torch.where(chain.linked[:, None], in_plane, at_end), oxt
-
-
-def _proline_ring(chain: Chain, present: Tensor) -> Tensor:
+def _proline_ring(
+    chain: Chain, present: Tensor, proline: int = RESIDUE_INDEX["PRO"], delta: int = SLOT_PROLINE_CD
+) -> Tensor:
     """Return the prolines (residues,) whose CD, which is bonded to N, is given."""
-    return (chain.types == RESIDUE_INDEX["PRO"]) & present[:, SLOT_PROLINE_CD]
+    return (chain.types == proline) & present[:, delta]
 
 
 def _touched(chain: Chain, present: Tensor) -> Tensor:
@@ -500,9 +498,10 @@ def _touched(chain: Chain, present: Tensor) -> Tensor:
 
     These atoms are C, O, N of the next residue or CD of a proline; at ends, also OXT or CB.
     """
-    n, c, o, beta, oxt = (present[:, slot] for slot in (SLOT_N, SLOT_C, SLOT_O, SLOT_CB, SLOT_OXT))
-    following = chain.shift(n | _proline_ring(chain, present), 1, False)
-    return c | o | torch.where(chain.linked, following, oxt | beta)
+    own = present[:, chemistry.SLOT_C] | present[:, chemistry.SLOT_O]
+    following = chain.shift(present[:, chemistry.SLOT_N] | _proline_ring(chain, present), 1, 0.0, 0)
+    at_end = present[:, chemistry.SLOT_OXT] | present[:, chemistry.SLOT_CB]
+    return own | torch.where(chain.linked, following, at_end)
 
 
 def chain_ends(chain: Chain) -> tuple[Tensor, Tensor]:

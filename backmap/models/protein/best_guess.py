@@ -27,16 +27,13 @@ from backmap.models.protein.given_atoms import (
     keep_given,
     of_sites,
     standing_atoms,
-    usable,
 )
 from backmap.models.protein.model import ProteinModel, counters, sites_at_once
 from backmap.models.protein.obstacles import Obstacles, of_samples
-from backmap.models.protein.peptide_evidence import weigh_evidence
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideEvidence,
     PeptidePlaneNetwork,
-    log_transitions,
     take_evidence,
     take_peptides,
 )
@@ -44,8 +41,6 @@ from backmap.models.protein.ring_peptides import in_laps
 from backmap.models.protein.side_chains import (
     SideChainNetwork,
     cut_sites,
-    measure_given_torsions,
-    settle_side_chains,
 )
 
 PEPTIDE_SMOOTHING = math.radians(20.0)
@@ -139,8 +134,7 @@ class BestGuess:
         """
         c_alpha = c_alpha.reshape(-1, *c_alpha.shape[-2:])
         if given is not None:
-            given = usable(given, chain)
-            given = given if bool(given.present.any()) else None
+            given = self.model.usable(given, chain)
         if obstacles is not None:
             obstacles = of_samples(obstacles, 1)
         # The remaining choices are the same in all frames, so that frames that are alike are built alike.
@@ -150,7 +144,7 @@ class BestGuess:
         if beads is not None:
             energies = energies + misfit_of_candidates(candidates, backbone.atoms, beads)
         if given is not None:
-            candidates = settle_side_chains(candidates, backbone.atoms, chain, given)
+            candidates = self.model.given_side_chains.settle(candidates, backbone.atoms, chain, given)
         candidates, _ = self.model.disulfides(
             candidates,
             backbone.atoms,
@@ -173,7 +167,8 @@ class BestGuess:
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
             squares = squares * ~given.present[:, : squares.shape[2]]
-        return Guess(atoms, _deviation_of_residues(squares, chain))
+        present = standing_atoms(self.model.given_side_chains.atom_mask, chain)
+        return Guess(atoms, _deviation_of_residues(squares, present))
 
     def _build_backbone(
         self,
@@ -188,7 +183,7 @@ class BestGuess:
         encoded, frames = planes.encode_all(c_alpha, chain, sites_at_once(c_alpha), box)
         evidence = None
         if given is not None:
-            evidence = weigh_evidence(planes, encoded, frames, c_alpha, chain, given)
+            evidence = self.model.weigh_evidence(encoded, frames, c_alpha, chain, given)
         angles, alignment = _angles_of_chain(planes, encoded, chain, evidence)
         twists = planes.mean_twists(frames, angles, chain)
         ends = most_probable_ends(self.model.backbone, chain).expand(len(c_alpha), -1, -1, -1)
@@ -218,7 +213,9 @@ class BestGuess:
         types = chain.types.repeat(len(backbone.atoms))
         atoms, beta = backbone.atoms.flatten(0, 1), c_beta.flatten(0, 1)
         every = None if given is None else of_sites(given)
-        known = None if every is None else measure_given_torsions(atoms, beta, types, every)
+        known = None
+        if every is not None:
+            known = self.model.given_side_chains.measure_torsions(atoms, beta, types, every)
         built, costs = [], []
         size = sites_at_once(atoms)
         for first in range(0, len(types), size):
@@ -233,9 +230,12 @@ class BestGuess:
         return torch.cat(built).unflatten(0, shape), torch.cat(costs).unflatten(0, shape)
 
 
-def _deviation_of_residues(squares: Tensor, chain: Chain) -> Tensor:
-    """Return root mean squares (frames, residues) of expected squared deviations (frames, residues, 14)."""
-    present = standing_atoms(chain)[:, : squares.shape[2]]
+def _deviation_of_residues(squares: Tensor, present: Tensor) -> Tensor:
+    """Return root mean squares (frames, residues) of expected squared deviations (frames, residues, 14).
+
+    Atoms (residues, 15) bool are those that exist.
+    """
+    present = present[:, : squares.shape[2]]
     mean = (squares * present).sum(dim=2) / present.sum(dim=1)
     return (LEAST_DEVIATION_NM**2 + mean).sqrt()
 
@@ -382,7 +382,7 @@ class _AngleChains:
             known = evidence.angle[:, self._rows[step - 1][: len(rows)], None]
             before = torch.where(known.isnan(), before, known)
         here, own = take_peptides(self._encoded, rows), take_evidence(evidence, rows)
-        return log_transitions(self._network, here, own, before)
+        return self._network.log_transitions(here, own, before)
 
 
 @functools.cache

@@ -39,13 +39,12 @@ from backmap.models.protein.basins import (
 from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN, coherence_statistics
 from backmap.models.protein.disulfides import FLOOR, MOST_STRAIN
 from backmap.models.protein.geometry import classify_angle, torsion_angle
-from backmap.models.protein.given_atoms import Given, keep_given, of_sites, usable
+from backmap.models.protein.given_atoms import Given, keep_given, of_sites
 from backmap.models.protein.given_atoms import of_samples as given_of_samples
 from backmap.models.protein.model import ProteinModel, counters, sites_at_once
 from backmap.models.protein.moving_ends import END_DRAWS, EndTrials, no_trials, step_ends
 from backmap.models.protein.neighbourhood import Neighbourhood
 from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
-from backmap.models.protein.peptide_evidence import weigh_evidence
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideEvidence,
@@ -55,11 +54,8 @@ from backmap.models.protein.peptide_planes import (
     take_evidence,
     take_peptides,
 )
-from backmap.models.protein.ring_peptides import walk_rings
 from backmap.models.protein.side_chains import (
-    measure_given_torsions,
     measure_torsions,
-    settle_side_chains,
 )
 
 BURIAL_DISTANCE_NM = 1.0
@@ -295,7 +291,7 @@ class CoherentDrawer:
             intervals = torch.cat([torch.full_like(intervals[:1], LONG_AGO_PS), intervals[1:]])
         if c_alpha.dim() == 3:
             c_alpha = c_alpha.unsqueeze(0)
-        given = self._usable(given, chain)
+        given = None if given is None else self.model.usable(given, chain)
         if given is not None and len(c_alpha) != 1:
             raise ValueError("given atoms need the same C-alphas in all samples")
         noise = self._noise(keys, self.mobility_stream, [chain.n_residues, 1 + MAX_CHI])
@@ -322,11 +318,6 @@ class CoherentDrawer:
         if given is not None:
             atoms = keep_given(given, atoms, 0, atoms.shape[3])
         return atoms, after._replace(torsions=torsions, mobilities=mobilities[:, -1])
-
-    def _usable(self, given: Given | None, chain: Chain) -> Given | None:
-        """Return the given atoms that the residues have, if there are any besides the C-alphas."""
-        known = None if given is None else usable(given, chain)
-        return known if known is not None and bool(known.present.any()) else None
 
     def _empty_state(self, samples: int, chain: Chain) -> CoherentState:
         zeros = torch.zeros(samples, chain.n_residues, MAX_CHI, device=chain.types.device)
@@ -419,7 +410,7 @@ class CoherentDrawer:
         encoded = planes.encode_described(sites, frames, chain, sites_at_once(keys))
         evidence = None
         if given is not None:
-            evidence = weigh_evidence(planes, encoded, frames, c_alpha, chain, given)
+            evidence = self.model.weigh_evidence(encoded, frames, c_alpha, chain, given)
             evidence = PeptideEvidence(*(_in_one_row(part, n_frames) for part in evidence))
         encoded = EncodedPeptides(*(_in_one_row(part, n_frames) for part in encoded))
         seen = surroundings(sites.neighbourhood, chain).unflatten(0, (-1, n_frames))
@@ -461,31 +452,32 @@ class CoherentDrawer:
 
         Angles (samples, residues + frames x residues) hold those of the frame before first, and are written.
         """
-        residues = angles.shape[1] - rate.shape[1]
+        planes, residues = self.model.peptide_planes, angles.shape[1] - rate.shape[1]
         shape = len(angles) // len(encoded.context), len(encoded.context)  # samples, and those of C-alphas
         for first in range(0, rate.shape[1], residues):
             now = torch.arange(first, first + residues, device=rings.device)
-
-            def step(number: int, logits: Tensor, now: Tensor = now) -> Tensor:
-                sites = now[rings[:, number]]
-                angle, _ = step_angle(
+            here, known = take_peptides(encoded, now), take_evidence(evidence, now)
+            ways = planes.ways_back(here, rings, known)
+            angle = angles.new_zeros(*shape, len(rings))
+            start = classify_angle(angle, planes.classes)
+            for number, rows in enumerate(rings.unbind(dim=1)):
+                own, sites = take_evidence(known, rows), now[rows]
+                logits = planes.ring_logits(
+                    take_peptides(here, rows), own, ways[number], angle, start, number == 0
+                )
+                drawn, _ = step_angle(
                     torch.softmax(logits, dim=-1).flatten(0, 1),
                     angles[:, sites],
                     rate[:, sites],
                     window[sites],
                     uniforms[:, sites],
                 )
-                return angle.unflatten(0, shape)
-
-            drawn = walk_rings(
-                self.model.peptide_planes,
-                take_peptides(encoded, now),
-                rings,
-                take_evidence(evidence, now),
-                step,
-                shape[0],
-            )
-            angles[:, now[rings] + residues] = drawn.flatten(0, 1)
+                angle = drawn.unflatten(0, shape)
+                if number == 0:
+                    start = classify_angle(angle, planes.classes)
+                if own is not None:
+                    angle = torch.where(own.angle.isnan(), angle, own.angle)
+                angles[:, sites + residues] = angle.flatten(0, 1)
 
     def _draw_side_chains(
         self,
@@ -856,7 +848,9 @@ class CoherentDrawer:
         if scene.given is None:
             return placed
         everywhere = _among_all(scene, rows, placed)
-        settled = settle_side_chains(everywhere, scene.backbone.atoms, scene.chain, scene.given)
+        settled = self.model.given_side_chains.settle(
+            everywhere, scene.backbone.atoms, scene.chain, scene.given
+        )
         return settled.flatten(0, 1)[rows]
 
     def _known_torsions(self, scene: _Scene) -> Tensor:
@@ -864,7 +858,8 @@ class CoherentDrawer:
         if scene.given is None:
             return torch.full((len(scene.types), MAX_CHI), torch.nan, device=scene.types.device)
         backbone, c_beta = scene.backbone.atoms.flatten(0, 1), scene.c_beta.flatten(0, 1)
-        return measure_given_torsions(backbone, c_beta, scene.types, of_sites(scene.given))
+        given = of_sites(scene.given)
+        return self.model.given_side_chains.measure_torsions(backbone, c_beta, scene.types, given)
 
     def _measured(self, scene: _Scene, choices: Tensor, atoms: Tensor) -> Tensor:
         """Return torsions (n, candidates, 4), those of residues with given side-chain atoms as they are."""

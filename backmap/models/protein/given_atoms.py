@@ -1,11 +1,11 @@
-"""Atoms given in addition to the C-alphas, which are kept while the others are built."""
+"""Atoms given besides the C-alphas, which are kept while the others are built. For TorchScript, too."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from backmap.chemistry import ATOM_MASK, SLOT_CA, SLOT_OXT
+from backmap import chemistry
 from backmap.models.chain import Chain
 
 
@@ -24,10 +24,13 @@ class Given(NamedTuple):
     present: Tensor
 
 
-def usable(given: Given, chain: Chain) -> Given:
-    """Remove C-alphas, which are given separately, and atoms that the residue type does not have."""
-    present = given.present & standing_atoms(chain)
-    present[:, SLOT_CA] = False
+def usable(given: Given, atom_mask: Tensor, chain: Chain) -> Given:
+    """Remove C-alphas, which are given separately, and atoms that the residue type does not have.
+
+    ``atom_mask`` is as for :func:`standing_atoms`.
+    """
+    present = given.present & standing_atoms(atom_mask, chain)
+    present[:, chemistry.SLOT_CA] = False
     return Given(given.atoms.masked_fill(~present[:, :, None], 0.0), present)
 
 
@@ -52,8 +55,11 @@ def keep_given(given: Given, built: Tensor, first: int, last: int) -> Tensor:
     return torch.where(given.present[..., first:last, None], given.atoms[..., first:last, :], built)
 
 
-def standing_atoms(chain: Chain) -> Tensor:
-    """Return the atoms (residues, 15) of a finished structure, with OXT at the ends of segments."""
-    atoms = torch.from_numpy(ATOM_MASK).to(chain.types.device)[chain.types]
-    atoms[:, SLOT_OXT] = ~chain.linked
+def standing_atoms(atom_mask: Tensor, chain: Chain) -> Tensor:
+    """Return the atoms (residues, 15) of a finished structure, with OXT at the ends of segments.
+
+    ``atom_mask`` (20, 15) bool are the atoms of each residue type, :data:`backmap.chemistry.ATOM_MASK`.
+    """
+    atoms = atom_mask[chain.types]
+    atoms[:, chemistry.SLOT_OXT] = ~chain.linked
     return atoms

@@ -27,20 +27,18 @@ from backmap.models.protein.given_atoms import (
 from backmap.models.protein.obstacles import Obstacles
 from backmap.models.protein.obstacles import of_samples as obstacles_of_samples
 from backmap.models.protein.packing import Packer
-from backmap.models.protein.peptide_evidence import weigh_evidence
+from backmap.models.protein.peptide_evidence import BetaEvidence, measured_angle
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
     PeptideEvidence,
     PeptideFrames,
     PeptidePlaneNetwork,
 )
-from backmap.models.protein.ring_peptides import draw_ring_angles
 from backmap.models.protein.side_chains import (
     CBetaGeometry,
+    GivenSideChains,
     SideChainGeometry,
     SideChainNetwork,
-    measure_given_torsions,
-    settle_side_chains,
     take_sites,
 )
 
@@ -82,6 +80,8 @@ class ProteinModel(nn.Module):
         self.backbone = BackboneBuilder()
         self.c_beta = CBetaGeometry()
         self.geometry = SideChainGeometry()
+        self.beta_evidence = BetaEvidence()
+        self.given_side_chains = GivenSideChains()
         self.disulfides = Disulfides()
         self.packer = Packer(config.packing)
         self.candidates, self.sweeps = config.packing.candidates, config.packing.sweeps
@@ -122,8 +122,7 @@ class ProteinModel(nn.Module):
         keys : Tensor, (samples, frames) int64
             Random streams, from :func:`backmap.models.counter_random.stream_keys`.
         given : Given, optional
-            Known atoms. They are returned unchanged, and the others are built to fit them. Not supported in
-            TorchScript.
+            Known atoms. They are returned unchanged, and the others are built to fit them.
         box : Tensor, (frames, 3, 3) float32, optional
             Vectors of periodic boxes in nm, as rows, in reduced form: atoms see periodic images. Molecules
             must be whole.
@@ -153,7 +152,7 @@ class ProteinModel(nn.Module):
                 obstacles = obstacles_of_samples(obstacles, shape[0])
             c_alpha, keys = c_alpha.flatten(0, 1), keys.flatten().unsqueeze(0)
         if given is not None:
-            given = self._usable(given, chain)
+            given = self.usable(given, chain)
         backbone = self.draw_backbone(c_alpha, chain, keys, given, box, beads)
         if given is not None:
             given = of_samples(given, keys.shape[0])
@@ -169,39 +168,37 @@ class ProteinModel(nn.Module):
             atoms = keep_given(given, atoms, 0, atoms.shape[2])
         return atoms.unflatten(0, shape)
 
-    # Rings and given atoms are supported in Python only: TorchScript turns calls to these into errors.
+    def usable(self, given: Given, chain: Chain) -> Given | None:
+        """Return the given atoms that the residues have, if there are any besides the C-alphas."""
+        known = usable(given, self.given_side_chains.atom_mask, chain)
+        return known if bool(known.present.any()) else None
 
-    @torch.jit.unused
-    def _with_rings(
-        self,
-        angles: Tensor,
-        encoded: EncodedPeptides,
-        chain: Chain,
-        uniforms: Tensor,
-        evidence: PeptideEvidence | None,
-    ) -> Tensor:
-        for rings in chain.rings():
-            angles[:, :, rings] = draw_ring_angles(self.peptide_planes, encoded, rings, uniforms, evidence)
-        return angles
-
-    @torch.jit.unused
-    def _usable(self, given: Given, chain: Chain) -> Given | None:
-        given = usable(given, chain)
-        return given if bool(given.present.any()) else None
-
-    @torch.jit.unused
-    def _weigh_evidence(
+    def weigh_evidence(
         self, encoded: EncodedPeptides, frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given
     ) -> PeptideEvidence:
-        return weigh_evidence(self.peptide_planes, encoded, frames, c_alpha, chain, given)
+        """Return the information on peptide angles from given atoms.
 
-    @torch.jit.unused
-    def _known_torsions(self, backbone: Tensor, c_beta: Tensor, types: Tensor, given: Given) -> Tensor:
-        return measure_given_torsions(backbone, c_beta, types, given)
+        Peptides with a given C, O or N have the angle that best fits these atoms. The network's probability
+        of that angle, including the penalties on N-CA-C, phi and psi, gives information on the previous
+        peptide. So does a given CB on the peptides on both sides.
 
-    @torch.jit.unused
-    def _settle_side_chains(self, candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
-        return settle_side_chains(candidates, backbone, chain, given)
+        Parameters
+        ----------
+        encoded : EncodedPeptides
+            Features of the network.
+        frames : PeptideFrames
+            Frames of the peptide axes.
+        c_alpha : Tensor, (frames, residues, 3)
+            In nm.
+        chain : Chain
+            The sequence.
+        given : Given
+            From :meth:`usable`.
+        """
+        angle = measured_angle(frames, c_alpha, chain, given)
+        support = self.peptide_planes.support_of_next(encoded, angle, chain)
+        waves = self.peptide_planes.class_waves
+        return self.beta_evidence(angle, support, frames, c_alpha, chain, given, waves)
 
     def draw_backbone(
         self,
@@ -218,10 +215,12 @@ class ProteinModel(nn.Module):
         uniforms = uniform(keys, self.peptide_stream, counters([chain.n_residues, 4], keys))
         evidence: PeptideEvidence | None = None
         if given is not None:
-            evidence = self._weigh_evidence(encoded, frames, c_alpha, chain, given)
+            evidence = self.weigh_evidence(encoded, frames, c_alpha, chain, given)
         angles = self.peptide_planes.draw_angles(encoded, chain.segments(), uniforms[..., :2], evidence)
-        if bool(chain.in_ring.any()):
-            angles = self._with_rings(angles, encoded, chain, uniforms[..., :2], evidence)
+        for rings in chain.rings():
+            angles[:, :, rings] = self.peptide_planes.draw_ring_angles(
+                encoded, rings, uniforms[..., :2], evidence
+            )
         angles = angles.flatten(0, 1)
         frames = PeptideFrames(
             frames.axes.repeat(samples, 1, 1, 1),
@@ -263,7 +262,7 @@ class ProteinModel(nn.Module):
             uniforms = uniform(keys, self.bead_stream, counters([chain.n_residues], keys)).flatten(0, 1)
             candidates = choose_by_beads(candidates, backbone.atoms, beads, uniforms, self.candidates)
         if given is not None:
-            candidates = self._settle_side_chains(candidates, backbone.atoms, chain, given)
+            candidates = self.given_side_chains.settle(candidates, backbone.atoms, chain, given)
         candidates, _ = self.disulfides(
             candidates, backbone.atoms, chain, keys.flatten(), self.disulfide_stream, given, disulfides
         )
@@ -292,7 +291,7 @@ class ProteinModel(nn.Module):
         known: Tensor | None = None
         if given is not None:
             sites_given = of_sites(given)
-            known = self._known_torsions(atoms, beta, types, sites_given)
+            known = self.given_side_chains.measure_torsions(atoms, beta, types, sites_given)
         size = sites_at_once(atoms)
         torsions = torch.zeros_like(uniforms[..., 0])
         for rows in torch.nonzero(self.side_chains.has_chi[types, 0]).squeeze(-1).split(size):

@@ -29,9 +29,6 @@ from backmap.models.protein.neighbourhood import (
     cut_neighbourhood,
 )
 
-_NEVER = 100.0
-"""Energy in kT of classes other than that of a known angle."""
-
 _WINDOW = (-2, -1, 1, 2, 3)
 _TYPE_WINDOW = (-1, 0, 1, 2)
 _TYPE_WIDTH = 16
@@ -208,6 +205,12 @@ class PeptidePlaneNetwork(nn.Module):
     """Triple product of the directions from CA to N, C and CB of an L-amino acid."""
     volume_deviation: Final = 0.1
     """Its standard deviation."""
+    never: Final = 100.0
+    """Energy in kT of classes other than that of a known angle."""
+    least_share: Final = 1e-30
+    rings_at_a_time: Final = 64
+    numbers_at_a_time: Final = 2**24
+    """Limits the memory in which rings are drawn."""
 
     def __init__(self, config: PeptidePlaneConfig) -> None:
         super().__init__()
@@ -413,6 +416,27 @@ class PeptidePlaneNetwork(nn.Module):
         joints = Joints(encoded.forms, encoded.kinds)
         return logits + encoded.ahead - self.penalty(joints, cosine, sine, self.class_waves)
 
+    def support_of_next(self, encoded: EncodedPeptides, angle: Tensor, chain: Chain) -> Tensor:
+        """Return the log-probability (frames, residues, classes) of the next angle, where only that is known.
+
+        Angles (frames, residues) are in radians, NaN where unknown.
+        """
+        support = torch.zeros_like(encoded.ahead)
+        known = ~angle[0].isnan()
+        rows = torch.nonzero(chain.linked & ~known & chain.shift(known, 1, 0.0, 0)).squeeze(-1)
+        if len(rows) == 0:
+            return support
+        after = chain.following[rows]
+        following = for_each_previous(take_peptides(encoded, after))
+        cosine, sine = self.class_waves[1], self.class_waves[2]
+        logits = self.logits(following.context, following.before, cosine, sine)
+        joints = Joints(following.forms, following.kinds)
+        logits = logits - self.penalty(joints, cosine, sine, self.class_waves)
+        here = classify_angle(angle[:, after], self.classes)[:, :, None, None]
+        log_probability = torch.log_softmax(logits, dim=-1)
+        support[:, rows] = log_probability.gather(-1, here.expand(-1, -1, logits.shape[2], 1)).squeeze(-1)
+        return support
+
     def informed_logits(
         self, encoded: EncodedPeptides, evidence: PeptideEvidence | None, cosine: Tensor, sine: Tensor
     ) -> Tensor:
@@ -480,6 +504,150 @@ class PeptidePlaneNetwork(nn.Module):
                 angle = torch.where(known.angle.isnan(), angle, known.angle)
             angles[:, :, rows] = angle
         return angles
+
+    def log_transitions(
+        self, encoded: EncodedPeptides, evidence: PeptideEvidence | None, before: Tensor
+    ) -> Tensor:
+        """Return log-probabilities (frames, peptides, previous, classes) of angles, given the previous ones.
+
+        Parameters
+        ----------
+        encoded : EncodedPeptides
+            For (frames, peptides).
+        evidence : PeptideEvidence, optional
+            For the same peptides.
+        before : Tensor, (frames, peptides, previous)
+            Angles in radians of the previous peptides.
+        """
+        each = for_each_previous(encoded)
+        cosine, sine = torch.cos(before), torch.sin(before)
+        if evidence is None:
+            return torch.log_softmax(self.informed_logits(each, None, cosine, sine), dim=-1)
+        angle, support, c_beta = evidence
+        every = PeptideEvidence(angle.unsqueeze(2), support.unsqueeze(2), c_beta.unsqueeze(2))
+        logits = torch.log_softmax(self.informed_logits(each, every, cosine, sine), dim=-1)
+        known = every.angle.unsqueeze(-1)
+        own = classify_angle(known.nan_to_num(), self.classes)
+        only = torch.where(torch.arange(self.classes, device=own.device) == own, 0.0, -self.never)
+        return torch.where(known.isnan(), logits, only)
+
+    def draw_ring_angles(
+        self,
+        encoded: EncodedPeptides,
+        rings: Tensor,
+        uniforms: Tensor,
+        evidence: PeptideEvidence | None = None,
+    ) -> Tensor:
+        """Draw the angles of rings of one length; all arguments but ``rings`` are as in :meth:`draw_angles`.
+
+        The probability of all angles of a ring is the product of those of each angle given the previous one,
+        all the way round. The angle of the first residue is drawn from its distribution in the ring, and the
+        others one after another, each given the previous angle and that the last leads back to the first.
+
+        Parameters
+        ----------
+        rings : Tensor, (rings, length) int64
+            Residues of each ring in order.
+
+        Returns
+        -------
+        Tensor, (samples, frames, rings, length)
+            In radians.
+        """
+        n_frames = uniforms.shape[1]
+        angles = uniforms.new_zeros([uniforms.shape[0], n_frames, rings.shape[0], rings.shape[1]])
+        for first in range(0, rings.shape[0], self.rings_at_a_time):
+            some = rings[first : first + self.rings_at_a_time]
+            step = max(1, self.numbers_at_a_time // (some.numel() * self.classes * self.classes))
+            for start in range(0, n_frames, step):
+                end = min(start + step, n_frames)
+                angles[:, start:end, first : first + some.shape[0]] = self._draw_some_rings(
+                    _cut_frames(encoded, start, end),
+                    some,
+                    uniforms[:, start:end],
+                    _cut_evidence(evidence, start, end),
+                )
+        return angles
+
+    def _draw_some_rings(
+        self, encoded: EncodedPeptides, rings: Tensor, uniforms: Tensor, evidence: PeptideEvidence | None
+    ) -> Tensor:
+        """Draw the angles of as many rings and frames as the memory holds."""
+        ways, numbers = self.ways_back(encoded, rings, evidence), uniforms[:, :, rings]
+        angle = uniforms.new_zeros([uniforms.shape[0], uniforms.shape[1], rings.shape[0]])
+        first_class = classify_angle(angle, self.classes)
+        angles: list[Tensor] = []
+        for step in range(rings.shape[1]):
+            known = take_evidence(evidence, rings[:, step])
+            here = take_peptides(encoded, rings[:, step])
+            logits = self.ring_logits(here, known, ways[step], angle, first_class, step == 0)
+            chosen = draw_class(logits, numbers[:, :, :, step, 0])
+            angle = angle_in_class(chosen, numbers[:, :, :, step, 1], self.classes)
+            if step == 0:
+                first_class = classify_angle(angle, self.classes)
+            if known is not None:
+                angle = torch.where(known.angle.isnan(), angle, known.angle)
+            angles.append(angle)
+        return torch.stack(angles, dim=-1)
+
+    def ring_logits(
+        self,
+        encoded: EncodedPeptides,
+        evidence: PeptideEvidence | None,
+        way_back: Tensor,
+        previous: Tensor,
+        first_class: Tensor,
+        is_first: bool,
+    ) -> Tensor:
+        """Return the logits (samples, frames, rings, classes) of the angles at one place in rings.
+
+        Parameters
+        ----------
+        encoded : EncodedPeptides
+            For the peptides (frames, rings) at this place.
+        evidence : PeptideEvidence, optional
+            For the same peptides.
+        way_back : Tensor, (frames, rings, classes, classes)
+            From :meth:`ways_back`.
+        previous : Tensor, (samples, frames, rings)
+            Angles of the previous peptides in radians.
+        first_class : Tensor, (samples, frames, rings) int64
+            Classes of the first angles of the rings.
+        is_first : bool
+            Whether this place is the first one, where the angles before do not matter yet.
+        """
+        if is_first:
+            share = way_back.diagonal(dim1=-2, dim2=-1)
+            return share.clamp_min(self.least_share).log().expand(previous.shape[0], -1, -1, -1)
+        logits = self.informed_logits(encoded, evidence, torch.cos(previous), torch.sin(previous))
+        back = way_back.expand(previous.shape[0], -1, -1, -1, -1)
+        back = back.gather(-1, first_class[..., None, None].expand(-1, -1, -1, back.shape[3], 1)).squeeze(-1)
+        return torch.log_softmax(logits, dim=-1) + back.clamp_min(self.least_share).log()
+
+    def ways_back(
+        self, encoded: EncodedPeptides, rings: Tensor, evidence: PeptideEvidence | None
+    ) -> list[Tensor]:
+        """Return probabilities (frames, rings, classes, classes) of the first angle after each angle.
+
+        There is one tensor for each residue of the rings: the probabilities that, given the class of its
+        angle, the way on around the ring leads to each class of the first residue's angle.
+        """
+        middles = torch.atan2(self.class_waves[2], self.class_waves[1])
+        every = middles.expand(encoded.context.shape[0], rings.shape[0], -1)
+        steps: list[Tensor] = []
+        for step in range(rings.shape[1]):
+            before = every
+            known = take_evidence(evidence, rings[:, step - 1])
+            if known is not None:
+                before = torch.where(known.angle.isnan()[..., None], every, known.angle[..., None])
+            rows = rings[:, step]
+            here, own = take_peptides(encoded, rows), take_evidence(evidence, rows)
+            steps.append(self.log_transitions(here, own, before).exp())
+        ways = [steps[0]]
+        for step in range(rings.shape[1] - 1, 0, -1):
+            ways.append(torch.matmul(steps[step], ways[-1]))
+        ways.reverse()
+        return ways
 
     def draw_twists(self, frames: PeptideFrames, angle: Tensor, chain: Chain, uniforms: Tensor) -> Tensor:
         """Draw the rotation of each N out of the plane, by its statistics and so that N-CA-C relaxes.
@@ -581,6 +749,32 @@ def take_peptides(encoded: EncodedPeptides, rows: Tensor) -> EncodedPeptides:
     )
 
 
+def _cut_frames(encoded: EncodedPeptides, first: int, last: int) -> EncodedPeptides:
+    """Return the frames from ``first`` up to ``last``."""
+    return EncodedPeptides(
+        encoded.context[first:last],
+        encoded.before[first:last],
+        encoded.nitrogen[first:last],
+        encoded.carbon[first:last],
+        encoded.forms[first:last],
+        encoded.kinds[first:last],
+        encoded.ahead[first:last],
+    )
+
+
+def for_each_previous(encoded: EncodedPeptides) -> EncodedPeptides:
+    """Return peptides (frames, peptides, 1), to be combined with several angles of the previous peptide."""
+    return EncodedPeptides(
+        encoded.context.unsqueeze(2),
+        encoded.before.unsqueeze(2),
+        encoded.nitrogen.unsqueeze(2),
+        encoded.carbon.unsqueeze(2),
+        encoded.forms.unsqueeze(2),
+        encoded.kinds.unsqueeze(2),
+        encoded.ahead.unsqueeze(2),
+    )
+
+
 def take_evidence(evidence: PeptideEvidence | None, rows: Tensor) -> PeptideEvidence | None:
     """Return the information on the peptides ``rows`` along the second dimension."""
     if evidence is None:
@@ -588,35 +782,13 @@ def take_evidence(evidence: PeptideEvidence | None, rows: Tensor) -> PeptideEvid
     return PeptideEvidence(evidence.angle[:, rows], evidence.support[:, rows], evidence.c_beta[:, rows])
 
 
-def log_transitions(
-    network: PeptidePlaneNetwork,
-    encoded: EncodedPeptides,
-    evidence: PeptideEvidence | None,
-    before: Tensor,
-) -> Tensor:
-    """Return log-probabilities (frames, peptides, previous, classes) of angles, given the previous angles.
-
-    Parameters
-    ----------
-    network : PeptidePlaneNetwork
-        The trained network.
-    encoded : EncodedPeptides
-        For (frames, peptides).
-    evidence : PeptideEvidence, optional
-        For the same peptides.
-    before : Tensor, (frames, peptides, previous)
-        Angles in radians of the previous peptides.
-    """
-    each = EncodedPeptides(*(part.unsqueeze(2) for part in encoded))
-    cosine, sine = torch.cos(before), torch.sin(before)
+def _cut_evidence(evidence: PeptideEvidence | None, first: int, last: int) -> PeptideEvidence | None:
+    """Return the information on the frames from ``first`` up to ``last``."""
     if evidence is None:
-        return torch.log_softmax(network.informed_logits(each, None, cosine, sine), dim=-1)
-    every = PeptideEvidence(*(part.unsqueeze(2) for part in evidence))
-    logits = torch.log_softmax(network.informed_logits(each, every, cosine, sine), dim=-1)
-    known = every.angle.unsqueeze(-1)
-    own = classify_angle(known.nan_to_num(), network.classes)
-    only = torch.where(torch.arange(network.classes, device=own.device) == own, 0.0, -_NEVER)
-    return torch.where(known.isnan(), logits, only)
+        return None
+    return PeptideEvidence(
+        evidence.angle[first:last], evidence.support[first:last], evidence.c_beta[first:last]
+    )
 
 
 def draw_class(logits: Tensor, uniforms: Tensor) -> Tensor:

@@ -1,11 +1,9 @@
-"""Relaxation of atoms built between given ones until bonds and bond angles fit."""
+"""Relaxation of atoms built between given ones until bonds and bond angles fit. For TorchScript, too."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_N
 from backmap.chemistry.ideal_geometry import SLOT_PROLINE_CD, bond_table, ideal_geometry, span_tables
@@ -14,9 +12,8 @@ from backmap.models.chain import Chain
 _STEPS = 120
 _BOND_STEPS = 30
 """Final steps that consider bonds only, so that bonds fit where not everything can."""
-_SPAN_WEIGHT = 0.3
 _STRIDE = 1.4
-"""Over-relaxation of each step."""
+"""Over-relaxation of each step. TorchScript reads constants from the defaults of arguments."""
 
 
 class Springs(NamedTuple):
@@ -43,62 +40,95 @@ class Springs(NamedTuple):
     shares: Tensor
 
 
-def find_springs(moving: Tensor, standing: Tensor, chain: Chain) -> Springs:
-    """Find the springs on the atoms to move.
+class SpringFinder(nn.Module):
+    """Finds the springs on atoms to move; has no parameters."""
 
-    Parameters
-    ----------
-    moving : Tensor, (residues, 15) bool
-        Atoms to move.
-    standing : Tensor, (residues, 15) bool
-        Atoms that have positions, including those to move.
-    chain : Chain
-        The sequence.
-    """
-    device = moving.device
-    residue, slot = torch.nonzero(moving).unbind(dim=1)
-    types, linked = chain.types[residue], chain.linked
-    there = (standing, chain.shift(standing, -1, False), chain.shift(standing, 1, False))
-    bonded = (torch.ones_like(linked), chain.has_neighbour(-1), linked)
-    # The slot of CD is bonded to N in proline only, and tied to the previous residue only there.
-    ring = torch.arange(ATOM_SLOTS, device=device) == SLOT_PROLINE_CD
-    proline = chain.types == RESIDUE_INDEX["PRO"]
-    tied = (
-        torch.ones(len(residue), ATOM_SLOTS, dtype=torch.bool, device=device),
-        (proline[residue] | ~ring[slot])[:, None],
-        chain.shift(proline, 1, False)[residue, None] | ~ring,
-    )
-    lengths, weights, partners = [], [], []
-    places = torch.arange(chain.n_residues, device=device)
-    for (bonds, spans), offset, atoms, joined, allowed in zip(
-        _tables(device), (0, -1, 1), there, bonded, tied, strict=True
-    ):
-        bond, span = (table[types, slot] if table.dim() == 3 else table[slot] for table in (bonds, spans))
-        known = atoms[residue] & joined[residue, None] & allowed
-        weights.append((bond.isfinite() + _SPAN_WEIGHT * (span.isfinite() & ~bond.isfinite())) * known)
-        lengths.append(torch.where(bond.isfinite(), bond, span).nan_to_num(1.0))
-        other = chain.shift(places, offset, 0)[residue]
-        partners.append(other[:, None] * ATOM_SLOTS + torch.arange(ATOM_SLOTS, device=device))
-    weight, order = torch.cat(weights, dim=1).sort(dim=1, descending=True, stable=True)
-    used = int((weight > 0).sum(dim=1).max()) if len(weight) else 0
-    weight, order = weight[:, :used], order[:, :used]
-    partner = torch.cat(partners, dim=1).gather(1, order)
-    shares = torch.where(moving.flatten()[partner], 0.5, 1.0)
-    return Springs(
-        residue * ATOM_SLOTS + slot, partner, torch.cat(lengths, dim=1).gather(1, order), weight, shares
-    )
+    bonds: Tensor
+    spans: Tensor
+    peptide_bonds: Tensor
+    peptide_spans: Tensor
+    slots: Final = ATOM_SLOTS
+    delta: Final = SLOT_PROLINE_CD
+    proline: Final = RESIDUE_INDEX["PRO"]
+    span_weight: Final = 0.3
+
+    def __init__(self) -> None:
+        super().__init__()
+        within, across = span_tables()
+        peptide = torch.full(across.shape, torch.nan)
+        peptide[SLOT_C, SLOT_N] = ideal_geometry()["peptide"]["trans"]["C-N"]
+        tables = {
+            "bonds": torch.from_numpy(bond_table()).float(),
+            "spans": torch.from_numpy(within).float(),
+            "peptide_bonds": peptide,
+            "peptide_spans": torch.from_numpy(across).float(),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+
+    def forward(self, moving: Tensor, standing: Tensor, chain: Chain) -> Springs:
+        """Find the springs on the atoms to move.
+
+        Parameters
+        ----------
+        moving : Tensor, (residues, 15) bool
+            Atoms to move.
+        standing : Tensor, (residues, 15) bool
+            Atoms that have positions, including those to move.
+        chain : Chain
+            The sequence.
+        """
+        residue, slot = torch.nonzero(moving).unbind(dim=1)
+        every = torch.arange(self.slots, device=moving.device)
+        places = torch.arange(chain.n_residues, device=moving.device)
+        lengths: list[Tensor] = []
+        weights: list[Tensor] = []
+        partners: list[Tensor] = []
+        for offset in (0, -1, 1):
+            bond, span = self._lengths(chain.types[residue], slot, offset)
+            known = (
+                chain.shift(standing, offset, 0.0, 0)[residue] & chain.has_neighbour(offset)[residue, None]
+            )
+            known = known & self._tied(residue, slot, chain, offset)
+            bonded = bond.isfinite()
+            weights.append((bonded + self.span_weight * (span.isfinite() & ~bonded)) * known)
+            lengths.append(torch.where(bonded, bond, span).nan_to_num(1.0))
+            other = chain.shift(places, offset, 0.0, 0)[residue]
+            partners.append(other[:, None] * self.slots + every)
+        weight, order = torch.cat(weights, dim=1).sort(dim=1, descending=True, stable=True)
+        used = int((weight > 0).sum(dim=1).max()) if len(weight) > 0 else 0
+        weight, order = weight[:, :used], order[:, :used]
+        partner = torch.cat(partners, dim=1).gather(1, order)
+        shares = torch.where(moving.flatten()[partner], 0.5, 1.0)
+        length = torch.cat(lengths, dim=1).gather(1, order)
+        return Springs(residue * self.slots + slot, partner, length, weight, shares)
+
+    def _lengths(self, types: Tensor, slot: Tensor, offset: int) -> tuple[Tensor, Tensor]:
+        """Return bonds and spans (n, 15) of atoms (n,) to those of the residue ``offset`` ahead."""
+        if offset == 0:
+            return self.bonds[types, slot], self.spans[types, slot]
+        if offset < 0:
+            return self.peptide_bonds.T[slot], self.peptide_spans.T[slot]
+        return self.peptide_bonds[slot], self.peptide_spans[slot]
+
+    def _tied(self, residue: Tensor, slot: Tensor, chain: Chain, offset: int) -> Tensor:
+        """Return which pairs (n, 15) may be tied: N and the residue before are near CD in proline only."""
+        ring = torch.arange(self.slots, device=slot.device) == self.delta
+        proline = chain.types == self.proline
+        if offset < 0:
+            return (proline[residue] | ~ring[slot])[:, None]
+        if offset > 0:
+            return chain.shift(proline, 1, 0.0, 0)[residue, None] | ~ring
+        return torch.ones_like(ring)
 
 
-def _tables(device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Return bonds and spans within a residue (20, 15, 15), and to the previous and next ones (15, 15)."""
-    within, across = span_tables()
-    bonds, spans, forward = (torch.from_numpy(t).float().to(device) for t in (bond_table(), within, across))
-    peptide = torch.full_like(forward, torch.nan)
-    peptide[SLOT_C, SLOT_N] = ideal_geometry()["peptide"]["trans"]["C-N"]
-    return [(bonds, spans), (peptide.T, forward.T), (peptide, forward)]
-
-
-def settle(atoms: Tensor, springs: Springs) -> Tensor:
+def settle(
+    atoms: Tensor,
+    springs: Springs,
+    n_steps: int = _STEPS,
+    n_bond_steps: int = _BOND_STEPS,
+    stride: float = _STRIDE,
+) -> Tensor:
     """Move atoms to satisfy their bonds and angles as well as possible.
 
     Each step moves each atom by the weighted mean of the moves that would satisfy each of its distances
@@ -110,7 +140,11 @@ def settle(atoms: Tensor, springs: Springs) -> Tensor:
     atoms : Tensor, (..., residues, 15, 3)
         In nm.
     springs : Springs
-        From :func:`find_springs`.
+        From :class:`SpringFinder`.
+    n_steps, n_bond_steps : int
+        Steps in all, and final ones that consider bonds only.
+    stride : float
+        Over-relaxation of each step.
 
     Returns
     -------
@@ -120,15 +154,15 @@ def settle(atoms: Tensor, springs: Springs) -> Tensor:
     if len(springs.moved) == 0:
         return atoms
     flat = atoms.flatten(-3, -2).clone()
-    for step in range(_STEPS):
+    for step in range(n_steps):
         weights = springs.weights
-        if step >= _STEPS - _BOND_STEPS:
+        if step >= n_steps - n_bond_steps:
             weights = torch.where(weights == 1.0, weights, 1e-3 * weights)
         apart, distance = _distances(flat, springs)
         pull = weights * springs.shares * (springs.lengths - distance) / distance
         move = torch.einsum("...mp,...mpx->...mx", pull, apart)
         total = weights.sum(dim=-1, keepdim=True).clamp_min(1e-6)
-        flat[..., springs.moved, :] += _STRIDE * move / total
+        flat.index_add_(-2, springs.moved, stride * move / total)
     return flat.view(atoms.shape)
 
 
@@ -139,5 +173,6 @@ def strain(atoms: Tensor, springs: Springs) -> Tensor:
 
 
 def _distances(flat: Tensor, springs: Springs) -> tuple[Tensor, Tensor]:
-    apart = flat[..., springs.moved, None, :] - flat[..., springs.partners, :]
-    return apart, apart.norm(dim=-1).clamp_min(1e-4)
+    partners = flat.index_select(-2, springs.partners.flatten()).unflatten(-2, springs.partners.shape)
+    apart = flat.index_select(-2, springs.moved).unsqueeze(-2) - partners
+    return apart, torch.linalg.vector_norm(apart, dim=-1).clamp_min(1e-4)

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import backmap.ops  # noqa: F401  # registers the operators
+from backmap import chemistry
 from backmap.chemistry import (
+    ATOM_MASK,
     ATOM_SLOTS,
     CHI_MASK,
     CHI_SLOTS,
@@ -19,7 +21,6 @@ from backmap.chemistry import (
     NO_RESIDUE,
     RESIDUE_INDEX,
     RESIDUE_NAMES,
-    SIDE_CHAIN,
     SLOT_C,
     SLOT_CA,
     SLOT_CB,
@@ -44,14 +45,11 @@ from backmap.models.protein.neighbourhood import (
     cut_neighbourhood,
 )
 from backmap.models.protein.peptide_planes import draw_class, draw_classes
-from backmap.models.protein.settling import find_springs, settle, strain
+from backmap.models.protein.settling import SpringFinder, settle, strain
 
 _TYPE_WINDOW = (-1, 0, 1)
 _TYPE_WIDTH = 24
 _OWN_WIDTH = 6 + len(_TYPE_WINDOW) * _TYPE_WIDTH
-
-_MAX_STRAIN = 0.03
-"""Maximum relative deviation of a bond beyond that of the best candidate; angles count less."""
 
 
 class SideChainSites(NamedTuple):
@@ -359,42 +357,6 @@ class SideChainNetwork(nn.Module):
         return torsions
 
 
-def measure_given_torsions(backbone: Tensor, c_beta: Tensor, types: Tensor, given: Given) -> Tensor:
-    """Measure the torsions that given side-chain atoms determine.
-
-    Parameters
-    ----------
-    backbone : Tensor, (n, 4, 3)
-        N, CA, C, O in nm.
-    c_beta : Tensor, (n, 3)
-        In nm.
-    types : Tensor, (n,) int64
-        Residue types.
-    given : Given
-        For n sites, from :func:`of_sites`.
-
-    Returns
-    -------
-    Tensor, (n, 4)
-        chi1 ... chi4 in radians: each from the first given atom that it determines and three atoms that are
-        given or belong to the backbone and CB. NaN where there is none.
-    """
-    atoms, standing = given.atoms.clone(), given.present.clone()
-    atoms[:, :SLOT_CB], atoms[:, SLOT_CB] = backbone, c_beta
-    standing[:, : SLOT_CB + 1] = True
-    torsions = torch.full((len(types), MAX_CHI), torch.nan, dtype=atoms.dtype, device=atoms.device)
-    for kind, name in enumerate(RESIDUE_NAMES):
-        rows = torch.nonzero(types == kind).squeeze(-1)
-        geometry = ideal_geometry()["residues"][name]["placements"] if PLACEMENTS[name] and len(rows) else []
-        for placement, (*_, offset) in zip(PLACEMENTS[name], geometry, strict=False):
-            if placement.chi is None:
-                continue
-            slots = [HEAVY_ATOMS[name].index(atom) for atom in (*placement.parents, placement.atom)]
-            here = rows[standing[rows][:, slots].all(dim=-1) & torsions[rows, placement.chi].isnan()]
-            torsions[here, placement.chi] = torsion_angle(*atoms[here][:, slots].unbind(dim=1)) - offset
-    return torsions
-
-
 class SideChainGeometry(nn.Module):
     """Places all side-chain atoms on ideal bonds.
 
@@ -537,51 +499,132 @@ def wrong_hand_of(atoms: Tensor, centres: Tensor) -> Tensor:
     return ((turned * away[..., 2, :]).sum(dim=-1) < 0).any(dim=-1)
 
 
-def settle_side_chains(candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
-    """Fit built side-chain atoms to the given atoms around them.
+class GivenSideChains(nn.Module):
+    """Fits side chains to given atoms; has no parameters.
 
-    Atoms built between given ones are moved to fit bonds and angles. Candidates that still fit worse than the
-    best candidate of their residue, or have the wrong chirality while that has not, are replaced by it.
-
-    Parameters
+    Attributes
     ----------
-    candidates : Tensor, (frames, residues, candidates, 10, 3)
-        From :class:`SideChainGeometry` in nm.
-    backbone : Tensor, (frames, residues, 4, 3)
-        N, CA, C, O in nm.
-    chain : Chain
-        The sequence.
-    given : Given
-        For all frames.
-
-    Returns
-    -------
-    Tensor, (frames, residues, candidates, 10, 3)
-        In nm.
+    quadruples : Tensor, (20, atoms, 4) int64
+        For each atom that a torsion places, the slots of three parents and of itself.
+    chi : Tensor, (20, atoms) int64
+        Its torsion; -1 for padding.
+    offset : Tensor, (20, atoms)
+        What is added to the torsion to place it, in radians.
     """
-    missing = standing_atoms(chain) & ~given.present
-    missing[:, SIDE_CHAIN.stop :], missing[:, : SIDE_CHAIN.start] = False, False
-    held = given.present[:, SLOT_CB + 1 : SLOT_OXT].any(dim=1)
-    held |= given.present[:, SLOT_CB] & (chain.types == RESIDUE_INDEX["PRO"])
-    rows = torch.nonzero(held & missing.any(dim=1)).squeeze(-1)
-    if len(rows) == 0:
+
+    atom_mask: Tensor
+    handed: Tensor
+    quadruples: Tensor
+    chi: Tensor
+    offset: Tensor
+    max_chi: Final = MAX_CHI
+    slots: Final = ATOM_SLOTS
+    proline: Final = RESIDUE_INDEX["PRO"]
+    max_strain: Final = 0.03
+    """Maximum relative deviation of a bond beyond that of the best candidate; angles count less."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shape = len(RESIDUE_NAMES), max(map(len, PLACEMENTS.values()))
+        quadruples, chi = torch.zeros(*shape, 4, dtype=torch.int64), torch.full(shape, -1)
+        offset = torch.zeros(shape)
+        for kind, name in enumerate(RESIDUE_NAMES):
+            geometry = ideal_geometry()["residues"][name]["placements"] if PLACEMENTS[name] else []
+            for number, (placement, (*_, angle)) in enumerate(zip(PLACEMENTS[name], geometry, strict=False)):
+                if placement.chi is not None:
+                    atoms = *placement.parents, placement.atom
+                    quadruples[kind, number] = torch.tensor([HEAVY_ATOMS[name].index(atom) for atom in atoms])
+                    chi[kind, number], offset[kind, number] = placement.chi, angle
+        tables = {"quadruples": quadruples, "chi": chi, "offset": offset}
+        tables |= {"atom_mask": torch.from_numpy(ATOM_MASK), "handed": torch.from_numpy(handed_centres())}
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+        self.springs = SpringFinder()
+
+    def measure_torsions(self, backbone: Tensor, c_beta: Tensor, types: Tensor, given: Given) -> Tensor:
+        """Measure the torsions that given side-chain atoms determine.
+
+        Parameters
+        ----------
+        backbone : Tensor, (n, 4, 3)
+            N, CA, C, O in nm.
+        c_beta : Tensor, (n, 3)
+            In nm.
+        types : Tensor, (n,) int64
+            Residue types.
+        given : Given
+            For n sites, from :func:`of_sites`.
+
+        Returns
+        -------
+        Tensor, (n, 4)
+            chi1 ... chi4 in radians: each from the first given atom that it determines and three atoms that
+            are given or belong to the backbone and CB. NaN where there is none.
+        """
+        beta = chemistry.SLOT_CB
+        atoms, standing = given.atoms.clone(), given.present.clone()
+        atoms[:, :beta] = backbone
+        atoms[:, beta] = c_beta
+        standing[:, : beta + 1] = True
+        torsions = torch.full([len(types), self.max_chi], torch.nan, dtype=atoms.dtype, device=atoms.device)
+        for number in range(self.chi.shape[1]):
+            slots, chi = self.quadruples[types, number], self.chi[types, number]
+            unknown = torsions.gather(1, chi.clamp_min(0)[:, None]).squeeze(1).isnan()
+            known = (chi >= 0) & unknown & standing.gather(1, slots).all(dim=1)
+            rows = torch.nonzero(known).squeeze(-1)
+            a, b, c, d = atoms[rows[:, None], slots[rows]].unbind(dim=1)
+            torsions[rows, chi[rows]] = torsion_angle(a, b, c, d) - self.offset[types[rows], number]
+        return torsions
+
+    def settle(self, candidates: Tensor, backbone: Tensor, chain: Chain, given: Given) -> Tensor:
+        """Fit built side-chain atoms to the given atoms around them.
+
+        Atoms built between given ones are moved to fit bonds and angles. Candidates that still fit worse than
+        the best candidate of their residue, or have the wrong chirality while that has not, are replaced by
+        it.
+
+        Parameters
+        ----------
+        candidates : Tensor, (frames, residues, candidates, 10, 3)
+            From :class:`SideChainGeometry` in nm.
+        backbone : Tensor, (frames, residues, 4, 3)
+            N, CA, C, O in nm.
+        chain : Chain
+            The sequence.
+        given : Given
+            For all frames.
+
+        Returns
+        -------
+        Tensor, (frames, residues, candidates, 10, 3)
+            In nm.
+        """
+        first, last = chemistry.SLOT_CB, chemistry.SLOT_OXT
+        missing = standing_atoms(self.atom_mask, chain) & ~given.present
+        missing[:, last:] = False
+        missing[:, :first] = False
+        held = given.present[:, first + 1 : last].any(dim=1)
+        held |= given.present[:, first] & (chain.types == self.proline)
+        rows = torch.nonzero(held & missing.any(dim=1)).squeeze(-1)
+        if len(rows) == 0:
+            return candidates
+        part = Chain(chain.types[rows], chain.chain_index[rows], torch.zeros_like(chain.linked[rows]))
+        standing = standing_atoms(self.atom_mask, part)
+        standing[:, last] = False
+        springs = self.springs(missing[rows], standing, part)
+        whole = candidates.new_zeros([len(candidates), candidates.shape[2], len(rows), self.slots, 3])
+        whole[:, :, :, :first] = backbone[:, rows].unsqueeze(1)
+        whole[:, :, :, first:last] = candidates[:, rows].transpose(1, 2)
+        whole = settle(whole, springs)
+        misfit = strain(whole, springs)
+        wrong = wrong_hand_of(whole, self.handed[part.types])
+        owner = torch.div(springs.moved, self.slots, rounding_mode="floor").expand_as(misfit)
+        worst = misfit.new_zeros([misfit.shape[0], misfit.shape[1], len(rows)])
+        worst = worst.scatter_reduce(2, owner, misfit, "amax") + wrong
+        best = worst.argmin(dim=1, keepdim=True)
+        own = torch.arange(candidates.shape[2], device=rows.device)[:, None]
+        chosen = torch.where(worst > worst.amin(dim=1, keepdim=True) + self.max_strain, best, own)
+        index = chosen[..., None, None].expand(-1, -1, -1, candidates.shape[3], 3)
+        candidates = candidates.clone()
+        candidates[:, rows] = whole[:, :, :, first:last].gather(1, index).transpose(1, 2)
         return candidates
-    part = Chain(chain.types[rows], chain.chain_index[rows], torch.zeros_like(chain.linked[rows]))
-    standing = standing_atoms(part)
-    standing[:, SLOT_OXT] = False
-    springs = find_springs(missing[rows], standing, part)
-    whole = candidates.new_zeros(len(candidates), candidates.shape[2], len(rows), ATOM_SLOTS, 3)
-    whole[..., :SLOT_CB, :] = backbone[:, None, rows]
-    whole[..., SIDE_CHAIN, :] = candidates[:, rows].transpose(1, 2)
-    whole = settle(whole, springs)
-    misfit = strain(whole, springs)
-    wrong = wrong_hand(whole, part.types)
-    owner = (springs.moved // ATOM_SLOTS).expand_as(misfit)
-    worst = misfit.new_zeros(*misfit.shape[:2], len(rows)).scatter_reduce(2, owner, misfit, "amax") + wrong
-    best = worst.argmin(dim=1, keepdim=True)
-    own = torch.arange(candidates.shape[2], device=rows.device)[:, None]
-    chosen = torch.where(worst > worst.amin(dim=1, keepdim=True) + _MAX_STRAIN, best, own)
-    index = chosen[..., None, None].expand(-1, -1, -1, *candidates.shape[3:])
-    candidates = candidates.clone()
-    candidates[:, rows] = whole[..., SIDE_CHAIN, :].gather(1, index).transpose(1, 2)
-    return candidates

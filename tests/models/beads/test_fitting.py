@@ -8,7 +8,7 @@ from backmap.chemistry import RESIDUE_INDEX, SLOT_OXT
 from backmap.chemistry.ideal_geometry import ideal_bond_lengths
 from backmap.evaluation.clashes import bonds_and_clashes
 from backmap.models.beads.evidence import BeadEvidence, bead_table, image
-from backmap.models.beads.fitting import BeadFitter, branched_atoms, least_motion
+from backmap.models.beads.fitting import BeadFit, branched_atoms, least_motion
 from backmap.models.protein.side_chains import wrong_hand
 from tests.beaded import crystal
 
@@ -29,7 +29,8 @@ def displaced(seed: int = 0) -> torch.Tensor:
 
 
 def fit(mapping: str, atoms: torch.Tensor, evidence: BeadEvidence) -> torch.Tensor:
-    return BeadFitter(crystal().chain, evidence.table).fit(atoms, evidence)
+    fit = BeadFit()
+    return fit.fit(atoms, evidence, fit.prepare(crystal().chain, evidence.table))
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS)

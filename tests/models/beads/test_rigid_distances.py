@@ -12,11 +12,16 @@ MAPPINGS = ["awsem", "sirah", "backbone", "c-alpha+c-beta"]
 
 def seen(mapping: str, structure: Beaded, noise_nm: float, n_frames: int = 20) -> torch.Tensor:
     """Noise (frames,) in nm seen in frames with the given noise."""
-    distances = RigidDistances(bead_table(structure.layout(mapping)), structure.chain)
     exact = structure.beads(mapping).expand(n_frames, -1, -1)
-    return distances.noise(
-        exact + noise_nm * torch.randn(exact.shape, generator=torch.Generator().manual_seed(0))
-    )
+    noise = noise_nm * torch.randn(exact.shape, generator=torch.Generator().manual_seed(0))
+    return seen_in(exact + noise, mapping, structure)
+
+
+def seen_in(beads: torch.Tensor, mapping: str, structure: Beaded) -> torch.Tensor:
+    """Noise (frames,) in nm seen in beads (frames, beads, 3)."""
+    distances = RigidDistances()
+    table = bead_table(structure.layout(mapping))
+    return distances.noise(beads, distances.find(table, structure.chain))
 
 
 @pytest.mark.parametrize("structure", [crystal(0, 80), crambin()], ids=["2bf5", "1ab1"])
@@ -37,19 +42,18 @@ def test_beads_of_crystals_and_little_noise_are_exact(mapping):
 
 def test_errors_of_single_residues_do_not_count():
     structure = crystal()
-    distances = RigidDistances(bead_table(structure.layout("awsem")), structure.chain)
     beads = structure.beads("awsem").clone()
     beads[0, ::7] += 0.1
-    assert distances.noise(beads) == 0
+    assert seen_in(beads, "awsem", structure) == 0
 
 
 def test_frames_do_not_depend_on_each_other():
     structure = crystal()
-    distances = RigidDistances(bead_table(structure.layout("sirah")), structure.chain)
     beads = structure.beads("sirah").expand(3, -1, -1) + 0.02 * torch.randn(
         3, len(structure.layout("sirah").residues), 3
     )
-    assert torch.equal(distances.noise(beads), torch.cat([distances.noise(part[None]) for part in beads]))
+    alone = [seen_in(part[None], "sirah", structure) for part in beads]
+    assert torch.equal(seen_in(beads, "sirah", structure), torch.cat(alone))
 
 
 @pytest.mark.parametrize("mapping", ["c-alpha", "residue-centre", "martini3"])

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.chemistry import SIDE_CHAIN, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, SLOT_O, SLOT_OXT, Topology
+from backmap.chemistry import (
+    ATOM_MASK,
+    SIDE_CHAIN,
+    SLOT_C,
+    SLOT_CA,
+    SLOT_CB,
+    SLOT_N,
+    SLOT_O,
+    SLOT_OXT,
+    Topology,
+)
 from backmap.chemistry.ideal_geometry import ideal_bond_lengths
 from backmap.evaluation.clashes import bonds_and_clashes
 from backmap.inference.protein import ProteinBuilder
@@ -17,7 +27,7 @@ from backmap.io import open_source
 from backmap.models.chain import Chain
 from backmap.models.protein.geometry import torsion_angle
 from backmap.models.protein.given_atoms import Given, standing_atoms, usable
-from backmap.models.protein.settling import find_springs, settle, strain
+from backmap.models.protein.settling import SpringFinder, settle, strain
 from backmap.models.protein.side_chains import measure_chi, wrong_hand
 from backmap.models.shipped import load_model
 from tests.proteins import atoms_in_slots, present_atoms
@@ -264,9 +274,10 @@ def test_what_no_residue_of_the_type_has_is_passed_over():
     topology = Topology.from_sequences("GA")
     chain = Chain.from_arrays(topology.residue_types, topology.chain_index, topology.linked(), "cpu")
     everything = Given(torch.full((1, 2, 15, 3), torch.nan), torch.ones(2, 15, dtype=torch.bool))
-    given = usable(everything, chain)
+    mask = torch.from_numpy(ATOM_MASK)
+    given = usable(everything, mask, chain)
     assert torch.equal(given.present.sum(dim=1), torch.tensor([3, 5]))
-    assert torch.equal(standing_atoms(chain).sum(dim=1), torch.tensor([4, 6]))
+    assert torch.equal(standing_atoms(mask, chain).sum(dim=1), torch.tensor([4, 6]))
 
 
 def test_settling_brings_moved_atoms_home_and_leaves_the_others(structure):
@@ -278,7 +289,7 @@ def test_settling_brings_moved_atoms_home_and_leaves_the_others(structure):
     moving = present & (torch.rand(present.shape, generator=generator) < 0.2)
     moving[:, SLOT_CA] = False
     atoms = structure.atoms[0].nan_to_num()
-    springs = find_springs(moving, present, chain)
+    springs = SpringFinder()(moving, present, chain)
     pushed = atoms + 0.03 * torch.randn(atoms.shape, generator=generator) * moving[..., None]
     settled = settle(pushed, springs)
     assert torch.equal(settled[~moving], atoms[~moving])

@@ -12,21 +12,13 @@ from backmap.inference.protein import ProteinBuilder
 from backmap.models.c_alpha_posterior import CAlphaPosterior
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
-from backmap.models.protein.ring_peptides import draw_ring_angles
+from tests.rings import circle
 
 SEQUENCE = "AGPVRNDK"
 
 
 def ring_of(sequence: str) -> Topology:
     return replace(Topology.from_sequences(sequence), rings=(0,))
-
-
-def circle(residues: int) -> torch.Tensor:
-    """C-alphas 0.38 nm apart, alternately above and below a circle, (residues, 3) nm."""
-    turn = torch.arange(residues) * (2 * math.pi / residues)
-    radius = math.sqrt(0.38**2 - 0.16**2) / (2 * math.sin(math.pi / residues))
-    height = 0.08 * (-1.0) ** torch.arange(residues)
-    return torch.stack([radius * torch.cos(turn), radius * torch.sin(turn), height], dim=1)
 
 
 def build(model, topology, c_alpha, samples=20, **options):
@@ -68,7 +60,7 @@ def test_angles_are_drawn_from_the_distribution_of_the_ring(model):
     with torch.no_grad():
         encoded, _ = planes.encode_all(circle(8)[None], chain, 100)
         uniforms = torch.rand(6000, 1, 8, 2)
-        angles = draw_ring_angles(planes, encoded, rings, uniforms)[:, 0, 0]
+        angles = planes.draw_ring_angles(encoded, rings, uniforms)[:, 0, 0]
         middles = torch.atan2(planes.class_waves[2], planes.class_waves[1])
         transitions = []
         for residue in range(8):
