@@ -99,7 +99,7 @@ BACKMAP_HD int64_t step_rotamer(const RotamerNetwork<T>& network, int64_t passes
     if (!step.moves[chi]) continue;
     torsion_distribution(network, chi, step.context + chi * network.width, after, step.repeats[chi], memory);
     const bool anew = first < chi;
-    const T rate = anew ? longest_rate<T> : step.rate[chi];
+    const T always = longest_rate<T>, rate = anew ? always : step.rate[chi];
     T angle;
     const bool left = step_angle(memory.probability, network.bins, passes, step.before[chi], rate, step.window,
                                  step.uniform + 5 * chi, memory.height, memory.basin, angle);

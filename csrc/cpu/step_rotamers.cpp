@@ -3,7 +3,6 @@
 
 #include <vector>
 
-#include "core/rotamers.h"
 #include "cpu/clones.h"
 #include "cpu/parallel.h"
 
@@ -14,19 +13,9 @@ constexpr int64_t residues_per_thread = 64;  // fewer are not worth a thread
 
 template <typename T>
 BACKMAP_HD void step(const StepRotamersArguments<T>& args, int64_t begin, int64_t end, const RotamerMemory<T>& memory) {
-  const RotamerNetwork<T> network{args.torsions, args.width, args.bins, args.coefficient, args.weight, args.bias};
-  for (int64_t r = begin; r < end; ++r) {
-    const int64_t row = r * args.torsions;
-    const RotamerStep<T> step{args.context + row * args.width,
-                              args.moves + row,
-                              args.repeats + row,
-                              args.before + row,
-                              args.rate + row,
-                              args.window[r],
-                              args.uniform + 5 * row,
-                              args.leaps_only[r]};
-    args.first[r] = step_rotamer(network, args.passes, step, memory, args.after + row);
-  }
+  const RotamerNetwork<T> network = network_of(args);
+  for (int64_t r = begin; r < end; ++r)
+    args.first[r] = step_rotamer(network, args.passes, step_of(args, r), memory, args.after + r * args.torsions);
 }
 
 BACKMAP_CLONES void step_residues(const StepRotamersArguments<float>& args, int64_t begin, int64_t end,

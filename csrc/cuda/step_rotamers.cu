@@ -1,5 +1,4 @@
 // Steps of side-chain torsions in time. One thread per residue.
-#include "core/rotamers.h"
 #include "cuda/launch.h"
 #include "kernels/step_rotamers.h"
 
@@ -20,17 +19,8 @@ template <typename T>
 __global__ void step(StepRotamersArguments<T> args) {
   const int64_t r = thread_of_grid();
   if (r >= args.batch) return;
-  const RotamerNetwork<T> network{args.torsions, args.width, args.bins, args.coefficient, args.weight, args.bias};
-  const int64_t row = r * args.torsions;
-  const RotamerStep<T> step{args.context + row * args.width,
-                            args.moves + row,
-                            args.repeats + row,
-                            args.before + row,
-                            args.rate + row,
-                            args.window[r],
-                            args.uniform + 5 * row,
-                            args.leaps_only[r]};
-  args.first[r] = step_rotamer(network, args.passes, step, memory_of(args, r), args.after + row);
+  args.first[r] =
+      step_rotamer(network_of(args), args.passes, step_of(args, r), memory_of(args, r), args.after + r * args.torsions);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/rotamers.h"
 #include "kernels/launchers.h"
 
 namespace backmap {
@@ -25,6 +26,25 @@ struct StepRotamersArguments {
   T* after;                // out (torsions)
   int64_t* first;          // out ()
 };
+
+template <typename T>
+BACKMAP_HD RotamerNetwork<T> network_of(const StepRotamersArguments<T>& args) {
+  return {args.torsions, args.width, args.bins, args.coefficient, args.weight, args.bias};
+}
+
+// What moves the torsions of residue r.
+template <typename T>
+BACKMAP_HD RotamerStep<T> step_of(const StepRotamersArguments<T>& args, int64_t r) {
+  const int64_t row = r * args.torsions;
+  return {args.context + row * args.width,
+          args.moves + row,
+          args.repeats + row,
+          args.before + row,
+          args.rate + row,
+          args.window[r],
+          args.uniform + 5 * row,
+          args.leaps_only[r]};
+}
 
 BACKMAP_LAUNCHERS(step_rotamers, StepRotamersArguments);
 BACKMAP_CUDA_WORKSPACE(step_rotamers_workspace, int64_t /*rows*/, int64_t /*width*/, int64_t /*bins*/);
