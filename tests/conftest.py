@@ -1,7 +1,8 @@
-"""What all tests share: reproducible random numbers, and a GPU where there is one."""
+"""What all tests share: reproducible random numbers, one thread, and a GPU where there is one."""
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,9 +11,21 @@ import torch
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# As in a worker. Threads would only slow down the many small steps, and the last bits of matrix products
+# depend on their number.
+torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """No test changes the number of threads of the next one."""
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

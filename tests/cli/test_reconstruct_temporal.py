@@ -334,10 +334,9 @@ def test_interrupted_and_resumed(toy, given, tmp_path, capsys, small_chunks):
     capsys.readouterr()
     toy(Stops(at=17))
     assert run(given, tmp_path / "out.dcd") == 130
-    assert capsys.readouterr().err == (
-        f"backmap: {tmp_path}/out.dcd.partial keeps 14 of 40 frames; continue with --resume\n"
-        "backmap: interrupted\n"
-    )
+    kept = r" keeps (\d+) of 40 frames; continue with --resume\nbackmap: interrupted\n"
+    message = re.fullmatch(re.escape(f"backmap: {tmp_path}/out.dcd.partial") + kept, capsys.readouterr().err)
+    assert message and message[1] in ("7", "14")  # the second chunk may still be on its way to the file
     model = toy()
     assert run(given, tmp_path / "out.dcd") == 2
     assert capsys.readouterr().err == (
@@ -345,7 +344,7 @@ def test_interrupted_and_resumed(toy, given, tmp_path, capsys, small_chunks):
         "give --resume to continue it, or --overwrite to start anew\n"
     )
     assert run(given, tmp_path / "out.dcd", "--resume") == 0
-    assert len(model.batches) == 26
+    assert len(model.batches) == 40 - int(message[1])
     assert_same(tmp_path / "out.dcd", tmp_path / "whole.dcd")
     manifests = [json.loads((tmp_path / f"{name}.dcd.backmap.json").read_text()) for name in ("out", "whole")]
     assert manifests[0]["rollout"] == manifests[1]["rollout"]

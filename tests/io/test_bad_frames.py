@@ -131,11 +131,11 @@ def test_coincidences_are_found_in_linear_time(shape):
         given[count // 2] = given[7] + 1e-3
         best = np.inf
         for _ in range(3):
-            begin = time.perf_counter()
+            begin = time.process_time()
             ((first, second),) = _coincidences(given[None])
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, time.process_time() - begin)
         assert 0 <= first < second and np.linalg.norm(given[first] - given[second]) <= 0.01
         return best
 
-    # A quadratic search would take 25 times as long. Structures that fit the caches are faster than others.
-    assert seconds(400_000) < 15 * seconds(80_000) + 0.05
+    # A quadratic search would take a hundred times as long. Structures that fit the caches are faster.
+    assert seconds(400_000) < 40 * seconds(40_000) + 0.05
