@@ -17,6 +17,10 @@ from backmap.models.protein.side_chains import handed_centres, wrong_hand_of
 _STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
 """Of bonds, distances across angles, and overlaps."""
 
+_BONDED = (*_STIFFNESS_KT_PER_NM2[:2], 0.0)
+_OVERLAPS = (0.0, 0.0, _STIFFNESS_KT_PER_NM2[2])
+"""The same of either part alone."""
+
 
 class BeadFit(nn.Module):
     """Fits atoms of proteins to their beads. Can be compiled by TorchScript.
@@ -30,7 +34,10 @@ class BeadFit(nn.Module):
     slots: Final = ATOM_SLOTS
     glycine: Final = RESIDUE_INDEX["GLY"]
     steps: Final = 30
-    stiffness: Final = _STIFFNESS_KT_PER_NM2
+    steps_per_search: Final = 3
+    """Overlaps, whose search takes most of the time, push alike for so many steps."""
+    bonded: Final = _BONDED
+    overlaps: Final = _OVERLAPS
 
     # Stiffness of the volumes that three bonds of an atom span, which keep hands and planes.
     volume_kt_per_nm6: Final = 2.5e7
@@ -100,9 +107,11 @@ class BeadFit(nn.Module):
         lengths, volumes = self._lengths(atoms, spans)[0], centres.of(atoms)
         disulfides = self.springs.find(atoms, terms["types"])
         position = self._onto_beads(atoms.clone(), evidence, terms["pull"])
-        ahead, before = position, position
-        for _ in range(self.steps):
-            gradient = penalty_gradient(ahead, terms, self.stiffness, box)
+        ahead, before, pushed = position, position, position
+        for step in range(self.steps):
+            if step % self.steps_per_search == 0:
+                pushed = penalty_gradient(ahead, terms, self.overlaps, box)
+            gradient = pushed + penalty_gradient(ahead, terms, self.bonded, box)
             flat = centres.add_gradient(gradient.flatten(1, 2), ahead, volumes)
             now, apart = self._lengths(ahead, spans)
             pull = 2 * self.torsion_kt_per_nm2 * ((now - lengths) / now)[..., None] * apart
