@@ -295,7 +295,7 @@ def table(outcomes: dict[str, Outcome]) -> str:
 
 
 def structures(paths: Sequence[Path], longest: int) -> list[Path]:
-    """List the files of up to so many residues, the smallest first."""
+    """List the files with at most `longest` residues, smallest first."""
     files = [file for path in paths for file in (sorted(path.glob("*.pdb*")) if path.is_dir() else [path])]
     sizes = {file: len(c_alphas_of(file)) for file in files}
     return sorted((file for file in files if 0 < sizes[file] <= longest), key=sizes.__getitem__)

@@ -172,10 +172,10 @@ def _parametrise(atoms: AtomList, topology: Any) -> ForceField:
 
     files = app.ForceField(FORCE_FIELD)
     for residue in files.getUnmatchedResidues(topology):
-        alone = len(residue.chain) == 1
+        is_whole_chain = len(residue.chain) == 1
         raise InputError(
             f"{atoms.describe(residue.index)}: the force field {FORCE_FIELD} has no template for it"
-            f"{', as it is a chain of its own' if alone else ''}; leave out the minimisation"
+            f"{', as it is a chain of its own' if is_whole_chain else ''}; leave out the minimisation"
         )
     system: openmm.System = files.createSystem(topology)
     return ForceField.from_openmm(system)

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/host_device.h"
+#include "core/step_draws.h"
 
 namespace backmap {
 

@@ -102,7 +102,7 @@ BACKMAP_HD int64_t step_rotamer(const RotamerNetwork<T>& network, int64_t passes
     const T always = longest_rate<T>, rate = anew ? always : step.rate[chi];
     T angle;
     const bool left = step_angle(memory.probability, network.bins, passes, step.before[chi], rate, step.window,
-                                 step.uniform + 5 * chi, memory.height, memory.basin, angle);
+                                 step.uniform + step_draws * chi, memory.height, memory.basin, angle);
     if (left || anew || !step.leaps_only) after[chi] = angle;
     if (left && !anew) first = chi;
   }

@@ -163,7 +163,6 @@ void differentiate(const Frame<T>& frame, const CellList<T>& cells, const T* gra
     add_stretch_gradient(frame, frame.bonds, grad[0], first, last, grad_atoms);
     add_stretch_gradient(frame, frame.angles, grad[1], first, last, grad_atoms);
   });
-  if (frame.repulsion_strength * grad[2] == T(0)) return;  // then atoms have not been listed
   parallel_ranges(cells.size(), atoms_per_thread, [&](int64_t begin, int64_t end) {
     add_overlap_gradient(frame, cells, grad[2], begin, end, grad_atoms);
   });
@@ -178,15 +177,16 @@ double largest_contact(const PenaltyInputs<T>& args) {
   return 2 * double(args.radius_scale * largest);
 }
 
-// Calls visit(frame, list of its atoms, index of the frame) for every frame. Atoms are listed only if listed(index).
-template <typename T, typename Listed, typename Visit>
-void for_frames(const PenaltyInputs<T>& args, const Listed& listed, const Visit& visit) {
+// Calls visit(frame, list of its atoms, index of the frame) for every frame. The list is empty if overlaps do not
+// count.
+template <typename T, typename Visit>
+void for_frames(const PenaltyInputs<T>& args, const Visit& visit) {
   const double reach = largest_contact(args);
   parallel_frames(args.batch, args.residues * args.slots, atoms_per_thread, [&](int64_t begin, int64_t end) {
     CellList<T> cells;
     for (int64_t b = begin; b < end; ++b) {
       const Frame<T> frame = frame_of(args, b);
-      if (listed(b))
+      if (searches_contacts(args))
         cells.build({frame.atom_count, frame.atoms, frame.present, frame.radius, frame.radius_scale}, reach, frame.box);
       visit(frame, cells, b);
     }
@@ -197,18 +197,14 @@ void for_frames(const PenaltyInputs<T>& args, const Listed& listed, const Visit&
 
 template <typename T>
 void structure_penalty(const PenaltyArguments<T>& args) {
-  const auto always = [](int64_t) { return true; };
-  for_frames(args.inputs, always, [&](const Frame<T>& frame, const CellList<T>& cells, int64_t b) {
+  for_frames(args.inputs, [&](const Frame<T>& frame, const CellList<T>& cells, int64_t b) {
     sum_energies(frame, cells, args.energy + 3 * b);
   });
 }
 
 template <typename T>
 void structure_penalty_backward(const PenaltyBackwardArguments<T>& args) {
-  const auto if_overlaps_count = [&](int64_t b) {
-    return args.inputs.repulsion_strength * args.grad[3 * b + 2] != T(0);
-  };
-  for_frames(args.inputs, if_overlaps_count, [&](const Frame<T>& frame, const CellList<T>& cells, int64_t b) {
+  for_frames(args.inputs, [&](const Frame<T>& frame, const CellList<T>& cells, int64_t b) {
     differentiate(frame, cells, args.grad + 3 * b, args.grad_atoms + 3 * frame.atom_count * b);
   });
 }

@@ -51,6 +51,7 @@ __global__ void find_reach(PenaltyInputs<T> args, unsigned long long* reach) {
 
 template <typename T>
 void sort_atoms(const PenaltyInputs<T>& args, const PenaltyMemory<T>& memory, void* stream) {
+  if (!searches_contacts(args)) return;
   BACKMAP_LAUNCH(clear_reach, 1, 1, stream, memory.reach);
   BACKMAP_LAUNCH(find_reach<T>, blocks_for(args.residues * args.slots, threads), threads, stream, args, memory.reach);
   const CellSource<T> source{args.atoms, args.present, args.present_stride, args.radius, args.box, args.box_stride,
@@ -66,6 +67,7 @@ __device__ void for_contacts(const PenaltyInputs<T>& args, const CellLists<T>& c
                              const Visit& visit) {
   const T* atoms = args.atoms + 3 * cells.atoms * b;
   const Vec3<T> position = load(atoms + 3 * i);
+  if (!searches_contacts(args)) return;
   if (!args.present[args.present_stride * b + i] || !is_radius(args.radius[i]) || !is_finite(position)) return;
   const PeriodicBox<T> box = box_of_frame(args.box, args.box_stride, b);
   const RowOfList excluded = row_of_list(args.exclusion_start, i, args.exclusions);

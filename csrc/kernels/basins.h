@@ -3,12 +3,10 @@
 
 #include <cstdint>
 
+#include "core/step_draws.h"
 #include "kernels/launchers.h"
 
 namespace backmap {
-
-constexpr int64_t step_draws = 5;  // uniform numbers of a step
-constexpr int64_t bin_draws = 2;   // uniform numbers for a bin and a place in it
 
 template <typename T>
 struct FindBasinsArguments {

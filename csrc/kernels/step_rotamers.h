@@ -42,7 +42,7 @@ BACKMAP_HD RotamerStep<T> step_of(const StepRotamersArguments<T>& args, int64_t 
           args.before + row,
           args.rate + row,
           args.window[r],
-          args.uniform + 5 * row,
+          args.uniform + step_draws * row,
           args.leaps_only[r]};
 }
 

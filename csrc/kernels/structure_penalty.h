@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/host_device.h"
 #include "kernels/launchers.h"
 
 namespace backmap {
@@ -28,6 +29,12 @@ struct PenaltyInputs {
   int64_t box_stride;
   void* workspace;  // CUDA only, penalty_workspace bytes
 };
+
+// Atoms in contact are searched for only if overlaps count.
+template <typename T>
+BACKMAP_HD bool searches_contacts(const PenaltyInputs<T>& inputs) {
+  return inputs.repulsion_strength != T(0);
+}
 
 template <typename T>
 struct PenaltyArguments {

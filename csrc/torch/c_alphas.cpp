@@ -49,15 +49,6 @@ Sizes check_windows(const char* op, const Argument& points, const Tensor& kinds,
   return batch;
 }
 
-// CUDA clamps values out of range.
-void check_range(const Argument& a, int64_t end) {
-  if (!a.tensor.is_cpu() || a.tensor.numel() == 0) return;
-  const auto [low, high] = a.tensor.aminmax();
-  const int64_t lowest = low.item<int64_t>(), highest = high.item<int64_t>();
-  TORCH_CHECK_VALUE(lowest >= 0 && highest < end, a.op, ": ", a.name, " must lie in [0, ", end, "), got ",
-                    lowest < 0 ? lowest : highest);
-}
-
 // Chains are contiguous: no residue is followed by one further ahead than the next. On CUDA, such residues have none.
 Tensor checked_following(const char* op, const std::optional<Tensor>& following) {
   if (!following) return {};

@@ -13,15 +13,6 @@ namespace {
 
 using namespace checks;
 
-// Values of an index in [0, end). They are checked only if reading them needs no synchronisation.
-void check_range(const Argument& index, int64_t end) {
-  if (!index.tensor.is_cpu() || index.tensor.numel() == 0) return;
-  const Tensor values = index.tensor.contiguous();
-  const int64_t* p = values.const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < values.numel(); ++i)
-    TORCH_CHECK_VALUE(0 <= p[i] && p[i] < end, index.op, ": ", index.name, " must lie in [0, ", end, "), got ", p[i]);
-}
-
 // Parents must be placed before their atom, and a ring is closed from the atom before.
 void check_order(const Argument& rules, const Argument& parents) {
   const int64_t atoms = rules.tensor.size(1);

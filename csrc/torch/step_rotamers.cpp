@@ -1,7 +1,6 @@
 // Steps of side-chain torsions in time: from tensors to launchers.
 #include "kernels/step_rotamers.h"
 
-#include "kernels/basins.h"
 #include "torch/checks.h"
 #include "torch/launch.h"
 #include "torch/register.h"

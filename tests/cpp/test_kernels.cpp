@@ -223,7 +223,7 @@ void test_score(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, d
 
 template <typename T>
 void test_penalty(int64_t batch, int64_t residues, int64_t slots, int64_t bonds, int64_t angles, double width = 0,
-                  bool broken_lists = false) {
+                  bool broken_lists = false, double repulsion = 300) {
   Random random{unsigned(residues + angles)};
   const int64_t atoms_of_frame = residues * slots;
   auto atoms = random.uniforms<T>(batch * atoms_of_frame * 3, -1, 1);
@@ -251,7 +251,7 @@ void test_penalty(int64_t batch, int64_t residues, int64_t slots, int64_t bonds,
                                 int64_t(exclusion.size()),
                                 T(10),
                                 T(20),
-                                T(300),
+                                T(repulsion),
                                 T(1.1),
                                 atoms.data(),
                                 present.data(),
@@ -882,6 +882,7 @@ void test_all() {
   test_penalty<T>(3, 60, 9, 50, 400, 1.5);
   test_penalty<T>(2, 40, 5, 300, 20, 0.7);  // one cell per axis
   test_penalty<T>(1, 20, 5, 9, 9, 0, true);
+  test_penalty<T>(2, 19, 9, 40, 50, 0, false, 0);  // without a search for contacts
   test_penalty<T>(1, 1, 1, 0, 0);
   test_penalty<T>(2, 0, 3, 0, 0);
   test_penalty<T>(0, 5, 3, 2, 2);

@@ -135,8 +135,8 @@ def test_noisy_and_exact_frames_do_not_depend_on_each_other(exported):
     together, mask = exported["awsem"](beads, *chains, 2, 11)
     for frame in range(3):
         number = torch.tensor([frame])
-        alone, _ = exported["awsem"](beads[frame : frame + 1], *chains, 2, 11, number)
-        assert (alone[:, 0] - together[:, frame])[:, mask].abs().amax(dim=(1, 2)).median() < 1e-4
+        single, _ = exported["awsem"](beads[frame : frame + 1], *chains, 2, 11, number)
+        assert (single[:, 0] - together[:, frame])[:, mask].abs().amax(dim=(1, 2)).median() < 1e-4
     c_alphas = torch.from_numpy(structure.layout("awsem").main)
     moved = (together[:, :, :, SLOT_CA] - beads[:, c_alphas]).norm(dim=-1).amax(dim=(0, 2))
     assert (moved > 0.01).tolist() == [True, False, True]

@@ -50,6 +50,18 @@ def with_gradient(function, args):
     return energy.detach(), atoms.grad
 
 
+def test_bonded_terms_and_overlaps_add_up():
+    """Where overlaps have no strength, they are not searched for."""
+    args = arguments()
+    bonded, overlaps = dict(zip(NAMES, args, strict=False)), dict(zip(NAMES, args, strict=False))
+    bonded["repulsion_kt_per_nm2"] = 0.0
+    overlaps["bond_kt_per_nm2"] = overlaps["angle_kt_per_nm2"] = 0.0
+    parts = [with_gradient(operator, list(each.values())) for each in (bonded, overlaps)]
+    assert (parts[0][0][:, 2] == 0).all() and (parts[1][0][:, :2] == 0).all()
+    for whole, one, other in zip(with_gradient(operator, args), *parts, strict=True):
+        torch.testing.assert_close(one + other, whole)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
 @pytest.mark.parametrize("residues", [1, 30, 100])

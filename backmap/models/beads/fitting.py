@@ -19,7 +19,7 @@ _STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
 
 _BONDED = (*_STIFFNESS_KT_PER_NM2[:2], 0.0)
 _OVERLAPS = (0.0, 0.0, _STIFFNESS_KT_PER_NM2[2])
-"""The same of either part alone."""
+"""Stiffness for bonds and angles only, and for overlaps only."""
 
 
 class BeadFit(nn.Module):
@@ -35,7 +35,7 @@ class BeadFit(nn.Module):
     glycine: Final = RESIDUE_INDEX["GLY"]
     steps: Final = 30
     steps_per_search: Final = 3
-    """Overlaps, whose search takes most of the time, push alike for so many steps."""
+    """Steps for which the forces of overlaps, whose search takes most of the time, are kept."""
     bonded: Final = _BONDED
     overlaps: Final = _OVERLAPS
 

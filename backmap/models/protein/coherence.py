@@ -54,9 +54,7 @@ from backmap.models.protein.peptide_planes import (
     take_evidence,
     take_peptides,
 )
-from backmap.models.protein.side_chains import (
-    measure_torsions,
-)
+from backmap.models.protein.side_chains import measure_torsions
 
 BURIAL_DISTANCE_NM = 1.0
 USUAL_NEIGHBOURS = 12
@@ -548,7 +546,7 @@ class CoherentDrawer:
         Returns
         -------
         Tensor, (n, 4, head_width)
-            Of each torsion, before its earlier torsions are known; zero where there is none.
+            Features for each torsion, before earlier torsions are known; zero for torsions that do not exist.
         Tensor, (n, classes)
             Probabilities of the first torsion.
         """
@@ -589,9 +587,7 @@ class CoherentDrawer:
             *scene.tables,
             scene.exists & known.isnan(),
             scene.repeats,
-            torch.zeros_like(scene.turns)
-            if scene.beads is None
-            else scene.seen,  # those have taken small steps
+            scene.seen,  # these have taken small steps by their beads
             before,
             rate,
             window.clamp_max(LONGEST_WINDOW),

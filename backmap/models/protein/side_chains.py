@@ -559,7 +559,7 @@ class GivenSideChains(nn.Module):
         -------
         Tensor, (n, 4)
             chi1 ... chi4 in radians: each from the first given atom that it determines and three atoms that
-            are given or belong to the backbone and CB. NaN where there is none.
+            are given or belong to the backbone and CB. NaN where no given atom determines it.
         """
         beta = chemistry.SLOT_CB
         atoms, standing = given.atoms.clone(), given.present.clone()
