@@ -6,6 +6,7 @@ from backmap.ops.bead_prior import bead_prior
 from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.density_to_coordinates import density_to_coordinates
+from backmap.ops.descend_onto_beads import descend_onto_beads
 from backmap.ops.encode_neighbourhood import encode_neighbourhood
 from backmap.ops.least_overlap import least_overlap
 from backmap.ops.molecular_mechanics import molecular_mechanics
@@ -28,6 +29,7 @@ __all__ = [
     "canonical_alignment",
     "canonical_placement",
     "density_to_coordinates",
+    "descend_onto_beads",
     "draw_anew",
     "draw_c_alphas",
     "draw_within",

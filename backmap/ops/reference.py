@@ -990,3 +990,59 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 def _unit(v: Tensor) -> Tensor:
     return v / v.norm(dim=-1, keepdim=True)
+
+
+def descend_onto_beads(
+    atoms: Tensor,
+    before: Tensor,
+    slope: Tensor,
+    springs: Tensor,
+    spring_length: Tensor,
+    spring_stiffness: Tensor,
+    centres: Tensor,
+    volume: Tensor,
+    volume_stiffness: Tensor,
+    links: Tensor,
+    link_length: Tensor,
+    link_stiffness: Tensor,
+    parts: Tensor,
+    weight: Tensor,
+    pull: Tensor,
+    beads: Tensor,
+    tolerance: Tensor,
+    steps: int,
+    step_size: float,
+    momentum: float,
+    largest_step: float,
+) -> tuple[Tensor, Tensor]:
+    """Specification of `backmap::descend_onto_beads`."""
+    linked = (links >= 0).all(dim=-1)
+
+    def energy(place: Tensor) -> Tensor:
+        distance = torch.linalg.vector_norm(place[..., springs[:, 0], :] - place[..., springs[:, 1], :], dim=-1)
+        ends = place.gather(-2, links.clamp_min(0).flatten(-2)[..., None].expand(*links.shape[:-2], -1, 3))
+        apart = torch.linalg.vector_norm(ends[..., 0::2, :] - ends[..., 1::2, :], dim=-1)
+        first, second, third = (place[..., centres[:, k], :] - place[..., centres[:, 0], :] for k in (1, 2, 3))
+        spanned = _dot(torch.linalg.cross(first, second), third)[..., 0]
+        return (
+            (slope * place).sum()
+            + (spring_stiffness * (distance - spring_length).square()).sum()
+            + (linked * link_stiffness * (apart - link_length).square()).sum()
+            + (volume_stiffness * (spanned - volume).square()).sum()
+        )
+
+    place = atoms
+    for _ in range(steps):
+        ahead = place + momentum * (place - before)
+        with torch.enable_grad():
+            variable = ahead.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(energy(variable), variable)
+        move = -step_size * gradient
+        length = torch.linalg.vector_norm(move, dim=-1, keepdim=True).clamp_min(1e-12)
+        moved = ahead + move * (length.clamp_max(largest_step) / length)
+        parted = weight[:, None] * moved[..., parts[:, 1], :]
+        way = beads - torch.zeros_like(beads).index_add(-2, parts[:, 0], parted)
+        distance = torch.linalg.vector_norm(way, dim=-1, keepdim=True).clamp_min(1e-12)
+        way = way * (1 - tolerance[..., None] / distance).clamp_min(0.0)
+        place, before = moved.index_add(-2, parts[:, 1], pull[:, None] * way[..., parts[:, 0], :]), place
+    return place, before

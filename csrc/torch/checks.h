@@ -99,14 +99,14 @@ inline void goes_with(const Argument& a, const Argument& first, at::ScalarType d
   is_beside(a, first);
 }
 
-// Values of an index in [0, end). They are checked only if reading them needs no synchronisation; CUDA kernels read no
-// memory for values out of range.
-inline void check_range(const Argument& a, int64_t end) {
+// Values of an index in [begin, end). They are checked only if reading them needs no synchronisation; CUDA kernels read
+// no memory for values out of range.
+inline void check_range(const Argument& a, int64_t end, int64_t begin = 0) {
   if (!a.tensor.is_cpu() || a.tensor.numel() == 0) return;
   const auto [low, high] = a.tensor.aminmax();
   const int64_t lowest = low.item<int64_t>(), highest = high.item<int64_t>();
-  TORCH_CHECK_VALUE(lowest >= 0 && highest < end, a.op, ": ", a.name, " must lie in [0, ", end, "), got ",
-                    lowest < 0 ? lowest : highest);
+  TORCH_CHECK_VALUE(lowest >= begin && highest < end, a.op, ": ", a.name, " must lie in [", begin, ", ", end, "), got ",
+                    lowest < begin ? lowest : highest);
 }
 
 // Smoothing passes of distributions over bins.

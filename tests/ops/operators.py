@@ -433,6 +433,40 @@ def rotamers(batch, dtype, torsions, width, bins) -> Arguments:
     }
 
 
+def descent(batch, dtype, atoms, springs, centres, links, beads, parts) -> Arguments:
+    """Atoms near each other, beads near their images; some frames lack some links."""
+    atom = lambda *shape: torch.randint(max(atoms, 1), shape)  # noqa: E731
+    place = torch.randn(*batch, atoms, 3, dtype=dtype)
+    return {
+        "atoms": place,
+        "before": place + 0.01 * torch.randn(*batch, atoms, 3, dtype=dtype),
+        "slope": torch.randn(*batch, atoms, 3, dtype=dtype),
+        "springs": atom(springs, 2),
+        "spring_length": torch.rand(*batch, springs, dtype=dtype),
+        "spring_stiffness": torch.rand(springs, dtype=dtype),
+        "centres": atom(centres, 4),
+        "volume": torch.randn(*batch, centres, dtype=dtype),
+        "volume_stiffness": torch.rand(centres, dtype=dtype),
+        "links": torch.where(mask(*batch, links, 1), atom(*batch, links, 2), -1),
+        "link_length": torch.rand(*batch, links, dtype=dtype),
+        "link_stiffness": torch.rand(*batch, links, dtype=dtype),
+        "parts": torch.stack([torch.randint(max(beads, 1), (parts,)), atom(parts)], dim=-1),
+        "weight": torch.rand(parts, dtype=dtype),
+        "pull": 0.1 * torch.rand(parts, dtype=dtype),
+        "beads": torch.randn(*batch, beads, 3, dtype=dtype),
+        "tolerance": 0.1 * torch.rand(*batch, beads, dtype=dtype),
+        "steps": 3,
+        "step_size": 0.01,
+        "momentum": 0.9,
+        "largest_step": 0.05,
+    }
+
+
+DESCENT_LISTS = frozenset(
+    {"springs", "spring_stiffness", "centres", "volume_stiffness", "parts", "weight", "pull"}
+)
+
+
 RULES = 5
 """None, CB, by a torsion, CG of a ring and its CD."""
 
@@ -871,6 +905,24 @@ OPERATORS = [
         {"draws": 0, "waves": 0, "width": 0, "classes": 0},
         shared=frozenset({"weight", "bias"}),
         free={"waves": (-2,)},
+    ),
+    Operator(
+        "descend_onto_beads",
+        descent,
+        {"atoms": 1, "springs": 0, "centres": 0, "links": 0, "beads": 1, "parts": 0},
+        shared=DESCENT_LISTS,
+        bad_values={
+            "steps": (-1, 100001),
+            "step_size": (0.0, -1.0, NAN),
+            "momentum": (-0.1, 1.0, NAN),
+            "largest_step": (0.0, NAN, INFINITE),
+        },
+        index_ranges={
+            "springs": lambda arguments: range(arguments["atoms"].shape[-2]),
+            "centres": lambda arguments: range(arguments["atoms"].shape[-2]),
+            "links": lambda arguments: range(-1, arguments["atoms"].shape[-2]),
+        },
+        bad_contents={"parts": lambda parts: [parts - 10**6, parts + 10**6]},
     ),
     Operator(
         "step_rotamers",

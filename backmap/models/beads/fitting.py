@@ -6,20 +6,28 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_CA, SLOT_N
-from backmap.models.beads.descent import look_ahead, penalty_gradient, step_down, strained_bonds
+from backmap.models.beads.descent import (
+    LARGEST_STEP_NM,
+    MOMENTUM,
+    look_ahead,
+    penalty_gradient,
+    strained_bonds,
+)
 from backmap.models.beads.disulfide_springs import DisulfideSprings
 from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.beads.local_terms import LocalTerms
-from backmap.models.beads.volumes import Volumes
+from backmap.models.beads.volumes import volumes
 from backmap.models.chain import Chain
 from backmap.models.protein.side_chains import handed_centres, wrong_hand_of
 
 _STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
 """Of bonds, distances across angles, and overlaps."""
 
-_BONDED = (*_STIFFNESS_KT_PER_NM2[:2], 0.0)
+_TORSION_KT_PER_NM2 = 2_000.0
+"""Of the distances that keep phi and psi."""
+
 _OVERLAPS = (0.0, 0.0, _STIFFNESS_KT_PER_NM2[2])
-"""Stiffness for bonds and angles only, and for overlaps only."""
+"""Stiffness for overlaps only."""
 
 
 class BeadFit(nn.Module):
@@ -36,18 +44,20 @@ class BeadFit(nn.Module):
     steps: Final = 30
     steps_per_search: Final = 3
     """Steps for which the forces of overlaps, whose search takes most of the time, are kept."""
-    bonded: Final = _BONDED
     overlaps: Final = _OVERLAPS
 
     # Stiffness of the volumes that three bonds of an atom span, which keep hands and planes.
     volume_kt_per_nm6: Final = 2.5e7
 
-    # Stiffness of the distances and volumes that keep phi and psi.
-    torsion_kt_per_nm2: Final = 2_000.0
+    # Stiffness of the volumes that keep phi and psi.
     torsion_kt_per_nm6: Final = 5e6
 
     # Steps along the force in kT/nm, about one over the largest curvature of the energy.
     step_size_nm2: Final = 3.5e-6
+    momentum: Final = MOMENTUM
+    largest_step_nm: Final = LARGEST_STEP_NM
+    stiffness: Final = (*_STIFFNESS_KT_PER_NM2[:2], _TORSION_KT_PER_NM2)
+    """Of bonds, distances across angles, and distances across torsions, in kT/nm^2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,15 +79,24 @@ class BeadFit(nn.Module):
         joints = chain.has_neighbour(-1) & chain.has_neighbour(1)
         groups = [branched_atoms(terms["bonds"], chain.n_residues * self.slots)]
         groups.append(self._atoms_around(chain.linked, self.omega, chain))
-        stiffness = [torch.full([len(group), 1], self.volume_kt_per_nm6) for group in groups]
+        stiffness = [torch.full([len(group)], self.volume_kt_per_nm6) for group in groups]
         for atoms in (self.phi, self.psi):
             groups.append(self._atoms_around(joints, atoms, chain))
-            stiffness.append(torch.full([len(groups[-1]), 1], self.torsion_kt_per_nm6))
+            stiffness.append(torch.full([len(groups[-1])], self.torsion_kt_per_nm6))
         spans = [self._atoms_around(joints, atoms, chain) for atoms in (self.across_phi, self.across_psi)]
         terms["torsion_spans"] = torch.cat(spans)
         terms["centres"] = torch.cat(groups)
         terms["centre_stiffness"] = torch.cat(stiffness).to(joints.device)
-        terms["pull"] = least_motion(table)
+        terms["springs"] = torch.cat([terms["bonds"], terms["angle_ends"], terms["torsion_spans"]])
+        kinds = (terms["bonds"], terms["angle_ends"], terms["torsion_spans"])
+        terms["spring_stiffness"] = torch.cat(
+            [torch.full([len(pairs)], self.stiffness[kind]) for kind, pairs in enumerate(kinds)]
+        ).to(joints.device)
+        pull = least_motion(table)
+        bead, slot = torch.nonzero((table.weights != 0) | (pull != 0)).unbind(dim=1)
+        terms["parts"] = torch.stack([bead, table.residues[bead] * self.slots + slot], dim=1)
+        terms["part_weights"], terms["part_pulls"] = table.weights[bead, slot], pull[bead, slot]
+        terms["pull"] = pull
         terms["types"] = chain.types
         return terms
 
@@ -102,25 +121,42 @@ class BeadFit(nn.Module):
         Tensor, (frames, residues, 15, 3)
             In nm.
         """
-        centres = Volumes(terms["centres"], terms["centre_stiffness"])
-        spans = terms["torsion_spans"]
-        lengths, volumes = self._lengths(atoms, spans)[0], centres.of(atoms)
+        spans = [terms["bond_lengths"], terms["angle_spans"]]
+        lengths = [span.expand(len(atoms), -1) for span in spans] + [_distances(atoms, terms["torsion_spans"])]
+        spring_lengths, spanned = torch.cat(lengths, dim=1), volumes(atoms, terms["centres"])
         disulfides = self.springs.find(atoms, terms["types"])
-        position = self._onto_beads(atoms.clone(), evidence, terms["pull"])
-        ahead, before, pushed = position, position, position
-        for step in range(self.steps):
-            if step % self.steps_per_search == 0:
-                pushed = penalty_gradient(ahead, terms, self.overlaps, box)
-            gradient = pushed + penalty_gradient(ahead, terms, self.bonded, box)
-            flat = centres.add_gradient(gradient.flatten(1, 2), ahead, volumes)
-            now, apart = self._lengths(ahead, spans)
-            pull = 2 * self.torsion_kt_per_nm2 * ((now - lengths) / now)[..., None] * apart
-            flat.index_add_(1, spans[:, 0], -pull).index_add_(1, spans[:, 1], pull)
-            gradient = self.springs.add(flat.view_as(ahead), ahead, disulfides)
-            moved = step_down(ahead, gradient, self.step_size_nm2)
-            position = self._onto_beads(moved, evidence, terms["pull"])
+        links, link_lengths, link_stiffness = self.springs.links(disulfides)
+        tolerance = evidence.tolerance_nm[:, None].expand(-1, evidence.positions.shape[1])
+        position = self._onto_beads(atoms, evidence, terms["pull"])
+        before = position
+        for step in range(0, self.steps, self.steps_per_search):
             ahead = look_ahead(position, before)
-            before = position
+            slope = penalty_gradient(ahead, terms, self.overlaps, box)
+            slope = self.springs.add_release(slope, ahead, disulfides)
+            after, last = torch.ops.backmap.descend_onto_beads(
+                position.flatten(1, 2),
+                before.flatten(1, 2),
+                slope.flatten(1, 2),
+                terms["springs"],
+                spring_lengths,
+                terms["spring_stiffness"],
+                terms["centres"],
+                spanned,
+                terms["centre_stiffness"],
+                links,
+                link_lengths,
+                link_stiffness,
+                terms["parts"],
+                terms["part_weights"],
+                terms["part_pulls"],
+                evidence.positions,
+                tolerance,
+                min(self.steps_per_search, self.steps - step),
+                self.step_size_nm2,
+                self.momentum,
+                self.largest_step_nm,
+            )
+            position, before = after.view_as(atoms), last.view_as(atoms)
         return position
 
     def strained(self, atoms: Tensor, terms: dict[str, Tensor]) -> Tensor:
@@ -141,12 +177,6 @@ class BeadFit(nn.Module):
         wrong = wrong_hand_of(atoms, self.handed[types]) & (types != self.glycine)
         return wrong | strained_bonds(atoms, terms)
 
-    def _lengths(self, atoms: Tensor, spans: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the distances (frames, spans) in nm that follow phi and psi, and the vectors along them."""
-        points = atoms.flatten(1, 2)
-        apart = points.index_select(1, spans[:, 1]) - points.index_select(1, spans[:, 0])
-        return torch.linalg.vector_norm(apart, dim=-1), apart
-
     def _onto_beads(self, atoms: Tensor, evidence: BeadEvidence, pull: Tensor) -> Tensor:
         """Move the atoms of each bead together, by the least motion that brings their image to the bead."""
         away = evidence.positions - image(atoms, evidence.table)
@@ -160,6 +190,13 @@ class BeadFit(nn.Module):
         places = torch.arange(chain.n_residues, device=rows.device)
         found = [self.slots * chain.shift(places, step, 0.0, 0)[rows] + slot for step, slot in atoms]
         return torch.stack(found, dim=1)
+
+
+def _distances(atoms: Tensor, spans: Tensor) -> Tensor:
+    """Return the distances (frames, spans) in nm of pairs (spans, 2) of atoms (frames, residues, slots, 3)."""
+    points = atoms.flatten(1, 2)
+    apart = points.index_select(1, spans[:, 1]) - points.index_select(1, spans[:, 0])
+    return torch.linalg.vector_norm(apart, dim=-1)
 
 
 def branched_atoms(bonds: Tensor, n_atoms: int) -> Tensor:

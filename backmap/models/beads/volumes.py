@@ -4,6 +4,21 @@ import torch
 from torch import Tensor
 
 
+def volumes(atoms: Tensor, centres: Tensor) -> Tensor:
+    """Return signed volumes (frames, centres) in nm^3.
+
+    Parameters
+    ----------
+    atoms : Tensor, (frames, residues, slots, 3)
+        In nm.
+    centres : Tensor, (centres, 4) int64
+        Flat indices of atoms, the centre first.
+    """
+    points = atoms.flatten(1, 2)[:, centres]
+    first, second, third = (points[:, :, 1:] - points[:, :, :1]).unbind(dim=2)
+    return (torch.linalg.cross(first, second, dim=-1) * third).sum(dim=-1)
+
+
 class Volumes:
     """Volumes of some atoms, and the gradient of the energy that keeps them.
 

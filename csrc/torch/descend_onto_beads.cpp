@@ -1,0 +1,166 @@
+// Descent of atoms whose weighted means stay on beads: from tensors to launchers.
+#include "kernels/descend_onto_beads.h"
+
+#include "torch/checks.h"
+#include "torch/launch.h"
+#include "torch/register.h"
+
+namespace backmap {
+namespace {
+
+using namespace checks;
+
+Tensors2 empty_descend_onto_beads(const Tensor& atoms, const Tensor& before, const Tensor& slope, const Tensor& springs,
+                                  const Tensor& spring_length, const Tensor& spring_stiffness, const Tensor& centres,
+                                  const Tensor& volume, const Tensor& volume_stiffness, const Tensor& links,
+                                  const Tensor& link_length, const Tensor& link_stiffness, const Tensor& parts,
+                                  const Tensor& weight, const Tensor& pull, const Tensor& beads,
+                                  const Tensor& tolerance, int64_t steps, double step_size, double momentum,
+                                  double largest_step) {
+  const char* op = "descend_onto_beads";
+  const Argument first{op, "atoms", atoms};
+  is_floating(first);
+  holds_points(first, 2, "(*, atoms, 3)");
+  const Sizes batch = without_last(atoms, 2);
+  const auto scalar = atoms.scalar_type();
+  for (const Argument& a : {Argument{op, "before", before}, Argument{op, "slope", slope}}) {
+    goes_with(a, first, scalar);
+    has_shape(a, Sizes(atoms.sym_sizes().begin(), atoms.sym_sizes().end()));
+  }
+  const auto lists = [&](const Argument& list, const c10::SymInt& columns, const char* form) {
+    goes_with(list, first, at::kLong);
+    has_dimensions(list, 2, form);
+    has_shape(list, Sizes{list.tensor.sym_size(0), columns});
+    return list.tensor.sym_size(0);
+  };
+  const auto values = [&](const Argument& value, const Sizes& shape) {
+    goes_with(value, first, scalar);
+    has_shape(value, shape);
+  };
+  const auto n_springs = lists({op, "springs", springs}, 2, "(springs, 2)");
+  values({op, "spring_length", spring_length}, join(batch, {n_springs}));
+  values({op, "spring_stiffness", spring_stiffness}, Sizes{n_springs});
+  const auto n_centres = lists({op, "centres", centres}, 4, "(centres, 4)");
+  values({op, "volume", volume}, join(batch, {n_centres}));
+  values({op, "volume_stiffness", volume_stiffness}, Sizes{n_centres});
+  const Argument all_links{op, "links", links};
+  goes_with(all_links, first, at::kLong);
+  TORCH_CHECK_VALUE(links.dim() >= 2, op, ": links must have shape (*, links, 2), got ", links.sym_sizes());
+  const auto n_links = links.sym_size(-2);
+  has_shape(all_links, join(batch, {n_links, 2}));
+  values({op, "link_length", link_length}, join(batch, {n_links}));
+  values({op, "link_stiffness", link_stiffness}, join(batch, {n_links}));
+  const auto n_parts = lists({op, "parts", parts}, 2, "(parts, 2)");
+  values({op, "weight", weight}, Sizes{n_parts});
+  values({op, "pull", pull}, Sizes{n_parts});
+  const Argument all_beads{op, "beads", beads};
+  holds_points(all_beads, 2, "(*, beads, 3)");
+  const auto n_beads = beads.sym_size(-2);
+  values(all_beads, join(batch, {n_beads, 3}));
+  values({op, "tolerance", tolerance}, join(batch, {n_beads}));
+  constexpr int64_t most_steps = 100000;
+  TORCH_CHECK_VALUE(0 <= steps && steps <= most_steps, op, ": steps must lie in [0, ", most_steps, "], got ", steps);
+  TORCH_CHECK_VALUE(step_size > 0 && std::isfinite(step_size), op, ": step_size must be finite and more than 0, got ",
+                    step_size);
+  TORCH_CHECK_VALUE(0 <= momentum && momentum < 1, op, ": momentum must lie in [0, 1), got ", momentum);
+  is_length(op, "largest_step", largest_step);
+  return {at::empty_like(atoms, at::MemoryFormat::Contiguous), at::empty_like(atoms, at::MemoryFormat::Contiguous)};
+}
+
+// Places in a list by the item that they concern, for kernels.
+class Grouped {
+ public:
+  Grouped(const Tensor& items, int64_t n_items) {
+    const Tensor flat = items.flatten();
+    order_ = at::argsort(flat, /*stable=*/true, /*dim=*/0);
+    const Tensor bounds = at::arange(n_items + 1, flat.options());
+    start_ = at::searchsorted(flat.index_select(0, order_), bounds);
+  }
+
+  PlacesByItem places() const { return {start_.const_data_ptr<int64_t>(), order_.const_data_ptr<int64_t>()}; }
+
+ private:
+  Tensor order_, start_;
+};
+
+Tensors2 descend_onto_beads(const Tensor& atoms, const Tensor& before, const Tensor& slope, const Tensor& springs,
+                            const Tensor& spring_length, const Tensor& spring_stiffness, const Tensor& centres,
+                            const Tensor& volume, const Tensor& volume_stiffness, const Tensor& links,
+                            const Tensor& link_length, const Tensor& link_stiffness, const Tensor& parts,
+                            const Tensor& weight, const Tensor& pull, const Tensor& beads, const Tensor& tolerance,
+                            int64_t steps, double step_size, double momentum, double largest_step) {
+  const char* op = "descend_onto_beads";
+  const auto [place, last] = empty_descend_onto_beads(
+      atoms, before, slope, springs, spring_length, spring_stiffness, centres, volume, volume_stiffness, links,
+      link_length, link_stiffness, parts, weight, pull, beads, tolerance, steps, step_size, momentum, largest_step);
+  const int64_t batch = frame_count(atoms, 2), n_atoms = atoms.size(-2), n_beads = beads.size(-2);
+  check_range({op, "springs", springs}, n_atoms);
+  check_range({op, "centres", centres}, n_atoms);
+  check_range({op, "links", links}, n_atoms, -1);
+  check_range({op, "parts", parts.select(1, 0)}, n_beads);
+  check_range({op, "parts", parts.select(1, 1)}, n_atoms);
+  place.copy_(atoms);
+  last.copy_(before);
+  const Tensor slope_ = slope.contiguous(), springs_ = springs.contiguous(),
+               spring_length_ = spring_length.contiguous(), spring_stiffness_ = spring_stiffness.contiguous(),
+               centres_ = centres.contiguous(), volume_ = volume.contiguous(),
+               volume_stiffness_ = volume_stiffness.contiguous(), links_ = links.contiguous(),
+               link_length_ = link_length.contiguous(), link_stiffness_ = link_stiffness.contiguous(),
+               parts_ = parts.contiguous(), weight_ = weight.contiguous(), pull_ = pull.contiguous(),
+               beads_ = beads.contiguous(), tolerance_ = tolerance.contiguous(), place_ = place, last_ = last;
+  const Grouped ends(springs_, n_atoms), corners(centres_, n_atoms), of_atom(parts_.select(1, 1), n_atoms),
+      of_bead(parts_.select(1, 0), n_beads);
+  with_scalar_of(atoms, [&](auto scalar) {
+    using T = decltype(scalar);
+    const Tensor workspace = cuda_workspace(atoms, [&] { return cuda::descent_workspace<T>(batch, n_atoms, n_beads); });
+    const DescentArguments<T> args{
+        .batch = batch,
+        .atoms = n_atoms,
+        .springs = springs.size(0),
+        .centres = centres.size(0),
+        .links = links.size(-2),
+        .parts = parts.size(0),
+        .beads = n_beads,
+        .steps = steps,
+        .settings = {T(step_size), T(momentum), T(largest_step), T(1e-9)},
+        .slope = slope_.const_data_ptr<T>(),
+        .spring = springs_.const_data_ptr<int64_t>(),
+        .spring_length = spring_length_.const_data_ptr<T>(),
+        .spring_stiffness = spring_stiffness_.const_data_ptr<T>(),
+        .centre = centres_.const_data_ptr<int64_t>(),
+        .volume = volume_.const_data_ptr<T>(),
+        .volume_stiffness = volume_stiffness_.const_data_ptr<T>(),
+        .link = links_.const_data_ptr<int64_t>(),
+        .link_length = link_length_.const_data_ptr<T>(),
+        .link_stiffness = link_stiffness_.const_data_ptr<T>(),
+        .part = parts_.const_data_ptr<int64_t>(),
+        .weight = weight_.const_data_ptr<T>(),
+        .pull = pull_.const_data_ptr<T>(),
+        .bead = beads_.const_data_ptr<T>(),
+        .tolerance = tolerance_.const_data_ptr<T>(),
+        .ends_of_atom = ends.places(),
+        .corners_of_atom = corners.places(),
+        .parts_of_atom = of_atom.places(),
+        .parts_of_bead = of_bead.places(),
+        .workspace = static_cast<char*>(workspace.mutable_data_ptr()),
+        .place = place_.mutable_data_ptr<T>(),
+        .before = last_.mutable_data_ptr<T>(),
+    };
+    launch(atoms, [&] { cpu::descend_onto_beads(args); }, [&](void* s) { cuda::descend_onto_beads(args, s); });
+  });
+  return {place, last};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(backmap, m) {
+  register_operator<&descend_onto_beads, &empty_descend_onto_beads, NotDifferentiable>(
+      m,
+      "descend_onto_beads(Tensor atoms, Tensor before, Tensor slope, Tensor springs, Tensor spring_length, "
+      "Tensor spring_stiffness, Tensor centres, Tensor volume, Tensor volume_stiffness, Tensor links, "
+      "Tensor link_length, Tensor link_stiffness, Tensor parts, Tensor weight, Tensor pull, Tensor beads, "
+      "Tensor tolerance, int steps, float step_size, float momentum, float largest_step) "
+      "-> (Tensor atoms_after, Tensor atoms_before)");
+}
+
+}  // namespace backmap
