@@ -66,7 +66,7 @@ class CAlphaPosterior(nn.Module):
     largest_step_nm: Final = 0.04
     contact_distance_nm: Final = 0.45
     contact_strength_kt_per_nm2: Final = 600.0
-    little_noise_nm: Final = 0.03
+    little_noise_nm: Final = 0.05
     steps_of_little_noise: Final = 40
     steps_of_much_noise: Final = 200
 

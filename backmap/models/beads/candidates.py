@@ -9,7 +9,7 @@ from backmap.models.beads.evidence import BeadEvidence, weighted_sum
 CANDIDATES_PER_CHOICE = 3
 """Candidates drawn for each one that is left to choose from by overlaps."""
 
-MISFIT_NM = 0.02
+MISFIT_NM = 0.01
 """Deviation of a bead that the fit of atoms to beads removes without strain."""
 
 _AHEAD_PER_BOND_NM, _SPREAD_PER_BOND_NM = 0.06, 0.08

@@ -20,7 +20,7 @@ from backmap.models.beads.volumes import volumes
 from backmap.models.chain import Chain
 from backmap.models.protein.side_chains import handed_centres, wrong_hand_of
 
-_STIFFNESS_KT_PER_NM2 = 20_000.0, 16_000.0, 3_000.0
+_STIFFNESS_KT_PER_NM2 = 80_000.0, 64_000.0, 3_000.0
 """Of bonds, distances across angles, and overlaps."""
 
 _TORSION_KT_PER_NM2 = 2_000.0
@@ -41,8 +41,8 @@ class BeadFit(nn.Module):
     handed: Tensor
     slots: Final = ATOM_SLOTS
     glycine: Final = RESIDUE_INDEX["GLY"]
-    steps: Final = 30
-    steps_per_search: Final = 3
+    steps: Final = 90
+    steps_per_search: Final = 9
     """Steps for which the forces of overlaps, whose search takes most of the time, are kept."""
     overlaps: Final = _OVERLAPS
 
@@ -53,7 +53,7 @@ class BeadFit(nn.Module):
     torsion_kt_per_nm6: Final = 5e6
 
     # Steps along the force in kT/nm, about one over the largest curvature of the energy.
-    step_size_nm2: Final = 3.5e-6
+    step_size_nm2: Final = 1.2e-6
     momentum: Final = MOMENTUM
     largest_step_nm: Final = LARGEST_STEP_NM
     stiffness: Final = (*_STIFFNESS_KT_PER_NM2[:2], _TORSION_KT_PER_NM2)
