@@ -10,9 +10,9 @@ namespace backmap {
 // What scalars and vectors compute in different ways; csrc/cpu adds vectors.
 template <typename N>
 struct Elementary {
-  static BACKMAP_HD N root(N v) { return std::sqrt(v); }
-  static BACKMAP_HD N smaller(N a, N b) { return a < b ? a : b; }
-  static BACKMAP_HD N larger(N a, N b) { return a > b ? a : b; }
+  static BACKMAP_HD N root(const N& v) { return std::sqrt(v); }
+  static BACKMAP_HD N smaller(const N& a, const N& b) { return a < b ? a : b; }
+  static BACKMAP_HD N larger(const N& a, const N& b) { return a > b ? a : b; }
 };
 
 template <typename N>
@@ -22,13 +22,13 @@ struct DescentSettings {
 };
 
 template <typename N>
-BACKMAP_HD N length_of(const Vec3<N>& v, N least) {
+BACKMAP_HD N length_of(const Vec3<N>& v, const N& least) {
   return Elementary<N>::larger(Elementary<N>::root(dot(v, v)), least);
 }
 
 // Gradient of stiffness (|d| - length)^2 with respect to the atom that d points to.
 template <typename N>
-BACKMAP_HD Vec3<N> spring_gradient(const Vec3<N>& d, N length, N stiffness, N least) {
+BACKMAP_HD Vec3<N> spring_gradient(const Vec3<N>& d, const N& length, const N& stiffness, const N& least) {
   const N found = length_of(d, least);
   return ((stiffness + stiffness) * (found - length) / found) * d;
 }
@@ -37,7 +37,7 @@ BACKMAP_HD Vec3<N> spring_gradient(const Vec3<N>& d, N length, N stiffness, N le
 // product of the vectors from the centre to the others.
 template <typename N>
 BACKMAP_HD Vec3<N> volume_gradient(int64_t corner, const Vec3<N>& centre, const Vec3<N>& a, const Vec3<N>& b,
-                                   const Vec3<N>& c, N volume, N stiffness) {
+                                   const Vec3<N>& c, const N& volume, const N& stiffness) {
   const Vec3<N> first = a - centre, second = b - centre, third = c - centre;
   const Vec3<N> by_third = cross(first, second);
   const N force = (stiffness + stiffness) * (dot(by_third, third) - volume);
@@ -58,7 +58,7 @@ BACKMAP_HD Vec3<N> step_down(const Vec3<N>& ahead, const Vec3<N>& gradient, cons
 
 // The part of the way to a bead that its tolerance does not excuse.
 template <typename N>
-BACKMAP_HD Vec3<N> beyond_tolerance(const Vec3<N>& away, N tolerance, N least) {
+BACKMAP_HD Vec3<N> beyond_tolerance(const Vec3<N>& away, const N& tolerance, const N& least) {
   const N distance = length_of(away, least);
   return (Elementary<N>::larger(distance - tolerance, distance - distance) / distance) * away;
 }

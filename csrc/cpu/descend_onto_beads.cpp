@@ -28,16 +28,39 @@ namespace {
 
 constexpr int64_t atoms_per_thread = 4096;  // fewer are not worth a thread
 
-// Numbers of a block of frames: the n-th numbers of all its frames lie side by side.
+// Numbers of one frame, or of as many as a vector has lanes.
 template <typename T>
+struct OneFrame {
+  using Scalar = T;
+  using Number = T;
+  static constexpr int64_t frames = 1;
+  static BACKMAP_HD T load(const T* p) { return *p; }
+  static BACKMAP_HD void store(T* p, T v) { *p = v; }
+  static BACKMAP_HD T same(T v) { return v; }
+};
+template <typename T>
+struct FramePerLane {
+  using Scalar = T;
+  using Number = Lanes<T>;
+  static constexpr int64_t frames = lane_count<T>;
+  static BACKMAP_HD Number load(const T* p) { return load_lanes(p); }
+  static BACKMAP_HD void store(T* p, const Number& v) { store_lanes(p, v); }
+  static BACKMAP_HD Number same(T v) { return broadcast(v); }
+};
+
+// Numbers of a block of frames: the n-th numbers of all its frames lie side by side.
+template <typename Width>
 class BlockArray {
  public:
-  explicit BlockArray(int64_t size) : values_(size * lane_count<T>) {}
+  using T = typename Width::Scalar;
+  using N = typename Width::Number;
 
-  BACKMAP_HD Lanes<T> get(int64_t n) const { return load_lanes(values_.data() + n * lane_count<T>); }
-  BACKMAP_HD void set(int64_t n, const Lanes<T>& value) { store_lanes(values_.data() + n * lane_count<T>, value); }
-  BACKMAP_HD Vec3<Lanes<T>> point(int64_t n) const { return {get(3 * n), get(3 * n + 1), get(3 * n + 2)}; }
-  BACKMAP_HD void set_point(int64_t n, const Vec3<Lanes<T>>& v) {
+  explicit BlockArray(int64_t size) : values_(size * Width::frames) {}
+
+  BACKMAP_HD N get(int64_t n) const { return Width::load(values_.data() + n * Width::frames); }
+  BACKMAP_HD void set(int64_t n, const N& value) { Width::store(values_.data() + n * Width::frames, value); }
+  BACKMAP_HD Vec3<N> point(int64_t n) const { return {get(3 * n), get(3 * n + 1), get(3 * n + 2)}; }
+  BACKMAP_HD void set_point(int64_t n, const Vec3<N>& v) {
     set(3 * n, v.x);
     set(3 * n + 1, v.y);
     set(3 * n + 2, v.z);
@@ -48,14 +71,14 @@ class BlockArray {
 
   // From and to arrays with one row of `size` numbers per frame. Lanes without a frame repeat the first one.
   void read(const T* rows, int64_t size, int64_t frames) {
-    for (int64_t lane = 0; lane < lane_count<T>; ++lane) {
+    for (int64_t lane = 0; lane < Width::frames; ++lane) {
       const T* row = rows + (lane < frames ? lane : 0) * size;
-      for (int64_t n = 0; n < size; ++n) values_[n * lane_count<T> + lane] = row[n];
+      for (int64_t n = 0; n < size; ++n) values_[n * Width::frames + lane] = row[n];
     }
   }
   void write(T* rows, int64_t size, int64_t frames) const {
     for (int64_t lane = 0; lane < frames; ++lane)
-      for (int64_t n = 0; n < size; ++n) rows[lane * size + n] = values_[n * lane_count<T> + lane];
+      for (int64_t n = 0; n < size; ++n) rows[lane * size + n] = values_[n * Width::frames + lane];
   }
 
  private:
@@ -63,11 +86,14 @@ class BlockArray {
 };
 
 // A block of frames as it descends.
-template <typename T>
+template <typename Width>
 struct Block {
+  using T = typename Width::Scalar;
+  using N = typename Width::Number;
+
   const DescentArguments<T>& args;
-  BlockArray<T> slope, spring_length, volume, bead, tolerance;
-  BlockArray<T> place, before, ahead, gradient, way;
+  BlockArray<Width> slope, spring_length, volume, bead, tolerance;
+  BlockArray<Width> place, before, ahead, gradient, way;
 
   explicit Block(const DescentArguments<T>& a)
       : args(a),
@@ -97,37 +123,37 @@ struct Block {
     before.write(args.before + 3 * args.atoms * first, 3 * args.atoms, frames);
   }
 
-  BACKMAP_HD DescentSettings<Lanes<T>> settings() const {
+  BACKMAP_HD DescentSettings<N> settings() const {
     const DescentSettings<T>& s = args.settings;
-    return {broadcast(s.step_size), broadcast(s.momentum), broadcast(s.largest_step), broadcast(s.least)};
+    return {Width::same(s.step_size), Width::same(s.momentum), Width::same(s.largest_step), Width::same(s.least)};
   }
 };
 
 // ---- Passes over atoms and beads from `begin` to `end` -----------------------------------------
 
-template <typename T>
-BACKMAP_HD void pass_look_ahead(Block<T>& block, int64_t begin, int64_t end) {
+template <typename Width>
+BACKMAP_HD void pass_look_ahead(Block<Width>& block, int64_t begin, int64_t end) {
   const auto settings = block.settings();
   for (int64_t atom = begin; atom < end; ++atom)
     block.ahead.set_point(atom, look_ahead(block.place.point(atom), block.before.point(atom), settings));
 }
 
-template <typename T>
-BACKMAP_HD void pass_gradient(Block<T>& block, int64_t begin, int64_t end) {
+template <typename Width>
+BACKMAP_HD void pass_gradient(Block<Width>& block, int64_t begin, int64_t end) {
   const auto least = block.settings().least;
   const auto at = [&](int64_t atom) __attribute__((always_inline)) { return block.ahead.point(atom); };
-  const auto of = [&](const T* array, int64_t n) __attribute__((always_inline)) {
+  const auto of = [&](const auto* array, int64_t n) __attribute__((always_inline)) {
     return array == block.args.volume ? block.volume.get(n) : block.spring_length.get(n);
   };
-  const auto shared = [](T value) __attribute__((always_inline)) { return broadcast(value); };
+  const auto shared = [](auto value) __attribute__((always_inline)) { return Width::same(value); };
   for (int64_t atom = begin; atom < end; ++atom)
-    block.gradient.set_point(atom,
-                             gradient_of<Lanes<T>>(block.args, atom, block.slope.point(atom), least, at, of, shared));
+    block.gradient.set_point(
+        atom, gradient_of<typename Width::Number>(block.args, atom, block.slope.point(atom), least, at, of, shared));
 }
 
 // Afterwards, `before` is where atoms were, and `place` where the step leads before beads pull.
-template <typename T>
-BACKMAP_HD void pass_step(Block<T>& block, int64_t begin, int64_t end) {
+template <typename Width>
+BACKMAP_HD void pass_step(Block<Width>& block, int64_t begin, int64_t end) {
   const auto settings = block.settings();
   for (int64_t atom = begin; atom < end; ++atom) {
     block.before.set_point(atom, block.place.point(atom));
@@ -135,50 +161,56 @@ BACKMAP_HD void pass_step(Block<T>& block, int64_t begin, int64_t end) {
   }
 }
 
-template <typename T>
-BACKMAP_HD void pass_beads(Block<T>& block, int64_t begin, int64_t end) {
+template <typename Width>
+BACKMAP_HD void pass_beads(Block<Width>& block, int64_t begin, int64_t end) {
   const auto least = block.settings().least;
   const auto at = [&](int64_t atom) __attribute__((always_inline)) { return block.place.point(atom); };
-  const auto shared = [](T value) __attribute__((always_inline)) { return broadcast(value); };
+  const auto shared = [](auto value) __attribute__((always_inline)) { return Width::same(value); };
   for (int64_t bead = begin; bead < end; ++bead)
-    block.way.set_point(bead, way_to_bead<Lanes<T>>(block.args, bead, block.bead.point(bead), block.tolerance.get(bead),
-                                                    least, at, shared));
+    block.way.set_point(bead, way_to_bead<typename Width::Number>(block.args, bead, block.bead.point(bead),
+                                                                  block.tolerance.get(bead), least, at, shared));
 }
 
-template <typename T>
-BACKMAP_HD void pass_pull(Block<T>& block, int64_t begin, int64_t end) {
+template <typename Width>
+BACKMAP_HD void pass_pull(Block<Width>& block, int64_t begin, int64_t end) {
   const auto way = [&](int64_t bead) __attribute__((always_inline)) { return block.way.point(bead); };
-  const auto shared = [](T value) __attribute__((always_inline)) { return broadcast(value); };
+  const auto shared = [](auto value) __attribute__((always_inline)) { return Width::same(value); };
   for (int64_t atom = begin; atom < end; ++atom)
-    block.place.set_point(atom, pulled<Lanes<T>>(block.args, atom, block.place.point(atom), way, shared));
+    block.place.set_point(atom, pulled<typename Width::Number>(block.args, atom, block.place.point(atom), way, shared));
 }
 
-#define BACKMAP_PASS(name)                                                                                      \
-  BACKMAP_CLONES void name(Block<float>& block, int64_t begin, int64_t end) { pass_##name(block, begin, end); } \
-  BACKMAP_CLONES void name(Block<double>& block, int64_t begin, int64_t end) { pass_##name(block, begin, end); }
+#define BACKMAP_PASS_OF(name, Width) \
+  BACKMAP_CLONES void name(Block<Width>& block, int64_t begin, int64_t end) { pass_##name(block, begin, end); }
+#define BACKMAP_PASS(name)                   \
+  BACKMAP_PASS_OF(name, OneFrame<float>)     \
+  BACKMAP_PASS_OF(name, OneFrame<double>)    \
+  BACKMAP_PASS_OF(name, FramePerLane<float>) \
+  BACKMAP_PASS_OF(name, FramePerLane<double>)
 BACKMAP_PASS(look_ahead)
 BACKMAP_PASS(gradient)
 BACKMAP_PASS(step)
 BACKMAP_PASS(beads)
 BACKMAP_PASS(pull)
 #undef BACKMAP_PASS
+#undef BACKMAP_PASS_OF
 
 // Adds the gradients of the links of a block's frames; there are few.
-template <typename T>
-void add_links(Block<T>& block, int64_t first, int64_t frames) {
+template <typename Width>
+void add_links(Block<Width>& block, int64_t first, int64_t frames) {
+  using T = typename Width::Scalar;
   const DescentArguments<T>& args = block.args;
   for (int64_t lane = 0; lane < frames; ++lane) {
     const T* ahead = block.ahead.of_lane(lane);
     T* gradient = block.gradient.of_lane(lane);
     const auto at = [&](int64_t atom) {
-      const T* p = ahead + 3 * lane_count<T> * atom;
-      return Vec3<T>{p[0], p[lane_count<T>], p[2 * lane_count<T>]};
+      const T* p = ahead + 3 * Width::frames * atom;
+      return Vec3<T>{p[0], p[Width::frames], p[2 * Width::frames]};
     };
     const auto add = [&](int64_t atom, const Vec3<T>& v) {
-      T* p = gradient + 3 * lane_count<T> * atom;
+      T* p = gradient + 3 * Width::frames * atom;
       p[0] += v.x;
-      p[lane_count<T>] += v.y;
-      p[2 * lane_count<T>] += v.z;
+      p[Width::frames] += v.y;
+      p[2 * Width::frames] += v.z;
     };
     for (int64_t link = args.links * (first + lane); link < args.links * (first + lane + 1); ++link) {
       const int64_t one = args.link[2 * link], other = args.link[2 * link + 1];
@@ -191,18 +223,17 @@ void add_links(Block<T>& block, int64_t first, int64_t frames) {
   }
 }
 
-}  // namespace
-
-template <typename T>
-void descend_onto_beads(const DescentArguments<T>& args) {
-  const int64_t blocks = (args.batch + lane_count<T> - 1) / lane_count<T>;
-  parallel_frames(blocks, args.atoms, atoms_per_thread, [&](int64_t begin, int64_t end) {
-    Block<T> block(args);
-    const auto over = [&](int64_t count, void (*pass)(Block<T>&, int64_t, int64_t)) {
+// Frames from `begin` to `end`, in blocks.
+template <typename Width>
+void descend(const DescentArguments<typename Width::Scalar>& args, int64_t begin, int64_t end) {
+  const int64_t blocks = (end - begin + Width::frames - 1) / Width::frames;
+  parallel_frames(blocks, args.atoms, atoms_per_thread, [&](int64_t first_block, int64_t last_block) {
+    Block<Width> block(args);
+    const auto over = [&](int64_t count, void (*pass)(Block<Width>&, int64_t, int64_t)) {
       parallel_ranges(count, atoms_per_thread, [&](int64_t from, int64_t to) { pass(block, from, to); });
     };
-    for (int64_t b = begin; b < end; ++b) {
-      const int64_t first = b * lane_count<T>, frames = std::min(lane_count<T>, args.batch - first);
+    for (int64_t b = first_block; b < last_block; ++b) {
+      const int64_t first = begin + b * Width::frames, frames = std::min(Width::frames, end - first);
       block.read(first, frames);
       for (int64_t n = 0; n < args.steps; ++n) {
         over(args.atoms, look_ahead);
@@ -215,6 +246,17 @@ void descend_onto_beads(const DescentArguments<T>& args) {
       block.write(first, frames);
     }
   });
+}
+
+}  // namespace
+
+template <typename T>
+void descend_onto_beads(const DescentArguments<T>& args) {
+  constexpr int64_t worth_lanes = lane_count<T> / 2;  // frames; fewer are faster one by one
+  const int64_t left_over = args.batch % lane_count<T>;
+  const int64_t in_lanes = left_over < worth_lanes ? args.batch - left_over : args.batch;
+  descend<FramePerLane<T>>(args, 0, in_lanes);
+  descend<OneFrame<T>>(args, in_lanes, args.batch);
 }
 
 template void descend_onto_beads(const DescentArguments<float>&);

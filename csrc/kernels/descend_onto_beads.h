@@ -46,46 +46,49 @@ struct DescentArguments {
 // Gradient of an atom by its springs and volumes and by `slope`. `at(atom)` is where an atom is, `of(array, n)` the
 // n-th value of an array of this frame, `shared(value)` one number of all frames.
 template <typename N, typename T, typename At, typename Of, typename Shared>
-BACKMAP_HD Vec3<N> gradient_of(const DescentArguments<T>& args, int64_t atom, Vec3<N> slope, N least, const At& at,
-                               const Of& of, const Shared& shared) {
+BACKMAP_HD Vec3<N> gradient_of(const DescentArguments<T>& args, int64_t atom, const Vec3<N>& slope, const N& least,
+                               const At& at, const Of& of, const Shared& shared) {
   const Vec3<N> own = at(atom);
+  Vec3<N> gradient = slope;
   const PlacesByItem ends = args.ends_of_atom, corners = args.corners_of_atom;
   for (int64_t n = ends.start[atom]; n < ends.start[atom + 1]; ++n) {
     const int64_t end = ends.entry[n], spring = end / 2, other = args.spring[end ^ 1];
-    slope += spring_gradient<N>(own - at(other), of(args.spring_length, spring), shared(args.spring_stiffness[spring]),
-                                least);
+    gradient += spring_gradient<N>(own - at(other), of(args.spring_length, spring),
+                                   shared(args.spring_stiffness[spring]), least);
   }
   for (int64_t n = corners.start[atom]; n < corners.start[atom + 1]; ++n) {
     const int64_t corner = corners.entry[n], centre = corner / 4;
     const int64_t* four = args.centre + 4 * centre;
-    slope += volume_gradient<N>(corner % 4, at(four[0]), at(four[1]), at(four[2]), at(four[3]), of(args.volume, centre),
-                                shared(args.volume_stiffness[centre]));
+    gradient += volume_gradient<N>(corner % 4, at(four[0]), at(four[1]), at(four[2]), at(four[3]),
+                                   of(args.volume, centre), shared(args.volume_stiffness[centre]));
   }
-  return slope;
+  return gradient;
 }
 
-// The way (of all frames of N) from the image of a bead to the bead, as far as its tolerance does not excuse it.
+// The way from the image of a bead to its `place`, as far as its tolerance does not excuse it.
 template <typename N, typename T, typename At, typename Shared>
-BACKMAP_HD Vec3<N> way_to_bead(const DescentArguments<T>& args, int64_t bead, Vec3<N> place, N tolerance, N least,
-                               const At& at, const Shared& shared) {
+BACKMAP_HD Vec3<N> way_to_bead(const DescentArguments<T>& args, int64_t bead, const Vec3<N>& place, const N& tolerance,
+                               const N& least, const At& at, const Shared& shared) {
   const PlacesByItem parts = args.parts_of_bead;
+  Vec3<N> away = place;
   for (int64_t n = parts.start[bead]; n < parts.start[bead + 1]; ++n) {
     const int64_t part = parts.entry[n];
-    place -= shared(args.weight[part]) * at(args.part[2 * part + 1]);
+    away -= shared(args.weight[part]) * at(args.part[2 * part + 1]);
   }
-  return beyond_tolerance<N>(place, tolerance, least);
+  return beyond_tolerance<N>(away, tolerance, least);
 }
 
 // Where an atom is once its beads have pulled it. `way(bead)` is from way_to_bead().
 template <typename N, typename T, typename Way, typename Shared>
-BACKMAP_HD Vec3<N> pulled(const DescentArguments<T>& args, int64_t atom, Vec3<N> place, const Way& way,
+BACKMAP_HD Vec3<N> pulled(const DescentArguments<T>& args, int64_t atom, const Vec3<N>& place, const Way& way,
                           const Shared& shared) {
   const PlacesByItem parts = args.parts_of_atom;
+  Vec3<N> moved = place;
   for (int64_t n = parts.start[atom]; n < parts.start[atom + 1]; ++n) {
     const int64_t part = parts.entry[n];
-    place += shared(args.pull[part]) * way(args.part[2 * part]);
+    moved += shared(args.pull[part]) * way(args.part[2 * part]);
   }
-  return place;
+  return moved;
 }
 
 BACKMAP_LAUNCHERS(descend_onto_beads, DescentArguments);

@@ -1,6 +1,9 @@
 // Descent of atoms whose weighted means stay on beads: from tensors to launchers.
 #include "kernels/descend_onto_beads.h"
 
+#include <numeric>
+#include <vector>
+
 #include "torch/checks.h"
 #include "torch/launch.h"
 #include "torch/register.h"
@@ -71,15 +74,30 @@ Tensors2 empty_descend_onto_beads(const Tensor& atoms, const Tensor& before, con
 class Grouped {
  public:
   Grouped(const Tensor& items, int64_t n_items) {
-    const Tensor flat = items.flatten();
-    order_ = at::argsort(flat, /*stable=*/true, /*dim=*/0);
-    const Tensor bounds = at::arange(n_items + 1, flat.options());
-    start_ = at::searchsorted(flat.index_select(0, order_), bounds);
+    const Tensor flat = items.flatten().contiguous();
+    if (flat.is_cpu()) {
+      count(flat, n_items);
+    } else {
+      order_ = at::argsort(flat, /*stable=*/true, /*dim=*/0);
+      start_ = at::searchsorted(flat.index_select(0, order_), at::arange(n_items + 1, flat.options()));
+    }
   }
 
   PlacesByItem places() const { return {start_.const_data_ptr<int64_t>(), order_.const_data_ptr<int64_t>()}; }
 
  private:
+  // In linear time; items are in range.
+  void count(const Tensor& flat, int64_t n_items) {
+    order_ = at::empty_like(flat);
+    start_ = at::zeros({n_items + 1}, flat.options());
+    const int64_t* item = flat.const_data_ptr<int64_t>();
+    int64_t *order = order_.mutable_data_ptr<int64_t>(), *start = start_.mutable_data_ptr<int64_t>();
+    for (int64_t n = 0; n < flat.numel(); ++n) ++start[item[n] + 1];
+    std::partial_sum(start, start + n_items + 1, start);
+    std::vector<int64_t> next(start, start + n_items);
+    for (int64_t n = 0; n < flat.numel(); ++n) order[next[item[n]]++] = n;
+  }
+
   Tensor order_, start_;
 };
 

@@ -10,6 +10,7 @@
 #include "kernels/c_alphas.h"
 #include "kernels/canonical_alignment.h"
 #include "kernels/density_to_coordinates.h"
+#include "kernels/descend_onto_beads.h"
 #include "kernels/encode_neighbourhood.h"
 #include "kernels/least_overlap.h"
 #include "kernels/molecular_mechanics.h"
@@ -453,6 +454,85 @@ void test_rotamers(int64_t batch, int64_t torsions, int64_t width, int64_t bins)
              on_cuda = run([](const auto& a) { cuda::step_rotamers(a, nullptr); }, firsts[1]);
   check(difference(on_cpu, on_cuda) < tolerance<T>, "step_rotamers: torsions");
   check(firsts[0] == firsts[1], "step_rotamers: first to leave");
+}
+
+// ---- Descent onto beads ------------------------------------------------------------------------
+
+// Places in a list by item.
+struct Grouped {
+  std::vector<int64_t> start, entry;
+
+  Grouped(const std::vector<int64_t>& items, int64_t n_items) : start(n_items + 1, 0) {
+    for (int64_t item = 0; item < n_items; ++item) {
+      for (size_t place = 0; place < items.size(); ++place)
+        if (items[place] == item) entry.push_back(place);
+      start[item + 1] = entry.size();
+    }
+  }
+  PlacesByItem places() const { return {start.data(), entry.data()}; }
+};
+
+template <typename T>
+void test_descent(int64_t batch, int64_t atoms, int64_t springs, int64_t centres, int64_t links, int64_t beads,
+                  int64_t parts) {
+  Random random{unsigned(batch + atoms)};
+  const auto place = random.uniforms<T>(batch * atoms * 3, -1, 1), before = random.uniforms<T>(place.size(), -1, 1),
+             slope = random.uniforms<T>(place.size(), -1, 1), length = random.uniforms<T>(batch * springs, 0, 1),
+             stiffness = random.uniforms<T>(springs, 0, 1), volume = random.uniforms<T>(batch * centres, -1, 1),
+             volume_stiffness = random.uniforms<T>(centres, 0, 1),
+             link_length = random.uniforms<T>(batch * links, 0, 1),
+             link_stiffness = random.uniforms<T>(batch * links, 0, 1), weight = random.uniforms<T>(parts, 0, 1),
+             pull = random.uniforms<T>(parts, 0, T(0.1)), bead = random.uniforms<T>(batch * beads * 3, -1, 1),
+             allowed = random.uniforms<T>(batch * beads, 0, T(0.1));
+  const auto spring = random.integers(2 * springs, 0, atoms), centre = random.integers(4 * centres, 0, atoms),
+             link = random.integers(2 * batch * links, -1, atoms), of_bead = random.integers(parts, 0, beads),
+             of_atom = random.integers(parts, 0, atoms);
+  std::vector<int64_t> part;
+  for (int64_t p = 0; p < parts; ++p) part.insert(part.end(), {of_bead[p], of_atom[p]});
+  const Grouped ends(spring, atoms), corners(centre, atoms), parts_of_atom(of_atom, atoms),
+      parts_of_bead(of_bead, beads);
+  std::vector<char> workspace(cuda::descent_workspace<T>(batch, atoms, beads), 77);
+  const auto run = [&](auto&& launch) {
+    auto now = place, last = before;
+    const DescentSettings<T> settings{T(0.01), T(0.9), T(0.05), T(1e-9)};
+    const int64_t steps = 3;
+    launch(DescentArguments<T>{batch,
+                               atoms,
+                               springs,
+                               centres,
+                               links,
+                               parts,
+                               beads,
+                               steps,
+                               settings,
+                               slope.data(),
+                               spring.data(),
+                               length.data(),
+                               stiffness.data(),
+                               centre.data(),
+                               volume.data(),
+                               volume_stiffness.data(),
+                               link.data(),
+                               link_length.data(),
+                               link_stiffness.data(),
+                               part.data(),
+                               weight.data(),
+                               pull.data(),
+                               bead.data(),
+                               allowed.data(),
+                               ends.places(),
+                               corners.places(),
+                               parts_of_atom.places(),
+                               parts_of_bead.places(),
+                               workspace.data(),
+                               now.data(),
+                               last.data()});
+    now.insert(now.end(), last.begin(), last.end());
+    return now;
+  };
+  const auto on_cpu = run([](const auto& a) { cpu::descend_onto_beads(a); }),
+             on_cuda = run([](const auto& a) { cuda::descend_onto_beads(a, nullptr); });
+  check(difference(on_cpu, on_cuda) < tolerance<T>, "descend_onto_beads");
 }
 
 // ---- Side chains on ideal bonds ----------------------------------------------------------------
@@ -917,6 +997,10 @@ void test_all() {
   test_placement_of_side_chains<T>(3, 1, 0, 1, true);
   test_placement_of_side_chains<T>(0, 2, 4, 10, false);
   test_placement_of_side_chains<T>(2, 0, 4, 10, false);
+  test_descent<T>(9, 30, 40, 10, 3, 6, 20);
+  test_descent<T>(1, 300, 400, 100, 0, 60, 200);
+  test_descent<T>(3, 1, 0, 0, 0, 1, 0);
+  test_descent<T>(0, 30, 40, 10, 3, 6, 20);
   test_rotamers<T>(50, 4, 20, 36);
   test_rotamers<T>(150, 2, 3, 5);  // several threads
   test_rotamers<T>(3, 3, 0, 1);
