@@ -38,9 +38,9 @@ def descend_onto_beads(
         y = x + momentum (x - x_before)
         x_before, x = x, y - step_size gradient(y)
 
-    in which no atom moves farther from y than ``largest_step``. Then each bead pulls its atoms: with d the vector
-    from the weighted sum of its atoms to the bead, shortened by ``tolerance``, each atom moves by the sum of
-    ``pull d`` over its beads.
+    in which no atom moves farther from y than ``largest_step``. Then each bead pulls its atoms: with d the
+    vector from the weighted sum of its atoms to the bead, shortened by ``tolerance``, each atom moves by the sum
+    of ``pull d`` over its beads.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ def descend_onto_beads(
 
     Notes
     -----
-    For inference only: there is no gradient. Frames are independent of each other, and the same frame gives the
-    same result in every batch and for any number of threads.
+    For inference only: there is no gradient. Frames are independent of each other, and the same frame gives
+    the same result in every batch and for any number of threads.
     """
     return torch.ops.backmap.descend_onto_beads(
         atoms,

@@ -1019,10 +1019,14 @@ def descend_onto_beads(
     linked = (links >= 0).all(dim=-1)
 
     def energy(place: Tensor) -> Tensor:
-        distance = torch.linalg.vector_norm(place[..., springs[:, 0], :] - place[..., springs[:, 1], :], dim=-1)
+        distance = torch.linalg.vector_norm(
+            place[..., springs[:, 0], :] - place[..., springs[:, 1], :], dim=-1
+        )
         ends = place.gather(-2, links.clamp_min(0).flatten(-2)[..., None].expand(*links.shape[:-2], -1, 3))
         apart = torch.linalg.vector_norm(ends[..., 0::2, :] - ends[..., 1::2, :], dim=-1)
-        first, second, third = (place[..., centres[:, k], :] - place[..., centres[:, 0], :] for k in (1, 2, 3))
+        first, second, third = (
+            place[..., centres[:, k], :] - place[..., centres[:, 0], :] for k in (1, 2, 3)
+        )
         spanned = _dot(torch.linalg.cross(first, second), third)[..., 0]
         return (
             (slope * place).sum()

@@ -58,7 +58,7 @@ def test_each_representation_of_crambin_is_built(file, options, mapping, tmp_pat
 
 @pytest.mark.parametrize(
     ("mapping", "unused"),
-    [("awsem", "O, CB"), ("backbone", "N, C, O"), ("backbone+c-beta", "N, C, O, CB"), ("c-alpha", "")],
+    [("backbone", "N, C, O"), ("backbone+c-beta", "N, C, O, CB"), ("c-alpha", "")],
 )
 def test_atoms_of_the_backbone_that_are_not_used_are_named(mapping, unused, tmp_path, capsys):
     """With the option that uses them; with it, or where C-alphas are asked for, nothing is said."""
@@ -73,6 +73,23 @@ def test_atoms_of_the_backbone_that_are_not_used_are_named(mapping, unused, tmp_
         message = capsys.readouterr().err
         assert (line in message) == (not options and bool(unused))
         assert ("are not used" in message) == (line in message)
+
+
+def test_beads_of_awsem_are_recognised(tmp_path, capsys):
+    """CA, CB and O, which no file of atoms has without N and C; with a missing one they are atoms."""
+    beads, output = tmp_path / "beads.pdb", tmp_path / "atoms.pdb"
+    assert main(["coarse-grain", str(EXAMPLE), "--beads", "awsem", "-o", str(beads)]) == 0
+    record = output.with_name("atoms.pdb.backmap.json")
+    for options, mapping in (([], "awsem"), (["--overwrite", "--beads", "c-alpha"], "c-alpha")):
+        assert reconstruct(beads, output, *options) == 0
+        assert "are not used" not in capsys.readouterr().err
+        assert json.loads(record.read_text()).get("bead_mapping", "c-alpha") == mapping
+    assert reconstruct(beads, output, "--overwrite", "--keep-given") == 2
+    lines = beads.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line[12:16].strip() == "O")
+    beads.write_text("\n".join(lines[:first] + lines[first + 1 :]))
+    assert reconstruct(beads, output, "--overwrite") == 0
+    assert "its atoms O, CB are not used" in capsys.readouterr().err
 
 
 def test_nothing_is_said_of_complete_structures(tmp_path, capsys):

@@ -102,7 +102,12 @@ def test_steps_may_be_taken_in_parts():
 
 
 def test_no_atom_moves_farther_than_the_largest_step():
-    args = arguments() | {"momentum": 0.0, "steps": 1, "largest_step": 1e-4, "parts": torch.zeros(0, 2).long()}
+    args = arguments() | {
+        "momentum": 0.0,
+        "steps": 1,
+        "largest_step": 1e-4,
+        "parts": torch.zeros(0, 2).long(),
+    }
     args |= {"weight": torch.zeros(0).double(), "pull": torch.zeros(0).double(), "step_size": 1.0}
     after, before = operator(**args)
     assert torch.equal(before, args["atoms"])
@@ -111,7 +116,9 @@ def test_no_atom_moves_farther_than_the_largest_step():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_number_of_threads_does_not_matter(threads):
-    args = descent((1,), torch.float32, atoms=9000, springs=9000, centres=900, links=3, beads=5000, parts=9000)
+    args = descent(
+        (1,), torch.float32, atoms=9000, springs=9000, centres=900, links=3, beads=5000, parts=9000
+    )
     args |= {"step_size": 1e-3}
     before = torch.get_num_threads()
     try:
@@ -138,7 +145,9 @@ def test_opcheck():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_cuda_matches_cpu(cuda, to_device, dtype):
     args = arguments(batch=(50,), dtype=dtype)
-    for found, expected in zip(operator(*to_device(list(args.values()), cuda)), operator(**args), strict=True):
+    for found, expected in zip(
+        operator(*to_device(list(args.values()), cuda)), operator(**args), strict=True
+    ):
         torch.testing.assert_close(found.cpu(), expected)
 
 

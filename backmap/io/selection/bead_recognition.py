@@ -23,7 +23,7 @@ _Kind = tuple[str, frozenset[str]]
 
 
 def recognise_mapping(protein: Sequence[tuple[str, ResidueRecord]], file: str) -> BeadMapping | None:
-    """Find the shipped mapping whose beads a file contains; None if its names are those of atoms.
+    """Find the shipped mapping whose beads a file contains; None if its names are those of a file of atoms.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def recognise_mapping(protein: Sequence[tuple[str, ResidueRecord]], file: str) -
     for name, residue in protein:
         kinds.setdefault((name, frozenset(atom.name.upper() for atom in residue.atoms)), []).append(residue)
     if all(_is_atom(residue, name) for residue, names in kinds for name in names):
-        return None
+        return _mapping_of_atoms(kinds)
     fits = {
         name: fit for name, mapping in shipped_mappings().items() if (fit := _Fit.of(mapping, kinds)).complete
     }
@@ -59,6 +59,20 @@ def recognise_mapping(protein: Sequence[tuple[str, ResidueRecord]], file: str) -
             f"{file}: the names of its beads fit the mappings {' and '.join(fitting)}; say which with --beads"
         )
     return shipped_mappings()[fitting[0]]
+
+
+def _mapping_of_atoms(kinds: Mapping[_Kind, Sequence[ResidueRecord]]) -> BeadMapping | None:
+    """Return the mapping of beads that are atoms which no file of atoms has without others, if it fits.
+
+    Files of atoms may lack side chains, or all but the C-alphas, but have no O without N and C, as AWSEM has.
+    """
+    for mapping in shipped_mappings().values():
+        beads = {residue: _names_of(mapping, residue) for residue, _ in kinds}
+        if all("O" in beads[residue] and names == beads[residue] for residue, names in kinds) and not any(
+            {"N", "C"} & names for _, names in kinds
+        ):
+            return mapping
+    return None
 
 
 def _is_atom(residue: str, name: str) -> bool:

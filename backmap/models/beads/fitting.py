@@ -122,7 +122,9 @@ class BeadFit(nn.Module):
             In nm.
         """
         spans = [terms["bond_lengths"], terms["angle_spans"]]
-        lengths = [span.expand(len(atoms), -1) for span in spans] + [_distances(atoms, terms["torsion_spans"])]
+        lengths = [span.expand(len(atoms), -1) for span in spans] + [
+            _distances(atoms, terms["torsion_spans"])
+        ]
         spring_lengths, spanned = torch.cat(lengths, dim=1), volumes(atoms, terms["centres"])
         disulfides = self.springs.find(atoms, terms["types"])
         links, link_lengths, link_stiffness = self.springs.links(disulfides)
@@ -193,7 +195,7 @@ class BeadFit(nn.Module):
 
 
 def _distances(atoms: Tensor, spans: Tensor) -> Tensor:
-    """Return the distances (frames, spans) in nm of pairs (spans, 2) of atoms (frames, residues, slots, 3)."""
+    """Return the distances (frames, spans) in nm of pairs (spans, 2) of atoms (frames, residues, 15, 3)."""
     points = atoms.flatten(1, 2)
     apart = points.index_select(1, spans[:, 1]) - points.index_select(1, spans[:, 0])
     return torch.linalg.vector_norm(apart, dim=-1)
