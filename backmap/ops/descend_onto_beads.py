@@ -39,8 +39,8 @@ def descend_onto_beads(
         x_before, x = x, y - step_size gradient(y)
 
     in which no atom moves farther from y than ``largest_step``. Then each bead pulls its atoms: with d the
-    vector from the weighted sum of its atoms to the bead, shortened by ``tolerance``, each atom moves by the sum
-    of ``pull d`` over its beads.
+    vector from the weighted sum of its atoms to the bead, shortened by ``tolerance``, each atom moves by the
+    sum of ``pull d`` over its beads.
 
     Parameters
     ----------
