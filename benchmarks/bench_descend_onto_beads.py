@@ -42,7 +42,7 @@ def inputs(frames: int, residues: int, device: str) -> dict:
         "weight": torch.full((atoms,), BEADS / SLOTS),
         "pull": torch.ones(atoms),
         "beads": torch.rand(frames, beads, 3),
-        "tolerance": torch.zeros(frames, beads),
+        "share": torch.ones(frames, beads),
     }
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 

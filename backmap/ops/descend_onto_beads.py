@@ -21,7 +21,7 @@ def descend_onto_beads(
     weight: Tensor,
     pull: Tensor,
     beads: Tensor,
-    tolerance: Tensor,
+    share: Tensor,
     *,
     steps: int,
     step_size: float,
@@ -39,8 +39,9 @@ def descend_onto_beads(
         x_before, x = x, y - step_size gradient(y)
 
     in which no atom moves farther from y than ``largest_step``. Then each bead pulls its atoms: with d the
-    vector from the weighted sum of its atoms to the bead, shortened by ``tolerance``, each atom moves by the
-    sum of ``pull d`` over its beads.
+    vector from the weighted sum of its atoms to the bead, each atom moves by the sum of ``pull share d`` over its
+    beads. With the pull of the least motion, a share of 1 puts the sum on the bead, and a share of a / (1 + a) is
+    an implicit step down ``|d|^2 / (2 noise^2)`` if a is step_size / noise^2 times the sum of squared weights.
 
     Parameters
     ----------
@@ -70,8 +71,8 @@ def descend_onto_beads(
         Weight of the atom in the bead, and how far it moves per distance to the bead.
     beads : Tensor (*, beads, 3), dtype of `atoms`
         In nm.
-    tolerance : Tensor (*, beads), dtype of `atoms`
-        Distance in nm from a bead at which it does not pull.
+    share : Tensor (*, beads), dtype of `atoms`
+        Share of the way to its bead by which the image of a bead moves in each step, in [0, 1].
     steps : int
         Number of steps.
     step_size : float
@@ -117,7 +118,7 @@ def descend_onto_beads(
         weight,
         pull,
         beads,
-        tolerance,
+        share,
         steps,
         step_size,
         momentum,

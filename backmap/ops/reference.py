@@ -1009,7 +1009,7 @@ def descend_onto_beads(
     weight: Tensor,
     pull: Tensor,
     beads: Tensor,
-    tolerance: Tensor,
+    share: Tensor,
     steps: int,
     step_size: float,
     momentum: float,
@@ -1045,8 +1045,6 @@ def descend_onto_beads(
         length = torch.linalg.vector_norm(move, dim=-1, keepdim=True).clamp_min(1e-12)
         moved = ahead + move * (length.clamp_max(largest_step) / length)
         parted = weight[:, None] * moved[..., parts[:, 1], :]
-        way = beads - torch.zeros_like(beads).index_add(-2, parts[:, 0], parted)
-        distance = torch.linalg.vector_norm(way, dim=-1, keepdim=True).clamp_min(1e-12)
-        way = way * (1 - tolerance[..., None] / distance).clamp_min(0.0)
+        way = share[..., None] * (beads - torch.zeros_like(beads).index_add(-2, parts[:, 0], parted))
         place, before = moved.index_add(-2, parts[:, 1], pull[:, None] * way[..., parts[:, 0], :]), place
     return place, before

@@ -56,13 +56,6 @@ BACKMAP_HD Vec3<N> step_down(const Vec3<N>& ahead, const Vec3<N>& gradient, cons
   return ahead - (Elementary<N>::smaller(length, settings.largest_step) / length) * step;
 }
 
-// The part of the way to a bead that its tolerance does not excuse.
-template <typename N>
-BACKMAP_HD Vec3<N> beyond_tolerance(const Vec3<N>& away, const N& tolerance, const N& least) {
-  const N distance = length_of(away, least);
-  return (Elementary<N>::larger(distance - tolerance, distance - distance) / distance) * away;
-}
-
 // Where the motion from `before` leads.
 template <typename N>
 BACKMAP_HD Vec3<N> look_ahead(const Vec3<N>& place, const Vec3<N>& before, const DescentSettings<N>& settings) {

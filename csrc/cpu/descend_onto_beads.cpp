@@ -92,7 +92,7 @@ struct Block {
   using N = typename Width::Number;
 
   const DescentArguments<T>& args;
-  BlockArray<Width> slope, spring_length, volume, bead, tolerance;
+  BlockArray<Width> slope, spring_length, volume, bead, share;
   BlockArray<Width> place, before, ahead, gradient, way;
 
   explicit Block(const DescentArguments<T>& a)
@@ -101,7 +101,7 @@ struct Block {
         spring_length(a.springs),
         volume(a.centres),
         bead(3 * a.beads),
-        tolerance(a.beads),
+        share(a.beads),
         place(3 * a.atoms),
         before(3 * a.atoms),
         ahead(3 * a.atoms),
@@ -113,7 +113,7 @@ struct Block {
     spring_length.read(args.spring_length + args.springs * first, args.springs, frames);
     volume.read(args.volume + args.centres * first, args.centres, frames);
     bead.read(args.bead + 3 * args.beads * first, 3 * args.beads, frames);
-    tolerance.read(args.tolerance + args.beads * first, args.beads, frames);
+    share.read(args.share + args.beads * first, args.beads, frames);
     place.read(args.place + 3 * args.atoms * first, 3 * args.atoms, frames);
     before.read(args.before + 3 * args.atoms * first, 3 * args.atoms, frames);
   }
@@ -163,12 +163,11 @@ BACKMAP_HD void pass_step(Block<Width>& block, int64_t begin, int64_t end) {
 
 template <typename Width>
 BACKMAP_HD void pass_beads(Block<Width>& block, int64_t begin, int64_t end) {
-  const auto least = block.settings().least;
   const auto at = [&](int64_t atom) __attribute__((always_inline)) { return block.place.point(atom); };
   const auto shared = [](auto value) __attribute__((always_inline)) { return Width::same(value); };
   for (int64_t bead = begin; bead < end; ++bead)
     block.way.set_point(bead, way_to_bead<typename Width::Number>(block.args, bead, block.bead.point(bead),
-                                                                  block.tolerance.get(bead), least, at, shared));
+                                                                  block.share.get(bead), at, shared));
 }
 
 template <typename Width>

@@ -84,8 +84,7 @@ __global__ void find_ways(DescentArguments<T> args, Work<T> work) {
   if (i >= args.batch * args.beads) return;
   const int64_t frame = i / args.beads, bead = i % args.beads;
   const Points<T> at{args.place + 3 * args.atoms * frame, args.atoms};
-  store(work.way + 3 * i,
-        way_to_bead<T>(args, bead, load(args.bead + 3 * i), args.tolerance[i], args.settings.least, at, Same<T>{}));
+  store(work.way + 3 * i, way_to_bead<T>(args, bead, load(args.bead + 3 * i), args.share[i], at, Same<T>{}));
 }
 
 template <typename T>

@@ -33,7 +33,7 @@ struct DescentArguments {
   const T* weight;               // (parts), shared
   const T* pull;                 // (parts), shared
   const T* bead;                 // (beads, 3)
-  const T* tolerance;            // (beads)
+  const T* share;                // (beads)
   PlacesByItem ends_of_atom;     // in `spring`, flat: 2 x spring + end
   PlacesByItem corners_of_atom;  // in `centre`, flat: 4 x centre + corner
   PlacesByItem parts_of_atom;    // in `part`
@@ -65,17 +65,17 @@ BACKMAP_HD Vec3<N> gradient_of(const DescentArguments<T>& args, int64_t atom, co
   return gradient;
 }
 
-// The way from the image of a bead to its `place`, as far as its tolerance does not excuse it.
+// What the image of a bead moves by: a share of the way to its `place`.
 template <typename N, typename T, typename At, typename Shared>
-BACKMAP_HD Vec3<N> way_to_bead(const DescentArguments<T>& args, int64_t bead, const Vec3<N>& place, const N& tolerance,
-                               const N& least, const At& at, const Shared& shared) {
+BACKMAP_HD Vec3<N> way_to_bead(const DescentArguments<T>& args, int64_t bead, const Vec3<N>& place, const N& share,
+                               const At& at, const Shared& shared) {
   const PlacesByItem parts = args.parts_of_bead;
   Vec3<N> away = place;
   for (int64_t n = parts.start[bead]; n < parts.start[bead + 1]; ++n) {
     const int64_t part = parts.entry[n];
     away -= shared(args.weight[part]) * at(args.part[2 * part + 1]);
   }
-  return beyond_tolerance<N>(away, tolerance, least);
+  return share * away;
 }
 
 // Where an atom is once its beads have pulled it. `way(bead)` is from way_to_bead().

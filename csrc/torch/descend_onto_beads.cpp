@@ -17,9 +17,8 @@ Tensors2 empty_descend_onto_beads(const Tensor& atoms, const Tensor& before, con
                                   const Tensor& spring_length, const Tensor& spring_stiffness, const Tensor& centres,
                                   const Tensor& volume, const Tensor& volume_stiffness, const Tensor& links,
                                   const Tensor& link_length, const Tensor& link_stiffness, const Tensor& parts,
-                                  const Tensor& weight, const Tensor& pull, const Tensor& beads,
-                                  const Tensor& tolerance, int64_t steps, double step_size, double momentum,
-                                  double largest_step) {
+                                  const Tensor& weight, const Tensor& pull, const Tensor& beads, const Tensor& share,
+                                  int64_t steps, double step_size, double momentum, double largest_step) {
   const char* op = "descend_onto_beads";
   const Argument first{op, "atoms", atoms};
   is_floating(first);
@@ -60,7 +59,7 @@ Tensors2 empty_descend_onto_beads(const Tensor& atoms, const Tensor& before, con
   holds_points(all_beads, 2, "(*, beads, 3)");
   const auto n_beads = beads.sym_size(-2);
   values(all_beads, join(batch, {n_beads, 3}));
-  values({op, "tolerance", tolerance}, join(batch, {n_beads}));
+  values({op, "share", share}, join(batch, {n_beads}));
   constexpr int64_t most_steps = 100000;
   TORCH_CHECK_VALUE(0 <= steps && steps <= most_steps, op, ": steps must lie in [0, ", most_steps, "], got ", steps);
   TORCH_CHECK_VALUE(step_size > 0 && std::isfinite(step_size), op, ": step_size must be finite and more than 0, got ",
@@ -105,12 +104,12 @@ Tensors2 descend_onto_beads(const Tensor& atoms, const Tensor& before, const Ten
                             const Tensor& spring_length, const Tensor& spring_stiffness, const Tensor& centres,
                             const Tensor& volume, const Tensor& volume_stiffness, const Tensor& links,
                             const Tensor& link_length, const Tensor& link_stiffness, const Tensor& parts,
-                            const Tensor& weight, const Tensor& pull, const Tensor& beads, const Tensor& tolerance,
+                            const Tensor& weight, const Tensor& pull, const Tensor& beads, const Tensor& share,
                             int64_t steps, double step_size, double momentum, double largest_step) {
   const char* op = "descend_onto_beads";
   const auto [place, last] = empty_descend_onto_beads(
       atoms, before, slope, springs, spring_length, spring_stiffness, centres, volume, volume_stiffness, links,
-      link_length, link_stiffness, parts, weight, pull, beads, tolerance, steps, step_size, momentum, largest_step);
+      link_length, link_stiffness, parts, weight, pull, beads, share, steps, step_size, momentum, largest_step);
   const int64_t batch = frame_count(atoms, 2), n_atoms = atoms.size(-2), n_beads = beads.size(-2);
   check_range({op, "springs", springs}, n_atoms);
   check_range({op, "centres", centres}, n_atoms);
@@ -125,7 +124,7 @@ Tensors2 descend_onto_beads(const Tensor& atoms, const Tensor& before, const Ten
                volume_stiffness_ = volume_stiffness.contiguous(), links_ = links.contiguous(),
                link_length_ = link_length.contiguous(), link_stiffness_ = link_stiffness.contiguous(),
                parts_ = parts.contiguous(), weight_ = weight.contiguous(), pull_ = pull.contiguous(),
-               beads_ = beads.contiguous(), tolerance_ = tolerance.contiguous(), place_ = place, last_ = last;
+               beads_ = beads.contiguous(), share_ = share.contiguous(), place_ = place, last_ = last;
   const Grouped ends(springs_, n_atoms), corners(centres_, n_atoms), of_atom(parts_.select(1, 1), n_atoms),
       of_bead(parts_.select(1, 0), n_beads);
   with_scalar_of(atoms, [&](auto scalar) {
@@ -155,7 +154,7 @@ Tensors2 descend_onto_beads(const Tensor& atoms, const Tensor& before, const Ten
         .weight = weight_.const_data_ptr<T>(),
         .pull = pull_.const_data_ptr<T>(),
         .bead = beads_.const_data_ptr<T>(),
-        .tolerance = tolerance_.const_data_ptr<T>(),
+        .share = share_.const_data_ptr<T>(),
         .ends_of_atom = ends.places(),
         .corners_of_atom = corners.places(),
         .parts_of_atom = of_atom.places(),
@@ -177,7 +176,7 @@ TORCH_LIBRARY_FRAGMENT(backmap, m) {
       "descend_onto_beads(Tensor atoms, Tensor before, Tensor slope, Tensor springs, Tensor spring_length, "
       "Tensor spring_stiffness, Tensor centres, Tensor volume, Tensor volume_stiffness, Tensor links, "
       "Tensor link_length, Tensor link_stiffness, Tensor parts, Tensor weight, Tensor pull, Tensor beads, "
-      "Tensor tolerance, int steps, float step_size, float momentum, float largest_step) "
+      "Tensor share, int steps, float step_size, float momentum, float largest_step) "
       "-> (Tensor atoms_after, Tensor atoms_before)");
 }
 

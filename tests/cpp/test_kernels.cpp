@@ -483,7 +483,7 @@ void test_descent(int64_t batch, int64_t atoms, int64_t springs, int64_t centres
              link_length = random.uniforms<T>(batch * links, 0, 1),
              link_stiffness = random.uniforms<T>(batch * links, 0, 1), weight = random.uniforms<T>(parts, 0, 1),
              pull = random.uniforms<T>(parts, 0, T(0.1)), bead = random.uniforms<T>(batch * beads * 3, -1, 1),
-             allowed = random.uniforms<T>(batch * beads, 0, T(0.1));
+             share = random.uniforms<T>(batch * beads, 0, 1);
   const auto spring = random.integers(2 * springs, 0, atoms), centre = random.integers(4 * centres, 0, atoms),
              link = random.integers(2 * batch * links, -1, atoms), of_bead = random.integers(parts, 0, beads),
              of_atom = random.integers(parts, 0, atoms);
@@ -519,7 +519,7 @@ void test_descent(int64_t batch, int64_t atoms, int64_t springs, int64_t centres
                                weight.data(),
                                pull.data(),
                                bead.data(),
-                               allowed.data(),
+                               share.data(),
                                ends.places(),
                                corners.places(),
                                parts_of_atom.places(),

@@ -134,7 +134,7 @@ def test_beads_at_rest_sample_the_distribution_of_single_frames(model, monkeypat
             torch.full((n_frames, chain.n_residues), 20.0),
             beads=beads,
         )
-        one = BeadEvidence(table, beads.positions[:1], beads.tolerance_nm[:1])
+        one = BeadEvidence(table, beads.positions[:1], beads.noise_nm[:1])
         single = model.draw(everywhere[:1], chain, stream_keys(1, 2000, torch.arange(1)), beads=one)
         unseen = model.draw(everywhere[:1], chain, stream_keys(1, 2000, torch.arange(1)))
     apart = (wells(moved[:, -1], topology) - wells(single[:, 0], topology)).abs()

@@ -454,7 +454,7 @@ def descent(batch, dtype, atoms, springs, centres, links, beads, parts) -> Argum
         "weight": torch.rand(parts, dtype=dtype),
         "pull": 0.1 * torch.rand(parts, dtype=dtype),
         "beads": torch.randn(*batch, beads, 3, dtype=dtype),
-        "tolerance": 0.1 * torch.rand(*batch, beads, dtype=dtype),
+        "share": torch.rand(*batch, beads, dtype=dtype),
         "steps": 3,
         "step_size": 0.01,
         "momentum": 0.9,

@@ -28,7 +28,7 @@ def water(batch: int) -> dict:
         "weight": torch.full((3,), 1 / 3).double(),
         "pull": torch.ones(3).double(),
         "beads": torch.zeros(batch, 1, 3).double(),
-        "tolerance": torch.zeros(batch, 1).double(),
+        "share": torch.ones(batch, 1).double(),
         "steps": 300,
         "step_size": 1e-5,
     }
@@ -86,11 +86,33 @@ def test_a_link_acts_in_its_frame_only():
     assert apart[0] > 0.18 and apart[1].item() == pytest.approx(0.16, abs=1e-6)
 
 
-def test_within_its_tolerance_a_bead_does_not_pull():
-    args = water(1) | {"tolerance": torch.full((1, 1), 0.02).double(), "momentum": 0.0}
-    args |= {"beads": torch.tensor([[[0.05, 0.0, 0.0]]]).double()}
+def test_a_bead_pulls_by_its_share():
+    bead = torch.tensor([[[0.05, 0.0, 0.0]]]).double()
+    args = water(1) | {"share": torch.full((1, 1), 0.2).double(), "beads": bead, "momentum": 0.0, "steps": 3}
     mean = operator(**args)[0].mean(dim=1)
-    torch.testing.assert_close(mean, torch.tensor([[0.03, 0.0, 0.0]]).double())
+    torch.testing.assert_close(mean, (1 - 0.8**3) * bead[:, 0])
+
+
+def test_shares_of_noisy_beads_reach_the_least_energy():
+    """A spring holds an atom at 0; its bead lies at 0.1, with a noise that makes both equally strong."""
+    stiffness, step_size = 5000.0, 1e-5
+    drawn = step_size * 2 * stiffness
+    atoms = torch.tensor([[[0.01, 0.0, 0.0], [0.2, 0.0, 0.0]]]).double()
+    args = water(1) | {
+        "atoms": atoms,
+        "before": atoms,
+        "slope": torch.zeros_like(atoms),
+        "springs": torch.tensor([[0, 1]]),
+        "spring_length": torch.tensor([[0.2]]).double(),
+        "spring_stiffness": torch.tensor([stiffness]).double(),
+        "parts": torch.tensor([[0, 0], [1, 1]]),
+        "weight": torch.ones(2).double(),
+        "pull": torch.ones(2).double(),
+        "beads": torch.tensor([[[0.1, 0.0, 0.0], [0.2, 0.0, 0.0]]]).double(),
+        "share": torch.tensor([[drawn / (1 + drawn), 1.0]]).double(),
+        "step_size": step_size,
+    }
+    assert operator(**args)[0][0, 0, 0].item() == pytest.approx(0.05, abs=1e-3)
 
 
 def test_steps_may_be_taken_in_parts():
@@ -177,7 +199,7 @@ def test_non_contiguous(scattered):
         ({"parts": torch.tensor([[5, 0]] * 12)}, ValueError, r"parts must lie in \[0, 5\), got 5"),
         ({"parts": torch.tensor([[0, 20]] * 12)}, ValueError, r"parts must lie in \[0, 20\), got 20"),
         ({"pull": torch.zeros(12)}, TypeError, "pull must have dtype"),
-        ({"tolerance": torch.zeros(3, 4).double()}, ValueError, "tolerance must have shape"),
+        ({"share": torch.zeros(3, 4).double()}, ValueError, "share must have shape"),
         ({"steps": -1}, ValueError, "steps must lie in"),
         ({"step_size": 0.0}, ValueError, "step_size must be finite"),
         ({"momentum": 1.0}, ValueError, "momentum must lie in"),

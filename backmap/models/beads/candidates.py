@@ -65,7 +65,7 @@ def misfit_of_candidates(
     own = weighted_sum(weights[:, None, first:last], candidates[:, rows])
     fixed = weighted_sum(weights[:, :first], backbone[:, rows])
     squared = (own + (fixed - beads.positions[:, seen])[:, :, None]).square().sum(dim=-1)
-    variance = misfit_nm**2 + beads.tolerance_nm[:, None, None].square()
+    variance = misfit_nm**2 + beads.noise_nm[:, None, None].square()
     return torch.zeros_like(candidates[:, :, :, 0, 0]).index_add(1, rows, squared / (2 * variance))
 
 
@@ -114,6 +114,6 @@ def misfit_of_ends(
     image = image + ahead[:, None, None] * toward[:, place]
     squared = (image - beads.positions[:, seen, None]).square().sum(dim=-1)
     spread = (weights * bonds).square().sum(dim=1) * spread_per_bond_nm**2
-    variance = misfit_nm**2 + spread[:, None] + beads.tolerance_nm[:, None, None].square()
+    variance = misfit_nm**2 + spread[:, None] + beads.noise_nm[:, None, None].square()
     energy = torch.zeros_like(c_beta[..., 0])
     return energy.index_add(1, place, squared / (2 * variance))

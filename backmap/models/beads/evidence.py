@@ -36,13 +36,13 @@ class BeadEvidence(NamedTuple):
         The beads of every frame.
     positions : Tensor, (frames, beads, 3) float32
         In nm, relative to the same origin as the C-alphas.
-    tolerance_nm : Tensor, (frames,) float32
-        Distance from its bead within which the image of atoms may lie.
+    noise_nm : Tensor, (frames,) float32
+        Standard deviation of a coordinate of a bead; 0 if beads are exact.
     """
 
     table: BeadTable
     positions: Tensor
-    tolerance_nm: Tensor
+    noise_nm: Tensor
 
 
 def bead_table(layout: BeadLayout, device: torch.device | str = "cpu") -> BeadTable:
@@ -95,5 +95,5 @@ def c_alpha_is_main(table: BeadTable, n_residues: int) -> Tensor:
 
 def of_samples(evidence: BeadEvidence, samples: int) -> BeadEvidence:
     """Repeat the frames for each sample: samples x frames, samples first."""
-    positions, tolerance = evidence.positions.repeat(samples, 1, 1), evidence.tolerance_nm.repeat(samples)
-    return BeadEvidence(evidence.table, positions, tolerance)
+    positions, noise = evidence.positions.repeat(samples, 1, 1), evidence.noise_nm.repeat(samples)
+    return BeadEvidence(evidence.table, positions, noise)

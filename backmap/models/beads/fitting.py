@@ -96,7 +96,7 @@ class BeadFit(nn.Module):
         bead, slot = torch.nonzero((table.weights != 0) | (pull != 0)).unbind(dim=1)
         terms["parts"] = torch.stack([bead, table.residues[bead] * self.slots + slot], dim=1)
         terms["part_weights"], terms["part_pulls"] = table.weights[bead, slot], pull[bead, slot]
-        terms["pull"] = pull
+        terms["beads"] = torch.arange(len(table.residues), device=joints.device)
         terms["types"] = chain.types
         return terms
 
@@ -128,8 +128,8 @@ class BeadFit(nn.Module):
         spring_lengths, spanned = torch.cat(lengths, dim=1), volumes(atoms, terms["centres"])
         disulfides = self.springs.find(atoms, terms["types"])
         links, link_lengths, link_stiffness = self.springs.links(disulfides)
-        tolerance = evidence.tolerance_nm[:, None].expand(-1, evidence.positions.shape[1])
-        position = self._onto_beads(atoms, evidence, terms["pull"])
+        share = self._share(evidence.noise_nm, terms)
+        position = self._onto_beads(atoms, evidence, share, terms)
         before = position
         for step in range(0, self.steps, self.steps_per_search):
             ahead = look_ahead(position, before)
@@ -152,7 +152,7 @@ class BeadFit(nn.Module):
                 terms["part_weights"],
                 terms["part_pulls"],
                 evidence.positions,
-                tolerance,
+                share,
                 min(self.steps_per_search, self.steps - step),
                 self.step_size_nm2,
                 self.momentum,
@@ -179,13 +179,25 @@ class BeadFit(nn.Module):
         wrong = wrong_hand_of(atoms, self.handed[types]) & (types != self.glycine)
         return wrong | strained_bonds(atoms, terms)
 
-    def _onto_beads(self, atoms: Tensor, evidence: BeadEvidence, pull: Tensor) -> Tensor:
-        """Move the atoms of each bead together, by the least motion that brings their image to the bead."""
-        away = evidence.positions - image(atoms, evidence.table)
-        distance = torch.linalg.vector_norm(away, dim=-1, keepdim=True).clamp_min(1e-9)
-        away = away * (1 - evidence.tolerance_nm[:, None, None] / distance).clamp_min(0.0)
-        motion = pull[:, :, None] * away[:, :, None, :]
-        return atoms.index_add(1, evidence.table.residues, motion)
+    def _share(self, noise_nm: Tensor, terms: dict[str, Tensor]) -> Tensor:
+        """Return the share (frames, beads) of the way to its bead by which an image moves in a step.
+
+        All of it if beads are exact. Otherwise it is an implicit step down the negative log-likelihood of the
+        bead, which may lie anywhere around the image with a Gaussian distribution.
+        """
+        bead, weights = terms["parts"][:, 0], terms["part_weights"]
+        mobility = torch.zeros_like(terms["beads"], dtype=weights.dtype).index_add(0, bead, weights.square())
+        step = self.step_size_nm2 * mobility / noise_nm[:, None].square()
+        return torch.where(noise_nm[:, None] > 0, step / (1 + step), 1.0)
+
+    def _onto_beads(
+        self, atoms: Tensor, evidence: BeadEvidence, share: Tensor, terms: dict[str, Tensor]
+    ) -> Tensor:
+        """Move the atoms of each bead together, by the least motion that brings their image toward the bead."""
+        bead, atom = terms["parts"].unbind(dim=1)
+        way = share[:, :, None] * (evidence.positions - image(atoms, evidence.table))
+        motion = terms["part_pulls"][:, None] * way[:, bead]
+        return atoms.flatten(1, 2).index_add(1, atom, motion).view_as(atoms)
 
     def _atoms_around(self, rows: Tensor, atoms: list[tuple[int, int]], chain: Chain) -> Tensor:
         """Return flat indices (n, atoms) of atoms (steps along the chain, slot) from the marked residues."""

@@ -18,9 +18,6 @@ from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles
 
-TOLERANCE_PER_NOISE = 1.5
-"""How far from a bead its image may lie, in standard deviations of a coordinate of the bead."""
-
 REDRAWS = 3
 """How often a frame with strained residues is drawn again."""
 
@@ -98,7 +95,7 @@ def take_frames(frames: BeadFrames, rows: Tensor) -> BeadFrames:
     return BeadFrames(
         frames.draws[rows],
         frames.noise_nm[rows],
-        BeadEvidence(evidence.table, evidence.positions[rows], evidence.tolerance_nm[rows]),
+        BeadEvidence(evidence.table, evidence.positions[rows], evidence.noise_nm[rows]),
         frames.c_alpha[rows],
         frames.spread[rows],
         frames.numbers[rows],
@@ -133,7 +130,6 @@ class BeadStructures(nn.Module):
 
     slots: Final = ATOM_SLOTS
     slot_ca: Final = SLOT_CA
-    tolerance_per_noise: Final = TOLERANCE_PER_NOISE
     redraws: Final = REDRAWS
     seed_of_redraws: Final = SEED_OF_REDRAWS
 
@@ -203,7 +199,7 @@ class BeadStructures(nn.Module):
         return BeadFrames(
             draws,
             largest,
-            BeadEvidence(protein.table, beads, self.tolerance_per_noise * largest),
+            BeadEvidence(protein.table, beads, largest),
             estimate,
             (deviation.square() + noise.square()).sqrt(),
             numbers,

@@ -986,7 +986,7 @@ class _Scene(NamedTuple):
 def _beads_at(beads: BeadEvidence, frame: int, samples: int) -> BeadEvidence:
     """Return the beads of one frame for each sample."""
     here = slice(frame, frame + 1)
-    one = beads._replace(positions=beads.positions[here], tolerance_nm=beads.tolerance_nm[here])
+    one = beads._replace(positions=beads.positions[here], noise_nm=beads.noise_nm[here])
     return beads_of_samples(one, samples)
 
 

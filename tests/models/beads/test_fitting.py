@@ -15,9 +15,9 @@ from tests.beaded import crystal
 MAPPINGS = ["residue-centre", "c-alpha+side-chain-centre", "martini3", "backbone"]
 
 
-def evidence_of(mapping: str, positions: torch.Tensor, tolerance_nm: float = 0.0) -> BeadEvidence:
-    tolerance = torch.full((len(positions),), tolerance_nm)
-    return BeadEvidence(bead_table(crystal().layout(mapping)), positions, tolerance)
+def evidence_of(mapping: str, positions: torch.Tensor, noise_nm: float = 0.0) -> BeadEvidence:
+    noise = torch.full((len(positions),), noise_nm)
+    return BeadEvidence(bead_table(crystal().layout(mapping)), positions, noise)
 
 
 def displaced(seed: int = 0) -> torch.Tensor:
@@ -56,11 +56,24 @@ def test_atoms_on_their_beads_hardly_move():
     assert moved.norm(dim=-1).median() < 0.01
 
 
-def test_within_the_tolerance_beads_do_not_pull():
-    evidence = evidence_of("residue-centre", crystal().beads("residue-centre"), tolerance_nm=0.03)
-    fitted = fit("residue-centre", displaced(), evidence)
-    distance = (image(fitted, evidence.table) - evidence.positions).norm(dim=-1)
-    assert distance.max() < 0.0301 and distance.median() > 1e-3
+def test_noisy_beads_pull_softly():
+    """The noisier beads are, the farther from them atoms stay, and the less strained."""
+    noise = 0.03 * torch.randn(
+        1, len(crystal().layout("martini3").names), 3, generator=torch.Generator().manual_seed(0)
+    )
+    positions = crystal().beads("martini3") + noise
+    bonds = crystal().topology.bonds()
+    ideal = torch.from_numpy(ideal_bond_lengths(crystal().topology, bonds))
+    distance, strain = [], []
+    for noise_nm in (0.0, 0.01, 0.03):
+        evidence = evidence_of("martini3", positions, noise_nm)
+        fitted = fit("martini3", displaced(), evidence)
+        distance.append((image(fitted, evidence.table) - positions).norm(dim=-1).mean())
+        flat = fitted[0].flatten(0, 1)
+        lengths = (flat[bonds[:, 0]] - flat[bonds[:, 1]]).norm(dim=-1)
+        strain.append((lengths / ideal - 1).abs().mean())
+    assert distance[0] < 1e-5 < 0.005 < distance[1] < distance[2] < 0.06
+    assert strain[2] < strain[1] < 0.5 * strain[0]
 
 
 def test_frames_do_not_depend_on_each_other():
