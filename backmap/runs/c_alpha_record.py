@@ -16,8 +16,9 @@ from backmap.inference.protein_job import BuiltAtoms
 from .wording import counted
 
 _RESIDUES_NAMED = 3
-_STRANGE_NOISE_NM = 0.034
-"""Noise of beads that simulations hardly have, but mirror images or wrong units seem to."""
+_LEAST_NOISE_NM = 0.004
+_STRANGE_DISTANCE = 1.6
+"""Atoms that are this many times as far from their beads as the noise explains are a sign of other mistakes."""
 
 _ABSURD_SHARE = 0.4
 """Share of strained residues in the first frames of a file above which no molecule fits its beads."""
@@ -241,13 +242,13 @@ def describe_strain(summary: dict[str, Any]) -> str:
 
 
 def describe_noise(summary: dict[str, Any], given_nm: float | None) -> str:
-    """Warn of more noise than simulations have, unless it was given; empty if there is no reason to."""
-    noise = summary.get("bead_noise_mean_nm", 0.0)
-    if given_nm is not None or noise < _STRANGE_NOISE_NM:
+    """Warn of beads that are farther from atoms than their noise explains; empty if there are none."""
+    distance, noise = summary.get("bead_distance_rms_nm", 0.0), summary.get("bead_noise_mean_nm", 0.0)
+    if given_nm is not None or distance < _STRANGE_DISTANCE * math.sqrt(3) * max(noise, _LEAST_NOISE_NM):
         return ""
     return (
-        f"the beads are about {noise:.3f} nm (in a coordinate) from where those of a molecule can be; "
-        f"{_ADVICE}, or give --bead-noise"
+        f"the beads are {distance:.3f} nm rms from where those of a molecule can be, farther than their noise "
+        f"explains; {_ADVICE}, or give --bead-noise"
     )
 
 

@@ -48,7 +48,8 @@ def test_each_representation_of_crambin_is_built(file, options, mapping, tmp_pat
     assert reconstruct(BEADS / f"1ab1_A.{file}.pdb", output, *options) == 0
     record = json.loads((tmp_path / "atoms.pdb.backmap.json").read_text())
     assert record["bead_mapping"] == mapping
-    assert record["bead_distance_rms_nm"] < 0.005
+    # The side-chain points of these files are no centres.
+    assert record["bead_distance_rms_nm"] < (0.03 if file in ("casc", "sc") else 0.008)
     built, true = open_source(output), open_source(BEADS / "1ab1_A.pdb")
     assert built.topology.n_residues == 46 and built.linked.sum() == 45
     (atoms,), (crystal,) = built.chunks(1), true.chunks(1)
@@ -227,11 +228,12 @@ def test_beads_that_no_molecule_fits_are_refused(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["given.pdb"]
 
 
-def test_side_chain_centres_named_cb_are_refused(tmp_path, capsys):
+def test_side_chain_centres_named_cb_are_warned_of(tmp_path, capsys):
     text = (BEADS / "1ab1_A.casc.pdb").read_text().replace(" SC ", " CB ")
     (tmp_path / "given.pdb").write_text(text)
-    assert reconstruct(tmp_path / "given.pdb", tmp_path / "out.pdb", "--beads", "c-alpha+c-beta") == 2
-    assert "no molecule fits these beads" in capsys.readouterr().err
+    assert reconstruct(tmp_path / "given.pdb", tmp_path / "out.pdb", "--beads", "c-alpha+c-beta") == 0
+    error = capsys.readouterr().err
+    assert re.search(r"the beads are 0\.\d+ nm rms from where those of a molecule can be, farther than", error)
 
 
 def test_a_few_strained_residues_are_named(tmp_path, capsys):

@@ -43,7 +43,8 @@ def test_atoms_lie_on_exact_beads_near_the_true_ones(model, mapping):
     structure, engine = crystal(), builder(model, mapping)
     beads = structure.beads(mapping)
     built = build(engine, beads)
-    assert engine.image_distance(built, beads).max() < 1e-4
+    distance = engine.image_distance(built, beads)
+    assert distance.square().mean().sqrt() < (1e-6 if mapping == "backbone" else 0.005)
     heavy = structure.topology.atom_mask.copy()
     heavy[-1, -1] = False
     true = torch.from_numpy(structure.atoms).float()
@@ -74,6 +75,7 @@ def test_disulfides_stay_closed(model, mapping):
 
 def test_strained_residues_are_drawn_again(model, monkeypatch):
     monkeypatch.setattr(BeadFit, "steps", 9)  # too few for some
+    monkeypatch.setattr(BeadFit, "least_noise_nm", 1e-6)
     structure = crystal(50)
     engine, beads = builder(model, "martini3", structure=structure), structure.beads("martini3")
     again = build(engine, beads, samples=8)

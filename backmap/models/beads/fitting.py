@@ -45,6 +45,8 @@ class BeadFit(nn.Module):
     steps_per_search: Final = 9
     """Steps for which the forces of overlaps, whose search takes most of the time, are kept."""
     overlaps: Final = _OVERLAPS
+    least_noise_nm: Final = 0.004
+    """Noise that beads without noise are thought to have unless they are atoms."""
 
     # Stiffness of the volumes that three bonds of an atom span, which keep hands and planes.
     volume_kt_per_nm6: Final = 2.5e7
@@ -182,13 +184,16 @@ class BeadFit(nn.Module):
     def _share(self, noise_nm: Tensor, terms: dict[str, Tensor]) -> Tensor:
         """Return the share (frames, beads) of the way to its bead by which an image moves in a step.
 
-        All of it if beads are exact. Otherwise it is an implicit step down the negative log-likelihood of the
-        bead, which may lie anywhere around the image with a Gaussian distribution.
+        It is an implicit step down the negative log-likelihood of a bead with Gaussian noise. Exact means of
+        atoms have the least noise, because bonds and angles are no more ideal than that in crystals; exact
+        atoms stay where they are.
         """
         bead, weights = terms["parts"][:, 0], terms["part_weights"]
         mobility = torch.zeros_like(terms["beads"], dtype=weights.dtype).index_add(0, bead, weights.square())
-        step = self.step_size_nm2 * mobility / noise_nm[:, None].square()
-        return torch.where(noise_nm[:, None] > 0, step / (1 + step), 1.0)
+        noise = noise_nm[:, None]
+        allowed = torch.where(noise == 0, self.least_noise_nm, noise)
+        step = self.step_size_nm2 * mobility / allowed.square()
+        return torch.where((noise == 0) & (mobility == 1), 1.0, step / (1 + step))
 
     def _onto_beads(
         self, atoms: Tensor, evidence: BeadEvidence, share: Tensor, terms: dict[str, Tensor]

@@ -25,7 +25,10 @@ SEED_OF_REDRAWS = 0x5EED_BEAD
 """Added to the seed, so that redrawn frames have random numbers of their own."""
 
 EXACT_BEADS = -1.0
-"""In place of a noise: all beads are exact."""
+"""In place of a noise: all beads are exact, and atoms are strained rather than off their beads."""
+
+NO_NOISE_NM = 1e-6
+"""Noise of such beads in the fit."""
 
 
 class BeadedChain(NamedTuple):
@@ -132,6 +135,8 @@ class BeadStructures(nn.Module):
     slot_ca: Final = SLOT_CA
     redraws: Final = REDRAWS
     seed_of_redraws: Final = SEED_OF_REDRAWS
+    exact_beads: Final = EXACT_BEADS
+    no_noise_nm: Final = NO_NOISE_NM
 
     def __init__(self, model: ProteinModel, estimator: CAlphaEstimator | None = None) -> None:
         super().__init__()
@@ -196,10 +201,11 @@ class BeadStructures(nn.Module):
             noise = self._noise(beads, estimate, protein, least_noise_nm)
         draws = (noise > 0).any(dim=1) | (deviation > 0).any(dim=1)
         largest = noise.amax(dim=1).float()
+        allowed = largest.clamp_min(self.no_noise_nm) if bead_noise == self.exact_beads else largest
         return BeadFrames(
             draws,
             largest,
-            BeadEvidence(protein.table, beads, largest),
+            BeadEvidence(protein.table, beads, allowed),
             estimate,
             (deviation.square() + noise.square()).sqrt(),
             numbers,
