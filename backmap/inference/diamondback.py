@@ -253,14 +253,17 @@ class StructureBuilder(nn.Module):
 
     def forward(self, builds: list[Build], ddim_steps: int, attempts: int) -> None:
         """Build all residues, and rebuild those that overlap, with up to `attempts` attempts."""
+        prepared = self.model.prepare(ddim_steps)
         for turn in range(max([len(build.turns) for build in builds] + [0])):
             working: list[Build] = []
             for build in builds:
                 if turn < len(build.turns):
                     working.append(build)
-            self._take_turn(working, turn, ddim_steps, attempts)
+            self._take_turn(working, turn, ddim_steps, attempts, prepared)
 
-    def _take_turn(self, builds: list[Build], turn: int, ddim_steps: int, attempts: int) -> None:
+    def _take_turn(
+        self, builds: list[Build], turn: int, ddim_steps: int, attempts: int, prepared: list[Tensor]
+    ) -> None:
         """Build the residues of one turn, and rebuild those that overlap with earlier ones."""
         parts: list[Sites] = []
         frames: list[Tensor] = []
@@ -276,7 +279,7 @@ class StructureBuilder(nn.Module):
         rows = torch.arange(len(keys), device=keys.device)
         for attempt in range(attempts):
             normals = self.normals(keys[rows], attempt, 1 if ddim_steps > 0 else self.model.steps)
-            points[rows] = self.model.draw(take_sites(sites, rows), normals, ddim_steps)
+            points[rows] = self.model.draw(take_sites(sites, rows), normals, prepared)
             drawn = points.split(sizes)
             for number, build in enumerate(builds):
                 build.place(turn, frames[number], drawn[number])
@@ -287,9 +290,9 @@ class StructureBuilder(nn.Module):
                 break
 
     def normals(self, keys: Tensor, attempt: int, steps: int) -> Tensor:
-        """Return the random numbers (steps, n, 57) of an attempt for keys (n,)."""
+        """Return the random numbers (n, steps, 57) of an attempt for keys (n,)."""
         rows = torch.arange(steps, device=keys.device)
-        return draw_normals(keys, attempt, rows, 3 * layout.POINTS).transpose(0, 1)
+        return draw_normals(keys, attempt, rows, 3 * layout.POINTS)
 
 
 def _targets(residues: Tensor, kind: Tensor, exists: Tensor) -> Tensor:

@@ -361,6 +361,69 @@ def wave_logits(context: Tensor, waves: Tensor, coefficients: Tensor, weight: Te
     return functional.linear(hidden, weight, bias)
 
 
+def remove_noise(
+    given: Tensor,
+    generated: Tensor,
+    empty: Tensor,
+    normals: Tensor,
+    features: Tensor,
+    modulation: Tensor,
+    pairs: Tensor,
+    atoms: Tensor,
+    levels: Tensor,
+    moves: Tensor,
+    step_features: Tensor,
+    step_modulation: Tensor,
+    entry: Tensor,
+    layers: Tensor,
+    layer_bias: Tensor,
+    leave: Tensor,
+    leave_bias: Tensor,
+    clip: float,
+    furthest: float,
+) -> Tensor:
+    """Specification of :func:`backmap.ops.remove_noise`."""
+    mean, variance, gain, exists = pairs.unbind(-2)
+    first, second = torch.triu_indices(generated.shape[-1], generated.shape[-1], 1, device=given.device)
+    drawn = generated.repeat_interleave(3, dim=-1)
+    sample = torch.where(drawn, normals[..., 0, :], given)
+    for step, (level, move_by) in enumerate(zip(levels, moves, strict=True)):
+        signal, scale_in, skip, scale_out, level_variance, contact_scale = level
+        scaled = (scale_in * sample).unflatten(-1, (-1, 3))
+        apart = scaled[..., first, :] - scaled[..., second, :]
+        distance = (apart.square().sum(-1) + 1e-8).sqrt() / (signal * scale_in)
+        deviation = (distance - mean) / (variance + level_variance).sqrt()
+        deviation = deviation.clamp(-furthest, furthest) * exists
+        around = atoms.mT.unsqueeze(-3) - (contact_scale * sample).unflatten(-1, (-1, 1, 3))
+        weight = torch.exp(-0.5 * around.square().sum(-1))
+        push = (weight.unsqueeze(-1) * around).sum(-2)
+        inputs = torch.cat([scaled.flatten(-2), deviation, push.flatten(-2), weight.sum(-1)], dim=-1)
+        hidden = _from_panels(inputs, entry, features.shape[-1]) + features + step_features[step]
+        width = hidden.shape[-1]
+        for number, (enter, leave_layer) in enumerate(layers):
+            scale, shift = (modulation[..., number, :] + step_modulation[step, number]).chunk(2, dim=-1)
+            inner = functional.layer_norm(hidden, [width])
+            inner = _from_panels(inner, enter, width) + layer_bias[number, 0]
+            inner = functional.silu(inner * (1 + scale) + shift)
+            hidden = hidden + _from_panels(inner, leave_layer, width) + layer_bias[number, 1]
+        out = _from_panels(hidden, leave, len(leave_bias)) + leave_bias
+        move, pull = out.split([given.shape[-1], len(first)], dim=-1)
+        by_pair = ((pull + gain * deviation) * exists).unsqueeze(-1) * apart
+        by_point = move.unflatten(-1, (-1, 3)).index_add(-2, first, by_pair).index_add(-2, second, -by_pair)
+        clean = (skip * sample + scale_out * by_point.flatten(-2)).unflatten(-1, (-1, 3))
+        clean = clean.masked_fill(empty.unsqueeze(-1), 0.0).flatten(-2).clamp(-clip, clip)
+        moved = move_by[0] * clean + move_by[1] * sample
+        if step + 1 < normals.shape[-2]:
+            moved = moved + move_by[2] * normals[..., step + 1, :]
+        sample = torch.where(drawn, moved, sample)
+    return sample
+
+
+def _from_panels(inputs: Tensor, panels: Tensor, width: int) -> Tensor:
+    """Return the products (*, width) of inputs with weights in panels."""
+    return inputs @ panels.transpose(0, 1).flatten(1)[:, :width]
+
+
 def place_side_chains(
     backbone: Tensor,
     c_beta: Tensor,

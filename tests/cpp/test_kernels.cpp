@@ -17,6 +17,7 @@
 #include "kernels/overlapping_placement.h"
 #include "kernels/pack_side_chains.h"
 #include "kernels/place_side_chains.h"
+#include "kernels/remove_noise.h"
 #include "kernels/schnet_energy.h"
 #include "kernels/step_rotamers.h"
 #include "kernels/structure_penalty.h"
@@ -423,6 +424,67 @@ void test_wave_logits(int64_t batch, int64_t draws, int64_t waves, int64_t width
   check(difference(run([](const auto& a) { cpu::wave_logits(a); }),
                    run([](const auto& a) { cuda::wave_logits(a, nullptr); })) < tolerance<T>,
         "wave_logits");
+}
+
+// ---- Removal of noise --------------------------------------------------------------------------
+
+template <typename T>
+void test_removal(int64_t batch, int64_t points, int64_t hidden, int64_t layers, int64_t atoms, int64_t steps,
+                  bool fresh) {
+  Random random{unsigned(batch + hidden)};
+  const int64_t pairs = pair_count(points), coordinates = 3 * points, rows = fresh ? steps : 1;
+  const Flags generated = random.flags(batch * points, 0.7), empty = random.flags(batch * points, 0.2);
+  const auto uniforms = [&](int64_t n, double low, double high) { return random.uniforms<T>(n, low, high); };
+  // Weights beyond the last feature change nothing that is read.
+  const auto weights = [&](int64_t n, int64_t width, int64_t inputs) {
+    const double most = 1 / std::sqrt(double(inputs));
+    return uniforms(n * panel_numbers(width, inputs), -most, most);
+  };
+  const auto given = uniforms(batch * coordinates, -1, 1), normal = uniforms(batch * rows * coordinates, -1, 1),
+             features = uniforms(batch * hidden, -1, 1), modulation = uniforms(batch * layers * 2 * hidden, -0.3, 0.3),
+             pair = uniforms(batch * pair_numbers * pairs, 0.5, 1), atom = uniforms(batch * 3 * atoms, -2, 2),
+             level = uniforms(steps * level_numbers, 0.3, 1), move = uniforms(steps * move_numbers, 0, 0.5),
+             step_features = uniforms(steps * hidden, -1, 1),
+             step_modulation = uniforms(steps * layers * 2 * hidden, -0.3, 0.3),
+             entry = weights(1, hidden, 7 * points + pairs), layer = weights(2 * layers, hidden, hidden),
+             layer_bias = uniforms(layers * 2 * hidden, -1, 1), leave = weights(1, coordinates + pairs, hidden),
+             leave_bias = uniforms(coordinates + pairs, -1, 1);
+  std::vector<T> workspace(cuda::remove_noise_workspace<T>(batch, points, hidden) / sizeof(T), T(77));
+  const auto run = [&](auto&& launch) {
+    std::vector<T> point(batch * coordinates, T(9));
+    launch(RemoveNoiseArguments<T>{batch,
+                                   points,
+                                   hidden,
+                                   layers,
+                                   atoms,
+                                   steps,
+                                   rows,
+                                   given.data(),
+                                   generated.data(),
+                                   empty.data(),
+                                   normal.data(),
+                                   features.data(),
+                                   modulation.data(),
+                                   pair.data(),
+                                   atom.data(),
+                                   level.data(),
+                                   move.data(),
+                                   step_features.data(),
+                                   step_modulation.data(),
+                                   entry.data(),
+                                   layer.data(),
+                                   layer_bias.data(),
+                                   leave.data(),
+                                   leave_bias.data(),
+                                   T(1),
+                                   T(4),
+                                   point.data(),
+                                   workspace.data()});
+    return point;
+  };
+  check(difference(run([](const auto& a) { cpu::remove_noise(a); }),
+                   run([](const auto& a) { cuda::remove_noise(a, nullptr); })) < 10 * tolerance<T>,
+        "remove_noise");
 }
 
 // ---- Steps of side chains in time --------------------------------------------------------------
@@ -1001,6 +1063,12 @@ void test_all() {
   test_descent<T>(1, 300, 400, 100, 0, 60, 200);
   test_descent<T>(3, 1, 0, 0, 0, 1, 0);
   test_descent<T>(0, 30, 40, 10, 3, 6, 20);
+  test_removal<T>(5, 19, 40, 2, 64, 3, true);
+  test_removal<T>(3, 7, 300, 1, 5, 2, false);   // more features than threads
+  test_removal<T>(515, 3, 4, 1, 2, 2, true);    // several residues in a block
+  test_removal<T>(9000, 1, 1, 0, 0, 1, false);  // more residues than blocks
+  test_removal<T>(2, 2, 17, 1, 3, 0, false);
+  test_removal<T>(0, 4, 8, 1, 3, 2, true);
   test_rotamers<T>(50, 4, 20, 36);
   test_rotamers<T>(150, 2, 3, 5);  // several threads
   test_rotamers<T>(3, 3, 0, 1);

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import backmap.ops  # noqa: F401  # registers the operators
+from backmap.ops import in_panels  # registers the operators
 
 Arguments = dict[str, Any]
 """Values by the names in the schema, in its order."""
@@ -415,6 +415,42 @@ def logits_of_waves(batch, dtype, draws, waves, width, classes) -> Arguments:
     }
 
 
+def noise(batch, dtype, hidden, steps, points_of_residue, around, layers, noisy=True) -> Arguments:
+    """Some points are given, some empty, some pairs missing; random numbers for all steps or the start."""
+    pairs = points_of_residue * (points_of_residue - 1) // 2
+    inputs, outputs = 7 * points_of_residue + pairs, 3 * points_of_residue + pairs
+
+    def weights(*shape: int) -> Tensor:
+        return in_panels(torch.randn(*shape, dtype=dtype) / shape[-1] ** 0.5)
+
+    exists = (torch.rand(*batch, 1, pairs) < 0.8).to(dtype)
+    return {
+        "given": torch.randn(*batch, 3 * points_of_residue, dtype=dtype),
+        "generated": torch.rand(*batch, points_of_residue) < 0.7,
+        "empty": torch.rand(*batch, points_of_residue) < 0.2,
+        "normals": torch.randn(*batch, steps if noisy else 1, 3 * points_of_residue, dtype=dtype),
+        "features": torch.randn(*batch, hidden, dtype=dtype),
+        "modulation": 0.3 * torch.randn(*batch, layers, 2 * hidden, dtype=dtype),
+        "pairs": torch.cat([0.5 + torch.rand(*batch, 3, pairs, dtype=dtype), exists], dim=-2),
+        "atoms": 2 * torch.randn(*batch, 3, around, dtype=dtype),
+        "levels": 0.2 + torch.rand(steps, 6, dtype=dtype),
+        "moves": 0.5 * torch.rand(steps, 3, dtype=dtype),
+        "step_features": torch.randn(steps, hidden, dtype=dtype),
+        "step_modulation": 0.3 * torch.randn(steps, layers, 2 * hidden, dtype=dtype),
+        "entry": weights(hidden, inputs),
+        "layers": weights(layers, 2, hidden, hidden),
+        "layer_bias": torch.randn(layers, 2, hidden, dtype=dtype),
+        "leave": weights(outputs, hidden),
+        "leave_bias": torch.randn(outputs, dtype=dtype),
+        "clip": 3.0,
+        "furthest": 4.0,
+    }
+
+
+def noise_at_the_start(batch, dtype, **sizes) -> Arguments:
+    return noise(batch, dtype, **sizes, noisy=False)
+
+
 def rotamers(batch, dtype, torsions, width, bins) -> Arguments:
     """Some torsions do not move, some repeat, and some leave their basins."""
     return {
@@ -506,6 +542,12 @@ SIDE_CHAIN_RANGES: dict[str, Callable[[Arguments], range]] = {
     "torsion_indices": lambda arguments: range(arguments["torsions"].shape[-1] + 1),
 }
 
+NOISE_TABLES = frozenset(
+    {
+        "levels", "moves", "step_features", "step_modulation",
+        "entry", "layers", "layer_bias", "leave", "leave_bias",
+    }
+)  # fmt: skip
 NEIGHBOURHOOD_TABLES = frozenset(
     {"position_weight", "position_bias", "type_embedding", "offset_embedding", "inner_weight", "inner_bias"}
 )
@@ -930,6 +972,18 @@ OPERATORS = [
         {"torsions": 0, "width": 0, "bins": 1},
         shared=frozenset({"coefficients", "weight", "bias"}),
         bad_values={"smoothing_passes": (-1, 4097)},
+    ),
+    *(
+        Operator(
+            "remove_noise",
+            make,
+            {"hidden": 1, "steps": 1, "points_of_residue": 1, "around": 0, "layers": 0},
+            shared=NOISE_TABLES,
+            free={"normals": (-2,), "atoms": (-1,)},
+            bad_values=dict.fromkeys(("clip", "furthest"), (0.0, -1.0, NAN, INFINITE)),
+            variant=variant,
+        )
+        for make, variant in ((noise, ""), (noise_at_the_start, " without fresh noise"))
     ),
     *(
         Operator(
