@@ -8,6 +8,7 @@ from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, cano
 from backmap.ops.density_to_coordinates import density_to_coordinates
 from backmap.ops.descend_onto_beads import descend_onto_beads
 from backmap.ops.encode_neighbourhood import encode_neighbourhood
+from backmap.ops.langevin_dynamics import langevin_dynamics
 from backmap.ops.least_overlap import least_overlap
 from backmap.ops.molecular_mechanics import molecular_mechanics
 from backmap.ops.overlapping_placement import overlapping_placement
@@ -37,6 +38,7 @@ __all__ = [
     "encode_neighbourhood",
     "find_basins",
     "in_panels",
+    "langevin_dynamics",
     "least_overlap",
     "molecular_mechanics",
     "overlapping_placement",

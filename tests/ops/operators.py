@@ -228,6 +228,43 @@ def mechanics(batch, dtype, atoms, bonds, angles, torsions, pairs) -> Arguments:
     }
 
 
+def dynamics(batch, dtype, atoms, bonds, angles, torsions, constraints, steps) -> Arguments:
+    """Frames of about the same structure; one atom does not move, and constrained pairs share atoms."""
+    bonds, angles, torsions, constraints = (
+        different(atoms, count, members)
+        for count, members in ((bonds, 2), (angles, 3), (torsions, 4), (constraints, 2))
+    )
+    structure = points(atoms, dtype=dtype)
+    first, second = structure[constraints].unbind(1)
+    tables = torch.rand(3, atoms, atoms, dtype=dtype) * torch.tensor([9.0, 1e-9, 1e-4]).view(3, 1, 1).to(
+        dtype
+    )
+    radii, screening = 0.1 + 0.1 * torch.rand(2, 1, atoms, dtype=dtype)
+    charges, surface = torch.randn(1, atoms, dtype=dtype), 1e-6 * torch.rand(1, atoms, dtype=dtype)
+    return {
+        "atoms": structure + 1e-3 * torch.randn(*batch, atoms, 3, dtype=dtype),
+        "velocities": 0.5 * torch.randn(*batch, atoms, 3, dtype=dtype),
+        "normals": torch.randn(*batch, steps, atoms, 3, dtype=dtype),
+        "inverse_masses": torch.rand(atoms, dtype=dtype) * (torch.arange(atoms) != 1) / 3,
+        "bonds": bonds,
+        "bond_parameters": torch.rand(len(bonds), 2, dtype=dtype),
+        "angles": angles,
+        "angle_parameters": torch.rand(len(angles), 2, dtype=dtype),
+        "torsions": torsions,
+        "torsion_polynomials": torch.randn(len(torsions), 2, 3, dtype=dtype),
+        "pair_tables": tables + tables.transpose(1, 2),
+        "solvent": torch.cat([charges, radii, radii - 0.009, screening, surface]),
+        "constraints": constraints,
+        "constraint_lengths": (first - second).norm(dim=-1),
+        "polarisation": -137.0,
+        "step_ps": 0.002,
+        "friction_per_ps": 50.0,
+        "kt": 2.5,
+        "largest_move_nm": 0.002,
+        "iterations": 2,
+    }
+
+
 def schnet(batch, dtype, beads, width, hidden, blocks, further_knots) -> Arguments:
     """Beads nearer than the cutoff, or not."""
     knots = 2 + further_knots
@@ -795,6 +832,10 @@ MECHANICS_TABLES = frozenset(
     {"bonds", "bond_parameters", "angles", "angle_parameters", "torsions", "torsion_polynomials", "pairs",
      "pair_parameters", "particles", "exclusion_start", "exclusions"}
 )  # fmt: skip
+DYNAMICS_TABLES = frozenset(
+    {"inverse_masses", "bonds", "bond_parameters", "angles", "angle_parameters", "torsions",
+     "torsion_polynomials", "pair_tables", "solvent", "constraints", "constraint_lengths"}
+)  # fmt: skip
 PRIOR_TABLES = frozenset(
     {"bonds", "bond_parameters", "angles", "angle_parameters", "torsions", "torsion_polynomials", "centres",
      "centre_parameters", "pairs", "sigma"}
@@ -1035,6 +1076,20 @@ OPERATORS = [
         bad_values={"cutoff_nm": (*BAD_LENGTHS, 0.1), "dielectric": BAD_LENGTHS},
         index_ranges=dict.fromkeys(("bonds", "angles", "torsions", "pairs", "exclusions"), atoms_of_molecule),
         bad_contents={"exclusion_start": bad_row_starts},
+    ),
+    Operator(
+        "langevin_dynamics",
+        dynamics,
+        {"atoms": 0, "bonds": 0, "angles": 0, "torsions": 0, "constraints": 0, "steps": 0},
+        shared=DYNAMICS_TABLES,
+        free={"normals": (-3,), "torsion_polynomials": (-1,)},
+        bad_values={
+            **dict.fromkeys(("step_ps", "kt", "largest_move_nm"), BAD_LENGTHS),
+            "polarisation": (NAN, INFINITE),
+            "friction_per_ps": (-1.0, NAN, INFINITE),
+            "iterations": (-1, 1001),
+        },
+        index_ranges=dict.fromkeys(("bonds", "angles", "torsions", "constraints"), atoms_of_molecule),
     ),
     Operator(
         "schnet_energy",
