@@ -191,6 +191,7 @@ class Build:
         self.exists = atoms_of(chain.types)
         self.kind = pass_kinds(chain)
         self.turns = build_order(chain, c_alphas)
+        self.targets = _targets(self.kind, self.exists)
         self.standing = torch.zeros_like(self.exists)
         self.standing[:, chemistry.SLOT_CA] = True
 
@@ -205,8 +206,7 @@ class Build:
 
     def place(self, turn: int, frame: Tensor, points: Tensor) -> None:
         """Write generated points; this overwrites C and O of the previous residue and N of the next."""
-        residues, copies = self.turns[turn], len(self.atoms)
-        target = _targets(residues, self.kind[residues], self.exists)
+        target, copies = self.targets[self.turns[turn]], len(self.atoms)
         frames, local = frame.unflatten(0, (copies, -1)), points.unflatten(0, (copies, -1))
         self.atoms = overlapping_placement(self.atoms, frames, local, target)
         self.standing.view(-1)[target[target >= 0]] = True
@@ -295,11 +295,12 @@ class StructureBuilder(nn.Module):
         return draw_normals(keys, attempt, rows, 3 * layout.POINTS)
 
 
-def _targets(residues: Tensor, kind: Tensor, exists: Tensor) -> Tensor:
-    """Return the atom (queries, 19) to which each generated point is written, -1 for none."""
-    offset = torch.tensor(layout.POINT_OFFSETS, device=residues.device)
-    slot = torch.tensor(layout.POINT_SLOTS, device=residues.device)
-    generated = generated_points(residues.device)[kind]
+def _targets(kind: Tensor, exists: Tensor) -> Tensor:
+    """Return the atom (residues, 19) to which each generated point is written, -1 for none."""
+    offset = torch.tensor(layout.POINT_OFFSETS, device=kind.device)
+    slot = torch.tensor(layout.POINT_SLOTS, device=kind.device)
+    generated = generated_points(kind.device)[kind]
+    residues = torch.arange(len(kind), device=kind.device)
     where = (residues[:, None] + offset).clamp(0, len(exists) - 1)
     return torch.where(generated & exists[where, slot], where * chemistry.ATOM_SLOTS + slot, -1)
 
