@@ -1,7 +1,8 @@
 """How fast does DiAMoNDBack remove noise: the compact network, and the published one here and in plain form?
 
-One residue in each of many frames, or in one. A residue takes 50 such steps (as many as asked for with DDIM);
-its environment and its random numbers, both once a residue, are timed by themselves.
+One residue in each of many frames, or in one. A residue takes 50 such steps (as many as asked for with DDIM).
+The compact network takes them in one call, its reading of the environment included, or one by one in PyTorch,
+as in training. A residue's environment and its random numbers, both once a residue, are timed by themselves.
 """
 
 from argparse import Namespace
@@ -75,16 +76,19 @@ def compare(frames: int, options: Namespace) -> None:
     step = torch.full((frames,), 10, device=options.device)
     small, large, plain = compact(options.device), published(options.device), published(options.device)
     plain.denoiser.train()  # plain: weights are standardised at every step
-    known = small.denoiser.encode(sites)
+    known, prepared = small.denoiser.encode(sites), small.prepare()
+    normals = torch.randn(frames, small.steps, 3 * POINTS, device=options.device)
+    draw = partial(small.draw, sites, normals, prepared)
     calls = {
-        "compact network": partial(denoise, small, points, step, known),
-        "published network": partial(denoise, large, points, step, sites),
-        "published, plain": partial(denoise_plainly, plain, points, step, sites),
-        "  environment, once a residue": partial(describe_one, atoms, chain),
-        "  compact: reading it, once": partial(small.denoiser.encode, sites),
+        "compact network": (draw, small.steps),
+        "compact, step by step": (partial(denoise, small, points, step, known), 1),
+        "published network": (partial(denoise, large, points, step, sites), 1),
+        "published, plain": (partial(denoise_plainly, plain, points, step, sites), 1),
+        "  environment, once a residue": (partial(describe_one, atoms, chain), 1),
+        "  compact: reading it, once": (partial(small.denoiser.encode, sites), 1),
     }
     with torch.inference_mode():
-        timings = [measure(name, call, frames, options) for name, call in calls.items()]
+        timings = [measure(name, call, frames * steps, options) for name, (call, steps) in calls.items()]
     report(f"DiAMoNDBack, one residue in {frames} frames", timings, "steps", options)
 
 

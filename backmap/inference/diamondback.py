@@ -191,6 +191,7 @@ class Build:
         self.exists = atoms_of(chain.types)
         self.kind = pass_kinds(chain)
         self.turns = build_order(chain, c_alphas)
+        self.targets = _targets(self.kind, self.exists)
         self.standing = torch.zeros_like(self.exists)
         self.standing[:, chemistry.SLOT_CA] = True
 
@@ -205,8 +206,7 @@ class Build:
 
     def place(self, turn: int, frame: Tensor, points: Tensor) -> None:
         """Write generated points; this overwrites C and O of the previous residue and N of the next."""
-        residues, copies = self.turns[turn], len(self.atoms)
-        target = _targets(residues, self.kind[residues], self.exists)
+        target, copies = self.targets[self.turns[turn]], len(self.atoms)
         frames, local = frame.unflatten(0, (copies, -1)), points.unflatten(0, (copies, -1))
         self.atoms = overlapping_placement(self.atoms, frames, local, target)
         self.standing.view(-1)[target[target >= 0]] = True
@@ -253,14 +253,17 @@ class StructureBuilder(nn.Module):
 
     def forward(self, builds: list[Build], ddim_steps: int, attempts: int) -> None:
         """Build all residues, and rebuild those that overlap, with up to `attempts` attempts."""
+        prepared = self.model.prepare(ddim_steps)
         for turn in range(max([len(build.turns) for build in builds] + [0])):
             working: list[Build] = []
             for build in builds:
                 if turn < len(build.turns):
                     working.append(build)
-            self._take_turn(working, turn, ddim_steps, attempts)
+            self._take_turn(working, turn, ddim_steps, attempts, prepared)
 
-    def _take_turn(self, builds: list[Build], turn: int, ddim_steps: int, attempts: int) -> None:
+    def _take_turn(
+        self, builds: list[Build], turn: int, ddim_steps: int, attempts: int, prepared: list[Tensor]
+    ) -> None:
         """Build the residues of one turn, and rebuild those that overlap with earlier ones."""
         parts: list[Sites] = []
         frames: list[Tensor] = []
@@ -276,7 +279,7 @@ class StructureBuilder(nn.Module):
         rows = torch.arange(len(keys), device=keys.device)
         for attempt in range(attempts):
             normals = self.normals(keys[rows], attempt, 1 if ddim_steps > 0 else self.model.steps)
-            points[rows] = self.model.draw(take_sites(sites, rows), normals, ddim_steps)
+            points[rows] = self.model.draw(take_sites(sites, rows), normals, prepared)
             drawn = points.split(sizes)
             for number, build in enumerate(builds):
                 build.place(turn, frames[number], drawn[number])
@@ -287,16 +290,17 @@ class StructureBuilder(nn.Module):
                 break
 
     def normals(self, keys: Tensor, attempt: int, steps: int) -> Tensor:
-        """Return the random numbers (steps, n, 57) of an attempt for keys (n,)."""
+        """Return the random numbers (n, steps, 57) of an attempt for keys (n,)."""
         rows = torch.arange(steps, device=keys.device)
-        return draw_normals(keys, attempt, rows, 3 * layout.POINTS).transpose(0, 1)
+        return draw_normals(keys, attempt, rows, 3 * layout.POINTS)
 
 
-def _targets(residues: Tensor, kind: Tensor, exists: Tensor) -> Tensor:
-    """Return the atom (queries, 19) to which each generated point is written, -1 for none."""
-    offset = torch.tensor(layout.POINT_OFFSETS, device=residues.device)
-    slot = torch.tensor(layout.POINT_SLOTS, device=residues.device)
-    generated = generated_points(residues.device)[kind]
+def _targets(kind: Tensor, exists: Tensor) -> Tensor:
+    """Return the atom (residues, 19) to which each generated point is written, -1 for none."""
+    offset = torch.tensor(layout.POINT_OFFSETS, device=kind.device)
+    slot = torch.tensor(layout.POINT_SLOTS, device=kind.device)
+    generated = generated_points(kind.device)[kind]
+    residues = torch.arange(len(kind), device=kind.device)
     where = (residues[:, None] + offset).clamp(0, len(exists) - 1)
     return torch.where(generated & exists[where, slot], where * chemistry.ATOM_SLOTS + slot, -1)
 

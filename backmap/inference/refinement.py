@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +11,14 @@ from backmap.chemistry.constants import BOLTZMANN
 from backmap.models.normals import draw_normals
 from backmap.models.temporal.model import TemporalModel
 from backmap.models.temporal.watched_steps import WatchedSteps
-from backmap.physics import Potential
-from backmap.physics.constraints import BondConstraints
 from backmap.physics.force_field import ForceField
+from backmap.physics.langevin import LangevinDynamics, LangevinSettings
 
 _PURPOSE = 1 << 20
 """First purpose of the random numbers that refine each attempt; its draw uses purposes from 0."""
+
+_STEPS_AT_ONCE, _NUMBERS_AT_ONCE = 64, 2**22
+"""Steps, and random numbers of several frames, for which random numbers are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,6 @@ class RefinementConfig:
 class Refinement:
     """Langevin dynamics of the atoms that are not beads, with constrained bonds to hydrogen.
 
-    The integrator is the leapfrog middle scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056).
-
     Parameters
     ----------
     force_field : ForceField
@@ -83,17 +82,18 @@ class Refinement:
     ) -> None:
         self.config = config
         self.held = held
-        self.potential = Potential(force_field).to(device)
-        energies = self.potential(known.to(device))
-        self.highest_energy = energies.max() + energies.std(correction=0)
         masses = torch.from_numpy(force_field.masses).float().clamp(min=config.hydrogen_mass)
         inverse = 1 / masses
         inverse[held] = 0.0
-        pairs = torch.from_numpy(force_field.constraints)
-        lengths = torch.from_numpy(force_field.constraint_lengths)
-        movable = inverse[pairs].sum(dim=1) > 0
-        self.constraints = BondConstraints(pairs[movable], lengths[movable], inverse).to(device)
-        self.inverse = inverse.to(device).unsqueeze(-1)
+        settings = LangevinSettings(
+            config.step_ps,
+            config.friction_per_ps,
+            BOLTZMANN * config.temperature_kelvin,
+            config.largest_move_nm,
+        )
+        self.dynamics = LangevinDynamics(force_field, inverse, settings).to(device)
+        energies = self.dynamics.energy(known.to(device))
+        self.highest_energy = energies.max() + energies.std(correction=0)
 
     def __call__(self, atoms: Tensor, keys: Tensor, purpose: int) -> Tensor:
         """Refine frames.
@@ -112,29 +112,30 @@ class Refinement:
         Tensor, (batch, atoms, 3)
             Held atoms are unchanged, bit for bit.
         """
-        config = self.config
-        step, kept = config.step_ps, math.exp(-config.friction_per_ps * config.step_ps)
-        thermal = (BOLTZMANN * config.temperature_kelvin * self.inverse).sqrt()
-        kick = math.sqrt(1 - kept**2) * thermal
-        velocities = thermal * self._normals(atoms, keys, purpose, 0)
-        velocities = self.constraints.velocities(velocities, atoms)
-        for number in range(1, 1 + config.steps):
-            velocities = velocities + self._force_kick(atoms)
-            velocities = self.constraints.velocities(velocities, atoms)
-            moved = atoms + step / 2 * velocities
-            velocities = kept * velocities + kick * self._normals(atoms, keys, purpose, number)
-            moved = moved + step / 2 * velocities
-            constrained = self.constraints.positions(moved, atoms)
-            velocities = velocities + (constrained - moved) / step
-            atoms = constrained
+        rows = max(1, _NUMBERS_AT_ONCE // (_STEPS_AT_ONCE * 3 * atoms.shape[1]))
+        parts = zip(atoms.split(rows), keys.split(rows), strict=True)
+        return torch.cat([self._refine(part, own, purpose) for part, own in parts])
+
+    def _refine(self, atoms: Tensor, keys: Tensor, purpose: int) -> Tensor:
+        """Refine as many frames as there is memory for."""
+        first = self._normals(atoms, keys, purpose, 0, 1)[:, 0]
+        velocities, last = self.dynamics.thermal_velocities(first), 1 + self.config.steps
+        for step in range(1, last, _STEPS_AT_ONCE):
+            normals = self._normals(atoms, keys, purpose, step, min(step + _STEPS_AT_ONCE, last))
+            atoms, velocities = self.dynamics(atoms, velocities, normals)
         return atoms
+
+    def _normals(self, atoms: Tensor, keys: Tensor, purpose: int, first: int, last: int) -> Tensor:
+        """Return the random numbers (batch, last - first, atoms, 3) of some steps."""
+        steps = torch.arange(first, last, device=keys.device)
+        return draw_normals(keys, purpose, steps, 3 * atoms.shape[1]).unflatten(-1, (-1, 3))
 
     def choose(self, candidates: Tensor) -> Tensor:
         """Return the frames (batch, atoms, 3) of lowest energy among candidates (batch, draws, atoms, 3)."""
         draws = candidates.shape[1]
         if draws == 1:
             return candidates[:, 0]
-        energies = self.potential(candidates.flatten(0, 1)).nan_to_num(torch.inf, posinf=torch.inf)
+        energies = self.dynamics.energy(candidates.flatten(0, 1)).nan_to_num(torch.inf, posinf=torch.inf)
         lowest = energies.unflatten(0, (-1, draws)).argmin(dim=1)
         return candidates[torch.arange(len(candidates), device=lowest.device), lowest]
 
@@ -144,18 +145,7 @@ class Refinement:
         The range extends one standard deviation beyond the highest known energy. A short simulation cannot
         reach it where side chains are interlocked.
         """
-        return self.potential(atoms) <= self.highest_energy
-
-    def _force_kick(self, atoms: Tensor) -> Tensor:
-        """Return the change of velocity by the forces within a step, limited by the largest move."""
-        gradient = self.potential.energy_and_gradient(atoms)[1]
-        kick = -self.config.step_ps * self.inverse * gradient
-        most = self.config.largest_move_nm / self.config.step_ps
-        return kick * (most / kick.norm(dim=-1, keepdim=True).clamp(min=most))
-
-    def _normals(self, atoms: Tensor, keys: Tensor, purpose: int, step: int) -> Tensor:
-        row = torch.tensor(step, device=keys.device)
-        return draw_normals(keys, purpose, row, 3 * atoms.shape[1]).unflatten(1, (-1, 3))
+        return self.dynamics.energy(atoms) <= self.highest_energy
 
 
 class RefinedSteps(WatchedSteps):

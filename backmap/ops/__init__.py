@@ -8,11 +8,13 @@ from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, cano
 from backmap.ops.density_to_coordinates import density_to_coordinates
 from backmap.ops.descend_onto_beads import descend_onto_beads
 from backmap.ops.encode_neighbourhood import encode_neighbourhood
+from backmap.ops.langevin_dynamics import langevin_dynamics
 from backmap.ops.least_overlap import least_overlap
 from backmap.ops.molecular_mechanics import molecular_mechanics
 from backmap.ops.overlapping_placement import overlapping_placement
 from backmap.ops.pack_side_chains import pack_side_chains
 from backmap.ops.place_side_chains import place_side_chains
+from backmap.ops.remove_noise import in_panels, remove_noise
 from backmap.ops.schnet_energy import schnet_energy
 from backmap.ops.step_rotamers import step_rotamers
 from backmap.ops.structure_penalty import structure_penalty
@@ -35,11 +37,14 @@ __all__ = [
     "draw_within",
     "encode_neighbourhood",
     "find_basins",
+    "in_panels",
+    "langevin_dynamics",
     "least_overlap",
     "molecular_mechanics",
     "overlapping_placement",
     "pack_side_chains",
     "place_side_chains",
+    "remove_noise",
     "schnet_energy",
     "step_angle",
     "step_rotamers",

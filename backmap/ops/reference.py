@@ -251,6 +251,97 @@ def molecular_mechanics(
     return energy.detach(), gradient
 
 
+def langevin_dynamics(
+    atoms: Tensor,
+    velocities: Tensor,
+    normals: Tensor,
+    inverse_masses: Tensor,
+    bonds: Tensor,
+    bond_parameters: Tensor,
+    angles: Tensor,
+    angle_parameters: Tensor,
+    torsions: Tensor,
+    torsion_polynomials: Tensor,
+    pair_tables: Tensor,
+    solvent: Tensor,
+    constraints: Tensor,
+    constraint_lengths: Tensor,
+    polarisation: float,
+    step_ps: float,
+    friction_per_ps: float,
+    kt: float,
+    largest_move_nm: float,
+    iterations: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Specification of :func:`backmap.ops.langevin_dynamics`."""
+    inverse, kept = inverse_masses.unsqueeze(-1), math.exp(-friction_per_ps * step_ps)
+    thermal, most = (kt * inverse).sqrt(), largest_move_nm / step_ps
+    stiffness = inverse_masses[constraints].sum(-1)
+    acts = stiffness > 0
+    (first, second), stiffness = constraints[acts].T, stiffness[acts]
+    squares = constraint_lengths[acts].square()
+
+    def energy_of(x: Tensor) -> Tensor:
+        length, strength = bond_parameters.T
+        bond = (x[..., bonds[:, 0], :] - x[..., bonds[:, 1], :]).norm(dim=-1)
+        energy = (strength / 2 * (bond - length) ** 2).sum(-1)
+        energy = energy + _bending_energy(x, angles, angle_parameters, torsions, torsion_polynomials)
+        return energy + _solvated_energy(x, pair_tables, solvent, polarisation)
+
+    def spread(vectors: Tensor, share: Tensor, bond: Tensor) -> Tensor:
+        change = share.unsqueeze(-1) * bond
+        moved = torch.zeros_like(vectors).index_add(-2, first, change).index_add(-2, second, -change)
+        return vectors + inverse * moved
+
+    def without_stretching(velocity: Tensor, x: Tensor) -> Tensor:
+        bond = x[..., first, :] - x[..., second, :]
+        for _ in range(iterations):
+            stretching = (bond * (velocity[..., first, :] - velocity[..., second, :])).sum(-1)
+            velocity = spread(velocity, -stretching / (stiffness * bond.square().sum(-1)), bond)
+        return velocity
+
+    x, velocity = atoms, velocities * (inverse > 0)
+    for step in range(normals.shape[-3]):
+        with torch.enable_grad():
+            variable = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(energy_of(variable).sum(), variable)
+        kick = -step_ps * inverse * gradient
+        velocity = velocity + kick * (most / kick.norm(dim=-1, keepdim=True).clamp_min(most))
+        velocity = without_stretching(velocity, x)
+        moved = x + step_ps / 2 * velocity
+        velocity = kept * velocity + math.sqrt(1 - kept**2) * thermal * normals[..., step, :, :]
+        moved = moved + step_ps / 2 * velocity
+        along, restored = x[..., first, :] - x[..., second, :], moved
+        for _ in range(iterations):
+            bond = restored[..., first, :] - restored[..., second, :]
+            share = (squares - bond.square().sum(-1)) / (2 * stiffness * (bond * along).sum(-1))
+            restored = spread(restored, share, along)
+        velocity = velocity + (restored - moved) / step_ps
+        x = restored
+    return x.clone(), velocity, energy_of(x)
+
+
+def _solvated_energy(x: Tensor, pair_tables: Tensor, solvent: Tensor, polarisation: float) -> Tensor:
+    """Return the energy of all pairs, with the generalised Born model OBC2."""
+    charge, radius, reduced, screening, surface = solvent
+    i, j = (torch.eye(x.shape[-2], device=x.device) == 0).nonzero().T
+    distance = (x[..., i, :] - x[..., j, :]).square().sum(-1).clamp_min(1e-6).sqrt()
+    near = torch.maximum((distance - screening[j]).abs(), reduced[i])
+    far = torch.maximum(distance + screening[j], reduced[i])
+    inside = torch.maximum(screening[j] - distance, reduced[i])
+    terms = 1 / near - 1 / far + 0.5 * (near / far).log() / distance
+    terms = terms + 0.25 * (screening[j] ** 2 / distance - distance) * (1 / near**2 - 1 / far**2)
+    terms = terms + 2 * (1 / reduced[i] - 1 / inside)
+    psi = 0.5 * reduced * torch.zeros_like(x[..., 0]).index_add(-1, i, terms)
+    born = 1 / (1 / reduced - torch.tanh(psi - 0.8 * psi**2 + 4.85 * psi**3) / radius)
+    charges, repulsion, attraction = pair_tables[:, i, j]
+    energy = charges / distance + repulsion / distance**12 - attraction / distance**6
+    product = born[..., i] * born[..., j]
+    reach = (distance**2 + product * torch.exp(-(distance**2) / (4 * product))).sqrt()
+    energy = energy + polarisation * charge[i] * charge[j] / reach
+    return 0.5 * energy.sum(-1) + (0.5 * polarisation * charge**2 / born + surface / born**6).sum(-1)
+
+
 def bead_prior(
     beads: Tensor,
     bonds: Tensor,
@@ -359,6 +450,69 @@ def wave_logits(context: Tensor, waves: Tensor, coefficients: Tensor, weight: Te
     """Specification of `backmap::wave_logits`."""
     hidden = functional.silu(context.unsqueeze(-2) + waves @ coefficients)
     return functional.linear(hidden, weight, bias)
+
+
+def remove_noise(
+    given: Tensor,
+    generated: Tensor,
+    empty: Tensor,
+    normals: Tensor,
+    features: Tensor,
+    modulation: Tensor,
+    pairs: Tensor,
+    atoms: Tensor,
+    levels: Tensor,
+    moves: Tensor,
+    step_features: Tensor,
+    step_modulation: Tensor,
+    entry: Tensor,
+    layers: Tensor,
+    layer_bias: Tensor,
+    leave: Tensor,
+    leave_bias: Tensor,
+    clip: float,
+    furthest: float,
+) -> Tensor:
+    """Specification of :func:`backmap.ops.remove_noise`."""
+    mean, variance, gain, exists = pairs.unbind(-2)
+    first, second = torch.triu_indices(generated.shape[-1], generated.shape[-1], 1, device=given.device)
+    drawn = generated.repeat_interleave(3, dim=-1)
+    sample = torch.where(drawn, normals[..., 0, :], given)
+    for step, (level, move_by) in enumerate(zip(levels, moves, strict=True)):
+        signal, scale_in, skip, scale_out, level_variance, contact_scale = level
+        scaled = (scale_in * sample).unflatten(-1, (-1, 3))
+        apart = scaled[..., first, :] - scaled[..., second, :]
+        distance = (apart.square().sum(-1) + 1e-8).sqrt() / (signal * scale_in)
+        deviation = (distance - mean) / (variance + level_variance).sqrt()
+        deviation = deviation.clamp(-furthest, furthest) * exists
+        around = atoms.mT.unsqueeze(-3) - (contact_scale * sample).unflatten(-1, (-1, 1, 3))
+        weight = torch.exp(-0.5 * around.square().sum(-1))
+        push = (weight.unsqueeze(-1) * around).sum(-2)
+        inputs = torch.cat([scaled.flatten(-2), deviation, push.flatten(-2), weight.sum(-1)], dim=-1)
+        hidden = _from_panels(inputs, entry, features.shape[-1]) + features + step_features[step]
+        width = hidden.shape[-1]
+        for number, (enter, leave_layer) in enumerate(layers):
+            scale, shift = (modulation[..., number, :] + step_modulation[step, number]).chunk(2, dim=-1)
+            inner = functional.layer_norm(hidden, [width])
+            inner = _from_panels(inner, enter, width) + layer_bias[number, 0]
+            inner = functional.silu(inner * (1 + scale) + shift)
+            hidden = hidden + _from_panels(inner, leave_layer, width) + layer_bias[number, 1]
+        out = _from_panels(hidden, leave, len(leave_bias)) + leave_bias
+        move, pull = out.split([given.shape[-1], len(first)], dim=-1)
+        by_pair = ((pull + gain * deviation) * exists).unsqueeze(-1) * apart
+        by_point = move.unflatten(-1, (-1, 3)).index_add(-2, first, by_pair).index_add(-2, second, -by_pair)
+        clean = (skip * sample + scale_out * by_point.flatten(-2)).unflatten(-1, (-1, 3))
+        clean = clean.masked_fill(empty.unsqueeze(-1), 0.0).flatten(-2).clamp(-clip, clip)
+        moved = move_by[0] * clean + move_by[1] * sample
+        if step + 1 < normals.shape[-2]:
+            moved = moved + move_by[2] * normals[..., step + 1, :]
+        sample = torch.where(drawn, moved, sample)
+    return sample
+
+
+def _from_panels(inputs: Tensor, panels: Tensor, width: int) -> Tensor:
+    """Return the products (*, width) of inputs with weights in panels."""
+    return inputs @ panels.transpose(0, 1).flatten(1)[:, :width]
 
 
 def place_side_chains(

@@ -48,7 +48,7 @@ class Nonbonded(torch.nn.Module):
 
     def __init__(self, force_field: ForceField, dtype: torch.dtype) -> None:
         super().__init__()
-        charge_products, repulsion, attraction = _pair_coefficients(force_field)
+        charge_products, repulsion, attraction = pair_coefficients(force_field)
         self._keep("charge_products", charge_products * (COULOMB / 2), dtype)
         self._keep("repulsion", repulsion / 2, dtype)
         self._keep("attraction", attraction / 2, dtype)
@@ -57,17 +57,16 @@ class Nonbonded(torch.nn.Module):
             self._keep_solvent(force_field.solvent, dtype)
 
     def _keep_solvent(self, solvent: ImplicitSolvent, dtype: torch.dtype) -> None:
-        reduced = solvent.radii - RADIUS_OFFSET_NM
+        reduced = reduced_radii(solvent)
         screening = solvent.scales * reduced
         itself = np.eye(len(reduced), dtype=bool)
         smallest = np.where(itself, FAR_NM, reduced[:, None])
         solute, outside = solvent.dielectrics
         products = -COULOMB / 2 * (1 / solute - 1 / outside) * solvent.charges[:, None] * solvent.charges
-        tension = 4 * math.pi * solvent.surface_tension
         self.can_enclose = bool((screening > smallest).any())
         self._keep("polarisation_products", np.where(itself, 0.0, products), dtype)
         self._keep("own_polarisation", products.diagonal(), dtype)
-        self._keep("surface", tension * (solvent.radii + PROBE_RADIUS_NM) ** 2 * solvent.radii**6, dtype)
+        self._keep("surface", surface_energies(solvent), dtype)
         self._keep("radii", solvent.radii, dtype)
         self._keep("reduced_radii", reduced, dtype)
         self._keep("screening_radii", screening, dtype)
@@ -261,7 +260,18 @@ class _Blocks(Iterable[_Pairs]):
         return iter(self.kept or (_Pairs(self.positions, rows) for rows in self.slices))
 
 
-def _pair_coefficients(force_field: ForceField) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reduced_radii(solvent: ImplicitSolvent) -> np.ndarray:
+    """Return the radii (atoms,) of OBC2 in nm, with their offset."""
+    return solvent.radii - RADIUS_OFFSET_NM
+
+
+def surface_energies(solvent: ImplicitSolvent) -> np.ndarray:
+    """Return the surface energy of each atom times the sixth power of its Born radius, in kJ/mol nm^6."""
+    tension = 4 * math.pi * solvent.surface_tension
+    return tension * (solvent.radii + PROBE_RADIUS_NM) ** 2 * solvent.radii**6
+
+
+def pair_coefficients(force_field: ForceField) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return charge products, A and B of all pairs, (atoms, atoms) each; zero on the diagonal."""
     kinds = np.ix_(force_field.kinds, force_field.kinds)
     products = force_field.charges[:, None] * force_field.charges

@@ -27,18 +27,17 @@ struct Weights {
         bias(padded_rows(args.inner_bias, 1, args.width)) {}
 };
 
-// Working memory of a site; the rows of neighbours are padded with zeros.
+// Working memory of a site; features are padded with zeros.
 template <typename T>
 struct Scratch {
-  int64_t rows, padded;
+  int64_t padded;
   std::vector<T> numbers, hidden, features, query, score;
 
   explicit Scratch(const EncodeNeighbourhoodArguments<T>& args)
-      : rows(round_up(args.neighbours, rows_together)),
-        padded(round_up(args.width, features_together<T>)),
-        numbers(rows * neighbour_numbers(args.points), T(0)),
-        hidden(rows * padded),
-        features(rows * padded),
+      : padded(round_up(args.width, panel_width)),
+        numbers(args.neighbours * neighbour_numbers(args.points)),
+        hidden(args.neighbours * padded),
+        features(args.neighbours * padded),
         query(args.queries * padded, T(0)),
         score(args.neighbours) {}
 };
@@ -47,36 +46,20 @@ struct Scratch {
 template <typename T>
 BACKMAP_HD void compute_features(const EncodeNeighbourhoodArguments<T>& args, const Weights<T>& weights, int64_t site,
                                  Scratch<T>& scratch) {
-  constexpr int64_t together = features_together<T>;
-  const int64_t inputs = neighbour_numbers(args.points), padded = scratch.padded;
-  const uint8_t *type = args.type + site * args.neighbours, *offset = args.offset + site * args.neighbours;
-  for (int64_t k = 0; k < args.neighbours; ++k)
-    describe_neighbour(args.position + (site * args.neighbours + k) * 3 * args.points, args.points,
-                       scratch.numbers.data() + k * inputs);
-  for (int64_t k = 0; k < scratch.rows; k += rows_together) {
-    T *hidden = scratch.hidden.data() + k * padded, *features = scratch.features.data() + k * padded;
-    for (int64_t f = 0; f < padded; f += together) {
-      Lanes<T> sum[rows_together][2];
-      for (int64_t r = 0; r < rows_together; ++r) {
-        const int64_t known = std::min(k + r, args.neighbours - 1);  // rows of padding repeat the last neighbour
-        const T *a = weights.type.data() + type[known] * padded + f,
-                *b = weights.offset.data() + offset[known] * padded + f;
-        for (int64_t half = 0; half < 2; ++half)
-          sum[r][half] = load_lanes(a + half * lane_count<T>) + load_lanes(b + half * lane_count<T>);
-      }
-      add_panel(scratch.numbers.data() + k * inputs, inputs, inputs, weights.position.data() + f * inputs, sum,
-                hidden + f, padded);
-    }
-    activate(hidden, rows_together * padded);
-    for (int64_t f = 0; f < padded; f += together) {
-      Lanes<T> sum[rows_together][2];
-      for (int64_t r = 0; r < rows_together; ++r)
-        for (int64_t half = 0; half < 2; ++half)
-          sum[r][half] = load_lanes(weights.bias.data() + f + half * lane_count<T>);
-      add_panel(hidden, padded, args.width, weights.inner.data() + f * args.width, sum, features + f, padded);
-    }
-    activate(features, rows_together * padded);
+  const int64_t inputs = neighbour_numbers(args.points), padded = scratch.padded, rows = args.neighbours;
+  const uint8_t *type = args.type + site * rows, *offset = args.offset + site * rows;
+  T *numbers = scratch.numbers.data(), *hidden = scratch.hidden.data(), *features = scratch.features.data();
+  for (int64_t k = 0; k < rows; ++k) {
+    describe_neighbour(args.position + (site * rows + k) * 3 * args.points, args.points, numbers + k * inputs);
+    const T *of_type = weights.type.data() + type[k] * padded, *of_offset = weights.offset.data() + offset[k] * padded;
+    for (int64_t f = 0; f < padded; ++f) hidden[k * padded + f] = of_type[f] + of_offset[f];
   }
+  apply_layer<T>({numbers, inputs}, rows, inputs, weights.position.data(), args.width, {hidden, padded},
+                 {hidden, padded});
+  activate(hidden, rows * padded);
+  apply_layer<T>({hidden, padded}, rows, args.width, weights.inner.data(), args.width, {weights.bias.data(), 0},
+                 {features, padded});
+  activate(features, rows * padded);
 }
 
 template <typename T>

@@ -10,6 +10,7 @@
 
 #include "cpu/clones.h"
 #include "cpu/lanes.h"
+#include "cpu/listed_terms.h"
 #include "cpu/parallel.h"
 
 namespace backmap::cpu {
@@ -168,18 +169,6 @@ BACKMAP_HD double add_block(const MechanicsArguments<T>& args, int64_t block, Bl
 }
 
 // Adds the gradients of the listed terms, and returns their energy.
-template <typename T>
-BACKMAP_HD double sum_listed(const ListedTerms<T>& terms, const T* positions, T* gradient) {
-  const auto add = [gradient](int64_t atom, const Vec3<T>& grad)
-                       __attribute__((always_inline)) { store(gradient + 3 * atom, load(gradient + 3 * atom) + grad); };
-  double energy = 0;
-  for (int64_t m = 0; m < terms.bonds; ++m) energy += double(listed_bond(terms, m, positions, add));
-  for (int64_t m = 0; m < terms.angles; ++m) energy += double(listed_angle(terms, m, positions, add));
-  for (int64_t m = 0; m < terms.torsions; ++m) energy += double(listed_torsion(terms, m, positions, add));
-  for (int64_t m = 0; m < terms.pairs; ++m) energy += double(listed_pair(terms, m, positions, add));
-  return energy;
-}
-
 BACKMAP_CLONES double add_listed(const ListedTerms<float>& terms, const float* positions, float* gradient) {
   return sum_listed(terms, positions, gradient);
 }

@@ -28,21 +28,15 @@ BACKMAP_HD void add_waves(const WaveLogitsArguments<T>& args, int64_t row, T* __
   activate(hidden, width);
 }
 
-// Draws [begin, end) of all sites, a few at a time. Rows beyond the last one repeat what was there before.
+// Draws [begin, end) of all sites, a few at a time.
 template <typename T>
 BACKMAP_HD void classify(const WaveLogitsArguments<T>& args, const T* panels, const T* bias, int64_t begin, int64_t end,
                          T* hidden, T* logits) {
-  constexpr int64_t together = features_together<T>;
-  const int64_t padded = round_up(args.classes, together);
+  const int64_t padded = round_up(args.classes, panel_width);
   for (int64_t first = begin; first < end; first += rows_together) {
     const int64_t rows = std::min(rows_together, end - first);
     for (int64_t r = 0; r < rows; ++r) add_waves(args, first + r, hidden + r * args.width);
-    for (int64_t k = 0; k < padded; k += together) {
-      Lanes<T> sum[rows_together][2];
-      for (auto& of_row : sum)
-        for (int64_t half = 0; half < 2; ++half) of_row[half] = load_lanes(bias + k + half * lane_count<T>);
-      add_panel(hidden, args.width, args.width, panels + k * args.width, sum, logits + k, padded);
-    }
+    apply_layer<T>({hidden, args.width}, rows, args.width, panels, args.classes, {bias, 0}, {logits, padded});
     for (int64_t r = 0; r < rows; ++r) {
       T* __restrict out = args.logits + (first + r) * args.classes;
       for (int64_t k = 0; k < args.classes; ++k) out[k] = logits[r * padded + k];

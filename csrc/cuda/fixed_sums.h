@@ -45,7 +45,7 @@ __device__ void add_fixed(FixedPoint* gradient, const Vec3<T>& grad) {
   add_fixed(gradient + 2, double(grad.z));
 }
 
-static __global__ void clear_sums(Sums sums, int64_t batch, int64_t atoms) {
+[[maybe_unused]] static __global__ void clear_sums(Sums sums, int64_t batch, int64_t atoms) {
   const int64_t n = thread_of_grid();
   if (n < 3 * batch * atoms) sums.gradient[n] = 0;
   if (n < batch) sums.energy[n] = 0, sums.broken[n] = 0;

@@ -17,7 +17,9 @@
 #include "core/density_moments.h"
 #include "core/exponential.h"
 #include "core/gaussian_density.h"
+#include "core/implicit_solvent.h"
 #include "core/local_frame.h"
+#include "core/logarithm.h"
 #include "core/nearest.h"
 #include "core/overlap.h"
 #include "core/pair_terms.h"
@@ -314,6 +316,17 @@ void test_exponential() {
   for (const T low : {std::nextafter(ExponentialParts<T>::lowest, -infinite<T>), T(-1e30), -infinite<T>})
     check(decaying_exponential(low) == T(0), "decaying_exponential: zero where it would be subnormal");
   check(std::isnan(decaying_exponential(not_a_number<T>)), "decaying_exponential: of NaN");
+}
+
+template <typename T>
+void test_logarithm() {
+  check(logarithm(T(1)) == T(0), "logarithm: of one");
+  for (int n = -30000; n <= 30000; ++n) {
+    const T x = T(std::exp(0.0027 * n));
+    const double exact = std::log(double(x));
+    if (!(std::fabs(double(logarithm(x)) - exact) <= 2 * double(rounding<T>) * std::fabs(exact)))
+      return check(false, "logarithm: two units in the last place");
+  }
 }
 
 template <typename T>
@@ -927,12 +940,45 @@ void test_coinciding_beads() {
   check(std::isfinite(repulsion_energy(zero, 0.5, 2.5, u)) && is_finite(u), "repulsion_energy: coinciding beads");
 }
 
+// ---- implicit_solvent.h ------------------------------------------------------------------------
+
+// `slope` against the central difference of a function of one number.
+void check_slope(const char* what, double slope, const std::function<double(double)>& value, double at) {
+  const double step = 1e-6 * at, measured = (value(at + step) - value(at - step)) / (2 * step);
+  check(std::fabs(slope - measured) <= 1e-6 * (1 + std::fabs(measured)), what);
+}
+
+void test_implicit_solvent() {
+  for (int n = 1; n < 60; ++n) {
+    const double r = 0.011 * n;  // inside, across and outside of the spheres
+    for (const double radius : {0.05, 0.13, 0.3})
+      check_slope(
+          "screen: -(dI / dr) / r", -r * screen(r * r, radius, 0.11).slope,
+          [&](double d) { return screen(d * d, radius, 0.11).integral; }, r);
+    const auto pair = [&](double d, double born) { return solvated_pair(d * d, 20.0, 1e-7, 1e-4, -30.0, born, 0.2); };
+    const double close = 0.2 + r;
+    check_slope(
+        "solvated_pair: -(dE / dr) / r", -close * pair(close, 0.15).push,
+        [&](double d) { return pair(d, 0.15).energy; }, close);
+    check_slope(
+        "solvated_pair: by a Born radius", 0.2 * pair(close, 0.15).by_born,
+        [&](double born) { return pair(close, born).energy; }, 0.15);
+    check_slope(
+        "born_radius", born_radius(0.3 * n, 0.17, 0.161).slope,
+        [](double integral) { return born_radius(integral, 0.17, 0.161).value; }, 0.3 * n);
+    double slope = 0, unused = 0;
+    own_energy(-137.0, 0.4, 1e-6, close, slope);
+    check_slope("own_energy", slope, [&](double born) { return own_energy(-137.0, 0.4, 1e-6, born, unused); }, close);
+  }
+}
+
 template <typename T>
 void test_all() {
   test_vec3<T>();
   test_frames<T>();
   test_pair_terms<T>();
   test_exponential<T>();
+  test_logarithm<T>();
   test_silu<T>();
   test_gaussian<T>();
   test_weights<T>();
@@ -962,6 +1008,7 @@ int main() {
   test_softplus_gradient();
   test_prior_gradients();
   test_coinciding_beads();
+  test_implicit_solvent();
   test_buckets();
   test_overlap();
   test_all<float>();

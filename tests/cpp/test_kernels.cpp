@@ -12,11 +12,13 @@
 #include "kernels/density_to_coordinates.h"
 #include "kernels/descend_onto_beads.h"
 #include "kernels/encode_neighbourhood.h"
+#include "kernels/langevin_dynamics.h"
 #include "kernels/least_overlap.h"
 #include "kernels/molecular_mechanics.h"
 #include "kernels/overlapping_placement.h"
 #include "kernels/pack_side_chains.h"
 #include "kernels/place_side_chains.h"
+#include "kernels/remove_noise.h"
 #include "kernels/schnet_energy.h"
 #include "kernels/step_rotamers.h"
 #include "kernels/structure_penalty.h"
@@ -425,6 +427,67 @@ void test_wave_logits(int64_t batch, int64_t draws, int64_t waves, int64_t width
         "wave_logits");
 }
 
+// ---- Removal of noise --------------------------------------------------------------------------
+
+template <typename T>
+void test_removal(int64_t batch, int64_t points, int64_t hidden, int64_t layers, int64_t atoms, int64_t steps,
+                  bool fresh) {
+  Random random{unsigned(batch + hidden)};
+  const int64_t pairs = pair_count(points), coordinates = 3 * points, rows = fresh ? steps : 1;
+  const Flags generated = random.flags(batch * points, 0.7), empty = random.flags(batch * points, 0.2);
+  const auto uniforms = [&](int64_t n, double low, double high) { return random.uniforms<T>(n, low, high); };
+  // Weights beyond the last feature change nothing that is read.
+  const auto weights = [&](int64_t n, int64_t width, int64_t inputs) {
+    const double most = 1 / std::sqrt(double(inputs));
+    return uniforms(n * panel_numbers(width, inputs), -most, most);
+  };
+  const auto given = uniforms(batch * coordinates, -1, 1), normal = uniforms(batch * rows * coordinates, -1, 1),
+             features = uniforms(batch * hidden, -1, 1), modulation = uniforms(batch * layers * 2 * hidden, -0.3, 0.3),
+             pair = uniforms(batch * pair_numbers * pairs, 0.5, 1), atom = uniforms(batch * 3 * atoms, -2, 2),
+             level = uniforms(steps * level_numbers, 0.3, 1), move = uniforms(steps * move_numbers, 0, 0.5),
+             step_features = uniforms(steps * hidden, -1, 1),
+             step_modulation = uniforms(steps * layers * 2 * hidden, -0.3, 0.3),
+             entry = weights(1, hidden, 7 * points + pairs), layer = weights(2 * layers, hidden, hidden),
+             layer_bias = uniforms(layers * 2 * hidden, -1, 1), leave = weights(1, coordinates + pairs, hidden),
+             leave_bias = uniforms(coordinates + pairs, -1, 1);
+  std::vector<T> workspace(cuda::remove_noise_workspace<T>(batch, points, hidden) / sizeof(T), T(77));
+  const auto run = [&](auto&& launch) {
+    std::vector<T> point(batch * coordinates, T(9));
+    launch(RemoveNoiseArguments<T>{batch,
+                                   points,
+                                   hidden,
+                                   layers,
+                                   atoms,
+                                   steps,
+                                   rows,
+                                   given.data(),
+                                   generated.data(),
+                                   empty.data(),
+                                   normal.data(),
+                                   features.data(),
+                                   modulation.data(),
+                                   pair.data(),
+                                   atom.data(),
+                                   level.data(),
+                                   move.data(),
+                                   step_features.data(),
+                                   step_modulation.data(),
+                                   entry.data(),
+                                   layer.data(),
+                                   layer_bias.data(),
+                                   leave.data(),
+                                   leave_bias.data(),
+                                   T(1),
+                                   T(4),
+                                   point.data(),
+                                   workspace.data()});
+    return point;
+  };
+  check(difference(run([](const auto& a) { cpu::remove_noise(a); }),
+                   run([](const auto& a) { cuda::remove_noise(a, nullptr); })) < 10 * tolerance<T>,
+        "remove_noise");
+}
+
 // ---- Steps of side chains in time --------------------------------------------------------------
 
 template <typename T>
@@ -798,6 +861,100 @@ void test_mechanics(int64_t batch, int64_t atoms, int64_t count, bool broken = f
   check(difference(c.gradient, g.gradient) < close, "molecular_mechanics: gradient");
 }
 
+// ---- Langevin dynamics -------------------------------------------------------------------------
+
+template <typename T>
+void test_dynamics(int64_t batch, int64_t atoms, int64_t count, int64_t steps, bool broken = false) {
+  Random random{unsigned(atoms * 5 + steps)};
+  const auto uniforms = [&](int64_t n, double low, double high) { return random.uniforms<T>(n, low, high); };
+  const auto structure = uniforms(atoms * 3, 0, 1.2), shifts = uniforms(batch * atoms * 3, -0.001, 0.001);
+  std::vector<T> positions(shifts.size());
+  for (size_t n = 0; n < shifts.size(); ++n) positions[n] = structure[n % structure.size()] + shifts[n];
+  constexpr int64_t terms = 4;
+  const auto bond = random.integers(2 * count, broken ? -1 : 0, atoms), angle = random.integers(3 * count, 0, atoms),
+             torsion = random.integers(4 * count, 0, atoms);
+  const auto bond_parameter = uniforms(2 * count, 0.1, 1), angle_parameter = uniforms(2 * count, 1, 2),
+             coefficient = uniforms(2 * terms * count, -1, 1), velocity = uniforms(batch * atoms * 3, -1, 1),
+             normal = uniforms(batch * steps * atoms * 3, -1, 1);
+  auto pair = uniforms(3 * atoms * atoms, 0, 1);
+  for (int64_t i = 0; i < atoms; ++i)
+    for (int64_t j = 0; j <= i; ++j)
+      for (const auto& [table, scale] : {std::pair{0, 9.0}, std::pair{1, 1e-9}, std::pair{2, 1e-4}}) {
+        T* values = pair.data() + table * atoms * atoms;
+        values[j * atoms + i] = values[i * atoms + j] = T(scale) * values[i * atoms + j];
+      }
+  std::vector<T> solvent = uniforms(atoms, -1, 1), inverse = uniforms(atoms, 0.05, 0.3), length;
+  for (int64_t i = 0; i < atoms; ++i) solvent.push_back(T(0.12 + 0.01 * double(i % 5)));
+  for (int64_t i = 0; i < atoms; ++i) solvent.push_back(solvent[atoms + i] - T(0.009));
+  for (const T radius : uniforms(atoms, 0.05, 0.2)) solvent.push_back(radius);
+  for (const T surface : uniforms(atoms, 0, 1e-6)) solvent.push_back(surface);
+  // Pairs of neighbours, of which some share atoms; two atoms do not move.
+  std::vector<int64_t> constraint;
+  for (int64_t i = 0; i + 1 < atoms; ++i) {
+    if (i % 4 > 1) continue;
+    constraint.insert(constraint.end(), {i, i + 1});
+    double square = 0;
+    for (int64_t k = 0; k < 3; ++k) square += std::pow(double(structure[3 * i + k] - structure[3 * i + 3 + k]), 2);
+    length.push_back(T(std::sqrt(square)));
+  }
+  for (int64_t i = 0; i < std::min<int64_t>(atoms, 2); ++i) inverse[i] = T(0);
+  const int64_t constraints = int64_t(length.size());
+  std::vector<uint64_t> workspace(cuda::dynamics_workspace<T>(batch, atoms, constraints) / 8 + 1);
+  struct Result {
+    std::vector<T> moved, velocity, energy;
+  };
+  const auto run = [&](auto&& launch) {
+    Result r{std::vector<T>(positions.size(), T(9)), std::vector<T>(positions.size(), T(9)),
+             std::vector<T>(batch, T(9))};
+    const ListedTerms<T> listed{atoms,
+                                count,
+                                count,
+                                count,
+                                0,
+                                terms,
+                                bond.data(),
+                                bond_parameter.data(),
+                                angle.data(),
+                                angle_parameter.data(),
+                                torsion.data(),
+                                coefficient.data(),
+                                nullptr,
+                                nullptr,
+                                T(0),
+                                T(0)};
+    launch(DynamicsArguments<T>{batch,
+                                steps,
+                                constraints,
+                                3,
+                                listed,
+                                pair.data(),
+                                solvent.data(),
+                                inverse.data(),
+                                constraint.data(),
+                                length.data(),
+                                T(-137),
+                                T(0.002),
+                                T(0.9),
+                                T(2.5),
+                                T(0.002),
+                                positions.data(),
+                                velocity.data(),
+                                normal.data(),
+                                r.moved.data(),
+                                r.velocity.data(),
+                                r.energy.data(),
+                                workspace.data()});
+    return r;
+  };
+  const Result c = run([](const auto& a) { cpu::langevin_dynamics(a); });
+  const Result g = run([](const auto& a) { cuda::langevin_dynamics(a, nullptr); });
+  double scale = 1;
+  for (const T v : c.energy) scale = std::fmax(scale, std::fabs(double(v)));
+  check(difference(c.moved, g.moved) < 10 * tolerance<T> + 1e-7, "langevin_dynamics: atoms");
+  check(difference(c.velocity, g.velocity) < 1e4 * tolerance<T> + 1e-4, "langevin_dynamics: velocities");
+  check(difference(c.energy, g.energy) < 1e2 * tolerance<T> * scale + 1e-4, "langevin_dynamics: energy");
+}
+
 // ---- Coarse-grained force fields ---------------------------------------------------------------
 
 template <typename T>
@@ -1001,6 +1158,12 @@ void test_all() {
   test_descent<T>(1, 300, 400, 100, 0, 60, 200);
   test_descent<T>(3, 1, 0, 0, 0, 1, 0);
   test_descent<T>(0, 30, 40, 10, 3, 6, 20);
+  test_removal<T>(5, 19, 40, 2, 64, 3, true);
+  test_removal<T>(3, 7, 300, 1, 5, 2, false);   // more features than threads
+  test_removal<T>(515, 3, 4, 1, 2, 2, true);    // several residues in a block
+  test_removal<T>(9000, 1, 1, 0, 0, 1, false);  // more residues than blocks
+  test_removal<T>(2, 2, 17, 1, 3, 0, false);
+  test_removal<T>(0, 4, 8, 1, 3, 2, true);
   test_rotamers<T>(50, 4, 20, 36);
   test_rotamers<T>(150, 2, 3, 5);  // several threads
   test_rotamers<T>(3, 3, 0, 1);
@@ -1016,6 +1179,14 @@ void test_all() {
   test_mechanics<T>(2, 0, 0);
   test_mechanics<T>(0, 5, 3);
   test_mechanics<T>(2, 30, 9, true);
+  test_dynamics<T>(2, 30, 9, 3);
+  test_dynamics<T>(1, 150, 20, 2);  // more atoms than threads
+  test_dynamics<T>(2100, 3, 1, 1);  // more frames than blocks
+  test_dynamics<T>(2, 9, 4, 0);
+  test_dynamics<T>(2, 9, 4, 2, true);
+  test_dynamics<T>(2, 1, 0, 2);
+  test_dynamics<T>(2, 0, 0, 2);
+  test_dynamics<T>(0, 5, 3, 2);
   test_schnet<T>(5, 6, 32, 16, 2, 20);
   test_schnet<T>(3, 21, 7, 3, 3, 2);  // features that do not fill lanes, more rows than the CPU takes at once
   test_schnet<T>(4, 6, 9, 40, 1, 5, true);

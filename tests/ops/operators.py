@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import backmap.ops  # noqa: F401  # registers the operators
+from backmap.ops import in_panels  # registers the operators
 
 Arguments = dict[str, Any]
 """Values by the names in the schema, in its order."""
@@ -228,6 +228,43 @@ def mechanics(batch, dtype, atoms, bonds, angles, torsions, pairs) -> Arguments:
     }
 
 
+def dynamics(batch, dtype, atoms, bonds, angles, torsions, constraints, steps) -> Arguments:
+    """Frames of about the same structure; one atom does not move, and constrained pairs share atoms."""
+    bonds, angles, torsions, constraints = (
+        different(atoms, count, members)
+        for count, members in ((bonds, 2), (angles, 3), (torsions, 4), (constraints, 2))
+    )
+    structure = points(atoms, dtype=dtype)
+    first, second = structure[constraints].unbind(1)
+    tables = torch.rand(3, atoms, atoms, dtype=dtype) * torch.tensor([9.0, 1e-9, 1e-4]).view(3, 1, 1).to(
+        dtype
+    )
+    radii, screening = 0.1 + 0.1 * torch.rand(2, 1, atoms, dtype=dtype)
+    charges, surface = torch.randn(1, atoms, dtype=dtype), 1e-6 * torch.rand(1, atoms, dtype=dtype)
+    return {
+        "atoms": structure + 1e-3 * torch.randn(*batch, atoms, 3, dtype=dtype),
+        "velocities": 0.5 * torch.randn(*batch, atoms, 3, dtype=dtype),
+        "normals": torch.randn(*batch, steps, atoms, 3, dtype=dtype),
+        "inverse_masses": torch.rand(atoms, dtype=dtype) * (torch.arange(atoms) != 1) / 3,
+        "bonds": bonds,
+        "bond_parameters": torch.rand(len(bonds), 2, dtype=dtype),
+        "angles": angles,
+        "angle_parameters": torch.rand(len(angles), 2, dtype=dtype),
+        "torsions": torsions,
+        "torsion_polynomials": torch.randn(len(torsions), 2, 3, dtype=dtype),
+        "pair_tables": tables + tables.transpose(1, 2),
+        "solvent": torch.cat([charges, radii, radii - 0.009, screening, surface]),
+        "constraints": constraints,
+        "constraint_lengths": (first - second).norm(dim=-1),
+        "polarisation": -137.0,
+        "step_ps": 0.002,
+        "friction_per_ps": 50.0,
+        "kt": 2.5,
+        "largest_move_nm": 0.002,
+        "iterations": 2,
+    }
+
+
 def schnet(batch, dtype, beads, width, hidden, blocks, further_knots) -> Arguments:
     """Beads nearer than the cutoff, or not."""
     knots = 2 + further_knots
@@ -415,6 +452,42 @@ def logits_of_waves(batch, dtype, draws, waves, width, classes) -> Arguments:
     }
 
 
+def noise(batch, dtype, hidden, steps, points_of_residue, around, layers, noisy=True) -> Arguments:
+    """Some points are given, some empty, some pairs missing; random numbers for all steps or the start."""
+    pairs = points_of_residue * (points_of_residue - 1) // 2
+    inputs, outputs = 7 * points_of_residue + pairs, 3 * points_of_residue + pairs
+
+    def weights(*shape: int) -> Tensor:
+        return in_panels(torch.randn(*shape, dtype=dtype) / shape[-1] ** 0.5)
+
+    exists = (torch.rand(*batch, 1, pairs) < 0.8).to(dtype)
+    return {
+        "given": torch.randn(*batch, 3 * points_of_residue, dtype=dtype),
+        "generated": torch.rand(*batch, points_of_residue) < 0.7,
+        "empty": torch.rand(*batch, points_of_residue) < 0.2,
+        "normals": torch.randn(*batch, steps if noisy else 1, 3 * points_of_residue, dtype=dtype),
+        "features": torch.randn(*batch, hidden, dtype=dtype),
+        "modulation": 0.3 * torch.randn(*batch, layers, 2 * hidden, dtype=dtype),
+        "pairs": torch.cat([0.5 + torch.rand(*batch, 3, pairs, dtype=dtype), exists], dim=-2),
+        "atoms": 2 * torch.randn(*batch, 3, around, dtype=dtype),
+        "levels": 0.2 + torch.rand(steps, 6, dtype=dtype),
+        "moves": 0.5 * torch.rand(steps, 3, dtype=dtype),
+        "step_features": torch.randn(steps, hidden, dtype=dtype),
+        "step_modulation": 0.3 * torch.randn(steps, layers, 2 * hidden, dtype=dtype),
+        "entry": weights(hidden, inputs),
+        "layers": weights(layers, 2, hidden, hidden),
+        "layer_bias": torch.randn(layers, 2, hidden, dtype=dtype),
+        "leave": weights(outputs, hidden),
+        "leave_bias": torch.randn(outputs, dtype=dtype),
+        "clip": 3.0,
+        "furthest": 4.0,
+    }
+
+
+def noise_at_the_start(batch, dtype, **sizes) -> Arguments:
+    return noise(batch, dtype, **sizes, noisy=False)
+
+
 def rotamers(batch, dtype, torsions, width, bins) -> Arguments:
     """Some torsions do not move, some repeat, and some leave their basins."""
     return {
@@ -506,6 +579,12 @@ SIDE_CHAIN_RANGES: dict[str, Callable[[Arguments], range]] = {
     "torsion_indices": lambda arguments: range(arguments["torsions"].shape[-1] + 1),
 }
 
+NOISE_TABLES = frozenset(
+    {
+        "levels", "moves", "step_features", "step_modulation",
+        "entry", "layers", "layer_bias", "leave", "leave_bias",
+    }
+)  # fmt: skip
 NEIGHBOURHOOD_TABLES = frozenset(
     {"position_weight", "position_bias", "type_embedding", "offset_embedding", "inner_weight", "inner_bias"}
 )
@@ -753,6 +832,10 @@ MECHANICS_TABLES = frozenset(
     {"bonds", "bond_parameters", "angles", "angle_parameters", "torsions", "torsion_polynomials", "pairs",
      "pair_parameters", "particles", "exclusion_start", "exclusions"}
 )  # fmt: skip
+DYNAMICS_TABLES = frozenset(
+    {"inverse_masses", "bonds", "bond_parameters", "angles", "angle_parameters", "torsions",
+     "torsion_polynomials", "pair_tables", "solvent", "constraints", "constraint_lengths"}
+)  # fmt: skip
 PRIOR_TABLES = frozenset(
     {"bonds", "bond_parameters", "angles", "angle_parameters", "torsions", "torsion_polynomials", "centres",
      "centre_parameters", "pairs", "sigma"}
@@ -933,6 +1016,18 @@ OPERATORS = [
     ),
     *(
         Operator(
+            "remove_noise",
+            make,
+            {"hidden": 1, "steps": 1, "points_of_residue": 1, "around": 0, "layers": 0},
+            shared=NOISE_TABLES,
+            free={"normals": (-2,), "atoms": (-1,)},
+            bad_values=dict.fromkeys(("clip", "furthest"), (0.0, -1.0, NAN, INFINITE)),
+            variant=variant,
+        )
+        for make, variant in ((noise, ""), (noise_at_the_start, " without fresh noise"))
+    ),
+    *(
+        Operator(
             "place_side_chains",
             make,
             SIDE_CHAIN_SIZES,
@@ -981,6 +1076,20 @@ OPERATORS = [
         bad_values={"cutoff_nm": (*BAD_LENGTHS, 0.1), "dielectric": BAD_LENGTHS},
         index_ranges=dict.fromkeys(("bonds", "angles", "torsions", "pairs", "exclusions"), atoms_of_molecule),
         bad_contents={"exclusion_start": bad_row_starts},
+    ),
+    Operator(
+        "langevin_dynamics",
+        dynamics,
+        {"atoms": 0, "bonds": 0, "angles": 0, "torsions": 0, "constraints": 0, "steps": 0},
+        shared=DYNAMICS_TABLES,
+        free={"normals": (-3,), "torsion_polynomials": (-1,)},
+        bad_values={
+            **dict.fromkeys(("step_ps", "kt", "largest_move_nm"), BAD_LENGTHS),
+            "polarisation": (NAN, INFINITE),
+            "friction_per_ps": (-1.0, NAN, INFINITE),
+            "iterations": (-1, 1001),
+        },
+        index_ranges=dict.fromkeys(("bonds", "angles", "torsions", "constraints"), atoms_of_molecule),
     ),
     Operator(
         "schnet_energy",

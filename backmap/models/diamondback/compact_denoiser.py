@@ -13,6 +13,7 @@ from backmap.models.diamondback.config import CompactConfig
 from backmap.models.diamondback.layout import ENVIRONMENT_SLOTS, NEIGHBOURS, POINTS, Pass
 from backmap.models.diamondback.noise_schedule import NoiseSchedule
 from backmap.models.diamondback.representation import Sites, given_points, point_exists
+from backmap.ops import in_panels
 
 _DATA_DEVIATION_NM = 0.15
 """Typical deviation of generated coordinates; at this noise level, half of the network's input is data."""
@@ -33,22 +34,18 @@ class Context(NamedTuple):
         Condition for the first layer.
     modulation : Tensor, (n, layers, 2 hidden)
         Condition for the other layers.
-    distance_mean, distance_variance, has_pair : Tensor, (n, 171)
-        Scaled distances between points in residues of this type, and whether it has both points.
-    gain : Tensor, (n, 171)
-        Strength of the pull towards the mean distance.
-    empty : Tensor, (n, 57) bool
-        Generated numbers that are zero because the residue type lacks the atom.
+    pairs : Tensor, (n, 4, 171)
+        Mean and variance of scaled distances between points in residues of this type, strength of the pull
+        towards the mean, and 1 if the type has both points, else 0.
+    empty : Tensor, (n, 19) bool
+        Generated points that are zero because the residue type lacks the atom.
     atoms : Tensor, (n, 3, 64)
         Nearest atoms of the environment, scaled by the contact width; missing ones are far away.
     """
 
     features: Tensor
     modulation: Tensor
-    distance_mean: Tensor
-    distance_variance: Tensor
-    has_pair: Tensor
-    gain: Tensor
+    pairs: Tensor
     empty: Tensor
     atoms: Tensor
 
@@ -57,12 +54,12 @@ class _Level(NamedTuple):
     """Coefficients of the noise level for each part of the network, (n, 1) each."""
 
     signal: Tensor
-    noise: Tensor
     scale_in: Tensor
     skip: Tensor
     scale_out: Tensor
     distance_variance: Tensor
     contact_scale: Tensor
+    noise: Tensor
 
 
 class CompactDenoiser(nn.Module):
@@ -93,7 +90,7 @@ class CompactDenoiser(nn.Module):
 
     def __init__(self, config: CompactConfig, schedule: NoiseSchedule, scale_nm: float) -> None:
         super().__init__()
-        self.scale_nm = scale_nm
+        self.scale_nm, self.schedule = scale_nm, schedule
         self.layers = config.layers
         self.encoder = EnvironmentEncoder(config)
         self.condition = nn.Linear(config.context_width, config.hidden)
@@ -117,12 +114,12 @@ class CompactDenoiser(nn.Module):
         whole = (signal * deviation).square() + noise.square()
         levels = _Level(
             signal=signal,
-            noise=noise,
             scale_in=whole.rsqrt(),
             skip=signal * deviation**2 / whole,
             scale_out=noise * deviation * whole.rsqrt(),
             distance_variance=2 * (noise / signal).square(),
             contact_scale=self.scale_nm / _CONTACT_NM / signal.clamp_min(0.1),
+            noise=noise,
         )
         self.register_buffer("levels", torch.stack(levels, dim=-1), persistent=False)
 
@@ -145,22 +142,70 @@ class CompactDenoiser(nn.Module):
     def encode(self, sites: Sites) -> Context:
         """Compute the features of the environment."""
         context = self.encoder(sites)
-        empty = sites.generated & ~point_exists(sites.types)
+        exists = point_exists(sites.types)
+        pairs = torch.stack([self.distance_mean, self.distance_variance, self.gain], dim=1)[sites.types]
         return Context(
             self.condition(context),
             self.modulation(context).unflatten(-1, (self.layers, -1)),
-            self.distance_mean[sites.types],
-            self.distance_variance[sites.types],
-            self._pairs(point_exists(sites.types)),
-            self.gain[sites.types],
-            empty.repeat_interleave(3, dim=-1),
+            torch.cat([pairs, self._pairs(exists).to(pairs.dtype).unsqueeze(1)], dim=1),
+            sites.generated & ~exists,
             self._nearest_atoms(sites),
         )
 
+    def prepare(self, ddim_steps: int) -> list[Tensor]:
+        """Return tables of the steps, and weights as the operator reads them."""
+        steps = self.schedule.steps_taken(ddim_steps)
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
+        for block in self.blocks:
+            enter, leave = block.enter, block.leave
+            # Submodules of a submodule, whose classes mypy does not know.
+            weights.append(torch.stack([in_panels(enter.weight), in_panels(leave.weight)]))  # type: ignore
+            biases.append(torch.stack([enter.bias, leave.bias]))  # type: ignore
+        return [
+            self.levels[steps, :-1],
+            self.schedule.moves(ddim_steps),
+            self.step_bias(steps) + self.entry.bias,
+            self.step_modulation(steps).unflatten(-1, (self.layers, -1)),
+            in_panels(self.entry.weight),
+            torch.stack(weights),
+            torch.stack(biases),
+            in_panels(self.leave.weight),
+            self.leave.bias,
+        ]
+
+    def remove_noise(self, sites: Sites, normals: Tensor, prepared: list[Tensor]) -> Tensor:
+        """Draw scaled points (n, 57), without gradients; arguments as for ``DiamondbackModel.draw``."""
+        context = self.encode(sites)
+        levels, moves, step_features, step_modulation, entry, layers, layer_bias, leave, leave_bias = prepared
+        # Call the operator directly: TorchScript cannot call functions with keywords only.
+        drawn: Tensor = torch.ops.backmap.remove_noise(
+            given_points(sites, self.scale_nm),
+            sites.generated,
+            context.empty,
+            normals,
+            context.features,
+            context.modulation,
+            context.pairs,
+            context.atoms,
+            levels,
+            moves,
+            step_features,
+            step_modulation,
+            entry,
+            layers,
+            layer_bias,
+            leave,
+            leave_bias,
+            self.schedule.clip,
+            self.furthest,
+        )
+        return drawn
+
     def forward(self, points: Tensor, step: Tensor, context: Context) -> Tensor:
         """Predict the noise (n, 57) in scaled points (n, 57) at steps (n,)."""
-        signal, noise, scale_in, skip, scale_out, distance, contact = self.levels[step].split(1, dim=-1)
-        level = _Level(signal, noise, scale_in, skip, scale_out, distance, contact)
+        signal, scale_in, skip, scale_out, distance, contact, noise = self.levels[step].split(1, dim=-1)
+        level = _Level(signal, scale_in, skip, scale_out, distance, contact, noise)
         scaled = (points * level.scale_in).unflatten(-1, (layout.POINTS, 3))
         between = torch.matmul(self.edges, scaled)
         deviation = self._deviation(between, level, context)
@@ -172,10 +217,11 @@ class CompactDenoiser(nn.Module):
             hidden = block(hidden, modulation[:, number])
         move, pull = self.leave(hidden).split([3 * layout.POINTS, len(self.edges)], dim=-1)
         # Pairs of points pull at each other along the line between them, which preserves bond lengths.
-        pull = (pull + context.gain * deviation) * context.has_pair
+        _, _, gain, has_pair = context.pairs.unbind(1)
+        pull = (pull + gain * deviation) * has_pair
         move = move + torch.matmul(self.edges.T, pull.unsqueeze(-1) * between).flatten(1)
         clean = level.skip * points + level.scale_out * move
-        clean = clean.masked_fill(context.empty, 0.0)
+        clean = clean.masked_fill(context.empty.repeat_interleave(3, dim=-1), 0.0)
         return (points - level.signal * clean) / level.noise
 
     def _deviation(self, between: Tensor, level: _Level, context: Context) -> Tensor:
@@ -184,9 +230,9 @@ class CompactDenoiser(nn.Module):
         The variance at a noise level is the sum of the variances of the data and of both points' noise.
         """
         distance = (between.square().sum(-1) + 1e-8).sqrt() / (level.signal * level.scale_in)
-        spread = (context.distance_variance + level.distance_variance).rsqrt()
-        deviation = (distance - context.distance_mean) * spread
-        return deviation.clamp(-self.furthest, self.furthest) * context.has_pair
+        mean, variance, _, has_pair = context.pairs.unbind(1)
+        deviation = (distance - mean) * (variance + level.distance_variance).rsqrt()
+        return deviation.clamp(-self.furthest, self.furthest) * has_pair
 
     def _contacts(self, points: Tensor, level: _Level, context: Context) -> Tensor:
         """Return the strength and direction of the environment's pressure on each point (n, 76)."""

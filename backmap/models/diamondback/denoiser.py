@@ -15,7 +15,8 @@ from torch.nn import functional
 from backmap.models.diamondback import layout
 from backmap.models.diamondback.config import UNetConfig
 from backmap.models.diamondback.layout import SIZE
-from backmap.models.diamondback.representation import Sites, to_vector
+from backmap.models.diamondback.noise_schedule import NoiseSchedule
+from backmap.models.diamondback.representation import Sites, given_points, to_vector
 
 _ENTRY_KERNEL = 7
 
@@ -29,14 +30,17 @@ class UNetDenoiser(nn.Module):
         Sizes.
     scale_nm : float
         Length by which coordinates are divided.
+    schedule : NoiseSchedule
+        Noise at each step.
     """
 
     rows_at_once: Final = 16
     """Residues whose features fit the cache of a CPU."""
 
-    def __init__(self, config: UNetConfig, scale_nm: float) -> None:
+    def __init__(self, config: UNetConfig, scale_nm: float, schedule: NoiseSchedule) -> None:
         super().__init__()
         self.scale_nm = scale_nm
+        self.schedule = schedule
         # The vector is padded to a length that can be halved at every level.
         halvings = 2 ** (config.levels - 1)
         self.padding = -SIZE % halvings
@@ -87,6 +91,24 @@ class UNetDenoiser(nn.Module):
             hidden = level(hidden, kept.pop(), kept.pop(), time)
         hidden = self.final(torch.cat([hidden, entry], dim=1), time)
         return self.leave(hidden)[:, 0, : 3 * layout.POINTS]
+
+    def prepare(self, ddim_steps: int) -> list[Tensor]:
+        """Return the steps to take (steps,) int64, and the sampler's coefficients (steps, 3) at each."""
+        return [self.schedule.steps_taken(ddim_steps), self.schedule.moves(ddim_steps)]
+
+    def remove_noise(self, sites: Sites, normals: Tensor, prepared: list[Tensor]) -> Tensor:
+        """Draw scaled points (n, 57); arguments as for ``DiamondbackModel.draw``."""
+        steps, moves = prepared
+        given, generated = given_points(sites, self.scale_nm), sites.generated.repeat_interleave(3, dim=1)
+        sample = torch.where(generated, normals[:, 0], given)
+        for number in range(len(steps)):
+            noise = self(sample, steps[number].expand(len(sample)), sites)
+            clean = self.schedule.predict_clean(sample, noise, steps[number])
+            moved = moves[number, 0] * clean + moves[number, 1] * sample
+            if number + 1 < normals.shape[1]:
+                moved = moved + moves[number, 2] * normals[:, number + 1]
+            sample = torch.where(generated, moved, given)
+        return sample
 
     def train(self, mode: bool = True) -> "UNetDenoiser":
         """Set the mode; for inference, weights are standardised once instead of at every step."""

@@ -10,7 +10,7 @@ from backmap.models.diamondback.compact_denoiser import CompactDenoiser
 from backmap.models.diamondback.config import DiamondbackConfig, Network
 from backmap.models.diamondback.denoiser import UNetDenoiser
 from backmap.models.diamondback.noise_schedule import NoiseSchedule
-from backmap.models.diamondback.representation import Sites, cut_sites, given_points, point_exists
+from backmap.models.diamondback.representation import Sites, cut_sites, point_exists
 from backmap.models.tensor_tuples import repeat_rows
 
 
@@ -29,7 +29,7 @@ class DiamondbackModel(nn.Module):
         self.scale_nm, self.steps, self.redraws = config.scale_nm, config.steps, config.redraws
         self.schedule = NoiseSchedule(config.steps, config.reach_nm / config.scale_nm)
         self.denoiser: UNetDenoiser | CompactDenoiser = (
-            UNetDenoiser(config.unet, config.scale_nm)
+            UNetDenoiser(config.unet, config.scale_nm, self.schedule)
             if config.network == Network.UNET
             else CompactDenoiser(config.compact, self.schedule, config.scale_nm)
         )
@@ -77,18 +77,28 @@ class DiamondbackModel(nn.Module):
         error = (self.denoiser(noisy, step, condition) - normals).abs()
         return (error * counted).sum() / counted.sum()
 
-    def draw(self, sites: Sites, normals: Tensor, ddim_steps: int = 0) -> Tensor:
+    def prepare(self, ddim_steps: int = 0) -> list[Tensor]:
+        """Return what all draws share: it depends on the weights and the sampler only.
+
+        Parameters
+        ----------
+        ddim_steps : int
+            Steps of the DDIM sampler, which needs random numbers for the start only; 0 for the published
+            sampler.
+        """
+        return self.denoiser.prepare(ddim_steps)
+
+    def draw(self, sites: Sites, normals: Tensor, prepared: list[Tensor]) -> Tensor:
         """Draw the points of residues.
 
         Parameters
         ----------
         sites : Sites
             n residues.
-        normals : Tensor, (steps, n, 57)
-            Random numbers for the start, then for each step except the last.
-        ddim_steps : int
-            Steps of the DDIM sampler, which needs random numbers for the start only; 0 for the published
-            sampler.
+        normals : Tensor, (n, steps, 57) or (n, 1, 57)
+            Random numbers for the start, then for each step except the last; for the start only with DDIM.
+        prepared : list of Tensor
+            From :meth:`prepare`.
 
         Returns
         -------
@@ -99,26 +109,6 @@ class DiamondbackModel(nn.Module):
         size = self.denoiser.rows_at_once if sites.types.device.type == "cpu" else max(count, 1)
         drawn = []
         for first in range(0, count, size):
-            last = first + size
-            drawn.append(self._draw(cut_sites(sites, first, last), normals[:, first:last], ddim_steps))
-        return torch.cat(drawn)
-
-    def _draw(self, sites: Sites, normals: Tensor, ddim_steps: int) -> Tensor:
-        given = given_points(sites, self.scale_nm)
-        generated = sites.generated.repeat_interleave(3, dim=1)
-        condition = self.denoiser.encode(sites)
-        sample = torch.where(generated, normals[0], given)
-        ways = list(range(self.steps - 1, -1, -1))
-        if ddim_steps > 0:
-            ways = self.schedule.ddim_steps(ddim_steps)
-        for number, step in enumerate(ways):
-            now = torch.full([len(sample)], step, device=sample.device)
-            noise = self.denoiser(sample, now, condition)
-            if ddim_steps > 0:
-                earlier = ways[number + 1] if number + 1 < len(ways) else -1
-                moved = self.schedule.ddim_step(sample, noise, step, earlier)
-            else:
-                fresh = normals[self.steps - step if step > 0 else 0]
-                moved = self.schedule.ancestral_step(sample, noise, step, fresh)
-            sample = torch.where(generated, moved, given)
-        return sample.unflatten(1, (layout.POINTS, 3)) * self.scale_nm
+            part = cut_sites(sites, first, first + size)
+            drawn.append(self.denoiser.remove_noise(part, normals[first : first + size], prepared))
+        return torch.cat(drawn).unflatten(1, (layout.POINTS, 3)) * self.scale_nm

@@ -43,45 +43,49 @@ class NoiseSchedule(nn.Module):
         """Return noisy samples (n, size) of clean ones at steps (n,)."""
         return self.signal[step].unsqueeze(-1) * clean + self.noise[step].unsqueeze(-1) * normals
 
-    def predict_clean(self, noisy: Tensor, noise: Tensor, step: int) -> Tensor:
-        """Return the clean sample implied by a prediction of the noise, clipped."""
+    def predict_clean(self, noisy: Tensor, noise: Tensor, step: Tensor) -> Tensor:
+        """Return the clean sample implied by a prediction of the noise at one step, clipped."""
         clean = (noisy - self.noise[step] * noise) / self.signal[step]
         return clean.clamp(-self.clip, self.clip)
 
-    def ancestral_step(self, noisy: Tensor, noise: Tensor, step: int, normals: Tensor) -> Tensor:
-        """Draw the sample one step earlier (Ho, Jain and Abbeel, NeurIPS 2020, eq. 7).
+    def steps_taken(self, ddim_steps: int = 0) -> Tensor:
+        """Return the steps (n,) int64 from the noisiest to 0: evenly spaced ones of DDIM, or all for 0."""
+        count = ddim_steps if ddim_steps > 0 else self.steps
+        even = torch.linspace(self.steps - 1, 0, count, device=self.signal.device)
+        return even.round().to(torch.int64)
+
+    def moves(self, ddim_steps: int = 0) -> Tensor:
+        """Return the sampler's coefficients at each step that it takes.
 
         Parameters
         ----------
-        noisy : Tensor, (n, size)
-            Sample at ``step``.
-        noise : Tensor, (n, size)
-            The network's prediction of the noise in it.
-        step : int
-            0 gives the clean sample.
-        normals : Tensor, (n, size)
-            Random numbers; not used at step 0.
+        ddim_steps : int
+            Steps of the DDIM sampler, which adds no noise (Song, Meng and Ermon, ICLR 2021, eq. 12, sigma 0);
+            0 for the ancestral one (Ho, Jain and Abbeel, NeurIPS 2020, eq. 7).
+
+        Returns
+        -------
+        Tensor, (n, 3) float32
+            Coefficients of the clean sample, of the noisy one, and of random numbers, whose sum is the sample
+            of the next step. The last step gives the clean sample.
         """
-        clean = self.predict_clean(noisy, noise, step)
-        if step == 0:
-            return clean
-        before, now = self.kept[step - 1], self.kept[step]
+        steps = self.steps_taken(ddim_steps)
+        if ddim_steps > 0:
+            signal, noise = self.signal[steps], self.noise[steps]
+            next_signal = torch.cat([signal[1:], torch.ones_like(signal[:1])])
+            next_noise = torch.cat([noise[1:], torch.zeros_like(noise[:1])])
+            kept_noise = next_noise / noise
+            return torch.stack(
+                [next_signal - kept_noise * signal, kept_noise, torch.zeros_like(signal)], dim=-1
+            )
+        now = self.kept[steps]
+        before = torch.cat([now[1:], torch.ones_like(now[:1])])
         beta = 1 - now / before
-        mean = (before.sqrt() * beta * clean + (now / before).sqrt() * (1 - before) * noisy) / (1 - now)
-        return mean + (beta * (1 - before) / (1 - now)).sqrt() * normals
-
-    def ddim_step(self, noisy: Tensor, noise: Tensor, step: int, earlier: int) -> Tensor:
-        """Go to an earlier step without new noise (DDIM: Song, Meng and Ermon, ICLR 2021, eq. 12, sigma 0).
-
-        ``earlier`` is -1 for the clean sample.
-        """
-        clean = self.predict_clean(noisy, noise, step)
-        if earlier < 0:
-            return clean
-        noise = (noisy - self.signal[step] * clean) / self.noise[step]
-        return self.signal[earlier] * clean + self.noise[earlier] * noise
-
-    def ddim_steps(self, count: int) -> list[int]:
-        """Return ``count`` evenly spaced steps from the noisiest to 0."""
-        steps: list[int] = torch.linspace(self.steps - 1, 0, count).round().to(torch.int64).tolist()
-        return steps
+        return torch.stack(
+            [
+                before.sqrt() * beta / (1 - now),
+                (now / before).sqrt() * (1 - before) / (1 - now),
+                (beta * (1 - before) / (1 - now)).sqrt(),
+            ],
+            dim=-1,
+        )

@@ -10,7 +10,14 @@ from backmap.models.checkpoint import load_checkpoint, load_model, save_checkpoi
 from backmap.models.diamondback.config import DiamondbackConfig, UNetConfig
 from backmap.models.diamondback.denoiser import UNetDenoiser
 from backmap.models.diamondback.model import DiamondbackModel
-from backmap.models.diamondback.representation import Sites, describe, pass_kinds, point_exists
+from backmap.models.diamondback.noise_schedule import NoiseSchedule
+from backmap.models.diamondback.representation import (
+    Sites,
+    describe,
+    given_points,
+    pass_kinds,
+    point_exists,
+)
 from tests.models.diamondback.small import SMALL, make_model
 from tests.models.diamondback.test_representation import make_chain, make_structure
 
@@ -25,7 +32,7 @@ def make_sites(target: bool = True) -> Sites:
 
 
 def test_published_network_costs_what_is_published():
-    network = UNetDenoiser(UNetConfig(), 2.0).eval()
+    network = UNetDenoiser(UNetConfig(), 2.0, NoiseSchedule(50, 1.0)).eval()
     sites = Sites(*(part[:1] for part in make_sites()))
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(torch.randn(1, 57), torch.zeros(1), sites)
@@ -83,17 +90,40 @@ def test_several_draws_are_the_mean_of_single_ones(network):
 def test_given_points_are_drawn_as_given(network, ddim_steps):
     model, sites = make_model(network), make_sites(target=False)
     with torch.inference_mode():
-        drawn = model.draw(sites, torch.randn(6, len(SEQUENCE), 57), ddim_steps)
+        normals = torch.randn(len(SEQUENCE), 1 if ddim_steps else 6, 57)
+        drawn = model.draw(sites, normals, model.prepare(ddim_steps))
     fixed = sites.known & ~sites.generated
     torch.testing.assert_close(drawn[fixed], sites.points[fixed])
     assert drawn.isfinite().all() and drawn.abs().max() <= model.config.reach_nm + 1e-6
     assert (drawn[sites.generated] != 0).any()
 
 
+@pytest.mark.parametrize("ddim_steps", [0, 3])
+def test_the_operator_computes_what_the_trained_module_computes(ddim_steps):
+    model, sites, scale = make_model("compact"), make_sites(target=False), SMALL["compact"].scale_nm
+    network, schedule = model.denoiser, model.schedule
+    network.fit(make_sites())
+    torch.nn.init.normal_(network.gain, std=0.3)
+    normals = torch.randn(len(SEQUENCE), 1 if ddim_steps else 6, 57)
+    generated, given = sites.generated.repeat_interleave(3, 1), given_points(sites, scale)
+    with torch.inference_mode():
+        sample, context = torch.where(generated, normals[:, 0], given), network.encode(sites)
+        steps = zip(schedule.steps_taken(ddim_steps), schedule.moves(ddim_steps), strict=True)
+        for number, (step, move) in enumerate(steps):
+            noise = network(sample, step.expand(len(SEQUENCE)), context)
+            clean = schedule.predict_clean(sample, noise, step)
+            fresh = normals[:, (number + 1) % normals.shape[1]]
+            moved = move[0] * clean + move[1] * sample + move[2] * fresh
+            sample = torch.where(generated, moved, given)
+        found = model.draw(sites, normals, model.prepare(ddim_steps))
+    assert sample.std() > 0.05
+    torch.testing.assert_close(found.flatten(1), scale * sample, atol=1e-4, rtol=0)
+
+
 def test_compact_network_leaves_empty_slots_empty():
     model, sites = make_model("compact"), make_sites(target=False)
     with torch.inference_mode():
-        drawn = model.draw(sites, torch.randn(6, len(SEQUENCE), 57))
+        drawn = model.draw(sites, torch.randn(len(SEQUENCE), 6, 57), model.prepare())
     empty = sites.generated & ~point_exists(sites.types)
     assert drawn[empty].abs().max() < 1e-6
 
