@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+import backmap.ops  # noqa: F401  # registers the operators
+
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical right shift of an int64."""
@@ -99,8 +101,4 @@ def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
     -------
     Tensor, shape of the keys followed by the shape of the counters, float32
     """
-    state = _absorb(keys, torch.zeros_like(keys) + purpose)
-    for _ in range(counters.dim()):
-        state = state.unsqueeze(-1)
-    bits = _absorb(_absorb(state, counters), torch.zeros_like(counters))
-    return _shift_right(bits, 40).to(torch.float32) * (1.0 / (1 << 24))
+    return torch.ops.backmap.counter_uniform(keys, purpose, counters)
