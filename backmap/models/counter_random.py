@@ -102,3 +102,15 @@ def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
     Tensor, shape of the keys followed by the shape of the counters, float32
     """
     return torch.ops.backmap.counter_uniform(keys, purpose, counters)
+
+
+def composed_uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
+    """Draw the numbers of :func:`uniform` by operations of PyTorch.
+
+    Packages compiled ahead of time then need no other library. The purpose may also be a tensor () int64.
+    """
+    state = _absorb(keys, torch.zeros_like(keys) + purpose)
+    for _ in range(counters.dim()):
+        state = state.unsqueeze(-1)
+    bits = _absorb(_absorb(state, counters), torch.zeros_like(counters))
+    return _shift_right(bits, 40).to(torch.float32) * (1.0 / (1 << 24))
