@@ -1,22 +1,27 @@
-"""Time and memory of `backmap reconstruct` for one frame of a large periodic system, file to file.
+"""Time and memory of `backmap reconstruct` for large systems, file to file.
 
 Run from the repository root::
 
-    OMP_NUM_THREADS=1 python benchmarks/large_systems.py
+    python benchmarks/large_systems.py --json benchmarks/results/large_systems.json
 
-The systems are slabs in a box twice as long: `folded` of chains of the example structure, turned at random,
-on a grid; `soft` of disordered chains as CALVADOS has them, whose beads know nothing of angles.
+The systems are one frame of a slab in a box twice as long: `folded` of chains of the example structure,
+turned at random, on a grid; `soft` of disordered chains as CALVADOS has them, whose beads know nothing of
+angles; `short chains` of ten residues each; `one chain` of all residues. `samples` are many structures of the
+example in one frame, and `frames` a trajectory of it. A last row for a million residues is a straight line
+through the two largest folded slabs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from itertools import product
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import mdtraj
@@ -35,10 +40,25 @@ ROUNDS_OF_SHAKING, ROUNDS_OF_BONDS = 60, 20
 
 
 def write_soft_slab(path: Path, residues: int) -> int:
-    """Write a slab of disordered chains, each bead wrapped into the box; give the number of residues."""
+    """Write a slab of disordered chains; give the number of residues."""
     random, lengths = np.random.default_rng(0), list[int]()
     while sum(lengths) < residues:
         lengths.append(int(random.integers(*CHAIN_LENGTHS, endpoint=True)))
+    return write_disordered(path, lengths, random)
+
+
+def write_short_chains(path: Path, residues: int) -> int:
+    """Write a slab of disordered chains of ten residues; give the number of residues."""
+    return write_disordered(path, [10] * (residues // 10), np.random.default_rng(0))
+
+
+def write_one_chain(path: Path, residues: int) -> int:
+    """Write a slab of one disordered chain; give the number of residues."""
+    return write_disordered(path, [residues], np.random.default_rng(0))
+
+
+def write_disordered(path: Path, lengths: list[int], random: np.random.Generator) -> int:
+    """Write a slab of disordered chains, each bead wrapped into the box; give the number of residues."""
     n_beads = sum(lengths)
     width = (n_beads / RESIDUES_PER_NM3) ** (1 / 3)
     begins = np.cumsum([0, *lengths[:-1]])
@@ -111,35 +131,140 @@ def write_folded_slab(path: Path, residues: int) -> int:
     return slab.n_atoms
 
 
-SLABS = {"folded": write_folded_slab, "soft": write_soft_slab}
+def write_example(path: Path, frames: int) -> int:
+    """Write the C-alphas of the example structure, with noise in all frames; give the number of residues."""
+    structure = mdtraj.load(str(EXAMPLE))
+    c_alpha = structure.atom_slice(structure.topology.select("name CA"))
+    noise = np.random.default_rng(0).normal(0, 0.01, (frames, c_alpha.n_atoms, 3))
+    trajectory = mdtraj.Trajectory((c_alpha.xyz + noise).astype(np.float32), c_alpha.topology)
+    trajectory[0].save(str(path))
+    trajectory.save(str(path.with_suffix(".xtc")))
+    return c_alpha.n_atoms
 
 
-def run(command: list[str]) -> tuple[float, float, float]:
+SLABS = {
+    "folded": write_folded_slab,
+    "soft": write_soft_slab,
+    "short chains": write_short_chains,
+    "one chain": write_one_chain,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is built: `size` residues of a slab, or as many samples or frames of the example."""
+
+    kind: str
+    size: int
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a case took; `residues` over all samples and frames, `measured` false if it was extrapolated."""
+
+    kind: str
+    residues: int
+    threads: int
+    wall_s: float
+    cpu_s: float
+    memory_gb: float
+    measured: bool = True
+
+
+CASES = [
+    *(Case(kind, size) for kind in ("folded", "soft") for size in (10_000, 30_000, 100_000)),
+    Case("folded", 100_000, 2),
+    Case("folded", 200_000),
+    Case("folded", 300_000),
+    Case("short chains", 100_000),
+    Case("one chain", 35_000),
+    Case("samples", 1000),
+    Case("frames", 200),
+    Case("frames", 2000),
+]
+EXTRAPOLATED = 1_000_000
+
+
+def prepare(case: Case, folder: Path) -> tuple[int, list[str]]:
+    """Write the input of a case; give the residues to build and the arguments of the command."""
+    given = folder / "beads.pdb"
+    if case.kind in SLABS:
+        return SLABS[case.kind](given, case.size), [str(given), "-o", str(folder / "atoms.cif")]
+    frames = case.size if case.kind == "frames" else 1
+    built = frames * write_example(given, frames)
+    if case.kind == "frames":
+        return built, [str(given.with_suffix(".xtc")), "--top", str(given), "-o", str(folder / "atoms.xtc")]
+    output = ["-o", str(folder / "atoms.pdb"), "--samples", str(case.size)]
+    return built * case.size, [str(given), *output]
+
+
+def measure(case: Case) -> Row:
+    """Build a case in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        residues, arguments = prepare(case, Path(folder))
+        command = [sys.executable, "-m", "backmap", "reconstruct", *arguments]
+        wall, cpu, memory = run([*command, "--threads", str(case.threads)], case.threads)
+    return Row(case.kind, residues, case.threads, round(wall, 1), round(cpu, 1), round(memory, 2))
+
+
+def run(command: list[str], threads: int) -> tuple[float, float, float]:
     """Run a command; give seconds, seconds of the processor, and the most memory it held, in GB."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     start = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command)} failed")
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
 
 
+def extrapolate(rows: Iterable[Row], residues: int) -> Row | None:
+    """Return a row on the straight line through the two largest folded slabs on one thread."""
+    slabs = sorted(
+        (row for row in rows if row.kind == "folded" and row.threads == 1), key=lambda row: row.residues
+    )
+    if len(slabs) < 2:
+        return None
+    low, high = slabs[-2:]
+
+    def line(smaller: float, larger: float) -> float:
+        slope = (larger - smaller) / (high.residues - low.residues)
+        return larger + slope * (residues - high.residues)
+
+    wall, cpu = line(low.wall_s, high.wall_s), line(low.cpu_s, high.cpu_s)
+    memory = line(low.memory_gb, high.memory_gb)
+    return Row("folded", residues, 1, round(wall), round(cpu), round(memory, 1), measured=False)
+
+
+def line_of(row: Row) -> str:
+    """Write a row of the table in Markdown."""
+    kind = row.kind if row.measured else f"{row.kind}, extrapolated"
+    cells = f"{row.residues} | {row.threads} | {row.wall_s:.1f} | {row.cpu_s:.1f}"
+    return f"| {kind} | {cells} | {row.residues / row.cpu_s:.0f} | {row.memory_gb:.2f} |"
+
+
 def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--residues", type=int, nargs="+", default=[10_000, 30_000, 100_000])
-    parser.add_argument("--slabs", nargs="+", choices=SLABS, default=list(SLABS))
-    parser.add_argument("--suffix", default=".cif", help="format of the output")
+    parser.add_argument("--kinds", nargs="+", choices=sorted({case.kind for case in CASES}))
+    parser.add_argument("--largest", type=int, default=EXTRAPOLATED, help="leave out larger slabs")
+    parser.add_argument("--json", type=Path, help="write all measurements here")
     arguments = parser.parse_args()
-    print("| slab | residues | seconds | CPU seconds | residues/s | peak memory, GB |")
-    print("| --- " * 6 + "|", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for kind, wanted in product(arguments.slabs, arguments.residues):
-            given, built = Path(folder, "beads.pdb"), Path(folder, f"atoms{arguments.suffix}")
-            residues = SLABS[kind](given, wanted)
-            command = [sys.executable, "-m", "backmap", "reconstruct", str(given), "-o", str(built)]
-            seconds, processor, memory = run([*command, "--overwrite"])
-            cells = f"{residues} | {seconds:.1f} | {processor:.1f} | {residues / seconds:.0f} | {memory:.2f}"
-            print(f"| {kind} | {cells} |", flush=True)
+    print(
+        "| system | residues | threads | seconds | CPU seconds | residues per CPU second | peak memory, GB |"
+    )
+    print("| --- " * 7 + "|", flush=True)
+    rows: list[Row] = []
+    for case in CASES:
+        if case.size <= arguments.largest and case.kind in (arguments.kinds or [case.kind]):
+            rows.append(measure(case))
+            print(line_of(rows[-1]), flush=True)
+    if last := extrapolate(rows, EXTRAPOLATED):
+        rows.append(last)
+        print(line_of(last))
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return 0
 
 

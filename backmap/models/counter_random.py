@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+import backmap.ops  # noqa: F401  # registers the operators
+
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical right shift of an int64."""
@@ -98,6 +100,14 @@ def uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape of the keys followed by the shape of the counters, float32
+    """
+    return torch.ops.backmap.counter_uniform(keys, purpose, counters)
+
+
+def composed_uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
+    """Draw the numbers of :func:`uniform` by operations of PyTorch.
+
+    Packages compiled ahead of time then need no other library. The purpose may also be a tensor () int64.
     """
     state = _absorb(keys, torch.zeros_like(keys) + purpose)
     for _ in range(counters.dim()):

@@ -5,9 +5,12 @@ from backmap.ops.basins import draw_anew, draw_within, find_basins, step_angle
 from backmap.ops.bead_prior import bead_prior
 from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
+from backmap.ops.counter_uniform import counter_uniform
 from backmap.ops.density_to_coordinates import density_to_coordinates
 from backmap.ops.descend_onto_beads import descend_onto_beads
+from backmap.ops.draw_angle_chains import draw_angle_chains
 from backmap.ops.encode_neighbourhood import encode_neighbourhood
+from backmap.ops.joint_penalty import joint_penalty
 from backmap.ops.langevin_dynamics import langevin_dynamics
 from backmap.ops.least_overlap import least_overlap
 from backmap.ops.molecular_mechanics import molecular_mechanics
@@ -30,8 +33,10 @@ __all__ = [
     "c_alpha_energy",
     "canonical_alignment",
     "canonical_placement",
+    "counter_uniform",
     "density_to_coordinates",
     "descend_onto_beads",
+    "draw_angle_chains",
     "draw_anew",
     "draw_c_alphas",
     "draw_within",
@@ -39,6 +44,7 @@ __all__ = [
     "find_basins",
     "in_panels",
     "langevin_dynamics",
+    "joint_penalty",
     "least_overlap",
     "molecular_mechanics",
     "overlapping_placement",

@@ -39,9 +39,10 @@ def descend_onto_beads(
         x_before, x = x, y - step_size gradient(y)
 
     in which no atom moves farther from y than ``largest_step``. Then each bead pulls its atoms: with d the
-    vector from the weighted sum of its atoms to the bead, each atom moves by the sum of ``pull share d`` over its
-    beads. With the pull of the least motion, a share of 1 puts the sum on the bead, and a share of a / (1 + a) is
-    an implicit step down ``|d|^2 / (2 noise^2)`` if a is step_size / noise^2 times the sum of squared weights.
+    vector from the weighted sum of its atoms to the bead, each atom moves by the sum of ``pull share d`` over
+    its beads. With the pull of the least motion, a share of 1 puts the sum on the bead, and a share of
+    a / (1 + a) is an implicit step down ``|d|^2 / (2 noise^2)`` if a is step_size / noise^2 times the sum of
+    squared weights.
 
     Parameters
     ----------

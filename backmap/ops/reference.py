@@ -515,6 +515,78 @@ def _from_panels(inputs: Tensor, panels: Tensor, width: int) -> Tensor:
     return inputs @ panels.transpose(0, 1).flatten(1)[:, :width]
 
 
+def joint_quantities(forms: Tensor, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
+    """Return the quantities (*, previous, quantities, angles) of joints."""
+    before = torch.stack([torch.ones_like(cosine), cosine, sine], dim=-1)
+    own = torch.einsum("...pm,...mqn->...pqn", before, forms)
+    return own @ waves
+
+
+def joint_penalty(
+    forms: Tensor, kinds: Tensor, table: Tensor, cosine: Tensor, sine: Tensor, waves: Tensor
+) -> Tensor:
+    """Specification of `backmap::joint_penalty`."""
+    quantities = joint_quantities(forms, cosine, sine, waves)
+    strain, sine_a, sine_b, cosine_a, cosine_b, *more = quantities.unbind(-2)
+    cells = table.shape[-1]
+    row, column = (
+        ((torch.atan2(*torsion) / (2 * math.pi) + 0.5) * cells).long().clamp(0, cells - 1)
+        for torsion in ((sine_a, cosine_a), (sine_b, cosine_b))
+    )
+    strains = torch.stack([strain, *more])
+    return table[kinds[..., None, None], row, column] + 0.5 * strains.square().sum(0)
+
+
+def draw_angle_chains(
+    context: Tensor,
+    coefficients: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    forms: Tensor,
+    kinds: Tensor,
+    table: Tensor,
+    offsets: Tensor,
+    chains: Tensor,
+    uniforms: Tensor,
+    known: Tensor | None = None,
+) -> Tensor:
+    """Specification of `backmap::draw_angle_chains`."""
+    classes = len(bias)
+    middles = ((torch.arange(classes) + 0.5) / classes - 0.5) * (2 * math.pi)
+    waves = torch.stack([torch.ones_like(middles), middles.cos(), middles.sin()]).to(context)
+    angles = torch.zeros_like(uniforms[..., 0])
+    for chain in chains.tolist():
+        angle = uniforms.new_zeros(uniforms.shape[:-2])
+        for residue in chain:
+            if not 0 <= residue < context.shape[-2]:
+                break
+            before = torch.stack([torch.ones_like(angle), angle.cos(), angle.sin()], dim=-1)
+            seen = context[..., None, residue, :] + before @ coefficients[..., residue, :, :]
+            penalty = joint_penalty(
+                forms[..., residue, :, :, :], kinds[..., residue], table, angle.cos(), angle.sin(), waves
+            )
+            logits = functional.linear(functional.silu(seen), weight, bias)
+            logits = logits + offsets[..., None, residue, :] - penalty
+            cumulative = torch.softmax(logits, dim=-1).cumsum(dim=-1)
+            target = uniforms[..., residue, 0] * cumulative[..., -1]
+            chosen = (cumulative <= target.unsqueeze(-1)).sum(-1).clamp_max(classes - 1)
+            angle = ((chosen + uniforms[..., residue, 1]) / classes - 0.5) * (2 * math.pi)
+            if known is not None:
+                given = known[..., None, residue]
+                angle = torch.where(given.isnan(), angle, given)
+            angles[..., residue] = angle
+    return angles
+
+
+def counter_uniform(keys: Tensor, purpose: int, counters: Tensor) -> Tensor:
+    """Specification of `backmap::counter_uniform`."""
+    for _ in range(counters.dim()):
+        keys = keys.unsqueeze(-1)
+    stream = _absorb(keys, torch.full_like(keys, purpose))
+    bits = _absorb(_absorb(stream, counters), torch.zeros_like(counters))
+    return (bits >> 40 & 0xFFFFFF).to(torch.float32) / 2**24
+
+
 def place_side_chains(
     backbone: Tensor,
     c_beta: Tensor,

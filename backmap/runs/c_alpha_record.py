@@ -17,8 +17,10 @@ from .wording import counted
 
 _RESIDUES_NAMED = 3
 _LEAST_NOISE_NM = 0.004
+"""Noise that exact beads are thought to have in fits."""
+
 _STRANGE_DISTANCE = 1.6
-"""Atoms that are this many times as far from their beads as the noise explains are a sign of other mistakes."""
+"""Beads this many times as far from atoms as their noise explains are a sign of other mistakes."""
 
 _ABSURD_SHARE = 0.4
 """Share of strained residues in the first frames of a file above which no molecule fits its beads."""
@@ -247,8 +249,8 @@ def describe_noise(summary: dict[str, Any], given_nm: float | None) -> str:
     if given_nm is not None or distance < _STRANGE_DISTANCE * math.sqrt(3) * max(noise, _LEAST_NOISE_NM):
         return ""
     return (
-        f"the beads are {distance:.3f} nm rms from where those of a molecule can be, farther than their noise "
-        f"explains; {_ADVICE}, or give --bead-noise"
+        f"the beads are {distance:.3f} nm rms from where those of a molecule can be, farther than their "
+        f"noise explains; {_ADVICE}, or give --bead-noise"
     )
 
 

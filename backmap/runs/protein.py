@@ -83,8 +83,9 @@ class ProteinRun(Run):
         errors = ExpectedErrors.from_notes(journal.progress.notes.get("expected_errors", {}))
         grown = self.whole_outputs(outputs, journal)
         chunks = read_ahead(source.chunks(batch, journal.progress.frames_done))
+        pieces = -(-(source.n_frames - journal.progress.frames_done) // batch)
         with (
-            pool.workers(self._plan.job) as workers,
+            pool.workers(self._plan.job, pieces) as workers,
             Recorder(journal, grown, chunk=request.chunk, written=report.update) as recorder,
         ):
             try:

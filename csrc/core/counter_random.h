@@ -15,6 +15,15 @@ BACKMAP_HD uint64_t absorb(uint64_t state, uint64_t word) {
   return x ^ (x >> 31);
 }
 
+// The stream of a key for one purpose.
+BACKMAP_HD uint64_t stream_of(uint64_t key, uint64_t purpose) { return absorb(key, purpose); }
+
+// A uniform number in [0, 1) with 24 bits, which is exact in single precision.
+template <typename T>
+BACKMAP_HD T uniform_number(uint64_t stream, uint64_t counter) {
+  return T(absorb(absorb(stream, counter), 0) >> 40) * T(1.0 / (1 << 24));
+}
+
 // An almost normal number of mean 0 and variance 1: the sum of four uniform numbers, the 16-bit words of a hash.
 template <typename T>
 BACKMAP_HD T nearly_normal(uint64_t bits) {

@@ -9,6 +9,7 @@
 #include "core/activation.h"
 #include "core/basins.h"
 #include "core/host_device.h"
+#include "core/softmax.h"
 
 namespace backmap {
 
@@ -43,17 +44,6 @@ BACKMAP_HD void see_earlier_torsions(const RotamerNetwork<T>& network, int64_t c
     for (int64_t f = 0; f < width; ++f) hidden[f] += cosine * of_cosine[f] + sine * of_sine[f];
   }
   for (int64_t f = 0; f < width; ++f) hidden[f] = silu(hidden[f]);
-}
-
-// Logits become probabilities.
-template <typename T>
-BACKMAP_HD void softmax(T* value, int64_t bins) {
-  T highest = value[0];
-  for (int64_t b = 1; b < bins; ++b) highest = value[b] > highest ? value[b] : highest;
-  T total = T(0);
-  for (int64_t b = 0; b < bins; ++b) value[b] = decaying_exponential(value[b] - highest);
-  for (int64_t b = 0; b < bins; ++b) total += value[b];
-  for (int64_t b = 0; b < bins; ++b) value[b] /= total;
 }
 
 // The distribution of torsion `chi` over a full turn. Both halves are alike if it repeats after half a turn.

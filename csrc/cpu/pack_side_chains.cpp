@@ -1,4 +1,5 @@
-// Side-chain packing by Gibbs sweeps. Threads share frames, which are independent of each other.
+// Side-chain packing by Gibbs sweeps. Threads share frames, which are independent of each other. Where there are fewer
+// frames than threads, they share residues whose side chains cannot meet.
 #include <algorithm>
 #include <vector>
 
@@ -225,13 +226,50 @@ class ResidueSpheres {
   CellGrid<T> grid_;
 };
 
+// ---- Order of residues -------------------------------------------------------------------------
+
+// Layers of residues that may be redrawn side by side: each residue is in a later layer than all of its neighbours with
+// lower numbers. One layer after another, or in reverse, gives what residues give in the order of their numbers, or in
+// reverse, because each one only depends on its neighbours.
+class Layers {
+ public:
+  // Neighbours of residue i are [start[i], start[i + 1]); they are mutual.
+  void assign(int64_t residues, const std::vector<int64_t>& start, const std::vector<int32_t>& neighbour) {
+    std::vector<int32_t> layer(residues, 0);
+    int32_t count = residues > 0 ? 1 : 0;
+    for (int64_t i = 0; i < residues; ++i) {
+      for (int64_t at = start[i]; at < start[i + 1]; ++at)
+        if (neighbour[at] < i) layer[i] = std::max(layer[i], layer[neighbour[at]] + 1);
+      count = std::max(count, layer[i] + 1);
+    }
+    begin_.assign(count + 1, 0);
+    for (const int32_t l : layer) ++begin_[l + 1];
+    for (int32_t l = 0; l < count; ++l) begin_[l + 1] += begin_[l];
+    residue_.resize(residues);
+    std::vector<int64_t> next(begin_.begin(), begin_.end() - 1);
+    for (int64_t i = 0; i < residues; ++i) residue_[next[layer[i]]++] = int32_t(i);
+  }
+
+  int64_t count() const { return int64_t(begin_.size()) - 1; }
+  int64_t begin(int64_t layer) const { return begin_[layer]; }
+  int64_t size(int64_t layer) const { return begin_[layer + 1] - begin_[layer]; }
+  int64_t residue(int64_t at) const { return residue_[at]; }
+
+ private:
+  std::vector<int64_t> begin_;
+  std::vector<int32_t> residue_;
+};
+
 // ---- Packing of one frame ----------------------------------------------------------------------
+
+constexpr int64_t residues_of_a_thread = 16;  // fewer are not worth a thread
 
 template <typename T>
 class FramePacker {
  public:
   FramePacker(const PackArguments<T>& args, const ContactRows<T>& rows)
-      : a_(args), rows_(rows), energies_(args.candidates) {
+      : a_(args), rows_(rows), workspace_(omp_in_parallel() ? 1 : omp_get_max_threads()) {
+    for (Workspace& w : workspace_) w.energies.resize(args.candidates);
     list_side_slots();
     list_columns();
   }
@@ -243,17 +281,51 @@ class FramePacker {
     find_neighbours();
     compute_fixed_energies();
     for (int64_t i = 0; i < a_.residues; ++i) choose(i, 0);
-    for (int64_t sweep = 0; sweep < a_.sweeps; ++sweep) {
-      const T* uniform = uniform_ + sweep * a_.residues;
-      for (int64_t step = 0; step < a_.residues; ++step) {
-        const int64_t i = sweep % 2 == 0 ? step : a_.residues - 1 - step;
-        if (has_side_chain(i)) redraw(i, uniform[i]);
-      }
-    }
-    for (int64_t i = 0; i < a_.residues; ++i) energy_[i] = has_side_chain(i) ? final_energy(i) : T(0);
+    if (workspace_.size() > 1) layers_.assign(a_.residues, neighbour_start_, neighbour_);
+    for (int64_t sweep = 0; sweep < a_.sweeps; ++sweep) this->sweep(sweep % 2 != 0, uniform_ + sweep * a_.residues);
+    for_residues([&](int64_t i, Workspace& w) { energy_[i] = has_side_chain(i) ? final_energy(i, w) : T(0); });
   }
 
  private:
+  // What a thread needs for the residue that it is working on.
+  struct Workspace {
+    bool wide = false;
+    std::vector<int32_t> near_backbone;
+    std::vector<T> energies;
+    Surroundings<T> surroundings, near;
+  };
+
+  Workspace& workspace() { return workspace_[workspace_.size() > 1 ? omp_get_thread_num() : 0]; }
+
+  template <typename Body>
+  void for_residues(const Body& body) {
+    parallel_ranges(a_.residues, residues_of_a_thread, [&](int64_t begin, int64_t end) {
+      Workspace& w = workspace();
+      for (int64_t i = begin; i < end; ++i) body(i, w);
+    });
+  }
+
+  // Redraws all residues in the order of their numbers, or in reverse.
+  void sweep(bool in_reverse, const T* uniform) {
+    if (workspace_.size() == 1) {
+      for (int64_t step = 0; step < a_.residues; ++step) {
+        const int64_t i = in_reverse ? a_.residues - 1 - step : step;
+        if (has_side_chain(i)) redraw(i, uniform[i], workspace_[0]);
+      }
+      return;
+    }
+    for (int64_t step = 0; step < layers_.count(); ++step) {
+      const int64_t layer = in_reverse ? layers_.count() - 1 - step : step;
+      parallel_ranges(layers_.size(layer), residues_of_a_thread, [&](int64_t begin, int64_t end) {
+        Workspace& w = workspace();
+        for (int64_t at = layers_.begin(layer) + begin; at < layers_.begin(layer) + end; ++at) {
+          const int64_t i = layers_.residue(at);
+          if (has_side_chain(i)) redraw(i, uniform[i], w);
+        }
+      });
+    }
+  }
+
   // The side-chain slots in use, residue by residue: the same in all frames.
   void list_side_slots() {
     slot_start_.assign(1, 0);
@@ -309,7 +381,7 @@ class FramePacker {
   void bound_residues() {
     side_bound_.resize(a_.residues);
     backbone_bound_.resize(a_.residues);
-    for (int64_t i = 0; i < a_.residues; ++i) {
+    for_residues([&](int64_t i, Workspace&) {
       const int64_t first = slot_start_[i], slots = slot_start_[i + 1] - first;
       side_bound_[i] = bounding_sphere<T>(a_.candidates * slots, [&](int64_t n, Sphere<T>& atom) {
         atom = bound(side_atom(i, n / slots, first + n % slots));
@@ -319,18 +391,19 @@ class FramePacker {
         atom = bound(backbone_atom(i * a_.backbone_slots + t));
         return backbone_present_[i * a_.backbone_slots + t];
       });
-    }
+    });
   }
 
   // Around the same atom of all candidates, for all that are listed in `slot_`.
   void bound_slots() {
     slot_bound_.resize(slot_.size());
-    for (int64_t i = 0; i < a_.residues; ++i)
+    for_residues([&](int64_t i, Workspace&) {
       for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n)
         slot_bound_[n] = bounding_sphere<T>(a_.candidates, [&](int64_t k, Sphere<T>& atom) {
           atom = bound(side_atom(i, k, n));
           return true;
         });
+    });
   }
 
   void find_neighbours() {
@@ -338,12 +411,20 @@ class FramePacker {
     backbones_.assign(backbone_bound_);
     sides_.prepare(sides_.widest(), box_);
     backbones_.prepare(sides_.widest(), box_);
-    neighbour_start_.assign(1, 0);
+    // Ranges of residues come in order, so their lists only need to be joined.
+    std::vector<std::vector<int32_t>> found(workspace_.size());
+    neighbour_start_.assign(a_.residues + 1, 0);
+    parallel_ranges(a_.residues, residues_of_a_thread, [&](int64_t begin, int64_t end) {
+      std::vector<int32_t>& own = found[&workspace() - workspace_.data()];
+      for (int64_t i = begin; i < end; ++i) {
+        const size_t before = own.size();
+        if (side_bound_[i].radius >= T(0)) sides_.find(side_bound_[i], own);
+        neighbour_start_[i + 1] = int64_t(own.size() - before);
+      }
+    });
+    for (int64_t i = 0; i < a_.residues; ++i) neighbour_start_[i + 1] += neighbour_start_[i];
     neighbour_.clear();
-    for (int64_t i = 0; i < a_.residues; ++i) {
-      if (side_bound_[i].radius >= T(0)) sides_.find(side_bound_[i], neighbour_);
-      neighbour_start_.push_back(int64_t(neighbour_.size()));
-    }
+    for (const std::vector<int32_t>& part : found) neighbour_.insert(neighbour_.end(), part.begin(), part.end());
   }
 
   // Whether the spheres around residue i are so wide that an atom may touch it in several images.
@@ -353,59 +434,59 @@ class FramePacker {
   }
 
   // Adds the nearest image of an atom of another residue if it can meet the side chain of i at all.
-  void surround(int64_t i, const Sphere<T>& atom, int32_t column) {
+  void surround(int64_t i, const Sphere<T>& atom, int32_t column, Workspace& w) const {
     const Sphere<T>& own = side_bound_[i];
-    if (wide_) return surroundings_.add(atom.centre, atom.radius, column);
+    if (w.wide) return w.surroundings.add(atom.centre, atom.radius, column);
     const Vec3<T> d = minimum_image(atom.centre - own.centre, box_);
     const T reach = contact_reach(own, bound(atom));
     if (own.radius < T(0) || atom.radius < T(0) || !(dot(d, d) < reach * reach)) return;
-    surroundings_.add(box_.exists ? own.centre + d : atom.centre, atom.radius, column);
+    w.surroundings.add(box_.exists ? own.centre + d : atom.centre, atom.radius, column);
   }
 
-  void surround_by_backbones(int64_t i) {
-    surroundings_.clear();
-    wide_ = is_wide(i);
-    near_backbone_.clear();
-    if (side_bound_[i].radius >= T(0)) backbones_.find(side_bound_[i], near_backbone_);
-    for (const int64_t j : near_backbone_) {
+  void surround_by_backbones(int64_t i, Workspace& w) const {
+    w.surroundings.clear();
+    w.wide = is_wide(i);
+    w.near_backbone.clear();
+    if (side_bound_[i].radius >= T(0)) backbones_.find(side_bound_[i], w.near_backbone);
+    for (const int64_t j : w.near_backbone) {
       if (i == j || are_linked(i, j, a_.following)) continue;
       for (int64_t at = j * a_.backbone_slots; at < (j + 1) * a_.backbone_slots; ++at)
-        if (backbone_present_[at]) surround(i, backbone_atom(at), backbone_column_[at]);
+        if (backbone_present_[at]) surround(i, backbone_atom(at), backbone_column_[at], w);
     }
   }
 
-  void surround_by_side_chains(int64_t i) {
-    surroundings_.clear();
-    wide_ = is_wide(i);
+  void surround_by_side_chains(int64_t i, Workspace& w) const {
+    w.surroundings.clear();
+    w.wide = is_wide(i);
     for (int64_t at = neighbour_start_[i]; at < neighbour_start_[i + 1]; ++at) {
       const int64_t j = neighbour_[at];
       if (i == j) continue;
-      for (int64_t n = slot_start_[j]; n < slot_start_[j + 1]; ++n) surround(i, chosen_[n], side_column_[n]);
+      for (int64_t n = slot_start_[j]; n < slot_start_[j + 1]; ++n) surround(i, chosen_[n], side_column_[n], w);
     }
   }
 
   // Adds the energies of candidates [first, last) of residue i in its surroundings.
-  void add_energies(int64_t i, int64_t first, int64_t last, T* energies) {
-    if (rows_.exist()) return add_energies_with_contacts(i, first, last, energies);
+  void add_energies(int64_t i, int64_t first, int64_t last, T* energies, Workspace& w) const {
+    if (rows_.exist()) return add_energies_with_contacts(i, first, last, energies, w);
     for (int64_t k = first; k < last; ++k) {
       T sum = T(0);
       for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) {
         const Sphere<T> atom = side_atom(i, k, n);
-        sum += wide_ ? surroundings_.overlap_with_images(atom, box_) : surroundings_.overlap_with(atom);
+        sum += w.wide ? w.surroundings.overlap_with_images(atom, box_) : w.surroundings.overlap_with(atom);
       }
       energies[k - first] += a_.strength * sum;
     }
   }
 
   // The same atom of all candidates is in a small part of the space of the residue, and meets few of its surroundings.
-  void add_energies_with_contacts(int64_t i, int64_t first, int64_t last, T* energies) {
+  void add_energies_with_contacts(int64_t i, int64_t first, int64_t last, T* energies, Workspace& w) const {
     for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) {
       const AtomTerms<T> terms = rows_.terms(a_.strength, side_column_[n]);
-      if (!wide_) surroundings_.list_near(slot_bound_[n], a_.contacts.reach, near_);
+      if (!w.wide) w.surroundings.list_near(slot_bound_[n], a_.contacts.reach, w.near);
       for (int64_t k = first; k < last; ++k) {
         const Sphere<T> atom = side_atom(i, k, n);
         energies[k - first] +=
-            wide_ ? surroundings_.energy_with_images(atom, terms, box_) : near_.energy_with(atom, terms);
+            w.wide ? w.surroundings.energy_with_images(atom, terms, box_) : w.near.energy_with(atom, terms);
       }
     }
   }
@@ -413,13 +494,13 @@ class FramePacker {
   // The backbone does not move, so this part of each candidate's energy is computed only once.
   void compute_fixed_energies() {
     fixed_energy_.assign(a_.residues * a_.candidates, T(0));
-    for (int64_t i = 0; i < a_.residues; ++i) {
-      if (!has_side_chain(i)) continue;
-      surround_by_backbones(i);
+    for_residues([&](int64_t i, Workspace& w) {
+      if (!has_side_chain(i)) return;
+      surround_by_backbones(i, w);
       T* energies = fixed_energy_.data() + i * a_.candidates;
-      add_energies(i, 0, a_.candidates, energies);
+      add_energies(i, 0, a_.candidates, energies, w);
       for (int64_t k = 0; own_energy_ && k < a_.candidates; ++k) energies[k] += own_energy_[i * a_.candidates + k];
-    }
+    });
   }
 
   void choose(int64_t i, int64_t k) {
@@ -427,17 +508,17 @@ class FramePacker {
     for (int64_t n = slot_start_[i]; n < slot_start_[i + 1]; ++n) chosen_[n] = side_atom(i, k, n);
   }
 
-  void redraw(int64_t i, T uniform) {
-    surround_by_side_chains(i);
-    std::copy_n(fixed_energy_.data() + i * a_.candidates, a_.candidates, energies_.data());
-    add_energies(i, 0, a_.candidates, energies_.data());
-    choose(i, draw(energies_.data(), a_.candidates, uniform));
+  void redraw(int64_t i, T uniform, Workspace& w) {
+    surround_by_side_chains(i, w);
+    std::copy_n(fixed_energy_.data() + i * a_.candidates, a_.candidates, w.energies.data());
+    add_energies(i, 0, a_.candidates, w.energies.data(), w);
+    choose(i, draw(w.energies.data(), a_.candidates, uniform));
   }
 
-  T final_energy(int64_t i) {
-    surround_by_side_chains(i);
+  T final_energy(int64_t i, Workspace& w) const {
+    surround_by_side_chains(i, w);
     T energy = fixed_energy_[i * a_.candidates + choice_[i]];
-    add_energies(i, choice_[i], choice_[i] + 1, &energy);
+    add_energies(i, choice_[i], choice_[i] + 1, &energy, w);
     return energy;
   }
 
@@ -445,7 +526,6 @@ class FramePacker {
   const ContactRows<T>& rows_;
   PeriodicBox<T> box_{};
   T widest_atom_ = T(0);
-  bool wide_ = false;  // of the residue being surrounded
   const T* candidate_ = nullptr;
   const T* backbone_ = nullptr;
   const bool* backbone_present_ = nullptr;
@@ -459,10 +539,11 @@ class FramePacker {
   std::vector<Sphere<T>> chosen_;                       // the atoms of `slot_` in the current candidates
   std::vector<Sphere<T>> side_bound_, backbone_bound_, slot_bound_;
   ResidueSpheres<T> sides_, backbones_;
-  std::vector<int32_t> neighbour_, near_backbone_;  // between side chains; of one side chain with backbones
+  std::vector<int32_t> neighbour_;  // between side chains
   std::vector<int64_t> neighbour_start_;
-  std::vector<T> fixed_energy_, energies_;
-  Surroundings<T> surroundings_, near_;
+  std::vector<T> fixed_energy_;
+  Layers layers_;
+  std::vector<Workspace> workspace_;  // of each thread
 };
 
 }  // namespace
@@ -470,7 +551,7 @@ class FramePacker {
 template <typename T>
 void pack_side_chains(const PackArguments<T>& args) {
   const ContactRows<T> rows(args.contacts);
-  parallel_ranges(args.batch, 1, [&](int64_t begin, int64_t end) {
+  parallel_frames(args.batch, args.residues, 4 * residues_of_a_thread, [&](int64_t begin, int64_t end) {
     FramePacker<T> packer(args, rows);
     for (int64_t b = begin; b < end; ++b) packer.pack(b);
   });

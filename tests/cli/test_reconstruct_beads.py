@@ -233,7 +233,9 @@ def test_side_chain_centres_named_cb_are_warned_of(tmp_path, capsys):
     (tmp_path / "given.pdb").write_text(text)
     assert reconstruct(tmp_path / "given.pdb", tmp_path / "out.pdb", "--beads", "c-alpha+c-beta") == 0
     error = capsys.readouterr().err
-    assert re.search(r"the beads are 0\.\d+ nm rms from where those of a molecule can be, farther than", error)
+    assert re.search(
+        r"the beads are 0\.\d+ nm rms from where those of a molecule can be, farther than", error
+    )
 
 
 def test_a_few_strained_residues_are_named(tmp_path, capsys):

@@ -18,6 +18,7 @@
 #include "core/exponential.h"
 #include "core/gaussian_density.h"
 #include "core/implicit_solvent.h"
+#include "core/joint_penalty.h"
 #include "core/local_frame.h"
 #include "core/logarithm.h"
 #include "core/nearest.h"
@@ -972,6 +973,27 @@ void test_implicit_solvent() {
   }
 }
 
+// ---- joint_penalty.h ---------------------------------------------------------------------------
+
+template <typename T>
+void test_joints() {
+  for (int n = 0; n < 4000; ++n) {
+    const double angle = -3.14 + 6.28 * n / 3999;
+    const T x = T(0.3 * std::cos(angle)), y = T(0.3 * std::sin(angle));
+    const double exact = std::atan2(double(y), double(x)), place = (exact / 3.141592653589793 + 1) * 90;
+    check(std::abs(double(polar_angle(x, y)) - exact) < 5e-7, "polar angle");
+    if (std::abs(place - std::round(place)) > 1e-4) check(cell_of(x, y, 180) == int32_t(place), "cell of an angle");
+  }
+  check(polar_angle(T(0), T(0)) == T(0), "polar angle of the origin");
+  check(cell_of(T(-1), T(0), 180) == 179 && cell_of(T(0), T(0), 180) == 90, "cells at their borders");
+  const int32_t cell = cell_of(not_a_number<T>, not_a_number<T>, 180);
+  check(0 <= cell && cell < 180, "cell without an angle");
+  // All strains that are not those of torsions count.
+  const std::vector<T> own{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0}, wave{1, 0, 0};
+  check(strain_energy(own.data(), 6, wave.data(), 1, 0) == T(2.5), "strains");
+  check(strain_energy(own.data(), 5, wave.data(), 1, 0) == T(0.5), "one strain");
+}
+
 template <typename T>
 void test_all() {
   test_vec3<T>();
@@ -990,6 +1012,7 @@ void test_all() {
   test_trials<T>();
   test_draw<T>();
   test_side_chains<T>();
+  test_joints<T>();
   test_c_alphas<T>();
   test_softplus<T>();
   test_filter_knots<T>();

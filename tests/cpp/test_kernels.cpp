@@ -5,13 +5,17 @@
 #include <string>
 
 #include "check.h"
+#include "core/joint_penalty.h"
 #include "kernels/basins.h"
 #include "kernels/bead_prior.h"
 #include "kernels/c_alphas.h"
 #include "kernels/canonical_alignment.h"
+#include "kernels/counter_uniform.h"
 #include "kernels/density_to_coordinates.h"
 #include "kernels/descend_onto_beads.h"
+#include "kernels/draw_angle_chains.h"
 #include "kernels/encode_neighbourhood.h"
+#include "kernels/joint_penalty.h"
 #include "kernels/langevin_dynamics.h"
 #include "kernels/least_overlap.h"
 #include "kernels/molecular_mechanics.h"
@@ -486,6 +490,97 @@ void test_removal(int64_t batch, int64_t points, int64_t hidden, int64_t layers,
   check(difference(run([](const auto& a) { cpu::remove_noise(a); }),
                    run([](const auto& a) { cuda::remove_noise(a, nullptr); })) < 10 * tolerance<T>,
         "remove_noise");
+}
+
+// ---- Angles along chains -----------------------------------------------------------------------
+
+template <typename T>
+void test_joint_penalty(int64_t batch, int64_t previous, int64_t quantities, int64_t angles) {
+  Random random{unsigned(batch + angles)};
+  const int64_t kinds = 3, cells = 10;
+  const auto form = random.uniforms<T>(batch * 3 * quantities * waves_of_angle, -1, 1),
+             table = random.uniforms<T>(kinds * cells * cells, 0, 5),
+             cosine = random.uniforms<T>(batch * previous, -1, 1), sine = random.uniforms<T>(batch * previous, -1, 1),
+             wave = random.uniforms<T>(3 * angles, -1, 1);
+  const auto kind = random.integers(batch, 0, kinds);
+  const auto run = [&](auto&& launch) {
+    std::vector<T> penalty(batch * previous * angles, T(9));
+    launch(JointPenaltyArguments<T>{batch, previous, quantities, angles, kinds, cells, form.data(), kind.data(),
+                                    table.data(), cosine.data(), sine.data(), wave.data(), penalty.data()});
+    return penalty;
+  };
+  check(difference(run([](const auto& a) { cpu::joint_penalty(a); }),
+                   run([](const auto& a) { cuda::joint_penalty(a, nullptr); })) < tolerance<T>,
+        "joint_penalty");
+}
+
+template <typename T>
+void test_angle_chains(int64_t batch, int64_t samples, int64_t residues, int64_t chains, int64_t longest, int64_t width,
+                       int64_t classes, bool some_known) {
+  Random random{unsigned(batch + residues)};
+  const int64_t kinds = 3, cells = 10, quantities = some_known ? 6 : 5, sites = batch * residues;
+  const auto context = random.uniforms<T>(sites * width, -1, 1),
+             coefficient = random.uniforms<T>(sites * 3 * width, -1, 1),
+             weight = random.uniforms<T>(classes * width, -0.3, 0.3), bias = random.uniforms<T>(classes, -1, 1),
+             form = random.uniforms<T>(sites * 3 * quantities * waves_of_angle, -1, 1),
+             table = random.uniforms<T>(kinds * cells * cells, 0, 2),
+             offset = random.uniforms<T>(sites * classes, -1, 1),
+             uniform = random.uniforms<T>(samples * sites * 2, 0, 1);
+  auto known = random.uniforms<T>(sites, -3, 3);
+  for (T& angle : known)
+    if (random.uniform() < 0.7) angle = std::numeric_limits<T>::quiet_NaN();
+  const auto kind = random.integers(sites, 0, kinds);
+  std::vector<int64_t> chain;  // each one shorter than the one before
+  int64_t next = 0;
+  for (int64_t c = 0; c < chains; ++c)
+    for (int64_t place = 0; place < longest; ++place) chain.push_back(place + c < longest ? next++ : -1);
+  const int64_t bytes = cuda::draw_angle_chains_workspace<T>(chains * samples * batch, width, classes);
+  std::vector<T> workspace(bytes / sizeof(T), T(7));
+  const auto run = [&](auto&& launch) {
+    std::vector<T> angle(samples * sites, T(9));
+    launch(DrawAngleChainsArguments<T>{.batch = batch,
+                                       .samples = samples,
+                                       .residues = residues,
+                                       .width = width,
+                                       .classes = classes,
+                                       .quantities = quantities,
+                                       .kinds = kinds,
+                                       .cells = cells,
+                                       .chains = chains,
+                                       .longest = longest,
+                                       .context = context.data(),
+                                       .coefficient = coefficient.data(),
+                                       .weight = weight.data(),
+                                       .bias = bias.data(),
+                                       .form = form.data(),
+                                       .kind = kind.data(),
+                                       .table = table.data(),
+                                       .offset = offset.data(),
+                                       .known = some_known ? known.data() : nullptr,
+                                       .chain = chain.data(),
+                                       .uniform = uniform.data(),
+                                       .angle = angle.data(),
+                                       .workspace = workspace.data()});
+    return angle;
+  };
+  check(difference(run([](const auto& a) { cpu::draw_angle_chains(a); }),
+                   run([](const auto& a) { cuda::draw_angle_chains(a, nullptr); })) < 10 * tolerance<T>,
+        "draw_angle_chains");
+}
+
+// ---- Random numbers ----------------------------------------------------------------------------
+
+void test_counter_uniform(int64_t batch, int64_t counters) {
+  Random random{unsigned(batch + counters)};
+  const auto key = random.integers(batch, -1000, 1000), counter = random.integers(counters, 0, 100000);
+  const auto run = [&](auto&& launch) {
+    std::vector<float> number(batch * counters, 9.0f);
+    launch(CounterUniformArguments<float>{batch, counters, 5, key.data(), counter.data(), number.data()});
+    return number;
+  };
+  check(run([](const auto& a) { cpu::counter_uniform(a); }) ==
+            run([](const auto& a) { cuda::counter_uniform(a, nullptr); }),
+        "counter_uniform");
 }
 
 // ---- Steps of side chains in time --------------------------------------------------------------
@@ -1164,6 +1259,16 @@ void test_all() {
   test_removal<T>(9000, 1, 1, 0, 0, 1, false);  // more residues than blocks
   test_removal<T>(2, 2, 17, 1, 3, 0, false);
   test_removal<T>(0, 4, 8, 1, 3, 2, true);
+  test_joint_penalty<T>(20, 12, 5, 12);
+  test_joint_penalty<T>(300, 1, 7, 72);  // several threads
+  test_joint_penalty<T>(3, 0, 5, 4);
+  test_joint_penalty<T>(0, 2, 5, 4);
+  test_angle_chains<T>(3, 2, 30, 3, 10, 24, 36, false);
+  test_angle_chains<T>(2, 3, 21, 2, 9, 7, 5, true);
+  test_angle_chains<T>(9000, 1, 2, 1, 2, 2, 3, false);  // more chains than blocks
+  test_angle_chains<T>(1, 1, 4, 0, 0, 3, 5, false);
+  test_angle_chains<T>(1, 1, 5, 1, 9, 0, 1, false);  // the chain ends at an index out of range
+  test_angle_chains<T>(0, 2, 5, 1, 5, 3, 4, false);
   test_rotamers<T>(50, 4, 20, 36);
   test_rotamers<T>(150, 2, 3, 5);  // several threads
   test_rotamers<T>(3, 3, 0, 1);
@@ -1217,10 +1322,18 @@ void test_all() {
   }
 }
 
+void test_random_numbers() {
+  test_counter_uniform(20, 30);
+  test_counter_uniform(3, 20000);  // several threads
+  test_counter_uniform(0, 5);
+  test_counter_uniform(5, 0);
+}
+
 }  // namespace
 }  // namespace backmap::testing
 
 int main() {
+  backmap::testing::test_random_numbers();
   backmap::testing::test_all<float>();
   backmap::testing::test_all<double>();
   return backmap::testing::finish();

@@ -1,6 +1,6 @@
 import torch
 
-from backmap.models.counter_random import stream_keys, trajectory_keys, uniform
+from backmap.models.counter_random import composed_uniform, stream_keys, trajectory_keys, uniform
 
 
 def test_numbers_are_uniform_and_uncorrelated():
@@ -41,3 +41,11 @@ def test_a_trajectory_keeps_its_numbers_in_any_batch():
     rows = several.flatten()
     drawn = uniform(rows, 1, torch.arange(6))
     assert torch.equal(drawn[[2, 5]], uniform(rows[[2, 5]], 1, torch.arange(6)))
+
+
+def test_operations_of_pytorch_draw_the_same_numbers():
+    keys = stream_keys(-5, 3, torch.arange(4))
+    counters = torch.arange(6).view(2, 3)
+    expected = uniform(keys, 2, counters)
+    assert torch.equal(composed_uniform(keys, 2, counters), expected)
+    assert torch.equal(composed_uniform(keys, torch.tensor(2), counters), expected)

@@ -540,6 +540,55 @@ DESCENT_LISTS = frozenset(
 )
 
 
+KINDS, CELLS, QUANTITIES = 3, 6, 6
+
+
+def joints(batch, dtype, previous, angles) -> Arguments:
+    """Five quantities of a joint, and a strain more."""
+    turn = 6 * torch.rand(*batch, previous, dtype=dtype) - 3
+    own = 6 * torch.rand(angles, dtype=dtype) - 3
+    return {
+        "forms": torch.randn(*batch, 3, QUANTITIES, 3, dtype=dtype),
+        "kinds": torch.randint(0, KINDS, batch),
+        "table": torch.rand(KINDS, CELLS, CELLS, dtype=dtype),
+        "cosine": turn.cos(),
+        "sine": turn.sin(),
+        "waves": torch.stack([torch.ones_like(own), own.cos(), own.sin()]),
+    }
+
+
+def angle_chains(batch, dtype, samples, residues, width, classes) -> Arguments:
+    """Two chains, the second one shorter, and residues outside of both."""
+    longest = (residues + 1) // 2
+    places = torch.arange(longest)
+    return {
+        "context": torch.randn(*batch, residues, width, dtype=dtype),
+        "coefficients": torch.randn(*batch, residues, 3, width, dtype=dtype),
+        "weight": torch.randn(classes, width, dtype=dtype) / max(width, 1) ** 0.5,
+        "bias": torch.randn(classes, dtype=dtype),
+        "forms": torch.randn(*batch, residues, 3, QUANTITIES, 3, dtype=dtype),
+        "kinds": torch.randint(0, KINDS, (*batch, residues)),
+        "table": torch.rand(KINDS, CELLS, CELLS, dtype=dtype),
+        "offsets": torch.randn(*batch, residues, classes, dtype=dtype),
+        "chains": torch.stack([places, torch.where(longest + places < residues - 1, longest + places, -1)]),
+        "uniforms": torch.rand(*batch, samples, residues, 2, dtype=dtype),
+    }
+
+
+def angle_chains_with_known_angles(batch, dtype, samples, residues, width, classes) -> Arguments:
+    known = torch.where(mask(*batch, residues), NAN, torch.rand(*batch, residues, dtype=dtype))
+    return {**angle_chains(batch, dtype, samples, residues, width, classes), "known": known.to(dtype)}
+
+
+def keys_and_counters(batch, dtype, counters) -> Arguments:
+    big = 2**62
+    return {
+        "keys": torch.randint(-big, big, batch),
+        "purpose": 3,
+        "counters": torch.randint(0, big, (counters,)),
+    }
+
+
 RULES = 5
 """None, CB, by a torsion, CG of a ring and its CD."""
 
@@ -1006,6 +1055,33 @@ OPERATORS = [
             "links": lambda arguments: range(-1, arguments["atoms"].shape[-2]),
         },
         bad_contents={"parts": lambda parts: [parts - 10**6, parts + 10**6]},
+    ),
+    Operator(
+        "joint_penalty",
+        joints,
+        {"previous": 0, "angles": 0},
+        shared=frozenset({"table", "waves"}),
+        free={"waves": (-1,), "forms": (-2,), "table": (-3,)},
+        index_ranges={"kinds": lambda arguments: range(KINDS)},
+    ),
+    *(
+        Operator(
+            "draw_angle_chains",
+            make,
+            {"samples": 0, "residues": 0, "width": 0, "classes": 1},
+            shared=frozenset({"weight", "bias", "table", "chains"}),
+            free={"uniforms": (-3,), "forms": (-2,), "table": (-3,), "chains": (-1, -2)},
+            index_ranges={"kinds": lambda arguments: range(KINDS)},
+            variant=variant,
+        )
+        for make, variant in ((angle_chains, ""), (angle_chains_with_known_angles, " with known angles"))
+    ),
+    Operator(
+        "counter_uniform",
+        keys_and_counters,
+        {"counters": 0},
+        shared=frozenset({"counters"}),
+        any_shape=frozenset({"keys", "counters"}),
     ),
     Operator(
         "step_rotamers",

@@ -176,6 +176,26 @@ def test_a_box_for_each_frame(boxes):
             assert torch.equal(a, b[frame])
 
 
+@pytest.mark.parametrize("batch", [(1,), (3,)])
+@pytest.mark.parametrize("crowded", [True, False])
+def test_threads_within_a_frame_change_nothing(batch, crowded):
+    """Residues that are redrawn side by side have no neighbours among each other, also in a periodic box."""
+    args = with_contacts(arguments(batch, residues=700, sweeps=4), box=3.1 * torch.eye(3).double())
+    if not crowded:  # as many layers as neighbours, instead of one of each residue
+        place = 3.1 * torch.rand(*batch, 700, 1, 1, 3, dtype=torch.float64)
+        args[0], args[2] = args[0] + place, args[2] + place.squeeze(-2)
+    before, packed = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            packed.append(operator(*args))
+    finally:
+        torch.set_num_threads(before)
+    for choice, energy in packed[1:]:
+        assert torch.equal(choice, packed[0][0]) and torch.equal(energy, packed[0][1])
+    assert packed[0][0].unique().numel() == 5
+
+
 def test_draws_follow_the_boltzmann_distribution():
     """One residue with two candidates beside a fixed atom: choices as often as their weights say."""
     frames = 20_000

@@ -72,12 +72,13 @@ def require_words(atoms: AtomList, final: Path) -> None:
 
 
 def _names(atoms: AtomList) -> Iterator[tuple[str, int, Iterable[str]]]:
-    """Yield each kind of name, its number of columns in a PDB file, and all names of that kind."""
+    """Yield each kind of name, its number of columns in a PDB file, and the different names of that kind."""
     residues = atoms.residues
-    yield "chain name", _PDB_CHAIN_NAME, atoms.chain_ids
-    yield "residue name", _PDB_RESIDUE_NAME, (residue.name for residue in residues)
-    yield "atom name", _PDB_ATOM_NAME, (name for residue in residues for name in residue.atom_names)
-    yield "insertion code", _PDB_INSERTION_CODE, (residue.insertion_code for residue in residues)
+    yield "chain name", _PDB_CHAIN_NAME, dict.fromkeys(atoms.chain_ids)
+    yield "residue name", _PDB_RESIDUE_NAME, dict.fromkeys(residue.name for residue in residues)
+    groups = dict.fromkeys(residue.atom_names for residue in residues)
+    yield "atom name", _PDB_ATOM_NAME, dict.fromkeys(name for names in groups for name in names)
+    yield "insertion code", _PDB_INSERTION_CODE, dict.fromkeys(residue.insertion_code for residue in residues)
 
 
 def too_long_for_pdb(atoms: AtomList) -> str | None:

@@ -198,7 +198,7 @@ class BeadFit(nn.Module):
     def _onto_beads(
         self, atoms: Tensor, evidence: BeadEvidence, share: Tensor, terms: dict[str, Tensor]
     ) -> Tensor:
-        """Move the atoms of each bead together, by the least motion that brings their image toward the bead."""
+        """Move the atoms of each bead together, by the least motion that brings their image nearer."""
         bead, atom = terms["parts"].unbind(dim=1)
         way = share[:, :, None] * (evidence.positions - image(atoms, evidence.table))
         motion = terms["part_pulls"][:, None] * way[:, bead]

@@ -32,9 +32,7 @@ from backmap.models.protein.model import ProteinModel, counters, sites_at_once
 from backmap.models.protein.obstacles import Obstacles, of_samples
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
-    PeptideEvidence,
     PeptidePlaneNetwork,
-    take_evidence,
     take_peptides,
 )
 from backmap.models.protein.ring_peptides import in_laps
@@ -181,10 +179,9 @@ class BestGuess:
         """Return backbones, and expected squared deviations (frames, residues, 4) of N, CA, C, O in nm^2."""
         planes = self.model.peptide_planes
         encoded, frames = planes.encode_all(c_alpha, chain, sites_at_once(c_alpha), box)
-        evidence = None
         if given is not None:
-            evidence = self.model.weigh_evidence(encoded, frames, c_alpha, chain, given)
-        angles, alignment = _angles_of_chain(planes, encoded, chain, evidence)
+            encoded = self.model.weigh_evidence(encoded, frames, c_alpha, chain, given)
+        angles, alignment = _angles_of_chain(planes, encoded, chain)
         twists = planes.mean_twists(frames, angles, chain)
         ends = most_probable_ends(self.model.backbone, chain).expand(len(c_alpha), -1, -1, -1)
         # Every frame begins with the first trials, which are the most probable.
@@ -244,23 +241,18 @@ def _deviation_of_residues(squares: Tensor, present: Tensor) -> Tensor:
 
 
 def _angles_of_chain(
-    network: PeptidePlaneNetwork, encoded: EncodedPeptides, chain: Chain, evidence: PeptideEvidence | None
+    network: PeptidePlaneNetwork, encoded: EncodedPeptides, chain: Chain
 ) -> tuple[Tensor, Tensor]:
     """Find the angles of all segments and rings, as :func:`most_probable_angles` does for segments."""
     if not bool(chain.in_ring.any()):
-        return most_probable_angles(network, encoded, chain.segments(), evidence)
+        return most_probable_angles(network, encoded, chain.segments())
     laps = in_laps(chain)
-    found = most_probable_angles(
-        network, take_peptides(encoded, laps.rows), laps.segments, take_evidence(evidence, laps.rows)
-    )
+    found = most_probable_angles(network, take_peptides(encoded, laps.rows), laps.segments)
     return found[0][:, laps.places], found[1][:, laps.places]
 
 
 def most_probable_angles(
-    network: PeptidePlaneNetwork,
-    encoded: EncodedPeptides,
-    segments: Tensor,
-    evidence: PeptideEvidence | None = None,
+    network: PeptidePlaneNetwork, encoded: EncodedPeptides, segments: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Find the angles that are most probable together along each segment.
 
@@ -276,28 +268,19 @@ def most_probable_angles(
     Tensor, (frames, residues)
         Mean cosine of the difference between these angles and their distributions; 1 if they are certain.
     """
-    chains = _AngleChains(network, encoded, segments, evidence)
+    chains = _AngleChains(network, encoded, segments)
     classes, cosine, sine = chains.most_probable_classes()
     angles = chains.means(classes)
     alignment = cosine * torch.cos(angles) + sine * torch.sin(angles)
-    if evidence is not None:
-        free = evidence.angle.isnan()
-        angles = torch.where(free, angles, evidence.angle)
-        alignment = torch.where(free, alignment, 1.0)
-    return angles, alignment
+    free = encoded.known.isnan()
+    return torch.where(free, angles, encoded.known), torch.where(free, alignment, 1.0)
 
 
 class _AngleChains:
     """The distribution of angles along all segments; each step processes those that have not ended."""
 
-    def __init__(
-        self,
-        network: PeptidePlaneNetwork,
-        encoded: EncodedPeptides,
-        segments: Tensor,
-        evidence: PeptideEvidence | None,
-    ) -> None:
-        self._network, self._encoded, self._evidence = network, encoded, evidence
+    def __init__(self, network: PeptidePlaneNetwork, encoded: EncodedPeptides, segments: Tensor) -> None:
+        self._network, self._encoded = network, encoded
         lengths = (segments >= 0).sum(dim=1).tolist()
         self._rows = [
             segments[: sum(length > step for length in lengths), step] for step in range(segments.shape[1])
@@ -377,12 +360,11 @@ class _AngleChains:
 
         ``before`` are previous angles (frames, segments, previous) in radians.
         """
-        rows, evidence = self._rows[step], self._evidence
-        if evidence is not None and step > 0:
-            known = evidence.angle[:, self._rows[step - 1][: len(rows)], None]
+        rows = self._rows[step]
+        if step > 0:
+            known = self._encoded.known[:, self._rows[step - 1][: len(rows)], None]
             before = torch.where(known.isnan(), before, known)
-        here, own = take_peptides(self._encoded, rows), take_evidence(evidence, rows)
-        return self._network.log_transitions(here, own, before)
+        return self._network.log_transitions(take_peptides(self._encoded, rows), before)
 
 
 @functools.cache

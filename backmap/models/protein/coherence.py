@@ -47,11 +47,9 @@ from backmap.models.protein.neighbourhood import Neighbourhood
 from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
-    PeptideEvidence,
     PeptideFrames,
     draw_class,
     place_peptides,
-    take_evidence,
     take_peptides,
 )
 from backmap.models.protein.side_chains import measure_torsions
@@ -406,10 +404,8 @@ class CoherentDrawer:
         samples, n_frames = keys.shape
         sites, frames = planes.describe(c_alpha, chain, box)
         encoded = planes.encode_described(sites, frames, chain, sites_at_once(keys))
-        evidence = None
         if given is not None:
-            evidence = self.model.weigh_evidence(encoded, frames, c_alpha, chain, given)
-            evidence = PeptideEvidence(*(_in_one_row(part, n_frames) for part in evidence))
+            encoded = self.model.weigh_evidence(encoded, frames, c_alpha, chain, given)
         encoded = EncodedPeptides(*(_in_one_row(part, n_frames) for part in encoded))
         seen = surroundings(sites.neighbourhood, chain).unflatten(0, (-1, n_frames))
         rate = (self.rates.of_peptides(chain.types, seen, mobilities) * intervals).flatten(1)
@@ -420,8 +416,7 @@ class CoherentDrawer:
         for now, has_previous in _wavefronts(chain, n_frames):
             previous = torch.where(has_previous, angles[:, now + residues - 1], 0.0)
             here = take_peptides(encoded, now)
-            known = take_evidence(evidence, now)
-            logits = planes.informed_logits(here, known, torch.cos(previous), torch.sin(previous))
+            logits = planes.angle_logits(here, torch.cos(previous), torch.sin(previous))
             angle, _ = step_angle(
                 torch.softmax(logits, dim=-1),
                 angles[:, now],
@@ -429,17 +424,14 @@ class CoherentDrawer:
                 window[now],
                 uniforms[:, now],
             )
-            if known is not None:
-                angle = torch.where(known.angle.isnan(), angle, known.angle)
-            angles[:, now + residues] = angle
+            angles[:, now + residues] = torch.where(here.known.isnan(), angle, here.known)
         for rings in chain.rings():
-            self._step_rings(encoded, evidence, rings, angles, rate, window, uniforms)
+            self._step_rings(encoded, rings, angles, rate, window, uniforms)
         return angles.unflatten(1, (-1, residues))[:, 1:], frames
 
     def _step_rings(
         self,
         encoded: EncodedPeptides,
-        evidence: PeptideEvidence | None,
         rings: Tensor,
         angles: Tensor,
         rate: Tensor,
@@ -454,15 +446,13 @@ class CoherentDrawer:
         shape = len(angles) // len(encoded.context), len(encoded.context)  # samples, and those of C-alphas
         for first in range(0, rate.shape[1], residues):
             now = torch.arange(first, first + residues, device=rings.device)
-            here, known = take_peptides(encoded, now), take_evidence(evidence, now)
-            ways = planes.ways_back(here, rings, known)
+            here = take_peptides(encoded, now)
+            ways = planes.ways_back(here, rings)
             angle = angles.new_zeros(*shape, len(rings))
             start = classify_angle(angle, planes.classes)
             for number, rows in enumerate(rings.unbind(dim=1)):
-                own, sites = take_evidence(known, rows), now[rows]
-                logits = planes.ring_logits(
-                    take_peptides(here, rows), own, ways[number], angle, start, number == 0
-                )
+                own, sites = take_peptides(here, rows), now[rows]
+                logits = planes.ring_logits(own, ways[number], angle, start, number == 0)
                 drawn, _ = step_angle(
                     torch.softmax(logits, dim=-1).flatten(0, 1),
                     angles[:, sites],
@@ -473,8 +463,7 @@ class CoherentDrawer:
                 angle = drawn.unflatten(0, shape)
                 if number == 0:
                     start = classify_angle(angle, planes.classes)
-                if own is not None:
-                    angle = torch.where(own.angle.isnan(), angle, own.angle)
+                angle = torch.where(own.known.isnan(), angle, own.known)
                 angles[:, sites + residues] = angle.flatten(0, 1)
 
     def _draw_side_chains(

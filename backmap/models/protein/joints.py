@@ -6,8 +6,9 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+import backmap.ops  # noqa: F401  # registers the operators
 from backmap.chemistry import NO_RESIDUE, RESIDUE_INDEX
-from backmap.chemistry.ramachandran import CELLS, RAMACHANDRAN_CLASSES, percentile_grids
+from backmap.chemistry.ramachandran import RAMACHANDRAN_CLASSES, percentile_grids
 from backmap.models.chain import Chain
 from backmap.models.protein.geometry import MAX_CIS_CA_DISTANCE_NM
 
@@ -17,10 +18,11 @@ class Joints(NamedTuple):
 
     Attributes
     ----------
-    forms : Tensor, (frames, residues, 3, 5, 3)
+    forms : Tensor, (frames, residues, 3, 5 or more, 3)
         Strain of N-CA-C in standard deviations of its cosine, sines of phi and psi, and their cosines (both
         up to a positive factor): coefficients of (1, cosine, sine) of the previous peptide's angle and of (1,
         cosine, sine) of the residue's own. Zero where a peptide is missing, which makes all classes equal.
+        Further strains may follow.
     kinds : Tensor, (frames, residues) int64
         Index into ``RAMACHANDRAN_CLASSES``.
     """
@@ -58,7 +60,6 @@ class JointPenalty(nn.Module):
 
     table: Tensor
     kind_of_type: Tensor
-    cells: Final = CELLS
     proline: Final = RESIDUE_INDEX["PRO"]
     pre_proline: Final = RAMACHANDRAN_CLASSES.index("pre-proline")
     trans_proline: Final = RAMACHANDRAN_CLASSES.index("trans-proline")
@@ -76,9 +77,7 @@ class JointPenalty(nn.Module):
         kinds[RESIDUE_INDEX["GLY"]] = self.glycine
         kinds[RESIDUE_INDEX["PRO"]] = self.trans_proline
         kinds[[RESIDUE_INDEX["ILE"], RESIDUE_INDEX["VAL"]]] = RAMACHANDRAN_CLASSES.index("isoleucine-valine")
-        self.register_buffer(
-            "table", weight * ramachandran_penalties(rare, rarest).flatten(), persistent=False
-        )
+        self.register_buffer("table", weight * ramachandran_penalties(rare, rarest), persistent=False)
         self.register_buffer("kind_of_type", kinds, persistent=False)
 
     def describe(self, before: Tensor, plane: Tensor, distance: Tensor, chain: Chain) -> Joints:
@@ -122,33 +121,37 @@ class JointPenalty(nn.Module):
         cis = chain.shift(distance, -1, self.longest_cis_nm, dim=1) < self.longest_cis_nm
         return torch.where(cis & (kinds == self.trans_proline), self.cis_proline, kinds)
 
-    def measure(self, forms: Tensor, cosine: Tensor, sine: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the strain of N-CA-C, (..., angles), and phi and psi, (2, ..., angles) in radians.
+    def after_each(self, joints: Joints, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
+        """Return the penalty (..., previous, angles) in nats after each of several angles.
+
+        Arguments are as for :meth:`forward`, but for cosines and sines (previous,), which all joints share.
+        """
+        shape = joints.kinds.shape + cosine.shape
+        return torch.ops.backmap.joint_penalty(
+            joints.forms, joints.kinds, self.table, cosine.expand(shape), sine.expand(shape), waves
+        )
+
+    def forward(self, joints: Joints, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
+        """Return the penalty (..., angles) in nats.
 
         Parameters
         ----------
-        forms : Tensor, (..., 3, 5, 3)
-            As in :class:`Joints`.
+        joints : Joints
+            For joints (...).
         cosine, sine : Tensor, (...)
-            Cosine and sine of the previous peptide's angle.
+            Cosine and sine of the previous peptide's angle; leading dimensions broadcast.
         waves : Tensor, (3, angles)
             1, cosine and sine of the angles of the residue's own peptide.
         """
-        constant, with_cosine, with_sine = forms.unbind(dim=-3)
-        own = torch.addcmul(constant, cosine.unsqueeze(-1).unsqueeze(-1), with_cosine)
-        own = torch.addcmul(own, sine.unsqueeze(-1).unsqueeze(-1), with_sine)
-        values = torch.matmul(own.movedim(-2, 0), waves)  # each quantity in one piece, which is faster
-        return values[0], torch.atan2(values[1:3], values[3:5])
-
-    def forward(self, joints: Joints, cosine: Tensor, sine: Tensor, waves: Tensor) -> Tensor:
-        """Return the penalty (..., angles) in nats; see :meth:`measure`."""
-        strain, angles = self.measure(joints.forms, cosine, sine, waves)
-        half = self.cells // 2
-        cells = (angles * (half / math.pi) + half).long().clamp(0, self.cells - 1)
-        row, column = cells.unbind(dim=0)
-        row = torch.add(row, joints.kinds.unsqueeze(-1), alpha=self.cells)
-        rarity = torch.take(self.table, torch.add(column, row, alpha=self.cells))
-        return torch.addcmul(rarity, strain, strain, value=0.5)
+        shape = torch.broadcast_tensors(cosine, joints.kinds)[0].shape
+        return torch.ops.backmap.joint_penalty(
+            joints.forms.expand(shape + joints.forms.shape[-3:]),
+            joints.kinds.expand(shape),
+            self.table,
+            cosine.expand(shape).unsqueeze(-1),
+            sine.expand(shape).unsqueeze(-1),
+            waves,
+        ).squeeze(-2)
 
 
 def _phi(before: Tensor, carbon: Tensor) -> tuple[Tensor, Tensor]:

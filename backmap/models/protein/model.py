@@ -18,7 +18,6 @@ from backmap.models.protein.config import ProteinConfig
 from backmap.models.protein.disulfides import Disulfides
 from backmap.models.protein.given_atoms import (
     Given,
-    cut_given,
     keep_given,
     of_samples,
     of_sites,
@@ -30,7 +29,6 @@ from backmap.models.protein.packing import Packer
 from backmap.models.protein.peptide_evidence import BetaEvidence, measured_angle
 from backmap.models.protein.peptide_planes import (
     EncodedPeptides,
-    PeptideEvidence,
     PeptideFrames,
     PeptidePlaneNetwork,
 )
@@ -175,8 +173,8 @@ class ProteinModel(nn.Module):
 
     def weigh_evidence(
         self, encoded: EncodedPeptides, frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given
-    ) -> PeptideEvidence:
-        """Return the information on peptide angles from given atoms.
+    ) -> EncodedPeptides:
+        """Return the peptides with the information on their angles from given atoms.
 
         Peptides with a given C, O or N have the angle that best fits these atoms. The network's probability
         of that angle, including the penalties on N-CA-C, phi and psi, gives information on the previous
@@ -198,7 +196,8 @@ class ProteinModel(nn.Module):
         angle = measured_angle(frames, c_alpha, chain, given)
         support = self.peptide_planes.support_of_next(encoded, angle, chain)
         waves = self.peptide_planes.class_waves
-        return self.beta_evidence(angle, support, frames, c_alpha, chain, given, waves)
+        support, c_beta = self.beta_evidence(support, frames, c_alpha, chain, given, waves)
+        return self.peptide_planes.inform(encoded, angle, support, c_beta)
 
     def draw_backbone(
         self,
@@ -213,14 +212,11 @@ class ProteinModel(nn.Module):
         samples = keys.shape[0]
         encoded, frames = self.peptide_planes.encode_all(c_alpha, chain, sites_at_once(c_alpha), box)
         uniforms = uniform(keys, self.peptide_stream, counters([chain.n_residues, 4], keys))
-        evidence: PeptideEvidence | None = None
         if given is not None:
-            evidence = self.weigh_evidence(encoded, frames, c_alpha, chain, given)
-        angles = self.peptide_planes.draw_angles(encoded, chain.segments(), uniforms[..., :2], evidence)
+            encoded = self.weigh_evidence(encoded, frames, c_alpha, chain, given)
+        angles = self.peptide_planes.draw_angles(encoded, chain.segments(), uniforms[..., :2])
         for rings in chain.rings():
-            angles[:, :, rings] = self.peptide_planes.draw_ring_angles(
-                encoded, rings, uniforms[..., :2], evidence
-            )
+            angles[:, :, rings] = self.peptide_planes.draw_ring_angles(encoded, rings, uniforms[..., :2])
         angles = angles.flatten(0, 1)
         frames = PeptideFrames(
             frames.axes.repeat(samples, 1, 1, 1),
@@ -298,16 +294,7 @@ class ProteinModel(nn.Module):
             hidden = self.side_chains.encode(take_sites(sites, rows))
             fixed = known[rows] if known is not None else None
             torsions[rows] = self.side_chains.draw(hidden, types[rows], uniforms[rows], fixed)
-        candidates = []
-        for first in range(0, len(types), size):
-            last = first + size
-            kept = cut_given(sites_given, first, last) if sites_given is not None else None
-            candidates.append(
-                self.geometry(
-                    atoms[first:last], beta[first:last], types[first:last], torsions[first:last], kept
-                )
-            )
-        return torch.cat(candidates).unflatten(0, c_beta.shape[:2])
+        return self.geometry(atoms, beta, types, torsions, sites_given).unflatten(0, c_beta.shape[:2])
 
     def _torsion_uniforms(self, chain: Chain, keys: Tensor, count: int) -> Tensor:
         """Return random numbers (samples x frames x residues, candidates, 4, 2) for the torsions.

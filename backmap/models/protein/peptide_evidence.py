@@ -15,7 +15,7 @@ from backmap.chemistry.ideal_geometry import bond_table, span_tables
 from backmap.models.chain import Chain
 from backmap.models.protein.geometry import normalise
 from backmap.models.protein.given_atoms import Given
-from backmap.models.protein.peptide_planes import PeptideEvidence, PeptideFrames
+from backmap.models.protein.peptide_planes import PeptideFrames
 
 
 class BetaEvidence(nn.Module):
@@ -36,20 +36,17 @@ class BetaEvidence(nn.Module):
 
     def forward(
         self,
-        angle: Tensor,
         support: Tensor,
         frames: PeptideFrames,
         c_alpha: Tensor,
         chain: Chain,
         given: Given,
         waves: Tensor,
-    ) -> PeptideEvidence:
-        """Return all information from given atoms.
+    ) -> tuple[Tensor, Tensor]:
+        """Add the information from given CB.
 
         Parameters
         ----------
-        angle : Tensor, (frames, residues)
-            From :func:`measured_angle`.
         support : Tensor, (frames, residues, classes)
             Log-likelihood of the other given atoms for each class of the angle.
         frames : PeptideFrames
@@ -62,6 +59,13 @@ class BetaEvidence(nn.Module):
             From :func:`usable`.
         waves : Tensor, (3, classes)
             1, cosine and sine of the middles of the classes.
+
+        Returns
+        -------
+        Tensor, (frames, residues, classes)
+            Log-likelihood of all given atoms.
+        Tensor, (frames, residues, 3)
+            Direction of a given CB from CA in the peptide's frame; zero if CB is not given.
         """
         slot = chemistry.SLOT_CB
         to_beta = normalise(given.atoms[:, :, slot] - c_alpha) * given.present[:, slot, None]
@@ -75,7 +79,7 @@ class BetaEvidence(nn.Module):
             cosine = _cosines(normalise(atom), beta, waves[1:])
             off = (cosine - ideal[:, None]) / self.spread
             support = support - 0.5 * beta.square().sum(dim=-1, keepdim=True) * off.square()
-        return PeptideEvidence(angle, support, own)
+        return support, own
 
 
 def measured_angle(frames: PeptideFrames, c_alpha: Tensor, chain: Chain, given: Given) -> Tensor:

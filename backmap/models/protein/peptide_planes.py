@@ -75,7 +75,10 @@ class EncodedPeptides(NamedTuple):
         As in :class:`Joints`.
     ahead : Tensor, (frames, residues, classes)
         Log-share of the next peptide's probability that the penalties leave for each class of this one, from
-        :meth:`PeptidePlaneNetwork.remaining`; zero without a next peptide.
+        :meth:`PeptidePlaneNetwork.remaining`; zero without a next peptide. Log-likelihoods of given atoms are
+        added by :meth:`PeptidePlaneNetwork.inform`.
+    known : Tensor, (frames, residues)
+        Angle in radians of peptides with a given atom; NaN for the others.
     """
 
     context: Tensor
@@ -85,24 +88,7 @@ class EncodedPeptides(NamedTuple):
     forms: Tensor
     kinds: Tensor
     ahead: Tensor
-
-
-class PeptideEvidence(NamedTuple):
-    """Information from given atoms on each residue's peptide to its successor.
-
-    Attributes
-    ----------
-    angle : Tensor, (frames, residues)
-        Angle in radians of peptides with a given atom; NaN for the others.
-    support : Tensor, (frames, residues, classes)
-        Log-likelihood of the given atoms for each class of the angle.
-    c_beta : Tensor, (frames, residues, 3)
-        Direction of a given CB from CA in the peptide's frame; zero if CB is not given.
-    """
-
-    angle: Tensor
-    support: Tensor
-    c_beta: Tensor
+    known: Tensor
 
 
 class PeptideFrames(NamedTuple):
@@ -304,44 +290,46 @@ class PeptidePlaneNetwork(nn.Module):
         shape = frames.distance.shape
         placed = sites.before[..., :6]
         forms, kinds = self.penalty.describe(placed.unflatten(0, shape), frames.plane, frames.distance, chain)
-        contexts, befores, left = [], [], []
+        before = self.see_previous(sites)
+        contexts, left = [], []
         for first in range(0, len(sites.window), sites_at_once):
             last = first + sites_at_once
-            context, before = self.encode(_cut(sites, first, last))
+            context = self.encode(_cut(sites, first, last))
             joints = Joints(forms.flatten(0, 1)[first:last], kinds.flatten()[first:last])
-            left.append(self.remaining(context, before, joints))
+            left.append(self.remaining(context, before[first:last], joints))
             contexts.append(context)
-            befores.append(before)
         ahead = chain.shift(torch.cat(left).unflatten(0, shape), 1, 0.0, dim=1)
         return EncodedPeptides(
             torch.cat(contexts).unflatten(0, shape),
-            torch.cat(befores).unflatten(0, shape),
+            before.unflatten(0, shape),
             placed[..., 3:].unflatten(0, shape),
             frames.plane[:, :, 0],
             forms,
             kinds,
             torch.where(chain.has_neighbour(2)[:, None], ahead, 0.0),
+            torch.full_like(frames.distance, torch.nan),
         )
 
-    def encode(self, sites: PeptideSites) -> tuple[Tensor, Tensor]:
-        """Compute everything that does not depend on the previous angle.
+    def encode(self, sites: PeptideSites) -> Tensor:
+        """Compute the contribution of the C-alphas, (n, head_width)."""
+        own = torch.cat([sites.window, self.type_embedding(sites.types.long()).flatten(1)], dim=-1)
+        seen = self.encoder(sites.neighbourhood, own)
+        return self.context(self.trunk(torch.cat([seen, own], dim=-1)))
+
+    def see_previous(self, sites: PeptideSites) -> Tensor:
+        """Compute the contribution of the previous peptide.
 
         Returns
         -------
-        Tensor, (n, head_width)
-            Contribution of the C-alphas.
         Tensor, (n, 3, head_width)
-            Contribution of the previous peptide: coefficients of (1, cosine, sine) of its angle.
+            Coefficients of (1, cosine, sine) of its angle.
         """
-        own = torch.cat([sites.window, self.type_embedding(sites.types.long()).flatten(1)], dim=-1)
-        seen = self.encoder(sites.neighbourhood, own)
-        context = self.context(self.trunk(torch.cat([seen, own], dim=-1)))
-        return context, self.before(sites.before / 0.15)
+        return self.before(sites.before / 0.15)
 
     def forward(self, sites: PeptideSites, previous_angle: Tensor) -> Tensor:
         """Return unnormalised log-probabilities (n, classes), given the previous angles (n,)."""
-        context, before = self.encode(sites)
-        return self.logits(context, before, torch.cos(previous_angle), torch.sin(previous_angle))
+        cosine, sine = torch.cos(previous_angle), torch.sin(previous_angle)
+        return self.logits(self.encode(sites), self.see_previous(sites), cosine, sine)
 
     def remaining(self, context: Tensor, before: Tensor, joints: Joints) -> Tensor:
         """Return the share of a peptide's probability left by the penalties, per previous class.
@@ -352,7 +340,7 @@ class PeptidePlaneNetwork(nn.Module):
         Parameters
         ----------
         context, before : Tensor
-            From :meth:`encode`, for n sites.
+            From :meth:`encode` and :meth:`see_previous`, for n sites.
         joints : Joints
             For the n sites.
 
@@ -369,38 +357,47 @@ class PeptidePlaneNetwork(nn.Module):
             logits = functional.linear(hidden, weight, bias)
         else:
             logits = torch.ops.backmap.wave_logits(context, self.grid_waves.T, before, weight, bias)
-        each = Joints(joints.forms.unsqueeze(1), joints.kinds.unsqueeze(1))
-        penalty = self.penalty(each, cosine, sine, self.grid_waves)
+        penalty = self.penalty.after_each(joints, cosine, sine, self.grid_waves)
         share = torch.logsumexp(logits - penalty, dim=-1) - torch.logsumexp(logits, dim=-1)
         return torch.matmul(share, self.grid_to_classes)
 
-    def handedness_penalty(
-        self, nitrogen: Tensor, carbon: Tensor, c_beta: Tensor, cosine: Tensor, sine: Tensor
-    ) -> Tensor:
-        """Return the misfit in nats of N, C and a given CB to an L-amino acid, for each class.
+    def inform(
+        self, encoded: EncodedPeptides, known: Tensor, support: Tensor, c_beta: Tensor
+    ) -> EncodedPeptides:
+        """Return the peptides with all that given atoms tell of their angles.
+
+        A given CB adds a strain to the joint: the misfit of N, C and CB to an L-amino acid.
 
         Parameters
         ----------
-        nitrogen : Tensor, (..., 3, 3)
-            As in :class:`EncodedPeptides`.
-        carbon : Tensor, (..., 2)
-            As in :class:`EncodedPeptides`.
-        cosine, sine : Tensor, (...)
-            Cosine and sine of the previous peptide's angle.
-        c_beta : Tensor, (..., 3)
-            As in :class:`PeptideEvidence`.
-
-        Returns
-        -------
-        Tensor, (..., classes)
+        encoded : EncodedPeptides
+            For (frames, residues).
+        known : Tensor, (frames, residues)
+            Angle in radians of peptides with a given atom; NaN for the others.
+        support : Tensor, (frames, residues, classes)
+            Log-likelihood of the given atoms for each class of the angle.
+        c_beta : Tensor, (frames, residues, 3)
+            Direction of a given CB from CA in the peptide's frame; zero if CB is not given.
         """
-        n = _direction(nitrogen, cosine, sine)
-        length = torch.linalg.vector_norm(carbon, dim=-1, keepdim=True).clamp_min(1e-6)
-        along, across = (carbon / length).unbind(dim=-1)
-        normal = torch.linalg.cross(c_beta.expand_as(n), n, dim=-1)
-        volume = torch.matmul(normal * torch.stack([along, across, across], dim=-1), self.class_waves)
-        there = (n.square().sum(dim=-1) * c_beta.square().sum(dim=-1)).unsqueeze(-1)
-        return 0.5 * there * ((volume - self.volume) / self.volume_deviation).square()
+        nitrogen, carbon = encoded.nitrogen, encoded.carbon
+        # N keeps its distance from CA, because it rotates about an axis through CA.
+        to_nitrogen = torch.linalg.vector_norm(nitrogen[:, :, 0] + nitrogen[:, :, 1], dim=-1)
+        bonds = (to_nitrogen * torch.linalg.vector_norm(carbon, dim=-1)).clamp_min(1e-6)
+        normal = torch.linalg.cross(c_beta.unsqueeze(2).expand_as(nitrogen), nitrogen, dim=-1)
+        volume = normal * torch.cat([carbon, carbon[..., 1:]], dim=-1).unsqueeze(2)
+        misfit = volume / (bonds[..., None, None] * self.volume_deviation)
+        there = (to_nitrogen > 0) & (c_beta != 0).any(dim=-1)
+        misfit[:, :, 0, 0] -= self.volume / self.volume_deviation * there
+        return EncodedPeptides(
+            encoded.context,
+            encoded.before,
+            nitrogen,
+            carbon,
+            torch.cat([encoded.forms, misfit.unsqueeze(3)], dim=3),
+            encoded.kinds,
+            encoded.ahead + support,
+            known,
+        )
 
     def angle_logits(self, encoded: EncodedPeptides, cosine: Tensor, sine: Tensor) -> Tensor:
         """Return unnormalised log-probabilities (..., classes) of angles, under the penalties.
@@ -437,23 +434,8 @@ class PeptidePlaneNetwork(nn.Module):
         support[:, rows] = log_probability.gather(-1, here.expand(-1, -1, logits.shape[2], 1)).squeeze(-1)
         return support
 
-    def informed_logits(
-        self, encoded: EncodedPeptides, evidence: PeptideEvidence | None, cosine: Tensor, sine: Tensor
-    ) -> Tensor:
-        """Return :meth:`angle_logits` given atoms too, if there are any.
-
-        Where the angle itself is known, its logits are meaningless.
-        """
-        logits = self.angle_logits(encoded, cosine, sine)
-        if evidence is None:
-            return logits
-        logits = logits + evidence.support
-        return logits - self.handedness_penalty(
-            encoded.nitrogen, encoded.carbon, evidence.c_beta, cosine, sine
-        )
-
     def logits(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """Combine the result of :meth:`encode` with the previous angle; leading dimensions broadcast."""
+        """Combine :meth:`encode`, :meth:`see_previous` and the angle before; leading dimensions broadcast."""
         return self.output(self.hidden(context, before, cosine, sine))
 
     def hidden(self, context: Tensor, before: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -462,82 +444,55 @@ class PeptidePlaneNetwork(nn.Module):
         total = context + constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
         return functional.silu(total)
 
-    def draw_angles(
-        self,
-        encoded: EncodedPeptides,
-        segments: Tensor,
-        uniforms: Tensor,
-        evidence: PeptideEvidence | None = None,
-    ) -> Tensor:
-        """Draw the angles along all segments at once by ancestral sampling, each given the previous one.
-
-        Each step processes only segments that have not ended.
+    def draw_angles(self, encoded: EncodedPeptides, segments: Tensor, uniforms: Tensor) -> Tensor:
+        """Draw the angles along all segments by ancestral sampling, each given the previous one.
 
         Parameters
         ----------
         encoded : EncodedPeptides
-            Features of the network.
+            Features of the network, and what given atoms tell. Known angles are kept.
         segments : Tensor, (segments, longest) int64
             Residues of each segment in order, padded with -1; the longest segments first.
         uniforms : Tensor, (samples, frames, residues, 2)
             Random numbers in [0, 1) for the class and for the position in its bin.
-        evidence : PeptideEvidence, optional
-            Information from given atoms.
 
         Returns
         -------
         Tensor, (samples, frames, residues)
-            In radians.
+            In radians; zero outside the segments.
         """
-        angles = torch.zeros_like(uniforms[..., 0])
-        lengths = (segments >= 0).sum(dim=1)
-        angle = torch.zeros_like(angles[:, :, : len(segments)])
-        for step in range(segments.shape[1]):
-            rows = segments[: int((lengths > step).sum()), step]
-            angle = angle[:, :, : len(rows)]
-            cosine, sine = torch.cos(angle), torch.sin(angle)
-            known = take_evidence(evidence, rows)
-            logits = self.informed_logits(take_peptides(encoded, rows), known, cosine, sine)
-            drawn = uniforms[:, :, rows]
-            angle = angle_in_class(draw_class(logits, drawn[..., 0]), drawn[..., 1], self.classes)
-            if known is not None:
-                angle = torch.where(known.angle.isnan(), angle, known.angle)
-            angles[:, :, rows] = angle
-        return angles
+        return torch.ops.backmap.draw_angle_chains(
+            encoded.context,
+            encoded.before,
+            self.output.weight,
+            self.output.bias,
+            encoded.forms,
+            encoded.kinds,
+            self.penalty.table,
+            encoded.ahead,
+            segments,
+            uniforms.transpose(0, 1),
+            encoded.known,
+        ).transpose(0, 1)
 
-    def log_transitions(
-        self, encoded: EncodedPeptides, evidence: PeptideEvidence | None, before: Tensor
-    ) -> Tensor:
+    def log_transitions(self, encoded: EncodedPeptides, before: Tensor) -> Tensor:
         """Return log-probabilities (frames, peptides, previous, classes) of angles, given the previous ones.
 
         Parameters
         ----------
         encoded : EncodedPeptides
             For (frames, peptides).
-        evidence : PeptideEvidence, optional
-            For the same peptides.
         before : Tensor, (frames, peptides, previous)
             Angles in radians of the previous peptides.
         """
         each = for_each_previous(encoded)
-        cosine, sine = torch.cos(before), torch.sin(before)
-        if evidence is None:
-            return torch.log_softmax(self.informed_logits(each, None, cosine, sine), dim=-1)
-        angle, support, c_beta = evidence
-        every = PeptideEvidence(angle.unsqueeze(2), support.unsqueeze(2), c_beta.unsqueeze(2))
-        logits = torch.log_softmax(self.informed_logits(each, every, cosine, sine), dim=-1)
-        known = every.angle.unsqueeze(-1)
+        logits = torch.log_softmax(self.angle_logits(each, torch.cos(before), torch.sin(before)), dim=-1)
+        known = each.known.unsqueeze(-1)
         own = classify_angle(known.nan_to_num(), self.classes)
         only = torch.where(torch.arange(self.classes, device=own.device) == own, 0.0, -self.never)
         return torch.where(known.isnan(), logits, only)
 
-    def draw_ring_angles(
-        self,
-        encoded: EncodedPeptides,
-        rings: Tensor,
-        uniforms: Tensor,
-        evidence: PeptideEvidence | None = None,
-    ) -> Tensor:
+    def draw_ring_angles(self, encoded: EncodedPeptides, rings: Tensor, uniforms: Tensor) -> Tensor:
         """Draw the angles of rings of one length; all arguments but ``rings`` are as in :meth:`draw_angles`.
 
         The probability of all angles of a ring is the product of those of each angle given the previous one,
@@ -562,38 +517,30 @@ class PeptidePlaneNetwork(nn.Module):
             for start in range(0, n_frames, step):
                 end = min(start + step, n_frames)
                 angles[:, start:end, first : first + some.shape[0]] = self._draw_some_rings(
-                    _cut_frames(encoded, start, end),
-                    some,
-                    uniforms[:, start:end],
-                    _cut_evidence(evidence, start, end),
+                    _cut_frames(encoded, start, end), some, uniforms[:, start:end]
                 )
         return angles
 
-    def _draw_some_rings(
-        self, encoded: EncodedPeptides, rings: Tensor, uniforms: Tensor, evidence: PeptideEvidence | None
-    ) -> Tensor:
+    def _draw_some_rings(self, encoded: EncodedPeptides, rings: Tensor, uniforms: Tensor) -> Tensor:
         """Draw the angles of as many rings and frames as the memory holds."""
-        ways, numbers = self.ways_back(encoded, rings, evidence), uniforms[:, :, rings]
+        ways, numbers = self.ways_back(encoded, rings), uniforms[:, :, rings]
         angle = uniforms.new_zeros([uniforms.shape[0], uniforms.shape[1], rings.shape[0]])
         first_class = classify_angle(angle, self.classes)
         angles: list[Tensor] = []
         for step in range(rings.shape[1]):
-            known = take_evidence(evidence, rings[:, step])
             here = take_peptides(encoded, rings[:, step])
-            logits = self.ring_logits(here, known, ways[step], angle, first_class, step == 0)
+            logits = self.ring_logits(here, ways[step], angle, first_class, step == 0)
             chosen = draw_class(logits, numbers[:, :, :, step, 0])
             angle = angle_in_class(chosen, numbers[:, :, :, step, 1], self.classes)
             if step == 0:
                 first_class = classify_angle(angle, self.classes)
-            if known is not None:
-                angle = torch.where(known.angle.isnan(), angle, known.angle)
+            angle = torch.where(here.known.isnan(), angle, here.known)
             angles.append(angle)
         return torch.stack(angles, dim=-1)
 
     def ring_logits(
         self,
         encoded: EncodedPeptides,
-        evidence: PeptideEvidence | None,
         way_back: Tensor,
         previous: Tensor,
         first_class: Tensor,
@@ -605,8 +552,6 @@ class PeptidePlaneNetwork(nn.Module):
         ----------
         encoded : EncodedPeptides
             For the peptides (frames, rings) at this place.
-        evidence : PeptideEvidence, optional
-            For the same peptides.
         way_back : Tensor, (frames, rings, classes, classes)
             From :meth:`ways_back`.
         previous : Tensor, (samples, frames, rings)
@@ -619,30 +564,23 @@ class PeptidePlaneNetwork(nn.Module):
         if is_first:
             share = way_back.diagonal(dim1=-2, dim2=-1)
             return share.clamp_min(self.least_share).log().expand(previous.shape[0], -1, -1, -1)
-        logits = self.informed_logits(encoded, evidence, torch.cos(previous), torch.sin(previous))
+        logits = self.angle_logits(encoded, torch.cos(previous), torch.sin(previous))
         back = way_back.expand(previous.shape[0], -1, -1, -1, -1)
         back = back.gather(-1, first_class[..., None, None].expand(-1, -1, -1, back.shape[3], 1)).squeeze(-1)
         return torch.log_softmax(logits, dim=-1) + back.clamp_min(self.least_share).log()
 
-    def ways_back(
-        self, encoded: EncodedPeptides, rings: Tensor, evidence: PeptideEvidence | None
-    ) -> list[Tensor]:
+    def ways_back(self, encoded: EncodedPeptides, rings: Tensor) -> list[Tensor]:
         """Return probabilities (frames, rings, classes, classes) of the first angle after each angle.
 
         There is one tensor for each residue of the rings: the probabilities that, given the class of its
         angle, the way on around the ring leads to each class of the first residue's angle.
         """
         middles = torch.atan2(self.class_waves[2], self.class_waves[1])
-        every = middles.expand(encoded.context.shape[0], rings.shape[0], -1)
         steps: list[Tensor] = []
         for step in range(rings.shape[1]):
-            before = every
-            known = take_evidence(evidence, rings[:, step - 1])
-            if known is not None:
-                before = torch.where(known.angle.isnan()[..., None], every, known.angle[..., None])
-            rows = rings[:, step]
-            here, own = take_peptides(encoded, rows), take_evidence(evidence, rows)
-            steps.append(self.log_transitions(here, own, before).exp())
+            known = encoded.known[:, rings[:, step - 1], None]
+            before = torch.where(known.isnan(), middles, known)
+            steps.append(self.log_transitions(take_peptides(encoded, rings[:, step]), before).exp())
         ways = [steps[0]]
         for step in range(rings.shape[1] - 1, 0, -1):
             ways.append(torch.matmul(steps[step], ways[-1]))
@@ -719,13 +657,6 @@ def _interpolation(coarse: int, fine: int) -> Tensor:
     return (1.0 - distance).clamp_min(0.0)
 
 
-def _direction(nitrogen: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Return the direction (..., 3) of N of the previous peptide from CA; zero where there is none."""
-    constant, with_cosine, with_sine = nitrogen.unbind(dim=-2)
-    n = constant + cosine.unsqueeze(-1) * with_cosine + sine.unsqueeze(-1) * with_sine
-    return n / torch.linalg.vector_norm(n, dim=-1, keepdim=True).clamp_min(1e-6)
-
-
 def _cut(sites: PeptideSites, first: int, last: int) -> PeptideSites:
     """Return the sites from ``first`` up to ``last``."""
     return PeptideSites(
@@ -746,6 +677,7 @@ def take_peptides(encoded: EncodedPeptides, rows: Tensor) -> EncodedPeptides:
         encoded.forms[:, rows],
         encoded.kinds[:, rows],
         encoded.ahead[:, rows],
+        encoded.known[:, rows],
     )
 
 
@@ -759,6 +691,7 @@ def _cut_frames(encoded: EncodedPeptides, first: int, last: int) -> EncodedPepti
         encoded.forms[first:last],
         encoded.kinds[first:last],
         encoded.ahead[first:last],
+        encoded.known[first:last],
     )
 
 
@@ -772,22 +705,7 @@ def for_each_previous(encoded: EncodedPeptides) -> EncodedPeptides:
         encoded.forms.unsqueeze(2),
         encoded.kinds.unsqueeze(2),
         encoded.ahead.unsqueeze(2),
-    )
-
-
-def take_evidence(evidence: PeptideEvidence | None, rows: Tensor) -> PeptideEvidence | None:
-    """Return the information on the peptides ``rows`` along the second dimension."""
-    if evidence is None:
-        return None
-    return PeptideEvidence(evidence.angle[:, rows], evidence.support[:, rows], evidence.c_beta[:, rows])
-
-
-def _cut_evidence(evidence: PeptideEvidence | None, first: int, last: int) -> PeptideEvidence | None:
-    """Return the information on the frames from ``first`` up to ``last``."""
-    if evidence is None:
-        return None
-    return PeptideEvidence(
-        evidence.angle[first:last], evidence.support[first:last], evidence.c_beta[first:last]
+        encoded.known.unsqueeze(2),
     )
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from backmap.models.counter_random import uniform
+from backmap.models.counter_random import composed_uniform
 from backmap.models.temporal.model import TemporalModel
 
 
@@ -94,7 +94,7 @@ class WatchedSteps(nn.Module):
     def uniforms(self, keys: Tensor, attempt: int, draws: int) -> Tensor:
         """Return the random numbers (rows x draws, uniforms_per_frame) of one attempt."""
         counters = torch.arange(draws * self.uniforms_per_frame, device=keys.device)
-        return uniform(keys, attempt, counters).view(-1, self.uniforms_per_frame)
+        return composed_uniform(keys, attempt, counters).view(-1, self.uniforms_per_frame)
 
     def seed_frames(self, beads: Tensor) -> Tensor:
         """Return start frames from the library, some rows at a time, as each is compared with all frames."""

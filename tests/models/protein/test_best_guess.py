@@ -15,7 +15,7 @@ from backmap.models.protein.best_guess import (
     most_probable_torsions,
 )
 from backmap.models.protein.given_atoms import Given
-from backmap.models.protein.peptide_planes import PeptideEvidence, take_peptides
+from backmap.models.protein.peptide_planes import take_peptides
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_two_angles_are_the_most_probable_together(model, encoded):
     """By trying all pairs of classes."""
     network = model.peptide_planes
     segments = torch.tensor([[0, 1], [20, -1]])
-    chains = _AngleChains(network, encoded, segments, None)
+    chains = _AngleChains(network, encoded, segments)
     chosen = chains.most_probable_classes()[0][0]
     places = torch.arange(network.classes)
     apart = torch.remainder(places[:, None] - places + 36, 72) - 36
@@ -72,7 +72,7 @@ def test_angles_are_means_of_their_wells(model, encoded):
     """By summing over all pairs of classes in the wells."""
     network = model.peptide_planes
     segments = torch.tensor([[0, 1]])
-    chosen, _, _ = _AngleChains(network, encoded, segments, None).most_probable_classes()
+    chosen, _, _ = _AngleChains(network, encoded, segments).most_probable_classes()
     angles = most_probable_angles(network, encoded, segments)[0][0]
     middles = torch.atan2(network.class_waves[2], network.class_waves[1])
     inside = [near(network, middles[chosen[0, i]]) for i in (0, 1)]
@@ -88,15 +88,12 @@ def test_known_angles_are_kept_and_seen_by_the_next(model, encoded):
     network = model.peptide_planes
     segments = torch.tensor([[0, 1, 2]])
     shape = encoded.context.shape[:2]
-    evidence = PeptideEvidence(
-        torch.full(shape, torch.nan), torch.zeros(*shape, network.classes), torch.zeros(*shape, 3)
-    )
-    free, _ = most_probable_angles(network, encoded, segments, evidence)
-    torch.testing.assert_close(free, most_probable_angles(network, encoded, segments)[0])
     followers = []
     for known in torch.linspace(-3, 3, 7):
-        evidence.angle[0, 1] = known
-        angles, alignment = most_probable_angles(network, encoded, segments, evidence)
+        angle = torch.full(shape, torch.nan)
+        angle[0, 1] = known
+        informed = network.inform(encoded, angle, torch.zeros_like(encoded.ahead), torch.zeros(*shape, 3))
+        angles, alignment = most_probable_angles(network, informed, segments)
         assert angles[0, 1] == known and alignment[0, 1] == 1 and alignment[0, 2] < 1
         followers.append(float(angles[0, 2]))
     assert max(followers) - min(followers) > 0.01

@@ -18,6 +18,7 @@ from backmap.models.protein.geometry import mean_backbone_angle, torsion_angle
 from backmap.models.protein.joints import Joints
 from backmap.models.protein.peptide_planes import EncodedPeptides, PeptidePlaneNetwork, place_peptides
 from backmap.models.shipped import require_model
+from backmap.ops.reference import joint_quantities
 from tests.proteins import atoms_in_slots
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -31,6 +32,16 @@ def network(**settings: float) -> PeptidePlaneNetwork:
 def chain_of(*sequences: str) -> Chain:
     topology = Topology.from_sequences(*sequences)
     return Chain.from_arrays(topology.residue_types, topology.chain_index, topology.linked(), "cpu")
+
+
+def measure(
+    planes: PeptidePlaneNetwork, encoded: EncodedPeptides, turn: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Strain of N-CA-C (..., classes), and phi and psi (2, ..., classes) in radians, after angles (...)."""
+    cosine, sine = torch.cos(turn).unsqueeze(-1), torch.sin(turn).unsqueeze(-1)
+    values = joint_quantities(encoded.forms, cosine, sine, planes.class_waves).squeeze(-3)
+    strain, *waves = values.unbind(dim=-2)
+    return strain, torch.atan2(torch.stack(waves[:2]), torch.stack(waves[2:]))
 
 
 def trace(residues: int, frames: int = 3) -> torch.Tensor:
@@ -49,9 +60,7 @@ def test_angles_of_classes_are_those_of_placed_atoms():
     encoded, frames = planes.encode_all(c_alpha, chain, 1000)
     centres = torch.atan2(planes.class_waves[2], planes.class_waves[1])
     before = torch.linspace(-3.0, 3.0, 30).view(3, 10)
-    strain, angles = planes.penalty.measure(
-        encoded.forms, torch.cos(before), torch.sin(before), planes.class_waves
-    )
+    strain, angles = measure(planes, encoded, before)
     hinge = mean_backbone_angle()
     width = math.sin(hinge) * math.radians(7.0)
     for residue in range(1, 9):
@@ -90,9 +99,7 @@ def test_penalty_is_strain_and_the_logarithm_of_how_rare_phi_and_psi_are():
     planes, chain = network(ramachandran_weight=2.0), chain_of("AGPVPIPGVP")
     encoded, _ = planes.encode_all(trace(10), chain, 1000)
     turn = torch.zeros(3, 10)
-    strain, torsions = planes.penalty.measure(
-        encoded.forms, torch.cos(turn), torch.sin(turn), planes.class_waves
-    )
+    strain, torsions = measure(planes, encoded, turn)
     # The term takes the middle of the cell that phi and psi are in.
     phi, psi = (2.0 * np.floor(np.degrees(angles.numpy()) / 2.0) + 1.0 for angles in torsions.unbind(dim=0))
     percentile = ramachandran_percentiles(encoded.kinds.numpy()[..., None], phi, psi)
