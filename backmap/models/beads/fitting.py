@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from backmap.chemistry import ATOM_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_CA, SLOT_N
+from backmap.chemistry import ATOM_SLOTS, CHI_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_CA, SLOT_N
 from backmap.models.beads.descent import (
     LARGEST_STEP_NM,
     MOMENTUM,
@@ -20,11 +20,11 @@ from backmap.models.beads.volumes import volumes
 from backmap.models.chain import Chain
 from backmap.models.protein.side_chains import handed_centres, wrong_hand_of
 
-_STIFFNESS_KT_PER_NM2 = 80_000.0, 64_000.0, 3_000.0
+_STIFFNESS_KT_PER_NM2 = 80_000.0, 64_000.0, 6_000.0
 """Of bonds, distances across angles, and overlaps."""
 
 _TORSION_KT_PER_NM2 = 2_000.0
-"""Of the distances that keep phi and psi."""
+"""Of the distances that keep phi, psi and the torsions of side chains."""
 
 _OVERLAPS = (0.0, 0.0, _STIFFNESS_KT_PER_NM2[2])
 """Stiffness for overlaps only."""
@@ -39,6 +39,7 @@ class BeadFit(nn.Module):
     """
 
     handed: Tensor
+    chi_slots: Tensor
     slots: Final = ATOM_SLOTS
     glycine: Final = RESIDUE_INDEX["GLY"]
     steps: Final = 90
@@ -51,7 +52,7 @@ class BeadFit(nn.Module):
     # Stiffness of the volumes that three bonds of an atom span, which keep hands and planes.
     volume_kt_per_nm6: Final = 2.5e7
 
-    # Stiffness of the volumes that keep phi and psi.
+    # Stiffness of the volumes that keep phi, psi and the torsions of side chains.
     torsion_kt_per_nm6: Final = 5e6
 
     # Steps along the force in kT/nm, about one over the largest curvature of the energy.
@@ -66,6 +67,7 @@ class BeadFit(nn.Module):
         self.terms = LocalTerms()
         self.springs = DisulfideSprings(*_STIFFNESS_KT_PER_NM2)
         self.register_buffer("handed", torch.from_numpy(handed_centres()), persistent=False)
+        self.register_buffer("chi_slots", torch.from_numpy(CHI_SLOTS), persistent=False)
         n, ca, c = SLOT_N, SLOT_CA, SLOT_C
         before, own, after = -1, 0, 1
         # Atoms (steps along the chain, slot): ends of distances across torsions, and centres of volumes.
@@ -85,7 +87,11 @@ class BeadFit(nn.Module):
         for atoms in (self.phi, self.psi):
             groups.append(self._atoms_around(joints, atoms, chain))
             stiffness.append(torch.full([len(groups[-1])], self.torsion_kt_per_nm6))
+        rotamers = self._side_chain_torsions(chain)
+        groups.append(rotamers[:, [1, 0, 2, 3]])
+        stiffness.append(torch.full([len(rotamers)], self.torsion_kt_per_nm6))
         spans = [self._atoms_around(joints, atoms, chain) for atoms in (self.across_phi, self.across_psi)]
+        spans.append(rotamers[:, [0, 3]])
         terms["torsion_spans"] = torch.cat(spans)
         terms["centres"] = torch.cat(groups)
         terms["centre_stiffness"] = torch.cat(stiffness).to(joints.device)
@@ -203,6 +209,12 @@ class BeadFit(nn.Module):
         way = share[:, :, None] * (evidence.positions - image(atoms, evidence.table))
         motion = terms["part_pulls"][:, None] * way[:, bead]
         return atoms.flatten(1, 2).index_add(1, atom, motion).view_as(atoms)
+
+    def _side_chain_torsions(self, chain: Chain) -> Tensor:
+        """Return flat indices (torsions, 4) of the atoms of all side-chain torsions."""
+        slots = self.chi_slots[chain.types]
+        rows, torsions = torch.nonzero(slots[:, :, 0] >= 0).unbind(dim=1)
+        return rows[:, None] * self.slots + slots[rows, torsions]
 
     def _atoms_around(self, rows: Tensor, atoms: list[tuple[int, int]], chain: Chain) -> Tensor:
         """Return flat indices (n, atoms) of atoms (steps along the chain, slot) from the marked residues."""
