@@ -19,7 +19,7 @@ _RESIDUES_NAMED = 3
 _LEAST_NOISE_NM = 0.004
 """Noise that exact beads are thought to have in fits."""
 
-_STRANGE_DISTANCE = 1.6
+_STRANGE_DISTANCE = 1.9
 """Beads this many times as far from atoms as their noise explains are a sign of other mistakes."""
 
 _ABSURD_SHARE = 0.4
