@@ -163,6 +163,7 @@ class Tool:
             if not isinstance(rebuilt[-1], RuntimeError):
                 self.seconds.append((time.perf_counter() - start) / len(structure.c_alpha))
                 self.sizes.append(structure.topology.n_residues * samples)
+        next(built, None)  # it may have something to say at the end
         for structure, result in zip(structures, rebuilt, strict=True):
             if isinstance(result, RuntimeError):
                 self.failed.append(f"{structure.name}: {result}")
