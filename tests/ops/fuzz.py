@@ -54,7 +54,9 @@ def expanded(tensor: Tensor, dimension: int) -> Tensor:
 
 def break_shape(operator: Operator, arguments: Arguments, name: str) -> list[Broken]:
     tensor, free = arguments[name], operator.free.get(name, ())
-    found: list[Broken] = [("has no dimension", tensor.flatten()[0])]
+    found: list[Broken] = []
+    if name not in operator.scalars:
+        found.append(("has no dimension", tensor.flatten()[0]))
     if name in operator.any_shape:
         return found + [(f"has a huge dimension {d}", expanded(tensor, d)) for d in range(-tensor.dim(), 0)]
     found += [("lacks the last dimension", tensor[..., 0]),

@@ -34,6 +34,8 @@ class Operator:
     """Dimensions, counted from the last as -1, whose size nothing fixes, for a batch of one dimension."""
     any_shape: frozenset[str] = frozenset()
     """Tensors that may have any shape of one dimension or more, as no other argument has their sizes."""
+    scalars: frozenset[str] = frozenset()
+    """Of these, those that may also have no dimension."""
     bad_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     """Numbers of the right type that must be refused."""
     index_ranges: dict[str, Callable[[Arguments], range]] = field(default_factory=dict)
@@ -1082,6 +1084,7 @@ OPERATORS = [
         {"counters": 0},
         shared=frozenset({"counters"}),
         any_shape=frozenset({"keys", "counters"}),
+        scalars=frozenset({"keys", "counters"}),
     ),
     Operator(
         "step_rotamers",
