@@ -35,7 +35,8 @@ class BeadFit(nn.Module):
 
     The energy of bonds, bond angles, peptide planes and overlaps falls along its gradient with momentum
     (Nesterov), and after each step the atoms of each bead move together by the least motion that brings their
-    image to the bead: the beads are constraints, not springs. Disulfides are bonds like others.
+    image nearer: onto beads that are atoms, and toward others as their noise says. Drawn torsions are held
+    softly, and disulfides are bonds like others.
     """
 
     handed: Tensor
@@ -80,33 +81,41 @@ class BeadFit(nn.Module):
     def prepare(self, chain: Chain, table: BeadTable) -> dict[str, Tensor]:
         """Return by name what :meth:`fit` and :meth:`strained` need to know of a protein with these beads."""
         terms = self.terms(chain)
-        joints = chain.has_neighbour(-1) & chain.has_neighbour(1)
-        groups = [branched_atoms(terms["bonds"], chain.n_residues * self.slots)]
-        groups.append(self._atoms_around(chain.linked, self.omega, chain))
-        stiffness = [torch.full([len(group)], self.volume_kt_per_nm6) for group in groups]
-        for atoms in (self.phi, self.psi):
-            groups.append(self._atoms_around(joints, atoms, chain))
-            stiffness.append(torch.full([len(groups[-1])], self.torsion_kt_per_nm6))
-        rotamers = self._side_chain_torsions(chain)
-        groups.append(rotamers[:, [1, 0, 2, 3]])
-        stiffness.append(torch.full([len(rotamers)], self.torsion_kt_per_nm6))
-        spans = [self._atoms_around(joints, atoms, chain) for atoms in (self.across_phi, self.across_psi)]
-        spans.append(rotamers[:, [0, 3]])
-        terms["torsion_spans"] = torch.cat(spans)
-        terms["centres"] = torch.cat(groups)
-        terms["centre_stiffness"] = torch.cat(stiffness).to(joints.device)
-        terms["springs"] = torch.cat([terms["bonds"], terms["angle_ends"], terms["torsion_spans"]])
-        kinds = (terms["bonds"], terms["angle_ends"], terms["torsion_spans"])
-        terms["spring_stiffness"] = torch.cat(
-            [torch.full([len(pairs)], self.stiffness[kind]) for kind, pairs in enumerate(kinds)]
-        ).to(joints.device)
+        terms["types"] = chain.types
+        torsions = self._side_chain_torsions(chain)
+        self._add_springs(terms, torsions, chain)
+        self._add_volumes(terms, torsions, chain)
         pull = least_motion(table)
         bead, slot = torch.nonzero((table.weights != 0) | (pull != 0)).unbind(dim=1)
         terms["parts"] = torch.stack([bead, table.residues[bead] * self.slots + slot], dim=1)
         terms["part_weights"], terms["part_pulls"] = table.weights[bead, slot], pull[bead, slot]
-        terms["beads"] = torch.arange(len(table.residues), device=joints.device)
-        terms["types"] = chain.types
+        terms["beads"] = torch.arange(len(table.residues), device=bead.device)
         return terms
+
+    def _add_springs(self, terms: dict[str, Tensor], torsions: Tensor, chain: Chain) -> None:
+        """Add the pairs of atoms whose distance is kept: bonds, and across angles and torsions."""
+        joints = chain.has_neighbour(-1) & chain.has_neighbour(1)
+        spans = [self._atoms_around(joints, atoms, chain) for atoms in (self.across_phi, self.across_psi)]
+        spans.append(torsions[:, [0, 3]])
+        terms["torsion_spans"] = torch.cat(spans)
+        kinds = [terms["bonds"], terms["angle_ends"], terms["torsion_spans"]]
+        stiffness = [torch.full([len(pairs)], self.stiffness[kind]) for kind, pairs in enumerate(kinds)]
+        terms["springs"] = torch.cat(kinds)
+        terms["spring_stiffness"] = torch.cat(stiffness).to(joints.device)
+
+    def _add_volumes(self, terms: dict[str, Tensor], torsions: Tensor, chain: Chain) -> None:
+        """Add the atoms whose volume is kept: around branched atoms and peptides, and of torsions."""
+        joints = chain.has_neighbour(-1) & chain.has_neighbour(1)
+        planes = [
+            branched_atoms(terms["bonds"], chain.n_residues * self.slots),
+            self._atoms_around(chain.linked, self.omega, chain),
+        ]
+        twists = [self._atoms_around(joints, atoms, chain) for atoms in (self.phi, self.psi)]
+        twists.append(torsions[:, [1, 0, 2, 3]])
+        stiffness = [torch.full([len(group)], self.volume_kt_per_nm6) for group in planes]
+        stiffness += [torch.full([len(group)], self.torsion_kt_per_nm6) for group in twists]
+        terms["centres"] = torch.cat(planes + twists)
+        terms["centre_stiffness"] = torch.cat(stiffness).to(joints.device)
 
     def fit(
         self, atoms: Tensor, evidence: BeadEvidence, terms: dict[str, Tensor], box: Tensor | None = None
@@ -129,11 +138,9 @@ class BeadFit(nn.Module):
         Tensor, (frames, residues, 15, 3)
             In nm.
         """
-        spans = [terms["bond_lengths"], terms["angle_spans"]]
-        lengths = [span.expand(len(atoms), -1) for span in spans] + [
-            _distances(atoms, terms["torsion_spans"])
-        ]
-        spring_lengths, spanned = torch.cat(lengths, dim=1), volumes(atoms, terms["centres"])
+        ideal = torch.cat([terms["bond_lengths"], terms["angle_spans"]]).expand(len(atoms), -1)
+        lengths = torch.cat([ideal, _distances(atoms, terms["torsion_spans"])], dim=1)
+        spanned = volumes(atoms, terms["centres"])
         disulfides = self.springs.find(atoms, terms["types"])
         links, link_lengths, link_stiffness = self.springs.links(disulfides)
         share = self._share(evidence.noise_nm, terms)
@@ -148,7 +155,7 @@ class BeadFit(nn.Module):
                 before.flatten(1, 2),
                 slope.flatten(1, 2),
                 terms["springs"],
-                spring_lengths,
+                lengths,
                 terms["spring_stiffness"],
                 terms["centres"],
                 spanned,

@@ -12,7 +12,7 @@ from backmap.chemistry.nucleotides import NUCLEOTIDE_SLOTS, SLOT_O3
 from backmap.chemistry.penalty_terms import angles_and_exclusions
 from backmap.models.beads.descent import look_ahead, penalty_gradient, step_down, strained_bonds
 from backmap.models.beads.fitting import branched_atoms
-from backmap.models.beads.volumes import Volumes
+from backmap.models.beads.volumes import add_volume_gradient, volumes
 from backmap.models.nucleic.pairing import BasePairs, Springs
 
 _STEPS = 120
@@ -62,8 +62,8 @@ class NucleicFitter:
         }
         self._terms = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         n_atoms = topology.n_nucleotides * NUCLEOTIDE_SLOTS
-        centres = branched_atoms(self._terms["bonds"], n_atoms)
-        self._volumes = Volumes(centres, torch.full((len(centres), 1), _VOLUME_KT_PER_NM6, device=device))
+        self._centres = branched_atoms(self._terms["bonds"], n_atoms)
+        self._stiffness = torch.full((len(self._centres),), _VOLUME_KT_PER_NM6, device=device)
         self._linked = torch.from_numpy(topology.linked).to(device)
         self._pairs = BasePairs(topology, device)
         self._nucleotides = torch.from_numpy(layout.nucleotides).to(device)
@@ -110,10 +110,10 @@ class NucleicFitter:
     def _descend(self, atoms: Tensor, beads: Tensor, level: Tensor, box: Tensor | None) -> Tensor:
         """Move atoms with the tolerances of these levels (frames, nucleotides)."""
         tolerance = atoms.new_tensor(_TOLERANCES_NM)[level][:, self._nucleotides]
-        volumes, springs = self._volumes.of(atoms), self._pairs.find(atoms, box)
+        wanted, springs = volumes(atoms, self._centres), self._pairs.find(atoms, box)
         position = ahead = before = self._onto_beads(atoms, beads, tolerance)
         for _ in range(_STEPS):
-            moved = step_down(ahead, self._gradient(ahead, volumes, springs, box), _STEP_SIZE_NM2)
+            moved = step_down(ahead, self._gradient(ahead, wanted, springs, box), _STEP_SIZE_NM2)
             position = self._onto_beads(moved, beads, tolerance)
             ahead = look_ahead(position, before)
             before = position
@@ -133,9 +133,10 @@ class NucleicFitter:
         image = atoms.new_zeros(*atoms.shape[:-3], len(self._nucleotides), 3)
         return image.index_add_(-2, beads, weighted)
 
-    def _gradient(self, atoms: Tensor, volumes: Tensor, springs: Springs, box: Tensor | None) -> Tensor:
+    def _gradient(self, atoms: Tensor, wanted: Tensor, springs: Springs, box: Tensor | None) -> Tensor:
         gradient = penalty_gradient(atoms, self._terms, _STIFFNESS_KT_PER_NM2, box)
-        flat = self._volumes.add_gradient(gradient.flatten(1, 2), atoms, volumes)
+        flat = gradient.flatten(1, 2)
+        flat = add_volume_gradient(flat, atoms, wanted, self._centres, self._stiffness)
         return self._pairs.add_gradient(flat, atoms, springs).view_as(atoms)
 
     def _onto_beads(self, atoms: Tensor, beads: Tensor, tolerance: Tensor) -> Tensor:
