@@ -1,4 +1,4 @@
-"""Shared by fits of proteins and nucleic acids to their beads: the descent, its gradient, strained bonds.
+"""Shared by fits of proteins and nucleic acids to their beads: momentum, gradients, volumes, strained bonds.
 
 Can be compiled by TorchScript, which reads constants from the defaults of arguments.
 """
@@ -15,18 +15,26 @@ MOMENTUM = 0.9
 LARGEST_STEP_NM = 0.01
 
 
-def step_down(
-    ahead: Tensor, gradient: Tensor, step_size_nm2: float, largest_step_nm: float = LARGEST_STEP_NM
-) -> Tensor:
-    """Return positions (..., 3) in nm one step down a gradient in kT/nm; no atom moves far."""
-    step = -step_size_nm2 * gradient
-    length = torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(1e-12)
-    return ahead + step * (length.clamp_max(largest_step_nm) / length)
-
-
 def look_ahead(position: Tensor, before: Tensor, momentum: float = MOMENTUM) -> Tensor:
     """Return where the motion from ``before`` to ``position`` leads, and where the next gradient is taken."""
     return position + momentum * (position - before)
+
+
+def volumes(atoms: Tensor, centres: Tensor) -> Tensor:
+    """Return the signed volumes (frames, centres) in nm^3 that three bonds of an atom span.
+
+    They keep hands and planes.
+
+    Parameters
+    ----------
+    atoms : Tensor, (frames, residues, slots, 3)
+        In nm.
+    centres : Tensor, (centres, 4) int64
+        Flat indices of atoms, the centre first.
+    """
+    points = atoms.flatten(1, 2)[:, centres]
+    first, second, third = (points[:, :, 1:] - points[:, :, :1]).unbind(dim=2)
+    return (torch.linalg.cross(first, second, dim=-1) * third).sum(dim=-1)
 
 
 def penalty_gradient(

@@ -12,11 +12,11 @@ from backmap.models.beads.descent import (
     look_ahead,
     penalty_gradient,
     strained_bonds,
+    volumes,
 )
 from backmap.models.beads.disulfide_springs import DisulfideSprings
 from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.beads.local_terms import LocalTerms
-from backmap.models.beads.volumes import volumes
 from backmap.models.chain import Chain
 from backmap.models.protein.side_chains import handed_centres, wrong_hand_of
 

@@ -10,9 +10,14 @@ from backmap.chemistry.nucleic_mapping import PREVIOUS_O3, NucleicLayout
 from backmap.chemistry.nucleic_topology import NucleicTopology
 from backmap.chemistry.nucleotides import NUCLEOTIDE_SLOTS, SLOT_O3
 from backmap.chemistry.penalty_terms import angles_and_exclusions
-from backmap.models.beads.descent import look_ahead, penalty_gradient, step_down, strained_bonds
+from backmap.models.beads.descent import (
+    LARGEST_STEP_NM,
+    look_ahead,
+    penalty_gradient,
+    strained_bonds,
+    volumes,
+)
 from backmap.models.beads.fitting import branched_atoms
-from backmap.models.beads.volumes import add_volume_gradient, volumes
 from backmap.models.nucleic.pairing import BasePairs, Springs
 
 _STEPS = 120
@@ -113,7 +118,7 @@ class NucleicFitter:
         wanted, springs = volumes(atoms, self._centres), self._pairs.find(atoms, box)
         position = ahead = before = self._onto_beads(atoms, beads, tolerance)
         for _ in range(_STEPS):
-            moved = step_down(ahead, self._gradient(ahead, wanted, springs, box), _STEP_SIZE_NM2)
+            moved = _step_down(ahead, self._gradient(ahead, wanted, springs, box))
             position = self._onto_beads(moved, beads, tolerance)
             ahead = look_ahead(position, before)
             before = position
@@ -136,7 +141,7 @@ class NucleicFitter:
     def _gradient(self, atoms: Tensor, wanted: Tensor, springs: Springs, box: Tensor | None) -> Tensor:
         gradient = penalty_gradient(atoms, self._terms, _STIFFNESS_KT_PER_NM2, box)
         flat = gradient.flatten(1, 2)
-        flat = add_volume_gradient(flat, atoms, wanted, self._centres, self._stiffness)
+        flat = _add_volume_gradient(flat, atoms, wanted, self._centres, self._stiffness)
         return self._pairs.add_gradient(flat, atoms, springs).view_as(atoms)
 
     def _onto_beads(self, atoms: Tensor, beads: Tensor, tolerance: Tensor) -> Tensor:
@@ -152,6 +157,41 @@ class NucleicFitter:
         before = (self._nucleotides - 1).clamp_min(0)
         column = moved[:, :, SLOT_O3].index_add(1, before, motion[:, :, PREVIOUS_O3])
         return torch.cat([moved[:, :, :SLOT_O3], column[:, :, None], moved[:, :, SLOT_O3 + 1 :]], dim=2)
+
+
+def _step_down(ahead: Tensor, gradient: Tensor) -> Tensor:
+    """Return positions (..., 3) in nm one step down a gradient in kT/nm; no atom moves far."""
+    step = -_STEP_SIZE_NM2 * gradient
+    length = torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp_min(1e-12)
+    return ahead + step * (length.clamp_max(LARGEST_STEP_NM) / length)
+
+
+def _add_volume_gradient(
+    gradient: Tensor, atoms: Tensor, wanted: Tensor, centres: Tensor, stiffness: Tensor
+) -> Tensor:
+    """Add, in place, the gradient of ``stiffness (volume - wanted)^2``.
+
+    Parameters
+    ----------
+    gradient : Tensor, (frames, residues * slots, 3)
+        In kT/nm.
+    atoms : Tensor, (frames, residues, slots, 3)
+        In nm.
+    wanted : Tensor, (frames, centres)
+        In nm^3.
+    centres : Tensor, (centres, 4) int64
+        Flat indices of atoms, the centre first.
+    stiffness : Tensor, (centres,)
+        In kT/nm^6.
+    """
+    points = atoms.flatten(1, 2)[:, centres]
+    first, second, third = (points[:, :, 1:] - points[:, :, :1]).unbind(dim=2)
+    by_first = torch.linalg.cross(second, third, dim=-1)
+    by_second = torch.linalg.cross(third, first, dim=-1)
+    by_third = torch.linalg.cross(first, second, dim=-1)
+    force = (2 * stiffness * ((by_third * third).sum(dim=-1) - wanted))[..., None]
+    parts = torch.stack([-(by_first + by_second + by_third), by_first, by_second, by_third], dim=2)
+    return gradient.index_add_(1, centres.flatten(), (force[:, :, None] * parts).flatten(1, 2))
 
 
 def _parts_of_beads(layout: NucleicLayout) -> tuple[Tensor, Tensor, Tensor]:
