@@ -533,7 +533,7 @@ class FrameBuilder:
         counts = np.zeros(c_alpha.shape[-2], dtype=np.int64)
         distance = torch.linalg.vector_norm(c_alpha[..., self._following, :] - c_alpha, dim=-1)
         cis = (distance < MAX_CIS_CA_DISTANCE_NM) & self._hardly_cis
-        counts[self._following] = cis.flatten(0, -2).sum(dim=0).numpy()
+        counts[self._following.numpy()] = cis.flatten(0, -2).sum(dim=0).numpy()
         return counts
 
     def _build_separately(

@@ -22,6 +22,9 @@ _LEAST_NOISE_NM = 0.004
 _STRANGE_DISTANCE = 1.9
 """Beads this many times as far from atoms as their noise explains are a sign of other mistakes."""
 
+_LARGEST_NOISE_NM = 0.1
+"""No simulation has so much noise."""
+
 _ABSURD_SHARE = 0.4
 """Share of strained residues in the first frames of a file above which no molecule fits its beads."""
 
@@ -238,7 +241,8 @@ def describe_strain(summary: dict[str, Any]) -> str:
         f"the atoms of {counted(strain['number'], 'residue')} in {strain['structures']} of "
         f"{counted(summary['structures_built'], 'structure')} are strained (bonds more than 10 % off, or "
         f"wrong chirality), first in frame {strain['first_frame']}: {'; '.join(residues)}{more}. Drawing "
-        "them again did not help; another --seed, or --bead-noise 0.0124, may. If they are many, "
+        "them again did not help; another --seed, or more noise (--bead-noise, instead of --c-alphas keep), "
+        "may. If they are many, "
         f"{_ADVICE}"
     )
 
@@ -246,11 +250,14 @@ def describe_strain(summary: dict[str, Any]) -> str:
 def describe_noise(summary: dict[str, Any], given_nm: float | None) -> str:
     """Warn of beads that are farther from atoms than their noise explains; empty if there are none."""
     distance, noise = summary.get("bead_distance_rms_nm", 0.0), summary.get("bead_noise_mean_nm", 0.0)
-    if given_nm is not None or distance < _STRANGE_DISTANCE * math.sqrt(3) * max(noise, _LEAST_NOISE_NM):
+    noise = max(noise if given_nm is None else given_nm, _LEAST_NOISE_NM)
+    explained = _STRANGE_DISTANCE * math.sqrt(3) * noise
+    if distance < explained and (given_nm is not None or noise < _LARGEST_NOISE_NM):
         return ""
+    remedy = "give --bead-noise" if given_nm is None else "give more than this --bead-noise"
     return (
         f"the beads are {distance:.3f} nm rms from where those of a molecule can be, farther than their "
-        f"noise explains; {_ADVICE}, or give --bead-noise"
+        f"noise explains; {_ADVICE}, or {remedy}"
     )
 
 

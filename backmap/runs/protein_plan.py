@@ -212,8 +212,10 @@ def _largest_mapping(source: Source) -> BeadMapping | None:
     """Return the shipped mapping with the most beads, all of them atoms that the source contains, if any."""
     found = []
     for mapping in shipped_mappings().values():
-        if mapping.main_is_c_alpha and all(
-            len(b.atoms) == 1 for beads in mapping.beads.values() for b in beads
+        if (
+            mapping.main_is_c_alpha
+            and not mapping.only_c_alphas
+            and all(len(b.atoms) == 1 for beads in mapping.beads.values() for b in beads)
         ):
             layout = mapping.layout(source.topology.residue_types)
             if source.sites.present[layout.residues, layout.weights.argmax(axis=1)].all():

@@ -297,3 +297,15 @@ def test_the_distance_to_the_beads_is_that_of_what_is_written(tmp_path):
     of_residues = np.bincount(layout.residues, squared) / np.bincount(layout.residues)
     assert record["bead_distance_rms_nm"] == pytest.approx(np.sqrt(of_residues.mean()), abs=2e-4)
     assert record["bead_distance_largest_nm"] == pytest.approx(np.sqrt(of_residues.max()), abs=2e-4)
+
+
+@pytest.mark.parametrize("mapping", ["c-alpha", "martini3", "residue-centre"])
+def test_a_single_residue_is_built(mapping, tmp_path):
+    """An index of one residue is not a number."""
+    lines = (Path(__file__).parents[1] / "data" / "cases" / "beads" / "1ab1_A.pdb").read_text().splitlines()
+    first = next(line for line in lines if line.startswith("ATOM"))[21:27]
+    (tmp_path / "one.pdb").write_text("\n".join(line for line in lines if line[21:27] == first))
+    beads, output = tmp_path / "beads.pdb", tmp_path / "atoms.pdb"
+    assert main(["coarse-grain", str(tmp_path / "one.pdb"), "--beads", mapping, "-o", str(beads)]) == 0
+    assert reconstruct(beads, output, "--beads", mapping) == 0
+    assert open_source(output).topology.n_residues == 1
