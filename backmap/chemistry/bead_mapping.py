@@ -32,6 +32,10 @@ _GROUPS = {"backbone": slice(0, 4), "side-chain": slice(4, None), "all": slice(0
 _EVERY_ATOM = frozenset(atom for atoms in HEAVY_ATOMS.values() for atom in atoms)
 
 MOST_BEADS_PER_RESIDUE = 15
+
+LEAST_BEAD_NOISE_NM = 0.004
+"""Noise that exact means of atoms are thought to have: crystals have no more ideal bonds and angles."""
+
 _DECIMALS_COMPARED = 6
 """Of weights; the order of atoms in a file changes their last digits."""
 

@@ -13,7 +13,14 @@ from backmap.ops import langevin_dynamics
 from backmap.physics.bonded import distinct_torsions, fourier_polynomials
 from backmap.physics.constraints import BondConstraints
 from backmap.physics.force_field import ForceField
-from backmap.physics.nonbonded import COULOMB, pair_coefficients, reduced_radii, surface_energies
+from backmap.physics.nonbonded import (
+    COULOMB,
+    pair_coefficients,
+    polarisation,
+    reduced_radii,
+    screening_radii,
+    surface_energies,
+)
 from backmap.physics.potential import Potential
 
 
@@ -75,7 +82,8 @@ class LangevinDynamics(nn.Module):
             kept = torch.from_numpy(np.ascontiguousarray(values))
             self.register_buffer(name, kept.float() if kept.is_floating_point() else kept, persistent=False)
             self._names.append(name)
-        self.polarisation = _polarisation(force_field)
+        solvent = force_field.solvent
+        self.polarisation = 0.0 if solvent is None else polarisation(solvent)
 
     def thermal_velocities(self, normals: Tensor) -> Tensor:
         """Return velocities (batch, atoms, 3) in nm/ps from normal random numbers (batch, atoms, 3).
@@ -143,13 +151,6 @@ class LangevinDynamics(nn.Module):
         return atoms, velocities
 
 
-def _polarisation(force_field: ForceField) -> float:
-    if force_field.solvent is None:
-        return 0.0
-    solute, outside = force_field.solvent.dielectrics
-    return float(-COULOMB * (1 / solute - 1 / outside))
-
-
 def _tables(force_field: ForceField) -> dict[str, np.ndarray]:
     """Return the tables of the operator, but for the constraints."""
     torsions, (periodic,) = distinct_torsions(force_field.torsions)
@@ -173,6 +174,5 @@ def _solvent(force_field: ForceField) -> np.ndarray:
     if solvent is None:
         nothing, one = np.zeros(force_field.n_atoms), np.ones(force_field.n_atoms)
         return np.stack([nothing, one, one, nothing, nothing])
-    reduced = reduced_radii(solvent)
-    screening = solvent.scales * reduced
-    return np.stack([solvent.charges, solvent.radii, reduced, screening, surface_energies(solvent)])
+    radii = solvent.radii, reduced_radii(solvent), screening_radii(solvent)
+    return np.stack([solvent.charges, *radii, surface_energies(solvent)])

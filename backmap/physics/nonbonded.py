@@ -57,12 +57,10 @@ class Nonbonded(torch.nn.Module):
             self._keep_solvent(force_field.solvent, dtype)
 
     def _keep_solvent(self, solvent: ImplicitSolvent, dtype: torch.dtype) -> None:
-        reduced = reduced_radii(solvent)
-        screening = solvent.scales * reduced
+        reduced, screening = reduced_radii(solvent), screening_radii(solvent)
         itself = np.eye(len(reduced), dtype=bool)
         smallest = np.where(itself, FAR_NM, reduced[:, None])
-        solute, outside = solvent.dielectrics
-        products = -COULOMB / 2 * (1 / solute - 1 / outside) * solvent.charges[:, None] * solvent.charges
+        products = polarisation(solvent) / 2 * solvent.charges[:, None] * solvent.charges
         self.can_enclose = bool((screening > smallest).any())
         self._keep("polarisation_products", np.where(itself, 0.0, products), dtype)
         self._keep("own_polarisation", products.diagonal(), dtype)
@@ -263,6 +261,17 @@ class _Blocks(Iterable[_Pairs]):
 def reduced_radii(solvent: ImplicitSolvent) -> np.ndarray:
     """Return the radii (atoms,) of OBC2 in nm, with their offset."""
     return solvent.radii - RADIUS_OFFSET_NM
+
+
+def screening_radii(solvent: ImplicitSolvent) -> np.ndarray:
+    """Return the radii (atoms,) in nm with which atoms screen others."""
+    return solvent.scales * reduced_radii(solvent)
+
+
+def polarisation(solvent: ImplicitSolvent) -> float:
+    """Return the energy that polarises a solvent, per product of charges and inverse length, in kJ/mol nm."""
+    solute, outside = solvent.dielectrics
+    return float(-COULOMB * (1 / solute - 1 / outside))
 
 
 def surface_energies(solvent: ImplicitSolvent) -> np.ndarray:

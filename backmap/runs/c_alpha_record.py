@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backmap.chemistry import Topology
+from backmap.chemistry.bead_mapping import LEAST_BEAD_NOISE_NM
 from backmap.errors import InputError
 from backmap.inference.protein_job import BuiltAtoms
 
 from .wording import counted
 
 _RESIDUES_NAMED = 3
-_LEAST_NOISE_NM = 0.004
-"""Noise that exact beads are thought to have in fits."""
-
 _STRANGE_DISTANCE = 1.9
 """Beads this many times as far from atoms as their noise explains are a sign of other mistakes."""
 
@@ -250,7 +248,7 @@ def describe_strain(summary: dict[str, Any]) -> str:
 def describe_noise(summary: dict[str, Any], given_nm: float | None) -> str:
     """Warn of beads that are farther from atoms than their noise explains; empty if there are none."""
     distance, noise = summary.get("bead_distance_rms_nm", 0.0), summary.get("bead_noise_mean_nm", 0.0)
-    noise = max(noise if given_nm is None else given_nm, _LEAST_NOISE_NM)
+    noise = max(noise if given_nm is None else given_nm, LEAST_BEAD_NOISE_NM)
     explained = _STRANGE_DISTANCE * math.sqrt(3) * noise
     if distance < explained and (given_nm is not None or noise < _LARGEST_NOISE_NM):
         return ""

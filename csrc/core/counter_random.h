@@ -15,9 +15,6 @@ BACKMAP_HD uint64_t absorb(uint64_t state, uint64_t word) {
   return x ^ (x >> 31);
 }
 
-// The stream of a key for one purpose.
-BACKMAP_HD uint64_t stream_of(uint64_t key, uint64_t purpose) { return absorb(key, purpose); }
-
 // A uniform number in [0, 1) with 24 bits, which is exact in single precision.
 template <typename T>
 BACKMAP_HD T uniform_number(uint64_t stream, uint64_t counter) {

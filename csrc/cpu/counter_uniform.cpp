@@ -24,7 +24,7 @@ void counter_uniform(const CounterUniformArguments<float>& args) {
     for (int64_t first = begin; first < end;) {
       const int64_t row = first / args.counters, counter = first % args.counters;
       const int64_t count = std::min(end - first, args.counters - counter);
-      fill(stream_of(uint64_t(args.key[row]), args.purpose), args.counter + counter, count, args.number + first);
+      fill(absorb(uint64_t(args.key[row]), args.purpose), args.counter + counter, count, args.number + first);
       first += count;
     }
   });

@@ -77,4 +77,14 @@ BACKMAP_HD Lanes<T> rounded(const Lanes<T>& v) {
   return load_lanes(values);
 }
 
+// The sum of a vector, in halves.
+template <typename T>
+BACKMAP_HD T sum_of_lanes(const Lanes<T>& v) {
+  T values[lane_count<T>];
+  store_lanes(values, v);
+  for (int64_t half = lane_count<T> / 2; half > 0; half /= 2)
+    for (int64_t n = 0; n < half; ++n) values[n] += values[n + half];
+  return values[0];
+}
+
 }  // namespace backmap::cpu

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/round_up.h"
 #include "cpu/clones.h"
 #include "cpu/lanes.h"
 #include "cpu/listed_terms.h"
@@ -20,7 +21,7 @@ struct Tables {
 
   explicit Tables(const DynamicsArguments<T>& args)
       : atoms(args.terms.atoms),
-        padded((atoms + lane_count<T> - 1) / lane_count<T> * lane_count<T>),
+        padded(round_up(atoms, lane_count<T>)),
         charges(atoms * padded),
         repulsion(atoms * padded),
         attraction(atoms * padded),
@@ -67,14 +68,6 @@ struct Scratch {
     }
   }
 };
-
-template <typename T>
-BACKMAP_HD T sum_of_lanes(const Lanes<T>& lanes) {
-  T parts[lane_count<T>], sum = T(0);
-  store_lanes(parts, lanes);
-  for (const T part : parts) sum += part;
-  return sum;
-}
 
 // ---- Energy ------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/round_up.h"
 #include "cpu/clones.h"
 #include "cpu/lanes.h"
 #include "cpu/listed_terms.h"
@@ -34,7 +35,7 @@ struct Blocks {
     for (auto* values : {&x, &y, &z, &charge, &radius, &depth, &grad_x, &grad_y, &grad_z})
       values->resize(count * lanes);
     for (int axis = 0; axis < 3; ++axis)
-      for (auto* bounds : {&low[axis], &high[axis]}) bounds->resize((count + lanes - 1) / lanes * lanes);
+      for (auto* bounds : {&low[axis], &high[axis]}) bounds->resize(round_up(count, lanes));
     excluded.resize(count);
     for (int64_t i = 0; i < atoms; ++i) {
       const T* of_atom = args.particle + 3 * i;

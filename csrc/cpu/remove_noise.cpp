@@ -55,14 +55,6 @@ struct Scratch {
 
 // ---- What the network reads --------------------------------------------------------------------
 
-template <typename T>
-BACKMAP_HD T sum_of_lanes(const Lanes<T>& lanes) {
-  T parts[lane_count<T>], sum = T(0);
-  store_lanes(parts, lanes);
-  for (const T part : parts) sum += part;
-  return sum;
-}
-
 // Push of the atoms on a point, and the sum of their weights, which are Gaussians of the distance.
 template <typename T>
 BACKMAP_HD void touch(const T* __restrict atom, int64_t padded_atoms, const T* here, T* push, T* total) {

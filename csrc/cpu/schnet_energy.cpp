@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/bead_distance.h"
+#include "core/round_up.h"
 #include "cpu/clones.h"
 #include "cpu/lanes.h"
 #include "cpu/parallel.h"
@@ -22,8 +23,7 @@ constexpr int64_t rows_at_once = 96;  // so many that weights are reused, so few
 
 template <typename T>
 int64_t padded(int64_t size) {
-  constexpr int64_t lanes = lane_count<T>;
-  return (size + lanes - 1) / lanes * lanes;
+  return round_up(size, lane_count<T>);
 }
 
 // Rows of a matrix, padded with zeros to whole lanes.
@@ -197,15 +197,6 @@ BACKMAP_CLONES void gather(const Convolution<float>& c, const float* features, f
 }
 BACKMAP_CLONES void gather(const Convolution<double>& c, const double* features, double* gathered) {
   gather_all(c, features, gathered);
-}
-
-template <typename T>
-BACKMAP_HD T sum_of_lanes(const Lanes<T>& values) {
-  T v[lane_count<T>];
-  store_lanes(v, values);
-  for (int64_t half = lane_count<T> / 2; half > 0; half /= 2)
-    for (int64_t n = 0; n < half; ++n) v[n] += v[n + half];
-  return v[0];
 }
 
 // The reverse: from gradients by gathered features, adds those by features and by distances.

@@ -8,13 +8,14 @@
 #include <limits>
 #include <vector>
 
+#include "core/round_up.h"
 #include "cpu/lanes.h"
 
 namespace backmap::cpu {
 
 constexpr int64_t chunk = 64;
 
-constexpr int64_t whole_chunks(int64_t count) { return (count + chunk - 1) / chunk * chunk; }
+constexpr int64_t whole_chunks(int64_t count) { return round_up(count, chunk); }
 
 // ranks[v] = for each lane of vector v, how many of the values are smaller; V vectors at a time.
 template <int V, typename T>

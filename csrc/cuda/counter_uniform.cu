@@ -11,7 +11,7 @@ constexpr int threads = 128;
 __global__ void fill(CounterUniformArguments<float> args) {
   const int64_t n = thread_of_grid();
   if (n >= args.batch * args.counters) return;
-  const uint64_t stream = stream_of(uint64_t(args.key[n / args.counters]), args.purpose);
+  const uint64_t stream = absorb(uint64_t(args.key[n / args.counters]), args.purpose);
   args.number[n] = uniform_number<float>(stream, uint64_t(args.counter[n % args.counters]));
 }
 

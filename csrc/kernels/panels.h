@@ -4,16 +4,13 @@
 #include <cstdint>
 
 #include "core/host_device.h"
+#include "core/round_up.h"
 
 namespace backmap {
 
 // Features of a panel. The weights (width, inputs) of a layer in panels are (panels, inputs, panel_width), and zero
 // beyond the last feature.
 constexpr int64_t panel_width = 16;
-
-BACKMAP_HD constexpr int64_t round_up(int64_t size, int64_t multiple) {
-  return (size + multiple - 1) / multiple * multiple;
-}
 
 // Where the weight of a feature for the first input lies; those for the next inputs are panel_width apart.
 BACKMAP_HD constexpr int64_t panel_offset(int64_t feature, int64_t inputs) {

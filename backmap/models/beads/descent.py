@@ -72,15 +72,19 @@ def penalty_gradient(
     )
 
 
+def pair_distances(atoms: Tensor, pairs: Tensor) -> Tensor:
+    """Return the distances (..., pairs) in nm of pairs (pairs, 2) of atoms (..., residues, slots, 3)."""
+    ends = atoms.flatten(-3, -2).index_select(-2, pairs.flatten()).unflatten(-2, pairs.shape)
+    return torch.linalg.vector_norm(ends[..., 1, :] - ends[..., 0, :], dim=-1)
+
+
 def strained_bonds(atoms: Tensor, terms: dict[str, Tensor], strained_share: float = STRAINED_BOND) -> Tensor:
     """Return which residues (..., residues) have a strained bond in atoms (..., residues, slots, 3).
 
     ``terms`` contains ``bonds`` (bonds, 2) int64, as flat indices of atoms, and ``bond_lengths`` in nm.
     """
     bonds, lengths = terms["bonds"], terms["bond_lengths"]
-    ends = atoms.flatten(-3, -2).index_select(-2, bonds.flatten()).unflatten(-2, bonds.shape)
-    found = torch.linalg.vector_norm(ends[..., 1, :] - ends[..., 0, :], dim=-1)
-    off = (found / lengths - 1).abs() > strained_share
+    off = (pair_distances(atoms, bonds) / lengths - 1).abs() > strained_share
     number = torch.zeros(atoms.shape[:-2], dtype=torch.int64, device=atoms.device)
     for end in torch.div(bonds, atoms.shape[-2], rounding_mode="floor").unbind(dim=1):
         number.index_add_(-1, end, off.long())

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from backmap.chemistry import ATOM_SLOTS, CHI_SLOTS, RESIDUE_INDEX, SLOT_C, SLOT_CA, SLOT_N
+from backmap.chemistry.bead_mapping import LEAST_BEAD_NOISE_NM
 from backmap.models.beads.descent import (
     LARGEST_STEP_NM,
     MOMENTUM,
     look_ahead,
+    pair_distances,
     penalty_gradient,
     strained_bonds,
     volumes,
@@ -47,8 +49,7 @@ class BeadFit(nn.Module):
     steps_per_search: Final = 9
     """Steps for which the forces of overlaps, whose search takes most of the time, are kept."""
     overlaps: Final = _OVERLAPS
-    least_noise_nm: Final = 0.004
-    """Noise that beads without noise are thought to have unless they are atoms."""
+    least_noise_nm: Final = LEAST_BEAD_NOISE_NM
 
     # Stiffness of the volumes that three bonds of an atom span, which keep hands and planes.
     volume_kt_per_nm6: Final = 2.5e7
@@ -89,7 +90,8 @@ class BeadFit(nn.Module):
         bead, slot = torch.nonzero((table.weights != 0) | (pull != 0)).unbind(dim=1)
         terms["parts"] = torch.stack([bead, table.residues[bead] * self.slots + slot], dim=1)
         terms["part_weights"], terms["part_pulls"] = table.weights[bead, slot], pull[bead, slot]
-        terms["beads"] = torch.arange(len(table.residues), device=bead.device)
+        squares = terms["part_weights"].square()
+        terms["mobility"] = torch.zeros_like(table.weights[:, 0]).index_add(0, bead, squares)
         return terms
 
     def _add_springs(self, terms: dict[str, Tensor], torsions: Tensor, chain: Chain) -> None:
@@ -97,8 +99,7 @@ class BeadFit(nn.Module):
         joints = chain.has_neighbour(-1) & chain.has_neighbour(1)
         spans = [self._atoms_around(joints, atoms, chain) for atoms in (self.across_phi, self.across_psi)]
         spans.append(torsions[:, [0, 3]])
-        terms["torsion_spans"] = torch.cat(spans)
-        kinds = [terms["bonds"], terms["angle_ends"], terms["torsion_spans"]]
+        kinds = [terms["bonds"], terms["angle_ends"], torch.cat(spans)]
         stiffness = [torch.full([len(pairs)], self.stiffness[kind]) for kind, pairs in enumerate(kinds)]
         terms["springs"] = torch.cat(kinds)
         terms["spring_stiffness"] = torch.cat(stiffness).to(joints.device)
@@ -139,7 +140,8 @@ class BeadFit(nn.Module):
             In nm.
         """
         ideal = torch.cat([terms["bond_lengths"], terms["angle_spans"]]).expand(len(atoms), -1)
-        lengths = torch.cat([ideal, _distances(atoms, terms["torsion_spans"])], dim=1)
+        drawn = pair_distances(atoms, terms["springs"][ideal.shape[1] :])
+        lengths = torch.cat([ideal, drawn], dim=1)
         spanned = volumes(atoms, terms["centres"])
         disulfides = self.springs.find(atoms, terms["types"])
         links, link_lengths, link_stiffness = self.springs.links(disulfides)
@@ -201,9 +203,7 @@ class BeadFit(nn.Module):
         atoms have the least noise, because bonds and angles are no more ideal than that in crystals; exact
         atoms stay where they are.
         """
-        bead, weights = terms["parts"][:, 0], terms["part_weights"]
-        mobility = torch.zeros_like(terms["beads"], dtype=weights.dtype).index_add(0, bead, weights.square())
-        noise = noise_nm[:, None]
+        mobility, noise = terms["mobility"], noise_nm[:, None]
         allowed = torch.where(noise == 0, self.least_noise_nm, noise)
         step = self.step_size_nm2 * mobility / allowed.square()
         return torch.where((noise == 0) & (mobility == 1), 1.0, step / (1 + step))
@@ -228,13 +228,6 @@ class BeadFit(nn.Module):
         places = torch.arange(chain.n_residues, device=rows.device)
         found = [self.slots * chain.shift(places, step, 0.0, 0)[rows] + slot for step, slot in atoms]
         return torch.stack(found, dim=1)
-
-
-def _distances(atoms: Tensor, spans: Tensor) -> Tensor:
-    """Return the distances (frames, spans) in nm of pairs (spans, 2) of atoms (frames, residues, 15, 3)."""
-    points = atoms.flatten(1, 2)
-    apart = points.index_select(1, spans[:, 1]) - points.index_select(1, spans[:, 0])
-    return torch.linalg.vector_norm(apart, dim=-1)
 
 
 def branched_atoms(bonds: Tensor, n_atoms: int) -> Tensor:
