@@ -10,7 +10,7 @@ from backmap.models.protein.coherence_statistics import REFERENCE_KELVIN
 
 State = dict[str, np.ndarray]
 """What later frames depend on: ``c_alpha``, ``time``, ``elapsed`` and ``boxed``, and the fields of
-:class:`backmap.models.protein.coherence.CoherentState`."""
+:class:`backmap.models.protein.coherent_state.CoherentState`."""
 
 
 @dataclass(frozen=True)

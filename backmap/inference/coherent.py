@@ -13,12 +13,9 @@ from backmap.inference.coherence import Coherence, State
 from backmap.models.beads.evidence import BeadEvidence
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
-from backmap.models.protein.coherence import (
-    LONG_AGO_PS,
-    CoherenceRates,
-    CoherentDrawer,
-    CoherentState,
-)
+from backmap.models.protein.coherence import CoherentDrawer
+from backmap.models.protein.coherence_rates import LONG_AGO_PS, CoherenceRates
+from backmap.models.protein.coherent_state import CoherentState
 from backmap.models.protein.given_atoms import Given
 from backmap.models.protein.model import ProteinModel
 from backmap.models.protein.obstacles import Obstacles, on_device

@@ -23,12 +23,8 @@ from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.backbone import chain_ends, end_torsions
 from backmap.models.protein.basins import basin_masses, find_basins, share_leaving
-from backmap.models.protein.coherence import (
-    CoherenceRates,
-    CoherentDrawer,
-    inverse_temperature,
-    surroundings,
-)
+from backmap.models.protein.coherence import CoherentDrawer
+from backmap.models.protein.coherence_rates import CoherenceRates, inverse_temperature, surroundings
 from backmap.models.protein.geometry import classify_angle, torsion_angle
 from backmap.models.protein.model import ProteinModel, sites_at_once
 from backmap.models.protein.peptide_planes import measure_angle

@@ -17,7 +17,8 @@ from backmap.inference.coherent import WANDERING_PS, CoherentBuilder
 from backmap.inference.coherent_beads import CoherentBeadBuilder
 from backmap.models.beads.evidence import BeadEvidence, bead_table
 from backmap.models.counter_random import stream_keys
-from backmap.models.protein.coherence import CoherenceRates, CoherentDrawer
+from backmap.models.protein.coherence import CoherentDrawer
+from backmap.models.protein.coherence_rates import CoherenceRates
 from backmap.models.protein.side_chains import measure_chi
 from backmap.models.shipped import load_model, read_estimator
 from backmap.models.wandering import wandering_streams

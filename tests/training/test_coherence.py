@@ -12,7 +12,7 @@ import backmap
 from backmap.cli.main import main
 from backmap.datasets.simulations import Simulation, read_simulation
 from backmap.models.protein.basins import DRAWS, find_basins, step_angle
-from backmap.models.protein.coherence import CoherenceRates
+from backmap.models.protein.coherence_rates import CoherenceRates
 from backmap.models.protein.geometry import classify_angle
 from backmap.models.shipped import load_model
 from backmap.training.coherence import (

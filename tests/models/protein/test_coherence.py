@@ -8,7 +8,8 @@ from backmap.chemistry import RESIDUE_INDEX, SLOT_CA
 from backmap.inference.coherence import Coherence
 from backmap.inference.coherent import CoherentBuilder
 from backmap.inference.protein import ProteinBuilder
-from backmap.models.protein.coherence import CoherenceRates, remember
+from backmap.models.protein.coherence_rates import CoherenceRates
+from backmap.models.protein.coherent_state import remember
 from backmap.models.protein.side_chains import measure_chi
 
 
