@@ -109,28 +109,3 @@ def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor, *, smoothin
         If an argument has the wrong shape, device or value.
     """
     return torch.ops.backmap.draw_anew(probabilities, rate, uniforms, smoothing_passes)
-
-
-def draw_within(probabilities: Tensor, before: Tensor, uniforms: Tensor, *, smoothing_passes: int) -> Tensor:
-    """Draw angles from the distribution in the basins of the angles before.
-
-    Parameters
-    ----------
-    probabilities, before, smoothing_passes
-        As for :func:`step_angle`.
-    uniforms : Tensor (*, 2), dtype of `probabilities`
-        Random numbers in [0, 1) for the bin and the place in it.
-
-    Returns
-    -------
-    Tensor (*), dtype of `probabilities`
-        In radians, in [-pi, pi].
-
-    Raises
-    ------
-    TypeError
-        If an argument has the wrong dtype.
-    ValueError
-        If an argument has the wrong shape, device or value.
-    """
-    return torch.ops.backmap.draw_within(probabilities, before, uniforms, smoothing_passes)

@@ -929,13 +929,6 @@ def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor, smoothing_p
     return _draw_angle(probabilities * leave, uniforms)
 
 
-def draw_within(probabilities: Tensor, before: Tensor, uniforms: Tensor, smoothing_passes: int) -> Tensor:
-    """Specification of :func:`backmap.ops.draw_within`."""
-    basins = find_basins(probabilities, smoothing_passes)
-    own = basins.gather(-1, _bin_of(before, probabilities))
-    return _draw_angle(probabilities * (basins == own), uniforms)
-
-
 def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
     """Return the voxel centres (grid_points,) along an axis, with the dtype and device of `like`."""
     k = torch.arange(grid_points, dtype=like.dtype, device=like.device)

@@ -2,7 +2,9 @@
 
 Rates are those under which the observed changes of basin are most probable, in the distributions that the
 model predicts for the simulations' own C-alphas. Motions inside a basin are those with which C-alphas of the
-simulations, built again, move all other atoms as the simulations do.
+simulations, built again, move all other atoms as the simulations do. Then all rates of a kind of torsion are
+multiplied by a factor with which these atoms turn about it as often as in the simulations: the simulations'
+torsions are mostly in their probable wells, those that are drawn are in all of them.
 """
 
 from __future__ import annotations
@@ -16,15 +18,27 @@ import torch
 from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor
 
-from backmap.chemistry import RESIDUE_NAMES, SLOT_C, SLOT_CA, SLOT_CB, SLOT_N, SLOT_O, SLOT_OXT
+from backmap.chemistry import (
+    HEAVY_ATOMS,
+    RESIDUE_INDEX,
+    RESIDUE_NAMES,
+    SLOT_C,
+    SLOT_CA,
+    SLOT_CB,
+    SLOT_N,
+    SLOT_O,
+    SLOT_OXT,
+)
 from backmap.chemistry.residues import MAX_CHI
+from backmap.chemistry.topology import MAX_DISULFIDE_DISTANCE_NM
 from backmap.datasets.simulations import Observed
 from backmap.models.chain import Chain
 from backmap.models.counter_random import stream_keys
 from backmap.models.protein.backbone import chain_ends, end_torsions
-from backmap.models.protein.basins import basin_masses, find_basins, share_leaving
+from backmap.models.protein.basins import LONGEST_WINDOW, basin_masses, find_basins, share_leaving
 from backmap.models.protein.coherence import CoherentDrawer
 from backmap.models.protein.coherence_rates import CoherenceRates, inverse_temperature, surroundings
+from backmap.models.protein.coherent_backbone import LONGEST_PEPTIDE_WINDOW
 from backmap.models.protein.geometry import classify_angle, torsion_angle
 from backmap.models.protein.model import ProteinModel, sites_at_once
 from backmap.models.protein.peptide_planes import measure_angle
@@ -56,6 +70,8 @@ class CoherenceTrainingConfig:
         Frames of each simulation that are built again to tune memories.
     rounds : int
         Passes over the memories.
+    calibrations : int
+        How often rates are multiplied by what turns lack, or have in excess.
     seed : int
         Of the random numbers.
     """
@@ -65,6 +81,7 @@ class CoherenceTrainingConfig:
     activation_spread: float = 7.0
     frames: int = 60
     rounds: int = 2
+    calibrations: int = 2
     seed: int = 0
 
 
@@ -330,27 +347,76 @@ def _turn(angle: Tensor) -> Tensor:
     return torch.remainder(angle[1:] - angle[:-1] + math.pi, 2 * math.pi) - math.pi
 
 
-MOTIONS = {
-    "twist": ("memory", 16.0),
-    "end": ("window", 25.0),
-    "peptide": ("window", 75.0),
-    "torsion": ("window", 50.0),
-}
-"""What is tuned so that atoms move as in the simulations, and first values in ps or degrees."""
+class TunedMotion(NamedTuple):
+    """A motion that is tuned so that atoms move as in the simulations.
 
-_LARGEST = {"memory": 100.0, "window": 120.0}
-"""Windows wider than wells would let torsions jump between them."""
+    Attributes
+    ----------
+    kind : str
+        What the statistics call it.
+    first, largest : float
+        First and largest value, in ps or degrees. Windows wider than wells would let torsions jump between
+        them.
+    """
+
+    kind: str
+    first: float
+    largest: float
+
+
+MOTIONS = {
+    "twist": TunedMotion("memory", 16.0, 100.0),
+    "end": TunedMotion("window", 25.0, math.degrees(LONGEST_WINDOW)),
+    "peptide": TunedMotion("window", 100.0, math.degrees(LONGEST_PEPTIDE_WINDOW)),
+    "torsion": TunedMotion("window", 50.0, math.degrees(LONGEST_WINDOW)),
+}
 
 _LEAST = 0.5
-_WEIGHTS = Motion(1.0, 1.0, 1.0, 0.1, 0.3, 0.3)
+_WEIGHTS = Motion(1.0, 1.0, 1.0, 0.3, 0.3, 0.3)
+
+_FEWEST_TURNS = 20
+"""Fewer turns of a kind of torsion do not tell how often it turns."""
+
+_LARGEST_FACTOR = 3.0
+"""By which a calibration multiplies rates."""
+
+
+def count_turns(model: ProteinModel, atoms: Tensor, present: Tensor, chain: Chain) -> Tensor:
+    """Count how often torsions turn by more than 60 degrees from frame to frame.
+
+    Returns
+    -------
+    Tensor, (5, 2)
+        For peptides and for chi1 to chi4: steps that turn, and all steps. Torsions that repeat after half a
+        turn cannot turn by more than a quarter.
+    """
+    counts = []
+    c_alpha, oxygen = atoms[:, :, SLOT_CA], atoms[:, :, SLOT_O]
+    there = (chain.linked & chain.has_neighbour(-1) & present[:, SLOT_O])[1:-1]
+    peptide = torsion_angle(c_alpha[:, :-2], c_alpha[:, 1:-1], c_alpha[:, 2:], oxygen[:, 1:-1])[:, there]
+    counts.append(_count(_turn(peptide).abs()))
+    torsions, known = measure_torsions(
+        atoms.flatten(0, 1), present.repeat(len(atoms), 1), chain.types.repeat(len(atoms))
+    )
+    torsions, known = torsions.unflatten(0, atoms.shape[:2]), known.unflatten(0, atoms.shape[:2])[0]
+    repeats = model.side_chains.repeats[chain.types]
+    for chi in range(MAX_CHI):
+        there = known[:, chi]
+        turn = _turn(torsions[:, there, chi]).abs()
+        counts.append(_count(torch.where(repeats[there, chi], torch.minimum(turn, math.pi - turn), turn)))
+    return torch.stack(counts)
+
+
+def _count(turn: Tensor) -> Tensor:
+    """Return the number of large turns, and of all, (2,)."""
+    return torch.tensor([int((turn > _LARGEST_TURN).sum()), turn.numel()])
 
 
 @torch.inference_mode()
-def _motion_built_again(
+def _built_again(
     model: ProteinModel, statistics: dict[str, Any], seen: Sequence[Observed], config: CoherenceTrainingConfig
-) -> list[Motion]:
-    """Return how atoms move that are built on the C-alphas of simulations."""
-    motions = []
+) -> Iterator[tuple[Tensor, Observed, Chain]]:
+    """Yield atoms (frames, residues, 15, 3) built on the C-alphas of each simulation."""
     for simulation in seen:
         atoms, chain = simulation.atoms[: config.frames], _chain(simulation)
         numbers = torch.arange(len(atoms))
@@ -363,9 +429,17 @@ def _motion_built_again(
             keys,
             keys[:, 0],
             torch.full(atoms.shape[:2], simulation.interval_ps),
+            disulfides=_disulfides(atoms[0], chain),
         )
-        motions.append(measure_motion(built[0] + origin.unsqueeze(2), simulation.present, chain))
-    return motions
+        yield built[0] + origin.unsqueeze(2), simulation, chain
+
+
+def _disulfides(atoms: Tensor, chain: Chain) -> Tensor:
+    """Return the residues (bonds, 2) that disulfides join in a frame (residues, 15, 3)."""
+    cysteines = torch.nonzero(chain.types == RESIDUE_INDEX["CYS"]).squeeze(-1)
+    sulfurs = atoms[cysteines, HEAVY_ATOMS["CYS"].index("SG")]
+    near = (torch.cdist(sulfurs, sulfurs) < MAX_DISULFIDE_DISTANCE_NM).triu(1)
+    return cysteines[torch.nonzero(near)].contiguous()
 
 
 def _misfit(built: Sequence[Motion], true: Sequence[Motion]) -> float:
@@ -407,6 +481,9 @@ def train_coherence(
     for motions, value in _tune_motions(model, seen, statistics, config):
         tell(f"{motions}: misfit {value:.4f}")
         statistics = _with_motions(statistics, motions)
+    for _ in range(config.calibrations):
+        statistics, told = calibrate(model, statistics, seen, config)
+        tell(told)
     return statistics
 
 
@@ -449,7 +526,38 @@ def _rounded(values: Tensor) -> Any:
 
 def _with_motions(statistics: dict[str, Any], motions: dict[str, float]) -> dict[str, Any]:
     """Return the statistics with these memories in ps and windows in degrees."""
-    return {name: {**statistics.get(name, {}), kind: motions[name]} for name, (kind, _) in MOTIONS.items()}
+    return {name: {**statistics.get(name, {}), tuned.kind: motions[name]} for name, tuned in MOTIONS.items()}
+
+
+def calibrate(
+    model: ProteinModel,
+    statistics: dict[str, Any],
+    seen: Sequence[Observed],
+    config: CoherenceTrainingConfig,
+) -> tuple[dict[str, Any], str]:
+    """Return the statistics with rates multiplied so that torsions turn as often as in the simulations.
+
+    The second value says how often they turned before.
+    """
+    true = sum(count_turns(model, each.atoms[: config.frames], each.present, _chain(each)) for each in seen)
+    built = sum(
+        count_turns(model, atoms, simulation.present, chain)
+        for atoms, simulation, chain in _built_again(model, statistics, seen, config)
+    )
+    assert isinstance(true, Tensor) and isinstance(built, Tensor)
+    ratio = (true[:, 0] * built[:, 1]) / (true[:, 1] * built[:, 0].clamp_min(1)).clamp_min(1)
+    told = true[:, 0] >= _FEWEST_TURNS
+    shift = torch.where(told, ratio.clamp(1 / _LARGEST_FACTOR, _LARGEST_FACTOR).log(), 0.0).double()
+    peptide, torsion = statistics["peptide"], statistics["torsion"]
+    faster = {
+        **statistics,
+        "peptide": {**peptide, "log rate": _rounded(torch.tensor(peptide["log rate"]) + shift[0])},
+        "torsion": {**torsion, "log rate": _rounded(torch.tensor(torsion["log rate"]) + shift[1:])},
+    }
+    names = ("peptide", *(f"chi{chi + 1}" for chi in range(MAX_CHI)))
+    counts = zip(names, built[:, 0].tolist(), true[:, 0].tolist(), strict=True)
+    listed = ", ".join(f"{name} {ours} for {theirs}" for name, ours, theirs in counts)
+    return faster, f"turns by over 60 degrees, built for simulated: {listed}"
 
 
 def _tune_motions(
@@ -459,18 +567,19 @@ def _tune_motions(
     config: CoherenceTrainingConfig,
 ) -> Iterator[tuple[dict[str, float], float]]:
     """Yield better and better motions, and their misfits: one is changed at a time."""
-    motions = {name: first for name, (_, first) in MOTIONS.items()}
+    motions = {name: tuned.first for name, tuned in MOTIONS.items()}
     true = [measure_motion(each.atoms[: config.frames], each.present, _chain(each)) for each in seen]
 
     def misfit(tried: dict[str, float]) -> float:
-        return _misfit(_motion_built_again(model, _with_motions(statistics, tried), seen, config), true)
+        again = _built_again(model, _with_motions(statistics, tried), seen, config)
+        return _misfit([measure_motion(atoms, each.present, chain) for atoms, each, chain in again], true)
 
     best = misfit(motions)
     yield motions, best
     for _ in range(config.rounds):
-        for name, (kind, _) in MOTIONS.items():
+        for name, tuned in MOTIONS.items():
             for factor in (1.5, 1 / 1.5):
-                while _LEAST <= (value := round(motions[name] * factor, 2)) <= _LARGEST[kind]:
+                while _LEAST <= (value := round(motions[name] * factor, 2)) <= tuned.largest:
                     trial = {**motions, name: value}
                     if (found := misfit(trial)) >= best:
                         break

@@ -164,13 +164,4 @@ BACKMAP_HD T draw_anew(const T* probability, int64_t bins, int64_t passes, T rat
   return draw_angle(bins, [&](int64_t b) { return probability[b] * leave[basin[b]]; }, uniform);
 }
 
-// An angle drawn in the basin of the one before.
-template <typename T>
-BACKMAP_HD T draw_within(const T* probability, int64_t bins, int64_t passes, T before, const T* uniform, T* height,
-                         int64_t* basin) {
-  find_basins(probability, bins, passes, height, basin);
-  const int64_t own = basin[bin_at(turn_of(before) * T(bins), bins)];
-  return draw_angle(bins, [&](int64_t b) { return basin[b] == own ? probability[b] : T(0); }, uniform);
-}
-
 }  // namespace backmap

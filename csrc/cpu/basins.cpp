@@ -47,19 +47,10 @@ void draw_anew(const DrawAnewArguments<T>& args) {
   });
 }
 
-template <typename T>
-void draw_within(const DrawWithinArguments<T>& args) {
-  for_rows<T>(args.rows, args.bins, [&](int64_t r, T* height, int64_t* basin) {
-    args.angle[r] = backmap::draw_within(args.probability + args.bins * r, args.bins, args.passes, args.before[r],
-                                         args.uniform + bin_draws * r, height, basin);
-  });
-}
-
 #define BACKMAP_INSTANTIATE(T)                              \
   template void find_basins(const FindBasinsArguments<T>&); \
   template void step_angle(const StepAngleArguments<T>&);   \
-  template void draw_anew(const DrawAnewArguments<T>&);     \
-  template void draw_within(const DrawWithinArguments<T>&);
+  template void draw_anew(const DrawAnewArguments<T>&);
 BACKMAP_INSTANTIATE(float)
 BACKMAP_INSTANTIATE(double)
 

@@ -44,14 +44,6 @@ __global__ void anew(DrawAnewArguments<T> args) {
                                      args.uniform + bin_draws * r, height_of<T>(args, r), basin_of(args, r));
 }
 
-template <typename T>
-__global__ void within(DrawWithinArguments<T> args) {
-  const int64_t r = thread_of_grid();
-  if (r >= args.rows) return;
-  args.angle[r] = backmap::draw_within(args.probability + args.bins * r, args.bins, args.passes, args.before[r],
-                                       args.uniform + bin_draws * r, height_of<T>(args, r), basin_of(args, r));
-}
-
 }  // namespace
 
 template <typename T>
@@ -80,19 +72,11 @@ void draw_anew(const DrawAnewArguments<T>& args, void* stream) {
   check_launch("draw_anew");
 }
 
-template <typename T>
-void draw_within(const DrawWithinArguments<T>& args, void* stream) {
-  if (args.rows == 0) return;
-  BACKMAP_LAUNCH(within<T>, blocks_for(args.rows, threads), threads, stream, args);
-  check_launch("draw_within");
-}
-
 #define BACKMAP_INSTANTIATE(T)                                     \
   template int64_t basins_workspace<T>(int64_t, int64_t);          \
   template void find_basins(const FindBasinsArguments<T>&, void*); \
   template void step_angle(const StepAngleArguments<T>&, void*);   \
-  template void draw_anew(const DrawAnewArguments<T>&, void*);     \
-  template void draw_within(const DrawWithinArguments<T>&, void*);
+  template void draw_anew(const DrawAnewArguments<T>&, void*);
 BACKMAP_INSTANTIATE(float)
 BACKMAP_INSTANTIATE(double)
 

@@ -130,37 +130,6 @@ Tensor draw_anew(const Tensor& probabilities, const Tensor& rate, const Tensor& 
   return angle;
 }
 
-Tensor empty_draw_within(const Tensor& probabilities, const Tensor& before, const Tensor& uniforms, int64_t passes) {
-  const char* op = "draw_within";
-  const Argument first{op, "probabilities", probabilities};
-  const Sizes batch = check_distributions(first, passes);
-  goes_with_rows({op, "before", before}, first, batch);
-  goes_with_rows({op, "uniforms", uniforms}, first, join(batch, {bin_draws}));
-  return at::empty_symint(batch, probabilities.options());
-}
-
-Tensor draw_within(const Tensor& probabilities, const Tensor& before, const Tensor& uniforms, int64_t passes) {
-  const Tensor angle = empty_draw_within(probabilities, before, uniforms, passes);
-  const Tensor probabilities_ = probabilities.contiguous(), before_ = before.contiguous(),
-               uniforms_ = uniforms.contiguous();
-  with_scalar_of(probabilities, [&](auto scalar) {
-    using T = decltype(scalar);
-    const Tensor workspace = workspace_of<T>(probabilities);
-    const DrawWithinArguments<T> args{
-        .rows = frame_count(probabilities, 1),
-        .bins = probabilities.size(-1),
-        .passes = passes,
-        .probability = probabilities_.const_data_ptr<T>(),
-        .before = before_.const_data_ptr<T>(),
-        .uniform = uniforms_.const_data_ptr<T>(),
-        .workspace = static_cast<char*>(workspace.mutable_data_ptr()),
-        .angle = angle.mutable_data_ptr<T>(),
-    };
-    launch(probabilities, [&] { cpu::draw_within(args); }, [&](void* s) { cuda::draw_within(args, s); });
-  });
-  return angle;
-}
-
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(backmap, m) {
@@ -172,8 +141,6 @@ TORCH_LIBRARY_FRAGMENT(backmap, m) {
       "int smoothing_passes) -> (Tensor angle, Tensor left)");
   register_operator<&draw_anew, &empty_draw_anew, NoGradient>(
       m, "draw_anew(Tensor probabilities, Tensor rate, Tensor uniforms, int smoothing_passes) -> Tensor");
-  register_operator<&draw_within, &empty_draw_within, NoGradient>(
-      m, "draw_within(Tensor probabilities, Tensor before, Tensor uniforms, int smoothing_passes) -> Tensor");
 }
 
 }  // namespace backmap

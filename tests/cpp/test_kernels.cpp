@@ -741,32 +741,29 @@ void test_basins(int64_t rows, int64_t bins) {
   std::vector<char> workspace(cuda::basins_workspace<T>(rows, bins), 77);
   struct Result {
     std::vector<int64_t> basin;
-    std::vector<T> angle, anew, within;
+    std::vector<T> angle, anew;
     Flags left;
   };
-  const auto run = [&](auto&& find, auto&& step, auto&& anew, auto&& within) {
+  const auto run = [&](auto&& find, auto&& step, auto&& anew) {
     Result r{std::vector<int64_t>(rows * bins, 9), std::vector<T>(rows, T(9)), std::vector<T>(rows, T(9)),
-             std::vector<T>(rows, T(9)), Flags(rows)};
+             Flags(rows)};
     const int64_t passes = 3;
     find(FindBasinsArguments<T>{rows, bins, passes, probability.data(), workspace.data(), r.basin.data()});
     step(StepAngleArguments<T>{rows, bins, passes, probability.data(), before.data(), rate.data(), window.data(),
                                five.data(), workspace.data(), r.angle.data(), r.left.data()});
     anew(DrawAnewArguments<T>{rows, bins, passes, probability.data(), rate.data(), two.data(), workspace.data(),
                               r.anew.data()});
-    within(DrawWithinArguments<T>{rows, bins, passes, probability.data(), before.data(), two.data(), workspace.data(),
-                                  r.within.data()});
     return r;
   };
   const Result c = run([](const auto& a) { cpu::find_basins(a); }, [](const auto& a) { cpu::step_angle(a); },
-                       [](const auto& a) { cpu::draw_anew(a); }, [](const auto& a) { cpu::draw_within(a); });
+                       [](const auto& a) { cpu::draw_anew(a); });
   const Result g =
       run([](const auto& a) { cuda::find_basins(a, nullptr); }, [](const auto& a) { cuda::step_angle(a, nullptr); },
-          [](const auto& a) { cuda::draw_anew(a, nullptr); }, [](const auto& a) { cuda::draw_within(a, nullptr); });
+          [](const auto& a) { cuda::draw_anew(a, nullptr); });
   check(c.basin == g.basin, "find_basins");
   check(same_bytes(c.angle.data(), g.angle.data(), rows * sizeof(T)), "step_angle: angle");
   check(same_bytes(c.left.data(), g.left.data(), rows), "step_angle: left");
   check(same_bytes(c.anew.data(), g.anew.data(), rows * sizeof(T)), "draw_anew");
-  check(same_bytes(c.within.data(), g.within.data(), rows * sizeof(T)), "draw_within");
 }
 
 // ---- C-alphas ----------------------------------------------------------------------------------

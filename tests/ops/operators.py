@@ -840,23 +840,20 @@ def angle_step(batch, dtype, bins) -> Arguments:
     }
 
 
-def angle_draw(given: str) -> Callable[..., Arguments]:
-    """Arguments of a draw that depends on the rate, or on the angle before."""
-
-    def make(batch, dtype, bins) -> Arguments:
-        step = angle_step(batch, dtype, bins)
-        kept = {name: step[name] for name in ("probabilities", given)}
-        return {**kept, "uniforms": torch.rand(*batch, 2, dtype=dtype), "smoothing_passes": 2}
-
-    return make
+def angle_draw(batch, dtype, bins) -> Arguments:
+    return {
+        "probabilities": torch.rand(*batch, bins, dtype=dtype),
+        "rate": torch.rand(batch, dtype=dtype),
+        "uniforms": torch.rand(*batch, 2, dtype=dtype),
+        "smoothing_passes": 2,
+    }
 
 
 def basin_operators() -> list[Operator]:
     makers = {
         "find_basins": distributions,
         "step_angle": angle_step,
-        "draw_anew": angle_draw("rate"),
-        "draw_within": angle_draw("before"),
+        "draw_anew": angle_draw,
     }
     return [
         Operator(

@@ -3,14 +3,13 @@ import math
 import pytest
 import torch
 
-from backmap.ops import draw_anew, draw_within, find_basins, reference, step_angle
+from backmap.ops import draw_anew, find_basins, reference, step_angle
 
 PASSES = {36: 4, 72: 18, 1: 2, 2: 1, 3: 0}
 NAMES = {
     "find_basins": [],
     "step_angle": ["before", "rate", "window", "uniforms"],
     "draw_anew": ["rate", "uniforms"],
-    "draw_within": ["before", "uniforms"],
 }
 
 
@@ -157,15 +156,13 @@ def test_definition_of_a_step():
     assert not left and angle == pytest.approx(-math.pi / 8)
 
 
-def test_draws_in_and_out_of_a_basin():
+def test_draws_out_of_a_basin():
     """In two basins of 0.64 and 0.36, drawn anew: with m l, or at a large rate with m."""
     probabilities = torch.tensor([0.0, 0.64, 0.0, 0.36], dtype=torch.float64).expand(2, -1)
     uniforms = torch.tensor([[0.63, 0.5], [0.65, 0.5]], dtype=torch.float64)
     often = torch.full((2,), 1e9, dtype=torch.float64)
     drawn = draw_anew(probabilities, often, uniforms, smoothing_passes=0)
     assert torch.allclose(drawn, torch.tensor([-0.25, 0.75], dtype=torch.float64) * math.pi)
-    within = draw_within(probabilities, torch.full_like(often, -0.5), uniforms, smoothing_passes=0)
-    assert torch.allclose(within, torch.full_like(often, -0.25 * math.pi))
 
 
 @every_operator

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import torch
 import backmap
 from backmap.cli.main import main
 from backmap.datasets.simulations import Simulation, read_simulation
+from backmap.models.counter_random import stream_keys
 from backmap.models.protein.basins import DRAWS, find_basins, step_angle
+from backmap.models.protein.coherence import CoherentDrawer
 from backmap.models.protein.coherence_rates import CoherenceRates
+from backmap.models.protein.coherence_statistics import coherence_statistics
 from backmap.models.protein.geometry import classify_angle
 from backmap.models.shipped import load_model
 from backmap.training.coherence import (
@@ -20,6 +24,8 @@ from backmap.training.coherence import (
     CoherenceTrainingConfig,
     FittedRates,
     Steps,
+    calibrate,
+    count_turns,
     fit_rates,
     measure_motion,
     train_coherence,
@@ -111,13 +117,75 @@ def test_motion_is_measured():
     assert moved.psi == pytest.approx(0.0, abs=1e-3)
 
 
+def test_turns_are_counted():
+    """Chi1 of lysine turns by 70 degrees once, chi2 of phenylalanine by half a turn, and an oxygen by 90."""
+    model = load_model("protein", "cpu")
+    topology = backmap.chemistry.Topology.from_sequences("AKFA")
+    chain = backmap.models.chain.Chain.from_arrays(
+        topology.residue_types, topology.chain_index, topology.linked(), "cpu"
+    )
+    atoms = build_turning(model, chain)
+    counts = count_turns(model, atoms, torch.from_numpy(topology.atom_mask), chain)
+    assert counts[:, 0].tolist() == [1, 1, 0, 0, 0]
+    assert counts[:, 1].tolist() == [4, 4, 4, 2, 2]
+
+
+def build_turning(model, chain) -> torch.Tensor:
+    """Three frames of four residues: torsions and an oxygen turn between the first and the second."""
+    c_alpha = torch.tensor([[0.0, 0, 0], [0.3, 0.2, 0.1], [0.6, 0.0, 0.0], [0.9, 0.2, -0.1]])
+    turns = torch.tensor([0.0, 70.0, 70.0]).deg2rad(), torch.tensor([0.0, 180.0, 180.0]).deg2rad()
+    atoms = torch.zeros(3, 4, 15, 3)
+    atoms[:, :, 1] = c_alpha
+    generator = torch.Generator().manual_seed(2)
+    atoms[:, :, :4] = c_alpha.unsqueeze(1) + 0.12 * torch.randn(4, 4, 3, generator=generator)
+    atoms[:, :, 1] = c_alpha
+    torsions = torch.zeros(3, 4, 4)
+    torsions[:, 1, 0], torsions[:, 2, 1] = turns
+    beta = model.c_beta(atoms[:, :, :4], chain.types)
+    types = chain.types.repeat(3)
+    flat = [part.flatten(0, 1) for part in (atoms[:, :, :4], beta)]
+    placed = model.geometry(*flat, types, torsions.flatten(0, 1).unsqueeze(1), None)
+    atoms[:, :, 4:14] = placed[:, 0].unflatten(0, (3, 4))
+    axis = torch.nn.functional.normalize(c_alpha[2] - c_alpha[1], dim=0)
+    arm = torch.linalg.cross(axis, c_alpha[0] - c_alpha[1])
+    atoms[:, 1, 3] = c_alpha[1] + arm
+    atoms[1:, 1, 3] = c_alpha[1] + torch.linalg.cross(axis, arm)
+    return atoms
+
+
+def test_rates_are_calibrated_by_turns(simulation):
+    """Frames of torsions that turn six times as often as the rates say raise the rates."""
+    model = load_model("protein", "cpu")
+    seen = read_simulation(Simulation("atoms.xtc", "atoms.pdb", 320.0), simulation)
+    chain = backmap.models.chain.Chain.from_arrays(
+        seen.topology.residue_types, seen.topology.chain_index, seen.linked, "cpu"
+    )
+    rates = copy.deepcopy(coherence_statistics())
+    fast = copy.deepcopy(rates)
+    for group in ("peptide", "torsion"):
+        fast[group]["log rate"] = (np.array(fast[group]["log rate"]) + 3.0).tolist()
+    c_alpha = seen.atoms[:1, :, 1].repeat(60, 1, 1)
+    keys = stream_keys(0, 1, torch.arange(60))
+    intervals = torch.ones(60, chain.n_residues)
+    with torch.inference_mode():
+        drawer = CoherentDrawer(model, CoherenceRates(statistics=fast))
+        atoms, _ = drawer.draw(c_alpha - c_alpha[:, :1], chain, keys, keys[:, 0], intervals)
+    config = CoherenceTrainingConfig(frames=60, seed=1)
+    calibrated, told = calibrate(model, rates, [seen._replace(atoms=atoms[0])], config)
+    assert told.startswith("turns by over 60 degrees")
+    shift = np.array(calibrated["torsion"]["log rate"]) - np.array(rates["torsion"]["log rate"])
+    assert shift[:, 0].min() > 0.3
+    assert np.allclose(shift, shift[:1], atol=2e-3)
+    assert np.abs(shift).max() <= math.log(3) + 1e-3
+
+
 def test_a_simulation_gives_rates_that_can_be_used(simulation):
     seen = read_simulation(Simulation("atoms.xtc", "atoms.pdb", 320.0), simulation)
     assert seen.atoms.shape == (25, 10, 15, 3)
-    config = CoherenceTrainingConfig(frames=5, rounds=0)
+    config = CoherenceTrainingConfig(frames=5, rounds=0, calibrations=1)
     lines: list[str] = []
     statistics = train_coherence(load_model("protein", "cpu"), [seen], config, lines.append)
-    assert "misfit" in lines[-1]
+    assert "misfit" in lines[-2] and "turns" in lines[-1]
     rates = CoherenceRates(300.0, statistics=statistics)
     types, seen = torch.arange(20), torch.zeros(20, 3)
     assert torch.isfinite(rates.of_peptides(types, seen, torch.zeros(20))).all()

@@ -23,7 +23,7 @@ DRAWS = 5
 """Random numbers per step: for leaving, the bin to land in, the place in it; the window, the place in it."""
 
 LONGEST_WINDOW = math.radians(75.0)
-"""Wider windows would reach the next well; between wells, only leaving leads."""
+"""Wider windows would reach the next well of a side chain; between wells, only leaving leads."""
 
 SMOOTHING_DEGREES = 15.0
 """Standard deviation of the kernel that smooths distributions before their maxima are found."""
@@ -85,7 +85,12 @@ def share_below(deviates: Tensor) -> Tensor:
 
 
 def step_angle(
-    probabilities: Tensor, before: Tensor, rate: Tensor, window: Tensor, uniforms: Tensor
+    probabilities: Tensor,
+    before: Tensor,
+    rate: Tensor,
+    window: Tensor,
+    uniforms: Tensor,
+    longest_window: float = LONGEST_WINDOW,
 ) -> tuple[Tensor, Tensor]:
     """Move angles by one step in time.
 
@@ -103,6 +108,8 @@ def step_angle(
         Width in radians of the window in which an angle that stays is drawn anew.
     uniforms : Tensor, (..., 5)
         Random numbers in [0, 1).
+    longest_window : float
+        Largest width of a window in radians.
 
     Returns
     -------
@@ -115,7 +122,7 @@ def step_angle(
         probabilities.expand(*before.shape, -1),
         before,
         rate.expand_as(before),
-        window.expand_as(before).clamp_max(LONGEST_WINDOW),
+        window.expand_as(before).clamp_max(longest_window),
         uniforms.expand(*before.shape, DRAWS),
         smoothing_passes=smoothing_passes(probabilities.shape[-1]),
     )
@@ -155,7 +162,9 @@ def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor) -> Tensor:
     )
 
 
-def draw_within(probabilities: Tensor, before: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw angles in the basins of those before; uniforms (..., 2), others as for :func:`step_angle`."""
-    passes = smoothing_passes(probabilities.shape[-1])
-    return ops.draw_within(probabilities.expand(*before.shape, -1), before, uniforms, smoothing_passes=passes)
+def draw_near(probabilities: Tensor, before: Tensor, window: float, uniforms: Tensor) -> Tensor:
+    """Draw angles in windows around those before; uniforms (..., 2), others as for :func:`step_angle`."""
+    stays = uniforms.new_zeros(*uniforms.shape[:-1], DRAWS - 2)
+    still = torch.zeros_like(before)
+    width = torch.full_like(before, window)
+    return step_angle(probabilities, before, still, width, torch.cat([stays, uniforms], dim=-1))[0]

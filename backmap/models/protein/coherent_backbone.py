@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,9 @@ from backmap.models.protein.peptide_planes import (
     place_peptides,
     take_peptides,
 )
+
+LONGEST_PEPTIDE_WINDOW = math.radians(150.0)
+"""Peptides mostly have one broad well, in which they turn by more than 60 degrees in a picosecond."""
 
 
 class CoherentBackbone:
@@ -152,6 +157,7 @@ class CoherentBackbone:
                 rate[:, now],
                 window[now],
                 uniforms[:, now],
+                LONGEST_PEPTIDE_WINDOW,
             )
             angles[:, now + residues] = torch.where(here.known.isnan(), angle, here.known)
         for rings in chain.rings():
@@ -188,6 +194,7 @@ class CoherentBackbone:
                     rate[:, sites],
                     window[sites],
                     uniforms[:, sites],
+                    LONGEST_PEPTIDE_WINDOW,
                 )
                 angle = drawn.unflatten(0, shape)
                 if number == 0:

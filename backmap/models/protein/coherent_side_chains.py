@@ -1,7 +1,7 @@
 """Side chains of coherent frames: torsions move from where they were, and those that overlap get a choice.
 
-Torsions take steps that leave the model's distribution unchanged. Side chains that overlap are moved within
-their wells, and drawn anew where that is not enough. Side chains with beads take small steps among which
+Torsions take steps that leave the model's distribution unchanged. Side chains that overlap give way by some
+degrees, and are drawn anew where that is not enough. Side chains with beads take small steps among which
 overlaps and beads choose, and those far from their beads are moved as those that overlap.
 """
 
@@ -23,7 +23,7 @@ from backmap.models.beads.evidence import of_samples as beads_of_samples
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, uniform
 from backmap.models.protein.backbone import Backbone
-from backmap.models.protein.basins import DRAWS, LONGEST_WINDOW, draw_anew, draw_within, smoothing_passes
+from backmap.models.protein.basins import DRAWS, LONGEST_WINDOW, draw_anew, draw_near, smoothing_passes
 from backmap.models.protein.coherence_rates import LONG_AGO_PS, CoherenceRates, surroundings
 from backmap.models.protein.disulfides import FLOOR, MOST_STRAIN
 from backmap.models.protein.geometry import classify_angle, torsion_angle
@@ -33,6 +33,9 @@ from backmap.models.protein.model import ProteinModel, counters, sites_at_once
 from backmap.models.protein.obstacles import Obstacles, at_frame, of_samples
 from backmap.models.protein.peptide_planes import draw_class
 from backmap.models.protein.side_chains import measure_torsions
+
+YIELDING_WINDOW = math.radians(40.0)
+"""Width of the window in which torsions of side chains that overlap are drawn anew."""
 
 FINE_STEPS = 0.3
 """Width of every other step by beads, relative to the rest."""
@@ -57,6 +60,8 @@ class Scene(NamedTuple):
         Residue types.
     exists, repeats : Tensor, (samples x residues, 4) bool
         Torsions that residues have, and those that repeat after half a turn.
+    held : Tensor, (samples x residues,) bool
+        Cysteines of known disulfides, whose torsions do not move on their own.
     chain : Chain
         The sequence.
     keys : Tensor, (samples,) int64
@@ -81,6 +86,7 @@ class Scene(NamedTuple):
     types: Tensor
     exists: Tensor
     repeats: Tensor
+    held: Tensor
     chain: Chain
     keys: Tensor
     steady_keys: Tensor
@@ -131,14 +137,14 @@ class CoherentSideChains:
     rounds = 3
     """Rounds of small steps by beads in a frame."""
 
-    loyal_floor = 1e-12
+    loyal_floor = 1e-30
     """Density of sulfurs away from where a disulfide was, relative to the peak around it."""
 
-    most_strain = 40.0
+    most_strain = 100.0
     """Strain up to which known disulfides stay closed."""
 
     overlap_kt = 1.0
-    """Energy of overlap from which a side chain moves in its well."""
+    """Energy of overlap from which a side chain gives way."""
     strained_kt = 25.0
     """Energy from which it is drawn anew, if moving was not enough."""
 
@@ -178,10 +184,8 @@ class CoherentSideChains:
         contexts, first = (part.unflatten(0, (*keys.shape, -1)) for part in (contexts, first))
         seen = surroundings(sites.neighbourhood, chain).unflatten(0, keys.shape)
         rates = self.rates.of_torsions(chain.types, seen, mobilities) * intervals.unsqueeze(-1)
-        if disulfides is not None:
-            # Disulfides change as a whole, when the backbone no longer lets them close as before.
-            held = _bonded_cysteines(disulfides)
-            rates[:, :, held] *= (intervals[:, held] >= LONG_AGO_PS).unsqueeze(-1)
+        # Disulfides change as a whole, when the backbone no longer lets them close as before.
+        held = (intervals < LONG_AGO_PS) & _bonded(chain, disulfides)
         c_beta = c_beta.unflatten(0, keys.shape)
         atoms, oxt = (part.unflatten(0, keys.shape) for part in backbone)
         uniforms = self._uniforms(keys, self.torsion_stream, [chain.n_residues, MAX_CHI, DRAWS])
@@ -197,6 +201,7 @@ class CoherentSideChains:
                 types,
                 exists,
                 repeats,
+                held[frame].repeat(samples),
                 chain,
                 keys[:, frame],
                 steady_keys,
@@ -256,7 +261,7 @@ class CoherentSideChains:
         moved, first_left = ops.step_rotamers(
             scene.contexts,
             *scene.tables,
-            scene.exists & known.isnan(),
+            scene.exists & known.isnan() & ~scene.held.unsqueeze(1),
             scene.repeats,
             scene.seen,  # these have taken small steps by their beads
             before,
@@ -404,7 +409,7 @@ class CoherentSideChains:
         disulfides : Tensor, (bonds, 2) int64, optional
             Known disulfide bonds, whose residues do not move.
         """
-        rows = torch.nonzero(self._moved_by_beads(scene, disulfides)).squeeze(-1)
+        rows = torch.nonzero(scene.seen & ~scene.held).squeeze(-1)
         if len(rows) == 0:
             return before
         free = self.model.side_chains.has_chi[scene.types[rows]] & known[rows].isnan()
@@ -423,14 +428,6 @@ class CoherentSideChains:
         moved = before.clone()
         moved[rows] = torsions
         return moved
-
-    def _moved_by_beads(self, scene: Scene, disulfides: Tensor | None) -> Tensor:
-        """Return which side chains (n,) beads tell about, and no disulfides hold."""
-        moves = scene.seen.clone()
-        if disulfides is not None:
-            held = _bonded_cysteines(disulfides)
-            moves.unflatten(0, (len(scene.keys), -1))[:, held] = False
-        return moves
 
     def _misfit(self, scene: Scene, rows: Tensor | slice, atoms: Tensor) -> Tensor:
         """Return the misfit (rows, candidates) of beads for atoms (rows, candidates, 10, 3)."""
@@ -484,7 +481,7 @@ class CoherentSideChains:
     ) -> Tensor:
         """Draw alternatives (rows, variants, 4) to torsions (rows, 4).
 
-        Torsions from ``first`` on are drawn anew. Where ``first`` is 4, all are drawn within their basins.
+        Torsions from ``first`` on are drawn anew. Where ``first`` is 4, all are drawn near where they are.
         Known ones (rows, 4) stay.
         """
         network, types = self.model.side_chains, scene.types[rows]
@@ -500,8 +497,8 @@ class CoherentSideChains:
             landing = torch.where(first[here] == chi, rate[here, chi], LONG_AGO_PS).unsqueeze(1)
             drawn = uniforms[here, :, chi]
             anew = draw_anew(probabilities, landing, drawn)
-            within = draw_within(probabilities, varied[here, :, chi], drawn)
-            varied[here, :, chi] = torch.where((first[here] <= chi).unsqueeze(1), anew, within)
+            near = draw_near(probabilities, varied[here, :, chi], YIELDING_WINDOW, drawn)
+            varied[here, :, chi] = torch.where((first[here] <= chi).unsqueeze(1), anew, near)
         return varied
 
     def _place(self, scene: Scene, rows: Tensor | slice, torsions: Tensor) -> Tensor:
@@ -574,9 +571,12 @@ class CoherentSideChains:
         return uniform(keys, stream, counters(shape, keys))
 
 
-def _bonded_cysteines(disulfides: Tensor) -> Tensor:
-    """Return the residues of known bonds (bonds, 2). A cysteine paired with itself is known to be free."""
-    return disulfides[disulfides[:, 0] != disulfides[:, 1]].flatten()
+def _bonded(chain: Chain, disulfides: Tensor | None) -> Tensor:
+    """Return which residues known bonds join. A cysteine paired with itself is known to be free."""
+    bonded = torch.zeros_like(chain.types, dtype=torch.bool)
+    if disulfides is not None:
+        bonded[disulfides[disulfides[:, 0] != disulfides[:, 1]].flatten()] = True
+    return bonded
 
 
 def _beads_at(beads: BeadEvidence, frame: int, samples: int) -> BeadEvidence:

@@ -7,7 +7,7 @@ from backmap.models.protein.basins import (
     DRAWS,
     basin_masses,
     draw_anew,
-    draw_within,
+    draw_near,
     find_basins,
     share_leaving,
     step_angle,
@@ -147,9 +147,11 @@ def test_leading_dimensions_broadcast():
             assert step_angle(ROTAMERS, *here) == (angle[row, column], left[row, column])
 
 
-def test_drawing_within_a_basin_keeps_it():
+def test_drawing_near_an_angle_keeps_the_distribution_and_the_distance():
     generator = torch.Generator().manual_seed(5)
-    before = sample(ROTAMERS, 5_000, generator)
-    after = draw_within(ROTAMERS, before, torch.rand(5_000, 2, generator=generator))
-    basins = find_basins(ROTAMERS)
-    assert torch.equal(basins[classify_angle(after, BINS)], basins[classify_angle(before, BINS)])
+    before = sample(ROTAMERS, 50_000, generator)
+    after = draw_near(ROTAMERS, before, math.radians(40), torch.rand(50_000, 2, generator=generator))
+    moved = torch.remainder(after - before + math.pi, 2 * math.pi) - math.pi
+    assert moved.abs().max() <= math.radians(40.001)
+    assert moved.square().mean().sqrt() > math.radians(8)
+    assert chi_squared(after, ROTAMERS) < 1.6
