@@ -368,8 +368,15 @@ MOTIONS = {
     "twist": TunedMotion("memory", 16.0, 100.0),
     "end": TunedMotion("window", 25.0, math.degrees(LONGEST_WINDOW)),
     "peptide": TunedMotion("window", 100.0, math.degrees(LONGEST_PEPTIDE_WINDOW)),
-    "torsion": TunedMotion("window", 50.0, math.degrees(LONGEST_WINDOW)),
+    "torsion": TunedMotion("window", 36.0, math.degrees(LONGEST_WINDOW)),
 }
+
+DRIFT_DEGREES = 3.0
+"""By which the angle about which a torsion librates moves in a picosecond, chosen by what is left of
+correlations after 1 and 10 ps."""
+
+_FACTOR = 1.25
+"""Between values of a motion that are tried."""
 
 _LEAST = 0.5
 _WEIGHTS = Motion(1.0, 1.0, 1.0, 0.3, 0.3, 0.3)
@@ -515,6 +522,7 @@ def _fit_all_rates(
             "slope": _rounded(of_torsions.slope),
             "mobility": _rounded(of_torsions.mobility),
             "activation energy": round(of_torsions.activation_energy, 2),
+            "drift": DRIFT_DEGREES,
         },
     }
 
@@ -578,7 +586,7 @@ def _tune_motions(
     yield motions, best
     for _ in range(config.rounds):
         for name, tuned in MOTIONS.items():
-            for factor in (1.5, 1 / 1.5):
+            for factor in (_FACTOR, 1 / _FACTOR):
                 while _LEAST <= (value := round(motions[name] * factor, 2)) <= tuned.largest:
                     trial = {**motions, name: value}
                     if (found := misfit(trial)) >= best:

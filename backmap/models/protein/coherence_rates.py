@@ -43,8 +43,9 @@ class CoherenceRates(nn.Module):
 
     A torsion leaves its basin at the rate exp(a + b . s + m z - E (1/T - 1/T0) / R) per ps, with a by residue
     type and torsion, b, m and E by kind of torsion, s from :func:`surroundings`, and z a normal deviate that
-    each torsion keeps for a nanosecond: torsions of one kind are not equally mobile. Otherwise it is drawn
-    in a window of some degrees in the first ps. Twists are autoregressions with a memory.
+    each torsion keeps for a nanosecond: torsions of one kind are not equally mobile. Otherwise a peptide is
+    drawn in a window of some degrees in the first ps. A side-chain torsion is drawn in a window about an
+    angle that drifts slowly. Twists are autoregressions with a memory.
 
     Parameters
     ----------
@@ -85,6 +86,7 @@ class CoherenceRates(nn.Module):
             self.register_buffer(f"{name}_mobility", mobility, persistent=False)
         self.peptide_window = math.radians(measured["peptide"]["window"])
         self.torsion_window = math.radians(measured["torsion"]["window"])
+        self.torsion_drift = math.radians(measured["torsion"]["drift"])
         self.twist_memory: float = measured["twist"]["memory"]
         self.end_window = math.radians(measured["end"]["window"])
 

@@ -133,6 +133,7 @@ class CoherentSideChains:
     packing_stream = 22
     local_stream = 25
     thinning_stream = 26
+    libration_stream = 28
 
     rounds = 3
     """Rounds of small steps by beads in a frame."""
@@ -250,27 +251,61 @@ class CoherentSideChains:
         uniforms: Tensor,
         disulfides: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Return a frame's side chains (samples, residues, 10, 3) and torsions (samples, residues, 4)."""
+        """Return a frame's side chains (samples, residues, 10, 3), and about what torsions librate then.
+
+        Parameters
+        ----------
+        scene : Scene
+            The frame.
+        torsions : Tensor, (samples, residues, 4)
+            About what torsions librated in the frame before, in radians.
+        rate : Tensor, (samples, residues, 4)
+            Rates of leaving times the interval.
+        interval : Tensor, (residues,)
+            Time in ps since the frame before.
+        uniforms : Tensor, (samples, residues, 4, 5)
+            Random numbers in [0, 1).
+        disulfides : Tensor, (bonds, 2) int64, optional
+            Known disulfide bonds.
+        """
         uniforms, rate = uniforms.flatten(0, 1), rate.flatten(0, 1)
-        window = (self.rates.torsion_window * interval.sqrt()).repeat(len(scene.keys))
+        drift = (self.rates.torsion_drift * interval.sqrt()).repeat(len(scene.keys))
+        window = (self.rates.torsion_window * interval.sqrt().clamp_max(1)).repeat(len(scene.keys))
         before = torsions.flatten(0, 1)
         known = self._known_torsions(scene)
         before = torch.where(known.isnan(), before, known)
         if scene.beads is not None:
             before = self._step_by_beads(scene, before, known, window, disulfides)
-        moved, first_left = ops.step_rotamers(
+        free = scene.exists & known.isnan() & ~scene.held.unsqueeze(1)
+        moved, first_left = self._step_rotamers(scene, free, before, rate, drift, uniforms)
+        # Those with beads have taken small steps instead.
+        librates = free & ~scene.seen.unsqueeze(1)
+        shape = [scene.chain.n_residues, MAX_CHI, DRAWS]
+        drawn = self._uniforms(scene.keys, self.libration_stream, shape).flatten(0, 1)
+        torsions, _ = self._step_rotamers(scene, librates, moved, torch.zeros_like(rate), window, drawn)
+        # Where nothing is remembered, there is no place to go back to.
+        follows = (interval < LONG_AGO_PS).repeat(len(scene.keys)).unsqueeze(1)
+        before = torch.where(follows, before, torsions)
+        atoms, taken = self._pack(scene, before, torsions, known, first_left, rate, disulfides)
+        pushed = (taken.flatten(0, 1) != torsions).any(dim=1, keepdim=True)
+        return atoms, torch.where(pushed, taken.flatten(0, 1), moved).view_as(taken)
+
+    def _step_rotamers(
+        self, scene: Scene, free: Tensor, before: Tensor, rate: Tensor, window: Tensor, uniforms: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Step the free (n, 4) torsions (n, 4); return them, and each residue's first that left its basin."""
+        return ops.step_rotamers(
             scene.contexts,
             *scene.tables,
-            scene.exists & known.isnan() & ~scene.held.unsqueeze(1),
+            free,
             scene.repeats,
-            scene.seen,  # these have taken small steps by their beads
+            scene.seen,  # their torsions move only by leaving their basins
             before,
             rate,
             window.clamp_max(LONGEST_WINDOW),
             uniforms,
             smoothing_passes=smoothing_passes(scene.first.shape[-1]),
         )
-        return self._pack(scene, before, moved, known, first_left, rate, disulfides)
 
     def _pack(
         self,

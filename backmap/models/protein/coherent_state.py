@@ -26,7 +26,7 @@ class CoherentState(NamedTuple):
     end_choices : Tensor, (samples, ends) int64
         Trial that each chain end took.
     torsions : Tensor, (samples, residues, 4)
-        Torsions of the side chains in radians.
+        Angles in radians about which the torsions of the side chains librate.
     mobilities : Tensor, (samples, residues, 5)
         Normal deviates of the logarithms of rates, of the peptide and of the torsions.
     """
