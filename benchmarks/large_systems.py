@@ -177,13 +177,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What a case took, and at which commit; `residues` over all samples and frames."""
+    """What a case took, at which commit; `residues` over all samples and frames. Old rows lack seconds."""
 
     kind: str
     size: int
     threads: int
     residues: int
-    wall_s: float
+    wall_s: float | None
     cpu_s: float
     memory_gb: float
     commit: str
@@ -230,11 +230,14 @@ def measure(case: Case) -> Row:
 
 
 def commit() -> str:
-    """Give the commit that is measured, with a plus sign if files differ from it."""
-    asked = ["git", "describe", "--always", "--exclude=*", "--abbrev=7", "--dirty=+"]
-    return subprocess.run(
-        asked, cwd=EXAMPLE.parent, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    """Give the commit that is measured, with a plus sign if the package differs from it."""
+    head = git("rev-parse", "--short=7", "HEAD").stdout.strip()
+    return f"{head}+" if git("diff", "--quiet", "HEAD", "--", "backmap", "csrc").returncode else head
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask git about the repository."""
+    return subprocess.run(["git", *arguments], cwd=EXAMPLE.parents[1], capture_output=True, text=True)
 
 
 def run(command: list[str], threads: int) -> tuple[float, float, float]:
