@@ -7,11 +7,11 @@ into pieces, because the numbers and the text of a large one take many times the
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import gemmi
 
@@ -43,9 +43,8 @@ class Template(NamedTuple):
     n_atoms: int
 
 
-class _WritesTemplates(Protocol):
-    def __call__(self, atoms: AtomList, b_factors: bool = False) -> Iterator[Template]:
-        """Write the templates of a model."""
+_WritesTemplates = Callable[[AtomList, bool], Iterator[Template]]
+"""Writes the templates of a model, with B-factors or without."""
 
 
 def templates(write: _WritesTemplates, atoms: AtomList, b_factors: bool = False) -> Iterable[Template]:

@@ -322,10 +322,10 @@ class ProteinModel(nn.Module):
         shape = [keys.shape[0], keys.shape[1], chain.n_residues, count, 4, 2]
         uniforms = torch.empty(shape, dtype=torch.float32, device=keys.device)
         size = sites_at_once(uniforms)
-        for first in range(0, chain.n_residues, size):  # counters take twice the memory of the numbers
-            last = min(first + size, chain.n_residues)
-            each = counters([last - first, count, 4, 2], keys) + first * count * 8
-            uniforms[:, :, first:last] = uniform(keys, self.torsion_stream, each)
+        for begin in range(0, chain.n_residues, size):  # counters take twice the memory of the numbers
+            end = min(begin + size, chain.n_residues)
+            each = counters([end - begin, count, 4, 2], keys) + begin * count * 8
+            uniforms[:, :, begin:end] = uniform(keys, self.torsion_stream, each)
         spread = torch.arange(count, device=keys.device) / count
         first = uniform(keys, self.candidate_stream, torch.arange(chain.n_residues, device=keys.device))
         uniforms[..., 0, 0] = torch.remainder(first.unsqueeze(-1) + spread, 1.0)
