@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "benchmarks" / "results"
@@ -22,9 +24,7 @@ ROW = "| 200 frames of 183 residues, file to file, one thread, residues/s of CPU
 
 def written_pages() -> dict[Path, str]:
     """Return the pages with the figures of the last measurements."""
-    speed, large = (
-        runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py")) for name in ("speed", "large_systems")
-    )
+    speed, large = _benchmark("speed"), _benchmark("large_systems")
     results = json.loads((MEASURED / "speed.json").read_text(encoding="utf-8"))
     own, pulchra = (f"{round(rate, -2):,.0f}".replace(",", " ") for rate in speed["rates"](results).values())
     rows = large["read_rows"](MEASURED / "large_systems.json")
@@ -40,6 +40,16 @@ def written_pages() -> dict[Path, str]:
         if number != 1:
             raise SystemExit(f"{name}: found {number} places for {text[:60]}...; there must be one")
     return pages
+
+
+def _benchmark(name: str) -> dict[str, Any]:
+    """Run the definitions of a benchmark, which may import others."""
+    folder = str(ROOT / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        return runpy.run_path(f"{folder}/{name}.py")
+    finally:
+        sys.path.remove(folder)
 
 
 def _between(measured: str, table: str) -> tuple[str, str]:
