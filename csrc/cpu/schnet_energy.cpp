@@ -49,13 +49,18 @@ class Layer {
   Layer(const T* weights, const T* bias, int64_t outputs, int64_t inputs)
       : inputs_(inputs),
         outputs_(outputs),
-        forward_(panels_of(weights, outputs, inputs)),
+        forward_(panel_numbers(outputs, inputs)),
+        backward_(panel_numbers(inputs, outputs)),
         bias_(padded(outputs)),
         nothing_(padded(inputs)) {
-    std::vector<T> transposed(inputs * outputs);
-    for (int64_t o = 0; o < outputs; ++o)
-      for (int64_t i = 0; i < inputs; ++i) transposed[i * outputs + o] = weights[o * inputs + i];
-    backward_ = panels_of(transposed.data(), inputs, outputs);
+    for (int64_t o = 0; o < outputs; ++o) {
+      const T* row = weights + o * inputs;
+      T* to = forward_.data() + panel_offset(o, inputs);
+      for (int64_t i = 0; i < inputs; ++i) to[i * panel_width] = row[i];
+      for (int64_t i = 0; i < inputs; i += panel_width)
+        std::copy_n(row + i, std::min(panel_width, inputs - i),
+                    backward_.data() + panel_offset(i, outputs) + o * panel_width);
+    }
     if (bias != nullptr) std::copy_n(bias, outputs, bias_.begin());
   }
 
