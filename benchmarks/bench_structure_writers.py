@@ -90,7 +90,7 @@ def encoder(kind: str, atoms: AtomList) -> FrameEncoder:
 def writers(kind: str, atoms: AtomList, frames: Frames) -> Iterator[tuple[str, Callable[[int], object]]]:
     """Each way to write one of the frames."""
     ours = encoder(kind, atoms)
-    yield "backmap", lambda number: ours.encode(frames[number : number + 1])
+    yield "backmap", lambda number: b"".join(ours.encode(frames[number : number + 1]))
     structure = to_gemmi(atoms, frames.coordinates[0])
     places = [place.atom for place in structure[0].all()]
 
@@ -193,7 +193,7 @@ def report_content() -> None:
             print(f"\n{kind}, chain names {names[0]}, {names[1]} ...")
             try:
                 ours = encoder(kind, atoms)
-                text = (ours.begin(frames) + ours.encode(frames)).decode()
+                text = b"".join([ours.begin(frames), *ours.encode(frames)]).decode()
             except Exception as error:
                 text = f"refused: {error}"
             for name, written in (("backmap", text), ("gemmi", whole_gemmi(structure, kind))):

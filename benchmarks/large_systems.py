@@ -7,8 +7,10 @@ Run from the repository root::
 The systems are one frame of a slab in a box twice as long: `folded` of chains of the example structure,
 turned at random, on a grid; `soft` of disordered chains as CALVADOS has them, whose beads know nothing of
 angles; `short chains` of ten residues each; `one chain` of all residues. `samples` are many structures of the
-example in one frame, and `frames` a trajectory of it. A last row for a million residues is a straight line
-through the two largest folded slabs.
+example in one frame, `frames` a trajectory of it, and `slab frames` one of a folded slab of 10 000 residues.
+
+``--json`` adds the measurements to those of a file, each with its commit; ``docs/write_speed.py`` writes the
+table of ``docs/results.md`` from it. ``--kinds`` and ``--sizes`` choose among the cases.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from condensate import BOND_NM, BOND_STIFFNESS, DIAMETER_NM, RESIDUES_PER_NM3, m
 from scipy.spatial import KDTree
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "2bf5.pdb.gz"
+RESIDUES_OF_SLAB_FRAMES = 10_000
 SPACING_NM = 3.6
 """Of the grid: 2 residues a cubic nanometre, as in a condensate."""
 
@@ -134,9 +137,22 @@ def write_folded_slab(path: Path, residues: int) -> int:
 def write_example(path: Path, frames: int) -> int:
     """Write the C-alphas of the example structure, with noise in all frames; give the number of residues."""
     structure = mdtraj.load(str(EXAMPLE))
-    c_alpha = structure.atom_slice(structure.topology.select("name CA"))
+    return write_noisy_frames(path, structure.atom_slice(structure.topology.select("name CA")), frames)
+
+
+def write_slab_frames(path: Path, frames: int) -> int:
+    """Write a folded slab, with noise in all frames; give the number of residues."""
+    write_folded_slab(path, RESIDUES_OF_SLAB_FRAMES)
+    return write_noisy_frames(path, mdtraj.load(str(path)), frames)
+
+
+def write_noisy_frames(path: Path, c_alpha: mdtraj.Trajectory, frames: int) -> int:
+    """Write a structure, and beside it a trajectory of it with noise; give the number of residues."""
     noise = np.random.default_rng(0).normal(0, 0.01, (frames, c_alpha.n_atoms, 3))
     trajectory = mdtraj.Trajectory((c_alpha.xyz + noise).astype(np.float32), c_alpha.topology)
+    if c_alpha.unitcell_lengths is not None:
+        trajectory.unitcell_lengths = np.tile(c_alpha.unitcell_lengths, (frames, 1))
+        trajectory.unitcell_angles = np.tile(c_alpha.unitcell_angles, (frames, 1))
     trajectory[0].save(str(path))
     trajectory.save(str(path.with_suffix(".xtc")))
     return c_alpha.n_atoms
@@ -161,15 +177,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What a case took; `residues` over all samples and frames, `measured` false if it was extrapolated."""
+    """What a case took, at which commit; `residues` over all samples and frames. Old rows lack seconds."""
 
     kind: str
-    residues: int
+    size: int
     threads: int
-    wall_s: float
+    residues: int
+    wall_s: float | None
     cpu_s: float
     memory_gb: float
-    measured: bool = True
+    commit: str
 
 
 CASES = [
@@ -177,13 +194,16 @@ CASES = [
     Case("folded", 100_000, 2),
     Case("folded", 200_000),
     Case("folded", 300_000),
+    Case("folded", 1_000_000),
     Case("short chains", 100_000),
     Case("one chain", 35_000),
     Case("samples", 1000),
     Case("frames", 200),
     Case("frames", 2000),
+    Case("slab frames", 5),
+    Case("slab frames", 40),
 ]
-EXTRAPOLATED = 1_000_000
+TRAJECTORIES = {"frames": write_example, "slab frames": write_slab_frames}
 
 
 def prepare(case: Case, folder: Path) -> tuple[int, list[str]]:
@@ -191,10 +211,10 @@ def prepare(case: Case, folder: Path) -> tuple[int, list[str]]:
     given = folder / "beads.pdb"
     if case.kind in SLABS:
         return SLABS[case.kind](given, case.size), [str(given), "-o", str(folder / "atoms.cif")]
-    frames = case.size if case.kind == "frames" else 1
-    built = frames * write_example(given, frames)
-    if case.kind == "frames":
+    if case.kind in TRAJECTORIES:
+        built = case.size * TRAJECTORIES[case.kind](given, case.size)
         return built, [str(given.with_suffix(".xtc")), "--top", str(given), "-o", str(folder / "atoms.xtc")]
+    built = write_example(given, 1)
     output = ["-o", str(folder / "atoms.pdb"), "--samples", str(case.size)]
     return built * case.size, [str(given), *output]
 
@@ -205,7 +225,19 @@ def measure(case: Case) -> Row:
         residues, arguments = prepare(case, Path(folder))
         command = [sys.executable, "-m", "backmap", "reconstruct", *arguments]
         wall, cpu, memory = run([*command, "--threads", str(case.threads)], case.threads)
-    return Row(case.kind, residues, case.threads, round(wall, 1), round(cpu, 1), round(memory, 2))
+    measured = round(wall, 1), round(cpu, 1), round(memory, 2)
+    return Row(case.kind, case.size, case.threads, residues, *measured, commit())
+
+
+def commit() -> str:
+    """Give the commit that is measured, with a plus sign if the package differs from it."""
+    head = git("rev-parse", "--short=7", "HEAD").stdout.strip()
+    return f"{head}+" if git("diff", "--quiet", "HEAD", "--", "backmap", "csrc").returncode else head
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask git about the repository."""
+    return subprocess.run(["git", *arguments], cwd=EXAMPLE.parents[1], capture_output=True, text=True)
 
 
 def run(command: list[str], threads: int) -> tuple[float, float, float]:
@@ -219,52 +251,43 @@ def run(command: list[str], threads: int) -> tuple[float, float, float]:
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
 
 
-def extrapolate(rows: Iterable[Row], residues: int) -> Row | None:
-    """Return a row on the straight line through the two largest folded slabs on one thread."""
-    slabs = sorted(
-        (row for row in rows if row.kind == "folded" and row.threads == 1), key=lambda row: row.residues
-    )
-    if len(slabs) < 2:
-        return None
-    low, high = slabs[-2:]
-
-    def line(smaller: float, larger: float) -> float:
-        slope = (larger - smaller) / (high.residues - low.residues)
-        return larger + slope * (residues - high.residues)
-
-    wall, cpu = line(low.wall_s, high.wall_s), line(low.cpu_s, high.cpu_s)
-    memory = line(low.memory_gb, high.memory_gb)
-    return Row("folded", residues, 1, round(wall), round(cpu), round(memory, 1), measured=False)
+def table(rows: Iterable[Row]) -> str:
+    """Write measurements in Markdown, in the order of the cases."""
+    titles = "system | residues | threads | CPU seconds | residues per CPU second | peak memory, GB | commit"
+    lines = [f"| {titles} |", "| --- " * 7 + "|"]
+    measured = {Case(row.kind, row.size, row.threads): row for row in rows}
+    return "\n".join(lines + [line_of(measured[case]) for case in CASES if case in measured])
 
 
 def line_of(row: Row) -> str:
     """Write a row of the table in Markdown."""
-    kind = row.kind if row.measured else f"{row.kind}, extrapolated"
-    cells = f"{row.residues} | {row.threads} | {row.wall_s:.1f} | {row.cpu_s:.1f}"
-    return f"| {kind} | {cells} | {row.residues / row.cpu_s:.0f} | {row.memory_gb:.2f} |"
+    kind = row.kind if row.kind in SLABS else f"{row.size} {row.kind}"
+    cells = f"{row.residues} | {row.threads} | {row.cpu_s:.1f} | {row.residues / row.cpu_s:.0f}"
+    return f"| {kind} | {cells} | {row.memory_gb:.2f} | `{row.commit}` |"
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read the measurements of a file."""
+    return [Row(**entries) for entries in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kinds", nargs="+", choices=sorted({case.kind for case in CASES}))
-    parser.add_argument("--largest", type=int, default=EXTRAPOLATED, help="leave out larger slabs")
-    parser.add_argument("--json", type=Path, help="write all measurements here")
+    parser.add_argument("--sizes", nargs="+", type=int, help="only cases of these sizes")
+    parser.add_argument("--json", type=Path, help="add all measurements to those of this file")
     arguments = parser.parse_args()
-    print(
-        "| system | residues | threads | seconds | CPU seconds | residues per CPU second | peak memory, GB |"
-    )
-    print("| --- " * 7 + "|", flush=True)
-    rows: list[Row] = []
+    known = read_rows(arguments.json) if arguments.json and arguments.json.exists() else []
+    rows = {Case(row.kind, row.size, row.threads): row for row in known}
     for case in CASES:
-        if case.size <= arguments.largest and case.kind in (arguments.kinds or [case.kind]):
-            rows.append(measure(case))
-            print(line_of(rows[-1]), flush=True)
-    if last := extrapolate(rows, EXTRAPOLATED):
-        rows.append(last)
-        print(line_of(last))
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        if case.kind in (arguments.kinds or [case.kind]) and case.size in (arguments.sizes or [case.size]):
+            rows[case] = measure(case)
+            print(line_of(rows[case]), flush=True)
+            if arguments.json:
+                entries = [asdict(row) for row in rows.values()]
+                arguments.json.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{table(rows.values())}")
     return 0
 
 

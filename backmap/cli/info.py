@@ -1,9 +1,17 @@
-"""``backmap info``: versions, the build of the native library, and available devices."""
+"""``backmap info``: versions, the build of the native library, and available devices.
+
+PyTorch is not imported, which would take a second: its files and the driver of the GPU say as much.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import importlib.metadata
+import importlib.util
 import os
+import runpy
+from pathlib import Path
 
 from .console import show
 
@@ -26,20 +34,51 @@ def _versions() -> dict[str, str]:
 
 
 def _native_library() -> dict[str, str]:
-    try:
-        from backmap import _native
+    from backmap import _native
 
+    try:
+        _native.check(importlib.metadata.version("torch"))
         build = _native.build_description()
+    except importlib.metadata.PackageNotFoundError:
+        return {"native": "not usable without PyTorch: install it with `pip install torch`"}
     except ImportError as error:
         return {"native": f"missing: {error}"}
     return {"native": ", ".join(f"{key} {value}" for key, value in build.items() if value)}
 
 
 def _devices() -> dict[str, str]:
-    import torch
+    names = _gpu_names()
+    cuda = ", ".join(names) if names else "no device"
+    if names and not _torch_uses_cuda():
+        cuda += " (this PyTorch was built without CUDA and does not use it)"
+    allowed = os.environ.get("OMP_NUM_THREADS")
+    processors = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}"
+    return {"cuda": cuda, "processors": processors + (f", OMP_NUM_THREADS {allowed}" if allowed else "")}
 
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {
-        "cuda": ", ".join(names) if names else "no device",
-        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
-    }
+
+def _gpu_names() -> list[str]:
+    """Return the names of the GPUs that the driver of CUDA offers to this process."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    names = []
+    for index in range(count.value):
+        name = ctypes.create_string_buffer(256)
+        known = driver.cuDeviceGetName(name, len(name), index) == 0  # devices are numbered from zero
+        names.append(name.value.decode(errors="replace") if known else "unknown")
+    return names
+
+
+def _torch_uses_cuda() -> bool:
+    """Return whether the installed PyTorch was built with CUDA, as its own file says."""
+    torch = importlib.util.find_spec("torch")
+    if torch is None or torch.origin is None:
+        return False
+    try:
+        return bool(runpy.run_path(str(Path(torch.origin).with_name("version.py"))).get("cuda"))
+    except OSError:
+        return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
+from typing import overload
 
 import numpy as np
 
@@ -18,7 +20,7 @@ MOLECULE_CHAIN = "A"
 """A molecule is written as one chain with this name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListedResidue:
     """One residue of an output. ``chain`` is the index of its chain."""
 
@@ -28,6 +30,44 @@ class ListedResidue:
     insertion_code: str
     atom_names: tuple[str, ...]
     elements: tuple[str, ...]
+
+
+class Pairs(Sequence[tuple[int, int]]):
+    """Pairs of atoms like tuples, but in one array, which takes a ninth of their memory.
+
+    Parameters
+    ----------
+    array : ndarray, (pairs, 2) int64
+        The pairs.
+    """
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Pairs: ...
+    def __getitem__(self, index: int | slice) -> tuple[int, int] | Pairs:
+        if isinstance(index, slice):
+            return Pairs(self._array[index])
+        first, second = self._array[index].tolist()
+        return first, second
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for begin in range(0, len(self), _PAIRS_AT_ONCE):
+            yield from map(tuple, self._array[begin : begin + _PAIRS_AT_ONCE].tolist())
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._array, dtype=dtype)
+
+
+_PAIRS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +80,13 @@ class AtomList:
         Residues with their atoms.
     chain_ids : tuple of str
         Name of each chain.
-    bonds : tuple of pairs of int
+    bonds : sequence of pairs of int
         Indices of bonded atoms in the list.
     """
 
     residues: tuple[ListedResidue, ...]
     chain_ids: tuple[str, ...]
-    bonds: tuple[tuple[int, int], ...]
+    bonds: Sequence[tuple[int, int]]
 
     @classmethod
     def of_protein(cls, topology: Topology, present: np.ndarray) -> AtomList:
@@ -73,7 +113,7 @@ class AtomList:
         number = np.where(present.ravel(), np.cumsum(present.ravel()) - 1, -1)
         bonds = number[topology.bonds()]
         bonds = bonds[(bonds >= 0).all(axis=1)]
-        return cls(tuple(residues), topology.chain_ids, tuple(map(tuple, bonds.tolist())))
+        return cls(tuple(residues), topology.chain_ids, Pairs(bonds))
 
     @classmethod
     def of_molecule(cls, molecule: Molecule) -> AtomList:
@@ -110,14 +150,17 @@ class AtomList:
         number = np.where(written.ravel(), np.cumsum(written.ravel()) - 1, -1)
         bonds = number[topology.bonds()[0]]
         bonds = bonds[(bonds >= 0).all(axis=1)]
-        return cls(tuple(residues), topology.chain_ids, tuple(map(tuple, bonds.tolist())))
+        return cls(tuple(residues), topology.chain_ids, Pairs(bonds))
 
     def followed_by(self, other: AtomList) -> AtomList:
         """Return a list of these atoms and then those of another list, in further chains."""
-        n_chains, n_atoms = len(self.chain_ids), self.n_atoms
+        if not other.residues:
+            return self
+        n_chains = len(self.chain_ids)
         moved = tuple(replace(residue, chain=residue.chain + n_chains) for residue in other.residues)
-        bonds = tuple((first + n_atoms, second + n_atoms) for first, second in other.bonds)
-        return AtomList(self.residues + moved, self.chain_ids + other.chain_ids, self.bonds + bonds)
+        own, others = (np.array(bonds, dtype=np.int64).reshape(-1, 2) for bonds in (self.bonds, other.bonds))
+        bonds = Pairs(np.concatenate([own, others + self.n_atoms]))
+        return AtomList(self.residues + moved, self.chain_ids + other.chain_ids, bonds)
 
     @property
     def n_atoms(self) -> int:
@@ -134,13 +177,22 @@ class AtomList:
     @property
     def closing_bonds(self) -> list[tuple[int, int]]:
         """Atoms C and N of the peptide bonds that close rings: those from a residue to an earlier one."""
-        names = [(index, name) for index, residue in enumerate(self.residues) for name in residue.atom_names]
+        owner = self.owners
+        ends = np.array(self.bonds, dtype=np.int64).reshape(-1, 2)
+        begins = np.searchsorted(owner, np.arange(len(self.residues)))
         found = []
-        for bond in self.bonds:
-            carbon, nitrogen = sorted(bond, key=lambda atom: names[atom][1])
-            if (names[carbon][1], names[nitrogen][1]) == ("C", "N") and names[nitrogen][0] < names[carbon][0]:
-                found.append((carbon, nitrogen))
+        for bond in ends[owner[ends[:, 0]] != owner[ends[:, 1]]].tolist():
+            names = {self.residues[owner[atom]].atom_names[atom - begins[owner[atom]]]: atom for atom in bond}
+            if names.keys() == {"C", "N"} and owner[names["N"]] < owner[names["C"]]:
+                found.append((names["C"], names["N"]))
         return found
+
+    @property
+    def owners(self) -> np.ndarray:
+        """The residue (atoms,) int64 of each atom."""
+        return np.repeat(
+            np.arange(len(self.residues)), [len(residue.atom_names) for residue in self.residues]
+        )
 
     def ends_chain(self, residue: int) -> bool:
         """Return whether a residue is the last of its chain."""

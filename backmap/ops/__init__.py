@@ -7,7 +7,7 @@ from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
 from backmap.ops.counter_uniform import counter_uniform
 from backmap.ops.density_to_coordinates import density_to_coordinates
-from backmap.ops.descend_onto_beads import descend_onto_beads
+from backmap.ops.descend_onto_beads import descend_onto_beads, descent_places
 from backmap.ops.draw_angle_chains import draw_angle_chains
 from backmap.ops.encode_neighbourhood import encode_neighbourhood
 from backmap.ops.joint_penalty import joint_penalty
@@ -36,6 +36,7 @@ __all__ = [
     "counter_uniform",
     "density_to_coordinates",
     "descend_onto_beads",
+    "descent_places",
     "draw_angle_chains",
     "draw_anew",
     "draw_c_alphas",

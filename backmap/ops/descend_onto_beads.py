@@ -4,6 +4,41 @@ import torch
 from torch import Tensor
 
 
+def descent_places(springs: Tensor, centres: Tensor, parts: Tensor, n_atoms: int, n_beads: int) -> Tensor:
+    """Group the lists of `descend_onto_beads` by atom and by bead, for many calls with the same lists.
+
+    Can be compiled by TorchScript.
+
+    Parameters
+    ----------
+    springs : Tensor (springs, 2), int64
+        As for `descend_onto_beads`.
+    centres : Tensor (centres, 4), int64
+        The same.
+    parts : Tensor (parts, 2), int64
+        The same.
+    n_atoms, n_beads : int
+        Number of atoms and of beads in a frame.
+
+    Returns
+    -------
+    Tensor (3 (atoms + 1) + beads + 1 + 2 springs + 4 centres + 2 parts,), int64
+        For ends of springs, corners of centres and parts by atom, and for parts by bead: where those of each
+        atom (bead) begin, and their places in the flattened list, one after another.
+    """
+    pieces: list[Tensor] = []
+    for items, n_items in (
+        (springs.flatten(), n_atoms),
+        (centres.flatten(), n_atoms),
+        (parts[:, 1], n_atoms),
+        (parts[:, 0], n_beads),
+    ):
+        order = torch.argsort(items, dim=0, stable=True)
+        every = torch.arange(n_items + 1, device=items.device)
+        pieces += [torch.searchsorted(items[order], every), order]
+    return torch.cat(pieces)
+
+
 def descend_onto_beads(
     atoms: Tensor,
     before: Tensor,
@@ -27,6 +62,7 @@ def descend_onto_beads(
     step_size: float,
     momentum: float,
     largest_step: float,
+    places: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Move atoms down the gradient of an energy with momentum, onto their beads after each step.
 
@@ -82,6 +118,9 @@ def descend_onto_beads(
         In [0, 1).
     largest_step : float
         In nm.
+    places : Tensor (places,), int64, optional
+        The lists by atom and by bead, from `descent_places` of the same lists; by default they are grouped in
+        each call. Other places of the right form give wrong results, not errors.
 
     Returns
     -------
@@ -124,4 +163,5 @@ def descend_onto_beads(
         step_size,
         momentum,
         largest_step,
+        places,
     )

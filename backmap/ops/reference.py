@@ -1233,8 +1233,9 @@ def descend_onto_beads(
     step_size: float,
     momentum: float,
     largest_step: float,
+    places: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Specification of `backmap::descend_onto_beads`."""
+    """Specification of `backmap::descend_onto_beads`; `places` only save time."""
     linked = (links >= 0).all(dim=-1)
 
     def energy(place: Tensor) -> Tensor:

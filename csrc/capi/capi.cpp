@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "build_description.h"
 #include "capi/backmap.h"
 
 namespace {
@@ -278,7 +277,7 @@ void step(const backmap_model* handle, int64_t trajectories, const double* beads
 
 extern "C" {
 
-const char* backmap_version(void) { return backmap::build_description().version; }
+const char* backmap_version(void) { return BACKMAP_VERSION; }
 
 const char* backmap_last_error(void) { return last_error.c_str(); }
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "core/pair_terms.h"
 #include "core/vec3.h"
 
 namespace backmap {
@@ -29,8 +30,7 @@ BACKMAP_HD N length_of(const Vec3<N>& v, const N& least) {
 // Gradient of stiffness (|d| - length)^2 with respect to the atom that d points to.
 template <typename N>
 BACKMAP_HD Vec3<N> spring_gradient(const Vec3<N>& d, const N& length, const N& stiffness, const N& least) {
-  const N found = length_of(d, least);
-  return ((stiffness + stiffness) * (found - length) / found) * d;
+  return stretch_gradient(d, length_of(d, least), length, stiffness);
 }
 
 // Gradient of stiffness (V - volume)^2 with respect to one of four atoms, the centre being the first. V is the triple

@@ -44,6 +44,12 @@ BACKMAP_HD bool within_tolerance(T deviation, T tolerance) {
   return std::fabs(deviation) <= tolerance;
 }
 
+// Gradient of stiffness (|d| - reference)^2 with respect to d of length `length`. Numbers are scalars or vectors.
+template <typename N>
+BACKMAP_HD Vec3<N> stretch_gradient(const Vec3<N>& d, const N& length, const N& reference, const N& stiffness) {
+  return ((stiffness + stiffness) * (length - reference) / length) * d;
+}
+
 // Squared difference between the distance of two atoms and the reference length.
 template <typename T>
 BACKMAP_HD T squared_stretch(const Vec3<T>& d, T reference) {
@@ -54,7 +60,7 @@ BACKMAP_HD T squared_stretch(const Vec3<T>& d, T reference) {
 template <typename T>
 BACKMAP_HD Vec3<T> squared_stretch_backward(const Vec3<T>& d, T reference, T grad) {
   const T length = norm(d);
-  return along_pair(d, length, T(2) * grad * (length - reference));
+  return length == T(0) ? Vec3<T>{T(0), T(0), T(0)} : stretch_gradient(d, length, reference, grad);
 }
 
 // ---- Clashes and overlaps ----------------------------------------------------------------------

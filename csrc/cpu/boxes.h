@@ -1,28 +1,16 @@
 // Bounding boxes in chunks, so that vectors compute the distances of a point to all boxes of a chunk.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include "core/bounds.h"
 #include "core/vec3.h"
 #include "cpu/lanes.h"
 #include "cpu/smallest.h"
 
 namespace backmap::cpu {
-
-// The smallest box around points.
-template <typename T>
-struct Extent {
-  static constexpr T infinity = std::numeric_limits<T>::infinity();
-  Vec3<T> low{infinity, infinity, infinity}, high{-infinity, -infinity, -infinity};
-
-  void include(const Vec3<T>& p) {
-    low = {std::min(low.x, p.x), std::min(low.y, p.y), std::min(low.z, p.z)};
-    high = {std::max(high.x, p.x), std::max(high.y, p.y), std::max(high.z, p.z)};
-  }
-};
 
 template <typename T>
 class Boxes {
@@ -44,7 +32,7 @@ class Boxes {
     const Lanes<T> x = broadcast(point.x), y = broadcast(point.y), z = broadcast(point.z);
     const T* corner = corners_.data() + 6 * chunk * which;
     for (int64_t box = 0; box < chunk; box += L, corner += 6 * L) {
-      const Lanes<T> dx = outside(corner, x), dy = outside(corner + L, y), dz = outside(corner + 2 * L, z);
+      const Lanes<T> dx = outside_box(corner, x), dy = outside_box(corner + L, y), dz = outside_box(corner + 2 * L, z);
       store_lanes(squared + box, dx * dx + dy * dy + dz * dz);
     }
   }
@@ -52,10 +40,8 @@ class Boxes {
  private:
   static constexpr int64_t L = lane_count<T>;
 
-  BACKMAP_HD static Lanes<T> outside(const T* low, const Lanes<T>& v) {
-    const Lanes<T> below = load_lanes(low) - v, above = v - load_lanes(low + 3 * L), inside{};
-    const Lanes<T> distance = below > above ? below : above;
-    return inside > distance ? inside : distance;  // in this order, so that NaN stays
+  BACKMAP_HD static Lanes<T> outside_box(const T* low, const Lanes<T>& v) {
+    return outside(load_lanes(low), load_lanes(low + 3 * L), v);
   }
 
   std::vector<T> corners_;

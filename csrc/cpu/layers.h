@@ -53,16 +53,17 @@ BACKMAP_HD void add_products(Rows<const T> input, int64_t inputs, const T* __res
   for (int64_t r = 0; r < rows; ++r)
 #pragma GCC unroll 8
     for (int64_t v = 0; v < vectors; ++v) sum[r][v] = load_lanes(start[r] + feature + v * lanes);
+  // Sums of six rows, the weights and one value take 15 registers; a value of each row at once would not fit into 16.
   for (int64_t i = 0; i < inputs; ++i) {
-    Lanes<T> value[rows];
+    Lanes<T> factor[vectors];
 #pragma GCC unroll 8
-    for (int64_t r = 0; r < rows; ++r) value[r] = broadcast(input[r][i]);
+    for (int64_t v = 0; v < vectors; ++v)
+      factor[v] = load_lanes(weight + v / in_panel * panel_width * inputs + i * panel_width + v % in_panel * lanes);
 #pragma GCC unroll 8
-    for (int64_t v = 0; v < vectors; ++v) {
-      const Lanes<T> factor =
-          load_lanes(weight + v / in_panel * panel_width * inputs + i * panel_width + v % in_panel * lanes);
+    for (int64_t r = 0; r < rows; ++r) {
+      const Lanes<T> value = broadcast(input[r][i]);
 #pragma GCC unroll 8
-      for (int64_t r = 0; r < rows; ++r) sum[r][v] += value[r] * factor;
+      for (int64_t v = 0; v < vectors; ++v) sum[r][v] += value * factor[v];
     }
   }
 #pragma GCC unroll 8

@@ -1,7 +1,7 @@
 // Energy of beads by SchNet, with its gradient. Threads share frames.
 //
-// The features of a bead lie side by side in lanes, padded with zeros. The beads of several frames pass through the
-// layers together, as the rows of one matrix.
+// The features of a bead lie side by side in lanes, padded with zeros to panels. The beads of several frames pass
+// through the layers together, as the rows of one matrix.
 #include "kernels/schnet_energy.h"
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "core/round_up.h"
 #include "cpu/clones.h"
 #include "cpu/lanes.h"
+#include "cpu/layers.h"
 #include "cpu/parallel.h"
 
 namespace backmap::cpu {
@@ -21,102 +22,73 @@ constexpr int64_t rows_at_once = 96;  // so many that weights are reused, so few
 
 // ---- Layers ------------------------------------------------------------------------------------
 
-template <typename T>
-int64_t padded(int64_t size) {
-  return round_up(size, lane_count<T>);
-}
+int64_t padded(int64_t size) { return round_up(size, panel_width); }
 
-// Rows of a matrix, padded with zeros to whole lanes.
-template <typename T>
-std::vector<T> padded_rows(const T* values, int64_t rows, int64_t columns) {
-  const int64_t stride = padded<T>(columns);
-  std::vector<T> copy(rows * stride);
-  for (int64_t r = 0; r < rows; ++r) std::copy_n(values + r * columns, columns, copy.begin() + r * stride);
-  return copy;
-}
-
-// Adds rows of x (inputs) times a matrix (inputs, outputs), which has whole lanes, to one bias or to what y has.
+// Rows of inputs times weights in panels, added to rows, which may be one for all or the result itself.
 template <typename T>
 struct Product {
-  int64_t rows, inputs, outputs;
-  const T *x, *matrix;
-  const T* bias;  // zero if null
-  T* y;
-  bool add;
+  int64_t rows, inputs, width;
+  Rows<const T> input;
+  const T* panels;
+  Rows<const T> start;
+  Rows<T> out;
 };
-
-template <int rows, int vectors, typename T>
-BACKMAP_HD void multiply_tile(const Product<T>& p, int64_t row, int64_t column) {
-  constexpr int64_t lanes = lane_count<T>;
-  const T *x = p.x + row * p.inputs, *matrix = p.matrix + column;
-  T* y = p.y + row * p.outputs + column;
-  Lanes<T> sums[rows][vectors];
-  for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v)
-      sums[r][v] = p.bias != nullptr ? load_lanes(p.bias + column + v * lanes) : broadcast(T(0));
-  for (int64_t k = 0; k < p.inputs; ++k) {
-    Lanes<T> weights[vectors];
-    for (int v = 0; v < vectors; ++v) weights[v] = load_lanes(matrix + k * p.outputs + v * lanes);
-    for (int r = 0; r < rows; ++r) {
-      const Lanes<T> value = broadcast(x[r * p.inputs + k]);
-      for (int v = 0; v < vectors; ++v) sums[r][v] += value * weights[v];
-    }
-  }
-  for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) {
-      T* to = y + r * p.outputs + v * lanes;
-      store_lanes(to, p.add ? load_lanes(to) + sums[r][v] : sums[r][v]);
-    }
-}
-
-template <int vectors, typename T>
-BACKMAP_HD void multiply_columns(const Product<T>& p, int64_t column) {
-  int64_t row = 0;
-  for (; row + 6 <= p.rows; row += 6) multiply_tile<6, vectors>(p, row, column);
-  for (; row + 2 <= p.rows; row += 2) multiply_tile<2, vectors>(p, row, column);
-  for (; row < p.rows; ++row) multiply_tile<1, vectors>(p, row, column);
-}
 
 template <typename T>
 BACKMAP_HD void multiply_all(const Product<T>& p) {
-  constexpr int64_t lanes = lane_count<T>;
-  int64_t column = 0;
-  for (; column + 2 * lanes <= p.outputs; column += 2 * lanes) multiply_columns<2>(p, column);
-  if (column < p.outputs) multiply_columns<1>(p, column);
+  apply_layer(p.input, p.rows, p.inputs, p.panels, p.width, p.start, p.out);
 }
 
 BACKMAP_CLONES void multiply(const Product<float>& p) { multiply_all(p); }
 BACKMAP_CLONES void multiply(const Product<double>& p) { multiply_all(p); }
 
-// A dense layer: weights (outputs, inputs), as they are stored, and transposed.
+// A dense layer: weights (outputs, inputs) in panels, and transposed.
 template <typename T>
 class Layer {
  public:
   Layer(const T* weights, const T* bias, int64_t outputs, int64_t inputs)
-      : inputs_(padded<T>(inputs)),
-        outputs_(padded<T>(outputs)),
-        forward_(inputs_ * outputs_),
-        backward_(outputs_ * inputs_),
-        bias_(outputs_) {
-    for (int64_t o = 0; o < outputs; ++o)
-      for (int64_t i = 0; i < inputs; ++i)
-        forward_[i * outputs_ + o] = backward_[o * inputs_ + i] = weights[o * inputs + i];
+      : inputs_(inputs),
+        outputs_(outputs),
+        forward_(panel_numbers(outputs, inputs)),
+        backward_(panel_numbers(inputs, outputs)),
+        bias_(padded(outputs)),
+        nothing_(padded(inputs)) {
+    for (int64_t o = 0; o < outputs; ++o) {
+      const T* row = weights + o * inputs;
+      T* to = forward_.data() + panel_offset(o, inputs);
+      for (int64_t i = 0; i < inputs; ++i) to[i * panel_width] = row[i];
+      for (int64_t i = 0; i < inputs; i += panel_width)
+        std::copy_n(row + i, std::min(panel_width, inputs - i),
+                    backward_.data() + panel_offset(i, outputs) + o * panel_width);
+    }
     if (bias != nullptr) std::copy_n(bias, outputs, bias_.begin());
   }
 
   // Rows x (inputs) to rows y (outputs).
-  void apply(int64_t rows, const T* x, T* y, bool add = false) const {
-    multiply({rows, inputs_, outputs_, x, forward_.data(), bias_.data(), y, add});
+  void apply(int64_t rows, const T* x, T* y) const { forward(rows, x, {bias_.data(), 0}, y); }
+
+  // The same, added to what y has.
+  void add(int64_t rows, const T* x, T* y) const {
+    const int64_t width = padded(outputs_);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t f = 0; f < outputs_; ++f) y[r * width + f] += bias_[f];
+    forward(rows, x, {y, width}, y);
   }
 
-  // Gradients by the outputs to gradients by the inputs.
+  // Gradients by the outputs to gradients by the inputs, or added to those that x has.
   void pull_back(int64_t rows, const T* y, T* x, bool add = false) const {
-    multiply({rows, outputs_, inputs_, y, backward_.data(), nullptr, x, add});
+    const int64_t width = padded(inputs_);
+    const Rows<const T> start = add ? Rows<const T>{x, width} : Rows<const T>{nothing_.data(), 0};
+    multiply(Product<T>{rows, outputs_, inputs_, {y, padded(outputs_)}, backward_.data(), start, {x, width}});
   }
 
  private:
+  void forward(int64_t rows, const T* x, Rows<const T> start, T* y) const {
+    multiply(Product<T>{rows, inputs_, outputs_, {x, padded(inputs_)}, forward_.data(), start, {y, padded(outputs_)}});
+  }
+
   int64_t inputs_, outputs_;
-  std::vector<T> forward_, backward_, bias_;
+  std::vector<T> forward_, backward_, bias_, nothing_;
 };
 
 // ---- Activation --------------------------------------------------------------------------------
@@ -245,8 +217,8 @@ struct Block {
 // The weights in the form that the loops read, for all threads.
 template <typename T>
 struct Network {
-  int64_t width, hidden;       // in whole lanes
-  std::vector<T> own_filters;  // only if filters do not fill whole lanes
+  int64_t width, hidden;       // in whole panels
+  std::vector<T> own_filters;  // only if filters do not fill whole panels
   std::vector<Block<T>> blocks;
   Layer<T> readout;
   std::vector<T> readout_weight;
@@ -254,8 +226,8 @@ struct Network {
   std::vector<T> first_incoming;  // (beads, width): the same in all frames
 
   explicit Network(const SchNetArguments<T>& args)
-      : width(padded<T>(args.width)),
-        hidden(padded<T>(args.hidden)),
+      : width(padded(args.width)),
+        hidden(padded(args.hidden)),
         readout(args.readout, args.readout_bias, args.hidden, args.width),
         readout_weight(padded_rows(args.readout_weight, 1, args.hidden)),
         feature(padded_rows(args.feature, args.beads, args.width)),
@@ -344,7 +316,7 @@ void pass_forward(const SchNetArguments<T>& args, const Network<T>& network, int
              gathered + f * of_frame);
     block.mixing.apply(rows, gathered, memory.activated.data());
     activate(memory.activated.data(), memory.slope[b].data(), rows * network.width);
-    block.outgoing.apply(rows, memory.activated.data(), memory.feature.data(), true);
+    block.outgoing.add(rows, memory.activated.data(), memory.feature.data());
   }
   network.readout.apply(rows, memory.feature.data(), memory.hidden.data());
   activate(memory.hidden.data(), memory.hidden_slope.data(), rows * network.hidden);

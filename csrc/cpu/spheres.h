@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/bounds.h"
 #include "core/periodic_box.h"
 #include "cpu/lanes.h"
 #include "cpu/smallest.h"
@@ -45,21 +46,17 @@ class Spheres {
     T* p = at(sphere);
     const Vec3<T> d = minimum_image(point - Vec3<T>{p[0], p[L], p[2 * L]}, box_);
     p[3 * L] = std::max(p[3 * L], norm(d));
-    farthest_ = std::max({farthest_, std::fabs(point.x), std::fabs(point.y), std::fabs(point.z)});
+    farthest_ = std::max(farthest_, farthest_coordinate(point));
   }
 
   // Lower bounds, for the spheres of one chunk, of the squared distance by `minimum_image` from the point to any point
-  // inside. That distance is never shorter than the true distance, and equal to it below `exact_length`. The bound is
-  // the triangle inequality: the distance to the centre, capped where it may be inexact, minus the radius.
+  // inside.
   BACKMAP_HD void measure(const Vec3<T>& point, int64_t which, T* squared) const {
-    const T reach = std::max({farthest_, std::fabs(point.x), std::fabs(point.y), std::fabs(point.z)});
-    const T rounding = std::min(32 * std::numeric_limits<T>::epsilon() * reach, std::numeric_limits<T>::max());
-    const Lanes<T> slack = broadcast(rounding), exact = broadcast(exact_length(box_)), none{};
+    const Lanes<T> rounding = broadcast(rounding_of_images(std::max(farthest_, farthest_coordinate(point)))),
+                   exact = broadcast(exact_length(box_));
     const T* p = numbers_.data() + 4 * chunk * which;
     for (int64_t sphere = 0; sphere < chunk; sphere += L, p += 4 * L) {
-      const Lanes<T> distance = distance_to(point, p);
-      Lanes<T> least = (distance < exact ? distance : exact) - load_lanes(p + 3 * L) - slack;
-      least = least > none ? least : none;
+      const Lanes<T> least = least_distance_to_sphere(distance_to(point, p), exact, load_lanes(p + 3 * L), rounding);
       store_lanes(squared + sphere, least * least);
     }
   }

@@ -41,6 +41,16 @@ __device__ T warp_sum(T value) {
   return value;
 }
 
+// Largest value of a warp; all lanes receive it.
+template <typename T>
+__device__ T warp_max(T value) {
+  for (int step = warp_size / 2; step > 0; step /= 2) {
+    const T other = __shfl_xor_sync(whole_warp, value, step);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
 // Sum over a block of whole warps in a fixed order; all threads receive it.
 template <typename T>
 __device__ T block_sum(T value) {
@@ -59,10 +69,7 @@ __device__ T block_sum(T value) {
 template <typename T>
 __device__ T block_max(T value) {
   __shared__ T of_warp[warp_size];
-  for (int step = warp_size / 2; step > 0; step /= 2) {
-    const T other = __shfl_xor_sync(whole_warp, value, step);
-    value = other > value ? other : value;
-  }
+  value = warp_max(value);
   __syncthreads();  // the array may still be read from the call before
   if (threadIdx.x % warp_size == 0) of_warp[threadIdx.x / warp_size] = value;
   __syncthreads();

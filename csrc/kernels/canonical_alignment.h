@@ -22,9 +22,10 @@ struct AlignmentArguments {
   const int64_t* exclude;  // (queries), shared by all frames
   const T* box;            // (3, 3), null for none
   int64_t box_stride;
-  T* local;        // out (queries, neighbours, slots, 3)
-  int64_t* index;  // out (queries, neighbours)
-  T* frame;        // out (queries, 4, 3)
+  T* local;         // out (queries, neighbours, slots, 3)
+  int64_t* index;   // out (queries, neighbours)
+  T* frame;         // out (queries, 4, 3)
+  void* workspace;  // CUDA only, alignment_workspace bytes
 };
 
 template <typename T>
@@ -62,6 +63,7 @@ struct PlacementBackwardArguments {
 };
 
 BACKMAP_LAUNCHERS(canonical_alignment, AlignmentArguments);
+BACKMAP_CUDA_WORKSPACE(alignment_workspace, int64_t /*batch*/, int64_t /*residues*/, int64_t /*queries*/);
 BACKMAP_LAUNCHERS(canonical_alignment_backward, AlignmentBackwardArguments);
 BACKMAP_LAUNCHERS(canonical_placement, PlacementArguments);
 BACKMAP_LAUNCHERS(canonical_placement_backward, PlacementBackwardArguments);

@@ -60,11 +60,14 @@ Tensors3 canonical_alignment(const Tensor& atoms, const Tensor& present, const T
                box_ = contiguous_or_undefined(box);
   with_scalar_of(atoms, [&](auto scalar) {
     using T = decltype(scalar);
+    const int64_t batch = frame_count(atoms, 3), residues = atoms.size(-3), queries = query.size(-2);
+    const Tensor workspace =
+        cuda_workspace(atoms, [&] { return cuda::alignment_workspace<T>(batch, residues, queries); });
     const AlignmentArguments<T> args{
-        .batch = frame_count(atoms, 3),
-        .residues = atoms.size(-3),
+        .batch = batch,
+        .residues = residues,
         .slots = atoms.size(-2),
-        .queries = query.size(-2),
+        .queries = queries,
         .neighbours = index.size(-1),
         .rule = FrameRule(frame_rule),
         .atoms = atoms_.const_data_ptr<T>(),
@@ -80,6 +83,7 @@ Tensors3 canonical_alignment(const Tensor& atoms, const Tensor& present, const T
         .local = local.mutable_data_ptr<T>(),
         .index = index.mutable_data_ptr<int64_t>(),
         .frame = frame.mutable_data_ptr<T>(),
+        .workspace = workspace.mutable_data_ptr(),
     };
     launch(atoms, [&] { cpu::canonical_alignment(args); }, [&](void* s) { cuda::canonical_alignment(args, s); });
   });

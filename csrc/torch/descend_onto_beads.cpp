@@ -4,7 +4,7 @@
 #include <numeric>
 #include <vector>
 
-#include "torch/checks.h"
+#include "torch/bonded_checks.h"
 #include "torch/launch.h"
 #include "torch/register.h"
 
@@ -18,7 +18,8 @@ Tensors2 empty_descend_onto_beads(const Tensor& atoms, const Tensor& before, con
                                   const Tensor& volume, const Tensor& volume_stiffness, const Tensor& links,
                                   const Tensor& link_length, const Tensor& link_stiffness, const Tensor& parts,
                                   const Tensor& weight, const Tensor& pull, const Tensor& beads, const Tensor& share,
-                                  int64_t steps, double step_size, double momentum, double largest_step) {
+                                  int64_t steps, double step_size, double momentum, double largest_step,
+                                  const std::optional<Tensor>& places) {
   const char* op = "descend_onto_beads";
   const Argument first{op, "atoms", atoms};
   is_floating(first);
@@ -60,6 +61,12 @@ Tensors2 empty_descend_onto_beads(const Tensor& atoms, const Tensor& before, con
   const auto n_beads = beads.sym_size(-2);
   values(all_beads, join(batch, {n_beads, 3}));
   values({op, "share", share}, join(batch, {n_beads}));
+  if (places) {
+    const auto n_atoms = atoms.sym_size(-2);
+    const Argument all_places{op, "places", *places};
+    goes_with(all_places, first, at::kLong);
+    has_shape(all_places, Sizes{3 * (n_atoms + 1) + n_beads + 1 + 2 * n_springs + 4 * n_centres + 2 * n_parts});
+  }
   constexpr int64_t most_steps = 100000;
   TORCH_CHECK_VALUE(0 <= steps && steps <= most_steps, op, ": steps must lie in [0, ", most_steps, "], got ", steps);
   TORCH_CHECK_VALUE(step_size > 0 && std::isfinite(step_size), op, ": step_size must be finite and more than 0, got ",
@@ -82,6 +89,20 @@ class Grouped {
     }
   }
 
+  // From what the caller prepared: starts, and `n` places. Values out of range are refused on the CPU; on CUDA they are
+  // replaced by the nearest in range, without waiting for them.
+  Grouped(const Argument& prepared, int64_t n_items, int64_t n) {
+    start_ = prepared.tensor.slice(0, 0, n_items + 1);
+    order_ = prepared.tensor.slice(0, n_items + 1, n_items + 1 + n);
+    if (prepared.tensor.is_cpu()) {
+      check_row_starts({prepared.op, prepared.name, start_}, {prepared.op, "places of a list", order_});
+      check_range({prepared.op, prepared.name, order_}, n);
+    } else {
+      start_ = start_.clamp(0, n);
+      order_ = order_.clamp(0, n - 1);
+    }
+  }
+
   PlacesByItem places() const { return {start_.const_data_ptr<int64_t>(), order_.const_data_ptr<int64_t>()}; }
 
  private:
@@ -100,16 +121,39 @@ class Grouped {
   Tensor order_, start_;
 };
 
+// The places of all lists by atom, and those of parts also by bead.
+struct AllGrouped {
+  Grouped ends, corners, of_atom, of_bead;
+};
+
+AllGrouped group(const Tensor& springs, const Tensor& centres, const Tensor& parts, int64_t n_atoms, int64_t n_beads) {
+  return {{springs, n_atoms}, {centres, n_atoms}, {parts.select(1, 1), n_atoms}, {parts.select(1, 0), n_beads}};
+}
+
+// The same from one array that the caller prepared, in this order.
+AllGrouped take_groups(const Argument& places, int64_t n_springs, int64_t n_centres, int64_t n_parts, int64_t n_atoms,
+                       int64_t n_beads) {
+  const Tensor all = places.tensor.contiguous();
+  int64_t taken = 0;
+  const auto next = [&](int64_t n_items, int64_t n) {
+    const int64_t begin = taken;
+    taken += n_items + 1 + n;
+    return Grouped({places.op, places.name, all.slice(0, begin, taken)}, n_items, n);
+  };
+  return {next(n_atoms, 2 * n_springs), next(n_atoms, 4 * n_centres), next(n_atoms, n_parts), next(n_beads, n_parts)};
+}
+
 Tensors2 descend_onto_beads(const Tensor& atoms, const Tensor& before, const Tensor& slope, const Tensor& springs,
                             const Tensor& spring_length, const Tensor& spring_stiffness, const Tensor& centres,
                             const Tensor& volume, const Tensor& volume_stiffness, const Tensor& links,
                             const Tensor& link_length, const Tensor& link_stiffness, const Tensor& parts,
                             const Tensor& weight, const Tensor& pull, const Tensor& beads, const Tensor& share,
-                            int64_t steps, double step_size, double momentum, double largest_step) {
+                            int64_t steps, double step_size, double momentum, double largest_step,
+                            const std::optional<Tensor>& places) {
   const char* op = "descend_onto_beads";
   const auto [place, last] = empty_descend_onto_beads(
       atoms, before, slope, springs, spring_length, spring_stiffness, centres, volume, volume_stiffness, links,
-      link_length, link_stiffness, parts, weight, pull, beads, share, steps, step_size, momentum, largest_step);
+      link_length, link_stiffness, parts, weight, pull, beads, share, steps, step_size, momentum, largest_step, places);
   const int64_t batch = frame_count(atoms, 2), n_atoms = atoms.size(-2), n_beads = beads.size(-2);
   check_range({op, "springs", springs}, n_atoms);
   check_range({op, "centres", centres}, n_atoms);
@@ -125,8 +169,9 @@ Tensors2 descend_onto_beads(const Tensor& atoms, const Tensor& before, const Ten
                link_length_ = link_length.contiguous(), link_stiffness_ = link_stiffness.contiguous(),
                parts_ = parts.contiguous(), weight_ = weight.contiguous(), pull_ = pull.contiguous(),
                beads_ = beads.contiguous(), share_ = share.contiguous(), place_ = place, last_ = last;
-  const Grouped ends(springs_, n_atoms), corners(centres_, n_atoms), of_atom(parts_.select(1, 1), n_atoms),
-      of_bead(parts_.select(1, 0), n_beads);
+  const AllGrouped grouped =
+      places ? take_groups({op, "places", *places}, springs.size(0), centres.size(0), parts.size(0), n_atoms, n_beads)
+             : group(springs_, centres_, parts_, n_atoms, n_beads);
   with_scalar_of(atoms, [&](auto scalar) {
     using T = decltype(scalar);
     const Tensor workspace = cuda_workspace(atoms, [&] { return cuda::descent_workspace<T>(batch, n_atoms, n_beads); });
@@ -155,10 +200,10 @@ Tensors2 descend_onto_beads(const Tensor& atoms, const Tensor& before, const Ten
         .pull = pull_.const_data_ptr<T>(),
         .bead = beads_.const_data_ptr<T>(),
         .share = share_.const_data_ptr<T>(),
-        .ends_of_atom = ends.places(),
-        .corners_of_atom = corners.places(),
-        .parts_of_atom = of_atom.places(),
-        .parts_of_bead = of_bead.places(),
+        .ends_of_atom = grouped.ends.places(),
+        .corners_of_atom = grouped.corners.places(),
+        .parts_of_atom = grouped.of_atom.places(),
+        .parts_of_bead = grouped.of_bead.places(),
         .workspace = static_cast<char*>(workspace.mutable_data_ptr()),
         .place = place_.mutable_data_ptr<T>(),
         .before = last_.mutable_data_ptr<T>(),
@@ -176,7 +221,7 @@ TORCH_LIBRARY_FRAGMENT(backmap, m) {
       "descend_onto_beads(Tensor atoms, Tensor before, Tensor slope, Tensor springs, Tensor spring_length, "
       "Tensor spring_stiffness, Tensor centres, Tensor volume, Tensor volume_stiffness, Tensor links, "
       "Tensor link_length, Tensor link_stiffness, Tensor parts, Tensor weight, Tensor pull, Tensor beads, "
-      "Tensor share, int steps, float step_size, float momentum, float largest_step) "
+      "Tensor share, int steps, float step_size, float momentum, float largest_step, Tensor? places=None) "
       "-> (Tensor atoms_after, Tensor atoms_before)");
 }
 

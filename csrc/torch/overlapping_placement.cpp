@@ -1,6 +1,6 @@
 // Placement with overlaps: from tensors to launchers, and gradients.
 #include "kernels/overlapping_placement.h"
-#include "torch/checks.h"
+#include "torch/bonded_checks.h"
 #include "torch/launch.h"
 #include "torch/register.h"
 
@@ -28,14 +28,6 @@ void check_placement(const Argument& first, const Tensor& frame, const Tensor& l
   has_shape({op, "target", target}, {queries, slots});
 }
 
-// Only if reading the values needs no synchronisation; CUDA treats a target out of range as -1.
-void check_target_range(const Tensor& target, int64_t atoms) {
-  if (!target.is_cpu() || target.numel() == 0) return;
-  const int64_t lowest = target.min().item<int64_t>(), highest = target.max().item<int64_t>();
-  TORCH_CHECK_VALUE(lowest >= -1 && highest < atoms, "overlapping_placement: target must lie in [-1, ", atoms,
-                    ") (residues * atoms), got ", lowest < -1 ? lowest : highest);
-}
-
 Tensor empty_overlapping_placement(const Tensor& atoms, const Tensor& frame, const Tensor& local,
                                    const Tensor& target) {
   check_placement({"overlapping_placement", "atoms", atoms}, frame, local, target);
@@ -45,7 +37,7 @@ Tensor empty_overlapping_placement(const Tensor& atoms, const Tensor& frame, con
 Tensor overlapping_placement(const Tensor& atoms, const Tensor& frame, const Tensor& local, const Tensor& target) {
   Tensor placed = empty_overlapping_placement(atoms, frame, local, target);
   const int64_t atoms_of_frame = atoms.size(-3) * atoms.size(-2);
-  check_target_range(target, atoms_of_frame);
+  check_atom_range({"overlapping_placement", "target", target}, atoms_of_frame, -1);
   const Tensor atoms_ = atoms.contiguous(), frame_ = frame.contiguous(), local_ = local.contiguous(),
                target_ = target.contiguous();
   const Tensor winner = at::empty({atoms_of_frame}, target.options());

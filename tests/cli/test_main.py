@@ -7,8 +7,11 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import backmap
+from backmap import _native
+from backmap.cli import info
 from backmap.cli import main as command
 from backmap.errors import InputError, InputWarning
 from backmap.models.shipped import ShippedModel
@@ -86,7 +89,52 @@ def test_only_warnings_about_the_input_are_shown(verb, capsys):
 def test_info(capsys):
     assert command.main(["info"]) == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in ("python", "torch", "native", "cuda", "threads"))
+    assert all(name in text for name in ("python", "torch", "native", "cuda", "processors"))
+    assert f"compiler {_native.build_description()['compiler']}" in text
+
+
+class Driver:
+    """Stands for the driver of CUDA; returns 0 where that does."""
+
+    def __init__(self, names, status=0):
+        self.names, self.status = names, status
+
+    def cuInit(self, flags):  # noqa: N802
+        return self.status
+
+    def cuDeviceGetCount(self, count):  # noqa: N802
+        count._obj.value = len(self.names)
+        return 0
+
+    def cuDeviceGetName(self, name, length, index):  # noqa: N802
+        name.value = self.names[index][: length - 1]
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "with_cuda", "expected"),
+    [
+        (Driver([b"NVIDIA A", b"NVIDIA B"]), True, "NVIDIA A, NVIDIA B"),
+        (Driver([b"NVIDIA A"]), False, "NVIDIA A (this PyTorch was built without CUDA and does not use it)"),
+        (Driver([]), True, "no device"),
+        (Driver([b"NVIDIA A"], status=100), True, "no device"),
+    ],
+)
+def test_info_names_gpus(driver, with_cuda, expected, monkeypatch, capsys):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: driver)
+    monkeypatch.setattr("backmap.cli.info._torch_uses_cuda", lambda: with_cuda)
+    assert command.main(["info"]) == 0
+    assert f"cuda         {expected}\n" in capsys.readouterr().out
+
+
+def test_info_knows_whether_torch_uses_cuda():
+    assert info._torch_uses_cuda() == (torch.version.cuda is not None)
+
+
+def test_info_without_a_library_that_fits(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "1.0.0")
+    assert command.main(["info"]) == 0
+    assert "native       missing: backmap was built with PyTorch" in capsys.readouterr().out
 
 
 def test_models(monkeypatch, capsys, tmp_path):

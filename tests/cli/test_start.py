@@ -21,6 +21,7 @@ WITHOUT_INPUT = [
     ["--help"],
     ["--version"],
     *([verb, "--help"] for verb in VERBS),
+    ["info"],
     ["models"],
     ["models", "protein"],
     ["models", "nonsense"],

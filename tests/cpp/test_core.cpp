@@ -12,11 +12,13 @@
 #include "core/activation.h"
 #include "core/bead_prior.h"
 #include "core/bounding_sphere.h"
+#include "core/bounds.h"
 #include "core/c_alpha_dynamics.h"
 #include "core/cell_hash.h"
 #include "core/density_moments.h"
 #include "core/exponential.h"
 #include "core/gaussian_density.h"
+#include "core/halving.h"
 #include "core/implicit_solvent.h"
 #include "core/joint_penalty.h"
 #include "core/local_frame.h"
@@ -994,8 +996,64 @@ void test_joints() {
   check(strain_energy(own.data(), 5, wave.data(), 1, 0) == T(0.5), "one strain");
 }
 
+// Bounds of a group never exceed the computed distance to a point of it, and are tight for points at its corners.
+template <typename T>
+void test_bounds() {
+  Random random(11);
+  for (const double width : {0.0, 2.0, 9.0})
+    for (int group = 0; group < 50; ++group) {
+      const auto vectors = random_boxes<T>(random, 1, width > 0 ? width : 1);
+      const PeriodicBox<T> box = box_of_frame(width > 0 ? vectors.data() : nullptr, 9, 0);
+      const auto numbers = random.uniforms<T>(3 * 20, -0.5, 0.5), centre = random.uniforms<T>(3, -20, 20);
+      Bounds<T> bounds{};
+      if (box.exists) bounds.centre = moved_into_box(load(centre.data()), box);
+      T reach = norm(box.a) + norm(box.b) + norm(box.c);
+      std::vector<Vec3<T>> points;
+      for (int n = 0; n < 20; ++n) {
+        points.push_back(load(centre.data()) + load(numbers.data() + 3 * n));
+        const Vec3<T> away = minimum_image(points[n] - bounds.centre, box);
+        bounds.extent.include(away);
+        bounds.radius = std::max(bounds.radius, norm(away));
+        reach = std::max(reach, farthest_coordinate(points[n]));
+      }
+      bounds.rounding = rounding_of_images(reach);
+      for (int q = 0; q < 50; ++q) {
+        const auto near = random.uniforms<T>(3, -3, 3);
+        const Vec3<T> query = q < 20 ? points[q] : load(centre.data()) + load(near.data());
+        T least = infinite<T>;
+        for (const Vec3<T>& p : points) {
+          const Vec3<T> d = minimum_image(p - query, box);
+          least = std::min(least, dot(d, d));
+        }
+        const T bound = least_squared_distance(query, bounds, box, rounding_of_images(farthest_coordinate(query)));
+        check(bound <= least, "bounds: not above the least distance");
+        check(q >= 20 || bound == 0, "bounds: zero for a point of the group");
+      }
+    }
+  const Extent<T> line{{T(0), T(0), T(0)}, {T(0), T(0), T(2)}};
+  check(squared_distance_to_box(Vec3<T>{3, 4, 1}, line) == T(25), "bounds: distance to a box");
+}
+
+// Halvings order points along the longest sides first, and every point has a cell.
+template <typename T>
+void test_halvings() {
+  check(halvings_for(1) == 0 && halvings_for(2) == 1 && halvings_for(1025) == 11, "halvings: number");
+  const HalvedBox<T> halved{PeriodicBox<T>{}, {0, 0, 0}, {1, 4, 1}, 3};
+  check(cell_of(Vec3<T>{T(0.2), T(0.5), T(0.2)}, halved) == 0, "halvings: first cell");
+  check(cell_of(Vec3<T>{T(0.2), T(1.5), T(0.2)}, halved) == 2, "halvings: second quarter of the longest side");
+  check(cell_of(Vec3<T>{T(0.8), T(3.5), T(0.8)}, halved) == 7, "halvings: last cell");
+  const T odd[] = {not_a_number<T>, infinite<T>, -infinite<T>, std::numeric_limits<T>::max(), T(-5)};
+  for (const T value : odd)
+    for (const T size : odd) {
+      const int64_t cell = cell_of(Vec3<T>{value, 1, value}, HalvedBox<T>{{}, {0, 0, 0}, {size, 4, 1}, 10});
+      check(0 <= cell && cell < 1024, "halvings: a cell of any point");
+    }
+}
+
 template <typename T>
 void test_all() {
+  test_bounds<T>();
+  test_halvings<T>();
   test_vec3<T>();
   test_frames<T>();
   test_pair_terms<T>();

@@ -70,12 +70,15 @@ void test_alignment(int64_t batch, int64_t residues, int64_t slots, int64_t quer
     std::vector<T> local, frame;
     std::vector<int64_t> index;
   };
+  std::vector<char> workspace(cuda::alignment_workspace<T>(batch, residues, queries));
   const auto run = [&](auto&& launch) {
     Result r{std::vector<T>(batch * queries * neighbours * slots * 3, T(9)), std::vector<T>(batch * queries * 12, T(9)),
              std::vector<int64_t>(batch * queries * neighbours, 9)};
-    launch(AlignmentArguments<T>{batch, residues, slots, queries, neighbours, rule, atoms.data(), present.data(),
-                                 atoms_of_frame, selectable.data(), 0, query.data(), triangle.data(), exclude.data(),
-                                 width > 0 ? box.data() : nullptr, 9, r.local.data(), r.index.data(), r.frame.data()});
+    launch(
+        AlignmentArguments<T>{batch, residues,       slots,           queries,        neighbours,
+                              rule,  atoms.data(),   present.data(),  atoms_of_frame, selectable.data(),
+                              0,     query.data(),   triangle.data(), exclude.data(), width > 0 ? box.data() : nullptr,
+                              9,     r.local.data(), r.index.data(),  r.frame.data(), workspace.data()});
     return r;
   };
   const Result c = run([](const auto& a) { cpu::canonical_alignment(a); });
@@ -1183,16 +1186,22 @@ template <typename T>
 void test_all() {
   for (const FrameRule rule : {FrameRule::GramSchmidt, FrameRule::Isosceles}) {
     test_alignment<T>(2, 200, 3, 3, 12, rule);
-    test_alignment<T>(1, 1200, 3, 40, 20, rule);     // sorted on the CPU; partly measured twice on CUDA
-    test_alignment<T>(2, 1200, 3, 33, 20, rule, 9);  // the same, less dense
-    test_alignment<T>(1, 1500, 2, 2, 500, rule);     // in three rounds on CUDA
-    test_alignment<T>(1, 900, 2, 2, 10, rule, 0);    // all atoms in one place
-    test_alignment<T>(3, 6, 4, 3, 9, rule);          // more neighbours than residues
+    test_alignment<T>(1, 1200, 3, 40, 20, rule);      // sorted
+    test_alignment<T>(2, 1200, 3, 33, 20, rule, 9);   // the same, less dense
+    test_alignment<T>(1, 1200, 3, 5, 20, rule);       // a scan, partly measured twice on CUDA
+    test_alignment<T>(1, 1500, 2, 2, 500, rule);      // the same in three rounds
+    test_alignment<T>(1, 1030, 1, 32, 300, rule);     // sorted, in two rounds
+    test_alignment<T>(1, 2500, 1, 32, 24, rule, 12);  // several regions
+    test_alignment<T>(1, 1030, 1, 32, 10, rule, 0);   // all atoms in one place
+    test_alignment<T>(1, 900, 2, 2, 10, rule, 0);     // all atoms in one place
+    test_alignment<T>(3, 6, 4, 3, 9, rule);           // more neighbours than residues
     test_alignment<T>(2, 40, 3, 5, 1, rule);
     test_alignment<T>(1, 1, 1, 1, 1, rule);
     test_alignment<T>(1, 0, 2, 2, 3, rule);
     test_alignment<T>(2, 200, 3, 3, 12, rule, 3, 2.1);
     test_alignment<T>(2, 1200, 3, 40, 20, rule, 9, 5.3);
+    test_alignment<T>(2, 2500, 1, 32, 24, rule, 40, 12);
+    test_alignment<T>(1, 1030, 1, 32, 12, rule, 9, 0.4);  // no distance is sure to be the shortest
     test_alignment<T>(0, 5, 2, 2, 3, rule);
   }
   test_placement<T>(5, 14);

@@ -22,7 +22,7 @@ from backmap.io import (
     sample_paths,
     write_manifest,
 )
-from backmap.io.formats.structure_records import hybrid_36, pdb_template
+from backmap.io.formats.structure_records import hybrid_36, pdb_templates
 from tests.proteins import only_c_alphas
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")
@@ -117,7 +117,9 @@ def test_hybrid_36(number, width, text):
 def test_more_atoms_than_serial_numbers():
     topology = Topology.from_sequences("G" * 26_000)
     mask = topology.atom_mask
-    text = pdb_template(AtomList.of_protein(topology, mask)) % tuple(np.zeros(3 * mask.sum()))
+    pieces = list(pdb_templates(AtomList.of_protein(topology, mask)))
+    assert len(pieces) > 1 and sum(piece.n_atoms for piece in pieces) == mask.sum()
+    text = "".join(piece.text for piece in pieces) % tuple(np.zeros(3 * mask.sum()))
     structure = gemmi.read_pdb_string(text)
     last = structure[0][0][-1]
     assert last.seqid.num == 26_000

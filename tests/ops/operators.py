@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backmap.ops import in_panels  # registers the operators
+from backmap.ops import descent_places, in_panels  # registers the operators
 
 Arguments = dict[str, Any]
 """Values by the names in the schema, in its order."""
@@ -537,8 +537,14 @@ def descent(batch, dtype, atoms, springs, centres, links, beads, parts) -> Argum
     }
 
 
+def descent_with_places(batch, dtype, atoms, springs, centres, links, beads, parts) -> Arguments:
+    given = descent(batch, dtype, atoms, springs, centres, links, beads, parts)
+    lists = given["springs"], given["centres"], given["parts"]
+    return {**given, "places": descent_places(*lists, atoms, beads)}
+
+
 DESCENT_LISTS = frozenset(
-    {"springs", "spring_stiffness", "centres", "volume_stiffness", "parts", "weight", "pull"}
+    {"springs", "spring_stiffness", "centres", "volume_stiffness", "parts", "weight", "pull", "places"}
 )
 
 
@@ -1037,23 +1043,30 @@ OPERATORS = [
         shared=frozenset({"weight", "bias"}),
         free={"waves": (-2,)},
     ),
-    Operator(
-        "descend_onto_beads",
-        descent,
-        {"atoms": 1, "springs": 0, "centres": 0, "links": 0, "beads": 1, "parts": 0},
-        shared=DESCENT_LISTS,
-        bad_values={
-            "steps": (-1, 100001),
-            "step_size": (0.0, -1.0, NAN),
-            "momentum": (-0.1, 1.0, NAN),
-            "largest_step": (0.0, NAN, INFINITE),
-        },
-        index_ranges={
-            "springs": lambda arguments: range(arguments["atoms"].shape[-2]),
-            "centres": lambda arguments: range(arguments["atoms"].shape[-2]),
-            "links": lambda arguments: range(-1, arguments["atoms"].shape[-2]),
-        },
-        bad_contents={"parts": lambda parts: [parts - 10**6, parts + 10**6]},
+    *(
+        Operator(
+            "descend_onto_beads",
+            make,
+            {"atoms": 1, "springs": 0, "centres": 0, "links": 0, "beads": 1, "parts": 0},
+            shared=DESCENT_LISTS,
+            bad_values={
+                "steps": (-1, 100001),
+                "step_size": (0.0, -1.0, NAN),
+                "momentum": (-0.1, 1.0, NAN),
+                "largest_step": (0.0, NAN, INFINITE),
+            },
+            index_ranges={
+                "springs": lambda arguments: range(arguments["atoms"].shape[-2]),
+                "centres": lambda arguments: range(arguments["atoms"].shape[-2]),
+                "links": lambda arguments: range(-1, arguments["atoms"].shape[-2]),
+            },
+            bad_contents={
+                "parts": lambda parts: [parts - 10**6, parts + 10**6],
+                "places": lambda places: [places - 10**6, places + 10**6],
+            },
+            variant=variant,
+        )
+        for make, variant in ((descent, ""), (descent_with_places, " with places"))
     ),
     Operator(
         "joint_penalty",

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from backmap.ops import descend_onto_beads, reference
+from backmap.ops import descend_onto_beads, descent_places, reference
 
 from .operators import descent
 
@@ -134,6 +134,34 @@ def test_no_atom_moves_farther_than_the_largest_step():
     after, before = operator(**args)
     assert torch.equal(before, args["atoms"])
     assert (after - before).norm(dim=-1).max() < 1.0001e-4
+
+
+@pytest.mark.parametrize("sizes", [{}, {"springs": 0, "parts": 0}, {"batch": (0,)}], ids=str)
+def test_places_prepared_once_give_the_same(sizes):
+    args = arguments(dtype=torch.float32, **sizes)
+    atoms, beads = args["atoms"].shape[-2], args["beads"].shape[-2]
+    places = descent_places(args["springs"], args["centres"], args["parts"], atoms, beads)
+    for found, expected in zip(operator(**args, places=places), operator(**args), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda places: places[1:], "places must have shape"),
+        (lambda places: places.flip(0), "places must ascend from 0"),
+        (
+            lambda places: places.where(torch.arange(len(places)) != 21, 60),
+            r"places must lie in \[0, 60\), got 60",
+        ),
+        (lambda places: places.int(), "places must have dtype"),
+    ],
+)
+def test_places_of_other_lists_are_refused(change, message):
+    args = arguments()
+    places = descent_places(args["springs"], args["centres"], args["parts"], 20, 5)
+    with pytest.raises((TypeError, ValueError), match=f"descend_onto_beads: {message}"):
+        operator(**args, places=change(places))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backmap.io import AtomList
-from backmap.io.formats.structure_records import pdb_template
+from backmap.io.formats.structure_records import pdb_templates
 from backmap.postprocessing import Hydrogens
 from backmap.postprocessing.program_names import PROGRAMS, named_for
 
@@ -26,7 +26,8 @@ def whole(protein) -> Protein:
 
 
 def write(path: Path, atoms: AtomList, frame: np.ndarray) -> Path:
-    path.write_text(pdb_template(atoms) % tuple((10 * frame).ravel()) + "END\n")
+    (piece,) = pdb_templates(atoms)
+    path.write_text(piece.text % tuple((10 * frame).ravel()) + "END\n")
     return path
 
 

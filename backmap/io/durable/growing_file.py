@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -129,12 +130,16 @@ class GrowingFile:
         first = self._first_model + self.length.n_frames
         frames = replace(frames, numbers=np.arange(first, first + len(frames)))
         begin = b"" if self.length.n_frames or self._is_part else self._encoder.begin(frames[:1])
-        self._add(begin + self._encoder.encode(frames), len(frames))
+        self._add(chain([begin], self._encoder.encode(frames)), len(frames))
 
-    def _add(self, data: bytes, frames: int) -> None:
+    def _add(self, pieces: Iterable[bytes], frames: int) -> None:
+        """Append the pieces of frames; the length grows once all are written."""
+        length = self.length
         with explain_writing(self.final), self.path.open("ab") as file:
-            file.write(data)
-        self.length = self.length.grown(data, frames)
+            for data in pieces:
+                file.write(data)
+                length = length.grown(data)
+        self.length = length.grown(b"", frames)
 
     def synchronise(self) -> Length:
         """Wait until everything that was added is on disk."""

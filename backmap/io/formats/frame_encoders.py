@@ -7,14 +7,13 @@ the same numbers, and are converted once all frames are written; text is gzipped
 
 from __future__ import annotations
 
-import functools
 import gzip
 import os
 import re
 import shutil
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -47,14 +46,16 @@ from .gro_file import GRO_BOX_ORDER
 from .structure_file import ANGSTROM_PER_NM
 from .structure_records import (
     MMCIF_HEADER,
-    gro_template,
+    Template,
+    gro_templates,
     mmcif_links,
-    mmcif_template,
+    mmcif_templates,
     pdb_closing_bonds,
     pdb_disulfides,
-    pdb_template,
+    pdb_templates,
     require_plain_names,
     require_words,
+    templates,
     too_long_for_gro,
     too_long_for_pdb,
 )
@@ -81,8 +82,11 @@ class FrameEncoder(Protocol):
     def begin(self, frames: Frames) -> bytes:
         """Return the bytes that precede the first of these frames."""
 
-    def encode(self, frames: Frames) -> bytes:
-        """Return the bytes of the frames; a file may be encoded in pieces of any size."""
+    def encode(self, frames: Frames) -> Iterable[bytes]:
+        """Return the bytes of the frames, one after another; a file may be encoded in pieces of any size.
+
+        Frames that do not fit are refused before any bytes are made.
+        """
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
         """Turn a growing file with the given number of frames into the output; it may be consumed."""
@@ -148,7 +152,7 @@ class PdbEncoder(_TextEncoder):
         too_long = too_long_for_pdb(atoms)
         if too_long:
             raise InputError(f"{final}: {too_long} is too long for a PDB file; write mmCIF (.cif) instead")
-        self._atoms, self._template = atoms, functools.cache(partial(pdb_template, atoms))
+        self._atoms = atoms
 
     def begin(self, frames: Frames) -> bytes:
         """Return the bonds that need a record, and the box, of the first frame."""
@@ -157,20 +161,25 @@ class PdbEncoder(_TextEncoder):
         bonds += pdb_closing_bonds(self._atoms, closing_bonds_of_frame(self._atoms, first))
         return f"{bonds}{self._cell(frames)}".encode()
 
-    def encode(self, frames: Frames) -> bytes:
+    def encode(self, frames: Frames) -> Iterable[bytes]:
         """Return one MODEL per frame."""
-        angstrom = np.asarray(frames.coordinates, dtype=np.float64) * ANGSTROM_PER_NM
         _require_finite(frames, self._final)
         low, high = _PDB_RANGE_ANGSTROM
-        if angstrom.size and not (low <= angstrom.min() and angstrom.max() <= high):
+        ends = [float(end(frames.coordinates, initial=0.0)) * ANGSTROM_PER_NM for end in (np.min, np.max)]
+        if not (low <= ends[0] and ends[1] <= high):
             raise InputError(
                 f"{self._final}: coordinates outside {low:.0f} to {high:.0f} Angstrom do not fit into a "
                 "PDB file; write mmCIF (.cif) or HDF5 (.h5), or move the structure to the origin"
             )
-        template = self._template(frames.b_factors is not None)
-        models = zip(_numbers_of(frames), _with_b_factors(angstrom, frames), strict=True)
-        texts = (f"MODEL {n + 1:>8}\n{template % tuple(frame.ravel())}ENDMDL\n" for n, frame in models)
-        return "".join(texts).encode()
+        return self._models(frames)
+
+    def _models(self, frames: Frames) -> Iterator[bytes]:
+        """Write one MODEL per frame, in pieces."""
+        for index, number in enumerate(_numbers_of(frames)):
+            yield f"MODEL {number + 1:>8}\n".encode()
+            pieces = templates(pdb_templates, self._atoms, frames.b_factors is not None)
+            yield from _filled(pieces, _angstrom_with_b_factors(frames, index))
+            yield b"ENDMDL\n"
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
         """Close the file, removing the records around a single model."""
@@ -198,9 +207,8 @@ class PdbEncoder(_TextEncoder):
     def _without_model(self, growing: Path) -> Path:
         """Write the single model of a file to another file, without the records around it."""
         alone = growing.with_name(growing.name + ".alone")
-        with explain_writing(self._final):
-            lines = growing.read_bytes().splitlines(keepends=True)
-            alone.write_bytes(b"".join(line for line in lines if not line.startswith((b"MODEL", b"ENDMDL"))))
+        with explain_writing(self._final), growing.open("rb") as lines, alone.open("wb") as kept:
+            kept.writelines(line for line in lines if not line.startswith((b"MODEL", b"ENDMDL")))
         return alone
 
 
@@ -210,7 +218,7 @@ class MmcifEncoder(_TextEncoder):
     def __init__(self, final: Path, atoms: AtomList) -> None:
         super().__init__(final, atoms)
         require_words(atoms, final)
-        self._atoms, self._template = atoms, functools.cache(partial(mmcif_template, atoms))
+        self._atoms = atoms
         self._name = _NOT_IN_BLOCK_NAMES.sub("_", stem_of(final)) or "backmap"
 
     def begin(self, frames: Frames) -> bytes:
@@ -225,17 +233,18 @@ class MmcifEncoder(_TextEncoder):
         )
         return f"data_{self._name}\n#\n{cell}{bonds}{MMCIF_HEADER}".encode()
 
-    def encode(self, frames: Frames) -> bytes:
+    def encode(self, frames: Frames) -> Iterable[bytes]:
         """Return one row per atom."""
         _require_finite(frames, self._final)
-        texts = []
-        template = self._template(frames.b_factors is not None)
-        angstrom = np.asarray(frames.coordinates, dtype=np.float64) * ANGSTROM_PER_NM
-        for number, frame in zip(_numbers_of(frames), _with_b_factors(angstrom, frames), strict=True):
+        return self._rows(frames)
+
+    def _rows(self, frames: Frames) -> Iterator[bytes]:
+        """Write one row per atom, in pieces."""
+        for index, number in enumerate(_numbers_of(frames)):
+            frame = _angstrom_with_b_factors(frames, index)
             ids = np.arange(1, len(frame) + 1) + number * len(frame)
             fields = np.column_stack([ids, frame, np.full(len(frame), number + 1)])
-            texts.append(template % tuple(fields.ravel()))
-        return "".join(texts).encode()
+            yield from _filled(templates(mmcif_templates, self._atoms, frames.b_factors is not None), fields)
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
         """Close the table."""
@@ -250,16 +259,16 @@ class GroEncoder(_TextEncoder):
         too_long = too_long_for_gro(atoms)
         if too_long:
             raise InputError(f"{final}: {too_long} does not fit into a GRO file; write mmCIF (.cif) instead")
-        self._template = gro_template(atoms)
+        self._atoms = atoms
 
     def begin(self, frames: Frames) -> bytes:
         """Nothing."""
         return b""
 
-    def encode(self, frames: Frames) -> bytes:
+    def encode(self, frames: Frames) -> Iterable[bytes]:
         """Return the frames; all have a box of nine numbers, or none has a box."""
         _require_finite(frames, self._final)
-        positions = np.asarray(frames.coordinates, dtype=np.float64)
+        positions = frames.coordinates
         boxes = np.zeros((1, 3, 3)) if frames.box is None else np.asarray(frames.box)
         low, high = _GRO_RANGE_NM
         beyond = positions.min(initial=0.0) < low or positions.max(initial=0.0) > high
@@ -269,14 +278,17 @@ class GroEncoder(_TextEncoder):
                 f"{_GRO_WIDEST_BOX_NM:.0f} nm, do not fit into a GRO file; write HDF5 (.h5), or move the "
                 "structure to the origin"
             )
-        texts = []
-        for index, frame in enumerate(positions):
+        return self._frames(frames, boxes)
+
+    def _frames(self, frames: Frames, boxes: np.ndarray) -> Iterator[bytes]:
+        """Write frames with their boxes (frames, 3, 3), in pieces."""
+        for index, frame in enumerate(frames.coordinates):
             time = "" if frames.time is None else f" t= {frames.time[index]:.5f}"
             step = "" if frames.step is None else f" step= {frames.step[index]}"
+            yield f"by backmap{time}{step}\n{self._atoms.n_atoms:5d}\n".encode()
+            yield from _filled(templates(gro_templates, self._atoms), np.asarray(frame, dtype=np.float64))
             box = np.zeros(3) if frames.box is None else boxes[index].ravel()[GRO_BOX_ORDER]
-            cell = "".join(f"{length:10.5f}" for length in box)
-            texts.append(f"by backmap{time}{step}\n{self._template % tuple(frame.ravel())}{cell}\n")
-        return "".join(texts).encode()
+            yield "".join([*(f"{length:10.5f}" for length in box), "\n"]).encode()
 
     def finish(self, growing: Path, frames: int, final: Path) -> None:
         """Rename the file."""
@@ -329,10 +341,10 @@ class GromacsEncoder(_MdtrajEncoder):
         """Nothing."""
         return b""
 
-    def encode(self, frames: Frames) -> bytes:
+    def encode(self, frames: Frames) -> Iterable[bytes]:
         """Return the frames, with time, step and box."""
         if not len(frames):
-            return b""
+            return ()
         _require_finite(frames, self._final)
         self._require_fit(frames)
         box = frames.box
@@ -346,7 +358,7 @@ class GromacsEncoder(_MdtrajEncoder):
                 box=None if box is None else np.ascontiguousarray(box, dtype=np.float32),
             )
         self._require_whole(len(frames))
-        return self._taken(self._scratch)
+        return (self._taken(self._scratch),)
 
     def _require_fit(self, frames: Frames) -> None:
         """Refuse values that the fields of the format cannot hold and would silently alter."""
@@ -393,10 +405,10 @@ class DcdEncoder(_MdtrajEncoder):
         header[_DCD_TITLE] = b"REMARKS by backmap".ljust(80)
         return bytes(header)
 
-    def encode(self, frames: Frames) -> bytes:
+    def encode(self, frames: Frames) -> Iterable[bytes]:
         """Return the frames, all with a box (zeros for none), as the header promises one for each frame."""
         _require_finite(frames, self._final)
-        return self._cut(frames)[1] if len(frames) else b""
+        return (self._cut(frames)[1],) if len(frames) else ()
 
     def _cut(self, frames: Frames) -> tuple[bytes, bytes]:
         """Return the header and the frames of a file with these frames."""
@@ -440,7 +452,7 @@ class ConvertedEncoder(_MdtrajEncoder):
         """Nothing."""
         return b""
 
-    def encode(self, frames: Frames) -> bytes:
+    def encode(self, frames: Frames) -> Iterable[bytes]:
         """Return the frames as TRR, without steps, which neither format stores."""
         return self._growing.encode(replace(frames, step=None))
 
@@ -488,11 +500,21 @@ def _require_finite(frames: Frames, final: Path) -> None:
         )
 
 
-def _with_b_factors(angstrom: np.ndarray, frames: Frames) -> np.ndarray:
-    """Append the B-factors, if frames have them, to positions (frames, atoms, 3)."""
+def _angstrom_with_b_factors(frames: Frames, index: int) -> np.ndarray:
+    """Return positions of a frame in Angstrom, and its B-factors if there are any: (atoms, 3 or 4)."""
+    angstrom = np.asarray(frames.coordinates[index], dtype=np.float64) * ANGSTROM_PER_NM
     if frames.b_factors is None:
         return angstrom
-    return np.concatenate([angstrom, frames.b_factors[..., None]], axis=-1)
+    return np.column_stack([angstrom, frames.b_factors[index]])
+
+
+def _filled(pieces: Iterable[Template], fields: np.ndarray) -> Iterator[bytes]:
+    """Fill the templates of a model with the numbers (atoms, fields) of its atoms, one after another."""
+    first = 0
+    for text, n_atoms in pieces:
+        numbers = fields[first : first + n_atoms].ravel().tolist()
+        yield (text % tuple(numbers)).encode()
+        first += n_atoms
 
 
 def _numbers_of(frames: Frames) -> np.ndarray:

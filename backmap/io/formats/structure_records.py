@@ -1,15 +1,17 @@
-"""The text of PDB, mmCIF and GRO files: a template of a whole model, filled with numbers for each frame.
+"""The text of PDB, mmCIF and GRO files: templates of a model, filled with numbers for each frame.
 
-gemmi is about as fast, but it writes whole files only; outputs here grow model by model.
+gemmi is about as fast, but it writes whole files only; outputs here grow model by model. A model is divided
+into pieces, because the numbers and the text of a large one take many times the memory of its positions.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import gemmi
 
@@ -27,8 +29,47 @@ _PDB_INSERTION_CODE = 1
 _PDB_RESIDUE_NUMBER = 4
 _GRO_NAME = 5
 _GRO_NUMBERS = (-(10**4) + 1, 10**5 - 1)
+_ATOMS_PER_PIECE = 20_000
+_MOST_ATOMS_KEPT = 1_000_000
+"""Templates of larger models, a hundred bytes an atom, are written anew for each frame."""
 _HYBRID_DIGITS = string.digits + string.ascii_uppercase
 _NO_VALUE = "."
+
+
+class Template(NamedTuple):
+    """Text of consecutive atoms of a model, with a conversion for each of their numbers."""
+
+    text: str
+    n_atoms: int
+
+
+_WritesTemplates = Callable[[AtomList, bool], Iterator[Template]]
+"""Writes the templates of a model, with B-factors or without."""
+
+
+def templates(write: _WritesTemplates, atoms: AtomList, b_factors: bool = False) -> Iterable[Template]:
+    """Return the templates of a model, which are kept for the next call if it is not large."""
+    kept = atoms.n_atoms <= _MOST_ATOMS_KEPT
+    return _kept_templates(write, atoms, b_factors) if kept else write(atoms, b_factors)
+
+
+@lru_cache(maxsize=1)
+def _kept_templates(write: _WritesTemplates, atoms: AtomList, b_factors: bool) -> tuple[Template, ...]:
+    return tuple(write(atoms, b_factors))
+
+
+def _in_pieces(parts: Iterable[tuple[str, int]]) -> Iterator[Template]:
+    """Join texts, each with a number of atoms, to templates of many atoms."""
+    texts: list[str] = []
+    n_atoms = 0
+    for text, more in parts:
+        texts.append(text)
+        n_atoms += more
+        if n_atoms >= _ATOMS_PER_PIECE:
+            yield Template("".join(texts), n_atoms)
+            texts, n_atoms = [], 0
+    if texts:
+        yield Template("".join(texts), n_atoms)
 
 
 def hybrid_36(number: int, width: int) -> str:
@@ -119,28 +160,34 @@ def _pdb_place(name: str, chain: str) -> str:
     return f"{name:>3}{chain:>{_PDB_PLACE - max(3, len(name))}}"
 
 
-@lru_cache(maxsize=1)
-def pdb_template(atoms: AtomList, b_factors: bool = False) -> str:
+def pdb_templates(atoms: AtomList, b_factors: bool = False) -> Iterator[Template]:
     """Write a model as PDB records with ``%8.3f`` in place of every coordinate, TER after each chain.
 
     With ``b_factors`` there is ``%6.2f`` in place of the B-factor, which is zero otherwise.
     """
-    b_factor = "%6.2f" if b_factors else "  0.00"
-    lines: list[str] = []
+    return _in_pieces(_pdb_residues(atoms, "%6.2f" if b_factors else "  0.00"))
+
+
+def _pdb_residues(atoms: AtomList, b_factor: str) -> Iterator[tuple[str, int]]:
+    """Write the records of each residue, with its number of atoms."""
+    serial = 0
     for index, residue in enumerate(atoms.residues):
         chain = atoms.chain_ids[residue.chain]
         number = hybrid_36(residue.number, 4)
         code = residue.insertion_code or " "
         place = f"{_pdb_place(residue.name, chain)}{number}{code}".replace("%", "%%")
+        lines = []
         for name, symbol in zip(residue.atom_names, residue.elements, strict=True):
+            serial += 1
             column = _pdb_atom_name(name, symbol).replace("%", "%%")
             lines.append(
-                f"ATOM  {hybrid_36(len(lines) + 1, 5)} {column} {place}"
+                f"ATOM  {hybrid_36(serial, 5)} {column} {place}"
                 f"   %8.3f%8.3f%8.3f  1.00{b_factor}          {symbol.upper():>2}  \n"
             )
         if atoms.ends_chain(index):
-            lines.append(f"TER   {hybrid_36(len(lines) + 1, 5)}      {place}\n")
-    return "".join(lines)
+            serial += 1
+            lines.append(f"TER   {hybrid_36(serial, 5)}      {place}\n")
+        yield "".join(lines), len(residue.atom_names)
 
 
 def _pdb_atom_name(name: str, symbol: str) -> str:
@@ -177,15 +224,21 @@ def pdb_closing_bonds(atoms: AtomList, closing: Iterable[tuple[int, int, float]]
     return "".join(lines)
 
 
-@lru_cache(maxsize=1)
-def gro_template(atoms: AtomList) -> str:
-    """Write the number of atoms and their lines with ``%8.3f`` in place of every coordinate."""
-    lines = [f"{atoms.n_atoms:5d}\n"]
+def gro_templates(atoms: AtomList, b_factors: bool = False) -> Iterator[Template]:
+    """Write the lines of atoms with ``%8.3f`` in place of every coordinate; there are no B-factors."""
+    return _in_pieces(_gro_residues(atoms))
+
+
+def _gro_residues(atoms: AtomList) -> Iterator[tuple[str, int]]:
+    """Write the lines of each residue, with its number of atoms."""
+    serial = 0
     for residue in atoms.residues:
+        lines = []
         for name in residue.atom_names:
-            place = f"{residue.number:5d}{residue.name:<5}{name:>5}{len(lines) % 10**5:5d}".replace("%", "%%")
+            serial += 1
+            place = f"{residue.number:5d}{residue.name:<5}{name:>5}{serial % 10**5:5d}".replace("%", "%%")
             lines.append(f"{place}%8.3f%8.3f%8.3f\n")
-    return "".join(lines)
+        yield "".join(lines), len(lines)
 
 
 MMCIF_HEADER = """\
@@ -211,14 +264,16 @@ _atom_site.pdbx_PDB_model_num
 """
 
 
-@lru_cache(maxsize=1)
-def mmcif_template(atoms: AtomList, b_factors: bool = False) -> str:
+def mmcif_templates(atoms: AtomList, b_factors: bool = False) -> Iterator[Template]:
     """Write a model as mmCIF rows with ``%d`` for atom id and model number and ``%.3f`` for coordinates.
 
     With ``b_factors`` there is ``%.2f`` in place of the B-factor, which is zero otherwise.
     """
-    b_factor = "%.2f" if b_factors else "0.00"
-    lines: list[str] = []
+    return _in_pieces(_mmcif_residues(atoms, "%.2f" if b_factors else "0.00"))
+
+
+def _mmcif_residues(atoms: AtomList, b_factor: str) -> Iterator[tuple[str, int]]:
+    """Write the rows of each residue, with its number of atoms."""
     asym = _asym_names(atoms.chain_ids)
     position = 0
     for index, residue in enumerate(atoms.residues):
@@ -226,11 +281,12 @@ def mmcif_template(atoms: AtomList, b_factors: bool = False) -> str:
         chain = residue.chain
         place = f"{_cif_word(residue.name)} {asym[chain]} {chain + 1} {position} {_insertion_code(residue)}"
         author = f"{residue.number} {_author_chain(atoms, chain, asym)}".replace("%", "%%")
+        lines = []
         for name, symbol in zip(residue.atom_names, residue.elements, strict=True):
             label = f"{symbol} {_cif_word(name)} . {place}".replace("%", "%%")
             lines.append(f"ATOM %d {label} %.3f %.3f %.3f 1.00 {b_factor} {author} %d\n")
         position = 0 if atoms.ends_chain(index) else position
-    return "".join(lines)
+        yield "".join(lines), len(lines)
 
 
 _STRUCT_CONN = """\

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -140,7 +140,7 @@ def bonded_sulfurs(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, 
 
 def with_disulfides(atoms: AtomList, coordinates: np.ndarray) -> AtomList:
     """Add the disulfide bonds that exist in every one of the frames (frames, atoms, 3) in nm."""
-    names = _names(atoms)
+    names = list(_names(atoms))
     joined = {atom for bond in atoms.bonds for atom in bond if all(names[end][1] == "SG" for end in bond)}
     found = (bond for bond in bonded_sulfurs(atoms, coordinates) if joined.isdisjoint(bond))
     return replace(atoms, bonds=(*atoms.bonds, *found))
@@ -148,9 +148,13 @@ def with_disulfides(atoms: AtomList, coordinates: np.ndarray) -> AtomList:
 
 def disulfides_of_frame(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, int, float]]:
     """Return the residues joined by disulfides in a frame (atoms, 3) in nm, with bond lengths in nm."""
-    owner = [index for index, residue in enumerate(atoms.residues) for _ in residue.atom_names]
+    owner = atoms.owners
     return [
-        (owner[first], owner[second], float(np.linalg.norm(coordinates[first] - coordinates[second])))
+        (
+            int(owner[first]),
+            int(owner[second]),
+            float(np.linalg.norm(coordinates[first] - coordinates[second])),
+        )
         for first, second in bonded_sulfurs(atoms, coordinates[None])
     ]
 
@@ -168,6 +172,6 @@ def _in_range(apart: np.ndarray) -> np.ndarray:
     return (distance >= MIN_DISULFIDE_DISTANCE_NM) & (distance <= MAX_DISULFIDE_DISTANCE_NM)
 
 
-def _names(atoms: AtomList) -> list[tuple[str, str]]:
-    """Return the residue name and atom name of each atom."""
-    return [(residue.name, name) for residue in atoms.residues for name in residue.atom_names]
+def _names(atoms: AtomList) -> Iterator[tuple[str, str]]:
+    """Yield the residue name and atom name of each atom."""
+    return ((residue.name, name) for residue in atoms.residues for name in residue.atom_names)

@@ -183,8 +183,12 @@ class RingFinder:
 
 def closing_bonds_of_frame(atoms: AtomList, coordinates: np.ndarray) -> list[tuple[int, int, float]]:
     """Return the last and first residues of rings in a frame (atoms, 3), and their bond's length, in nm."""
-    owner = [index for index, residue in enumerate(atoms.residues) for _ in residue.atom_names]
+    owner = atoms.owners
     return [
-        (owner[carbon], owner[nitrogen], float(np.linalg.norm(coordinates[carbon] - coordinates[nitrogen])))
+        (
+            int(owner[carbon]),
+            int(owner[nitrogen]),
+            float(np.linalg.norm(coordinates[carbon] - coordinates[nitrogen])),
+        )
         for carbon, nitrogen in atoms.closing_bonds
     ]

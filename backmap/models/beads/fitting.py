@@ -21,6 +21,7 @@ from backmap.models.beads.evidence import BeadEvidence, BeadTable, image
 from backmap.models.beads.local_terms import LocalTerms
 from backmap.models.chain import Chain
 from backmap.models.protein.side_chains import handed_centres, wrong_hand_of
+from backmap.ops import descent_places
 
 _STIFFNESS_KT_PER_NM2 = 80_000.0, 64_000.0, 6_000.0
 """Of bonds, distances across angles, and overlaps."""
@@ -90,6 +91,13 @@ class BeadFit(nn.Module):
         bead, slot = torch.nonzero((table.weights != 0) | (pull != 0)).unbind(dim=1)
         terms["parts"] = torch.stack([bead, table.residues[bead] * self.slots + slot], dim=1)
         terms["part_weights"], terms["part_pulls"] = table.weights[bead, slot], pull[bead, slot]
+        terms["places"] = descent_places(
+            terms["springs"],
+            terms["centres"],
+            terms["parts"],
+            chain.n_residues * self.slots,
+            len(table.residues),
+        )
         squares = terms["part_weights"].square()
         terms["mobility"] = torch.zeros_like(table.weights[:, 0]).index_add(0, bead, squares)
         return terms
@@ -174,6 +182,7 @@ class BeadFit(nn.Module):
                 self.step_size_nm2,
                 self.momentum,
                 self.largest_step_nm,
+                terms["places"],
             )
             position, before = after.view_as(atoms), last.view_as(atoms)
         return position

@@ -279,22 +279,39 @@ class ProteinModel(nn.Module):
         if given is not None:
             slot = chemistry.SLOT_CB
             c_beta = keep_given(given, c_beta.unsqueeze(2), slot, slot + 1).squeeze(2)
-        sites = self.side_chains.describe(backbone.atoms, c_beta, chain, box)
         types = chain.types.repeat(len(backbone.atoms))
-        uniforms = self._torsion_uniforms(chain, keys, number)
         atoms, beta = backbone.atoms.flatten(0, 1), c_beta.flatten(0, 1)
         sites_given: Given | None = None
         known: Tensor | None = None
         if given is not None:
             sites_given = of_sites(given)
             known = self.given_side_chains.measure_torsions(atoms, beta, types, sites_given)
-        size = sites_at_once(atoms)
+        # In a call of its own, so that the memory of sites and random numbers is free for atoms.
+        torsions = self._draw_torsions(backbone.atoms, c_beta, chain, keys, known, box, number)
+        return self.geometry(atoms, beta, types, torsions, sites_given).unflatten(0, c_beta.shape[:2])
+
+    def _draw_torsions(
+        self,
+        backbone: Tensor,
+        c_beta: Tensor,
+        chain: Chain,
+        keys: Tensor,
+        known: Tensor | None,
+        box: Tensor | None,
+        number: int,
+    ) -> Tensor:
+        """Return torsions (samples x frames x residues, candidates, 4) in radians."""
+        sites = self.side_chains.describe(backbone, c_beta, chain, box)
+        types = chain.types.repeat(len(backbone))
+        uniforms = self._torsion_uniforms(chain, keys, number)
         torsions = torch.zeros_like(uniforms[..., 0])
-        for rows in torch.nonzero(self.side_chains.has_chi[types, 0]).squeeze(-1).split(size):
+        for rows in (
+            torch.nonzero(self.side_chains.has_chi[types, 0]).squeeze(-1).split(sites_at_once(backbone))
+        ):
             hidden = self.side_chains.encode(take_sites(sites, rows))
             fixed = known[rows] if known is not None else None
             torsions[rows] = self.side_chains.draw(hidden, types[rows], uniforms[rows], fixed)
-        return self.geometry(atoms, beta, types, torsions, sites_given).unflatten(0, c_beta.shape[:2])
+        return torsions
 
     def _torsion_uniforms(self, chain: Chain, keys: Tensor, count: int) -> Tensor:
         """Return random numbers (samples x frames x residues, candidates, 4, 2) for the torsions.
@@ -302,7 +319,13 @@ class ProteinModel(nn.Module):
         The numbers of the candidates for the class of chi1 are evenly spaced in [0, 1), which covers rotamers
         better than independent numbers.
         """
-        uniforms = uniform(keys, self.torsion_stream, counters([chain.n_residues, count, 4, 2], keys))
+        shape = [keys.shape[0], keys.shape[1], chain.n_residues, count, 4, 2]
+        uniforms = torch.empty(shape, dtype=torch.float32, device=keys.device)
+        size = sites_at_once(uniforms)
+        for begin in range(0, chain.n_residues, size):  # counters take twice the memory of the numbers
+            end = min(begin + size, chain.n_residues)
+            each = counters([end - begin, count, 4, 2], keys) + begin * count * 8
+            uniforms[:, :, begin:end] = uniform(keys, self.torsion_stream, each)
         spread = torch.arange(count, device=keys.device) / count
         first = uniform(keys, self.candidate_stream, torch.arange(chain.n_residues, device=keys.device))
         uniforms[..., 0, 0] = torch.remainder(first.unsqueeze(-1) + spread, 1.0)

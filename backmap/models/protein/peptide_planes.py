@@ -291,16 +291,16 @@ class PeptidePlaneNetwork(nn.Module):
         placed = sites.before[..., :6]
         forms, kinds = self.penalty.describe(placed.unflatten(0, shape), frames.plane, frames.distance, chain)
         before = self.see_previous(sites)
-        contexts, left = [], []
+        contexts, left = before.new_empty(before.shape[0], before.shape[2]), []
         for first in range(0, len(sites.window), sites_at_once):
             last = first + sites_at_once
             context = self.encode(_cut(sites, first, last))
             joints = Joints(forms.flatten(0, 1)[first:last], kinds.flatten()[first:last])
             left.append(self.remaining(context, before[first:last], joints))
-            contexts.append(context)
+            contexts[first:last] = context
         ahead = chain.shift(torch.cat(left).unflatten(0, shape), 1, 0.0, dim=1)
         return EncodedPeptides(
-            torch.cat(contexts).unflatten(0, shape),
+            contexts.unflatten(0, shape),
             before.unflatten(0, shape),
             placed[..., 3:].unflatten(0, shape),
             frames.plane[:, :, 0],
