@@ -154,7 +154,7 @@ def build_turning(model, chain) -> torch.Tensor:
 
 
 def test_rates_are_calibrated_by_turns(simulation):
-    """Frames of torsions that turn six times as often as the rates say raise the rates."""
+    """Frames whose torsions leave their wells up to twenty times as often raise the rates."""
     model = load_model("protein", "cpu")
     seen = read_simulation(Simulation("atoms.xtc", "atoms.pdb", 320.0), simulation)
     chain = backmap.models.chain.Chain.from_arrays(
@@ -164,13 +164,13 @@ def test_rates_are_calibrated_by_turns(simulation):
     fast = copy.deepcopy(rates)
     for group in ("peptide", "torsion"):
         fast[group]["log rate"] = (np.array(fast[group]["log rate"]) + 3.0).tolist()
-    c_alpha = seen.atoms[:1, :, 1].repeat(60, 1, 1)
-    keys = stream_keys(0, 1, torch.arange(60))
-    intervals = torch.ones(60, chain.n_residues)
+    c_alpha = seen.atoms[:1, :, 1].repeat(200, 1, 1)
+    keys = stream_keys(0, 1, torch.arange(200))
+    intervals = torch.ones(200, chain.n_residues)
     with torch.inference_mode():
         drawer = CoherentDrawer(model, CoherenceRates(statistics=fast))
         atoms, _ = drawer.draw(c_alpha - c_alpha[:, :1], chain, keys, keys[:, 0], intervals)
-    config = CoherenceTrainingConfig(frames=60, seed=1)
+    config = CoherenceTrainingConfig(frames=200, seed=1)
     calibrated, told = calibrate(model, rates, [seen._replace(atoms=atoms[0])], config)
     assert told.startswith("turns by over 60 degrees")
     shift = np.array(calibrated["torsion"]["log rate"]) - np.array(rates["torsion"]["log rate"])
