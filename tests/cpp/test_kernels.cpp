@@ -748,8 +748,7 @@ void test_basins(int64_t rows, int64_t bins) {
     Flags left;
   };
   const auto run = [&](auto&& find, auto&& step, auto&& anew) {
-    Result r{std::vector<int64_t>(rows * bins, 9), std::vector<T>(rows, T(9)), std::vector<T>(rows, T(9)),
-             Flags(rows)};
+    Result r{std::vector<int64_t>(rows * bins, 9), std::vector<T>(rows, T(9)), std::vector<T>(rows, T(9)), Flags(rows)};
     const int64_t passes = 3;
     find(FindBasinsArguments<T>{rows, bins, passes, probability.data(), workspace.data(), r.basin.data()});
     step(StepAngleArguments<T>{rows, bins, passes, probability.data(), before.data(), rate.data(), window.data(),
