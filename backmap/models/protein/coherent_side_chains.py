@@ -134,6 +134,7 @@ class CoherentSideChains:
     local_stream = 25
     thinning_stream = 26
     libration_stream = 28
+    overlap_stream = 29
 
     rounds = 3
     """Rounds of small steps by beads in a frame."""
@@ -146,8 +147,10 @@ class CoherentSideChains:
 
     overlap_kt = 1.0
     """Energy of overlap from which a side chain gives way."""
-    strained_kt = 25.0
-    """Energy from which it is drawn anew, if moving was not enough."""
+    usual_kt = 3.0
+    """Energy of overlaps that is too common to be a reason to leave a well."""
+    most_excess_kt = 25.0
+    """Largest energy of overlap by which wells are left faster."""
 
     misfit_kt = 4.0
     """Energy of a misfit bead, added to that of an overlap; 95 % of well placed beads have less."""
@@ -286,9 +289,10 @@ class CoherentSideChains:
         # Where nothing is remembered, there is no place to go back to.
         follows = (interval < LONG_AGO_PS).repeat(len(scene.keys)).unsqueeze(1)
         before = torch.where(follows, before, torsions)
-        atoms, taken = self._pack(scene, before, torsions, known, first_left, rate, disulfides)
-        pushed = (taken.flatten(0, 1) != torsions).any(dim=1, keepdim=True)
-        return atoms, torch.where(pushed, taken.flatten(0, 1), moved).view_as(taken)
+        atoms, taken, places_anew = self._pack(scene, before, torsions, known, first_left, rate, disulfides)
+        return atoms, torch.where(places_anew.unsqueeze(1), taken, moved).view(
+            *scene.backbone.atoms.shape[:2], MAX_CHI
+        )
 
     def _step_rotamers(
         self, scene: Scene, free: Tensor, before: Tensor, rate: Tensor, window: Tensor, uniforms: Tensor
@@ -336,47 +340,98 @@ class CoherentSideChains:
         disulfides : Tensor, (bonds, 2) int64, optional
             Known disulfide bonds.
         """
-        n_samples, count = len(scene.keys), self.model.candidates
+        shape, count = (len(scene.keys), scene.chain.n_residues), self.model.candidates
         choices = torsions.unsqueeze(1).repeat(1, count, 1)
         atoms = self._place(scene, slice(None), torsions.unsqueeze(1)).expand(-1, count, -1, -1).clone()
         bonded = self._bond(scene, choices, atoms, disulfides)
-        leaves = first < MAX_CHI
-        allowed = self.misfit_kt * scene.n_beads
-        for stage, limit in enumerate((self.overlap_kt, self.strained_kt)):
-            strained = self._strain(scene, atoms[:, :1]) > limit + allowed
-            rows = torch.nonzero((leaves | strained) & ~bonded & scene.turns).squeeze(-1)
-            if len(rows) == 0:
-                break
-            stream = self.within_stream if stage == 0 else self.anew_stream
-            keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rows.device))
-            keys = keys.flatten()[rows]
-            number = count if scene.beads is None else self.model.candidates_per_choice * count
-            uniforms = self._uniforms(keys, stream, [number - 1, MAX_CHI, 2])
-            variants = self._vary(
-                scene, rows, choices[rows, 0], first[rows], rate[rows], uniforms, known[rows]
-            )
-            # Where no place is free, side chains go back to where they were.
-            variants[:, -1] = torch.where(leaves[rows, None], before[rows], variants[:, -1])
-            placed = self._place(scene, rows, variants)
-            if scene.beads is None:
-                choices[rows, 1:], atoms[rows, 1:] = variants, placed
-            else:
-                every = torch.cat([choices[rows, :1], variants], dim=1)
-                places = torch.cat([atoms[rows, :1], placed], dim=1)
-                chances = self._uniforms(keys, self.thinning_stream + stage, [])
-                some = draw_by_misfit(self._misfit(scene, rows, places), chances, count)
-                own = torch.arange(len(rows), device=rows.device)[:, None]
-                choices[rows], atoms[rows] = every[own, some], places[own, some]
-            choice = self._choose(scene, atoms, stage)
-            choices, atoms = _keep(choices, choice), _keep(atoms, choice)
-            leaves, first, rate = (
-                torch.zeros_like(leaves),
-                torch.zeros_like(first),
-                torch.full_like(rate, LONG_AGO_PS),
-            )
+        turns = scene.turns & ~bonded
+        left = bonded | scene.seen
+        rows = torch.nonzero(((first < MAX_CHI) | (self._excess(scene, atoms) > self.overlap_kt)) & turns)
+        choices, atoms = self._rearrange(
+            scene, 0, rows.squeeze(-1), choices, atoms, first, rate, known, before
+        )
+        if len(rows) > 0:
+            left |= first < MAX_CHI
+            first, rate = self._leave_overlaps(scene, choices[:, 0], atoms, turns, rate, known)
+            rows = torch.nonzero(first < MAX_CHI)
+            choices, atoms = self._rearrange(scene, 1, rows.squeeze(-1), choices, atoms, first, rate, known)
+            left |= first < MAX_CHI
         choices = self._measured(scene, choices, atoms)
-        shape = (n_samples, scene.chain.n_residues)
-        return atoms[:, 0].unflatten(0, shape), choices[:, 0].unflatten(0, shape)
+        return atoms[:, 0].unflatten(0, shape), choices[:, 0], left
+
+    def _leave_overlaps(
+        self, scene: Scene, torsions: Tensor, atoms: Tensor, turns: Tensor, rate: Tensor, known: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return each residue's first torsion (n,) that leaves its well because of overlaps, and rates (n, 4).
+
+        A well of probability p whose atoms have the energy E of overlaps has the effective probability
+        p exp(-E), so that it is left at the rate times exp(E / 2) (:mod:`backmap.models.protein.basins`).
+        """
+        excess = self._excess(scene, atoms)
+        rate = rate * torch.exp(0.5 * (excess - self.usual_kt).clamp(0, self.most_excess_kt)).unsqueeze(1)
+        strained = turns & (excess > self.overlap_kt)
+        free = scene.exists & known.isnan() & strained.unsqueeze(1)
+        keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rate.device))
+        uniforms = self._uniforms(keys.flatten(), self.overlap_stream, [MAX_CHI, DRAWS])
+        still = torch.zeros_like(excess)
+        return self._step_rotamers(scene, free, torsions, rate, still, uniforms)[1], rate
+
+    def _rearrange(
+        self,
+        scene: Scene,
+        stage: int,
+        rows: Tensor,
+        choices: Tensor,
+        atoms: Tensor,
+        first: Tensor,
+        rate: Tensor,
+        known: Tensor,
+        before: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Give some residues alternatives, and return the torsions and atoms that packing chooses.
+
+        Parameters
+        ----------
+        scene : Scene
+            The frame.
+        stage : int
+            0 or 1; each has its own random numbers.
+        rows : Tensor, (rows,) int64
+            Which residues have a choice.
+        choices : Tensor, (n, candidates, 4)
+            Torsions of all residues, the same in all candidates.
+        atoms : Tensor, (n, candidates, 10, 3)
+            Their side chains.
+        first, rate, known : Tensor
+            As for :meth:`_pack`.
+        before : Tensor, (n, 4), optional
+            Torsions to which those that left a well can go back; by default, those of the candidates.
+        """
+        if len(rows) == 0:
+            return choices, atoms
+        count = choices.shape[1]
+        keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rows.device))
+        keys = keys.flatten()[rows]
+        number = count if scene.beads is None else self.model.candidates_per_choice * count
+        stream = (self.within_stream, self.anew_stream)[stage]
+        uniforms = self._uniforms(keys, stream, [number - 1, MAX_CHI, 2])
+        variants = self._vary(scene, rows, choices[rows, 0], first[rows], rate[rows], uniforms, known[rows])
+        if before is not None:
+            # Where no place is free, side chains go back to where they were.
+            left = (first[rows] < MAX_CHI).unsqueeze(1)
+            variants[:, -1] = torch.where(left, before[rows], variants[:, -1])
+        placed = self._place(scene, rows, variants)
+        if scene.beads is None:
+            choices[rows, 1:], atoms[rows, 1:] = variants, placed
+        else:
+            every = torch.cat([choices[rows, :1], variants], dim=1)
+            places = torch.cat([atoms[rows, :1], placed], dim=1)
+            chances = self._uniforms(keys, self.thinning_stream + stage, [])
+            some = draw_by_misfit(self._misfit(scene, rows, places), chances, count)
+            own = torch.arange(len(rows), device=rows.device)[:, None]
+            choices[rows], atoms[rows] = every[own, some], places[own, some]
+        choice = self._choose(scene, atoms, stage)
+        return _keep(choices, choice), _keep(atoms, choice)
 
     def _bond(self, scene: Scene, choices: Tensor, atoms: Tensor, disulfides: Tensor | None) -> Tensor:
         """Close disulfides in the atoms (n, candidates, 10, 3), and return which residues (n,) are bonded.
@@ -583,8 +638,12 @@ class CoherentSideChains:
         )
         return choice.flatten()
 
-    def _strain(self, scene: Scene, atoms: Tensor) -> Tensor:
-        """Return the energies (n,) of overlaps and misfit beads of atoms (n, 1, 10, 3), in kT."""
+    def _excess(self, scene: Scene, atoms: Tensor) -> Tensor:
+        """Return the energies (n,) of overlaps of the first of atoms (n, candidates, 10, 3), in kT.
+
+        Beads add their misfit, less what well placed ones have.
+        """
+        atoms = atoms[:, :1]
         shape = len(scene.keys), scene.chain.n_residues
         none = atoms.new_zeros(shape[0], 0, shape[1])
         _, energy = self.model.packer.choose(
@@ -599,7 +658,7 @@ class CoherentSideChains:
         energy = energy.flatten()
         if scene.beads is None:
             return energy
-        return energy + self._misfit(scene, slice(None), atoms).squeeze(1)
+        return energy + self._misfit(scene, slice(None), atoms).squeeze(1) - self.misfit_kt * scene.n_beads
 
     def _uniforms(self, keys: Tensor, stream: int, shape: list[int]) -> Tensor:
         """Return uniform numbers (*keys, *shape)."""
