@@ -81,7 +81,7 @@ def test_atoms_move_less_than_in_frames_of_their_own(model, structure, mapping):
     engine, frames = builder(model, mapping, structure), swaying(structure.beads(mapping), 10)
     coherent, _, _ = build(engine, frames)
     alone = engine.beads.reconstruct(frames, numbers=torch.arange(10), samples=2, seed=0).atoms
-    assert rms_step(coherent) < 0.75 * rms_step(alone)
+    assert rms_step(coherent) < 0.85 * rms_step(alone)
 
 
 def test_what_beads_leave_open_changes_in_time(model, structure):

@@ -290,9 +290,8 @@ class CoherentSideChains:
         follows = (interval < LONG_AGO_PS).repeat(len(scene.keys)).unsqueeze(1)
         before = torch.where(follows, before, torsions)
         atoms, taken, places_anew = self._pack(scene, before, torsions, known, first_left, rate, disulfides)
-        return atoms, torch.where(places_anew.unsqueeze(1), taken, moved).view(
-            *scene.backbone.atoms.shape[:2], MAX_CHI
-        )
+        remembered = torch.where(places_anew.unsqueeze(1), taken, moved)
+        return atoms, remembered.view(len(scene.keys), scene.chain.n_residues, MAX_CHI)
 
     def _step_rotamers(
         self, scene: Scene, free: Tensor, before: Tensor, rate: Tensor, window: Tensor, uniforms: Tensor
@@ -320,8 +319,11 @@ class CoherentSideChains:
         first: Tensor,
         rate: Tensor,
         disulfides: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Build side chains, and give those that left a well or overlap a choice of torsions.
+
+        Returns side chains (samples, residues, 10, 3), their torsions (n, 4), and which residues (n,) must
+        remember these: not those that only gave way inside their well.
 
         Parameters
         ----------
@@ -362,10 +364,11 @@ class CoherentSideChains:
     def _leave_overlaps(
         self, scene: Scene, torsions: Tensor, atoms: Tensor, turns: Tensor, rate: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return each residue's first torsion (n,) that leaves its well because of overlaps, and rates (n, 4).
+        """Return the first torsion (n,) of each residue that overlaps make leave its well, and rates (n, 4).
 
         A well of probability p whose atoms have the energy E of overlaps has the effective probability
         p exp(-E), so that it is left at the rate times exp(E / 2) (:mod:`backmap.models.protein.basins`).
+        The first torsion is 4 where none leaves.
         """
         excess = self._excess(scene, atoms)
         rate = rate * torch.exp(0.5 * (excess - self.usual_kt).clamp(0, self.most_excess_kt)).unsqueeze(1)

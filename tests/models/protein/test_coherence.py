@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from backmap.chemistry import RESIDUE_INDEX, SLOT_CA
+from backmap.chemistry import RESIDUE_INDEX, SLOT_CA, Topology
 from backmap.inference.coherence import Coherence
 from backmap.inference.coherent import CoherentBuilder
 from backmap.inference.protein import ProteinBuilder
 from backmap.models.protein.coherence_rates import CoherenceRates
 from backmap.models.protein.coherent_state import remember
+from backmap.models.protein.obstacles import Obstacles
 from backmap.models.protein.side_chains import measure_chi
 
 
@@ -25,10 +26,17 @@ def swaying(c_alpha: torch.Tensor, n_frames: int) -> torch.Tensor:
     return c_alpha + 0.003 * noise
 
 
-def build(builder, frames, times=None, state=None, seed=0, samples=1, first=0):
+def build(builder, frames, times=None, state=None, seed=0, samples=1, first=0, obstacles=None):
     times = np.arange(first, first + len(frames), dtype=float) if times is None else times
-    numbers = torch.arange(first, first + len(frames))
-    return builder.reconstruct(frames, numbers=numbers, times=times, state=state, samples=samples, seed=seed)
+    return builder.reconstruct(
+        frames,
+        numbers=torch.arange(first, first + len(frames)),
+        times=times,
+        state=state,
+        samples=samples,
+        seed=seed,
+        obstacles=obstacles,
+    )
 
 
 def rms_step(atoms: torch.Tensor) -> float:
@@ -125,6 +133,42 @@ def test_resting_c_alphas_sample_the_distribution_of_single_frames(model, two_he
     # 1000 chains: standard deviations of up to 0.018; the largest of some sixty shares.
     assert apart.max() < 0.07
     assert apart.mean() < 0.02
+
+
+def far_tip(atoms: torch.Tensor, topology: Topology) -> tuple[int, int]:
+    """Residue and slot of the atom of phenylalanine that is farthest from its C-alpha."""
+    residue = int(np.flatnonzero(topology.residue_types == RESIDUE_INDEX["PHE"])[0])
+    distances = (atoms[residue] - atoms[residue, SLOT_CA]).norm(dim=-1)
+    return residue, int((distances * torch.from_numpy(topology.atom_mask[residue])).argmax())
+
+
+def test_giving_way_is_not_remembered(builder, two_helices):
+    """A side chain that an obstacle pushes away for a frame is where it was in the next one."""
+    topology, c_alpha = two_helices
+    frames, times = c_alpha.expand(5, -1, -1), 1e-4 * np.arange(5)
+    alone = build(builder, frames, times)[0][0]
+    residue, tip = far_tip(alone[2], topology)
+    away = torch.full((5, 1, 3), 50.0)
+    away[2, 0] = alone[1, residue, tip] + 0.07
+    pushed = build(builder, frames, times, obstacles=Obstacles(away, torch.tensor([0.17])))[0][0]
+    assert (pushed[2, residue, tip] - alone[2, residue, tip]).norm() > 0.02
+    assert (pushed[3, residue, tip] - alone[3, residue, tip]).norm() < 0.005
+
+
+@pytest.mark.parametrize(("interval", "leaves"), [(1e-9, False), (100.0, True)])
+def test_overlaps_make_side_chains_leave_their_wells_in_time(builder, two_helices, interval, leaves):
+    """One that overlaps wherever it is in its well leaves it, but not within no time."""
+    topology, c_alpha = two_helices
+    n_frames = 12
+    frames, times = c_alpha.expand(n_frames, -1, -1), interval * np.arange(n_frames)
+    alone = build(builder, frames, times)[0][0]
+    residue, tip = far_tip(alone[0], topology)
+    blocked = torch.full((n_frames, 1, 3), 50.0)
+    blocked[1:, 0] = alone[0, residue, tip]
+    obstacles = Obstacles(blocked, torch.tensor([0.3]))
+    atoms = build(builder, frames, times, obstacles=obstacles)[0][0]
+    moved = (atoms[-1, residue, tip] - alone[0, residue, tip]).norm()
+    assert bool(moved > 0.3) == leaves
 
 
 def test_a_cysteine_that_is_known_to_be_free_moves(model, two_helices, builder):
