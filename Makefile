@@ -17,8 +17,9 @@ demo: .venv/installed
 	$(BIN)/backmap reconstruct examples/ww_c_alpha.xtc --top examples/ww_c_alpha.pdb -o demo/ww.xtc --overwrite
 	$(BIN)/backmap evaluate --reference examples/ww_c_alpha.xtc --reference-top examples/ww_c_alpha.pdb --top demo/ww.pdb demo/ww.xtc
 
+# The tests of a file stay together, since they share what is expensive to make.
 test: .venv/installed-dev lint
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --dist loadfile
 
 fuzz: .venv/installed-dev
 	BACKMAP_FUZZ_SECONDS=$(SECONDS_OF_FUZZ) $(BIN)/pytest -q -m fuzz
