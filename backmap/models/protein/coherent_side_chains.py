@@ -587,11 +587,18 @@ class CoherentSideChains:
             if len(here) == 0:
                 continue
             probabilities = self._probabilities(scene, rows[here], chi, varied[here, :, :chi])
-            landing = torch.where(first[here] == chi, rate[here, chi], LONG_AGO_PS).unsqueeze(1)
-            drawn = uniforms[here, :, chi]
-            anew = draw_anew(probabilities, landing, drawn)
-            near = draw_near(probabilities, varied[here, :, chi], YIELDING_WINDOW, drawn)
-            varied[here, :, chi] = torch.where((first[here] <= chi).unsqueeze(1), anew, near)
+            leaves = first[here] <= chi
+            own = torch.nonzero(leaves).squeeze(-1)
+            if len(own) > 0:
+                some = here[own]
+                landing = torch.where(first[some] == chi, rate[some, chi], LONG_AGO_PS).unsqueeze(1)
+                varied[some, :, chi] = draw_anew(probabilities[own], landing, uniforms[some, :, chi])
+            own = torch.nonzero(~leaves).squeeze(-1)
+            if len(own) > 0:
+                some = here[own]
+                varied[some, :, chi] = draw_near(
+                    probabilities[own], varied[some, :, chi], YIELDING_WINDOW, uniforms[some, :, chi]
+                )
         return varied
 
     def _place(self, scene: Scene, rows: Tensor | slice, torsions: Tensor) -> Tensor:
