@@ -23,7 +23,7 @@ from backmap.models.beads.evidence import of_samples as beads_of_samples
 from backmap.models.chain import Chain
 from backmap.models.counter_random import residue_keys, uniform
 from backmap.models.protein.backbone import Backbone
-from backmap.models.protein.basins import DRAWS, LONGEST_WINDOW, draw_anew, draw_near, smoothing_passes
+from backmap.models.protein.basins import DRAWS, LONGEST_WINDOW, smoothing_passes
 from backmap.models.protein.coherence_rates import LONG_AGO_PS, CoherenceRates, surroundings
 from backmap.models.protein.disulfides import FLOOR, MOST_STRAIN
 from backmap.models.protein.geometry import classify_angle, torsion_angle
@@ -577,29 +577,24 @@ class CoherentSideChains:
         Torsions from ``first`` on are drawn anew. Where ``first`` is 4, all are drawn near where they are.
         Known ones (rows, 4) stay.
         """
-        network, types = self.model.side_chains, scene.types[rows]
-        varied = torsions.unsqueeze(1).repeat(1, uniforms.shape[1], 1)
-        for chi in range(MAX_CHI):
-            moves = (
-                network.has_chi[types, chi] & ((first <= chi) | (first == MAX_CHI)) & known[:, chi].isnan()
-            )
-            here = torch.nonzero(moves).squeeze(-1)
-            if len(here) == 0:
-                continue
-            probabilities = self._probabilities(scene, rows[here], chi, varied[here, :, :chi])
-            leaves = first[here] <= chi
-            own = torch.nonzero(leaves).squeeze(-1)
-            if len(own) > 0:
-                some = here[own]
-                landing = torch.where(first[some] == chi, rate[some, chi], LONG_AGO_PS).unsqueeze(1)
-                varied[some, :, chi] = draw_anew(probabilities[own], landing, uniforms[some, :, chi])
-            own = torch.nonzero(~leaves).squeeze(-1)
-            if len(own) > 0:
-                some = here[own]
-                varied[some, :, chi] = draw_near(
-                    probabilities[own], varied[some, :, chi], YIELDING_WINDOW, uniforms[some, :, chi]
-                )
-        return varied
+        n_rows, n_variants = uniforms.shape[:2]
+        chi = torch.arange(MAX_CHI, device=rows.device)
+        stays = (first == MAX_CHI).unsqueeze(1)
+        moves = scene.exists[rows] & known.isnan() & (stays | (chi >= first.unsqueeze(1)))
+        varied, _ = ops.step_rotamers(
+            scene.contexts[rows].repeat_interleave(n_variants, dim=0),
+            *scene.tables,
+            moves.repeat_interleave(n_variants, dim=0),
+            scene.repeats[rows].repeat_interleave(n_variants, dim=0),
+            torch.zeros_like(stays[:, 0]).repeat_interleave(n_variants),
+            torsions.repeat_interleave(n_variants, dim=0),
+            torch.where(stays, 0.0, rate).repeat_interleave(n_variants, dim=0),
+            torch.where(stays[:, 0], YIELDING_WINDOW, 0.0).to(rate.dtype).repeat_interleave(n_variants),
+            # The first number makes torsions leave; then follow those of a draw anew and of one nearby.
+            functional.pad(torch.cat([uniforms, uniforms], dim=-1), [1, 0]).flatten(0, 1),
+            smoothing_passes=smoothing_passes(scene.first.shape[-1]),
+        )
+        return varied.unflatten(0, (n_rows, n_variants))
 
     def _place(self, scene: Scene, rows: Tensor | slice, torsions: Tensor) -> Tensor:
         """Return side chains (rows, candidates, 10, 3) of torsions (rows, candidates, 4)."""
