@@ -1,7 +1,7 @@
 """Operators on tensors: thin wrappers around the native library, which this package loads."""
 
 from backmap import _native
-from backmap.ops.basins import draw_anew, find_basins, step_angle
+from backmap.ops.basins import find_basins, step_angle
 from backmap.ops.bead_prior import bead_prior
 from backmap.ops.c_alphas import c_alpha_energy, draw_c_alphas
 from backmap.ops.canonical_alignment import FrameRule, canonical_alignment, canonical_placement
@@ -38,7 +38,6 @@ __all__ = [
     "descend_onto_beads",
     "descent_places",
     "draw_angle_chains",
-    "draw_anew",
     "draw_c_alphas",
     "encode_neighbourhood",
     "find_basins",

@@ -84,28 +84,3 @@ def step_angle(
     rows and threads, on the CPU and on CUDA.
     """
     return torch.ops.backmap.step_angle(probabilities, before, rate, window, uniforms, smoothing_passes)
-
-
-def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor, *, smoothing_passes: int) -> Tensor:
-    """Draw angles as where they land in :func:`step_angle` if they leave their basins.
-
-    Parameters
-    ----------
-    probabilities, rate, smoothing_passes
-        As for :func:`step_angle`.
-    uniforms : Tensor (*, 2), dtype of `probabilities`
-        Random numbers in [0, 1) for the bin and the place in it.
-
-    Returns
-    -------
-    Tensor (*), dtype of `probabilities`
-        In radians, in [-pi, pi].
-
-    Raises
-    ------
-    TypeError
-        If an argument has the wrong dtype.
-    ValueError
-        If an argument has the wrong shape, device or value.
-    """
-    return torch.ops.backmap.draw_anew(probabilities, rate, uniforms, smoothing_passes)

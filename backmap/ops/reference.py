@@ -923,12 +923,6 @@ def step_rotamers(
     return after, first
 
 
-def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor, smoothing_passes: int) -> Tensor:
-    """Specification of :func:`backmap.ops.draw_anew`."""
-    leave = _leaving(probabilities, find_basins(probabilities, smoothing_passes), rate)
-    return _draw_angle(probabilities * leave, uniforms)
-
-
 def voxel_centres(grid_points: int, width: float, like: Tensor) -> Tensor:
     """Return the voxel centres (grid_points,) along an axis, with the dtype and device of `like`."""
     k = torch.arange(grid_points, dtype=like.dtype, device=like.device)

@@ -154,14 +154,4 @@ BACKMAP_HD bool step_angle(const T* probability, int64_t bins, int64_t passes, T
   return left;
 }
 
-// An angle drawn as if its basin had been left.
-template <typename T>
-BACKMAP_HD T draw_anew(const T* probability, int64_t bins, int64_t passes, T rate, const T* uniform, T* height,
-                       int64_t* basin) {
-  find_basins(probability, bins, passes, height, basin);
-  T* leave = height;
-  leaving(probability, bins, basin, rate, leave);
-  return draw_angle(bins, [&](int64_t b) { return probability[b] * leave[basin[b]]; }, uniform);
-}
-
 }  // namespace backmap

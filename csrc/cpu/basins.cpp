@@ -39,18 +39,9 @@ void step_angle(const StepAngleArguments<T>& args) {
   });
 }
 
-template <typename T>
-void draw_anew(const DrawAnewArguments<T>& args) {
-  for_rows<T>(args.rows, args.bins, [&](int64_t r, T* height, int64_t* basin) {
-    args.angle[r] = backmap::draw_anew(args.probability + args.bins * r, args.bins, args.passes, args.rate[r],
-                                       args.uniform + bin_draws * r, height, basin);
-  });
-}
-
 #define BACKMAP_INSTANTIATE(T)                              \
   template void find_basins(const FindBasinsArguments<T>&); \
-  template void step_angle(const StepAngleArguments<T>&);   \
-  template void draw_anew(const DrawAnewArguments<T>&);
+  template void step_angle(const StepAngleArguments<T>&);
 BACKMAP_INSTANTIATE(float)
 BACKMAP_INSTANTIATE(double)
 

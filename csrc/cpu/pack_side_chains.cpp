@@ -365,6 +365,18 @@ class FramePacker {
     choice_ = a_.choice + b * a_.residues;
     energy_ = a_.energy + b * a_.residues;
     box_ = box_of_frame(a_.box, a_.box_stride, b);
+    list_alike();
+  }
+
+  // Residues whose candidates are all the same, so that one energy stands for all.
+  void list_alike() {
+    alike_.assign(a_.residues, false);
+    if (own_energy_) return;
+    const int64_t length = 3 * a_.side_slots;
+    for (int64_t i = 0; i < a_.residues; ++i) {
+      const T* first = candidate_ + i * a_.candidates * length;
+      alike_[i] = std::equal(first, first + (a_.candidates - 1) * length, first + length);
+    }
   }
 
   bool has_side_chain(int64_t i) const { return slot_start_[i] < slot_start_[i + 1]; }
@@ -498,7 +510,8 @@ class FramePacker {
       if (!has_side_chain(i)) return;
       surround_by_backbones(i, w);
       T* energies = fixed_energy_.data() + i * a_.candidates;
-      add_energies(i, 0, a_.candidates, energies, w);
+      add_energies(i, 0, alike_[i] ? 1 : a_.candidates, energies, w);
+      if (alike_[i]) std::fill_n(energies, a_.candidates, energies[0]);
       for (int64_t k = 0; own_energy_ && k < a_.candidates; ++k) energies[k] += own_energy_[i * a_.candidates + k];
     });
   }
@@ -509,9 +522,11 @@ class FramePacker {
   }
 
   void redraw(int64_t i, T uniform, Workspace& w) {
-    surround_by_side_chains(i, w);
     std::copy_n(fixed_energy_.data() + i * a_.candidates, a_.candidates, w.energies.data());
-    add_energies(i, 0, a_.candidates, w.energies.data(), w);
+    if (!alike_[i]) {
+      surround_by_side_chains(i, w);
+      add_energies(i, 0, a_.candidates, w.energies.data(), w);
+    }
     choose(i, draw(w.energies.data(), a_.candidates, uniform));
   }
 
@@ -542,6 +557,7 @@ class FramePacker {
   std::vector<int32_t> neighbour_;  // between side chains
   std::vector<int64_t> neighbour_start_;
   std::vector<T> fixed_energy_;
+  std::vector<char> alike_;
   Layers layers_;
   std::vector<Workspace> workspace_;  // of each thread
 };

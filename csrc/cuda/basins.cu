@@ -36,14 +36,6 @@ __global__ void step(StepAngleArguments<T> args) {
                                      basin_of(args, r), args.angle[r]);
 }
 
-template <typename T>
-__global__ void anew(DrawAnewArguments<T> args) {
-  const int64_t r = thread_of_grid();
-  if (r >= args.rows) return;
-  args.angle[r] = backmap::draw_anew(args.probability + args.bins * r, args.bins, args.passes, args.rate[r],
-                                     args.uniform + bin_draws * r, height_of<T>(args, r), basin_of(args, r));
-}
-
 }  // namespace
 
 template <typename T>
@@ -65,18 +57,10 @@ void step_angle(const StepAngleArguments<T>& args, void* stream) {
   check_launch("step_angle");
 }
 
-template <typename T>
-void draw_anew(const DrawAnewArguments<T>& args, void* stream) {
-  if (args.rows == 0) return;
-  BACKMAP_LAUNCH(anew<T>, blocks_for(args.rows, threads), threads, stream, args);
-  check_launch("draw_anew");
-}
-
 #define BACKMAP_INSTANTIATE(T)                                     \
   template int64_t basins_workspace<T>(int64_t, int64_t);          \
   template void find_basins(const FindBasinsArguments<T>&, void*); \
-  template void step_angle(const StepAngleArguments<T>&, void*);   \
-  template void draw_anew(const DrawAnewArguments<T>&, void*);
+  template void step_angle(const StepAngleArguments<T>&, void*);
 BACKMAP_INSTANTIATE(float)
 BACKMAP_INSTANTIATE(double)
 

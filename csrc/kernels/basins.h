@@ -29,19 +29,8 @@ struct StepAngleArguments {
   bool* left;            // out (rows)
 };
 
-template <typename T>
-struct DrawAnewArguments {
-  int64_t rows, bins, passes;
-  const T* probability;  // (rows, bins)
-  const T* rate;         // (rows)
-  const T* uniform;      // (rows, 2)
-  char* workspace;       // CUDA only
-  T* angle;              // out (rows)
-};
-
 BACKMAP_LAUNCHERS(find_basins, FindBasinsArguments);
 BACKMAP_LAUNCHERS(step_angle, StepAngleArguments);
-BACKMAP_LAUNCHERS(draw_anew, DrawAnewArguments);
 BACKMAP_CUDA_WORKSPACE(basins_workspace, int64_t /*rows*/, int64_t /*bins*/);
 
 }  // namespace backmap

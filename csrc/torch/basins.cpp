@@ -97,39 +97,6 @@ Tensors2 step_angle(const Tensor& probabilities, const Tensor& before, const Ten
   return {angle, left};
 }
 
-// ---- Draws -------------------------------------------------------------------------------------
-
-Tensor empty_draw_anew(const Tensor& probabilities, const Tensor& rate, const Tensor& uniforms, int64_t passes) {
-  const char* op = "draw_anew";
-  const Argument first{op, "probabilities", probabilities};
-  const Sizes batch = check_distributions(first, passes);
-  goes_with_rows({op, "rate", rate}, first, batch);
-  goes_with_rows({op, "uniforms", uniforms}, first, join(batch, {bin_draws}));
-  return at::empty_symint(batch, probabilities.options());
-}
-
-Tensor draw_anew(const Tensor& probabilities, const Tensor& rate, const Tensor& uniforms, int64_t passes) {
-  const Tensor angle = empty_draw_anew(probabilities, rate, uniforms, passes);
-  const Tensor probabilities_ = probabilities.contiguous(), rate_ = rate.contiguous(),
-               uniforms_ = uniforms.contiguous();
-  with_scalar_of(probabilities, [&](auto scalar) {
-    using T = decltype(scalar);
-    const Tensor workspace = workspace_of<T>(probabilities);
-    const DrawAnewArguments<T> args{
-        .rows = frame_count(probabilities, 1),
-        .bins = probabilities.size(-1),
-        .passes = passes,
-        .probability = probabilities_.const_data_ptr<T>(),
-        .rate = rate_.const_data_ptr<T>(),
-        .uniform = uniforms_.const_data_ptr<T>(),
-        .workspace = static_cast<char*>(workspace.mutable_data_ptr()),
-        .angle = angle.mutable_data_ptr<T>(),
-    };
-    launch(probabilities, [&] { cpu::draw_anew(args); }, [&](void* s) { cuda::draw_anew(args, s); });
-  });
-  return angle;
-}
-
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(backmap, m) {
@@ -139,8 +106,6 @@ TORCH_LIBRARY_FRAGMENT(backmap, m) {
       m,
       "step_angle(Tensor probabilities, Tensor before, Tensor rate, Tensor window, Tensor uniforms, "
       "int smoothing_passes) -> (Tensor angle, Tensor left)");
-  register_operator<&draw_anew, &empty_draw_anew, NoGradient>(
-      m, "draw_anew(Tensor probabilities, Tensor rate, Tensor uniforms, int smoothing_passes) -> Tensor");
 }
 
 }  // namespace backmap

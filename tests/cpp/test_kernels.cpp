@@ -740,32 +740,27 @@ void test_basins(int64_t rows, int64_t bins) {
   if (rows > 2) before[0] = std::numeric_limits<T>::quiet_NaN(), before[1] = std::numeric_limits<T>::infinity();
   if (rows > 2) probability[2 * bins] = std::numeric_limits<T>::quiet_NaN();
   const auto rate = random.uniforms<T>(rows, 0, 2), window = random.uniforms<T>(rows, 0, 2),
-             five = random.uniforms<T>(rows * step_draws, 0, 1), two = random.uniforms<T>(rows * bin_draws, 0, 1);
+             uniform = random.uniforms<T>(rows * step_draws, 0, 1);
   std::vector<char> workspace(cuda::basins_workspace<T>(rows, bins), 77);
   struct Result {
     std::vector<int64_t> basin;
-    std::vector<T> angle, anew;
+    std::vector<T> angle;
     Flags left;
   };
-  const auto run = [&](auto&& find, auto&& step, auto&& anew) {
-    Result r{std::vector<int64_t>(rows * bins, 9), std::vector<T>(rows, T(9)), std::vector<T>(rows, T(9)), Flags(rows)};
+  const auto run = [&](auto&& find, auto&& step) {
+    Result r{std::vector<int64_t>(rows * bins, 9), std::vector<T>(rows, T(9)), Flags(rows)};
     const int64_t passes = 3;
     find(FindBasinsArguments<T>{rows, bins, passes, probability.data(), workspace.data(), r.basin.data()});
     step(StepAngleArguments<T>{rows, bins, passes, probability.data(), before.data(), rate.data(), window.data(),
-                               five.data(), workspace.data(), r.angle.data(), r.left.data()});
-    anew(DrawAnewArguments<T>{rows, bins, passes, probability.data(), rate.data(), two.data(), workspace.data(),
-                              r.anew.data()});
+                               uniform.data(), workspace.data(), r.angle.data(), r.left.data()});
     return r;
   };
-  const Result c = run([](const auto& a) { cpu::find_basins(a); }, [](const auto& a) { cpu::step_angle(a); },
-                       [](const auto& a) { cpu::draw_anew(a); });
+  const Result c = run([](const auto& a) { cpu::find_basins(a); }, [](const auto& a) { cpu::step_angle(a); });
   const Result g =
-      run([](const auto& a) { cuda::find_basins(a, nullptr); }, [](const auto& a) { cuda::step_angle(a, nullptr); },
-          [](const auto& a) { cuda::draw_anew(a, nullptr); });
+      run([](const auto& a) { cuda::find_basins(a, nullptr); }, [](const auto& a) { cuda::step_angle(a, nullptr); });
   check(c.basin == g.basin, "find_basins");
   check(same_bytes(c.angle.data(), g.angle.data(), rows * sizeof(T)), "step_angle: angle");
   check(same_bytes(c.left.data(), g.left.data(), rows), "step_angle: left");
-  check(same_bytes(c.anew.data(), g.anew.data(), rows * sizeof(T)), "draw_anew");
 }
 
 // ---- C-alphas ----------------------------------------------------------------------------------

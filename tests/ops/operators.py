@@ -846,20 +846,10 @@ def angle_step(batch, dtype, bins) -> Arguments:
     }
 
 
-def angle_draw(batch, dtype, bins) -> Arguments:
-    return {
-        "probabilities": torch.rand(*batch, bins, dtype=dtype),
-        "rate": torch.rand(batch, dtype=dtype),
-        "uniforms": torch.rand(*batch, 2, dtype=dtype),
-        "smoothing_passes": 2,
-    }
-
-
 def basin_operators() -> list[Operator]:
     makers = {
         "find_basins": distributions,
         "step_angle": angle_step,
-        "draw_anew": angle_draw,
     }
     return [
         Operator(

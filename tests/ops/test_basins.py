@@ -3,13 +3,12 @@ import math
 import pytest
 import torch
 
-from backmap.ops import draw_anew, find_basins, reference, step_angle
+from backmap.ops import find_basins, reference, step_angle
 
 PASSES = {36: 4, 72: 18, 1: 2, 2: 1, 3: 0}
 NAMES = {
     "find_basins": [],
     "step_angle": ["before", "rate", "window", "uniforms"],
-    "draw_anew": ["rate", "uniforms"],
 }
 
 
@@ -48,7 +47,6 @@ def arguments(kind="random", batch=(2, 50), bins=36, dtype=torch.float64):
 
 def of(name, given):
     """Arguments of one operator, in its order."""
-    given = given | {"uniforms": given["uniforms"][..., : 5 if name == "step_angle" else 2]}
     passes = PASSES[given["probabilities"].shape[-1]]
     return [given["probabilities"], *(given[other] for other in NAMES[name]), passes]
 
@@ -154,15 +152,6 @@ def test_definition_of_a_step():
     # A window of half a bin on either side of the bin's end, of which only one half has probability.
     angle, left = step(0.0, 0.9, 0.0, 0.0, 0.5, 0.5, window=math.pi / 2)
     assert not left and angle == pytest.approx(-math.pi / 8)
-
-
-def test_draws_out_of_a_basin():
-    """In two basins of 0.64 and 0.36, drawn anew: with m l, or at a large rate with m."""
-    probabilities = torch.tensor([0.0, 0.64, 0.0, 0.36], dtype=torch.float64).expand(2, -1)
-    uniforms = torch.tensor([[0.63, 0.5], [0.65, 0.5]], dtype=torch.float64)
-    often = torch.full((2,), 1e9, dtype=torch.float64)
-    drawn = draw_anew(probabilities, often, uniforms, smoothing_passes=0)
-    assert torch.allclose(drawn, torch.tensor([-0.25, 0.75], dtype=torch.float64) * math.pi)
 
 
 @every_operator

@@ -73,6 +73,16 @@ def test_matches_reference_with_energies_of_candidates():
     assert not torch.equal(actual[0], operator(*args[:-1])[0])
 
 
+@pytest.mark.parametrize("contacts", [False, True])
+def test_candidates_that_are_all_the_same_are_drawn_like_others(contacts):
+    args = arguments((3,))
+    args[0][:, ::2] = args[0][:, ::2, :1]
+    args = with_contacts(args) if contacts else args
+    actual, expected = operator(*args), reference.pack_side_chains(*args)
+    assert torch.equal(actual[0], expected[0])
+    torch.testing.assert_close(actual[1], expected[1])
+
+
 @pytest.mark.parametrize("reach", [0.1, 0.5, 1.0])
 def test_matches_reference_with_contacts(reach):
     """Whether contacts reach further than overlaps or not."""

@@ -151,20 +151,3 @@ def shares_of_angle(probabilities: Tensor, angle: Tensor) -> tuple[Tensor, Tenso
     middle = probabilities.cumsum(dim=-1) - 0.5 * probabilities
     place = torch.remainder(angle / (2 * math.pi) + 0.5, 1.0) * bins - chosen.squeeze(-1)
     return middle.gather(-1, chosen).squeeze(-1), place.clamp(0.0, 1 - _SMALLEST)
-
-
-def draw_anew(probabilities: Tensor, rate: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw angles as if all had left their basins; uniforms (..., 2), others as for :func:`step_angle`."""
-    shape = uniforms.shape[:-1]
-    passes = smoothing_passes(probabilities.shape[-1])
-    return ops.draw_anew(
-        probabilities.expand(*shape, -1), rate.expand(shape), uniforms, smoothing_passes=passes
-    )
-
-
-def draw_near(probabilities: Tensor, before: Tensor, window: float, uniforms: Tensor) -> Tensor:
-    """Draw angles in windows around those before; uniforms (..., 2), others as for :func:`step_angle`."""
-    stays = uniforms.new_zeros(*uniforms.shape[:-1], DRAWS - 2)
-    still = torch.zeros_like(before)
-    width = torch.full_like(before, window)
-    return step_angle(probabilities, before, still, width, torch.cat([stays, uniforms], dim=-1))[0]

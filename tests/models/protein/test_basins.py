@@ -6,8 +6,6 @@ import torch
 from backmap.models.protein.basins import (
     DRAWS,
     basin_masses,
-    draw_anew,
-    draw_near,
     find_basins,
     share_leaving,
     step_angle,
@@ -34,8 +32,9 @@ BROAD = wells((0, 90, 1.0), (150, 20, 0.2))
 
 
 def sample(distribution: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    uniforms = torch.rand(count, 2, generator=generator)
-    return draw_anew(distribution.expand(count, -1), torch.full((count,), 1e9), uniforms)
+    uniforms = torch.rand(count, DRAWS, generator=generator)
+    none = torch.zeros(count)
+    return step_angle(distribution, none, torch.full((count,), 1e9), none, uniforms)[0]
 
 
 def chi_squared(angles: torch.Tensor, distribution: torch.Tensor) -> float:
@@ -150,7 +149,9 @@ def test_leading_dimensions_broadcast():
 def test_drawing_near_an_angle_keeps_the_distribution_and_the_distance():
     generator = torch.Generator().manual_seed(5)
     before = sample(ROTAMERS, 50_000, generator)
-    after = draw_near(ROTAMERS, before, math.radians(40), torch.rand(50_000, 2, generator=generator))
+    window, uniforms = torch.tensor(math.radians(40)), torch.rand(50_000, DRAWS, generator=generator)
+    after, left = step_angle(ROTAMERS, before, torch.tensor(0.0), window, uniforms)
+    assert not left.any()
     moved = torch.remainder(after - before + math.pi, 2 * math.pi) - math.pi
     assert moved.abs().max() <= math.radians(40.001)
     assert moved.square().mean().sqrt() > math.radians(8)
