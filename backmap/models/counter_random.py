@@ -42,9 +42,10 @@ def stream_keys(seed: int, samples: int, numbers: Tensor) -> Tensor:
     -------
     Tensor, (samples, frames) int64
     """
-    state = torch.zeros((samples, len(numbers)), dtype=torch.int64, device=numbers.device) + seed
+    nothing = torch.zeros((samples, len(numbers)), dtype=torch.int64, device=numbers.device)
     sample = torch.arange(samples, device=numbers.device)[:, None]
-    return _absorb(_absorb(state, sample), numbers)
+    # Each is absorbed on its own, so that the samples of a seed are not those of the next seed in another order.
+    return _absorb(_absorb(_absorb(nothing, nothing + seed), sample), numbers)
 
 
 def trajectory_keys(seed: int, trajectories: Tensor, samples: int, numbers: Tensor) -> Tensor:

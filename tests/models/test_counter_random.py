@@ -27,6 +27,11 @@ def test_seed_purpose_and_sample_matter():
     assert not torch.equal(first[0], first[1])
 
 
+def test_neighbouring_seeds_share_no_sample():
+    keys = torch.cat([stream_keys(seed, 8, torch.arange(16)).flatten() for seed in range(16)])
+    assert len(keys.unique()) == len(keys)
+
+
 def test_largest_seed():
     assert uniform(stream_keys(2**63 - 1, 1, torch.arange(1)), 0, torch.arange(3)).shape == (1, 1, 3)
 
