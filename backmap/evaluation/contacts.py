@@ -1,9 +1,9 @@
 """Overlaps between all atoms, including hydrogens, as Probe finds them: the clash score of MolProbity.
 
-Radii, hydrogen bonds and excluded pairs are those of Probe (Word and others, J. Mol. Biol. 285, 1711, 1999)
-for hydrogens at the positions of their nuclei (``-nuclear``). Probe rolls dots over each atom, and a dot
-belongs to the atom that it lies deepest in; here one dot of each atom, in the direction of the other, decides
-whether an atom between them hides the contact. Aromatic rings do not accept hydrogen bonds.
+Radii, hydrogen bonds and excluded pairs are those of :mod:`backmap.chemistry.probe_radii`. Probe rolls dots
+over each atom, and a dot belongs to the atom that it lies deepest in; here one dot of each atom, in the
+direction of the other, decides whether an atom between them hides the contact. Aromatic rings do not accept
+hydrogen bonds.
 """
 
 from __future__ import annotations
@@ -16,23 +16,19 @@ from scipy.sparse import coo_array, eye_array
 from scipy.spatial import cKDTree
 
 from backmap.chemistry.near_pairs import near_pairs
+from backmap.chemistry.probe_radii import (
+    AROMATIC_CARBON_NM,
+    CARBONYL_CARBON_NM,
+    EXCLUDED_BONDS,
+    EXCLUDED_BONDS_OF_HYDROGENS,
+    HYDROGEN_BOND_NM,
+    NEGATIVE_OXYGENS,
+    OVERLAP_NM,
+    RADII_NM,
+    SALT_BRIDGE_NM,
+    SMALL_HYDROGEN_NM,
+)
 from backmap.chemistry.residues import AROMATIC_ATOMS, CARBONYL_CARBONS
-
-OVERLAP_NM = 0.04
-"""Two atoms clash if the spheres of their van der Waals radii overlap by at least this much."""
-
-RADII_NM = {"C": 0.170, "N": 0.155, "O": 0.140, "S": 0.180, "Se": 0.190, "H": 0.117}
-CARBONYL_CARBON_NM, AROMATIC_CARBON_NM = 0.165, 0.175
-SMALL_HYDROGEN_NM = 0.100
-"""Radius of hydrogens on N, O, S and aromatic rings."""
-
-HYDROGEN_BOND_NM, SALT_BRIDGE_NM = 0.06, 0.08
-"""Overlap that hydrogen bonds allow, and those between opposite charges."""
-
-EXCLUDED_BONDS, EXCLUDED_BONDS_OF_HYDROGENS = 3, 4
-"""Atoms at most this many bonds apart do not clash; the second number holds if one of them is a hydrogen."""
-
-NEGATIVE_OXYGENS = {"ASP": ("OD1", "OD2"), "GLU": ("OE1", "OE2")}
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from backmap.chemistry.hydrogen_sites import (
+    MOST_CHOICES,
+    PLANAR_ATOMS,
+    Site,
+    SiteAxes,
+    along_axes,
+    ideal_places,
+)
 from backmap.io import AtomList
 from backmap.io.atom_list import ListedResidue
 
-from .hydrogen_sites import MOST_CHOICES, PLANAR_ATOMS, Site, SiteAxes, along_axes, ideal_places
 from .modified_residues import ModifiedResidues
 from .protonation import bonds_in_place, choose_hydrogens
 from .turning_hydrogens import ACCEPTOR_DISTANCE_NM, CONTACT_DISTANCES_NM, Surroundings, TurningHydrogens

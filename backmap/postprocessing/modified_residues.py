@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backmap.chemistry import ATOM_SLOTS, HEAVY_ATOMS, Cap, Topology
+from backmap.chemistry.hydrogen_sites import PLANAR_ATOMS, unit
 from backmap.chemistry.modified_residues import (
     AddedAtom,
     Modification,
@@ -19,8 +20,6 @@ from backmap.chemistry.modified_residues import (
 from backmap.chemistry.residues import BONDS, CHI_ATOMS, CONTACT_RADII_NM, SLOT_CB
 from backmap.io import AtomList
 from backmap.io.atom_list import ListedResidue
-
-from .hydrogen_sites import PLANAR_ATOMS, unit
 
 _UNCHANGED = Modification("")
 _RIGID = "PRO"

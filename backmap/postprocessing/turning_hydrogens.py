@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .hydrogen_sites import unit
+from backmap.chemistry.hydrogen_sites import unit
 
 CONTACT_DISTANCES_NM = {"C": 0.25, "N": 0.25, "S": 0.28, "O": 0.16, "P": 0.28, "Se": 0.28, "H": 0.20}
 """A hydrogen closer than this to an atom of the element overlaps; oxygen leaves room for hydrogen bonds."""
