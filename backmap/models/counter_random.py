@@ -44,7 +44,7 @@ def stream_keys(seed: int, samples: int, numbers: Tensor) -> Tensor:
     """
     nothing = torch.zeros((samples, len(numbers)), dtype=torch.int64, device=numbers.device)
     sample = torch.arange(samples, device=numbers.device)[:, None]
-    # Each is absorbed on its own, so that the samples of a seed are not those of the next seed in another order.
+    # The seed is absorbed first, so that samples of one seed are not those of the next in another order.
     return _absorb(_absorb(_absorb(nothing, nothing + seed), sample), numbers)
 
 
