@@ -42,10 +42,11 @@ def stream_keys(seed: int, samples: int, numbers: Tensor) -> Tensor:
     -------
     Tensor, (samples, frames) int64
     """
-    nothing = torch.zeros((samples, len(numbers)), dtype=torch.int64, device=numbers.device)
+    state = torch.zeros((samples, len(numbers)), dtype=torch.int64, device=numbers.device) + seed
+    # Neighbouring seeds are far apart then, so that their samples are not the same ones in another order.
+    state.mul_(-7046029254386353131)
     sample = torch.arange(samples, device=numbers.device)[:, None]
-    # The seed is absorbed first, so that samples of one seed are not those of the next in another order.
-    return _absorb(_absorb(_absorb(nothing, nothing + seed), sample), numbers)
+    return _absorb(_absorb(state, sample), numbers)
 
 
 def trajectory_keys(seed: int, trajectories: Tensor, samples: int, numbers: Tensor) -> Tensor:
