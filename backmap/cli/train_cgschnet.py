@@ -74,13 +74,15 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         **describe_training(training, data.train, data.held_out, result.history),
         "data": asdict(source),
         "force_mapping": data.force_mapping.weights.tolist(),
+        "force_weights": result.targets.weights.tolist(),
         "force_errors": errors._asdict(),
     }
     output = arguments.output / "cgschnet.safetensors"
     save_checkpoint(output, result.force_field.to_checkpoint(provenance))
+    kind = f"mapped and of noise of {model.noise_nm:g} nm" if model.noise_nm else "mapped"
     show(
-        f"forces on held-out frames, root mean square per component in kJ/mol/nm: mapped "
-        f"{errors.mapped**0.5:.1f}, left by the prior {errors.prior**0.5:.1f}, left by prior and network "
+        f"forces on held-out frames, root mean square per component in kJ/mol/nm: {kind} "
+        f"{errors.target**0.5:.1f}, left by the prior {errors.prior**0.5:.1f}, left by prior and network "
         f"{errors.network**0.5:.1f}"
     )
     show(f"wrote {output}")

@@ -85,3 +85,21 @@ def test_data_of_force_fields(data, message, tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        ("0.2", "model.noise_nm is 0.2; give a number from 0 to 0.1"),
+        ("-0.01", "model.noise_nm is -0.01; give a number from 0 to 0.1"),
+        ("nan", "model.noise_nm is nan; give a number from 0 to 0.1"),
+        ("'much'", "model.noise_nm is 'much'; give a number from 0 to 0.1"),
+    ],
+)
+def test_noise_of_force_fields(noise, message, tmp_path, capsys):
+    data = "[data]\ntrajectories = ['a.dcd']\ntopology = 'a.pdb'\n[mapping]\nnames = ['CA']\n"
+    (tmp_path / "c.toml").write_text(f"{data}[model]\nnoise_nm = {noise}\n{LOOP}")
+    assert main(["train", "cgschnet", str(tmp_path / "c.toml"), "-o", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
