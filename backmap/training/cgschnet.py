@@ -1,4 +1,4 @@
-"""Force matching: a coarse-grained force field whose forces are closest to those of the atoms, and of noise."""
+"""Force matching: a coarse-grained force field whose forces are closest to those of atoms and of noise."""
 
 from __future__ import annotations
 
@@ -128,10 +128,11 @@ def train_cgschnet(
 
 
 class _Batch(NamedTuple):
-    """Beads in nm, and forces on them in kJ/mol/nm."""
+    """Beads in nm, forces on them in kJ/mol/nm, and what these count in the fit."""
 
     beads: Tensor
     forces: Tensor
+    confidence: Tensor
 
 
 class ForceMatching(Stage[_Batch]):
@@ -166,23 +167,24 @@ class ForceMatching(Stage[_Batch]):
         self.data, self.device = data, device
         self.spread = self._draw(data, _evenly(len(data)), _SPREAD).forces.square().mean().sqrt()
         self.held_out = self._draw(held_out, _evenly(len(held_out)), _HELD_OUT)
-        self.target_square = float(self._targets(held_out, _evenly(len(held_out)), _HELD_OUT)[1].square().mean())
+        self.target_square = _mean_square(self._targets(held_out, _evenly(len(held_out)), _HELD_OUT))
 
     def _targets(self, side: MappedForces, at: np.ndarray, *purpose: int) -> _Batch:
         """Draw beads and the forces to learn, with noise of a purpose of its own."""
         rows = self.targets.rows(side, at)
         generator = np.random.default_rng((self.config.seed, *purpose))
         drawn = self.targets.draw(side.beads[rows], side.forces[rows], generator)
-        return _Batch(*(torch.from_numpy(array).to(self.device) for array in drawn))
+        arrays = (*drawn, self.targets.confidence(side.forces[rows]))
+        return _Batch(*(torch.from_numpy(array).to(self.device) for array in arrays))
 
     def _draw(self, side: MappedForces, at: np.ndarray, *purpose: int) -> _Batch:
         """Draw beads and the forces to learn, less those of the prior."""
-        beads, forces = self._targets(side, at, *purpose)
+        beads, forces, confidence = self._targets(side, at, *purpose)
         parts = [
             theirs - _forces(self.force_field.prior, some, False)
             for some, theirs in zip(beads.split(_FRAMES_AT_ONCE), forces.split(_FRAMES_AT_ONCE), strict=True)
         ]
-        return _Batch(beads, torch.cat(parts))
+        return _Batch(beads, torch.cat(parts), confidence)
 
     def loss(self, batch: _Batch) -> Tensor:
         """Mean square of the error of the forces, in units of what the prior leaves."""
@@ -190,7 +192,7 @@ class ForceMatching(Stage[_Batch]):
 
     def _error(self, batch: _Batch, training: bool) -> Tensor:
         forces = self.force_field.scale * _forces(self.network, batch.beads, training)
-        return (forces - batch.forces).square().mean()
+        return (batch.confidence * (forces - batch.forces).square()).mean()
 
     def batches(self, epoch: int) -> Iterator[tuple[_Batch, int]]:
         """Frames in random order."""
@@ -214,9 +216,14 @@ class ForceMatching(Stage[_Batch]):
         """Mean squares of the forces on held-out frames."""
         return ForceErrors(
             self.target_square,
-            float(self.held_out.forces.square().mean()),
+            _mean_square(self.held_out),
             self.validate(0) * float(self.spread) ** 2,
         )
+
+
+def _mean_square(batch: _Batch) -> float:
+    """Return the mean square of forces, each as much as it counts."""
+    return float((batch.confidence * batch.forces.square()).mean())
 
 
 def _evenly(n_frames: int) -> np.ndarray:

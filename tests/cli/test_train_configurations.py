@@ -73,6 +73,10 @@ def test_data_that_are_not_there(family, data, tmp_path, capsys):
     [
         ("trajectories = []\ntopology = 'a.pdb'", "trajectories is empty"),
         ("trajectories = ['run_*.dcd']\ntopology = 'a.pdb'", "no file matches run_*.dcd"),
+        (
+            "trajectories = ['a.dcd']\ntopology = 'a.pdb'\ntrajectories_without_forces = ['more_?.dcd']",
+            "data.trajectories_without_forces: no file matches more_?.dcd",
+        ),
         ("trajectories = ['a.dcd']\ntopology = 'a.pdb'\naggregation = 'x'", 'use one of "basic", "optimal"'),
         ("trajectories = ['a.dcd']\ntopology = 'a.pdb'\nforce_unit = 'eV'", 'use one of "kJ/mol/nm"'),
         ("trajectories = ['a.dcd']\ntopology = 'a.pdb'", "a.pdb"),

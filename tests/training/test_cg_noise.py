@@ -16,7 +16,7 @@ N = 60_000
 
 @pytest.fixture(scope="module")
 def well() -> MappedForces:
-    """Beads of the canonical ensemble; their forces vary, by atoms that nobody sees and that push both beads."""
+    """Beads of the canonical ensemble; atoms that nobody sees push both of them."""
     generator = np.random.default_rng(0)
     beads = generator.multivariate_normal([0, 0], KT * np.linalg.inv(STIFFNESS), (N, 3)).transpose(0, 2, 1)
     hidden = generator.multivariate_normal([0, 0], [[3600.0, 3000.0], [3000.0, 4900.0]], (N, 3))
@@ -59,6 +59,31 @@ def test_the_weights_leave_the_least_noise(well):
                 weights = best.weights.copy()
                 weights[bead, other] += change
                 assert left(weights)[bead] > least[bead]
+
+
+def test_frames_without_forces_teach_by_noise(well):
+    """They have the noise as their force, count by its variance, and do not change what fits best."""
+    forces = well.forces.copy()
+    forces[::3] = np.nan
+    some = MappedForces(well.beads, forces, well.weights)
+    targets = ForcesAndNoise.optimal(some, NOISE, KT)
+    assert targets.weights == pytest.approx(
+        ForcesAndNoise.optimal(well, NOISE, KT).weights, rel=0.05, abs=0.01
+    )
+    noisy, learned = targets.draw(some.beads, some.forces, np.random.default_rng(1))
+    assert learned[::3] == pytest.approx(-KT / NOISE**2 * (noisy - well.beads)[::3], abs=0.05)
+    assert np.isfinite(learned).all()
+    of_noise, of_both = (
+        np.square(learned[rows]).mean(axis=(0, 2)) for rows in (some.has_forces == 0, some.has_forces)
+    )
+    confidence = targets.confidence(some.forces)
+    assert (confidence[some.has_forces] == 1).all()
+    assert confidence[0, :, 0] == pytest.approx(of_both / of_noise, rel=0.03)
+    expected = -KT * np.linalg.inv(KT * np.linalg.inv(STIFFNESS) + NOISE**2 * np.eye(2))
+    found, _ = fitted(noisy[::3], learned[::3])
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    with pytest.raises(ValueError, match=r"without forces teach by noise only; set model\.noise_nm"):
+        ForcesAndNoise.optimal(some, 0.0, KT)
 
 
 def test_one_bead_has_the_weight_of_inverse_variances(well):
