@@ -15,6 +15,9 @@ FAMILY = "cgschnet"
 MOST_BEADS = 500
 """All pairs of beads interact, and their distances are kept at once."""
 
+MOST_NOISE_NM = 0.1
+"""Beads with more noise pass through each other."""
+
 
 @dataclass(frozen=True)
 class SchNetConfig:
@@ -46,11 +49,15 @@ class CgSchNetConfig:
     ----------
     temperature_kelvin : float
         Temperature of the simulation that the forces come from; the potential of mean force holds only there.
+    noise_nm : float
+        The force field is that of beads with Gaussian noise of this standard deviation on every coordinate.
+        0: of the beads themselves.
     network : SchNetConfig
         Sizes of the network.
     """
 
     temperature_kelvin: Annotated[float, Real(1.0, 10_000.0)] = 300.0
+    noise_nm: Annotated[float, Real(0.0, MOST_NOISE_NM)] = 0.0
     network: SchNetConfig = SchNetConfig()
 
 

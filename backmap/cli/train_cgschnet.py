@@ -22,13 +22,15 @@ from .console import show
 class AtomsWithForces:
     """What ``[data]`` names: trajectories of one molecule with forces on its atoms.
 
-    Names of trajectories may be patterns, such as ``run_*.dcd``. ``aggregation`` and ``force_unit`` are those
+    Names of trajectories may be patterns, such as ``run_*.dcd``. Those without forces need
+    ``model.noise_nm``. ``aggregation`` and ``force_unit`` are those
     of :mod:`backmap.datasets.mapped_forces`.
     """
 
     trajectories: tuple[str, ...]
     topology: str
     forces: tuple[str, ...] | None = None
+    trajectories_without_forces: tuple[str, ...] = ()
     aggregation: str = "optimal"
     force_unit: str = "kJ/mol/nm"
     constrain_hydrogens: bool = True
@@ -55,9 +57,10 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         source = config_from_dict(AtomsWithForces, table.get("data", {}), "data")
         beads = config_from_dict(BeadAtoms, table.get("mapping", {}), "mapping")
         data = load_mapped_forces(
-            _matching(source.trajectories),
+            _matching(source.trajectories, "trajectories"),
             source.topology,
             source.forces,
+            without_forces=_matching(source.trajectories_without_forces, "trajectories_without_forces"),
             mapping_of=partial(bead_mapping, beads),
             aggregation=_one_of(Aggregation, source.aggregation, "aggregation"),
             unit=_one_of(ForceUnit, source.force_unit, "force_unit"),
@@ -74,25 +77,27 @@ def train(arguments: argparse.Namespace, table: dict[str, Any]) -> None:
         **describe_training(training, data.train, data.held_out, result.history),
         "data": asdict(source),
         "force_mapping": data.force_mapping.weights.tolist(),
+        "force_weights": result.targets.weights.tolist(),
         "force_errors": errors._asdict(),
     }
     output = arguments.output / "cgschnet.safetensors"
     save_checkpoint(output, result.force_field.to_checkpoint(provenance))
+    kind = f"mapped and of noise of {model.noise_nm:g} nm" if model.noise_nm else "mapped"
     show(
-        f"forces on held-out frames, root mean square per component in kJ/mol/nm: mapped "
-        f"{errors.mapped**0.5:.1f}, left by the prior {errors.prior**0.5:.1f}, left by prior and network "
+        f"forces on held-out frames, root mean square per component in kJ/mol/nm: {kind} "
+        f"{errors.target**0.5:.1f}, left by the prior {errors.prior**0.5:.1f}, left by prior and network "
         f"{errors.network**0.5:.1f}"
     )
     show(f"wrote {output}")
 
 
-def _matching(names: Iterable[str]) -> list[str]:
+def _matching(names: Iterable[str], key: str) -> list[str]:
     """Return the files that names or patterns stand for, those of each pattern in alphabetical order."""
     found = []
     for name in names:
         files = sorted(glob(name)) or [name]
         if files == [name] and has_magic(name):
-            raise InputError(f"data.trajectories: no file matches {name}")
+            raise InputError(f"data.{key}: no file matches {name}")
         found += files
     return found
 

@@ -60,7 +60,7 @@ class MappedForces:
     Parameters
     ----------
     beads, forces : ndarray, (frames, beads, 3) float32
-        In nm and kJ/mol/nm.
+        In nm and kJ/mol/nm. The forces of frames that came without are NaN.
     weights : ndarray, (frames,) float64
         Weight of each frame in the unbiased ensemble; their mean is 1.
     """
@@ -78,6 +78,11 @@ class MappedForces:
         digest = hashlib.sha256(np.ascontiguousarray(self.beads).data)
         digest.update(np.ascontiguousarray(self.forces).data)
         return digest.hexdigest()
+
+    @property
+    def has_forces(self) -> np.ndarray:
+        """Which frames (frames,) came with forces."""
+        return np.isfinite(self.forces[:, 0, 0])
 
     def virial_ratio(self, kt: float) -> tuple[float, float]:
         """Return -<sum r F> / ((3 n - 3) kT) about the centre, and its standard error.
@@ -124,6 +129,7 @@ def load_mapped_forces(
     topology: str | Path,
     forces: Sequence[str | Path] | None = None,
     *,
+    without_forces: Sequence[str | Path] = (),
     mapping_of: MappingOf,
     aggregation: Aggregation = Aggregation.OPTIMAL,
     constrain_hydrogens: bool = True,
@@ -142,6 +148,8 @@ def load_mapped_forces(
     forces : sequence of path, optional
         Arrays (frames, atoms, 3) in NumPy's format; by default ``NAME.forces.npy`` beside each trajectory.
         The weights of biased frames, ``NAME.log_weights.npy``, are read where they are.
+    without_forces : sequence of path
+        More trajectories of the same ensemble, without forces, which teach by noise.
     mapping_of : function
         Makes the mapping of a molecule.
     aggregation : Aggregation
@@ -160,19 +168,21 @@ def load_mapped_forces(
     InputError
         If a file cannot be used, frames are too few, or forces do not belong to the frames.
     """
-    pairs, molecule = load_frame_pairs(trajectories, topology, previous_frames=0)
+    every = [*trajectories, *without_forces]
+    pairs, molecule = load_frame_pairs(every, topology, previous_frames=0)
     files = forces or [Path(path).with_suffix(".forces.npy") for path in trajectories]
     if len(files) != len(trajectories):
         raise InputError(f"{len(trajectories)} trajectories need as many files of forces, not {len(files)}")
-    if len(pairs.coordinates) < FEWEST_FRAMES:
+    n_with_forces = sum(pairs.lengths[: len(trajectories)])
+    if n_with_forces < FEWEST_FRAMES:
         raise InputError(
-            f"{len(pairs.coordinates)} frames are too few to learn forces from; give at least {FEWEST_FRAMES}"
+            f"{n_with_forces} frames are too few to learn forces from; give at least {FEWEST_FRAMES}"
         )
     mapping = mapping_of(molecule)
     atomic = np.concatenate(
         [
             _read_forces(Path(file), length, molecule.n_atoms)
-            for file, length in zip(files, pairs.lengths, strict=True)
+            for file, length in zip(files, pairs.lengths, strict=False)
         ]
     )
     atomic *= np.float32(unit.kj_per_mol_nm)
@@ -183,12 +193,11 @@ def load_mapped_forces(
         force_mapping = ForceMapping.optimal(mapping, groups, some)
     else:
         force_mapping = ForceMapping.basic(mapping, groups)
-    data = MappedForces(
-        mapping.apply(pairs.coordinates).astype(np.float32),
-        force_mapping.apply(atomic).astype(np.float32),
-        _read_weights(trajectories, pairs),
-    )
-    _require_consistent(data, BOLTZMANN * temperature, str(files[0]))
+    beads = mapping.apply(pairs.coordinates).astype(np.float32)
+    mapped = np.full_like(beads, np.nan)
+    mapped[:n_with_forces] = force_mapping.apply(atomic)
+    data = MappedForces(beads, mapped, _read_weights(every, pairs))
+    _require_consistent(data.part(np.flatnonzero(data.has_forces)), BOLTZMANN * temperature, str(files[0]))
     train, held_out = _split(data, pairs.lengths, train_share)
     return ForceData(train, held_out, molecule, mapping, force_mapping)
 

@@ -95,8 +95,9 @@ class _SimulationRun:
                 f"{asked.start or asked.force_field}: has frames with bonds that are not half to twice as "
                 "long as in the training data; start from other frames"
             )
+        self.forces = TabulatedForces(self.force_field)
         self.dynamics = LangevinDynamics(
-            TabulatedForces(self.force_field),
+            self.forces,
             torch.from_numpy(self.force_field.graph.masses).to(self.device),
             self.force_field.kt,
             time_step_ps=asked.time_step,
@@ -213,13 +214,24 @@ class _SimulationRun:
         arrays = {field.name: getattr(state, field.name).cpu().numpy() for field in fields(state)}
         time = np.array([frame * asked.frame_interval_ps])
         step = np.array([frame * asked.steps])
-        positions = state.absolute.cpu().numpy()
+        positions = self._without_noise(state).cpu().numpy()
         going_on = [replica for replica in range(asked.replicas) if replica + 1 not in stopped]
         written = [
             (replica, Frames(coordinates=positions[replica : replica + 1], time=time, step=step))
             for replica in going_on
         ]
         return Step(Progress(frame, {}, arrays, notes), written, len(written))
+
+    def _without_noise(self, state: ReplicaState) -> torch.Tensor:
+        """Return the positions (replicas, beads, 3) to write, in nm.
+
+        A force field may be that of beads with noise. The mean of the beads without it is then
+        ``y + noise^2 F(y) / kT`` (Tweedie's formula: Efron, J. Am. Stat. Assoc. 106, 1602, 2011).
+        """
+        noise = self.force_field.config.noise_nm
+        if not noise:
+            return state.absolute
+        return state.absolute + noise**2 / self.force_field.kt * self.forces(state.positions)
 
     def _refuse_all_stopped(self, stopped: Mapping[int, int]) -> NoReturn:
         last = counted(max(stopped.values()), "frame")

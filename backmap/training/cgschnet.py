@@ -1,4 +1,4 @@
-"""Force matching: a coarse-grained force field whose forces are closest to those of the atoms."""
+"""Force matching: a coarse-grained force field whose forces are closest to those of atoms and of noise."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from backmap.cg.model import CgForceField
 from backmap.cg.schnet import SchNet
 from backmap.datasets.mapped_forces import ForceData, MappedForces
 from backmap.models.configuration import Number
+from backmap.training.cg_noise import ForcesAndNoise
 from backmap.training.cg_prior import fit_prior
 from backmap.training.loop import LoopConfig, Seed, Stage, train_stage
 
@@ -23,6 +24,8 @@ _REACH_NM = 0.1
 """Over which the network's energy changes by about its scale."""
 
 _FRAMES_AT_ONCE = 2_000
+_PRIOR, _SPREAD, _HELD_OUT, _EPOCHS = 3, 4, 5, 6
+"""Purposes of noise."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +52,28 @@ class ForceErrors(NamedTuple):
 
     Attributes
     ----------
-    mapped : float
-        Of the mapped forces themselves.
+    target : float
+        Of what the force field is fitted to: mapped forces, or these and the forces of noise.
     prior : float
         Of what the prior leaves.
     network : float
-        Of what prior and network leave. No force field leaves less than the noise of the mapped forces.
+        Of what prior and network leave. No force field leaves less than the noise of the targets.
     """
 
-    mapped: float
+    target: float
     prior: float
     network: float
 
 
 @dataclass(frozen=True)
 class CgSchNetTrainingResult:
-    """The trained force field, its errors on held-out frames, and the history of its training."""
+    """The trained force field, its errors on held-out frames, and the history of its training.
+
+    ``targets`` made the forces to learn from mapped forces and noise.
+    """
 
     force_field: CgForceField
+    targets: ForcesAndNoise
     errors: ForceErrors
     history: list[dict[str, float]]
 
@@ -80,6 +87,9 @@ def train_cgschnet(
     resume: bool,
 ) -> CgSchNetTrainingResult:
     """Fit the prior, then the network to the forces that the prior leaves.
+
+    With ``config.noise_nm``, both learn from beads with noise, and the forces are those of
+    :class:`~backmap.training.cg_noise.ForcesAndNoise`.
 
     Parameters
     ----------
@@ -97,28 +107,32 @@ def train_cgschnet(
     Raises
     ------
     ValueError
-        With one sentence, if the beads of the molecule cannot be connected.
+        With one sentence, if the beads of the molecule cannot be connected, or weights of biased frames
+        leave too little to learn from noise.
     """
     torch.manual_seed(training.seed)
     force_field = CgForceField(config, data.molecule, data.mapping)
     frames = data.train
-    fit_prior(force_field.prior, frames.beads, frames.weights)
+    targets = ForcesAndNoise.optimal(frames, config.noise_nm, force_field.kt)
+    noisy, _ = targets.draw(frames.beads, frames.forces, np.random.default_rng((training.seed, _PRIOR)))
+    fit_prior(force_field.prior, noisy, frames.weights)
     generator = np.random.default_rng((training.seed, 2))
     chosen = generator.choice(len(frames), training.start_frames, p=frames.weights / frames.weights.sum())
     force_field.start = torch.from_numpy(frames.beads[chosen])
     force_field.to(device)
-    stage = ForceMatching(force_field, training, frames, data.held_out, device)
+    stage = ForceMatching(force_field, training, targets, frames, data.held_out, device)
     force_field.scale.copy_(stage.spread * _REACH_NM)
     history = train_stage(stage, folder / "cgschnet.state", resume)
     force_field.eval()
-    return CgSchNetTrainingResult(force_field.cpu(), stage.errors(), history)
+    return CgSchNetTrainingResult(force_field.cpu(), targets, stage.errors(), history)
 
 
 class _Batch(NamedTuple):
-    """Beads in nm, and the forces on them that the prior leaves, in kJ/mol/nm."""
+    """Beads in nm, forces on them in kJ/mol/nm, and what these count in the fit."""
 
     beads: Tensor
     forces: Tensor
+    confidence: Tensor
 
 
 class ForceMatching(Stage[_Batch]):
@@ -130,8 +144,10 @@ class ForceMatching(Stage[_Batch]):
         What to train; its prior is fitted.
     config : CgSchNetTrainingConfig
         How.
+    targets : ForcesAndNoise
+        Makes the forces to learn; noise is new in every epoch.
     data, held_out : MappedForces
-        Training and validation frames; they are kept on the device.
+        Training and validation frames.
     device : torch.device
         Where to train.
     """
@@ -140,26 +156,35 @@ class ForceMatching(Stage[_Batch]):
         self,
         force_field: CgForceField,
         config: CgSchNetTrainingConfig,
+        targets: ForcesAndNoise,
         data: MappedForces,
         held_out: MappedForces,
         device: torch.device,
     ) -> None:
-        self.force_field, self.config = force_field, config
+        self.force_field, self.config, self.targets = force_field, config, targets
         self.network: SchNet = force_field.network
         self.loop = config.loop
-        self.held_out_forces = held_out.forces
-        self.data, self.held_out = (self._residual(side, device) for side in (data, held_out))
-        self.spread = self.data.forces.square().mean().sqrt()
+        self.data, self.device = data, device
+        self.spread = self._draw(data, _evenly(len(data)), _SPREAD).forces.square().mean().sqrt()
+        self.held_out = self._draw(held_out, _evenly(len(held_out)), _HELD_OUT)
+        self.target_square = _mean_square(self._targets(held_out, _evenly(len(held_out)), _HELD_OUT))
 
-    def _residual(self, side: MappedForces, device: torch.device) -> _Batch:
-        """Subtract the forces of the prior."""
-        beads = torch.from_numpy(side.beads).to(device)
-        forces = torch.from_numpy(side.forces).to(device)
+    def _targets(self, side: MappedForces, at: np.ndarray, *purpose: int) -> _Batch:
+        """Draw beads and the forces to learn, with noise of a purpose of its own."""
+        rows = self.targets.rows(side, at)
+        generator = np.random.default_rng((self.config.seed, *purpose))
+        drawn = self.targets.draw(side.beads[rows], side.forces[rows], generator)
+        arrays = (*drawn, self.targets.confidence(side.forces[rows]))
+        return _Batch(*(torch.from_numpy(array).to(self.device) for array in arrays))
+
+    def _draw(self, side: MappedForces, at: np.ndarray, *purpose: int) -> _Batch:
+        """Draw beads and the forces to learn, less those of the prior."""
+        beads, forces, confidence = self._targets(side, at, *purpose)
         parts = [
-            theirs - _forces(self.force_field.prior, at, False)
-            for at, theirs in zip(beads.split(_FRAMES_AT_ONCE), forces.split(_FRAMES_AT_ONCE), strict=True)
+            theirs - _forces(self.force_field.prior, some, False)
+            for some, theirs in zip(beads.split(_FRAMES_AT_ONCE), forces.split(_FRAMES_AT_ONCE), strict=True)
         ]
-        return _Batch(beads, torch.cat(parts))
+        return _Batch(beads, torch.cat(parts), confidence)
 
     def loss(self, batch: _Batch) -> Tensor:
         """Mean square of the error of the forces, in units of what the prior leaves."""
@@ -167,16 +192,16 @@ class ForceMatching(Stage[_Batch]):
 
     def _error(self, batch: _Batch, training: bool) -> Tensor:
         forces = self.force_field.scale * _forces(self.network, batch.beads, training)
-        return (forces - batch.forces).square().mean()
+        return (batch.confidence * (forces - batch.forces).square()).mean()
 
     def batches(self, epoch: int) -> Iterator[tuple[_Batch, int]]:
         """Frames in random order."""
-        generator = np.random.default_rng((self.config.seed, 1, epoch))
         size = self.loop.batch
-        for _ in range(max(1, self.loop.drawn_per_epoch // size)):
-            rows = torch.from_numpy(generator.integers(len(self.data.beads), size=size))
-            rows = rows.to(self.data.beads.device)
-            yield _Batch(self.data.beads[rows], self.data.forces[rows]), size
+        n_frames = size * max(1, self.loop.drawn_per_epoch // size)
+        at = np.random.default_rng((self.config.seed, 1, epoch)).random(n_frames)
+        drawn = self._draw(self.data, at, _EPOCHS, epoch)
+        for parts in zip(*(tensor.split(size) for tensor in drawn), strict=True):
+            yield _Batch(*parts), size
 
     def validate(self, epoch: int) -> float:
         """Mean square of the error on held-out frames, in units of what the prior leaves."""
@@ -190,10 +215,20 @@ class ForceMatching(Stage[_Batch]):
     def errors(self) -> ForceErrors:
         """Mean squares of the forces on held-out frames."""
         return ForceErrors(
-            float(np.square(self.held_out_forces).mean()),
-            float(self.held_out.forces.square().mean()),
+            self.target_square,
+            _mean_square(self.held_out),
             self.validate(0) * float(self.spread) ** 2,
         )
+
+
+def _mean_square(batch: _Batch) -> float:
+    """Return the mean square of forces, each as much as it counts."""
+    return float((batch.confidence * batch.forces.square()).mean())
+
+
+def _evenly(n_frames: int) -> np.ndarray:
+    """Return places (frames,) from 0 to 1, one per frame."""
+    return (np.arange(n_frames) + 0.5) / n_frames
 
 
 def _forces(energy: torch.nn.Module, beads: Tensor, training: bool) -> Tensor:

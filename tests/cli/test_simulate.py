@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import mdtraj
 import numpy as np
@@ -62,6 +63,25 @@ def test_the_beads_can_be_read_by_the_model_of_atoms(force_field, tmp_path):
     words = [tmp_path / "cg.dcd", "--top", tmp_path / "cg.pdb", "--model", "alanine-dipeptide"]
     assert main(["reconstruct", *map(str, words), "-o", str(tmp_path / "atoms.pdb"), "--quiet"]) == 0
     assert mdtraj.load(tmp_path / "atoms.pdb").n_atoms == 22
+
+
+def test_noise_that_the_force_field_learned_with_is_taken_off(tmp_path):
+    """The same dynamics are written with and without noise; they differ by the mean of the noise."""
+    for name, noise in (("plain", 0.0), ("noisy", 0.01)):
+        made = small_force_field(scale=5.0)
+        made.config = replace(made.config, noise_nm=noise)
+        save_checkpoint(tmp_path / f"{name}.safetensors", made.to_checkpoint({}))
+        words = [tmp_path / f"{name}.safetensors", "-o", tmp_path / f"{name}.dcd", "--frames", 3]
+        assert run(*words, "--replicas", 2, "--seed", 3) == 0
+    for replica in (1, 2):
+        plain, noisy = (
+            mdtraj.load(tmp_path / f"{name}_{replica}.dcd", top=tmp_path / "plain_1.pdb").xyz
+            for name in ("plain", "noisy")
+        )
+        forces = made.energy_and_forces(torch.from_numpy(plain))[1].numpy()
+        moved = 0.01**2 / made.kt * forces
+        assert np.abs(moved).max() > 1e-3
+        assert noisy - plain == pytest.approx(moved, abs=2e-5)
 
 
 def test_resumed_equals_uninterrupted(force_field, tmp_path, monkeypatch, capsys):

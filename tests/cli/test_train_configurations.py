@@ -73,6 +73,10 @@ def test_data_that_are_not_there(family, data, tmp_path, capsys):
     [
         ("trajectories = []\ntopology = 'a.pdb'", "trajectories is empty"),
         ("trajectories = ['run_*.dcd']\ntopology = 'a.pdb'", "no file matches run_*.dcd"),
+        (
+            "trajectories = ['a.dcd']\ntopology = 'a.pdb'\ntrajectories_without_forces = ['more_?.dcd']",
+            "data.trajectories_without_forces: no file matches more_?.dcd",
+        ),
         ("trajectories = ['a.dcd']\ntopology = 'a.pdb'\naggregation = 'x'", 'use one of "basic", "optimal"'),
         ("trajectories = ['a.dcd']\ntopology = 'a.pdb'\nforce_unit = 'eV'", 'use one of "kJ/mol/nm"'),
         ("trajectories = ['a.dcd']\ntopology = 'a.pdb'", "a.pdb"),
@@ -82,6 +86,24 @@ def test_data_of_force_fields(data, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.toml").write_text(f"[data]\n{data}\n[mapping]\nnames = ['CA']\n{LOOP}")
     assert main(["train", "cgschnet", "c.toml", "-o", "run"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        ("0.2", "model.noise_nm is 0.2; give a number from 0 to 0.1"),
+        ("-0.01", "model.noise_nm is -0.01; give a number from 0 to 0.1"),
+        ("nan", "model.noise_nm is nan; give a number from 0 to 0.1"),
+        ("'much'", "model.noise_nm is 'much'; give a number from 0 to 0.1"),
+    ],
+)
+def test_noise_of_force_fields(noise, message, tmp_path, capsys):
+    data = "[data]\ntrajectories = ['a.dcd']\ntopology = 'a.pdb'\n[mapping]\nnames = ['CA']\n"
+    (tmp_path / "c.toml").write_text(f"{data}[model]\nnoise_nm = {noise}\n{LOOP}")
+    assert main(["train", "cgschnet", str(tmp_path / "c.toml"), "-o", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()

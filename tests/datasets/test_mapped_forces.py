@@ -94,6 +94,20 @@ def test_weights_of_biased_frames(tmp_path, sprung):
         load(path)
 
 
+def test_trajectories_without_forces_come_after_the_others(tmp_path, sprung):
+    frames, forces = sprung
+    path = write(tmp_path, frames[:800], forces[:800])
+    more = write(tmp_path, frames[800:], forces[800:], "more")
+    found = load(path, without_forces=[more], train_share=0.5, aggregation=Aggregation.BASIC)
+    for side, first in ((found.train, 0), (found.held_out, 400)):
+        assert side.has_forces.tolist() == [True] * 400 + [False] * 200
+        assert np.allclose(side.beads[400:], frames[800 + first // 2 :][:200, BEAD_ATOMS], atol=1e-5)
+        assert np.allclose(side.forces[:400], forces[first:][:400, BEAD_ATOMS], rtol=1e-4, atol=0.05)
+        assert np.isnan(side.forces[400:]).all()
+    with pytest.raises(InputError, match="400 frames are too few to learn forces from"):
+        load(write(tmp_path, frames[:400], forces[:400]), without_forces=[more])
+
+
 def test_bad_input(tmp_path, sprung):
     frames, forces = sprung
     path = write(tmp_path, frames, forces)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from backmap.cg.config import CgSchNetConfig, SchNetConfig
 from backmap.cg.langevin import LangevinDynamics
 from backmap.chemistry.force_mapping import ForceMapping
 from backmap.datasets.mapped_forces import ForceData, MappedForces
+from backmap.training.cg_noise import ForcesAndNoise
 from backmap.training.cg_prior import fit_prior
 from backmap.training.cgschnet import CgSchNetTrainingConfig, train_cgschnet
 from backmap.training.loop import LoopConfig, TrainingLoop
@@ -19,6 +22,7 @@ from tests.models.temporal.dipeptide import dipeptide
 N_TRAIN = 1000
 CPU = torch.device("cpu")
 CONFIG = CgSchNetConfig(network=SchNetConfig(features=16, blocks=1, basis=12, cutoff_nm=0.8))
+NOISE = 0.005
 
 
 @pytest.fixture(scope="module")
@@ -52,26 +56,45 @@ def known() -> ForceData:
     return ForceData(train, held_out, molecule, mapping, ForceMapping.basic(mapping, np.arange(22)))
 
 
-def train(known, folder, epochs=6, resume=False):
+def train(known, folder, epochs=6, resume=False, noise_nm=0.0):
     folder.mkdir(exist_ok=True)
     loop = LoopConfig(
         epochs, drawn_per_epoch=512, batch=64, learning_rate=5e-3, weight_decay=0.0, gradient_clip=10.0,
         ema_decay=0.9, warm_up_epochs=1, validate_every=1,
     )  # fmt: skip
     settings = CgSchNetTrainingConfig(loop, seed=2, start_frames=20)
-    return train_cgschnet(CONFIG, settings, known, folder, CPU, resume)
+    return train_cgschnet(replace(CONFIG, noise_nm=noise_nm), settings, known, folder, CPU, resume)
 
 
 def test_it_learns_what_the_prior_leaves(known, tmp_path):
     result = train(known, tmp_path / "run", epochs=12)
-    mapped, prior, network = result.errors
-    assert mapped > prior > network
+    target, prior, network = result.errors
+    assert target > prior > network
     assert network < 0.3 * prior
     assert result.force_field.start.shape == (20, 6, 3)
 
 
-def test_resumed_equals_uninterrupted(known, tmp_path, monkeypatch):
-    whole = train(known, tmp_path / "whole", epochs=3)
+def test_with_noise_it_learns_the_force_of_noisy_beads(known, tmp_path):
+    """The mean of the known forces over frames that one noisy frame may come from, by their likelihood."""
+    result = train(known, tmp_path / "run", epochs=12, noise_nm=NOISE)
+    force_field, frames = result.force_field, known.held_out
+    assert force_field.config.noise_nm == NOISE
+    target, prior, network = result.errors
+    assert target > prior > network
+    noisy, forces = ForcesAndNoise(NOISE, force_field.kt, np.eye(6)).draw(
+        frames.beads, frames.forces, np.random.default_rng(9)
+    )
+    found = force_field.energy_and_forces(torch.from_numpy(noisy))[1].numpy()
+    before = force_field.prior
+    with torch.enable_grad():
+        at = torch.from_numpy(noisy).requires_grad_(True)
+        (of_prior,) = torch.autograd.grad(before(at).sum(), at)
+    assert np.square(found - forces).mean() < np.square(-of_prior.numpy() - forces).mean()
+
+
+@pytest.mark.parametrize("noise_nm", [0.0, NOISE])
+def test_resumed_equals_uninterrupted(known, tmp_path, monkeypatch, noise_nm):
+    whole = train(known, tmp_path / "whole", epochs=3, noise_nm=noise_nm)
     train_epoch = TrainingLoop._train_epoch
 
     def killed(loop, *arguments):
@@ -81,9 +104,9 @@ def test_resumed_equals_uninterrupted(known, tmp_path, monkeypatch):
 
     monkeypatch.setattr(TrainingLoop, "_train_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        train(known, tmp_path / "parts", epochs=3)
+        train(known, tmp_path / "parts", epochs=3, noise_nm=noise_nm)
     monkeypatch.undo()
-    resumed = train(known, tmp_path / "parts", epochs=3, resume=True)
+    resumed = train(known, tmp_path / "parts", epochs=3, resume=True, noise_nm=noise_nm)
     for name, tensor in whole.force_field.state_dict().items():
         assert torch.equal(tensor, resumed.force_field.state_dict()[name]), name
 
