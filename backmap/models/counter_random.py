@@ -43,7 +43,7 @@ def stream_keys(seed: int, samples: int, numbers: Tensor) -> Tensor:
     Tensor, (samples, frames) int64
     """
     state = torch.zeros((samples, len(numbers)), dtype=torch.int64, device=numbers.device) + seed
-    # Neighbouring seeds are far apart then, so that their samples are not the same ones in another order.
+    # The constant of the hash spreads seeds, so that neighbours do not share samples in another order.
     state.mul_(-7046029254386353131)
     sample = torch.arange(samples, device=numbers.device)[:, None]
     return _absorb(_absorb(state, sample), numbers)

@@ -75,7 +75,7 @@ def test_it_learns_what_the_prior_leaves(known, tmp_path):
 
 
 def test_with_noise_it_learns_the_force_of_noisy_beads(known, tmp_path):
-    """The mean of the known forces over frames that one noisy frame may come from, by their likelihood."""
+    """Its forces on noisy beads are closer to the known forces than the prior's."""
     result = train(known, tmp_path / "run", epochs=12, noise_nm=NOISE)
     force_field, frames = result.force_field, known.held_out
     assert force_field.config.noise_nm == NOISE

@@ -101,6 +101,11 @@ class Scene(NamedTuple):
         return self.exists[:, 0]
 
     @property
+    def residue_keys(self) -> Tensor:
+        """Random streams (samples x residues,) of residues."""
+        return residue_keys(self.keys, torch.arange(self.chain.n_residues, device=self.keys.device)).flatten()
+
+    @property
     def n_beads(self) -> Tensor:
         """Number (samples x residues,) of beads of side chains."""
         if self.beads is None:
@@ -374,8 +379,7 @@ class CoherentSideChains:
         rate = rate * torch.exp(0.5 * (excess - self.usual_kt).clamp(0, self.most_excess_kt)).unsqueeze(1)
         strained = turns & (excess > self.overlap_kt)
         free = scene.exists & known.isnan() & strained.unsqueeze(1)
-        keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rate.device))
-        uniforms = self._uniforms(keys.flatten(), self.overlap_stream, [MAX_CHI, DRAWS])
+        uniforms = self._uniforms(scene.residue_keys, self.overlap_stream, [MAX_CHI, DRAWS])
         still = torch.zeros_like(excess)
         return self._step_rotamers(scene, free, torsions, rate, still, uniforms)[1], rate
 
@@ -413,8 +417,7 @@ class CoherentSideChains:
         if len(rows) == 0:
             return choices, atoms
         count = choices.shape[1]
-        keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rows.device))
-        keys = keys.flatten()[rows]
+        keys = scene.residue_keys[rows]
         number = count if scene.beads is None else self.model.candidates_per_choice * count
         stream = (self.within_stream, self.anew_stream)[stage]
         uniforms = self._uniforms(keys, stream, [number - 1, MAX_CHI, 2])
@@ -506,9 +509,8 @@ class CoherentSideChains:
         if len(rows) == 0:
             return before
         free = self.model.side_chains.has_chi[scene.types[rows]] & known[rows].isnan()
-        keys = residue_keys(scene.keys, torch.arange(scene.chain.n_residues, device=rows.device))
         shape = [self.rounds, self.model.candidates + 2, MAX_CHI]
-        uniforms = self._uniforms(keys.flatten()[rows], self.local_stream, shape)
+        uniforms = self._uniforms(scene.residue_keys[rows], self.local_stream, shape)
         chosen = torch.arange(len(rows), device=rows.device)
         torsions = before[rows]
         for drawn in uniforms.unbind(dim=1):

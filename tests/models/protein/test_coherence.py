@@ -157,7 +157,7 @@ def test_giving_way_is_not_remembered(builder, two_helices):
 
 @pytest.mark.parametrize(("interval", "leaves"), [(1e-9, False), (100.0, True)])
 def test_overlaps_make_side_chains_leave_their_wells_in_time(builder, two_helices, interval, leaves):
-    """One that overlaps wherever it is in its well leaves it, but not within no time."""
+    """One that overlaps everywhere in its well leaves it, but not in a vanishing interval."""
     topology, c_alpha = two_helices
     n_frames = 12
     frames, times = c_alpha.expand(n_frames, -1, -1), interval * np.arange(n_frames)
